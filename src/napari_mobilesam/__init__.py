@@ -1,0 +1,46 @@
+"""MobileSAM in napari: prompts and segment everything.
+
+The public names load lazily, so that importing the package (which napari
+does at start-up) loads neither torch nor Qt.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.checkpoints import (
+        download_model as download_model,
+    )
+    from napari_mobilesam.model.checkpoints import list_models as list_models
+    from napari_mobilesam.model.checkpoints import load_model as load_model
+    from napari_mobilesam.segmentation.everything import (
+        segment_everything as segment_everything,
+    )
+    from napari_mobilesam.segmentation.mask_generator import (
+        generate_masks as generate_masks,
+    )
+    from napari_mobilesam.segmentation.predictor import Predictor as Predictor
+
+_MODULE_OF = {
+    'load_model': 'model.checkpoints',
+    'list_models': 'model.checkpoints',
+    'download_model': 'model.checkpoints',
+    'Predictor': 'segmentation.predictor',
+    'generate_masks': 'segmentation.mask_generator',
+    'segment_everything': 'segmentation.everything',
+}
+
+__version__ = '0.1.0'
+__all__ = [*_MODULE_OF, '__version__']
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_MODULE_OF[name]}'), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

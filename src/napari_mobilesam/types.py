@@ -1,0 +1,282 @@
+"""Frozen value types shared by every layer of the package.
+
+Coordinates are ``(row, column)`` in data pixels everywhere; boxes are
+``(row0, column0, row1, column1)``, half open for pixels. This module imports
+neither torch nor Qt, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Architecture = Literal['vit_t', 'vit_b', 'vit_l', 'vit_h']
+
+
+class SegmentationError(ValueError):
+    """Input or model that cannot be used; the message says what to do."""
+
+
+class ImageError(SegmentationError):
+    """The image cannot be segmented (empty, wrong ndim, no finite pixel)."""
+
+
+class PromptError(SegmentationError):
+    """A prompt cannot be used (outside the image, empty box, none given)."""
+
+
+class CheckpointError(SegmentationError):
+    """A checkpoint is missing, corrupt, foreign or of an unknown name."""
+
+
+class ObjectDiameter(NamedTuple):
+    """Object sizes a model was trained for, in pixels of the model's input.
+
+    ``best`` is the size that objects are zoomed to when they fall outside
+    ``smallest`` … ``largest``.
+    """
+
+    smallest: float
+    best: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What is known of a checkpoint.
+
+    Attributes
+    ----------
+    name : str
+        Key in the registry, or the file's stem for a user's own file.
+    architecture : {'vit_t', 'vit_b', 'vit_l', 'vit_h'}
+        Image encoder.
+    input_size : int
+        Side of the square model input in pixels (1024 for official weights).
+    object_diameter : ObjectDiameter
+        Object sizes in input pixels that the model segments well.
+    purpose, licence, citation : str
+        For people: what it is for, under which licence, where it is from.
+    url : str
+        Where it is downloaded from; empty for bundled and own files.
+    hash : str
+        ``'sha256:…'`` or ``'xxh128:…'`` of the file; empty for own files.
+    size_bytes : int
+        Size of the file, 0 if unknown.
+    training : dict
+        Training record stored in the file (data hashes, parameters, scores).
+    """
+
+    name: str
+    architecture: Architecture = 'vit_t'
+    input_size: int = 1024
+    object_diameter: ObjectDiameter = ObjectDiameter(16, 96, 900)
+    purpose: str = ''
+    licence: str = ''
+    citation: str = ''
+    url: str = ''
+    hash: str = ''
+    size_bytes: int = 0
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a window of an image lies on the model's square input.
+
+    The window is resized so that its longer side is the input size, and
+    padded with zeros at the bottom and right (Segment Anything, appendix A).
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        (H, W) of the whole image plane.
+    window : tuple of int
+        (row0, column0, row1, column1) of the embedded window, half open.
+    input_shape : tuple of int
+        (h, w) of the resized window on the input, before padding.
+    input_size : int
+        Side of the padded square input.
+    """
+
+    image_shape: tuple[int, int]
+    window: tuple[int, int, int, int]
+    input_shape: tuple[int, int]
+    input_size: int
+
+    @classmethod
+    def of(
+        cls,
+        image_shape: tuple[int, int],
+        window: tuple[int, int, int, int],
+        input_size: int,
+    ) -> Frame:
+        """Fit ``window`` of an image on an input of side ``input_size``."""
+        height, width = window[2] - window[0], window[3] - window[1]
+        scale = input_size / max(height, width)
+        input_shape = (
+            max(1, int(height * scale + 0.5)),
+            max(1, int(width * scale + 0.5)),
+        )
+        return cls(tuple(image_shape), tuple(window), input_shape, input_size)
+
+    @property
+    def window_shape(self) -> tuple[int, int]:
+        """(h, w) of the window in data pixels."""
+        row0, column0, row1, column1 = self.window
+        return row1 - row0, column1 - column0
+
+    def to_input_xy(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Map (..., 2) row-column data coordinates to x-y input coordinates.
+
+        napari's data coordinates have pixel centres at integers, SAM's have
+        them as given too: both are scaled about the corner of the image, as
+        the reference does.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        origin = np.asarray(self.window[:2], dtype=np.float64)
+        scale = np.asarray(self.input_shape) / np.asarray(self.window_shape)
+        return ((points - origin) * scale)[..., ::-1]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Image embedding of one window, with everything to decode prompts on it.
+
+    Attributes
+    ----------
+    features : torch.Tensor
+        (1, 256, s, s) float, ``s = input_size // 16``.
+    frame : Frame
+        Geometry of the embedded window.
+    model_key : str
+        ``Sam.key`` of the model that made it; another model refuses it.
+    """
+
+    features: torch.Tensor
+    frame: Frame
+    model_key: str
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts of one object, in (row, column) data pixels.
+
+    Attributes
+    ----------
+    points : ndarray
+        (N, 2) float64.
+    labels : ndarray
+        (N,) int64, 1 positive, 0 negative.
+    box : ndarray or None
+        (4,) float64 (row0, column0, row1, column1).
+    mask_input : ndarray or None
+        (s, s) float32 low-res logits, ``s = input_size // 4``.
+    """
+
+    points: NDArray[np.float64] = field(
+        default_factory=lambda: np.zeros((0, 2))
+    )
+    labels: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(0, dtype=np.int64)
+    )
+    box: NDArray[np.float64] | None = None
+    mask_input: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One mask, cropped to its box.
+
+    Attributes
+    ----------
+    data : ndarray
+        (row1 - row0, column1 - column0) bool.
+    box : tuple of int
+        (row0, column0, row1, column1), half open, tight around the mask.
+    score : float
+        Predicted IoU.
+    stability : float
+        IoU of the mask thresholded high and low (Segment Anything, B).
+    point : tuple of float
+        (row, column) of the prompt it came from; NaN where there is none.
+    crop_box : tuple of int
+        Crop or window of the image it was found in.
+    """
+
+    data: NDArray[np.bool_]
+    box: tuple[int, int, int, int]
+    score: float
+    stability: float = float('nan')
+    point: tuple[float, float] = (float('nan'), float('nan'))
+    crop_box: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(np.count_nonzero(self.data))
+
+
+@dataclass(frozen=True)
+class EverythingParameters:
+    """Parameters of segment everything (Segment Anything, appendix B).
+
+    One instance serves the Python API, the command line and the form of the
+    widget; the defaults are written here only.
+
+    Attributes
+    ----------
+    points_per_side : int
+        Prompts along each side of the image; halved per crop layer.
+    crop_layers : int
+        Layers of crops: layer i has 2**i x 2**i overlapping crops.
+    crop_overlap : float
+        Overlap of neighbouring crops of the first layer, as a fraction of
+        the image's shorter side.
+    crop_points_downscale : int
+        Factor by which the point grid shrinks per layer.
+    predicted_iou : float
+        Masks with a lower predicted IoU are dropped.
+    stability : float
+        Masks with a lower stability score are dropped.
+    stability_offset : float
+        Logit offset of the stability score.
+    max_area_fraction : float
+        Masks covering more of the image than this are dropped.
+    box_nms : float
+        Box IoU above which the lower-scored mask of a crop is dropped.
+    crop_nms : float
+        Box IoU above which, between crops, the mask of the larger crop is
+        dropped.
+    min_area : int
+        Holes and islands smaller than this many pixels are removed.
+    diameter : float or None
+        Typical object diameter in data pixels; the image is worked through
+        in overlapping windows in which such objects suit the model. None
+        lets a quick look at the image decide.
+    whole_image : bool
+        Embed the image as a whole whatever the object size, as the papers.
+    batch_size : int
+        Prompts decoded together.
+    """
+
+    points_per_side: int = 32
+    crop_layers: int = 0
+    crop_overlap: float = 512 / 1500
+    crop_points_downscale: int = 2
+    predicted_iou: float = 0.88
+    stability: float = 0.95
+    stability_offset: float = 1.0
+    max_area_fraction: float = 0.95
+    box_nms: float = 0.7
+    crop_nms: float = 0.7
+    min_area: int = 0
+    diameter: float | None = None
+    whole_image: bool = False
+    batch_size: int = 16
