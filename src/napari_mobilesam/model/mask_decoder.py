@@ -1,0 +1,266 @@
+"""Mask decoder: two-way transformer, mask and IoU heads.
+
+Segment Anything, section 3 and appendix A ("Lightweight mask decoder"). The
+image embedding is shared by all prompts of an image: whatever depends on it
+alone is computed once per image and then selected per prompt.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mobilesam.model.layers import MLP, LayerNorm2d
+
+NUM_MASK_TOKENS = 4  # one for single-mask output, three for ambiguity
+NUM_HEADS = 8
+
+
+def select(x: Tensor, index: Tensor | None, batch: int) -> Tensor:
+    """Give each of ``batch`` prompts the row of its image."""
+    if x.shape[0] == batch:
+        return x
+    if index is None:
+        return x.expand(batch, *x.shape[1:])
+    return x[index]
+
+
+class Attention(nn.Module):
+    """Attention with projections to fewer channels."""
+
+    def __init__(self, channels: int, downsample: int = 1) -> None:
+        super().__init__()
+        internal = channels // downsample
+        self.q_proj = nn.Linear(channels, internal)
+        self.k_proj = nn.Linear(channels, internal)
+        self.v_proj = nn.Linear(channels, internal)
+        self.out_proj = nn.Linear(internal, channels)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from (B, Q, C) to (B, K, C); one side may be per image."""
+        batch = max(len(query), len(key), 0 if index is None else len(index))
+        heads = [
+            select(x, index, batch).unflatten(-1, (NUM_HEADS, -1))
+            for x in (
+                self.q_proj(query),
+                self.k_proj(key),
+                self.v_proj(value),
+            )
+        ]
+        out = functional.scaled_dot_product_attention(
+            *(x.transpose(1, 2) for x in heads)
+        )
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class MLPBlock(nn.Module):
+    """Two-layer perceptron with ReLU."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(channels, hidden)
+        self.lin2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (..., C)."""
+        return self.lin2(functional.relu(self.lin1(x)))
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """Tokens attend to themselves and the image, the image to the tokens."""
+
+    def __init__(self, channels: int, hidden: int, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.self_attn = Attention(channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.cross_attn_token_to_image = Attention(channels, downsample=2)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = MLPBlock(channels, hidden)
+        self.norm3 = nn.LayerNorm(channels)
+        self.norm4 = nn.LayerNorm(channels)
+        self.cross_attn_image_to_token = Attention(channels, downsample=2)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        token_positions: Tensor,
+        image_positions: Tensor,
+        index: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Update (B, T, C) tokens and (B or K, s * s, C) image tokens."""
+        if self.first:
+            # The tokens are their own positions in the first block.
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            query = tokens + token_positions
+            tokens = tokens + self.self_attn(query, query, tokens)
+        tokens = self.norm1(tokens)
+
+        located = image + image_positions
+        attended = self.cross_attn_token_to_image(
+            tokens + token_positions, located, image, index
+        )
+        tokens = self.norm2(tokens + attended)
+        tokens = self.norm3(tokens + self.mlp(tokens))
+
+        attended = self.cross_attn_image_to_token(
+            located, tokens + token_positions, tokens, index
+        )
+        image = self.norm4(select(image, index, len(attended)) + attended)
+        return tokens, image
+
+
+class TwoWayTransformer(nn.Module):
+    """Two blocks and a last attention of the tokens to the image."""
+
+    def __init__(
+        self, channels: int = 256, depth: int = 2, hidden: int = 2048
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayAttentionBlock(channels, hidden, first=i == 0)
+            for i in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(channels, downsample=2)
+        self.norm_final_attn = nn.LayerNorm(channels)
+
+    def forward(
+        self,
+        image: Tensor,
+        image_positions: Tensor,
+        tokens: Tensor,
+        index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return updated tokens (B, T, C) and image tokens (B, s * s, C)."""
+        positions = tokens
+        for layer in self.layers:
+            tokens, image = layer(
+                tokens, image, positions, image_positions, index
+            )
+        attended = self.final_attn_token_to_image(
+            tokens + positions, image + image_positions, image
+        )
+        return self.norm_final_attn(tokens + attended), image
+
+
+class MaskDecoder(nn.Module):
+    """Image and prompt embeddings to low-res logits and predicted IoU."""
+
+    def __init__(self, channels: int = 256) -> None:
+        super().__init__()
+        self.transformer = TwoWayTransformer(channels)
+        self.iou_token = nn.Embedding(1, channels)
+        self.mask_tokens = nn.Embedding(NUM_MASK_TOKENS, channels)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(channels, channels // 4, 2, stride=2),
+            LayerNorm2d(channels // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(channels // 4, channels // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(channels, channels, channels // 8, 3)
+            for _ in range(NUM_MASK_TOKENS)
+        )
+        self.iou_prediction_head = MLP(channels, channels, NUM_MASK_TOKENS, 3)
+
+    def attend(
+        self,
+        features: Tensor,
+        positions: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the transformer for B prompts on K images.
+
+        Parameters
+        ----------
+        features : Tensor
+            (K, C, s, s) image embeddings.
+        positions : Tensor
+            (1, C, s, s) positional encoding of the embedding.
+        sparse : Tensor
+            (B, N, C) prompt tokens.
+        dense : Tensor
+            (B, C, s, s) mask prompts, or (1, C, s, s) where there are none.
+        index : Tensor, optional
+            (B,) image of each prompt; needed if there are several images.
+
+        Returns
+        -------
+        tokens : Tensor
+            (B, 5 + N, C): IoU token, mask tokens, prompt tokens.
+        image : Tensor
+            (B, s * s, C) image tokens after attending to the prompts.
+        """
+        batch = max(len(sparse), len(dense))
+        if len(dense) > 1:
+            features = select(features, index, batch)
+        output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat(
+            [
+                output.expand(batch, -1, -1),
+                sparse.expand(batch, -1, -1),
+            ],
+            dim=1,
+        )
+        return self.transformer(
+            (features + dense).flatten(2).transpose(1, 2),
+            positions.flatten(2).transpose(1, 2),
+            tokens,
+            index,
+        )
+
+    def predict_iou(self, tokens: Tensor) -> Tensor:
+        """Predicted IoU (B, 4) of the four masks, known before they are."""
+        return self.iou_prediction_head(tokens[:, 0])
+
+    def draw(self, tokens: Tensor, image: Tensor, masks: slice) -> Tensor:
+        """Low-res logits (B, M, 4s, 4s) of the chosen mask tokens."""
+        size = round(image.shape[1] ** 0.5)
+        grid = image.transpose(1, 2).unflatten(2, (size, size))
+        upscaled = self.output_upscaling(grid)
+        chosen = range(NUM_MASK_TOKENS)[masks]
+        weights = torch.stack(
+            [
+                self.output_hypernetworks_mlps[i](tokens[:, 1 + i])
+                for i in chosen
+            ],
+            dim=1,
+        )
+        return (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
+
+    def forward(
+        self,
+        features: Tensor,
+        positions: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        multimask: bool,
+        index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode (B, M, 4s, 4s) logits and (B, M) predicted IoU.
+
+        M is 3 with ``multimask``, for one ambiguous prompt, else 1.
+        """
+        tokens, image = self.attend(features, positions, sparse, dense, index)
+        masks = mask_slice(multimask)
+        return (
+            self.draw(tokens, image, masks),
+            self.predict_iou(tokens)[:, masks],
+        )
+
+
+def mask_slice(multimask: bool) -> slice:
+    """Mask tokens of a multimask or single-mask answer."""
+    return slice(1, None) if multimask else slice(0, 1)

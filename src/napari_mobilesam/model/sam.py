@@ -1,0 +1,200 @@
+"""The assembled model: image encoder, prompt encoder, mask decoder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import cached_property
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mobilesam.model.image_encoder_vit import (
+    VIT_CONFIGS,
+    ImageEncoderViT,
+)
+from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
+from napari_mobilesam.model.prompt_encoder import PromptEncoder
+from napari_mobilesam.model.tiny_vit import TinyViT
+from napari_mobilesam.types import Architecture, ModelRecord
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+STRIDE = 16  # input pixels per pixel of the embedding
+
+
+class Sam(nn.Module):
+    """MobileSAM or SAM (Kirillov et al. 2023, Zhang et al. 2023).
+
+    Parameters
+    ----------
+    image_encoder : nn.Module
+        (B, 3, S, S) to (B, 256, S/16, S/16).
+    record : ModelRecord
+        What is known of the weights; its ``input_size`` is S.
+    """
+
+    mask_threshold = 0.0
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, image_encoder: nn.Module, record: ModelRecord) -> None:
+        super().__init__()
+        self.record = record
+        self.image_encoder = image_encoder
+        self.prompt_encoder = PromptEncoder(input_size=record.input_size)
+        self.mask_decoder = MaskDecoder()
+        for name, value in (('mean', PIXEL_MEAN), ('std', PIXEL_STD)):
+            self.register_buffer(
+                f'pixel_{name}',
+                torch.tensor(value)[:, None, None],
+                persistent=False,
+            )
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.record.input_size
+
+    @property
+    def embedding_size(self) -> int:
+        """Side of the image embedding."""
+        return self.input_size // STRIDE
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pixel_mean.device
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of weights and input size, for caches and checks.
+
+        Taken from a sample of every tensor the first time it is asked for.
+        """
+        digest = hashlib.sha256(str(self.input_size).encode())
+        for name, tensor in self.state_dict().items():
+            values = tensor.detach().flatten()
+            sample = values[:: max(1, len(values) // 64)]
+            digest.update(name.encode())
+            digest.update(sample.double().cpu().numpy().tobytes())
+        return f'{self.record.name}-{digest.hexdigest()[:16]}'
+
+    def preprocess(self, rgb: Tensor) -> Tensor:
+        """Normalise (B, 3, h, w) values of 0 … 255 and pad to (B, 3, S, S)."""
+        x = (rgb - self.pixel_mean) / self.pixel_std
+        pad_bottom = self.input_size - x.shape[-2]
+        pad_right = self.input_size - x.shape[-1]
+        return functional.pad(x, (0, pad_right, 0, pad_bottom))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Embed preprocessed images: (B, 3, S, S) to (B, 256, s, s)."""
+        embedding: Tensor = self.image_encoder(x)
+        return embedding
+
+    def embed_prompts(
+        self,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Sparse and dense prompt embeddings, see `PromptEncoder.forward`."""
+        sparse, dense = self.prompt_encoder(points, labels, boxes, masks)
+        return sparse, dense
+
+    def attend(
+        self,
+        features: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        image_index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens and image tokens, see `MaskDecoder.attend`."""
+        return self.mask_decoder.attend(
+            features,
+            self.prompt_encoder.dense_positions(),
+            sparse,
+            dense,
+            image_index,
+        )
+
+    def decode(
+        self,
+        features: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        multimask: bool,
+        image_index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode B prompts on K embedded images.
+
+        Parameters
+        ----------
+        features : Tensor
+            (K, 256, s, s) image embeddings.
+        sparse, dense : Tensor
+            Prompt embeddings of `embed_prompts`.
+        multimask : bool
+            Three masks per prompt, else one.
+        image_index : Tensor, optional
+            (B,) int64 image of each prompt; needed if K > 1.
+
+        Returns
+        -------
+        logits : Tensor
+            (B, M, S/4, S/4) low-res logits.
+        iou : Tensor
+            (B, M) predicted IoU.
+        """
+        tokens, image = self.attend(features, sparse, dense, image_index)
+        masks = mask_slice(multimask)
+        return (
+            self.mask_decoder.draw(tokens, image, masks),
+            self.mask_decoder.predict_iou(tokens)[:, masks],
+        )
+
+
+def build_sam(
+    architecture: Architecture = 'vit_t',
+    input_size: int | None = None,
+    record: ModelRecord | None = None,
+) -> Sam:
+    """Build a model with untrained weights, in training mode.
+
+    Parameters
+    ----------
+    architecture : {'vit_t', 'vit_b', 'vit_l', 'vit_h'}
+        Image encoder; ignored if ``record`` is given.
+    input_size : int, optional
+        Side of the input, a multiple of 16; the record's or 1024 if None.
+    record : ModelRecord, optional
+        Record to build for.
+
+    Raises
+    ------
+    ValueError
+        For an unknown architecture or an input size that is no multiple of
+        16 or below 32.
+    """
+    if record is None:
+        record = ModelRecord('untrained', architecture)
+    if input_size is not None:
+        record = replace(record, input_size=input_size)
+    size = record.input_size
+    if size % STRIDE or size < 2 * STRIDE:
+        raise ValueError(
+            f'input_size is {size}; it has to be a multiple of {STRIDE} and '
+            f'at least {2 * STRIDE}'
+        )
+    if record.architecture == 'vit_t':
+        return Sam(TinyViT(), record)
+    if record.architecture in VIT_CONFIGS:
+        config = VIT_CONFIGS[record.architecture]
+        return Sam(ImageEncoderViT(config, size), record)
+    raise ValueError(
+        f'unknown architecture {record.architecture!r}; choose one of '
+        f'{", ".join(get_args(Architecture))}'
+    )
