@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(
@@ -19,3 +24,23 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f'needs {SHARED}, which is not beside the checkout')
     return SHARED
+
+
+@pytest.fixture(scope='session')
+def golden() -> dict[str, Any]:
+    """Outputs of the reference implementation; see tests/reference."""
+    with np.load(ROOT / 'tests' / 'reference' / 'golden.npz') as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+@pytest.fixture(scope='session')
+def golden_model() -> Sam:
+    """Model with the weights that the golden outputs were computed with."""
+    from reference.weights import make_state_dict
+
+    from napari_mobilesam.model.sam import build_sam
+
+    model = build_sam('vit_t', input_size=1024)
+    manifest = ROOT / 'tests' / 'reference' / 'state_dict_manifest.json'
+    model.load_state_dict(make_state_dict(manifest), strict=True)
+    return model.eval()
