@@ -10,11 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_mobilesam.model.checkpoints import (
+    from napari_mobilesam.model.checkpoints import load_model as load_model
+    from napari_mobilesam.model.registry import (
         download_model as download_model,
     )
-    from napari_mobilesam.model.checkpoints import list_models as list_models
-    from napari_mobilesam.model.checkpoints import load_model as load_model
+    from napari_mobilesam.model.registry import list_models as list_models
     from napari_mobilesam.segmentation.everything import (
         segment_everything as segment_everything,
     )
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     'load_model': 'model.checkpoints',
-    'list_models': 'model.checkpoints',
-    'download_model': 'model.checkpoints',
+    'list_models': 'model.registry',
+    'download_model': 'model.registry',
     'Predictor': 'segmentation.predictor',
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',

@@ -17,6 +17,7 @@ from napari_mobilesam.model.layers import (
     neck,
     partition_windows,
 )
+from napari_mobilesam.types import Architecture
 
 PATCH_SIZE = 16
 WINDOW_SIZE = 14
@@ -32,7 +33,7 @@ class ViTConfig:
     global_blocks: tuple[int, ...]
 
 
-VIT_CONFIGS = {
+VIT_CONFIGS: dict[Architecture, ViTConfig] = {
     'vit_b': ViTConfig(768, 12, 12, (2, 5, 8, 11)),
     'vit_l': ViTConfig(1024, 24, 16, (5, 11, 17, 23)),
     'vit_h': ViTConfig(1280, 32, 16, (7, 15, 23, 31)),

@@ -1,0 +1,300 @@
+"""Loading and saving checkpoints: strict, safe, and with clear errors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from napari_mobilesam.model.image_encoder_vit import PATCH_SIZE, VIT_CONFIGS
+from napari_mobilesam.model.registry import (
+    METADATA_KEY,
+    Progress,
+    cached_path,
+    default_model_name,
+    download_model,
+    read_record,
+    record_to_json,
+    registry,
+    verify,
+)
+from napari_mobilesam.model.sam import Sam, build_sam
+from napari_mobilesam.types import (
+    Architecture,
+    CheckpointError,
+    ModelRecord,
+)
+
+Device = Literal['auto', 'cpu', 'cuda', 'mps']
+
+# How training codes wrap the state dict of SAM.
+_WRAPPERS = ('model_state', 'model_state_dict', 'state_dict', 'model')
+_PREFIXES = ('module.', 'sam.', 'model.')
+
+
+def load_model(
+    name_or_path: str | Path | None = None,
+    device: Device | str | torch.device = 'auto',
+    progress: Progress | None = None,
+) -> Sam:
+    """Load a model for inference.
+
+    Parameters
+    ----------
+    name_or_path : str or Path, optional
+        A name of `list_models`, downloaded if need be, or the path of a
+        checkpoint (``.pt``, ``.pth``, ``.safetensors``). None takes the
+        official model if it is in the cache, else the bundled one.
+    device : str or torch.device
+        ``'auto'`` takes CUDA, then MPS, then the CPU.
+    progress : callable, optional
+        Called as ``progress(done_bytes, total_bytes, message)`` while
+        downloading.
+
+    Returns
+    -------
+    Sam
+        In inference mode; its ``record`` says what it is.
+
+    Raises
+    ------
+    CheckpointError
+        For an unknown name, a failed download, and a file that is missing,
+        damaged, of a wrong hash or not a SAM checkpoint; the message names
+        the first keys that differ.
+    ValueError
+        For a device that this machine does not have.
+    """
+    torch_device = choose_device(device)
+    if name_or_path is None:
+        name_or_path = default_model_name()
+    path = Path(name_or_path)
+    is_path = isinstance(name_or_path, Path) or bool(
+        path.suffix in ('.pt', '.pth', '.safetensors') or len(path.parts) > 1
+    )
+    if is_path:
+        sam = load_checkpoint(path)
+    else:
+        sam = _load_by_name(str(name_or_path), progress)
+    return sam.to(torch_device).eval().requires_grad_(False)
+
+
+def choose_device(device: Device | str | torch.device) -> torch.device:
+    """Resolve ``'auto'`` and refuse a device that is not there.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device or cannot use it here.
+    """
+    available = {
+        'cuda': torch.cuda.is_available(),
+        'mps': torch.backends.mps.is_available(),
+        'cpu': True,
+    }
+    if device == 'auto':
+        return torch.device(next(k for k, there in available.items() if there))
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f'unknown device {str(device)!r}; choose auto, cpu, cuda or mps'
+        ) from error
+    if not available.get(chosen.type, False):
+        there = ', '.join(k for k, ok in available.items() if ok)
+        raise ValueError(
+            f'device {str(device)!r} is not available here; choose auto or '
+            f'one of: {there}'
+        )
+    return chosen
+
+
+def load_checkpoint(path: Path, record: ModelRecord | None = None) -> Sam:
+    """Load a checkpoint file into a model on the CPU, in training mode.
+
+    Parameters
+    ----------
+    path : Path
+        State dict of SAM or MobileSAM, plain or wrapped, in torch's format
+        (loaded with ``weights_only``) or safetensors.
+    record : ModelRecord, optional
+        What the file is; else the record in its header, else what its
+        tensors tell.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, or not a SAM checkpoint.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f'there is no checkpoint file at {path}; check the path, or '
+            'list the known models with "napari-mobilesam models"'
+        )
+    state = _read_tensors(path)
+    if record is None:
+        record = _record_of(path, state)
+    sam = build_sam(record=record)
+    _check_keys(path, state, sam)
+    sam.load_state_dict(
+        {key: value.to(sam_dtype(value)) for key, value in state.items()}
+    )
+    return sam
+
+
+def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
+    """Write a checkpoint with its record, atomically.
+
+    Matrices are stored as float16, vectors and positional frequencies as
+    float32: 20 MB for MobileSAM.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an earlier file stays as it was.
+    """
+    state = {
+        key: value.detach()
+        .to('cpu', _storage_dtype(key, value))
+        .contiguous()
+        .clone()
+        for key, value in sam.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        save_file(state, temporary, {METADATA_KEY: record_to_json(record)})
+        os.replace(temporary, path)
+    except SafetensorError as error:  # safetensors' own I/O errors
+        raise OSError(f'{path} could not be written: {error}') from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sam_dtype(value: Tensor) -> torch.dtype:
+    """Dtype in which a stored tensor is computed with."""
+    return torch.float32 if value.is_floating_point() else value.dtype
+
+
+def _storage_dtype(key: str, value: Tensor) -> torch.dtype:
+    if value.ndim < 2 or 'positional_encoding' in key:
+        return value.dtype
+    return torch.float16
+
+
+def _load_by_name(name: str, progress: Progress | None) -> Sam:
+    path = cached_path(name)
+    if path is None:
+        path = download_model(name, progress)
+    elif not verify(path, name):
+        raise CheckpointError(
+            f'{path} does not have the hash of {name} '
+            f'({registry()[name].hash}); delete it, it will be downloaded '
+            'again, or load it by its path if it is meant to differ'
+        )
+    record = registry().get(name) or replace(read_record(path), name=name)
+    return load_checkpoint(path, record)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f'{path} cannot be read as a checkpoint: it is damaged, cut '
+            f'short, or holds more than weights ({first_line}). Download or '
+            'export it again.'
+        ) from error
+    return _unwrap(path, content)
+
+
+def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(
+            content.get(wrapper), Mapping
+        ):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(
+            f'{path} holds a {type(content).__name__}, not the state dict of '
+            'a SAM model'
+        )
+    state = {
+        str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)
+    }
+    for prefix in _PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {k[len(prefix) :]: v for k, v in state.items()}
+    return state
+
+
+def _record_of(path: Path, state: Mapping[str, Tensor]) -> ModelRecord:
+    if path.suffix == '.safetensors':
+        try:
+            return replace(read_record(path), name=path.stem)
+        except CheckpointError:
+            pass  # somebody else's safetensors: the tensors have to tell
+    architecture: Architecture = 'vit_t'
+    input_size = 1024
+    positions = state.get('image_encoder.pos_embed')
+    if positions is not None and positions.ndim == 4:
+        input_size = positions.shape[1] * PATCH_SIZE
+        for name, config in VIT_CONFIGS.items():
+            if config.channels == positions.shape[-1]:
+                architecture = name
+    return ModelRecord(
+        path.stem, architecture, input_size, purpose=f'own file {path}'
+    )
+
+
+def _check_keys(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
+    expected = sam.state_dict()
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    reshaped = [
+        f'{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}'
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    problems = [
+        f'{len(keys)} {kind}, first {", ".join(keys[:3])}'
+        for kind, keys in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('of another shape', reshaped),
+        )
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f'{path} is not a checkpoint of {sam.record.architecture} '
+            f'({sam.record.name}): of {len(expected)} tensors, '
+            f'{"; ".join(problems)}'
+        )
+    broken = [k for k, v in state.items() if not torch.isfinite(v).all()]
+    if broken:
+        raise CheckpointError(
+            f'{path} holds NaN or infinite weights in {len(broken)} tensors, '
+            f'first {broken[0]}; it is damaged or its training failed'
+        )

@@ -1,0 +1,318 @@
+"""Known checkpoints, where they are kept, and how they are downloaded.
+
+Importing this module does not load torch, so that the models can be listed
+as soon as a widget opens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pooch
+from safetensors import SafetensorError, safe_open
+
+from napari_mobilesam.types import (
+    CheckpointError,
+    ModelRecord,
+    ObjectDiameter,
+)
+
+Progress = Callable[[int, int, str], None]
+
+APP_NAME = 'napari-mobilesam'
+METADATA_KEY = 'napari_mobilesam'
+OFFICIAL = 'mobile_sam'
+BUNDLED = 'mobile_sam_cells'
+
+_SAM_LICENCE = 'Apache-2.0'
+_SAM_CITATION = 'Kirillov et al. 2023, Segment Anything'
+_MICRO_SAM_LICENCE = 'CC-BY-4.0 (see the model page on bioimage.io)'
+_MICRO_SAM_CITATION = 'Archit et al. 2025, Segment Anything for Microscopy'
+_META_URL = 'https://dl.fbaipublicfiles.com/segment_anything'
+_BIOIMAGE_URL = 'https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io'
+
+_DOWNLOADS = (
+    ModelRecord(
+        OFFICIAL,
+        purpose='Official MobileSAM: anything, natural images first',
+        licence=_SAM_LICENCE,
+        citation='Zhang et al. 2023, Faster Segment Anything',
+        url='https://github.com/ChaoningZhang/MobileSAM/raw/'
+        'f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt',
+        hash='sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108db'
+        'cdd4e37d6c2f',
+        size_bytes=40_728_226,
+    ),
+    ModelRecord(
+        'vit_t_lm',
+        purpose='MobileSAM fine-tuned by micro-sam for light microscopy',
+        licence=_MICRO_SAM_LICENCE,
+        citation=_MICRO_SAM_CITATION,
+        url=f'{_BIOIMAGE_URL}/faithful-chicken/1.1/files/vit_t.pt',
+        hash='xxh128:72ec5074774761a6e5c05a08942f981e',
+    ),
+    ModelRecord(
+        'vit_t_em_organelles',
+        purpose='MobileSAM fine-tuned by micro-sam for organelles in EM',
+        licence=_MICRO_SAM_LICENCE,
+        citation=_MICRO_SAM_CITATION,
+        url=f'{_BIOIMAGE_URL}/greedy-whale/1/files/vit_t.pt',
+        hash='xxh128:253474720c497cce605e57c9b1d18fd9',
+    ),
+    ModelRecord(
+        'vit_b',
+        'vit_b',
+        purpose='SAM with the ViT-B encoder: slower, more accurate',
+        licence=_SAM_LICENCE,
+        citation=_SAM_CITATION,
+        url=f'{_META_URL}/sam_vit_b_01ec64.pth',
+        hash='sha256:ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4f'
+        'cbe91eb8c912',
+        size_bytes=375_042_383,
+    ),
+    ModelRecord(
+        'vit_l',
+        'vit_l',
+        purpose='SAM with the ViT-L encoder: for a GPU',
+        licence=_SAM_LICENCE,
+        citation=_SAM_CITATION,
+        url=f'{_META_URL}/sam_vit_l_0b3195.pth',
+        hash='sha256:3adcc4315b642a4d2101128f611684e8734c41232a17c648ed16'
+        '93702a49a622',
+        size_bytes=1_249_524_607,
+    ),
+    ModelRecord(
+        'vit_h',
+        'vit_h',
+        purpose="SAM with the ViT-H encoder, MobileSAM's teacher: for a GPU",
+        licence=_SAM_LICENCE,
+        citation=_SAM_CITATION,
+        url=f'{_META_URL}/sam_vit_h_4b8939.pth',
+        hash='sha256:a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9'
+        'f338c26f262e',
+        size_bytes=2_564_550_879,
+    ),
+)
+
+
+def bundled_path() -> Path:
+    """File of the checkpoint that is part of the package."""
+    return Path(
+        str(files('napari_mobilesam') / f'weights/{BUNDLED}.safetensors')
+    )
+
+
+def cache_folder() -> Path:
+    """Folder of downloaded checkpoints, which may not exist yet.
+
+    The platform's cache folder, or ``NAPARI_MOBILESAM_CACHE`` if it is set.
+    """
+    override = os.environ.get('NAPARI_MOBILESAM_CACHE')
+    root = Path(override or platformdirs.user_cache_dir(APP_NAME, False))
+    return root / 'models'
+
+
+def user_models_folder() -> Path:
+    """Folder of the user's own, fine-tuned checkpoints; may not exist yet.
+
+    The platform's data folder, or ``NAPARI_MOBILESAM_MODELS`` if it is set.
+    """
+    override = os.environ.get('NAPARI_MOBILESAM_MODELS')
+    if override:
+        return Path(override)
+    return Path(platformdirs.user_data_dir(APP_NAME, False)) / 'models'
+
+
+def registry() -> dict[str, ModelRecord]:
+    """Records of the bundled model and of those that can be downloaded."""
+    bundled = replace(
+        _bundled_record(),
+        name=BUNDLED,
+        size_bytes=bundled_path().stat().st_size,
+    )
+    return {record.name: record for record in (bundled, *_DOWNLOADS)}
+
+
+def list_models() -> list[ModelRecord]:
+    """All models that `load_model` knows by name, the user's own last.
+
+    A file in the user's folder that is no checkpoint of ours is left out.
+    """
+    records = registry()
+    for path in sorted(user_models_folder().glob('*.safetensors')):
+        try:
+            record = read_record(path)
+        except CheckpointError:
+            continue
+        records.setdefault(path.stem, replace(record, name=path.stem))
+    return list(records.values())
+
+
+def cached_path(name: str) -> Path | None:
+    """File of a model if it is on this machine, else None.
+
+    Raises
+    ------
+    CheckpointError
+        If no model has this name.
+    """
+    if name == BUNDLED:
+        return bundled_path()
+    record = registry().get(name)
+    path = (
+        user_models_folder() / f'{name}.safetensors'
+        if record is None
+        else _download_path(record)
+    )
+    if path.is_file():
+        return path
+    if record is None:
+        known = ', '.join(r.name for r in list_models())
+        raise CheckpointError(
+            f'no model is named {name!r}; choose one of {known}, or give the '
+            'path of a checkpoint file'
+        )
+    return None
+
+
+def default_model_name() -> str:
+    """The official model if it has been downloaded, else the bundled one."""
+    return OFFICIAL if cached_path(OFFICIAL) else BUNDLED
+
+
+def download_model(name: str, progress: Progress | None = None) -> Path:
+    """Download a model into the cache folder, once.
+
+    Parameters
+    ----------
+    name : str
+        A name of `list_models`.
+    progress : callable, optional
+        Called as ``progress(done_bytes, total_bytes, message)``; what it
+        raises stops the download.
+
+    Returns
+    -------
+    Path
+        The file, with a verified hash.
+
+    Raises
+    ------
+    CheckpointError
+        For an unknown name, and if the download fails, is interrupted or
+        has a wrong hash. Nothing is left behind then.
+    """
+    path = cached_path(name)
+    if path is not None and verify(path, name):
+        return path
+    record = registry()[name]
+    path = _download_path(record)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(
+            record.url,
+            known_hash=record.hash,
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(
+                progressbar=_ProgressAdapter(name, progress),
+                timeout=30,
+            ),
+        )
+    except ValueError as error:  # pooch's answer to a wrong hash
+        raise CheckpointError(
+            f'the download of {name} from {record.url} does not have the '
+            f'expected hash {record.hash}; it was deleted. Try again, or '
+            'download the file by other means and load it by its path.'
+        ) from error
+    except OSError as error:  # also every error of requests
+        raise CheckpointError(
+            f'{name} could not be downloaded from {record.url} to {path}: '
+            f'{error}. Check the network and the free disk space, or '
+            'download the file by other means and load it by its path.'
+        ) from error
+    return path
+
+
+def verify(path: Path, name: str) -> bool:
+    """Whether a file has the hash that the registry knows for ``name``."""
+    record = registry().get(name)
+    if record is None or not record.hash:
+        return True
+    algorithm, _, expected = record.hash.partition(':')
+    return bool(pooch.file_hash(str(path), alg=algorithm) == expected)
+
+
+def read_record(path: Path) -> ModelRecord:
+    """Read the record that a checkpoint of ours carries in its header.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no safetensors file or has no record.
+    """
+    try:
+        with safe_open(str(path), framework='np') as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f'{path} is not a safetensors file, or is damaged: {error}'
+        ) from error
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(f'{path} has no record of napari-mobilesam')
+    return record_from_json(metadata[METADATA_KEY])
+
+
+def record_to_json(record: ModelRecord) -> str:
+    """Serialise a record for a checkpoint's header."""
+    return json.dumps(asdict(record))
+
+
+def record_from_json(text: str) -> ModelRecord:
+    """Read what `record_to_json` wrote; unknown entries are ignored."""
+    known = {field.name for field in fields(ModelRecord)}
+    values = {k: v for k, v in json.loads(text).items() if k in known}
+    if 'object_diameter' in values:
+        values['object_diameter'] = ObjectDiameter(*values['object_diameter'])
+    return ModelRecord(**values)
+
+
+def _download_path(record: ModelRecord) -> Path:
+    return cache_folder() / f'{record.name}{Path(record.url).suffix}'
+
+
+@lru_cache(maxsize=1)
+def _bundled_record() -> ModelRecord:
+    return read_record(bundled_path())
+
+
+class _ProgressAdapter:
+    """What pooch expects of a progress bar, calling ``progress``."""
+
+    def __init__(self, name: str, progress: Progress | None) -> None:
+        self.name = name
+        self.progress = progress
+        self.total: Any = 0
+        self.done = 0
+
+    def update(self, size: int) -> None:
+        self.done += size
+        if self.progress is not None:
+            self.progress(
+                self.done, int(self.total or 0), f'downloading {self.name}'
+            )
+
+    def reset(self) -> None:
+        # pooch resets and then adds the total once more, to end at 100 %.
+        self.done = 0
+
+    def close(self) -> None:
+        pass
