@@ -112,26 +112,24 @@ class PromptEncoder(nn.Module):
             sparse.append(self._embed_points(points, labels))
         if boxes is not None:
             corners = self._embed_positions(boxes.unflatten(1, (2, 2)))
-            kinds = torch.cat([e.weight for e in self.point_embeddings[2:]])
-            sparse.append(corners + kinds)
+            sparse.append(corners + self._kinds()[3:])
         dense = self._embed_masks(masks)
         if not sparse:
             empty = dense.new_zeros(dense.shape[0], 0, dense.shape[1])
             return empty, dense
         return torch.cat(sparse, dim=1), dense
 
+    def _kinds(self) -> Tensor:
+        # (5, C): padding, negative, positive, first and second corner
+        embeddings = [self.not_a_point_embed, *self.point_embeddings]
+        return torch.cat([e.get_parameter('weight') for e in embeddings])
+
     def _embed_positions(self, points: Tensor) -> Tensor:
         # Pixel centres lie half a pixel from the corner of the image.
         return self.pe_layer((points + 0.5) / self.input_size)
 
     def _embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
-        kinds = torch.cat(
-            [
-                self.not_a_point_embed.weight,
-                self.point_embeddings[0].weight,
-                self.point_embeddings[1].weight,
-            ]
-        )[labels.long() + 1]
+        kinds = self._kinds()[labels.long() - PADDING]
         is_padding = (labels == PADDING)[..., None]
         return kinds + self._embed_positions(points).masked_fill(is_padding, 0)
 

@@ -55,14 +55,15 @@ class ConvBN(nn.Module):
         """Convolve and normalise (B, C, H, W)."""
         if self.training:
             return self.bn(self.c(x))
-        assert self.bn.running_var is not None
-        scale = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
+        scale = self.bn.weight * torch.rsqrt(
+            self.bn.get_buffer('running_var') + self.bn.eps
+        )
         # Folding at each call costs a thousandth of the convolution and can
         # never be stale, whatever is loaded or trained in between.
         return functional.conv2d(
             x,
             self.c.weight * scale[:, None, None, None],
-            self.bn.bias - self.bn.running_mean * scale,
+            self.bn.bias - self.bn.get_buffer('running_mean') * scale,
             self.c.stride,
             self.c.padding,
             self.c.dilation,
