@@ -1,0 +1,115 @@
+"""Command line: ``napari-mobilesam`` and ``python -m napari_mobilesam``.
+
+One module per family of commands; each has an ``add_parser`` that adds its
+subcommands and says with ``set_defaults(run=…)`` what they do. Importing
+this package loads neither torch nor Qt, so that ``--help`` is immediate.
+
+Exit codes are those of `napari_mobilesam.cli.errors.ExitCode`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+from napari_mobilesam import __version__
+from napari_mobilesam.cli import demo, models, segment
+from napari_mobilesam.cli.errors import EXIT_CODES_HELP, ExitCode, exit_code
+
+PROGRAM = 'napari-mobilesam'
+FAMILIES = (segment, models, demo)
+
+EXAMPLES = f"""\
+examples:
+  napari-mobilesam segment cells.tif -o labels.tif
+  napari-mobilesam segment cells.tif -o one.tif --point 120,85
+  napari-mobilesam models
+  napari-mobilesam demo
+
+exit codes:
+{EXIT_CODES_HELP}
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description='Segment cells and other objects with MobileSAM.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--version', action='version', version=f'%(prog)s {__version__}'
+    )
+    parser.add_argument(
+        '--traceback',
+        action='store_true',
+        help='show where an error comes from, for reporting it',
+    )
+    commands = parser.add_subparsers(
+        title='commands', metavar='COMMAND', required=True
+    )
+    for family in FAMILIES:
+        family.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command-line arguments without the program's name; by default those
+        of the process.
+
+    Returns
+    -------
+    int
+        Exit code, see `ExitCode`.
+    """
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as stop:  # argparse exits on --help and bad usage
+        return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            return int(options.run(options))
+    except KeyboardInterrupt:
+        print(f'\n{PROGRAM}: interrupted', file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`… | head`); closing stdout at
+        # exit must not complain about it a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILURE
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if options.traceback:
+            traceback.print_exc()
+        print(f'{PROGRAM}: error: {one_line(error)}', file=sys.stderr)
+        return exit_code(error)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as people expect it of a command."""
+    text = ' '.join(str(message).split())
+    print(f'{PROGRAM}: warning: {text}', file=sys.stderr)
+
+
+def one_line(error: BaseException) -> str:
+    """Message of ``error`` on one line; its type where it has none."""
+    return ' '.join(str(error).split()) or type(error).__name__

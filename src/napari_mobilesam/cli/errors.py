@@ -1,0 +1,50 @@
+"""Exit codes of the command line, and the errors that lead to them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from napari_mobilesam.types import SegmentationError
+
+
+class ExitCode(IntEnum):
+    """What the process ends with."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    OUTPUT = 3
+    INTERRUPTED = 130
+
+
+EXIT_CODES_HELP = """\
+    0  done
+    1  it failed while running: no memory, no network, no display
+    2  bad usage or bad input: options, image, prompt, model
+    3  the output cannot be written, or exists and --overwrite is not given
+  130  interrupted (Ctrl-C); outputs are whole or were not written"""
+
+
+class UsageError(ValueError):
+    """Options that make no sense together, or a value that is none."""
+
+
+class InputError(ValueError):
+    """A file that cannot be read as what it should be."""
+
+
+class OutputError(OSError):
+    """A file that cannot be written, or that must not be overwritten."""
+
+
+class DownloadError(RuntimeError):
+    """A model that could not be downloaded."""
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """Exit code that tells a script whose fault ``error`` is."""
+    if isinstance(error, OutputError):
+        return ExitCode.OUTPUT
+    if isinstance(error, UsageError | InputError | SegmentationError):
+        return ExitCode.USAGE
+    return ExitCode.FAILURE

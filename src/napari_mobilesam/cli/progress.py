@@ -1,0 +1,67 @@
+"""Progress on stderr: one moving line on a terminal, few lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+MANY = 99_999
+
+
+class Progress:
+    """Callable ``progress(done, total, message)`` that writes to a stream.
+
+    On a terminal a single line is rewritten; in a log file one line is
+    written per message and per tenth of the work.
+
+    Parameters
+    ----------
+    stream : file, optional
+        Where to write; stderr by default.
+    quiet : bool
+        Write nothing.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, quiet: bool = False
+    ) -> None:
+        self.stream = sys.stderr if stream is None else stream
+        self.quiet = quiet
+        self._shown: tuple[str, int] | None = None
+
+    def __call__(self, done: int, total: int, message: str) -> None:
+        """Show that ``done`` of ``total`` steps are done."""
+        if self.quiet:
+            return
+        text = describe(done, total, message)
+        if self.stream.isatty():
+            self.stream.write(f'\r\x1b[K{text}')
+            self.stream.flush()
+            self._shown = (message, done)
+            return
+        tenth = 10 * done // total if total > 0 else 0
+        if self._shown != (message, tenth):
+            self._shown = (message, tenth)
+            print(text, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """End the moving line of a terminal."""
+        if self._shown is not None and self.stream.isatty():
+            self.stream.write('\r\x1b[K')
+            self.stream.flush()
+            self._shown = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def describe(done: int, total: int, message: str) -> str:
+    """One line: steps while they can be counted, per cent for bytes."""
+    if total <= 1:
+        return message
+    if total > MANY:
+        return f'{message} {100 * done // total} %'
+    return f'{message} {done}/{total}'
