@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -31,12 +32,17 @@ from napari_mobilesam.cli.parameters import (
     option_name,
 )
 from napari_mobilesam.cli.progress import Progress
-from napari_mobilesam.types import EverythingParameters, Prompts
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Mask,
+    Prompts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.types import Embedding
 
 EXAMPLES = f"""\
 examples:
@@ -186,7 +192,7 @@ def segment_prompts(
     model: Sam,
     objects: Sequence[Prompts],
     diameter: float | None,
-) -> tuple[NDArray[np.integer[Any]], pd.DataFrame]:
+) -> tuple[NDArray[Any], pd.DataFrame]:
     """Segment one object per element of ``objects``.
 
     Parameters
@@ -208,7 +214,6 @@ def segment_prompts(
         One row per object that has a pixel.
     """
     from napari_mobilesam.segmentation.image import as_rgb_plane
-    from napari_mobilesam.segmentation.masks import label_table, paint_labels
     from napari_mobilesam.segmentation.predictor import Predictor
     from napari_mobilesam.segmentation.windows import (
         estimate_diameter,
@@ -219,21 +224,56 @@ def segment_prompts(
     if diameter is None:
         diameter = estimate_diameter(rgb)
     predictor = Predictor(model)
+    embeddings: dict[tuple[int, int, int, int], Embedding] = {}
     masks = []
     for prompts in objects:
         window = window_for_prompts(
             rgb.shape[:2], prompts, model.record, diameter
         )
+        if window not in embeddings:
+            embeddings[window] = predictor.embed(rgb, window=window)
         prediction = predictor.predict(
-            predictor.embed(rgb, window=window),
+            embeddings[window],
             points=prompts.points if len(prompts.points) else None,
             labels=prompts.labels if len(prompts.points) else None,
             box=prompts.box,
             # A lone point is ambiguous: the best of three answers is taken.
             multimask=prompts.box is None and len(prompts.points) == 1,
         )
-        masks.append(prediction.mask(prediction.best))
-    return paint_labels(masks, rgb.shape[:2]), label_table(masks)
+        masks.append(prediction.mask())
+    return paint_objects(masks, rgb.shape[:2])
+
+
+def paint_objects(
+    masks: Sequence[Mask], image_shape: tuple[int, int]
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Paint mask i as label i + 1, better masks over worse ones.
+
+    Unlike `paint_labels`, which numbers what was found by score, this keeps
+    the order in which objects were asked for.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) int32.
+    table : DataFrame
+        One row per label that has a visible pixel, see `label_table`.
+    """
+    from napari_mobilesam.segmentation.masks import label_table
+
+    labels = np.zeros(image_shape, dtype=np.int32)
+    for index in sorted(range(len(masks)), key=lambda i: masks[i].score):
+        row0, column0, row1, column1 = masks[index].box
+        region = labels[row0:row1, column0:column1]
+        region[masks[index].data] = index + 1
+    visible = np.setdiff1d(labels, [0])
+    for number in np.setdiff1d(np.arange(1, len(masks) + 1), visible):
+        warnings.warn(f'object {number} has no pixel', stacklevel=2)
+    table = label_table(
+        np.searchsorted(visible, labels, side='right'),
+        [masks[number - 1] for number in visible],
+    )
+    return labels, table.assign(label=visible)
 
 
 def prompts_of(options: argparse.Namespace) -> list[Prompts]:
