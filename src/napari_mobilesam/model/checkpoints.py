@@ -172,7 +172,10 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
+        temporary.touch()  # safetensors would make it private to the user
+        mode = temporary.stat().st_mode
         save_file(state, temporary, {METADATA_KEY: record_to_json(record)})
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except SafetensorError as error:  # safetensors' own I/O errors
         raise OSError(f'{path} could not be written: {error}') from error
