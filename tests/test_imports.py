@@ -17,6 +17,7 @@ NAME = 'napari_mobilesam'
 
 # What each room may import of the package, besides itself. `types` stands
 # below all of them.
+BELOW_SESSION = {'large', 'model', 'segmentation', 'training', 'types'}
 ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
@@ -25,27 +26,14 @@ ALLOWED: dict[str, set[str]] = {
     'segmentation': {'model', 'types'},
     'large': {'segmentation', 'model', 'types'},
     'training': {'segmentation', 'model', 'types'},
-    'session': {'large', 'training', 'segmentation', 'model', 'types'},
-    'widgets': {
-        'large',
-        'model',
-        'segmentation',
-        'session',
-        'training',
-        'types',
-    },
+    'worker': set(),
+    'engine': BELOW_SESSION,
+    'messages': BELOW_SESSION | {'engine'},
+    'session': BELOW_SESSION | {'engine', 'messages', 'worker'},
+    'widgets': BELOW_SESSION | {'messages', 'session'},
     'sample_data': {'types'},
-    'demo': {'sample_data', 'segmentation', 'session', 'types', 'widgets'},
-    'cli': {
-        '__init__',
-        'demo',
-        'large',
-        'model',
-        'sample_data',
-        'segmentation',
-        'training',
-        'types',
-    },
+    'demo': BELOW_SESSION | {'sample_data', 'session', 'widgets'},
+    'cli': BELOW_SESSION | {'demo', 'sample_data'},
 }
 GUI = {'magicgui', 'napari', 'PyQt6', 'PySide6', 'qtpy', 'superqt', 'vispy'}
 GUI_ROOMS = {'widgets', 'demo'}

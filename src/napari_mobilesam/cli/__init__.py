@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
+            warnings.simplefilter('always', UserWarning)
             return int(options.run(options))
     except KeyboardInterrupt:
         print(f'\n{PROGRAM}: interrupted', file=sys.stderr)

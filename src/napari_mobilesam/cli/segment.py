@@ -149,6 +149,8 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 
 def segment_command(options: argparse.Namespace) -> int:
     """Read, segment, write; outputs are reserved before the long part."""
+    from napari_mobilesam.segmentation.parameters import checked_parameters
+
     check_labels_path(options.output)
     if options.table == options.output:
         raise UsageError('--table and --output are the same file')
@@ -156,6 +158,7 @@ def segment_command(options: argparse.Namespace) -> int:
     given = given_options(options, EverythingParameters)
     if prompts:
         refuse_everything_options(given)
+    parameters = checked_parameters(None, given)
     inputs = [options.image]
     image = read_image(options.image, options.plane)
     with contextlib.ExitStack() as stack:
@@ -169,7 +172,7 @@ def segment_command(options: argparse.Namespace) -> int:
         model = load_chosen_model(options, progress)
         if prompts:
             labels, table = segment_prompts(
-                image, model, prompts, given.get('diameter')
+                image, model, prompts, parameters.diameter
             )
         else:
             from napari_mobilesam.segmentation.everything import (
@@ -177,7 +180,7 @@ def segment_command(options: argparse.Namespace) -> int:
             )
 
             labels, table = segment_everything(
-                image, model, progress=progress, **given
+                image, model, parameters=parameters, progress=progress
             )
         commit_labels(lambda path: write_labels(path, labels))
         if commit_table:
@@ -213,12 +216,10 @@ def segment_prompts(
     table : DataFrame
         One row per object that has a pixel.
     """
+    from napari_mobilesam.segmentation.diameter import estimate_diameter
     from napari_mobilesam.segmentation.image import as_rgb_plane
     from napari_mobilesam.segmentation.predictor import Predictor
-    from napari_mobilesam.segmentation.windows import (
-        estimate_diameter,
-        window_for_prompts,
-    )
+    from napari_mobilesam.segmentation.windows import window_for_prompts
 
     rgb = as_rgb_plane(image)
     if diameter is None:
@@ -228,7 +229,7 @@ def segment_prompts(
     masks = []
     for prompts in objects:
         window = window_for_prompts(
-            rgb.shape[:2], prompts, model.record, diameter
+            rgb.shape[:2], prompts, diameter=diameter, record=model.record
         )
         if window not in embeddings:
             embeddings[window] = predictor.embed(rgb, window=window)

@@ -1,0 +1,70 @@
+"""A small model and images for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_mobilesam.cli import main
+
+
+class Result(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process."""
+
+    def run(*arguments: object) -> Result:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of an untrained model with a small input: fast, not good."""
+    import torch
+
+    from napari_mobilesam.model.checkpoints import save_checkpoint
+    from napari_mobilesam.model.sam import build_sam
+    from napari_mobilesam.types import ModelRecord
+
+    torch.manual_seed(0)
+    record = ModelRecord('tiny', 'vit_t', input_size=128)
+    path = tmp_path_factory.mktemp('model') / 'tiny.safetensors'
+    save_checkpoint(build_sam(record=record), path, record)
+    return path
+
+
+@pytest.fixture(scope='session')
+def discs() -> np.ndarray:
+    """(96, 128) uint8: three bright discs of 24 pixels on noise."""
+    rows, columns = np.mgrid[:96, :128]
+    image = np.random.default_rng(0).integers(5, 20, (96, 128))
+    for row, column in ((30, 30), (30, 90), (70, 60)):
+        image[(rows - row) ** 2 + (columns - column) ** 2 <= 144] += 180
+    return image.astype(np.uint8)
+
+
+@pytest.fixture
+def image_path(tmp_path: Path, discs: np.ndarray) -> Path:
+    """The discs as a TIFF file."""
+    path = tmp_path / 'cells.tif'
+    tifffile.imwrite(path, discs)
+    return path

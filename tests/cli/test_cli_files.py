@@ -1,0 +1,114 @@
+"""Reading planes of image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from skimage.io import imsave
+
+from napari_mobilesam.cli.errors import InputError
+from napari_mobilesam.cli.files import read_image, write_labels
+
+STACK = np.arange(2 * 3 * 8 * 9, dtype=np.uint16).reshape(2, 3, 8, 9)
+
+
+@pytest.fixture(params=['plain', 'ome', 'imagej'])
+def stack_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A (T=2, Z=3) stack in the dialects of TIFF."""
+    path = tmp_path / 'stack.tif'
+    kinds: dict[str, dict[str, object]] = {
+        'plain': {'metadata': {'axes': 'TZYX'}},
+        'ome': {'ome': True, 'metadata': {'axes': 'TZYX'}},
+        'imagej': {'imagej': True, 'metadata': {'axes': 'TZYX'}},
+    }
+    tifffile.imwrite(
+        path, STACK, photometric='minisblack', **kinds[request.param]
+    )
+    return path
+
+
+def test_plane_of_a_stack(stack_path: Path) -> None:
+    assert np.array_equal(read_image(stack_path, (1, 2)), STACK[1, 2])
+
+
+def test_stack_needs_a_plane(stack_path: Path) -> None:
+    with pytest.raises(InputError, match=r'2 x 3 planes .* --plane 0,0'):
+        read_image(stack_path)
+
+
+@pytest.mark.parametrize(
+    ('plane', 'message'),
+    [
+        ((1,), 'has 1 indices, but'),
+        ((1, 3), 'index 3 of an axis of size 3'),
+        ((-1, 0), 'index -1 of an axis of size 2'),
+    ],
+)
+def test_wrong_plane(
+    stack_path: Path, plane: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_image(stack_path, plane)
+
+
+def test_single_plane_stack_needs_none(tmp_path: Path) -> None:
+    path = tmp_path / 'one.tif'
+    tifffile.imwrite(path, STACK[:1, :1], metadata={'axes': 'TZYX'})
+    assert np.array_equal(read_image(path), STACK[0, 0])
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.png'])
+@pytest.mark.parametrize('channels', [3, 4])
+def test_colours_come_last(suffix: str, channels: int, tmp_path: Path) -> None:
+    path = tmp_path / f'colour{suffix}'
+    image = np.random.default_rng(0).integers(
+        0, 255, (10, 12, channels), dtype=np.uint8
+    )
+    if suffix == '.tif':
+        tifffile.imwrite(path, image, photometric='rgb')
+    else:
+        imsave(path, image, check_contrast=False)
+    assert np.array_equal(read_image(path), image)
+
+
+def test_planar_colours_are_moved_last(tmp_path: Path) -> None:
+    path = tmp_path / 'planar.tif'
+    image = np.random.default_rng(0).integers(
+        0, 255, (3, 10, 12), dtype=np.uint8
+    )
+    tifffile.imwrite(path, image, photometric='rgb', planarconfig='separate')
+    assert np.array_equal(read_image(path), np.moveaxis(image, 0, -1))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32, bool])
+def test_dtype_stays(dtype: type, tmp_path: Path) -> None:
+    path = tmp_path / 'image.tif'
+    image = (np.arange(80).reshape(8, 10) % 2).astype(dtype)
+    tifffile.imwrite(path, image)
+    read = read_image(path)
+    assert read.dtype == image.dtype
+    assert np.array_equal(read, image)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / 'image.jpg'
+    imsave(path, np.full((16, 20), 90, np.uint8), check_contrast=False)
+    assert read_image(path).shape == (16, 20)
+
+
+@pytest.mark.parametrize(
+    ('highest', 'dtype'), [(65_535, np.uint16), (65_536, np.int32)]
+)
+def test_labels_keep_their_numbers(
+    highest: int, dtype: type, tmp_path: Path
+) -> None:
+    labels = np.zeros((5, 6), np.int32)
+    labels[2, 3] = highest
+    path = tmp_path / 'labels.tif'
+    write_labels(path, labels)
+    read = tifffile.imread(path)
+    assert read.dtype == dtype
+    assert np.array_equal(read, labels)
