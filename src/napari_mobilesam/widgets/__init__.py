@@ -1,1 +1,31 @@
+"""Qt and napari: the only part of the package that imports them."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_mobilesam.widgets.everything_widget import (
+        EverythingWidget as EverythingWidget,
+    )
+    from napari_mobilesam.widgets.prompt_widget import (
+        PromptWidget as PromptWidget,
+    )
+    from napari_mobilesam.widgets.viewer_session import (
+        get_session as get_session,
+    )
+
+_MODULE_OF = {
+    'EverythingWidget': 'everything_widget',
+    'PromptWidget': 'prompt_widget',
+    'get_session': 'viewer_session',
+}
+
+__all__ = ['EverythingWidget', 'PromptWidget', 'get_session']
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_MODULE_OF[name]}'), name)

@@ -1,0 +1,204 @@
+"""Model and caches of a session, used by its worker thread only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import (
+    Embedding,
+    Mask,
+    Prompts,
+)
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+Value = TypeVar('Value')
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePlane:
+    """One plane of an image and how it is shown.
+
+    Attributes
+    ----------
+    key : hashable
+        Identity of image, plane, channels and contrast: two planes with the
+        same key have the same embedding.
+    read : callable
+        Returns the (H, W) or (H, W, 3 | 4) array; called on the worker
+        thread, so that lazy data is read there.
+    shape : tuple of int
+        (H, W) in data pixels.
+    contrast_limits : tuple of float or None
+        Values shown as black and white; None where colours are shown as
+        they are.
+    gamma : float
+        Exponent applied between the limits.
+    channels : tuple of int or None
+        Channels of the last axis shown as red, green and blue; None for
+        gray and RGB planes.
+    name : str
+        What people call it, for messages: ``'nuclei'``.
+    """
+
+    key: Hashable
+    read: Callable[[], Any]
+    shape: tuple[int, int]
+    contrast_limits: tuple[float, float] | None = None
+    gamma: float = 1.0
+    channels: tuple[int, ...] | None = None
+    name: str = 'image'
+
+
+class LeastRecentlyUsed(Generic[Value]):
+    """A small dictionary that forgets what was not used for longest."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._items
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of ``key``, made by ``make`` if not known."""
+        if key in self._items:
+            self._items.move_to_end(key)
+            return self._items[key]
+        value = make()
+        self._items[key] = value
+        while len(self._items) > self._capacity:
+            self._items.popitem(last=False)
+        return value
+
+
+class Engine:
+    """From planes and prompts to masks, remembering what is expensive.
+
+    Nothing here is safe to call from two threads: a session gives it to its
+    worker thread.
+
+    Parameters
+    ----------
+    load_model : callable
+        ``load_model(name) -> Sam``.
+    embeddings, planes : int
+        How many embeddings and prepared planes are remembered. An embedding
+        of a 1024 model is 4 MB, a prepared plane three bytes per pixel.
+    """
+
+    def __init__(
+        self,
+        load_model: Callable[[str], Sam],
+        embeddings: int = 64,
+        planes: int = 3,
+    ) -> None:
+        self._load_model = load_model
+        self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
+        self._planes: LeastRecentlyUsed[NDArray[np.uint8]] = LeastRecentlyUsed(
+            planes
+        )
+        self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
+            256
+        )
+        self._embeddings: LeastRecentlyUsed[Embedding] = LeastRecentlyUsed(
+            embeddings
+        )
+
+    def clear(self) -> None:
+        """Forget planes, sizes and embeddings, not the model."""
+        for cache in (self._planes, self._diameters, self._embeddings):
+            cache.clear()
+
+    def model(self, name: str) -> Sam:
+        """Return the model of that name, loading it if it is another."""
+        return self._models.get(name, lambda: self._load_model(name))
+
+    def rgb(self, plane: ImagePlane) -> NDArray[np.uint8]:
+        """Return the plane as shown, (H, W, 3) uint8."""
+        from napari_mobilesam.segmentation.image import as_rgb_plane
+
+        return self._planes.get(
+            plane.key,
+            lambda: as_rgb_plane(
+                plane.read(),
+                channels=plane.channels,
+                contrast_limits=plane.contrast_limits,
+                gamma=plane.gamma,
+            ),
+        )
+
+    def diameter(self, plane: ImagePlane) -> float | None:
+        """Return the typical object diameter in pixels, None if unknown."""
+        from napari_mobilesam.segmentation.windows import estimate_diameter
+
+        return self._diameters.get(
+            plane.key, lambda: estimate_diameter(self.rgb(plane))
+        )
+
+    def embedding(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> Embedding:
+        """Return the embedding of the window that suits the prompts."""
+        from napari_mobilesam.segmentation.predictor import Predictor
+
+        window = self._window(plane, prompts, model)
+        return self._embeddings.get(
+            (plane.key, window, model.key),
+            lambda: Predictor(model).embed(self.rgb(plane), window=window),
+        )
+
+    def has_embedding(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> bool:
+        """Tell whether the prompts can be answered without embedding."""
+        window = self._window(plane, prompts, model)
+        return (plane.key, window, model.key) in self._embeddings
+
+    def mask(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> Mask | None:
+        """Return the best mask of one object, None if it has no pixel.
+
+        One positive point alone is ambiguous, so the best of three masks is
+        taken; with more prompts the single mask token answers, as in
+        Segment Anything, section 3 "Resolving ambiguity".
+        """
+        from napari_mobilesam.segmentation.predictor import Predictor
+
+        embedding = self.embedding(plane, prompts, model)
+        ambiguous = prompts.box is None and len(prompts.points) == 1
+        prediction = Predictor(model).predict(
+            embedding,
+            points=prompts.points if len(prompts.points) else None,
+            labels=prompts.labels if len(prompts.points) else None,
+            box=prompts.box,
+            mask_input=prompts.mask_input,
+            multimask=ambiguous,
+        )
+        mask = prediction.mask(prediction.best)
+        return mask if mask.data.any() else None
+
+    def _window(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> Window:
+        from napari_mobilesam.segmentation.windows import window_for_prompts
+
+        return window_for_prompts(
+            plane.shape, prompts, self.diameter(plane), model.record
+        )

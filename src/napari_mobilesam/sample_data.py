@@ -1,0 +1,57 @@
+"""Real images to try the plugin on, for File ▸ Open Sample.
+
+The images of the package lie in ``samples``, with their licences; the coins
+are those of scikit-image.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
+
+
+def read_sample(name: str) -> NDArray[np.uint8]:
+    """Read a packaged sample image.
+
+    Parameters
+    ----------
+    name : {'nuclei', 'tissue', 'phase_contrast'}
+        Which one.
+
+    Returns
+    -------
+    ndarray
+        (H, W) or (H, W, 3) uint8.
+    """
+    resource = files('napari_mobilesam') / 'samples' / f'{name}.png'
+    with as_file(resource) as path, Image.open(path) as image:
+        return np.asarray(image)
+
+
+def nuclei() -> list[LayerData]:
+    """Fluorescent nuclei, (520, 696), CC0."""
+    return [(read_sample('nuclei'), {'name': 'nuclei'}, 'image')]
+
+
+def tissue() -> list[LayerData]:
+    """Purple-stained tissue, (256, 320) RGB, CC0."""
+    return [(read_sample('tissue'), {'name': 'tissue'}, 'image')]
+
+
+def phase_contrast() -> list[LayerData]:
+    """Cells in phase contrast, (440, 440), MIT."""
+    image = read_sample('phase_contrast')
+    return [(image, {'name': 'phase contrast'}, 'image')]
+
+
+def coins() -> list[LayerData]:
+    """Greek coins from Pompeii, (303, 384), of scikit-image."""
+    from skimage import data
+
+    return [(data.coins(), {'name': 'coins'}, 'image')]

@@ -1,0 +1,268 @@
+"""Building blocks of both dock widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QProgressBar,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.session import Session
+from napari_mobilesam.widgets.layers import (
+    axis_name,
+    channel_axes,
+    data_of,
+    unwrap,
+)
+from napari_mobilesam.widgets.viewer_session import get_session
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+Connection = tuple[Any, Callable[..., None]]
+
+ERROR_STYLE = 'color: #ff8a80;'
+
+
+def _let_go(connections: list[Connection], session: Session) -> None:
+    for signal, callback in connections:
+        signal.disconnect(callback)
+    if connections:
+        connections.clear()
+        session.release()
+
+
+class ViewerWidget(QWidget):
+    """A widget that listens to its viewer only while it is docked.
+
+    Closing a dock in napari sends no close event: the widget loses its
+    parent and would go on receiving layer events for ever. A widget that is
+    docked again listens again.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Viewer or its proxy.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer: ViewerModel = unwrap(viewer)
+        self.session = get_session(self.viewer)
+        self._connections: list[Connection] = []
+        # no bound method: Qt drops those of an object that it destroys
+        self.destroyed.connect(
+            partial(_let_go, self._connections, self.session)
+        )
+
+    def listen(self, signal: Any, callback: Callable[..., None]) -> None:
+        """Call back on a napari or psygnal signal until detached."""
+        signal.connect(callback)
+        self._connections.append((signal, callback))
+
+    def deafen(self, signal: Any, callback: Callable[..., None]) -> None:
+        """Undo `listen`."""
+        signal.disconnect(callback)
+        self._connections.remove((signal, callback))
+
+    def attach(self) -> None:
+        """Start listening; subclasses connect their signals here."""
+        self.session.acquire()
+
+    def detach(self) -> None:
+        """Stop listening; subclasses clean the viewer up here."""
+        _let_go(self._connections, self.session)
+
+    @property
+    def attached(self) -> bool:
+        """Whether the widget listens to its viewer."""
+        return bool(self._connections)
+
+    def event(self, event: QEvent) -> bool:
+        """Follow the parent: that is how a dock opens and closes."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None and self.attached:
+                self.detach()
+            elif self.parent() is not None and not self.attached:
+                self.attach()
+        return bool(super().event(event))
+
+
+class LayerCombo(QComboBox):
+    """Choice among the layers of a viewer, held by identity.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    accepts : callable
+        Which layers are offered.
+    nothing : str
+        Text of the entry for no layer; no such entry if empty.
+    """
+
+    layer_changed = Signal(object)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        accepts: Callable[[Layer], bool],
+        nothing: str = '',
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._accepts = accepts
+        self._nothing = nothing
+        self._layers: list[Layer | None] = []
+        narrow(self)
+        self.currentIndexChanged.connect(self._tell)
+        self.refresh()
+
+    @property
+    def layer(self) -> Layer | None:
+        """The chosen layer."""
+        index = self.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    @layer.setter
+    def layer(self, layer: Layer | None) -> None:
+        if layer not in self._layers:
+            self.refresh()
+        if layer in self._layers:
+            self.setCurrentIndex(self._layers.index(layer))
+
+    def refresh(self, event: Any = None) -> None:
+        """Offer the layers that the viewer has now, keeping the choice."""
+        before = self.layer
+        layers: list[Layer | None] = [
+            layer for layer in self._viewer.layers if self._accepts(layer)
+        ]
+        if self._nothing:
+            layers.insert(0, None)
+        self.blockSignals(True)
+        self._layers = layers
+        self.clear()
+        self.addItems([self._nothing if x is None else x.name for x in layers])
+        if before in layers:
+            self.setCurrentIndex(layers.index(before))
+        self.blockSignals(False)
+        if self.layer is not before:
+            self._tell()
+
+    def _tell(self, index: int = 0) -> None:
+        self.setToolTip(self.currentText())
+        self.layer_changed.emit(self.layer)
+
+
+class ChannelCombo(QComboBox):
+    """Which axis of an n-D image holds channels; hidden if none can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        narrow(self)
+        self.label = QLabel('Channels')
+        self.offer(None)
+
+    @property
+    def axis(self) -> int | None:
+        """The chosen axis, None to segment the plane that is shown."""
+        axis: int | None = self.currentData()
+        return axis
+
+    def offer(self, image: Image | None) -> None:
+        """Offer the axes of an image."""
+        self.clear()
+        self.addItem('as shown, one plane', None)
+        for axis in channel_axes(image) if image is not None else ():
+            count = min(3, data_of(image).shape[axis])
+            self.addItem(
+                f'first {count} of {axis_name(image, axis)} as colours', axis
+            )
+        self.setVisible(self.count() > 1)
+        self.label.setVisible(self.count() > 1)
+
+
+class StatusLine(QWidget):
+    """One sentence that always says what is happening, and a thin bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.label.setAlignment(
+            Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
+        )
+        # three lines always, so that buttons never move under the mouse
+        self.label.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(6)
+        keep = self.bar.sizePolicy()
+        keep.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(keep)
+        self.bar.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.label)
+
+    @property
+    def text(self) -> str:
+        """The sentence shown."""
+        return str(self.label.text())
+
+    def say(self, text: str, busy: bool = False) -> None:
+        """Show a sentence; ``busy`` shows that work goes on."""
+        self.label.setStyleSheet('')
+        self.label.setText(text)
+        if busy and self.bar.isHidden():
+            self.show_progress(0, 0)
+        elif not busy:
+            self.bar.hide()
+
+    def fail(self, text: str) -> None:
+        """Show what went wrong."""
+        self.say(text)
+        self.label.setStyleSheet(ERROR_STYLE)
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show how far work is; a total of 0 means unknown."""
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.bar.show()
+
+
+def narrow(combo: QComboBox) -> None:
+    """Let a combo box shrink below its longest entry."""
+    combo.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    combo.setMinimumContentsLength(8)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
+def form_layout(parent: QWidget | None = None) -> QFormLayout:
+    """Return a form that suits a dock 320 pixels wide."""
+    form = QFormLayout(parent) if parent is not None else QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setSpacing(6)
+    form.setFieldGrowthPolicy(
+        QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+    )
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+    return form

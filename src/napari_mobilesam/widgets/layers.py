@@ -1,0 +1,392 @@
+"""Layer to data coordinates: the one place that knows transforms.
+
+Everything is mapped through world coordinates with homogeneous matrices, so
+that scale, translation, rotation, shear and affine of any layer, and layers of
+fewer dimensions than the viewer, need no special case.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session import ImagePlane
+from napari_mobilesam.types import ImageError
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+Matrix = NDArray[np.float64]
+
+
+def unwrap(obj: Any) -> Any:
+    """Return the object behind the proxy that napari gives to plugins."""
+    return getattr(obj, '__wrapped__', obj)
+
+
+def data_to_world_matrix(layer: Layer, ndim: int) -> Matrix:
+    """Return the affine map of a layer's data to a world of ``ndim`` axes.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Layer of at most ``ndim`` dimensions; napari aligns its axes with
+        the last axes of the world.
+    ndim : int
+        Number of world axes.
+
+    Returns
+    -------
+    ndarray
+        (ndim + 1, ndim + 1) float64 homogeneous matrix; identity on the
+        axes that the layer does not have.
+    """
+    n = layer.ndim
+    origin = np.asarray(layer.data_to_world(np.zeros(n)), dtype=float)
+    matrix = np.eye(ndim + 1)
+    for axis in range(n):
+        corner = np.asarray(layer.data_to_world(np.eye(n)[axis]), float)
+        matrix[ndim - n : ndim, ndim - n + axis] = corner - origin
+    matrix[ndim - n : ndim, ndim] = origin
+    return matrix
+
+
+def apply(matrix: Matrix, points: NDArray[Any]) -> Matrix:
+    """Map (N, ndim) points with a homogeneous matrix."""
+    return np.asarray(points) @ matrix[:-1, :-1].T + matrix[:-1, -1]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlane:
+    """The plane of an image layer that the viewer shows.
+
+    Attributes
+    ----------
+    layer : napari.layers.Image
+        The image.
+    matrix : ndarray
+        Data of the image to world, see `data_to_world_matrix`.
+    position : ndarray
+        (world ndim,) data coordinates of the plane on the world's axes.
+    rows, columns : int
+        Axes of the image's data shown as rows and columns.
+    index : tuple of int
+        Data index of the plane on every axis of the image; the entries of
+        ``rows`` and ``columns`` are 0.
+    shape : tuple of int
+        (H, W).
+    channel_axis : int or None
+        Axis whose first channels are shown to the model as colours.
+    """
+
+    layer: Image
+    matrix: Matrix
+    position: NDArray[np.float64]
+    rows: int
+    columns: int
+    index: tuple[int, ...]
+    shape: tuple[int, int]
+    channel_axis: int | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of world axes."""
+        return len(self.matrix) - 1
+
+    @property
+    def offset(self) -> int:
+        """World axis of the image's first axis."""
+        return self.ndim - self.layer.ndim
+
+    @property
+    def output_axes(self) -> tuple[int, ...]:
+        """Image axes that labels of this image have.
+
+        A leading channel axis is dropped: labels are the same in every
+        channel, and layers align with the last axes of the world.
+        """
+        first = 1 if self.channel_axis == 0 else 0
+        return tuple(range(first, self.layer.ndim))
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a labels array for the whole image."""
+        shape = data_of(self.layer).shape
+        return tuple(int(shape[axis]) for axis in self.output_axes)
+
+    @property
+    def output_index(self) -> tuple[int, ...]:
+        """Index of the plane on `output_axes`."""
+        return tuple(self.index[axis] for axis in self.output_axes)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        fixed = [
+            f'{axis_name(self.layer, axis)} {self.index[axis]}'
+            for axis in range(self.layer.ndim)
+            if axis not in (self.rows, self.columns, self.channel_axis)
+        ]
+        return ', '.join([self.layer.name, *fixed])
+
+    def transform(self) -> dict[str, Any]:
+        """Keyword arguments that put a new layer where the image is."""
+        layer = self.layer
+        axes = list(self.output_axes)
+        units = [layer.units[axis] for axis in axes]
+        if len(axes) == layer.ndim:
+            return {
+                'scale': layer.scale,
+                'translate': layer.translate,
+                'rotate': layer.rotate,
+                'shear': layer.shear,
+                'affine': layer.affine.affine_matrix,
+                'units': units,
+            }
+        return {'affine': self.output_matrix(), 'units': units}
+
+    def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
+        """Homogeneous matrix of `output_axes` data to world.
+
+        Parameters
+        ----------
+        origin : sequence of float, optional
+            Data position of the layer's first pixel.
+        """
+        keep = [self.offset + axis for axis in self.output_axes]
+        matrix = self.matrix[np.ix_([*keep, self.ndim], [*keep, self.ndim])]
+        if origin is not None:
+            shift = np.eye(len(matrix))
+            shift[:-1, -1] = origin
+            matrix = matrix @ shift
+        return matrix
+
+    def image_points(
+        self, layer: Layer, points: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Map points of another layer into the plane.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Layer whose data the points are in.
+        points : ndarray
+            (N, layer.ndim).
+
+        Returns
+        -------
+        positions : ndarray
+            (N, 2) row and column in data pixels of the image.
+        here : ndarray
+            (N,) bool, whether the point lies on this plane.
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, layer.ndim)
+        extra = self.ndim - layer.ndim
+        # a layer without the world's leading axes is shown at each position
+        world_position = apply(self.matrix, self.position[None])[0]
+        padded = np.hstack(
+            [np.tile(world_position[:extra], (len(points), 1)), points]
+        )
+        world = apply(data_to_world_matrix(layer, self.ndim), padded)
+        data = apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
+        here = np.ones(len(points), dtype=bool)
+        for axis in range(self.layer.ndim):
+            if axis in (self.rows, self.columns, self.channel_axis):
+                continue
+            here &= np.round(data[:, axis]) == self.index[axis]
+        return data[:, [self.rows, self.columns]], here
+
+    def source(self) -> ImagePlane:
+        """Describe the plane for the session."""
+        image = self.layer
+        limits = gamma = None
+        if not image.rgb:
+            limits = tuple(float(value) for value in image.contrast_limits)
+            gamma = float(image.gamma)
+        channels = None
+        if self.channel_axis is not None:
+            count = int(data_of(image).shape[self.channel_axis])
+            channels = tuple(range(min(3, count)))
+        key = (
+            Identity(image.data),
+            self.rows,
+            self.columns,
+            self.index,
+            self.channel_axis,
+            limits,
+            gamma,
+        )
+        return ImagePlane(
+            key,
+            self._reader(),
+            self.shape,
+            limits,
+            1.0 if gamma is None else gamma,
+            channels,
+            self.name,
+        )
+
+    def _reader(self) -> Any:
+        data = data_of(self.layer)
+        rows, columns, channels = self.rows, self.columns, self.channel_axis
+        index: list[Any] = list(self.index)
+        index[rows] = index[columns] = slice(None)
+        if channels is not None:
+            index[channels] = slice(None)
+        if self.layer.rgb:
+            index.append(slice(None))
+        # axes that are left, in the data's order, and as they shall be
+        left = sorted(
+            axis for axis in (rows, columns, channels) if axis is not None
+        )
+        wanted = [left.index(rows), left.index(columns)]
+        if channels is not None:
+            wanted.append(left.index(channels))
+        if self.layer.rgb:
+            wanted.append(2)
+
+        def read() -> NDArray[Any]:
+            return np.asarray(data[tuple(index)]).transpose(wanted)
+
+        return read
+
+
+def plane_of(
+    viewer: ViewerModel, image: Image, channel_axis: int | None = None
+) -> LayerPlane:
+    """Return the plane of an image that the viewer shows.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer (no proxy) whose sliders choose the plane.
+    image : napari.layers.Image
+        2-D to n-D image, RGB or gray, multiscale or not.
+    channel_axis : int, optional
+        Data axis used as colours instead of being sliced.
+
+    Raises
+    ------
+    ImageError
+        If no plane of the image is shown: 3-D display, axes that the image
+        does not have, a slider beyond the image, or an empty image.
+    """
+    ndim = viewer.dims.ndim
+    displayed = viewer.dims.displayed
+    offset = ndim - image.ndim
+    if len(displayed) != 2:
+        raise ImageError(
+            'The viewer shows a volume: switch to 2-D display to segment '
+            'the current plane.'
+        )
+    rows, columns = (axis - offset for axis in displayed)
+    if min(rows, columns) < 0:
+        raise ImageError(
+            f'“{image.name}” is not shown along these axes: reset the order '
+            'of the axes.'
+        )
+    if channel_axis in (rows, columns):
+        raise ImageError(
+            f'Axis {channel_axis} cannot be both channels and shown: choose '
+            'other channels.'
+        )
+    shape = data_of(image).shape
+    matrix = data_to_world_matrix(image, ndim)
+    position = apply(
+        np.linalg.inv(matrix), np.asarray(viewer.dims.point, float)[None]
+    )[0]
+    index = np.round(position[offset:]).astype(int)
+    if channel_axis is not None:
+        index[channel_axis] = np.clip(
+            index[channel_axis], 0, shape[channel_axis] - 1
+        )
+    index[[rows, columns]] = 0
+    height, width = int(shape[rows]), int(shape[columns])
+    if height == 0 or width == 0:
+        raise ImageError(f'“{image.name}” is empty: it has no pixel.')
+    for axis in range(image.ndim):
+        if axis not in (rows, columns) and not (
+            0 <= index[axis] < shape[axis]
+        ):
+            raise ImageError(
+                f'“{image.name}” has no plane here: move the slider of '
+                f'{axis_name(image, axis)} back onto the image.'
+            )
+    return LayerPlane(
+        image,
+        matrix,
+        position,
+        rows,
+        columns,
+        tuple(int(i) for i in index),
+        (height, width),
+        channel_axis,
+    )
+
+
+def data_of(layer: Layer) -> Any:
+    """Return the array of a layer, the finest level of a pyramid."""
+    return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
+
+
+def channel_axes(image: Image) -> list[int]:
+    """Return the axes of an image that may hold channels, not slices."""
+    if image.rgb:
+        return []
+    shape = data_of(image).shape
+    return [a for a in range(image.ndim - 2) if 2 <= shape[a] <= 8]
+
+
+def insert_below_prompts(viewer: ViewerModel, layer: Layer) -> None:
+    """Add a layer above all pixels and below all prompts, unselected.
+
+    A layer that is added is selected by napari, which would end the clicking
+    in the prompts layer.
+    """
+    layers = viewer.layers
+    active = layers.selection.active
+    pixels = [
+        index
+        for index, other in enumerate(layers)
+        if type(other).__name__ in ('Image', 'Labels')
+    ]
+    layers.insert(pixels[-1] + 1 if pixels else 0, layer)
+    if active is not None:
+        layers.selection.active = active
+
+
+def axis_name(layer: Layer, axis: int) -> str:
+    """Return what people call an axis of a layer."""
+    label = str(layer.axis_labels[axis])
+    # napari's own labels are negative numbers, which say little
+    return f'axis {axis}' if label.lstrip('-').isdigit() else label
+
+
+class Identity:
+    """Hashable stand-in for an object that is equal to itself only.
+
+    Keys of caches must not keep images alive, and an ``id`` alone is reused
+    as soon as an array is gone.
+    """
+
+    def __init__(self, obj: Any) -> None:
+        self._id = id(obj)
+        try:
+            self._get: Callable[[], Any] = weakref.ref(obj)
+        except TypeError:
+            self._get = lambda: obj
+
+    def __hash__(self) -> int:
+        return self._id
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity):
+            return NotImplemented
+        mine = self._get()
+        return mine is not None and mine is other._get()

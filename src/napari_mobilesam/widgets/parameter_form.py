@@ -1,0 +1,233 @@
+"""A form built from the parameters of segment everything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QDoubleSpinBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets.controls import form_layout
+
+
+class Field(NamedTuple):
+    """How a parameter is shown."""
+
+    label: str
+    tip: str
+    low: float
+    high: float
+    step: float = 1.0
+    advanced: bool = False
+
+
+FIELDS = {
+    'diameter': Field(
+        'Diameter (px)',
+        'Typical diameter of an object. Small objects are worked through in '
+        'windows in which they suit the model.',
+        1,
+        100_000,
+    ),
+    'points_per_side': Field(
+        'Points per side', 'Prompts along each side of the image.', 1, 256
+    ),
+    'crop_layers': Field(
+        'Crop layers',
+        'Layer i looks at 2^i × 2^i overlapping crops, for small objects.',
+        0,
+        4,
+    ),
+    'predicted_iou': Field(
+        'Predicted IoU ≥',
+        'Masks that the model trusts less are dropped.',
+        0,
+        1,
+        0.01,
+    ),
+    'stability': Field(
+        'Stability ≥',
+        'Masks that change more with the threshold are dropped.',
+        0,
+        1,
+        0.01,
+    ),
+    'min_area': Field(
+        'Smallest area (px)',
+        'Smaller islands and holes are removed.',
+        0,
+        10_000_000,
+    ),
+    'stability_offset': Field(
+        'Stability offset',
+        'Logits that stability is tested with.',
+        0,
+        10,
+        0.1,
+        True,
+    ),
+    'max_area_fraction': Field(
+        'Largest area (fraction)',
+        'Masks that cover more of the image are dropped.',
+        0,
+        1,
+        0.01,
+        True,
+    ),
+    'box_nms': Field(
+        'Overlap in a crop',
+        'Box IoU above which the worse mask is dropped.',
+        0,
+        1,
+        0.05,
+        True,
+    ),
+    'crop_nms': Field(
+        'Overlap of crops',
+        'Box IoU above which the mask of the larger crop is dropped.',
+        0,
+        1,
+        0.05,
+        True,
+    ),
+    'crop_overlap': Field(
+        'Crop overlap',
+        'Of neighbouring crops, as a fraction.',
+        0,
+        1,
+        0.05,
+        True,
+    ),
+    'crop_points_downscale': Field(
+        'Points reduction',
+        'Factor by which the grid shrinks per crop layer.',
+        1,
+        8,
+        1,
+        True,
+    ),
+    'batch_size': Field(
+        'Batch size', 'Prompts decoded together.', 1, 1024, 1, True
+    ),
+    'whole_image': Field(
+        'Whole image',
+        'Look at the image as a whole whatever the object size.',
+        0,
+        1,
+        1,
+        True,
+    ),
+}
+
+
+class ParameterForm(QWidget):
+    """All fields of `EverythingParameters`, the rarer ones folded away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: dict[str, Any] = {}
+        self.automatic = QCheckBox('auto')
+        self.automatic.setToolTip('A quick look at the image decides.')
+        self._advanced = QWidget()
+        self._fold = QToolButton()
+        self._fold.setText('More parameters')
+        self._fold.setCheckable(True)
+        self._fold.setAutoRaise(True)
+        self._fold.setToolButtonStyle(
+            Qt.ToolButtonStyle.ToolButtonTextBesideIcon
+        )
+        self._fold.toggled.connect(self._unfold)
+        self._arrange()
+        self._unfold(False)
+
+    def parameters(self) -> EverythingParameters:
+        """Return what the form says."""
+        values: dict[str, Any] = {}
+        for name, box in self.inputs.items():
+            is_check = isinstance(box, QCheckBox)
+            values[name] = box.isChecked() if is_check else box.value()
+        if self.automatic.isChecked():
+            values['diameter'] = None
+        return EverythingParameters(**values)
+
+    def set_parameters(self, parameters: EverythingParameters) -> None:
+        """Show other values."""
+        for name, box in self.inputs.items():
+            value = getattr(parameters, name)
+            if isinstance(box, QCheckBox):
+                box.setChecked(value)
+            elif value is not None:
+                box.setValue(value)
+        self.automatic.setChecked(parameters.diameter is None)
+
+    def _arrange(self) -> None:
+        group = QGroupBox('Parameters')
+        basic = form_layout()
+        advanced = form_layout(self._advanced)
+        defaults = EverythingParameters()
+        known = {field.name for field in fields(EverythingParameters)}
+        for name, field in FIELDS.items():
+            if name not in known:
+                continue
+            box = _input(field, getattr(defaults, name))
+            self.inputs[name] = box
+            label = QLabel(field.label)
+            label.setToolTip(field.tip)
+            row = self._with_automatic(box) if name == 'diameter' else box
+            (advanced if field.advanced else basic).addRow(label, row)
+        self.automatic.setChecked(defaults.diameter is None)
+        inner = QVBoxLayout(group)
+        inner.setContentsMargins(8, 8, 8, 8)
+        inner.setSpacing(6)
+        inner.addLayout(basic)
+        inner.addWidget(self._fold)
+        inner.addWidget(self._advanced)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(group)
+
+    def _with_automatic(self, box: QWidget) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.addWidget(box, 1)
+        row.addWidget(self.automatic)
+        self.automatic.toggled.connect(box.setDisabled)
+        return row
+
+    def _unfold(self, unfolded: bool) -> None:
+        self._fold.setArrowType(
+            Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
+        )
+        self._advanced.setVisible(unfolded)
+
+
+def _input(field: Field, default: Any) -> Any:
+    if isinstance(default, bool):
+        box: Any = QCheckBox()
+        box.setChecked(default)
+    elif isinstance(default, int):
+        box = QSpinBox()
+    else:
+        box = QDoubleSpinBox()
+        box.setDecimals(max(0, math.ceil(-math.log10(field.step))))
+    if isinstance(box, QAbstractSpinBox):
+        box.setRange(field.low, field.high)  # type: ignore[attr-defined]
+        box.setSingleStep(
+            field.step if box.inherits('QDoubleSpinBox') else int(field.step)
+        )
+        box.setValue(30 if default is None else default)
+    box.setToolTip(field.tip)
+    return box

@@ -1,0 +1,97 @@
+"""One background thread on which the newest request of each kind wins."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+Job = Callable[[], None]
+
+_log = logging.getLogger(__name__)
+
+
+class LatestWorker:
+    """Runs jobs on one thread; a waiting job is replaced by a newer one.
+
+    Every kind of job has one waiting place. Fifteen requests made while one
+    runs therefore cost one further run, not fifteen, and no debouncing is
+    needed. The thread is started by the first job and ended by `close`.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the thread's name, for people who look at threads.
+    """
+
+    def __init__(self, name: str = 'napari-mobilesam') -> None:
+        self._name = name
+        self._changed = threading.Condition()
+        self._waiting: dict[str, Job] = {}
+        self._running = False
+        self._executor: ThreadPoolExecutor | None = None
+
+    def submit(self, kind: str, job: Job) -> None:
+        """Run ``job`` soon, instead of the waiting job of the same kind."""
+        with self._changed:
+            self._waiting[kind] = job
+            if self._running:
+                return
+            self._running = True
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(
+                    1, thread_name_prefix=self._name
+                )
+            self._executor.submit(self._drain)
+
+    def discard(self, kind: str) -> None:
+        """Forget the waiting job of a kind; a running one is not stopped."""
+        with self._changed:
+            self._waiting.pop(kind, None)
+
+    def serve(self, kind: str) -> None:
+        """Run the waiting job of a kind now, from inside a longer job.
+
+        A long job calls this between its steps, so that a click need not
+        wait for minutes. Only to be called on the worker's own thread.
+        """
+        with self._changed:
+            job = self._waiting.pop(kind, None)
+        if job is not None:
+            self._run(job)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until nothing runs or waits; False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._running, timeout=timeout
+            )
+
+    def close(self) -> None:
+        """Forget waiting jobs and end the thread after the running job."""
+        with self._changed:
+            self._waiting.clear()
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False)
+
+    def _drain(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._running = False
+                    self._changed.notify_all()
+                    return
+                # dicts keep insertion order: the oldest kind goes first
+                job = self._waiting.pop(next(iter(self._waiting)))
+            self._run(job)
+
+    @staticmethod
+    def _run(job: Job) -> None:
+        try:
+            job()
+        except Exception:  # noqa: BLE001
+            # jobs report their own errors; one that fails to must not take
+            # the thread, and with it all later requests, down with it
+            _log.exception('A background job of napari-mobilesam failed')
