@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     'session': BELOW_SESSION | {'engine', 'messages', 'worker'},
     'widgets': BELOW_SESSION | {'messages', 'session'},
     'sample_data': {'types'},
-    'demo': BELOW_SESSION | {'sample_data', 'session', 'widgets'},
+    'display': set(),
+    'demo': BELOW_SESSION | {'display', 'sample_data', 'session', 'widgets'},
     'cli': BELOW_SESSION | {'demo', 'sample_data'},
 }
 GUI = {'magicgui', 'napari', 'PyQt6', 'PySide6', 'qtpy', 'superqt', 'vispy'}

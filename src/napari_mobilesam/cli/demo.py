@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.cli.errors import OutputError
+
 EXAMPLES = """\
 examples:
   napari-mobilesam demo
@@ -51,6 +53,11 @@ def demo_command(options: argparse.Namespace) -> int:
     """Open napari, or take the tour."""
     from napari_mobilesam.demo import run_demo
 
-    return run_demo(
-        output=options.output, model=options.model, tour=options.tour
-    )
+    try:
+        return run_demo(
+            output=options.output, model=options.model, tour=options.tour
+        )
+    except OSError as error:
+        raise OutputError(
+            f'cannot write to {options.output}: {error.strerror or error}'
+        ) from error
