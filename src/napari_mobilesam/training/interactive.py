@@ -1,0 +1,399 @@
+"""Interactive training: prompt, answer, correct (Segment Anything, A).
+
+All prompts of a batch of images are decoded together. The image encoder is
+run once per step; gradients of every round gather at the embedding and go
+through the encoder once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.losses import (
+    dense_loss,
+    iou_of,
+    mask_loss,
+    pixel_weights,
+)
+from napari_mobilesam.training.prompts import correction_point
+from napari_mobilesam.training.samples import Sample, to_xy
+
+RANDOM_CHOICE = 0.05  # keeps mask tokens alive that are never the best
+MASK_ONLY = 0.15  # share of correction rounds without a new click
+
+
+@dataclass
+class Batch:
+    """Samples as tensors; P prompts on B images.
+
+    Attributes
+    ----------
+    images : Tensor
+        (B, 3, S, S) uint8.
+    valid : Tensor
+        (B, 1, S, S) bool, False in the padding.
+    ids : Tensor
+        (B, L, g, g) int32.
+    image_index, layer, label : Tensor
+        (P,) of each prompted object.
+    points, boxes : Tensor
+        (P, 2) and (P, 4) float in input pixels.
+    background, background_index : Tensor
+        (N, 2) clicks beside every object and (N,) their images.
+    """
+
+    images: Tensor
+    valid: Tensor
+    ids: Tensor
+    image_index: Tensor
+    layer: Tensor
+    label: Tensor
+    points: Tensor
+    boxes: Tensor
+    background: Tensor
+    background_index: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        return Batch(*(value.to(device) for value in vars(self).values()))
+
+    def truth(self) -> tuple[Tensor, Tensor]:
+        """Masks of the objects and of their neighbours, (P, g, g) float."""
+        ids = self.ids[self.image_index, self.layer]
+        mask = ids == self.label[:, None, None]
+        return mask.float(), ((ids > 0) & ~mask).float()
+
+
+def collate(samples: Sequence[Sample], input_size: int) -> Batch:
+    """Stack samples, padding images at the bottom and right."""
+    count = len(samples)
+    layers = max(len(sample.labels) for sample in samples)
+    grid = samples[0].labels.shape[-1]
+    images = np.zeros((count, input_size, input_size, 3), dtype=np.uint8)
+    valid = np.zeros((count, 1, input_size, input_size), dtype=bool)
+    ids = np.zeros((count, layers, grid, grid), dtype=np.int32)
+    for index, sample in enumerate(samples):
+        rows, columns = sample.image.shape[:2]
+        images[index, :rows, :columns] = sample.image
+        valid[index, :, :rows, :columns] = True
+        ids[index, : len(sample.labels)] = sample.labels
+    targets = np.concatenate([sample.targets for sample in samples])
+
+    def index_of(lengths: list[int]) -> Tensor:
+        return torch.from_numpy(np.repeat(np.arange(count), lengths))
+
+    return Batch(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        torch.from_numpy(valid),
+        torch.from_numpy(ids),
+        index_of([len(sample.targets) for sample in samples]),
+        torch.from_numpy(targets[:, 0]),
+        torch.from_numpy(targets[:, 1]),
+        torch.from_numpy(np.concatenate([s.points for s in samples])),
+        torch.from_numpy(np.concatenate([s.boxes for s in samples])),
+        torch.from_numpy(np.concatenate([s.background for s in samples])),
+        index_of([len(sample.background) for sample in samples]),
+    )
+
+
+def normalise(sam: Sam, batch: Batch) -> Tensor:
+    """Preprocess a batch: (B, 3, S, S) float, zero in the padding."""
+    x = (batch.images.float() - sam.pixel_mean) / sam.pixel_std
+    return x * batch.valid
+
+
+class DenseHead(nn.Module):
+    """Auxiliary maps from the image embedding, used in training only.
+
+    Every pixel of an image teaches the encoder, not only the prompted
+    objects; without it the first masks take hundreds of steps to appear.
+    """
+
+    maps = 3
+    upscale = 8
+
+    def __init__(self, channels: int = 256) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, self.maps * self.upscale**2, 1)
+        self.shuffle = nn.PixelShuffle(self.upscale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, s, s) to (B, 3, 8 s, 8 s)."""
+        maps: Tensor = self.shuffle(self.project(features))
+        return maps
+
+
+@dataclass
+class Answer:
+    """What the model said to the current prompts.
+
+    Attributes
+    ----------
+    logits : Tensor
+        (P, 4, 4s, 4s): the single mask, then three for ambiguous prompts.
+    iou : Tensor
+        (P, 4) predicted.
+    """
+
+    logits: Tensor
+    iou: Tensor
+
+
+class Dialogue:
+    """Prompts of one batch, growing round by round.
+
+    The first ``split`` objects are prompted by a point, the others by a box;
+    clicks on the background join the points of the first round.
+    """
+
+    def __init__(self, batch: Batch, rng: np.random.Generator) -> None:
+        self.batch = batch
+        self.rng = rng
+        count = len(batch.label)
+        self.by_box = torch.from_numpy(rng.random(count) < 0.5)
+        self.by_box = self.by_box.to(batch.label.device)
+        self.clicks = batch.points[:, None]
+        self.click_labels = torch.ones_like(self.clicks[..., 0])
+        self.masks: Tensor | None = None
+
+    def embed(
+        self, sam: Sam, with_background: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sparse, dense embeddings and image index; background last."""
+        box, point = self.by_box, ~self.by_box
+        # With a box the first click is not given: the box stands for it.
+        by_point, _ = sam.embed_prompts(
+            self.clicks[point], self.click_labels[point]
+        )
+        rest = self.clicks[box, 1:], self.click_labels[box, 1:]
+        by_box, _ = sam.embed_prompts(
+            *(rest if rest[0].shape[1] else (None, None)),
+            boxes=self.batch.boxes[box],
+        )
+        sparse = by_point.new_empty(len(box), *by_point.shape[1:])
+        sparse = sparse.masked_scatter(point[:, None, None], by_point)
+        sparse = sparse.masked_scatter(box[:, None, None], by_box)
+        index = self.batch.image_index
+        if with_background and len(self.batch.background):
+            clicks = self.batch.background[:, None]
+            beside, _ = sam.embed_prompts(
+                clicks, torch.ones_like(clicks[..., 0])
+            )
+            sparse = torch.cat([sparse, beside])
+            index = torch.cat([index, self.batch.background_index])
+        _, dense = sam.embed_prompts(masks=self.masks)
+        return sparse, dense, index
+
+    def correct(self, answer: Answer, truth: Tensor) -> None:
+        """Add a click in each object's error; keep the logits as prompts."""
+        best = answer.iou[: len(truth), 1:].argmax(1) + 1
+        rows = torch.arange(len(truth), device=best.device)
+        logits = answer.logits.detach()[rows, best]
+        self.masks = logits[:, None].float()
+        if self.rng.random() < MASK_ONLY:
+            return
+        found = functional.interpolate(
+            self.masks, truth.shape[1:], mode='bilinear'
+        )
+        pairs = zip(
+            (found[:, 0] > 0).cpu().numpy(),
+            (truth > 0).cpu().numpy(),
+            strict=True,
+        )
+        clicks, labels = _corrections(pairs, self.rng)
+        device = truth.device
+        new = torch.from_numpy(clicks).to(device)[:, None]
+        kinds = torch.from_numpy(labels).to(device)[:, None]
+        self.clicks = torch.cat([self.clicks, new], dim=1)
+        self.click_labels = torch.cat([self.click_labels, kinds], dim=1)
+
+
+def _corrections(
+    pairs: zip[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    clicks, labels = [], []
+    for found, truth in pairs:
+        row, column, label = correction_point(found, truth, rng)
+        clicks.append(to_xy((row, column)))
+        labels.append(label)
+    return np.array(clicks, np.float32), np.array(labels, np.float32)
+
+
+def answer_of(
+    sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor, index: Tensor
+) -> Answer:
+    """All four masks and their predicted IoU."""
+    # The fused attention's backward is slow for a handful of tokens.
+    with sdpa_kernel(SDPBackend.MATH):
+        tokens, image = sam.attend(features, sparse, dense, index)
+    logits = sam.mask_decoder.draw(tokens, image, slice(None))
+    return Answer(logits, sam.mask_decoder.predict_iou(tokens).float())
+
+
+def answer_loss(
+    answer: Answer,
+    truth: Tensor,
+    weights: Tensor,
+    single: Tensor,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of the masks and of the predicted IoU, and the IoU reached.
+
+    Parameters
+    ----------
+    answer : Answer
+        P objects first, then background clicks.
+    truth, weights : Tensor
+        (P, g, g).
+    single : Tensor
+        (P,) bool: prompts clear enough to train the single mask on.
+    rng : numpy.random.Generator
+        Now and then chooses another mask than the best.
+
+    Returns
+    -------
+    masks, iou : Tensor
+        Scalar losses.
+    reached : Tensor
+        (P, 4) IoU of the four masks.
+    """
+    count = len(truth)
+    with torch.no_grad():
+        large = functional.interpolate(
+            answer.logits[:count].detach().float(),
+            truth.shape[1:],
+            mode='bilinear',
+        )
+        reached = iou_of(large, truth)
+        best = iou_of(large, truth, soft=True)[:, 1:].argmax(1) + 1
+        other = torch.from_numpy(rng.integers(1, 4, count)).to(best.device)
+        at_random = torch.from_numpy(rng.random(count) < RANDOM_CHOICE)
+        best = torch.where(at_random.to(best.device), other, best)
+        target = torch.zeros_like(answer.iou)
+        target[:count] = reached
+    rows = torch.arange(count, device=best.device)
+    chosen = torch.cat(
+        [answer.logits[rows, best], answer.logits[rows[single], 0]]
+    ).float()
+    chosen = functional.interpolate(
+        chosen[:, None], truth.shape[1:], mode='bilinear'
+    )[:, 0]
+    losses = mask_loss(
+        chosen,
+        torch.cat([truth, truth[single]]),
+        torch.cat([weights, weights[single]]),
+    )
+    masks = losses.sum() / max(count, 1)
+    return masks, functional.mse_loss(answer.iou, target), reached
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Numbers of one training step.
+
+    Attributes
+    ----------
+    loss : float
+        Sum over rounds.
+    point, box : float
+        Mean IoU of the best mask after the first prompt, per kind; NaN
+        where there was none.
+    corrected : float
+        The same after the last round, NaN with one round.
+    """
+
+    loss: float
+    point: float
+    box: float
+    corrected: float
+
+
+def interactive_step(
+    sam: Sam,
+    batch: Batch,
+    rng: np.random.Generator,
+    *,
+    rounds: int = 1,
+    head: DenseHead | None = None,
+    head_weight: float = 0.0,
+    iou_weight: float = 1.0,
+    half: bool = False,
+    features: Tensor | None = None,
+) -> StepResult:
+    """Run the rounds of one batch and leave gradients in the parameters.
+
+    Parameters
+    ----------
+    sam : Sam
+        Trained are its parameters that require gradients.
+    batch : Batch
+        Images, objects and first prompts, on the model's device.
+    rng : numpy.random.Generator
+        Kinds of prompts and correction clicks.
+    rounds : int
+        1 is the first prompt alone.
+    head, head_weight
+        Auxiliary maps and their weight.
+    iou_weight : float
+        Weight of the predicted IoU.
+    half : bool
+        Compute in bfloat16 where autocast deems it safe.
+    features : Tensor, optional
+        Embeddings computed before, where the encoder is not trained.
+
+    Returns
+    -------
+    StepResult
+        ``loss`` is not finite if the step must not be taken.
+    """
+    autocast = torch.autocast(
+        batch.images.device.type, dtype=torch.bfloat16, enabled=half
+    )
+    with autocast:
+        if features is None:
+            features = sam.encode(normalise(sam, batch))
+    leaf = features.detach().requires_grad_()
+    truth, others = batch.truth()
+    weights = pixel_weights(truth, others)
+    total = 0.0
+    if head is not None and head_weight > 0:
+        with autocast:
+            maps = head(leaf)
+        dense = head_weight * dense_loss(maps.float(), batch.ids[:, 0])
+        dense.backward()
+        total += float(dense.detach())
+    dialogue = Dialogue(batch, rng)
+    history = []
+    for turn in range(rounds):
+        first = turn == 0
+        with autocast:
+            answer = answer_of(
+                sam, leaf, *dialogue.embed(sam, with_background=first)
+            )
+        single = dialogue.by_box if first else torch.ones_like(dialogue.by_box)
+        masks, iou, reached = answer_loss(answer, truth, weights, single, rng)
+        loss = masks + iou_weight * iou
+        loss.backward()
+        total += float(loss.detach())
+        history.append(reached[:, 1:].max(1).values)
+        if turn + 1 < rounds:
+            dialogue.correct(answer, truth)
+    if features.requires_grad:
+        features.backward(leaf.grad)
+    by_box = dialogue.by_box
+    return StepResult(
+        total,
+        float(history[0][~by_box].mean()),
+        float(history[0][by_box].mean()),
+        float(history[-1].mean()) if rounds > 1 else float('nan'),
+    )

@@ -1,0 +1,124 @@
+"""Simulated prompts and corrections (Segment Anything, appendix A).
+
+Masks are (h, w) bool on a label grid that may be coarser than the image;
+positions are (row, column) of grid pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+BOX_JITTER = 0.08  # standard deviation, of the box's sides
+
+
+def interior_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each pixel of a mask to its outside, the border included."""
+    distance = distance_transform_edt(np.pad(mask, 1))
+    return np.asarray(distance[1:-1, 1:-1], dtype=np.float32)
+
+
+def centre_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Pixel farthest from the outside of the mask.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (h, w) bool, not empty.
+
+    Returns
+    -------
+    tuple of int
+        (row, column).
+    """
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    peak = int(np.argmax(interior_distance(part)))
+    row, column = np.unravel_index(peak, part.shape)
+    return int(row + rows[0]), int(column + columns[0])
+
+
+def random_point(
+    mask: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Pixel drawn uniformly from the mask."""
+    chosen = np.flatnonzero(mask)
+    row, column = divmod(int(rng.choice(chosen)), mask.shape[1])
+    return row, column
+
+
+def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Tight (row0, column0, row1, column1), half open."""
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    return np.array(
+        [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], dtype=float
+    )
+
+
+def jitter_box(
+    box: NDArray[np.float64],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    amount: float = BOX_JITTER,
+    largest: float = 20.0,
+) -> NDArray[np.float64]:
+    """Move the sides of a box as a person's hand does.
+
+    Parameters
+    ----------
+    box : ndarray
+        (4,) row0, column0, row1, column1.
+    shape : tuple of int
+        Image shape the box is clipped to.
+    rng : numpy.random.Generator
+        Source of chance.
+    amount : float
+        Standard deviation as a fraction of the side.
+    largest : float
+        Largest shift in pixels.
+    """
+    sides = np.tile(box[2:] - box[:2], 2)
+    shift = np.clip(rng.normal(0, amount, 4) * sides, -largest, largest)
+    limit = sides * 0.3
+    moved = box + np.clip(shift, -limit, limit)
+    return np.clip(moved, 0, np.tile(np.asarray(shape, dtype=float), 2))
+
+
+def correction_point(
+    predicted: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    rng: np.random.Generator | None = None,
+) -> tuple[int, int, int]:
+    """Click that corrects a mask.
+
+    Parameters
+    ----------
+    predicted, truth : ndarray
+        (h, w) bool; ``truth`` is not empty.
+    rng : numpy.random.Generator, optional
+        Draws the click uniformly from the error region, as in training;
+        without it the click is the middle of the largest error, as a person
+        would and as the number-of-clicks protocol has it.
+
+    Returns
+    -------
+    row, column, label : int
+        Label 1 where the mask lacks a piece, 0 where it leaks. With no error
+        left, a positive click in the object.
+    """
+    missing, leaking = truth & ~predicted, predicted & ~truth
+    if rng is None:
+        regions = [(missing, 1), (leaking, 0)]
+        depths = [interior_distance(region) for region, _ in regions]
+        best = int(np.argmax([depth.max() for depth in depths]))
+        if depths[best].max() == 0:
+            return *centre_point(truth), 1
+        peak = int(np.argmax(depths[best]))
+        row, column = divmod(peak, truth.shape[1])
+        return row, column, regions[best][1]
+    error = missing | leaking
+    if not error.any():
+        return *random_point(truth, rng), 1
+    row, column = random_point(error, rng)
+    return row, column, int(truth[row, column])

@@ -1,0 +1,127 @@
+"""A quick validation score on fixed crops, for the curve of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.interactive import (
+    collate,
+    normalise,
+)
+from napari_mobilesam.training.losses import iou_of
+from napari_mobilesam.training.prompts import box_of, centre_point
+from napari_mobilesam.training.samples import (
+    GRID_STRIDE,
+    MIN_GRID_AREA,
+    Sample,
+    choose_window,
+    cut,
+    to_xy,
+)
+
+
+def validation_samples(
+    images: Sequence[LabelledImage],
+    input_size: int,
+    diameter: float,
+    count: int,
+    prompts: int = 12,
+    seed: int = 1,
+) -> list[Sample]:
+    """Fixed crops, the groups in turn, objects zoomed to ``diameter``.
+
+    Points are object centres, boxes are exact.
+    """
+    groups: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        groups.setdefault(image.group, []).append(image)
+    samples = []
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        members = list(groups.values())[number % len(groups)]
+        image = members[int(rng.integers(len(members)))]
+        window = choose_window(image, diameter, input_size, rng)
+        rgb, labels = cut(image, window, input_size)
+        targets = [
+            (layer, int(label))
+            for layer, plane in enumerate(labels)
+            for label in np.flatnonzero(
+                np.bincount(plane.ravel()) >= MIN_GRID_AREA
+            )
+            if label
+        ][:prompts]
+        if not targets:
+            continue
+        masks = [labels[layer] == label for layer, label in targets]
+        boxes = [box_of(mask)[[1, 0, 3, 2]] for mask in masks]
+        samples.append(
+            Sample(
+                rgb,
+                labels,
+                np.array(targets, dtype=np.int64),
+                np.array([to_xy(centre_point(m)) for m in masks], np.float32),
+                np.array(boxes, np.float32) * GRID_STRIDE - 0.5,
+                np.zeros((0, 2), np.float32),
+                image.group,
+            )
+        )
+    return samples
+
+
+@torch.no_grad()
+def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
+    """Mean IoU by centre point and by box, of the mask the model prefers.
+
+    Returns
+    -------
+    dict
+        ``point``, ``box``, ``oracle`` (best of three by point), ``point``
+        and ``box`` per group, ``calibration`` (mean absolute error of the
+        predicted IoU), and ``score``, the mean over groups of point and box.
+    """
+    rows: list[tuple[str, float, float, float, float]] = []
+    for sample in samples:
+        batch = collate([sample], sam.input_size).to(sam.device)
+        features = sam.encode(normalise(sam, batch))
+        truth, _ = batch.truth()
+        count = len(truth)
+        ones = torch.ones(count, 1, device=sam.device)
+        found = []
+        for prompts in (
+            sam.embed_prompts(batch.points[:, None], ones),
+            sam.embed_prompts(boxes=batch.boxes),
+        ):
+            logits, iou = sam.decode(features, *prompts, multimask=True)
+            large = functional.interpolate(
+                logits.float(), truth.shape[1:], mode='bilinear'
+            )
+            reached = iou_of(large, truth)
+            chosen = iou.argmax(1, keepdim=True)
+            error = (iou - reached).abs().mean(1)
+            found.append((reached.gather(1, chosen)[:, 0], reached, error))
+        (point, points, error), (box, _, _) = found
+        for values in zip(point, box, points.amax(1), error, strict=True):
+            rows.append((sample.group, *(float(v) for v in values)))
+    numbers = np.array([row[1:] for row in rows])
+    names = np.array([row[0] for row in rows])
+    scores = dict(
+        zip(
+            ('point', 'box', 'oracle', 'calibration'),
+            numbers.mean(0).tolist(),
+            strict=True,
+        )
+    )
+    means = []
+    for group in dict.fromkeys(names):
+        point_mean, box_mean = numbers[names == group, :2].mean(0)
+        scores[f'{group} point'] = float(point_mean)
+        scores[f'{group} box'] = float(box_mean)
+        means += [point_mean, box_mean]
+    scores['score'] = float(np.mean(means))
+    return scores

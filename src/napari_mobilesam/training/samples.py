@@ -1,0 +1,343 @@
+"""Crops of labelled images as the model sees them, with simulated prompts.
+
+A crop is what the product embeds: a window of the image with its longer side
+resized to the model's input. Its zoom is drawn so that one object has a
+chosen diameter at the input, from `ZoomRange`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_mobilesam.training.augment import augment, scale_intensities
+from napari_mobilesam.training.dataset import BalancedSampler, LabelledImage
+from napari_mobilesam.training.prompts import (
+    box_of,
+    centre_point,
+    jitter_box,
+    random_point,
+)
+from napari_mobilesam.types import Frame
+
+GRID_STRIDE = 2  # input pixels per pixel of the label grid
+MIN_GRID_AREA = 24  # smaller objects are not asked for
+
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ZoomRange:
+    """Diameters, in pixels of the input, that objects are zoomed to.
+
+    Most crops zoom one object to about ``best`` (log-normal), some anywhere
+    between ``smallest`` and ``largest``, some show the whole image.
+    """
+
+    smallest: float = 20
+    best: float = 48
+    largest: float = 180
+    spread: float = 0.4
+    anywhere: float = 0.25
+    whole: float = 0.1
+
+    def draw(self, rng: np.random.Generator) -> float | None:
+        """Draw a diameter, None for the whole image."""
+        kind = rng.random()
+        if kind < self.whole:
+            return None
+        if kind < self.whole + self.anywhere:
+            return float(
+                np.exp(
+                    rng.uniform(np.log(self.smallest), np.log(self.largest))
+                )
+            )
+        drawn = self.best * np.exp(rng.normal(0, self.spread))
+        return float(np.clip(drawn, self.smallest, self.largest))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One crop with its targets and first prompts.
+
+    Attributes
+    ----------
+    image : ndarray
+        (h, w, 3) uint8, ``max(h, w)`` is the input size.
+    labels : ndarray
+        (L, g, g) int32 ids on the label grid, ``g = input_size / 2``; the
+        padding is background.
+    targets : ndarray
+        (P, 2) int64 layer and id of each prompted object.
+    points : ndarray
+        (P, 2) float32 x-y input pixels.
+    boxes : ndarray
+        (P, 4) float32 x0, y0, x1, y1 input pixels, jittered.
+    background : ndarray
+        (N, 2) float32 x-y clicks beside every object.
+    group : str
+        Group of the image.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    targets: NDArray[np.int64]
+    points: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    background: NDArray[np.float32]
+    group: str = ''
+
+
+def choose_window(
+    image: LabelledImage,
+    target: float | None,
+    input_size: int,
+    rng: np.random.Generator,
+) -> Window:
+    """Window in which a random object has diameter ``target`` at the input.
+
+    Parameters
+    ----------
+    image : LabelledImage
+        Where the window is cut.
+    target : float or None
+        Diameter in input pixels; None for the whole image.
+    input_size : int
+        Side of the model's input.
+    rng : numpy.random.Generator
+        Draws the object and its place in the window.
+
+    Returns
+    -------
+    tuple of int
+        (row0, column0, row1, column1) within the image.
+    """
+    height, width = image.image.shape[:2]
+    if target is None:
+        return 0, 0, height, width
+    chosen = int(rng.integers(len(image.objects)))
+    side = max(8, round(input_size * image.diameters[chosen] / target))
+    rows, columns = min(side, height), min(side, width)
+    box = image.objects[chosen, 2:]
+    centre = (box[:2] + box[2:]) / 2
+    start = []
+    for middle, length, limit in zip(
+        centre, (rows, columns), (height, width), strict=True
+    ):
+        first = int(middle - length * rng.uniform(0.15, 0.85))
+        start.append(min(max(0, first), limit - length))
+    return start[0], start[1], start[0] + rows, start[1] + columns
+
+
+def cut(
+    image: LabelledImage,
+    window: Window,
+    input_size: int,
+    rng: np.random.Generator | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Cut and resize a window; with ``rng`` vary its look and orientation.
+
+    Returns
+    -------
+    image : ndarray
+        (h, w, 3) uint8, longer side ``input_size``.
+    labels : ndarray
+        (L, g, g) int32 on the label grid, zero padded.
+    """
+    row0, column0, row1, column1 = window
+    frame = Frame.of(image.image.shape[:2], window, input_size)
+    rows, columns = frame.input_shape
+    pixels = scale_intensities(
+        image.image[row0:row1, column0:column1], image, rng
+    )
+    as_bytes = (pixels * 255 + 0.5).astype(np.uint8)
+    resized = Image.fromarray(as_bytes).resize(
+        (columns, rows), Image.Resampling.BILINEAR
+    )
+    rgb = np.asarray(resized)
+    grid = input_size // GRID_STRIDE
+    labels = np.zeros((len(image.labels), grid, grid), dtype=np.int32)
+    row = _nearest(row0, row1, rows, grid)
+    column = _nearest(column0, column1, columns, grid)
+    labels[:, : len(row), : len(column)] = image.labels[
+        :, row[:, None], column
+    ]
+    if rng is None:
+        return rgb, labels
+    varied = augment(rgb.astype(np.float32) / 255, rng)
+    rgb = (varied * 255 + 0.5).astype(np.uint8)
+    return _orient(rgb, labels, (len(row), len(column)), rng)
+
+
+def _nearest(
+    start: int, stop: int, length: int, grid: int
+) -> NDArray[np.int64]:
+    """Data pixels under the centres of the grid pixels of one axis."""
+    count = min(grid, max(1, round(length / GRID_STRIDE)))
+    centres = (np.arange(count) + 0.5) * GRID_STRIDE / length
+    return np.minimum(start + centres * (stop - start), stop - 1).astype(int)
+
+
+def _orient(
+    rgb: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    inner = labels[:, : shape[0], : shape[1]]
+    if rng.random() < 0.5:
+        rgb, inner = rgb[::-1], inner[:, ::-1]
+    if rng.random() < 0.5:
+        rgb, inner = rgb[:, ::-1], inner[:, :, ::-1]
+    if rng.random() < 0.5:
+        rgb, inner = rgb.swapaxes(0, 1), inner.swapaxes(1, 2)
+    turned = np.zeros_like(labels)
+    turned[:, : inner.shape[1], : inner.shape[2]] = inner
+    return np.ascontiguousarray(rgb), turned
+
+
+def to_xy(position: tuple[float, float]) -> tuple[float, float]:
+    """Centre of a grid pixel (row, column) as x-y input pixels."""
+    row, column = position
+    half = (GRID_STRIDE - 1) / 2
+    return column * GRID_STRIDE + half, row * GRID_STRIDE + half
+
+
+def touching_ids(layer: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Ids that share a border with another id."""
+    found = []
+    for first, second in (
+        (layer[1:], layer[:-1]),
+        (layer[:, 1:], layer[:, :-1]),
+    ):
+        meets = (first != second) & (first > 0) & (second > 0)
+        found += [first[meets], second[meets]]
+    return np.unique(np.concatenate(found)).astype(np.int64)
+
+
+def simulate_prompts(
+    rgb: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    count: int,
+    background: int,
+    rng: np.random.Generator,
+    group: str = '',
+) -> Sample:
+    """Choose objects, prompts for them, and clicks beside them.
+
+    Touching objects are twice as likely as others: the border between them
+    is what is hard.
+    """
+    candidates, odds = [], []
+    for index, layer in enumerate(labels):
+        areas = np.bincount(layer.ravel())
+        touching = set(touching_ids(layer).tolist())
+        for label in np.flatnonzero(areas >= MIN_GRID_AREA):
+            if label:
+                candidates.append((index, int(label)))
+                odds.append(2.0 if label in touching else 1.0)
+    targets = np.array(candidates, dtype=np.int64).reshape(-1, 2)
+    # In crops of few objects each is prompted twice, in different places.
+    targets = np.repeat(targets, 2, axis=0)
+    if len(targets) > count:
+        chances = np.repeat(odds, 2) / (2 * np.sum(odds))
+        chosen = rng.choice(len(targets), count, replace=False, p=chances)
+        targets = targets[chosen]
+    points, boxes = [], []
+    for layer, label in targets:
+        mask = labels[layer] == label
+        middle = rng.random() < 0.4
+        point = centre_point(mask) if middle else random_point(mask, rng)
+        points.append(to_xy(point))
+        box = jitter_box(box_of(mask), labels.shape[1:], rng)
+        boxes.append(box[[1, 0, 3, 2]] * GRID_STRIDE - 0.5)
+    return Sample(
+        rgb,
+        labels,
+        targets,
+        np.array(points, dtype=np.float32).reshape(-1, 2),
+        np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        _background_clicks(rgb, labels, background, rng),
+        group,
+    )
+
+
+def _background_clicks(
+    rgb: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    count: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    rows = -(-rgb.shape[0] // GRID_STRIDE)
+    columns = -(-rgb.shape[1] // GRID_STRIDE)
+    free = ~labels[:, :rows, :columns].any(0)
+    if count == 0 or not free.any():
+        return np.zeros((0, 2), dtype=np.float32)
+    points = [to_xy(random_point(free, rng)) for _ in range(count)]
+    return np.array(points, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSource:
+    """Endless, reproducible samples: number ``i`` is the same every time.
+
+    Attributes
+    ----------
+    images : sequence of LabelledImage
+        Real data; may be empty if ``procedural`` is 1.
+    input_size : int
+        Side of the model's input.
+    procedural : float
+        Share of procedural images.
+    scene : callable, optional
+        Makes a procedural image from a random generator.
+    prompts, background : int
+        Objects and background clicks per crop, at most.
+    zoom : ZoomRange
+        Object sizes.
+    seed : int
+        Seed of all chance.
+    """
+
+    images: Sequence[LabelledImage]
+    input_size: int
+    procedural: float = 0.15
+    scene: Callable[[np.random.Generator], LabelledImage] | None = None
+    prompts: int = 10
+    background: int = 2
+    zoom: ZoomRange = field(default_factory=ZoomRange)
+    seed: int = 0
+    sampler: BalancedSampler | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        sampler = BalancedSampler(self.images) if self.images else None
+        object.__setattr__(self, 'sampler', sampler)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Make sample ``index``."""
+        rng = np.random.default_rng((self.seed, index))
+        while True:
+            image = self._draw(rng)
+            window = choose_window(
+                image, self.zoom.draw(rng), self.input_size, rng
+            )
+            rgb, labels = cut(image, window, self.input_size, rng)
+            sample = simulate_prompts(
+                rgb, labels, self.prompts, self.background, rng, image.group
+            )
+            if len(sample.targets):
+                return sample
+
+    def _draw(self, rng: np.random.Generator) -> LabelledImage:
+        synthetic = self.scene is not None and (
+            self.sampler is None or rng.random() < self.procedural
+        )
+        if synthetic and self.scene is not None:
+            return self.scene(rng)
+        if self.sampler is None:
+            raise ValueError('neither images nor a scene to sample from')
+        return self.sampler.draw(rng)
