@@ -76,8 +76,9 @@ def test_vit_attention_equals_plain_arithmetic():
     torch.testing.assert_close(attention(x), attention.proj(expected))
 
 
-def test_prompts_of_several_images_decode_as_one_by_one(small):
-    features = torch.randn(2, 256, 8, 8)
+@pytest.mark.parametrize('images', [2, 5])
+def test_prompts_of_several_images_decode_as_one_by_one(small, images):
+    features = torch.randn(images, 256, 8, 8)
     points = torch.rand(5, 2, 2) * 128
     labels = torch.tensor([[1, 0], [1, 1], [1, -1], [0, 1], [1, 1]])
     image_index = torch.tensor([1, 0, 0, 1, 1])

@@ -17,13 +17,9 @@ NUM_MASK_TOKENS = 4  # one for single-mask output, three for ambiguity
 NUM_HEADS = 8
 
 
-def select(x: Tensor, index: Tensor | None, batch: int) -> Tensor:
-    """Give each of ``batch`` prompts the row of its image."""
-    if x.shape[0] == batch:
-        return x
-    if index is None:
-        return x.expand(batch, *x.shape[1:])
-    return x[index]
+def per_prompt(x: Tensor, index: Tensor | None) -> Tensor:
+    """Give each prompt the row of its image, where there are several."""
+    return x if index is None else x[index]
 
 
 class Attention(nn.Module):
@@ -42,21 +38,27 @@ class Attention(nn.Module):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        index: Tensor | None = None,
+        query_index: Tensor | None = None,
+        key_index: Tensor | None = None,
     ) -> Tensor:
-        """Attend from (B, Q, C) to (B, K, C); one side may be per image."""
-        batch = max(len(query), len(key), 0 if index is None else len(index))
-        heads = [
-            select(x, index, batch).unflatten(-1, (NUM_HEADS, -1))
-            for x in (
-                self.q_proj(query),
-                self.k_proj(key),
-                self.v_proj(value),
-            )
+        """Attend from (B, Q, C) to (B, K, C).
+
+        A side of one row is shared by all prompts; a side with an index has
+        one row per image. Either is projected before it is spread.
+        """
+        projected = [
+            per_prompt(self.q_proj(query), query_index),
+            per_prompt(self.k_proj(key), key_index),
+            per_prompt(self.v_proj(value), key_index),
         ]
-        out = functional.scaled_dot_product_attention(
-            *(x.transpose(1, 2) for x in heads)
-        )
+        batch = max(len(x) for x in projected)
+        heads = [
+            x.expand(batch, -1, -1)
+            .unflatten(-1, (NUM_HEADS, -1))
+            .transpose(1, 2)
+            for x in projected
+        ]
+        out = functional.scaled_dot_product_attention(*heads)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -96,7 +98,11 @@ class TwoWayAttentionBlock(nn.Module):
         image_positions: Tensor,
         index: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Update (B, T, C) tokens and (B or K, s * s, C) image tokens."""
+        """Update (B, T, C) tokens and image tokens (B, s * s, C).
+
+        The image tokens that come in may be of one image, shared, or of the
+        K images of ``index``.
+        """
         if self.first:
             # The tokens are their own positions in the first block.
             tokens = self.self_attn(tokens, tokens, tokens)
@@ -107,15 +113,15 @@ class TwoWayAttentionBlock(nn.Module):
 
         located = image + image_positions
         attended = self.cross_attn_token_to_image(
-            tokens + token_positions, located, image, index
+            tokens + token_positions, located, image, key_index=index
         )
         tokens = self.norm2(tokens + attended)
         tokens = self.norm3(tokens + self.mlp(tokens))
 
         attended = self.cross_attn_image_to_token(
-            located, tokens + token_positions, tokens, index
+            located, tokens + token_positions, tokens, query_index=index
         )
-        image = self.norm4(select(image, index, len(attended)) + attended)
+        image = self.norm4(per_prompt(image, index) + attended)
         return tokens, image
 
 
@@ -146,6 +152,7 @@ class TwoWayTransformer(nn.Module):
             tokens, image = layer(
                 tokens, image, positions, image_positions, index
             )
+            index = None  # each prompt now has an image of its own
         attended = self.final_attn_token_to_image(
             tokens + positions, image + image_positions, image
         )
@@ -204,8 +211,10 @@ class MaskDecoder(nn.Module):
             (B, s * s, C) image tokens after attending to the prompts.
         """
         batch = max(len(sparse), len(dense))
+        if len(features) == 1:
+            index = None
         if len(dense) > 1:
-            features = select(features, index, batch)
+            features, index = per_prompt(features, index), None
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat(
             [
