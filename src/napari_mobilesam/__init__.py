@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         generate_masks as generate_masks,
     )
     from napari_mobilesam.segmentation.predictor import Predictor as Predictor
+    from napari_mobilesam.widgets.viewer_session import (
+        get_session as get_session,
+    )
 
 _MODULE_OF = {
     'load_model': 'model.checkpoints',
@@ -30,6 +33,7 @@ _MODULE_OF = {
     'Predictor': 'segmentation.predictor',
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',
+    'get_session': 'widgets.viewer_session',
 }
 
 __version__ = '0.1.0'
