@@ -1,0 +1,111 @@
+"""Crops and point grids of segment everything (Segment Anything, B).
+
+A run is a list of regions: each is embedded once and asked about its points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import EverythingParameters, Mask
+
+Box = tuple[int, int, int, int]
+
+# A mask this close to an inner edge of its crop, in data pixels, is cut off
+# by it (reference implementation).
+CROP_EDGE = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of the image to embed, and the points to ask about.
+
+    Attributes
+    ----------
+    window : tuple of int
+        (row0, column0, row1, column1), half open.
+    points : ndarray
+        (N, 2) float64 (row, column) in data pixels of the image.
+    edge : float
+        A mask within this distance of an edge of the window that is no edge
+        of the image is cut off.
+    """
+
+    window: Box
+    points: NDArray[np.float64]
+    edge: float = CROP_EDGE
+
+    @property
+    def area(self) -> int:
+        """Pixels of the window."""
+        row0, column0, row1, column1 = self.window
+        return (row1 - row0) * (column1 - column0)
+
+    def cuts(self, mask: Mask, image_shape: tuple[int, int]) -> bool:
+        """Whether the mask ends at an inner edge of the window."""
+        row0, column0, row1, column1 = mask.box
+        # Pixel indices, the last one included, as the reference compares.
+        pixels = np.array([row0, column0, row1 - 1, column1 - 1])
+        near_window = np.abs(pixels - self.window) <= self.edge
+        image = np.array([0, 0, *image_shape])
+        near_image = np.abs(pixels - image) <= self.edge
+        return bool((near_window & ~near_image).any())
+
+
+def point_grid(window: Box, points_per_side: int) -> NDArray[np.float64]:
+    """(n * n, 2) points (row, column) spread evenly over a window."""
+    offset = 1 / (2 * points_per_side)
+    side = np.linspace(offset, 1 - offset, points_per_side)
+    rows = window[0] + side * (window[2] - window[0])
+    columns = window[1] + side * (window[3] - window[1])
+    grid = np.meshgrid(rows, columns, indexing='ij')
+    return np.stack(grid, axis=-1).reshape(-1, 2)
+
+
+def crop_regions(
+    image_shape: tuple[int, int], parameters: EverythingParameters
+) -> list[Region]:
+    """The whole image, then 2 x 2, 4 x 4 … overlapping crops.
+
+    The overlap is ``crop_overlap`` of the shorter side in the first layer and
+    halves with each, and so does the point grid.
+    """
+    regions = []
+    for layer in range(parameters.crop_layers + 1):
+        scale = parameters.crop_points_downscale**layer
+        per_side = max(1, int(parameters.points_per_side / scale))
+        regions += [
+            Region(window, point_grid(window, per_side))
+            for window in _crops(image_shape, layer, parameters.crop_overlap)
+        ]
+    return regions
+
+
+def _crops(
+    image_shape: tuple[int, int], layer: int, overlap_fraction: float
+) -> list[Box]:
+    height, width = image_shape
+    count = 2**layer
+    overlap = 0
+    if layer:
+        overlap = int(overlap_fraction * min(image_shape) * (2 / count))
+    # Rounded up, as the reference does; on tiny images that can leave the
+    # last crops with nothing.
+    crop_height, crop_width = (
+        math.ceil((overlap * (count - 1) + length) / count)
+        for length in image_shape
+    )
+    crops = []
+    for i in range(count):
+        for j in range(count):
+            row0 = (crop_height - overlap) * j
+            column0 = (crop_width - overlap) * i
+            row1 = min(row0 + crop_height, height)
+            column1 = min(column0 + crop_width, width)
+            if row1 > row0 and column1 > column0:
+                crops.append((row0, column0, row1, column1))
+    return crops

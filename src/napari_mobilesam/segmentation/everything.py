@@ -1,0 +1,74 @@
+"""Segment everything into a label image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.image import (
+    Channels,
+    ContrastLimits,
+    plane_shape,
+)
+from napari_mobilesam.segmentation.mask_generator import (
+    Progress,
+    generate_masks,
+)
+from napari_mobilesam.segmentation.masks import label_table, paint_labels
+from napari_mobilesam.types import EverythingParameters, Mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+
+def segment_everything(
+    image: Any,
+    model: Sam,
+    *,
+    channels: Channels | None = None,
+    contrast_limits: ContrastLimits | None = None,
+    gamma: float = 1.0,
+    parameters: EverythingParameters | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    on_masks: Callable[[list[Mask]], None] | None = None,
+    **overrides: Any,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Label all objects of an image.
+
+    Masks of `generate_masks`, which describes the parameters, are painted
+    best first; a mask that better ones cover by more than half gets no label.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) uint16, or int32 if there are more than 65535 labels; 0 is
+        background, 1 the label with the highest predicted IoU.
+    table : pandas.DataFrame
+        One row per label: label, score (predicted IoU), stability, area
+        (pixels), row and column (centroid), row0, column0, row1 and column1
+        (box, half open).
+
+    Raises
+    ------
+    ImageError, SegmentationError, TypeError
+        As `generate_masks`.
+    """
+    masks = generate_masks(
+        image,
+        model,
+        channels=channels,
+        contrast_limits=contrast_limits,
+        gamma=gamma,
+        parameters=parameters,
+        progress=progress,
+        cancelled=cancelled,
+        on_masks=on_masks,
+        **overrides,
+    )
+    labels, painted = paint_labels(masks, plane_shape(image, channels))
+    return labels, label_table(labels, painted)

@@ -1,0 +1,426 @@
+"""Any array to the 8-bit RGB plane that the models were trained on.
+
+Nothing here copies an image that does not have to be read: shape and type are
+checked first, contrast limits come from a sample, and only the window asked
+for is loaded, so that dask and zarr arrays stay lazy.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_mobilesam.segmentation.sampling import sample_channel
+from napari_mobilesam.types import Frame, ImageError
+
+Limits = tuple[float, float]
+ContrastLimits = Limits | Sequence[Limits]
+Channels = int | Sequence[int]
+
+# Share of the pixels that may saturate at each end, in percent: ignores hot
+# pixels and dust, keeps nuclei that cover a thousandth of the image.
+SATURATED_PERCENT = 0.1
+
+
+class Layout(NamedTuple):
+    """How the axes of an array are read.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (H, W) of the plane.
+    channel_axis : int or None
+        Axis of the channels; None for a gray plane.
+    channels : tuple of int or None
+        Channels shown as red, green and blue; one is shown gray. None for a
+        gray plane.
+    rgb : bool
+        The channels are the colours of one photograph and share their limits.
+    """
+
+    shape: tuple[int, int]
+    channel_axis: int | None
+    channels: tuple[int, ...] | None
+    rgb: bool
+
+
+def plane_layout(image: Any, channels: Channels | None = None) -> Layout:
+    """Find rows, columns and channels of an array without reading it.
+
+    Parameters
+    ----------
+    image : array
+        (H, W), (H, W, 3 or 4), or with ``channels`` (C, H, W) or (H, W, C).
+        The channel axis is the shorter of the first and the last axis.
+    channels : int or sequence of int, optional
+        One to three channels, shown gray (one) or as red, green, blue.
+
+    Returns
+    -------
+    Layout
+        Plane shape and channels.
+
+    Raises
+    ------
+    ImageError
+        If the array is empty, has another number of axes, another type than
+        bool, integer or real, or lacks a channel.
+    """
+    shape = tuple(int(n) for n in np.shape(image))
+    _check_type(image)
+    if 0 in shape:
+        raise ImageError(
+            f'The image is empty: its shape is {shape}. Give one with at '
+            'least one pixel.'
+        )
+    if len(shape) == 2:
+        if channels is not None:
+            raise ImageError(
+                f'channels={channels} asked of an image of shape {shape}, '
+                'which has no channel axis. Leave channels out.'
+            )
+        return Layout((shape[0], shape[1]), None, None, rgb=False)
+    if len(shape) != 3:
+        raise ImageError(
+            f'The image has {len(shape)} axes, its shape is {shape}. Give '
+            'one plane: (rows, columns), (rows, columns, 3 or 4), or three '
+            'axes with channels chosen; of a stack or a series pick a plane, '
+            'for example image[0].'
+        )
+    return _three_axes(shape, channels)
+
+
+def _three_axes(shape: tuple[int, ...], channels: Channels | None) -> Layout:
+    # With colours last the usual RGB image; otherwise the shorter end.
+    last = shape[2] in (3, 4) or shape[2] < shape[0]
+    axis = 2 if last else 0
+    plane = (shape[0], shape[1]) if last else (shape[1], shape[2])
+    count = shape[axis]
+    if channels is None:
+        if last and count in (3, 4):
+            return Layout(plane, axis, (0, 1, 2), rgb=True)
+        if count == 1:
+            return Layout(plane, axis, (0,), rgb=False)
+        raise ImageError(
+            f'An image of shape {shape} is neither gray nor RGB. If axis '
+            f'{axis} holds channels, choose one to three of its {count} with '
+            'channels=; if it is a stack, pick a plane, for example image[0].'
+        )
+    chosen = (channels,) if isinstance(channels, int) else tuple(channels)
+    if not 1 <= len(chosen) <= 3:
+        raise ImageError(
+            f'{len(chosen)} channels chosen; choose one (gray), two or '
+            'three (red, green, blue).'
+        )
+    for channel in chosen:
+        if not -count <= channel < count:
+            raise ImageError(
+                f'Channel {channel} chosen, but the image of shape {shape} '
+                f'has {count} on axis {axis}: 0 to {count - 1}.'
+            )
+    return Layout(plane, axis, tuple(c % count for c in chosen), rgb=False)
+
+
+def _dtype_of(image: Any) -> np.dtype[Any]:
+    return np.dtype(getattr(image, 'dtype', None) or np.asarray(image).dtype)
+
+
+def _check_type(image: Any) -> None:
+    dtype = _dtype_of(image)
+    if dtype.kind not in 'buif':
+        raise ImageError(
+            f'The image has the type {dtype}; give bool, integer or real '
+            'numbers (of a complex image its magnitude, abs(image)).'
+        )
+
+
+def plane_shape(
+    image: Any, channels: Channels | None = None
+) -> tuple[int, int]:
+    """(H, W) of an image; raises as `plane_layout` does."""
+    return plane_layout(image, channels).shape
+
+
+def contrast_limits_of(
+    image: Any, channels: Channels | None = None
+) -> tuple[Limits, ...]:
+    """Contrast limits that an image is shown to the model with.
+
+    8-bit RGB is taken as it is, and so is RGB of real numbers within 0 … 1;
+    bool is black and white. Anything else is stretched between the 0.1 and
+    the 99.9 percentile of its finite pixels: the colours of other RGB images
+    together, so that hues stay, and chosen channels each for itself. Large
+    images are sampled, by rule and not by chance.
+
+    Parameters
+    ----------
+    image : array
+        As in `as_rgb_plane`.
+    channels : int or sequence of int, optional
+        As in `as_rgb_plane`.
+
+    Returns
+    -------
+    tuple of (low, high)
+        One pair for each channel shown; one pair for gray and RGB images.
+
+    Raises
+    ------
+    ImageError
+        If no pixel is finite, and as `plane_layout` does.
+    """
+    image = _as_array(image)
+    layout = plane_layout(image, channels)
+    dtype = _dtype_of(image)
+    if dtype.kind == 'b':
+        return ((0.0, 1.0),)
+    if layout.rgb and dtype == np.uint8:
+        return ((0.0, 255.0),)
+    shown = layout.channels or (None,)
+    samples = [
+        sample_channel(image, layout.channel_axis, channel)
+        for channel in shown
+    ]
+    if layout.rgb:
+        values = np.concatenate(samples)
+        if dtype.kind == 'f' and _within_unit(values):
+            return ((0.0, 1.0),)
+        return (_robust_limits(values),)
+    return tuple(_robust_limits(values) for values in samples)
+
+
+def _within_unit(values: NDArray[Any]) -> bool:
+    return values.size > 0 and bool(values.min() >= 0 and values.max() <= 1)
+
+
+def _robust_limits(values: NDArray[Any]) -> Limits:
+    if values.size == 0:
+        raise ImageError(
+            'The image has no finite pixel: all are NaN or infinite. Check '
+            'how it was read or computed.'
+        )
+    low, high = np.percentile(
+        values.astype(np.float64),
+        [SATURATED_PERCENT, 100 - SATURATED_PERCENT],
+    )
+    if low == high:
+        # A few bright pixels on a constant background are still a signal.
+        low, high = float(values.min()), float(values.max())
+    return float(low), float(high)
+
+
+def as_rgb_plane(
+    image: Any,
+    *,
+    channels: Channels | None = None,
+    contrast_limits: ContrastLimits | None = None,
+    gamma: float = 1.0,
+    window: tuple[int, int, int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """Convert an image, or a window of it, to 8-bit RGB.
+
+    Parameters
+    ----------
+    image : array
+        NumPy, dask, zarr or array-like of bool, integer or real numbers:
+        (H, W), (H, W, 3 or 4; alpha is dropped), or with ``channels``
+        (C, H, W) or (H, W, C).
+    channels : int or sequence of int, optional
+        One to three channels, shown gray (one) or as red, green, blue.
+    contrast_limits : (low, high) or one such pair per channel, optional
+        Values shown black and white, as in napari; `contrast_limits_of` the
+        whole plane if None.
+    gamma : float
+        Exponent applied after the contrast limits, as in napari.
+    window : tuple of int, optional
+        (row0, column0, row1, column1), half open; only this part is read.
+
+    Returns
+    -------
+    ndarray
+        (h, w, 3) uint8. NaN is black, -inf black, +inf white.
+
+    Warns
+    -----
+    UserWarning
+        If pixels of the window are NaN or infinite: how many, and where the
+        first one is.
+
+    Raises
+    ------
+    ImageError
+        If the image is empty, has no finite pixel, or is no plane; if
+        contrast limits or gamma are unusable; if the window is not within
+        the image.
+    """
+    image = _as_array(image)
+    layout = plane_layout(image, channels)
+    if window is None:
+        window = (0, 0, *layout.shape)
+    _check_window(window, layout.shape)
+    if not (np.isfinite(gamma) and gamma > 0):
+        raise ImageError(f'gamma is {gamma}; it has to be above 0.')
+    if contrast_limits is None:
+        limits = contrast_limits_of(image, channels)
+    else:
+        limits = _checked_limits(contrast_limits)
+    planes = _read(image, layout, window)
+    _warn_not_finite(planes, window, layout.shape)
+    if len(limits) not in (1, len(planes)):
+        raise ImageError(
+            f'{len(limits)} pairs of contrast limits given for '
+            f'{len(planes)} channels; give one pair, or one per channel.'
+        )
+    if len(limits) == 1:
+        limits = limits * len(planes)
+    shown = [
+        _to_uint8(plane, pair, gamma)
+        for plane, pair in zip(planes, limits, strict=True)
+    ]
+    if len(shown) == 1:
+        shown = shown * 3
+    elif len(shown) == 2:
+        shown.append(np.zeros_like(shown[0]))
+    return np.stack(shown, axis=-1)
+
+
+def _as_array(image: Any) -> Any:
+    lazy = hasattr(image, 'shape') and hasattr(image, 'dtype')
+    return image if lazy else np.asarray(image)
+
+
+def _check_window(
+    window: tuple[int, int, int, int], shape: tuple[int, int]
+) -> None:
+    row0, column0, row1, column1 = window
+    inside = (
+        0 <= row0 < row1 <= shape[0] and 0 <= column0 < column1 <= shape[1]
+    )
+    if not inside:
+        raise ImageError(
+            f'The window {tuple(window)} is empty or not within the image of '
+            f'shape {shape}.'
+        )
+
+
+def _checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
+    pairs = np.asarray(limits, dtype=np.float64)
+    if pairs.ndim == 1:
+        pairs = pairs[None]
+    usable = pairs.ndim == 2 and pairs.shape[1] == 2
+    if not (usable and np.isfinite(pairs).all()):
+        raise ImageError(
+            f'contrast_limits are {limits}; give (low, high), or one such '
+            'pair per channel.'
+        )
+    if (pairs[:, 0] > pairs[:, 1]).any():
+        raise ImageError(
+            f'contrast_limits are {limits}; low has to be below high.'
+        )
+    return tuple((float(low), float(high)) for low, high in pairs)
+
+
+def _read(
+    image: Any, layout: Layout, window: tuple[int, int, int, int]
+) -> list[NDArray[Any]]:
+    """Load the window of each channel shown, (h, w) each."""
+    row0, column0, row1, column1 = window
+    rows, columns = slice(row0, row1), slice(column0, column1)
+    if layout.channels is None:
+        return [np.asarray(image[rows, columns])]
+    if layout.channel_axis == 2:
+        # One read of all channels: they share chunks and memory pages.
+        last = max(layout.channels) + 1
+        block = np.asarray(image[rows, columns, :last])
+        return [block[..., channel] for channel in layout.channels]
+    return [
+        np.asarray(image[channel, rows, columns])
+        for channel in layout.channels
+    ]
+
+
+def _warn_not_finite(
+    planes: list[NDArray[Any]],
+    window: tuple[int, int, int, int],
+    shape: tuple[int, int],
+) -> None:
+    if planes[0].dtype.kind != 'f':
+        return
+    bad = ~np.isfinite(planes[0])
+    for plane in planes[1:]:
+        bad |= ~np.isfinite(plane)
+    count = int(np.count_nonzero(bad))
+    if not count:
+        return
+    if count == shape[0] * shape[1]:
+        raise ImageError(
+            f'The image of shape {shape} has no finite pixel: all are NaN or '
+            'infinite. Check how it was read or computed.'
+        )
+    row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    where = (int(row) + window[0], int(column) + window[1])
+    warnings.warn(
+        f'{count} pixels are NaN or infinite, the first at (row, column) '
+        f'{where}; NaN and -inf are taken as black, +inf as white.',
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _to_uint8(
+    plane: NDArray[Any], limits: Limits, gamma: float
+) -> NDArray[np.uint8]:
+    low, high = limits
+    if plane.dtype == np.uint8 and (low, high, gamma) == (0, 255, 1):
+        return plane
+    if high == low:
+        # Constant: black, and white above, whatever the value is.
+        return np.where(plane > low, np.uint8(255), np.uint8(0))
+    # float64 where float32 would merge neighbouring values.
+    enough = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
+    values = plane.astype(np.float32 if enough else np.float64)
+    values -= low
+    values /= high - low
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+    np.clip(values, 0, 1, out=values)
+    if gamma != 1:
+        np.power(values, gamma, out=values)
+    values *= 255
+    values += 0.5
+    return values.astype(np.uint8)
+
+
+def resize_to_input(
+    rgb: NDArray[np.uint8], input_size: int
+) -> NDArray[np.uint8]:
+    """Resize so that the longer side is the model's input size.
+
+    Bilinear with antialiasing, as the reference does; the padding to a square
+    is the model's (`Sam.preprocess`).
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    input_size : int
+        Side of the model's input in pixels.
+
+    Returns
+    -------
+    ndarray
+        (h, w, 3) uint8, ``max(h, w) == input_size``.
+    """
+    height, width = rgb.shape[:2]
+    frame = Frame.of((height, width), (0, 0, height, width), input_size)
+    if frame.input_shape == (height, width):
+        return rgb
+    rows, columns = frame.input_shape
+    resized = Image.fromarray(rgb).resize(
+        (columns, rows), Image.Resampling.BILINEAR
+    )
+    return np.asarray(resized)

@@ -1,0 +1,299 @@
+"""Box-cropped masks: duplicates, small regions, label images and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label as connected_components
+
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.types import Mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A mask of which less is left once better masks are painted is a duplicate
+# or a fragment, and gets no label of its own.
+VISIBLE_FRACTION = 0.5
+
+
+def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
+    """(N, 4) int64 boxes (row0, column0, row1, column1), half open."""
+    boxes = np.array([mask.box for mask in masks], dtype=np.int64)
+    return boxes.reshape(-1, 4)
+
+
+def box_iou(
+    box: NDArray[np.int64], boxes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """IoU of one box with (N, 4) boxes, between the pixel centres.
+
+    The reference measures boxes from the centre of the first pixel to that of
+    the last, so that a box of one row has no area; so does this.
+    """
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[2:], boxes[:, 2:]) - 1
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2] - 1, axis=1)
+    area = np.prod(box[2:] - box[:2] - 1)
+    union = area + areas - shared
+    return np.divide(shared, union, out=np.zeros(len(boxes)), where=union > 0)
+
+
+def non_maximum_suppression(
+    boxes: NDArray[np.int64],
+    keys: Sequence[NDArray[Any]],
+    threshold: float,
+) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression of boxes.
+
+    Parameters
+    ----------
+    boxes : ndarray
+        (N, 4) int (row0, column0, row1, column1), half open.
+    keys : sequence of ndarray
+        (N,) each; higher is better, earlier keys decide first. What they
+        leave undecided the boxes decide: the order of the input does not
+        matter unless two entries are equal in all of it.
+    threshold : float
+        Boxes that overlap a better one with a larger IoU are dropped.
+
+    Returns
+    -------
+    ndarray
+        Indices that are kept, best first.
+    """
+    ties = [boxes[:, axis] for axis in (3, 2, 1, 0)]
+    better_first = [-np.asarray(key, dtype=np.float64) for key in keys]
+    order = np.lexsort([*ties, *reversed(better_first)])
+    kept = []
+    while order.size:
+        best, order = order[0], order[1:]
+        kept.append(best)
+        order = order[box_iou(boxes[best], boxes[order]) <= threshold]
+    return np.array(kept, dtype=np.intp)
+
+
+def suppress(
+    masks: Sequence[Mask],
+    threshold: float,
+    keys: Sequence[NDArray[Any]] | None = None,
+) -> list[Mask]:
+    """Drop masks whose box overlaps that of a better mask; best first.
+
+    Better is a higher score, or what ``keys`` of `non_maximum_suppression`
+    say.
+    """
+    if keys is None:
+        keys = [np.array([mask.score for mask in masks])]
+    kept = non_maximum_suppression(boxes_of(masks), keys, threshold)
+    return [masks[index] for index in kept]
+
+
+def by_score(masks: Sequence[Mask]) -> list[Mask]:
+    """Best first: score, then stability, then position."""
+    return sorted(
+        masks,
+        key=lambda mask: (
+            -mask.score,
+            -np.nan_to_num(mask.stability),
+            mask.box,
+            mask.area,
+        ),
+    )
+
+
+def remove_small_regions(
+    mask: Mask, min_area: int, image_shape: tuple[int, int]
+) -> tuple[Mask, bool]:
+    """Fill small holes and drop small islands (Segment Anything, B).
+
+    Regions are 8-connected. Of a mask whose islands are all small the largest
+    stays.
+
+    Parameters
+    ----------
+    mask : Mask
+        Mask to clean.
+    min_area : int
+        Holes and islands with fewer pixels go.
+    image_shape : tuple of int
+        (H, W); background enclosed by the mask and the border of the image is
+        a hole.
+
+    Returns
+    -------
+    mask : Mask
+        The cleaned mask, with a tight box.
+    changed : bool
+        Whether anything was removed.
+    """
+    data = _fill_holes(mask, min_area, image_shape)
+    islands, count = connected_components(
+        data, connectivity=2, return_num=True
+    )
+    sizes = np.bincount(islands.ravel(), minlength=count + 1)
+    stays = sizes >= min_area
+    if not stays[1:].any():
+        stays[1 + int(np.argmax(sizes[1:]))] = True
+    stays[0] = False
+    data = stays[islands]
+    if np.array_equal(data, mask.data):
+        return mask, False
+    data, box = crop_to_mask(data, mask.box[:2])
+    return replace(mask, data=data, box=box), True
+
+
+def _fill_holes(
+    mask: Mask, min_area: int, image_shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    row0, column0, row1, column1 = mask.box
+    # One pixel around the box joins the background beyond it, except where
+    # the image ends.
+    pad = (
+        (int(row0 > 0), int(row1 < image_shape[0])),
+        (int(column0 > 0), int(column1 < image_shape[1])),
+    )
+    padded = np.pad(mask.data, pad)
+    regions, count = connected_components(
+        ~padded, connectivity=2, return_num=True
+    )
+    sizes = np.bincount(regions.ravel(), minlength=count + 1)
+    fill = sizes < min_area
+    fill[0] = False
+    for side, width in enumerate((*pad[0], *pad[1])):
+        if width:
+            edge = (
+                regions[[0, -1][side]]
+                if side < 2
+                else regions[:, [0, -1][side - 2]]
+            )
+            fill[edge] = False
+    filled = padded | fill[regions]
+    rows = slice(pad[0][0], pad[0][0] + mask.data.shape[0])
+    columns = slice(pad[1][0], pad[1][0] + mask.data.shape[1])
+    return np.asarray(filled[rows, columns])
+
+
+def clean(
+    masks: Sequence[Mask],
+    min_area: int,
+    image_shape: tuple[int, int],
+    threshold: float,
+) -> list[Mask]:
+    """Remove small regions of all masks, then the duplicates that arise.
+
+    Of two duplicates one that needed no cleaning is kept, then the better
+    scored.
+    """
+    cleaned = [
+        remove_small_regions(mask, min_area, image_shape) for mask in masks
+    ]
+    untouched = np.array([not changed for _, changed in cleaned], dtype=float)
+    scores = np.array([mask.score for mask in masks])
+    return suppress(
+        [mask for mask, _ in cleaned], threshold, [untouched, scores]
+    )
+
+
+def paint_labels(
+    masks: Sequence[Mask],
+    image_shape: tuple[int, int],
+    visible_fraction: float = VISIBLE_FRACTION,
+) -> tuple[NDArray[Any], list[Mask]]:
+    """Paint masks into a label image, better masks over worse ones.
+
+    A mask less visible than ``visible_fraction`` gets no label. Labels are
+    numbered from 1 in the order best first.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        Any order; `by_score` decides.
+    image_shape : tuple of int
+        (H, W).
+    visible_fraction : float
+        Least share of a mask that no better mask covers.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) uint16, or int32 if there are more than 65535 labels; 0 is
+        background.
+    painted : list of Mask
+        Masks with a label, in the order of the labels: ``painted[i]`` is
+        label ``i + 1``.
+    """
+    labels = np.zeros(image_shape, dtype=np.int32)
+    painted: list[Mask] = []
+    for mask in by_score(masks):
+        row0, column0, row1, column1 = mask.box
+        region = labels[row0:row1, column0:column1]
+        free = mask.data & (region == 0)
+        visible = int(np.count_nonzero(free))
+        if visible == 0 or visible < visible_fraction * mask.area:
+            continue
+        painted.append(mask)
+        region[free] = len(painted)
+    # napari draws and edits large uint16 labels far faster than int32.
+    small = len(painted) <= np.iinfo(np.uint16).max
+    return labels.astype(np.uint16 if small else np.int32), painted
+
+
+def label_table(labels: NDArray[Any], painted: Sequence[Mask]) -> pd.DataFrame:
+    """Describe the labels of `paint_labels`, one row each.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (H, W) label image.
+    painted : sequence of Mask
+        Mask of label ``i + 1`` at index ``i``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        label, score (predicted IoU), stability, area (visible pixels), row
+        and column (centroid of the visible pixels), row0, column0, row1 and
+        column1 (box of the visible pixels, half open).
+    """
+    import pandas as pd
+
+    records = []
+    for number, mask in enumerate(painted, start=1):
+        row0, column0, row1, column1 = mask.box
+        visible, box = crop_to_mask(
+            labels[row0:row1, column0:column1] == number, mask.box[:2]
+        )
+        rows, columns = np.nonzero(visible)
+        records.append(
+            (
+                number,
+                mask.score,
+                mask.stability,
+                len(rows),
+                box[0] + rows.mean(),
+                box[1] + columns.mean(),
+                *box,
+            )
+        )
+    table = pd.DataFrame.from_records(records, columns=list(TABLE_COLUMNS))
+    return table.astype(TABLE_COLUMNS)
+
+
+TABLE_COLUMNS = {
+    'label': 'int64',
+    'score': 'float64',
+    'stability': 'float64',
+    'area': 'int64',
+    'row': 'float64',
+    'column': 'float64',
+    'row0': 'int64',
+    'column0': 'int64',
+    'row1': 'int64',
+    'column1': 'int64',
+}

@@ -1,0 +1,262 @@
+"""Prompts to masks: embed an image once, then ask about it.
+
+A `Predictor` holds a model and nothing else: what it knows of an image is in
+the `Embedding` it returns, so that embeddings can be kept, shared between
+threads and asked in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from napari_mobilesam.segmentation.image import (
+    Channels,
+    ContrastLimits,
+    as_rgb_plane,
+    plane_shape,
+    resize_to_input,
+)
+from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.upscaling import (
+    as_mask,
+    upscale_mask,
+    upscale_plane,
+)
+from napari_mobilesam.types import (
+    Embedding,
+    Frame,
+    Mask,
+    Prompts,
+    SegmentationError,
+)
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Answer to the prompts of one object.
+
+    Attributes
+    ----------
+    scores : ndarray
+        (M,) float32 predicted IoU.
+    logits : ndarray
+        (M, s, s) float32 low-res logits on the model's input,
+        ``s = input_size // 4``; one of them is a ``mask_input``.
+    frame : Frame
+        Where the embedded window lies.
+    prompts : Prompts
+        What was asked.
+    threshold : float
+        Logit above which a pixel is in the mask.
+    """
+
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    frame: Frame
+    prompts: Prompts
+    threshold: float = 0.0
+
+    @property
+    def best(self) -> int:
+        """Index of the mask with the highest predicted IoU."""
+        return int(np.argmax(self.scores))
+
+    @cached_property
+    def masks(self) -> NDArray[np.bool_]:
+        """(M, H, W) bool masks of the whole image, computed when asked for."""
+        return np.stack(
+            [
+                upscale_plane(logits, self.frame, self.threshold)
+                for logits in self.logits
+            ]
+        )
+
+    def mask(self, index: int | None = None) -> Mask:
+        """One mask cropped to its box, the best if no index is given."""
+        if index is None:
+            index = self.best
+        upscaled = upscale_mask(self.logits[index], self.frame, self.threshold)
+        point = (float('nan'), float('nan'))
+        positive = self.prompts.points[self.prompts.labels == 1]
+        if len(positive):
+            point = (float(positive[0, 0]), float(positive[0, 1]))
+        return as_mask(
+            upscaled, float(self.scores[index]), point, self.frame.window
+        )
+
+
+class Predictor:
+    """Embed images and predict masks from prompts with one model.
+
+    Parameters
+    ----------
+    model : Sam
+        Model of `napari_mobilesam.load_model`.
+    """
+
+    def __init__(self, model: Sam) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def embed(
+        self,
+        image: Any,
+        *,
+        channels: Channels | None = None,
+        contrast_limits: ContrastLimits | None = None,
+        gamma: float = 1.0,
+        window: tuple[int, int, int, int] | None = None,
+    ) -> Embedding:
+        """Embed an image, or a window of it.
+
+        Parameters
+        ----------
+        image : array
+            (H, W), (H, W, 3 or 4), or with ``channels`` (C, H, W) or
+            (H, W, C); NumPy, dask or zarr of bool, integer or real numbers.
+        channels : int or sequence of int, optional
+            One to three channels, shown gray (one) or as red, green, blue.
+        contrast_limits : (low, high) or one such pair per channel, optional
+            Values shown black and white; of the whole image's own choice if
+            None, see `contrast_limits_of`.
+        gamma : float
+            Exponent applied after the contrast limits.
+        window : tuple of int, optional
+            (row0, column0, row1, column1), half open; the whole image if
+            None.
+
+        Returns
+        -------
+        Embedding
+            Features on the model's device, with their place in the image.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used; the message says why.
+        """
+        shape = plane_shape(image, channels)
+        rgb = as_rgb_plane(
+            image,
+            channels=channels,
+            contrast_limits=contrast_limits,
+            gamma=gamma,
+            window=window,
+        )
+        frame = Frame.of(
+            shape, window or (0, 0, *shape), self.model.input_size
+        )
+        return self.embed_rgb(rgb, frame)
+
+    @torch.no_grad()
+    def embed_rgb(self, rgb: NDArray[np.uint8], frame: Frame) -> Embedding:
+        """Embed the (h, w, 3) uint8 window that ``frame`` describes."""
+        resized = resize_to_input(rgb, self.model.input_size)
+        pixels = torch.from_numpy(
+            np.ascontiguousarray(resized.transpose(2, 0, 1))
+        )
+        batch = pixels[None].to(self.model.device, torch.float32)
+        features = self.model.encode(self.model.preprocess(batch))
+        return Embedding(features, frame, self.model.key)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        embedding: Embedding,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask_input: ArrayLike | None = None,
+        multimask: bool = True,
+    ) -> Prediction:
+        """Predict masks of one object.
+
+        Parameters
+        ----------
+        embedding : Embedding
+            Of `embed` with the same model.
+        points : array-like, optional
+            (N, 2) (row, column) in data pixels.
+        labels : array-like, optional
+            (N,) 1 positive, 0 negative; all positive if None.
+        box : array-like, optional
+            (row0, column0, row1, column1) in data pixels; a part beyond the
+            image is cut off.
+        mask_input : array-like, optional
+            (s, s) or (1, s, s) low-res logits of an earlier prediction.
+        multimask : bool
+            Three masks, for prompts that may mean whole, part or subpart;
+            else one, better for several points or a box with points.
+
+        Returns
+        -------
+        Prediction
+            Masks, scores and low-res logits.
+
+        Raises
+        ------
+        PromptError
+            If there is no prompt, or one is malformed, outside the image or
+            the window, or a box without area.
+        SegmentationError
+            If another model made the embedding.
+        """
+        self.check(embedding)
+        prompts = checked_prompts(
+            embedding.frame, points, labels, box, mask_input
+        )
+        sparse, dense = self.model.embed_prompts(
+            **self._to_input(prompts, embedding.frame)
+        )
+        logits, iou = self.model.decode(
+            embedding.features, sparse, dense, multimask
+        )
+        return Prediction(
+            iou[0].float().cpu().numpy(),
+            logits[0].float().cpu().numpy(),
+            embedding.frame,
+            prompts,
+            self.model.mask_threshold,
+        )
+
+    def check(self, embedding: Embedding) -> None:
+        """Refuse the embedding of another model."""
+        if embedding.model_key != self.model.key:
+            raise SegmentationError(
+                f'The embedding was made by model {embedding.model_key}, this '
+                f'is {self.model.key}; embed the image with this model.'
+            )
+
+    def _to_input(
+        self, prompts: Prompts, frame: Frame
+    ) -> dict[str, torch.Tensor | None]:
+        """Prompts as tensors in x-y pixels of the model's input."""
+        device = self.model.device
+
+        def tensor(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(np.array(array, np.float32)).to(device)
+
+        points = labels = boxes = masks = None
+        if len(prompts.points):
+            points = tensor(frame.to_input_xy(prompts.points))[None]
+            labels = torch.from_numpy(prompts.labels).to(device)[None]
+        if prompts.box is not None:
+            corners = frame.to_input_xy(prompts.box.reshape(2, 2))
+            boxes = tensor(corners.reshape(1, 4))
+        if prompts.mask_input is not None:
+            masks = tensor(prompts.mask_input)[None, None]
+        return {
+            'points': points,
+            'labels': labels,
+            'boxes': boxes,
+            'masks': masks,
+        }

@@ -1,0 +1,75 @@
+"""A bounded sample of the pixels of an image, by rule and not by chance.
+
+The same image gives the same sample on every machine and in every process, so
+that windows of one image share their contrast.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_PIXELS = 1 << 20
+# Lazy images are read in a few whole blocks: a stride would load every chunk.
+BLOCK = 256
+BLOCKS_PER_SIDE = 4
+
+
+def sample_channel(
+    image: Any, channel_axis: int | None, channel: int | None
+) -> NDArray[Any]:
+    """Finite values of a sample of one channel.
+
+    Parameters
+    ----------
+    image : array
+        (H, W) or with a channel axis; NumPy, dask or zarr.
+    channel_axis : int or None
+        0, 2, or None for (H, W).
+    channel : int or None
+        Channel on that axis.
+
+    Returns
+    -------
+    ndarray
+        (n,) of the image's type; empty if no pixel of the image is finite.
+    """
+    height, width = (
+        n for axis, n in enumerate(image.shape) if axis != channel_axis
+    )
+
+    def read(rows: slice, columns: slice) -> NDArray[Any]:
+        index: tuple[Any, ...] = (rows, columns)
+        if channel_axis == 0:
+            index = (channel, rows, columns)
+        elif channel_axis == 2:
+            index = (rows, columns, channel)
+        values = np.asarray(image[index]).ravel()
+        if values.dtype.kind == 'f':
+            values = values[np.isfinite(values)]
+        return values
+
+    in_memory = isinstance(image, np.ndarray)
+    if in_memory or height * width <= 4 * SAMPLE_PIXELS:
+        step = max(1, int(np.ceil((height * width / SAMPLE_PIXELS) ** 0.5)))
+        values = read(slice(None, None, step), slice(None, None, step))
+    else:
+        values = np.concatenate(
+            [
+                read(slice(row, row + BLOCK), slice(column, column + BLOCK))
+                for row in _starts(height)
+                for column in _starts(width)
+            ]
+        )
+    if values.size == 0:
+        # The sample missed them: before giving up, look at every pixel.
+        values = read(slice(None), slice(None))
+    return values
+
+
+def _starts(length: int) -> list[int]:
+    last = max(0, length - BLOCK)
+    starts = np.linspace(0, last, BLOCKS_PER_SIDE).astype(int)
+    return sorted({int(start) for start in starts})

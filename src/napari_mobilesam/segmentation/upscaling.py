@@ -1,0 +1,225 @@
+"""Low-res logits to masks in data pixels, only where the mask can be.
+
+The reference upscales logits twice, bilinearly (``align_corners=False``): to
+the model's input, whose padding is then cut off, and to the image. Each step
+is linear in rows and in columns, so both together are ``R @ logits @ C.T``
+with two banded matrices. An upscaled value is a mean of the low-res values
+around it: it can exceed a threshold only where one of those does, which gives
+the box to compute before anything is upscaled.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import Frame, Mask
+
+# Rows upscaled at once are bounded, for masks as large as the image.
+STRIP_PIXELS = 1 << 21
+
+
+class Upscaler(NamedTuple):
+    """Interpolation of low-res logits along one axis.
+
+    Attributes
+    ----------
+    weights : ndarray
+        (n, s) float32, rows sum to one.
+    first, last : ndarray
+        (n,) int, columns of the first and last weight that is not zero.
+    """
+
+    weights: NDArray[np.float32]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+
+    def reach(self, low: NDArray[np.bool_]) -> tuple[int, int]:
+        """Half-open range of outputs that any of the (s,) inputs reaches."""
+        hit = np.flatnonzero(low)
+        if not hit.size:
+            return 0, 0
+        start = int(np.searchsorted(self.last, hit[0], side='left'))
+        stop = int(np.searchsorted(self.first, hit[-1], side='right'))
+        return start, stop
+
+    def part(self, start: int, stop: int) -> tuple[NDArray[np.float32], slice]:
+        """Weights of the outputs start … stop, and the inputs they need."""
+        inputs = slice(int(self.first[start]), int(self.last[stop - 1]) + 1)
+        return self.weights[start:stop, inputs], inputs
+
+
+@lru_cache(maxsize=16)
+def upscaler(
+    low_size: int, input_size: int, cropped: int, size: int
+) -> Upscaler:
+    """Interpolation from ``low_size`` via the input to ``size`` pixels.
+
+    Parameters
+    ----------
+    low_size : int
+        Side of the low-res logits.
+    input_size : int
+        Side of the model's input.
+    cropped : int
+        Rows (or columns) of the input that are not padding.
+    size : int
+        Rows (or columns) of the window in data pixels.
+    """
+    to_input = _bilinear(low_size, input_size)[:cropped]
+    weights = (_bilinear(cropped, size) @ to_input).astype(np.float32)
+    nonzero = weights != 0
+    first = nonzero.argmax(axis=1)
+    last = low_size - 1 - nonzero[:, ::-1].argmax(axis=1)
+    return Upscaler(weights, first, last)
+
+
+def _bilinear(source: int, target: int) -> NDArray[np.float64]:
+    """(target, source) bilinear weights, corners not aligned."""
+    center = (np.arange(target) + 0.5) * (source / target) - 0.5
+    center = np.clip(center, 0, source - 1)
+    left = np.floor(center).astype(np.intp)
+    right = np.minimum(left + 1, source - 1)
+    fraction = center - left
+    weights = np.zeros((target, source))
+    np.add.at(weights, (np.arange(target), left), 1 - fraction)
+    np.add.at(weights, (np.arange(target), right), fraction)
+    return weights
+
+
+class UpscaledMask(NamedTuple):
+    """One upscaled mask in the coordinates of the whole image.
+
+    Attributes
+    ----------
+    data : ndarray
+        Bool, cropped to ``box``.
+    box : tuple of int
+        (row0, column0, row1, column1), half open and tight; all zero if the
+        mask is empty.
+    stability : float
+        IoU of the masks thresholded ``offset`` higher and lower; NaN if both
+        are empty.
+    """
+
+    data: NDArray[np.bool_]
+    box: tuple[int, int, int, int]
+    stability: float
+
+
+def upscale_mask(
+    logits: NDArray[np.float32],
+    frame: Frame,
+    threshold: float = 0.0,
+    offset: float = 1.0,
+) -> UpscaledMask:
+    """Upscale one mask and measure its stability.
+
+    Parameters
+    ----------
+    logits : ndarray
+        (s, s) float32 low-res logits.
+    frame : Frame
+        Where the window lies.
+    threshold : float
+        Logit above which a pixel is in the mask.
+    offset : float
+        Offset of the stability score (Segment Anything, appendix B).
+    """
+    rows, columns = _axes(logits.shape[0], frame)
+    support = logits > threshold - offset
+    row0, row1 = rows.reach(support.any(axis=1))
+    column0, column1 = columns.reach(support.any(axis=0))
+    if row1 <= row0 or column1 <= column0:
+        return UpscaledMask(np.zeros((0, 0), bool), (0, 0, 0, 0), float('nan'))
+    weights, inputs = columns.part(column0, column1)
+    wide = logits[:, inputs] @ weights.T
+    mask = np.empty((row1 - row0, column1 - column0), dtype=bool)
+    high = low = 0
+    step = max(1, STRIP_PIXELS // (column1 - column0))
+    for start in range(row0, row1, step):
+        stop = min(start + step, row1)
+        weights, inputs = rows.part(start, stop)
+        strip = weights @ wide[inputs]
+        np.greater(strip, threshold, out=mask[start - row0 : stop - row0])
+        high += int(np.count_nonzero(strip > threshold + offset))
+        low += int(np.count_nonzero(strip > threshold - offset))
+    stability = high / low if low else float('nan')
+    origin = (frame.window[0] + row0, frame.window[1] + column0)
+    data, box = crop_to_mask(mask, origin)
+    return UpscaledMask(data, box, stability)
+
+
+def upscale_plane(
+    logits: NDArray[np.float32], frame: Frame, threshold: float = 0.0
+) -> NDArray[np.bool_]:
+    """(H, W) bool of the whole image; False outside the window."""
+    plane = np.zeros(frame.image_shape, dtype=bool)
+    mask = upscale_mask(logits, frame, threshold, 0.0)
+    row0, column0, row1, column1 = mask.box
+    plane[row0:row1, column0:column1] = mask.data
+    return plane
+
+
+def _axes(low_size: int, frame: Frame) -> tuple[Upscaler, Upscaler]:
+    rows, columns = (
+        upscaler(low_size, frame.input_size, cropped, size)
+        for cropped, size in zip(
+            frame.input_shape, frame.window_shape, strict=True
+        )
+    )
+    return rows, columns
+
+
+def crop_to_mask(
+    mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)
+) -> tuple[NDArray[np.bool_], tuple[int, int, int, int]]:
+    """Crop a mask to its tight box.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (h, w) bool.
+    origin : tuple of int
+        (row, column) of its first pixel in the image.
+
+    Returns
+    -------
+    data : ndarray
+        The part within the box; (0, 0) if the mask is empty.
+    box : tuple of int
+        (row0, column0, row1, column1) in the image, half open.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return np.zeros((0, 0), dtype=bool), (0, 0, 0, 0)
+    columns = np.flatnonzero(mask.any(axis=0))
+    row0, row1 = int(rows[0]), int(rows[-1]) + 1
+    column0, column1 = int(columns[0]), int(columns[-1]) + 1
+    box = (
+        origin[0] + row0,
+        origin[1] + column0,
+        origin[0] + row1,
+        origin[1] + column1,
+    )
+    return np.ascontiguousarray(mask[row0:row1, column0:column1]), box
+
+
+def as_mask(
+    upscaled: UpscaledMask,
+    score: float,
+    point: tuple[float, float],
+    crop_box: tuple[int, int, int, int],
+) -> Mask:
+    """Put score and origin to an upscaled mask."""
+    return Mask(
+        upscaled.data,
+        upscaled.box,
+        float(score),
+        upscaled.stability,
+        point,
+        crop_box,
+    )

@@ -1,0 +1,228 @@
+"""Windows in which objects have the size that a model was trained for.
+
+Windows lie on a lattice that depends on the image's shape, the object size
+and the model alone, so that an embedding made for a click serves the next one
+and segment everything too. Each window has a core; the cores divide the image
+without gap or overlap, and what lies around a core is context.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ModelRecord,
+    Prompts,
+)
+
+# Context around a core, in object diameters: an object that a point of the
+# core belongs to, and its surroundings, lie within it.
+HALO = 1.5
+# Enlarging more than this adds no detail that the decoder could use.
+MAX_ZOOM = 8
+# Points per object diameter: with 2.5 two or more fall on a round object.
+POINTS_PER_DIAMETER = 2.5
+
+
+class Window(NamedTuple):
+    """A window to embed and the core whose points it owns.
+
+    Both are (row0, column0, row1, column1), half open.
+    """
+
+    box: Box
+    core: Box
+
+
+def window_side(
+    image_shape: tuple[int, int], diameter: float | None, record: ModelRecord
+) -> int:
+    """Side in data pixels of windows in which objects suit the model.
+
+    The longer side of the image if objects suit the model in the whole image,
+    or are too large already.
+    """
+    longest = max(image_shape)
+    sizes = record.object_diameter
+    if diameter is None:
+        return longest
+    if diameter * record.input_size / longest >= sizes.smallest:
+        return longest
+    side = round(record.input_size * diameter / sizes.best)
+    return min(longest, max(side, record.input_size // MAX_ZOOM, 1))
+
+
+def plan_windows(
+    image_shape: tuple[int, int], diameter: float | None, record: ModelRecord
+) -> list[Window]:
+    """Windows in which objects suit the model, in reading order.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    diameter : float or None
+        Object diameter in data pixels; None for the whole image.
+    record : ModelRecord
+        Input size and object sizes of the model.
+
+    Returns
+    -------
+    list of Window
+        One, the whole image, where that suits the model.
+    """
+    side = window_side(image_shape, diameter, record)
+    return _lattice(image_shape, side, _halo(side, diameter))
+
+
+def _halo(side: int, diameter: float | None) -> int:
+    return min(math.ceil(HALO * (diameter or 0)), side // 4)
+
+
+def _lattice(
+    image_shape: tuple[int, int], side: int, halo: int
+) -> list[Window]:
+    rows, columns = (_axis(n, side, halo) for n in image_shape)
+    return [
+        Window(
+            (row[0], column[0], row[1], column[1]),
+            (row[2], column[2], row[3], column[3]),
+        )
+        for row in rows
+        for column in columns
+    ]
+
+
+def _axis(length: int, side: int, halo: int) -> list[tuple[int, ...]]:
+    """(start, stop, core start, core stop) of the windows of an axis."""
+    if side >= length:
+        return [(0, length, 0, length)]
+    count = 1 + math.ceil((length - side) / max(1, side - 2 * halo))
+    starts = np.linspace(0, length - side, count).round().astype(int)
+    # Neighbours share what they overlap in equally.
+    inner = (starts[1:] + starts[:-1] + side) // 2
+    edges = [0, *inner.tolist(), length]
+    return [
+        (int(start), int(start) + side, edges[i], edges[i + 1])
+        for i, start in enumerate(starts)
+    ]
+
+
+def lattice_points(
+    image_shape: tuple[int, int], spacing: float
+) -> NDArray[np.float64]:
+    """(N, 2) points (row, column) at most ``spacing`` apart on each axis."""
+    axes = []
+    for length in image_shape:
+        count = max(1, math.ceil(length / spacing))
+        axes.append((np.arange(count) + 0.5) * (length / count))
+    grid = np.meshgrid(*axes, indexing='ij')
+    return np.stack(grid, axis=-1).reshape(-1, 2)
+
+
+def owned(points: NDArray[np.float64], core: Box) -> NDArray[np.float64]:
+    """The (N, 2) points within a core."""
+    rows, columns = points.T
+    inside = (rows >= core[0]) & (rows < core[2])
+    inside &= (columns >= core[1]) & (columns < core[3])
+    return points[inside]
+
+
+def window_regions(
+    image_shape: tuple[int, int],
+    diameter: float,
+    record: ModelRecord,
+    parameters: EverythingParameters,
+) -> list[Region]:
+    """Regions of segment everything for objects of a known size.
+
+    One lattice of points covers the image, no coarser than the grid of
+    ``points_per_side`` and fine enough for the objects; each window asks
+    about the points of its core.
+    """
+    spacing = min(
+        max(image_shape) / parameters.points_per_side,
+        diameter / POINTS_PER_DIAMETER,
+    )
+    points = lattice_points(image_shape, max(spacing, 1.0))
+    regions = []
+    for window in plan_windows(image_shape, diameter, record):
+        side = max(
+            window.box[2] - window.box[0], window.box[3] - window.box[1]
+        )
+        # One pixel of the low-res logits blurs where a mask ends.
+        edge = 1 + 4 * side / record.input_size
+        regions.append(Region(window.box, owned(points, window.core), edge))
+    return regions
+
+
+def window_for_prompts(
+    image_shape: tuple[int, int],
+    prompts: Prompts,
+    diameter: float | None,
+    record: ModelRecord,
+) -> Box:
+    """The window of the lattice to embed for the prompts of one object.
+
+    It owns the box's centre or else the first positive point, so that more
+    prompts on the object leave it as it is, and holds all prompts: where they
+    lie too far apart, windows twice, four times … as large are tried.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    prompts : Prompts
+        Points and box in data pixels, within the image.
+    diameter : float or None
+        Object diameter in data pixels; None for the whole image.
+    record : ModelRecord
+        Input size and object sizes of the model.
+
+    Returns
+    -------
+    tuple of int
+        (row0, column0, row1, column1), half open.
+    """
+    whole = (0, 0, *image_shape)
+    corners = prompts.points
+    if prompts.box is not None:
+        corners = np.concatenate([prompts.box.reshape(2, 2), corners])
+    if not len(corners):
+        return whole
+    anchor = _anchor(prompts)
+    high = np.array(image_shape, dtype=np.float64)
+    corners = np.clip(corners, 0, high)
+    # A click on the last border belongs to the pixel beside it.
+    anchor = np.clip(anchor, 0, high - 0.5)
+    side = window_side(image_shape, diameter, record)
+    while side < max(image_shape):
+        for window in _lattice(image_shape, side, _halo(side, diameter)):
+            if len(owned(anchor[None], window.core)) and _holds(
+                window.box, corners
+            ):
+                return window.box
+        side *= 2
+    return whole
+
+
+def _anchor(prompts: Prompts) -> NDArray[np.float64]:
+    if prompts.box is not None:
+        center: NDArray[np.float64] = prompts.box.reshape(2, 2).mean(axis=0)
+        return center
+    positive = prompts.points[prompts.labels == 1]
+    first: NDArray[np.float64] = (
+        positive if len(positive) else prompts.points
+    )[0]
+    return first
+
+
+def _holds(box: Box, corners: NDArray[np.float64]) -> bool:
+    low, high = np.array(box[:2]), np.array(box[2:])
+    return bool(((corners >= low) & (corners <= high)).all())
