@@ -160,9 +160,9 @@ def _correlation_width(plane: Plane) -> float | None:
     radius = np.hypot(rows[:, None], columns[None])
     ring = radius.astype(int).ravel()
     inside = ring < reach
-    profile = np.bincount(ring[inside], near.ravel()[inside])
-    profile /= np.bincount(ring[inside])
-    profile /= profile[0]
+    sums = np.bincount(ring[inside], near.ravel()[inside])
+    means = sums / np.bincount(ring[inside])
+    profile = means / means[0]
     below = np.flatnonzero(profile < 0.5)
     if not len(below):
         return None

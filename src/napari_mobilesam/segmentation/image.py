@@ -383,7 +383,7 @@ def _to_uint8(
         return np.where(plane > low, np.uint8(255), np.uint8(0))
     # float64 where float32 would merge neighbouring values.
     enough = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
-    values = plane.astype(np.float32 if enough else np.float64)
+    values: NDArray[Any] = plane.astype(np.float32 if enough else np.float64)
     values -= low
     values /= high - low
     np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0)

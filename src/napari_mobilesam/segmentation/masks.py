@@ -41,7 +41,9 @@ def box_iou(
     areas = np.prod(boxes[:, 2:] - boxes[:, :2] - 1, axis=1)
     area = np.prod(box[2:] - box[:2] - 1)
     union = area + areas - shared
-    return np.divide(shared, union, out=np.zeros(len(boxes)), where=union > 0)
+    ratio = np.zeros(len(boxes))
+    np.divide(shared, union, out=ratio, where=union > 0)
+    return ratio
 
 
 def non_maximum_suppression(

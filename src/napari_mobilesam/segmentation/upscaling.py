@@ -131,8 +131,8 @@ def upscale_mask(
     """
     rows, columns = _axes(logits.shape[0], frame)
     support = logits > threshold - offset
-    row0, row1 = rows.reach(support.any(axis=1))
-    column0, column1 = columns.reach(support.any(axis=0))
+    row0, row1 = rows.reach(np.asarray(support.any(axis=1)))
+    column0, column1 = columns.reach(np.asarray(support.any(axis=0)))
     if row1 <= row0 or column1 <= column0:
         return UpscaledMask(np.zeros((0, 0), bool), (0, 0, 0, 0), float('nan'))
     weights, inputs = columns.part(column0, column1)

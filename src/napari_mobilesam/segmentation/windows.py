@@ -131,7 +131,7 @@ def owned(points: NDArray[np.float64], core: Box) -> NDArray[np.float64]:
     rows, columns = points.T
     inside = (rows >= core[0]) & (rows < core[2])
     inside &= (columns >= core[1]) & (columns < core[3])
-    return points[inside]
+    return np.asarray(points[inside])
 
 
 def window_regions(
