@@ -145,7 +145,7 @@ class Engine:
 
     def diameter(self, plane: ImagePlane) -> float | None:
         """Return the typical object diameter in pixels, None if unknown."""
-        from napari_mobilesam.segmentation.windows import estimate_diameter
+        from napari_mobilesam.segmentation.diameter import estimate_diameter
 
         return self._diameters.get(
             plane.key, lambda: estimate_diameter(self.rgb(plane))

@@ -113,7 +113,7 @@ class Session:
         self._users = 0
         self._run = _Run()
         self._model_name = model_name
-        self._announced: ModelRecord | None = None
+        self._loaded = ''
 
     @property
     def model_name(self) -> str:
@@ -127,7 +127,7 @@ class Session:
     def use_model(self, name: str) -> None:
         """Answer with another model from now on; loads in the background."""
         self._model_name = name
-        self._worker.submit('model', lambda: self._load(name))
+        self._worker.submit('model', lambda: self._preload(name))
 
     def prepare(self, plane: ImagePlane) -> None:
         """Load the model and measure a plane before the first prompt."""
@@ -251,16 +251,19 @@ class Session:
 
     def _load(self, name: str, whom: str = 'model') -> Sam | None:
         try:
-            if self._announced is None or self._announced.name != name:
+            if self._loaded != name:
                 self._say(f'Loading the model {name} …', whom)
             model = self._engine.model(name)
         except Exception as error:  # noqa: BLE001 - every failure is told
             self._fail(error, whom)
             return None
-        if model.record != self._announced:
-            self._announced = model.record
+        if self._loaded != name:
+            self._loaded = name
             self._deliver(lambda: self.model_changed.emit(model.record))
         return model
+
+    def _preload(self, name: str) -> None:
+        self._load(name)
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
         model = self._load(name, 'prompts')

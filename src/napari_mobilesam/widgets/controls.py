@@ -6,12 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QAbstractScrollArea,
     QComboBox,
     QFormLayout,
+    QFrame,
     QLabel,
+    QLayout,
     QProgressBar,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -89,14 +93,61 @@ class ViewerWidget(QWidget):
         """Whether the widget listens to its viewer."""
         return bool(self._connections)
 
-    def event(self, event: QEvent) -> bool:
+    def event(self, event: QEvent | None) -> bool:
         """Follow the parent: that is how a dock opens and closes."""
-        if event.type() == QEvent.Type.ParentChange:
+        if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parent() is None and self.attached:
                 self.detach()
             elif self.parent() is not None and not self.attached:
                 self.attach()
         return bool(super().event(event))
+
+
+def scrollable(
+    widget: QWidget,
+    contents: QLayout,
+    status: StatusLine,
+    buttons: QLayout | None = None,
+) -> None:
+    """Fill a dock widget: contents that scroll, a status that never does.
+
+    Small screens and stacked docks then cut nothing off.
+
+    Parameters
+    ----------
+    widget : QWidget
+        What to fill.
+    contents : QLayout
+        What scrolls.
+    status : StatusLine
+        Stays at the bottom.
+    buttons : QLayout, optional
+        Stays above the status.
+    """
+    inner = QWidget()
+    inner.setLayout(contents)
+    contents.setContentsMargins(8, 8, 8, 0)
+    contents.setSpacing(8)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inner)
+    # as tall as its contents where there is room, and shrinking below that
+    area.setSizeAdjustPolicy(
+        QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents
+    )
+    area.setMinimumHeight(120)
+    area.setMinimumWidth(inner.minimumSizeHint().width())
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 8)
+    layout.setSpacing(4)
+    layout.addWidget(area, 1)
+    if buttons is not None:
+        buttons.setContentsMargins(8, 4, 8, 4)
+        layout.addLayout(buttons)
+    status.layout().setContentsMargins(8, 0, 8, 0)
+    layout.addWidget(status)
 
 
 class LayerCombo(QComboBox):

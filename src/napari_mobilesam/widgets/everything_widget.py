@@ -22,6 +22,7 @@ from napari_mobilesam.widgets.controls import (
     StatusLine,
     ViewerWidget,
     form_layout,
+    scrollable,
 )
 from napari_mobilesam.widgets.label_writer import write_everything
 from napari_mobilesam.widgets.layers import (
@@ -82,14 +83,11 @@ class EverythingWidget(ViewerWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button)
         buttons.addWidget(self.cancel_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 8, 8, 8)
-        layout.setSpacing(8)
-        layout.addWidget(image)
-        layout.addWidget(self.form)
-        layout.addLayout(buttons)
-        layout.addWidget(self.status)
-        layout.addStretch(1)
+        contents = QVBoxLayout()
+        contents.addWidget(image)
+        contents.addWidget(self.form)
+        contents.addStretch(1)
+        scrollable(self, contents, self.status, buttons)
 
     def attach(self) -> None:
         """Listen to the viewer and the session."""

@@ -343,18 +343,29 @@ def channel_axes(image: Image) -> list[int]:
     return [a for a in range(image.ndim - 2) if 2 <= shape[a] <= 8]
 
 
-def insert_below_prompts(viewer: ViewerModel, layer: Layer) -> None:
+def insert_below_prompts(
+    viewer: ViewerModel, layer: Layer, below: Layer | None = None
+) -> None:
     """Add a layer above all pixels and below all prompts, unselected.
 
     A layer that is added is selected by napari, which would end the clicking
     in the prompts layer.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    layer : napari.layers.Layer
+        What to add.
+    below : napari.layers.Layer, optional
+        A layer of pixels that stays above it.
     """
     layers = viewer.layers
     active = layers.selection.active
     pixels = [
         index
         for index, other in enumerate(layers)
-        if type(other).__name__ in ('Image', 'Labels')
+        if type(other).__name__ in ('Image', 'Labels') and other is not below
     ]
     layers.insert(pixels[-1] + 1 if pixels else 0, layer)
     if active is not None:

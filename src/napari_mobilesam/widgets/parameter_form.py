@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
     QCheckBox,
     QDoubleSpinBox,
     QGroupBox,
@@ -34,6 +33,9 @@ class Field(NamedTuple):
     step: float = 1.0
     advanced: bool = False
 
+
+# shown, but not used, while the diameter is found automatically
+TYPICAL_DIAMETER = 30.0
 
 FIELDS = {
     'diameter': Field(
@@ -216,18 +218,16 @@ class ParameterForm(QWidget):
 
 def _input(field: Field, default: Any) -> Any:
     if isinstance(default, bool):
-        box: Any = QCheckBox()
-        box.setChecked(default)
-    elif isinstance(default, int):
-        box = QSpinBox()
-    else:
-        box = QDoubleSpinBox()
+        check = QCheckBox()
+        check.setChecked(default)
+        check.setToolTip(field.tip)
+        return check
+    box: Any = QSpinBox() if isinstance(default, int) else QDoubleSpinBox()
+    number = int if isinstance(default, int) else float
+    if number is float:
         box.setDecimals(max(0, math.ceil(-math.log10(field.step))))
-    if isinstance(box, QAbstractSpinBox):
-        box.setRange(field.low, field.high)  # type: ignore[attr-defined]
-        box.setSingleStep(
-            field.step if box.inherits('QDoubleSpinBox') else int(field.step)
-        )
-        box.setValue(30 if default is None else default)
+    box.setRange(number(field.low), number(field.high))
+    box.setSingleStep(number(field.step))
+    box.setValue(TYPICAL_DIAMETER if default is None else default)
     box.setToolTip(field.tip)
     return box

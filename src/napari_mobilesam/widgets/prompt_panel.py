@@ -17,6 +17,7 @@ from napari_mobilesam.widgets.controls import (
     StatusLine,
     ViewerWidget,
     form_layout,
+    scrollable,
 )
 from napari_mobilesam.widgets.model_box import ModelBox
 from napari_mobilesam.widgets.preview import Preview
@@ -110,13 +111,11 @@ class PromptPanel(ViewerWidget):
         form.addRow(buttons)
         form.addRow('Labels', self.labels_combo)
 
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 8, 8, 8)
-        layout.setSpacing(8)
+        contents = QVBoxLayout()
         for box in (image, prompt, result):
-            layout.addWidget(box)
-        layout.addWidget(self.status)
-        layout.addStretch(1)
+            contents.addWidget(box)
+        contents.addStretch(1)
+        scrollable(self, contents, self.status)
 
     def show_polarity(self, polarity: str) -> None:
         """Say what the next left click means, in words and in colour."""

@@ -12,7 +12,12 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from napari_mobilesam.session import PromptResult
-from napari_mobilesam.types import Mask, ModelRecord, SegmentationError
+from napari_mobilesam.types import (
+    ImageError,
+    Mask,
+    ModelRecord,
+    SegmentationError,
+)
 from napari_mobilesam.widgets.label_writer import new_labels, write_masks
 from napari_mobilesam.widgets.layers import (
     LayerPlane,
@@ -41,6 +46,7 @@ from napari_mobilesam.widgets.prompt_panel import (
 )
 
 HINT = 'Click an object; right-click what does not belong to it.'
+NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
 NO_IMAGE = 'Open an image, or choose one, to begin.'
 RIGHT_BUTTON = 2
 # dragging a contrast slider should not embed at each of its steps
@@ -239,7 +245,7 @@ class PromptWidget(PromptPanel):
             There is none; the message says why.
         """
         if self._image is None:
-            raise SegmentationError(NO_IMAGE)
+            raise ImageError(NO_IMAGE)
         return plane_of(self.viewer, self._image, self.channel_combo.axis)
 
     # the layers of prompts
@@ -364,28 +370,44 @@ class PromptWidget(PromptPanel):
             self._update_timer.start(0)
 
     def _update(self) -> None:
-        self._commit_when_ready = False
-        self.session.forget()
+        """Ask for the mask of the prompts that there are now."""
         if self._image is None:
             self._forget_object()
             return
+        before = self._asked
+        try:
+            collected = self._ask()
+        except SegmentationError as error:
+            self.status.fail(str(error))
+            return
+        if collected.empty and before is not None:
+            self.status.say(HINT)
+
+    def _ask(self) -> Collected:
+        """Forget the last answer and ask anew, if there are prompts."""
+        self._update_timer.stop()
+        self.session.forget()
+        before = self._asked
+        self._asked = self._masks = None
+        self._commit_when_ready = False
+        if self._points is not None:
+            # a click with the right button is over
+            set_next_polarity(self._points, self._polarity)
         try:
             plane = self.plane()
             collected = collect(plane, self._points, self._shapes)
-            if collected.empty:
-                if self._asked is not None:
-                    self.status.say(HINT)
-                self._forget_object()
-                return
-            generation = self.session.predict(
-                plane.source(), collected.objects
-            )
-        except SegmentationError as error:
-            self._forget_object()
-            self.status.fail(str(error))
-            return
-        self._asked = (generation, plane, collected)
-        self._masks = None
+            if not collected.empty:
+                generation = self.session.predict(
+                    plane.source(), collected.objects
+                )
+                self._asked = (generation, plane, collected)
+        finally:
+            # the old preview stays until the new one is there
+            if self._asked is None or (
+                before is not None and before[1].name != self._asked[1].name
+            ):
+                self.preview.hide()
+        return collected
 
     def _show_answer(self, result: PromptResult) -> None:
         if self._asked is None or result.request.generation != self._asked[0]:
@@ -401,12 +423,16 @@ class PromptWidget(PromptPanel):
 
     def commit(self) -> None:
         """Write the mask as one undoable step and start the next object."""
-        if self._update_timer.isActive():
-            self._update_timer.stop()
-            self._update()
-        if self._asked is None:
-            self._explain_nothing()
-            return
+        if self._asked is None or self._update_timer.isActive():
+            try:
+                collected = self._ask()
+            except SegmentationError as error:
+                self.status.fail(str(error))
+                return
+            if collected.empty:
+                self.status.fail(NO_PROMPT)
+                return
+        assert self._asked is not None
         if self._masks is None:
             self._commit_when_ready = True
             self.status.say('Commits as soon as the mask is there …', True)
@@ -425,7 +451,7 @@ class PromptWidget(PromptPanel):
             self.status.fail(str(error))
             return
         if self._labels is None:
-            insert_below_prompts(self.viewer, labels)
+            insert_below_prompts(self.viewer, labels, self.preview.layer)
             self.labels_combo.layer = labels
         self._next_object(collected)
         what = ', '.join(str(number) for number in written.ids)
@@ -434,16 +460,6 @@ class PromptWidget(PromptPanel):
         if not written.undoable:
             undo = 'This kind of array has no undo.'
         self.status.say(f'{noun} {what} written to “{labels.name}”. {undo}')
-
-    def _explain_nothing(self) -> None:
-        """Say why there is nothing to commit."""
-        try:
-            plane = self.plane()
-            collected = collect(plane, self._points, self._shapes)
-            # a prompt that cannot be used says so itself
-            self.session.predict(plane.source(), collected.objects)
-        except SegmentationError as error:
-            self.status.fail(str(error))
 
     def clear(self) -> None:
         """Reject the mask and remove its prompts; nothing is written."""
@@ -491,8 +507,9 @@ class PromptWidget(PromptPanel):
     def _fail(self, text: str, whom: str) -> None:
         if whom == 'model':
             self.model_box.fail()
+        if whom == 'prompts':
+            self._forget_object()
         if whom in ('prompts', 'model'):
-            self._commit_when_ready = False
             self.status.fail(text)
 
     def _progress(self, whom: str, done: int, total: int) -> None:

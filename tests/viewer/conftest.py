@@ -1,0 +1,168 @@
+"""Viewers with a real window, a mouse, and a model that is never wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('qtpy', reason='the viewer tests need Qt')
+try:
+    import qtpy.QtWidgets  # noqa: F401
+except ImportError:
+    pytest.skip('no Qt binding is installed', allow_module_level=True)
+pytest.importorskip('pytestqt', reason='the viewer tests need pytest-qt')
+
+from qtpy.QtCore import QPoint, Qt  # noqa: E402
+from qtpy.QtTest import QTest  # noqa: E402
+from qtpy.QtWidgets import QApplication  # noqa: E402
+
+from .oracle import OracleSam  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, with a reason, where no window can be opened."""
+    if not sys.platform.startswith('linux') or os.environ.get('DISPLAY'):
+        return
+    skip = pytest.mark.skip(reason='no display: run under xvfb-run')
+    for item in items:
+        if 'viewer' in item.path.parts:
+            item.add_marker(skip)
+
+
+class Mouse:
+    """Presses and releases buttons on the canvas of a viewer."""
+
+    def __init__(self, viewer):
+        self.viewer = viewer
+
+    @property
+    def canvas(self):
+        return self.viewer.window._qt_viewer.canvas
+
+    def at(self, layer, position):
+        """Canvas pixel of data coordinates of a layer."""
+        world = np.asarray(layer.data_to_world(position))
+        displayed = [
+            axis - self.viewer.dims.ndim for axis in self.viewer.dims.displayed
+        ]
+        row, column = world[displayed]
+        view = self.canvas.view
+        x, y = (view.transform * view.scene.transform).map([column, row])[:2]
+        return QPoint(round(x), round(y))
+
+    def click(self, layer, position, button=None, modifier=None):
+        QTest.mouseClick(
+            self.canvas.native,
+            button or Qt.MouseButton.LeftButton,
+            modifier or Qt.KeyboardModifier.NoModifier,
+            self.at(layer, position),
+        )
+
+    def right_click(self, layer, position):
+        self.click(layer, position, Qt.MouseButton.RightButton)
+
+    def drag(self, layer, start, stop):
+        native, left = self.canvas.native, Qt.MouseButton.LeftButton
+        first, last = self.at(layer, start), self.at(layer, stop)
+        QTest.mouseMove(native, first)
+        QTest.mousePress(native, left, pos=first)
+        for step in range(1, 6):
+            QTest.mouseMove(native, first + (last - first) * step / 5)
+            QApplication.processEvents()
+        QTest.mouseRelease(native, left, pos=last)
+
+    def key(self, key):
+        QTest.keyClick(self.canvas.native, key)
+
+
+@pytest.fixture
+def oracle(monkeypatch):
+    """Every session loads this model instead of a real one."""
+    model = OracleSam()
+    monkeypatch.setattr(
+        'napari_mobilesam.session._load_model', lambda name: model
+    )
+    yield model
+    model.go.set()
+
+
+@pytest.fixture
+def settle():
+    """Let events and background work run until nothing is left to do."""
+
+    def run(*sessions, seconds=20.0):
+        end = time.monotonic() + seconds
+        quiet = 0
+        while quiet < 3:
+            QApplication.processEvents()
+            idle = all(session.wait(0.01) for session in sessions)
+            quiet = quiet + 1 if idle else 0
+            assert time.monotonic() < end, 'work does not come to an end'
+
+    return run
+
+
+@pytest.fixture
+def desk(make_napari_viewer, oracle, settle):
+    """Make viewers with a docked widget and a mouse."""
+
+    def make(*images, widget='Segment by prompts', **kwargs):
+        from napari_mobilesam import get_session
+
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(1200, 800)
+        layers = [viewer.add_image(image, **kwargs) for image in images]
+        dock, panel = viewer.window.add_plugin_dock_widget(
+            'napari-mobilesam', widget
+        )
+        session = get_session(viewer)
+
+        def calm():
+            settle(session)
+
+        calm()
+        return SimpleNamespace(
+            viewer=viewer,
+            image=layers[0] if layers else None,
+            dock=dock,
+            widget=panel,
+            session=session,
+            mouse=Mouse(viewer),
+            settle=calm,
+        )
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_threads():
+    """Every thread that a test started ends with its viewer."""
+    yield
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        left = [
+            thread.name
+            for thread in threading.enumerate()
+            if thread.name.startswith('napari-mobilesam')
+        ]
+        if not left:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f'threads are left: {left}')
+
+
+@pytest.fixture
+def blobs():
+    """(96, 128) uint8 with four bright squares."""
+    image = np.full((96, 128), 10, np.uint8)
+    for row in (16, 56):
+        for column in (20, 80):
+            image[row : row + 24, column : column + 24] = 220
+    return image

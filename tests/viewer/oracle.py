@@ -1,0 +1,96 @@
+"""A stand-in for a model that answers with the bright blob at a prompt.
+
+It has the interface of `napari_mobilesam.model.sam.Sam` that the segmentation
+code uses, needs no weights, and its answers are known beforehand.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import torch
+from scipy.ndimage import label
+from torch import Tensor
+
+from napari_mobilesam.types import ModelRecord, ObjectDiameter
+
+SIZE = 128
+
+
+class OracleSam:
+    """Bright connected components, cut by boxes and negative points."""
+
+    input_size = SIZE
+    embedding_size = SIZE // 16
+    mask_threshold = 0.0
+    device = torch.device('cpu')
+
+    def __init__(self, name: str = 'oracle') -> None:
+        self.key = name
+        self.record = ModelRecord(
+            name, input_size=SIZE, object_diameter=ObjectDiameter(1, 40, 128)
+        )
+        self.encoded = 0
+        # a test clears it to hold the worker inside the model
+        self.go = threading.Event()
+        self.go.set()
+
+    def preprocess(self, rgb: Tensor) -> Tensor:
+        padded = torch.zeros(rgb.shape[0], 3, SIZE, SIZE)
+        padded[:, :, : rgb.shape[2], : rgb.shape[3]] = rgb
+        return padded
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.go.wait(20)
+        self.encoded += 1
+        return x.mean(dim=1, keepdim=True)[:, :, 2::4, 2::4]
+
+    def embed_prompts(self, points=None, labels=None, boxes=None, masks=None):
+        count = len(points) if points is not None else len(boxes)
+        return [(points, labels, boxes)], torch.zeros(count, 1)
+
+    def decode(self, features, sparse, dense, multimask):
+        self.go.wait(20)
+        time.sleep(0)
+        points, labels, boxes = sparse[0]
+        bright = features[0, 0].numpy() > 100
+        found = [
+            self._blob(
+                bright,
+                None if points is None else points[i].numpy() / 4,
+                None if labels is None else labels[i].numpy(),
+                None if boxes is None else boxes[i].numpy() / 4,
+            )
+            for i in range(len(dense))
+        ]
+        logits = torch.from_numpy(np.where(np.stack(found), 10.0, -10.0))
+        count = 3 if multimask else 1
+        scores = torch.full((len(found), count), 0.5)
+        scores[:, 0] = torch.tensor(
+            [0.97 if blob.any() else 0.1 for blob in found]
+        )
+        return logits[:, None].repeat(1, count, 1, 1).float(), scores
+
+    @staticmethod
+    def _blob(bright, points, labels, box):
+        keep = bright
+        if box is not None:
+            x0, y0, x1, y1 = np.round(box).astype(int)
+            inside = np.zeros_like(bright)
+            inside[y0:y1, x0:x1] = True
+            keep = keep & inside
+        blobs, _ = label(keep)
+        rows, columns = np.indices(bright.shape)
+        blob = np.zeros_like(bright) if points is not None else keep.copy()
+        if points is None:
+            return blob
+        for (x, y), positive in zip(points, labels, strict=True):
+            row, column = (int(np.clip(v, 0, SIZE // 4 - 1)) for v in (y, x))
+            if positive == 1 and blobs[row, column]:
+                blob |= blobs == blobs[row, column]
+        for (x, y), positive in zip(points, labels, strict=True):
+            if positive == 0:
+                blob &= (rows - y) ** 2 + (columns - x) ** 2 > 3**2
+        return blob

@@ -1,0 +1,205 @@
+"""Real clicks on a real canvas, from prompt to label and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+INSIDE, BESIDE = (28, 32), (28, 32)
+
+
+def test_click_preview_commit_and_one_undo(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    preview = d.widget.preview.layer
+    assert preview.visible
+    assert preview.data.size < blobs.size / 4
+    assert preview.get_value(INSIDE, world=True) == 1
+    assert 'objects' not in d.viewer.layers
+
+    d.widget.commit_button.click()
+    d.settle()
+    labels = d.viewer.layers['objects']
+    assert labels.data[INSIDE] == 1
+    assert (labels.data > 0).sum() == pytest.approx(24 * 24, rel=0.25)
+    assert not preview.visible
+    assert len(d.viewer.layers['prompts'].data) == 0
+
+    labels.undo()
+    assert not labels.data.any()
+
+
+def test_next_object_gets_the_next_free_id(desk, blobs):
+    d = desk(blobs)
+    for number, position in enumerate([(28, 32), (28, 92), (68, 32)], 1):
+        d.mouse.click(d.image, position)
+        d.settle()
+        d.widget.commit()
+        assert d.viewer.layers['objects'].data[position] == number
+
+
+def test_keys_commit_clear_flip_and_undo(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    labels = d.viewer.layers['objects']
+    assert labels.data[INSIDE] == 1
+    d.mouse.key(Qt.Key.Key_U)
+    assert labels.data[INSIDE] == 0
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert len(d.viewer.layers['prompts'].data) == 0
+    assert not d.widget.preview.layer.visible
+    d.mouse.key(Qt.Key.Key_N)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert list(d.viewer.layers['prompts'].features['polarity']) == [
+        'negative'
+    ]
+
+
+def test_right_click_is_negative_and_the_next_click_positive(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, (28, 26))
+    d.settle()
+    before = int((d.widget.preview.layer.data > 0).sum())
+    d.mouse.right_click(d.image, (28, 40))
+    d.settle()
+    after = int((d.widget.preview.layer.data > 0).sum())
+    assert after < before
+    d.mouse.click(d.image, (20, 24))
+    d.settle()
+    points = d.viewer.layers['prompts']
+    assert list(points.features['polarity']) == [
+        'positive',
+        'negative',
+        'positive',
+    ]
+    assert len(np.unique(points.face_color, axis=0)) == 2
+
+
+def test_right_click_on_a_point_in_select_mode_flips_it(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    points.mode = 'select'
+    d.mouse.right_click(d.image, INSIDE)
+    d.settle()
+    assert list(points.features['polarity']) == ['negative']
+    assert 'negative' in d.widget.status.text
+
+
+def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    points.mode = 'select'
+    d.mouse.drag(d.image, INSIDE, (68, 92))
+    d.settle()
+    assert points.data[0] == pytest.approx((68, 92), abs=1)
+    assert d.widget.preview.layer.get_value((68, 92), world=True) == 1
+    points.selected_data = {0}
+    points.remove_selected()
+    d.settle()
+    assert not d.widget.preview.layer.visible
+
+
+def test_box_by_drag(desk, blobs):
+    d = desk(blobs)
+    d.widget.boxes_button.click()
+    d.mouse.drag(d.image, (10, 14), (46, 50))
+    d.settle()
+    assert len(d.viewer.layers['boxes'].data) == 1
+    d.widget.commit()
+    labels = d.viewer.layers['objects'].data
+    assert labels[INSIDE] == 1
+    assert labels[28, 92] == 0
+    assert len(d.viewer.layers['boxes'].data) == 0
+
+
+def test_boxes_alone_are_one_object_each_and_one_undo(desk, blobs):
+    d = desk(blobs)
+    d.widget.boxes_button.click()
+    d.mouse.drag(d.image, (10, 14), (46, 50))
+    d.mouse.drag(d.image, (10, 74), (46, 110))
+    d.settle()
+    assert '2 objects' in d.widget.status.text
+    d.widget.commit()
+    labels = d.viewer.layers['objects']
+    assert {labels.data[28, 32], labels.data[28, 92]} == {1, 2}
+    labels.undo()
+    assert not labels.data.any()
+
+
+def test_points_take_the_newest_box_and_leave_older_ones(desk, blobs):
+    d = desk(blobs)
+    d.widget.boxes_button.click()
+    d.mouse.drag(d.image, (50, 14), (90, 50))
+    d.mouse.drag(d.image, (10, 14), (46, 50))
+    d.widget.points_button.click()
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert '1 older box waits' in d.widget.status.text
+    d.widget.commit()
+    d.settle()
+    assert len(d.viewer.layers['boxes'].data) == 1
+    d.widget.commit()
+    assert d.viewer.layers['objects'].data[68, 32] == 2
+
+
+def test_commit_before_the_mask_is_there_waits_for_it(desk, blobs, oracle):
+    d = desk(blobs)
+    oracle.go.clear()
+    d.mouse.click(d.image, INSIDE)
+    d.widget.commit()
+    assert 'as soon as' in d.widget.status.text
+    oracle.go.set()
+    d.settle()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+def test_only_the_newest_prompts_are_answered(desk, blobs, oracle):
+    d = desk(blobs)
+    answers = []
+    d.session.preview.connect(answers.append)
+    oracle.go.clear()
+    for column in (22, 26, 30, 34, 38):
+        d.viewer.layers['prompts'].add((28, column))
+        d.viewer.window._qt_window.repaint()
+        from qtpy.QtWidgets import QApplication
+
+        QApplication.processEvents()
+    oracle.go.set()
+    d.settle()
+    assert len(answers) == 1
+    assert len(answers[0].request.objects[0].points) == 5
+
+
+def test_one_embedding_serves_all_clicks(desk, blobs, oracle):
+    d = desk(blobs)
+    for position in [(28, 32), (28, 92), (68, 32)]:
+        d.mouse.click(d.image, position)
+        d.settle()
+        d.widget.commit()
+    assert oracle.encoded == 1
+
+
+def test_contrast_limits_are_respected(desk, blobs):
+    d = desk(blobs)
+    # the squares are dark between these limits, so there is no blob
+    d.image.contrast_limits = (0, 2000)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert 'nothing here' in d.widget.status.text
+    d.image.contrast_limits = (0, 255)
+    d.widget._update_timer.setInterval(0)
+    d.widget._update()
+    d.settle()
+    assert d.widget.preview.layer.visible
