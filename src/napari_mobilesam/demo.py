@@ -17,11 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.display import has_display, virtual_display
+from napari_mobilesam.types import EverythingParameters
 
 PLUGIN = 'napari-mobilesam'
 SAMPLE = 'nuclei'
 # Embedding and decoding on a slow CPU, first use of OpenGL included.
 PATIENCE_SECONDS = 300
+# A coarse grid is enough for the nuclei of the sample and takes seconds; the
+# bundled model is small, and modest about its masks.
+EVERYTHING = EverythingParameters(
+    points_per_side=16, predicted_iou=0.5, stability=0.6, min_area=50
+)
 
 
 def run_demo(
@@ -167,11 +173,14 @@ class Tour:
         )
         results: list[Any] = []
         self.session.everything.connect(results.append)
+        everything.form.set_parameters(EVERYTHING)
         self.settle()
         say('segmenting everything')
         self.press(everything.run_button)
         self.wait(lambda: bool(results), 'the labels of everything')
         result = results[0]
+        if not len(result.table):
+            raise RuntimeError('segment everything found no object')
         say(f'{len(result.table)} objects in {result.seconds:.1f} s')
         self.save('everything.tif', np.asarray(result.labels))
         self.settle()
@@ -194,9 +203,11 @@ class Tour:
         from qtpy.QtCore import QPoint, Qt
         from qtpy.QtTest import QTest
 
-        point: QPoint = QPoint(*at) if at else target.rect().center()
-        QTest.mouseMove(target, point)
-        QTest.mouseClick(
+        # The stubs of QTest miss that its methods are static.
+        mouse: Any = QTest
+        point = QPoint(*at) if at else target.rect().center()
+        mouse.mouseMove(target, point)
+        mouse.mouseClick(
             target,
             Qt.MouseButton.LeftButton,
             Qt.KeyboardModifier.NoModifier,
