@@ -151,6 +151,24 @@ class Engine:
             plane.key, lambda: estimate_diameter(self.rgb(plane))
         )
 
+    def prepare(self, plane: ImagePlane, model: Sam) -> float | None:
+        """Do what any first prompt on a plane will need.
+
+        The plane is embedded if it suits the model as a whole; otherwise
+        the window depends on the prompt.
+
+        Returns
+        -------
+        float or None
+            Typical object diameter in data pixels.
+        """
+        from napari_mobilesam.segmentation.windows import plan_windows
+
+        diameter = self.diameter(plane)
+        if len(plan_windows(plane.shape, diameter, model.record)) == 1:
+            self.embedding(plane, Prompts(), model)
+        return diameter
+
     def embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> Embedding:

@@ -26,7 +26,6 @@ from napari_mobilesam.messages import (
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
-    ModelRecord,
     PromptError,
     Prompts,
     SegmentationError,
@@ -76,6 +75,8 @@ class Session:
     status : Signal(str, str)
         One sentence on what happens, and for whom: ``'prompts'``,
         ``'everything'`` or ``'model'``.
+    ready : Signal(str)
+        A plane can be clicked; one sentence on it.
     progress : Signal(str, int, int)
         For whom, steps done and steps in total.
     preview : Signal(PromptResult)
@@ -91,6 +92,7 @@ class Session:
     """
 
     status = Signal(str, str)
+    ready = Signal(str)
     progress = Signal(str, int, int)
     preview = Signal(object)
     everything = Signal(object)
@@ -270,12 +272,14 @@ class Session:
         if model is None:
             return
         try:
-            diameter = self._engine.diameter(plane)
+            self._say(f'Embedding {plane.name} …', 'prompts')
+            diameter = self._engine.prepare(plane, model)
         except Exception as error:  # noqa: BLE001
             self._fail(error, 'prompts')
             return
         size = '' if diameter is None else f', objects about {diameter:.0f} px'
-        self._say(f'Ready: {plane.name}{size}. Click an object.', 'prompts')
+        text = f'Ready: {plane.name}{size}. Click an object.'
+        self._deliver(lambda: self.ready.emit(text))
 
     def _answer(self, request: PromptRequest) -> None:
         start = time.perf_counter()
@@ -298,8 +302,12 @@ class Session:
         self, request: PromptRequest, prompts: Prompts, model: Sam
     ) -> Mask | None:
         if not self._engine.has_embedding(request.plane, prompts, model):
-            self._say(f'Embedding {request.plane.name} …', 'prompts')
+            self._deliver(lambda: self._say_if_current(request))
         return self._engine.mask(request.plane, prompts, model)
+
+    def _say_if_current(self, request: PromptRequest) -> None:
+        if request.generation == self._generation:
+            self.status.emit(f'Embedding {request.plane.name} …', 'prompts')
 
     def _show(self, result: PromptResult) -> None:
         # checked here, on the viewer's thread: prompts may have changed

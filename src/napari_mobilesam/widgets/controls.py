@@ -146,7 +146,7 @@ def scrollable(
     if buttons is not None:
         buttons.setContentsMargins(8, 4, 8, 4)
         layout.addLayout(buttons)
-    status.layout().setContentsMargins(8, 0, 8, 0)
+    status.setContentsMargins(8, 0, 8, 0)
     layout.addWidget(status)
 
 
@@ -179,6 +179,11 @@ class LayerCombo(QComboBox):
         narrow(self)
         self.currentIndexChanged.connect(self._tell)
         self.refresh()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers offered."""
+        return [layer for layer in self._layers if layer is not None]
 
     @property
     def layer(self) -> Layer | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float64]
 
+MARK = 'napari-mobilesam'
+
 
 def unwrap(obj: Any) -> Any:
     """Return the object behind the proxy that napari gives to plugins."""
@@ -57,7 +59,7 @@ def data_to_world_matrix(layer: Layer, ndim: int) -> Matrix:
     return matrix
 
 
-def apply(matrix: Matrix, points: NDArray[Any]) -> Matrix:
+def apply(matrix: NDArray[Any], points: NDArray[Any]) -> Matrix:
     """Map (N, ndim) points with a homogeneous matrix."""
     return np.asarray(points) @ matrix[:-1, :-1].T + matrix[:-1, -1]
 
@@ -139,6 +141,7 @@ class LayerPlane:
         """Keyword arguments that put a new layer where the image is."""
         layer = self.layer
         axes = list(self.output_axes)
+        mark = {'metadata': {MARK: str(layer.unique_id)}}
         units = [layer.units[axis] for axis in axes]
         if len(axes) == layer.ndim:
             return {
@@ -148,8 +151,9 @@ class LayerPlane:
                 'shear': layer.shear,
                 'affine': layer.affine.affine_matrix,
                 'units': units,
+                **mark,
             }
-        return {'affine': self.output_matrix(), 'units': units}
+        return {'affine': self.output_matrix(), 'units': units, **mark}
 
     def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
         """Homogeneous matrix of `output_axes` data to world.
@@ -205,10 +209,10 @@ class LayerPlane:
     def source(self) -> ImagePlane:
         """Describe the plane for the session."""
         image = self.layer
-        limits = gamma = None
+        limits, gamma = None, 1.0
         if not image.rgb:
-            limits = tuple(float(value) for value in image.contrast_limits)
-            gamma = float(image.gamma)
+            low, high = image.contrast_limits
+            limits, gamma = (float(low), float(high)), float(image.gamma)
         channels = None
         if self.channel_axis is not None:
             count = int(data_of(image).shape[self.channel_axis])
@@ -227,7 +231,7 @@ class LayerPlane:
             self._reader(),
             self.shape,
             limits,
-            1.0 if gamma is None else gamma,
+            gamma,
             channels,
             self.name,
         )
@@ -370,6 +374,22 @@ def insert_below_prompts(
     layers.insert(pixels[-1] + 1 if pixels else 0, layer)
     if active is not None:
         layers.selection.active = active
+
+
+def is_ours(layer: Layer, image: Image | None = None) -> bool:
+    """Whether this plugin made a layer, to find it again in a new dock.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+    image : napari.layers.Image, optional
+        Only if it was made for this image.
+    """
+    made_for = layer.metadata.get(MARK)
+    return made_for is not None and (
+        image is None or made_for == str(image.unique_id)
+    )
 
 
 def axis_name(layer: Layer, axis: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 
 class MainThread(QObject):
@@ -16,6 +16,5 @@ class MainThread(QObject):
         super().__init__()
         self.run.connect(self._run)
 
-    @Slot(object)
     def _run(self, function: Callable[[], None]) -> None:
         function()

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image, Labels, Layer, Points, Shapes
-from qtpy.QtCore import QTimer
+from napari.layers import Image, Labels
 
 from napari_mobilesam.session import PromptResult
 from napari_mobilesam.types import (
-    ImageError,
     Mask,
     ModelRecord,
     SegmentationError,
 )
 from napari_mobilesam.widgets.label_writer import new_labels, write_masks
 from napari_mobilesam.widgets.layers import (
-    LayerPlane,
     insert_below_prompts,
-    plane_of,
+    is_ours,
 )
 from napari_mobilesam.widgets.prompt_layers import (
-    NEGATIVE,
-    POLARITY,
-    POSITIVE,
     Collected,
-    add_points,
-    add_shapes,
-    adopt_points,
     collect,
-    flip,
     remove_used,
     set_next_polarity,
 )
@@ -42,19 +31,17 @@ from napari_mobilesam.widgets.prompt_panel import (
     COMMIT_KEY,
     FLIP_KEY,
     UNDO_KEY,
-    PromptPanel,
 )
+from napari_mobilesam.widgets.prompt_tools import NO_IMAGE, PromptTools
 
 HINT = 'Click an object; right-click what does not belong to it.'
 NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
-NO_IMAGE = 'Open an image, or choose one, to begin.'
-RIGHT_BUTTON = 2
 # dragging a contrast slider should not embed at each of its steps
 CONTRAST_PAUSE_MS = 250
 _TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
 
 
-class PromptWidget(PromptPanel):
+class PromptWidget(PromptTools):
     """Dock widget “Segment by prompts”.
 
     Points are positive or negative prompts of the current object, closed
@@ -70,19 +57,11 @@ class PromptWidget(PromptPanel):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._image: Image | None = None
-        self._points: Points | None = None
-        self._shapes: Shapes | None = None
         self._labels: Labels | None = None
-        self._made_points: Points | None = None
-        self._polarity = POSITIVE
-        self._asked: tuple[int, LayerPlane, Collected] | None = None
         self._masks: tuple[Mask | None, ...] | None = None
         self._commit_when_ready = False
-        self._busy_writing = False
         self._keys: dict[str, Callable[[Any], None]] = {}
-        self._update_timer = self._timer(self._update)
-        self._image_timer = self._timer(self._enter_image)
+        self._image_timer = self.timer(self._enter_image)
         self._build()
         self.image_combo.layer_changed.connect(self._image_timer.start)
         self.channel_combo.activated.connect(self._image_shown_differently)
@@ -97,13 +76,6 @@ class PromptWidget(PromptPanel):
         self.undo_button.clicked.connect(self.undo)
         self.attach()
 
-    def _timer(self, callback: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(0)
-        timer.timeout.connect(callback)
-        return timer
-
     # life in the viewer
 
     def attach(self) -> None:
@@ -117,6 +89,7 @@ class PromptWidget(PromptPanel):
             self.listen(getattr(dims.events, event), self._schedule)
         self.listen(self.session.preview, self._show_answer)
         self.listen(self.session.status, self._say)
+        self.listen(self.session.ready, self._ready)
         self.listen(self.session.failed, self._fail)
         self.listen(self.session.progress, self._progress)
         self.listen(self.session.model_changed, self._model_changed)
@@ -126,6 +99,9 @@ class PromptWidget(PromptPanel):
         active = layers.selection.active
         if isinstance(active, Image):
             self.image_combo.layer = active
+        for combo in (self.points_combo, self.shapes_combo):
+            # those of a dock that was closed, or of another one
+            combo.layer = next(filter(is_ours, combo.layers), combo.layer)
         self._use_points(self.points_combo.layer)
         self._use_shapes(self.shapes_combo.layer)
         self._use_labels(self.labels_combo.layer)
@@ -159,6 +135,7 @@ class PromptWidget(PromptPanel):
             self._keys[key] = callback
 
     def _layers_changed(self, event: Any = None) -> None:
+        prompts = (self._points, self._shapes)
         for combo in (
             self.image_combo,
             self.points_combo,
@@ -178,18 +155,11 @@ class PromptWidget(PromptPanel):
             self.status.fail(
                 f'The image “{gone.name}” was removed; nothing was written.'
             )
-
-    def _active_changed(self, event: Any = None) -> None:
-        active = self.viewer.layers.selection.active
-        self.points_button.setChecked(
-            active is not None and active is self._points
-        )
-        self.boxes_button.setChecked(
-            active is not None and active is self._shapes
-        )
-        # an object that is open keeps its image
-        if isinstance(active, Image) and self._asked is None:
-            self.image_combo.layer = active
+        elif any(gone is layer for layer in prompts):
+            self.status.fail(
+                f'The layer “{gone.name}” was removed and its prompts with '
+                'it: Points and Boxes make new ones.'
+            )
 
     # the image
 
@@ -213,6 +183,7 @@ class PromptWidget(PromptPanel):
         except SegmentationError as error:
             self.status.fail(str(error))
             return
+        self._choose_labels(image)
         self._ready_to_click(plane)
         self.status.say(HINT)
         self.session.prepare(plane.source())
@@ -226,94 +197,16 @@ class PromptWidget(PromptPanel):
             **dict.fromkeys(_TRANSFORMS, self._schedule),
         }
 
-    def _leave(
-        self, layer: Layer | None, events: dict[str, Callable[..., None]]
-    ) -> None:
-        for name, callback in events.items():
-            if layer is not None and self.attached:
-                self.deafen(getattr(layer.events, name), callback)
-
     def _image_shown_differently(self, event: Any = None) -> None:
         self._update_timer.start(CONTRAST_PAUSE_MS)
 
-    def plane(self) -> LayerPlane:
-        """Return the plane that prompts refer to now.
-
-        Raises
-        ------
-        ImageError
-            There is none; the message says why.
-        """
-        if self._image is None:
-            raise ImageError(NO_IMAGE)
-        return plane_of(self.viewer, self._image, self.channel_combo.axis)
-
-    # the layers of prompts
-
-    def _ready_to_click(self, plane: LayerPlane) -> None:
-        """Have a Points layer that suits the image, in add mode."""
-        made = self._made_points
-        if self._points is not None and self._points is not made:
-            return
-        if made is not None and made in self.viewer.layers:
-            if made.ndim == len(plane.output_axes) or len(made.data):
-                return
-            self.viewer.layers.remove(made)
-        self.use_points_tool()
-
-    def use_points_tool(self) -> None:
-        """Make clicks on the canvas add points."""
-        self._use_tool(self._points, self.points_combo, add_points, 'add')
-
-    def use_boxes_tool(self) -> None:
-        """Make drags on the canvas draw boxes."""
-        self._use_tool(
-            self._shapes, self.shapes_combo, add_shapes, 'add_rectangle'
-        )
-
-    def _use_tool(
-        self, layer: Any, combo: Any, make: Callable[..., Any], mode: str
-    ) -> None:
-        if layer is None:
-            try:
-                layer = make(self.viewer, self.plane())
-            except SegmentationError as error:
-                self.status.fail(str(error))
-                self._active_changed()
-                return
-            if isinstance(layer, Points):
-                self._made_points = layer
-            combo.layer = layer
-        self.viewer.layers.selection.active = layer
-        layer.mode = mode
-        self._active_changed()
-
-    def _use_points(self, layer: Points | None) -> None:
-        if layer is self._points:
-            return
-        events = {'data': self._prompts_changed, 'features': self._schedule}
-        self._leave(self._points, events)
-        self._drop_mouse()
-        self._points = layer
-        if layer is not None:
-            adopt_points(layer)
-            set_next_polarity(layer, self._polarity)
-            layer.mouse_drag_callbacks.insert(0, self._click)
-            for name, callback in events.items():
-                self.listen(getattr(layer.events, name), callback)
-        self._active_changed()
-        self._schedule()
-
-    def _use_shapes(self, layer: Shapes | None) -> None:
-        if layer is self._shapes:
-            return
-        events = {'data': self._prompts_changed}
-        self._leave(self._shapes, events)
-        self._shapes = layer
-        if layer is not None:
-            self.listen(layer.events.data, self._prompts_changed)
-        self._active_changed()
-        self._schedule()
+    def _choose_labels(self, image: Image) -> None:
+        """Go on with the labels of this image, not with another's."""
+        if self._labels is None or is_ours(self._labels):
+            layers = self.labels_combo.layers
+            self.labels_combo.layer = next(
+                (layer for layer in layers if is_ours(layer, image)), None
+            )
 
     def _use_labels(self, layer: Labels | None) -> None:
         before, self._labels = self._labels, layer
@@ -323,51 +216,7 @@ class PromptWidget(PromptPanel):
                 'another one, or the next commit makes a new one.'
             )
 
-    def _drop_mouse(self) -> None:
-        if self._points is not None:
-            with contextlib.suppress(ValueError):
-                self._points.mouse_drag_callbacks.remove(self._click)
-
-    def _click(self, layer: Points, event: Any) -> None:
-        """Let the right button, or Ctrl, mean the other polarity."""
-        other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers
-        if other and layer.mode == 'select':
-            number = layer.get_value(event.position, world=True)
-            if number is not None:
-                flip(layer, [number])
-            return
-        polarity = self._polarity
-        if other:
-            polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
-        set_next_polarity(layer, polarity)
-
-    def flip_polarity(self) -> None:
-        """Flip the selected points, or what the next click means."""
-        layer = self._points
-        if (
-            layer is not None
-            and layer.mode == 'select'
-            and layer.selected_data
-        ):
-            flip(layer, layer.selected_data)
-            return
-        self._polarity = NEGATIVE if self._polarity == POSITIVE else POSITIVE
-        self.show_polarity(self._polarity)
-        if layer is not None and POLARITY in layer.features:
-            set_next_polarity(layer, self._polarity)
-
-    def _prompts_changed(self, event: Any) -> None:
-        # “adding”, “changing”, “removing” come before the change, and a
-        # shape that is still being drawn is already in the data
-        if not str(getattr(event, 'action', '')).endswith('ing'):
-            self._schedule()
-
     # the current object
-
-    def _schedule(self, event: Any = None) -> None:
-        """Ask anew once the events of this change are through."""
-        if not self._busy_writing and self.attached:
-            self._update_timer.start(0)
 
     def _update(self) -> None:
         """Ask for the mask of the prompts that there are now."""
@@ -498,11 +347,12 @@ class PromptWidget(PromptPanel):
     # the session
 
     def _say(self, text: str, whom: str) -> None:
-        if whom == 'prompts' and text.startswith('Ready'):
-            if self._asked is None:
-                self.status.say(text)
-        elif whom in ('prompts', 'model'):
+        if whom in ('prompts', 'model'):
             self.status.say(text, busy=True)
+
+    def _ready(self, text: str) -> None:
+        if self._asked is None:
+            self.status.say(text)
 
     def _fail(self, text: str, whom: str) -> None:
         if whom == 'model':
@@ -518,8 +368,11 @@ class PromptWidget(PromptPanel):
 
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
-        self.status.say(f'{record.name} is loaded. {HINT}')
-        self._schedule()
+        if self._asked is None:
+            self.status.say(f'{record.name} is loaded. {HINT}')
+        elif self._masks is not None:
+            # the other model's answer
+            self._schedule()
 
 
 def _describe(masks: tuple[Mask | None, ...], waiting: int) -> str:
