@@ -209,7 +209,8 @@ class Dialogue:
             (truth > 0).cpu().numpy(),
             strict=True,
         )
-        clicks, labels = _corrections(pairs, self.rng)
+        stride = self.batch.images.shape[-1] // truth.shape[-1]
+        clicks, labels = _corrections(pairs, stride, self.rng)
         device = truth.device
         new = torch.from_numpy(clicks).to(device)[:, None]
         kinds = torch.from_numpy(labels).to(device)[:, None]
@@ -219,12 +220,13 @@ class Dialogue:
 
 def _corrections(
     pairs: zip[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    stride: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     clicks, labels = [], []
     for found, truth in pairs:
         row, column, label = correction_point(found, truth, rng)
-        clicks.append(to_xy((row, column)))
+        clicks.append(to_xy((row, column), stride))
         labels.append(label)
     return np.array(clicks, np.float32), np.array(labels, np.float32)
 

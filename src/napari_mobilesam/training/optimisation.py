@@ -1,4 +1,4 @@
-"""Optimiser, schedule, averaged weights, and gradients of several processes."""
+"""Optimiser, schedule, averaged weights, gradients between processes."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from napari_mobilesam.training.interactive import (
 from napari_mobilesam.training.losses import iou_of
 from napari_mobilesam.training.prompts import box_of, centre_point
 from napari_mobilesam.training.samples import (
-    GRID_STRIDE,
     MIN_GRID_AREA,
     Sample,
     choose_window,
     cut,
+    grid_stride,
     to_xy,
 )
 
@@ -29,12 +29,13 @@ from napari_mobilesam.training.samples import (
 def validation_samples(
     images: Sequence[LabelledImage],
     input_size: int,
-    diameter: float,
+    diameter: float | None,
     count: int,
     prompts: int = 12,
     seed: int = 1,
 ) -> list[Sample]:
-    """Fixed crops, the groups in turn, objects zoomed to ``diameter``.
+    """Fixed crops, the groups in turn, objects zoomed to ``diameter``,
+    or images whole.
 
     Points are object centres, boxes are exact.
     """
@@ -42,6 +43,7 @@ def validation_samples(
     for image in images:
         groups.setdefault(image.group, []).append(image)
     samples = []
+    stride = grid_stride(input_size)
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         members = list(groups.values())[number % len(groups)]
@@ -65,8 +67,10 @@ def validation_samples(
                 rgb,
                 labels,
                 np.array(targets, dtype=np.int64),
-                np.array([to_xy(centre_point(m)) for m in masks], np.float32),
-                np.array(boxes, np.float32) * GRID_STRIDE - 0.5,
+                np.array(
+                    [to_xy(centre_point(m), stride) for m in masks], np.float32
+                ),
+                np.array(boxes, np.float32) * stride - 0.5,
                 np.zeros((0, 2), np.float32),
                 image.group,
             )

@@ -24,8 +24,7 @@ from napari_mobilesam.training.prompts import (
 )
 from napari_mobilesam.types import Frame
 
-GRID_STRIDE = 2  # input pixels per pixel of the label grid
-MIN_GRID_AREA = 24  # smaller objects are not asked for
+MIN_GRID_AREA = 24  # grid pixels; smaller objects are not asked for
 
 Window = tuple[int, int, int, int]
 
@@ -69,8 +68,8 @@ class Sample:
     image : ndarray
         (h, w, 3) uint8, ``max(h, w)`` is the input size.
     labels : ndarray
-        (L, g, g) int32 ids on the label grid, ``g = input_size / 2``; the
-        padding is background.
+        (L, g, g) int32 ids on the label grid, see `grid_stride`; the padding
+        is background.
     targets : ndarray
         (P, 2) int64 layer and id of each prompted object.
     points : ndarray
@@ -90,6 +89,15 @@ class Sample:
     boxes: NDArray[np.float32]
     background: NDArray[np.float32]
     group: str = ''
+
+
+def grid_stride(input_size: int) -> int:
+    """Input pixels per pixel of the label grid.
+
+    Masks are compared at twice the resolution of the low-res logits on small
+    inputs, where their borders would be too coarse, else at the same.
+    """
+    return 2 if input_size <= 384 else 4
 
 
 def choose_window(
@@ -159,10 +167,11 @@ def cut(
         (columns, rows), Image.Resampling.BILINEAR
     )
     rgb = np.asarray(resized)
-    grid = input_size // GRID_STRIDE
+    stride = grid_stride(input_size)
+    grid = input_size // stride
     labels = np.zeros((len(image.labels), grid, grid), dtype=np.int32)
-    row = _nearest(row0, row1, rows, grid)
-    column = _nearest(column0, column1, columns, grid)
+    row = _nearest(row0, row1, rows, stride)
+    column = _nearest(column0, column1, columns, stride)
     labels[:, : len(row), : len(column)] = image.labels[
         :, row[:, None], column
     ]
@@ -174,11 +183,11 @@ def cut(
 
 
 def _nearest(
-    start: int, stop: int, length: int, grid: int
+    start: int, stop: int, length: int, stride: int
 ) -> NDArray[np.int64]:
     """Data pixels under the centres of the grid pixels of one axis."""
-    count = min(grid, max(1, round(length / GRID_STRIDE)))
-    centres = (np.arange(count) + 0.5) * GRID_STRIDE / length
+    count = max(1, round(length / stride))
+    centres = (np.arange(count) + 0.5) * stride / length
     return np.minimum(start + centres * (stop - start), stop - 1).astype(int)
 
 
@@ -200,11 +209,11 @@ def _orient(
     return np.ascontiguousarray(rgb), turned
 
 
-def to_xy(position: tuple[float, float]) -> tuple[float, float]:
+def to_xy(position: tuple[float, float], stride: int) -> tuple[float, float]:
     """Centre of a grid pixel (row, column) as x-y input pixels."""
     row, column = position
-    half = (GRID_STRIDE - 1) / 2
-    return column * GRID_STRIDE + half, row * GRID_STRIDE + half
+    half = (stride - 1) / 2
+    return column * stride + half, row * stride + half
 
 
 def touching_ids(layer: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -232,6 +241,7 @@ def simulate_prompts(
     Touching objects are twice as likely as others: the border between them
     is what is hard.
     """
+    stride = grid_stride(max(rgb.shape[:2]))
     candidates, odds = [], []
     for index, layer in enumerate(labels):
         areas = np.bincount(layer.ravel())
@@ -252,9 +262,9 @@ def simulate_prompts(
         mask = labels[layer] == label
         middle = rng.random() < 0.4
         point = centre_point(mask) if middle else random_point(mask, rng)
-        points.append(to_xy(point))
+        points.append(to_xy(point, stride))
         box = jitter_box(box_of(mask), labels.shape[1:], rng)
-        boxes.append(box[[1, 0, 3, 2]] * GRID_STRIDE - 0.5)
+        boxes.append(box[[1, 0, 3, 2]] * stride - 0.5)
     return Sample(
         rgb,
         labels,
@@ -272,12 +282,12 @@ def _background_clicks(
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    rows = -(-rgb.shape[0] // GRID_STRIDE)
-    columns = -(-rgb.shape[1] // GRID_STRIDE)
+    stride = grid_stride(max(rgb.shape[:2]))
+    rows, columns = (-(-length // stride) for length in rgb.shape[:2])
     free = ~labels[:, :rows, :columns].any(0)
     if count == 0 or not free.any():
         return np.zeros((0, 2), dtype=np.float32)
-    points = [to_xy(random_point(free, rng)) for _ in range(count)]
+    points = [to_xy(random_point(free, rng), stride) for _ in range(count)]
     return np.array(points, dtype=np.float32)
 
 

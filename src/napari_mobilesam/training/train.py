@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.dataset import TrainingDataError
-from napari_mobilesam.training.interactive import (
-    DenseHead,
-    StepResult,
-    collate,
-    interactive_step,
-)
+from napari_mobilesam.training.interactive import StepResult
 from napari_mobilesam.training.optimisation import (
     Exchange,
     make_optimiser,
     schedule,
     update_average,
 )
-from napari_mobilesam.training.samples import SampleSource
+from napari_mobilesam.training.tasks import Score, Task, Turn
 
 Progress = Callable[[int, int, str], None]
-Score = Callable[[Sam], dict[str, float]]
 
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 
@@ -46,7 +38,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Parameters of a training run.
+    """Budget and optimiser of a training run.
 
     Attributes
     ----------
@@ -61,20 +53,18 @@ class TrainConfig:
         Of AdamW; warm-up in steps, clip of the gradient's norm.
     average : float
         Decay of the averaged weights, which are what is validated and kept.
-    head_weight : float
-        Weight of the auxiliary dense maps at the start; a tenth at the end.
-    iou_weight : float
-        Weight of the predicted IoU.
-    corrections : float
-        Share of steps with correction rounds, once warmed up.
     half : bool or None
         bfloat16; None where the machine has instructions for it.
-    encoder : bool
-        Train the image encoder too.
     seed : int
         Seed of all chance.
-    checkpoint_minutes, validation_minutes : float
-        Intervals.
+    checkpoint_minutes : float
+        Interval of checkpoints.
+    validation_steps : int
+        Interval of validations in steps; 0 goes by ``validation_minutes``.
+    validation_minutes : float
+        Interval of validations.
+    patience : int
+        Validations without a better score after which the run ends; 0 never.
     """
 
     steps: int = 0
@@ -85,14 +75,12 @@ class TrainConfig:
     warmup: int = 50
     clip: float = 1.0
     average: float = 0.998
-    head_weight: float = 0.5
-    iou_weight: float = 2.0
-    corrections: float = 0.35
     half: bool | None = None
-    encoder: bool = True
     seed: int = 0
     checkpoint_minutes: float = 3
+    validation_steps: int = 0
     validation_minutes: float = 8
+    patience: int = 0
 
     def fraction(self, step: int, seconds: float) -> float:
         """Share of the budget that is used up."""
@@ -118,12 +106,11 @@ class TrainingRun:
 
     Parameters
     ----------
-    sam : Sam
-        Trained in place; afterwards it holds the averaged weights.
-    source : SampleSource
-        Reproducible samples.
+    task : Task
+        What a step does, and the model: trained in place, afterwards it
+        holds the best averaged weights.
     config : TrainConfig
-        Parameters.
+        Budget and optimiser.
     folder : Path, optional
         Where checkpoints and the log are kept; None keeps nothing.
     score : callable, optional
@@ -132,71 +119,50 @@ class TrainingRun:
 
     def __init__(
         self,
-        sam: Sam,
-        source: SampleSource,
+        task: Task,
         config: TrainConfig,
         folder: Path | None = None,
         score: Score | None = None,
     ) -> None:
         if not (config.steps or config.minutes):
             raise ValueError('give a budget: steps or minutes')
-        torch.manual_seed(config.seed)
-        self.sam, self.source, self.config = sam, source, config
+        self.task, self.sam, self.config = task, task.sam, config
         self.folder, self.score = folder, score
-        sam.requires_grad_(True)
-        if not config.encoder:
-            sam.image_encoder.requires_grad_(False)
-        self.head = DenseHead().to(sam.device)
-        modules = [sam, self.head] if config.encoder else [sam]
+        modules = [task.sam, task.helper]
         self.optimiser = make_optimiser(
             modules, config.learning_rate, config.weight_decay
         )
         self.exchange = Exchange(modules)
         self.average = {
             name: value.detach().clone()
-            for name, value in sam.state_dict().items()
+            for name, value in self.sam.state_dict().items()
         }
         self.best = dict(self.average)
-        self.best_score = float('-inf')
+        self.best_score, self.since_best = float('-inf'), 0
         self.step, self.seconds, self.pending = 0, 0.0, 0.0
+        self.validated, self.saved, self.bad = 0.0, 0.0, 0
         self.curve: list[dict[str, float]] = []
         self.recent: list[StepResult] = []
         half = config.half
-        self.half = has_fast_bfloat16(sam.device) if half is None else half
-
-    # -- one step -----------------------------------------------------------
-
-    def _rounds(self, rng: np.random.Generator) -> int:
-        warm = self.step >= 2 * self.config.warmup
-        if warm and rng.random() < self.config.corrections:
-            return int(rng.integers(2, 4))
-        return 1
+        device = self.sam.device
+        self.half = has_fast_bfloat16(device) if half is None else half
 
     def take_step(self) -> StepResult:
         """Take one optimiser step on the next samples."""
         config, exchange = self.config, self.exchange
         begun = time.monotonic()
-        self.sam.train()
-        if not config.encoder:
-            self.sam.image_encoder.eval()
-        count = config.batch_size
-        first = (self.step * exchange.size + exchange.rank) * count
-        samples = [self.source[first + i] for i in range(count)]
-        batch = collate(samples, self.sam.input_size).to(self.sam.device)
-        # The same number of rounds everywhere, or processes would wait.
-        rounds = self._rounds(np.random.default_rng((config.seed, self.step)))
-        rng = np.random.default_rng((config.seed, self.step, exchange.rank))
         fraction = config.fraction(self.step, self.seconds)
-        result = interactive_step(
-            self.sam,
-            batch,
-            rng,
-            rounds=rounds,
-            head=self.head if config.encoder else None,
-            head_weight=config.head_weight * (1 - 0.9 * fraction),
-            iou_weight=config.iou_weight,
-            half=self.half,
+        turn = Turn(
+            self.step,
+            (self.step * exchange.size + exchange.rank) * config.batch_size,
+            config.batch_size,
+            exchange.rank,
+            fraction,
+            config.seed,
+            self.half,
         )
+        self.task.prepare()
+        result = self.task.step(turn)
         prepared = time.monotonic()
         self.seconds = exchange.average(
             self.seconds + self.pending + prepared - begun
@@ -218,17 +184,17 @@ class TrainingRun:
             for parameter in group['params']
         ]
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        if torch.isfinite(norm):
+        self.bad = 0 if torch.isfinite(norm) else self.bad + 1
+        if not self.bad:
             self.optimiser.step()
             update_average(self.average, self.sam, self.step, config.average)
         self.optimiser.zero_grad(set_to_none=True)
-
-    # -- the loop -----------------------------------------------------------
 
     def run(
         self,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
+        on_validation: Callable[[dict[str, float]], None] | None = None,
     ) -> dict[str, Tensor]:
         """Train until the budget is used up.
 
@@ -238,6 +204,8 @@ class TrainingRun:
             Called as ``progress(per mille, 1000, message)``.
         cancelled : callable, optional
             Ends the run early; what is best so far is kept.
+        on_validation : callable, optional
+            Called with each point of the validation curve.
 
         Returns
         -------
@@ -251,38 +219,49 @@ class TrainingRun:
             If the loss is not finite for many steps, or a checkpoint cannot
             be written; the checkpoint before is intact.
         """
-        saved = validated = self.seconds
-        bad = 0
-        while self.config.fraction(self.step, self.seconds) < 1:
-            if cancelled is not None and cancelled():
-                break
-            result = self.take_step()
-            bad = 0 if np.isfinite(result.loss) else bad + 1
-            if bad >= BAD_STEPS:
-                raise TrainingError(
-                    f'the loss was not finite for {bad} steps in a row, at '
-                    f'step {self.step}; lower the learning rate '
-                    f'({self.config.learning_rate}) and resume from the last '
-                    'checkpoint'
-                )
-            self.recent.append(result)
+        on_validation = on_validation or (lambda entry: None)
+        if self.step == 0 and self.score is not None:
+            on_validation(self.validate())
+        while not self._done() and not (cancelled and cancelled()):
+            self.recent.append(self.take_step())
+            self._check_finite()
             if progress is not None:
-                progress(
-                    int(1000 * self.config.fraction(self.step, self.seconds)),
-                    1000,
-                    self.message(),
-                )
-            if self.seconds - validated >= 60 * self.config.validation_minutes:
-                self.validate()
-                validated = self.seconds
-            if self.seconds - saved >= 60 * self.config.checkpoint_minutes:
+                used = self.config.fraction(self.step, self.seconds)
+                progress(int(1000 * used), 1000, self.message())
+            if self._validation_due():
+                on_validation(self.validate())
+            if (
+                self.seconds - self.saved
+                >= self.config.checkpoint_minutes * 60
+            ):
                 self.save()
-                saved = self.seconds
-        self.validate()
+        if not self.curve or self.curve[-1]['step'] != self.step:
+            on_validation(self.validate())
         self.save()
         self.sam.load_state_dict(self.best)
         self.sam.eval().requires_grad_(False)
         return self.best
+
+    def _done(self) -> bool:
+        patience = self.config.patience
+        return self.config.fraction(self.step, self.seconds) >= 1 or bool(
+            patience and self.since_best >= patience
+        )
+
+    def _validation_due(self) -> bool:
+        if self.config.validation_steps:
+            return self.step % self.config.validation_steps == 0
+        passed = self.seconds - self.validated
+        return passed >= 60 * self.config.validation_minutes
+
+    def _check_finite(self) -> None:
+        if self.bad >= BAD_STEPS:
+            raise TrainingError(
+                f'the loss was not finite for {self.bad} steps in a row, at '
+                f'step {self.step}; lower the learning rate '
+                f'({self.config.learning_rate}) and resume from the last '
+                'checkpoint'
+            )
 
     def message(self) -> str:
         """Short summary of the last steps."""
@@ -301,7 +280,7 @@ class TrainingRun:
             f'{mean("box"):.3f} corrected {mean("corrected"):.3f}'
         )
 
-    def validate(self) -> None:
+    def validate(self) -> dict[str, float]:
         """Score the averaged weights and keep them if they are best."""
         scores: dict[str, float] = {}
         if self.score is not None and self.exchange.rank == 0:
@@ -314,19 +293,32 @@ class TrainingRun:
             with torch.no_grad():
                 scores = self.score(self.sam)
             self.sam.load_state_dict(trained)
-        value = scores.get('score', float(self.step))
-        if value >= self.best_score:
-            self.best_score = value
-            self.best = {k: v.clone() for k, v in self.average.items()}
+        self._keep_best(scores.get('score', float(self.step)))
         entry = {'step': self.step, 'minutes': self.seconds / 60} | scores
         self.curve.append(entry)
-        if self.folder is not None and self.exchange.rank == 0:
-            with (self.folder / 'log.jsonl').open('a') as log:
-                line = entry | {'training': self.message()}
-                log.write(json.dumps(line) + '\n')
+        self._log(entry)
+        self.validated = self.seconds
         self.recent = self.recent[-20:]
+        return entry
 
-    # -- checkpoints --------------------------------------------------------
+    def _keep_best(self, value: float) -> None:
+        self.since_best += 1
+        if value > self.best_score:
+            self.best_score, self.since_best = value, 0
+            self.best = {k: v.clone() for k, v in self.average.items()}
+
+    def _log(self, entry: dict[str, float]) -> None:
+        if self.folder is None or self.exchange.rank != 0:
+            return
+        line = json.dumps(entry | {'training': self.message()})
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / 'log.jsonl').open('a') as log:
+                log.write(line + '\n')
+        except OSError as error:
+            raise TrainingError(
+                f'the log in {self.folder} could not be written: {error}'
+            ) from error
 
     def save(self) -> None:
         """Write the state of the run; the file before stays until it is."""
@@ -334,16 +326,19 @@ class TrainingRun:
             return
         state = {
             'model': self.sam.state_dict(),
-            'head': self.head.state_dict(),
+            'helper': self.task.helper.state_dict(),
             'optimiser': self.optimiser.state_dict(),
             'average': self.average,
             'best': self.best,
             'best_score': self.best_score,
+            'since_best': self.since_best,
+            'validated': self.validated,
             'step': self.step,
             'seconds': self.seconds,
             'curve': self.curve,
             'config': asdict(self.config),
         }
+        self.saved = self.seconds
         path = self.folder / 'run.pt'
         partial = path.with_suffix('.partial')
         try:
@@ -381,10 +376,12 @@ class TrainingRun:
                 f'({", ".join(changed)}); use them, or another folder'
             )
         self.sam.load_state_dict(state['model'])
-        self.head.load_state_dict(state['head'])
+        self.task.helper.load_state_dict(state['helper'])
         self.optimiser.load_state_dict(state['optimiser'])
         self.average, self.best = state['average'], state['best']
         self.best_score = state['best_score']
+        self.since_best = state['since_best']
+        self.validated = state['validated']
         self.step, self.seconds = state['step'], state['seconds']
-        self.curve = state['curve']
+        self.curve, self.saved = state['curve'], self.seconds
         return True

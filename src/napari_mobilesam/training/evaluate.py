@@ -1,0 +1,377 @@
+"""Evaluation by the path that users take: zoomed windows, product defaults.
+
+Segment Anything, section 7 and appendix D (mIoU by point, oracle of three,
+clicks), MobileSAM, table 7 (agreement with the teacher), and what the
+microscopy field reports of instance segmentation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.segmentation.diameter import estimate_diameter
+from napari_mobilesam.segmentation.everything import segment_everything
+from napari_mobilesam.segmentation.image import as_rgb_plane
+from napari_mobilesam.segmentation.predictor import Prediction, Predictor
+from napari_mobilesam.segmentation.windows import window_for_prompts
+from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.metrics import (
+    THRESHOLDS,
+    boundary_f,
+    iou,
+    iou_matrix,
+    match,
+)
+from napari_mobilesam.training.prompts import (
+    box_of,
+    centre_point,
+    correction_point,
+    random_point,
+)
+from napari_mobilesam.types import Embedding, Frame, Prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[int, int, str], None]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is measured.
+
+    Attributes
+    ----------
+    objects : int
+        Objects per image that are prompted for, drawn under the seed.
+    clicks : int
+        Longest dialogue when clicks are counted; 0 does not count them.
+    click_objects : int
+        Objects per image whose clicks are counted.
+    everything : bool
+        Segment everything as well.
+    everything_parameters : dict
+        Fields of `EverythingParameters` that differ from their defaults.
+    distances : tuple of float
+        Distances in pixels between the positive and the negative click at
+        which agreement with a teacher is measured.
+    seed : int
+        Seed of the objects and random points.
+    """
+
+    objects: int = 40
+    clicks: int = 10
+    click_objects: int = 8
+    everything: bool = True
+    everything_parameters: dict[str, Any] = field(default_factory=dict)
+    distances: tuple[float, ...] = (10, 20, 40)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row of numbers per image.
+
+    Attributes
+    ----------
+    rows : list of dict
+        name, dataset, modality, objects, and the measures: means over the
+        objects of the image.
+    model : str
+        Name of the model.
+    options : EvaluationOptions
+        What was measured.
+    """
+
+    rows: list[dict[str, Any]]
+    model: str
+    options: EvaluationOptions
+
+    def table(self) -> pd.DataFrame:
+        """Means over images per dataset and modality, and over all."""
+        import pandas as pd
+
+        keys = ['dataset', 'modality']
+        frame = pd.DataFrame(self.rows).drop(columns='name')
+        records = []
+        for names, members in [
+            *frame.groupby(keys, sort=False),
+            (('all', ''), frame),
+        ]:
+            means = members.drop(columns=keys).mean()
+            record = dict(zip(keys, names, strict=True))
+            records.append(record | {'images': len(members)} | dict(means))
+        return pd.DataFrame(records)
+
+    def to_json(self, path: Path) -> None:
+        """Write rows, table and options."""
+        content = {
+            'model': self.model,
+            'options': asdict(self.options),
+            'table': json.loads(self.table().to_json(orient='records')),
+            'images': self.rows,
+        }
+        path.write_text(json.dumps(content, indent=1), encoding='utf-8')
+
+
+class Asker:
+    """Asks a model about one image, as the prompt widget does."""
+
+    def __init__(self, model: Sam, image: LabelledImage) -> None:
+        self.model, self.image = model, image
+        self.predictor = Predictor(model)
+        self.rgb = as_rgb_plane(image.image)
+        self.shape = (self.rgb.shape[0], self.rgb.shape[1])
+        self.diameter = estimate_diameter(self.rgb)
+        self.windows: dict[tuple[int, ...], Embedding] = {}
+
+    def embedding(self, prompts: Prompts) -> Embedding:
+        """Embedding of the window that the product takes for the prompts."""
+        window = window_for_prompts(
+            self.shape, prompts, self.diameter, self.model.record
+        )
+        if window not in self.windows:
+            row0, column0, row1, column1 = window
+            frame = Frame.of(self.shape, window, self.model.input_size)
+            self.windows[window] = self.predictor.embed_rgb(
+                self.rgb[row0:row1, column0:column1], frame
+            )
+        return self.windows[window]
+
+    def ask(
+        self,
+        points: Sequence[tuple[int, int]] = (),
+        labels: Sequence[int] = (),
+        box: NDArray[np.float64] | None = None,
+        previous: Prediction | None = None,
+    ) -> Prediction:
+        """Predict; with ``previous`` its logits are given as a mask."""
+        prompts = Prompts(
+            np.asarray(points, dtype=float).reshape(-1, 2),
+            np.asarray(labels, dtype=np.int64),
+            box,
+        )
+        embedding = self.embedding(prompts)
+        mask = None
+        if previous is not None and previous.frame == embedding.frame:
+            mask = previous.logits[previous.best]
+        return self.predictor.predict(
+            embedding,
+            points=prompts.points if len(prompts.points) else None,
+            labels=prompts.labels if len(prompts.points) else None,
+            box=box,
+            mask_input=mask,
+            multimask=previous is None,
+        )
+
+
+class Target(NamedTuple):
+    """An object, cropped: all scores are taken within ``part``.
+
+    ``part`` holds the object and whatever a mask may add around it.
+    """
+
+    layer: NDArray[np.int32]
+    label: int
+    truth: Bool
+    offset: tuple[int, int]
+
+    def score(self, prediction: Prediction, index: int) -> float:
+        """IoU of one mask with the object, leaks outside counted."""
+        mask = prediction.mask(index)
+        if not mask.data.size:
+            return 0.0
+        row0, column0, row1, column1 = mask.box
+        hit = self.layer[row0:row1, column0:column1] == self.label
+        shared = int(np.count_nonzero(hit & mask.data))
+        union = int(self.truth.sum()) + mask.area - shared
+        return shared / union
+
+
+def _targets(
+    image: LabelledImage, count: int, rng: np.random.Generator
+) -> Iterator[Target]:
+    chosen = np.arange(len(image.objects))
+    if len(chosen) > count:
+        chosen = np.sort(rng.choice(chosen, count, replace=False))
+    for layer_index, label, row0, column0, row1, column1 in image.objects[
+        chosen
+    ]:
+        layer = image.labels[layer_index]
+        truth = layer[row0:row1, column0:column1] == label
+        yield Target(layer, int(label), truth, (int(row0), int(column0)))
+
+
+def _shift(
+    position: tuple[int, int], offset: tuple[int, int]
+) -> tuple[int, int]:
+    return position[0] + offset[0], position[1] + offset[1]
+
+
+def _prompt_scores(
+    asker: Asker, target: Target, rng: np.random.Generator
+) -> dict[str, float]:
+    centre = _shift(centre_point(target.truth), target.offset)
+    anywhere = _shift(random_point(target.truth, rng), target.offset)
+    corner = np.tile(np.asarray(target.offset, dtype=float), 2)
+    box = box_of(target.truth) + corner
+    by_centre = asker.ask([centre], [1])
+    by_random = asker.ask([anywhere], [1])
+    by_box = asker.ask(box=box)
+    all_three = [target.score(by_centre, i) for i in range(3)]
+    best = by_centre.best
+    mask = by_centre.masks[best]
+    return {
+        'point': all_three[best],
+        'oracle': max(all_three),
+        'random_point': target.score(by_random, by_random.best),
+        'box': target.score(by_box, by_box.best),
+        'iou_error': abs(float(by_centre.scores[best]) - all_three[best]),
+        'boundary_f': boundary_f(target.layer == target.label, mask),
+    }
+
+
+def _clicks(asker: Asker, target: Target, most: int) -> tuple[int, int]:
+    """Clicks to IoU 0.8 and 0.9; ``most`` where it is not reached."""
+    truth = target.layer == target.label
+    points = [_shift(centre_point(target.truth), target.offset)]
+    labels = [1]
+    reached = {0.8: most, 0.9: most}
+    previous: Prediction | None = None
+    for count in range(1, most + 1):
+        previous = asker.ask(points, labels, previous=previous)
+        mask = previous.masks[previous.best]
+        value = iou(mask, truth)
+        for level in reached:
+            if value >= level:
+                reached[level] = min(reached[level], count)
+        if value >= max(reached):
+            break
+        row, column, label = correction_point(mask, truth)
+        points.append((row, column))
+        labels.append(label)
+    return reached[0.8], reached[0.9]
+
+
+def _everything_scores(
+    model: Sam, image: LabelledImage, parameters: dict[str, Any]
+) -> dict[str, float]:
+    labels, _ = segment_everything(image.image, model, **parameters)
+    matrix = iou_matrix(image.labels[0], labels)
+    matches = [match(matrix, threshold) for threshold in THRESHOLDS]
+    precisions = [found.average_precision for found in matches]
+    return {
+        'ap50': precisions[0],
+        'ap50_95': float(np.mean(precisions)),
+        'recall': float(np.mean([found.recall for found in matches])),
+        'f1': matches[0].f1,
+        'best_iou': float(matrix.max(1, initial=0).mean()),
+    }
+
+
+def _agreement(
+    asker: Asker, teacher: Asker, target: Target, distance: float, turn: float
+) -> float:
+    """IoU of student and teacher for a click and a negative one beside it."""
+    row, column = _shift(centre_point(target.truth), target.offset)
+    beside = (
+        int(np.clip(row + distance * np.sin(turn), 0, asker.shape[0] - 1)),
+        int(np.clip(column + distance * np.cos(turn), 0, asker.shape[1] - 1)),
+    )
+    masks = []
+    for one in (asker, teacher):
+        answer = one.ask([(row, column), beside], [1, 0])
+        masks.append(answer.masks[answer.best])
+    return iou(*masks)
+
+
+def evaluate_image(
+    model: Sam,
+    image: LabelledImage,
+    options: EvaluationOptions,
+    teacher: Sam | None = None,
+) -> dict[str, Any]:
+    """Measure one image; see `evaluate` for the columns."""
+    rng = np.random.default_rng(options.seed)
+    asker = Asker(model, image)
+    targets = list(_targets(image, options.objects, rng))
+    scores = [_prompt_scores(asker, target, rng) for target in targets]
+    row: dict[str, Any] = {
+        'name': image.name,
+        'dataset': image.dataset,
+        'modality': image.modality,
+        'objects': len(image.objects),
+    }
+    if scores:
+        row |= {k: float(np.mean([s[k] for s in scores])) for k in scores[0]}
+    if options.clicks and targets:
+        counted = targets[:: max(1, len(targets) // options.click_objects)]
+        pairs = [_clicks(asker, target, options.clicks) for target in counted]
+        row['clicks_80'], row['clicks_90'] = np.mean(pairs, axis=0).tolist()
+    if options.everything:
+        row |= _everything_scores(model, image, options.everything_parameters)
+    if teacher is not None:
+        other = Asker(teacher, image)
+        for distance in options.distances:
+            values = [
+                _agreement(
+                    asker, other, target, distance, rng.uniform(0, 2 * np.pi)
+                )
+                for target in targets
+            ]
+            row[f'agreement_{distance:g}'] = float(np.mean(values))
+    return row
+
+
+def evaluate(
+    model: Sam,
+    images: Sequence[LabelledImage],
+    options: EvaluationOptions | None = None,
+    *,
+    teacher: Sam | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """Measure a model on labelled images.
+
+    Parameters
+    ----------
+    model : Sam
+        In inference mode.
+    images : sequence of LabelledImage
+        Ground truth.
+    options : EvaluationOptions, optional
+        What is measured.
+    teacher : Sam, optional
+        Model to agree with (MobileSAM, table 7).
+    progress : callable, optional
+        ``progress(done, total, name)`` per image.
+    cancelled : callable, optional
+        Ends the evaluation; the images done are returned.
+
+    Returns
+    -------
+    Evaluation
+        Columns: point, random_point, box (mean IoU of the preferred mask),
+        oracle (best of three), iou_error (of the predicted IoU), boundary_f;
+        clicks_80, clicks_90; ap50, ap50_95, recall, f1, best_iou (segment
+        everything); agreement_<distance>.
+    """
+    options = options or EvaluationOptions()
+    rows = []
+    for number, image in enumerate(images):
+        if cancelled is not None and cancelled():
+            break
+        if progress is not None:
+            progress(number, len(images), f'evaluating {image.name}')
+        rows.append(evaluate_image(model, image, options, teacher))
+    return Evaluation(rows, model.record.name, options)

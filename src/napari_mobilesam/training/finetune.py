@@ -1,0 +1,344 @@
+"""Fine-tuning of a model on a user's labels.
+
+By default the decoder alone is trained, on embeddings computed once: minutes
+on a CPU. Some objects are held back; the result is the state that segments
+them best, the model it started from included.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.model.registry import (
+    registry,
+    user_models_folder,
+)
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.segmentation.windows import window_side
+from napari_mobilesam.training.dataset import (
+    LabelledImage,
+    TrainingDataError,
+)
+from napari_mobilesam.training.jobs import training_record, write_result
+from napari_mobilesam.training.quick_score import (
+    quick_score,
+    validation_samples,
+)
+from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.tasks import DecoderTask, InteractiveTask, Task
+from napari_mobilesam.training.train import TrainConfig, TrainingRun
+from napari_mobilesam.types import ModelRecord
+
+Progress = Callable[[int, int, str], None]
+
+MIN_AREA = 4  # data pixels; no zoom makes a smaller object a shape
+
+
+def _default_budget() -> TrainConfig:
+    return TrainConfig(
+        minutes=4,
+        batch_size=4,
+        learning_rate=2e-4,
+        weight_decay=0.01,
+        warmup=10,
+        average=0.98,
+        validation_minutes=0.25,
+        patience=6,
+    )
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """Parameters of fine-tuning.
+
+    Attributes
+    ----------
+    decoder_only : bool
+        Train the mask decoder alone; else the image encoder too, which takes
+        far longer and wants more labels.
+    complete : bool
+        Every object of the images is labelled, so that clicks elsewhere may
+        teach what is background. Otherwise nothing is learnt from pixels
+        that are not labelled, other than that they are not of the object.
+    held_back : float
+        Share of the objects kept for validation.
+    crops : int
+        Crops embedded for training the decoder.
+    config : TrainConfig
+        Budget and optimiser; the run ends early when validation does not
+        improve for ``config.patience`` times.
+    """
+
+    decoder_only: bool = True
+    complete: bool = False
+    held_back: float = 0.2
+    crops: int = 40
+    config: TrainConfig = field(default_factory=_default_budget)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """Result of fine-tuning.
+
+    Attributes
+    ----------
+    model : Sam
+        In inference mode; its record has the training record.
+    base_score, score : float
+        Mean IoU on the objects held back, of a point and a box, before and
+        after.
+    validation_objects : int
+        Number of objects held back.
+    curve : list of dict
+        Validation over time.
+    path : Path or None
+        Checkpoint file, if one was written.
+    """
+
+    model: Sam
+    base_score: float
+    score: float
+    validation_objects: int
+    curve: list[dict[str, float]]
+    path: Path | None = None
+
+    @property
+    def improved(self) -> bool:
+        """Whether it is better than the model it started from."""
+        return self.score > self.base_score
+
+
+def hold_back(
+    images: Sequence[LabelledImage], share: float, seed: int = 0
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Divide the objects of images for training and validation.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+        Whose objects are divided.
+    share : float
+        Of the objects for validation; at least one, at least one stays.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    training, validation : list of LabelledImage
+        The same images with only the objects of each side.
+
+    Raises
+    ------
+    TrainingDataError
+        If fewer than two objects are large enough to learn from.
+    """
+    entries = [
+        (number, row)
+        for number, image in enumerate(images)
+        for row in range(len(image.objects))
+        if _area(image, row) >= MIN_AREA
+    ]
+    if len(entries) < 2:
+        total = sum(len(image.objects) for image in images)
+        raise TrainingDataError(
+            f'{len(entries)} of {total} labelled objects have at least '
+            f'{MIN_AREA} pixels; label two or more (ten are better): one is '
+            'held back to see whether training helps'
+        )
+    rng = np.random.default_rng(seed)
+    count = min(len(entries) - 1, max(1, round(share * len(entries))))
+    held = {int(i) for i in rng.permutation(len(entries))[:count]}
+    sides = []
+    for wanted in (False, True):
+        chosen = [e for i, e in enumerate(entries) if (i in held) == wanted]
+        sides.append(
+            [
+                _only(image, [row for n, row in chosen if n == number])
+                for number, image in enumerate(images)
+                if any(n == number for n, _ in chosen)
+            ]
+        )
+    return sides[0], sides[1]
+
+
+def _area(image: LabelledImage, row: int) -> float:
+    return float(np.pi / 4 * image.diameters[row] ** 2)
+
+
+def _only(image: LabelledImage, rows: list[int]) -> LabelledImage:
+    labels: NDArray[np.int32] = np.zeros_like(image.labels)
+    for layer, label in image.objects[rows, :2]:
+        mask = image.labels[layer] == label
+        labels[layer][mask] = label
+    return replace(image, labels=labels)
+
+
+def product_zoom(
+    images: Sequence[LabelledImage], record: ModelRecord
+) -> tuple[ZoomRange, float | None]:
+    """Object sizes to train at, and the one to validate at.
+
+    Objects are shown as the product shows them: images whole if that suits
+    the model, else windows in which objects have their best size.
+    """
+    sizes = record.object_diameter
+    whole = [
+        window_side(
+            image.image.shape[:2], float(np.median(image.diameters)), record
+        )
+        == max(image.image.shape[:2])
+        for image in images
+    ]
+    mostly_whole = float(np.mean(whole)) > 0.5
+    zoom = ZoomRange(
+        sizes.smallest,
+        sizes.best,
+        sizes.largest,
+        whole=0.6 if mostly_whole else 0.1,
+    )
+    return zoom, None if mostly_whole else sizes.best
+
+
+def finetune(
+    model: Sam,
+    images: Sequence[LabelledImage],
+    options: FineTuneConfig | None = None,
+    *,
+    name: str | None = None,
+    save: bool = True,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    on_validation: Callable[[dict[str, float]], None] | None = None,
+) -> FineTuned:
+    """Fine-tune a copy of a model on labelled images.
+
+    Parameters
+    ----------
+    model : Sam
+        Starting point; it is not changed.
+    images : sequence of LabelledImage
+        A user's images and labels, see `labelled_image`.
+    options : FineTuneConfig, optional
+        Parameters.
+    name : str, optional
+        Name of the new model; a free one is made from the base's if None.
+    save : bool
+        Write the checkpoint among the user's models, so that `list_models`
+        finds it.
+    folder : Path, optional
+        Keep checkpoints of the run here and resume from them.
+    progress, cancelled : callable, optional
+        As everywhere; a cancelled run gives the best state so far.
+    on_validation : callable, optional
+        Called with each point of the curve (``minutes``, ``step``,
+        ``score``, ``point``, ``box``), the first before any training.
+
+    Returns
+    -------
+    FineTuned
+        The new model and how good it is.
+
+    Raises
+    ------
+    TrainingDataError
+        If there are too few objects, or the name is taken.
+    TrainingError
+        If training fails or the checkpoint cannot be written.
+    """
+    options = options or FineTuneConfig()
+    path = _new_path(name, model.record.name) if save else None
+    training, validation = hold_back(
+        images, options.held_back, options.config.seed
+    )
+    zoom, best = product_zoom(images, model.record)
+    tuned = copy.deepcopy(model)
+    tuned.__dict__.pop('key', None)
+    source = SampleSource(
+        training,
+        model.input_size,
+        procedural=0,
+        background=2 if options.complete else 0,
+        zoom=zoom,
+        seed=options.config.seed,
+    )
+    count = sum(len(image.objects) for image in validation)
+    samples = validation_samples(
+        validation, model.input_size, best, count=min(12, max(2, count))
+    )
+    run = TrainingRun(
+        _task(tuned, source, options),
+        options.config,
+        folder,
+        lambda sam: quick_score(sam, samples),
+    )
+    run.resume()
+    run.run(progress, cancelled, on_validation)
+    result = FineTuned(
+        tuned, run.curve[0]['score'], run.best_score, count, run.curve, path
+    )
+    tuned.record = _record(model, run, images, result, path)
+    tuned.__dict__.pop('key', None)
+    if path is not None:
+        write_result(tuned, path, tuned.record)
+    return result
+
+
+def _task(sam: Sam, source: SampleSource, options: FineTuneConfig) -> Task:
+    if options.decoder_only:
+        return DecoderTask(sam, source, options.crops)
+    return InteractiveTask(sam, source, warmup=0, head_weight=0)
+
+
+def _new_path(name: str | None, base: str) -> Path:
+    """File of the new model; never one that is there already."""
+    folder = user_models_folder()
+    taken = registry()
+    if name is None:
+        stem, number = base.split('_tuned')[0], 1
+        while (folder / f'{stem}_tuned{number}.safetensors').exists():
+            number += 1
+        name = f'{stem}_tuned{number}'
+    path = folder / f'{name}.safetensors'
+    if name in taken or path.exists():
+        raise TrainingDataError(
+            f'a model named {name!r} exists; choose another name: models '
+            'are never overwritten'
+        )
+    if Path(name).name != name:
+        raise TrainingDataError(
+            f'{name!r} cannot be the name of a model; leave out slashes'
+        )
+    return path
+
+
+def _record(
+    model: Sam,
+    run: TrainingRun,
+    images: Sequence[LabelledImage],
+    result: FineTuned,
+    path: Path | None,
+) -> ModelRecord:
+    base = model.record
+    return replace(
+        base,
+        name=path.stem if path else f'{base.name}_tuned',
+        purpose=f'{base.name}, fine-tuned on your labels',
+        url='',
+        hash='',
+        size_bytes=0,
+        training=training_record(
+            run,
+            list(images),
+            base=base.name,
+            base_key=model.key,
+            base_score=result.base_score,
+            validation_objects=result.validation_objects,
+        ),
+    )

@@ -1,0 +1,228 @@
+"""Training a model on a folder of images, from start to checkpoint file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
+from napari_mobilesam.model.sam import Sam, build_sam
+from napari_mobilesam.training.dataset import (
+    LabelledImage,
+    TrainingDataError,
+    read_folder,
+)
+from napari_mobilesam.training.procedural import make_scene
+from napari_mobilesam.training.quick_score import (
+    quick_score,
+    validation_samples,
+)
+from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.tasks import InteractiveTask, Score
+from napari_mobilesam.training.train import (
+    TrainConfig,
+    TrainingError,
+    TrainingRun,
+)
+from napari_mobilesam.types import ModelRecord, ObjectDiameter
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train on a folder; picklable, so that several processes can share it.
+
+    Attributes
+    ----------
+    data : Path
+        Folder of images and labels, see `read_folder`.
+    folder : Path
+        Where the run keeps its checkpoints and log; an interrupted run in it
+        is resumed.
+    output : Path
+        Checkpoint file to write at the end.
+    base : str or Path, optional
+        Model to start from; None starts from random weights.
+    input_size : int
+        Side of the model's input.
+    procedural : float
+        Share of procedural images.
+    zoom : ZoomRange
+        Object sizes at the input.
+    config : TrainConfig
+        Budget and optimiser.
+    device : str
+        As in `load_model`.
+    purpose, licence : str
+        For the record of the checkpoint.
+    """
+
+    data: Path
+    folder: Path
+    output: Path
+    base: str | Path | None = None
+    input_size: int = 256
+    procedural: float = 0.15
+    zoom: ZoomRange = field(default_factory=ZoomRange)
+    config: TrainConfig = field(default_factory=TrainConfig)
+    device: str = 'auto'
+    purpose: str = 'trained with napari-mobilesam'
+    licence: str = ''
+
+    def run(
+        self,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Path:
+        """Train, or go on training, and write the checkpoint.
+
+        Returns
+        -------
+        Path
+            ``output``.
+
+        Raises
+        ------
+        TrainingDataError, TrainingError, CheckpointError
+            See there.
+        """
+        images = read_split(self.data, 'train')
+        checked = read_split(self.data, 'val')
+        torch.manual_seed(self.config.seed)
+        sam = self._start()
+        source = SampleSource(
+            images,
+            sam.input_size,
+            self.procedural,
+            make_scene if self.procedural else None,
+            zoom=self.zoom,
+            seed=self.config.seed,
+        )
+        task = InteractiveTask(sam, source, warmup=2 * self.config.warmup)
+        run = TrainingRun(task, self.config, self.folder, self._score(checked))
+        run.resume()
+        run.run(progress, cancelled)
+        if run.exchange.rank == 0:
+            write_result(sam, self.output, self._record(run, images))
+        return self.output
+
+    def _start(self) -> Sam:
+        if self.base is None:
+            return build_sam('vit_t', self.input_size)
+        return resized(load_model(self.base, self.device), self.input_size)
+
+    def _score(self, images: list[LabelledImage]) -> Score | None:
+        if not images or (dist.is_initialized() and dist.get_rank()):
+            return None
+        samples = validation_samples(
+            images, self.input_size, self.zoom.best, count=60
+        )
+        return lambda sam: quick_score(sam, samples)
+
+    def _record(
+        self, run: TrainingRun, images: list[LabelledImage]
+    ) -> ModelRecord:
+        sizes = ObjectDiameter(
+            self.zoom.smallest, self.zoom.best, self.zoom.largest
+        )
+        return ModelRecord(
+            self.output.stem,
+            'vit_t',
+            self.input_size,
+            sizes,
+            self.purpose,
+            self.licence,
+            training=training_record(
+                run,
+                images,
+                base=str(self.base or 'random weights'),
+                procedural=self.procedural,
+                zoom=asdict(self.zoom),
+            ),
+        )
+
+
+def read_split(folder: Path, split: str) -> list[LabelledImage]:
+    """Images of a split; without a manifest every tenth is for validation."""
+    if (folder / 'MANIFEST.csv').exists():
+        return read_folder(folder, split=split)
+    images = read_folder(folder)
+    if len(images) < 2:
+        return images if split == 'train' else []
+    held = [number % 10 == 9 for number in range(len(images))]
+    held[-1] = held[-1] or not any(held)
+    wanted = split == 'val'
+    return [
+        image
+        for image, is_held in zip(images, held, strict=True)
+        if is_held == wanted
+    ]
+
+
+def resized(sam: Sam, input_size: int) -> Sam:
+    """The same weights for another input size (TinyViT only).
+
+    Raises
+    ------
+    TrainingDataError
+        For SAM's ViT, whose positions belong to one input size.
+    """
+    if sam.input_size == input_size:
+        return sam
+    if sam.record.architecture != 'vit_t':
+        raise TrainingDataError(
+            f'{sam.record.name} works at input size {sam.input_size} only; '
+            f'{input_size} was asked for'
+        )
+    other = build_sam(record=replace(sam.record, input_size=input_size))
+    other.load_state_dict(sam.state_dict())
+    return other.to(sam.device)
+
+
+def training_record(
+    run: TrainingRun, images: list[LabelledImage], **more: Any
+) -> dict[str, Any]:
+    """What a checkpoint says about how it was made."""
+    data = sha256()
+    for digest in sorted(image.digest for image in images):
+        data.update(digest.encode())
+    groups: dict[str, int] = {}
+    for image in images:
+        groups[image.group] = groups.get(image.group, 0) + 1
+    return {
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
+        'data_sha256': data.hexdigest(),
+        'images': groups,
+        'objects': sum(len(image.objects) for image in images),
+        'steps': run.step,
+        'minutes': round(run.seconds / 60, 1),
+        'config': asdict(run.config),
+        'processes': run.exchange.size,
+        'best_score': run.best_score,
+        'curve': run.curve,
+    } | more
+
+
+def write_result(sam: Sam, path: Path, record: ModelRecord) -> None:
+    """Write a checkpoint file.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be written.
+    """
+    try:
+        save_checkpoint(sam, path, record)
+    except OSError as error:
+        raise TrainingError(
+            f'the model could not be written to {path}: {error}; choose '
+            'another place or free disk space'
+        ) from error
