@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import get_args
@@ -17,6 +18,7 @@ from napari_mobilesam.model.image_encoder_vit import (
 )
 from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
+from napari_mobilesam.model.threads import ThreadChoice
 from napari_mobilesam.model.tiny_vit import TinyViT
 from napari_mobilesam.types import Architecture, ModelRecord
 
@@ -81,6 +83,26 @@ class Sam(nn.Module):
             digest.update(name.encode())
             digest.update(sample.double().cpu().numpy().tobytes())
         return f'{self.record.name}-{digest.hexdigest()[:16]}'
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Context in which torch uses as many threads as pay off here."""
+        if self.device.type != 'cpu':
+            return nullcontext()
+        return self._thread_choice.apply()
+
+    @cached_property
+    def _thread_choice(self) -> ThreadChoice:
+        attention = self.mask_decoder.transformer.final_attn_token_to_image
+        channels = self.mask_decoder.iou_token.embedding_dim
+        tokens = torch.zeros(1, 8, channels)
+        image = torch.zeros(1, self.embedding_size**2, channels)
+
+        @torch.no_grad()
+        def work() -> None:
+            for _ in range(8):
+                attention(tokens, image, image)
+
+        return ThreadChoice(work)
 
     def preprocess(self, rgb: Tensor) -> Tensor:
         """Normalise (B, 3, h, w) values of 0 … 255 and pad to (B, 3, S, S)."""

@@ -192,7 +192,8 @@ def _run(
             if hooks.cancelled():
                 break
             points = region.points[start : start + parameters.batch_size]
-            candidates += worker.propose(points)
+            with model.threads():
+                candidates += worker.propose(points)
             done += len(points)
             hooks.progress(done, total, f'Segmenting {where}')
         masks = suppress(candidates, parameters.box_nms)

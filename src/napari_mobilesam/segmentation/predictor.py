@@ -165,7 +165,8 @@ class Predictor:
             np.ascontiguousarray(resized.transpose(2, 0, 1))
         )
         batch = pixels[None].to(self.model.device, torch.float32)
-        features = self.model.encode(self.model.preprocess(batch))
+        with self.model.threads():
+            features = self.model.encode(self.model.preprocess(batch))
         return Embedding(features, frame, self.model.key)
 
     @torch.no_grad()
@@ -214,12 +215,13 @@ class Predictor:
         prompts = checked_prompts(
             embedding.frame, points, labels, box, mask_input
         )
-        sparse, dense = self.model.embed_prompts(
-            **self._to_input(prompts, embedding.frame)
-        )
-        logits, iou = self.model.decode(
-            embedding.features, sparse, dense, multimask
-        )
+        with self.model.threads():
+            sparse, dense = self.model.embed_prompts(
+                **self._to_input(prompts, embedding.frame)
+            )
+            logits, iou = self.model.decode(
+                embedding.features, sparse, dense, multimask
+            )
         return Prediction(
             iou[0].float().cpu().numpy(),
             logits[0].float().cpu().numpy(),
