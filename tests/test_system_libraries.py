@@ -1,0 +1,152 @@
+"""The script that gives a bare machine what napari's window needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+from conftest import ROOT
+
+SCRIPT = ROOT / 'tools' / 'system_libraries.py'
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location('system_libraries', SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module.sys, 'platform', 'linux')
+    return module
+
+
+@pytest.fixture
+def commands(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> list[list[str]]:
+    """Commands that would have been run, instead of running them."""
+    run: list[list[str]] = []
+
+    def record(
+        command: list[str], **_: object
+    ) -> subprocess.CompletedProcess[bytes]:
+        run.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(script.subprocess, 'run', record)
+    monkeypatch.setattr(script, 'missing_packages', lambda: ['xvfb', 'libgl1'])
+    monkeypatch.setattr(
+        script.shutil, 'which', lambda name: f'/usr/bin/{name}'
+    )
+    return run
+
+
+def as_user(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script.os, 'geteuid', lambda: 1000, raising=False)
+
+
+def test_root_installs_what_is_missing(
+    script: ModuleType,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(script.os, 'geteuid', lambda: 0, raising=False)
+    assert script.main([]) == 0
+    assert [command[:2] for command in commands] == [
+        ['apt-get', 'update'],
+        ['apt-get', 'install'],
+    ]
+    assert commands[1][-2:] == ['xvfb', 'libgl1']
+    assert 'missing: xvfb libgl1' in capsys.readouterr().err
+
+
+def test_sudo_is_used_if_it_asks_nothing(
+    script: ModuleType,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_user(script, monkeypatch)
+    assert script.main([]) == 0
+    assert commands[0] == ['sudo', '-n', 'true']
+    assert commands[-1][:2] == ['sudo', '-n']
+    assert 'apt-get' in commands[-1]
+
+
+@pytest.mark.parametrize(
+    ('absent', 'message'),
+    [('sudo', 'please run: sudo apt-get'), ('apt-get', 'not Debian')],
+)
+def test_without_rights_it_says_what_to_do(
+    absent: str,
+    message: str,
+    script: ModuleType,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    as_user(script, monkeypatch)
+    monkeypatch.setattr(
+        script.shutil, 'which', lambda name: None if name == absent else name
+    )
+    assert script.main([]) == 0
+    assert not [command for command in commands if 'install' in command]
+    assert message in capsys.readouterr().err
+
+
+def test_failure_of_apt_is_passed_on(
+    script: ModuleType,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(script.os, 'geteuid', lambda: 0, raising=False)
+    monkeypatch.setattr(
+        script.subprocess,
+        'run',
+        lambda command, **_: subprocess.CompletedProcess(command, 100),
+    )
+    assert script.main([]) == 100
+
+
+def test_check_installs_nothing(
+    script: ModuleType, commands: list[list[str]]
+) -> None:
+    assert script.main(['--check']) == 1
+    assert commands == []
+
+
+def test_other_systems_need_nothing(
+    script: ModuleType,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(script.sys, 'platform', 'darwin')
+    assert script.main([]) == 0
+    assert commands == []
+
+
+def test_what_is_missing_is_found_by_content(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, 'LIBRARIES', {'libno': 'libno-such.so.9'})
+    monkeypatch.setattr(script, 'PROGRAMS', {'py': sys.executable, 'no': '-'})
+    monkeypatch.setattr(script, 'FILES', {'fonts': ('/no/such/*.ttf',)})
+    assert script.missing_packages() == ['libno', 'no', 'fonts']
+
+
+@pytest.mark.skipif(
+    shutil.which('apt-get') is None, reason='only Debian has these packages'
+)
+def test_tox_has_left_nothing_missing() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, '--check'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
