@@ -1,0 +1,194 @@
+"""What cannot work ends in one sentence and changes no data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.types import CheckpointError
+
+INSIDE = (28, 32)
+
+
+def add_prompt(d, position=INSIDE):
+    d.viewer.layers['prompts'].add(position)
+    d.settle()
+
+
+def test_no_image(desk):
+    d = desk()
+    assert 'Open an image' in d.widget.status.text
+    d.widget.commit()
+    d.widget.clear()
+    d.widget.undo()
+    d.widget.points_button.click()
+    d.widget.boxes_button.click()
+    assert len(d.viewer.layers) == 0
+
+
+def test_image_dropped_after_the_dock_was_opened(desk, blobs):
+    d = desk()
+    image = d.viewer.add_image(blobs)
+    d.settle()
+    d.mouse.click(image, INSIDE)
+    d.settle()
+    d.widget.commit()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+def test_commit_without_prompts(desk, blobs):
+    d = desk(blobs)
+    d.widget.commit()
+    assert 'no prompt' in d.widget.status.text
+    assert 'objects' not in d.viewer.layers
+
+
+def test_prompt_outside_the_image(desk, blobs):
+    d = desk(blobs)
+    add_prompt(d, (-20, 10))
+    assert 'outside the image' in d.widget.status.text
+    d.widget.commit()
+    assert 'outside the image' in d.widget.status.text
+    assert 'objects' not in d.viewer.layers
+
+
+def test_only_negative_points(desk, blobs):
+    d = desk(blobs)
+    d.widget.flip_polarity()
+    add_prompt(d)
+    assert 'negative' in d.widget.status.text
+
+
+def test_box_without_area(desk, blobs):
+    d = desk(blobs)
+    d.widget.boxes_button.click()
+    d.viewer.layers['boxes'].add_rectangles([[-30, -30], [-10, -10]])
+    d.settle()
+    assert 'no area' in d.widget.status.text
+
+
+def test_background_click(desk, blobs):
+    d = desk(blobs)
+    add_prompt(d, (2, 2))
+    assert 'nothing here' in d.widget.status.text
+    d.widget.commit()
+    assert 'nothing here' in d.widget.status.text
+    assert 'objects' not in d.viewer.layers
+
+
+def test_full_uint8_labels(desk, blobs):
+    d = desk(blobs)
+    data = np.zeros(blobs.shape, np.uint8)
+    data[0, 0] = 255
+    own = d.viewer.add_labels(data, name='own')
+    d.widget.labels_combo.layer = own
+    add_prompt(d)
+    d.widget.commit()
+    assert 'is full' in d.widget.status.text
+    assert np.count_nonzero(own.data) == 1
+    # the prompts stay, so that another layer can be chosen
+    assert len(d.viewer.layers['prompts'].data) == 1
+
+
+def test_pyramid_labels(desk, blobs):
+    d = desk(blobs)
+    levels = [np.zeros((96, 128), int), np.zeros((48, 64), int)]
+    own = d.viewer.add_labels(levels, multiscale=True, name='own')
+    d.widget.labels_combo.layer = own
+    add_prompt(d)
+    d.widget.commit()
+    assert 'pyramid' in d.widget.status.text
+    assert not levels[0].any()
+
+
+def test_read_only_labels(desk, blobs):
+    d = desk(blobs)
+    data = np.zeros(blobs.shape, int)
+    data.flags.writeable = False
+    d.widget.labels_combo.layer = d.viewer.add_labels(data, name='own')
+    add_prompt(d)
+    d.widget.commit()
+    assert 'read-only' in d.widget.status.text
+
+
+def test_nan_image(desk, blobs):
+    image = np.full(blobs.shape, np.nan, np.float32)
+    d = desk(image, contrast_limits=(0, 1))
+    add_prompt(d)
+    assert 'NaN' in d.widget.status.text or 'finite' in d.widget.status.text
+    assert 'objects' not in d.viewer.layers
+
+
+def test_some_nan_pixels_do_no_harm(desk, blobs):
+    image = blobs.astype(np.float32)
+    image[:8] = np.nan
+    image[-4:] = np.inf
+    d = desk(image, contrast_limits=(0, 255))
+    add_prompt(d)
+    d.widget.commit()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 50), (50, 1)])
+def test_tiny_images(desk, shape):
+    d = desk(np.zeros(shape, np.uint8))
+    add_prompt(d, (0, 0))
+    d.widget.commit()
+    assert 'nothing here' in d.widget.status.text
+
+
+def test_image_removed_while_embedding(desk, blobs, oracle):
+    d = desk(blobs)
+    oracle.go.clear()
+    d.session.clear_cache()
+    d.mouse.click(d.image, INSIDE)
+    d.widget._update()
+    d.viewer.layers.remove(d.image)
+    oracle.go.set()
+    d.settle()
+    assert 'was removed' in d.widget.status.text
+    assert 'objects' not in d.viewer.layers
+
+
+def test_labels_removed_before_commit(desk, blobs):
+    d = desk(blobs)
+    add_prompt(d)
+    d.widget.commit()
+    add_prompt(d, (28, 92))
+    d.viewer.layers.remove('objects')
+    assert 'was removed' in d.widget.status.text
+    d.widget.commit()
+    assert d.viewer.layers['objects'].data[28, 92] == 1
+
+
+def test_prompts_layer_removed(desk, blobs):
+    d = desk(blobs)
+    add_prompt(d)
+    d.viewer.layers.remove('prompts')
+    d.settle()
+    assert 'was removed' in d.widget.status.text
+    assert not d.widget.preview.layer.visible
+    d.widget.points_button.click()
+    assert d.viewer.layers['prompts'].mode == 'add'
+
+
+def test_preview_removed_comes_back(desk, blobs):
+    d = desk(blobs)
+    add_prompt(d)
+    d.viewer.layers.remove(d.widget.preview.layer)
+    d.settle()
+    assert d.widget.preview.layer.visible
+
+
+def test_model_that_cannot_be_loaded(desk, blobs, monkeypatch):
+    d = desk(blobs)
+
+    def broken(name):
+        raise CheckpointError(f'{name} is damaged: download it again.')
+
+    monkeypatch.setattr(d.session._engine, '_load_model', broken)
+    d.session.use_model('other')
+    d.settle()
+    assert 'other is damaged' in d.widget.status.text
+    add_prompt(d)
+    assert 'other is damaged' in d.widget.status.text

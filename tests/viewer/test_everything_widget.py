@@ -1,0 +1,177 @@
+"""“Segment everything” in a real window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.types import EverythingParameters
+
+EVERYTHING = 'Segment everything'
+CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
+
+
+def open_desk(desk, *images, **kwargs):
+    d = desk(*images, widget=EVERYTHING, **kwargs)
+    d.widget.form.inputs['points_per_side'].setValue(10)
+    d.widget.form.inputs['min_area'].setValue(0)
+    return d
+
+
+def run(d):
+    d.widget.run_button.click()
+    d.settle()
+    return d.viewer.layers[-1]
+
+
+def test_every_blob_gets_a_label_with_its_scores(desk, blobs):
+    d = open_desk(desk, blobs, scale=(2, 3), rotate=15)
+    labels = run(d)
+    ids = [labels.data[centre] for centre in CENTRES]
+    assert sorted(ids) == [1, 2, 3, 4]
+    assert labels.data.max() == 4
+    np.testing.assert_allclose(
+        labels.data_to_world((5, 7)), d.image.data_to_world((5, 7))
+    )
+    features = labels.features.set_index('index')
+    for number in ids:
+        assert features.loc[number, 'score'] == pytest.approx(0.97)
+        area = np.count_nonzero(labels.data == number)
+        assert features.loc[number, 'area'] == area
+    assert '4 objects' in d.widget.status.text
+    assert d.widget.status.bar.isHidden()
+
+
+def test_plane_of_a_stack(desk, blobs):
+    d = open_desk(desk, np.stack([blobs * 0, blobs]))
+    d.viewer.dims.set_current_step(0, 1)
+    labels = run(d)
+    assert labels.data.shape == (2, *blobs.shape)
+    assert not labels.data[0].any()
+    assert labels.data[1].max() == 4
+
+
+def test_existing_layer_is_added_to_in_one_undoable_step(desk, blobs):
+    d = open_desk(desk, blobs)
+    data = np.zeros(blobs.shape, np.uint16)
+    data[0, :5] = 9
+    own = d.viewer.add_labels(data, name='own')
+    d.widget.labels_combo.layer = own
+    run(d)
+    assert sorted(own.data[c] for c in CENTRES) == [10, 11, 12, 13]
+    assert own.data[0, 0] == 9
+    assert set(own.features['index']) >= {10, 11, 12, 13}
+    own.undo()
+    assert set(np.unique(own.data)) == {0, 9}
+
+
+def test_full_layer_is_left_alone(desk, blobs):
+    d = open_desk(desk, blobs)
+    data = np.zeros(blobs.shape, np.uint8)
+    data[0, 0] = 253
+    own = d.viewer.add_labels(data, name='own')
+    d.widget.labels_combo.layer = own
+    run(d)
+    assert 'is full' in d.widget.status.text
+    assert np.count_nonzero(own.data) == 1
+
+
+def test_cancel_keeps_what_was_found(desk, blobs, oracle, qtbot):
+    d = open_desk(desk, blobs)
+    d.widget.form.inputs['batch_size'].setValue(1)
+    seen = []
+    decode = oracle.decode
+
+    def slow(*args):
+        seen.append(1)
+        if len(seen) > 30:
+            oracle.go.clear()
+        return decode(*args)
+
+    oracle.decode = slow
+    d.widget.run_button.click()
+    assert not d.widget.run_button.isEnabled()
+    qtbot.waitUntil(lambda: len(seen) > 30, timeout=20000)
+    d.widget.cancel_button.click()
+    oracle.go.set()
+    d.settle()
+    assert len(seen) < 100
+    assert d.widget.run_button.isEnabled()
+    labels = d.viewer.layers[-1]
+    assert 1 <= labels.data.max() <= 3
+    assert 'stopped' in d.widget.status.text
+
+
+def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
+    d = open_desk(desk, blobs)
+    _, prompts = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Segment by prompts'
+    )
+    d.settle()
+    d.widget.form.inputs['batch_size'].setValue(1)
+    order = []
+    d.session.preview.connect(lambda result: order.append('preview'))
+    d.session.everything.connect(lambda result: order.append('everything'))
+    oracle.go.clear()
+    d.widget.run_button.click()
+    d.viewer.layers['prompts'].add(CENTRES[0])
+    prompts._update()
+    oracle.go.set()
+    d.settle()
+    assert order == ['preview', 'everything']
+
+
+def test_image_removed_during_a_run(desk, blobs, oracle):
+    d = open_desk(desk, blobs)
+    oracle.go.clear()
+    d.widget.run_button.click()
+    d.viewer.layers.remove(d.image)
+    oracle.go.set()
+    d.settle()
+    assert 'was removed' in d.widget.status.text
+    assert len(d.viewer.layers) == 0
+    assert d.widget.run_button.isEnabled()
+
+
+def test_nothing_found_says_what_to_change(desk, blobs):
+    d = open_desk(desk, np.zeros_like(blobs))
+    d.widget.run_button.click()
+    d.settle()
+    assert len(d.viewer.layers) == 1
+    assert 'Nothing was found' in d.widget.status.text
+
+
+def test_no_image(desk):
+    d = desk(widget=EVERYTHING)
+    d.widget.run_button.click()
+    assert 'no image' in d.widget.status.text
+
+
+def test_contradicting_parameters(desk, blobs):
+    d = open_desk(desk, blobs)
+    d.widget.form.automatic['diameter'].setChecked(False)
+    d.widget.form.inputs['crop_layers'].setValue(1)
+    d.widget.run_button.click()
+    d.settle()
+    assert 'diameter' in d.widget.status.text
+    assert len(d.viewer.layers) == 1
+    assert d.widget.run_button.isEnabled()
+
+
+def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
+    form = desk(blobs, widget=EVERYTHING).widget.form
+    defaults = EverythingParameters()
+    got = form.parameters()
+    assert got.crop_overlap == pytest.approx(defaults.crop_overlap, abs=0.01)
+    assert got.points_per_side == defaults.points_per_side
+    assert got.diameter is None
+    other = EverythingParameters(
+        points_per_side=7,
+        diameter=33.0,
+        predicted_iou=0.5,
+        whole_image=True,
+        crop_overlap=0.25,
+        batch_size=3,
+    )
+    form.set_parameters(other)
+    assert form.parameters() == other

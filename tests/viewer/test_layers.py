@@ -1,0 +1,254 @@
+"""Clicks land in the right pixel whatever the layers' transforms are."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from qtpy.QtWidgets import QApplication
+
+INSIDE = (28, 92)
+
+TRANSFORMS = {
+    'scale and translate': {'scale': (0.5, 2.0), 'translate': (100, -40)},
+    'rotate': {'rotate': 30, 'scale': (2, 2)},
+    'shear': {'shear': [0.4]},
+    'affine': {'affine': [[0, -1.5, 20], [1.2, 0, 5], [0, 0, 1]]},
+}
+
+
+def click_and_commit(d, position):
+    d.mouse.click(d.image, position)
+    d.settle()
+    d.widget.commit()
+    d.settle()
+    return d.viewer.layers['objects']
+
+
+@pytest.mark.parametrize('name', TRANSFORMS)
+def test_labels_follow_the_transform_of_the_image(desk, blobs, name):
+    d = desk(blobs, **TRANSFORMS[name])
+    labels = click_and_commit(d, INSIDE)
+    assert labels.data.shape == blobs.shape
+    assert labels.data[INSIDE] == 1
+    # the layer lies on the image: the same world point is in both
+    world = d.image.data_to_world(INSIDE)
+    assert labels.world_to_data(world) == pytest.approx(INSIDE)
+    assert (labels.data[blobs < 100] > 0).mean() < 0.02
+
+
+def test_preview_lies_where_the_label_will_be(desk, blobs):
+    d = desk(blobs, **TRANSFORMS['rotate'])
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    preview = d.widget.preview.layer
+    world = d.image.data_to_world(INSIDE)
+    assert preview.get_value(world, world=True) == 1
+    beside = d.image.data_to_world((5, 64))
+    assert not preview.get_value(beside, world=True)
+
+
+def test_prompts_in_a_layer_with_another_transform(desk, blobs):
+    d = desk(blobs, scale=(0.5, 0.5))
+    points = d.viewer.add_points(
+        ndim=2, name='mine', scale=(2, 2), translate=(3, 3)
+    )
+    d.widget.points_combo.layer = points
+    points.add(points.world_to_data(d.image.data_to_world(INSIDE)))
+    d.settle()
+    d.widget.commit()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+def test_labels_layer_with_another_transform_and_size(desk, blobs):
+    d = desk(blobs, scale=(2, 2), rotate=20)
+    own = d.viewer.add_labels(
+        np.zeros((300, 300), np.int32), name='own', translate=(-20, -60)
+    )
+    d.widget.labels_combo.layer = own
+    d.widget.points_button.click()
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.widget.commit()
+    assert own.get_value(d.image.data_to_world(INSIDE), world=True) == 1
+    # 24 x 24 pixels of two by two
+    assert (own.data > 0).sum() == pytest.approx(48 * 48, rel=0.25)
+    own.undo()
+    assert not own.data.any()
+
+
+def test_labels_layer_elsewhere_is_refused(desk, blobs):
+    d = desk(blobs)
+    own = d.viewer.add_labels(
+        np.zeros((9, 9), int), name='far', translate=(500, 500)
+    )
+    d.widget.labels_combo.layer = own
+    d.widget.points_button.click()
+    d.viewer.reset_view()
+    QApplication.processEvents()
+    d.viewer.layers['prompts'].add(INSIDE)
+    d.settle()
+    d.widget.commit()
+    assert 'does not cover' in d.widget.status.text
+    assert len(d.viewer.layers['prompts'].data) == 1
+
+
+def test_current_plane_of_a_stack(desk, blobs):
+    stack = np.zeros((5, *blobs.shape), np.uint8)
+    stack[3] = blobs
+    d = desk(stack, scale=(2.5, 1, 1))
+    d.viewer.dims.set_current_step(0, 3)
+    d.settle()
+    labels = click_and_commit(d, (3, *INSIDE))
+    assert labels.data.shape == stack.shape
+    assert labels.data[3][INSIDE] == 1
+    assert not labels.data[[0, 1, 2, 4]].any()
+
+
+def test_prompts_belong_to_their_plane(desk, blobs):
+    d = desk(np.stack([blobs, blobs]))
+    d.viewer.dims.set_current_step(0, 0)
+    d.settle()
+    d.mouse.click(d.image, (0, *INSIDE))
+    d.settle()
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    assert not d.widget.preview.layer.visible
+    d.widget.commit()
+    assert 'no prompt' in d.widget.status.text
+    d.viewer.dims.set_current_step(0, 0)
+    d.settle()
+    d.widget.commit()
+    labels = d.viewer.layers['objects'].data
+    assert labels[0][INSIDE] == 1
+    assert not labels[1].any()
+
+
+def test_transposed_axes(desk, blobs):
+    stack = np.zeros((*blobs.shape, 3), np.uint8)
+    stack[..., 2] = blobs
+    d = desk(stack, rgb=False)
+    d.viewer.dims.order = (2, 1, 0)
+    d.viewer.dims.set_current_step(2, 2)
+    d.viewer.reset_view()
+    d.settle()
+    labels = click_and_commit(d, (*INSIDE, 2))
+    assert labels.data[(*INSIDE, 2)] == 1
+    assert labels.data[(80, 20, 2)] == 0
+
+
+def test_volume_display_says_what_to_do(desk, blobs):
+    d = desk(np.stack([blobs, blobs]))
+    d.viewer.dims.ndisplay = 3
+    d.settle()
+    d.widget.commit()
+    assert '2-D display' in d.widget.status.text
+
+
+def test_two_d_image_beside_a_stack(desk, blobs):
+    d = desk(blobs)
+    d.viewer.add_image(np.zeros((4, *blobs.shape)), name='stack')
+    d.viewer.dims.set_current_step(0, 2)
+    d.widget.image_combo.layer = d.image
+    d.settle()
+    d.widget.points_button.click()
+    labels = click_and_commit(d, INSIDE)
+    assert labels.data.shape == blobs.shape
+    assert labels.data[INSIDE] == 1
+
+
+def test_rgb(desk, blobs):
+    rgb = np.repeat(blobs[..., None], 3, axis=-1)
+    d = desk(rgb)
+    assert d.image.rgb
+    labels = click_and_commit(d, INSIDE)
+    assert labels.data.shape == blobs.shape
+    assert labels.data[INSIDE] == 1
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+def test_channel_axis(desk, blobs, axis):
+    channels = np.stack([blobs, blobs], axis=0)
+    shape = (2, 3) if axis == 0 else (3, 2)
+    stack = np.zeros((*shape, *blobs.shape), np.uint8)
+    plane = (slice(None), 1) if axis == 0 else (1, slice(None))
+    stack[plane] = channels
+    d = desk(stack)
+    combo = d.widget.channel_combo
+    combo.setCurrentIndex(combo.findData(axis))
+    combo.activated.emit(combo.currentIndex())
+    d.viewer.dims.set_current_step(1 - axis, 1)
+    d.settle()
+    where = [0, 0]
+    where[1 - axis] = 1
+    d.viewer.layers['prompts'].add((*where, *INSIDE))
+    d.settle()
+    d.widget.commit()
+    labels = d.viewer.layers['objects'].data
+    if axis == 0:
+        # a leading channel axis is dropped
+        assert labels.shape == (3, *blobs.shape)
+        assert labels[1][INSIDE] == 1
+        assert not labels[[0, 2]].any()
+    else:
+        assert labels.shape == stack.shape
+        assert (labels[1, :, *INSIDE] == 1).all()
+        assert not labels[[0, 2]].any()
+
+
+def test_pyramid_is_segmented_at_full_resolution(desk, blobs):
+    d = desk([blobs, blobs[::2, ::2]], multiscale=True)
+    labels = click_and_commit(d, INSIDE)
+    assert labels.data.shape == blobs.shape
+    assert labels.data[INSIDE] == 1
+
+
+def test_dask_image(desk, blobs):
+    stack = da.from_array(np.stack([blobs, blobs]), chunks=(1, 48, 64))
+    d = desk(stack)
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    labels = click_and_commit(d, (1, *INSIDE))
+    assert labels.data[(1, *INSIDE)] == 1
+
+
+def test_zarr_labels_are_written_and_undone(desk, blobs):
+    d = desk(blobs)
+    store = zarr.create_array(
+        store={}, shape=blobs.shape, chunks=(48, 64), dtype='uint16'
+    )
+    own = d.viewer.add_labels(store, name='own')
+    d.widget.labels_combo.layer = own
+    d.viewer.layers['prompts'].add(INSIDE)
+    d.settle()
+    d.widget.commit()
+    assert store[INSIDE] == 1
+    own.undo()
+    assert store[INSIDE] == 0
+
+
+def test_dask_labels_become_an_array(desk, blobs):
+    d = desk(blobs)
+    lazy = da.zeros(blobs.shape, dtype=np.uint16, chunks=48)
+    own = d.viewer.add_labels(lazy, name='own')
+    d.widget.labels_combo.layer = own
+    d.viewer.layers['prompts'].add(INSIDE)
+    d.settle()
+    d.widget.commit()
+    assert own.data[INSIDE] == 1
+    assert 'no undo' in d.widget.status.text
+
+
+def test_preserve_labels_is_respected(desk, blobs):
+    d = desk(blobs)
+    data = np.zeros(blobs.shape, np.uint16)
+    data[:30] = 7
+    own = d.viewer.add_labels(data, name='own')
+    own.preserve_labels = True
+    d.widget.labels_combo.layer = own
+    d.viewer.layers['prompts'].add(INSIDE)
+    d.settle()
+    d.widget.commit()
+    assert own.data[20, 92] == 7
+    assert own.data[34, 92] == 8

@@ -1,0 +1,188 @@
+"""Docks that close and open again, several viewers, what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_mobilesam import get_session
+
+INSIDE = (28, 32)
+PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'
+
+
+def workers():
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith('napari-mobilesam')
+    ]
+
+
+def close_dock(d):
+    d.viewer.window.remove_dock_widget(d.dock)
+    for _ in range(5):
+        QApplication.processEvents()
+
+
+def test_session_is_one_per_viewer(desk, blobs):
+    first, second = desk(blobs), desk(blobs)
+    assert first.session is get_session(first.viewer)
+    assert first.session is first.widget.session
+    assert first.session is not second.session
+
+
+def test_two_viewers_are_independent(desk, blobs):
+    first, second = desk(blobs), desk(blobs)
+    first.mouse.click(first.image, INSIDE)
+    second.mouse.click(second.image, (68, 92))
+    first.settle()
+    second.settle()
+    first.widget.commit()
+    second.widget.commit()
+    one = first.viewer.layers['objects'].data
+    two = second.viewer.layers['objects'].data
+    assert (one[INSIDE], one[68, 92]) == (1, 0)
+    assert (two[INSIDE], two[68, 92]) == (0, 1)
+    first.viewer.close()
+    second.mouse.click(second.image, INSIDE)
+    second.settle()
+    second.widget.commit()
+    assert two[INSIDE] == 2
+
+
+def test_closing_the_dock_leaves_nothing_behind(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    callbacks = len(points.mouse_drag_callbacks)
+    close_dock(d)
+    assert 'preview' not in d.viewer.layers
+    assert len(points.mouse_drag_callbacks) == callbacks - 1
+    for key in 'WQNU':
+        assert not [k for k in d.viewer.keymap if str(k) == key]
+    d.session.wait(5)
+    points.add((68, 92))
+    d.viewer.layers.remove(points)
+    d.viewer.add_image(blobs)
+    d.settle()
+    assert 'preview' not in d.viewer.layers
+    reference = weakref.ref(d.widget)
+    d.widget = d.dock = None
+    gc.collect()
+    for _ in range(5):
+        QApplication.processEvents()
+    gc.collect()
+    assert reference() is None
+
+
+def test_threads_end_with_the_dock(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert workers()
+    close_dock(d)
+    for thread in workers():
+        thread.join(10)
+    assert not workers()
+
+
+def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.widget.commit()
+    d.mouse.click(d.image, (68, 92))
+    d.settle()
+    close_dock(d)
+    _, widget = d.viewer.window.add_plugin_dock_widget(PLUGIN, PROMPTS)
+    d.settle()
+    names = [layer.name for layer in d.viewer.layers]
+    assert names.count('prompts') == 1
+    # the open object is still there
+    assert widget.preview.layer.visible
+    d.mouse.key(Qt.Key.Key_W)
+    labels = d.viewer.layers['objects'].data
+    assert (labels[INSIDE], labels[68, 92]) == (1, 2)
+
+
+def test_dock_closed_while_embedding(desk, blobs, oracle):
+    d = desk(blobs)
+    d.session.clear_cache()
+    oracle.go.clear()
+    d.mouse.click(d.image, INSIDE)
+    close_dock(d)
+    oracle.go.set()
+    d.settle()
+    assert 'preview' not in d.viewer.layers
+
+
+def test_viewer_closed_while_embedding(desk, blobs, oracle):
+    d = desk(blobs)
+    d.session.clear_cache()
+    oracle.go.clear()
+    d.mouse.click(d.image, INSIDE)
+    d.viewer.close()
+    oracle.go.set()
+    assert d.session.wait(10)
+
+
+def test_layers_renamed_and_reordered_while_working(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.image.name = 'renamed'
+    d.viewer.layers['prompts'].name = 'my clicks'
+    d.viewer.layers.move(0, 2)
+    d.settle()
+    d.widget.commit()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+    assert d.widget.image_combo.currentText() == 'renamed'
+
+
+def test_image_combo_follows_the_active_image(desk, blobs):
+    d = desk(blobs, blobs[::-1])
+    first, second = d.viewer.layers[0], d.viewer.layers[1]
+    d.viewer.layers.selection.active = first
+    d.settle()
+    assert d.widget.image_combo.layer is first
+    d.widget.points_button.click()
+    d.viewer.layers['prompts'].add(INSIDE)
+    d.settle()
+    # an open object keeps its image
+    d.viewer.layers.selection.active = second
+    assert d.widget.image_combo.layer is first
+    d.widget.clear()
+    d.viewer.layers.selection.active = first
+    d.viewer.layers.selection.active = second
+    assert d.widget.image_combo.layer is second
+
+
+def test_labels_of_each_image_are_kept_apart(desk, blobs):
+    d = desk(blobs, np.pad(blobs, 20))
+    first, second = d.viewer.layers[0], d.viewer.layers[1]
+    for image, position in ((first, INSIDE), (second, (48, 52))):
+        d.widget.image_combo.layer = image
+        d.settle()
+        d.viewer.layers['prompts'].add(position)
+        d.settle()
+        d.widget.commit()
+    assert d.viewer.layers['objects'].data.shape == blobs.shape
+    assert d.viewer.layers['objects [1]'].data[48, 52] == 1
+    d.widget.image_combo.layer = first
+    d.settle()
+    assert d.widget.labels_combo.layer is d.viewer.layers['objects']
+
+
+@pytest.mark.parametrize('key', list('WQNU'))
+def test_keys_are_not_napari_s(key):
+    from napari.utils.shortcuts import default_shortcuts
+
+    taken = {str(k) for keys in default_shortcuts.values() for k in keys}
+    assert key not in taken
