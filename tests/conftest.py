@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -16,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(
     os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared')
 )
+
+# No deadline: how long an example takes says more of the machine than of us.
+settings.register_profile('here', deadline=None, max_examples=40)
+settings.load_profile('here')
 
 
 @pytest.fixture(scope='session')

@@ -384,8 +384,9 @@ def _to_uint8(
     # float64 where float32 would merge neighbouring values.
     enough = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
     values: NDArray[Any] = plane.astype(np.float32 if enough else np.float64)
-    values -= low
-    values /= high - low
+    with np.errstate(over='ignore', invalid='ignore'):
+        values -= low
+        values /= high - low
     np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
     np.clip(values, 0, 1, out=values)
     if gamma != 1:

@@ -24,7 +24,10 @@ from napari_mobilesam.segmentation.image import (
     as_rgb_plane,
 )
 from napari_mobilesam.segmentation.masks import by_score, clean, suppress
-from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.segmentation.parameters import (
+    checked_parameters,
+    thresholds_for,
+)
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.upscaling import as_mask, upscale_mask
 from napari_mobilesam.segmentation.windows import (
@@ -235,6 +238,7 @@ class RegionWorker:
     ) -> None:
         self.model = model
         self.parameters = parameters
+        self.thresholds = thresholds_for(parameters, model.record)
         self.region = region
         self.shape = (rgb.shape[0], rgb.shape[1])
         row0, column0, row1, column1 = region.window
@@ -261,7 +265,7 @@ class RegionWorker:
         chosen = mask_slice(multimask=True)
         iou = decoder.predict_iou(tokens)[:, chosen]
         # Most prompts fail here; masks are drawn for the others alone.
-        good = iou > self.parameters.predicted_iou
+        good = iou > self.thresholds.predicted_iou
         prompts = torch.nonzero(good.any(dim=1)).flatten()
         if not len(prompts):
             return []
@@ -300,7 +304,7 @@ class RegionWorker:
             (float(point[0]), float(point[1])),
             self.region.window,
         )
-        if not mask.data.size or mask.stability < self.parameters.stability:
+        if not mask.data.size or mask.stability < self.thresholds.stability:
             return None
         if self.region.cuts(mask, self.shape):
             return None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_mobilesam.types import EverythingParameters, SegmentationError
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ModelRecord,
+    SegmentationError,
+)
 
 _FRACTIONS = (
     'predicted_iou',
@@ -26,6 +30,24 @@ _LEAST = {
     'min_area': 0,
     'batch_size': 1,
 }
+
+
+class Thresholds(NamedTuple):
+    """What a mask has to reach."""
+
+    predicted_iou: float
+    stability: float
+
+
+def thresholds_for(
+    parameters: EverythingParameters, record: ModelRecord
+) -> Thresholds:
+    """The thresholds asked for, or else those that suit the model."""
+    iou, stability = parameters.predicted_iou, parameters.stability
+    return Thresholds(
+        record.predicted_iou if iou is None else iou,
+        record.stability if stability is None else stability,
+    )
 
 
 def checked_parameters(
@@ -49,7 +71,9 @@ def checked_parameters(
             )
     chosen = replace(parameters or EverythingParameters(), **overrides)
     for name in _FRACTIONS:
-        _check(name, getattr(chosen, name), 0, 1)
+        value = getattr(chosen, name)
+        if value is not None:
+            _check(name, value, 0, 1)
     for name, least in _LEAST.items():
         _check(name, getattr(chosen, name), least, np.inf)
     if chosen.diameter is not None:

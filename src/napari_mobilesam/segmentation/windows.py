@@ -115,23 +115,32 @@ def _axis(length: int, side: int, halo: int) -> list[tuple[int, ...]]:
 
 
 def lattice_points(
-    image_shape: tuple[int, int], spacing: float
+    image_shape: tuple[int, int], spacing: float, core: Box
 ) -> NDArray[np.float64]:
-    """(N, 2) points (row, column) at most ``spacing`` apart on each axis."""
+    """Points of the lattice of an image that a core owns.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W); the lattice is the same whatever the core.
+    spacing : float
+        Largest distance of neighbours along an axis, in pixels.
+    core : tuple of int
+        (row0, column0, row1, column1), half open.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) float64 (row, column).
+    """
     axes = []
-    for length in image_shape:
+    for axis, length in enumerate(image_shape):
         count = max(1, math.ceil(length / spacing))
-        axes.append((np.arange(count) + 0.5) * (length / count))
+        places = (np.arange(count) + 0.5) * (length / count)
+        inside = (places >= core[axis]) & (places < core[axis + 2])
+        axes.append(places[inside])
     grid = np.meshgrid(*axes, indexing='ij')
     return np.stack(grid, axis=-1).reshape(-1, 2)
-
-
-def owned(points: NDArray[np.float64], core: Box) -> NDArray[np.float64]:
-    """The (N, 2) points within a core."""
-    rows, columns = points.T
-    inside = (rows >= core[0]) & (rows < core[2])
-    inside &= (columns >= core[1]) & (columns < core[3])
-    return np.asarray(points[inside])
 
 
 def window_regions(
@@ -150,7 +159,6 @@ def window_regions(
         max(image_shape) / parameters.points_per_side,
         diameter / POINTS_PER_DIAMETER,
     )
-    points = lattice_points(image_shape, max(spacing, 1.0))
     regions = []
     for window in plan_windows(image_shape, diameter, record):
         side = max(
@@ -158,7 +166,8 @@ def window_regions(
         )
         # One pixel of the low-res logits blurs where a mask ends.
         edge = 1 + 4 * side / record.input_size
-        regions.append(Region(window.box, owned(points, window.core), edge))
+        points = lattice_points(image_shape, max(spacing, 1.0), window.core)
+        regions.append(Region(window.box, points, edge))
     return regions
 
 
@@ -203,13 +212,21 @@ def window_for_prompts(
     anchor = np.clip(anchor, 0, high - 0.5)
     side = window_side(image_shape, diameter, record)
     while side < max(image_shape):
-        for window in _lattice(image_shape, side, _halo(side, diameter)):
-            if len(owned(anchor[None], window.core)) and _holds(
-                window.box, corners
-            ):
-                return window.box
+        halo = _halo(side, diameter)
+        row, column = (
+            _owner(_axis(length, side, halo), float(place))
+            for length, place in zip(image_shape, anchor, strict=True)
+        )
+        box = (row[0], column[0], row[1], column[1])
+        if _holds(box, corners):
+            return box
         side *= 2
     return whole
+
+
+def _owner(axis: list[tuple[int, ...]], place: float) -> tuple[int, ...]:
+    """The window of an axis whose core a coordinate lies in."""
+    return next(window for window in axis if place < window[3])
 
 
 def _anchor(prompts: Prompts) -> NDArray[np.float64]:

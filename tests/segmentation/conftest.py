@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_mobilesam.model.sam import Sam, build_sam
+
+
+@pytest.fixture(scope='session')
+def tiny_model() -> Sam:
+    """Untrained model that answers in milliseconds."""
+    torch.manual_seed(0)
+    return build_sam('vit_t', input_size=128).eval()
