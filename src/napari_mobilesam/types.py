@@ -71,6 +71,8 @@ class ModelRecord:
         Size of the file, 0 if unknown.
     training : dict
         Training record stored in the file (data hashes, parameters, scores).
+    predicted_iou, stability : float
+        Thresholds of segment everything that suit the model's scores.
     """
 
     name: str
@@ -84,6 +86,8 @@ class ModelRecord:
     hash: str = ''
     size_bytes: int = 0
     training: dict[str, Any] = field(default_factory=dict)
+    predicted_iou: float = 0.88
+    stability: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -241,10 +245,12 @@ class EverythingParameters:
         the image's shorter side.
     crop_points_downscale : int
         Factor by which the point grid shrinks per layer.
-    predicted_iou : float
-        Masks with a lower predicted IoU are dropped.
-    stability : float
-        Masks with a lower stability score are dropped.
+    predicted_iou : float or None
+        Masks with a lower predicted IoU are dropped; None takes the value
+        that suits the model, 0.88 for SAM.
+    stability : float or None
+        Masks with a lower stability score are dropped; None takes the value
+        that suits the model, 0.95 for SAM.
     stability_offset : float
         Logit offset of the stability score.
     max_area_fraction : float
@@ -270,8 +276,8 @@ class EverythingParameters:
     crop_layers: int = 0
     crop_overlap: float = 512 / 1500
     crop_points_downscale: int = 2
-    predicted_iou: float = 0.88
-    stability: float = 0.95
+    predicted_iou: float | None = None
+    stability: float | None = None
     stability_offset: float = 1.0
     max_area_fraction: float = 0.95
     box_nms: float = 0.7

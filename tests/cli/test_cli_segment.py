@@ -95,7 +95,7 @@ def test_help_says_default_and_meaning_of_each_parameter(run: Run) -> None:
     for field in fields(EverythingParameters):
         assert option_name(field.name) in text
     assert 'Prompts along each side of the image' in text
-    assert '(default: 0.88)' in text
+    assert '(default: 0.7)' in text
     assert 'examples:' in text
     assert 'exit codes:' in text
 

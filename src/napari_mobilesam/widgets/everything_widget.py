@@ -225,6 +225,7 @@ class EverythingWidget(ViewerWidget):
 
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
+        self.form.show_model(record)
         if self._asked is None:
             self.status.say(f'{record.name} is loaded. {HINT}')
 

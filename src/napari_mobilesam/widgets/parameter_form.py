@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, ModelRecord
 from napari_mobilesam.widgets.controls import form_layout
 
 
@@ -34,14 +34,15 @@ class Field(NamedTuple):
     advanced: bool = False
 
 
-# shown, but not used, while the diameter is found automatically
-TYPICAL_DIAMETER = 30.0
+# shown, but not used, while the value is found automatically
+TYPICAL = {'diameter': 30.0, 'predicted_iou': 0.88, 'stability': 0.95}
 
 FIELDS = {
     'diameter': Field(
         'Diameter (px)',
         'Typical diameter of an object. Small objects are worked through in '
-        'windows in which they suit the model.',
+        'windows in which they suit the model. Automatic: a quick look at '
+        'the image decides.',
         1,
         100_000,
     ),
@@ -56,14 +57,16 @@ FIELDS = {
     ),
     'predicted_iou': Field(
         'Predicted IoU ≥',
-        'Masks that the model trusts less are dropped.',
+        'Masks that the model trusts less are dropped. Automatic: the value '
+        'that suits the model.',
         0,
         1,
         0.01,
     ),
     'stability': Field(
         'Stability ≥',
-        'Masks that change more with the threshold are dropped.',
+        'Masks that change more with the threshold are dropped. Automatic: '
+        'the value that suits the model.',
         0,
         1,
         0.01,
@@ -142,8 +145,7 @@ class ParameterForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.inputs: dict[str, Any] = {}
-        self.automatic = QCheckBox('auto')
-        self.automatic.setToolTip('A quick look at the image decides.')
+        self.automatic: dict[str, QCheckBox] = {}
         self._advanced = QWidget()
         self._fold = QToolButton()
         self._fold.setText('More parameters')
@@ -162,8 +164,9 @@ class ParameterForm(QWidget):
         for name, box in self.inputs.items():
             is_check = isinstance(box, QCheckBox)
             values[name] = box.isChecked() if is_check else box.value()
-        if self.automatic.isChecked():
-            values['diameter'] = None
+        for name, check in self.automatic.items():
+            if check.isChecked():
+                values[name] = None
         return EverythingParameters(**values)
 
     def set_parameters(self, parameters: EverythingParameters) -> None:
@@ -174,7 +177,14 @@ class ParameterForm(QWidget):
                 box.setChecked(value)
             elif value is not None:
                 box.setValue(value)
-        self.automatic.setChecked(parameters.diameter is None)
+        for name, check in self.automatic.items():
+            check.setChecked(getattr(parameters, name) is None)
+
+    def show_model(self, record: ModelRecord) -> None:
+        """Show what a model makes of thresholds that are automatic."""
+        for name in ('predicted_iou', 'stability'):
+            if self.automatic[name].isChecked():
+                self.inputs[name].setValue(getattr(record, name))
 
     def _arrange(self) -> None:
         group = QGroupBox('Parameters')
@@ -185,13 +195,13 @@ class ParameterForm(QWidget):
         for name, field in FIELDS.items():
             if name not in known:
                 continue
-            box = _input(field, getattr(defaults, name))
+            default = getattr(defaults, name)
+            box = _input(field, TYPICAL[name] if default is None else default)
             self.inputs[name] = box
             label = QLabel(field.label)
             label.setToolTip(field.tip)
-            row = self._with_automatic(box) if name == 'diameter' else box
+            row = self._with_automatic(name, box) if default is None else box
             (advanced if field.advanced else basic).addRow(label, row)
-        self.automatic.setChecked(defaults.diameter is None)
         inner = QVBoxLayout(group)
         inner.setContentsMargins(8, 8, 8, 8)
         inner.setSpacing(6)
@@ -202,11 +212,14 @@ class ParameterForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(group)
 
-    def _with_automatic(self, box: QWidget) -> QHBoxLayout:
+    def _with_automatic(self, name: str, box: QWidget) -> QHBoxLayout:
+        check = self.automatic[name] = QCheckBox('auto')
+        check.setToolTip(box.toolTip())
+        check.toggled.connect(box.setDisabled)
+        check.setChecked(True)
         row = QHBoxLayout()
         row.addWidget(box, 1)
-        row.addWidget(self.automatic)
-        self.automatic.toggled.connect(box.setDisabled)
+        row.addWidget(check)
         return row
 
     def _unfold(self, unfolded: bool) -> None:
@@ -228,6 +241,6 @@ def _input(field: Field, default: Any) -> Any:
         box.setDecimals(max(0, math.ceil(-math.log10(field.step))))
     box.setRange(number(field.low), number(field.high))
     box.setSingleStep(number(field.step))
-    box.setValue(TYPICAL_DIAMETER if default is None else default)
+    box.setValue(default)
     box.setToolTip(field.tip)
     return box
