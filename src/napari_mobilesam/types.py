@@ -128,7 +128,7 @@ class Frame:
             max(1, int(height * scale + 0.5)),
             max(1, int(width * scale + 0.5)),
         )
-        return cls(tuple(image_shape), tuple(window), input_shape, input_size)
+        return cls(image_shape, window, input_shape, input_size)
 
     @property
     def window_shape(self) -> tuple[int, int]:
