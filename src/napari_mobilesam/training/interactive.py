@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.model.sam import STRIDE, Sam
 from napari_mobilesam.training.losses import (
     dense_loss,
     iou_of,
@@ -25,9 +25,10 @@ from napari_mobilesam.training.losses import (
     pixel_weights,
 )
 from napari_mobilesam.training.prompts import correction_point
-from napari_mobilesam.training.samples import Sample, to_xy
+from napari_mobilesam.training.samples import Sample, grid_stride, to_xy
 
-RANDOM_CHOICE = 0.05  # keeps mask tokens alive that are never the best
+RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
+BOX_SHARE = 0.4  # of the first prompts; boxes are learnt sooner than points
 MASK_ONLY = 0.15  # share of correction rounds without a new click
 
 
@@ -118,16 +119,16 @@ class DenseHead(nn.Module):
     objects; without it the first masks take hundreds of steps to appear.
     """
 
-    maps = 3
-    upscale = 8
+    maps = 5
 
-    def __init__(self, channels: int = 256) -> None:
+    def __init__(self, input_size: int, channels: int = 256) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, self.maps * self.upscale**2, 1)
-        self.shuffle = nn.PixelShuffle(self.upscale)
+        upscale = STRIDE // grid_stride(input_size)
+        self.project = nn.Conv2d(channels, self.maps * upscale**2, 1)
+        self.shuffle = nn.PixelShuffle(upscale)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, s, s) to (B, 3, 8 s, 8 s)."""
+        """(B, C, s, s) to (B, 5, g, g) on the label grid."""
         maps: Tensor = self.shuffle(self.project(features))
         return maps
 
@@ -159,7 +160,7 @@ class Dialogue:
         self.batch = batch
         self.rng = rng
         count = len(batch.label)
-        self.by_box = torch.from_numpy(rng.random(count) < 0.5)
+        self.by_box = torch.from_numpy(rng.random(count) < BOX_SHARE)
         self.by_box = self.by_box.to(batch.label.device)
         self.clicks = batch.points[:, None]
         self.click_labels = torch.ones_like(self.clicks[..., 0])

@@ -10,6 +10,7 @@ NEAR = 17  # grid pixels: neighbourhood of an object that matters most
 FAR_WEIGHT = 0.03
 EDGE_WEIGHT = 1.5
 NEIGHBOUR_WEIGHT = 1.5
+OFFSET_UNIT = 16.0  # grid pixels
 
 
 def dilate(x: Tensor, size: int) -> Tensor:
@@ -93,10 +94,55 @@ def dense_targets(ids: Tensor) -> Tensor:
     return torch.stack([ids > 0, border, seam], dim=1).float()
 
 
+def centre_offsets(ids: Tensor) -> Tensor:
+    """Offset of each pixel to the centroid of its object.
+
+    Parameters
+    ----------
+    ids : Tensor
+        (B, h, w) int instance ids.
+
+    Returns
+    -------
+    Tensor
+        (B, 2, h, w) float rows and columns, in units of `OFFSET_UNIT`; 0 in
+        the background.
+    """
+    batch, height, width = ids.shape
+    count = int(ids.max()) + 1
+    first = torch.arange(batch, device=ids.device)[:, None, None] * count
+    flat = (ids.long() + first).flatten()
+    sizes = torch.bincount(flat, minlength=batch * count).clamp(min=1)
+    offsets = []
+    for axis, length in ((1, height), (2, width)):
+        shape = [1, 1, 1]
+        shape[axis] = length
+        position = torch.arange(length, device=ids.device).view(shape)
+        position = position.expand(ids.shape).float()
+        sums = torch.bincount(
+            flat, weights=position.flatten(), minlength=batch * count
+        )
+        centre = (sums / sizes)[flat].view(ids.shape).float()
+        offsets.append((centre - position) / OFFSET_UNIT)
+    return torch.stack(offsets, dim=1) * (ids > 0)[:, None]
+
+
 def dense_loss(maps: Tensor, ids: Tensor) -> Tensor:
-    """Cross entropy of predicted dense maps (B, 3, h, w) with the ids."""
+    """Loss of the predicted dense maps.
+
+    Parameters
+    ----------
+    maps : Tensor
+        (B, 5, h, w): logits of `dense_targets`, then `centre_offsets`, which
+        tell the pixels of one object from those of the next.
+    ids : Tensor
+        (B, h, w) int.
+    """
     target = dense_targets(ids)
     rare = target.new_tensor([1.0, 3.0, 5.0])[:, None, None]
-    return functional.binary_cross_entropy_with_logits(
-        maps, target, pos_weight=rare
+    entropy = functional.binary_cross_entropy_with_logits(
+        maps[:, :3], target, pos_weight=rare
     )
+    inside = target[:, :1]
+    error = (maps[:, 3:] - centre_offsets(ids)).abs() * inside
+    return entropy + error.sum() / (2 * inside.sum()).clamp(min=1)

@@ -109,7 +109,7 @@ class InteractiveTask:
         sam: Sam,
         source: SampleSource,
         *,
-        corrections: float = 0.35,
+        corrections: float = 0.2,
         warmup: int = 100,
         head_weight: float = 0.5,
         iou_weight: float = 2.0,
@@ -117,7 +117,7 @@ class InteractiveTask:
         self.sam, self.source = sam, source
         self.corrections, self.warmup = corrections, warmup
         self.head_weight, self.iou_weight = head_weight, iou_weight
-        self.helper: nn.Module = DenseHead().to(sam.device)
+        self.helper: nn.Module = DenseHead(sam.input_size).to(sam.device)
         choose_trained(sam, 'all')
 
     def prepare(self) -> None:
@@ -172,7 +172,7 @@ class DecoderTask:
     sam: Sam
     source: SampleSource
     crops: int = 48
-    corrections: float = 0.35
+    corrections: float = 0.2
     warmup: int = 0
     iou_weight: float = 2.0
     helper: nn.Module = field(default_factory=nn.Identity)

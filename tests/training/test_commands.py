@@ -1,0 +1,134 @@
+"""The commands, with a tiny model and a budget of a few steps."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.commands import add_parsers
+
+NAMES = ('train', 'distill', 'finetune', 'evaluate')
+
+
+def run(*arguments: object) -> tuple[int, list[str]]:
+    seen: list[str] = []
+
+    @contextmanager
+    def make_progress(quiet: bool):
+        yield lambda done, total, message: seen.append(message)
+
+    parser = argparse.ArgumentParser()
+    add_parsers(parser.add_subparsers(required=True), make_progress)
+    options = parser.parse_args([str(argument) for argument in arguments])
+    return options.run(options), seen
+
+
+@pytest.fixture
+def base(tiny: Sam, tmp_path: Path) -> Path:
+    path = tmp_path / 'base.safetensors'
+    save_checkpoint(tiny, path, tiny.record)
+    return path
+
+
+def test_train_writes_a_model_that_loads(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'new.safetensors'
+    code, seen = run(
+        'train', disc_folder, '-o', output, '--base', base, '--input-size',
+        128, '--steps', 2, '--batch-size', 2,
+    )  # fmt: skip
+    assert code == 0
+    assert seen[-1].startswith('step 2')
+    record = load_model(output).record
+    assert record.input_size == 128
+    assert record.training['steps'] == 2
+    assert record.training['curve'][-1]['step'] == 2
+    # The run's state is kept: the same command goes on from there.
+    code, seen = run(
+        'train', disc_folder, '-o', output, '--base', base, '--input-size',
+        128, '--steps', 3, '--batch-size', 2,
+    )  # fmt: skip
+    assert [s.split(',')[0] for s in seen] == ['step 3']
+
+
+def test_two_workers_train_together(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'new.safetensors'
+    code, _ = run(
+        'train', disc_folder, '-o', output, '--base', base, '--input-size',
+        128, '--steps', 2, '--batch-size', 1, '--workers', 2,
+    )  # fmt: skip
+    assert code == 0
+    assert load_model(output).record.training['processes'] == 2
+
+
+def test_distill(
+    disc_folder: Path, base: Path, tmp_path: Path, capsys
+) -> None:
+    output = tmp_path / 'student.safetensors'
+    code, _ = run(
+        'distill', disc_folder, '-o', output, '--teacher', base, '--crops', 3,
+        '--steps', 2, '--batch-size', 2,
+    )  # fmt: skip
+    assert code == 0
+    assert 'agreement with base' in capsys.readouterr().out
+    assert load_model(output).record.training['mode'] == 'decoupled'
+
+
+def test_finetune(
+    disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(tmp_path / 'models'))
+    code, _ = run(
+        'finetune', disc_folder, '--base', base, '--name', 'mine', '--steps',
+        2, '--batch-size', 2,
+    )  # fmt: skip
+    assert code == 0
+    assert 'validation IoU' in capsys.readouterr().out
+    assert load_model('mine').record.training['base'] == 'base'
+
+
+def test_evaluate(
+    disc_folder: Path, base: Path, tmp_path: Path, capsys
+) -> None:
+    scores = tmp_path / 'scores.json'
+    code, _ = run(
+        'evaluate', disc_folder, '--model', base, '--limit', 1, '--objects',
+        1, '--clicks', 1, '--no-everything', '--json', scores,
+    )  # fmt: skip
+    assert code == 0
+    assert 'oracle' in capsys.readouterr().out
+    assert len(json.loads(scores.read_text())['images']) == 1
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_help_has_an_example(name: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(name, '--help')
+    assert stop.value.code == 0
+    assert f'napari-mobilesam {name} ' in capsys.readouterr().out
+
+
+def test_budget_must_be_positive(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run('finetune', tmp_path, '--minutes', 0)
+    assert 'not above 0' in capsys.readouterr().err
+
+
+def test_describing_the_options_loads_no_torch() -> None:
+    import subprocess
+
+    code = (
+        'import sys, napari_mobilesam.training.commands\n'
+        'assert "torch" not in sys.modules'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,0 +1,140 @@
+"""Reading images with labels, and refusing what cannot be trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from skimage.io import imsave
+
+from napari_mobilesam.training.dataset import (
+    BalancedSampler,
+    LabelledImage,
+    TrainingDataError,
+    labelled_image,
+    read_folder,
+)
+
+
+def two_objects() -> np.ndarray:
+    labels = np.zeros((12, 10), dtype=np.uint16)
+    labels[1:4, 1:4] = 7
+    labels[6:10, 2:9] = 900
+    return labels
+
+
+def test_ids_are_renumbered_and_objects_found() -> None:
+    image = labelled_image(np.ones((12, 10)), two_objects())
+    assert np.unique(image.labels).tolist() == [0, 1, 2]
+    assert image.objects.tolist() == [[0, 1, 1, 1, 4, 4], [0, 2, 6, 2, 10, 9]]
+    expected = [2 * np.sqrt(9 / np.pi), 2 * np.sqrt(28 / np.pi)]
+    assert image.diameters == pytest.approx(expected)
+
+
+def test_a_plane_full_of_objects_has_no_background() -> None:
+    image = labelled_image(np.ones((2, 2)), np.array([[3, 3], [5, 5]]))
+    assert sorted(np.unique(image.labels)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        (np.ones((5, 5), int), 'the image is 12 x 10 but its labels are 5 x'),
+        (np.zeros((12, 10), int), 'no object is labelled'),
+        (np.full((12, 10), 0.5), 'whole numbers'),
+        (-np.ones((12, 10), int), 'negative'),
+        (np.ones(12, int), 'expected an image'),
+    ],
+)
+def test_bad_labels_are_refused(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(TrainingDataError, match=message):
+        labelled_image(np.ones((12, 10)), labels, name='mine')
+
+
+def test_float_labels_with_whole_numbers_are_taken() -> None:
+    image = labelled_image(np.ones((12, 10)), two_objects().astype(float))
+    assert len(image.objects) == 2
+
+
+def test_folder_of_pairs_in_every_format(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4000, (12, 10))
+    labels = two_objects()
+    tifffile.imwrite(tmp_path / 'a_image.tif', pixels.astype(np.uint16))
+    tifffile.imwrite(tmp_path / 'a_labels.tif', labels)
+    imsave(tmp_path / 'b_image.png', (pixels // 16).astype(np.uint8))
+    imsave(tmp_path / 'b_labels.png', labels, check_contrast=False)
+    zarr.save_array(str(tmp_path / 'c_image.zarr'), pixels)
+    zarr.save_array(str(tmp_path / 'c_labels.zarr'), labels)
+    images = read_folder(tmp_path)
+    assert len(images) == 3
+    assert all(len(image.objects) == 2 for image in images)
+    assert {image.image.dtype.kind for image in images} == {'u', 'i'}
+
+
+def test_subfolders_and_planes_of_a_stack(tmp_path: Path) -> None:
+    for part, array in (
+        ('images', np.random.default_rng(0).random((3, 12, 10))),
+        ('labels', np.stack([two_objects(), 0 * two_objects()] * 2)[:3]),
+    ):
+        (tmp_path / 'worms' / part).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / 'worms' / part / 'stack.tif', array)
+    images = read_folder(tmp_path)
+    # The plane without objects is left out.
+    assert [i.name for i in images] == ['worms/stack[0]', 'worms/stack[2]']
+    assert {image.dataset for image in images} == {'worms'}
+
+
+def test_manifest_chooses_the_split(tmp_path: Path) -> None:
+    (tmp_path / 'cells').mkdir()
+    for name in 'ab':
+        tifffile.imwrite(
+            tmp_path / 'cells' / f'{name}_image.tif', np.ones((12, 10))
+        )
+        tifffile.imwrite(
+            tmp_path / 'cells' / f'{name}_labels.tif', two_objects()
+        )
+    (tmp_path / 'MANIFEST.csv').write_text(
+        'dataset,id,split,modality\ncells,a,train,phase\ncells,b,test,phase\n'
+    )
+    (image,) = read_folder(tmp_path, split='test')
+    assert (image.name, image.group) == ('cells/b', 'cells phase')
+
+
+def test_empty_folder_and_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match='no labelled images'):
+        read_folder(tmp_path)
+    with pytest.raises(TrainingDataError, match='not a folder'):
+        read_folder(tmp_path / 'nowhere')
+
+
+def test_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'a_image.png').write_bytes(b'not a picture')
+    tifffile.imwrite(tmp_path / 'a_labels.tif', two_objects())
+    with pytest.raises(TrainingDataError, match=r'a_image\.png cannot be'):
+        read_folder(tmp_path)
+
+
+def test_small_groups_get_a_share() -> None:
+    def image(dataset: str) -> LabelledImage:
+        return labelled_image(
+            np.ones((12, 10)), two_objects(), dataset=dataset
+        )
+
+    images = [image('many')] * 100 + [image('few')]
+    sampler = BalancedSampler(images)
+    rng = np.random.default_rng(0)
+    drawn = [sampler.draw(rng).dataset for _ in range(400)]
+    # 200 ** 0.4 : 2 ** 0.4 is 6.3 : 1, not 100 : 1.
+    assert 30 < drawn.count('few') < 90
+
+
+def test_digest_changes_with_pixels_and_labels() -> None:
+    image, labels = np.ones((12, 10)), two_objects()
+    first = labelled_image(image, labels).digest
+    assert labelled_image(image, labels, name='other').digest == first
+    assert labelled_image(image * 2, labels).digest != first
+    labels[0, 0] = 3
+    assert labelled_image(image, labels).digest != first

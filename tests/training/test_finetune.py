@@ -1,0 +1,163 @@
+"""Fine-tuning on a user's labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mobilesam.model.checkpoints import load_model
+from napari_mobilesam.model.registry import list_models
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.dataset import (
+    LabelledImage,
+    TrainingDataError,
+    labelled_image,
+)
+from napari_mobilesam.training.finetune import (
+    FineTuneConfig,
+    finetune,
+    hold_back,
+)
+from napari_mobilesam.training.train import TrainConfig, TrainingError
+
+QUICK = FineTuneConfig(
+    crops=3,
+    config=TrainConfig(
+        steps=3, batch_size=2, warmup=1, half=False, validation_steps=1
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / 'models'
+    monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(folder))
+    return folder
+
+
+def test_result_is_listed_loads_and_says_how_it_was_made(
+    tiny: Sam, disc_images: list[LabelledImage], own_models: Path
+) -> None:
+    tiny.eval()
+    before = {k: v.clone() for k, v in tiny.state_dict().items()}
+    key = tiny.key
+    entries: list[dict[str, float]] = []
+    result = finetune(
+        tiny,
+        disc_images,
+        QUICK,
+        name='my_cells',
+        on_validation=entries.append,
+    )
+    assert result.path == own_models / 'my_cells.safetensors'
+    assert 'my_cells' in [record.name for record in list_models()]
+    record = load_model('my_cells').record
+    assert record.input_size == 128
+    assert record.object_diameter == tiny.record.object_diameter
+    training = record.training
+    assert training['base'] == 'tiny' and training['base_key'] == key
+    assert training['objects'] == 18 and training['steps'] == 3
+    assert len(training['data_sha256']) == 64
+    # The model it started from is untouched, the new one another.
+    assert all(torch.equal(before[k], v) for k, v in tiny.state_dict().items())
+    assert [entry['step'] for entry in entries] == [0, 1, 2, 3]
+    assert result.base_score == entries[0]['score']
+    assert result.score == max(entry['score'] for entry in entries)
+    assert result.improved == (result.score > result.base_score)
+
+
+def test_decoder_is_all_that_changes(
+    tiny: Sam, disc_images: list[LabelledImage]
+) -> None:
+    options = replace(QUICK, config=replace(QUICK.config, average=0.1))
+    result = finetune(tiny.eval(), disc_images, options, save=False)
+    for name, value in result.model.state_dict().items():
+        if not name.startswith('mask_decoder.'):
+            assert torch.equal(value, tiny.state_dict()[name]), name
+    assert result.path is None
+
+
+def test_all_trains_the_encoder_too(
+    tiny: Sam, disc_images: list[LabelledImage]
+) -> None:
+    scores = iter(range(9))
+    options = replace(QUICK, decoder_only=False)
+    from napari_mobilesam.training import finetune as module
+
+    original = module.quick_score
+    module.quick_score = lambda sam, samples: {'score': next(scores)}
+    try:
+        result = finetune(tiny.eval(), disc_images, options, save=False)
+    finally:
+        module.quick_score = original
+    weight = 'image_encoder.patch_embed.seq.0.c.weight'
+    assert not torch.equal(
+        result.model.state_dict()[weight], tiny.state_dict()[weight]
+    )
+    assert result.model.key != tiny.key
+
+
+def test_names_are_never_taken_twice(
+    tiny: Sam, disc_images: list[LabelledImage], own_models: Path
+) -> None:
+    own_models.mkdir()
+    (own_models / 'tiny_tuned1.safetensors').write_bytes(b'')
+    result = finetune(tiny.eval(), disc_images, QUICK)
+    assert result.path is not None
+    assert result.path.stem == 'tiny_tuned2'
+    for name in ('tiny_tuned2', 'mobile_sam_cells'):
+        with pytest.raises(TrainingDataError, match='another name'):
+            finetune(tiny, disc_images, QUICK, name=name)
+    with pytest.raises(TrainingDataError, match='slashes'):
+        finetune(tiny, disc_images, QUICK, name='a/b')
+
+
+def test_held_back_objects_are_not_trained_on(
+    disc_images: list[LabelledImage],
+) -> None:
+    training, validation = hold_back(disc_images, 0.3)
+    assert sum(len(image.objects) for image in training) == 13
+    assert sum(len(image.objects) for image in validation) == 5
+    for name in {image.name for image in disc_images}:
+        one = [i.labels > 0 for i in training if i.name == name]
+        two = [i.labels > 0 for i in validation if i.name == name]
+        if one and two:
+            assert not (one[0] & two[0]).any()
+
+
+@pytest.mark.parametrize('sizes', [[5], [5, 1], [1, 1, 1]])
+def test_too_few_or_too_small_objects_are_refused(sizes: list[int]) -> None:
+    labels = np.zeros((40, 40), dtype=int)
+    for label, size in enumerate(sizes, start=1):
+        labels[10 * label : 10 * label + size, 3 : 3 + size] = label
+    image = labelled_image(np.ones((40, 40)), labels)
+    with pytest.raises(TrainingDataError, match='label two or more'):
+        hold_back([image], 0.2)
+
+
+def test_cancelling_keeps_the_best_so_far(
+    tiny: Sam, disc_images: list[LabelledImage]
+) -> None:
+    result = finetune(tiny.eval(), disc_images, QUICK, cancelled=lambda: True)
+    assert result.score == result.base_score
+    assert not result.improved
+    assert result.path is not None and result.path.exists()
+
+
+def test_unwritable_result_is_reported(
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_mobilesam.training import jobs
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(jobs, 'save_checkpoint', full)
+    with pytest.raises(TrainingError, match='free disk space'):
+        finetune(tiny.eval(), disc_images, QUICK)

@@ -1,0 +1,183 @@
+"""Crops and prompts: sizes, places, reproducibility."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mobilesam.training.dataset import LabelledImage, labelled_image
+from napari_mobilesam.training.procedural import make_scene
+from napari_mobilesam.training.prompts import (
+    centre_point,
+    correction_point,
+    jitter_box,
+)
+from napari_mobilesam.training.samples import (
+    SampleSource,
+    ZoomRange,
+    choose_window,
+    cut,
+    grid_stride,
+    simulate_prompts,
+    to_xy,
+    touching_ids,
+)
+from training.helpers import discs
+
+
+def test_objects_get_the_chosen_size(
+    disc_images: list[LabelledImage],
+) -> None:
+    image = disc_images[0]
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(8):
+        window = choose_window(image, 48, 128, rng)
+        _, labels = cut(image, window, 128)
+        counts = np.bincount(labels.ravel())[1:]
+        areas.append(counts.max())
+    diameter = 2 * np.sqrt(np.median(areas) / np.pi) * grid_stride(128)
+    assert 38 < diameter < 62
+
+
+def test_window_stays_in_the_image(disc_images: list[LabelledImage]) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        target = float(rng.uniform(5, 300))
+        window = choose_window(disc_images[0], target, 128, rng)
+        assert 0 <= window[0] < window[2] <= 96
+        assert 0 <= window[1] < window[3] <= 96
+
+
+def test_labels_lie_on_the_pixels_they_label() -> None:
+    pixels, labels = discs(3)
+    image = labelled_image(pixels, labels)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        window = choose_window(image, 40, 128, rng)
+        rgb, cropped = cut(image, window, 128, rng)
+        stride = grid_stride(128)
+        gray = rgb[..., 0].astype(float)[::stride, ::stride]
+        inside = cropped[0, : gray.shape[0], : gray.shape[1]] > 0
+        # Whether bright or inverted, discs and ground are told apart.
+        contrast = abs(gray[inside].mean() - gray[~inside].mean())
+        assert contrast > 2 * min(gray[inside].std(), gray[~inside].std()) / 3
+
+
+def test_points_lie_in_their_objects_and_boxes_around_them(
+    disc_images: list[LabelledImage],
+) -> None:
+    source = SampleSource(disc_images, 128, prompts=8, seed=5)
+    for number in range(10):
+        sample = source[number]
+        stride = grid_stride(128)
+        for (layer, label), point, box in zip(
+            sample.targets, sample.points, sample.boxes, strict=True
+        ):
+            column, row = ((point - (stride - 1) / 2) / stride).astype(int)
+            assert sample.labels[layer, row, column] == label
+            assert box[0] < point[0] + 20 and point[0] - 20 < box[2]
+            assert (box[2:] > box[:2]).all()
+        for x, y in sample.background:
+            row, column = int(y / stride), int(x / stride)
+            assert not sample.labels[:, row, column].any()
+
+
+def test_sample_numbers_are_reproducible(
+    disc_images: list[LabelledImage],
+) -> None:
+    one = SampleSource(disc_images, 128, 0.5, make_scene, seed=3)
+    two = SampleSource(disc_images, 128, 0.5, make_scene, seed=3)
+    other = SampleSource(disc_images, 128, 0.5, make_scene, seed=4)
+    _ = one[0], one[1]
+    for name in ('image', 'labels', 'points', 'boxes', 'background'):
+        assert np.array_equal(getattr(one[7], name), getattr(two[7], name))
+    assert not np.array_equal(one[7].image, other[7].image)
+
+
+def test_touching_ids() -> None:
+    layer = np.array([[1, 1, 0, 3], [2, 2, 0, 3]], dtype=np.int32)
+    assert touching_ids(layer).tolist() == [1, 2]
+
+
+def test_few_objects_are_prompted_twice() -> None:
+    pixels, labels = discs(0, count=2)
+    rgb, cropped = cut(labelled_image(pixels, labels), (0, 0, 96, 96), 128)
+    rng = np.random.default_rng(0)
+    sample = simulate_prompts(rgb, cropped, 10, 0, rng)
+    assert sample.targets[:, 1].tolist() == [1, 1, 2, 2]
+    assert len(sample.background) == 0
+
+
+def test_source_without_anything_to_draw_is_refused() -> None:
+    with pytest.raises(ValueError, match='neither images nor a scene'):
+        SampleSource([], 128)[0]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_zoom_is_within_its_range(seed: int) -> None:
+    drawn = ZoomRange().draw(np.random.default_rng(seed))
+    assert drawn is None or 20 <= drawn <= 180
+
+
+def test_procedural_scenes_have_objects_and_parts() -> None:
+    scenes = [make_scene(np.random.default_rng(seed)) for seed in range(30)]
+    assert all(scene.labels[0].any() for scene in scenes)
+    assert any(len(scene.labels) == 2 for scene in scenes)
+    for scene in scenes:
+        assert scene.image.dtype == np.uint8
+        if len(scene.labels) == 2:
+            part = scene.labels[1] > 0
+            whole = scene.labels[0]
+            assert (whole[part] == scene.labels[1][part]).all()
+
+
+def test_centre_point_is_deepest() -> None:
+    mask = np.zeros((20, 20), dtype=bool)
+    mask[2:13, 3:14] = True
+    mask[7, 14:20] = True
+    assert centre_point(mask) == (7, 8)
+
+
+def test_correction_goes_to_the_larger_error() -> None:
+    truth = np.zeros((20, 20), dtype=bool)
+    truth[2:18, 2:10] = True
+    leak = truth.copy()
+    leak[4:8, 10:13] = True
+    row, column, label = correction_point(leak, truth)
+    assert (label, truth[row, column]) == (0, False)
+    half = truth.copy()
+    half[9:] = False
+    row, column, label = correction_point(half, truth)
+    assert (label, truth[row, column], half[row, column]) == (1, True, False)
+    row, column, label = correction_point(truth, truth)
+    assert (label, truth[row, column]) == (1, True)
+
+
+def test_random_corrections_lie_in_the_error() -> None:
+    truth = np.zeros((20, 20), dtype=bool)
+    truth[2:18, 2:10] = True
+    found = np.roll(truth, 3, axis=1)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        row, column, label = correction_point(found, truth, rng)
+        assert truth[row, column] != found[row, column]
+        assert label == truth[row, column]
+    row, column, label = correction_point(truth, truth, rng)
+    assert truth[row, column] and label == 1
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_jittered_boxes_keep_an_area_inside_the_image(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    box = np.array([3.0, 4.0, 9.0, 40.0])
+    moved = jitter_box(box, (64, 64), rng)
+    assert (moved[2:] > moved[:2]).all()
+    assert moved.min() >= 0 and moved.max() <= 64
+
+
+def test_to_xy_is_the_middle_of_the_grid_pixel() -> None:
+    # Grid pixel (3, 5) of stride 2 covers input rows 6, 7, columns 10, 11.
+    assert to_xy((3, 5), 2) == (10.5, 6.5)
