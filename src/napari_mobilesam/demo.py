@@ -7,6 +7,7 @@ leaves pictures and label images.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def run_demo(
     Returns
     -------
     int
-        0; failures are raised.
+        0, or the exit code of a tour on a virtual display, which has said
+        what is wrong; other failures are raised.
 
     Raises
     ------
@@ -69,8 +71,20 @@ def run_demo(
         return 0
     with virtual_display() as display:
         say(f'no display here: taking the tour on a virtual one ({display})')
-        take_tour(output, model)
-    return 0
+        return tour_in_a_process(output, model)
+
+
+def tour_in_a_process(output: Path, model: str | None) -> int:
+    """Take the tour in a process of its own, and return its exit code.
+
+    Qt stays connected to a display until its process ends, and ends its
+    process if the display goes first.
+    """
+    command = [sys.executable, '-m', 'napari_mobilesam', 'demo', '--tour']
+    command += ['--output', str(output)]
+    if model is not None:
+        command += ['--model', model]
+    return subprocess.run(command, check=False).returncode
 
 
 def open_viewer(model: str | None = None) -> tuple[Any, Any]:
@@ -99,11 +113,10 @@ def take_tour(output: Path, model: str | None = None) -> None:
     """Click a cell, commit it, segment everything; leave the results."""
     import napari
 
-    viewer, widget = open_viewer(model)
     try:
+        viewer, widget = open_viewer(model)
         Tour(viewer, widget, output).run()
     finally:
-        viewer.close()
         napari.Viewer.close_all()
 
 
