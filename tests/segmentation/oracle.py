@@ -8,6 +8,8 @@ windows and the whole image have to agree.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import torch
 from skimage.measure import label
@@ -17,6 +19,8 @@ from torch.nn import functional
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 
 PATCH = 16
+# Logits rise this far from black to white: a sharp edge, hence stable masks.
+CONTRAST = 100.0
 
 
 class Oracle:
@@ -36,6 +40,9 @@ class Oracle:
         self.mask_decoder = self
         self.encoded = 0
 
+    def threads(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def preprocess(self, rgb: Tensor) -> Tensor:
         right = self.input_size - rgb.shape[-1]
         bottom = self.input_size - rgb.shape[-2]
@@ -54,24 +61,27 @@ class Oracle:
         self, features: Tensor, sparse: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
         gray = functional.pixel_shuffle(features, PATCH)
-        quarter = functional.avg_pool2d(gray, 4)[0, 0]
+        soft = functional.avg_pool2d(gray, 4)[0, 0] / 255 - 0.5
         regions = label(gray[0, 0].numpy() > 128)
-        soft = quarter / 255 * 20 - 10
-        tokens, images = [], []
-        for x, y in sparse[:, 0].tolist():
-            last = self.input_size - 1
-            number = regions[min(int(y), last), min(int(x), last)]
-            own = functional.max_pool2d(
-                torch.from_numpy((regions == number).astype(np.float32))[
-                    None, None
-                ],
-                12,
-                4,
-                4,
-            )[0, 0]
-            images.append(torch.where(own > 0, soft, torch.tensor(-10.0)))
-            tokens.append(torch.full((4,), 0.97 if number else 0.0))
-        return torch.stack(tokens), torch.stack(images)
+        last = self.input_size - 1
+        numbers = [
+            int(regions[min(int(y), last), min(int(x), last)])
+            for x, y in sparse[:, 0].tolist()
+        ]
+        answers = {
+            number: self._answer(regions == number, soft)
+            for number in set(numbers)
+        }
+        scores = [[0.97 if number else 0.0] * 4 for number in numbers]
+        return torch.tensor(scores), torch.stack(
+            [answers[number] for number in numbers]
+        )
+
+    def _answer(self, region: np.ndarray, soft: Tensor) -> Tensor:
+        """Logits of one region: its soft edge, and nothing of the others."""
+        own = torch.from_numpy(region.astype(np.float32))[None, None]
+        near = functional.max_pool2d(own, 12, 4, 4)[0, 0] > 0
+        return CONTRAST * torch.where(near, soft, torch.tensor(-0.5))
 
     def predict_iou(self, tokens: Tensor) -> Tensor:
         return tokens

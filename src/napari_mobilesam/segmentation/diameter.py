@@ -51,7 +51,7 @@ def estimate_diameter(image: NDArray[np.uint8]) -> float | None:
     estimates = [_look(part) for part in _parts(image)]
     found = [value for value in estimates if value is not None]
     longest = max(image.shape[:2])
-    if longest > 2 * LOOK and (not found or np.median(found) > LOOK / 5):
+    if longest > 2 * LOOK and (not found or np.median(found) > LOOK / 10):
         # The parts hold too few objects of this size: look from afar.
         step = -(-longest // LOOK)
         coarse = _look(_gray(_shrink(image, step)))
