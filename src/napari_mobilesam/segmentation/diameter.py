@@ -147,13 +147,13 @@ def _correlation_width(plane: Plane) -> float | None:
     plane = plane - plane.mean()
     if float(np.abs(plane).max(initial=0)) < 1e-3:
         return None
-    spectrum = np.fft.rfft2(plane, s=(2 * height, 2 * width))
-    correlation = np.fft.irfft2(
-        np.abs(spectrum) ** 2, s=(2 * height, 2 * width)
-    )
     reach = min(height, width) // 2
     if reach < 2:
         return None
+    # Padding by the reach keeps ends apart; round numbers transform fast.
+    padded = [-(-(n + reach) // 32) * 32 for n in plane.shape]
+    spectrum = np.fft.rfft2(plane, s=padded)
+    correlation = np.fft.irfft2(np.abs(spectrum) ** 2, s=padded)
     rows, columns = np.arange(reach), np.arange(-reach + 1, reach)
     pairs = (height - rows)[:, None] * (width - np.abs(columns))[None]
     near = correlation[:reach][:, columns] / pairs
