@@ -11,7 +11,7 @@ import numpy as np
 import napari_mobilesam as nm
 from napari_mobilesam.sample_data import read_sample
 
-plane = read_sample('nuclei')[100:228, 100:228]
+plane = read_sample('nuclei')[:160, 440:690]
 stack = da.stack([da.from_array(np.roll(plane, 5 * i, 1)) for i in range(3)])
 
 model = nm.load_model()
