@@ -38,7 +38,7 @@ def disc_images() -> list[LabelledImage]:
 
 @pytest.fixture
 def tiny() -> Sam:
-    torch.manual_seed(0)
+    torch.manual_seed(11)
     return build_sam(record=RECORD)
 
 

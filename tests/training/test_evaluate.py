@@ -25,7 +25,7 @@ QUICK = EvaluationOptions(
     click_objects=1,
     everything_parameters={
         'points_per_side': 3,
-        'predicted_iou': -9.0,
+        'predicted_iou': 0.0,
         'stability': 0.0,
         'whole_image': True,
     },

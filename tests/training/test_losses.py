@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from napari_mobilesam.training.losses import (
+    OFFSET_UNIT,
+    centre_offsets,
     dense_loss,
     dense_targets,
     iou_of,
@@ -65,6 +67,19 @@ def test_dense_targets_know_borders_and_seams() -> None:
 def test_dense_loss_falls_with_better_maps() -> None:
     ids = torch.zeros(1, 16, 16, dtype=torch.int32)
     ids[0, 2:8, 2:8] = 1
-    target = dense_targets(ids)
-    assert dense_loss(10 * (2 * target - 1), ids) < 1e-3
-    assert dense_loss(torch.zeros_like(target), ids) > 0.5
+    maps = 10 * (2 * dense_targets(ids) - 1)
+    right = torch.cat([maps, centre_offsets(ids)], dim=1)
+    assert dense_loss(right, ids) < 1e-3
+    assert dense_loss(torch.zeros_like(right), ids) > 0.5
+    no_offsets = torch.cat([maps, 0 * centre_offsets(ids)], dim=1)
+    assert dense_loss(no_offsets, ids) > 0.05
+
+
+def test_centre_offsets_lead_to_the_centroid() -> None:
+    ids = torch.zeros(2, 32, 32, dtype=torch.int32)
+    ids[0, 2:9, 4:11], ids[1, 20:23, 5:12] = 1, 3
+    offsets = OFFSET_UNIT * centre_offsets(ids)
+    assert offsets[0, :, 2, 4].tolist() == [3, 3]
+    assert offsets[0, :, 5, 7].tolist() == [0, 0]
+    assert offsets[1, :, 22, 11].tolist() == [-1, -3]
+    assert offsets[0, :, 20, 20].tolist() == [0, 0]

@@ -100,6 +100,8 @@ class Evaluation:
         """Means over images per dataset and modality, and over all."""
         import pandas as pd
 
+        if not self.rows:
+            return pd.DataFrame()
         keys = ['dataset', 'modality']
         frame = pd.DataFrame(self.rows).drop(columns='name')
         records = []
