@@ -41,7 +41,7 @@ def segment_everything(
     """Label all objects of an image.
 
     Masks of `generate_masks`, which describes the parameters, are painted
-    best first; a mask that better ones cover by more than half gets no label.
+    best first; a mask of which they leave less than 70 % gets no label.
 
     Returns
     -------

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # A mask of which less is left once better masks are painted is a duplicate
-# or a fragment, and gets no label of its own.
-VISIBLE_FRACTION = 0.5
+# or a fragment, and gets no label of its own. On training images of nuclei
+# AP50 was 0.52, 0.58 and 0.62 with 0.3, 0.5 and 0.7; painting the smallest
+# mask on top, instead of the best, gave 0.25.
+VISIBLE_FRACTION = 0.7
 
 
 def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
