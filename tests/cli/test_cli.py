@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.conftest import Run
 
 import napari_mobilesam
+from cli.conftest import Run
 from napari_mobilesam.cli.progress import Progress
 from napari_mobilesam.types import CheckpointError
 
@@ -40,6 +40,26 @@ def test_help_has_examples(command: tuple[str, ...], run: Run) -> None:
     assert result.code == 0
     assert 'examples:' in result.out
     assert '%(' not in result.out
+
+
+@pytest.mark.parametrize(
+    'command', ['train', 'distill', 'finetune', 'evaluate']
+)
+def test_training_commands_are_there(command: str, run: Run) -> None:
+    result = run(command, '--help')
+    assert result.code == 0
+    assert f'napari-mobilesam {command} ' in result.out
+
+
+@pytest.mark.parametrize('command', ['finetune', 'evaluate'])
+def test_missing_data_is_one_line(
+    command: str, run: Run, tiny_model: Path, tmp_path: Path
+) -> None:
+    option = '--base' if command == 'finetune' else '--model'
+    result = run(command, tmp_path / 'nowhere', option, tiny_model)
+    assert result.code == 2
+    assert f'{tmp_path / "nowhere"} is not a folder' in result.err
+    assert 'Traceback' not in result.err
 
 
 def test_no_command_is_bad_usage(run: Run) -> None:

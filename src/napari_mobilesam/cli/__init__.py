@@ -20,6 +20,10 @@ from typing import TextIO
 from napari_mobilesam import __version__
 from napari_mobilesam.cli import demo, models, segment
 from napari_mobilesam.cli.errors import EXIT_CODES_HELP, ExitCode, exit_code
+from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.training.commands import (
+    add_parsers as add_training_parsers,
+)
 
 PROGRAM = 'napari-mobilesam'
 FAMILIES = (segment, models, demo)
@@ -57,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for family in FAMILIES:
         family.add_parser(commands)
+    add_training_parsers(commands, lambda quiet: Progress(quiet=quiet))
     return parser
 
 
