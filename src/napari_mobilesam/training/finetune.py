@@ -25,6 +25,7 @@ from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
 )
+from napari_mobilesam.training.interactive import StepResult
 from napari_mobilesam.training.jobs import training_record, write_result
 from napari_mobilesam.training.quick_score import (
     quick_score,
@@ -216,6 +217,7 @@ def finetune(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_validation: Callable[[dict[str, float]], None] | None = None,
+    on_step: Callable[[float, StepResult], None] | None = None,
 ) -> FineTuned:
     """Fine-tune a copy of a model on labelled images.
 
@@ -239,6 +241,8 @@ def finetune(
     on_validation : callable, optional
         Called with each point of the curve (``minutes``, ``step``,
         ``score``, ``point``, ``box``), the first before any training.
+    on_step : callable, optional
+        Called after each step with the minutes trained and its numbers.
 
     Returns
     -------
@@ -279,7 +283,7 @@ def finetune(
         lambda sam: quick_score(sam, samples),
     )
     run.resume()
-    run.run(progress, cancelled, on_validation)
+    run.run(progress, cancelled, on_validation, on_step)
     result = FineTuned(
         tuned, run.curve[0]['score'], run.best_score, count, run.curve, path
     )

@@ -195,6 +195,7 @@ class TrainingRun:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
         on_validation: Callable[[dict[str, float]], None] | None = None,
+        on_step: Callable[[float, StepResult], None] | None = None,
     ) -> dict[str, Tensor]:
         """Train until the budget is used up.
 
@@ -206,6 +207,8 @@ class TrainingRun:
             Ends the run early; what is best so far is kept.
         on_validation : callable, optional
             Called with each point of the validation curve.
+        on_step : callable, optional
+            Called after each step with the minutes trained and its numbers.
 
         Returns
         -------
@@ -225,6 +228,8 @@ class TrainingRun:
         while not self._done() and not (cancelled and cancelled()):
             self.recent.append(self.take_step())
             self._check_finite()
+            if on_step is not None:
+                on_step(self.seconds / 60, self.recent[-1])
             if progress is not None:
                 used = self.config.fraction(self.step, self.seconds)
                 progress(int(1000 * used), 1000, self.message())
