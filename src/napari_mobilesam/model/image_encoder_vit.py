@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mobilesam.model.layers import (
+    MLPBlock,
     merge_windows,
     neck,
     partition_windows,
@@ -86,19 +87,6 @@ class Attention(nn.Module):
         return bias.flatten(4).flatten(2, 3)
 
 
-class MLPBlock(nn.Module):
-    """Two-layer perceptron with GELU."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.lin1 = nn.Linear(channels, hidden)
-        self.lin2 = nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform (..., C)."""
-        return self.lin2(functional.gelu(self.lin1(x)))
-
-
 class Block(nn.Module):
     """Transformer block, over windows or over the whole image."""
 
@@ -110,7 +98,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
         self.attn = Attention(channels, num_heads, self.window)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
-        self.mlp = MLPBlock(channels, channels * 4)
+        self.mlp = MLPBlock(channels, channels * 4, functional.gelu)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (B, H, W, C)."""

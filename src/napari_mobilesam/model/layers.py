@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,6 +48,25 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
         return self.layers[-1](x)
+
+
+class MLPBlock(nn.Module):
+    """The two linear layers of a transformer block."""
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        activation: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(channels, hidden)
+        self.lin2 = nn.Linear(hidden, channels)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (..., C)."""
+        return self.lin2(self.activation(self.lin1(x)))
 
 
 def neck(channels: int, out_channels: int) -> nn.Sequential:

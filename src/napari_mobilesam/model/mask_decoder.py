@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mobilesam.model.layers import MLP, LayerNorm2d
+from napari_mobilesam.model.layers import MLP, LayerNorm2d, MLPBlock
 
 NUM_MASK_TOKENS = 4  # one for single-mask output, three for ambiguity
 NUM_HEADS = 8
@@ -62,19 +62,6 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
-class MLPBlock(nn.Module):
-    """Two-layer perceptron with ReLU."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.lin1 = nn.Linear(channels, hidden)
-        self.lin2 = nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform (..., C)."""
-        return self.lin2(functional.relu(self.lin1(x)))
-
-
 class TwoWayAttentionBlock(nn.Module):
     """Tokens attend to themselves and the image, the image to the tokens."""
 
@@ -85,7 +72,7 @@ class TwoWayAttentionBlock(nn.Module):
         self.norm1 = nn.LayerNorm(channels)
         self.cross_attn_token_to_image = Attention(channels, downsample=2)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLPBlock(channels, hidden)
+        self.mlp = MLPBlock(channels, hidden, functional.relu)
         self.norm3 = nn.LayerNorm(channels)
         self.norm4 = nn.LayerNorm(channels)
         self.cross_attn_image_to_token = Attention(channels, downsample=2)
