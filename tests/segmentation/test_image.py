@@ -13,10 +13,9 @@ from hypothesis.extra import numpy as hnp
 from napari_mobilesam.segmentation.image import (
     as_rgb_plane,
     contrast_limits_of,
-    plane_layout,
-    plane_shape,
     resize_to_input,
 )
+from napari_mobilesam.segmentation.layout import plane_layout, plane_shape
 from napari_mobilesam.types import ImageError
 
 

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.image import (
-    Channels,
-    ContrastLimits,
-    plane_shape,
-)
+from napari_mobilesam.segmentation.image import ContrastLimits
+from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.mask_generator import (
     Progress,
     generate_masks,

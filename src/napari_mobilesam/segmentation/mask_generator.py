@@ -18,11 +18,8 @@ from numpy.typing import NDArray
 from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.segmentation.crops import Region, crop_regions
 from napari_mobilesam.segmentation.diameter import estimate_diameter
-from napari_mobilesam.segmentation.image import (
-    Channels,
-    ContrastLimits,
-    as_rgb_plane,
-)
+from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import by_score, clean, suppress
 from napari_mobilesam.segmentation.parameters import (
     checked_parameters,

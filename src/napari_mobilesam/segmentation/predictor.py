@@ -16,12 +16,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.segmentation.image import (
-    Channels,
     ContrastLimits,
     as_rgb_plane,
-    plane_shape,
     resize_to_input,
 )
+from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.prompts import checked_prompts
 from napari_mobilesam.segmentation.upscaling import (
     as_mask,
