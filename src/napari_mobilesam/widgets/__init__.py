@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.widgets.prompt_widget import (
         PromptWidget as PromptWidget,
     )
+    from napari_mobilesam.widgets.training_widget import (
+        TrainingWidget as TrainingWidget,
+    )
     from napari_mobilesam.widgets.viewer_session import (
         get_session as get_session,
     )
@@ -19,10 +22,16 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     'EverythingWidget': 'everything_widget',
     'PromptWidget': 'prompt_widget',
+    'TrainingWidget': 'training_widget',
     'get_session': 'viewer_session',
 }
 
-__all__ = ['EverythingWidget', 'PromptWidget', 'get_session']
+__all__ = [
+    'EverythingWidget',
+    'PromptWidget',
+    'TrainingWidget',
+    'get_session',
+]
 
 
 def __getattr__(name: str) -> Any:
