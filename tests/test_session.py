@@ -329,8 +329,8 @@ def test_explain():
 
 def test_least_recently_used_is_forgotten():
     cache = LeastRecentlyUsed(2)
-    for key in 'ab':
-        cache.get(key, lambda: key)
+    cache.get('a', lambda: 'a')
+    cache.get('b', lambda: 'b')
     cache.get('a', lambda: pytest.fail('a was forgotten'))
     cache.get('c', lambda: 'c')
     assert 'a' in cache

@@ -6,14 +6,15 @@ code uses, needs no weights, and its answers are known beforehand.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 
 import numpy as np
 import torch
 from scipy.ndimage import label
 from torch import Tensor
 
+from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 
 SIZE = 128
@@ -26,6 +27,7 @@ class OracleSam:
     embedding_size = SIZE // 16
     mask_threshold = 0.0
     device = torch.device('cpu')
+    threads = staticmethod(contextlib.nullcontext)
 
     def __init__(self, name: str = 'oracle') -> None:
         self.key = name
@@ -51,9 +53,13 @@ class OracleSam:
         count = len(points) if points is not None else len(boxes)
         return [(points, labels, boxes)], torch.zeros(count, 1)
 
-    def decode(self, features, sparse, dense, multimask):
+    @property
+    def mask_decoder(self):
+        return self
+
+    def attend(self, features, sparse, dense):
+        """Scores as tokens and logits as image tokens."""
         self.go.wait(20)
-        time.sleep(0)
         points, labels, boxes = sparse[0]
         bright = features[0, 0].numpy() > 100
         found = [
@@ -65,13 +71,23 @@ class OracleSam:
             )
             for i in range(len(dense))
         ]
+        # the second of the masks is the best
+        scores = torch.full((len(found), 4), 0.5)
+        scores[:, 1] = torch.tensor([0.97 * blob.any() for blob in found])
         logits = torch.from_numpy(np.where(np.stack(found), 10.0, -10.0))
-        count = 3 if multimask else 1
-        scores = torch.full((len(found), count), 0.5)
-        scores[:, 0] = torch.tensor(
-            [0.97 if blob.any() else 0.1 for blob in found]
-        )
-        return logits[:, None].repeat(1, count, 1, 1).float(), scores
+        return scores, logits.float()
+
+    def predict_iou(self, tokens):
+        return tokens
+
+    def draw(self, tokens, image, masks):
+        return image[:, None].repeat(1, 4, 1, 1)[:, masks]
+
+    def decode(self, features, sparse, dense, multimask):
+        scores, logits = self.attend(features, sparse, dense)
+        chosen = mask_slice(multimask=multimask)
+        scores[:, 0] = scores[:, 1]
+        return self.draw(scores, logits, chosen), scores[:, chosen]
 
     @staticmethod
     def _blob(bright, points, labels, box):

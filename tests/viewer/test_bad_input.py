@@ -119,6 +119,7 @@ def test_nan_image(desk, blobs):
     assert 'objects' not in d.viewer.layers
 
 
+@pytest.mark.filterwarnings('ignore:.*NaN or infinite')
 def test_some_nan_pixels_do_no_harm(desk, blobs):
     image = blobs.astype(np.float32)
     image[:8] = np.nan
@@ -162,7 +163,7 @@ def test_labels_removed_before_commit(desk, blobs):
 
 
 def test_prompts_layer_removed(desk, blobs):
-    d = desk(blobs)
+    d = desk(blobs, show=False)
     add_prompt(d)
     d.viewer.layers.remove('prompts')
     d.settle()

@@ -80,15 +80,15 @@ def test_cancel_keeps_what_was_found(desk, blobs, oracle, qtbot):
     d = open_desk(desk, blobs)
     d.widget.form.inputs['batch_size'].setValue(1)
     seen = []
-    decode = oracle.decode
+    attend = oracle.attend
 
     def slow(*args):
         seen.append(1)
         if len(seen) > 30:
             oracle.go.clear()
-        return decode(*args)
+        return attend(*args)
 
-    oracle.decode = slow
+    oracle.attend = slow
     d.widget.run_button.click()
     assert not d.widget.run_button.isEnabled()
     qtbot.waitUntil(lambda: len(seen) > 30, timeout=20000)
@@ -164,11 +164,12 @@ def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
     got = form.parameters()
     assert got.crop_overlap == pytest.approx(defaults.crop_overlap, abs=0.01)
     assert got.points_per_side == defaults.points_per_side
-    assert got.diameter is None
+    assert (got.diameter, got.predicted_iou, got.stability) == (None,) * 3
     other = EverythingParameters(
         points_per_side=7,
         diameter=33.0,
         predicted_iou=0.5,
+        stability=0.75,
         whole_image=True,
         crop_overlap=0.25,
         batch_size=3,

@@ -64,7 +64,7 @@ def test_prompts_in_a_layer_with_another_transform(desk, blobs):
 def test_labels_layer_with_another_transform_and_size(desk, blobs):
     d = desk(blobs, scale=(2, 2), rotate=20)
     own = d.viewer.add_labels(
-        np.zeros((300, 300), np.int32), name='own', translate=(-20, -60)
+        np.zeros((500, 500), np.int32), name='own', translate=(-90, -90)
     )
     d.widget.labels_combo.layer = own
     d.widget.points_button.click()

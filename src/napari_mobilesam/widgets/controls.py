@@ -282,6 +282,11 @@ class StatusLine(QWidget):
         """The sentence shown."""
         return str(self.label.text())
 
+    @property
+    def busy(self) -> bool:
+        """Whether the sentence is about work that goes on."""
+        return not self.bar.isHidden()
+
     def say(self, text: str, busy: bool = False) -> None:
         """Show a sentence; ``busy`` shows that work goes on."""
         self.label.setStyleSheet('')

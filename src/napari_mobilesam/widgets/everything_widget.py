@@ -116,21 +116,18 @@ class EverythingWidget(ViewerWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.image_combo.refresh()
         self.labels_combo.refresh()
-        gone: Any = getattr(event, 'value', None)
-        if (
-            getattr(event, 'type', '') != 'removed'
-            or gone is None
-            or self._asked is None
-        ):
+        gone = getattr(event, 'value', None)
+        if getattr(event, 'type', '') != 'removed' or self._asked is None:
             return
         _, plane, labels = self._asked
-        if gone is plane.layer or gone is labels:
-            self.session.cancel()
-            self._end()
-            self.status.fail(
-                f'“{gone.name}” was removed while working on it; nothing '
-                'was written.'
-            )
+        for layer in (plane.layer, labels):
+            if layer is not None and layer is gone:
+                self.session.cancel()
+                self._end()
+                self.status.fail(
+                    f'“{layer.name}” was removed while working on it; '
+                    'nothing was written.'
+                )
 
     def _active_changed(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
@@ -226,7 +223,7 @@ class EverythingWidget(ViewerWidget):
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
         self.form.show_model(record)
-        if self._asked is None:
+        if self._asked is None and self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')
 
 

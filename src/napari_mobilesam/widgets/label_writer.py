@@ -68,8 +68,14 @@ def next_label(labels: Labels) -> int:
     )
 
 
-def check_writable(labels: Labels, highest: int) -> None:
-    """Raise `LabelsError` if a layer cannot take ids up to ``highest``."""
+def free_label(labels: Labels, count: int) -> int:
+    """Return the lowest of ``count`` free ids of a layer that is editable.
+
+    Raises
+    ------
+    LabelsError
+        The layer cannot be edited, or has not as many ids left.
+    """
     name = labels.name
     if getattr(labels, 'multiscale', False):
         raise LabelsError(
@@ -83,11 +89,13 @@ def check_writable(labels: Labels, highest: int) -> None:
         )
     dtype = np.dtype(data.dtype)
     limit = 1 if dtype.kind == 'b' else int(np.iinfo(dtype).max)
-    if highest > limit:
+    first = next_label(labels)
+    if first + count - 1 > limit:
         raise LabelsError(
             f'“{name}” is full: {dtype} holds ids up to {limit}. Convert it '
             'to uint16 (right-click the layer), or choose another one.'
         )
+    return first
 
 
 def write_masks(
@@ -116,8 +124,7 @@ def write_masks(
         The layer cannot be edited, has no free id, or does not meet the
         masks. Nothing is written then.
     """
-    first = next_label(labels)
-    check_writable(labels, first + len(masks) - 1)
+    first = free_label(labels, len(masks))
     ids = tuple(range(first, first + len(masks)))
     places = []
     for number, mask in zip(ids, masks, strict=True):
@@ -165,8 +172,7 @@ def write_everything(
         labels.features = _features(table, 0)
         insert_below_prompts(viewer, labels)
         return labels
-    added = next_label(labels) - 1
-    check_writable(labels, added + int(found.max(initial=0)))
+    added = free_label(labels, int(found.max(initial=0))) - 1
     picture = np.where(found > 0, found.astype(np.int64) + added, 0)
     places = [layer_pixels(labels, plane, picture)]
     _check_covered(labels, places)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from qtpy.QtCore import Qt
@@ -34,8 +33,13 @@ class Field(NamedTuple):
     advanced: bool = False
 
 
-# shown, but not used, while the value is found automatically
+# shown, but not used, while a parameter is automatic
 TYPICAL = {'diameter': 30.0, 'predicted_iou': 0.88, 'stability': 0.95}
+AUTOMATIC = {
+    'diameter': 'A quick look at the image decides.',
+    'predicted_iou': "The value that suits the model's scores.",
+    'stability': "The value that suits the model's masks.",
+}
 
 FIELDS = {
     'diameter': Field(
@@ -140,7 +144,10 @@ FIELDS = {
 
 
 class ParameterForm(QWidget):
-    """All fields of `EverythingParameters`, the rarer ones folded away."""
+    """All fields of `EverythingParameters`, the rarer ones folded away.
+
+    Parameters that may be None have a check box *auto* beside them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,6 +164,7 @@ class ParameterForm(QWidget):
         self._fold.toggled.connect(self._unfold)
         self._arrange()
         self._unfold(False)
+        self.set_parameters(EverythingParameters())
 
     def parameters(self) -> EverythingParameters:
         """Return what the form says."""
@@ -181,7 +189,7 @@ class ParameterForm(QWidget):
             check.setChecked(getattr(parameters, name) is None)
 
     def show_model(self, record: ModelRecord) -> None:
-        """Show what a model makes of thresholds that are automatic."""
+        """Show the thresholds that suit a model where they are automatic."""
         for name in ('predicted_iou', 'stability'):
             if self.automatic[name].isChecked():
                 self.inputs[name].setValue(getattr(record, name))
@@ -191,16 +199,13 @@ class ParameterForm(QWidget):
         basic = form_layout()
         advanced = form_layout(self._advanced)
         defaults = EverythingParameters()
-        known = {field.name for field in fields(EverythingParameters)}
         for name, field in FIELDS.items():
-            if name not in known:
-                continue
             default = getattr(defaults, name)
-            box = _input(field, TYPICAL[name] if default is None else default)
-            self.inputs[name] = box
+            typical = TYPICAL.get(name) if default is None else default
+            box = self.inputs[name] = _input(field, typical)
             label = QLabel(field.label)
             label.setToolTip(field.tip)
-            row = self._with_automatic(name, box) if default is None else box
+            row = self._with_automatic(name) if default is None else box
             (advanced if field.advanced else basic).addRow(label, row)
         inner = QVBoxLayout(group)
         inner.setContentsMargins(8, 8, 8, 8)
@@ -212,11 +217,11 @@ class ParameterForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(group)
 
-    def _with_automatic(self, name: str, box: QWidget) -> QHBoxLayout:
+    def _with_automatic(self, name: str) -> QHBoxLayout:
+        box = self.inputs[name]
         check = self.automatic[name] = QCheckBox('auto')
-        check.setToolTip(box.toolTip())
+        check.setToolTip(AUTOMATIC[name])
         check.toggled.connect(box.setDisabled)
-        check.setChecked(True)
         row = QHBoxLayout()
         row.addWidget(box, 1)
         row.addWidget(check)

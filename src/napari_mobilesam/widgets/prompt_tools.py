@@ -54,6 +54,11 @@ class PromptTools(PromptPanel):
         timer.timeout.connect(callback)
         return timer
 
+    @property
+    def pending(self) -> bool:
+        """Whether a change of the prompts has not been looked at yet."""
+        return bool(self._update_timer.isActive())
+
     def _update(self) -> None:
         """Ask for the mask of the prompts that there are now."""
         raise NotImplementedError

@@ -156,6 +156,8 @@ class PromptWidget(PromptTools):
                 f'The image “{gone.name}” was removed; nothing was written.'
             )
         elif any(gone is layer for layer in prompts):
+            self.session.forget()
+            self._forget_object()
             self.status.fail(
                 f'The layer “{gone.name}” was removed and its prompts with '
                 'it: Points and Boxes make new ones.'
@@ -368,7 +370,7 @@ class PromptWidget(PromptTools):
 
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
-        if self._asked is None:
+        if self._asked is None and self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')
         elif self._masks is not None:
             # the other model's answer

@@ -1,0 +1,283 @@
+"""“Fine-tune on labels” in a real window."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from napari_mobilesam import fine_tuning
+from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.training.finetune import FineTuneConfig
+from napari_mobilesam.training.train import TrainConfig
+from napari_mobilesam.types import ModelRecord, ObjectDiameter
+from napari_mobilesam.widgets.labelled_planes import labelled_planes
+
+TRAINING = 'Fine-tune on labels'
+RECORD = ModelRecord(
+    'tiny', input_size=64, object_diameter=ObjectDiameter(8, 16, 50)
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    path = tmp_path / 'models'
+    monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(path))
+    return path
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    """A tiny model and few steps; `go` holds them, scores are given."""
+    torch.manual_seed(3)
+    model = build_sam(record=RECORD).eval()
+    quick = FineTuneConfig(
+        crops=2,
+        config=TrainConfig(
+            steps=2, batch_size=1, warmup=1, half=False, validation_steps=1
+        ),
+    )
+    go = threading.Event()
+    go.set()
+    scores = [0.81, 0.85, 0.89]
+
+    def score(sam, samples):
+        if len(scores) > 1:
+            return {'score': scores.pop(0)}
+        go.wait(20)
+        return {'score': scores[0]}
+
+    def load(name):
+        go.wait(20)
+        return model
+
+    monkeypatch.setattr(fine_tuning, 'options', lambda request: quick)
+    monkeypatch.setattr(fine_tuning, '_load_model', load)
+    monkeypatch.setattr(
+        'napari_mobilesam.training.finetune.quick_score', score
+    )
+    yield type('Trainer', (), {'go': go, 'scores': scores})
+    go.set()
+
+
+@pytest.fixture
+def drawn(blobs):
+    """Labels of the four blobs."""
+    labels = np.zeros(blobs.shape, np.int32)
+    for number, (row, column) in enumerate(
+        [(16, 20), (16, 80), (56, 20), (56, 80)], start=1
+    ):
+        labels[row : row + 24, column : column + 24] = number
+    return labels
+
+
+def open_desk(desk, image, labels=None, show=False, **kwargs):
+    d = desk(image, widget=TRAINING, show=show, **kwargs)
+    if labels is not None:
+        d.labels = d.viewer.add_labels(labels, name='cells', **kwargs)
+    d.settle()
+    return d
+
+
+def test_better_model_is_selected_everywhere(
+    desk, blobs, drawn, trainer, folder
+):
+    d = open_desk(desk, blobs, drawn, show=True, scale=(2, 3))
+    _, everything = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Segment everything'
+    )
+    assert '4 objects, of which 1 will be' in d.widget.count_label.text()
+    d.widget.name_edit.setText('mine')
+    d.widget.run_button.click()
+    assert d.widget.cancel_button.isEnabled()
+    assert not d.widget.run_button.isEnabled()
+    d.settle()
+    assert (
+        'Validation IoU 0.81 → 0.89 on 1 object held back. mine is'
+        in d.widget.status.text
+    )
+    assert (folder / 'mine.safetensors').is_file()
+    assert d.session.model_name == 'mine'
+    for widget in (d.widget, everything):
+        assert widget.model_box.combo.currentText() == 'mine'
+    assert [value for _, value in d.widget.plot.iou.points] == [
+        0.81,
+        0.85,
+        0.89,
+    ]
+    assert d.widget.plot.loss.points
+    assert not d.widget.plot.grab().toImage().isNull()
+    assert d.widget.run_button.isEnabled()
+    # the next one gets a name of its own
+    assert d.widget.name_edit.text() == 'mine_tuned1'
+
+
+def test_model_that_is_not_better_leaves_the_base(desk, blobs, drawn, trainer):
+    trainer.scores[:] = [0.8, 0.7, 0.6]
+    d = open_desk(desk, blobs, drawn)
+    before = d.session.model_name
+    d.widget.run()
+    d.settle()
+    assert 'Not better than' in d.widget.status.text
+    assert d.session.model_name == before
+
+
+def test_clicks_are_answered_while_training(
+    desk, blobs, drawn, trainer, qtbot
+):
+    d = open_desk(desk, blobs, drawn)
+    _, prompts = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Segment by prompts'
+    )
+    d.settle()
+    answers = []
+    d.session.preview.connect(answers.append)
+    trainer.go.clear()
+    d.widget.run()
+    d.viewer.layers['prompts'].add((28, 32))
+    prompts._update()
+    qtbot.waitUntil(lambda: bool(answers), timeout=20000)
+    assert d.widget.tuning.running
+    trainer.go.set()
+    d.settle()
+    assert 'Validation IoU' in d.widget.status.text
+
+
+def test_cancel_keeps_the_best_so_far(desk, blobs, drawn, trainer, qtbot):
+    d = open_desk(desk, blobs, drawn)
+    trainer.go.clear()
+    d.widget.run()
+    d.widget.cancel_button.click()
+    assert 'Stopping' in d.widget.status.text
+    trainer.go.set()
+    d.settle()
+    assert d.widget.status.text.startswith('Stopped.')
+    assert d.widget.run_button.isEnabled()
+    assert not d.widget.cancel_button.isEnabled()
+
+
+def test_labels_removed_while_training(desk, blobs, drawn, trainer):
+    d = open_desk(desk, blobs, drawn)
+    trainer.go.clear()
+    d.widget.run()
+    d.viewer.layers.remove(d.labels)
+    assert '“cells” was removed; training goes on' in d.widget.status.text
+    trainer.go.set()
+    d.settle()
+    assert '“cells” was removed' in d.widget.status.text
+    assert '0.81 → 0.89' in d.widget.status.text
+    assert 'no labels layer' in d.widget.count_label.text()
+
+
+def test_closing_the_dock_gives_the_run_up(
+    desk, blobs, drawn, trainer, folder
+):
+    d = open_desk(desk, blobs, drawn)
+    trainer.go.clear()
+    d.widget.run()
+    d.viewer.window.remove_dock_widget(d.dock)
+    trainer.go.set()
+    d.widget.tuning.wait(20)
+    assert not list(folder.glob('*.safetensors'))
+    assert not d.widget.attached
+
+
+def test_count_follows_edits(desk, blobs, drawn, trainer):
+    d = open_desk(desk, blobs, np.zeros_like(drawn))
+    assert 'No object is labelled' in d.widget.count_label.text()
+    d.labels.data = drawn
+    d.settle()
+    assert '4 objects' in d.widget.count_label.text()
+    d.labels.data_setitem(np.nonzero(drawn == 4), 0)
+    d.settle()
+    assert '3 objects' in d.widget.count_label.text()
+
+
+def test_planes_of_a_stack(desk, blobs, drawn, trainer):
+    stack = np.stack([blobs, blobs // 2, blobs])
+    labels = np.stack([drawn, drawn * 0, drawn])
+    d = open_desk(desk, stack, labels, scale=(4, 2, 2))
+    assert '8 objects on 2 planes' in d.widget.count_label.text()
+    found = list(labelled_planes(d.viewer, d.image, d.labels)())
+    for plane, index in zip(found, (0, 2), strict=True):
+        np.testing.assert_array_equal(plane.image.read(), stack[index])
+        np.testing.assert_array_equal(plane.labels, labels[index])
+
+
+def test_labels_of_part_of_a_stack_and_of_one_plane(
+    desk, blobs, drawn, trainer
+):
+    stack = np.stack([blobs, blobs // 2, blobs // 3])
+    d = open_desk(desk, stack)
+    part = d.viewer.add_labels(drawn[None], translate=(2, 0, 0))
+    (plane,) = labelled_planes(d.viewer, d.image, part)()
+    np.testing.assert_array_equal(plane.image.read(), stack[2])
+    flat = d.viewer.add_labels(drawn)
+    d.viewer.dims.set_current_step(0, 1)
+    (plane,) = labelled_planes(d.viewer, d.image, flat)()
+    np.testing.assert_array_equal(plane.image.read(), stack[1])
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        ({'data': np.ones((20, 20), int)}, '20 × 20 but “Image” is 96 × 128'),
+        ({'data': np.ones((2, 96, 128), int)}, 'has 3 axes'),
+        ({'scale': (2, 2)}, 'does not lie on'),
+        ({'translate': (0, 5)}, 'does not lie on'),
+    ],
+)
+def test_labels_that_do_not_match(desk, blobs, drawn, trainer, change, text):
+    d = open_desk(desk, blobs)
+    d.viewer.layers[0].name = 'Image'
+    d.viewer.add_labels(**{'data': drawn, 'name': 'cells', **change})
+    d.settle()
+    assert text in d.widget.count_label.text()
+    d.widget.run()
+    assert text in d.widget.status.text
+    assert not d.widget.tuning.running
+
+
+def test_what_is_missing_is_said(desk, blobs, trainer):
+    d = desk(widget=TRAINING, show=False)
+    assert 'no image' in d.widget.count_label.text()
+    d.widget.run()
+    assert 'no image' in d.widget.status.text
+    d.viewer.add_image(blobs)
+    d.settle()
+    d.widget.run()
+    assert 'no labels layer' in d.widget.status.text
+    labels = np.zeros(blobs.shape, int)
+    labels[16:40, 20:44] = 1
+    d.viewer.add_labels(labels)
+    d.settle()
+    assert '1 object: label at least two' in d.widget.count_label.text()
+    d.widget.run()
+    d.settle()
+    assert 'label two or more' in d.widget.status.text
+    d.widget.name_edit.setText('mobile_sam')
+    d.widget.run()
+    assert 'already' in d.widget.status.text
+
+
+def test_full_disk_offers_to_save_again(
+    desk, blobs, drawn, trainer, folder, monkeypatch
+):
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    d = open_desk(desk, blobs, drawn)
+    with monkeypatch.context() as patch:
+        patch.setattr('napari_mobilesam.training.jobs.save_checkpoint', full)
+        d.widget.run()
+        d.settle()
+    assert 'No space left' in d.widget.status.text
+    assert not d.widget.save_button.isHidden()
+    d.widget.name_edit.setText('later')
+    d.widget.save_button.click()
+    d.settle()
+    assert (folder / 'later.safetensors').is_file()
+    assert d.session.model_name == 'later'
+    assert d.widget.save_button.isHidden()
