@@ -108,6 +108,8 @@ def test_boxes_equal_the_reference(golden, predictor, embedding, suffix):
         assert_as_reference(prediction, golden, f'boxes5_{suffix}', index)
 
 
+# Hundreds of prompts on the full-size model: minutes on a busy machine.
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize('prefix', ['amg0', 'amg1'])
 def test_automatic_masks_equal_the_reference(golden, golden_model, prefix):
     given = json.loads(str(golden[f'{prefix}_params']))
