@@ -1,4 +1,4 @@
-"""Building blocks of both dock widgets."""
+"""Building blocks of the dock widgets."""
 
 from __future__ import annotations
 

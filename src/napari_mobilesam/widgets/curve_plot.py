@@ -51,7 +51,7 @@ class CurvePlot(QWidget):
         self.iou = Curve('Validation IoU', IOU_COLOUR, 0.1, True)
         self.loss = Curve('Loss', LOSS_COLOUR, 0.2, False)
         self._minutes = 0.0
-        self.setMinimumHeight(190)
+        self.setMinimumHeight(200)
         self.setSizePolicy(
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
         )
@@ -92,7 +92,7 @@ class CurvePlot(QWidget):
                 left,
                 number * half + line + 2,
                 self.width() - left - 6,
-                half - line - 8,
+                half - line - 12,
             )
             self._draw(painter, curve, area, end)
         painter.setPen(self._faint())
