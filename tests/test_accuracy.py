@@ -1,0 +1,32 @@
+"""The bundled model still segments nuclei: a floor, no benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.model.checkpoints import load_model
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_prompts_on_nuclei(shared: Path) -> None:
+    from napari_mobilesam.training.dataset import read_folder
+    from napari_mobilesam.training.evaluate import EvaluationOptions, evaluate
+
+    images = read_folder(
+        shared / 'data', split='val', datasets=['dsb2018'], limit=4
+    )
+    options = EvaluationOptions(objects=10, clicks=0, everything=False)
+    model = load_model('mobile_sam_cells', 'cpu')
+    rows = evaluate(model, images, options).rows
+    assert len(rows) >= 8
+    scores = {
+        name: np.mean([row[name] for row in rows])
+        for name in ('point', 'oracle', 'box')
+    }
+    assert scores['box'] > 0.5
+    assert scores['point'] > 0.35
+    assert scores['oracle'] >= scores['point']
