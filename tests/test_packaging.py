@@ -52,7 +52,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_manifest_has_what_the_menus_need(manifest: PluginManifest) -> None:
     contributions = manifest.contributions
     names = {widget.display_name for widget in contributions.widgets or ()}
-    assert {'Segment by prompts', 'Segment everything'} <= names
+    assert {
+        'Segment by prompts',
+        'Segment everything',
+        'Fine-tune on labels',
+    } <= names
     assert contributions.sample_data
     menus = contributions.menus or {}
     commands = {

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import fine_tuning
 from napari_mobilesam.model.sam import build_sam
@@ -182,6 +183,21 @@ def test_closing_the_dock_gives_the_run_up(
     d.widget.tuning.wait(20)
     assert not list(folder.glob('*.safetensors'))
     assert not d.widget.attached
+
+
+def test_closing_the_viewer_gives_the_run_up(
+    desk, blobs, drawn, trainer, folder
+):
+    d = open_desk(desk, blobs, drawn)
+    trainer.go.clear()
+    d.widget.run()
+    tuning = d.widget.tuning
+    d.viewer.close()
+    QApplication.processEvents()
+    assert not tuning.running
+    trainer.go.set()
+    tuning.wait(20)
+    assert not list(folder.glob('*.safetensors'))
 
 
 def test_count_follows_edits(desk, blobs, drawn, trainer):

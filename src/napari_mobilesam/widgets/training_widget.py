@@ -205,7 +205,7 @@ class TrainingWidget(ViewerWidget):
     def _layers_changed(self, event: Any = None) -> None:
         self.image_combo.refresh()
         self.labels_combo.refresh()
-        gone = getattr(event, 'value', None)
+        gone: Any = getattr(event, 'value', None)
         if (
             getattr(event, 'type', '') == 'removed'
             and self.tuning.running
