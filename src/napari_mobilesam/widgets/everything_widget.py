@@ -121,13 +121,14 @@ class EverythingWidget(ViewerWidget):
             return
         _, plane, labels = self._asked
         for layer in (plane.layer, labels):
-            if layer is not None and layer is gone:
-                self.session.cancel()
-                self._end()
-                self.status.fail(
-                    f'“{layer.name}” was removed while working on it; '
-                    'nothing was written.'
-                )
+            if layer is None or gone is not layer:
+                continue
+            self.session.cancel()
+            self._end()
+            self.status.fail(
+                f'“{layer.name}” was removed while working on it; nothing '
+                'was written.'
+            )
 
     def _active_changed(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active

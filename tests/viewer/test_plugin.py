@@ -1,0 +1,171 @@
+"""Menus, samples, models, and the bundled model on a real image."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+from qtpy.QtWidgets import QApplication
+
+from napari_mobilesam import get_session, sample_data
+from napari_mobilesam.model import registry
+
+PLUGIN = 'napari-mobilesam'
+SAMPLES = {
+    'nuclei': (520, 696),
+    'tissue': (256, 320, 3),
+    'phase_contrast': (440, 440),
+    'coins': (303, 384),
+}
+
+
+@pytest.mark.parametrize('key', SAMPLES)
+def test_samples(key):
+    ((data, attributes, kind),) = getattr(sample_data, key)()
+    assert data.shape == SAMPLES[key]
+    assert data.dtype == np.uint8
+    assert data.std() > 5
+    assert kind == 'image'
+    assert attributes['name']
+
+
+def test_both_widgets_and_all_samples_are_in_the_manifest():
+    manifest = PluginManifest.from_distribution(PLUGIN)
+    commands = {c.id: c for c in manifest.contributions.commands}
+    names = [w.display_name for w in manifest.contributions.widgets]
+    assert 'Segment by prompts' in names
+    assert 'Segment everything' in names
+    assert {s.key for s in manifest.contributions.sample_data} == set(SAMPLES)
+    items = manifest.contributions.menus['napari/layers/segment']
+    for item in items:
+        assert item.command in commands
+    in_menu = {item.command for item in items}
+    assert {w.command for w in manifest.contributions.widgets} <= in_menu
+
+
+def test_sample_opens(make_napari_viewer):
+    viewer = make_napari_viewer(show=False)
+    (layer,) = viewer.open_sample(PLUGIN, 'tissue')
+    assert layer.rgb
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv('NAPARI_MOBILESAM_CACHE', str(tmp_path))
+    return tmp_path
+
+
+def test_bundled_model_is_named_and_the_official_one_offered(
+    desk, blobs, empty_cache
+):
+    box = desk(blobs).widget.model_box
+    assert box.combo.currentData() == registry.BUNDLED
+    assert not box.button.isHidden()
+    assert registry.OFFICIAL in box.button.text()
+    assert '39 MB' in box.button.text()
+    assert 'offline' in box.note.text()
+
+
+def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
+    go = threading.Event()
+
+    def download(name, progress=None):
+        progress(10, 40, 'x')
+        go.wait(20)
+        path = registry._download_path(registry.registry()[name])
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return path
+
+    monkeypatch.setattr(registry, 'download_model', download)
+    d = desk(blobs)
+    box = d.widget.model_box
+    steps = []
+    d.session.progress.connect(lambda *step: steps.append(step))
+    box.button.click()
+    assert 'Stop' in box.button.text()
+    go.set()
+    d.session.wait(20)
+    d.settle()
+    assert steps == [('model', 10, 40)]
+    assert d.session.model_name == registry.OFFICIAL
+    assert box.combo.currentData() == registry.OFFICIAL
+    assert box.button.isHidden()
+
+
+def test_failed_download_is_told(desk, blobs, empty_cache, monkeypatch):
+    def download(name, progress=None):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(registry, 'download_model', download)
+    d = desk(blobs)
+    d.widget.model_box.button.click()
+    d.session.wait(20)
+    d.settle()
+    assert 'no route to host' in d.widget.status.text
+    assert d.session.model_name == registry.BUNDLED
+    assert 'Download' in d.widget.model_box.button.text()
+
+
+def test_model_that_is_not_here_is_not_used(desk, blobs, empty_cache):
+    d = desk(blobs)
+    combo = d.widget.model_box.combo
+    combo.setCurrentIndex(combo.findData('vit_b'))
+    combo.activated.emit(combo.currentIndex())
+    assert d.session.model_name == registry.BUNDLED
+    assert 'goes on answering' in d.widget.model_box.note.text()
+    assert 'Download vit_b (358 MB)' in d.widget.model_box.button.text()
+
+
+def test_file_of_the_user_s_own(desk, blobs, empty_cache, monkeypatch):
+    from napari_mobilesam.widgets import model_box
+
+    monkeypatch.setattr(
+        model_box.QFileDialog,
+        'getOpenFileName',
+        lambda *args: ('/somewhere/mine.pt', ''),
+    )
+    d = desk(blobs)
+    combo = d.widget.model_box.combo
+    combo.setCurrentIndex(combo.findText(model_box.OPEN_FILE))
+    combo.activated.emit(combo.currentIndex())
+    d.settle()
+    assert d.session.model_name == '/somewhere/mine.pt'
+    assert combo.currentText() == 'mine.pt'
+
+
+def test_other_model_answers_the_open_object_anew(desk, blobs, empty_cache):
+    d = desk(blobs)
+    d.viewer.layers['prompts'].add((28, 32))
+    d.settle()
+    answers = []
+    d.session.preview.connect(answers.append)
+    d.session.use_model('/somewhere/mine.pt')
+    d.settle()
+    assert [a.request.model_name for a in answers] == ['/somewhere/mine.pt']
+
+
+def test_bundled_model_on_a_real_image(make_napari_viewer, settle, qtbot):
+    if not registry.bundled_path().is_file():
+        pytest.skip('this build has no bundled weights')
+    viewer = make_napari_viewer(show=True)
+    (image,) = viewer.open_sample(PLUGIN, 'nuclei')
+    _, widget = viewer.window.add_plugin_dock_widget(
+        PLUGIN, 'Segment by prompts'
+    )
+    session = get_session(viewer)
+    settle(session, widget)
+    from .conftest import Mouse
+
+    nucleus, background = (310, 165), (300, 300)
+    Mouse(viewer).click(image, nucleus)
+    settle(session, widget)
+    widget.commit()
+    QApplication.processEvents()
+    labels = viewer.layers['objects'].data
+    assert labels[nucleus] == 1
+    assert labels[background] == 0
+    # a nucleus here has about 3000 pixels
+    assert 500 < np.count_nonzero(labels) < 6000
