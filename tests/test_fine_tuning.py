@@ -30,7 +30,11 @@ from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.registry import list_models
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.training.dataset import labelled_image
-from napari_mobilesam.training.finetune import FineTuneConfig, hold_back
+from napari_mobilesam.training.finetune import (
+    MIN_AREA,
+    FineTuneConfig,
+    hold_back,
+)
 from napari_mobilesam.training.train import TrainConfig, TrainingError
 from napari_mobilesam.types import (
     ModelRecord,
@@ -218,6 +222,19 @@ def test_survey_agrees_with_what_is_held_back() -> None:
         found = survey([plane(labels, labels)])
         assert found.objects == count
         assert found.held_back == sum(len(v.objects) for v in validation)
+
+
+def test_smallest_objects_are_counted_as_they_are_trained_on() -> None:
+    labels = np.zeros((20, 20), np.int32)
+    for number in range(5):
+        labels[4 * number : 4 * number + 2, :2] = number + 1
+    labels[19, 19] = 6
+    pair = labelled_image(labels.astype(np.uint8), labels)
+    sides = hold_back([pair], fine_tuning.HELD_BACK)
+    used = sum(len(image.objects) for side in sides for image in side)
+    found = survey([plane(labels, labels)])
+    assert found.objects == used == 5
+    assert fine_tuning.SMALLEST == MIN_AREA
 
 
 def test_survey_counts_planes_and_leaves_specks_out() -> None:
