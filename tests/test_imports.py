@@ -30,7 +30,9 @@ ALLOWED: dict[str, set[str]] = {
     'engine': BELOW_SESSION,
     'messages': BELOW_SESSION | {'engine'},
     'session': BELOW_SESSION | {'engine', 'messages', 'worker'},
-    'fine_tuning': BELOW_SESSION | {'engine', 'messages', 'worker'},
+    'fine_tuning_messages': {'engine'},
+    'fine_tuning': BELOW_SESSION
+    | {'engine', 'fine_tuning_messages', 'messages', 'worker'},
     'widgets': BELOW_SESSION | {'fine_tuning', 'messages', 'session'},
     'sample_data': {'types'},
     'display': set(),

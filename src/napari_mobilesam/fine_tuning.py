@@ -7,9 +7,6 @@ answers with signals. Clicks go on being answered by the session meanwhile.
 from __future__ import annotations
 
 import math
-import re
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +15,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_mobilesam.engine import ImagePlane
+from napari_mobilesam.fine_tuning_messages import (
+    HELD_BACK,
+    SMALLEST,
+    FineTuneRequest,
+    FineTuneResult,
+    LabelledPlane,
+    Planes,
+    Survey,
+    survey,
+)
 from napari_mobilesam.messages import explain
-from napari_mobilesam.model.registry import list_models, user_models_folder
+from napari_mobilesam.model.registry import user_models_folder
+from napari_mobilesam.model.user_models import (
+    check_folder,
+    check_name,
+    check_space,
+    free_name,
+)
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.worker import LatestWorker
 
@@ -33,147 +44,24 @@ if TYPE_CHECKING:
     from napari_mobilesam.training.finetune import FineTuneConfig, FineTuned
     from napari_mobilesam.training.interactive import StepResult
 
+__all__ = [
+    'HELD_BACK',
+    'SMALLEST',
+    'FineTuneRequest',
+    'FineTuneResult',
+    'FineTuning',
+    'LabelledPlane',
+    'Planes',
+    'Survey',
+    'check_folder',
+    'check_name',
+    'free_name',
+    'survey',
+]
+
 Deliver = Callable[[Callable[[], None]], None]
 
-SMALLEST = 4  # pixels; smaller objects are neither trained on nor counted
-HELD_BACK = 0.2  # share of the objects
 TELL_SECONDS = 0.2  # between two reports of the loss
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledPlane:
-    """One plane of an image and the labels drawn on it.
-
-    Attributes
-    ----------
-    image : ImagePlane
-        The plane; its pixels are read when they are needed.
-    labels : ndarray
-        (H, W) integer ids, 0 is background.
-    """
-
-    image: ImagePlane
-    labels: NDArray[Any]
-
-
-Planes = Callable[[], Iterable[LabelledPlane]]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What there is to learn from.
-
-    Attributes
-    ----------
-    objects, planes : int
-        Objects that are large enough, and planes that hold some.
-    small : int
-        Objects of fewer than `SMALLEST` pixels, which are left out.
-    """
-
-    objects: int
-    planes: int
-    small: int = 0
-
-    @property
-    def held_back(self) -> int:
-        """How many objects will be kept for validation; 0 if too few."""
-        if self.objects < 2:
-            return 0
-        return min(self.objects - 1, max(1, round(HELD_BACK * self.objects)))
-
-    @property
-    def text(self) -> str:
-        """One or two sentences on it."""
-        left_out = (
-            f' {self.small} smaller than {SMALLEST} pixels left out.'
-            if self.small
-            else ''
-        )
-        if self.objects == 0:
-            return f'No object is labelled yet: label about ten.{left_out}'
-        if self.objects == 1:
-            return f'1 object: label at least two, better ten.{left_out}'
-        where = f' on {self.planes} planes' if self.planes > 1 else ''
-        return (
-            f'{self.objects} objects{where}, of which {self.held_back} will '
-            f'be held back for validation.{left_out}'
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class FineTuneRequest:
-    """What to train on, from what, and how long.
-
-    Attributes
-    ----------
-    planes : callable
-        Returns the labelled planes; called on the worker thread.
-    base : str
-        Name or path of the model to start from.
-    name : str
-        Name of the new model.
-    minutes : float
-        Budget.
-    decoder_only : bool
-        Train the mask decoder alone.
-    complete : bool
-        Every object of the planes is labelled.
-    """
-
-    planes: Planes
-    base: str
-    name: str
-    minutes: float = 4
-    decoder_only: bool = True
-    complete: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class FineTuneResult:
-    """Outcome of a run.
-
-    Attributes
-    ----------
-    request : FineTuneRequest
-        What was asked.
-    base_score, score : float
-        Mean IoU on the objects held back, before and after.
-    held_back : int
-        Number of these objects.
-    complete : bool
-        False if it was cancelled: the best until then is kept.
-    path : Path or None
-        File of the new model; None if it is not better than the base, and
-        was not written therefore.
-    """
-
-    request: FineTuneRequest
-    base_score: float
-    score: float
-    held_back: int
-    complete: bool
-    path: Path | None
-
-    @property
-    def text(self) -> str:
-        """One or two sentences on it."""
-        objects = 'object' if self.held_back == 1 else 'objects'
-        digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
-        base = Path(self.request.base).name
-        stopped = '' if self.complete else 'Stopped. '
-        if self.path is None:
-            return (
-                f'{stopped}Not better than {base}, which stays: validation '
-                f'IoU {self.base_score:.2f} on {self.held_back} {objects} '
-                'held back. Label more objects, above all those it gets '
-                'wrong, or train longer.'
-            )
-        return (
-            f'{stopped}Validation IoU {self.base_score:.{digits}f} → '
-            f'{self.score:.{digits}f} on {self.held_back} {objects} held '
-            f'back. {self.request.name} is selected now.'
-        )
 
 
 @dataclass
@@ -434,19 +322,6 @@ class FineTuning:
         self._end(run, self.finished, result)
 
 
-def survey(planes: Iterable[LabelledPlane]) -> Survey:
-    """Count the objects of planes."""
-    objects = small = holding = 0
-    for plane in planes:
-        ids = plane.labels[plane.labels != 0]
-        areas = np.unique(ids, return_counts=True)[1]
-        large = int(np.count_nonzero(areas >= SMALLEST))
-        objects += large
-        small += len(areas) - large
-        holding += large > 0
-    return Survey(objects, holding, small)
-
-
 def labelled_images(
     planes: Iterable[LabelledPlane],
 ) -> Iterator[LabelledImage]:
@@ -487,66 +362,6 @@ def options(request: FineTuneRequest) -> FineTuneConfig:
     )
 
 
-def free_name(base: str) -> str:
-    """Return a name for a model made from another that no model has.
-
-    Parameters
-    ----------
-    base : str
-        Name or path of the other.
-    """
-    stem = re.sub(r'_tuned\d*$', '', Path(base).stem)
-    taken = _taken()
-    number = 1
-    while f'{stem}_tuned{number}'.lower() in taken:
-        number += 1
-    return f'{stem}_tuned{number}'
-
-
-def check_name(name: str) -> None:
-    """Raise `SegmentationError` if a new model cannot have this name."""
-    if not re.fullmatch(r'\w[\w .\-]*', name):
-        raise SegmentationError(
-            f'“{name}” cannot be the name of a model: use letters, digits, '
-            '_ and -.'
-            if name
-            else 'The new model has no name: enter one.'
-        )
-    if name.lower() in _taken():
-        raise SegmentationError(
-            f'There is a model named {name} already: choose another name. '
-            'Models are never overwritten.'
-        )
-
-
-def check_folder() -> None:
-    """Raise `SegmentationError` if no model can be written."""
-    folder = user_models_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SegmentationError(
-            f'The new model could not be written to {folder} '
-            f'({error.strerror or error}): make it writable or free disk '
-            'space. Nothing was trained.'
-        ) from error
-
-
-def check_space(model: Sam) -> None:
-    """Raise `SegmentationError` if the disk is too full for a model."""
-    needed = 2 * sum(value.numel() for value in model.state_dict().values())
-    folder = user_models_folder()
-    free = shutil.disk_usage(folder).free
-    if free < needed + 2**20:
-        raise SegmentationError(
-            f'The new model needs {needed / 2**20:.0f} MB in {folder}, where '
-            f'{free / 2**20:.0f} MB are free: free disk space. Nothing was '
-            'trained.'
-        )
-
-
 def sentence(error: BaseException) -> str:
     """Return one sentence for people about an error, as a sentence."""
     from napari_mobilesam.training.train import TrainingError
@@ -554,13 +369,6 @@ def sentence(error: BaseException) -> str:
     text = str(error) if isinstance(error, TrainingError) else explain(error)
     text = text[:1].upper() + text[1:]
     return text if text.endswith(('.', '!', '?')) else f'{text}.'
-
-
-def _taken() -> set[str]:
-    """Names of models and files, without case: some disks have none."""
-    names = {record.name.lower() for record in list_models()}
-    files = user_models_folder().glob('*.safetensors')
-    return names | {path.stem.lower() for path in files}
 
 
 def _write(tuned: FineTuned, path: Path) -> None:

@@ -1,0 +1,165 @@
+"""What is asked of fine-tuning, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.engine import ImagePlane
+
+SMALLEST = 4  # pixels; smaller objects are neither trained on nor counted
+HELD_BACK = 0.2  # share of the objects
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPlane:
+    """One plane of an image and the labels drawn on it.
+
+    Attributes
+    ----------
+    image : ImagePlane
+        The plane; its pixels are read when they are needed.
+    labels : ndarray
+        (H, W) integer ids, 0 is background.
+    """
+
+    image: ImagePlane
+    labels: NDArray[Any]
+
+
+Planes = Callable[[], Iterable[LabelledPlane]]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is to learn from.
+
+    Attributes
+    ----------
+    objects, planes : int
+        Objects that are large enough, and planes that hold some.
+    small : int
+        Objects of fewer than `SMALLEST` pixels, which are left out.
+    """
+
+    objects: int
+    planes: int
+    small: int = 0
+
+    @property
+    def held_back(self) -> int:
+        """How many objects will be kept for validation; 0 if too few."""
+        if self.objects < 2:
+            return 0
+        return min(self.objects - 1, max(1, round(HELD_BACK * self.objects)))
+
+    @property
+    def text(self) -> str:
+        """One or two sentences on it."""
+        left_out = (
+            f' {self.small} smaller than {SMALLEST} pixels left out.'
+            if self.small
+            else ''
+        )
+        if self.objects == 0:
+            return f'No object is labelled yet: label about ten.{left_out}'
+        if self.objects == 1:
+            return f'1 object: label at least two, better ten.{left_out}'
+        where = f' on {self.planes} planes' if self.planes > 1 else ''
+        return (
+            f'{self.objects} objects{where}, of which {self.held_back} will '
+            f'be held back for validation.{left_out}'
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneRequest:
+    """What to train on, from what, and how long.
+
+    Attributes
+    ----------
+    planes : callable
+        Returns the labelled planes; called on the worker thread.
+    base : str
+        Name or path of the model to start from.
+    name : str
+        Name of the new model.
+    minutes : float
+        Budget.
+    decoder_only : bool
+        Train the mask decoder alone.
+    complete : bool
+        Every object of the planes is labelled.
+    """
+
+    planes: Planes
+    base: str
+    name: str
+    minutes: float = 4
+    decoder_only: bool = True
+    complete: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuneResult:
+    """Outcome of a run.
+
+    Attributes
+    ----------
+    request : FineTuneRequest
+        What was asked.
+    base_score, score : float
+        Mean IoU on the objects held back, before and after.
+    held_back : int
+        Number of these objects.
+    complete : bool
+        False if it was cancelled: the best until then is kept.
+    path : Path or None
+        File of the new model; None if it is not better than the base, and
+        was not written therefore.
+    """
+
+    request: FineTuneRequest
+    base_score: float
+    score: float
+    held_back: int
+    complete: bool
+    path: Path | None
+
+    @property
+    def text(self) -> str:
+        """One or two sentences on it."""
+        objects = 'object' if self.held_back == 1 else 'objects'
+        digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
+        base = Path(self.request.base).name
+        stopped = '' if self.complete else 'Stopped. '
+        if self.path is None:
+            return (
+                f'{stopped}Not better than {base}, which stays: validation '
+                f'IoU {self.base_score:.2f} on {self.held_back} {objects} '
+                'held back. Label more objects, above all those it gets '
+                'wrong, or train longer.'
+            )
+        return (
+            f'{stopped}Validation IoU {self.base_score:.{digits}f} → '
+            f'{self.score:.{digits}f} on {self.held_back} {objects} held '
+            f'back. {self.request.name} is selected now.'
+        )
+
+
+def survey(planes: Iterable[LabelledPlane]) -> Survey:
+    """Count the objects of planes."""
+    objects = small = holding = 0
+    for plane in planes:
+        ids = plane.labels[plane.labels != 0]
+        areas = np.unique(ids, return_counts=True)[1]
+        large = int(np.count_nonzero(areas >= SMALLEST))
+        objects += large
+        small += len(areas) - large
+        holding += large > 0
+    return Survey(objects, holding, small)

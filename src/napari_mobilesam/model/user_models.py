@@ -1,0 +1,82 @@
+"""Names of the user's own models, and the place to write them to."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.model.registry import list_models, user_models_folder
+from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+def free_name(base: str) -> str:
+    """Return a name for a model made from another that no model has.
+
+    Parameters
+    ----------
+    base : str
+        Name or path of the other.
+    """
+    stem = re.sub(r'_tuned\d*$', '', Path(base).stem)
+    taken = _taken()
+    number = 1
+    while f'{stem}_tuned{number}'.lower() in taken:
+        number += 1
+    return f'{stem}_tuned{number}'
+
+
+def check_name(name: str) -> None:
+    """Raise `SegmentationError` if a new model cannot have this name."""
+    if not re.fullmatch(r'\w[\w .\-]*', name):
+        raise SegmentationError(
+            f'“{name}” cannot be the name of a model: use letters, digits, '
+            '_ and -.'
+            if name
+            else 'The new model has no name: enter one.'
+        )
+    if name.lower() in _taken():
+        raise SegmentationError(
+            f'There is a model named {name} already: choose another name. '
+            'Models are never overwritten.'
+        )
+
+
+def check_folder() -> None:
+    """Raise `SegmentationError` if no model can be written."""
+    folder = user_models_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SegmentationError(
+            f'The new model could not be written to {folder} '
+            f'({error.strerror or error}): make it writable or free disk '
+            'space. Nothing was trained.'
+        ) from error
+
+
+def check_space(model: Sam) -> None:
+    """Raise `SegmentationError` if the disk is too full for a model."""
+    needed = 2 * sum(value.numel() for value in model.state_dict().values())
+    folder = user_models_folder()
+    free = shutil.disk_usage(folder).free
+    if free < needed + 2**20:
+        raise SegmentationError(
+            f'The new model needs {needed / 2**20:.0f} MB in {folder}, where '
+            f'{free / 2**20:.0f} MB are free: free disk space. Nothing was '
+            'trained.'
+        )
+
+
+def _taken() -> set[str]:
+    """Names of models and files, without case: some disks have none."""
+    names = {record.name.lower() for record in list_models()}
+    files = user_models_folder().glob('*.safetensors')
+    return names | {path.stem.lower() for path in files}
