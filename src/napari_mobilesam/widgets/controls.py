@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QProgressBar,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -315,6 +316,15 @@ def narrow(combo: QComboBox) -> None:
     )
     combo.setMinimumContentsLength(8)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
+def wide_button(text: str) -> QPushButton:
+    """Return a button that shares the width of its row."""
+    button = QPushButton(text)
+    button.setSizePolicy(
+        QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+    )
+    return button
 
 
 def form_layout(parent: QWidget | None = None) -> QFormLayout:

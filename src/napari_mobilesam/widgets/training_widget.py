@@ -18,8 +18,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPushButton,
-    QSizePolicy,
     QVBoxLayout,
 )
 
@@ -41,6 +39,7 @@ from napari_mobilesam.widgets.controls import (
     form_layout,
     narrow,
     scrollable,
+    wide_button,
 )
 from napari_mobilesam.widgets.curve_plot import CurvePlot
 from napari_mobilesam.widgets.labelled_planes import labelled_planes
@@ -119,11 +118,11 @@ class TrainingWidget(ViewerWidget):
         )
         self.name_edit = QLineEdit()
         self.plot = CurvePlot()
-        self.run_button = _button('Run')
-        self.cancel_button = _button('Cancel')
+        self.run_button = wide_button('Run')
+        self.cancel_button = wide_button('Cancel')
         self.cancel_button.setToolTip('Stops and keeps the best so far.')
         self.cancel_button.setEnabled(False)
-        self.save_button = _button('Save')
+        self.save_button = wide_button('Save')
         self.save_button.setToolTip('Writes the model that was trained.')
         self.save_button.hide()
         self.status = StatusLine()
@@ -194,11 +193,8 @@ class TrainingWidget(ViewerWidget):
     @property
     def pending(self) -> bool:
         """Whether something is still to come."""
-        return bool(
-            self.count_timer.isActive()
-            or self._counting
-            or self.tuning.running
-        )
+        waiting = self.count_timer.isActive() or self._counting
+        return bool(waiting or self.tuning.running)
 
     # what there is to learn from
 
@@ -401,11 +397,3 @@ def _post(main_thread: MainThread, function: Callable[[], None]) -> None:
 
 def _close(tuning: FineTuning, *args: object) -> None:
     tuning.close()
-
-
-def _button(text: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setSizePolicy(
-        QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
-    )
-    return button
