@@ -26,6 +26,7 @@ from napari_mobilesam.messages import (
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
+    ModelRecord,
     PromptError,
     Prompts,
     SegmentationError,
@@ -116,6 +117,7 @@ class Session:
         self._run = _Run()
         self._model_name = model_name
         self._loaded = ''
+        self._record: ModelRecord | None = None
 
     @property
     def model_name(self) -> str:
@@ -125,6 +127,11 @@ class Session:
 
             self._model_name = default_model_name()
         return self._model_name
+
+    @property
+    def record(self) -> ModelRecord | None:
+        """Record of the model that was loaded last."""
+        return self._record
 
     def use_model(self, name: str) -> None:
         """Answer with another model from now on; loads in the background."""
@@ -260,7 +267,7 @@ class Session:
             self._fail(error, whom)
             return None
         if self._loaded != name:
-            self._loaded = name
+            self._loaded, self._record = name, model.record
             self._deliver(lambda: self.model_changed.emit(model.record))
         return model
 

@@ -9,8 +9,6 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
-    QPushButton,
-    QSizePolicy,
     QVBoxLayout,
 )
 
@@ -23,6 +21,7 @@ from napari_mobilesam.widgets.controls import (
     ViewerWidget,
     form_layout,
     scrollable,
+    wide_button,
 )
 from napari_mobilesam.widgets.label_writer import write_everything
 from napari_mobilesam.widgets.layers import (
@@ -67,8 +66,8 @@ class EverythingWidget(ViewerWidget):
             self.viewer, _is_output, 'a new layer for each run'
         )
         self.form = ParameterForm()
-        self.run_button = _button('Run')
-        self.cancel_button = _button('Cancel')
+        self.run_button = wide_button('Run')
+        self.cancel_button = wide_button('Cancel')
         self.cancel_button.setToolTip('Stops and keeps what was found.')
         self.cancel_button.setEnabled(False)
         self.status = StatusLine()
@@ -102,6 +101,8 @@ class EverythingWidget(ViewerWidget):
         self.listen(self.session.progress, self._progress)
         self.listen(self.session.model_changed, self._model_changed)
         self.listen(self.session.downloaded, self.model_box.arrived)
+        if self.session.record is not None:
+            self.form.show_model(self.session.record)
         self._layers_changed()
         self._active_changed()
         self._image_chosen(self.image_combo.layer)
@@ -120,14 +121,13 @@ class EverythingWidget(ViewerWidget):
         if getattr(event, 'type', '') != 'removed' or self._asked is None:
             return
         _, plane, labels = self._asked
-        for layer in (plane.layer, labels):
-            if layer is None or gone is not layer:
-                continue
+        if gone is plane.layer or (labels is not None and gone is labels):
+            name = getattr(gone, 'name', '')
             self.session.cancel()
             self._end()
             self.status.fail(
-                f'“{layer.name}” was removed while working on it; nothing '
-                'was written.'
+                f'“{name}” was removed while working on it; nothing was '
+                'written.'
             )
 
     def _active_changed(self, event: Any = None) -> None:
@@ -230,11 +230,3 @@ class EverythingWidget(ViewerWidget):
 
 def _is_output(layer: Layer) -> bool:
     return isinstance(layer, Labels) and layer.name != PREVIEW_NAME
-
-
-def _button(text: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setSizePolicy(
-        QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
-    )
-    return button

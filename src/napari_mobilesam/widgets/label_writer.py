@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from napari_mobilesam.types import Mask, SegmentationError
 from napari_mobilesam.widgets.layers import (
     LayerPlane,
-    apply,
-    data_to_world_matrix,
     insert_below_prompts,
 )
+from napari_mobilesam.widgets.transforms import apply, data_to_world_matrix
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -21,7 +21,7 @@ from napari_mobilesam.widgets.controls import (
 )
 from napari_mobilesam.widgets.model_box import ModelBox
 from napari_mobilesam.widgets.preview import Preview
-from napari_mobilesam.widgets.prompt_layers import COLORS, NEGATIVE, POSITIVE
+from napari_mobilesam.widgets.prompt_layers import COLORS, POSITIVE
 
 COMMIT_KEY, CLEAR_KEY, FLIP_KEY, UNDO_KEY = 'W', 'Q', 'N', 'U'
 
@@ -120,9 +120,8 @@ class PromptPanel(ViewerWidget):
     def show_polarity(self, polarity: str) -> None:
         """Say what the next left click means, in words and in colour."""
         sign = '+' if polarity == POSITIVE else '−'
-        other = NEGATIVE if polarity == POSITIVE else POSITIVE
         self.polarity_button.setText(
-            f'{sign}  {polarity.capitalize()} clicks; {other} ({FLIP_KEY})'
+            f'{sign}  Left click is {polarity}: flip ({FLIP_KEY})'
         )
         self.polarity_button.setStyleSheet(
             'QPushButton { text-align: left; border-left: 6px solid '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from napari_mobilesam.types import (
     ModelRecord,
     SegmentationError,
 )
+from napari_mobilesam.widgets.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.label_writer import new_labels, write_masks
 from napari_mobilesam.widgets.layers import (
     insert_below_prompts,
@@ -38,6 +38,12 @@ HINT = 'Click an object; right-click what does not belong to it.'
 NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
 # dragging a contrast slider should not embed at each of its steps
 CONTRAST_PAUSE_MS = 250
+KEYS = {
+    COMMIT_KEY: 'commit',
+    CLEAR_KEY: 'clear',
+    FLIP_KEY: 'flip_polarity',
+    UNDO_KEY: 'undo',
+}
 _TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
 
 
@@ -60,7 +66,7 @@ class PromptWidget(PromptTools):
         self._labels: Labels | None = None
         self._masks: tuple[Mask | None, ...] | None = None
         self._commit_when_ready = False
-        self._keys: dict[str, Callable[[Any], None]] = {}
+        self._keys: Keys = []
         self._image_timer = self.timer(self._enter_image)
         self._build()
         self.image_combo.layer_changed.connect(self._image_timer.start)
@@ -94,7 +100,7 @@ class PromptWidget(PromptTools):
         self.listen(self.session.progress, self._progress)
         self.listen(self.session.model_changed, self._model_changed)
         self.listen(self.session.downloaded, self.model_box.arrived)
-        self._bind_keys()
+        self._keys = bind_keys(self, KEYS)
         self._layers_changed()
         active = layers.selection.active
         if isinstance(active, Image):
@@ -114,25 +120,11 @@ class PromptWidget(PromptTools):
         self._image_timer.stop()
         self.session.forget()
         self._forget_object()
-        for key, callback in self._keys.items():
-            _unbind(self.viewer, key, callback)
-        self._keys.clear()
+        unbind_keys(self.viewer, self._keys)
         super().detach()
         self._drop_mouse()
         self.preview.remove()
         self._image = self._points = self._shapes = self._labels = None
-
-    def _bind_keys(self) -> None:
-        actions = {
-            COMMIT_KEY: 'commit',
-            CLEAR_KEY: 'clear',
-            FLIP_KEY: 'flip_polarity',
-            UNDO_KEY: 'undo',
-        }
-        for key, action in actions.items():
-            callback = _weakly(self, action)
-            self.viewer.bind_key(key, callback, overwrite=True)
-            self._keys[key] = callback
 
     def _layers_changed(self, event: Any = None) -> None:
         prompts = (self._points, self._shapes)
@@ -391,22 +383,3 @@ def _describe(masks: tuple[Mask | None, ...], waiting: int) -> str:
         noun = 'box waits' if waiting == 1 else 'boxes wait'
         text += f' {waiting} older {noun} for the next object.'
     return text
-
-
-def _weakly(widget: PromptWidget, action: str) -> Callable[[Any], None]:
-    """Return a key callback that does not keep the widget alive."""
-    reference = weakref.ref(widget)
-
-    def call(viewer: Any) -> None:
-        target = reference()
-        if target is not None:
-            getattr(target, action)()
-
-    return call
-
-
-def _unbind(viewer: Any, key: str, callback: Callable[[Any], None]) -> None:
-    # a second dock may have taken the key since
-    for bound, function in list(viewer.keymap.items()):
-        if function is callback:
-            viewer.bind_key(bound, None, overwrite=True)
