@@ -193,23 +193,12 @@ class Engine:
     ) -> Mask | None:
         """Return the best mask of one object, None if it has no pixel.
 
-        One positive point alone is ambiguous, so the best of three masks is
-        taken; with more prompts the single mask token answers, as in
-        Segment Anything, section 3 "Resolving ambiguity".
+        See `Predictor.predict_object`.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
 
         embedding = self.embedding(plane, prompts, model)
-        ambiguous = prompts.box is None and len(prompts.points) == 1
-        prediction = Predictor(model).predict(
-            embedding,
-            points=prompts.points if len(prompts.points) else None,
-            labels=prompts.labels if len(prompts.points) else None,
-            box=prompts.box,
-            mask_input=prompts.mask_input,
-            multimask=ambiguous,
-        )
-        mask = prediction.mask(prediction.best)
+        mask = Predictor(model).predict_object(embedding, prompts).mask()
         return mask if mask.data.any() else None
 
     def _window(

@@ -193,6 +193,19 @@ class Prompts:
     box: NDArray[np.float64] | None = None
     mask_input: NDArray[np.float32] | None = None
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether a whole, a part and a subpart may be meant.
+
+        One point alone is; with more prompts the single mask is better
+        (Segment Anything, section 3, "Resolving ambiguity").
+        """
+        return (
+            self.box is None
+            and self.mask_input is None
+            and len(self.points) == 1
+        )
+
 
 @dataclass(frozen=True)
 class Mask:

@@ -233,14 +233,7 @@ def segment_prompts(
         )
         if window not in embeddings:
             embeddings[window] = predictor.embed(rgb, window=window)
-        prediction = predictor.predict(
-            embeddings[window],
-            points=prompts.points if len(prompts.points) else None,
-            labels=prompts.labels if len(prompts.points) else None,
-            box=prompts.box,
-            # A lone point is ambiguous: the best of three answers is taken.
-            multimask=prompts.box is None and len(prompts.points) == 1,
-        )
+        prediction = predictor.predict_object(embeddings[window], prompts)
         masks.append(prediction.mask())
     return paint_objects(masks, rgb.shape[:2])
 

@@ -229,6 +229,23 @@ class Predictor:
             self.model.mask_threshold,
         )
 
+    def predict_object(
+        self, embedding: Embedding, prompts: Prompts
+    ) -> Prediction:
+        """Predict one object as the widgets do; see `predict`.
+
+        Three masks where the prompts are ambiguous, else one.
+        """
+        pointed = len(prompts.points) > 0
+        return self.predict(
+            embedding,
+            prompts.points if pointed else None,
+            prompts.labels if pointed else None,
+            prompts.box,
+            prompts.mask_input,
+            multimask=prompts.ambiguous,
+        )
+
     def check(self, embedding: Embedding) -> None:
         """Refuse the embedding of another model."""
         if embedding.model_key != self.model.key:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -163,17 +163,10 @@ class Asker:
             box,
         )
         embedding = self.embedding(prompts)
-        mask = None
         if previous is not None and previous.frame == embedding.frame:
             mask = previous.logits[previous.best]
-        return self.predictor.predict(
-            embedding,
-            points=prompts.points if len(prompts.points) else None,
-            labels=prompts.labels if len(prompts.points) else None,
-            box=box,
-            mask_input=mask,
-            multimask=previous is None,
-        )
+            prompts = replace(prompts, mask_input=mask)
+        return self.predictor.predict_object(embedding, prompts)
 
 
 class Target(NamedTuple):
