@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def run(*arguments: object) -> tuple[int, list[str]]:
 @pytest.fixture
 def base(tiny: Sam, tmp_path: Path) -> Path:
     path = tmp_path / 'base.safetensors'
-    save_checkpoint(tiny, path, tiny.record)
+    save_checkpoint(tiny, path, replace(tiny.record, predicted_iou=0.6))
     return path
 
 
@@ -49,6 +50,7 @@ def test_train_writes_a_model_that_loads(
     assert seen[-1].startswith('step 2')
     record = load_model(output).record
     assert record.input_size == 128
+    assert record.predicted_iou == 0.6  # the base's
     assert record.training['steps'] == 2
     assert record.training['curve'][-1]['step'] == 2
     # The run's state is kept: the same command goes on from there.

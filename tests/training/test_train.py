@@ -12,10 +12,10 @@ import torch
 
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training import train as train_module
+from napari_mobilesam.training.batch import collate
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.interactive import (
     DenseHead,
-    collate,
     interactive_step,
 )
 from napari_mobilesam.training.optimisation import make_optimiser, schedule
@@ -56,7 +56,7 @@ def test_overfits_one_batch(
     head = DenseHead(128)
     optimiser = make_optimiser([tiny, head], 1e-3, 0)
     losses, found = [], []
-    for _ in range(60):
+    for _ in range(40):
         rng = np.random.default_rng(0)
         result = interactive_step(tiny, batch, rng, head=head, head_weight=0.5)
         torch.nn.utils.clip_grad_norm_(tiny.parameters(), 1.0)

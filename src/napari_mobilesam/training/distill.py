@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam, build_sam
+from napari_mobilesam.training.batch import collate, normalise
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.interactive import (
     StepResult,
-    collate,
-    normalise,
 )
 from napari_mobilesam.training.jobs import training_record
 from napari_mobilesam.training.losses import (
@@ -127,7 +126,7 @@ class EmbeddingTask:
 
     def step(self, turn: Turn) -> StepResult:
         """MSE on crops drawn from the cache."""
-        numbers = turn.chance().integers(0, self.cache.crops, turn.count)
+        numbers = turn.chance().integers(0, self.cache.crops, turn.images)
         samples = [self.cache.source[int(number)] for number in numbers]
         batch = collate(samples, self.sam.input_size).to(self.sam.device)
         target = torch.stack([self.cache[int(n)] for n in numbers])
@@ -163,7 +162,7 @@ class MaskTask:
     def step(self, turn: Turn) -> StepResult:
         """Mask loss towards the teacher's preferred masks of clicks."""
         sam = self.sam
-        numbers = turn.chance().integers(0, self.cache.crops, turn.count)
+        numbers = turn.chance().integers(0, self.cache.crops, turn.images)
         samples = [self.cache.source[int(number)] for number in numbers]
         batch = collate(samples, sam.input_size).to(sam.device)
         taught = torch.stack([self.cache[int(n)] for n in numbers])

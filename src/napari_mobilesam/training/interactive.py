@@ -7,7 +7,6 @@ through the encoder once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from napari_mobilesam.model.sam import STRIDE, Sam
+from napari_mobilesam.training.batch import Batch, normalise
 from napari_mobilesam.training.losses import (
     dense_loss,
     iou_of,
@@ -25,91 +25,11 @@ from napari_mobilesam.training.losses import (
     pixel_weights,
 )
 from napari_mobilesam.training.prompts import correction_point
-from napari_mobilesam.training.samples import Sample, grid_stride, to_xy
+from napari_mobilesam.training.samples import grid_stride, to_xy
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
 BOX_SHARE = 0.4  # of the first prompts; boxes are learnt sooner than points
 MASK_ONLY = 0.15  # share of correction rounds without a new click
-
-
-@dataclass
-class Batch:
-    """Samples as tensors; P prompts on B images.
-
-    Attributes
-    ----------
-    images : Tensor
-        (B, 3, S, S) uint8.
-    valid : Tensor
-        (B, 1, S, S) bool, False in the padding.
-    ids : Tensor
-        (B, L, g, g) int32.
-    image_index, layer, label : Tensor
-        (P,) of each prompted object.
-    points, boxes : Tensor
-        (P, 2) and (P, 4) float in input pixels.
-    background, background_index : Tensor
-        (N, 2) clicks beside every object and (N,) their images.
-    """
-
-    images: Tensor
-    valid: Tensor
-    ids: Tensor
-    image_index: Tensor
-    layer: Tensor
-    label: Tensor
-    points: Tensor
-    boxes: Tensor
-    background: Tensor
-    background_index: Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        """Copy to a device."""
-        return Batch(*(value.to(device) for value in vars(self).values()))
-
-    def truth(self) -> tuple[Tensor, Tensor]:
-        """Masks of the objects and of their neighbours, (P, g, g) float."""
-        ids = self.ids[self.image_index, self.layer]
-        mask = ids == self.label[:, None, None]
-        return mask.float(), ((ids > 0) & ~mask).float()
-
-
-def collate(samples: Sequence[Sample], input_size: int) -> Batch:
-    """Stack samples, padding images at the bottom and right."""
-    count = len(samples)
-    layers = max(len(sample.labels) for sample in samples)
-    grid = samples[0].labels.shape[-1]
-    images = np.zeros((count, input_size, input_size, 3), dtype=np.uint8)
-    valid = np.zeros((count, 1, input_size, input_size), dtype=bool)
-    ids = np.zeros((count, layers, grid, grid), dtype=np.int32)
-    for index, sample in enumerate(samples):
-        rows, columns = sample.image.shape[:2]
-        images[index, :rows, :columns] = sample.image
-        valid[index, :, :rows, :columns] = True
-        ids[index, : len(sample.labels)] = sample.labels
-    targets = np.concatenate([sample.targets for sample in samples])
-
-    def index_of(lengths: list[int]) -> Tensor:
-        return torch.from_numpy(np.repeat(np.arange(count), lengths))
-
-    return Batch(
-        torch.from_numpy(images).permute(0, 3, 1, 2),
-        torch.from_numpy(valid),
-        torch.from_numpy(ids),
-        index_of([len(sample.targets) for sample in samples]),
-        torch.from_numpy(targets[:, 0]),
-        torch.from_numpy(targets[:, 1]),
-        torch.from_numpy(np.concatenate([s.points for s in samples])),
-        torch.from_numpy(np.concatenate([s.boxes for s in samples])),
-        torch.from_numpy(np.concatenate([s.background for s in samples])),
-        index_of([len(sample.background) for sample in samples]),
-    )
-
-
-def normalise(sam: Sam, batch: Batch) -> Tensor:
-    """Preprocess a batch: (B, 3, S, S) float, zero in the padding."""
-    x = (batch.images.float() - sam.pixel_mean) / sam.pixel_std
-    return x * batch.valid
 
 
 class DenseHead(nn.Module):
@@ -175,10 +95,11 @@ class Dialogue:
         by_point, _ = sam.embed_prompts(
             self.clicks[point], self.click_labels[point]
         )
-        rest = self.clicks[box, 1:], self.click_labels[box, 1:]
+        corrected = self.clicks.shape[1] > 1
         by_box, _ = sam.embed_prompts(
-            *(rest if rest[0].shape[1] else (None, None)),
-            boxes=self.batch.boxes[box],
+            self.clicks[box, 1:] if corrected else None,
+            self.click_labels[box, 1:] if corrected else None,
+            self.batch.boxes[box],
         )
         sparse = by_point.new_empty(len(box), *by_point.shape[1:])
         sparse = sparse.masked_scatter(point[:, None, None], by_point)

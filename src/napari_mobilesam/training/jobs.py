@@ -133,13 +133,17 @@ class TrainJob:
         sizes = ObjectDiameter(
             self.zoom.smallest, self.zoom.best, self.zoom.largest
         )
-        return ModelRecord(
-            self.output.stem,
-            'vit_t',
-            self.input_size,
-            sizes,
-            self.purpose,
-            self.licence,
+        # The thresholds of segment everything are kept from the base.
+        return replace(
+            run.sam.record,
+            name=self.output.stem,
+            input_size=self.input_size,
+            object_diameter=sizes,
+            purpose=self.purpose,
+            licence=self.licence or run.sam.record.licence,
+            url='',
+            hash='',
+            size_bytes=0,
             training=training_record(
                 run,
                 images,

@@ -19,7 +19,8 @@ def make_optimiser(
 
     Biases, norms and lookup tables are not decayed.
     """
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:

@@ -74,7 +74,7 @@ def _place(
     )
     crowding = rng.uniform(0.5, 1.2)
     centres: list[NDArray[np.float64]] = []
-    kind = rng.integers(5)
+    kind = int(rng.integers(5))
     for label in range(1, count + 1):
         size = radius * float(np.exp(rng.normal(0, 0.25)))
         centre = rng.uniform(0, SIDE, 2)

@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.dataset import LabelledImage
-from napari_mobilesam.training.interactive import (
+from napari_mobilesam.training.batch import (
     collate,
     normalise,
 )
+from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.losses import iou_of
 from napari_mobilesam.training.prompts import box_of, centre_point
 from napari_mobilesam.training.samples import (
@@ -89,7 +89,7 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
         and ``box`` per group, ``calibration`` (mean absolute error of the
         predicted IoU), and ``score``, the mean over groups of point and box.
     """
-    rows: list[tuple[str, float, float, float, float]] = []
+    rows: list[tuple[str, list[float]]] = []
     for sample in samples:
         batch = collate([sample], sam.input_size).to(sam.device)
         features = sam.encode(normalise(sam, batch))
@@ -110,10 +110,10 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
             error = (iou - reached).abs().mean(1)
             found.append((reached.gather(1, chosen)[:, 0], reached, error))
         (point, points, error), (box, _, _) = found
-        for values in zip(point, box, points.amax(1), error, strict=True):
-            rows.append((sample.group, *(float(v) for v in values)))
-    numbers = np.array([row[1:] for row in rows])
-    names = np.array([row[0] for row in rows])
+        found_rows = torch.stack([point, box, points.amax(1), error], 1)
+        rows += [(sample.group, row) for row in found_rows.tolist()]
+    numbers = np.array([row for _, row in rows])
+    names = np.array([group for group, _ in rows])
     scores = dict(
         zip(
             ('point', 'box', 'oracle', 'calibration'),

@@ -177,7 +177,7 @@ def cut(
     ]
     if rng is None:
         return rgb, labels
-    varied = augment(rgb.astype(np.float32) / 255, rng)
+    varied = augment(rgb.astype(np.float32) / np.float32(255), rng)
     rgb = (varied * 255 + 0.5).astype(np.uint8)
     return _orient(rgb, labels, (len(row), len(column)), rng)
 
@@ -284,7 +284,7 @@ def _background_clicks(
 ) -> NDArray[np.float32]:
     stride = grid_stride(max(rgb.shape[:2]))
     rows, columns = (-(-length // stride) for length in rgb.shape[:2])
-    free = ~labels[:, :rows, :columns].any(0)
+    free = np.asarray(~labels[:, :rows, :columns].any(axis=0))
     if count == 0 or not free.any():
         return np.zeros((0, 2), dtype=np.float32)
     points = [to_xy(random_point(free, rng), stride) for _ in range(count)]

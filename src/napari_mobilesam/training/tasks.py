@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.batch import collate, normalise
 from napari_mobilesam.training.interactive import (
     DenseHead,
     StepResult,
-    collate,
     interactive_step,
-    normalise,
 )
 from napari_mobilesam.training.samples import (
     Sample,
@@ -34,7 +33,7 @@ class Turn(NamedTuple):
     ----------
     step : int
         Steps done before.
-    first, count : int
+    first, images : int
         Numbers of the samples of this step and process.
     rank : int
         Process.
@@ -48,7 +47,7 @@ class Turn(NamedTuple):
 
     step: int
     first: int
-    count: int
+    images: int
     rank: int
     fraction: float
     seed: int
@@ -126,7 +125,7 @@ class InteractiveTask:
 
     def step(self, turn: Turn) -> StepResult:
         """See `interactive_step`."""
-        samples = [self.source[turn.first + i] for i in range(turn.count)]
+        samples = [self.source[turn.first + i] for i in range(turn.images)]
         batch = collate(samples, self.sam.input_size).to(self.sam.device)
         assert isinstance(self.helper, DenseHead)
         return interactive_step(
@@ -203,7 +202,7 @@ class DecoderTask:
         rng = turn.chance()
         chosen = [
             self.embedded(int(number))
-            for number in rng.integers(0, self.crops, turn.count)
+            for number in rng.integers(0, self.crops, turn.images)
         ]
         samples = [
             simulate_prompts(

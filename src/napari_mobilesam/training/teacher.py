@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.interactive import collate, normalise
+from napari_mobilesam.training.batch import collate, normalise
 from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.train import TrainingError
 
@@ -132,7 +132,7 @@ class TeacherCache:
         cancelled: Callable[[], bool] | None = None,
     ) -> bool:
         """Compute what is missing; return whether all is there."""
-        for count, number in enumerate(np.flatnonzero(~self.done)):
+        for count, number in enumerate(np.flatnonzero(self.done == 0)):
             if cancelled is not None and cancelled():
                 break
             features = embed_sample(self.teacher, self.source[int(number)])

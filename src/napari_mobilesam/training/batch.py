@@ -1,0 +1,93 @@
+"""Samples as tensors: images, objects and first prompts of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.samples import Sample
+
+
+@dataclass
+class Batch:
+    """Samples as tensors; P prompts on B images.
+
+    Attributes
+    ----------
+    images : Tensor
+        (B, 3, S, S) uint8.
+    valid : Tensor
+        (B, 1, S, S) bool, False in the padding.
+    ids : Tensor
+        (B, L, g, g) int32.
+    image_index, layer, label : Tensor
+        (P,) of each prompted object.
+    points, boxes : Tensor
+        (P, 2) and (P, 4) float in input pixels.
+    background, background_index : Tensor
+        (N, 2) clicks beside every object and (N,) their images.
+    """
+
+    images: Tensor
+    valid: Tensor
+    ids: Tensor
+    image_index: Tensor
+    layer: Tensor
+    label: Tensor
+    points: Tensor
+    boxes: Tensor
+    background: Tensor
+    background_index: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        return Batch(*(value.to(device) for value in vars(self).values()))
+
+    def truth(self) -> tuple[Tensor, Tensor]:
+        """Masks of the objects and of their neighbours, (P, g, g) float."""
+        ids = self.ids[self.image_index, self.layer]
+        mask = ids == self.label[:, None, None]
+        return mask.float(), ((ids > 0) & ~mask).float()
+
+
+def collate(samples: Sequence[Sample], input_size: int) -> Batch:
+    """Stack samples, padding images at the bottom and right."""
+    count = len(samples)
+    layers = max(len(sample.labels) for sample in samples)
+    grid = samples[0].labels.shape[-1]
+    images = np.zeros((count, input_size, input_size, 3), dtype=np.uint8)
+    valid = np.zeros((count, 1, input_size, input_size), dtype=bool)
+    ids = np.zeros((count, layers, grid, grid), dtype=np.int32)
+    for index, sample in enumerate(samples):
+        rows, columns = sample.image.shape[:2]
+        images[index, :rows, :columns] = sample.image
+        valid[index, :, :rows, :columns] = True
+        ids[index, : len(sample.labels)] = sample.labels
+    targets = np.concatenate([sample.targets for sample in samples])
+
+    def index_of(lengths: list[int]) -> Tensor:
+        return torch.from_numpy(np.repeat(np.arange(count), lengths))
+
+    return Batch(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        torch.from_numpy(valid),
+        torch.from_numpy(ids),
+        index_of([len(sample.targets) for sample in samples]),
+        torch.from_numpy(targets[:, 0]),
+        torch.from_numpy(targets[:, 1]),
+        torch.from_numpy(np.concatenate([s.points for s in samples])),
+        torch.from_numpy(np.concatenate([s.boxes for s in samples])),
+        torch.from_numpy(np.concatenate([s.background for s in samples])),
+        index_of([len(sample.background) for sample in samples]),
+    )
+
+
+def normalise(sam: Sam, batch: Batch) -> Tensor:
+    """Preprocess a batch: (B, 3, S, S) float, zero in the padding."""
+    x = (batch.images.float() - sam.pixel_mean) / sam.pixel_std
+    return x * batch.valid
