@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_mobilesam.fine_tuning import (
+from napari_mobilesam.session.fine_tuning import (
     FineTuneRequest,
     FineTuneResult,
     FineTuning,

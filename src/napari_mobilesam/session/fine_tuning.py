@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_mobilesam.fine_tuning_messages import (
+from napari_mobilesam.model.registry import user_models_folder
+from napari_mobilesam.model.user_models import (
+    check_folder,
+    check_name,
+    check_space,
+    free_name,
+)
+from napari_mobilesam.session.fine_tuning_messages import (
     HELD_BACK,
     SMALLEST,
     FineTuneRequest,
@@ -27,16 +34,9 @@ from napari_mobilesam.fine_tuning_messages import (
     Survey,
     survey,
 )
-from napari_mobilesam.messages import explain
-from napari_mobilesam.model.registry import user_models_folder
-from napari_mobilesam.model.user_models import (
-    check_folder,
-    check_name,
-    check_space,
-    free_name,
-)
+from napari_mobilesam.session.messages import explain
+from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.worker import LatestWorker
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam

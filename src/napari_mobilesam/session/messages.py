@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.engine import ImagePlane
+from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.engine import Engine, ImagePlane
-from napari_mobilesam.messages import (
+from napari_mobilesam.session.engine import Engine, ImagePlane
+from napari_mobilesam.session.messages import (
     EverythingRequest,
     EverythingResult,
     PromptRequest,
@@ -23,6 +23,7 @@ from napari_mobilesam.messages import (
     check_prompts,
     explain,
 )
+from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
@@ -31,21 +32,9 @@ from napari_mobilesam.types import (
     Prompts,
     SegmentationError,
 )
-from napari_mobilesam.worker import LatestWorker
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-
-__all__ = [
-    'EverythingRequest',
-    'EverythingResult',
-    'ImagePlane',
-    'PromptRequest',
-    'PromptResult',
-    'Session',
-    'check_prompts',
-    'explain',
-]
 
 Deliver = Callable[[Callable[[], None]], None]
 

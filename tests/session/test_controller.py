@@ -7,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from napari_mobilesam.engine import ImagePlane, LeastRecentlyUsed
-from napari_mobilesam.messages import check_prompts, explain
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.session import Session
+from napari_mobilesam.session.engine import ImagePlane, LeastRecentlyUsed
+from napari_mobilesam.session.messages import check_prompts, explain
+from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import (
     CheckpointError,
     EverythingParameters,
@@ -19,7 +20,6 @@ from napari_mobilesam.types import (
     PromptError,
     Prompts,
 )
-from napari_mobilesam.worker import LatestWorker
 
 RECORD = ModelRecord('tiny', input_size=128)
 

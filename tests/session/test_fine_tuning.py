@@ -13,9 +13,12 @@ import pytest
 import torch
 from training.helpers import discs
 
-from napari_mobilesam import fine_tuning
-from napari_mobilesam.engine import ImagePlane
-from napari_mobilesam.fine_tuning import (
+from napari_mobilesam.model.checkpoints import load_model
+from napari_mobilesam.model.registry import list_models
+from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.session import fine_tuning
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.fine_tuning import (
     FineTuneRequest,
     FineTuning,
     LabelledPlane,
@@ -26,9 +29,6 @@ from napari_mobilesam.fine_tuning import (
     labelled_images,
     survey,
 )
-from napari_mobilesam.model.checkpoints import load_model
-from napari_mobilesam.model.registry import list_models
-from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.training.dataset import labelled_image
 from napari_mobilesam.training.finetune import (
     MIN_AREA,

@@ -1,0 +1,28 @@
+"""Interaction without a window: what the widgets of a viewer share.
+
+`Session` answers prompts and segments everything, `fine_tuning` trains. Both
+take frozen requests, work on a thread of their own and answer with signals;
+neither knows Qt or napari.
+"""
+
+from napari_mobilesam.session.controller import Session
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.messages import (
+    EverythingRequest,
+    EverythingResult,
+    PromptRequest,
+    PromptResult,
+    check_prompts,
+    explain,
+)
+
+__all__ = [
+    'EverythingRequest',
+    'EverythingResult',
+    'ImagePlane',
+    'PromptRequest',
+    'PromptResult',
+    'Session',
+    'check_prompts',
+    'explain',
+]
