@@ -9,8 +9,8 @@ import pytest
 import torch
 from qtpy.QtWidgets import QApplication
 
-from napari_mobilesam import fine_tuning
 from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.session import fine_tuning
 from napari_mobilesam.training.finetune import FineTuneConfig
 from napari_mobilesam.training.train import TrainConfig
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
