@@ -13,8 +13,6 @@ labels, table = nm.segment_everything(
     image,
     nm.load_model(),
     diameter=60,  # typical size of a nucleus, in pixels
-    predicted_iou=0.5,
-    stability=0.6,
     min_area=20,
 )
 print(f'{labels.max()} nuclei')

@@ -17,7 +17,5 @@ stack = da.stack([da.from_array(np.roll(plane, 5 * i, 1)) for i in range(3)])
 model = nm.load_model()
 labels = np.zeros(stack.shape, np.uint16)
 for z, image in enumerate(stack):
-    labels[z], _ = nm.segment_everything(
-        image, model, diameter=60, predicted_iou=0.5, stability=0.6
-    )
+    labels[z], _ = nm.segment_everything(image, model, diameter=60)
     print(f'plane {z}: {labels[z].max()} nuclei')

@@ -18,17 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.display import has_display, virtual_display
-from napari_mobilesam.types import EverythingParameters
 
 PLUGIN = 'napari-mobilesam'
 SAMPLE = 'nuclei'
 # Embedding and decoding on a slow CPU, first use of OpenGL included.
 PATIENCE_SECONDS = 300
-# A coarse grid is enough for the nuclei of the sample and takes seconds; the
-# bundled model is small, and modest about its masks.
-EVERYTHING = EverythingParameters(
-    points_per_side=16, predicted_iou=0.5, stability=0.6, min_area=50
-)
 
 
 def run_demo(
@@ -186,7 +180,6 @@ class Tour:
         )
         results: list[Any] = []
         self.session.everything.connect(results.append)
-        everything.form.set_parameters(EVERYTHING)
         self.settle()
         say('segmenting everything')
         self.press(everything.run_button)
