@@ -45,6 +45,11 @@ def checkpoint(small, tmp_path_factory):
     return path
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A cancelled download resets the connection: no news."""
+
+
 @pytest.fixture
 def serve(checkpoint):
     """Serve a file over HTTP on this machine; break off if asked to."""
@@ -61,7 +66,7 @@ def serve(checkpoint):
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server = Server(('127.0.0.1', 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     state['url'] = f'http://127.0.0.1:{server.server_port}/official.pt'
