@@ -297,9 +297,9 @@ def test_saved_checkpoint_keeps_its_record(tmp_path, small, folders):
     assert load_model(path).record == record
     assert load_model('mine').record == record
     assert nm.list_models()[-1] == record
+    loaded = load_checkpoint(path).state_dict()
     for key, value in small.state_dict().items():
-        loaded = load_checkpoint(path).state_dict()[key]
-        torch.testing.assert_close(loaded, value, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(loaded[key], value, atol=1e-3, rtol=1e-3)
 
 
 def test_failed_save_keeps_the_earlier_file(tmp_path, small, monkeypatch):
