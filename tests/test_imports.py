@@ -27,14 +27,12 @@ ALLOWED: dict[str, set[str]] = {
     'large': {'segmentation', 'model', 'types'},
     'training': {'segmentation', 'model', 'types'},
     'session': BELOW_SESSION,
-    'widgets': BELOW_SESSION | {'session'},
+    'widgets': BELOW_SESSION | {'sample_data', 'session'},
     'sample_data': {'types'},
-    'display': set(),
-    'demo': BELOW_SESSION | {'display', 'sample_data', 'session', 'widgets'},
-    'cli': BELOW_SESSION | {'demo', 'sample_data'},
+    'cli': BELOW_SESSION | {'sample_data', 'widgets'},
 }
 GUI = {'magicgui', 'napari', 'PyQt6', 'PySide6', 'qtpy', 'superqt', 'vispy'}
-GUI_ROOMS = {'widgets', 'demo'}
+GUI_ROOMS = {'widgets'}
 
 MODULES = sorted(PACKAGE.rglob('*.py'))
 

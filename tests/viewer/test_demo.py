@@ -14,9 +14,9 @@ import pytest
 import tifffile
 from conftest import ROOT
 
-from napari_mobilesam import demo, display
 from napari_mobilesam.cli import main
 from napari_mobilesam.sample_data import read_sample
+from napari_mobilesam.widgets import demo, display
 
 on_linux = pytest.mark.skipif(
     not sys.platform.startswith('linux'), reason='Xvfb is of Linux'

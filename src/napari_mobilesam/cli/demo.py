@@ -1,4 +1,4 @@
-"""``napari-mobilesam demo``: see `napari_mobilesam.demo`."""
+"""``napari-mobilesam demo``: see `napari_mobilesam.widgets.demo`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def demo_command(options: argparse.Namespace) -> int:
     """Open napari, or take the tour."""
-    from napari_mobilesam.demo import run_demo
+    from napari_mobilesam.widgets.demo import run_demo
 
     try:
         return run_demo(

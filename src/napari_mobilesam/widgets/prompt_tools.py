@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Image, Layer, Points, Shapes
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.layers import LayerPlane, is_ours, plane_of
@@ -33,7 +33,14 @@ class PromptTools(PromptPanel):
 
     Layers are made when a tool is first used; those of the user's own are
     taken only if they are chosen.
+
+    Attributes
+    ----------
+    prompts_settled : Signal
+        The prompts, or what they refer to, are others than before.
     """
+
+    prompts_settled = Signal()
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
@@ -43,7 +50,7 @@ class PromptTools(PromptPanel):
         self._polarity = POSITIVE
         # number of the request, where it was asked, and what
         self._asked: tuple[int, LayerPlane, Collected] | None = None
-        self._update_timer = self.timer(self._update)
+        self._update_timer = self.timer(self.prompts_settled.emit)
         self._busy_writing = False
 
     def timer(self, callback: Callable[[], None]) -> QTimer:
@@ -58,10 +65,6 @@ class PromptTools(PromptPanel):
     def pending(self) -> bool:
         """Whether a change of the prompts has not been looked at yet."""
         return bool(self._update_timer.isActive())
-
-    def _update(self) -> None:
-        """Ask for the mask of the prompts that there are now."""
-        raise NotImplementedError
 
     def _schedule(self, event: Any = None) -> None:
         """Ask anew once the events of this change are through."""

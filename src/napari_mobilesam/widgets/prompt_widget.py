@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,8 @@ KEYS = {
     FLIP_KEY: 'flip_polarity',
     UNDO_KEY: 'undo',
 }
+# the first import of torch would hold up the drawing of a new dock
+PREPARE_PAUSE_MS = 150
 _TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
 
 
@@ -68,7 +71,9 @@ class PromptWidget(PromptTools):
         self._commit_when_ready = False
         self._keys: Keys = []
         self._image_timer = self.timer(self._enter_image)
+        self._prepare_timer = self.timer(self._prepare)
         self._build()
+        self.prompts_settled.connect(self._update)
         self.image_combo.layer_changed.connect(self._image_timer.start)
         self.channel_combo.activated.connect(self._image_shown_differently)
         self.points_combo.layer_changed.connect(self._use_points)
@@ -81,6 +86,18 @@ class PromptWidget(PromptTools):
         self.clear_button.clicked.connect(self.clear)
         self.undo_button.clicked.connect(self.undo)
         self.attach()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change in the viewer has not been looked at yet."""
+        return any(
+            timer.isActive()
+            for timer in (
+                self._update_timer,
+                self._image_timer,
+                self._prepare_timer,
+            )
+        )
 
     # life in the viewer
 
@@ -118,6 +135,7 @@ class PromptWidget(PromptTools):
         """Stop listening, return the keys, take the preview away."""
         self._update_timer.stop()
         self._image_timer.stop()
+        self._prepare_timer.stop()
         self.session.forget()
         self._forget_object()
         unbind_keys(self.viewer, self._keys)
@@ -180,8 +198,12 @@ class PromptWidget(PromptTools):
         self._choose_labels(image)
         self._ready_to_click(plane)
         self.status.say(HINT)
-        self.session.prepare(plane.source())
+        self._prepare_timer.start(PREPARE_PAUSE_MS)
         self._schedule()
+
+    def _prepare(self) -> None:
+        with contextlib.suppress(SegmentationError):
+            self.session.prepare(self.plane().source())
 
     def _image_events(self) -> dict[str, Callable[..., None]]:
         return {

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.display import has_display, virtual_display
+from napari_mobilesam.widgets.display import has_display, virtual_display
 
 PLUGIN = 'napari-mobilesam'
 SAMPLE = 'nuclei'
