@@ -40,8 +40,10 @@ class Progress:
             self._shown = (message, done)
             return
         tenth = 10 * done // total if total > 0 else 0
-        if self._shown != (message, tenth):
-            self._shown = (message, tenth)
+        # a log wants each tenth of a phase once, whatever the message
+        phase = f'{total} steps' if total > 1 else message
+        if self._shown != (phase, tenth):
+            self._shown = (phase, tenth)
             print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
