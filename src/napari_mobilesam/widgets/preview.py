@@ -84,11 +84,10 @@ class Preview:
         if self.layer is None:
             self._add(picture, affine)
             return
-        # hidden while its pixels and its place do not belong together
-        self.layer.visible = False
         self.layer.data = picture
         self.layer.affine = affine
-        self.layer.visible = True
+        if not self.layer.visible:
+            self.layer.visible = True
 
     def _add(self, picture: np.ndarray, affine: np.ndarray) -> None:
         from napari.utils.colormaps import DirectLabelColormap

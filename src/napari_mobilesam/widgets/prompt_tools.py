@@ -50,6 +50,7 @@ class PromptTools(PromptPanel):
         self._polarity = POSITIVE
         # number of the request, where it was asked, and what
         self._asked: tuple[int, LayerPlane, Collected] | None = None
+        self._timers: list[QTimer] = []
         self._update_timer = self.timer(self.prompts_settled.emit)
         self._busy_writing = False
 
@@ -59,12 +60,13 @@ class PromptTools(PromptPanel):
         timer.setSingleShot(True)
         timer.setInterval(0)
         timer.timeout.connect(callback)
+        self._timers.append(timer)
         return timer
 
     @property
     def pending(self) -> bool:
-        """Whether a change of the prompts has not been looked at yet."""
-        return bool(self._update_timer.isActive())
+        """Whether a change in the viewer has not been looked at yet."""
+        return any(timer.isActive() for timer in self._timers)
 
     def _schedule(self, event: Any = None) -> None:
         """Ask anew once the events of this change are through."""

@@ -87,18 +87,6 @@ class PromptWidget(PromptTools):
         self.undo_button.clicked.connect(self.undo)
         self.attach()
 
-    @property
-    def pending(self) -> bool:
-        """Whether a change in the viewer has not been looked at yet."""
-        return any(
-            timer.isActive()
-            for timer in (
-                self._update_timer,
-                self._image_timer,
-                self._prepare_timer,
-            )
-        )
-
     # life in the viewer
 
     def attach(self) -> None:
@@ -133,9 +121,8 @@ class PromptWidget(PromptTools):
 
     def detach(self) -> None:
         """Stop listening, return the keys, take the preview away."""
-        self._update_timer.stop()
-        self._image_timer.stop()
-        self._prepare_timer.stop()
+        for timer in self._timers:
+            timer.stop()
         self.session.forget()
         self._forget_object()
         unbind_keys(self.viewer, self._keys)
