@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from napari_mobilesam.session.engine import Engine, ImagePlane
+from napari_mobilesam.session.everything_run import (
+    Deliver,
+    EverythingRuns,
+    Shared,
+)
 from napari_mobilesam.session.messages import (
-    EverythingRequest,
-    EverythingResult,
     PromptRequest,
     PromptResult,
     check_prompts,
@@ -35,16 +37,6 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-
-Deliver = Callable[[Callable[[], None]], None]
-
-
-@dataclass
-class _Run:
-    """The running segment everything, to be cancelled."""
-
-    generation: int = 0
-    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Session:
@@ -79,6 +71,8 @@ class Session:
         A model has been loaded.
     downloaded : Signal(str)
         A model of this name has arrived.
+    runs : EverythingRuns
+        Runs of segment everything.
     """
 
     status = Signal(str, str)
@@ -103,7 +97,17 @@ class Session:
         self._engine = Engine(load_model or _load_model)
         self._generation = 0
         self._users = 0
-        self._run = _Run()
+        self.runs = EverythingRuns(
+            Shared(
+                self._worker,
+                self._engine,
+                self._load,
+                self._deliver,
+                self._fail,
+            )
+        )
+        self.runs.progress.connect(self._run_progress)
+        self.runs.finished.connect(self.everything.emit)
         self._model_name = model_name
         self._loaded = ''
         self._record: ModelRecord | None = None
@@ -180,23 +184,11 @@ class Session:
         A run that is still going is cancelled. Prompts are answered between
         the steps of a run.
         """
-        self.cancel()
-        self._run = _Run(self._run.generation + 1)
-        request = EverythingRequest(
-            self._run.generation,
-            plane,
-            parameters or EverythingParameters(),
-            self.model_name,
-        )
-        run = self._run
-        self._worker.submit(
-            'everything', lambda: self._everything(request, run)
-        )
-        return request.generation
+        return self.runs.start(plane, parameters, self.model_name)
 
     def cancel(self) -> None:
         """Stop segment everything after its current step, keeping masks."""
-        self._run.cancelled.set()
+        self.runs.cancel()
 
     def download(self, name: str) -> None:
         """Download a model and use it; `downloaded` tells when it is here."""
@@ -232,11 +224,14 @@ class Session:
         A session can be used again afterwards.
         """
         self.forget()
-        self.cancel()
+        self.runs.abandon()
         self.cancel_download()
-        self._run = _Run(self._run.generation + 1)
         self._worker.close()
         self._downloader.close()
+
+    def _run_progress(self, done: int, total: int, message: str) -> None:
+        self.progress.emit('everything', done, total)
+        self.status.emit(message, 'everything')
 
     # below: on the worker thread
 
@@ -310,53 +305,6 @@ class Session:
         # while the answer was on its way
         if result.request.generation == self._generation:
             self.preview.emit(result)
-
-    def _everything(self, request: EverythingRequest, run: _Run) -> None:
-        from napari_mobilesam.segmentation.everything import (
-            segment_everything,
-        )
-
-        start = time.perf_counter()
-        model = self._load(request.model_name, 'everything')
-        if model is None:
-            return
-
-        def cancelled() -> bool:
-            self._worker.serve('prompts')
-            return run.cancelled.is_set()
-
-        def progress(done: int, total: int, message: str) -> None:
-            def tell() -> None:
-                if run is self._run:
-                    self.progress.emit('everything', done, total)
-                    self.status.emit(message, 'everything')
-
-            self._deliver(tell)
-
-        try:
-            labels, table = segment_everything(
-                self._engine.rgb(request.plane),
-                model,
-                progress=progress,
-                cancelled=cancelled,
-                parameters=request.parameters,
-            )
-        except Exception as error:  # noqa: BLE001
-            self._fail(error, 'everything')
-            return
-        result = EverythingResult(
-            request,
-            labels,
-            table,
-            not run.cancelled.is_set(),
-            time.perf_counter() - start,
-        )
-
-        def show() -> None:
-            if run is self._run:
-                self.everything.emit(result)
-
-        self._deliver(show)
 
     def _download(self, name: str) -> None:
         from napari_mobilesam.model.registry import download_model
