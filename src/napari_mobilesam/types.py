@@ -182,6 +182,9 @@ class Prompts:
         (4,) float64 (row0, column0, row1, column1).
     mask_input : ndarray or None
         (s, s) float32 low-res logits, ``s = input_size // 4``.
+    region : Mask or None
+        A drawn region or an existing mask in data pixels; becomes the
+        ``mask_input`` of the window that is embedded, unless there is one.
     """
 
     points: NDArray[np.float64] = field(
@@ -192,6 +195,7 @@ class Prompts:
     )
     box: NDArray[np.float64] | None = None
     mask_input: NDArray[np.float32] | None = None
+    region: Mask | None = None
 
     @property
     def ambiguous(self) -> bool:
@@ -203,6 +207,7 @@ class Prompts:
         return (
             self.box is None
             and self.mask_input is None
+            and self.region is None
             and len(self.points) == 1
         )
 

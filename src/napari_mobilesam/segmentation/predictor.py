@@ -22,6 +22,7 @@ from napari_mobilesam.segmentation.image import (
 )
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.shapes import low_res_logits
 from napari_mobilesam.segmentation.upscaling import (
     as_mask,
     upscale_mask,
@@ -237,12 +238,18 @@ class Predictor:
         Three masks where the prompts are ambiguous, else one.
         """
         pointed = len(prompts.points) > 0
+        mask_input, box = prompts.mask_input, prompts.box
+        if mask_input is None and prompts.region is not None:
+            mask_input = low_res_logits(prompts.region, embedding.frame)
+            if box is None and not pointed:
+                # models are trained to correct a mask at points or in a box
+                box = np.asarray(prompts.region.box, dtype=np.float64)
         return self.predict(
             embedding,
             prompts.points if pointed else None,
             prompts.labels if pointed else None,
-            prompts.box,
-            prompts.mask_input,
+            box,
+            mask_input,
             multimask=prompts.ambiguous,
         )
 

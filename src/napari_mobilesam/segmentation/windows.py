@@ -203,6 +203,9 @@ def window_for_prompts(
     corners = prompts.points
     if prompts.box is not None:
         corners = np.concatenate([prompts.box.reshape(2, 2), corners])
+    if prompts.region is not None:
+        region = np.reshape(prompts.region.box, (2, 2))
+        corners = np.concatenate([region, corners])
     if not len(corners):
         return whole
     anchor = _anchor(prompts)
@@ -233,6 +236,8 @@ def _anchor(prompts: Prompts) -> NDArray[np.float64]:
     if prompts.box is not None:
         center: NDArray[np.float64] = prompts.box.reshape(2, 2).mean(axis=0)
         return center
+    if prompts.region is not None:
+        return np.reshape(prompts.region.box, (2, 2)).mean(axis=0)
     positive = prompts.points[prompts.labels == 1]
     first: NDArray[np.float64] = (
         positive if len(positive) else prompts.points

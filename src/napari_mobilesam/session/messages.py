@@ -134,7 +134,10 @@ def check_prompts(shape: tuple[int, int], prompts: Prompts) -> None:
                 'The box has no area inside the image: draw it around an '
                 'object.'
             )
-    if prompts.box is None and prompts.mask_input is None:
+    if all(
+        given is None
+        for given in (prompts.box, prompts.mask_input, prompts.region)
+    ):
         if len(prompts.points) == 0:
             raise PromptError(
                 'There is no prompt: click an object or draw a box.'

@@ -1,0 +1,183 @@
+"""Drawn shapes and existing masks as prompts: plain geometry.
+
+An outline becomes a box and a region, a path becomes points along it, and a
+region becomes the low-res logits that the prompt encoder takes as a mask
+(Segment Anything, section 3, "dense prompts").
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.types import Frame, Mask
+
+# A model's low-res logits are four pixels of its input each.
+LOW_RES_STRIDE = 4
+# Logit of a pixel that is wholly in a drawn region; about what a model says
+# of the inside of an object that it is sure of.
+CERTAIN = 10.0
+# Samples along each side of a low-res cell.
+SAMPLES = 4
+ELLIPSE_VERTICES = 72
+# More points along a scribble add time, and confuse more than they help.
+SCRIBBLE_POINTS = 6
+
+
+def ellipse_outline(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the outline of an ellipse in a parallelogram.
+
+    Parameters
+    ----------
+    corners : ndarray
+        (4, 2) corners in order; the ellipse touches the middle of each side,
+        so that rotated and sheared ellipses need no special case.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) float64 vertices.
+    """
+    corners = np.asarray(corners, dtype=np.float64)
+    center = corners.mean(axis=0)
+    first = (corners[1] - corners[0]) / 2
+    second = (corners[3] - corners[0]) / 2
+    angle = np.linspace(0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)
+    return np.asarray(
+        center
+        + np.cos(angle)[:, None] * first
+        + np.sin(angle)[:, None] * second
+    )
+
+
+def box_of(
+    outline: NDArray[np.float64], image_shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the half open box around an outline, cut to the image.
+
+    Parameters
+    ----------
+    outline : ndarray
+        (N, 2) row and column with pixel centres at integers.
+    image_shape : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    ndarray
+        (4,) float64 (row0, column0, row1, column1); without area if the
+        outline is outside the image.
+    """
+    # edges of a half open box lie between pixels
+    low = np.clip(outline.min(axis=0) + 0.5, 0, image_shape)
+    high = np.clip(outline.max(axis=0) + 0.5, 0, image_shape)
+    return np.concatenate([low, high])
+
+
+def region_of(
+    outline: NDArray[np.float64], image_shape: tuple[int, int]
+) -> Mask | None:
+    """Fill an outline.
+
+    Parameters
+    ----------
+    outline : ndarray
+        (N, 2) row and column with pixel centres at integers.
+    image_shape : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    Mask or None
+        Pixels whose centre is inside; None if there is none in the image.
+    """
+    from skimage.draw import polygon
+
+    box = box_of(outline, image_shape)
+    origin = np.floor(box[:2]).astype(int)
+    shape = np.ceil(box[2:]).astype(int) - origin
+    if (shape <= 0).any():
+        return None
+    filled = np.zeros(tuple(shape), dtype=bool)
+    along_rows, along_columns = (outline - origin).T
+    rows, columns = polygon(along_rows, along_columns, shape=filled.shape)
+    filled[rows, columns] = True
+    data, tight = crop_to_mask(filled, (int(origin[0]), int(origin[1])))
+    return Mask(data, tight, 1.0) if data.size else None
+
+
+def points_along(
+    path: NDArray[np.float64], most: int = SCRIBBLE_POINTS
+) -> NDArray[np.float64]:
+    """Return points at equal distances along a path.
+
+    Half a distance is kept from both ends, where scribbles leave an object
+    most easily.
+
+    Parameters
+    ----------
+    path : ndarray
+        (N, 2) row and column of its vertices.
+    most : int
+        Largest number of points; shorter paths get one per four pixels.
+
+    Returns
+    -------
+    ndarray
+        (M, 2) float64, 1 <= M <= most.
+    """
+    path = np.asarray(path, dtype=np.float64)
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    count = int(np.clip(along[-1] // 4, 1, most))
+    places = (np.arange(count) + 0.5) * along[-1] / count
+    return np.stack(
+        [np.interp(places, along, path[:, axis]) for axis in (0, 1)], axis=1
+    )
+
+
+def low_res_logits(mask: Mask, frame: Frame) -> NDArray[np.float32]:
+    """Return the mask input that stands for a mask.
+
+    Parameters
+    ----------
+    mask : Mask
+        Region in data pixels; a part outside the window is cut off.
+    frame : Frame
+        Window that the mask is prompted on.
+
+    Returns
+    -------
+    ndarray
+        (s, s) float32 logits, ``s = input_size // 4``: `CERTAIN` inside,
+        minus that outside, and in between by the share that is covered.
+    """
+    size = frame.input_size // LOW_RES_STRIDE
+    rows, columns = (_samples(frame, axis) for axis in (0, 1))
+    rows, columns = rows - mask.box[0], columns - mask.box[1]
+    known = [
+        (places >= 0) & (places < length)
+        for places, length in zip(
+            (rows, columns), mask.data.shape, strict=True
+        )
+    ]
+    inside = np.zeros((len(rows), len(columns)), dtype=np.float32)
+    inside[np.ix_(*known)] = mask.data[
+        np.ix_(rows[known[0]], columns[known[1]])
+    ]
+    cover = inside.reshape(size, SAMPLES, size, SAMPLES).mean(axis=(1, 3))
+    logits: NDArray[np.float32] = (2 * cover - 1) * np.float32(CERTAIN)
+    return logits
+
+
+def _samples(frame: Frame, axis: int) -> NDArray[np.intp]:
+    """Data pixels in which the samples of all low-res cells lie."""
+    start, stop = frame.window[axis], frame.window[axis + 2]
+    cells = frame.input_size // LOW_RES_STRIDE
+    pixels = LOW_RES_STRIDE * (stop - start) / frame.input_shape[axis]
+    offsets = (np.arange(cells * SAMPLES) + 0.5) * pixels / SAMPLES
+    places = np.floor(start + offsets).astype(np.intp)
+    # the padding of the input is outside every mask
+    places[offsets >= stop - start] = -1
+    return places
