@@ -18,6 +18,7 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.predictor import Prediction
 
 Value = TypeVar('Value')
 Window = tuple[int, int, int, int]
@@ -47,6 +48,12 @@ class ImagePlane:
         gray and RGB planes.
     name : str
         What people call it, for messages: ``'nuclei'``.
+    place : hashable
+        Which plane of which image it is, however it is shown; the key if
+        None is given.
+    geometry : object
+        Where the plane lies, for those who write labels onto it; nothing
+        below the widgets looks into it.
     """
 
     key: Hashable
@@ -56,6 +63,12 @@ class ImagePlane:
     gamma: float = 1.0
     channels: tuple[int, ...] | None = None
     name: str = 'image'
+    place: Hashable = None
+    geometry: Any = None
+
+    def __post_init__(self) -> None:
+        if self.place is None:
+            object.__setattr__(self, 'place', self.key)
 
 
 class LeastRecentlyUsed(Generic[Value]):
@@ -193,13 +206,22 @@ class Engine:
     ) -> Mask | None:
         """Return the best mask of one object, None if it has no pixel.
 
+        See `predict`.
+        """
+        mask = self.predict(plane, prompts, model).mask()
+        return mask if mask.data.any() else None
+
+    def predict(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> Prediction:
+        """Return all masks of one object, with their low-res logits.
+
         See `Predictor.predict_object`.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
 
         embedding = self.embedding(plane, prompts, model)
-        mask = Predictor(model).predict_object(embedding, prompts).mask()
-        return mask if mask.data.any() else None
+        return Predictor(model).predict_object(embedding, prompts)
 
     def _window(
         self, plane: ImagePlane, prompts: Prompts, model: Sam

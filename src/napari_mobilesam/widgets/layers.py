@@ -185,23 +185,23 @@ class LayerPlane:
         if self.channel_axis is not None:
             count = int(data_of(image).shape[self.channel_axis])
             channels = tuple(range(min(3, count)))
-        key = (
+        place = (
             Identity(image.data),
             self.rows,
             self.columns,
             self.index,
             self.channel_axis,
-            limits,
-            gamma,
         )
         return ImagePlane(
-            key,
+            (*place, limits, gamma),
             self._reader(),
             self.shape,
             limits,
             gamma,
             channels,
             self.name,
+            place,
+            self,
         )
 
     def _reader(self) -> Any:
