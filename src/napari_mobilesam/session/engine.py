@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.types import (
     Embedding,
+    Frame,
     Mask,
     Prompts,
 )
@@ -201,27 +202,71 @@ class Engine:
         window = self._window(plane, prompts, model)
         return (plane.key, window, model.key) in self._embeddings
 
+    def ready(
+        self,
+        plane: ImagePlane,
+        point: tuple[float, float],
+        model: Sam,
+    ) -> bool:
+        """Tell whether a click at a place is answered by decoding alone.
+
+        Reads and computes nothing, for previews that must never lag.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane that is pointed at.
+        point : tuple of float
+            (row, column) in data pixels.
+        model : Sam
+            Model that would answer.
+        """
+        if plane.key not in self._diameters:
+            return False
+        return self.has_embedding(plane, click(point), model)
+
+    def predict(
+        self,
+        plane: ImagePlane,
+        prompts: Prompts,
+        model: Sam,
+        previous: Prediction | None = None,
+    ) -> Prediction:
+        """Return all candidates of one object, with scores and logits.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Where the prompts lie.
+        prompts : Prompts
+            Prompts of the object in data pixels.
+        model : Sam
+            Model that answers.
+        previous : Prediction, optional
+            Answer to be refined: its best mask is fed back, wherever its
+            window was.
+
+        Returns
+        -------
+        Prediction
+            See `Predictor.predict_object`.
+        """
+        from napari_mobilesam.segmentation.predictor import Predictor
+
+        embedding = self.embedding(plane, prompts, model)
+        if previous is not None:
+            prompts = _refining(prompts, previous, embedding.frame)
+        return Predictor(model).predict_object(embedding, prompts)
+
     def mask(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> Mask | None:
         """Return the best mask of one object, None if it has no pixel.
 
-        See `predict`.
+        See `Predictor.predict_object`.
         """
         mask = self.predict(plane, prompts, model).mask()
         return mask if mask.data.any() else None
-
-    def predict(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> Prediction:
-        """Return all masks of one object, with their low-res logits.
-
-        See `Predictor.predict_object`.
-        """
-        from napari_mobilesam.segmentation.predictor import Predictor
-
-        embedding = self.embedding(plane, prompts, model)
-        return Predictor(model).predict_object(embedding, prompts)
 
     def _window(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
@@ -231,3 +276,16 @@ class Engine:
         return window_for_prompts(
             plane.shape, prompts, self.diameter(plane), model.record
         )
+
+
+def click(point: tuple[float, float]) -> Prompts:
+    """Return the prompts of one positive point at (row, column)."""
+    return Prompts(np.array([point], np.float64), np.ones(1, np.int64))
+
+
+def _refining(prompts: Prompts, previous: Prediction, frame: Frame) -> Prompts:
+    """Put the best mask of an earlier answer to prompts."""
+    if previous.frame == frame:
+        return replace(prompts, mask_input=previous.logits[previous.best])
+    mask = previous.mask()
+    return replace(prompts, region=mask) if mask.data.size else prompts
