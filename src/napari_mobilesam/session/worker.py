@@ -17,7 +17,8 @@ class LatestWorker:
 
     Every kind of job has one waiting place. Fifteen requests made while one
     runs therefore cost one further run, not fifteen, and no debouncing is
-    needed. The thread is started by the first job and ended by `close`.
+    needed. Jobs of a lower rank go first, else those of the kind that waits
+    for longest. The thread is started by the first job and ended by `close`.
 
     Parameters
     ----------
@@ -28,14 +29,25 @@ class LatestWorker:
     def __init__(self, name: str = 'napari-mobilesam') -> None:
         self._name = name
         self._changed = threading.Condition()
-        self._waiting: dict[str, Job] = {}
+        self._waiting: dict[str, tuple[int, Job]] = {}
         self._running = False
         self._executor: ThreadPoolExecutor | None = None
 
-    def submit(self, kind: str, job: Job) -> None:
-        """Run ``job`` soon, instead of the waiting job of the same kind."""
+    def submit(self, kind: str, job: Job, rank: int = 0) -> None:
+        """Run ``job`` soon, instead of the waiting job of the same kind.
+
+        Parameters
+        ----------
+        kind : str
+            Whose waiting place it takes.
+        job : callable
+            Reports its own errors.
+        rank : int
+            0 for what people wait for; jobs of a higher rank run only when
+            none of a lower rank waits.
+        """
         with self._changed:
-            self._waiting[kind] = job
+            self._waiting[kind] = rank, job
             if self._running:
                 return
             self._running = True
@@ -57,9 +69,9 @@ class LatestWorker:
         wait for minutes. Only to be called on the worker's own thread.
         """
         with self._changed:
-            job = self._waiting.pop(kind, None)
-        if job is not None:
-            self._run(job)
+            waiting = self._waiting.pop(kind, None)
+        if waiting is not None:
+            self._run(waiting[1])
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing runs or waits; False if that took too long."""
@@ -83,8 +95,9 @@ class LatestWorker:
                     self._running = False
                     self._changed.notify_all()
                     return
-                # dicts keep insertion order: the oldest kind goes first
-                job = self._waiting.pop(next(iter(self._waiting)))
+                # dicts keep insertion order, and min the first of equals
+                kind = min(self._waiting, key=lambda k: self._waiting[k][0])
+                _, job = self._waiting.pop(kind)
             self._run(job)
 
     @staticmethod
