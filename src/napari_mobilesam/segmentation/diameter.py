@@ -32,6 +32,15 @@ CONTRAST_WIDTH = 0.76
 OUTLINES = 3.3
 # Structure finer than this is noise.
 SMALLEST = 3.0
+# Objects within a larger thing (nuclei in an embryo, in a sheet of cells) are
+# what is looked for if much of the contrast is finer than a tenth of the
+# thing, survives a blur, and is spots. On training images of such things
+# these are from 0.085, 0.79 and 0.22 upwards. Elsewhere the contrast is at
+# most 0.06, or noise that a blur removes; sharp borders give spots of 0.1.
+NESTED_FROM = 60.0
+NESTED_CONTRAST = 0.075
+NESTED_SMOOTH = 0.7
+NESTED_SPOTS = 0.15
 
 
 def estimate_diameter(image: NDArray[np.uint8]) -> float | None:
@@ -113,8 +122,34 @@ def _look(gray: Plane) -> float | None:
     if outline is not None and outline > OUTLINES * width:
         diameter = outline / CONTRAST_WIDTH
     else:
-        diameter = width / GRAY_WIDTH
+        diameter = _nested(gray, width / GRAY_WIDTH)
     return diameter if diameter >= SMALLEST else None
+
+
+def _nested(gray: Plane, diameter: float) -> float:
+    """Diameter of the objects within larger things, if there are any."""
+    if diameter < NESTED_FROM:
+        return diameter
+    fine = gray - _smooth(gray, diameter / 10)
+    contrast = float(fine.var()) / max(float(_flatten(gray).var()), 1e-12)
+    smooth = float(_smooth(fine, 1.0).var()) / max(float(fine.var()), 1e-12)
+    if contrast < NESTED_CONTRAST or smooth < NESTED_SMOOTH:
+        return diameter
+    width = _correlation_width(gray - _smooth(gray, diameter / 5))
+    if width is None or _spots(gray, width / 3) < NESTED_SPOTS:
+        return diameter
+    return width / GRAY_WIDTH
+
+
+def _spots(gray: Plane, sigma: float) -> float:
+    """How much of the curvature is that of spots: 1 all, 0 edges only."""
+    rows, columns = np.gradient(_smooth(gray, max(1.0, sigma)))
+    row_row, row_column = np.gradient(rows)
+    column_column = np.gradient(columns, axis=1)
+    determinant = row_row * column_column - row_column**2
+    squares = row_row**2 + column_column**2 + 2 * row_column**2
+    spots = 2 * np.maximum(determinant, 0).sum() / max(squares.sum(), 1e-12)
+    return float(spots)
 
 
 def _flatten(plane: Plane) -> Plane:
