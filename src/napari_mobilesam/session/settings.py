@@ -1,0 +1,108 @@
+"""Choices of a user that outlive a session, in one small file.
+
+The file is JSON, so that people can read it, copy it and throw it away. It
+holds only what differs from the defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+APP_NAME = 'napari-mobilesam'
+FILE = 'settings.json'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What “Segment by prompts” remembers.
+
+    Attributes
+    ----------
+    hover : bool
+        Show the mask under the cursor before the click.
+    min_area : int
+        Holes and islands of fewer pixels are removed from masks; 0 leaves
+        them as they are (Segment Anything, appendix B).
+    smooth : bool
+        Round off corners smaller than a pixel or two.
+    policy : str
+        What happens to labels that are there already: ``'overwrite'``,
+        ``'keep'`` or ``'fill'``.
+    device : str
+        ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
+    threads : int
+        Threads that torch may use; 0 leaves the choice to torch.
+    cache_mb : int
+        Size of the disk cache of embeddings; 0 turns it off.
+    keys : mapping of str to str
+        Action to key, for keys that were changed; an empty key is none.
+    """
+
+    hover: bool = False
+    min_area: int = 0
+    smooth: bool = False
+    policy: str = 'overwrite'
+    device: str = 'auto'
+    threads: int = 0
+    cache_mb: int = 2048
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def settings_path() -> Path:
+    """Return where settings are kept.
+
+    ``NAPARI_MOBILESAM_CONFIG`` names another folder than the user's own.
+    """
+    override = os.environ.get('NAPARI_MOBILESAM_CONFIG')
+    folder = override or platformdirs.user_config_dir(APP_NAME, False)
+    return Path(folder) / FILE
+
+
+def load_settings() -> Settings:
+    """Read the settings; what is missing or unusable is the default."""
+    try:
+        stored = json.loads(settings_path().read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return Settings()
+    if not isinstance(stored, dict):
+        return Settings()
+    standard = asdict(Settings())
+    usable: dict[str, Any] = {
+        name: value
+        for name, value in stored.items()
+        if name in standard and type(value) is type(standard[name])
+    }
+    keys = usable.get('keys', {})
+    usable['keys'] = {
+        action: key for action, key in keys.items() if isinstance(key, str)
+    }
+    return Settings(**usable)
+
+
+def save_settings(settings: Settings) -> None:
+    """Write what differs from the defaults, all or nothing.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    standard = Settings()
+    changed = {
+        each.name: value
+        for each in fields(settings)
+        if (value := getattr(settings, each.name))
+        != getattr(standard, each.name)
+    }
+    path = settings_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f'.{os.getpid()}.part')
+    part.write_text(json.dumps(changed, indent=2), encoding='utf-8')
+    part.replace(path)
