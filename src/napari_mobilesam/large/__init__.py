@@ -1,0 +1,1 @@
+"""Images that do not fit in memory: tiles, resume, clusters."""

@@ -1,0 +1,101 @@
+"""What the pipeline asks of an image and of the place labels go to.
+
+Both travel to other processes and machines: they are pickled as a reference
+(a path), never as pixels, unless the image was given as an array in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Window = tuple[int, int, int, int]
+
+
+class Level(NamedTuple):
+    """One level of a pyramid.
+
+    Attributes
+    ----------
+    factor : tuple of float
+        Pixels of level 0 per pixel of this level, along rows and columns.
+    shape : tuple of int
+        (H, W) of a plane at this level.
+    """
+
+    factor: tuple[float, float]
+    shape: tuple[int, int]
+
+
+class Source(Protocol):
+    """An image of one or many planes that is read window by window.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (H, W) of a plane at level 0.
+    planes : int
+        Number of planes; 1 for a 2-D image.
+    levels : tuple of Level
+        The first is the image itself, then coarser ones.
+    dtype : numpy.dtype
+        Type of the pixels that `read` returns.
+    rgb : bool
+        The channels are the colours of one photograph and share their
+        contrast limits.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def planes(self) -> int: ...
+
+    @property
+    def levels(self) -> tuple[Level, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def rgb(self) -> bool: ...
+
+    def fingerprint(self) -> str:
+        """Identity of the image, found without reading all of it."""
+        ...
+
+    def read(self, plane: int, level: int, window: Window) -> NDArray[Any]:
+        """Read a window.
+
+        Parameters
+        ----------
+        plane : int
+            0 … ``planes`` - 1.
+        level : int
+            0 … ``len(levels)`` - 1.
+        window : tuple of int
+            (row0, column0, row1, column1) in pixels of that level, half open
+            and within it.
+
+        Returns
+        -------
+        ndarray
+            (h, w) or (h, w, channels) with one to three channels.
+        """
+        ...
+
+
+class LabelSink(Protocol):
+    """Where rendered labels go, chunk by chunk, from any process."""
+
+    def write_chunk(
+        self, plane: int, window: Window, labels: NDArray[np.uint32]
+    ) -> None:
+        """Write the labels of one chunk at level 0."""
+        ...
+
+    def finish(self) -> None:
+        """Write what is left, the metadata last."""
+        ...
