@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         segment_everything as segment_everything,
     )
     from napari_mobilesam.segmentation.mask_generator import (
+        generate_candidates as generate_candidates,
+    )
+    from napari_mobilesam.segmentation.mask_generator import (
         generate_masks as generate_masks,
     )
     from napari_mobilesam.segmentation.predictor import Predictor as Predictor
@@ -31,6 +34,7 @@ _MODULE_OF = {
     'list_models': 'model.registry',
     'download_model': 'model.registry',
     'Predictor': 'segmentation.predictor',
+    'generate_candidates': 'segmentation.mask_generator',
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',
     'get_session': 'widgets.viewer_session',

@@ -8,7 +8,6 @@ from hypothesis.extra import numpy as hnp
 
 from napari_mobilesam.segmentation.masks import (
     VISIBLE_FRACTION,
-    box_iou,
     boxes_of,
     by_score,
     clean,
@@ -18,6 +17,7 @@ from napari_mobilesam.segmentation.masks import (
     remove_small_regions,
     suppress,
 )
+from napari_mobilesam.segmentation.overlaps import box_iou
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 
 from .helpers import as_mask, disc, iou, paste

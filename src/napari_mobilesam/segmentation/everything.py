@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits
-from napari_mobilesam.segmentation.layout import Channels, plane_shape
+from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import (
     Progress,
-    generate_masks,
+    generate_candidates,
 )
-from napari_mobilesam.segmentation.masks import label_table, paint_labels
 from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ def segment_everything(
     image: Any,
     model: Sam,
     *,
+    region: Any = None,
+    skip: Any = None,
     channels: Channels | None = None,
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
@@ -37,8 +38,9 @@ def segment_everything(
 ) -> tuple[NDArray[Any], pd.DataFrame]:
     """Label all objects of an image.
 
-    Masks of `generate_masks`, which describes the parameters, are painted
-    best first; a mask of which they leave less than 70 % gets no label.
+    What `generate_candidates`, which describes the parameters, finds is
+    painted best first; a mask of which less than 70 % stays visible gets no
+    label.
 
     Returns
     -------
@@ -53,11 +55,13 @@ def segment_everything(
     Raises
     ------
     ImageError, SegmentationError, TypeError
-        As `generate_masks`.
+        As `generate_candidates`.
     """
-    masks = generate_masks(
+    candidates = generate_candidates(
         image,
         model,
+        region=region,
+        skip=skip,
         channels=channels,
         contrast_limits=contrast_limits,
         gamma=gamma,
@@ -67,5 +71,4 @@ def segment_everything(
         on_masks=on_masks,
         **overrides,
     )
-    labels, painted = paint_labels(masks, plane_shape(image, channels))
-    return labels, label_table(labels, painted)
+    return candidates.label()

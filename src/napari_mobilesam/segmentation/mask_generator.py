@@ -7,20 +7,25 @@ dropped, first within a region, then between regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.candidates import Candidates
 from napari_mobilesam.segmentation.crops import Region, crop_regions
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.masks import by_score, clean, suppress
-from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.segmentation.parameters import (
+    Thresholds,
+    checked_parameters,
+    thresholds_for,
+)
 from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.scope import Scope, checked_scope
 from napari_mobilesam.segmentation.windows import (
     plan_windows,
     window_regions,
@@ -53,7 +58,7 @@ class Hooks:
         Asked between batches of prompts; True ends the run, and what was
         found is returned.
     on_masks : callable
-        Called with the masks of each region when it is done.
+        Called with the masks of each batch of prompts.
     """
 
     progress: Progress = _ignore_progress
@@ -90,8 +95,8 @@ def generate_masks(
     cancelled : callable, optional
         Asked between batches; True ends the run with what was found.
     on_masks : callable, optional
-        Called with the masks of each region of the image when it is done;
-        duplicates between regions are dropped only at the end.
+        Called with the masks of each batch of prompts; duplicates are
+        dropped only at the end.
     **overrides
         Single fields of `EverythingParameters`, for example
         ``points_per_side=16`` or ``diameter=30``.
@@ -115,6 +120,68 @@ def generate_masks(
     UserWarning
         If pixels are NaN or infinite.
     """
+    candidates = generate_candidates(
+        image,
+        model,
+        channels=channels,
+        contrast_limits=contrast_limits,
+        gamma=gamma,
+        parameters=parameters,
+        progress=progress,
+        cancelled=cancelled,
+        on_masks=on_masks,
+        **overrides,
+    )
+    return candidates.select()
+
+
+def generate_candidates(
+    image: Any,
+    model: Sam,
+    *,
+    region: Any = None,
+    skip: Any = None,
+    channels: Channels | None = None,
+    contrast_limits: ContrastLimits | None = None,
+    gamma: float = 1.0,
+    parameters: EverythingParameters | None = None,
+    floor: Thresholds | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    on_masks: Callable[[list[Mask]], None] | None = None,
+    **overrides: Any,
+) -> Candidates:
+    """Ask the prompts of segment everything and keep all that is found.
+
+    Parameters
+    ----------
+    image, model, channels, contrast_limits, gamma, parameters, progress, \
+cancelled, on_masks, **overrides
+        As `generate_masks`.
+    region : tuple of int or array, optional
+        (row0, column0, row1, column1), half open, or (H, W) bool: only
+        prompts on these pixels are asked. Masks may reach beyond.
+    skip : array, optional
+        (H, W) bool, or labels: prompts on these pixels are not asked, and
+        masks do not cover them; a mask of which they take more than 30 % is
+        dropped.
+    floor : Thresholds, optional
+        (predicted IoU, stability) below which masks are not kept. A floor
+        below the thresholds of the run lets `Candidates.select` lower them
+        later, and costs the time to draw these masks. The thresholds
+        themselves if None.
+
+    Returns
+    -------
+    Candidates
+        To be sorted out with `Candidates.select`; of a cancelled run what
+        was found.
+
+    Raises
+    ------
+    ImageError, SegmentationError, TypeError
+        As `generate_masks`; also if region or skip do not suit the image.
+    """
     chosen = checked_parameters(parameters, overrides)
     rgb = as_rgb_plane(
         image,
@@ -122,13 +189,26 @@ def generate_masks(
         contrast_limits=contrast_limits,
         gamma=gamma,
     )
+    shape = (rgb.shape[0], rgb.shape[1])
     hooks = Hooks(
         progress or _ignore_progress,
         cancelled or _never,
         on_masks or (lambda masks: None),
     )
-    regions = plan_regions(rgb, model.record, chosen)
-    return _run(rgb, regions, model, chosen, hooks)
+    scope = checked_scope(shape, region, skip)
+    run = _Run(model, rgb, chosen, scope, hooks, floor)
+    run.ask(plan_regions(rgb, model.record, chosen))
+    return Candidates(
+        tuple(run.found),
+        shape,
+        model.record,
+        run.complete,
+        run.prompts,
+        chosen,
+        scope,
+        image,
+        channels,
+    )
 
 
 def plan_regions(
@@ -153,59 +233,81 @@ def plan_regions(
     return crop_regions(shape, parameters)
 
 
-def _run(
-    rgb: NDArray[np.uint8],
-    regions: Sequence[Region],
-    model: Sam,
-    parameters: EverythingParameters,
-    hooks: Hooks,
-) -> list[Mask]:
-    shape = (rgb.shape[0], rgb.shape[1])
-    total = sum(len(region.points) for region in regions)
-    found: list[Mask] = []
-    origin: list[int] = []
-    done = 0
-    for number, region in enumerate(regions):
-        if hooks.cancelled():
-            break
-        where = (
-            f'window {number + 1} of {len(regions)}'
-            if len(regions) > 1
-            else 'image'
-        )
-        hooks.progress(done, total, f'Embedding {where}')
-        worker = RegionWorker(model, parameters, region, rgb)
-        candidates: list[Mask] = []
-        for start in range(0, len(region.points), parameters.batch_size):
-            if hooks.cancelled():
-                break
-            points = region.points[start : start + parameters.batch_size]
-            with model.threads():
-                candidates += worker.propose(points)
-            done += len(points)
-            hooks.progress(done, total, f'Segmenting {where}')
-        masks = suppress(candidates, parameters.box_nms)
-        hooks.on_masks(masks)
-        found += masks
-        origin += [number] * len(masks)
-    if len(regions) > 1:
-        found = _merge(found, origin, regions, parameters)
-    if parameters.min_area > 0:
-        threshold = max(parameters.box_nms, parameters.crop_nms)
-        found = clean(found, parameters.min_area, shape, threshold)
-    return by_score(found)
+class _Run:
+    """A run under way and what it has found."""
 
+    def __init__(
+        self,
+        model: Sam,
+        rgb: NDArray[np.uint8],
+        parameters: EverythingParameters,
+        scope: Scope,
+        hooks: Hooks,
+        floor: Thresholds | None,
+    ) -> None:
+        self.model = model
+        self.rgb = rgb
+        self.parameters = parameters
+        self.scope = scope
+        self.hooks = hooks
+        self.thresholds = thresholds_for(parameters, model.record)
+        self.floor = floor or self.thresholds
+        self.found: list[Mask] = []
+        self.prompts = 0
+        self.complete = True
 
-def _merge(
-    found: Sequence[Mask],
-    origin: Sequence[int],
-    regions: Sequence[Region],
-    parameters: EverythingParameters,
-) -> list[Mask]:
-    """Drop duplicates between regions: of two the smaller crop's stays."""
-    scores = np.array([mask.score for mask in found])
-    keys = [scores]
-    if parameters.crop_layers and parameters.diameter is None:
-        areas = np.array([regions[i].area for i in origin])
-        keys = [-areas, -np.array(origin), scores]
-    return suppress(found, parameters.crop_nms, keys)
+    def ask(self, regions: Sequence[Region]) -> None:
+        """Ask all points of all regions that are in scope."""
+        regions = [
+            replace(r, points=r.points[self.scope.admits(r.points)])
+            for r in regions
+        ]
+        regions = [region for region in regions if len(region.points)]
+        total = sum(len(region.points) for region in regions)
+        for number, region in enumerate(regions, start=1):
+            where = (
+                f'window {number} of {len(regions)}'
+                if len(regions) > 1
+                else 'image'
+            )
+            if self._cancelled():
+                return
+            self.hooks.progress(self.prompts, total, f'Embedding {where}')
+            worker = RegionWorker(
+                self.model, self.parameters, self.floor, region, self.rgb
+            )
+            for points in self._batches(region.points):
+                if self._cancelled():
+                    return
+                self._propose(worker, points)
+                self.hooks.progress(self.prompts, total, f'Segmenting {where}')
+
+    def _batches(
+        self, points: NDArray[np.float64]
+    ) -> Iterator[NDArray[np.float64]]:
+        size = self.parameters.batch_size
+        for start in range(0, len(points), size):
+            yield points[start : start + size]
+
+    def _cancelled(self) -> bool:
+        if self.hooks.cancelled():
+            self.complete = False
+        return not self.complete
+
+    def _propose(
+        self, worker: RegionWorker, points: NDArray[np.float64]
+    ) -> None:
+        with self.model.threads():
+            proposed = worker.propose(points)
+        self.prompts += len(points)
+        trimmed = [self.scope.trim(mask) for mask in proposed]
+        masks = [mask for mask in trimmed if mask is not None]
+        self.found += masks
+        good = [
+            mask
+            for mask in masks
+            if mask.score > self.thresholds.predicted_iou
+            and mask.stability >= self.thresholds.stability
+        ]
+        if good:
+            self.hooks.on_masks(good)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label as connected_components
 
+from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
 
@@ -29,25 +30,6 @@ def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
     return boxes.reshape(-1, 4)
 
 
-def box_iou(
-    box: NDArray[np.int64], boxes: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """IoU of one box with (N, 4) boxes, between the pixel centres.
-
-    The reference measures boxes from the centre of the first pixel to that of
-    the last, so that a box of one row has no area; so does this.
-    """
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:]) - 1
-    shared = np.prod(np.maximum(high - low, 0), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2] - 1, axis=1)
-    area = np.prod(box[2:] - box[:2] - 1)
-    union = area + areas - shared
-    ratio = np.zeros(len(boxes))
-    np.divide(shared, union, out=ratio, where=union > 0)
-    return ratio
-
-
 def non_maximum_suppression(
     boxes: NDArray[np.int64],
     keys: Sequence[NDArray[Any]],
@@ -60,9 +42,7 @@ def non_maximum_suppression(
     boxes : ndarray
         (N, 4) int (row0, column0, row1, column1), half open.
     keys : sequence of ndarray
-        (N,) each; higher is better, earlier keys decide first. What they
-        leave undecided the boxes decide: the order of the input does not
-        matter unless two entries are equal in all of it.
+        (N,) each; higher is better, see `better_first`.
     threshold : float
         Boxes that overlap a better one with a larger IoU are dropped.
 
@@ -71,15 +51,8 @@ def non_maximum_suppression(
     ndarray
         Indices that are kept, best first.
     """
-    ties = [boxes[:, axis] for axis in (3, 2, 1, 0)]
-    better_first = [-np.asarray(key, dtype=np.float64) for key in keys]
-    order = np.lexsort([*ties, *reversed(better_first)])
-    kept = []
-    while order.size:
-        best, order = order[0], order[1:]
-        kept.append(best)
-        order = order[box_iou(boxes[best], boxes[order]) <= threshold]
-    return np.array(kept, dtype=np.intp)
+    overlaps = BoxOverlaps(boxes, threshold)
+    return overlaps.suppress(np.arange(len(boxes)), keys, threshold)
 
 
 def suppress(

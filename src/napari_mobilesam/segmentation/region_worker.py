@@ -1,4 +1,4 @@
-"""One region of an image: embed it, ask points, keep the masks that pass."""
+"""One region of an image: embed it, ask points or boxes, keep good masks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.segmentation.crops import Region
-from napari_mobilesam.segmentation.parameters import thresholds_for
+from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.upscaling import as_mask, upscale_mask
 from napari_mobilesam.types import (
@@ -25,18 +26,33 @@ if TYPE_CHECKING:
 
 
 class RegionWorker:
-    """One embedded region and the filters its masks have to pass."""
+    """One embedded region and the floor its masks have to reach.
+
+    Parameters
+    ----------
+    model : Sam
+        Model.
+    parameters : EverythingParameters
+        Stability offset and largest area.
+    floor : Thresholds
+        Predicted IoU and stability below which masks are not kept.
+    region : Region
+        Window and edge.
+    rgb : ndarray
+        (H, W, 3) uint8, the whole image.
+    """
 
     def __init__(
         self,
         model: Sam,
         parameters: EverythingParameters,
+        floor: Thresholds,
         region: Region,
         rgb: NDArray[np.uint8],
     ) -> None:
         self.model = model
         self.parameters = parameters
-        self.thresholds = thresholds_for(parameters, model.record)
+        self.floor = floor
         self.region = region
         self.shape = (rgb.shape[0], rgb.shape[1])
         row0, column0, row1, column1 = region.window
@@ -47,23 +63,48 @@ class RegionWorker:
 
     @torch.no_grad()
     def propose(self, points: NDArray[np.float64]) -> list[Mask]:
-        """Masks of (N, 2) points (row, column) that pass all filters."""
-        coordinates = self.embedding.frame.to_input_xy(points)
-        device = self.model.device
+        """Masks of (N, 2) points (row, column): up to three for each."""
+        coordinates = self._to_input(points)
+        labels = torch.ones((len(points), 1), dtype=torch.long)
         sparse, dense = self.model.embed_prompts(
-            points=torch.from_numpy(coordinates.astype(np.float32))
-            .to(device)
-            .unsqueeze(1),
-            labels=torch.ones((len(points), 1), dtype=torch.long).to(device),
+            points=coordinates.unsqueeze(1),
+            labels=labels.to(self.model.device),
         )
+        return self._answer(sparse, dense, points, multimask=True)
+
+    @torch.no_grad()
+    def propose_boxes(self, boxes: NDArray[np.float64]) -> list[Mask]:
+        """Masks of (N, 4) boxes (row0, column0, row1, column1): one each.
+
+        The point of the mask is the centre of its box.
+        """
+        corners = self._to_input(boxes.reshape(-1, 2, 2))
+        sparse, dense = self.model.embed_prompts(boxes=corners.flatten(1))
+        centers = boxes.reshape(-1, 2, 2).mean(axis=1)
+        return self._answer(sparse, dense, centers, multimask=False)
+
+    def _to_input(self, points: NDArray[np.float64]) -> Tensor:
+        """(..., 2) x-y on the model's input."""
+        coordinates = self.embedding.frame.to_input_xy(points)
+        tensor = torch.from_numpy(coordinates.astype(np.float32))
+        return tensor.to(self.model.device)
+
+    def _answer(
+        self,
+        sparse: Tensor,
+        dense: Tensor,
+        points: NDArray[np.float64],
+        multimask: bool,
+    ) -> list[Mask]:
+        """Decode prompts; ``points`` say where they were."""
         tokens, image = self.model.attend(
             self.embedding.features, sparse, dense
         )
         decoder = self.model.mask_decoder
-        chosen = mask_slice(multimask=True)
+        chosen = mask_slice(multimask)
         iou = decoder.predict_iou(tokens)[:, chosen]
         # Most prompts fail here; masks are drawn for the others alone.
-        good = iou > self.thresholds.predicted_iou
+        good = iou > self.floor.predicted_iou
         prompts = torch.nonzero(good.any(dim=1)).flatten()
         if not len(prompts):
             return []
@@ -102,7 +143,7 @@ class RegionWorker:
             (float(point[0]), float(point[1])),
             self.region.window,
         )
-        if not mask.data.size or mask.stability < self.thresholds.stability:
+        if not mask.data.size or mask.stability < self.floor.stability:
             return None
         if self.region.cuts(mask, self.shape):
             return None

@@ -1,0 +1,309 @@
+"""What a run of segment everything found, to be sorted out again and again.
+
+Thresholds, duplicates and filters cost milliseconds, prompts cost seconds:
+a run keeps all it found, and `Candidates.select` picks from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.filters import (
+    ObjectFilters,
+    measure,
+    touches_border,
+)
+from napari_mobilesam.segmentation.layout import Channels, plane_layout
+from napari_mobilesam.segmentation.masks import (
+    VISIBLE_FRACTION,
+    boxes_of,
+    by_score,
+    label_table,
+    paint_labels,
+    remove_small_regions,
+    suppress,
+)
+from napari_mobilesam.segmentation.overlaps import BoxOverlaps
+from napari_mobilesam.segmentation.parameters import thresholds_for
+from napari_mobilesam.segmentation.scope import Scope
+from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Pairs of boxes that overlap less are looked up only if a threshold asks.
+LEAST_OVERLAP = 0.25
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates are objects.
+
+    Attributes
+    ----------
+    predicted_iou, stability : float or None
+        Masks with less are dropped; None takes what suits the model. Below
+        the floor of the run nothing more is found.
+    box_nms : float
+        Box IoU above which the lower-scored mask of a window is dropped.
+    crop_nms : float
+        Box IoU above which duplicates between windows are dropped.
+    max_area_fraction : float
+        Masks covering more of the image than this are dropped.
+    min_area : int
+        Holes and islands smaller than this many pixels are removed.
+    overlap : float
+        Least share of a mask that no better mask covers, for a label.
+    filters : ObjectFilters
+        What else an object has to be like, looked at last.
+    """
+
+    predicted_iou: float | None = None
+    stability: float | None = None
+    box_nms: float = 0.7
+    crop_nms: float = 0.7
+    max_area_fraction: float = 0.95
+    min_area: int = 0
+    overlap: float = VISIBLE_FRACTION
+    filters: ObjectFilters = field(default_factory=ObjectFilters)
+
+    @classmethod
+    def of(cls, parameters: EverythingParameters) -> Selection:
+        """What a run with these parameters takes for objects."""
+        return cls(
+            parameters.predicted_iou,
+            parameters.stability,
+            parameters.box_nms,
+            parameters.crop_nms,
+            parameters.max_area_fraction,
+            parameters.min_area,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Everything a run found.
+
+    Attributes
+    ----------
+    masks : tuple of Mask
+        All masks above the floor of the run, duplicates included, in the
+        order in which they were found.
+    image_shape : tuple of int
+        (H, W).
+    record : ModelRecord
+        Model that found them.
+    complete : bool
+        False if the run was cancelled.
+    prompts : int
+        Prompts asked.
+    parameters : EverythingParameters
+        Parameters of the run.
+    scope : Scope
+        Region and settled pixels of the run.
+    image : array or None
+        The image, for filters by intensity.
+    channels : int or sequence of int or None
+        Channels of ``image`` that were shown to the model.
+    """
+
+    masks: tuple[Mask, ...]
+    image_shape: tuple[int, int]
+    record: ModelRecord
+    complete: bool
+    prompts: int
+    parameters: EverythingParameters = field(
+        default_factory=EverythingParameters
+    )
+    scope: Scope = field(default_factory=Scope)
+    image: Any = None
+    channels: Channels | None = None
+
+    def select(self, selection: Selection | None = None) -> list[Mask]:
+        """Objects among the candidates, the highest predicted IoU first.
+
+        Parameters
+        ----------
+        selection : Selection, optional
+            Thresholds and filters; those of the run if None, which gives
+            what `generate_masks` returns.
+        """
+        chosen = selection or Selection.of(self.parameters)
+        kept = self._without_duplicates(self._passing(chosen), chosen)
+        masks = [self.masks[index] for index in kept]
+        if chosen.min_area > 0:
+            masks = self._clean(masks, chosen)
+        return by_score([m for m in masks if self._fits(m, chosen.filters)])
+
+    def paint(
+        self, selection: Selection | None = None
+    ) -> tuple[NDArray[Any], list[Mask]]:
+        """Label image of the objects selected, see `paint_labels`.
+
+        Returns
+        -------
+        labels : ndarray
+            (H, W) uint16, or int32 above 65535 labels.
+        painted : list of Mask
+            ``painted[i]`` is label ``i + 1``; `label_table` describes them.
+        """
+        chosen = selection or Selection.of(self.parameters)
+        return paint_labels(
+            self.select(chosen), self.image_shape, chosen.overlap
+        )
+
+    def label(
+        self, selection: Selection | None = None
+    ) -> tuple[NDArray[Any], pd.DataFrame]:
+        """Label image and table, as `segment_everything` returns them."""
+        labels, painted = self.paint(selection)
+        return labels, label_table(labels, painted)
+
+    def _passing(self, selection: Selection) -> NDArray[np.intp]:
+        """Indices of masks that reach the thresholds."""
+        least = thresholds_for(
+            replace(
+                self.parameters,
+                predicted_iou=selection.predicted_iou,
+                stability=selection.stability,
+            ),
+            self.record,
+        )
+        most = selection.max_area_fraction * np.prod(self.image_shape)
+        return np.flatnonzero(
+            (self._scores > least.predicted_iou)
+            & (self._stabilities >= least.stability)
+            & (self._areas <= most)
+        )
+
+    def _without_duplicates(
+        self, chosen: NDArray[np.intp], selection: Selection
+    ) -> NDArray[np.intp]:
+        """Drop duplicates within windows, then between windows.
+
+        Of two duplicates the better scored stays; of those of two crops that
+        of the smaller crop.
+        """
+        threshold = min(selection.box_nms, selection.crop_nms)
+        overlaps = self._overlaps(threshold)
+        kept = overlaps.suppress(
+            chosen, [self._scores], selection.box_nms, self._windows
+        )
+        if not self._windows.any():
+            return kept
+        keys = [self._scores]
+        if self.parameters.crop_layers:
+            boxes = np.array([mask.crop_box for mask in self.masks])
+            areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+            # Crops of a layer go column by column.
+            keys = [-areas, -boxes[:, 1], -boxes[:, 0], self._scores]
+        return overlaps.suppress(kept, keys, selection.crop_nms)
+
+    def _overlaps(self, threshold: float) -> BoxOverlaps:
+        known = self._cache.get('overlaps')
+        if known is None or known.least > threshold:
+            least = min(LEAST_OVERLAP, threshold)
+            known = BoxOverlaps(boxes_of(self.masks), least)
+            self._cache['overlaps'] = known
+        return known
+
+    def _clean(
+        self, masks: Sequence[Mask], selection: Selection
+    ) -> list[Mask]:
+        """Remove small regions, then the duplicates that arise.
+
+        Of two duplicates one that needed no cleaning is kept, then the
+        better scored.
+        """
+        cleaned = [self._cleaned(m, selection.min_area) for m in masks]
+        pairs = [
+            (new, new is old, old.score)
+            for new, old in zip(cleaned, masks, strict=True)
+            if new is not None
+        ]
+        return suppress(
+            [mask for mask, _, _ in pairs],
+            max(selection.box_nms, selection.crop_nms),
+            [
+                np.array([float(same) for _, same, _ in pairs]),
+                np.array([score for _, _, score in pairs]),
+            ],
+        )
+
+    def _cleaned(self, mask: Mask, min_area: int) -> Mask | None:
+        key = (id(mask), min_area)
+        if key not in self._cache:
+            cleaned, _ = remove_small_regions(mask, min_area, self.image_shape)
+            # A hole that was filled may be a settled pixel.
+            self._cache[key] = self.scope.trim(cleaned)
+        result: Mask | None = self._cache[key]
+        return result
+
+    def _fits(self, mask: Mask, filters: ObjectFilters) -> bool:
+        if not filters.border and touches_border(mask, self.image_shape):
+            return False
+        return all(
+            least <= self._measured(mask, name) <= most
+            for name, (least, most) in filters.ranges.items()
+        )
+
+    def _measured(self, mask: Mask, name: str) -> float:
+        key = (id(mask), name)
+        if key not in self._cache:
+            self._cache[key] = measure(mask, name, lambda: self.intensity)
+        value: float = self._cache[key]
+        return value
+
+    @cached_property
+    def intensity(self) -> NDArray[Any]:
+        """(H, W) values of the image; of several channels their mean.
+
+        Raises
+        ------
+        ValueError
+            If the candidates were kept without their image.
+        """
+        if self.image is None:
+            raise ValueError(
+                'These candidates have no image to measure intensities in.'
+            )
+        layout = plane_layout(self.image, self.channels)
+        values = np.asarray(self.image)
+        if layout.channels is None or layout.channel_axis is None:
+            return values
+        shown = np.take(values, layout.channels, axis=layout.channel_axis)
+        mean: NDArray[Any] = shown.mean(axis=layout.channel_axis)
+        return mean
+
+    @cached_property
+    def _cache(self) -> dict[Any, Any]:
+        """What was measured once; masks are known by identity."""
+        return {}
+
+    @cached_property
+    def _scores(self) -> NDArray[np.float32]:
+        # As the model gave them, so that thresholds mean the same.
+        return np.array([mask.score for mask in self.masks], np.float32)
+
+    @cached_property
+    def _stabilities(self) -> NDArray[np.float64]:
+        return np.array([mask.stability for mask in self.masks], np.float64)
+
+    @cached_property
+    def _areas(self) -> NDArray[np.int64]:
+        return np.array([mask.area for mask in self.masks], np.int64)
+
+    @cached_property
+    def _windows(self) -> NDArray[np.intp]:
+        """(N,) number of the window of each mask."""
+        if not self.masks:
+            return np.zeros(0, np.intp)
+        boxes = np.array([mask.crop_box for mask in self.masks])
+        _, numbers = np.unique(boxes, axis=0, return_inverse=True)
+        return numbers.reshape(-1)

@@ -1,0 +1,88 @@
+"""Shape and intensity of masks, and filters by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import regionprops
+
+from napari_mobilesam.types import Mask
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ObjectFilters:
+    """Ranges that the properties of an object have to lie in.
+
+    A range is (least, most), both included; None lets every object pass.
+    The names are those of scikit-image's ``regionprops``.
+
+    Attributes
+    ----------
+    area : tuple of float or None
+        Pixels.
+    eccentricity : tuple of float or None
+        0 for a circle, towards 1 for a line.
+    solidity : tuple of float or None
+        Share of the convex hull that the object fills.
+    intensity_mean : tuple of float or None
+        Mean value of the image in the object; of several channels their
+        mean.
+    border : bool
+        Keep objects that touch the border of the image.
+    """
+
+    area: Range | None = None
+    eccentricity: Range | None = None
+    solidity: Range | None = None
+    intensity_mean: Range | None = None
+    border: bool = True
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The ranges that are set, the cheapest to measure first."""
+        names = ('area', 'intensity_mean', 'eccentricity', 'solidity')
+        return {
+            name: getattr(self, name)
+            for name in names
+            if getattr(self, name) is not None
+        }
+
+
+def touches_border(mask: Mask, image_shape: tuple[int, int]) -> bool:
+    """Whether a mask has a pixel on the border of the image."""
+    row0, column0, row1, column1 = mask.box
+    return (
+        row0 == 0
+        or column0 == 0
+        or row1 == image_shape[0]
+        or column1 == image_shape[1]
+    )
+
+
+def measure(
+    mask: Mask, name: str, intensity: Callable[[], NDArray[np.float64]]
+) -> float:
+    """One property of a mask.
+
+    Parameters
+    ----------
+    mask : Mask
+        Not empty.
+    name : str
+        Field of `ObjectFilters`.
+    intensity : callable
+        Returns the (H, W) values of the image; called if they are needed.
+    """
+    if name == 'area':
+        return float(mask.area)
+    if name == 'intensity_mean':
+        row0, column0, row1, column1 = mask.box
+        values = intensity()[row0:row1, column0:column1]
+        return float(values[mask.data].mean())
+    (region,) = regionprops(mask.data.astype(np.uint8))
+    return float(getattr(region, name))

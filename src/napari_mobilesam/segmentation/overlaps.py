@@ -1,0 +1,133 @@
+"""Which boxes overlap how much, asked once and used for many thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Pairs looked at together: bounds the memory of the search.
+PAIRS_AT_ONCE = 1 << 20
+
+
+class BoxOverlaps:
+    """Pairs of boxes that overlap, for greedy non-maximum suppression.
+
+    Finding them costs far more than using them: with the pairs kept, another
+    threshold is answered at once.
+
+    Parameters
+    ----------
+    boxes : ndarray
+        (N, 4) int (row0, column0, row1, column1), half open.
+    least : float
+        Pairs with an IoU up to this are not kept: no threshold may be lower.
+    """
+
+    def __init__(self, boxes: NDArray[np.int64], least: float) -> None:
+        self.boxes = boxes
+        self.least = least
+        first, self._second, self._iou = _overlapping_pairs(boxes, least)
+        self._start = np.searchsorted(first, np.arange(len(boxes) + 1))
+
+    def suppress(
+        self,
+        chosen: NDArray[np.intp],
+        keys: Sequence[NDArray[Any]],
+        threshold: float,
+        groups: NDArray[np.intp] | None = None,
+    ) -> NDArray[np.intp]:
+        """Indices of ``chosen`` that greedy suppression keeps, best first.
+
+        Parameters
+        ----------
+        chosen : ndarray
+            (M,) indices of boxes that take part.
+        keys : sequence of ndarray
+            (N,) each, of all boxes; see `better_first`.
+        threshold : float
+            Boxes that overlap a better one with a larger IoU are dropped; at
+            least ``least``.
+        groups : ndarray, optional
+            (N,) boxes of different groups leave each other alone.
+        """
+        alive = np.zeros(len(self.boxes), dtype=bool)
+        alive[chosen] = True
+        order = better_first(
+            self.boxes[chosen], [np.asarray(key)[chosen] for key in keys]
+        )
+        kept = []
+        for index in chosen[order].tolist():
+            if not alive[index]:
+                continue
+            kept.append(index)
+            pairs = slice(self._start[index], self._start[index + 1])
+            rivals = self._second[pairs]
+            beaten = self._iou[pairs] > threshold
+            if groups is not None:
+                beaten &= groups[rivals] == groups[index]
+            alive[rivals[beaten]] = False
+        return np.array(kept, dtype=np.intp)
+
+
+def box_iou(
+    box: NDArray[np.int64], boxes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """IoU of boxes with boxes of a shape that broadcasts, (..., 4) each.
+
+    The reference measures boxes from the centre of the first pixel to that of
+    the last, so that a box of one row has no area; so does this.
+    """
+    low = np.maximum(box[..., :2], boxes[..., :2])
+    high = np.minimum(box[..., 2:], boxes[..., 2:]) - 1
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)
+    areas = np.prod(boxes[..., 2:] - boxes[..., :2] - 1, axis=-1)
+    area = np.prod(box[..., 2:] - box[..., :2] - 1, axis=-1)
+    union = area + areas - shared
+    ratio = np.zeros(union.shape)
+    np.divide(shared, union, out=ratio, where=union > 0)
+    return ratio
+
+
+def better_first(
+    boxes: NDArray[np.int64], keys: Sequence[NDArray[Any]]
+) -> NDArray[np.intp]:
+    """Order of boxes by keys, higher first, earlier keys deciding first.
+
+    What they leave undecided the boxes decide: the order of the input does
+    not matter unless two entries are equal in all of it.
+    """
+    ties = [boxes[:, axis] for axis in (3, 2, 1, 0)]
+    falling = [-np.asarray(key, dtype=np.float64) for key in keys]
+    return np.lexsort([*ties, *reversed(falling)])
+
+
+def _overlapping_pairs(
+    boxes: NDArray[np.int64], least: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """(first, second, IoU) of all ordered pairs above ``least``, by first."""
+    step = max(1, PAIRS_AT_ONCE // max(1, len(boxes)))
+    firsts = [np.zeros(0, dtype=np.int32)]
+    seconds = [np.zeros(0, dtype=np.int32)]
+    ious = [np.zeros(0)]
+    for start in range(0, len(boxes), step):
+        part = boxes[start : start + step]
+        near = np.all(
+            (part[:, None, :2] < boxes[None, :, 2:])
+            & (part[:, None, 2:] > boxes[None, :, :2]),
+            axis=2,
+        )
+        near[np.arange(len(part)), start + np.arange(len(part))] = False
+        first, second = np.nonzero(near)
+        iou = box_iou(part[first], boxes[second])
+        high = iou > least
+        firsts.append((first[high] + start).astype(np.int32))
+        seconds.append(second[high].astype(np.int32))
+        ious.append(iou[high])
+    return (
+        np.concatenate(firsts),
+        np.concatenate(seconds),
+        np.concatenate(ious),
+    )

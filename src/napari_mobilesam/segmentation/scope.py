@@ -1,0 +1,119 @@
+"""Which part of an image segment everything works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.crops import Box
+from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.types import Mask, SegmentationError
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """Where prompts are asked, and pixels that are settled.
+
+    Attributes
+    ----------
+    region : tuple of int or ndarray or None
+        (row0, column0, row1, column1), half open, or (H, W) bool: only
+        prompts on these pixels are asked. Masks may reach beyond.
+    skip : ndarray or None
+        (H, W) bool: prompts on these pixels are not asked, and masks do not
+        cover them.
+    """
+
+    region: Box | NDArray[np.bool_] | None = None
+    skip: NDArray[np.bool_] | None = None
+
+    def admits(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 2) points (row, column) may be asked."""
+        admitted = np.ones(len(points), dtype=bool)
+        if isinstance(self.region, np.ndarray):
+            admitted &= at_points(self.region, points)
+        elif self.region is not None:
+            low, high = np.array(self.region[:2]), np.array(self.region[2:])
+            admitted &= ((points >= low) & (points < high)).all(axis=1)
+        if self.skip is not None:
+            admitted &= ~at_points(self.skip, points)
+        return admitted
+
+    def trim(self, mask: Mask) -> Mask | None:
+        """Cut settled pixels from a mask; None if too little is left."""
+        if self.skip is None:
+            return mask
+        row0, column0, row1, column1 = mask.box
+        free = mask.data & ~self.skip[row0:row1, column0:column1]
+        left = int(np.count_nonzero(free))
+        if left == mask.area:
+            return mask
+        if left == 0 or left < VISIBLE_FRACTION * mask.area:
+            return None
+        data, box = crop_to_mask(free, mask.box[:2])
+        return replace(mask, data=data, box=box)
+
+
+def at_points(
+    plane: NDArray[Any], points: NDArray[np.float64]
+) -> NDArray[Any]:
+    """Values of the pixels that (N, 2) points (row, column) lie on."""
+    last = np.array(plane.shape[:2]) - 1
+    pixels = np.clip(np.floor(points), 0, last).astype(np.intp)
+    values: NDArray[Any] = plane[pixels[:, 0], pixels[:, 1]]
+    return values
+
+
+def checked_scope(
+    shape: tuple[int, int], region: Any = None, skip: Any = None
+) -> Scope:
+    """Check region and skip against the (H, W) of an image.
+
+    Raises
+    ------
+    SegmentationError
+        If a plane is not of the image's shape, or the region has no pixel
+        within the image.
+    """
+    if skip is not None:
+        skip = _plane(shape, skip, 'skip')
+    if region is None:
+        return Scope(None, skip)
+    if np.ndim(region) == 2:
+        region = _plane(shape, region, 'region')
+        if not region.any():
+            raise SegmentationError('The region has no pixel.')
+        return Scope(region, skip)
+    corners = np.asarray(region)
+    if corners.shape != (4,) or not np.isfinite(corners).all():
+        raise SegmentationError(
+            f'region is {region!r}; give (row0, column0, row1, column1) or a '
+            f'bool plane of the shape {shape}.'
+        )
+    row0, column0 = (max(0, int(value)) for value in corners[:2])
+    row1, column1 = (
+        min(length, int(np.ceil(value)))
+        for length, value in zip(shape, corners[2:], strict=True)
+    )
+    if row1 <= row0 or column1 <= column0:
+        raise SegmentationError(
+            f'The region {tuple(corners.tolist())} has no pixel of the image '
+            f'of shape {shape}.'
+        )
+    return Scope((row0, column0, row1, column1), skip)
+
+
+def _plane(
+    shape: tuple[int, int], values: Any, name: str
+) -> NDArray[np.bool_]:
+    plane = np.asarray(values)
+    if plane.shape != shape:
+        raise SegmentationError(
+            f'{name} has the shape {plane.shape}; it has to be a plane of '
+            f"the image's shape {shape}."
+        )
+    return plane.astype(bool)
