@@ -19,6 +19,7 @@ from napari_mobilesam.session.everything_run import (
     EverythingRuns,
     Shared,
 )
+from napari_mobilesam.session.hover import Hover
 from napari_mobilesam.session.messages import (
     PromptRequest,
     PromptResult,
@@ -71,6 +72,8 @@ class Session:
         A model has been loaded.
     downloaded : Signal(str)
         A model of this name has arrived.
+    hover : Hover
+        Asks what is under the cursor.
     runs : EverythingRuns
         Runs of segment everything.
     """
@@ -105,6 +108,9 @@ class Session:
                 self._deliver,
                 self._fail,
             )
+        )
+        self.hover = Hover(
+            self._worker, self._engine, self._deliver, self._loaded_model
         )
         self.runs.progress.connect(self._run_progress)
         self.runs.finished.connect(self.everything.emit)
@@ -254,6 +260,10 @@ class Session:
             self._loaded, self._record = name, model.record
             self._deliver(lambda: self.model_changed.emit(model.record))
         return model
+
+    def _loaded_model(self) -> Sam | None:
+        name = self.model_name
+        return self._engine.model(name) if name == self._loaded else None
 
     def _preload(self, name: str) -> None:
         self._load(name)
