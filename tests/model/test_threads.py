@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import Barrier, current_thread, main_thread
+
 import pytest
 import torch
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.model.threads import FRESH_SECONDS, ThreadChoice
+from napari_mobilesam.model.threads import (
+    FRESH_SECONDS,
+    ThreadChoice,
+    Workers,
+)
 
 
 class Machine:
@@ -96,3 +104,82 @@ def test_model_chooses_for_itself():
     model = build_sam('vit_t', input_size=64)
     with model.threads():
         assert torch.get_num_threads() in (1, 2)
+
+
+@pytest.mark.parametrize('count', [1, 3])
+def test_results_come_in_the_order_of_the_items(count):
+    workers = Workers(count, nullcontext)
+    items = [5, 1, 4, 2, 3, 0, 9]
+    assert list(workers.map(lambda x: x * x, items)) == [x * x for x in items]
+
+
+def test_workers_compute_on_one_thread_without_gradients():
+    def look(_):
+        return torch.get_num_threads(), torch.is_grad_enabled()
+
+    seen = list(Workers(2, nullcontext).map(look, range(6)))
+    assert seen == [(1, False)] * 6
+    assert torch.is_grad_enabled()
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2
+
+
+def test_items_are_taken_as_they_are_needed():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = Workers(2, nullcontext).map(str, items())
+    assert next(results) == '0'
+    assert len(taken) <= 4
+    results.close()
+    assert len(taken) <= 4
+
+
+def test_an_error_comes_in_its_turn_and_ends_the_work():
+    def work(item):
+        if item == 2:
+            raise KeyError(item)
+        return item
+
+    results = Workers(2, nullcontext).map(work, range(1000))
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(KeyError):
+        next(results)
+
+
+class SharedMachine(Machine):
+    """Work that takes 1 s alone and ``together`` for two at once."""
+
+    def __init__(self, together):
+        super().__init__({1: 1.0, 2: 1.0})
+        self.meeting = Barrier(2, lambda: self.wait(together), timeout=60)
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def work(self):
+        if current_thread() is main_thread():
+            super().work()
+        else:
+            self.meeting.wait()
+
+
+@pytest.mark.parametrize(
+    ('together', 'expected'), [(1.1, 2), (1.9, 1), (30.0, 1)]
+)
+def test_workers_are_used_where_they_do_more(together, expected):
+    machine = SharedMachine(together)
+    choice = ThreadChoice(machine.work, machine.clock)
+    assert choice.workers().count == expected
+
+
+def test_workers_keep_a_limit_of_one():
+    torch.set_num_threads(1)
+    try:
+        assert ThreadChoice(lambda: None).workers().count == 1
+    finally:
+        torch.set_num_threads(2)

@@ -18,7 +18,7 @@ from napari_mobilesam.model.image_encoder_vit import (
 )
 from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
-from napari_mobilesam.model.threads import ThreadChoice
+from napari_mobilesam.model.threads import ThreadChoice, Workers
 from napari_mobilesam.model.tiny_vit import TinyViT
 from napari_mobilesam.types import Architecture, ModelRecord
 
@@ -89,6 +89,21 @@ class Sam(nn.Module):
         if self.device.type != 'cpu':
             return nullcontext()
         return self._thread_choice.apply()
+
+    def workers(self) -> Workers:
+        """What does pieces of work, such as batches of prompts, at once.
+
+        As many at once as pay off here; one after the other on a GPU. The
+        results do not depend on it.
+
+        Examples
+        --------
+        >>> for masks in sam.workers().map(propose, batches):  # doctest: +SKIP
+        ...     found += masks
+        """
+        if self.device.type != 'cpu':
+            return Workers(1, nullcontext)
+        return self._thread_choice.workers()
 
     @cached_property
     def _thread_choice(self) -> ThreadChoice:

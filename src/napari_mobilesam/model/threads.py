@@ -4,27 +4,106 @@ Parallel regions of a small model last microseconds. While another process
 takes a core they wait for it, and two threads become many times slower than
 one; with a large model on an idle machine all threads win. Which of the two
 holds is measured at first use, and again from time to time.
+
+Pieces of work that do not depend on each other need no parallel regions:
+`Workers` does several at once, each on one thread.
+
+``torch.set_num_threads`` sets the number of the calling Python thread, and
+of threads that have not used torch yet; it changes no other thread.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 import torch
 
-# All threads have to be faster than one by this much to be used: they take
-# cores from the viewer, and suffer most from whatever starts next.
+# More threads have to be faster by this much to be used: they take cores
+# from the viewer, and parallel regions suffer most from what starts next.
 WORTHWHILE = 1.25
 REPEATS = 2
 # Measuring may cost a hundredth of the time, and is fresh for so long.
 FRESH_SECONDS = 30.0
 FRESH_PER_SECOND_SPENT = 100.0
+# Each worker holds the buffers of a batch of prompts.
+MOST_WORKERS = 16
+
+T = TypeVar('T')
+R = TypeVar('R')
+
+
+class Workers:
+    """Does independent pieces of work, several at once if that pays.
+
+    Parameters
+    ----------
+    count : int
+        Pieces done at once, each on one thread of its own; with 1 the
+        calling thread does all of them itself.
+    alone : callable
+        Context in which the calling thread does a piece.
+    """
+
+    def __init__(
+        self, count: int, alone: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self.count = count
+        self._alone = alone
+
+    def map(
+        self, function: Callable[[T], R], items: Iterable[T]
+    ) -> Iterator[R]:
+        """Yield ``function(item)`` for each item, in the order of the items.
+
+        The calling thread takes the items, only a few ahead of the result
+        that it yields. Closing the iterator, or an error in ``function``,
+        which is raised in its turn, drops what has not begun and waits for
+        what has.
+
+        Parameters
+        ----------
+        function : callable
+            Called without gradients and with the number of threads chosen,
+            in several threads: it must not change what others read.
+        items : iterable
+            May be endless.
+        """
+        if self.count == 1:
+            for item in items:
+                with self._alone():
+                    result = _without_grad(function, item)
+                yield result
+            return
+        most = torch.get_num_threads()
+        waiting: deque[Future[R]] = deque()
+        with ThreadPoolExecutor(
+            self.count, 'mobilesam-worker', torch.set_num_threads, (1,)
+        ) as pool:
+            try:
+                for item in items:
+                    waiting.append(pool.submit(_without_grad, function, item))
+                    if len(waiting) == 2 * self.count:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                # The workers' 1 would be that of threads to come.
+                torch.set_num_threads(most)
+
+
+def _without_grad(function: Callable[[T], R], item: T) -> R:
+    with torch.no_grad():
+        return function(item)
 
 
 class ThreadChoice:
-    """One thread or all, whichever does a piece of work sooner.
+    """One thread, all, or several workers: what does a piece of work sooner.
 
     Parameters
     ----------
@@ -42,7 +121,9 @@ class ThreadChoice:
         self._work = work
         self._clock = clock
         self._threads = 1
-        self._fresh_until = float('-inf')
+        self._threads_fresh_until = float('-inf')
+        self._workers = 1
+        self._workers_fresh_until = float('-inf')
 
     @contextmanager
     def apply(self) -> Iterator[None]:
@@ -52,14 +133,24 @@ class ThreadChoice:
         """
         most = torch.get_num_threads()
         try:
-            if most > 1 and self._clock() >= self._fresh_until:
-                self._measure(most)
+            if most > 1 and self._clock() >= self._threads_fresh_until:
+                self._measure_threads(most)
             torch.set_num_threads(min(self._threads, most))
             yield
         finally:
             torch.set_num_threads(most)
 
-    def _measure(self, most: int) -> None:
+    def workers(self) -> Workers:
+        """Return as many workers as do more than the thread that calls.
+
+        Never more than the threads that torch was set to use before.
+        """
+        most = min(torch.get_num_threads(), MOST_WORKERS)
+        if most > 1 and self._clock() >= self._workers_fresh_until:
+            self._measure_workers(most)
+        return Workers(min(self._workers, most), self.apply)
+
+    def _measure_threads(self, most: int) -> None:
         begun = self._clock()
         torch.set_num_threads(1)
         self._work()  # the first run of a shape prepares kernels
@@ -67,13 +158,35 @@ class ThreadChoice:
         for _ in range(REPEATS):
             for threads in seconds:
                 torch.set_num_threads(threads)
-                start = self._clock()
-                self._work()
-                spent = self._clock() - start
+                spent = self._seconds(self._work)
                 seconds[threads] = min(seconds[threads], spent)
         better = seconds[most] * WORTHWHILE < seconds[1]
         self._threads = most if better else 1
+        self._threads_fresh_until = self._fresh_since(begun)
+
+    def _measure_workers(self, most: int) -> None:
+        begun = self._clock()
+        seconds = {1: float('inf'), most: float('inf')}
+        for _ in range(REPEATS):
+            for count in seconds:
+                workers = Workers(count, self.apply)
+                spent = self._seconds(
+                    lambda workers=workers: self._do(workers, most)
+                )
+                seconds[count] = min(seconds[count], spent)
+        better = seconds[most] * WORTHWHILE < seconds[1]
+        self._workers = most if better else 1
+        self._workers_fresh_until = self._fresh_since(begun)
+
+    def _do(self, workers: Workers, pieces: int) -> None:
+        for _ in workers.map(lambda _: self._work(), range(pieces)):
+            pass
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        start = self._clock()
+        work()
+        return self._clock() - start
+
+    def _fresh_since(self, begun: float) -> float:
         now = self._clock()
-        self._fresh_until = now + max(
-            FRESH_SECONDS, FRESH_PER_SECOND_SPENT * (now - begun)
-        )
+        return now + max(FRESH_SECONDS, FRESH_PER_SECOND_SPENT * (now - begun))
