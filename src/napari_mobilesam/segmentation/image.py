@@ -107,6 +107,7 @@ def as_rgb_plane(
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
     window: tuple[int, int, int, int] | None = None,
+    warn: bool = True,
 ) -> NDArray[np.uint8]:
     """Convert an image, or a window of it, to 8-bit RGB.
 
@@ -125,6 +126,8 @@ def as_rgb_plane(
         Exponent applied after the contrast limits, as in napari.
     window : tuple of int, optional
         (row0, column0, row1, column1), half open; only this part is read.
+    warn : bool
+        Tell of pixels that are not finite.
 
     Returns
     -------
@@ -156,7 +159,8 @@ def as_rgb_plane(
     else:
         limits = _checked_limits(contrast_limits)
     planes = _read(image, layout, window)
-    _warn_not_finite(planes, window, layout.shape)
+    if planes[0].dtype.kind == 'f':
+        _check_finite(planes, window, layout.shape, warn)
     if len(limits) not in (1, len(planes)):
         raise ImageError(
             f'{len(limits)} pairs of contrast limits given for '
@@ -230,24 +234,23 @@ def _read(
     ]
 
 
-def _warn_not_finite(
+def _check_finite(
     planes: list[NDArray[Any]],
     window: tuple[int, int, int, int],
     shape: tuple[int, int],
+    warn: bool,
 ) -> None:
-    if planes[0].dtype.kind != 'f':
-        return
     bad = ~np.isfinite(planes[0])
     for plane in planes[1:]:
         bad |= ~np.isfinite(plane)
     count = int(np.count_nonzero(bad))
-    if not count:
-        return
     if count == shape[0] * shape[1]:
         raise ImageError(
             f'The image of shape {shape} has no finite pixel: all are NaN or '
             'infinite. Check how it was read or computed.'
         )
+    if not count or not warn:
+        return
     row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
     where = (int(row) + window[0], int(column) + window[1])
     warnings.warn(
@@ -304,10 +307,33 @@ def resize_to_input(
     """
     height, width = rgb.shape[:2]
     frame = Frame.of((height, width), (0, 0, height, width), input_size)
-    if frame.input_shape == (height, width):
-        return rgb
-    rows, columns = frame.input_shape
+    return resize(rgb, frame.input_shape)
+
+
+def resize(
+    rgb: NDArray[np.uint8],
+    shape: tuple[int, int],
+    part: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Resize an image, bilinear with antialiasing.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    shape : tuple of int
+        (h, w) of the result.
+    part : tuple of float, optional
+        (row0, column0, row1, column1) of what is shown, for a window whose
+        edges lie between the pixels of a coarser level; all if None.
+    """
+    height, width = rgb.shape[:2]
+    row0, column0, row1, column1 = part or (0, 0, height, width)
+    if (row0, column0, row1, column1) == (0, 0, *shape):
+        return rgb[: shape[0], : shape[1]]
     resized = Image.fromarray(rgb).resize(
-        (columns, rows), Image.Resampling.BILINEAR
+        (shape[1], shape[0]),
+        Image.Resampling.BILINEAR,
+        box=(column0, row0, column1, row1),
     )
     return np.asarray(resized)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mobilesam.segmentation.image import (
     ContrastLimits,
     as_rgb_plane,
-    resize_to_input,
+    resize,
 )
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.prompts import checked_prompts
@@ -159,8 +159,11 @@ class Predictor:
 
     @torch.no_grad()
     def embed_rgb(self, rgb: NDArray[np.uint8], frame: Frame) -> Embedding:
-        """Embed the (h, w, 3) uint8 window that ``frame`` describes."""
-        resized = resize_to_input(rgb, self.model.input_size)
+        """Embed the (h, w, 3) uint8 window that ``frame`` describes.
+
+        Its resolution may be that of another level of a pyramid.
+        """
+        resized = resize(rgb, frame.input_shape)
         pixels = torch.from_numpy(
             np.ascontiguousarray(resized.transpose(2, 0, 1))
         )
