@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QGroupBox,
     QLabel,
     QLayout,
     QProgressBar,
@@ -84,6 +85,19 @@ class ViewerWidget(QWidget):
     def attach(self) -> None:
         """Start listening; subclasses connect their signals here."""
         self.session.acquire()
+
+    def follow_layers(self) -> None:
+        """Hear of layers that come, go and become active."""
+        layers = self.viewer.layers
+        for event in ('inserted', 'removed', 'reordered'):
+            self.listen(getattr(layers.events, event), self._layers_changed)
+        self.listen(layers.selection.events.active, self._active_changed)
+
+    def _layers_changed(self, event: Any = None) -> None:
+        """Layers are others, or in another order."""
+
+    def _active_changed(self, event: Any = None) -> None:
+        """Another layer is active, or none."""
 
     def detach(self) -> None:
         """Stop listening; subclasses clean the viewer up here."""
@@ -325,6 +339,14 @@ def wide_button(text: str) -> QPushButton:
         QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
     )
     return button
+
+
+def group_form(title: str) -> tuple[QGroupBox, QFormLayout]:
+    """Return a box with a title, and the form in it."""
+    box = QGroupBox(title)
+    form = form_layout(box)
+    form.setContentsMargins(8, 8, 8, 8)
+    return box, form
 
 
 def form_layout(parent: QWidget | None = None) -> QFormLayout:

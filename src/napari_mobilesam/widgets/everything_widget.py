@@ -7,7 +7,6 @@ from typing import Any
 import napari.viewer
 from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import (
-    QGroupBox,
     QHBoxLayout,
     QVBoxLayout,
 )
@@ -19,7 +18,7 @@ from napari_mobilesam.widgets.controls import (
     LayerCombo,
     StatusLine,
     ViewerWidget,
-    form_layout,
+    group_form,
     scrollable,
     wide_button,
 )
@@ -72,9 +71,7 @@ class EverythingWidget(ViewerWidget):
         self.cancel_button.setEnabled(False)
         self.status = StatusLine()
 
-        image = QGroupBox('Image')
-        rows = form_layout(image)
-        rows.setContentsMargins(8, 8, 8, 8)
+        image, rows = group_form('Image')
         rows.addRow('Image', self.image_combo)
         rows.addRow(self.channel_combo.label, self.channel_combo)
         rows.addRow('Model', self.model_box)
@@ -91,10 +88,7 @@ class EverythingWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to the viewer and the session."""
         super().attach()
-        layers = self.viewer.layers
-        for event in ('inserted', 'removed', 'reordered'):
-            self.listen(getattr(layers.events, event), self._layers_changed)
-        self.listen(layers.selection.events.active, self._active_changed)
+        self.follow_layers()
         self.listen(self.session.everything, self._finish)
         self.listen(self.session.status, self._say)
         self.listen(self.session.failed, self._fail)

@@ -93,9 +93,7 @@ class PromptWidget(PromptTools):
         """Listen to the viewer and the session, take the keys."""
         super().attach()
         layers, dims = self.viewer.layers, self.viewer.dims
-        for event in ('inserted', 'removed', 'reordered'):
-            self.listen(getattr(layers.events, event), self._layers_changed)
-        self.listen(layers.selection.events.active, self._active_changed)
+        self.follow_layers()
         for event in ('current_step', 'order', 'ndisplay'):
             self.listen(getattr(dims.events, event), self._schedule)
         self.listen(self.session.preview, self._show_answer)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -36,7 +35,7 @@ from napari_mobilesam.widgets.controls import (
     LayerCombo,
     StatusLine,
     ViewerWidget,
-    form_layout,
+    group_form,
     narrow,
     scrollable,
     wide_button,
@@ -129,16 +128,12 @@ class TrainingWidget(ViewerWidget):
         self._arrange()
 
     def _arrange(self) -> None:
-        data = QGroupBox('Labelled image')
-        rows = form_layout(data)
-        rows.setContentsMargins(8, 8, 8, 8)
+        data, rows = group_form('Labelled image')
         rows.addRow('Image', self.image_combo)
         rows.addRow(self.channel_combo.label, self.channel_combo)
         rows.addRow('Labels', self.labels_combo)
         rows.addRow(self.count_label)
-        training = QGroupBox('Training')
-        rows = form_layout(training)
-        rows.setContentsMargins(8, 8, 8, 8)
+        training, rows = group_form('Training')
         rows.addRow('Start from', self.model_box)
         rows.addRow('New model', self.name_edit)
         rows.addRow('Train', self.part_combo)
@@ -157,10 +152,7 @@ class TrainingWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to the viewer, the session and the training."""
         super().attach()
-        layers = self.viewer.layers
-        for event in ('inserted', 'removed', 'reordered'):
-            self.listen(getattr(layers.events, event), self._layers_changed)
-        self.listen(layers.selection.events.active, self._active_changed)
+        self.follow_layers()
         self.listen(self.viewer.dims.events.order, self._edited)
         self.listen(self.viewer.dims.events.ndisplay, self._edited)
         self.listen(self.session.model_changed, self._model_changed)
