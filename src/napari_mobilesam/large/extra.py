@@ -1,0 +1,31 @@
+"""What the extra ``large`` brings, and what to say where it is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def need(module: str, extra: str = 'large') -> Any:
+    """Import a module of an optional dependency.
+
+    Parameters
+    ----------
+    module : str
+        Such as ``'zarr'``.
+    extra : str
+        Extra of this package, or name of the package, that brings it.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; the message says how to install it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = module.partition('.')[0]
+        what = f'"napari-mobilesam[{extra}]"' if extra == 'large' else extra
+        raise ImportError(
+            f'{name} is not installed: `pip install {what}`.', name=name
+        ) from error

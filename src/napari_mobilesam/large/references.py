@@ -1,0 +1,59 @@
+"""Arrays as references: what travels to another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class MappedArray:
+    """Where in a file the pixels of a memory map lie.
+
+    NumPy pickles a memory map by its pixels; this is the file instead.
+    """
+
+    filename: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+    strides: tuple[int, ...]
+
+    def open(self) -> NDArray[Any]:
+        """Map the file again, read-only."""
+        return np.ndarray(
+            self.shape,
+            self.dtype,
+            np.memmap(self.filename, np.uint8, 'r'),
+            self.offset,
+            self.strides,
+        )
+
+
+def file_behind(array: Any) -> MappedArray | None:
+    """The file that an array is a view of, None if there is none."""
+    root = array
+    while isinstance(root, np.ndarray) and isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or not root.filename:
+        return None
+    start = array.__array_interface__['data'][0]
+    offset = start - root.__array_interface__['data'][0] + root.offset
+    return MappedArray(
+        str(root.filename), offset, array.shape, array.dtype.str, array.strides
+    )
+
+
+def as_reference(array: Any) -> Any:
+    """The file behind an array if there is one, else the array."""
+    return file_behind(array) or array
+
+
+def opened(reference: Any) -> Any:
+    """The array that `as_reference` was given."""
+    if isinstance(reference, MappedArray):
+        return reference.open()
+    return reference
