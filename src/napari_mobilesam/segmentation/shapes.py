@@ -155,20 +155,31 @@ def low_res_logits(mask: Mask, frame: Frame) -> NDArray[np.float32]:
     """
     size = frame.input_size // LOW_RES_STRIDE
     rows, columns = (_samples(frame, axis) for axis in (0, 1))
-    rows, columns = rows - mask.box[0], columns - mask.box[1]
-    known = [
-        (places >= 0) & (places < length)
-        for places, length in zip(
-            (rows, columns), mask.data.shape, strict=True
-        )
-    ]
-    inside = np.zeros((len(rows), len(columns)), dtype=np.float32)
-    inside[np.ix_(*known)] = mask.data[
-        np.ix_(rows[known[0]], columns[known[1]])
-    ]
+    inside = sampled(mask, rows, columns).astype(np.float32)
     cover = inside.reshape(size, SAMPLES, size, SAMPLES).mean(axis=(1, 3))
     logits: NDArray[np.float32] = (2 * cover - 1) * np.float32(CERTAIN)
     return logits
+
+
+def sampled(
+    mask: Mask, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Look a mask up at rows and columns of the image; False beyond its box.
+
+    Returns
+    -------
+    ndarray
+        (len(rows), len(columns)) bool.
+    """
+    rows, columns = rows - mask.box[0], columns - mask.box[1]
+    height, width = mask.data.shape
+    known_rows = (rows >= 0) & (rows < height)
+    known_columns = (columns >= 0) & (columns < width)
+    values = np.zeros((len(rows), len(columns)), dtype=bool)
+    values[np.ix_(known_rows, known_columns)] = mask.data[
+        np.ix_(rows[known_rows], columns[known_columns])
+    ]
+    return values
 
 
 def _samples(frame: Frame, axis: int) -> NDArray[np.intp]:
