@@ -9,7 +9,7 @@ lively they are instead; their autocorrelation is that of the local contrast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,113 @@ def estimate_diameter(image: NDArray[np.uint8]) -> float | None:
         Diameter of a disc as large as a typical object, in pixels; None if
         nothing but noise is seen.
     """
-    estimates = [_look(part) for part in _parts(image)]
-    found = [value for value in estimates if value is not None]
     longest = max(image.shape[:2])
-    if longest > 2 * LOOK and (not found or np.median(found) > LOOK / 10):
+    step = -(-longest // LOOK)
+
+    def from_afar() -> tuple[Plane, float]:
+        return _shrink(image, step), step
+
+    return _diameter(_parts(image), from_afar if longest > 2 * LOOK else None)
+
+
+def estimate_from_places(
+    places: Iterable[NDArray[np.uint8]],
+    overview: NDArray[np.uint8] | None = None,
+    step: float = 1.0,
+) -> float | None:
+    """Estimate the typical object diameter of an image too large to read.
+
+    Parameters
+    ----------
+    places : iterable of ndarray
+        (h, w, 3) uint8 parts of the image at full resolution, see
+        `places_to_look_at`.
+    overview : ndarray, optional
+        (h, w, 3) uint8, the whole image at a coarser level.
+    step : float
+        Pixels of the image per pixel of the overview.
+
+    Returns
+    -------
+    float or None
+        As `estimate_diameter`.
+    """
+    from_afar = None if overview is None else lambda: (overview, step)
+    return _diameter((_gray(place) for place in places), from_afar)
+
+
+def places_to_look_at(
+    shape: tuple[int, int],
+    overview: NDArray[np.uint8] | None = None,
+    count: int = 4,
+) -> list[tuple[int, int, int, int]]:
+    """Choose parts of a large image that are likely to show objects.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the image.
+    overview : ndarray, optional
+        (h, w, 3) uint8, the whole image at a coarser level: the liveliest
+        parts of it are taken, as most of a slide may be empty. Without it,
+        parts at a quarter and three quarters of each axis.
+    count : int
+        Largest number of parts.
+
+    Returns
+    -------
+    list of tuple of int
+        (row0, column0, row1, column1), half open.
+    """
+    if overview is None:
+        centers = [
+            (row * shape[0] / 4, column * shape[1] / 4)
+            for row in (1, 3)
+            for column in (1, 3)
+        ]
+    else:
+        centers = _lively(overview, shape)
+    windows = []
+    for center in centers[:count]:
+        low = [
+            max(0, min(round(place - LOOK / 2), length - LOOK))
+            for place, length in zip(center, shape, strict=True)
+        ]
+        high = [
+            min(start + LOOK, length)
+            for start, length in zip(low, shape, strict=True)
+        ]
+        windows.append((low[0], low[1], high[0], high[1]))
+    return windows
+
+
+def _lively(
+    overview: NDArray[np.uint8], shape: tuple[int, int]
+) -> list[tuple[float, float]]:
+    """Centres of the parts that vary most, liveliest first."""
+    gray = _gray(overview)
+    step = max(shape) / max(gray.shape)
+    side = max(2, min(round(LOOK / step), *gray.shape))
+    mean = _shrink(gray, side)
+    variance = _shrink(gray * gray, side) - mean * mean
+    order = np.argsort(-variance, axis=None, kind='stable')
+    rows, columns = np.unravel_index(order, variance.shape)
+    return [
+        ((row + 0.5) * side * step, (column + 0.5) * side * step)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+
+
+def _diameter(
+    parts: Iterable[Plane],
+    from_afar: Callable[[], tuple[NDArray[Any], float]] | None,
+) -> float | None:
+    estimates = [_look(part) for part in parts]
+    found = [value for value in estimates if value is not None]
+    if from_afar and (not found or np.median(found) > LOOK / 10):
         # The parts hold too few objects of this size: look from afar.
-        step = -(-longest // LOOK)
-        coarse = _look(_gray(_shrink(image, step)))
+        overview, step = from_afar()
+        coarse = _look(_gray(overview))
         return None if coarse is None else coarse * step
     return float(np.median(found)) if found else None
 

@@ -87,8 +87,8 @@ def _within_unit(values: NDArray[Any]) -> bool:
 def _robust_limits(values: NDArray[Any]) -> Limits:
     if values.size == 0:
         raise ImageError(
-            'The image has no finite pixel: all are NaN or infinite. Check '
-            'how it was read or computed.'
+            'The image has no finite pixel: all that were read are NaN or '
+            'infinite. Check how it was read or computed.'
         )
     low, high = np.percentile(
         values.astype(np.float64),

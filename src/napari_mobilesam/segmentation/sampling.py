@@ -34,7 +34,8 @@ def sample_channel(
     Returns
     -------
     ndarray
-        (n,) of the image's type; empty if no pixel of the image is finite.
+        (n,) of the image's type; empty if no pixel is finite that was read:
+        of an image that is not in memory, or is large, not all are.
     """
     height, width = (
         n for axis, n in enumerate(image.shape) if axis != channel_axis
@@ -51,8 +52,12 @@ def sample_channel(
             values = values[np.isfinite(values)]
         return values
 
-    in_memory = isinstance(image, np.ndarray)
-    if in_memory or height * width <= 4 * SAMPLE_PIXELS:
+    small = height * width <= 4 * SAMPLE_PIXELS
+    # a stride over a memory map reads all of its pages
+    in_memory = isinstance(image, np.ndarray) and not isinstance(
+        image, np.memmap
+    )
+    if small or in_memory:
         step = max(1, int(np.ceil((height * width / SAMPLE_PIXELS) ** 0.5)))
         values = read(slice(None, None, step), slice(None, None, step))
     else:
@@ -63,7 +68,7 @@ def sample_channel(
                 for column in _starts(width)
             ]
         )
-    if values.size == 0:
+    if values.size == 0 and (small or in_memory):
         # The sample missed them: before giving up, look at every pixel.
         values = read(slice(None), slice(None))
     return values

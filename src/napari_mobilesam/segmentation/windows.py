@@ -30,6 +30,35 @@ MAX_ZOOM = 8
 POINTS_PER_DIAMETER = 2.5
 
 
+# Objects of fewer screen pixels across are not what is pointed at.
+SMALLEST_SEEN = 6
+# Side of the finest window, in sides of what is seen: an object that is seen
+# as a whole lies well within it.
+ROOM = 2.0
+
+
+class View(NamedTuple):
+    """What a person sees of an image plane.
+
+    Attributes
+    ----------
+    box : tuple of float
+        (row0, column0, row1, column1) in data pixels; may reach beyond the
+        image.
+    pixel : float
+        Data pixels per pixel of the screen.
+    """
+
+    box: tuple[float, float, float, float]
+    pixel: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(row, column) in data pixels."""
+        row0, column0, row1, column1 = self.box
+        return (row0 + row1) / 2, (column0 + column1) / 2
+
+
 class Window(NamedTuple):
     """A window to embed and the core whose points it owns.
 
@@ -176,6 +205,8 @@ def window_for_prompts(
     prompts: Prompts,
     diameter: float | None,
     record: ModelRecord,
+    view: View | None = None,
+    most: int | None = None,
 ) -> Box:
     """The window of the lattice to embed for the prompts of one object.
 
@@ -193,6 +224,10 @@ def window_for_prompts(
         Object diameter in data pixels; None for the whole image.
     record : ModelRecord
         Input size and object sizes of the model.
+    view : View, optional
+        What the person sees who prompts, see `suited_side`.
+    most : int, optional
+        Largest side that prompts close together are given; no limit if None.
 
     Returns
     -------
@@ -213,9 +248,12 @@ def window_for_prompts(
     corners = np.clip(corners, 0, high)
     # A click on the last border belongs to the pixel beside it.
     anchor = np.clip(anchor, 0, high - 0.5)
-    side = window_side(image_shape, diameter, record)
+    usual = window_side(image_shape, diameter, record)
+    side = suited_side(image_shape, prompts, diameter, record, view)
+    side = min(side, most or side)
+    known = diameter is not None and side == usual
     while side < max(image_shape):
-        halo = _halo(side, diameter)
+        halo = _halo(side, diameter) if known else side // 4
         row, column = (
             _owner(_axis(length, side, halo), float(place))
             for length, place in zip(image_shape, anchor, strict=True)
@@ -225,6 +263,57 @@ def window_for_prompts(
             return box
         side *= 2
     return whole
+
+
+def suited_side(
+    image_shape: tuple[int, int],
+    prompts: Prompts,
+    diameter: float | None,
+    record: ModelRecord,
+    view: View | None = None,
+) -> int:
+    """Side in data pixels of the window that prompts are answered in.
+
+    That of `window_side`, but halved while a box is far too small in it, or
+    while it is much larger than what is seen: zooming in gives finer masks.
+    Doubled while objects of the typical size are too small on the screen to
+    be pointed at: from afar the large things are meant. Halves and doubles
+    keep windows, and their embeddings, over a range of zooms.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    prompts : Prompts
+        Prompts of one object.
+    diameter : float or None
+        Object diameter in data pixels; None if unknown.
+    record : ModelRecord
+        Input size and object sizes of the model.
+    view : View, optional
+        What is seen.
+    """
+    longest = max(image_shape)
+    size, sizes = record.input_size, record.object_diameter
+    side = window_side(image_shape, diameter, record)
+    extent = _extent(prompts)
+    limit = math.inf
+    if extent is not None:
+        # objects half as large as the model was trained for are common
+        limit = 2 * max(extent, 1) * size / sizes.smallest
+    elif view is not None:
+        seen = max(view.box[2] - view.box[0], view.box[3] - view.box[1])
+        if diameter is not None and diameter < SMALLEST_SEEN * view.pixel:
+            while side < min(seen, longest):
+                side *= 2
+            return min(side, longest)
+        limit = 2 * ROOM * seen
+        if diameter is not None:
+            limit = max(limit, 2 * diameter * size / sizes.largest)
+    limit = max(limit, 2 * size / MAX_ZOOM)
+    while side >= limit:
+        side = -(-side // 2)
+    return side
 
 
 def _owner(axis: list[tuple[int, ...]], place: float) -> tuple[int, ...]:
@@ -243,6 +332,16 @@ def _anchor(prompts: Prompts) -> NDArray[np.float64]:
         positive if len(positive) else prompts.points
     )[0]
     return first
+
+
+def _extent(prompts: Prompts) -> float | None:
+    """Longer side of the box or region, if there is one."""
+    box = prompts.box
+    if box is None and prompts.region is not None:
+        box = np.asarray(prompts.region.box, dtype=np.float64)
+    if box is None:
+        return None
+    return float(max(box[2] - box[0], box[3] - box[1]))
 
 
 def _holds(box: Box, corners: NDArray[np.float64]) -> bool:

@@ -1,0 +1,297 @@
+"""Planes of images of any kind, read window by window.
+
+A plane is described, not loaded: its levels are array-likes of which only the
+part asked for is read. Stacks, series, channels, dask, zarr, memory maps and
+pyramids of any size look the same from here on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.types import PromptError
+
+Window = tuple[int, int, int, int]
+
+# Longer sides are read from a coarser level: 48 MB as RGB.
+LONGEST_READ = 4096
+
+
+class ArrayLike(Protocol):
+    """What is asked of the array of an image."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+class PlaneView:
+    """A plane of an n-D array that reads only what it is asked for.
+
+    Parameters
+    ----------
+    array : array-like
+        NumPy, memory map, dask, zarr, h5py or whatever takes integers and
+        slices.
+    index : sequence of int
+        Index of the plane on every axis; that on ``axes`` is ignored.
+    axes : sequence of int
+        Axes of the array that are rows, columns and, if there are three,
+        channels.
+    """
+
+    def __init__(
+        self, array: ArrayLike, index: Sequence[int], axes: Sequence[int]
+    ) -> None:
+        self._array = array
+        self._index = tuple(index)
+        self._axes = tuple(axes)
+        self.shape = tuple(int(array.shape[axis]) for axis in axes)
+        self.ndim = len(self._axes)
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        keys = key if isinstance(key, tuple) else (key,)
+        keys = (*keys, *[slice(None)] * (self.ndim - len(keys)))
+        index: list[Any] = list(self._index)
+        for axis, part in zip(self._axes, keys, strict=True):
+            index[axis] = part
+        # axes that are left, as they shall be and in the array's order
+        left = [
+            axis
+            for axis, part in zip(self._axes, keys, strict=True)
+            if isinstance(part, slice)
+        ]
+        order = sorted(left)
+        values = np.asarray(self._array[tuple(index)])
+        return values.transpose([order.index(axis) for axis in left])
+
+    def __array__(
+        self, dtype: Any = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        values = self[:]
+        return values if dtype is None else values.astype(dtype)
+
+
+def view_plane(
+    array: ArrayLike, index: Sequence[int], axes: Sequence[int]
+) -> Any:
+    """Return a plane of an array without reading it.
+
+    An array in memory gives an array, which may be sampled in any way; all
+    else a `PlaneView`. See there for the parameters.
+    """
+    view = PlaneView(array, index, axes)
+    return view[:] if in_memory(array) else view
+
+
+def in_memory(array: Any) -> bool:
+    """Whether any pixel is at hand, so that strides cost nothing."""
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
+
+
+def strided_levels(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Coarser levels of a large plane in memory: every 2nd, 4th … pixel."""
+    levels = []
+    while max(array.shape[:2]) > LONGEST_READ:
+        array = array[::2, ::2]
+        levels.append(array)
+    return levels
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A coarser level of the pyramid of a plane.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (h, w).
+    read : callable
+        Returns the (h, w) or (h, w, channels) array-like.
+    """
+
+    shape: tuple[int, int]
+    read: Callable[[], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePlane:
+    """One plane of an image and how it is shown.
+
+    Attributes
+    ----------
+    key : hashable
+        Identity of image, plane, channels and contrast: two planes with the
+        same key have the same embedding.
+    read : callable
+        Returns the (H, W) or (H, W, channels) array, or an array-like that
+        reads the part asked for; called on the worker thread.
+    shape : tuple of int
+        (H, W) in data pixels.
+    contrast_limits : tuple of float or None
+        Values shown as black and white; None where colours are shown as
+        they are.
+    gamma : float
+        Exponent applied between the limits.
+    channels : tuple of int or None
+        Channels of the last axis shown as red, green and blue; None for
+        gray and RGB planes.
+    name : str
+        What people call it, for messages: ``'nuclei'``.
+    place : hashable
+        Which plane of which image it is, however it is shown; the key if
+        None is given.
+    geometry : object
+        Where the plane lies, for those who write labels onto it; nothing
+        below the widgets looks into it.
+    coarser : tuple of Level
+        Coarser levels of the pyramid, finest first.
+    colors : ndarray or None
+        (256, 3) uint8 colours that black to white are shown in; gray if
+        None.
+    added : tuple of ImagePlane
+        Planes of the same shape whose colours are added to this one's.
+    """
+
+    key: Hashable
+    read: Callable[[], Any]
+    shape: tuple[int, int]
+    contrast_limits: tuple[float, float] | None = None
+    gamma: float = 1.0
+    channels: tuple[int, ...] | None = None
+    name: str = 'image'
+    place: Hashable = None
+    geometry: Any = None
+    coarser: tuple[Level, ...] = ()
+    colors: NDArray[np.uint8] | None = None
+    added: tuple[ImagePlane, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.place is None:
+            object.__setattr__(self, 'place', self.key)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels at full resolution."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return 1 + len(self.coarser)
+
+    def level_shape(self, level: int) -> tuple[int, int]:
+        """(h, w) of a level, 0 being the finest."""
+        return self.coarser[level - 1].shape if level else self.shape
+
+    def factors(self, level: int) -> tuple[float, float]:
+        """Data pixels per pixel of a level, along rows and columns."""
+        rows, columns = self.level_shape(level)
+        return self.shape[0] / rows, self.shape[1] / columns
+
+    def level_for(self, window: Window, side: int) -> int:
+        """Coarsest level that still has ``side`` pixels along a window."""
+        longest = max(window[2] - window[0], window[3] - window[1])
+        suited = [
+            level
+            for level in range(self.levels)
+            if longest / max(self.factors(level)) >= side
+        ]
+        return max(suited, default=0)
+
+    def check_readable(self, window: Window, level: int) -> None:
+        """Refuse to read more than a few megabytes.
+
+        Raises
+        ------
+        PromptError
+            The window is too large for an image without coarser levels.
+        """
+        rows, columns = self.factors(level)
+        height = (window[2] - window[0]) / rows
+        width = (window[3] - window[1]) / columns
+        if max(height, width) > LONGEST_READ:
+            raise PromptError(
+                f'The prompts span more than {LONGEST_READ} pixels of '
+                f'“{self.name}”, which has no coarser level to read: keep '
+                'the prompts of an object together, or save the image as a '
+                'pyramid.'
+            )
+
+    def array(self, level: int = 0) -> Any:
+        """Return the array-like of a level, (h, w) or (h, w, channels)."""
+        return self.coarser[level - 1].read() if level else self.read()
+
+    def read_window(self, level: int, window: Window) -> NDArray[Any]:
+        """Read a window of a level as it is stored.
+
+        Parameters
+        ----------
+        level : int
+            0 is the finest.
+        window : tuple of int
+            (row0, column0, row1, column1) in pixels of the level, half open.
+
+        Returns
+        -------
+        ndarray
+            (h, w) or (h, w, channels).
+        """
+        row0, column0, row1, column1 = window
+        return np.asarray(self.array(level)[row0:row1, column0:column1])
+
+    def rgb(
+        self,
+        window: Window | None = None,
+        level: int = 0,
+        contrast_limits: ContrastLimits | None = None,
+    ) -> NDArray[np.uint8]:
+        """Read a window of a level as it is shown.
+
+        Parameters
+        ----------
+        window : tuple of int, optional
+            As for `read_window`; all of the level if None.
+        level : int
+            0 is the finest.
+        contrast_limits : (low, high) or one pair per channel, optional
+            For a plane that has none of its own; by default those of a
+            sample of the image.
+
+        Returns
+        -------
+        ndarray
+            (h, w, 3) uint8.
+
+        Raises
+        ------
+        ImageError
+            See `as_rgb_plane`.
+        """
+        shown = as_rgb_plane(
+            self.array(level),
+            channels=self.channels,
+            contrast_limits=self.contrast_limits or contrast_limits,
+            gamma=self.gamma,
+            window=window,
+            warn=False,
+        )
+        if self.colors is not None:
+            shown = self.colors[shown[..., 0]]
+        if not self.added:
+            return shown
+        total = shown.astype(np.uint16)
+        for other in self.added:
+            total += other.rgb(window, level)
+        return np.minimum(total, 255).astype(np.uint8)
