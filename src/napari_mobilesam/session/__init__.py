@@ -7,9 +7,12 @@ neither knows Qt or napari.
 
 from napari_mobilesam.session.controller import Session
 from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.session.messages import (
+from napari_mobilesam.session.everything_messages import (
     EverythingRequest,
     EverythingResult,
+    PlaneTask,
+)
+from napari_mobilesam.session.messages import (
     PromptRequest,
     PromptResult,
     check_prompts,
@@ -20,6 +23,7 @@ __all__ = [
     'EverythingRequest',
     'EverythingResult',
     'ImagePlane',
+    'PlaneTask',
     'PromptRequest',
     'PromptResult',
     'Session',

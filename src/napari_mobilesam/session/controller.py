@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_mobilesam.session.engine import Engine, ImagePlane
+from napari_mobilesam.session.everything_messages import PlaneTask
 from napari_mobilesam.session.everything_run import (
     Deliver,
     EverythingRuns,
@@ -190,7 +191,7 @@ class Session:
         A run that is still going is cancelled. Prompts are answered between
         the steps of a run.
         """
-        return self.runs.start(plane, parameters, self.model_name)
+        return self.runs.start([PlaneTask(plane)], parameters, self.model_name)
 
     def cancel(self) -> None:
         """Stop segment everything after its current step, keeping masks."""
@@ -211,7 +212,11 @@ class Session:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all that was asked is done; False on time-out."""
-        return self._worker.wait(timeout) and self._downloader.wait(timeout)
+        return (
+            self._worker.wait(timeout)
+            and self.runs.wait(timeout)
+            and self._downloader.wait(timeout)
+        )
 
     def acquire(self) -> None:
         """Count a user, such as an open dock widget."""
@@ -230,7 +235,7 @@ class Session:
         A session can be used again afterwards.
         """
         self.forget()
-        self.runs.abandon()
+        self.runs.close()
         self.cancel_download()
         self._worker.close()
         self._downloader.close()

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
-from napari_mobilesam.session.engine import Engine, ImagePlane
-from napari_mobilesam.session.messages import (
+from napari_mobilesam.session.engine import Engine
+from napari_mobilesam.session.everything_messages import (
     EverythingRequest,
     EverythingResult,
+    PlaneTask,
 )
+from napari_mobilesam.session.everything_sorting import Sorter, extent_of
+from napari_mobilesam.session.messages import explain
 from napari_mobilesam.session.worker import LatestWorker
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.candidates import Candidates, Selection
+    from napari_mobilesam.segmentation.parameters import Thresholds
 
 Deliver = Callable[[Callable[[], None]], None]
+
+# How far below its thresholds a run keeps masks, to lower them later:
+# predicted IoU, which costs drawing more masks, and stability, which does not.
+FLOOR = (0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -50,16 +59,58 @@ class Shared:
     fail: Callable[[BaseException, str], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
-    """The running segment everything, to be cancelled."""
+    """A run: under way, or settled once nothing more is added to it."""
 
-    generation: int = 0
+    request: EverythingRequest
+    sorter: Sorter
+    record: ModelRecord | None = None
+    floor: Thresholds | None = None
+    planes: list[Candidates] = field(default_factory=list)
+    # the plane that is worked on, and its good masks so far
+    current: Candidates | None = None
+    fresh: list[Mask] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+    settled: bool = False
+    problem: str = ''
+
+    def begin(self, template: Candidates) -> None:
+        """Start with the next plane."""
+        with self.lock:
+            self.current, self.fresh = template, []
+
+    def end(self, candidates: Candidates) -> None:
+        """Keep all that was found on the plane."""
+        with self.lock:
+            if not self.settled:
+                self.planes.append(candidates)
+                self.current = None
+
+    def settle(self) -> bool:
+        """Add nothing more; False if that was so before."""
+        with self.lock:
+            if self.settled:
+                return False
+            self.settled = True
+            self.seconds = time.perf_counter() - self.started
+            if self.current is not None:
+                self.planes.append(
+                    replace(self.current, masks=tuple(self.fresh))
+                )
+            return True
 
 
 class EverythingRuns:
     """Runs of segment everything; a new one cancels the one before.
+
+    Masks are found on the session's worker thread and sorted out on a thread
+    of their own. Sorting out therefore never waits for the model: a run that
+    is cancelled ends at once, with what was found, while the model finishes
+    its step unheard.
 
     Parameters
     ----------
@@ -69,91 +120,243 @@ class EverythingRuns:
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Prompts done, prompts in all, and a line for people.
+        Steps done, steps in all, and a line for people.
+    found : Signal(int, list)
+        Index of a plane and new masks on it, duplicates among them.
     finished : Signal(EverythingResult)
-        Labels of a finished or cancelled run.
+        Objects of a finished or cancelled run.
+    selected : Signal(EverythingResult)
+        The same run with another selection.
     """
 
     progress = Signal(int, int, str)
+    found = Signal(int, list)
     finished = Signal(object)
+    selected = Signal(object)
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._run = _Run()
+        self._sorting = LatestWorker('napari-mobilesam-sorting')
+        self._run: _Run | None = None
+        self._generation = 0
 
     def start(
         self,
-        plane: ImagePlane,
+        tasks: Sequence[PlaneTask],
         parameters: EverythingParameters | None,
         model_name: str,
+        linked: bool = False,
     ) -> int:
-        """Find every object of a plane; `finished` brings the answer.
+        """Find every object of planes; `finished` brings the answer.
+
+        Parameters
+        ----------
+        tasks : sequence of PlaneTask
+            At least one.
+        parameters : EverythingParameters or None
+            The defaults if None.
+        model_name : str
+            Model that answers.
+        linked : bool
+            Whether objects that overlap from plane to plane become one.
 
         Returns
         -------
         generation : int
             Number of the run; only the newest is answered.
         """
-        self.cancel()
-        run = self._run = _Run(self._run.generation + 1)
+        self.abandon()
+        self._generation += 1
         request = EverythingRequest(
-            run.generation,
-            plane,
+            self._generation,
+            tuple(tasks),
             parameters or EverythingParameters(),
             model_name,
+            linked,
         )
-        self._shared.worker.submit(
-            'everything', lambda: self._work(request, run)
-        )
-        return run.generation
+        run = self._run = _Run(request, Sorter(linked))
+        self._shared.worker.submit('everything', lambda: self._work(run))
+        return self._generation
 
     def cancel(self) -> None:
-        """Stop the run after its current step, keeping masks."""
-        self._run.cancelled.set()
+        """End the run now, keeping what was found."""
+        if self._run is not None:
+            self._run.cancelled.set()
+            self._settle(self._run)
 
     def abandon(self) -> None:
         """Stop the run and drop its answer."""
-        self.cancel()
-        self._run = _Run(self._run.generation + 1)
+        self._shared.worker.discard('everything')
+        if self._run is not None:
+            self._run.cancelled.set()
+            self._run = None
+
+    def select(self, selection: Selection, keep: Collection[int] = ()) -> None:
+        """Sort out anew what the last run found; `selected` tells.
+
+        Parameters
+        ----------
+        selection : Selection
+            Which masks are objects.
+        keep : collection of int
+            Labels that are objects whatever the selection says.
+        """
+        run, kept = self._run, frozenset(keep)
+        if run is not None and run.settled:
+            self._sorting.submit(
+                'select',
+                lambda: self._sort(run, selection, kept, self.selected),
+            )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all is sorted out; False on time-out."""
+        return self._sorting.wait(timeout)
+
+    def close(self) -> None:
+        """Forget the run and end the thread that sorts out."""
+        self.abandon()
+        self._sorting.close()
 
     # below: on the worker thread
 
-    def _work(self, request: EverythingRequest, run: _Run) -> None:
-        from napari_mobilesam.segmentation.everything import (
-            segment_everything,
+    def _work(self, run: _Run) -> None:
+        from napari_mobilesam.segmentation.parameters import (
+            Thresholds,
+            thresholds_for,
         )
 
-        start = time.perf_counter()
+        request = run.request
+        run.started = time.perf_counter()
         model = self._shared.load(request.model_name, 'everything')
         if model is None:
+            run.settle()
             return
+        wanted = thresholds_for(request.parameters, model.record)
+        run.record = model.record
+        run.floor = Thresholds(
+            max(0.0, wanted.predicted_iou - FLOOR[0]),
+            max(0.0, wanted.stability - FLOOR[1]),
+        )
+        try:
+            for number in range(len(request.tasks)):
+                if run.cancelled.is_set():
+                    break
+                self._plane(run, number, model)
+        except Exception as error:  # noqa: BLE001
+            if not run.planes:
+                run.settle()
+                self._tell(run, self._failer(error))
+                return
+            run.problem = explain(error)
+        self._settle(run)
+
+    def _failer(self, error: BaseException) -> Callable[[], None]:
+        return lambda: self._shared.fail(error, 'everything')
+
+    def _plane(self, run: _Run, number: int, model: Sam) -> None:
+        from napari_mobilesam.segmentation.candidates import Candidates
+        from napari_mobilesam.segmentation.mask_generator import (
+            generate_candidates,
+        )
+        from napari_mobilesam.segmentation.scope import Scope
+
+        request = run.request
+        task, count = request.tasks[number], len(request.tasks)
+        plane = task.plane
+        rgb = self._shared.engine.rgb(plane)
+        skip = None if task.skip is None else task.skip()
+        template = Candidates(
+            (),
+            plane.shape,
+            model.record,
+            False,
+            0,
+            request.parameters,
+            Scope(task.region, skip),
+            plane.read(),
+            plane.channels,
+        )
+        run.begin(template)
 
         def cancelled() -> bool:
             self._shared.worker.serve('prompts')
             return run.cancelled.is_set()
 
         def progress(done: int, total: int, message: str) -> None:
-            self._tell(run, lambda: self.progress.emit(done, total, message))
+            step = (number + done / max(total, 1), count, message)
+            if count > 1:
+                step = (*step[:2], f'{plane.name}: {message}')
+            self._tell(run, lambda: self._show_progress(*step))
 
+        def on_masks(masks: list[Mask]) -> None:
+            run.fresh.extend(masks)
+            self._tell(run, lambda: self.found.emit(number, masks))
+
+        candidates = generate_candidates(
+            rgb,
+            model,
+            region=task.region,
+            skip=skip,
+            parameters=request.parameters,
+            floor=run.floor,
+            progress=progress,
+            cancelled=cancelled,
+            on_masks=on_masks,
+        )
+        run.end(
+            replace(
+                candidates, image=template.image, channels=template.channels
+            )
+        )
+
+    def _show_progress(self, done: float, count: int, message: str) -> None:
+        self.progress.emit(round(1000 * done), 1000 * count, message)
+
+    def _settle(self, run: _Run) -> None:
+        from napari_mobilesam.segmentation.candidates import Selection
+        from napari_mobilesam.segmentation.parameters import thresholds_for
+
+        if not run.settle():
+            return
+        selection = Selection.of(run.request.parameters)
+        if run.record is not None:
+            least = thresholds_for(run.request.parameters, run.record)
+            selection = replace(
+                selection,
+                predicted_iou=least.predicted_iou,
+                stability=least.stability,
+            )
+        self._sorting.submit(
+            'select',
+            lambda: self._sort(run, selection, frozenset(), self.finished),
+        )
+
+    # below: on the thread that sorts out
+
+    def _sort(
+        self,
+        run: _Run,
+        selection: Selection,
+        keep: Collection[int],
+        answer: SignalInstance,
+    ) -> None:
         try:
-            labels, table = segment_everything(
-                self._shared.engine.rgb(request.plane),
-                model,
-                progress=progress,
-                cancelled=cancelled,
-                parameters=request.parameters,
+            pictures, table = run.sorter.sort(run.planes, selection, keep)
+            result = EverythingResult(
+                run.request,
+                pictures,
+                table,
+                selection,
+                extent_of(run.planes, run.floor),
+                sum(len(plane.masks) for plane in run.planes),
+                not (run.cancelled.is_set() or run.problem),
+                run.seconds,
+                run.problem,
             )
         except Exception as error:  # noqa: BLE001
-            self._shared.fail(error, 'everything')
+            self._tell(run, self._failer(error))
             return
-        result = EverythingResult(
-            request,
-            labels,
-            table,
-            not run.cancelled.is_set(),
-            time.perf_counter() - start,
-        )
-        self._tell(run, lambda: self.finished.emit(result))
+        self._tell(run, lambda: answer.emit(result))
 
     def _tell(self, run: _Run, tell: Callable[[], None]) -> None:
         """Tell something of a run on the viewer's thread, if it is news."""

@@ -1,0 +1,322 @@
+"""Where “Segment everything” looks: which planes, and what part of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Shapes
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.controls import LayerCombo, form_layout, narrow
+from napari_mobilesam.widgets.layers import (
+    LayerPlane,
+    axis_name,
+    data_of,
+    is_ours,
+)
+from napari_mobilesam.widgets.prompt_layers import CLOSED
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
+REGION_NAME = 'regions'
+# axes along which an object is another one at the next step
+TIME_NAMES = ('t', 'time', 'frame', 'frames')
+
+Region = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Which planes of an image a run works on.
+
+    Attributes
+    ----------
+    axis : int or None
+        Axis of the image of which every plane is taken; None for the plane
+        that is shown.
+    linked : bool
+        Whether objects that overlap from plane to plane become one.
+    """
+
+    axis: int | None = None
+    linked: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One plane of a run.
+
+    Attributes
+    ----------
+    plane : LayerPlane
+        The plane.
+    region : ndarray or None
+        (H, W) bool, where prompts are asked; None is everywhere.
+    """
+
+    plane: LayerPlane
+    region: Region | None
+
+
+class WhereForm(QWidget):
+    """Choice of the region and, for stacks, of the planes.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+
+    Attributes
+    ----------
+    changed : Signal
+        Another region or other planes were chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.region_combo = QComboBox()
+        self.region_combo.addItems([PLANE, VIEW, DRAWN])
+        self.region_combo.setToolTip(
+            'Objects are looked for here only. Their masks may reach a '
+            'little beyond.'
+        )
+        self.draw_button = QPushButton('Draw')
+        self.draw_button.setToolTip(
+            'Drag a rectangle; ellipses and polygons of the layer count too.'
+        )
+        self.shapes_combo = LayerCombo(
+            viewer, lambda layer: isinstance(layer, Shapes), 'drawn with Draw'
+        )
+        self.planes_combo = QComboBox()
+        for combo in (self.region_combo, self.planes_combo):
+            narrow(combo)
+        self.form = form_layout(self)
+        row = QHBoxLayout()
+        row.addWidget(self.region_combo, 1)
+        row.addWidget(self.draw_button)
+        self.form.addRow('Where', row)
+        self.form.addRow('Regions', self.shapes_combo)
+        self.form.addRow('Planes', self.planes_combo)
+        self.region_combo.currentIndexChanged.connect(self._region_chosen)
+        self.shapes_combo.layer_changed.connect(self._tell)
+        self.planes_combo.currentIndexChanged.connect(self._tell)
+        self._show_rows()
+
+    @property
+    def planes(self) -> Planes:
+        """The chosen planes."""
+        chosen = self.planes_combo.currentData()
+        return Planes() if chosen is None else Planes(*chosen)
+
+    def offer(self, image: Image | None, plane: LayerPlane | None) -> None:
+        """Offer the planes of an image, keeping the choice if it has them.
+
+        Parameters
+        ----------
+        image : napari.layers.Image or None
+            The image.
+        plane : LayerPlane or None
+            Its plane that is shown; None if none is.
+        """
+        before = self.planes_combo.currentText()
+        self.planes_combo.blockSignals(True)
+        self.planes_combo.clear()
+        self.planes_combo.addItem('the current one', None)
+        axes = [] if image is None or plane is None else stack_axes(plane)
+        for axis in axes:
+            assert image is not None
+            count, name = data_of(image).shape[axis], axis_name(image, axis)
+            choices = [
+                (f'all {count} of {name}, linked', True),
+                (f'all {count} of {name}, each by itself', False),
+            ]
+            if name.lower() in TIME_NAMES:
+                choices.reverse()
+            for text, linked in choices:
+                self.planes_combo.addItem(text, (axis, linked))
+        self.planes_combo.setCurrentIndex(
+            max(0, self.planes_combo.findText(before))
+        )
+        self.planes_combo.blockSignals(False)
+        self._show_rows()
+        if self.planes_combo.currentText() != before:
+            self._tell()
+
+    def parts(self, plane: LayerPlane) -> tuple[Part, ...]:
+        """Return the planes to work on and the region of each.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            The plane that is shown.
+
+        Raises
+        ------
+        SegmentationError
+            There is no region in the image.
+        """
+        return tuple(
+            Part(one, self._region(one)) for one in self._chosen(plane)
+        )
+
+    def _chosen(self, plane: LayerPlane) -> list[LayerPlane]:
+        axis = self.planes.axis
+        if axis is None:
+            return [plane]
+        count = int(data_of(plane.layer).shape[axis])
+        return [plane_at(plane, axis, index) for index in range(count)]
+
+    def _region(self, plane: LayerPlane) -> Region | None:
+        kind = self.region_combo.currentText()
+        if kind == VIEW:
+            return visible_region(plane)
+        if kind == DRAWN:
+            return drawn_region(plane, self.shapes_combo.layer)
+        return None
+
+    def use_drawn(self, shapes: Shapes) -> None:
+        """Look in the shapes of a layer from now on."""
+        self.shapes_combo.layer = shapes
+        self.region_combo.setCurrentText(DRAWN)
+
+    def draw(self, plane: LayerPlane) -> None:
+        """Make drags on the canvas draw regions of a plane's image."""
+        shapes = self.shapes_combo.layer
+        if shapes is None or shapes.ndim != len(plane.output_axes):
+            shapes = self._own(plane)
+        self.use_drawn(shapes)
+        self._viewer.layers.selection.active = shapes
+        shapes.mode = 'add_rectangle'
+
+    def _own(self, plane: LayerPlane) -> Shapes:
+        for layer in self.shapes_combo.layers:
+            if (
+                is_ours(layer, plane.layer)
+                and layer.name.startswith(REGION_NAME)
+                and layer.ndim == len(plane.output_axes)
+            ):
+                return layer
+        layer = self._viewer.add_shapes(
+            ndim=len(plane.output_axes),
+            name=REGION_NAME,
+            edge_color='#ffa726',
+            edge_width=max(1.0, max(plane.shape) / 300),
+            face_color='transparent',
+            **plane.transform(),
+        )
+        self.shapes_combo.refresh()
+        return layer
+
+    def _region_chosen(self) -> None:
+        self._show_rows()
+        self._tell()
+
+    def _show_rows(self) -> None:
+        drawn = self.region_combo.currentText() == DRAWN
+        self.form.setRowVisible(1, drawn)
+        self.form.setRowVisible(2, self.planes_combo.count() > 1)
+
+    def _tell(self, what: Any = None) -> None:
+        self.changed.emit()
+
+
+def stack_axes(plane: LayerPlane) -> list[int]:
+    """Return the axes of an image along which there are more planes."""
+    shape = data_of(plane.layer).shape
+    return [
+        axis
+        for axis in range(plane.layer.ndim)
+        if axis not in (plane.rows, plane.columns, plane.channel_axis)
+        and shape[axis] > 1
+    ]
+
+
+def plane_at(plane: LayerPlane, axis: int, index: int) -> LayerPlane:
+    """Return another plane of the same image."""
+    position = plane.position.copy()
+    position[plane.offset + axis] = index
+    where = list(plane.index)
+    where[axis] = index
+    return replace(plane, position=position, index=tuple(where))
+
+
+def visible_region(plane: LayerPlane) -> Region | None:
+    """Return what of a plane can be seen; None if all of it can.
+
+    Raises
+    ------
+    SegmentationError
+        The plane is out of sight.
+    """
+    layer = plane.layer
+    factors = (
+        layer.downsample_factors[layer.data_level]
+        if layer.multiscale
+        else np.ones(layer.ndim)
+    )
+    axes = [plane.rows, plane.columns]
+    corners = layer.corner_pixels[:, axes] * np.asarray(factors)[axes]
+    low = np.clip(np.floor(corners[0]), 0, plane.shape).astype(int)
+    high = np.clip(np.ceil(corners[1]) + 1, 0, plane.shape).astype(int)
+    if (high - low <= 1).any() and min(plane.shape) > 1:
+        raise SegmentationError(
+            f'“{layer.name}” cannot be seen: move it into the view.'
+        )
+    if (low == 0).all() and (high == plane.shape).all():
+        return None
+    region = np.zeros(plane.shape, dtype=bool)
+    region[low[0] : high[0], low[1] : high[1]] = True
+    return region
+
+
+def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
+    """Return the pixels of a plane inside the closed shapes of a layer.
+
+    Shapes on the plane count; where there are none, those on other planes
+    do, so that a region drawn once is good for a whole stack.
+
+    Raises
+    ------
+    SegmentationError
+        There is no such shape, or it is outside the image.
+    """
+    from napari_mobilesam.segmentation.shapes import (
+        ellipse_outline,
+        region_of,
+    )
+
+    here, elsewhere = [], []
+    if shapes is not None:
+        for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
+            if kind not in CLOSED:
+                continue
+            outline, on_plane = plane.image_points(shapes, vertices)
+            if kind == 'ellipse':
+                outline = ellipse_outline(outline)
+            (here if on_plane.all() else elsewhere).append(outline)
+    if not here and not elsewhere:
+        raise SegmentationError(
+            'There is no region yet: press Draw and drag a rectangle.'
+        )
+    region = np.zeros(plane.shape, dtype=bool)
+    for outline in here or elsewhere:
+        mask = region_of(outline, plane.shape)
+        if mask is not None:
+            row0, column0, row1, column1 = mask.box
+            region[row0:row1, column0:column1] |= mask.data
+    if not region.any():
+        raise SegmentationError(
+            'The drawn regions are outside the image: draw one on it.'
+        )
+    return region
