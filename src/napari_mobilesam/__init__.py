@@ -15,6 +15,13 @@ if TYPE_CHECKING:
         download_model as download_model,
     )
     from napari_mobilesam.model.registry import list_models as list_models
+    from napari_mobilesam.segmentation.edges import edge_map as edge_map
+    from napari_mobilesam.segmentation.estimate import (
+        estimate_run as estimate_run,
+    )
+    from napari_mobilesam.segmentation.estimate import (
+        measure_speed as measure_speed,
+    )
     from napari_mobilesam.segmentation.everything import (
         segment_everything as segment_everything,
     )
@@ -24,7 +31,16 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.mask_generator import (
         generate_masks as generate_masks,
     )
+    from napari_mobilesam.segmentation.outlines import (
+        mask_outlines as mask_outlines,
+    )
     from napari_mobilesam.segmentation.predictor import Predictor as Predictor
+    from napari_mobilesam.segmentation.proposals import (
+        object_proposals as object_proposals,
+    )
+    from napari_mobilesam.segmentation.proposals import (
+        segment_boxes as segment_boxes,
+    )
     from napari_mobilesam.widgets.viewer_session import (
         get_session as get_session,
     )
@@ -37,6 +53,12 @@ _MODULE_OF = {
     'generate_candidates': 'segmentation.mask_generator',
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',
+    'segment_boxes': 'segmentation.proposals',
+    'object_proposals': 'segmentation.proposals',
+    'edge_map': 'segmentation.edges',
+    'mask_outlines': 'segmentation.outlines',
+    'estimate_run': 'segmentation.estimate',
+    'measure_speed': 'segmentation.estimate',
     'get_session': 'widgets.viewer_session',
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -32,11 +31,7 @@ from napari_mobilesam.cli.parameters import (
     option_name,
 )
 from napari_mobilesam.cli.progress import Progress
-from napari_mobilesam.types import (
-    EverythingParameters,
-    Mask,
-    Prompts,
-)
+from napari_mobilesam.types import EverythingParameters, Prompts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,6 +213,7 @@ def segment_prompts(
     """
     from napari_mobilesam.segmentation.diameter import estimate_diameter
     from napari_mobilesam.segmentation.image import as_rgb_plane
+    from napari_mobilesam.segmentation.masks import paint_objects
     from napari_mobilesam.segmentation.predictor import Predictor
     from napari_mobilesam.segmentation.windows import window_for_prompts
 
@@ -236,38 +232,6 @@ def segment_prompts(
         prediction = predictor.predict_object(embeddings[window], prompts)
         masks.append(prediction.mask())
     return paint_objects(masks, rgb.shape[:2])
-
-
-def paint_objects(
-    masks: Sequence[Mask], image_shape: tuple[int, int]
-) -> tuple[NDArray[Any], pd.DataFrame]:
-    """Paint mask i as label i + 1, better masks over worse ones.
-
-    Unlike `paint_labels`, which numbers what was found by score, this keeps
-    the order in which objects were asked for.
-
-    Returns
-    -------
-    labels : ndarray
-        (H, W) int32.
-    table : DataFrame
-        One row per label that has a visible pixel, see `label_table`.
-    """
-    from napari_mobilesam.segmentation.masks import label_table
-
-    labels = np.zeros(image_shape, dtype=np.int32)
-    for index in sorted(range(len(masks)), key=lambda i: masks[i].score):
-        row0, column0, row1, column1 = masks[index].box
-        region = labels[row0:row1, column0:column1]
-        region[masks[index].data] = index + 1
-    visible = np.setdiff1d(labels, [0])
-    for number in np.setdiff1d(np.arange(1, len(masks) + 1), visible):
-        warnings.warn(f'object {number} has no pixel', stacklevel=2)
-    table = label_table(
-        np.searchsorted(visible, labels, side='right'),
-        [masks[number - 1] for number in visible],
-    )
-    return labels, table.assign(label=visible)
 
 
 def prompts_of(options: argparse.Namespace) -> list[Prompts]:

@@ -7,8 +7,8 @@ dropped, first within a region, then between regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from napari_mobilesam.segmentation.parameters import (
     checked_parameters,
     thresholds_for,
 )
-from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.run import Hooks, Progress, Run
 from napari_mobilesam.segmentation.scope import Scope, checked_scope
 from napari_mobilesam.segmentation.windows import (
     plan_windows,
@@ -34,36 +34,6 @@ from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-
-Progress = Callable[[int, int, str], None]
-
-
-def _ignore_progress(done: int, total: int, message: str) -> None:
-    """Report to nobody."""
-
-
-def _never() -> bool:
-    return False
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """How a run talks to whoever started it.
-
-    Attributes
-    ----------
-    progress : callable
-        Called with prompts done, prompts in all, and a line for people.
-    cancelled : callable
-        Asked between batches of prompts; True ends the run, and what was
-        found is returned.
-    on_masks : callable
-        Called with the masks of each batch of prompts.
-    """
-
-    progress: Progress = _ignore_progress
-    cancelled: Callable[[], bool] = _never
-    on_masks: Callable[[list[Mask]], None] = field(default=lambda masks: None)
 
 
 def generate_masks(
@@ -190,16 +160,18 @@ cancelled, on_masks, **overrides
         gamma=gamma,
     )
     shape = (rgb.shape[0], rgb.shape[1])
-    hooks = Hooks(
-        progress or _ignore_progress,
-        cancelled or _never,
-        on_masks or (lambda masks: None),
-    )
     scope = checked_scope(shape, region, skip)
-    run = _Run(model, rgb, chosen, scope, hooks, floor)
-    run.ask(plan_regions(rgb, model.record, chosen))
+    regions = in_scope(plan_regions(rgb, model.record, chosen), scope)
+    hooks = Hooks.of(progress, cancelled, on_masks)
+    thresholds = thresholds_for(chosen, model.record)
+    total = sum(len(part.points) for part in regions)
+    run = Run(model, rgb, chosen, floor or thresholds, hooks, total)
+    collector = Collector(scope, thresholds, hooks)
+    for worker in run.workers(regions):
+        for points in run.batches(worker.region.points):
+            collector.add(worker.propose(points))
     return Candidates(
-        tuple(run.found),
+        tuple(collector.masks),
         shape,
         model.record,
         run.complete,
@@ -221,88 +193,63 @@ def plan_regions(
     A given diameter asks for windows; ``whole_image`` or crop layers for the
     procedure of the paper; otherwise a quick look at the image decides.
     """
-    shape = (rgb.shape[0], rgb.shape[1])
+    decided = (
+        parameters.diameter is not None
+        or parameters.whole_image
+        or parameters.crop_layers > 0
+    )
+    seen = None if decided else estimate_diameter(rgb)
+    return plan_for_shape(
+        (rgb.shape[0], rgb.shape[1]), record, parameters, seen
+    )
+
+
+def plan_for_shape(
+    image_shape: tuple[int, int],
+    record: ModelRecord,
+    parameters: EverythingParameters,
+    seen: float | None = None,
+) -> list[Region]:
+    """Plan a run on an image of which only the shape is known.
+
+    ``seen`` is the object diameter that `estimate_diameter` sees in it.
+    """
     diameter = parameters.diameter
+    if diameter is None and not (
+        parameters.whole_image or parameters.crop_layers
+    ):
+        worthwhile = len(plan_windows(image_shape, seen, record)) > 1
+        diameter = seen if worthwhile else None
     if diameter is not None:
-        return window_regions(shape, diameter, record, parameters)
-    if not (parameters.whole_image or parameters.crop_layers):
-        diameter = estimate_diameter(rgb)
-        if len(plan_windows(shape, diameter, record)) > 1:
-            assert diameter is not None
-            return window_regions(shape, diameter, record, parameters)
-    return crop_regions(shape, parameters)
+        return window_regions(image_shape, diameter, record, parameters)
+    return crop_regions(image_shape, parameters)
 
 
-class _Run:
-    """A run under way and what it has found."""
+def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:
+    """Regions with those of their points that may be asked, if any."""
+    admitted = [
+        replace(region, points=region.points[scope.admits(region.points)])
+        for region in regions
+    ]
+    return [region for region in admitted if len(region.points)]
+
+
+class Collector:
+    """Gathers the masks of a run and shows the good ones."""
 
     def __init__(
-        self,
-        model: Sam,
-        rgb: NDArray[np.uint8],
-        parameters: EverythingParameters,
-        scope: Scope,
-        hooks: Hooks,
-        floor: Thresholds | None,
+        self, scope: Scope, thresholds: Thresholds, hooks: Hooks
     ) -> None:
-        self.model = model
-        self.rgb = rgb
-        self.parameters = parameters
         self.scope = scope
+        self.thresholds = thresholds
         self.hooks = hooks
-        self.thresholds = thresholds_for(parameters, model.record)
-        self.floor = floor or self.thresholds
-        self.found: list[Mask] = []
-        self.prompts = 0
-        self.complete = True
+        self.masks: list[Mask] = []
 
-    def ask(self, regions: Sequence[Region]) -> None:
-        """Ask all points of all regions that are in scope."""
-        regions = [
-            replace(r, points=r.points[self.scope.admits(r.points)])
-            for r in regions
-        ]
-        regions = [region for region in regions if len(region.points)]
-        total = sum(len(region.points) for region in regions)
-        for number, region in enumerate(regions, start=1):
-            where = (
-                f'window {number} of {len(regions)}'
-                if len(regions) > 1
-                else 'image'
-            )
-            if self._cancelled():
-                return
-            self.hooks.progress(self.prompts, total, f'Embedding {where}')
-            worker = RegionWorker(
-                self.model, self.parameters, self.floor, region, self.rgb
-            )
-            for points in self._batches(region.points):
-                if self._cancelled():
-                    return
-                self._propose(worker, points)
-                self.hooks.progress(self.prompts, total, f'Segmenting {where}')
-
-    def _batches(
-        self, points: NDArray[np.float64]
-    ) -> Iterator[NDArray[np.float64]]:
-        size = self.parameters.batch_size
-        for start in range(0, len(points), size):
-            yield points[start : start + size]
-
-    def _cancelled(self) -> bool:
-        if self.hooks.cancelled():
-            self.complete = False
-        return not self.complete
-
-    def _propose(
-        self, worker: RegionWorker, points: NDArray[np.float64]
-    ) -> None:
-        with self.model.threads():
-            proposed = worker.propose(points)
-        self.prompts += len(points)
+    def add(self, proposed: Sequence[Mask]) -> list[Mask]:
+        """Take masks; return those that the run is looking for."""
         trimmed = [self.scope.trim(mask) for mask in proposed]
         masks = [mask for mask in trimmed if mask is not None]
-        self.found += masks
+        self.masks += masks
         good = [
             mask
             for mask in masks
@@ -311,3 +258,4 @@ class _Run:
         ]
         if good:
             self.hooks.on_masks(good)
+        return good

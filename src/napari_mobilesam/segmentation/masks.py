@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -219,6 +220,36 @@ def paint_labels(
     # napari draws and edits large uint16 labels far faster than int32.
     small = len(painted) <= np.iinfo(np.uint16).max
     return labels.astype(np.uint16 if small else np.int32), painted
+
+
+def paint_objects(
+    masks: Sequence[Mask], image_shape: tuple[int, int]
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Paint mask i as label i + 1, better masks over worse ones.
+
+    Unlike `paint_labels`, which numbers what was found by score, this keeps
+    the order in which objects were asked for.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) int32.
+    table : DataFrame
+        One row per label that has a visible pixel, see `label_table`.
+    """
+    labels = np.zeros(image_shape, dtype=np.int32)
+    for index in sorted(range(len(masks)), key=lambda i: masks[i].score):
+        row0, column0, row1, column1 = masks[index].box
+        region = labels[row0:row1, column0:column1]
+        region[masks[index].data] = index + 1
+    visible = np.setdiff1d(labels, [0])
+    for number in np.setdiff1d(np.arange(1, len(masks) + 1), visible):
+        warnings.warn(f'object {number} has no pixel', stacklevel=2)
+    table = label_table(
+        np.searchsorted(visible, labels, side='right'),
+        [masks[number - 1] for number in visible],
+    )
+    return labels, table.assign(label=visible)
 
 
 def label_table(labels: NDArray[Any], painted: Sequence[Mask]) -> pd.DataFrame:

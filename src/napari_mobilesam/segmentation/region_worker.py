@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,24 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+
+
+class Answer(NamedTuple):
+    """One mask of the answer to one prompt.
+
+    Attributes
+    ----------
+    prompt : int
+        Index of the prompt.
+    logits : ndarray
+        (s, s) float32 low-res logits.
+    score : float
+        Predicted IoU.
+    """
+
+    prompt: int
+    logits: NDArray[np.float32]
+    score: float
 
 
 class RegionWorker:
@@ -61,27 +79,46 @@ class RegionWorker:
             rgb[row0:row1, column0:column1], frame
         )
 
-    @torch.no_grad()
     def propose(self, points: NDArray[np.float64]) -> list[Mask]:
         """Masks of (N, 2) points (row, column): up to three for each."""
+        return [
+            mask
+            for answer in self.ask_points(points)
+            if (mask := self._finish(answer, points)) is not None
+        ]
+
+    def segment_boxes(
+        self, boxes: NDArray[np.float64]
+    ) -> list[tuple[int, Mask]]:
+        """Masks of (N, 4) boxes (row0, column0, row1, column1).
+
+        One for each box at most, with the index of the box; the point of the
+        mask is the centre of its box.
+        """
+        centers = boxes.reshape(-1, 2, 2).mean(axis=1)
+        return [
+            (answer.prompt, mask)
+            for answer in self.ask_boxes(boxes)
+            if (mask := self._finish(answer, centers)) is not None
+        ]
+
+    @torch.no_grad()
+    def ask_points(self, points: NDArray[np.float64]) -> list[Answer]:
+        """Answers to (N, 2) points above the floor of predicted IoU."""
         coordinates = self._to_input(points)
         labels = torch.ones((len(points), 1), dtype=torch.long)
         sparse, dense = self.model.embed_prompts(
             points=coordinates.unsqueeze(1),
             labels=labels.to(self.model.device),
         )
-        return self._answer(sparse, dense, points, multimask=True)
+        return self._decode(sparse, dense, multimask=True)
 
     @torch.no_grad()
-    def propose_boxes(self, boxes: NDArray[np.float64]) -> list[Mask]:
-        """Masks of (N, 4) boxes (row0, column0, row1, column1): one each.
-
-        The point of the mask is the centre of its box.
-        """
+    def ask_boxes(self, boxes: NDArray[np.float64]) -> list[Answer]:
+        """Answers to (N, 4) boxes above the floor of predicted IoU."""
         corners = self._to_input(boxes.reshape(-1, 2, 2))
         sparse, dense = self.model.embed_prompts(boxes=corners.flatten(1))
-        centers = boxes.reshape(-1, 2, 2).mean(axis=1)
-        return self._answer(sparse, dense, centers, multimask=False)
+        return self._decode(sparse, dense, multimask=False)
 
     def _to_input(self, points: NDArray[np.float64]) -> Tensor:
         """(..., 2) x-y on the model's input."""
@@ -89,14 +126,9 @@ class RegionWorker:
         tensor = torch.from_numpy(coordinates.astype(np.float32))
         return tensor.to(self.model.device)
 
-    def _answer(
-        self,
-        sparse: Tensor,
-        dense: Tensor,
-        points: NDArray[np.float64],
-        multimask: bool,
-    ) -> list[Mask]:
-        """Decode prompts; ``points`` say where they were."""
+    def _decode(
+        self, sparse: Tensor, dense: Tensor, multimask: bool
+    ) -> list[Answer]:
         tokens, image = self.model.attend(
             self.embedding.features, sparse, dense
         )
@@ -112,36 +144,25 @@ class RegionWorker:
         logits = drawn.float().cpu().numpy()
         scores = iou.float().cpu().numpy()
         passed = good.cpu().numpy()
-        masks = []
-        for row, prompt in enumerate(prompts.tolist()):
-            for token in np.flatnonzero(passed[prompt]):
-                mask = self._finish(
-                    logits[row, token],
-                    float(scores[prompt, token]),
-                    points[prompt],
-                )
-                if mask is not None:
-                    masks.append(mask)
-        return masks
+        return [
+            Answer(prompt, logits[row, token], float(scores[prompt, token]))
+            for row, prompt in enumerate(prompts.tolist())
+            for token in np.flatnonzero(passed[prompt])
+        ]
 
     def _finish(
-        self,
-        logits: NDArray[np.float32],
-        score: float,
-        point: NDArray[np.float64],
+        self, answer: Answer, points: NDArray[np.float64]
     ) -> Mask | None:
         """Upscale a mask; None if a filter drops it."""
         upscaled = upscale_mask(
-            logits,
+            answer.logits,
             self.embedding.frame,
             self.model.mask_threshold,
             self.parameters.stability_offset,
         )
+        row, column = points[answer.prompt].tolist()
         mask = as_mask(
-            upscaled,
-            score,
-            (float(point[0]), float(point[1])),
-            self.region.window,
+            upscaled, answer.score, (row, column), self.region.window
         )
         if not mask.data.size or mask.stability < self.floor.stability:
             return None

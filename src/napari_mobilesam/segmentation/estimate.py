@@ -1,0 +1,265 @@
+"""How long a run of segment everything will take on this machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mobilesam.model.registry import cache_folder
+from napari_mobilesam.segmentation.crops import Region, point_grid
+from napari_mobilesam.segmentation.mask_generator import (
+    in_scope,
+    plan_for_shape,
+)
+from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.scope import checked_scope
+from napari_mobilesam.types import EverythingParameters, ModelRecord
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+FILE = 'speed.json'
+# Prompts of a measurement, and how often it is repeated: the fastest counts.
+PROBES = 4
+REPEATS = 2
+# Masks drawn per prompt: 0.2 to 0.9 on validation images of nuclei.
+MASKS_PER_PROMPT = 0.5
+# Peak memory of a process: Python with torch, and multiples of the input.
+BASE_BYTES = 350_000_000
+BYTES_PER_INPUT_PIXEL = 480
+BYTES_PER_PROMPT_PIXEL = 60
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one step costs on this machine, in seconds.
+
+    Attributes
+    ----------
+    embedding : float
+        Embedding of one window.
+    prompt : float
+        One prompt, asked with others, whose masks are not drawn.
+    mask : float
+        Drawing and measuring one mask.
+    """
+
+    embedding: float
+    prompt: float
+    mask: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is going to cost; ``str`` is a line for people.
+
+    Attributes
+    ----------
+    prompts : int
+        Prompts asked.
+    windows : int
+        Windows embedded.
+    seconds : float
+        Time.
+    memory_bytes : int
+        Peak memory of the process.
+    """
+
+    prompts: int
+    windows: int
+    seconds: float
+    memory_bytes: int
+
+    def __str__(self) -> str:
+        plural = '' if self.prompts == 1 else 's'
+        return (
+            f'{self.prompts:,} prompt{plural}, '
+            f'about {duration(self.seconds)}, '
+            f'{self.memory_bytes / 1e9:.1f} GB'
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``'9 s'``, ``'3 min'``, ``'2 h 40 min'``."""
+    if seconds < 1:
+        return '1 s'
+    if seconds < 99.5:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f'{minutes} min'
+    return f'{minutes // 60} h {minutes % 60} min'
+
+
+def measure_speed(model: Sam, refresh: bool = False) -> Speed:
+    """Measure what embeddings, prompts and masks cost on this machine.
+
+    It takes about two embeddings and some prompts the first time, and is then
+    remembered in the cache folder for this machine, device and kind of
+    model.
+
+    Parameters
+    ----------
+    model : Sam
+        Model that is going to be used.
+    refresh : bool
+        Measure again, for instance after other work on the machine has ended.
+    """
+    path = cache_folder().parent / FILE
+    key = _key(model)
+    known = _read(path)
+    if not refresh and key in known:
+        return Speed(**known[key])
+    speed = _measure(model)
+    _write(path, {**known, key: asdict(speed)})
+    return speed
+
+
+def estimate_run(
+    image_shape: tuple[int, int],
+    record: ModelRecord,
+    parameters: EverythingParameters,
+    speed: Speed,
+    region: Any = None,
+    *,
+    skip: Any = None,
+    diameter: float | None = None,
+) -> Estimate:
+    """Estimate time and memory of a run without reading the image.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    record : ModelRecord
+        Model that is going to be used.
+    parameters : EverythingParameters
+        Parameters of the run.
+    speed : Speed
+        Of `measure_speed`.
+    region, skip : optional
+        As in `generate_candidates`.
+    diameter : float, optional
+        Object diameter in data pixels that `estimate_diameter` sees in the
+        image; without it windows are planned only for a diameter among the
+        parameters.
+
+    Returns
+    -------
+    Estimate
+        Prompts, windows, seconds and bytes.
+
+    Raises
+    ------
+    SegmentationError
+        If region or skip do not suit the shape.
+    """
+    scope = checked_scope(image_shape, region, skip)
+    regions = in_scope(
+        plan_for_shape(image_shape, record, parameters, diameter), scope
+    )
+    prompts = sum(len(part.points) for part in regions)
+    seconds = (
+        len(regions) * speed.embedding
+        + prompts * speed.prompt
+        + prompts * MASKS_PER_PROMPT * speed.mask
+    )
+    memory = (
+        BASE_BYTES
+        + BYTES_PER_INPUT_PIXEL * record.input_size**2
+        + BYTES_PER_PROMPT_PIXEL
+        * record.input_size**2
+        * min(parameters.batch_size, max(prompts, 1))
+        # The image as read, as shown, and its labels.
+        + 16 * image_shape[0] * image_shape[1]
+    )
+    return Estimate(prompts, len(regions), seconds, memory)
+
+
+def _key(model: Sam) -> str:
+    record = model.record
+    return ' '.join(
+        [
+            platform.node(),
+            platform.machine(),
+            str(model.device),
+            f'torch-{torch.__version__}',
+            record.architecture,
+            str(record.input_size),
+        ]
+    )
+
+
+def _measure(model: Sam) -> Speed:
+    size = model.input_size
+    rgb = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    window = (0, 0, size, size)
+    points = point_grid(window, 2)[:PROBES]
+    region = Region(window, points)
+
+    def worker(floor: float) -> RegionWorker:
+        return RegionWorker(
+            model,
+            EverythingParameters(),
+            Thresholds(floor, float('-inf')),
+            region,
+            rgb,
+        )
+
+    def ask(floor: float, points: NDArray[np.float64]) -> Callable[[], object]:
+        return partial(worker(floor).propose, points)
+
+    with model.threads():
+        embedding = _seconds(lambda: worker(0.0))
+        asked = _seconds(ask(float('inf'), points))
+        drawn = _seconds(ask(float('-inf'), points))
+    prompt = asked / len(points)
+    return Speed(embedding, prompt, max(0.0, drawn - asked) / len(points) / 3)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    least = float('inf')
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    """What is remembered; nothing if the file is missing or torn."""
+    try:
+        known = json.loads(path.read_text('utf-8'))
+        return {
+            str(key): asdict(Speed(**{k: float(v) for k, v in value.items()}))
+            for key, value in known.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write(path: Path, known: dict[str, dict[str, float]]) -> None:
+    """Remember by rename; a folder that cannot be written is no error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            'w', dir=path.parent, delete=False, encoding='utf-8'
+        ) as file:
+            json.dump(known, file, indent=1)
+        Path(file.name).replace(path)
+    except OSError:
+        return

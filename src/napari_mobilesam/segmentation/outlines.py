@@ -1,0 +1,44 @@
+"""Outlines of labels as polygons, for a Shapes layer or a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import approximate_polygon, find_contours, regionprops
+
+# Vertices that move the outline by less, in pixels, are left out.
+TOLERANCE = 0.5
+
+
+def mask_outlines(
+    labels: NDArray[Any], tolerance: float = TOLERANCE
+) -> list[NDArray[np.float64]]:
+    """Outline of each label.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (H, W) integer label image; 0 is background.
+    tolerance : float
+        Largest distance, in pixels, of the outline from the label's border.
+
+    Returns
+    -------
+    list of ndarray
+        (N, 2) float64 (row, column) in data pixels for each label, in
+        ascending order; of a label in several pieces the longest outline,
+        and no holes. Pixel centres are integers, so that the outline runs
+        half a pixel outside the centres of a label's outermost pixels.
+    """
+    outlines = []
+    for region in regionprops(np.asarray(labels)):
+        padded = np.pad(region.image, 1).astype(np.float64)
+        contours = find_contours(padded, 0.5, fully_connected='high')
+        longest = max(contours, key=len)
+        polygon = approximate_polygon(longest, tolerance)
+        # The last vertex repeats the first one.
+        origin = np.array(region.bbox[:2]) - 1
+        outlines.append(polygon[:-1] + origin)
+    return outlines

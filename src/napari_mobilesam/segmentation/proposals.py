@@ -1,0 +1,238 @@
+"""Boxes out and boxes in (Segment Anything, sections 7.3 and 7.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.diameter import estimate_diameter
+from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.layout import Channels
+from napari_mobilesam.segmentation.mask_generator import generate_candidates
+from napari_mobilesam.segmentation.masks import paint_objects
+from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.run import Hooks, Progress, Run
+from napari_mobilesam.segmentation.windows import window_for_prompts
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Frame,
+    Mask,
+    PromptError,
+    Prompts,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+BOX_COLUMNS = ('row0', 'column0', 'row1', 'column1')
+# A box is an object whatever the model thinks of its mask.
+ANY = Thresholds(float('-inf'), float('-inf'))
+
+
+def object_proposals(
+    image: Any,
+    model: Sam,
+    *,
+    points_per_side: int = 64,
+    box_nms: float = 0.9,
+    most: int = 1000,
+    parameters: EverythingParameters | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Boxes that may hold objects, the likeliest first.
+
+    Masks of a dense grid of prompts, parts of objects as well as wholes, with
+    fewer duplicates dropped than for labels (Segment Anything, 7.3).
+
+    Parameters
+    ----------
+    image, model, parameters, **options
+        As `generate_candidates`.
+    points_per_side : int
+        Prompts along each side of the image; 64 in the paper.
+    box_nms : float
+        Box IoU above which the lower-scored mask is dropped.
+    most : int
+        Boxes returned at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        row0, column0, row1, column1 (half open, data pixels), score (mean of
+        predicted IoU and stability, by which they are ranked),
+        predicted_iou, stability, area (pixels).
+
+    Raises
+    ------
+    ImageError, SegmentationError, TypeError
+        As `generate_candidates`.
+    """
+    import pandas as pd
+
+    candidates = generate_candidates(
+        image,
+        model,
+        parameters=parameters,
+        points_per_side=points_per_side,
+        box_nms=box_nms,
+        crop_nms=box_nms,
+        **options,
+    )
+    records = [
+        (
+            *mask.box,
+            (mask.score + mask.stability) / 2,
+            mask.score,
+            mask.stability,
+            mask.area,
+        )
+        for mask in candidates.select()
+    ]
+    columns = [*BOX_COLUMNS, 'score', 'predicted_iou', 'stability', 'area']
+    table = pd.DataFrame.from_records(records, columns=columns)
+    ranked = table.sort_values('score', ascending=False, kind='stable')
+    return ranked.head(most).reset_index(drop=True)
+
+
+def segment_boxes(
+    image: Any,
+    model: Sam,
+    boxes: ArrayLike | pd.DataFrame,
+    *,
+    diameter: float | None = None,
+    channels: Channels | None = None,
+    contrast_limits: ContrastLimits | None = None,
+    gamma: float = 1.0,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Segment the object in each box (Segment Anything, 7.4).
+
+    Parameters
+    ----------
+    image, model, channels, contrast_limits, gamma, progress, cancelled
+        As `generate_candidates`; progress is counted in boxes.
+    boxes : array-like or DataFrame
+        (N, 4) (row0, column0, row1, column1) in data pixels, or a table with
+        these columns, such as that of `object_proposals`.
+    diameter : float, optional
+        Typical object diameter in data pixels; a quick look at the image
+        tells if None.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) int32; box i has label i + 1, better masks over worse ones.
+    table : pandas.DataFrame
+        As `segment_everything`, one row per box whose object has a visible
+        pixel; of a cancelled run those that were done.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be used.
+    PromptError
+        If a box is malformed, without area or outside the image.
+    """
+    rgb = as_rgb_plane(
+        image,
+        channels=channels,
+        contrast_limits=contrast_limits,
+        gamma=gamma,
+    )
+    shape = (rgb.shape[0], rgb.shape[1])
+    corners = _checked_boxes(boxes, shape, model.input_size)
+    if diameter is None:
+        diameter = estimate_diameter(rgb)
+    groups: dict[Box, list[int]] = {}
+    for index, box in enumerate(corners):
+        window = window_for_prompts(
+            shape, Prompts(box=box), diameter, model.record
+        )
+        groups.setdefault(window, []).append(index)
+    # No mask is cut off: its box says where it ends.
+    regions = [Region(box, np.zeros((0, 2)), edge=-1.0) for box in groups]
+    run = Run(
+        model,
+        rgb,
+        EverythingParameters(max_area_fraction=1.0),
+        ANY,
+        Hooks.of(progress, cancelled),
+        len(corners),
+    )
+    empty = Mask(np.zeros((0, 0), dtype=bool), (0, 0, 0, 0), 0.0)
+    masks = [empty] * len(corners)
+    workers = run.workers(regions)
+    for worker, members in zip(workers, groups.values(), strict=False):
+        for batch in run.batches(np.array(members)):
+            for index, mask in worker.segment_boxes(corners[batch]):
+                masks[batch[index]] = mask
+    return paint_objects(masks, shape)
+
+
+def _checked_boxes(
+    boxes: ArrayLike | pd.DataFrame, shape: tuple[int, int], input_size: int
+) -> NDArray[np.float64]:
+    """(N, 4) float64 boxes within the image."""
+    columns = getattr(boxes, 'columns', None)
+    if columns is not None:
+        missing = [name for name in BOX_COLUMNS if name not in columns]
+        if missing:
+            raise PromptError(
+                f'The table of boxes has no column {", ".join(missing)}; it '
+                f'needs {", ".join(BOX_COLUMNS)}.'
+            )
+        boxes = boxes[list(BOX_COLUMNS)]  # type: ignore[index,call-overload]
+    array = np.asarray(boxes)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise PromptError(
+            f'boxes have the shape {array.shape}; give (N, 4): row0, column0, '
+            'row1, column1 of each.'
+        )
+    frame = Frame.of(shape, (0, 0, *shape), input_size)
+    checked = [checked_prompts(frame, box=box).box for box in array]
+    return np.array(checked, dtype=np.float64)
+
+
+def boxes_of_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Boxes of a table, as `segment_boxes` takes them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the columns row0, column0, row1, column1; or as napari saves a
+        Shapes layer: index, axis-0, axis-1, … of each vertex, of which the
+        last two axes count.
+
+    Returns
+    -------
+    DataFrame
+        row0, column0, row1, column1.
+
+    Raises
+    ------
+    PromptError
+        If the table has neither.
+    """
+    axes = [name for name in table.columns if str(name).startswith('axis-')]
+    if set(BOX_COLUMNS) <= set(table.columns):
+        return table[list(BOX_COLUMNS)]
+    if 'index' not in table.columns or len(axes) < 2:
+        raise PromptError(
+            'The table has neither the columns row0, column0, row1, column1 '
+            'nor those of a Shapes layer: index, axis-0, axis-1. It has '
+            f'{", ".join(map(str, table.columns))}.'
+        )
+    corners = table.groupby('index')[axes[-2:]]
+    low, high = corners.min(), corners.max()
+    low.columns, high.columns = BOX_COLUMNS[:2], BOX_COLUMNS[2:]
+    return low.join(high)
