@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.session.plane_reader import PlaneReader
+from napari_mobilesam.session.planes import ImagePlane as ImagePlane
+from napari_mobilesam.session.planes import Window
+from napari_mobilesam.session.recent import (
+    LeastRecentlyUsed as LeastRecentlyUsed,
+)
 from napari_mobilesam.types import (
     Embedding,
     Frame,
     Mask,
+    PromptError,
     Prompts,
 )
 
@@ -21,99 +27,39 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.predictor import Prediction
 
-Value = TypeVar('Value')
-Window = tuple[int, int, int, int]
+Embed = Callable[['Sam', NDArray[np.uint8], Frame], Embedding]
+
+# Gray levels by which a window may look different, on average and in its
+# most different part, before it is embedded anew.
+SAME_MEAN, SAME_PEAK = 1.0, 8
+# Side of such a part in pixels of the model's input.
+PART = 8
 
 
-@dataclass(frozen=True, eq=False)
-class ImagePlane:
-    """One plane of an image and how it is shown.
+class _Embedded(NamedTuple):
+    """An embedding and a small picture of what was embedded."""
 
-    Attributes
-    ----------
-    key : hashable
-        Identity of image, plane, channels and contrast: two planes with the
-        same key have the same embedding.
-    read : callable
-        Returns the (H, W) or (H, W, 3 | 4) array; called on the worker
-        thread, so that lazy data is read there.
-    shape : tuple of int
-        (H, W) in data pixels.
-    contrast_limits : tuple of float or None
-        Values shown as black and white; None where colours are shown as
-        they are.
-    gamma : float
-        Exponent applied between the limits.
-    channels : tuple of int or None
-        Channels of the last axis shown as red, green and blue; None for
-        gray and RGB planes.
-    name : str
-        What people call it, for messages: ``'nuclei'``.
-    place : hashable
-        Which plane of which image it is, however it is shown; the key if
-        None is given.
-    geometry : object
-        Where the plane lies, for those who write labels onto it; nothing
-        below the widgets looks into it.
-    """
-
-    key: Hashable
-    read: Callable[[], Any]
-    shape: tuple[int, int]
-    contrast_limits: tuple[float, float] | None = None
-    gamma: float = 1.0
-    channels: tuple[int, ...] | None = None
-    name: str = 'image'
-    place: Hashable = None
-    geometry: Any = None
-
-    def __post_init__(self) -> None:
-        if self.place is None:
-            object.__setattr__(self, 'place', self.key)
-
-
-class LeastRecentlyUsed(Generic[Value]):
-    """A small dictionary that forgets what was not used for longest."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._items: OrderedDict[Hashable, Value] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._items
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._items.clear()
-
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of ``key``, made by ``make`` if not known."""
-        if key in self._items:
-            self._items.move_to_end(key)
-            return self._items[key]
-        value = make()
-        self._items[key] = value
-        while len(self._items) > self._capacity:
-            self._items.popitem(last=False)
-        return value
+    embedding: Embedding
+    picture: NDArray[np.uint8]
 
 
 class Engine:
     """From planes and prompts to masks, remembering what is expensive.
 
     Nothing here is safe to call from two threads: a session gives it to its
-    worker thread.
+    worker thread. Of large planes only samples and windows are read.
 
     Parameters
     ----------
     load_model : callable
         ``load_model(name) -> Sam``.
     embeddings, planes : int
-        How many embeddings and prepared planes are remembered. An embedding
-        of a 1024 model is 4 MB, a prepared plane three bytes per pixel.
+        How many embeddings and small planes are remembered. An embedding
+        of a 1024 model is 4 MB, a plane three bytes per pixel.
+    embed : callable, optional
+        ``embed(model, rgb, frame) -> Embedding`` of a window in the size of
+        the model's input, for instance from a cache on disk; by default the
+        model is run.
     """
 
     def __init__(
@@ -121,55 +67,43 @@ class Engine:
         load_model: Callable[[str], Sam],
         embeddings: int = 64,
         planes: int = 3,
+        embed: Embed | None = None,
     ) -> None:
         self._load_model = load_model
+        self._embed = embed or _run_encoder
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
-        self._planes: LeastRecentlyUsed[NDArray[np.uint8]] = LeastRecentlyUsed(
-            planes
+        self._reader = PlaneReader(planes)
+        # by what is shown, and by place however it is shown
+        self._embeddings: LeastRecentlyUsed[_Embedded] = LeastRecentlyUsed(
+            embeddings
         )
-        self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
-            256
-        )
-        self._embeddings: LeastRecentlyUsed[Embedding] = LeastRecentlyUsed(
+        self._newest: LeastRecentlyUsed[_Embedded] = LeastRecentlyUsed(
             embeddings
         )
 
     def clear(self) -> None:
         """Forget planes, sizes and embeddings, not the model."""
-        for cache in (self._planes, self._diameters, self._embeddings):
-            cache.clear()
+        self._reader.clear()
+        self._embeddings.clear()
+        self._newest.clear()
 
     def model(self, name: str) -> Sam:
         """Return the model of that name, loading it if it is another."""
         return self._models.get(name, lambda: self._load_model(name))
 
     def rgb(self, plane: ImagePlane) -> NDArray[np.uint8]:
-        """Return the plane as shown, (H, W, 3) uint8."""
-        from napari_mobilesam.segmentation.image import as_rgb_plane
-
-        return self._planes.get(
-            plane.key,
-            lambda: as_rgb_plane(
-                plane.read(),
-                channels=plane.channels,
-                contrast_limits=plane.contrast_limits,
-                gamma=plane.gamma,
-            ),
-        )
+        """Return a plane as shown, (H, W, 3) uint8, reading all of it."""
+        return self._reader.rgb(plane)
 
     def diameter(self, plane: ImagePlane) -> float | None:
         """Return the typical object diameter in pixels, None if unknown."""
-        from napari_mobilesam.segmentation.diameter import estimate_diameter
-
-        return self._diameters.get(
-            plane.key, lambda: estimate_diameter(self.rgb(plane))
-        )
+        return self._reader.diameter(plane)
 
     def prepare(self, plane: ImagePlane, model: Sam) -> float | None:
-        """Do what any first prompt on a plane will need.
+        """Do what a first prompt on a plane will need.
 
-        The plane is embedded if it suits the model as a whole; otherwise
-        the window depends on the prompt.
+        The plane is embedded if it suits the model as a whole, else the
+        window in the middle of the view, if that is known.
 
         Returns
         -------
@@ -179,7 +113,11 @@ class Engine:
         from napari_mobilesam.segmentation.windows import plan_windows
 
         diameter = self.diameter(plane)
-        if len(plan_windows(plane.shape, diameter, model.record)) == 1:
+        if plane.view is not None:
+            last = np.subtract(plane.shape, 1)
+            row, column = np.clip(plane.view.center, 0, last)
+            self.embedding(plane, click((row, column)), model)
+        elif len(plan_windows(plane.shape, diameter, model.record)) == 1:
             self.embedding(plane, Prompts(), model)
         return diameter
 
@@ -187,13 +125,11 @@ class Engine:
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> Embedding:
         """Return the embedding of the window that suits the prompts."""
-        from napari_mobilesam.segmentation.predictor import Predictor
-
         window = self._window(plane, prompts, model)
         return self._embeddings.get(
             (plane.key, window, model.key),
-            lambda: Predictor(model).embed(self.rgb(plane), window=window),
-        )
+            lambda: self._embedded(plane, window, model),
+        ).embedding
 
     def has_embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
@@ -221,7 +157,7 @@ class Engine:
         model : Sam
             Model that would answer.
         """
-        if plane.key not in self._diameters:
+        if not self._reader.knows_diameter(plane):
             return False
         return self.has_embedding(plane, click(point), model)
 
@@ -273,9 +209,55 @@ class Engine:
     ) -> Window:
         from napari_mobilesam.segmentation.windows import window_for_prompts
 
-        return window_for_prompts(
-            plane.shape, prompts, self.diameter(plane), model.record
+        window = window_for_prompts(
+            plane.shape,
+            prompts,
+            self.diameter(plane),
+            model.record,
+            plane.view,
+            plane.longest_window,
         )
+        side = max(window[2] - window[0], window[3] - window[1])
+        if side > plane.longest_window:
+            raise PromptError(
+                f'The prompts need a window of {side} pixels of '
+                f'“{plane.name}”, which has no coarser level to read that '
+                'from: keep the prompts of an object together, or save the '
+                'image as a pyramid.'
+            )
+        return window
+
+    def _embedded(
+        self, plane: ImagePlane, window: Window, model: Sam
+    ) -> _Embedded:
+        """Embed a window, unless it looks as it did under other limits."""
+        from napari_mobilesam.segmentation.image import resize
+
+        frame = Frame.of(plane.shape, window, model.input_size)
+        rgb = self._reader.pixels(plane, window, frame)
+        height, width = (max(1, n // PART) for n in frame.input_shape)
+        picture = resize(rgb, (height, width))
+        place = (plane.place, window, model.key)
+        newest = self._newest.peek(place)
+        if newest is not None and _alike(picture, newest.picture):
+            return newest
+        embedding = self._embed(model, rgb, frame)
+        return self._newest.put(place, _Embedded(embedding, picture))
+
+
+def _run_encoder(
+    model: Sam, rgb: NDArray[np.uint8], frame: Frame
+) -> Embedding:
+    from napari_mobilesam.segmentation.predictor import Predictor
+
+    return Predictor(model).embed_rgb(rgb, frame)
+
+
+def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    difference = np.abs(one.astype(np.int16) - other)
+    return bool(
+        difference.mean() <= SAME_MEAN and difference.max() <= SAME_PEAK
+    )
 
 
 def click(point: tuple[float, float]) -> Prompts:

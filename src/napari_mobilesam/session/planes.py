@@ -7,6 +7,7 @@ pyramids of any size look the same from here on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
-from napari_mobilesam.types import PromptError
+from napari_mobilesam.segmentation.windows import View
 
 Window = tuple[int, int, int, int]
 
@@ -162,6 +163,9 @@ class ImagePlane:
         None.
     added : tuple of ImagePlane
         Planes of the same shape whose colours are added to this one's.
+    view : View or None
+        The part that a person sees; None if that is unknown, or does not
+        matter.
     """
 
     key: Hashable
@@ -176,6 +180,7 @@ class ImagePlane:
     coarser: tuple[Level, ...] = ()
     colors: NDArray[np.uint8] | None = None
     added: tuple[ImagePlane, ...] = ()
+    view: View | None = None
 
     def __post_init__(self) -> None:
         if self.place is None:
@@ -210,24 +215,22 @@ class ImagePlane:
         ]
         return max(suited, default=0)
 
-    def check_readable(self, window: Window, level: int) -> None:
-        """Refuse to read more than a few megabytes.
+    @property
+    def longest_window(self) -> int:
+        """Longest side in data pixels of a window that can be read."""
+        return int(LONGEST_READ * min(self.factors(self.levels - 1)))
 
-        Raises
-        ------
-        PromptError
-            The window is too large for an image without coarser levels.
-        """
+    def level_window(self, level: int, window: Window) -> Window:
+        """Pixels of a level that a window at full resolution touches."""
         rows, columns = self.factors(level)
-        height = (window[2] - window[0]) / rows
-        width = (window[3] - window[1]) / columns
-        if max(height, width) > LONGEST_READ:
-            raise PromptError(
-                f'The prompts span more than {LONGEST_READ} pixels of '
-                f'“{self.name}”, which has no coarser level to read: keep '
-                'the prompts of an object together, or save the image as a '
-                'pyramid.'
-            )
+        height, width = self.level_shape(level)
+        row0, column0, row1, column1 = window
+        return (
+            math.floor(row0 / rows),
+            math.floor(column0 / columns),
+            min(height, math.ceil(row1 / rows)),
+            min(width, math.ceil(column1 / columns)),
+        )
 
     def array(self, level: int = 0) -> Any:
         """Return the array-like of a level, (h, w) or (h, w, channels)."""
