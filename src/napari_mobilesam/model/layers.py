@@ -20,14 +20,13 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each pixel's channel vector."""
-        normalised = functional.layer_norm(
-            x.permute(0, 2, 3, 1),
-            self.weight.shape,
-            self.weight,
-            self.bias,
-            self.eps,
+        return self.normalise(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Normalise (..., C), channels last."""
+        return functional.layer_norm(
+            x, self.weight.shape, self.weight, self.bias, self.eps
         )
-        return normalised.permute(0, 3, 1, 2)
 
 
 class MLP(nn.Module):

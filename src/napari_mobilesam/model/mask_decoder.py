@@ -90,14 +90,7 @@ class TwoWayAttentionBlock(nn.Module):
         The image tokens that come in may be of one image, shared, or of the
         K images of ``index``.
         """
-        if self.first:
-            # The tokens are their own positions in the first block.
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            query = tokens + token_positions
-            tokens = tokens + self.self_attn(query, query, tokens)
-        tokens = self.norm1(tokens)
-
+        tokens = self.attend_to_tokens(tokens, token_positions)
         located = image + image_positions
         attended = self.cross_attn_token_to_image(
             tokens + token_positions, located, image, key_index=index
@@ -110,6 +103,16 @@ class TwoWayAttentionBlock(nn.Module):
         )
         image = self.norm4(per_prompt(image, index) + attended)
         return tokens, image
+
+    def attend_to_tokens(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Let (B, T, C) tokens attend to each other."""
+        if self.first:
+            # The tokens are their own positions in the first block.
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            query = tokens + positions
+            tokens = tokens + self.self_attn(query, query, tokens)
+        return self.norm1(tokens)
 
 
 class TwoWayTransformer(nn.Module):
@@ -202,20 +205,17 @@ class MaskDecoder(nn.Module):
             index = None
         if len(dense) > 1:
             features, index = per_prompt(features, index), None
-        output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat(
-            [
-                output.expand(batch, -1, -1),
-                sparse.expand(batch, -1, -1),
-            ],
-            dim=1,
-        )
         return self.transformer(
             (features + dense).flatten(2).transpose(1, 2),
             positions.flatten(2).transpose(1, 2),
-            tokens,
+            self.join_tokens(sparse.expand(batch, -1, -1)),
             index,
         )
+
+    def join_tokens(self, sparse: Tensor) -> Tensor:
+        """(B, 5 + N, C): IoU token, mask tokens, prompt tokens (B, N, C)."""
+        output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        return torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1)
 
     def predict_iou(self, tokens: Tensor) -> Tensor:
         """Predicted IoU (B, 4) of the four masks, known before they are."""
@@ -226,15 +226,18 @@ class MaskDecoder(nn.Module):
         size = round(image.shape[1] ** 0.5)
         grid = image.transpose(1, 2).unflatten(2, (size, size))
         upscaled = self.output_upscaling(grid)
-        chosen = range(NUM_MASK_TOKENS)[masks]
-        weights = torch.stack(
-            [
-                self.output_hypernetworks_mlps[i](tokens[:, 1 + i])
-                for i in chosen
-            ],
-            dim=1,
-        )
+        weights = self.mask_weights(tokens[:, 1:][:, masks], masks)
         return (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
+
+    def mask_weights(self, tokens: Tensor, masks: slice) -> Tensor:
+        """Weights (B, M, C / 8) of the channels that add up to each mask.
+
+        ``tokens`` (B, M, C) are the mask tokens of the slice.
+        """
+        heads = self.output_hypernetworks_mlps[masks]
+        return torch.stack(
+            [head(tokens[:, i]) for i, head in enumerate(heads)], dim=1
+        )
 
     def forward(
         self,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_mobilesam.model.image_decoder import FoldedDecoder, ImageDecoder
 from napari_mobilesam.model.image_encoder_vit import (
     VIT_CONFIGS,
     ImageEncoderViT,
@@ -20,11 +21,14 @@ from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
 from napari_mobilesam.model.threads import ThreadChoice, Workers
 from napari_mobilesam.model.tiny_vit import TinyViT
+from napari_mobilesam.model.versions import LatestOnly, version_of
 from napari_mobilesam.types import Architecture, ModelRecord
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 STRIDE = 16  # input pixels per pixel of the embedding
+# Images whose share in the decoder is kept, 11 MB each at full size.
+EMBEDDINGS_KEPT = 4
 
 
 class Sam(nn.Module):
@@ -48,6 +52,9 @@ class Sam(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = PromptEncoder(input_size=record.input_size)
         self.mask_decoder = MaskDecoder()
+        self._key = LatestOnly[str]()
+        self._folded_decoder = LatestOnly[FoldedDecoder]()
+        self._image_decoders = LatestOnly[ImageDecoder](EMBEDDINGS_KEPT)
         for name, value in (('mean', PIXEL_MEAN), ('std', PIXEL_STD)):
             self.register_buffer(
                 f'pixel_{name}',
@@ -70,12 +77,15 @@ class Sam(nn.Module):
         """Where the weights are."""
         return self.pixel_mean.device
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Identity of weights and input size, for caches and checks.
 
-        Taken from a sample of every tensor the first time it is asked for.
+        Taken from a sample of every tensor, anew once a weight has changed.
         """
+        return self._key.get(version_of(self), self._digest)
+
+    def _digest(self) -> str:
         digest = hashlib.sha256(str(self.input_size).encode())
         for name, tensor in self.state_dict().items():
             values = tensor.detach().flatten()
@@ -141,6 +151,28 @@ class Sam(nn.Module):
         """Sparse and dense prompt embeddings, see `PromptEncoder.forward`."""
         sparse, dense = self.prompt_encoder(points, labels, boxes, masks)
         return sparse, dense
+
+    def image_decoder(self, features: Tensor) -> ImageDecoder:
+        """Decoder of prompts on one embedded image, for inference.
+
+        It gives what `decode` does, several times as fast. The last few are
+        kept, so that asking again for the same tensor costs nothing; they
+        are made anew once a weight has changed.
+
+        Parameters
+        ----------
+        features : Tensor
+            (1, 256, s, s) image embedding.
+        """
+        version = version_of(self.prompt_encoder, self.mask_decoder)
+        folded = self._folded_decoder.get(
+            version,
+            lambda: FoldedDecoder(self.mask_decoder, self.prompt_encoder),
+        )
+        return self._image_decoders.get(
+            (version, version_of(features), id(features)),
+            lambda: ImageDecoder(folded, features),
+        )
 
     def attend(
         self,

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -170,9 +171,7 @@ class ThreadChoice:
         for _ in range(REPEATS):
             for count in seconds:
                 workers = Workers(count, self.apply)
-                spent = self._seconds(
-                    lambda workers=workers: self._do(workers, most)
-                )
+                spent = self._seconds(partial(self._do, workers, most))
                 seconds[count] = min(seconds[count], spent)
         better = seconds[most] * WORTHWHILE < seconds[1]
         self._workers = most if better else 1

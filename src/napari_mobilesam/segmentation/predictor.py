@@ -219,11 +219,9 @@ class Predictor:
             embedding.frame, points, labels, box, mask_input
         )
         with self.model.threads():
-            sparse, dense = self.model.embed_prompts(
-                **self._to_input(prompts, embedding.frame)
-            )
-            logits, iou = self.model.decode(
-                embedding.features, sparse, dense, multimask
+            logits, iou = self.model.image_decoder(embedding.features).decode(
+                **self._to_input(prompts, embedding.frame),
+                multimask=multimask,
             )
         return Prediction(
             iou[0].float().cpu().numpy(),

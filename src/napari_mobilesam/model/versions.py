@@ -1,0 +1,60 @@
+"""Values that follow from weights, and are made anew when those change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from torch import Tensor, nn
+
+T = TypeVar('T')
+
+
+def version_of(*sources: nn.Module | Tensor) -> Hashable:
+    """What changes whenever tensors are written to, moved or replaced.
+
+    torch counts the writes to each tensor: optimisers and
+    ``load_state_dict`` raise the count. Writing to ``tensor.data`` does not.
+    """
+    return tuple(
+        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+        for source in sources
+        for tensor in _tensors(source)
+    )
+
+
+def _tensors(source: nn.Module | Tensor) -> list[Tensor]:
+    if isinstance(source, Tensor):
+        return [source]
+    return [
+        tensor
+        for module in source.modules()
+        for kind in (module._parameters, module._buffers)
+        for tensor in kind.values()
+        if tensor is not None
+    ]
+
+
+class LatestOnly(Generic[T]):
+    """Keeps the values of the versions last asked for.
+
+    Threads may share it: in the worst case a value is made twice.
+
+    Parameters
+    ----------
+    count : int
+        Values kept.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self._count = count
+        self._kept: tuple[tuple[Hashable, T], ...] = ()
+
+    def get(self, version: Hashable, make: Callable[[], T]) -> T:
+        """Return the value of a version, made if it is not kept."""
+        for known, value in self._kept:
+            if known == version:
+                return value
+        value = make()
+        self._kept = ((version, value), *self._kept)[: self._count]
+        return value
