@@ -266,7 +266,7 @@ def test_download_brings_progress_and_uses_the_model(
     session = Session(load_model=lambda name: tiny, model_name='one')
     steps, arrived = collect(session.progress), collect(session.downloaded)
     session.download('official')
-    session._downloader.wait(30)
+    session.models.wait(30)
     session.wait(30)
     session.close()
     assert steps == [('model', 5, 10)]

@@ -6,13 +6,12 @@ with signals, and drops answers that nobody waits for any more.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.session.editor import Editor
 from napari_mobilesam.session.engine import Engine, ImagePlane
 from napari_mobilesam.session.everything_messages import PlaneTask
 from napari_mobilesam.session.everything_run import (
@@ -21,20 +20,17 @@ from napari_mobilesam.session.everything_run import (
     Shared,
 )
 from napari_mobilesam.session.hover import Hover
-from napari_mobilesam.session.messages import (
-    PromptRequest,
-    PromptResult,
-    check_prompts,
-    explain,
-)
+from napari_mobilesam.session.inbox import Inbox
+from napari_mobilesam.session.models import Models
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.prompting import Prompting
+from napari_mobilesam.session.scene import Scene
+from napari_mobilesam.session.walk import Walk
 from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import (
     EverythingParameters,
-    Mask,
     ModelRecord,
-    PromptError,
     Prompts,
-    SegmentationError,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +49,8 @@ class Session:
         ``load_model(name) -> Sam``; by default the package's `load_model`.
     model_name : str, optional
         First model; by default the best one on this computer.
+    scene : Scene, optional
+        The viewer: planes to click on, labels to write to.
 
     Attributes
     ----------
@@ -73,6 +71,14 @@ class Session:
         A model has been loaded.
     downloaded : Signal(str)
         A model of this name has arrived.
+    editor : Editor
+        The open object: prompts, candidates, accept and reject.
+    walk : Walk
+        Opens objects of the labels; undo and redo.
+    prompting : Prompting
+        Answers prompts.
+    models : Models
+        The model, and where it comes from.
     hover : Hover
         Asks what is under the cursor.
     runs : EverythingRuns
@@ -93,50 +99,60 @@ class Session:
         deliver: Deliver | None = None,
         load_model: Callable[[str], Sam] | None = None,
         model_name: str | None = None,
+        scene: Scene | None = None,
     ) -> None:
-        self._deliver = deliver or (lambda function: function())
+        self._deliver = Inbox(deliver or (lambda function: function()))
         self._worker = LatestWorker()
-        self._downloader = LatestWorker('napari-mobilesam-download')
-        self._download_cancelled = threading.Event()
         self._engine = Engine(load_model or _load_model)
-        self._generation = 0
         self._users = 0
-        self.runs = EverythingRuns(
-            Shared(
-                self._worker,
-                self._engine,
-                self._load,
-                self._deliver,
-                self._fail,
-            )
+        self.scene = scene
+        self.models = Models(
+            self._engine, self._worker, self._deliver, model_name
         )
+        shared = Shared(
+            self._worker,
+            self._engine,
+            self.models.load,
+            self._deliver,
+            self.models.fail,
+        )
+        self.runs = EverythingRuns(shared)
         self.hover = Hover(
-            self._worker, self._engine, self._deliver, self._loaded_model
+            self._worker, self._engine, self._deliver, self.models.loaded
         )
-        self.runs.progress.connect(self._run_progress)
-        self.runs.finished.connect(self.everything.emit)
-        self._model_name = model_name
-        self._loaded = ''
-        self._record: ModelRecord | None = None
+        self.prompting = Prompting(shared)
+        self.editor = Editor(
+            self.prompting, self._objects, lambda: self.model_name
+        )
+        self.walk = Walk(self.editor)
+        self._connect()
+
+    def _connect(self) -> None:
+        models, runs, prompting = self.models, self.runs, self.prompting
+        models.status.connect(self.status.emit)
+        models.failed.connect(self.failed.emit)
+        models.changed.connect(self.model_changed.emit)
+        models.downloaded.connect(self.downloaded.emit)
+        models.progress.connect(self._download_progress)
+        runs.progress.connect(self._run_progress)
+        runs.finished.connect(self.everything.emit)
+        prompting.answered.connect(self.preview.emit)
+        prompting.embedding.connect(self._say_embedding)
+        self.editor.failed.connect(self._prompts_failed)
 
     @property
     def model_name(self) -> str:
         """Name or path of the model that answers."""
-        if self._model_name is None:
-            from napari_mobilesam.model.registry import default_model_name
-
-            self._model_name = default_model_name()
-        return self._model_name
+        return self.models.name
 
     @property
     def record(self) -> ModelRecord | None:
         """Record of the model that was loaded last."""
-        return self._record
+        return self.models.record
 
     def use_model(self, name: str) -> None:
         """Answer with another model from now on; loads in the background."""
-        self._model_name = name
-        self._worker.submit('model', lambda: self._preload(name))
+        self.models.use(name)
 
     def prepare(self, plane: ImagePlane) -> None:
         """Load the model and measure a plane before the first prompt."""
@@ -163,23 +179,11 @@ class Session:
         PromptError
             A prompt is outside the plane, has no area, or there is none.
         """
-        self.forget()
-        if not objects:
-            raise PromptError(
-                'There is no prompt: click an object or draw a box.'
-            )
-        for prompts in objects:
-            check_prompts(plane.shape, prompts)
-        request = PromptRequest(
-            self._generation, plane, tuple(objects), self.model_name
-        )
-        self._worker.submit('prompts', lambda: self._answer(request))
-        return request.generation
+        return self.prompting.ask(plane, objects, self.model_name)
 
     def forget(self) -> None:
         """Drop the answer to the newest prompts, wherever it is."""
-        self._generation += 1
-        self._worker.discard('prompts')
+        self.prompting.forget()
 
     def segment_everything(
         self,
@@ -199,12 +203,11 @@ class Session:
 
     def download(self, name: str) -> None:
         """Download a model and use it; `downloaded` tells when it is here."""
-        self._download_cancelled.clear()
-        self._downloader.submit('download', lambda: self._download(name))
+        self.models.download(name)
 
     def cancel_download(self) -> None:
         """Stop a download; it leaves nothing behind."""
-        self._download_cancelled.set()
+        self.models.cancel_download()
 
     def clear_cache(self) -> None:
         """Forget embeddings, for instance after pixels changed in place."""
@@ -215,8 +218,20 @@ class Session:
         return (
             self._worker.wait(timeout)
             and self.runs.wait(timeout)
-            and self._downloader.wait(timeout)
+            and self.models.wait(timeout)
         )
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Block until all that was asked is answered; False on time-out.
+
+        For scripts: unlike `wait` it also gives the answers, which the event
+        loop of a viewer cannot do while a script runs. To be called on the
+        thread that owns the viewer.
+        """
+        while self.wait(timeout):
+            if not self._deliver.empty():
+                return True
+        return False
 
     def acquire(self) -> None:
         """Count a user, such as an open dock widget."""
@@ -236,111 +251,40 @@ class Session:
         """
         self.forget()
         self.runs.close()
-        self.cancel_download()
+        self.models.close()
         self._worker.close()
-        self._downloader.close()
 
     def _run_progress(self, done: int, total: int, message: str) -> None:
         self.progress.emit('everything', done, total)
         self.status.emit(message, 'everything')
 
+    def _download_progress(self, done: int, total: int) -> None:
+        self.progress.emit('model', done, total)
+
+    def _say_embedding(self, plane: ImagePlane) -> None:
+        self.status.emit(f'Embedding {plane.name} …', 'prompts')
+
+    def _prompts_failed(self, text: str) -> None:
+        self.failed.emit(text, 'prompts')
+
+    def _objects(self, create: bool) -> Objects | None:
+        return None if self.scene is None else self.scene.objects(create)
+
     # below: on the worker thread
 
-    def _say(self, text: str, whom: str) -> None:
-        self._deliver(lambda: self.status.emit(text, whom))
-
-    def _fail(self, error: BaseException, whom: str) -> None:
-        text = explain(error)
-        self._deliver(lambda: self.failed.emit(text, whom))
-
-    def _load(self, name: str, whom: str = 'model') -> Sam | None:
-        try:
-            if self._loaded != name:
-                self._say(f'Loading the model {name} …', whom)
-            model = self._engine.model(name)
-        except Exception as error:  # noqa: BLE001 - every failure is told
-            self._fail(error, whom)
-            return None
-        if self._loaded != name:
-            self._loaded, self._record = name, model.record
-            self._deliver(lambda: self.model_changed.emit(model.record))
-        return model
-
-    def _loaded_model(self) -> Sam | None:
-        name = self.model_name
-        return self._engine.model(name) if name == self._loaded else None
-
-    def _preload(self, name: str) -> None:
-        self._load(name)
-
     def _prepare(self, plane: ImagePlane, name: str) -> None:
-        model = self._load(name, 'prompts')
+        model = self.models.load(name, 'prompts')
         if model is None:
             return
         try:
-            self._say(f'Embedding {plane.name} …', 'prompts')
+            self.models.say(f'Embedding {plane.name} …', 'prompts')
             diameter = self._engine.prepare(plane, model)
         except Exception as error:  # noqa: BLE001
-            self._fail(error, 'prompts')
+            self.models.fail(error, 'prompts')
             return
         size = '' if diameter is None else f', objects about {diameter:.0f} px'
         text = f'Ready: {plane.name}{size}. Click an object.'
         self._deliver(lambda: self.ready.emit(text))
-
-    def _answer(self, request: PromptRequest) -> None:
-        start = time.perf_counter()
-        model = self._load(request.model_name, 'prompts')
-        if model is None or request.generation != self._generation:
-            return
-        try:
-            masks = tuple(
-                self._mask(request, prompts, model)
-                for prompts in request.objects
-            )
-        except Exception as error:  # noqa: BLE001
-            if request.generation == self._generation:
-                self._fail(error, 'prompts')
-            return
-        result = PromptResult(request, masks, time.perf_counter() - start)
-        self._deliver(lambda: self._show(result))
-
-    def _mask(
-        self, request: PromptRequest, prompts: Prompts, model: Sam
-    ) -> Mask | None:
-        if not self._engine.has_embedding(request.plane, prompts, model):
-            self._deliver(lambda: self._say_if_current(request))
-        return self._engine.mask(request.plane, prompts, model)
-
-    def _say_if_current(self, request: PromptRequest) -> None:
-        if request.generation == self._generation:
-            self.status.emit(f'Embedding {request.plane.name} …', 'prompts')
-
-    def _show(self, result: PromptResult) -> None:
-        # checked here, on the viewer's thread: prompts may have changed
-        # while the answer was on its way
-        if result.request.generation == self._generation:
-            self.preview.emit(result)
-
-    def _download(self, name: str) -> None:
-        from napari_mobilesam.model.registry import download_model
-
-        def progress(done: int, total: int, message: str) -> None:
-            if self._download_cancelled.is_set():
-                raise SegmentationError('The download was stopped.')
-            self._deliver(lambda: self.progress.emit('model', done, total))
-
-        self._say(f'Downloading {name} …', 'model')
-        try:
-            download_model(name, progress=progress)
-        except Exception as error:  # noqa: BLE001
-            self._fail(error, 'model')
-            return
-
-        def arrived() -> None:
-            self.use_model(name)
-            self.downloaded.emit(name)
-
-        self._deliver(arrived)
 
 
 def _load_model(name: str) -> Sam:

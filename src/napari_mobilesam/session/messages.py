@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.records import ObjectCandidates
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
@@ -35,12 +37,18 @@ class PromptRequest:
         One entry per object.
     model_name : str
         Model that is to answer.
+    previous : tuple of (ObjectCandidates or None)
+        For each object an answer to refine.
+    clean_up : CleanUp
+        What is done to the masks.
     """
 
     generation: int
     plane: ImagePlane
     objects: tuple[Prompts, ...]
     model_name: str
+    previous: tuple[ObjectCandidates | None, ...]
+    clean_up: CleanUp
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +59,22 @@ class PromptResult:
     ----------
     request : PromptRequest
         What was asked.
-    masks : tuple of (Mask or None)
+    candidates : tuple of (ObjectCandidates or None)
         One per object; None where the model found no pixel.
     seconds : float
         How long it took, embedding included.
     """
 
     request: PromptRequest
-    masks: tuple[Mask | None, ...]
+    candidates: tuple[ObjectCandidates | None, ...]
     seconds: float
+
+    @property
+    def masks(self) -> tuple[Mask | None, ...]:
+        """The chosen mask of each object, None where there is none."""
+        return tuple(
+            None if found is None else found.mask for found in self.candidates
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,277 @@
+"""Undo and redo of label writes, across commits, planes and whole runs.
+
+napari forgets the history of a Labels layer whenever another plane is shown.
+This one belongs to the labels, not to the view. An entry keeps what changed,
+as runs of pixels: a disk of a hundred rows costs a hundred of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.targets import Indices
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.session.records import ObjectRecord
+
+MAX_BYTES = 256 * 1024 * 1024
+
+
+class Array(Protocol):
+    """What a patch is applied to; see `LabelTarget`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels."""
+
+    def write(self, indices: Indices, values: NDArray[Any]) -> None:
+        """Set the values of pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Pixels of an array before and after a write.
+
+    Attributes
+    ----------
+    starts : ndarray
+        (R,) int64 index of the first pixel of each run in the flat array.
+    lengths : ndarray
+        (R,) int64 pixels of each run.
+    before, after : ndarray
+        (R,) value of the whole run.
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    before: NDArray[Any]
+    after: NDArray[Any]
+
+    @classmethod
+    def of(
+        cls,
+        shape: tuple[int, ...],
+        indices: Indices,
+        before: NDArray[Any],
+        after: NDArray[Any],
+    ) -> Patch:
+        """Describe a write.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the array.
+        indices : tuple of ndarray
+            One (N,) intp array per axis; no pixel twice.
+        before, after : ndarray
+            (N,) values.
+        """
+        flat = np.ravel_multi_index(indices, shape)
+        return cls._of_flat(np.asarray(flat, np.int64), before, after)
+
+    @classmethod
+    def _of_flat(
+        cls, flat: NDArray[np.int64], before: NDArray[Any], after: NDArray[Any]
+    ) -> Patch:
+        differs = before != after
+        flat, before, after = flat[differs], before[differs], after[differs]
+        order = np.argsort(flat, kind='stable')
+        flat, before, after = flat[order], before[order], after[order]
+        new_run = np.ones(len(flat), dtype=bool)
+        new_run[1:] = (
+            (np.diff(flat) != 1)
+            | (before[1:] != before[:-1])
+            | (after[1:] != after[:-1])
+        )
+        first = np.flatnonzero(new_run)
+        lengths = np.diff(np.append(first, len(flat))).astype(np.int64)
+        return cls(flat[first], lengths, before[first], after[first])
+
+    def __len__(self) -> int:
+        """Number of pixels."""
+        return int(self.lengths.sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        return sum(
+            array.nbytes
+            for array in (self.starts, self.lengths, self.before, self.after)
+        )
+
+    def flat(self) -> NDArray[np.int64]:
+        """Return the (N,) int64 flat indices of its pixels, ascending."""
+        ends = np.cumsum(self.lengths)
+        offsets = np.repeat(self.starts - (ends - self.lengths), self.lengths)
+        return offsets + np.arange(len(offsets))
+
+    def undo(self, array: Array) -> None:
+        """Put back what was before, where nobody has painted since."""
+        self._swap(array, self.after, self.before)
+
+    def redo(self, array: Array) -> None:
+        """Write again, where nobody has painted since."""
+        self._swap(array, self.before, self.after)
+
+    def _swap(
+        self, array: Array, old: NDArray[Any], new: NDArray[Any]
+    ) -> None:
+        if not len(self.starts):
+            return
+        indices = np.unravel_index(self.flat(), array.shape)
+        untouched = array.read(indices) == np.repeat(old, self.lengths)
+        values = np.repeat(new, self.lengths)
+        array.write(
+            tuple(index[untouched] for index in indices), values[untouched]
+        )
+
+    def then(self, later: Patch) -> Patch:
+        """Return the patch that does this one and a later one at once."""
+        flat = np.concatenate([self.flat(), later.flat()])
+        before = np.concatenate([_all(self, 'before'), _all(later, 'before')])
+        after = np.concatenate([_all(later, 'after'), _all(self, 'after')])
+        first = np.unique(flat, return_index=True)[1]
+        last_flat = np.concatenate([later.flat(), self.flat()])
+        last = np.unique(last_flat, return_index=True)[1]
+        return Patch._of_flat(flat[first], before[first], after[last])
+
+
+def _all(patch: Patch, which: str) -> NDArray[Any]:
+    return np.repeat(getattr(patch, which), patch.lengths)
+
+
+Records = Mapping[int, 'ObjectRecord | None']
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One step that can be undone.
+
+    Attributes
+    ----------
+    title : str
+        What people call it: ``'object 5'``.
+    patches : tuple of Patch
+        In the order they were written.
+    records_before, records_after : mapping
+        Records of the objects that changed, by number; None where there is
+        none.
+    rows_before, rows_after : pandas.DataFrame or None
+        Rows of the feature table of the labels that changed.
+    labels : tuple of int
+        These labels.
+    key : object
+        Steps with the same key that follow each other become one; None
+        never does.
+    """
+
+    title: str
+    patches: tuple[Patch, ...] = ()
+    records_before: Records = field(default_factory=dict)
+    records_after: Records = field(default_factory=dict)
+    rows_before: pd.DataFrame | None = None
+    rows_after: pd.DataFrame | None = None
+    labels: tuple[int, ...] = ()
+    key: object = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes that forgetting this entry would free, about."""
+        records = [*self.records_before.values(), *self.records_after.values()]
+        tables = (self.rows_before, self.rows_after)
+        return (
+            sum(patch.nbytes for patch in self.patches)
+            + sum(record.nbytes for record in records if record is not None)
+            + sum(
+                int(table.memory_usage(index=True).sum())
+                for table in tables
+                if table is not None
+            )
+        )
+
+
+class History:
+    """What was done, and what was undone, up to a number of bytes.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The oldest steps are forgotten beyond it; the newest never is.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._done: list[Entry] = []
+        self._undone: list[Entry] = []
+        self._sizes: dict[int, int] = {}
+
+    @property
+    def undoable(self) -> str | None:
+        """Title of the step that `undo` takes back; None if there is none."""
+        return self._done[-1].title if self._done else None
+
+    @property
+    def redoable(self) -> str | None:
+        """Title of the step that `redo` repeats; None if there is none."""
+        return self._undone[-1].title if self._undone else None
+
+    @property
+    def last(self) -> Entry | None:
+        """The step that was done last."""
+        return self._done[-1] if self._done else None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes, about."""
+        return sum(self._sizes.values())
+
+    def __len__(self) -> int:
+        """Number of steps that can be undone."""
+        return len(self._done)
+
+    def push(self, entry: Entry) -> None:
+        """Add a step that was done; what was undone cannot be redone."""
+        self._forget(self._undone)
+        self._undone = []
+        self._done.append(entry)
+        self._sizes[id(entry)] = entry.nbytes
+        while self.nbytes > self._max_bytes and len(self._done) > 1:
+            self._forget([self._done.pop(0)])
+
+    def replace_last(self, entry: Entry) -> None:
+        """Let a step take the place of the one that was done last."""
+        self._forget([self._done.pop()])
+        self.push(entry)
+
+    def pop_undo(self) -> Entry | None:
+        """Return the newest step that was done, to be undone."""
+        return self._move(self._done, self._undone)
+
+    def pop_redo(self) -> Entry | None:
+        """Return the newest step that was undone, to be done again."""
+        return self._move(self._undone, self._done)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._done, self._undone, self._sizes = [], [], {}
+
+    @staticmethod
+    def _move(source: list[Entry], target: list[Entry]) -> Entry | None:
+        if not source:
+            return None
+        target.append(source.pop())
+        return target[-1]
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._sizes.pop(id(entry), None)

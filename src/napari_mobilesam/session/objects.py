@@ -1,0 +1,357 @@
+"""The objects of a labels target: written, undone, found again, described."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.history import (
+    MAX_BYTES,
+    Entry,
+    History,
+    Records,
+)
+from napari_mobilesam.session.records import ObjectRecord
+from napari_mobilesam.session.step import Step
+from napari_mobilesam.session.targets import (
+    LabelsError,
+    LabelTarget,
+    label_at,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Objects:
+    """Objects of one labels target, with one history of all writes to it.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        Where the pixels are.
+    max_bytes : int
+        Memory of the history.
+
+    Attributes
+    ----------
+    changed : Signal()
+        Objects, pixels or history are others than before.
+    history : History
+        What can be undone and redone.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, target: LabelTarget, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.target = target
+        self.history = History(max_bytes)
+        self._records: dict[int, ObjectRecord] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ObjectRecord]:
+        """Objects in the order of their numbers."""
+        return iter([self._records[n] for n in sorted(self._records)])
+
+    def __getitem__(self, number: int) -> ObjectRecord:
+        """Return an object by its number.
+
+        Raises
+        ------
+        LabelsError
+            There is no such object.
+        """
+        if number not in self._records:
+            raise LabelsError(
+                f'There is no object {number} in “{self.target.name}”; there '
+                f'are {sorted(self._records) or "none"}.'
+            )
+        return self._records[number]
+
+    def get(self, number: int) -> ObjectRecord | None:
+        """Return an object by its number, None if there is none."""
+        return self._records.get(number)
+
+    def at(
+        self, plane: ImagePlane, row: float, column: float
+    ) -> ObjectRecord | None:
+        """Return the object whose pixel lies at a position of a plane."""
+        label = label_at(self.target, plane, row, column)
+        if label == 0:
+            return None
+        place = (round(row), round(column))
+        for record in reversed(list(self)):
+            view = record.view(plane)
+            if (
+                record.label == label
+                and view is not None
+                and view.mask is not None
+                and _covers(view.mask, place)
+            ):
+                return record
+        return None
+
+    def number_for(self, label: int) -> int:
+        """Return a number for a new object: its label, if that is free."""
+        if label not in self._records:
+            return label
+        return max(self._records) + 1
+
+    def free_label(self, count: int = 1) -> int:
+        """Return the lowest of ``count`` labels above all that are there.
+
+        Raises
+        ------
+        LabelsError
+            The target cannot be edited, or has not as many labels left.
+        """
+        self.target.check()
+        first = self.target.highest() + 1
+        if first + count - 1 > self.target.limit:
+            raise LabelsError(
+                f'“{self.target.name}” is full: it holds labels up to '
+                f'{self.target.limit}. Convert it to a larger type '
+                '(right-click the layer), or choose another one.'
+            )
+        return first
+
+    # writing
+
+    def begin(self, title: str, key: object = None) -> Step:
+        """Begin a step; what it writes is seen at once, `Step.finish` ends it.
+
+        Parameters
+        ----------
+        title : str
+            What people call it: ``'object 5'``.
+        key : object, optional
+            A step with the key of the last one becomes one with it, as the
+            movements of a slider do.
+
+        Raises
+        ------
+        LabelsError
+            The target cannot be edited.
+        """
+        self.target.check()
+        return Step(self, title, key)
+
+    @contextmanager
+    def step(self, title: str, key: object = None) -> Iterator[Step]:
+        """Write as one step; an error takes back what was written.
+
+        See `begin`.
+        """
+        step = self.begin(title, key)
+        try:
+            yield step
+        except BaseException:
+            step.roll_back()
+            raise
+        step.finish()
+
+    def undo(self) -> str | None:
+        """Take the last step back; return its title, None if there is none.
+
+        Pixels that somebody else has changed since stay as they are.
+        """
+        entry = self.history.pop_undo()
+        if entry is None:
+            return None
+        for patch in reversed(entry.patches):
+            patch.undo(self.target)
+        self.put_records(entry.records_before)
+        if entry.rows_before is not None:
+            self.target.set_rows(entry.labels, entry.rows_before)
+        self.changed.emit()
+        return entry.title
+
+    def redo(self) -> str | None:
+        """Repeat the step that was undone last; return its title."""
+        entry = self.history.pop_redo()
+        if entry is None:
+            return None
+        for patch in entry.patches:
+            patch.redo(self.target)
+        self.put_records(entry.records_after)
+        if entry.rows_after is not None:
+            self.target.set_rows(entry.labels, entry.rows_after)
+        self.changed.emit()
+        return entry.title
+
+    def put_records(self, records: Records) -> None:
+        """Set records by number, None removes one; not a step of its own."""
+        for number, record in records.items():
+            if record is None:
+                self._records.pop(number, None)
+            else:
+                self._records[number] = record
+
+    def push(self, entry: Entry) -> None:
+        """Add what a step did to the history."""
+        last = self.history.last
+        if (
+            last is not None
+            and entry.key is not None
+            and last.key == entry.key
+            and not self.history.redoable
+        ):
+            self.history.replace_last(_joined(last, entry))
+        else:
+            self.history.push(entry)
+        self.changed.emit()
+
+    def delete(self, number: int) -> None:
+        """Erase an object on all its planes, as one step."""
+        record = self[number]
+        with self.step(f'deleting object {number}') as step:
+            step.erase(record)
+            step.remove(record)
+
+    def assign_class(self, number: int, class_name: str) -> None:
+        """Assign an object to a class, as one step."""
+        record = replace(self[number], class_name=class_name)
+        with self.step(f'the class of object {number}') as step:
+            step.put(record)
+
+    def review(self, number: int) -> None:
+        """Remember that somebody has looked at an object and kept it."""
+        with self.step(f'reviewing object {number}') as step:
+            step.put(replace(self[number], reviewed=True))
+
+    # walking
+
+    def following(self, number: int, by: int = 1) -> ObjectRecord | None:
+        """Return the object after (or before) a number, counted around."""
+        numbers = sorted(self._records)
+        if not numbers:
+            return None
+        if number in self._records:
+            place = numbers.index(number) + by
+        else:
+            place = int(np.searchsorted(numbers, number))
+            place += by - 1 if by > 0 else by
+        return self._records[numbers[place % len(numbers)]]
+
+    def least_certain(self, after: int = 0) -> ObjectRecord | None:
+        """Return the object to look at next: the lowest score not reviewed.
+
+        Parameters
+        ----------
+        after : int
+            Number of the object that is looked at now: the next one in the
+            order of certainty is returned, and the first one again after
+            the last.
+        """
+        waiting = sorted(
+            (record for record in self if not record.reviewed),
+            key=_certainty,
+        )
+        if not waiting:
+            return None
+        here = self.get(after)
+        if here is None:
+            return waiting[0]
+        later = [r for r in waiting if _certainty(r) > _certainty(here)]
+        return (later or waiting)[0]
+
+    def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
+        """Return one row for the feature table per label of objects.
+
+        Of objects that share a label the lowest score counts, and their
+        prompts are added.
+
+        Returns
+        -------
+        pandas.DataFrame
+            index (the label), score (predicted IoU), stability, prompts,
+            class.
+        """
+        import pandas as pd
+
+        wanted = set(labels)
+        members: dict[int, list[ObjectRecord]] = {}
+        for record in self:
+            if record.label in wanted:
+                members.setdefault(record.label, []).append(record)
+        return pd.DataFrame(
+            {
+                'index': list(members),
+                'score': [_least(m, 'score') for m in members.values()],
+                'stability': [
+                    _least(m, 'stability') for m in members.values()
+                ],
+                'prompts': [
+                    sum(record.prompts for record in m)
+                    for m in members.values()
+                ],
+                'class': [m[0].class_name for m in members.values()],
+            }
+        )
+
+
+def _certainty(record: ObjectRecord) -> tuple[float, int]:
+    # what nobody knows the score of comes last
+    score = record.score
+    return (math.inf if math.isnan(score) else score), record.number
+
+
+def _least(records: list[ObjectRecord], name: str) -> float:
+    values = [getattr(record, name) for record in records]
+    known = [value for value in values if not math.isnan(value)]
+    return min(known, default=math.nan)
+
+
+def _covers(mask: Any, place: tuple[int, int]) -> bool:
+    row, column = place[0] - mask.box[0], place[1] - mask.box[1]
+    height, width = mask.data.shape
+    return (
+        0 <= row < height
+        and 0 <= column < width
+        and bool(mask.data[row, column])
+    )
+
+
+def _joined(first: Entry, second: Entry) -> Entry:
+    """Two steps as one; see `Objects.begin`."""
+    patches = [*first.patches, *second.patches]
+    joined = patches[0] if patches else None
+    for patch in patches[1:]:
+        assert joined is not None
+        joined = joined.then(patch)
+    return Entry(
+        second.title,
+        () if joined is None else (joined,),
+        {**second.records_before, **first.records_before},
+        {**first.records_after, **second.records_after},
+        _merged(second.rows_before, first.rows_before),
+        _merged(first.rows_after, second.rows_after, second.labels),
+        tuple(sorted({*first.labels, *second.labels})),
+        second.key,
+    )
+
+
+def _merged(
+    rows: pd.DataFrame | None,
+    newer: pd.DataFrame | None,
+    replaced: tuple[int, ...] | None = None,
+) -> pd.DataFrame | None:
+    """Rows of two tables; those of the newer one count where both know."""
+    import pandas as pd
+
+    if rows is None or newer is None:
+        return rows if newer is None else newer
+    known = newer['index'] if replaced is None else list(replaced)
+    kept = rows[~rows['index'].isin(known)]
+    return pd.concat([kept, newer], ignore_index=True)

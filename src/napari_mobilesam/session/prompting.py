@@ -1,0 +1,225 @@
+"""Answers to prompts, on the worker thread; only the newest are given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.everything_run import Shared
+from napari_mobilesam.session.messages import (
+    PromptRequest,
+    PromptResult,
+    check_prompts,
+)
+from napari_mobilesam.session.records import ObjectCandidates, View
+from napari_mobilesam.types import PromptError, Prompts
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.session.engine import Engine
+
+
+class Prompting:
+    """From prompts to candidates, one request at a time, the newest wins.
+
+    Parameters
+    ----------
+    shared : Shared
+        What is used of the session.
+
+    Attributes
+    ----------
+    answered : Signal(PromptResult)
+        Answer to the newest request.
+    embedding : Signal(ImagePlane)
+        The newest request has to wait for an embedding.
+    failed : Signal(int)
+        The request of this number has no answer; the session says why.
+    clean_up : CleanUp
+        What is done to masks before they are shown.
+    """
+
+    answered = Signal(object)
+    embedding = Signal(object)
+    failed = Signal(int)
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._generation = 0
+        self.clean_up = CleanUp()
+
+    def ask(
+        self,
+        plane: ImagePlane,
+        objects: Sequence[Prompts],
+        model_name: str,
+        previous: Sequence[ObjectCandidates | None] = (),
+    ) -> int:
+        """Ask for the candidates of objects; `answered` brings them.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Where the prompts lie.
+        objects : sequence of Prompts
+            Prompts of each object.
+        model_name : str
+            Model that is to answer.
+        previous : sequence of (ObjectCandidates or None), optional
+            For each object an answer to refine: its chosen mask is fed back.
+
+        Returns
+        -------
+        generation : int
+            Number of the request; only the newest is answered.
+
+        Raises
+        ------
+        PromptError
+            A prompt is outside the plane, has no area, or there is none.
+        """
+        self.forget()
+        if not objects:
+            raise PromptError(
+                'There is no prompt: click an object or draw a box.'
+            )
+        for prompts in objects:
+            check_prompts(plane.shape, prompts)
+        request = PromptRequest(
+            self._generation,
+            plane,
+            tuple(objects),
+            model_name,
+            tuple(previous) or (None,) * len(objects),
+            self.clean_up,
+        )
+        self._shared.worker.submit('prompts', lambda: self._answer(request))
+        return request.generation
+
+    def forget(self) -> None:
+        """Drop the answer to the newest prompts, wherever it is."""
+        self._generation += 1
+        self._shared.worker.discard('prompts')
+
+    # below: on the worker thread
+
+    def _answer(self, request: PromptRequest) -> None:
+        start = time.perf_counter()
+        generation = request.generation
+        model = self._shared.load(request.model_name, 'prompts')
+        if generation != self._generation:
+            return
+        if model is None:
+            self._shared.deliver(lambda: self.failed.emit(generation))
+            return
+        try:
+            candidates = tuple(
+                self._candidates(request, prompts, before, model)
+                for prompts, before in zip(
+                    request.objects, request.previous, strict=True
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - every failure is told
+            if generation == self._generation:
+                self._shared.fail(error, 'prompts')
+                self._shared.deliver(lambda: self.failed.emit(generation))
+            return
+        result = PromptResult(request, candidates, time.perf_counter() - start)
+        self._shared.deliver(lambda: self._show(result))
+
+    def _candidates(
+        self,
+        request: PromptRequest,
+        prompts: Prompts,
+        previous: ObjectCandidates | None,
+        model: Sam,
+    ) -> ObjectCandidates | None:
+        engine, plane = self._shared.engine, request.plane
+        if not engine.has_embedding(plane, prompts, model):
+            self._shared.deliver(lambda: self._say_if_current(request))
+        return candidates_of(
+            engine, plane, prompts, model, previous, request.clean_up
+        )
+
+    def _say_if_current(self, request: PromptRequest) -> None:
+        if request.generation == self._generation:
+            self.embedding.emit(request.plane)
+
+    def _show(self, result: PromptResult) -> None:
+        # checked here, on the viewer's thread: prompts may have changed
+        # while the answer was on its way
+        if result.request.generation == self._generation:
+            self.answered.emit(result)
+
+
+def candidates_of(
+    engine: Engine,
+    plane: ImagePlane,
+    prompts: Prompts,
+    model: Sam,
+    previous: ObjectCandidates | None = None,
+    clean_up: CleanUp | None = None,
+) -> ObjectCandidates | None:
+    """Ask the model about one object, on the thread of the engine.
+
+    Returns
+    -------
+    ObjectCandidates or None
+        None if no mask has a pixel.
+    """
+    before = None if previous is None else previous.as_prediction()
+    found = ObjectCandidates.of(engine.predict(plane, prompts, model, before))
+    if found is None or clean_up is None:
+        return found
+    masks = tuple(clean_up(mask, plane.shape) for mask in found.masks)
+    return replace(found, masks=masks)
+
+
+def to_refine(
+    before: View | None, prompts: Prompts
+) -> ObjectCandidates | None:
+    """Return the answer that new prompts refine: that to some of them.
+
+    Parameters
+    ----------
+    before : View or None
+        What there was before.
+    prompts : Prompts
+        What is asked now.
+
+    Returns
+    -------
+    ObjectCandidates or None
+        The chosen mask; None if prompts were moved or removed, so that the
+        model should start anew.
+    """
+    if before is None:
+        return None
+    if before.automatic and before.candidates is not None:
+        # a click corrects the mask, not what propagation asked
+        return before.candidates.only_chosen()
+    old = before.prompts
+    count = len(old.points)
+    same_points = (
+        len(prompts.points) >= count
+        and np.array_equal(prompts.points[:count], old.points)
+        and np.array_equal(prompts.labels[:count], old.labels)
+    )
+    same_box = old.box is None or (
+        prompts.box is not None and np.array_equal(prompts.box, old.box)
+    )
+    if not same_points or not same_box or prompts.region is not old.region:
+        return None
+    added_box = old.box is None and prompts.box is not None
+    if len(prompts.points) == count and not added_box:
+        # asked again: as it was asked then
+        return before.previous
+    found = before.candidates
+    return None if found is None else found.only_chosen()

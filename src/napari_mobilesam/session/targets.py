@@ -1,0 +1,183 @@
+"""What objects are written to: an array of labels, wherever it lies.
+
+The session writes through `LabelTarget` and knows no layer. A plane of an
+image and the labels need not share their pixels: the target maps between
+them, with whatever transform lies between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.types import Mask, SegmentationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pandas as pd
+
+Indices = tuple[NDArray[np.intp], ...]
+Box = tuple[int, int, int, int]
+WritePolicy = Literal['overwrite', 'keep']
+# Side of the square in which the pixels of a label are looked for first.
+FIRST_LOOK = 128
+
+
+class LabelsError(SegmentationError):
+    """Labels cannot be written; the message says what to do."""
+
+
+class Pixels(NamedTuple):
+    """Pixels of a target and what shall be, or is, in them.
+
+    Attributes
+    ----------
+    indices : tuple of ndarray
+        One (N,) intp array per axis of the target; no pixel twice.
+    values : ndarray
+        (N,) of the target's dtype.
+    """
+
+    indices: Indices
+    values: NDArray[Any]
+
+
+class LabelTarget(Protocol):
+    """An array of labels that objects are written to."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array; pixels are told by their index in it."""
+
+    @property
+    def limit(self) -> int:
+        """Largest label that it holds."""
+
+    @property
+    def preserved(self) -> bool:
+        """Whether labels that are there are to be kept, come what may."""
+
+    def check(self) -> None:
+        """Raise `LabelsError` if it cannot be written to."""
+
+    def highest(self) -> int:
+        """Return the largest label in it, 0 if it is empty."""
+
+    def locate(
+        self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
+    ) -> Pixels:
+        """Find the pixels that a picture covers.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane that the picture lies on.
+        picture : ndarray
+            (h, w) integers; 0 where nothing is to be written.
+        corner : tuple of int
+            (row, column) of the picture's first pixel in the plane.
+        """
+
+    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+        """Return the labels in a box of a plane, in the plane's pixels.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane to look at.
+        box : tuple of int
+            (row0, column0, row1, column1), half open, inside the plane.
+
+        Returns
+        -------
+        ndarray
+            (h, w) integers, 0 beyond the target.
+        """
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels, (N,)."""
+
+    def write(self, indices: Indices, values: NDArray[Any]) -> None:
+        """Set the values of pixels and show them."""
+
+    def rows(self, labels: Collection[int]) -> pd.DataFrame:
+        """Return what is known of labels: the rows of its feature table.
+
+        A column ``index`` holds the label.
+        """
+
+    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
+        """Replace the rows of these labels in the feature table."""
+
+
+def label_at(
+    target: LabelTarget, plane: ImagePlane, row: float, column: float
+) -> int:
+    """Return the label at a position of a plane, 0 for none.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        Where to look.
+    plane : ImagePlane
+        Plane that the position is on.
+    row, column : float
+        Data pixels; pixel centres are integers.
+    """
+    at_row, at_column = round(row), round(column)
+    height, width = plane.shape
+    if not (0 <= at_row < height and 0 <= at_column < width):
+        return 0
+    box = (at_row, at_column, at_row + 1, at_column + 1)
+    return int(target.picture(plane, box)[0, 0])
+
+
+def mask_of_label(
+    target: LabelTarget, plane: ImagePlane, row: float, column: float
+) -> Mask | None:
+    """Return the connected pixels of the label at a position.
+
+    Only as much of the plane is read as the object covers.
+
+    Returns
+    -------
+    Mask or None
+        Its score is NaN; None if there is no label.
+    """
+    from skimage.measure import label as connected_components
+
+    number = label_at(target, plane, row, column)
+    if number == 0:
+        return None
+    at_row, at_column = round(row), round(column)
+    side = FIRST_LOOK
+    height, width = plane.shape
+    while True:
+        box = (
+            max(0, at_row - side // 2),
+            max(0, at_column - side // 2),
+            min(height, at_row + side // 2),
+            min(width, at_column + side // 2),
+        )
+        same = target.picture(plane, box) == number
+        parts = connected_components(same, connectivity=2)
+        part = parts == parts[at_row - box[0], at_column - box[1]]
+        data, tight = crop_to_mask(part, box[:2])
+        touches = (
+            (tight[0] == box[0] > 0)
+            or (tight[1] == box[1] > 0)
+            or (tight[2] == box[2] < height)
+            or (tight[3] == box[3] < width)
+        )
+        if not touches:
+            return Mask(data, tight, float('nan'))
+        side *= 2
