@@ -1,0 +1,303 @@
+"""Records of tiles on disk: the checkpoint of a run.
+
+A record is written beside its place and renamed into it, so that it is there
+as a whole or not at all; that it is whole is checked when it is read, too.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.segmentation.masks import boxes_of
+from napari_mobilesam.types import Mask, SegmentationError
+
+MANIFEST = 'manifest.json'
+# Changes when records of an older version would be misread.
+VERSION = 1
+SUM_BYTES = 16
+# Bytes of masks that a reader keeps at hand.
+READER_BYTES = 64 << 20
+
+
+class JournalError(SegmentationError):
+    """Records of another run: other parameters, image or model."""
+
+
+class StorageError(OSError):
+    """Records cannot be written: no space, no permission."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Masks that one tile found, in pixels of the working plane.
+
+    Attributes
+    ----------
+    window : ndarray
+        (4,) int64 window of the tile.
+    boxes : ndarray
+        (N, 4) int64 (row0, column0, row1, column1), half open.
+    scores, stabilities : ndarray
+        (N,) float64.
+    points : ndarray
+        (N, 2) float64 (row, column) of the prompts.
+    cut : ndarray
+        (N,) bool, whether the tile cuts the mask off.
+    bits : ndarray
+        uint8, the pixels of all masks, eight to a byte; each mask starts a
+        new byte.
+    """
+
+    window: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    stabilities: NDArray[np.float64]
+    points: NDArray[np.float64]
+    cut: NDArray[np.bool_]
+    bits: NDArray[np.uint8]
+
+    @classmethod
+    def of(
+        cls, window: Window, masks: Sequence[Mask], cut: NDArray[np.bool_]
+    ) -> Record:
+        """Pack the masks of a tile."""
+        packed = [np.packbits(mask.data) for mask in masks]
+        return cls(
+            np.array(window, np.int64),
+            boxes_of(masks),
+            np.array([mask.score for mask in masks], np.float64),
+            np.array([mask.stability for mask in masks], np.float64),
+            np.array([mask.point for mask in masks], float).reshape(-1, 2),
+            cut,
+            np.concatenate([np.zeros(0, np.uint8), *packed]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the record takes."""
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
+
+    def mask(self, index: int) -> Mask:
+        """One mask, unpacked."""
+        row0, column0, row1, column1 = (int(n) for n in self.boxes[index])
+        shape = (row1 - row0, column1 - column0)
+        start = int(self._starts[index])
+        count = shape[0] * shape[1]
+        bits = self.bits[start : start + -(-count // 8)]
+        data = np.unpackbits(bits, count=count).reshape(shape).astype(bool)
+        window = tuple(int(n) for n in self.window)
+        return Mask(
+            data,
+            (row0, column0, row1, column1),
+            float(self.scores[index]),
+            float(self.stabilities[index]),
+            (float(self.points[index, 0]), float(self.points[index, 1])),
+            (window[0], window[1], window[2], window[3]),
+        )
+
+    def masks(self) -> list[Mask]:
+        """All masks, unpacked."""
+        return [self.mask(index) for index in range(len(self))]
+
+    @property
+    def _starts(self) -> NDArray[np.int64]:
+        sizes = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
+        return np.concatenate([[0], np.cumsum(-(-sizes // 8))])
+
+    def to_bytes(self) -> bytes:
+        """The arrays, after a sum to check them by."""
+        buffer = io.BytesIO()
+        arrays = {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
+        np.savez(buffer, **arrays)
+        content = buffer.getvalue()
+        return xxhash.xxh128(content).digest() + content
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Record:
+        """Read `to_bytes`.
+
+        Raises
+        ------
+        ValueError
+            If the content is torn or damaged.
+        """
+        digest, content = content[:SUM_BYTES], content[SUM_BYTES:]
+        if xxhash.xxh128(content).digest() != digest:
+            raise ValueError('the record is torn or damaged')
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return cls(*(arrays[field.name] for field in fields(cls)))
+
+
+class Journal:
+    """The folder of a run's records.
+
+    Parameters
+    ----------
+    folder : Path
+        Where records are, and will be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self, manifest: Mapping[str, Any]) -> None:
+        """Begin a run, or go on with the one whose records are there.
+
+        Parameters
+        ----------
+        manifest : mapping
+            All that the records depend on, as JSON can hold it.
+
+        Raises
+        ------
+        JournalError
+            If the records there are of another run; says what differs.
+        """
+        wanted = json.loads(json.dumps({'version': VERSION, **manifest}))
+        there = self.manifest()
+        if there is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(
+                self.folder / MANIFEST,
+                json.dumps(wanted, indent=1, sort_keys=True).encode(),
+            )
+            return
+        changes = differences(there, wanted)
+        if changes:
+            raise JournalError(
+                f'{self.folder} holds the records of another run: '
+                f'{"; ".join(changes)}. Run with what it was to go on with '
+                'it, write to another place, or delete that folder to start '
+                'anew.'
+            )
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What the run there was begun with; None if there is none."""
+        try:
+            content = json.loads((self.folder / MANIFEST).read_text('utf-8'))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise JournalError(
+                f'{self.folder / MANIFEST} is damaged ({error}). Delete '
+                f'{self.folder} to start anew.'
+            ) from error
+        return dict(content)
+
+    def path(self, key: str) -> Path:
+        """File of a record."""
+        return self.folder / f'{key}.record'
+
+    def write(self, key: str, record: Record) -> None:
+        """Keep a record, as a whole or not at all.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written; what was written before stays.
+        """
+        path = self.path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, record.to_bytes())
+        except OSError as error:
+            raise StorageError(
+                f'{path} cannot be written ({error.strerror or error}). Make '
+                'space or mend it and run again: all tiles done are kept.'
+            ) from error
+
+    def read(self, key: str) -> Record | None:
+        """A record; None if it is not there or damaged."""
+        try:
+            return Record.from_bytes(self.path(key).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+class RecordReader:
+    """Reads records of a journal and keeps the latest at hand.
+
+    Parameters
+    ----------
+    journal : Journal
+        Whose records.
+    most_bytes : int
+        Memory to keep records in.
+    """
+
+    def __init__(
+        self, journal: Journal, most_bytes: int = READER_BYTES
+    ) -> None:
+        self._journal = journal
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[str, Record] = OrderedDict()
+
+    def mask(self, key: str, index: int) -> Mask:
+        """One mask of a record that is known to be there."""
+        return self.record(key).mask(index)
+
+    def record(self, key: str) -> Record:
+        """A record that is known to be there.
+
+        Raises
+        ------
+        JournalError
+            If it has gone since.
+        """
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        record = self._journal.read(key)
+        if record is None:
+            raise JournalError(
+                f'{self._journal.path(key)} was there a moment ago and is '
+                'gone or damaged now. Run again to make it anew.'
+            )
+        self._kept[key] = record
+        self._bytes += record.nbytes
+        while self._bytes > self._most_bytes and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.nbytes
+        return record
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it into it."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def differences(
+    there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ''
+) -> list[str]:
+    """What differs between two manifests, one line for people each."""
+    lines = []
+    for name in sorted({*there, *wanted}):
+        old, new = there.get(name), wanted.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f'{prefix}{name}.')
+        elif old != new:
+            lines.append(f'{prefix}{name} was {old!r} and is {new!r} now')
+    return lines

@@ -1,0 +1,196 @@
+"""What a run has to know of an image before it starts, from a few windows.
+
+The same image gives the same numbers wherever it is measured, so that all
+tiles are shown with one contrast and worked through at one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.interfaces import Source, Window
+from napari_mobilesam.large.view import to_rgb
+from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
+from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
+
+# A level of up to so many pixels is read as a whole, of a larger one windows.
+WHOLE_PIXELS = 1 << 22
+WINDOW = 256
+# Windows per side; more, until something is seen.
+WINDOWS = (4, 8, 16, 32)
+MOST_PLANES = 5
+MOST_LOOKS = 6
+# Objects may be this part of a look at them, to be measured.
+LARGEST_LOOK = LOOK / 10
+
+
+def contrast_of(source: Source) -> tuple[Limits, ...]:
+    """Contrast limits of all planes of an image together.
+
+    Parameters
+    ----------
+    source : Source
+        The image; its finest level that is small enough to be read as a
+        whole, or else windows spread over it, are looked at.
+
+    Returns
+    -------
+    tuple of (low, high)
+        One pair, or one for each channel, as `contrast_limits_of` finds them.
+
+    Raises
+    ------
+    ImageError
+        If no pixel that was looked at is finite.
+    """
+    if source.rgb and source.dtype == np.uint8:
+        return ((0.0, 255.0),)
+    for per_side in WINDOWS:
+        sample = _sample(source, per_side)
+        if sample.min() != sample.max():
+            break
+    if source.rgb or sample.shape[2] == 1:
+        image = sample if source.rgb else sample[..., 0]
+        return contrast_limits_of(image)
+    return tuple(
+        limits
+        for channel in np.moveaxis(sample, -1, 0)
+        for limits in contrast_limits_of(channel)
+    )
+
+
+def _sample(source: Source, per_side: int) -> NDArray[Any]:
+    """(n, WINDOW, channels) pixels, of several planes one below the other."""
+    level, windows = _sample_windows(source, per_side)
+    rows = []
+    for plane in _spread(source.planes, MOST_PLANES):
+        for window in windows:
+            pixels = np.atleast_3d(source.read(plane, level, window))
+            rows.append(pixels.reshape(-1, pixels.shape[2]))
+    values = np.concatenate(rows)
+    # A plane of any shape will do, if its rows are not taken for channels.
+    width = min(len(values), WINDOW)
+    whole = len(values) // width * width
+    return values[:whole].reshape(-1, width, values.shape[1])
+
+
+def _sample_windows(source: Source, per_side: int) -> tuple[int, list[Window]]:
+    sizes = [int(np.prod(level.shape)) for level in source.levels]
+    small = [i for i, size in enumerate(sizes) if size <= WHOLE_PIXELS]
+    level = small[0] if small else len(sizes) - 1
+    shape = source.levels[level].shape
+    if small:
+        return level, [(0, 0, *shape)]
+    return level, list(_windows(shape, WINDOW, per_side))
+
+
+def _windows(
+    shape: tuple[int, int], side: int, per_side: int
+) -> Iterator[Window]:
+    """Windows spread evenly; fewer where they would overlap."""
+    starts = [
+        [
+            int(start)
+            for start in np.linspace(
+                0,
+                max(0, length - side),
+                max(1, min(per_side, length // side)),
+            )
+        ]
+        for length in shape
+    ]
+    for row in starts[0]:
+        for column in starts[1]:
+            yield (
+                row,
+                column,
+                min(row + side, shape[0]),
+                min(column + side, shape[1]),
+            )
+
+
+def _spread(count: int, most: int) -> list[int]:
+    places = np.linspace(0, count - 1, min(count, most)).round().astype(int)
+    return sorted({int(place) for place in places})
+
+
+def diameter_of(
+    source: Source, limits: tuple[Limits, ...], gamma: float
+) -> float | None:
+    """Typical object diameter, in pixels of level 0.
+
+    The places with most contrast are looked at, at the finest level where
+    objects are small enough to be measured.
+
+    Returns
+    -------
+    float or None
+        None if nothing but noise is seen.
+    """
+    planes = _spread(source.planes, MOST_PLANES)
+    places = _lively_places(source, planes, limits, gamma)
+    for level, described in enumerate(source.levels):
+        found = []
+        for plane, place in places:
+            window = _look_at(place, described.shape)
+            rgb = to_rgb(source.read(plane, level, window), limits, gamma)
+            diameter = estimate_diameter(rgb)
+            if diameter is not None:
+                found.append(diameter)
+        if found and (
+            np.median(found) <= LARGEST_LOOK
+            or level == len(source.levels) - 1
+            or max(described.shape) <= 2 * LOOK
+        ):
+            return float(np.median(found) * described.factor[0])
+    return None
+
+
+def _lively_places(
+    source: Source,
+    planes: Sequence[int],
+    limits: tuple[Limits, ...],
+    gamma: float,
+) -> list[tuple[int, tuple[float, float]]]:
+    """Planes and places, as fractions of the shape, with most contrast."""
+    ranked = []
+    for plane in planes:
+        for per_side in WINDOWS:
+            level, windows = _sample_windows(source, per_side)
+            shape = source.levels[level].shape
+            if windows == [(0, 0, *shape)]:
+                windows = list(_windows(shape, WINDOW, WINDOWS[0]))
+            seen = [
+                (
+                    float(
+                        to_rgb(
+                            source.read(plane, level, w), limits, gamma
+                        ).std()
+                    ),
+                    plane,
+                    (
+                        (w[0] + w[2]) / 2 / shape[0],
+                        (w[1] + w[3]) / 2 / shape[1],
+                    ),
+                )
+                for w in windows
+            ]
+            if max(seen)[0] > 0:
+                break
+        ranked += seen
+    ranked.sort(key=lambda place: (-place[0], place[1:]))
+    return [(plane, place) for _, plane, place in ranked[:MOST_LOOKS]]
+
+
+def _look_at(place: tuple[float, float], shape: tuple[int, int]) -> Window:
+    edges = []
+    for fraction, length in zip(place, shape, strict=True):
+        side = min(LOOK, length)
+        start = int(np.clip(fraction * length - side / 2, 0, length - side))
+        edges.append((start, start + side))
+    (row0, row1), (column0, column1) = edges
+    return row0, column0, row1, column1

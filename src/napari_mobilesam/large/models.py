@@ -1,0 +1,77 @@
+"""Models by reference: what travels is a name, never the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+ModelLoader = Callable[[], 'Sam']
+
+# Threads of a worker that start together must not each load the model.
+_loading = Lock()
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model by its name or path, loaded once per process.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry or path of a checkpoint.
+    device : str
+        As of `napari_mobilesam.load_model`.
+    """
+
+    name: str
+    device: str = 'auto'
+
+    def __call__(self) -> Sam:
+        with _loading:
+            return _load(self)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model of this process, for workers that are its threads."""
+
+    model: Sam
+
+    def __call__(self) -> Sam:
+        return self.model
+
+
+@lru_cache(maxsize=1)
+def _load(named: NamedModel) -> Sam:
+    from napari_mobilesam.model.checkpoints import load_model
+
+    return load_model(named.name, device=named.device)
+
+
+def model_loader(
+    model: Sam | ModelLoader | str | Path | None, device: str = 'auto'
+) -> ModelLoader:
+    """A loader of what a user may give as a model.
+
+    Parameters
+    ----------
+    model : Sam, callable, str, Path or None
+        A model; a picklable callable that returns one; a name or a path; None
+        for the default.
+    device : str
+        Where a named model is computed.
+    """
+    if model is None or isinstance(model, str | Path):
+        from napari_mobilesam.model.registry import default_model_name
+
+        return NamedModel(str(model or default_model_name()), device)
+    if hasattr(model, 'record'):
+        return LoadedModel(model)
+    return model

@@ -1,0 +1,97 @@
+"""Masks of a coarse plane on a finer one, part by part."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+
+
+def enlarge_mask(
+    data: NDArray[np.bool_],
+    box: Window,
+    factor: tuple[float, float],
+    window: Window,
+) -> tuple[NDArray[np.bool_], Window]:
+    """The part of an enlarged mask that lies in a window.
+
+    Where the interpolated mask exceeds one half; a pixel does not depend on
+    the window that it is asked for in.
+
+    Parameters
+    ----------
+    data : ndarray
+        (h, w) bool.
+    box : tuple of int
+        (row0, column0, row1, column1) of ``data`` on the coarse plane.
+    factor : tuple of float
+        Pixels of the fine plane per pixel of the coarse one, along rows and
+        columns.
+    window : tuple of int
+        (row0, column0, row1, column1) on the fine plane, half open.
+
+    Returns
+    -------
+    data : ndarray
+        Bool, cropped to its box; (0, 0) if nothing is in the window.
+    box : tuple of int
+        Its place on the fine plane.
+    """
+    row0, column0, row1, column1 = fine_box(box, factor)
+    top, left = max(row0, window[0]), max(column0, window[1])
+    bottom, right = min(row1, window[2]), min(column1, window[3])
+    if top >= bottom or left >= right:
+        return np.zeros((0, 0), bool), (0, 0, 0, 0)
+    if factor == (1, 1):
+        part = data[
+            top - row0 : bottom - row0, left - column0 : right - column0
+        ]
+    else:
+        rows = _weights(box[0], data.shape[0], factor[0], top, bottom)
+        columns = _weights(box[1], data.shape[1], factor[1], left, right)
+        part = _interpolated(data, rows, columns) > 0.5
+    return crop_to_mask(part, (top, left))
+
+
+def fine_box(box: Window, factor: tuple[float, float]) -> Window:
+    """What a box of the coarse plane can reach on the fine one."""
+    return (
+        math.floor(box[0] * factor[0]),
+        math.floor(box[1] * factor[1]),
+        math.ceil(box[2] * factor[0]),
+        math.ceil(box[3] * factor[1]),
+    )
+
+
+Weights = tuple[NDArray[np.intp], NDArray[np.float32]]
+
+
+def _weights(
+    origin: int, length: int, factor: float, start: int, stop: int
+) -> Weights:
+    """For each fine pixel the coarse one before it, and how far beyond.
+
+    Indices count a pixel of background before the first.
+    """
+    places = (np.arange(start, stop) + 0.5) / factor - 0.5 - origin
+    before = np.floor(places)
+    fraction = (places - before).astype(np.float32)
+    return np.clip(before.astype(np.intp) + 1, 0, length), fraction
+
+
+def _interpolated(
+    data: NDArray[np.bool_], rows: Weights, columns: Weights
+) -> NDArray[np.float32]:
+    padded = np.pad(data, 1).astype(np.float32)
+    index, fraction = rows
+    between = fraction[:, None]
+    tall = padded[index] * (1 - between) + padded[index + 1] * between
+    index, fraction = columns
+    wide: NDArray[np.float32] = (
+        tall[:, index] * (1 - fraction) + tall[:, index + 1] * fraction
+    )
+    return wide

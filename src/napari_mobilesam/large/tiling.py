@@ -1,0 +1,163 @@
+"""Tiles of one size on one grid; cores that own the points.
+
+All numbers are pixels of the working plane: the level of the pyramid that
+tiles are read from. Tiles start at multiples of a pixel of the embedding, so
+that every tile sees an object at the same place between the pixels of the
+model's masks, and finds the same mask.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.segmentation.windows import (
+    HALO,
+    POINTS_PER_DIAMETER,
+    lattice_points,
+    window_side,
+)
+from napari_mobilesam.types import EverythingParameters, ModelRecord
+
+STRIDE = 16  # input pixels per pixel of the embedding
+LOW_RES = 4  # input pixels per pixel of the model's masks
+
+
+class Tile(NamedTuple):
+    """A tile of the grid: its plane, and its row and column of tiles."""
+
+    plane: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a plane is divided.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (H, W) of the plane.
+    side : int
+        Side of a tile; tiles at the end of an axis end with it.
+    stride : int
+        Distance of neighbouring tiles, at most ``side``.
+    spacing : float
+        Largest distance of neighbouring points along an axis.
+    """
+
+    shape: tuple[int, int]
+    side: int
+    stride: int
+    spacing: float
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        rows, columns = (
+            1 + max(0, math.ceil((length - self.side) / self.stride))
+            for length in self.shape
+        )
+        return rows, columns
+
+    def window(self, row: int, column: int) -> Window:
+        """What is embedded for a tile."""
+        row0, column0 = row * self.stride, column * self.stride
+        return (
+            row0,
+            column0,
+            min(row0 + self.side, self.shape[0]),
+            min(column0 + self.side, self.shape[1]),
+        )
+
+    def core(self, row: int, column: int) -> Window:
+        """The part of a tile's window whose points it owns."""
+        (row0, row1), (column0, column1) = (
+            self._core(axis, index) for axis, index in enumerate((row, column))
+        )
+        return row0, column0, row1, column1
+
+    def points(self, row: int, column: int) -> NDArray[np.float64]:
+        """(N, 2) points (row, column) that a tile owns."""
+        return lattice_points(self.shape, self.spacing, self.core(row, column))
+
+    def _core(self, axis: int, index: int) -> tuple[int, int]:
+        halo = (self.side - self.stride) // 2
+        last = index == self.tiles[axis] - 1
+        start = index * self.stride + halo if index else 0
+        stop = (index + 1) * self.stride + halo
+        return start, self.shape[axis] if last else stop
+
+
+def plan_grid(
+    shape: tuple[int, int],
+    diameter: float | None,
+    record: ModelRecord,
+    parameters: EverythingParameters,
+) -> Grid:
+    """Tiles in which objects suit the model.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the plane.
+    diameter : float or None
+        Object diameter in its pixels; None takes tiles of the size of the
+        model's input.
+    record : ModelRecord
+        Input size and object sizes of the model.
+    parameters : EverythingParameters
+        ``points_per_side`` of a plane that one tile holds.
+
+    Returns
+    -------
+    Grid
+        A single tile where that suits the model.
+    """
+    longest = max(shape)
+    if diameter is None:
+        side = min(longest, record.input_size)
+        halo = side // 8
+        spacing = side / parameters.points_per_side
+    else:
+        side = window_side(shape, diameter, record)
+        halo = min(math.ceil(HALO * diameter), side // 4)
+        spacing = min(
+            longest / parameters.points_per_side,
+            diameter / POINTS_PER_DIAMETER,
+        )
+    spacing = max(spacing, 1.0)
+    if side >= longest:
+        return Grid(shape, longest, longest, spacing)
+    cells = record.input_size // STRIDE
+    grain = max(1, round(side / cells))
+    overlap = 2 * math.ceil(halo / grain)
+    stride = max(1, cells - overlap) * grain
+    return Grid(shape, grain * cells, stride, spacing)
+
+
+def cut_edge(side: int, input_size: int) -> float:
+    """How near an inner edge of a tile a mask counts as cut off by it.
+
+    One pixel of the model's masks blurs where a mask ends.
+    """
+    return 1 + LOW_RES * side / input_size
+
+
+def is_cut(
+    boxes: NDArray[np.int64],
+    window: Window,
+    shape: tuple[int, int],
+    edge: float,
+) -> NDArray[np.bool_]:
+    """Which of (N, 4) boxes a window cuts off, but for edges of the plane."""
+    near = np.abs(boxes - np.array(window)) < edge
+    inner = np.array(window) != np.array([0, 0, *shape])
+    cut: NDArray[np.bool_] = (near & inner).any(axis=1)
+    return cut
