@@ -116,12 +116,12 @@ def test_box_by_drag(desk, blobs):
     d.widget.boxes_button.click()
     d.mouse.drag(d.image, (10, 14), (46, 50))
     d.settle()
-    assert len(d.viewer.layers['boxes'].data) == 1
+    assert len(d.viewer.layers['shapes'].data) == 1
     d.widget.commit()
     labels = d.viewer.layers['objects'].data
     assert labels[INSIDE] == 1
     assert labels[28, 92] == 0
-    assert len(d.viewer.layers['boxes'].data) == 0
+    assert len(d.viewer.layers['shapes'].data) == 0
 
 
 def test_boxes_alone_are_one_object_each_and_one_undo(desk, blobs):
@@ -149,7 +149,7 @@ def test_points_take_the_newest_box_and_leave_older_ones(desk, blobs):
     assert '1 older box waits' in d.widget.status.text
     d.widget.commit()
     d.settle()
-    assert len(d.viewer.layers['boxes'].data) == 1
+    assert len(d.viewer.layers['shapes'].data) == 1
     d.widget.commit()
     assert d.viewer.layers['objects'].data[68, 32] == 2
 

@@ -11,11 +11,11 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.layers import LayerPlane, is_ours, plane_of
+from napari_mobilesam.widgets.prompt_collection import Collected
 from napari_mobilesam.widgets.prompt_layers import (
     NEGATIVE,
     POLARITY,
     POSITIVE,
-    Collected,
     add_points,
     add_shapes,
     adopt_points,

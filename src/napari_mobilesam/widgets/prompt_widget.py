@@ -21,12 +21,12 @@ from napari_mobilesam.widgets.layers import (
     insert_below_prompts,
     is_ours,
 )
-from napari_mobilesam.widgets.prompt_layers import (
+from napari_mobilesam.widgets.prompt_collection import (
     Collected,
-    collect,
-    remove_used,
-    set_next_polarity,
+    PromptReader,
+    remove_prompts,
 )
+from napari_mobilesam.widgets.prompt_layers import set_next_polarity
 from napari_mobilesam.widgets.prompt_panel import (
     CLEAR_KEY,
     COMMIT_KEY,
@@ -69,7 +69,8 @@ class PromptWidget(PromptTools):
         self._labels: Labels | None = None
         self._masks: tuple[Mask | None, ...] | None = None
         self._commit_when_ready = False
-        self._keys: Keys = []
+        self._keys = Keys()
+        self._reader = PromptReader()
         self._image_timer = self.timer(self._enter_image)
         self._prepare_timer = self.timer(self._prepare)
         self._build()
@@ -245,7 +246,7 @@ class PromptWidget(PromptTools):
             set_next_polarity(self._points, self._polarity)
         try:
             plane = self.plane()
-            collected = collect(plane, self._points, self._shapes)
+            collected = self._reader.collect(plane, self._points, self._shapes)
             if not collected.empty:
                 generation = self.session.predict(
                     plane.source(), collected.objects
@@ -315,7 +316,9 @@ class PromptWidget(PromptTools):
         """Reject the mask and remove its prompts; nothing is written."""
         self.session.forget()
         try:
-            collected = collect(self.plane(), self._points, self._shapes)
+            collected = self._reader.collect(
+                self.plane(), self._points, self._shapes
+            )
         except SegmentationError as error:
             self.status.fail(str(error))
             return
@@ -333,7 +336,8 @@ class PromptWidget(PromptTools):
     def _next_object(self, collected: Collected) -> None:
         self._busy_writing = True
         try:
-            remove_used(collected, self._points, self._shapes)
+            remove_prompts(self._points, collected.points)
+            remove_prompts(self._shapes, collected.shapes)
         finally:
             self._busy_writing = False
         self._forget_object()
