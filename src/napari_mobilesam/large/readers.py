@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,7 @@ def open_tiff(path: Path) -> Pyramid:
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with _whole_pages(path), tifffile.TiffFile(path) as file:
         if not file.series:
             raise ImageError(f'{path} has no image in it.')
         series = file.series[0]
@@ -123,6 +125,32 @@ def open_tiff(path: Path) -> Pyramid:
             tifffile.PHOTOMETRIC.YCBCR,
         )
     return Pyramid(arrays or _decoded(path), axes, rgb=rgb)
+
+
+@contextlib.contextmanager
+def _whole_pages(path: Path) -> Iterator[None]:
+    """Refuse a file of which tifffile says in its log only that it ends."""
+    heard = _Heard()
+    logger = logging.getLogger('tifffile')
+    logger.addHandler(heard)
+    try:
+        yield
+    finally:
+        logger.removeHandler(heard)
+    if any('page' in text for text in heard.texts):
+        raise ImageError(
+            f'{path} was cut short: pages that it lists are not there. Copy '
+            'it again.'
+        )
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 def _mapped(path: Path, file: Any, series: Any) -> Any:

@@ -1,0 +1,58 @@
+"""Instance tables in files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from napari_mobilesam.large.tables import (
+    check_table_path,
+    read_table,
+    write_table,
+)
+from napari_mobilesam.types import ImageError
+
+TABLE = pd.DataFrame(
+    {'id': [1, 2], 'area': [30, 41], 'score': [0.9, 0.25], 'plane': [0, 3]}
+)
+
+
+def test_csv_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / 'objects.csv'
+    write_table(TABLE, path)
+    pd.testing.assert_frame_equal(read_table(path), TABLE)
+    assert [p.name for p in tmp_path.iterdir()] == ['objects.csv']
+
+
+def test_parquet_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / 'objects.parquet'
+    write_table(TABLE, path)
+    pd.testing.assert_frame_equal(read_table(path), TABLE)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    with pytest.raises(ImportError, match='pip install pyarrow'):
+        check_table_path('objects.parquet')
+
+
+def test_other_suffixes_are_refused() -> None:
+    with pytest.raises(ImageError, match=r'must end in \.csv'):
+        check_table_path('objects.xlsx')
+
+
+def test_a_failed_table_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*args: object, **options: object) -> None:
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(pd.DataFrame, 'to_csv', full_disk)
+    with pytest.raises(OSError, match='No space'):
+        write_table(TABLE, tmp_path / 'objects.csv')
+    assert not list(tmp_path.iterdir())
