@@ -16,6 +16,7 @@ from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mobilesam.model.threads import Workers
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 
 PATCH = 16
@@ -27,6 +28,7 @@ class Oracle:
     """Stands in for `Sam` with the calls that segmentation makes."""
 
     mask_threshold = 0.0
+    batch_size = 16
     key = 'oracle'
     device = torch.device('cpu')
 
@@ -37,7 +39,6 @@ class Oracle:
             input_size=input_size,
             object_diameter=ObjectDiameter(best / 2, best, 4 * best),
         )
-        self.mask_decoder = self
         self.encoded = 0
 
     def threads(self) -> AbstractContextManager[None]:
@@ -52,21 +53,28 @@ class Oracle:
         self.encoded += 1
         return functional.pixel_unshuffle(x[:, :1], PATCH)
 
-    def embed_prompts(
-        self, points: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return points, labels
+    def workers(self) -> Workers:
+        return Workers(1, nullcontext)
 
-    def attend(
-        self, features: Tensor, sparse: Tensor, dense: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        gray = functional.pixel_shuffle(features, PATCH)
+    def image_decoder(self, features: Tensor) -> OracleDecoder:
+        return OracleDecoder(features, self.input_size)
+
+
+class OracleDecoder:
+    """Stands in for `ImageDecoder`."""
+
+    def __init__(self, features: Tensor, input_size: int) -> None:
+        self.features = features
+        self.input_size = input_size
+
+    def attend(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        gray = functional.pixel_shuffle(self.features, PATCH)
         soft = functional.avg_pool2d(gray, 4)[0, 0] / 255 - 0.5
         regions = label(gray[0, 0].numpy() > 128)
         last = self.input_size - 1
         numbers = [
             int(regions[min(int(y), last), min(int(x), last)])
-            for x, y in sparse[:, 0].tolist()
+            for x, y in points[:, 0].tolist()
         ]
         answers = {
             number: self._answer(regions == number, soft)
@@ -83,8 +91,10 @@ class Oracle:
         near = functional.max_pool2d(own, 12, 4, 4)[0, 0] > 0
         return CONTRAST * torch.where(near, soft, torch.tensor(-0.5))
 
-    def predict_iou(self, tokens: Tensor) -> Tensor:
-        return tokens
+    def predict_iou(self, attended: tuple[Tensor, Tensor]) -> Tensor:
+        return attended[0]
 
-    def draw(self, tokens: Tensor, image: Tensor, masks: slice) -> Tensor:
-        return image[:, None].expand(-1, 3, -1, -1)
+    def draw(
+        self, attended: tuple[Tensor, Tensor], masks: slice, prompts: Tensor
+    ) -> Tensor:
+        return attended[1][prompts, None].expand(-1, 3, -1, -1)

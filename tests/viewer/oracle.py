@@ -15,6 +15,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from napari_mobilesam.model.mask_decoder import mask_slice
+from napari_mobilesam.model.threads import Workers
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 
 SIZE = 128
@@ -27,6 +28,7 @@ class OracleSam:
     embedding_size = SIZE // 16
     mask_threshold = 0.0
     device = torch.device('cpu')
+    batch_size = 16
     threads = staticmethod(contextlib.nullcontext)
 
     def __init__(self, name: str = 'oracle') -> None:
@@ -49,19 +51,25 @@ class OracleSam:
         self.encoded += 1
         return x.mean(dim=1, keepdim=True)[:, :, 2::4, 2::4]
 
-    def embed_prompts(self, points=None, labels=None, boxes=None, masks=None):
-        count = len(points) if points is not None else len(boxes)
-        return [(points, labels, boxes)], torch.zeros(count, 1)
+    def workers(self):
+        return Workers(1, contextlib.nullcontext)
 
-    @property
-    def mask_decoder(self):
-        return self
+    def image_decoder(self, features):
+        return OracleDecoder(features, self.go)
 
-    def attend(self, features, sparse, dense):
-        """Scores as tokens and logits as image tokens."""
+
+class OracleDecoder:
+    """Stands in for `ImageDecoder`."""
+
+    def __init__(self, features, go):
+        self.features = features
+        self.go = go
+
+    def attend(self, points=None, labels=None, boxes=None, masks=None):
+        """Scores and logits."""
         self.go.wait(20)
-        points, labels, boxes = sparse[0]
-        bright = features[0, 0].numpy() > 100
+        bright = self.features[0, 0].numpy() > 100
+        count = len(points) if points is not None else len(boxes)
         found = [
             self._blob(
                 bright,
@@ -69,7 +77,7 @@ class OracleSam:
                 None if labels is None else labels[i].numpy(),
                 None if boxes is None else boxes[i].numpy() / 4,
             )
-            for i in range(len(dense))
+            for i in range(count)
         ]
         # the second of the masks is the best
         scores = torch.full((len(found), 4), 0.5)
@@ -77,17 +85,19 @@ class OracleSam:
         logits = torch.from_numpy(np.where(np.stack(found), 10.0, -10.0))
         return scores, logits.float()
 
-    def predict_iou(self, tokens):
-        return tokens
+    def predict_iou(self, attended):
+        return attended[0]
 
-    def draw(self, tokens, image, masks):
-        return image[:, None].repeat(1, 4, 1, 1)[:, masks]
+    def draw(self, attended, masks, prompts=None):
+        logits = attended[1] if prompts is None else attended[1][prompts]
+        return logits[:, None].repeat(1, 4, 1, 1)[:, masks]
 
-    def decode(self, features, sparse, dense, multimask):
-        scores, logits = self.attend(features, sparse, dense)
+    def decode(self, *args, multimask, **prompts):
+        attended = self.attend(*args, **prompts)
         chosen = mask_slice(multimask=multimask)
+        scores = attended[0]
         scores[:, 0] = scores[:, 1]
-        return self.draw(scores, logits, chosen), scores[:, chosen]
+        return self.draw(attended, chosen), scores[:, chosen]
 
     @staticmethod
     def _blob(bright, points, labels, box):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_mobilesam.model.batches import batch_size
 from napari_mobilesam.model.image_decoder import FoldedDecoder, ImageDecoder
 from napari_mobilesam.model.image_encoder_vit import (
     VIT_CONFIGS,
@@ -76,6 +77,11 @@ class Sam(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.pixel_mean.device
+
+    @property
+    def batch_size(self) -> int:
+        """Prompts to decode at once: few on a CPU, on a GPU what fits."""
+        return batch_size(self.device, self.embedding_size**2)
 
     @property
     def key(self) -> str:

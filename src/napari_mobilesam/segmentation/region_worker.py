@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_mobilesam.model.batches import in_batches
 from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.parameters import Thresholds
@@ -102,23 +104,19 @@ class RegionWorker:
             if (mask := self._finish(answer, centers)) is not None
         ]
 
-    @torch.no_grad()
     def ask_points(self, points: NDArray[np.float64]) -> list[Answer]:
         """Answers to (N, 2) points above the floor of predicted IoU."""
-        coordinates = self._to_input(points)
         labels = torch.ones((len(points), 1), dtype=torch.long)
-        sparse, dense = self.model.embed_prompts(
-            points=coordinates.unsqueeze(1),
+        return self._decode(
+            multimask=True,
+            points=self._to_input(points).unsqueeze(1),
             labels=labels.to(self.model.device),
         )
-        return self._decode(sparse, dense, multimask=True)
 
-    @torch.no_grad()
     def ask_boxes(self, boxes: NDArray[np.float64]) -> list[Answer]:
         """Answers to (N, 4) boxes above the floor of predicted IoU."""
         corners = self._to_input(boxes.reshape(-1, 2, 2))
-        sparse, dense = self.model.embed_prompts(boxes=corners.flatten(1))
-        return self._decode(sparse, dense, multimask=False)
+        return self._decode(multimask=False, boxes=corners.flatten(1))
 
     def _to_input(self, points: NDArray[np.float64]) -> Tensor:
         """(..., 2) x-y on the model's input."""
@@ -126,28 +124,35 @@ class RegionWorker:
         tensor = torch.from_numpy(coordinates.astype(np.float32))
         return tensor.to(self.model.device)
 
-    def _decode(
-        self, sparse: Tensor, dense: Tensor, multimask: bool
+    def _decode(self, multimask: bool, **prompts: Tensor) -> list[Answer]:
+        def ask(part: slice) -> list[Answer]:
+            some = {name: given[part] for name, given in prompts.items()}
+            return self._decode_batch(multimask, part.start, some)
+
+        count = len(next(iter(prompts.values())))
+        batches = in_batches(ask, count, self.model.batch_size)
+        return [answer for batch in batches for answer in batch]
+
+    def _decode_batch(
+        self, multimask: bool, first: int, prompts: Mapping[str, Tensor]
     ) -> list[Answer]:
-        tokens, image = self.model.attend(
-            self.embedding.features, sparse, dense
-        )
-        decoder = self.model.mask_decoder
+        """Answers to prompts that are numbered from ``first``."""
+        decoder = self.model.image_decoder(self.embedding.features)
+        attended = decoder.attend(**prompts)
         chosen = mask_slice(multimask)
-        iou = decoder.predict_iou(tokens)[:, chosen]
+        iou = decoder.predict_iou(attended)[:, chosen]
         # Most prompts fail here; masks are drawn for the others alone.
         good = iou > self.floor.predicted_iou
-        prompts = torch.nonzero(good.any(dim=1)).flatten()
-        if not len(prompts):
+        drawn = torch.nonzero(good.any(dim=1)).flatten()
+        if not len(drawn):
             return []
-        drawn = decoder.draw(tokens[prompts], image[prompts], chosen)
-        logits = drawn.float().cpu().numpy()
+        logits = decoder.draw(attended, chosen, drawn).float().cpu().numpy()
         scores = iou.float().cpu().numpy()
         passed = good.cpu().numpy()
         return [
-            Answer(prompt, logits[row, token], float(scores[prompt, token]))
-            for row, prompt in enumerate(prompts.tolist())
-            for token in np.flatnonzero(passed[prompt])
+            Answer(first + i, logits[row, token], float(scores[i, token]))
+            for row, i in enumerate(drawn.tolist())
+            for token in np.flatnonzero(passed[i])
         ]
 
     def _finish(
