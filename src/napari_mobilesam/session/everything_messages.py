@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +87,13 @@ class Extent(NamedTuple):
     stability: float = 0.0
 
 
+class Found(NamedTuple):
+    """A mask and the index of the plane that it is on."""
+
+    plane: int
+    mask: Mask
+
+
 @dataclass(frozen=True, eq=False)
 class EverythingResult:
     """Objects that were found, sorted out.
@@ -104,6 +111,9 @@ class EverythingResult:
         (row0, column0, row1, column1, half open), and point_row and
         point_column, the prompt it came from. Of an object on several
         planes, area is the sum and the rest is of its least certain plane.
+    masks : dict
+        For each label, plane and mask (see `Found`) of all its planes; of
+        a mask better ones may have covered a part.
     selection : Selection
         Which masks were taken for objects.
     extent : Extent
@@ -121,6 +131,7 @@ class EverythingResult:
     request: EverythingRequest
     pictures: tuple[NDArray[Any], ...]
     table: pd.DataFrame
+    masks: dict[int, tuple[Found, ...]]
     selection: Selection
     extent: Extent
     found: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal, SignalInstance
 
-from napari_mobilesam.session.engine import Engine
+from napari_mobilesam.session.everything_jobs import PlaneJobs
 from napari_mobilesam.session.everything_messages import (
     EverythingRequest,
     EverythingResult,
@@ -18,6 +18,8 @@ from napari_mobilesam.session.everything_messages import (
 )
 from napari_mobilesam.session.everything_sorting import Sorter, extent_of
 from napari_mobilesam.session.messages import explain
+from napari_mobilesam.session.shared import Deliver as Deliver
+from napari_mobilesam.session.shared import Shared as Shared
 from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
 
@@ -26,37 +28,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.candidates import Candidates, Selection
     from napari_mobilesam.segmentation.parameters import Thresholds
 
-Deliver = Callable[[Callable[[], None]], None]
-
 # How far below its thresholds a run keeps masks, to lower them later:
 # predicted IoU, which costs drawing more masks, and stability, which does not.
 FLOOR = (0.1, 0.3)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What a run uses of the session that it belongs to.
-
-    Attributes
-    ----------
-    worker : LatestWorker
-        Thread that the runs are done on.
-    engine : Engine
-        Models and planes; to be used on that thread only.
-    load : callable
-        ``load(name, whom)`` returns the model, or None after it has told
-        why there is none.
-    deliver : callable
-        Runs a function on the thread that owns the viewer.
-    fail : callable
-        ``fail(error, whom)`` tells what went wrong.
-    """
-
-    worker: LatestWorker
-    engine: Engine
-    load: Callable[[str, str], Sam | None]
-    deliver: Deliver
-    fail: Callable[[BaseException, str], None]
 
 
 @dataclass(eq=False)
@@ -127,6 +101,8 @@ class EverythingRuns:
         Objects of a finished or cancelled run.
     selected : Signal(EverythingResult)
         The same run with another selection.
+    jobs : PlaneJobs
+        Estimates, edges, boxes.
     """
 
     progress = Signal(int, int, str)
@@ -136,6 +112,7 @@ class EverythingRuns:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
+        self.jobs = PlaneJobs(shared)
         self._sorting = LatestWorker('napari-mobilesam-sorting')
         self._run: _Run | None = None
         self._generation = 0
@@ -215,6 +192,7 @@ class EverythingRuns:
     def close(self) -> None:
         """Forget the run and end the thread that sorts out."""
         self.abandon()
+        self.jobs.abandon()
         self._sorting.close()
 
     # below: on the worker thread
@@ -341,11 +319,10 @@ class EverythingRuns:
         answer: SignalInstance,
     ) -> None:
         try:
-            pictures, table = run.sorter.sort(run.planes, selection, keep)
+            objects = run.sorter.sort(run.planes, selection, keep)
             result = EverythingResult(
                 run.request,
-                pictures,
-                table,
+                *objects,
                 selection,
                 extent_of(run.planes, run.floor),
                 sum(len(plane.masks) for plane in run.planes),

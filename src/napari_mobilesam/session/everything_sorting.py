@@ -8,14 +8,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.everything_messages import Extent
-from napari_mobilesam.types import Mask
+from napari_mobilesam.session.everything_messages import Extent, Found
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.segmentation.candidates import Candidates, Selection
     from napari_mobilesam.segmentation.parameters import Thresholds
+
+
+class Sorted(NamedTuple):
+    """Objects of a run; see `EverythingResult`.
+
+    Attributes
+    ----------
+    pictures : tuple of ndarray
+        (H, W) labels of each plane, uint16 or int32.
+    table : pandas.DataFrame
+        One row per label.
+    masks : dict
+        The masks of each label, one per plane that it is on.
+    """
+
+    pictures: tuple[NDArray[Any], ...]
+    table: pd.DataFrame
+    masks: dict[int, tuple[Found, ...]]
 
 
 class Sorter:
@@ -31,16 +48,18 @@ class Sorter:
 
     def __init__(self, linked: bool) -> None:
         self._linked = linked
-        # masks are known by identity, and held so that it is not reused
-        self._known: dict[int, _Known] = {}
-        self._members: dict[int, frozenset[int]] = {}
+        # label n is at n - 1; known by identity, and held by it
+        self._found: list[Found] = []
+        self._labels: dict[int, int] = {}
+        # labels of the masks of each object of several planes
+        self._members: dict[int, list[int]] = {}
 
     def sort(
         self,
         planes: Sequence[Candidates],
         selection: Selection,
         keep: Collection[int] = (),
-    ) -> tuple[tuple[NDArray[Any], ...], pd.DataFrame]:
+    ) -> Sorted:
         """Select and label the objects of all planes.
 
         Parameters
@@ -51,32 +70,33 @@ class Sorter:
             Which of it are objects.
         keep : collection of int
             Labels that are objects whatever the selection says.
-
-        Returns
-        -------
-        pictures : tuple of ndarray
-            (H, W) labels of each plane, uint16 or int32.
-        table : pandas.DataFrame
-            See `EverythingResult`.
         """
         import pandas as pd
 
         kept = {
             member
             for label in keep
-            for member in self._members.get(label, {label})
+            for member in self._members.get(label, [label])
         }
-        pictures, tables = [], []
+        pictures, tables = [], [_empty_table()]
         for number, candidates in enumerate(planes):
             picture, table = self._plane(number, candidates, selection, kept)
             pictures.append(picture)
             tables.append(table.assign(plane=number, planes=1))
-        if not tables:
-            return (), _empty_table()
-        table = pd.concat(tables, ignore_index=True)
+        table = pd.concat(tables[len(pictures) > 0 :], ignore_index=True)
         if self._linked and len(pictures) > 1:
-            return self._link(pictures, table)
-        return tuple(pictures), table
+            final = self._link(pictures)
+            table = _one_row_each(table.assign(label=final[table['label']]))
+            lookup = _as_labels(final)
+            pictures = [lookup[picture] for picture in pictures]
+        masks = {
+            label: tuple(
+                self._found[member - 1]
+                for member in self._members.get(label, [label])
+            )
+            for label in table['label'].tolist()
+        }
+        return Sorted(tuple(pictures), table, masks)
 
     def _plane(
         self,
@@ -91,19 +111,15 @@ class Sorter:
         )
 
         masks = candidates.select(selection)
-        if kept:
-            there = {id(mask) for mask in masks}
-            masks += [
-                known.mask
-                for known in self._known.values()
-                if known.label in kept
-                and known.plane == number
-                and id(known.mask) not in there
-            ]
+        there = {id(mask) for mask in masks}
+        for label in kept:
+            found = self._found[label - 1]
+            if found.plane == number and id(found.mask) not in there:
+                masks.append(found.mask)
         picture, painted = paint_labels(
             masks, candidates.image_shape, selection.overlap
         )
-        labels = [self._label(mask, number) for mask in painted]
+        labels = [self._label(Found(number, mask)) for mask in painted]
         table = label_table(picture, painted).assign(
             label=np.array(labels, np.int64),
             point_row=[mask.point[0] for mask in painted],
@@ -111,21 +127,19 @@ class Sorter:
         )
         return _as_labels(np.array([0, *labels]))[picture], table
 
-    def _label(self, mask: Mask, plane: int) -> int:
-        known = self._known.get(id(mask))
-        if known is None:
-            known = _Known(mask, plane, len(self._known) + 1)
-            self._known[id(mask)] = known
-        return known.label
+    def _label(self, found: Found) -> int:
+        label = self._labels.get(id(found.mask))
+        if label is None:
+            self._found.append(found)
+            label = self._labels[id(found.mask)] = len(self._found)
+        return label
 
-    def _link(
-        self, pictures: Sequence[NDArray[Any]], table: pd.DataFrame
-    ) -> tuple[tuple[NDArray[Any], ...], pd.DataFrame]:
-        """Give linked objects the lowest label of their members."""
+    def _link(self, pictures: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+        """Return the lowest label that each label is linked with."""
         from napari_mobilesam.segmentation.linking import link_labels
 
         linked = link_labels(np.stack(pictures))
-        groups = np.zeros(len(self._known) + 1, dtype=np.int64)
+        groups = np.zeros(len(self._found) + 1, dtype=np.int64)
         for picture, link in zip(pictures, linked, strict=True):
             groups[picture.ravel()] = link.ravel()
         labels = np.flatnonzero(groups)
@@ -133,21 +147,10 @@ class Sorter:
         np.minimum.at(lowest, groups[labels], labels)
         final = np.zeros(len(groups), dtype=np.int64)
         final[labels] = lowest[groups[labels]]
-        self._members = {
-            int(label): frozenset(labels[final[labels] == label].tolist())
-            for label in np.unique(final[labels])
-        }
-        table = _one_row_each(table.assign(label=final[table['label']]))
-        lookup = _as_labels(final)
-        return tuple(lookup[picture] for picture in pictures), table
-
-
-class _Known(NamedTuple):
-    """A mask that has a label."""
-
-    mask: Mask
-    plane: int
-    label: int
+        self._members = {}
+        for label in labels.tolist():
+            self._members.setdefault(int(final[label]), []).append(label)
+        return final
 
 
 def _as_labels(values: NDArray[Any]) -> NDArray[Any]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.session.records import ObjectCandidates
 from napari_mobilesam.types import (
-    EverythingParameters,
     Mask,
     PromptError,
     Prompts,
@@ -20,7 +18,7 @@ from napari_mobilesam.types import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,41 +73,6 @@ class PromptResult:
         return tuple(
             None if found is None else found.mask for found in self.candidates
         )
-
-
-@dataclass(frozen=True, eq=False)
-class EverythingRequest:
-    """One run of segment everything on one plane."""
-
-    generation: int
-    plane: ImagePlane
-    parameters: EverythingParameters
-    model_name: str
-
-
-@dataclass(frozen=True, eq=False)
-class EverythingResult:
-    """Labels of one plane.
-
-    Attributes
-    ----------
-    request : EverythingRequest
-        What was asked.
-    labels : ndarray
-        (H, W) label image, 0 is background.
-    table : pandas.DataFrame
-        One row per label: score, stability, area, position, box.
-    complete : bool
-        False if it was cancelled: what was found until then is kept.
-    seconds : float
-        How long it took.
-    """
-
-    request: EverythingRequest
-    labels: NDArray[Any]
-    table: pd.DataFrame
-    complete: bool
-    seconds: float
 
 
 def explain(error: BaseException) -> str:
