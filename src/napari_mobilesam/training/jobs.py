@@ -26,6 +26,7 @@ from napari_mobilesam.training.quick_score import (
 )
 from napari_mobilesam.training.samples import SampleSource, ZoomRange
 from napari_mobilesam.training.tasks import InteractiveTask, Score
+from napari_mobilesam.training.thresholds import choose_thresholds
 from napari_mobilesam.training.train import (
     TrainConfig,
     TrainingError,
@@ -111,7 +112,10 @@ class TrainJob:
         run.resume()
         run.run(progress, cancelled)
         if run.exchange.rank == 0:
-            write_result(sam, self.output, self._record(run, images))
+            sam.record = self._record(run, images)
+            thresholds = choose_thresholds(sam, checked)
+            sam.record = replace(sam.record, **thresholds._asdict())
+            write_result(sam, self.output, sam.record)
         return self.output
 
     def _start(self) -> Sam:
@@ -133,7 +137,6 @@ class TrainJob:
         sizes = ObjectDiameter(
             self.zoom.smallest, self.zoom.best, self.zoom.largest
         )
-        # The thresholds of segment everything are kept from the base.
         return replace(
             run.sam.record,
             name=self.output.stem,
