@@ -17,7 +17,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.large.readers import downsampling
+from napari_mobilesam.large.pyramid import downsampling
 from napari_mobilesam.large.sources import ArraySource, open_source
 from napari_mobilesam.types import ImageError
 
@@ -198,6 +198,38 @@ def test_pyramidal_tiff(tmp_path: Path) -> None:
     assert factors == [(1, 1), (2, 2), (4, 4)]
     block = source.read(0, 2, (3, 4, 30, 40))
     np.testing.assert_array_equal(block, image[::4, ::4][3:30, 4:40])
+
+
+def ome_tiff(path: Path) -> None:
+    sizes = {
+        f'PhysicalSize{axis}': size
+        for axis, size in zip('XYZ', (0.25, 0.5, 2), strict=True)
+    }
+    units = {f'PhysicalSize{axis}Unit': 'µm' for axis in 'XYZ'}
+    tifffile.imwrite(path, STACK, metadata={'axes': 'ZYX', **sizes, **units})
+
+
+def imagej_tiff(path: Path) -> None:
+    tifffile.imwrite(
+        path,
+        STACK,
+        imagej=True,
+        resolution=(4, 2),
+        metadata={'axes': 'ZYX', 'spacing': 2.0, 'unit': 'um'},
+    )
+
+
+@pytest.mark.parametrize(
+    ('write', 'name'), [(ome_tiff, 'x.ome.tif'), (imagej_tiff, 'x.tif')]
+)
+def test_pixel_sizes_of_a_tiff(
+    tmp_path: Path, write: Callable[[Path], None], name: str
+) -> None:
+    write(tmp_path / name)
+    source = open_source(tmp_path / name)
+    assert isinstance(source, ArraySource)
+    assert source.geometry.scale == (2, 0.5, 0.25)
+    assert source.geometry.units == ('micrometer',) * 3
 
 
 def test_list_of_arrays_is_a_pyramid() -> None:

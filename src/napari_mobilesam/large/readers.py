@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_mobilesam.large.extra import need
+from napari_mobilesam.large.pyramid import Pyramid
+from napari_mobilesam.large.tiff import TIFF_SUFFIXES, open_tiff
 from napari_mobilesam.types import ImageError
 
-TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf8', '.svs', '.ndpi', '.scn')
 COLOURS = ('FF0000', '00FF00', '0000FF')
-
-
-@dataclass(frozen=True)
-class Pyramid:
-    """An image as arrays, finest first, none of it read.
-
-    Attributes
-    ----------
-    arrays : tuple of array
-        Indexed as NumPy's; all with the same axes.
-    axes : str or None
-        A letter of ``'tzcsyx'`` for each axis; None if unknown.
-    scale, translation : tuple of float
-        Size of a pixel and position of the first one for each axis, of the
-        finest array; empty if unknown.
-    units : tuple of (str or None)
-        Unit for each axis; empty if unknown.
-    rgb : bool
-        The three channels are red, green and blue.
-    channels : tuple of str
-        Names of the channels; empty if unknown.
-    version : str
-        Of the OME-Zarr; empty if it is none.
-    """
-
-    arrays: tuple[Any, ...]
-    axes: str | None = None
-    scale: tuple[float, ...] = ()
-    translation: tuple[float, ...] = ()
-    units: tuple[str | None, ...] = ()
-    rgb: bool = False
-    channels: tuple[str, ...] = ()
-    version: str = ''
 
 
 def open_pyramid(path: Path) -> Pyramid:
@@ -101,95 +65,6 @@ def reason(error: BaseException) -> str:
 def open_npy(path: Path) -> Pyramid:
     """Map a .npy file into memory."""
     return Pyramid((np.load(path, mmap_mode='r', allow_pickle=False),))
-
-
-def open_tiff(path: Path) -> Pyramid:
-    """Open the first series of a TIFF with its pyramid levels.
-
-    Pixels that lie as they are in the file are mapped into memory; others
-    are decoded tile by tile or strip by strip.
-    """
-    import tifffile
-
-    with _whole_pages(path), tifffile.TiffFile(path) as file:
-        if not file.series:
-            raise ImageError(f'{path} has no image in it.')
-        series = file.series[0]
-        if series.dataoffset is not None and series.keyframe.is_memmappable:
-            arrays: tuple[Any, ...] = (_mapped(path, file, series),)
-        else:
-            arrays = ()
-        axes = _tiff_axes(series.axes, series.shape)
-        rgb = 'S' in series.axes and series.keyframe.photometric in (
-            tifffile.PHOTOMETRIC.RGB,
-            tifffile.PHOTOMETRIC.YCBCR,
-        )
-    return Pyramid(arrays or _decoded(path), axes, rgb=rgb)
-
-
-@contextlib.contextmanager
-def _whole_pages(path: Path) -> Iterator[None]:
-    """Refuse a file of which tifffile says in its log only that it ends."""
-    heard = _Heard()
-    logger = logging.getLogger('tifffile')
-    logger.addHandler(heard)
-    try:
-        yield
-    finally:
-        logger.removeHandler(heard)
-    if any('page' in text for text in heard.texts):
-        raise ImageError(
-            f'{path} was cut short: pages that it lists are not there. Copy '
-            'it again.'
-        )
-
-
-class _Heard(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-
-
-def _mapped(path: Path, file: Any, series: Any) -> Any:
-    return np.memmap(
-        path,
-        dtype=np.dtype(file.byteorder + series.dtype.char),
-        mode='r',
-        offset=series.dataoffset,
-        shape=series.shape,
-    )
-
-
-def _decoded(path: Path) -> tuple[Any, ...]:
-    """Levels as zarr arrays over the file, which stays open for them."""
-    zarr = need('zarr')
-    import tifffile
-
-    series = tifffile.TiffFile(path).series[0]
-    return tuple(
-        zarr.open_array(series.aszarr(level=level), mode='r')
-        for level in range(len(series.levels))
-    )
-
-
-def _tiff_axes(axes: str, shape: Sequence[int]) -> str:
-    """Letters of this package for those of tifffile.
-
-    Q, I and others of unknown meaning are pages: planes.
-    """
-    names = ''.join(
-        name if name in 'tzcsyx' else 'z' if 'z' not in axes.lower() else 't'
-        for name in axes.lower()
-    )
-    if len(set(names)) < len(names):
-        raise ImageError(
-            f'A TIFF with the axes {axes} and the shape {tuple(shape)} has '
-            'no order of planes: save it as (t or z, y, x).'
-        )
-    return names
 
 
 def open_zarr(path: Path) -> Pyramid:
@@ -286,18 +161,3 @@ def _transform(
         scale, translation = scale * factor, translation * factor
         translation = translation + np.array(step.get('translation', 0.0))
     return tuple(map(float, scale)), tuple(map(float, translation))
-
-
-def downsampling(
-    finest: tuple[int, int], shape: tuple[int, int]
-) -> tuple[float, float]:
-    """Pixels of the finest level per pixel of a coarser one, both axes.
-
-    Whole numbers where rounding of the last pixel explains the shape.
-    """
-    factors = []
-    for full, size in zip(finest, shape, strict=True):
-        whole = max(1, round(full / size))
-        fits = size in (full // whole, math.ceil(full / whole))
-        factors.append(float(whole) if fits else full / size)
-    return factors[0], factors[1]

@@ -13,12 +13,8 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.large.axes import Axes, plane_slices, read_axes
 from napari_mobilesam.large.interfaces import Level, Source, Window
-from napari_mobilesam.large.readers import (
-    Pyramid,
-    downsampling,
-    open_pyramid,
-    reason,
-)
+from napari_mobilesam.large.pyramid import Pyramid, downsampling
+from napari_mobilesam.large.readers import open_pyramid, reason
 from napari_mobilesam.large.references import (
     as_reference,
     file_behind,

@@ -1,0 +1,55 @@
+"""An image as arrays of several resolutions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """An image as arrays, finest first, none of it read.
+
+    Attributes
+    ----------
+    arrays : tuple of array
+        Indexed as NumPy's; all with the same axes.
+    axes : str or None
+        A letter of ``'tzcsyx'`` for each axis; None if unknown.
+    scale, translation : tuple of float
+        Size of a pixel and position of the first one for each axis, of the
+        finest array; empty if unknown.
+    units : tuple of (str or None)
+        Unit for each axis; empty if unknown.
+    rgb : bool
+        The three channels are red, green and blue.
+    channels : tuple of str
+        Names of the channels; empty if unknown.
+    version : str
+        Of the OME-Zarr; empty if it is none.
+    """
+
+    arrays: tuple[Any, ...]
+    axes: str | None = None
+    scale: tuple[float, ...] = ()
+    translation: tuple[float, ...] = ()
+    units: tuple[str | None, ...] = ()
+    rgb: bool = False
+    channels: tuple[str, ...] = ()
+    version: str = ''
+
+
+def downsampling(
+    finest: tuple[int, int], shape: tuple[int, int]
+) -> tuple[float, float]:
+    """Pixels of the finest level per pixel of a coarser one, both axes.
+
+    Whole numbers where rounding of the last pixel explains the shape.
+    """
+    factors = []
+    for full, size in zip(finest, shape, strict=True):
+        whole = max(1, round(full / size))
+        fits = size in (full // whole, math.ceil(full / whole))
+        factors.append(float(whole) if fits else full / size)
+    return factors[0], factors[1]
