@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Pairs looked at together: bounds the memory of the search.
-PAIRS_AT_ONCE = 1 << 20
+from napari_mobilesam.segmentation.box_pairs import meeting_pairs
 
 
 class BoxOverlaps:
@@ -108,26 +107,19 @@ def _overlapping_pairs(
     boxes: NDArray[np.int64], least: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """(first, second, IoU) of all ordered pairs above ``least``, by first."""
-    step = max(1, PAIRS_AT_ONCE // max(1, len(boxes)))
     firsts = [np.zeros(0, dtype=np.int32)]
     seconds = [np.zeros(0, dtype=np.int32)]
     ious = [np.zeros(0)]
-    for start in range(0, len(boxes), step):
-        part = boxes[start : start + step]
-        near = np.all(
-            (part[:, None, :2] < boxes[None, :, 2:])
-            & (part[:, None, 2:] > boxes[None, :, :2]),
-            axis=2,
-        )
-        near[np.arange(len(part)), start + np.arange(len(part))] = False
-        first, second = np.nonzero(near)
-        iou = box_iou(part[first], boxes[second])
+    for one, other in meeting_pairs(boxes):
+        iou = box_iou(boxes[one], boxes[other])
         high = iou > least
-        firsts.append((first[high] + start).astype(np.int32))
-        seconds.append(second[high].astype(np.int32))
-        ious.append(iou[high])
+        firsts += [one[high].astype(np.int32), other[high].astype(np.int32)]
+        seconds += firsts[-1:-3:-1]
+        ious += [iou[high]] * 2
+    first = np.concatenate(firsts)
+    order = np.argsort(first, kind='stable')
     return (
-        np.concatenate(firsts),
-        np.concatenate(seconds),
-        np.concatenate(ious),
+        first[order],
+        np.concatenate(seconds)[order],
+        np.concatenate(ious)[order],
     )
