@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session import ImagePlane
+from napari_mobilesam.session.planes import ImagePlane
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.plane_source import (
+    check_composed,
+    describe,
+    view_of,
+)
+from napari_mobilesam.widgets.plane_source import (
+    data_of as data_of,
+)
 from napari_mobilesam.widgets.transforms import (
     Matrix,
     apply,
@@ -23,6 +30,8 @@ from napari_mobilesam.widgets.transforms import (
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
+
+    from napari_mobilesam.segmentation.windows import View
 
 MARK = 'napari-mobilesam'
 
@@ -53,6 +62,10 @@ class LayerPlane:
         (H, W).
     channel_axis : int or None
         Axis whose first channels are shown to the model as colours.
+    composed : tuple of napari.layers.Image
+        Layers that are added to it in their colours.
+    view : View or None
+        The part that is on the screen, if it has been drawn.
     """
 
     layer: Image
@@ -63,6 +76,8 @@ class LayerPlane:
     index: tuple[int, ...]
     shape: tuple[int, int]
     channel_axis: int | None = None
+    composed: tuple[Image, ...] = ()
+    view: View | None = None
 
     @property
     def ndim(self) -> int:
@@ -100,10 +115,10 @@ class LayerPlane:
         """What people call it."""
         fixed = [
             f'{axis_name(self.layer, axis)} {self.index[axis]}'
-            for axis in range(self.layer.ndim)
-            if axis not in (self.rows, self.columns, self.channel_axis)
+            for axis in self.travel_axes
         ]
-        return ', '.join([self.layer.name, *fixed])
+        names = [layer.name for layer in (self.layer, *self.composed)]
+        return ', '.join([' + '.join(names), *fixed])
 
     def transform(self) -> dict[str, Any]:
         """Keyword arguments that put a new layer where the image is."""
@@ -168,69 +183,38 @@ class LayerPlane:
         world = apply(data_to_world_matrix(layer, self.ndim), padded)
         data = apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
         here = np.ones(len(points), dtype=bool)
-        for axis in range(self.layer.ndim):
-            if axis in (self.rows, self.columns, self.channel_axis):
-                continue
+        for axis in self.travel_axes:
             here &= np.round(data[:, axis]) == self.index[axis]
         return data[:, [self.rows, self.columns]], here
 
     def source(self) -> ImagePlane:
         """Describe the plane for the session."""
-        image = self.layer
-        limits, gamma = None, 1.0
-        if not image.rgb:
-            low, high = image.contrast_limits
-            limits, gamma = (float(low), float(high)), float(image.gamma)
-        channels = None
-        if self.channel_axis is not None:
-            count = int(data_of(image).shape[self.channel_axis])
-            channels = tuple(range(min(3, count)))
-        place = (
-            Identity(image.data),
-            self.rows,
-            self.columns,
-            self.index,
-            self.channel_axis,
-        )
-        return ImagePlane(
-            (*place, limits, gamma),
-            self._reader(),
-            self.shape,
-            limits,
-            gamma,
-            channels,
-            self.name,
-            place,
-            self,
+        return describe(self)
+
+    @property
+    def travel_axes(self) -> tuple[int, ...]:
+        """Image axes along which there are other planes."""
+        return tuple(
+            axis
+            for axis in range(self.layer.ndim)
+            if axis not in (self.rows, self.columns, self.channel_axis)
         )
 
-    def _reader(self) -> Any:
-        data = data_of(self.layer)
-        rows, columns, channels = self.rows, self.columns, self.channel_axis
-        index: list[Any] = list(self.index)
-        index[rows] = index[columns] = slice(None)
-        if channels is not None:
-            index[channels] = slice(None)
-        if self.layer.rgb:
-            index.append(slice(None))
-        # axes that are left, in the data's order, and as they shall be
-        left = sorted(
-            axis for axis in (rows, columns, channels) if axis is not None
-        )
-        wanted = [left.index(rows), left.index(columns)]
-        if channels is not None:
-            wanted.append(left.index(channels))
-        if self.layer.rgb:
-            wanted.append(2)
-
-        def read() -> NDArray[Any]:
-            return np.asarray(data[tuple(index)]).transpose(wanted)
-
-        return read
+    def moved(self, axis: int, by: int) -> LayerPlane | None:
+        """Return the plane some steps further on an image axis, if any."""
+        index, position = list(self.index), self.position.copy()
+        index[axis] += by
+        if not 0 <= index[axis] < data_of(self.layer).shape[axis]:
+            return None
+        position[self.offset + axis] = index[axis]
+        return replace(self, index=tuple(index), position=position)
 
 
 def plane_of(
-    viewer: ViewerModel, image: Image, channel_axis: int | None = None
+    viewer: ViewerModel,
+    image: Image,
+    channel_axis: int | None = None,
+    composed: Sequence[Image] = (),
 ) -> LayerPlane:
     """Return the plane of an image that the viewer shows.
 
@@ -242,12 +226,16 @@ def plane_of(
         2-D to n-D image, RGB or gray, multiscale or not.
     channel_axis : int, optional
         Data axis used as colours instead of being sliced.
+    composed : sequence of napari.layers.Image
+        At most two other layers that lie on the image and are added to it
+        in their colours, as with additive blending.
 
     Raises
     ------
     ImageError
         If no plane of the image is shown: 3-D display, axes that the image
-        does not have, a slider beyond the image, or an empty image.
+        does not have, a slider beyond the image, or an empty image; or if
+        layers cannot be composed.
     """
     ndim = viewer.dims.ndim
     displayed = viewer.dims.displayed
@@ -270,6 +258,7 @@ def plane_of(
         )
     shape = data_of(image).shape
     matrix = data_to_world_matrix(image, ndim)
+    check_composed(image, composed, channel_axis, ndim)
     position = apply(
         np.linalg.inv(matrix), np.asarray(viewer.dims.point, float)[None]
     )[0]
@@ -299,12 +288,9 @@ def plane_of(
         tuple(int(i) for i in index),
         (height, width),
         channel_axis,
+        tuple(composed),
+        view_of(image, matrix, (rows, columns)),
     )
-
-
-def data_of(layer: Layer) -> Any:
-    """Return the array of a layer, the finest level of a pyramid."""
-    return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
 
 
 def channel_axes(image: Image) -> list[int]:
@@ -365,27 +351,3 @@ def axis_name(layer: Layer, axis: int) -> str:
     label = str(layer.axis_labels[axis])
     # napari's own labels are negative numbers, which say little
     return f'axis {axis}' if label.lstrip('-').isdigit() else label
-
-
-class Identity:
-    """Hashable stand-in for an object that is equal to itself only.
-
-    Keys of caches must not keep images alive, and an ``id`` alone is reused
-    as soon as an array is gone.
-    """
-
-    def __init__(self, obj: Any) -> None:
-        self._id = id(obj)
-        try:
-            self._get: Callable[[], Any] = weakref.ref(obj)
-        except TypeError:
-            self._get = lambda: obj
-
-    def __hash__(self) -> int:
-        return self._id
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Identity):
-            return NotImplemented
-        mine = self._get()
-        return mine is not None and mine is other._get()
