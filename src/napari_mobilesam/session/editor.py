@@ -127,7 +127,7 @@ class Editor:
     @property
     def objects(self) -> Objects | None:
         """Objects that the open one belongs, or will belong, to."""
-        return self._home or self._find_objects(False)
+        return self._find_objects(False) if self._home is None else self._home
 
     def view(self, plane: ImagePlane) -> View | None:
         """Return prompts and candidates of the open object on a plane."""
@@ -274,7 +274,9 @@ class Editor:
             raise PromptError(
                 'There is no mask to keep yet: click an object, or draw a box.'
             )
-        objects = self._home or self._find_objects(True)
+        objects = self._home
+        if objects is None:
+            objects = self._find_objects(True)
         if objects is None:
             raise LabelsError('There are no labels to write the object to.')
         record = self._finished(objects)
