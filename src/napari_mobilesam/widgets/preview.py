@@ -1,4 +1,4 @@
-"""The preview of the object that is being prompted."""
+"""Previews: the mask of the open object, and that under the cursor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
+from numpy.typing import NDArray
 
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.layers import (
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 NAME = 'preview'
 COLOR = '#00d5ff'
-_COLORS = {0: 'transparent', None: COLOR}
+HOVER_NAME = 'under the cursor'
+HOVER_COLOR = '#ffffff'
+HOVER_OPACITY = 0.3
+# Boxes grow to steps of this share of their size, so that a mask that
+# changes a little needs no new texture.
+STEPS = 4
+SMALLEST_STEP = 8
 
 
 class Preview:
@@ -32,10 +39,22 @@ class Preview:
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
+    name, color : str
+        Of the layer.
+    opacity : float
+        Of the layer.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        name: str = NAME,
+        color: str = COLOR,
+        opacity: float = 0.55,
+    ) -> None:
         self._viewer = viewer
+        self._name, self._color, self._opacity = name, color, opacity
+        self._shown: tuple[NDArray[np.float64], tuple[Mask, ...]] | None = None
         self.layer: Labels | None = None
 
     def show(self, plane: LayerPlane, masks: Sequence[Mask]) -> None:
@@ -43,19 +62,14 @@ class Preview:
         if not masks:
             self.hide()
             return
-        boxes = np.array([mask.box for mask in masks])
-        row0, column0 = boxes[:, :2].min(axis=0)
-        row1, column1 = boxes[:, 2:].max(axis=0)
-        picture = np.zeros((row1 - row0, column1 - column0), np.uint8)
-        for number, mask in enumerate(masks):
-            top, left = mask.box[0] - row0, mask.box[1] - column0
-            height, width = mask.data.shape
-            region = picture[top : top + height, left : left + width]
-            region[mask.data] = number % 254 + 1
+        place = plane.output_matrix(plane.output_index)
+        if self._is_shown(place, masks):
+            return
+        picture, corner = _picture(masks)
         origin = list(plane.output_index)
         rows = plane.output_axes.index(plane.rows)
         columns = plane.output_axes.index(plane.columns)
-        origin[rows], origin[columns] = int(row0), int(column0)
+        origin[rows], origin[columns] = corner
         if rows > columns:
             picture = picture.T
         fixed = tuple(
@@ -63,41 +77,89 @@ class Preview:
         )
         picture = np.expand_dims(picture, fixed)
         self._place(picture, plane.output_matrix(origin))
+        self._shown = place, tuple(masks)
 
     def hide(self) -> None:
         """Show nothing; the layer stays for the next object."""
+        self._shown = None
         if self.layer is not None and self.layer.visible:
             self.layer.visible = False
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
+        self._shown = None
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def _place(self, picture: np.ndarray, affine: np.ndarray) -> None:
+    def _is_shown(
+        self, place: NDArray[np.float64], masks: Sequence[Mask]
+    ) -> bool:
+        if self._shown is None or self.layer not in self._viewer.layers:
+            return False
+        before, shown = self._shown
+        return (
+            np.array_equal(before, place)
+            and len(shown) == len(masks)
+            and all(a is b for a, b in zip(shown, masks, strict=True))
+        )
+
+    def _place(
+        self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> None:
         if self.layer is not None and (
             self.layer not in self._viewer.layers
             or self.layer.ndim != picture.ndim
         ):
             self.remove()
-        if self.layer is None:
+        layer = self.layer
+        if layer is None:
             self._add(picture, affine)
             return
-        self.layer.data = picture
-        self.layer.affine = affine
-        if not self.layer.visible:
-            self.layer.visible = True
+        moved = not np.array_equal(layer.affine.affine_matrix, affine)
+        if layer.data.shape == picture.shape:
+            # ten times faster than new data
+            layer.data[...] = picture
+            layer.refresh()
+        else:
+            layer.data = picture
+        if moved:
+            layer.affine = affine
+        if not layer.visible:
+            layer.visible = True
 
-    def _add(self, picture: np.ndarray, affine: np.ndarray) -> None:
+    def _add(
+        self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> None:
         from napari.utils.colormaps import DirectLabelColormap
 
         self.layer = Labels(
             picture,
-            name=NAME,
+            name=self._name,
             affine=affine,
-            opacity=0.55,
-            colormap=DirectLabelColormap(color_dict=dict(_COLORS)),
+            opacity=self._opacity,
+            colormap=DirectLabelColormap(
+                color_dict={0: 'transparent', None: self._color}
+            ),
         )
         self.layer.editable = False
         insert_below_prompts(self._viewer, self.layer)
+
+
+def _picture(
+    masks: Sequence[Mask],
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Draw masks; return the picture and its corner in the image."""
+    boxes = np.array([mask.box for mask in masks])
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    side = int((high - low).max())
+    step = max(SMALLEST_STEP, (1 << (side - 1).bit_length()) // STEPS)
+    low = low // step * step
+    high = -(-high // step) * step
+    picture = np.zeros(tuple(high - low), np.uint8)
+    for number, mask in enumerate(masks):
+        top, left = mask.box[0] - low[0], mask.box[1] - low[1]
+        height, width = mask.data.shape
+        region = picture[top : top + height, left : left + width]
+        region[mask.data] = number % 254 + 1
+    return picture, (int(low[0]), int(low[1]))
