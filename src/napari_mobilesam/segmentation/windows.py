@@ -131,19 +131,25 @@ def _lattice(
     ]
 
 
-def _axis(length: int, side: int, halo: int) -> list[tuple[int, ...]]:
-    """(start, stop, core start, core stop) of the windows of an axis."""
+def _starts_and_edges(
+    length: int, side: int, halo: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) starts of the windows of an axis, (n + 1,) edges of the cores."""
     if side >= length:
-        return [(0, length, 0, length)]
+        return np.zeros(1, np.int64), np.array([0, length])
     count = 1 + math.ceil((length - side) / max(1, side - 2 * halo))
-    starts = np.linspace(0, length - side, count).round().astype(int)
+    starts = np.linspace(0, length - side, count).round().astype(np.int64)
     # Neighbours share what they overlap in equally.
     inner = (starts[1:] + starts[:-1] + side) // 2
-    edges = [0, *inner.tolist(), length]
-    return [
-        (int(start), int(start) + side, edges[i], edges[i + 1])
-        for i, start in enumerate(starts)
-    ]
+    return starts, np.concatenate([[0], inner, [length]])
+
+
+def _axis(length: int, side: int, halo: int) -> list[tuple[int, ...]]:
+    """(start, stop, core start, core stop) of the windows of an axis."""
+    starts, edges = _starts_and_edges(length, side, halo)
+    stops = starts + min(side, length)
+    columns = (starts, stops, edges[:-1], edges[1:])
+    return list(zip(*(part.tolist() for part in columns), strict=True))
 
 
 def lattice_points(
@@ -258,10 +264,14 @@ def window_for_prompts(
     while side < max(image_shape):
         halo = _halo(side, diameter) if known else side // 4
         row, column = (
-            _owner(_axis(length, side, halo), float(place))
+            _owner(length, side, halo, float(place))
             for length, place in zip(image_shape, anchor, strict=True)
         )
-        box = (row[0], column[0], row[1], column[1])
+        high_row, high_column = (
+            min(start + side, length)
+            for start, length in zip((row, column), image_shape, strict=True)
+        )
+        box = (row, column, high_row, high_column)
         if _holds(box, corners):
             return box
         side *= 2
@@ -320,9 +330,10 @@ def suited_side(
     return side
 
 
-def _owner(axis: list[tuple[int, ...]], place: float) -> tuple[int, ...]:
-    """The window of an axis whose core a coordinate lies in."""
-    return next(window for window in axis if place < window[3])
+def _owner(length: int, side: int, halo: int, place: float) -> int:
+    """Start of the window of an axis whose core a coordinate lies in."""
+    starts, edges = _starts_and_edges(length, side, halo)
+    return int(starts[np.searchsorted(edges[1:-1], place, side='right')])
 
 
 def _anchor(prompts: Prompts) -> NDArray[np.float64]:

@@ -126,10 +126,12 @@ class Engine:
     ) -> Embedding:
         """Return the embedding of the window that suits the prompts."""
         window = self._window(plane, prompts, model)
-        return self._embeddings.get(
+        embedded = self._embeddings.get(
             (plane.key, window, model.key),
             lambda: self._embedded(plane, window, model),
-        ).embedding
+        )
+        self._newest.put((plane.place, window, model.key), embedded)
+        return embedded.embedding
 
     def has_embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
@@ -237,12 +239,10 @@ class Engine:
         rgb = self._reader.pixels(plane, window, frame)
         height, width = (max(1, n // PART) for n in frame.input_shape)
         picture = resize(rgb, (height, width))
-        place = (plane.place, window, model.key)
-        newest = self._newest.peek(place)
+        newest = self._newest.peek((plane.place, window, model.key))
         if newest is not None and _alike(picture, newest.picture):
             return newest
-        embedding = self._embed(model, rgb, frame)
-        return self._newest.put(place, _Embedded(embedding, picture))
+        return _Embedded(self._embed(model, rgb, frame), picture)
 
 
 def _run_encoder(
