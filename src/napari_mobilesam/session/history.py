@@ -7,8 +7,8 @@ as runs of pixels: a disk of a hundred rows costs a hundred of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -260,6 +260,30 @@ class History:
     def pop_redo(self) -> Entry | None:
         """Return the newest step that was undone, to be done again."""
         return self._move(self._undone, self._done)
+
+    def map_records(
+        self, change: Callable[[ObjectRecord], ObjectRecord | None]
+    ) -> None:
+        """Replace the records of all steps, or drop those without answer."""
+
+        def mapped(records: Records) -> Records:
+            return {
+                number: None if record is None else change(record)
+                for number, record in records.items()
+            }
+
+        for entries in (self._done, self._undone):
+            entries[:] = [
+                replace(
+                    entry,
+                    records_before=mapped(entry.records_before),
+                    records_after=mapped(entry.records_after),
+                )
+                for entry in entries
+            ]
+        self._sizes = {
+            id(entry): entry.nbytes for entry in (*self._done, *self._undone)
+        }
 
     def clear(self) -> None:
         """Forget everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -229,6 +229,20 @@ class Objects:
         """Remember that somebody has looked at an object and kept it."""
         with self.step(f'reviewing object {number}') as step:
             step.put(replace(self[number], reviewed=True))
+
+    def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
+        """Forget what was asked on planes, such as those of a closed image.
+
+        Their pixels stay, and can still be undone; the planes, and with them
+        the image, are not kept alive.
+        """
+        kept = {
+            number: record.without_planes(gone)
+            for number, record in self._records.items()
+        }
+        self._records = {n: r for n, r in kept.items() if r is not None}
+        self.history.map_records(lambda record: record.without_planes(gone))
+        self.changed.emit()
 
     # walking
 

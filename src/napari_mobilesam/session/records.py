@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,9 +36,11 @@ class ObjectCandidates:
         Window that the logits belong to.
     """
 
-    masks: tuple[Mask, ...]
+    masks: tuple[Mask, ...] = field(repr=False)
     chosen: int = 0
-    logits: tuple[NDArray[np.float16] | None, ...] = ()
+    logits: tuple[NDArray[np.float16] | None, ...] = field(
+        default=(), repr=False
+    )
     frame: Frame | None = None
 
     @classmethod
@@ -174,7 +176,7 @@ class ObjectRecord:
 
     number: int = 0
     label: int = 0
-    views: Mapping[Hashable, View] = field(default_factory=dict)
+    views: Mapping[Hashable, View] = field(default_factory=dict, repr=False)
     class_name: str = ''
     origin: Origin = 'prompts'
     reviewed: bool = False
@@ -232,6 +234,16 @@ class ObjectRecord:
                 if place != plane.place
             },
         )
+
+    def without_planes(
+        self, gone: Callable[[ImagePlane], bool]
+    ) -> ObjectRecord | None:
+        """Return the record without some planes, None if no other is left."""
+        record = self
+        for view in self.views.values():
+            if gone(view.plane):
+                record = record.without(view.plane)
+        return None if record.empty else record
 
 
 def count_prompts(prompts: Prompts) -> int:

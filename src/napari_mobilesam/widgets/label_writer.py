@@ -167,7 +167,7 @@ def write_everything(
     if labels is None:
         labels = new_labels(plane, name, found.dtype)
         indices, values = layer_pixels(labels, plane, found)
-        labels.data[indices] = values
+        labels.data[indices] = values.astype(labels.data.dtype)
         labels.features = _features(table, 0)
         insert_below_prompts(viewer, labels)
         return labels
@@ -215,7 +215,7 @@ def write_values(labels: Labels, places: Sequence[Place]) -> bool:
     with labels.block_history():
         for indices, values in places:
             if len(values):
-                labels.data_setitem(indices, values)
+                labels.data_setitem(indices, values.astype(labels.data.dtype))
     return True
 
 
@@ -246,7 +246,7 @@ def layer_pixels(
     indices : tuple of ndarray
         One (N,) intp array per axis of the layer.
     values : ndarray
-        (N,) of the layer's dtype.
+        (N,) of the picture's dtype.
     """
     ndim = plane.ndim
     from_world = np.linalg.inv(data_to_world_matrix(labels, ndim))
@@ -265,8 +265,45 @@ def layer_pixels(
     found = found[:, ndim - labels.ndim :]
     inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
     indices = tuple(found[inside].T)
-    values = values[inside].astype(labels.data.dtype)
+    values = values[inside]
     return _in_all_channels(labels, plane, indices, values)
+
+
+def seen_on_plane(
+    labels: Labels, plane: LayerPlane, box: tuple[int, int, int, int]
+) -> NDArray[Any]:
+    """Return what a layer has in the pixels of a plane.
+
+    Parameters
+    ----------
+    labels : napari.layers.Labels
+        Layer with any transform.
+    plane : LayerPlane
+        Plane of the image.
+    box : tuple of int
+        (row0, column0, row1, column1), half open, inside the plane.
+
+    Returns
+    -------
+    ndarray
+        (h, w) labels, nearest neighbour; 0 beyond the layer. Of a layer with
+        the channel axis, those of the first channel.
+    """
+    rows, columns = np.mgrid[box[0] : box[2], box[1] : box[3]]
+    points = _positions(plane, rows.ravel(), columns.ravel())
+    if plane.channel_axis is not None:
+        points[:, plane.offset + plane.channel_axis] = 0
+    from_world = np.linalg.inv(data_to_world_matrix(labels, plane.ndim))
+    found = apply(from_world @ plane.matrix, points)
+    found = np.round(found[:, plane.ndim - labels.ndim :]).astype(np.intp)
+    inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
+    seen = np.zeros(rows.size, dtype=labels.data.dtype)
+    indices = tuple(found[inside].T)
+    data = labels.data
+    seen[inside] = np.asarray(
+        data.vindex[indices] if hasattr(data, 'dask') else data[indices]
+    )
+    return seen.reshape(rows.shape)
 
 
 def _positions(

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.widgets.layers import unwrap
+from napari_mobilesam.widgets.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,7 +35,9 @@ def get_session(viewer: Any) -> Session:
     viewer = unwrap(viewer)
     session = _sessions.get(viewer)
     if session is None:
-        session = _sessions[viewer] = Session(deliver=_deliverer(viewer))
+        session = _sessions[viewer] = Session(
+            deliver=_deliverer(viewer), scene=ViewerScene(viewer)
+        )
     return session
 
 

@@ -1,0 +1,184 @@
+"""A Labels layer as what the session writes objects to."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.targets import (
+    Box,
+    Indices,
+    LabelsError,
+    Pixels,
+)
+from napari_mobilesam.widgets.label_writer import (
+    layer_pixels,
+    next_label,
+    seen_on_plane,
+)
+
+# Above this many pixels one full refresh is cheaper than napari's own
+# bookkeeping, which also keeps a copy of every index.
+PARTIAL_PIXELS = 1 << 18
+# Arrays up to this size are counted whenever a new label is needed.
+COUNTED_PIXELS = 1 << 22
+
+
+class LabelsTarget:
+    """Writes to a Labels layer with any transform; see `LabelTarget`.
+
+    The layer is not kept alive.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Where labels go.
+    """
+
+    def __init__(self, layer: Labels) -> None:
+        self._layer = weakref.ref(layer)
+        self._highest: int | None = None
+        layer.events.paint.connect(self._painted)
+        layer.events.data.connect(self._replaced)
+
+    @property
+    def layer(self) -> Labels:
+        """The layer.
+
+        Raises
+        ------
+        LabelsError
+            It is gone.
+        """
+        layer = self._layer()
+        if layer is None:
+            raise LabelsError('The labels layer is gone: choose another one.')
+        return layer
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.layer.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(int(size) for size in self.layer.data.shape)
+
+    @property
+    def limit(self) -> int:
+        """Largest label that the array holds."""
+        dtype = np.dtype(self.layer.data.dtype)
+        return 1 if dtype.kind == 'b' else int(np.iinfo(dtype).max)
+
+    @property
+    def preserved(self) -> bool:
+        """Whether the layer's “preserve labels” is on."""
+        return bool(self.layer.preserve_labels)
+
+    def check(self) -> None:
+        """Raise `LabelsError` if the layer cannot be edited."""
+        layer = self.layer
+        if getattr(layer, 'multiscale', False):
+            raise LabelsError(
+                f'“{layer.name}” is a pyramid, which napari cannot edit: '
+                'choose or create another labels layer.'
+            )
+        data = layer.data
+        if isinstance(data, np.ndarray) and not data.flags.writeable:
+            raise LabelsError(
+                f'“{layer.name}” is read-only: choose or create another '
+                'labels layer.'
+            )
+
+    def highest(self) -> int:
+        """Return the largest label; kept up to date where counting is slow."""
+        layer = self.layer
+        if self._highest is None or layer.data.size <= COUNTED_PIXELS:
+            self._highest = next_label(layer) - 1
+        return self._highest
+
+    def locate(
+        self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
+    ) -> Pixels:
+        """Find the pixels of the layer that a picture covers."""
+        return Pixels(
+            *layer_pixels(self.layer, plane.geometry, picture, corner)
+        )
+
+    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+        """Return the labels in a box of a plane, in the plane's pixels."""
+        return seen_on_plane(self.layer, plane.geometry, box)
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels."""
+        data = self.layer.data
+        if hasattr(data, 'dask'):
+            return np.asarray(data.vindex[indices])
+        return np.asarray(data[indices])
+
+    def write(self, indices: Indices, values: NDArray[Any]) -> None:
+        """Set the values of pixels and show them."""
+        layer = self.layer
+        if len(values) == 0:
+            return
+        if self._highest is not None:
+            self._highest = max(self._highest, int(values.max()))
+        highest = self._highest
+        if hasattr(layer.data, 'dask'):
+            # dask arrays know no assignment in place, only a new graph
+            array = np.array(layer.data)
+            array[indices] = values
+            layer.data = array
+        elif len(values) > PARTIAL_PIXELS:
+            layer.data[indices] = values
+            layer.refresh()
+        else:
+            with layer.block_history():
+                layer.data_setitem(indices, values)
+        self._highest = highest
+
+    def rows(self, labels: Collection[int]) -> pd.DataFrame:
+        """Return the rows of the feature table that describe labels."""
+        table = self._table()
+        return table[table['index'].isin(list(labels))]
+
+    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
+        """Replace the rows of labels in the feature table."""
+        table = self._table()
+        kept = table[~table['index'].isin(list(labels))]
+        if not len(kept):
+            table = rows
+        elif len(rows):
+            table = pd.concat([kept, rows], ignore_index=True)
+        else:
+            table = kept
+        self.layer.features = table.reset_index(drop=True)
+
+    def _table(self) -> pd.DataFrame:
+        table = self.layer.features
+        if 'index' in table:
+            return table
+        # napari numbers rows by label if there is no such column
+        return table.assign(index=np.arange(len(table)))
+
+    def _painted(self, event: Any) -> None:
+        if self._highest is None:
+            return
+        # strokes of the brush are recorded in another form than writes
+        written = [
+            int(np.max(atom[2])) for atom in event.value if type(atom) is tuple
+        ]
+        self._highest = max(
+            self._highest, int(self.layer.selected_label), *written
+        )
+
+    def _replaced(self, event: Any) -> None:
+        self._highest = None

@@ -1,0 +1,210 @@
+"""What a viewer shows and where objects go, for its session."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels, Layer
+
+from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.label_writer import new_labels
+from napari_mobilesam.widgets.labels_target import LabelsTarget
+from napari_mobilesam.widgets.layers import (
+    LayerPlane,
+    data_of,
+    insert_below_prompts,
+    is_ours,
+    plane_of,
+    unwrap,
+)
+from napari_mobilesam.widgets.transforms import apply
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+class ViewerScene:
+    """Planes and labels of a viewer; see `Scene`.
+
+    Neither the viewer nor a layer is kept alive by it.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+
+    Attributes
+    ----------
+    channel_axis : int or None
+        Data axis of the image used as colours instead of being sliced.
+    composed : tuple of napari.layers.Image
+        Layers that are added to the image in their colours.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._image: weakref.ref[Image] | None = None
+        self._labels: weakref.ref[Labels] | None = None
+        self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.channel_axis: int | None = None
+        self.composed: tuple[Image, ...] = ()
+        viewer.layers.events.removed.connect(self._removed)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer.
+
+        Raises
+        ------
+        ImageError
+            It was closed.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            raise ImageError('The viewer was closed.')
+        return viewer
+
+    @property
+    def image(self) -> Image | None:
+        """The image that is clicked on: the one that was set, else active."""
+        layers = self.viewer.layers
+        chosen = None if self._image is None else self._image()
+        if chosen is not None and chosen in layers:
+            return chosen
+        active = layers.selection.active
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        if isinstance(active, Image):
+            return active
+        return images[-1] if images else None
+
+    @image.setter
+    def image(self, layer: Image | None) -> None:
+        self._image = None if layer is None else weakref.ref(unwrap(layer))
+        self.channel_axis, self.composed = None, ()
+
+    @property
+    def labels(self) -> Labels | None:
+        """The layer that is written to: the one that was set, else ours."""
+        layers = self.viewer.layers
+        chosen = None if self._labels is None else self._labels()
+        if chosen is not None and chosen in layers:
+            return chosen
+        image = self.image
+        ours = (
+            layer
+            for layer in layers
+            if isinstance(layer, Labels)
+            and image is not None
+            and is_ours(layer, image)
+        )
+        return next(ours, None)
+
+    @labels.setter
+    def labels(self, layer: Labels | None) -> None:
+        self._labels = None if layer is None else weakref.ref(unwrap(layer))
+
+    def layer_plane(self) -> LayerPlane:
+        """Return the plane of the image that is shown, with its layer.
+
+        Raises
+        ------
+        ImageError
+            There is none; the message says why.
+        """
+        image = self.image
+        if image is None:
+            raise ImageError('There is no image: open one to begin.')
+        return plane_of(self.viewer, image, self.channel_axis, self.composed)
+
+    def plane(self) -> ImagePlane:
+        """Return the plane of the image that is shown."""
+        return self.layer_plane().source()
+
+    def stack(self, axis: int | None = None) -> Sequence[ImagePlane]:
+        """Return the planes parallel to the one that is shown."""
+        return Stack(self.layer_plane(), axis)
+
+    def objects(self, create: bool) -> Objects | None:
+        """Return the objects of the labels that are written to."""
+        labels = self.labels
+        if labels is None and create:
+            labels = new_labels(self.layer_plane(), 'objects')
+            insert_below_prompts(self.viewer, labels)
+        return None if labels is None else self.objects_of(labels)
+
+    def objects_of(self, labels: Labels) -> Objects:
+        """Return the objects of a layer, always the same for the same one."""
+        layer = unwrap(labels)
+        objects = self._objects.get(layer)
+        if objects is None:
+            objects = self._objects[layer] = Objects(LabelsTarget(layer))
+        return objects
+
+    def show(self, plane: ImagePlane) -> None:
+        """Move the sliders to a plane."""
+        shown: LayerPlane = plane.geometry
+        dims = self.viewer.dims
+        point = apply(shown.matrix, shown.position[None])[0]
+        for axis in dims.not_displayed:
+            dims.set_point(axis, float(point[axis]))
+
+    def _removed(self, event: Any) -> None:
+        gone: Layer = event.value
+        if isinstance(gone, Image):
+            for objects in self._objects.values():
+                objects.forget_planes(lambda plane: _lies_on(plane, gone))
+
+
+class Stack(Sequence[ImagePlane]):
+    """Parallel planes of an image, made when they are asked for.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        One of them.
+    axis : int, optional
+        Axis of the image along which they follow each other; by default the
+        last one that is neither shown nor of channels.
+
+    Raises
+    ------
+    ImageError
+        The image has no such axis.
+    """
+
+    def __init__(self, plane: LayerPlane, axis: int | None = None) -> None:
+        axes = plane.travel_axes
+        if not axes:
+            raise ImageError(
+                f'“{plane.layer.name}” is a single plane: there is no axis '
+                'to propagate along.'
+            )
+        self.axis = axes[-1] if axis is None else axis
+        if self.axis not in axes:
+            raise ImageError(
+                f'Axis {axis} of “{plane.layer.name}” is shown, holds '
+                f'channels or does not exist: choose one of {list(axes)}.'
+            )
+        self._plane = plane
+
+    def __len__(self) -> int:
+        return int(data_of(self._plane.layer).shape[self.axis])
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        here = self._plane.index[self.axis]
+        moved = self._plane.moved(self.axis, int(number) - here)
+        if number < 0 or moved is None:
+            raise IndexError(number)
+        return moved.source()
+
+
+def _lies_on(plane: ImagePlane, layer: Image) -> bool:
+    return plane.geometry is not None and plane.geometry.layer is layer
