@@ -23,6 +23,7 @@ from napari_mobilesam.session.hover import Hover
 from napari_mobilesam.session.inbox import Inbox
 from napari_mobilesam.session.models import Models
 from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.prefetch import Prefetch
 from napari_mobilesam.session.prompting import Prompting
 from napari_mobilesam.session.scene import Scene
 from napari_mobilesam.session.walk import Walk
@@ -81,6 +82,8 @@ class Session:
         The model, and where it comes from.
     hover : Hover
         Asks what is under the cursor.
+    prefetch : Prefetch
+        Embeds planes that are likely to be seen next.
     runs : EverythingRuns
         Runs of segment everything.
     """
@@ -120,6 +123,9 @@ class Session:
         self.hover = Hover(
             self._worker, self._engine, self._deliver, self.models.loaded
         )
+        self.prefetch = Prefetch(
+            self._worker, self._engine, self.models.loaded
+        )
         self.prompting = Prompting(shared)
         self.editor = Editor(
             self.prompting, self._objects, lambda: self.model_name
@@ -154,10 +160,22 @@ class Session:
         """Answer with another model from now on; loads in the background."""
         self.models.use(name)
 
-    def prepare(self, plane: ImagePlane) -> None:
-        """Load the model and measure a plane before the first prompt."""
+    def prepare(
+        self, plane: ImagePlane, neighbours: Sequence[ImagePlane] = ()
+    ) -> None:
+        """Load the model and embed a plane before the first prompt.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane that is seen.
+        neighbours : sequence of ImagePlane
+            Planes that are likely to be seen next, the likeliest first;
+            they are embedded when nothing else is to do.
+        """
         name = self.model_name
         self._worker.submit('prepare', lambda: self._prepare(plane, name))
+        self.prefetch.want(neighbours)
 
     def predict(self, plane: ImagePlane, objects: Sequence[Prompts]) -> int:
         """Ask for the masks of objects; `preview` brings the answer.
@@ -250,6 +268,7 @@ class Session:
         A session can be used again afterwards.
         """
         self.forget()
+        self.prefetch.want(())
         self.runs.close()
         self.models.close()
         self._worker.close()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.planes import ImagePlane
+from napari_mobilesam.session.prefetch import planes_ahead
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.plane_source import (
     check_composed,
@@ -208,6 +209,21 @@ class LayerPlane:
             return None
         position[self.offset + axis] = index[axis]
         return replace(self, index=tuple(index), position=position)
+
+    def neighbours(self, before: LayerPlane | None) -> list[LayerPlane]:
+        """Return the planes that are likely to be shown next.
+
+        Parameters
+        ----------
+        before : LayerPlane or None
+            The plane shown before this one.
+        """
+        seen = None
+        if before is not None and before.layer is self.layer:
+            seen = before.index
+        steps = planes_ahead(seen, self.index, self.travel_axes)
+        moved = [self.moved(axis, by) for axis, by in steps]
+        return [plane for plane in moved if plane is not None]
 
 
 def plane_of(

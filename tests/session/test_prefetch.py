@@ -1,0 +1,126 @@
+"""Planes that are likely next are embedded when nothing else is to do."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.session.engine import Engine, ImagePlane, click
+from napari_mobilesam.session.prefetch import Prefetch, planes_ahead
+from napari_mobilesam.session.worker import LatestWorker
+from napari_mobilesam.types import ModelRecord
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    model = build_sam('vit_t', record=ModelRecord('tiny', input_size=64))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def engine(tiny):
+    return Engine(lambda name: tiny)
+
+
+@pytest.fixture
+def worker():
+    worker = LatestWorker()
+    yield worker
+    assert worker.wait(20)
+    worker.close()
+
+
+def plane(number, fail=False):
+    image = np.random.default_rng(number).integers(0, 255, (60, 60), np.uint8)
+
+    def read():
+        if fail:
+            raise OSError('the disk is gone')
+        return image
+
+    return ImagePlane(number, read, image.shape, (0, 255))
+
+
+def ready(engine, planes, model):
+    return [engine.ready(plane, (5, 5), model) for plane in planes]
+
+
+def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):
+    planes = [plane(0), plane(1), plane(2)]
+    Prefetch(worker, engine, lambda: tiny).want(planes[:2])
+    assert worker.wait(20)
+    assert ready(engine, planes, tiny) == [True, True, False]
+
+
+def test_prompts_go_before_planes(engine, worker, tiny):
+    order = []
+    planes = [plane(0), plane(1), plane(2)]
+    prepare = engine.prepare
+    gate = threading.Event()
+
+    def slow(plane, model):
+        order.append(plane.key)
+        if plane.key == 0:
+            worker.submit('prompts', lambda: order.append('prompt'))
+            gate.wait(20)
+        return prepare(plane, model)
+
+    engine.prepare = slow
+    Prefetch(worker, engine, lambda: tiny).want(planes)
+    gate.set()
+    assert worker.wait(20)
+    assert order == [0, 'prompt', 1, 2]
+
+
+def test_a_newer_wish_replaces_an_older_one(engine, worker, tiny):
+    gate = threading.Event()
+    worker.submit('gate', lambda: gate.wait(20) and None)
+    prefetch = Prefetch(worker, engine, lambda: tiny)
+    planes = [plane(0), plane(1), plane(2)]
+    prefetch.want(planes[:2])
+    prefetch.want(planes[2:])
+    gate.set()
+    assert worker.wait(20)
+    assert ready(engine, planes, tiny) == [False, False, True]
+    prefetch.want(planes[:1])
+    prefetch.want([])
+    assert worker.wait(20)
+
+
+def test_without_a_model_nothing_is_embedded(engine, worker, tiny):
+    Prefetch(worker, engine, lambda: None).want([plane(0)])
+    assert worker.wait(20)
+    assert ready(engine, [plane(0)], tiny) == [False]
+
+
+def test_a_plane_that_cannot_be_read_is_left_to_the_click(
+    engine, worker, tiny
+):
+    planes = [plane(0, fail=True), plane(1)]
+    Prefetch(worker, engine, lambda: tiny).want(planes)
+    assert worker.wait(20)
+    assert ready(engine, planes, tiny) == [False, True]
+    with pytest.raises(OSError, match='disk'):
+        engine.predict(planes[0], click((5, 5)), tiny)
+
+
+@pytest.mark.parametrize(
+    ('before', 'now', 'expected'),
+    [
+        (None, (3, 7, 0, 0), [(1, 1), (1, -1)]),
+        ((3, 6, 0, 0), (3, 7, 0, 0), [(1, 1), (1, 2), (1, -1)]),
+        ((3, 9, 0, 0), (3, 7, 0, 0), [(1, -1), (1, -2), (1, 1)]),
+        ((2, 7, 0, 0), (3, 7, 0, 0), [(0, 1), (0, 2), (0, -1)]),
+        ((3, 7, 0, 0), (3, 7, 0, 0), [(1, 1), (1, 2), (1, -1)]),
+        ((7, 0, 0), (3, 7, 0, 0), [(1, 1), (1, 2), (1, -1)]),
+    ],
+)
+def test_the_direction_of_travel_is_followed(before, now, expected):
+    assert planes_ahead(before, now, (0, 1)) == expected
+
+
+def test_a_single_plane_has_no_neighbours():
+    assert planes_ahead(None, (0, 0), ()) == []
