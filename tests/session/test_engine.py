@@ -302,12 +302,22 @@ def test_limits_of_colour_images_are_sampled_once(engine, tiny):
     assert Counted.pixels == 3 * area
 
 
+def test_prepare_embeds_a_small_image_as_a_whole(engine, tiny):
+    plane = plane_of_array(squares(*[np.arange(100)] * 2))
+    engine.prepare(plane, tiny)
+    assert engine.ready(plane, (15, 15), tiny)
+
+
 def test_prepare_embeds_what_is_in_the_middle_of_the_view(engine, tiny):
     image = squares(*[np.arange(2500)] * 2)
+    assert not engine.prepared(plane_of_array(image), tiny)
     engine.prepare(plane_of_array(image), tiny)
+    assert engine.prepared(plane_of_array(image), tiny)
     assert not engine.ready(plane_of_array(image), (1250, 1250), tiny)
     seen = plane_of_array(image, view=View((1100, 1100, 1400, 1400), 0.3))
+    assert not engine.prepared(seen, tiny)
     engine.prepare(seen, tiny)
+    assert engine.prepared(seen, tiny)
     assert engine.ready(seen, (1250, 1250), tiny)
     assert not engine.ready(seen, (250, 250), tiny)
     outside = plane_of_array(image, view=View((-500, -500, -10, -10), 1.0))

@@ -296,7 +296,8 @@ class Session:
         if model is None:
             return
         try:
-            self.models.say(f'Embedding {plane.name} …', 'prompts')
+            if not self._engine.prepared(plane, model):
+                self.models.say(f'Embedding {plane.name} …', 'prompts')
             diameter = self._engine.prepare(plane, model)
         except Exception as error:  # noqa: BLE001
             self.models.fail(error, 'prompts')

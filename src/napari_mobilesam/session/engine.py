@@ -110,16 +110,30 @@ class Engine:
         float or None
             Typical object diameter in data pixels.
         """
-        from napari_mobilesam.segmentation.windows import plan_windows
-
         diameter = self.diameter(plane)
+        likely = self._likely(plane, model)
+        if likely is not None:
+            self.embedding(plane, likely, model)
+        return diameter
+
+    def prepared(self, plane: ImagePlane, model: Sam) -> bool:
+        """Tell whether `prepare` would have nothing to do."""
+        if not self._reader.knows_diameter(plane):
+            return False
+        likely = self._likely(plane, model)
+        return likely is None or self.has_embedding(plane, likely, model)
+
+    def _likely(self, plane: ImagePlane, model: Sam) -> Prompts | None:
+        """Prompts whose window a first prompt is likely to be in."""
+        from napari_mobilesam.segmentation.windows import window_side
+
         if plane.view is not None:
             last = np.subtract(plane.shape, 1)
-            row, column = np.clip(plane.view.center, 0, last)
-            self.embedding(plane, click((row, column)), model)
-        elif len(plan_windows(plane.shape, diameter, model.record)) == 1:
-            self.embedding(plane, Prompts(), model)
-        return diameter
+            row, column = np.clip(plane.view.center, 0, last).tolist()
+            return click((row, column))
+        side = window_side(plane.shape, self.diameter(plane), model.record)
+        whole = side == max(plane.shape) <= plane.longest_window
+        return Prompts() if whole else None
 
     def embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
