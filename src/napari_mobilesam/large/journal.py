@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ class Record:
         (N, 4) int64 (row0, column0, row1, column1), half open.
     scores, stabilities : ndarray
         (N,) float64.
+    areas : ndarray
+        (N,) int64 pixels.
     points : ndarray
         (N, 2) float64 (row, column) of the prompts.
     cut : ndarray
@@ -64,6 +68,7 @@ class Record:
     boxes: NDArray[np.int64]
     scores: NDArray[np.float64]
     stabilities: NDArray[np.float64]
+    areas: NDArray[np.int64]
     points: NDArray[np.float64]
     cut: NDArray[np.bool_]
     bits: NDArray[np.uint8]
@@ -79,6 +84,7 @@ class Record:
             boxes_of(masks),
             np.array([mask.score for mask in masks], np.float64),
             np.array([mask.stability for mask in masks], np.float64),
+            np.array([mask.area for mask in masks], np.int64),
             np.array([mask.point for mask in masks], float).reshape(-1, 2),
             cut,
             np.concatenate([np.zeros(0, np.uint8), *packed]),
@@ -92,29 +98,31 @@ class Record:
         """Memory that the record takes."""
         return sum(getattr(self, field.name).nbytes for field in fields(self))
 
+    def pixels(self, index: int) -> NDArray[np.bool_]:
+        """The pixels of one mask, cropped to its box."""
+        row0, column0, row1, column1 = self.boxes[index].tolist()
+        shape = (row1 - row0, column1 - column0)
+        count = shape[0] * shape[1]
+        start = int(self._starts[index])
+        bits = self.bits[start : start + -(-count // 8)]
+        return np.unpackbits(bits, count=count).reshape(shape).view(bool)
+
     def mask(self, index: int) -> Mask:
         """One mask, unpacked."""
-        row0, column0, row1, column1 = (int(n) for n in self.boxes[index])
-        shape = (row1 - row0, column1 - column0)
-        start = int(self._starts[index])
-        count = shape[0] * shape[1]
-        bits = self.bits[start : start + -(-count // 8)]
-        data = np.unpackbits(bits, count=count).reshape(shape).astype(bool)
-        window = tuple(int(n) for n in self.window)
         return Mask(
-            data,
-            (row0, column0, row1, column1),
+            self.pixels(index),
+            tuple(self.boxes[index].tolist()),
             float(self.scores[index]),
             float(self.stabilities[index]),
-            (float(self.points[index, 0]), float(self.points[index, 1])),
-            (window[0], window[1], window[2], window[3]),
+            tuple(self.points[index].tolist()),
+            tuple(self.window.tolist()),
         )
 
     def masks(self) -> list[Mask]:
         """All masks, unpacked."""
         return [self.mask(index) for index in range(len(self))]
 
-    @property
+    @cached_property
     def _starts(self) -> NDArray[np.int64]:
         sizes = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
         return np.concatenate([[0], np.cumsum(-(-sizes // 8))])
@@ -201,6 +209,16 @@ class Journal:
             ) from error
         return dict(content)
 
+    def remove(self) -> None:
+        """Delete all records, the manifest last; other files are left."""
+        if self.manifest() is None:
+            return
+        for part in sorted(self.folder.glob('p*')):
+            shutil.rmtree(part)
+        (self.folder / MANIFEST).unlink()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
     def path(self, key: str) -> Path:
         """File of a record."""
         return self.folder / f'{key}.record'
@@ -250,9 +268,9 @@ class RecordReader:
         self._bytes = 0
         self._kept: OrderedDict[str, Record] = OrderedDict()
 
-    def mask(self, key: str, index: int) -> Mask:
-        """One mask of a record that is known to be there."""
-        return self.record(key).mask(index)
+    def pixels(self, key: str, index: int) -> NDArray[np.bool_]:
+        """Pixels of one mask of a record that is known to be there."""
+        return self.record(key).pixels(index)
 
     def record(self, key: str) -> Record:
         """A record that is known to be there.

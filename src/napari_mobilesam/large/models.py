@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -72,6 +72,9 @@ def model_loader(
         from napari_mobilesam.model.registry import default_model_name
 
         return NamedModel(str(model or default_model_name()), device)
-    if hasattr(model, 'record'):
-        return LoadedModel(model)
-    return model
+    return LoadedModel(model) if _is_model(model) else model
+
+
+def _is_model(model: Sam | ModelLoader) -> TypeGuard[Sam]:
+    # A class that makes models has the attributes of its instances, too.
+    return hasattr(model, 'record') and not isinstance(model, type)

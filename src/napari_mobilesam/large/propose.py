@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.models import ModelLoader
-from napari_mobilesam.large.resize import enlarge_mask
+from napari_mobilesam.large.resize import place_mask
 from napari_mobilesam.large.tiling import Grid, Tile, cut_edge, is_cut
 from napari_mobilesam.large.view import View
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.masks import (
-    VISIBLE_FRACTION,
     boxes_of,
     clean,
     suppress,
@@ -183,53 +182,25 @@ class Proposer:
     def _record(
         self, task: TileTask, found: list[Mask], input_size: int
     ) -> Record:
-        """Masks on the working plane; those cut off but for hidden ones."""
-        masks = [
-            placed
-            for placed in (self._place(mask, task) for mask in found)
-            if placed is not None
+        """Masks on the working plane, those cut off last."""
+        row0, column0, row1, column1 = task.window
+        size = (0, 0, row1 - row0, column1 - column0)
+        factor = (task.shrink, task.shrink)
+        placed = [
+            place_mask(mask, factor, size, (row0, column0)) for mask in found
         ]
+        masks = [mask for mask in placed if mask is not None]
         edge = cut_edge(task.side, input_size)
         cut = is_cut(boxes_of(masks), task.window, self.grid.shape, edge)
-        whole = [
-            m for m, is_part in zip(masks, cut, strict=True) if not is_part
-        ]
-        parts = [m for m, is_part in zip(masks, cut, strict=True) if is_part]
+        whole = [masks[i] for i in np.flatnonzero(~cut)]
+        parts = [masks[i] for i in np.flatnonzero(cut)]
         if self.parameters.min_area > 0 and whole:
             threshold = max(self.parameters.box_nms, self.parameters.crop_nms)
             whole = clean(
                 whole, self.parameters.min_area, self.grid.shape, threshold
             )
-        parts = [mask for mask in parts if not is_hidden(mask, whole)]
         flags = np.repeat([False, True], [len(whole), len(parts)])
         return Record.of(task.window, whole + parts, flags)
-
-    def _place(self, mask: Mask, task: TileTask) -> Mask | None:
-        """A mask of the tile's pixels on the working plane."""
-        row0, column0, row1, column1 = task.window
-        data, box = enlarge_mask(
-            mask.data,
-            mask.box,
-            (task.shrink, task.shrink),
-            (0, 0, row1 - row0, column1 - column0),
-        )
-        if not data.size:
-            return None
-        return replace(
-            mask,
-            data=data,
-            box=(
-                box[0] + row0,
-                box[1] + column0,
-                box[2] + row0,
-                box[3] + column0,
-            ),
-            point=(
-                mask.point[0] * task.shrink + row0,
-                mask.point[1] * task.shrink + column0,
-            ),
-            crop_box=task.window,
-        )
 
 
 def is_empty(rgb: NDArray[np.uint8]) -> bool:
@@ -248,22 +219,3 @@ def pad_to_scale(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     if missing <= 0:
         return rgb
     return np.pad(rgb, ((0, 0), (0, side - rgb.shape[1]), (0, 0)))
-
-
-def is_hidden(part: Mask, whole: list[Mask]) -> bool:
-    """Whether better complete masks leave too little of one cut off."""
-    row0, column0, row1, column1 = part.box
-    left = part.data.copy()
-    for mask in whole:
-        if mask.score <= part.score:
-            continue
-        top, bottom = max(row0, mask.box[0]), min(row1, mask.box[2])
-        start, stop = max(column0, mask.box[1]), min(column1, mask.box[3])
-        if top < bottom and start < stop:
-            left[top - row0 : bottom - row0, start - column0 : stop - column0][
-                mask.data[
-                    top - mask.box[0] : bottom - mask.box[0],
-                    start - mask.box[1] : stop - mask.box[1],
-                ]
-            ] = False
-    return bool(np.count_nonzero(left) < VISIBLE_FRACTION * part.area)

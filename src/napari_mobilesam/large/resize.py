@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.types import Mask
 
 
 def enlarge_mask(
@@ -57,6 +59,46 @@ def enlarge_mask(
     return crop_to_mask(part, (top, left))
 
 
+def place_mask(
+    mask: Mask,
+    factor: tuple[float, float],
+    window: Window,
+    origin: tuple[int, int] = (0, 0),
+) -> Mask | None:
+    """A mask of a coarse plane on a finer one.
+
+    Parameters
+    ----------
+    mask : Mask
+        In pixels of the coarse plane.
+    factor : tuple of float
+        Pixels of the fine plane per pixel of the coarse one.
+    window : tuple of int
+        (row0, column0, row1, column1) on the fine plane; what lies beyond is
+        cut off.
+    origin : tuple of int
+        (row, column) that the first pixel of the fine plane gets.
+
+    Returns
+    -------
+    Mask or None
+        None if nothing of it is in the window.
+    """
+    data, box = enlarge_mask(mask.data, mask.box, factor, window)
+    if not data.size:
+        return None
+    row, column = origin
+    return replace(
+        mask,
+        data=data,
+        box=(box[0] + row, box[1] + column, box[2] + row, box[3] + column),
+        point=(
+            mask.point[0] * factor[0] + row,
+            mask.point[1] * factor[1] + column,
+        ),
+    )
+
+
 def fine_box(box: Window, factor: tuple[float, float]) -> Window:
     """What a box of the coarse plane can reach on the fine one."""
     return (
@@ -91,7 +133,5 @@ def _interpolated(
     between = fraction[:, None]
     tall = padded[index] * (1 - between) + padded[index + 1] * between
     index, fraction = columns
-    wide: NDArray[np.float32] = (
-        tall[:, index] * (1 - fraction) + tall[:, index + 1] * fraction
-    )
-    return wide
+    wide = tall[:, index] * (1 - fraction) + tall[:, index + 1] * fraction
+    return np.asarray(wide, np.float32)

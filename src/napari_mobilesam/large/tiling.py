@@ -50,12 +50,21 @@ class Grid:
         Distance of neighbouring tiles, at most ``side``.
     spacing : float
         Largest distance of neighbouring points along an axis.
+    grain : int
+        Pixels of the plane per pixel of a tile's embedding; tiles start at
+        multiples of it.
     """
 
     shape: tuple[int, int]
     side: int
     stride: int
     spacing: float
+    grain: int = 1
+
+    @property
+    def halo(self) -> int:
+        """Context around a core."""
+        return (self.side - self.stride) // 2
 
     @property
     def tiles(self) -> tuple[int, int]:
@@ -88,10 +97,9 @@ class Grid:
         return lattice_points(self.shape, self.spacing, self.core(row, column))
 
     def _core(self, axis: int, index: int) -> tuple[int, int]:
-        halo = (self.side - self.stride) // 2
         last = index == self.tiles[axis] - 1
-        start = index * self.stride + halo if index else 0
-        stop = (index + 1) * self.stride + halo
+        start = index * self.stride + self.halo if index else 0
+        stop = (index + 1) * self.stride + self.halo
         return start, self.shape[axis] if last else stop
 
 
@@ -139,7 +147,7 @@ def plan_grid(
     grain = max(1, round(side / cells))
     overlap = 2 * math.ceil(halo / grain)
     stride = max(1, cells - overlap) * grain
-    return Grid(shape, grain * cells, stride, spacing)
+    return Grid(shape, grain * cells, stride, spacing, grain)
 
 
 def cut_edge(side: int, input_size: int) -> float:

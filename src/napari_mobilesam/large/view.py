@@ -77,6 +77,13 @@ class View:
         pixels = self._read(plane, window, shrink)
         return to_rgb(pixels, self.limits, self.gamma)
 
+    def rgb_at(
+        self, plane: int, level: int, window: Window
+    ) -> NDArray[np.uint8]:
+        """Show a window of another level, in pixels of that level."""
+        pixels = self.source.read(plane, level, window)
+        return to_rgb(pixels, self.limits, self.gamma)
+
     def _read(self, plane: int, window: Window, shrink: int) -> NDArray[Any]:
         step = self.step * shrink
         level, ratio = self._coarser_level(step)

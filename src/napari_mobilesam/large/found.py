@@ -1,0 +1,215 @@
+"""What the tiles of a plane found, as columns of numbers.
+
+The masks themselves stay in the records: what is held of each is its box,
+its scores, and where it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.journal import Journal, RecordReader
+from napari_mobilesam.segmentation.box_pairs import meeting_pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Masks of one plane, without their pixels.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Records that the masks are in.
+    boxes : ndarray
+        (N, 4) int64 on the working plane, half open.
+    scores, stabilities : ndarray
+        (N,) float64.
+    areas : ndarray
+        (N,) int64.
+    points : ndarray
+        (N, 2) float64.
+    windows : ndarray
+        (N, 4) int64 window of the tile of each mask.
+    cut : ndarray
+        (N,) bool.
+    record, index : ndarray
+        (N,) int64, position in ``keys`` and in that record.
+    """
+
+    keys: tuple[str, ...]
+    boxes: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    stabilities: NDArray[np.float64]
+    areas: NDArray[np.int64]
+    points: NDArray[np.float64]
+    windows: NDArray[np.int64]
+    cut: NDArray[np.bool_]
+    record: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, chosen: NDArray[Any]) -> Found:
+        """The masks of these indices, or where a (N,) bool is true."""
+        columns = [getattr(self, f.name) for f in fields(self)[1:]]
+        return Found(self.keys, *(column[chosen] for column in columns))
+
+    def cut_ones(self) -> Found:
+        """The masks that a tile cuts off."""
+        return self.take(self.cut)
+
+    def whole_ones(self) -> Found:
+        """The complete masks."""
+        return self.take(~self.cut)
+
+    def pixels(self, reader: RecordReader, number: int) -> NDArray[np.bool_]:
+        """Pixels of one mask, cropped to its box."""
+        key = self.keys[int(self.record[number])]
+        return reader.pixels(key, int(self.index[number]))
+
+    def best_first(self) -> NDArray[np.intp]:
+        """Order of `by_score`: score, stability, box, area."""
+        ties = [self.boxes[:, axis] for axis in (3, 2, 1, 0)]
+        stabilities = np.nan_to_num(self.stabilities)
+        return np.lexsort([self.areas, *ties, -stabilities, -self.scores])
+
+
+def gather(journal: Journal, keys: Sequence[str]) -> Found:
+    """Read what tiles found; records that are not there count as empty.
+
+    Parameters
+    ----------
+    journal : Journal
+        Where the records are.
+    keys : sequence of str
+        Their names; the order decides nothing but equal entries.
+    """
+    named: list[str] = []
+    columns: list[list[NDArray[Any]]] = [[] for _ in fields(Found)[1:]]
+    for key in keys:
+        record = journal.read(key)
+        if record is None or not len(record):
+            continue
+        count = len(record)
+        values = (
+            record.boxes,
+            record.scores,
+            record.stabilities,
+            record.areas,
+            record.points,
+            np.broadcast_to(record.window, (count, 4)),
+            record.cut,
+            np.full(count, len(named), np.int64),
+            np.arange(count),
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+        named.append(key)
+    empty = (
+        np.zeros((0, 4), np.int64),
+        np.zeros(0),
+        np.zeros(0),
+        np.zeros(0, np.int64),
+        np.zeros((0, 2)),
+        np.zeros((0, 4), np.int64),
+        np.zeros(0, bool),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+    )
+    joined = [
+        np.concatenate([start, *column])
+        for start, column in zip(empty, columns, strict=True)
+    ]
+    return Found(tuple(named), *joined)
+
+
+def join(first: Found, second: Found) -> Found:
+    """Masks of two lots of records."""
+    columns = [
+        np.concatenate([getattr(first, f.name), getattr(second, f.name)])
+        for f in fields(Found)[1:]
+    ]
+    joined = Found(first.keys + second.keys, *columns)
+    joined.record[len(first) :] += len(first.keys)
+    return joined
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """For each of a number of boxes those that meet it.
+
+    Attributes
+    ----------
+    start : ndarray
+        (N + 1,) where the neighbours of each begin.
+    others : ndarray
+        Their numbers, sorted for each.
+    """
+
+    start: NDArray[np.intp]
+    others: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, count: int, pairs: NDArray[np.int64]) -> Neighbours:
+        """From (P, 2) pairs (one, other), in this direction only."""
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        pairs = pairs[order]
+        start = np.searchsorted(pairs[:, 0], np.arange(count + 1))
+        return cls(start, pairs[:, 1])
+
+    def __getitem__(self, number: int) -> NDArray[np.int64]:
+        return self.others[self.start[number] : self.start[number + 1]]
+
+
+def pairs_between(
+    boxes: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(P, 2) pairs of a box and one of the others that it meets."""
+    both = np.concatenate([boxes, others])
+    count = len(boxes)
+    found = [np.zeros((0, 2), np.int64)]
+    for first, second in meeting_pairs(both):
+        low, high = np.minimum(first, second), np.maximum(first, second)
+        across = (low < count) & (high >= count)
+        found.append(np.column_stack([low[across], high[across] - count]))
+    return np.concatenate(found)
+
+
+def pairs_within(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(P, 2) pairs of boxes that meet, the lower number first."""
+    found = [np.zeros((0, 2), np.int64)]
+    for first, second in meeting_pairs(boxes):
+        pair = [np.minimum(first, second), np.maximum(first, second)]
+        found.append(np.column_stack(pair))
+    return np.concatenate(found)
+
+
+def shared_pixels(
+    one: NDArray[np.bool_],
+    box: NDArray[np.int64],
+    other: NDArray[np.bool_],
+    other_box: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Views of two masks where their boxes meet."""
+    return part(one, box, other_box), part(other, other_box, box)
+
+
+def part(
+    mask: NDArray[np.bool_],
+    box: NDArray[np.int64],
+    window: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """View of the part of a mask that lies in a window."""
+    row0, column0 = box[:2].tolist()
+    top, left = np.maximum(box[:2], window[:2]).tolist()
+    bottom, right = np.minimum(box[2:], window[2:]).tolist()
+    return mask[
+        top - row0 : max(top, bottom) - row0,
+        left - column0 : max(left, right) - column0,
+    ]

@@ -1,0 +1,195 @@
+"""Segment everything in an image of any size.
+
+Records first, pixels last: tiles are worked through in any order and keep
+what they find as records; what is an object, and which pixels are its own,
+is then decided from the records alone. A run that ends early goes on from its
+records, and the result does not depend on how often that happened, nor on
+what the tiles were run on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_mobilesam.large.executors import (
+    is_remote,
+    open_workers,
+)
+from napari_mobilesam.large.journal import Journal
+from napari_mobilesam.large.models import (
+    LoadedModel,
+    ModelLoader,
+    model_loader,
+)
+from napari_mobilesam.large.output import Output, never
+from napari_mobilesam.large.plan import (
+    LargeParameters,
+    checked_large,
+    make_plan,
+)
+from napari_mobilesam.large.propose import Proposer
+from napari_mobilesam.large.results import (
+    LargeResult,
+    TileFound,
+)
+from napari_mobilesam.large.search import Hooks, Search
+from napari_mobilesam.large.sources import open_source
+from napari_mobilesam.segmentation.run import Progress
+from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+def segment_large(
+    source: Any,
+    output: str | Path | None = None,
+    model: Sam | ModelLoader | str | Path | None = None,
+    *,
+    parameters: LargeParameters | None = None,
+    executor: Any = 'threads',
+    workers: int | None = None,
+    device: str = 'auto',
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    on_tile: Callable[[TileFound], None] | None = None,
+    resume: bool = True,
+    **overrides: Any,
+) -> LargeResult:
+    """Label all objects of an image of any size.
+
+    Parameters
+    ----------
+    source : array, path, or Source
+        What `napari_mobilesam.large.sources.open_source` opens: (H, W),
+        (H, W, 3 or 4), or planes of either; NumPy, memory map, dask, zarr,
+        TIFF, OME-Zarr.
+    output : path, optional
+        OME-Zarr to write labels to. Records are kept beside it, in
+        ``<output>.records``, until the run is complete: the same call goes on
+        where an earlier one ended. None returns the labels as an array.
+    model : str, path, Sam, or callable
+        Name or path of a model; a model, for threads only; or a picklable
+        callable that returns one. None takes the default.
+    parameters : LargeParameters, optional
+        All parameters of the run; the defaults if None.
+    executor : str or distributed.Client
+        ``'threads'``, ``'processes'``, ``'serial'``, the address of a Dask
+        scheduler, or its client. It does not change the result.
+    workers : int, optional
+        Threads or processes; as many as there are cores if None.
+    device : str
+        Where a named model is computed: ``'auto'``, ``'cpu'``, ``'cuda'``.
+    progress : callable, optional
+        ``progress(done, total, message)``, in tiles, then in chunks written.
+    cancelled : callable, optional
+        Asked between tiles; True ends the run: what was found until then is
+        labelled, and the records are kept.
+    on_tile : callable, optional
+        Called with a `TileFound` when a tile is done.
+    resume : bool
+        Go on with the records of an earlier run; False removes them.
+    **overrides
+        Single fields of `LargeParameters` or `EverythingParameters`, for
+        example ``diameter=30``.
+
+    Returns
+    -------
+    LargeResult
+        Labels, dense from 1; table; what failed.
+
+    Raises
+    ------
+    ImageError, SegmentationError, TypeError
+        If image, parameters or output cannot be used.
+    JournalError
+        If the records beside the output are of another run; says what
+        differs.
+    StorageError
+        If records cannot be written; those written are kept.
+    """
+    chosen = checked_large(parameters, overrides)
+    image = open_source(source)
+    load = model_loader(model, device)
+    if is_remote(executor) and isinstance(load, LoadedModel):
+        raise SegmentationError(
+            'Workers outside this process load the model themselves: give '
+            'its name or its path, not the model.'
+        )
+    loaded = load()
+    plan = make_plan(image, loaded.record, chosen)
+    manifest = plan.manifest(loaded.record, loaded.key)
+    hooks = Hooks(
+        progress or (lambda done, total, message: None),
+        cancelled or never,
+        on_tile,
+    )
+    target = None if output is None else Path(output).absolute()
+    with _records(target) as folder:
+        journal = Journal(folder)
+        _check_output(target, journal)
+        if not resume:
+            journal.remove()
+        journal.open(manifest)
+        open_pool = partial(open_workers, executor, count=workers)
+        search = Search(plan, journal, hooks)
+        proposer = Proposer(
+            plan.view, plan.grid, folder, load, chosen.everything
+        )
+        with _threads_kept(), open_pool(proposer) as pool:
+            search.run(pool)
+        output_of = Output(search)
+        if target is None:
+            result = output_of.to_memory()
+        else:
+            result = output_of.to_zarr(target, open_pool)
+        if result.complete:
+            journal.remove()
+    return result
+
+
+def records_folder(output: str | Path) -> Path:
+    """Where the records of a run that is not complete are."""
+    path = Path(output).absolute()
+    # Nothing foreign inside an OME-Zarr that the labels are part of.
+    if path.parent.name == 'labels':
+        image = path.parent.parent
+        return image.with_name(f'{image.name}.{path.name}.records')
+    return path.with_name(f'{path.name}.records')
+
+
+@contextmanager
+def _records(target: Path | None) -> Iterator[Path]:
+    """The folder of the records; one that goes if there is no output."""
+    if target is not None:
+        yield records_folder(target)
+        return
+    with tempfile.TemporaryDirectory(prefix='napari-mobilesam-') as folder:
+        yield Path(folder) / 'records'
+
+
+def _check_output(target: Path | None, journal: Journal) -> None:
+    """Refuse to replace labels that no records beside them speak of."""
+    if target is None or not target.exists():
+        return
+    if journal.manifest() is None:
+        raise SegmentationError(
+            f'{target} exists: remove it, or give another output.'
+        )
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Leave torch with as many threads as it had."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

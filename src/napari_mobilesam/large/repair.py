@@ -1,0 +1,84 @@
+"""Objects that tiles cut off: tiles are laid around them, larger if need be.
+
+A cut object is proposed again in a tile centred on what was seen of it. One
+that such a tile cannot hold either is proposed again in a tile twice as large
+and half as fine, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.found import Found
+from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.propose import TileTask, repair_task
+from napari_mobilesam.large.tiling import Grid
+
+# What is seen of an object may be this part of the tile laid around it.
+LARGEST_PART = 0.5
+
+
+def repair_tasks(
+    cut: Found, plane: int, grid: Grid, shrink: int
+) -> Iterator[TileTask]:
+    """Tiles around cut objects; neighbours share one.
+
+    Parameters
+    ----------
+    cut : Found
+        Cut masks of one plane.
+    plane : int
+        The plane.
+    grid : Grid
+        The tiles that cut them.
+    shrink : int
+        How many times larger than those the new tiles are, and coarser.
+    """
+    cut = cut.take(cut.best_first())
+    side = grid.side * shrink
+    waiting = np.ones(len(cut), bool)
+    for number in range(len(cut)):
+        if not waiting[number]:
+            continue
+        window = centred_window(cut.boxes[number], side, shrink, grid)
+        group = waiting & held(cut.boxes, window, grid.halo * shrink, grid)
+        group[number] = True
+        waiting &= ~group
+        points = np.unique(cut.points[group], axis=0)
+        yield repair_task(plane, window, side, shrink, points)
+
+
+def fits(cut: Found, grid: Grid, shrink: int) -> NDArray[np.bool_]:
+    """Which cut masks a tile may hold, by what is seen of them."""
+    extents = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1, initial=0)
+    small: NDArray[np.bool_] = extents <= LARGEST_PART * grid.side * shrink
+    return small
+
+
+def centred_window(
+    box: NDArray[np.int64], side: int, shrink: int, grid: Grid
+) -> Window:
+    """A window around a box, on the raster of the grid and on the plane."""
+    raster = grid.grain * shrink
+    edges = []
+    for axis, length in enumerate(grid.shape):
+        start = (int(box[axis]) + int(box[axis + 2]) - side) // 2
+        last = max(0, -(-(length - side) // raster) * raster)
+        start = min(max(0, round(start / raster) * raster), last)
+        edges.append((start, min(start + side, length)))
+    (row0, row1), (column0, column1) = edges
+    return row0, column0, row1, column1
+
+
+def held(
+    boxes: NDArray[np.int64], window: Window, halo: int, grid: Grid
+) -> NDArray[np.bool_]:
+    """Boxes that lie in a window, a halo away from its inner edges."""
+    low, high = np.array(window[:2]), np.array(window[2:])
+    low = np.where(low > 0, low + halo, 0)
+    high = np.where(high < grid.shape, high - halo, high)
+    inside = (boxes[:, :2] >= low) & (boxes[:, 2:] <= high)
+    return np.asarray(inside.all(axis=1))

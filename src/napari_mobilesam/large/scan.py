@@ -1,0 +1,98 @@
+"""Tiles in which there is nothing, told from a coarse level.
+
+A tile is left out only if a level at which objects are still several pixels
+wide shows nothing there that stands out. Where there is no such level, the
+tile itself is looked at when its turn comes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.plan import Plan
+from napari_mobilesam.large.propose import is_empty
+from napari_mobilesam.large.tiling import Tile
+
+# Pixels of a coarse level across an object.
+ACROSS = 4
+
+
+def scan_tiles(plan: Plan) -> Iterator[tuple[Tile, bool]]:
+    """All tiles, in reading order, and whether each is known to be empty."""
+    rows, columns = plan.grid.tiles
+    level = _coarse_level(plan)
+    for plane in range(plan.view.source.planes):
+        for row in range(rows):
+            strip = None
+            if level is not None and rows * columns > 1:
+                strip = _Strip(plan, plane, row, level)
+            for column in range(columns):
+                empty = strip is not None and strip.is_empty(column)
+                yield Tile(plane, row, column), empty
+
+
+def _coarse_level(plan: Plan) -> int | None:
+    """The coarsest level at which tiles can be looked at."""
+    if plan.diameter is None:
+        return None
+    view = plan.view
+    levels = view.source.levels
+    fit = [
+        index
+        for index, level in enumerate(levels)
+        if 2 * max(view.factor) <= max(level.factor) <= plan.diameter / ACROSS
+    ]
+    return max(fit, key=lambda i: max(levels[i].factor)) if fit else None
+
+
+class _Strip:
+    """A row of tiles at a coarse level."""
+
+    def __init__(self, plan: Plan, plane: int, row: int, level: int) -> None:
+        self._plan = plan
+        self._row = row
+        described = plan.view.source.levels[level]
+        self._ratio = [
+            coarse / own
+            for coarse, own in zip(
+                described.factor, plan.view.factor, strict=True
+            )
+        ]
+        self._shape = described.shape
+        row0, _, row1, _ = self._coarse(0)
+        self._rgb = plan.view.rgb_at(
+            plane, level, (row0, 0, row1, self._shape[1])
+        )
+        self._nothing = is_empty(self._rgb)
+
+    def is_empty(self, column: int) -> bool:
+        """Whether nothing stands out in a tile of the row."""
+        if self._nothing:
+            return True
+        _, column0, _, column1 = self._coarse(column)
+        pixels: NDArray[np.uint8] = self._rgb[:, column0:column1]
+        return is_empty(pixels)
+
+    def _coarse(self, column: int) -> Window:
+        """A tile's window at the coarse level, and a pixel around it."""
+        window = self._plan.grid.window(self._row, column)
+        (row0, column0), (row1, column1) = (
+            [
+                min(max(0, math.floor(start / ratio) - 1), length - 1)
+                for start, ratio, length in zip(
+                    window[:2], self._ratio, self._shape, strict=True
+                )
+            ],
+            [
+                min(math.ceil(stop / ratio) + 1, length)
+                for stop, ratio, length in zip(
+                    window[2:], self._ratio, self._shape, strict=True
+                )
+            ],
+        )
+        return row0, column0, row1, column1

@@ -1,0 +1,196 @@
+"""Tiles to records: all tiles of the grid, then tiles around cut objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from napari_mobilesam.large.executors import Workers
+from napari_mobilesam.large.found import Found, gather, join
+from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.journal import Journal, Record, RecordReader
+from napari_mobilesam.large.plan import Plan
+from napari_mobilesam.large.propose import TileSummary, TileTask, grid_task
+from napari_mobilesam.large.repair import fits, repair_tasks
+from napari_mobilesam.large.resize import fine_box, place_mask
+from napari_mobilesam.large.results import CutObject, FailedTile, TileFound
+from napari_mobilesam.large.scan import scan_tiles
+from napari_mobilesam.large.stitch import unexplained
+from napari_mobilesam.large.tasks import run_tasks
+from napari_mobilesam.segmentation.run import Progress
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a run talks to whoever started it; see `segment_large`."""
+
+    progress: Progress
+    cancelled: Callable[[], bool]
+    on_tile: Callable[[TileFound], None] | None = None
+
+
+@dataclass(eq=False)
+class Search:
+    """A run's tiles, done or still to do.
+
+    Attributes
+    ----------
+    plan : Plan
+        What there is to do.
+    journal : Journal
+        Where records are.
+    hooks : Hooks
+        Whom to tell.
+    keys : list of list of str
+        Records of each plane, those that are there.
+    failed : list of FailedTile
+        Tiles that failed.
+    cut : list of CutObject
+        Objects too large for the largest tiles.
+    skipped : int
+        Tiles in which there is nothing.
+    cancelled : bool
+        Whether somebody ended it early.
+    """
+
+    plan: Plan
+    journal: Journal
+    hooks: Hooks
+    keys: list[list[str]] = field(init=False)
+    failed: list[FailedTile] = field(default_factory=list)
+    cut: list[CutObject] = field(default_factory=list)
+    skipped: int = 0
+    cancelled: bool = False
+    _done: int = 0
+    _total: int = 0
+    _objects: int = 0
+
+    def __post_init__(self) -> None:
+        self._total = self.plan.tiles
+        self.keys = [[] for _ in range(self.plan.view.source.planes)]
+
+    def run(self, workers: Workers) -> None:
+        """Do all tiles that have no record, as long as nobody cancels."""
+        self.tell()
+        self._run(workers, self._grid_tasks())
+        left = [gather(self.journal, keys).cut_ones() for keys in self.keys]
+        rounds = [2**n for n in range(self.plan.parameters.coarser + 1)]
+        for shrink in rounds:
+            if self._asked_to_end():
+                return
+            left = self._repair(workers, left, shrink, shrink == rounds[-1])
+        for plane, cut in enumerate(left):
+            for box in self._unexplained(plane, cut).boxes.tolist():
+                self.cut.append(CutObject(plane, self._at_level_0(tuple(box))))
+
+    def _asked_to_end(self) -> bool:
+        self.cancelled = self.cancelled or self.hooks.cancelled()
+        return self.cancelled
+
+    def _grid_tasks(self) -> Iterator[TileTask]:
+        for tile, empty in scan_tiles(self.plan):
+            if empty:
+                self.skipped += 1
+                self._count(0)
+            else:
+                yield grid_task(self.plan.grid, tile)
+
+    def _repair(
+        self, workers: Workers, left: list[Found], shrink: int, last: bool
+    ) -> list[Found]:
+        """Propose cut objects again; return those still cut."""
+        grid = self.plan.grid
+        tasks: list[TileTask] = []
+        later: list[Found] = []
+        for plane, cut in enumerate(left):
+            cut = self._unexplained(plane, cut)
+            now = fits(cut, grid, shrink) | last
+            tasks += repair_tasks(cut.take(now), plane, grid, shrink)
+            later.append(cut.take(~now))
+        self._total += len(tasks)
+        known = [len(keys) for keys in self.keys]
+        self._run(workers, tasks)
+        return [
+            join(cut, gather(self.journal, keys[count:]).cut_ones())
+            for cut, keys, count in zip(later, self.keys, known, strict=True)
+        ]
+
+    def _unexplained(self, plane: int, cut: Found) -> Found:
+        if not len(cut):
+            return cut
+        whole = gather(self.journal, self.keys[plane]).whole_ones()
+        return unexplained(cut, whole, RecordReader(self.journal))
+
+    def _run(self, workers: Workers, tasks: Iterable[TileTask]) -> None:
+        """Do tasks that have no record yet, and take note of all."""
+        done: list[tuple[int, str]] = []
+        outcomes = run_tasks(
+            workers, self._missing(tasks, done), self._asked_to_end
+        )
+        for outcome in outcomes:
+            if outcome.error is None:
+                self._note(outcome.task, outcome.result)
+                done.append((outcome.task.plane, outcome.task.key))
+            else:
+                self._note_failed(outcome.task, outcome.error)
+        # Sorted, so that nothing depends on which worker was faster.
+        for plane, key in sorted(done):
+            self.keys[plane].append(key)
+
+    def _missing(
+        self, tasks: Iterable[TileTask], done: list[tuple[int, str]]
+    ) -> Iterator[TileTask]:
+        for task in tasks:
+            record = self.journal.read(task.key)
+            if record is None:
+                yield task
+                continue
+            cut = int(np.count_nonzero(record.cut))
+            self._note(
+                task, TileSummary(task.key, len(record) - cut, cut, 0), record
+            )
+            done.append((task.plane, task.key))
+
+    def _note(
+        self, task: TileTask, summary: Any, record: Record | None = None
+    ) -> None:
+        if self.hooks.on_tile is not None:
+            record = record or self.journal.read(task.key)
+            if record is not None:
+                self.hooks.on_tile(self._found(task, record))
+        self._count(summary.objects)
+
+    def _note_failed(self, task: TileTask, error: BaseException) -> None:
+        said = f'{type(error).__name__}: {error}'
+        window = self._at_level_0(task.window)
+        self.failed.append(FailedTile(task.plane, window, said))
+        self._count(0)
+
+    def _count(self, objects: int) -> None:
+        self._done += 1
+        self._objects += objects
+        self.tell()
+
+    def tell(self, message: str = '') -> None:
+        """Report how many tiles are done."""
+        tiles = f'{self._done} of {self._total} tiles'
+        message = message or f'{tiles}, {self._objects} objects'
+        self.hooks.progress(self._done, self._total, message)
+
+    def _found(self, task: TileTask, record: Record) -> TileFound:
+        factor = self.plan.view.factor
+        whole = (0, 0, *self.plan.view.source.shape)
+        placed = [
+            place_mask(record.mask(index), factor, whole)
+            for index in np.flatnonzero(~record.cut).tolist()
+        ]
+        masks = [mask for mask in placed if mask is not None]
+        return TileFound(task.plane, self._at_level_0(task.window), masks)
+
+    def _at_level_0(self, window: Window) -> Window:
+        row0, column0, row1, column1 = fine_box(window, self.plan.view.factor)
+        height, width = self.plan.view.source.shape
+        return row0, column0, min(row1, height), min(column1, width)

@@ -1,0 +1,184 @@
+"""Many tasks on few workers.
+
+A bounded number is in flight and what failed is tried again, so that neither
+the number of tasks nor what they return adds up anywhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from napari_mobilesam.large.executors import Workers
+from napari_mobilesam.large.journal import StorageError
+
+Task = TypeVar('Task')
+Result = TypeVar('Result')
+
+RETRIES = 2
+# Deaths of workers with no task done in between.
+MOST_DEATHS = 6
+# How often a run that waits looks whether it was cancelled.
+WAIT_SECONDS = 0.2
+
+
+class Outcome(NamedTuple, Generic[Task, Result]):
+    """How a task ended: with a result, or the error it last failed with."""
+
+    task: Task
+    result: Result | None
+    error: BaseException | None
+
+
+class _Entry(NamedTuple):
+    """A task, how often it has failed, and whether it has to run alone."""
+
+    task: Any
+    failures: int = 0
+    suspect: bool = False
+
+
+class _Run:
+    """Tasks waiting and in flight, see `run_tasks`."""
+
+    def __init__(self, workers: Workers, tasks: Iterable[Any]) -> None:
+        self._workers = workers
+        self._fresh = iter(tasks)
+        self._again: deque[_Entry] = deque()
+        # In flight when a worker died: one of them may be why.
+        self._suspects: deque[_Entry] = deque()
+        self._running: dict[Future[Any], _Entry] = {}
+        self._deaths = 0
+
+    def fill(self) -> None:
+        """Begin as many tasks as may be in flight; suspects one by one."""
+        while len(self._running) < self._workers.in_flight:
+            if any(entry.suspect for entry in self._running.values()) or (
+                self._suspects and self._running
+            ):
+                return
+            entry = self._next()
+            if entry is None:
+                return
+            try:
+                future = self._workers.submit(entry.task)
+            except BrokenExecutor:
+                self._suspects.append(entry._replace(suspect=True))
+                self._recover()
+                return
+            self._running[future] = entry
+
+    def _next(self) -> _Entry | None:
+        for queue in (self._suspects, self._again):
+            if queue:
+                return queue.popleft()
+        for task in self._fresh:
+            return _Entry(task)
+        return None
+
+    def drop(self) -> None:
+        """Let go of tasks that have not begun."""
+        for future in [f for f in self._running if f.cancel()]:
+            del self._running[future]
+
+    def collect(self) -> Iterator[Outcome[Any, Any]]:
+        """Outcomes of what has ended, after waiting a moment for it."""
+        ended, _ = wait(self._running, WAIT_SECONDS, FIRST_COMPLETED)
+        alone = len(self._running) == 1
+        died = False
+        for future in ended:
+            entry = self._running.pop(future)
+            if future.cancelled():
+                self._again.append(entry)
+                continue
+            error = future.exception()
+            if error is None:
+                self._deaths = 0
+                yield Outcome(entry.task, future.result(), None)
+            elif isinstance(error, StorageError):
+                raise error
+            elif isinstance(error, BrokenExecutor):
+                died = True
+                suspect = entry._replace(suspect=True)
+                if alone:
+                    yield from self._failed(suspect, error, self._suspects)
+                else:
+                    self._suspects.append(suspect)
+            else:
+                yield from self._failed(entry, error, self._again)
+        if died:
+            self._recover()
+
+    def _failed(
+        self, entry: _Entry, error: BaseException, queue: deque[_Entry]
+    ) -> Iterator[Outcome[Any, Any]]:
+        if entry.failures >= RETRIES:
+            yield Outcome(entry.task, None, error)
+        else:
+            queue.append(entry._replace(failures=entry.failures + 1))
+
+    def _recover(self) -> None:
+        """Start workers anew; what was in flight is tried one by one."""
+        self._deaths += 1
+        if self._deaths > MOST_DEATHS:
+            raise RuntimeError(
+                f'Workers died {self._deaths} times in a row: out of memory, '
+                'or they cannot start. Run with fewer workers, or with '
+                'executor="threads" to see the error.'
+            )
+        self._suspects.extend(
+            entry._replace(suspect=True) for entry in self._running.values()
+        )
+        self._running.clear()
+        self._workers.restart()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._running
+
+
+def run_tasks(
+    workers: Workers,
+    tasks: Iterable[Task],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Outcome[Task, Any]]:
+    """Do tasks, a bounded number at a time, in any order.
+
+    A task that fails is tried again twice. Where a worker process died, the
+    tasks that were in flight are tried one by one, so that one that kills
+    its worker is told from the others.
+
+    Parameters
+    ----------
+    workers : Workers
+        Of `open_workers`.
+    tasks : iterable
+        Read only as fast as tasks are done.
+    cancelled : callable
+        Asked between tasks; True ends the run when those that have begun are
+        done.
+
+    Yields
+    ------
+    Outcome
+        Of each task, in the order in which they end.
+
+    Raises
+    ------
+    StorageError
+        If records cannot be written: more tasks would not fare better.
+    RuntimeError
+        If workers die again and again.
+    """
+    run = _Run(workers, tasks)
+    while True:
+        if cancelled():
+            run.drop()
+        else:
+            run.fill()
+        if run.idle:
+            return
+        yield from run.collect()
