@@ -80,9 +80,23 @@ def test_a_memory_map_is_not_in_memory(stack, tmp_path):
 def test_large_arrays_have_coarser_levels_that_cost_nothing():
     image = np.zeros((9000, 5000), np.uint8)
     levels = strided_levels(image)
-    assert [level.shape for level in levels] == [(4500, 2500), (2250, 1250)]
-    assert all(np.shares_memory(level, image) for level in levels)
-    assert strided_levels(image[:4096, :4096]) == []
+    assert [level.shape for level in levels] == [
+        (4500, 2500),
+        (2250, 1250),
+        (1125, 625),
+    ]
+    assert all(np.shares_memory(level.read(), image) for level in levels)
+    assert strided_levels(image[:2048, :2048]) == ()
+
+
+def test_strided_levels_are_read_finer_to_be_smooth():
+    image = np.zeros((9000, 5000), np.uint8)
+    whole = (0, 0, 9000, 5000)
+    plane = ImagePlane(
+        'a', lambda: image, image.shape, coarser=strided_levels(image)
+    )
+    assert plane.level_for(whole, 1024) == 1
+    assert plane.level_for(whole, 1024, smooth=False) == 3
 
 
 def pyramid(image, steps, **kwargs):

@@ -127,8 +127,8 @@ class PlaneReader:
 
         limits = self._contrast(plane)
         overview, step = None, 1.0
-        level = plane.level_for((0, 0, *plane.shape), LOOK)
-        if max(plane.level_shape(level)) <= LONGEST_READ:
+        level = plane.level_for((0, 0, *plane.shape), LOOK, smooth=False)
+        if level and max(plane.level_shape(level)) <= LONGEST_READ:
             overview = plane.rgb(None, level, limits)
             step = max(plane.factors(level))
         return estimate_from_places(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,11 @@ Window = tuple[int, int, int, int]
 
 # Longer sides are read from a coarser level: 48 MB as RGB.
 LONGEST_READ = 4096
+# A plane in memory has coarser levels down to this size.
+COARSEST = 1024
+# Those levels are every n-th pixel, not means: to be smooth they are read
+# finer by this factor.
+FINER = 4
 
 
 class ArrayLike(Protocol):
@@ -101,15 +107,6 @@ def in_memory(array: Any) -> bool:
     return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
-def strided_levels(array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Coarser levels of a large plane in memory: every 2nd, 4th … pixel."""
-    levels = []
-    while max(array.shape[:2]) > LONGEST_READ:
-        array = array[::2, ::2]
-        levels.append(array)
-    return levels
-
-
 @dataclass(frozen=True, eq=False)
 class Level:
     """A coarser level of the pyramid of a plane.
@@ -120,10 +117,27 @@ class Level:
         (h, w).
     read : callable
         Returns the (h, w) or (h, w, channels) array-like.
+    strided : bool
+        Whether it is every n-th pixel of the finest level instead of means.
     """
 
     shape: tuple[int, int]
     read: Callable[[], Any]
+    strided: bool = False
+
+
+def strided_levels(array: NDArray[Any]) -> tuple[Level, ...]:
+    """Coarser levels of a plane in memory: every 2nd, 4th … pixel."""
+    levels = []
+    while max(array.shape[:2]) > 2 * COARSEST:
+        array = array[::2, ::2]
+        height, width = array.shape[:2]
+        levels.append(Level((height, width), partial(_same, array), True))
+    return tuple(levels)
+
+
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,15 +219,25 @@ class ImagePlane:
         rows, columns = self.level_shape(level)
         return self.shape[0] / rows, self.shape[1] / columns
 
-    def level_for(self, window: Window, side: int) -> int:
-        """Coarsest level that still has ``side`` pixels along a window."""
+    def level_for(self, window: Window, side: int, smooth: bool = True) -> int:
+        """Coarsest level that still has ``side`` pixels along a window.
+
+        Parameters
+        ----------
+        window : tuple of int
+            (row0, column0, row1, column1) in data pixels.
+        side : int
+            Pixels of the level along the longer side of the window.
+        smooth : bool
+            Read strided levels finer, so that small things do not drop out.
+        """
         longest = max(window[2] - window[0], window[3] - window[1])
-        suited = [
-            level
-            for level in range(self.levels)
-            if longest / max(self.factors(level)) >= side
-        ]
-        return max(suited, default=0)
+        suited = 0
+        for level in range(1, self.levels):
+            finer = FINER if smooth and self.coarser[level - 1].strided else 1
+            if longest / max(self.factors(level)) >= finer * side:
+                suited = level
+        return suited
 
     @property
     def longest_window(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,17 +115,10 @@ def _levels(
             for data in image.data[1:]
         )
     elif in_memory(full):
-        coarser = tuple(
-            Level((level.shape[0], level.shape[1]), partial(_same, level))
-            for level in strided_levels(reader(full)())
-        )
+        coarser = strided_levels(reader(full)())
     else:
         coarser = ()
     return reader(full), coarser
-
-
-def _same(array: Any) -> Any:
-    return array
 
 
 def data_of(layer: Layer) -> Any:
