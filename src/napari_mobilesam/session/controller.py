@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.session.background import Background
+from napari_mobilesam.session.batch import Batch
+from napari_mobilesam.session.commands import Commands
 from napari_mobilesam.session.editor import Editor
 from napari_mobilesam.session.engine import Engine, ImagePlane
 from napari_mobilesam.session.everything_messages import PlaneTask
@@ -25,6 +28,10 @@ from napari_mobilesam.session.models import Models
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.prefetch import Prefetch
 from napari_mobilesam.session.prompting import Prompting
+from napari_mobilesam.session.propagation_run import (
+    Propagation,
+    PropagationResult,
+)
 from napari_mobilesam.session.scene import Scene
 from napari_mobilesam.session.walk import Walk
 from napari_mobilesam.session.worker import LatestWorker
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 
-class Session:
+class Session(Commands):
     """Everything the widgets of one viewer share.
 
     Parameters
@@ -57,7 +64,7 @@ class Session:
     ----------
     status : Signal(str, str)
         One sentence on what happens, and for whom: ``'prompts'``,
-        ``'everything'`` or ``'model'``.
+        ``'objects'``, ``'everything'`` or ``'model'``.
     ready : Signal(str)
         A plane can be clicked; one sentence on it.
     progress : Signal(str, int, int)
@@ -76,6 +83,12 @@ class Session:
         The open object: prompts, candidates, accept and reject.
     walk : Walk
         Opens objects of the labels; undo and redo.
+    propagation : Propagation
+        Follows objects through stacks.
+    batching : Batch
+        Makes one object of each box or point.
+    background : Background
+        Runs these two, and stops them.
     prompting : Prompting
         Answers prompts.
     models : Models
@@ -131,6 +144,9 @@ class Session:
             self.prompting, self._objects, lambda: self.model_name
         )
         self.walk = Walk(self.editor)
+        self.background = Background(shared, 'objects')
+        self.propagation = Propagation(self.background, self._engine)
+        self.batching = Batch(self.background, self._engine)
         self._connect()
 
     def _connect(self) -> None:
@@ -145,6 +161,8 @@ class Session:
         prompting.answered.connect(self.preview.emit)
         prompting.embedding.connect(self._say_embedding)
         self.editor.failed.connect(self._prompts_failed)
+        self.background.progress.connect(self._objects_progress)
+        self.propagation.finished.connect(self._reopen)
 
     @property
     def model_name(self) -> str:
@@ -268,6 +286,7 @@ class Session:
         A session can be used again afterwards.
         """
         self.forget()
+        self.background.abandon()
         self.prefetch.want(())
         self.runs.close()
         self.models.close()
@@ -276,6 +295,20 @@ class Session:
     def _run_progress(self, done: int, total: int, message: str) -> None:
         self.progress.emit('everything', done, total)
         self.status.emit(message, 'everything')
+
+    def _objects_progress(self, done: int, total: int, message: str) -> None:
+        self.progress.emit('objects', done, total)
+        self.status.emit(message, 'objects')
+
+    def _reopen(self, result: PropagationResult) -> None:
+        """Open the object that was propagated, to correct it."""
+        objects = self._objects(False)
+        if (
+            self.editor.record.empty
+            and objects is not None
+            and objects.get(result.record.number) is result.record
+        ):
+            self.editor.bring_back(objects, result.record)
 
     def _download_progress(self, done: int, total: int) -> None:
         self.progress.emit('model', done, total)
