@@ -62,7 +62,7 @@ class Progress:
 
 def describe(done: int, total: int, message: str) -> str:
     """One line: steps while they can be counted, per cent for bytes."""
-    if total <= 1:
+    if total <= 1 or f'{done} of {total}' in message:
         return message
     if total > MANY:
         return f'{message} {100 * done // total} %'

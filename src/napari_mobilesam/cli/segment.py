@@ -24,6 +24,7 @@ from napari_mobilesam.cli.files import (
     read_image,
     write_labels,
 )
+from napari_mobilesam.cli.large_options import add_large_options, wants_tiles
 from napari_mobilesam.cli.models import add_model_options, load_chosen_model
 from napari_mobilesam.cli.parameters import (
     add_options,
@@ -31,6 +32,7 @@ from napari_mobilesam.cli.parameters import (
     option_name,
 )
 from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.segment_large import segment_large_command
 from napari_mobilesam.types import EverythingParameters, Prompts
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ examples:
         --negative 140,90
   the object in a box: first row, first column, last row, last column
     napari-mobilesam segment cells.tif -o one.tif --box 80,60,160,120
+  an image of any size, tile by tile; the same command goes on where it was
+  stopped
+    napari-mobilesam segment slide.ome.zarr -o cells.ome.zarr --workers 4
   plane 4 of a stack
     napari-mobilesam segment stack.tif -o labels.tif --plane 4
 
@@ -77,14 +82,14 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'image',
         type=Path,
         metavar='IMAGE',
-        help='TIFF, PNG or JPEG; gray or RGB, any bit depth',
+        help='TIFF, PNG, JPEG, zarr or OME-Zarr; gray or RGB, any bit depth',
     )
     parser.add_argument(
         '-o',
         '--output',
         type=Path,
         required=True,
-        metavar='LABELS.tif',
+        metavar='LABELS.tif|.zarr',
         help='label image to write: 0 is background',
     )
     parser.add_argument(
@@ -112,6 +117,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'segment everything', 'Options of the search for all objects.'
     )
     add_options(everything, EverythingParameters)
+    add_large_options(parser)
     parser.set_defaults(run=segment_command)
 
 
@@ -144,6 +150,8 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 
 def segment_command(options: argparse.Namespace) -> int:
     """Read, segment, write; outputs are reserved before the long part."""
+    if wants_tiles(options):
+        return segment_large_command(options)
     from napari_mobilesam.segmentation.parameters import checked_parameters
 
     check_labels_path(options.output)

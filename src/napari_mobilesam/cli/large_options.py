@@ -1,0 +1,166 @@
+"""Options of ``segment`` for images of any size."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from napari_mobilesam.cli.files import TIFF_SUFFIXES
+
+# A plane of more pixels is worked through in tiles that are kept on disk.
+LARGE_PIXELS = 64_000_000
+ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
+ONLY_LARGE = (
+    'workers',
+    'executor',
+    'scheduler',
+    'planes',
+    'channels',
+    'axes',
+    'select',
+    'link',
+    'resume',
+    'restart',
+)
+
+
+def add_large_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of large images."""
+    large = parser.add_argument_group(
+        'large images',
+        'A zarr or OME-Zarr, a TIFF of more than '
+        f'{LARGE_PIXELS // 1_000_000} million pixels per plane, and whatever '
+        'is written as .zarr, is worked through tile by tile. Finished tiles '
+        'are kept: the same command goes on where it was stopped.',
+    )
+    large.add_argument(
+        '--workers',
+        type=positive,
+        metavar='N',
+        help='threads or processes (default: one for each core)',
+    )
+    large.add_argument(
+        '--executor',
+        choices=('threads', 'processes', 'serial'),
+        help='what works on tiles (default: threads)',
+    )
+    large.add_argument(
+        '--scheduler',
+        metavar='ADDRESS',
+        help='work on a Dask cluster: tcp://host:8786',
+    )
+    large.add_argument(
+        '--planes',
+        type=plane_range,
+        metavar='A:B',
+        help='planes A to B - 1 of a stack or series only',
+    )
+    large.add_argument(
+        '--channels',
+        type=channel_numbers,
+        metavar='C[,C…]',
+        help='one channel (gray), or up to three as red, green, blue',
+    )
+    large.add_argument(
+        '--axes',
+        metavar='TZCYX',
+        help='a letter for each axis, where the file does not say',
+    )
+    large.add_argument(
+        '--select',
+        type=axis_index,
+        action='append',
+        metavar='AXIS=I',
+        help='one index of a time or z axis, such as t=0; may be repeated',
+    )
+    large.add_argument(
+        '--link',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='one label for an object through z or time (default: yes)',
+    )
+    again = large.add_mutually_exclusive_group()
+    again.add_argument(
+        '--resume',
+        action='store_true',
+        default=None,
+        help='go on with an unfinished run, and fail if there is none',
+    )
+    again.add_argument(
+        '--restart',
+        action='store_true',
+        default=None,
+        help='forget the tiles of an unfinished run and begin anew',
+    )
+
+
+def wants_tiles(options: argparse.Namespace) -> bool:
+    """Whether an image is worked through tile by tile, kept on disk.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of ``segment``.
+    """
+    return (
+        is_zarr(options.output)
+        or any((options.image / name).exists() for name in ZARR_FILES)
+        or options.image.suffix.lower() in ('.zarr', '.npy')
+        or any(getattr(options, name) is not None for name in ONLY_LARGE)
+        or _plane_pixels(options.image) > LARGE_PIXELS
+    )
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether an output is a zarr, or labels inside one."""
+    return path.suffix.lower() == '.zarr' or path.parent.name == 'labels'
+
+
+def _plane_pixels(path: Path) -> int:
+    """Pixels of a plane of a TIFF; 0 for what is none."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return 0
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            return int(page.imagelength * page.imagewidth)
+    # what is wrong with the file is told when it is read
+    except Exception:  # noqa: BLE001
+        return 0
+
+
+def positive(text: str) -> int:
+    """Parse ``'4'``."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
+    return number
+
+
+def plane_range(text: str) -> tuple[int, int]:
+    """Parse ``'10:20'``."""
+    first, colon, last = text.partition(':')
+    if not (colon and first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f'{text!r} is not A:B such as 10:20')
+    return int(first), int(last)
+
+
+def channel_numbers(text: str) -> int | tuple[int, ...]:
+    """Parse ``'1'`` or ``'2,0'``."""
+    parts = text.split(',')
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not C or C,C…, such as 1 or 2,0'
+        )
+    numbers = tuple(map(int, parts))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def axis_index(text: str) -> tuple[str, int]:
+    """Parse ``'t=0'``."""
+    name, equals, index = text.partition('=')
+    if not (name and equals and index.isdecimal()):
+        raise argparse.ArgumentTypeError(f'{text!r} is not AXIS=I, as t=0')
+    return name, int(index)

@@ -1,0 +1,268 @@
+"""``segment`` for images of any size: see `napari_mobilesam.large`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.cli.errors import ExitCode, OutputError, UsageError
+from napari_mobilesam.cli.files import check_labels_path, output_file
+from napari_mobilesam.cli.large_options import is_zarr
+from napari_mobilesam.cli.models import load_chosen_model
+from napari_mobilesam.cli.parameters import given_options
+from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.types import EverythingParameters
+
+if TYPE_CHECKING:
+    from napari_mobilesam.large.interfaces import Source
+    from napari_mobilesam.large.results import LargeResult
+
+# Failed tiles that are named one by one.
+MOST_LISTED = 20
+
+
+def segment_large_command(options: argparse.Namespace) -> int:
+    """Check, work through the tiles, say what came out."""
+    from napari_mobilesam.large.journal import StorageError
+    from napari_mobilesam.large.tables import check_table_path, write_table
+
+    check_options(options)
+    try:
+        if options.table:
+            check_table_path(options.table)
+        source = open_image(options)
+        with contextlib.ExitStack() as stack:
+            progress = stack.enter_context(Progress(quiet=options.quiet))
+            commit = stack.enter_context(reserved_output(options))
+            stopped = stack.enter_context(ctrl_c_stops(progress))
+            result = run_tiles(options, source, progress, stopped)
+            commit(result)
+        if options.table:
+            write_table(result.table, options.table)
+    except ImportError as error:
+        raise UsageError(str(error)) from error
+    except StorageError as error:
+        raise OutputError(str(error)) from error
+    return report(options, result, stopped.is_set())
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse options that make no sense together, or for large images."""
+    if options.point or options.negative or options.box:
+        raise UsageError(
+            '--point, --negative and --box are for images that fit in '
+            'memory: save the part around the object as a TIFF'
+        )
+    if options.table == options.output:
+        raise UsageError('--table and --output are the same file')
+    if options.output.resolve() == options.image.resolve():
+        raise UsageError(f'{options.output} is an input: give another output')
+    if not is_zarr(options.output):
+        check_labels_path(options.output)
+    if options.plane is not None:
+        if options.planes is not None:
+            raise UsageError('give --plane or --planes, not both')
+        if len(options.plane) > 1:
+            raise UsageError(
+                'of a large image choose a plane by axis, for example '
+                '--select t=0 --planes 4:5'
+            )
+    if options.scheduler and (options.executor or options.workers):
+        raise UsageError(
+            '--scheduler brings its own workers: leave out --executor and '
+            '--workers'
+        )
+
+
+def open_image(options: argparse.Namespace) -> Source:
+    """Open the image as ``--axes``, ``--channels`` … say."""
+    from napari_mobilesam.large.sources import open_source
+
+    planes = options.planes
+    if options.plane is not None:
+        planes = (options.plane[0], options.plane[0] + 1)
+    return open_source(
+        options.image,
+        axes=options.axes,
+        channels=options.channels,
+        select=dict(options.select or ()),
+        planes=planes,
+    )
+
+
+def labels_path(options: argparse.Namespace) -> Path:
+    """The zarr that labels are written to, a TIFF being made of it later."""
+    output: Path = options.output
+    return (
+        output if is_zarr(output) else output.with_name(f'{output.name}.zarr')
+    )
+
+
+@contextlib.contextmanager
+def reserved_output(
+    options: argparse.Namespace,
+) -> Iterator[Callable[[LargeResult], None]]:
+    """Refuse or remove what is there; gives what writes a TIFF at the end.
+
+    Raises
+    ------
+    OutputError
+        If there are labels, or something else, of that name, and they are
+        not to be replaced.
+    UsageError
+        If there is no run to resume.
+    """
+    from napari_mobilesam.large.ome_zarr import remove_labels
+    from napari_mobilesam.large.pipeline import records_folder
+
+    target = labels_path(options)
+    unfinished = records_folder(target).exists()
+    if options.resume and not unfinished:
+        raise UsageError(
+            f'there is no unfinished run of {options.output} to resume: '
+            'leave out --resume'
+        )
+    if target.exists() and not unfinished:
+        if not options.overwrite:
+            raise OutputError(f'{target} exists; --overwrite replaces it')
+        remove_labels(target)
+    if target == options.output:
+        yield lambda result: None
+        return
+    with output_file(
+        options.output, options.overwrite, [options.image]
+    ) as commit_file:
+
+        def commit(result: LargeResult) -> None:
+            # one that was stopped is not taken for the result
+            if result.complete or result.failed:
+                commit_file(lambda path: write_tiff(result, path))
+            if result.complete:
+                remove_labels(target)
+
+        yield commit
+
+
+def write_tiff(result: LargeResult, path: Path) -> None:
+    """Write the labels of a run as TIFF."""
+    from napari_mobilesam.large.label_tiff import write_label_tiff
+    from napari_mobilesam.large.ome_zarr import open_labels
+
+    assert isinstance(result.labels, Path)
+    largest = int(result.table['label'].max()) if len(result.table) else 0
+    write_label_tiff(open_labels(result.labels)[0], path, largest)
+
+
+def run_tiles(
+    options: argparse.Namespace,
+    source: Source,
+    progress: Progress,
+    stopped: threading.Event,
+) -> LargeResult:
+    """Call `segment_large` with what the options say."""
+    from napari_mobilesam.large.pipeline import segment_large
+    from napari_mobilesam.large.time_left import TimeLeft
+    from napari_mobilesam.segmentation.estimate import duration
+
+    time_left = TimeLeft()
+
+    def tell(done: int, total: int, message: str) -> None:
+        seconds = time_left(done, total)
+        if seconds is not None and done < total:
+            message = f'{message}, {duration(seconds)} left'
+        progress(done, total, message)
+
+    given = given_options(options, EverythingParameters)
+    if options.link is not None:
+        given['link'] = options.link
+    return segment_large(
+        source,
+        labels_path(options),
+        model_reference(options, progress),
+        executor=options.scheduler or options.executor or 'threads',
+        workers=options.workers,
+        device=options.device,
+        progress=tell,
+        cancelled=stopped.is_set,
+        resume=not options.restart,
+        **given,
+    )
+
+
+def model_reference(options: argparse.Namespace, progress: Progress) -> str:
+    """Name or absolute path of the model; downloads and checks it.
+
+    Workers elsewhere load it themselves, and stand in other folders.
+    """
+    record = load_chosen_model(options, progress).record
+    if options.model and Path(options.model).exists():
+        return str(Path(options.model).absolute())
+    return options.model or record.name
+
+
+@contextlib.contextmanager
+def ctrl_c_stops(progress: Progress) -> Iterator[threading.Event]:
+    """Take the first Ctrl-C as a wish to end in good order."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+        progress(0, 1, 'Stopping after the tiles at work; Ctrl-C: at once')
+
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def report(
+    options: argparse.Namespace, result: LargeResult, stopped: bool
+) -> int:
+    """Say what came out, and what did not."""
+    count = result.table['label'].nunique()
+    found = f'{count} object{"" if count == 1 else "s"}'
+    if result.cut:
+        warnings.warn(
+            f'{len(result.cut)} objects are too large for the tiles and have '
+            'no label: give their size with --diameter',
+            stacklevel=2,
+        )
+    for failed in result.failed[:MOST_LISTED]:
+        row0, column0, row1, column1 = failed.window
+        print(
+            f'failed: plane {failed.plane}, rows {row0} to {row1}, columns '
+            f'{column0} to {column1}: {failed.error}',
+            file=sys.stderr,
+        )
+    if len(result.failed) > MOST_LISTED:
+        more = len(result.failed) - MOST_LISTED
+        print(f'failed: {more} more tiles', file=sys.stderr)
+    if stopped and not result.complete:
+        print(
+            f'stopped with {found}: what is done is kept, the same command '
+            'goes on with it',
+            file=sys.stderr,
+        )
+        return ExitCode.INTERRUPTED
+    print(f'{options.output}: {found}')
+    if result.failed:
+        print(
+            f'{len(result.failed)} tiles failed, the rest is written: the '
+            'same command tries them again',
+            file=sys.stderr,
+        )
+        return ExitCode.PARTIAL
+    return ExitCode.OK

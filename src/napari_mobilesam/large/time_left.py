@@ -1,0 +1,45 @@
+"""How long what is left will take, from how fast the last steps went."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+# Steps that the speed is measured over.
+RECENT = 24
+# Before so many seconds there is nothing to say.
+LEAST_SECONDS = 2.0
+
+
+class TimeLeft:
+    """Tells the seconds left each time that it hears of steps done.
+
+    Only recent steps count: those that an earlier run had done, or in which
+    there is nothing, pass in no time and say nothing of the others.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._steps: deque[tuple[float, int]] = deque(maxlen=RECENT)
+
+    def __call__(self, done: int, total: int) -> float | None:
+        """Seconds left; None as long as nothing can be said.
+
+        Parameters
+        ----------
+        done, total : int
+            Steps.
+        """
+        now = self._clock()
+        if not self._steps or done != self._steps[-1][1]:
+            self._steps.append((now, done))
+        start, before = self._steps[0]
+        if done <= before or now - start < LEAST_SECONDS:
+            return None
+        return (total - done) * (now - start) / (done - before)

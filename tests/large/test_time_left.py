@@ -1,0 +1,48 @@
+"""Time left of a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_mobilesam.large.time_left import RECENT, TimeLeft
+
+
+class Clock:
+    """Seconds as a test wants them."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_steady_steps() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    assert left(0, 100) is None
+    clock.now = 1
+    assert left(1, 100) is None
+    clock.now = 10
+    assert left(10, 100) == pytest.approx(90)
+
+
+def test_steps_done_before_are_forgotten() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    for done in range(1000):  # records of an earlier run, read at once
+        left(done, 2000)
+    said = None
+    for step in range(RECENT):
+        clock.now += 5
+        said = left(1000 + step, 2000)
+    assert said == pytest.approx(5 * (2000 - 999 - RECENT), rel=0.01)
+
+
+def test_other_messages_of_the_same_step_count_once() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    left(0, 10)
+    for second in range(1, 101):
+        clock.now = second
+        said = left(1, 10)
+    assert said == pytest.approx(900)
