@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 from skimage.filters import gaussian
 from skimage.transform import resize
 
@@ -285,10 +286,11 @@ def _correlation_width(plane: Plane) -> float | None:
     reach = min(height, width) // 2
     if reach < 2:
         return None
-    # Padding by the reach keeps ends apart; round numbers transform fast.
-    padded = [-(-(n + reach) // 32) * 32 for n in plane.shape]
-    spectrum = np.fft.rfft2(plane, s=padded)
-    correlation = np.fft.irfft2(np.abs(spectrum) ** 2, s=padded)
+    # Padding by the reach keeps ends apart.
+    padded = [fft.next_fast_len(n + reach, real=True) for n in plane.shape]
+    spectrum = fft.rfft2(plane, s=padded)
+    power = np.square(np.abs(spectrum))
+    correlation = fft.irfft2(power, s=padded)
     rows, columns = np.arange(reach), np.arange(-reach + 1, reach)
     pairs = (height - rows)[:, None] * (width - np.abs(columns))[None]
     near = correlation[:reach][:, columns] / pairs
