@@ -24,8 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mobilesam.model.fused import linear_gelu
-from napari_mobilesam.model.layers import LayerNorm2d
+from napari_mobilesam.model.layers import LayerNorm2d, gelu_, linear_gelu
 from napari_mobilesam.model.mask_decoder import (
     NUM_HEADS,
     NUM_MASK_TOKENS,
@@ -255,7 +254,7 @@ class FoldedDecoder:
         """(B, N, C) image tokens to (B, N, 4, 4, C / 8), pixels by token."""
         first, second = self.upscaling
         x = functional.linear(images, *first).unflatten(2, (4, -1))
-        x = torch.ops.aten.gelu_(self.upscaling_norm.normalise(x))
+        x = gelu_(self.upscaling_norm.normalise(x))
         return linear_gelu(x, *second).unflatten(3, (4, -1))
 
 

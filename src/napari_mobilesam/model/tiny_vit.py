@@ -55,19 +55,25 @@ class ConvBN(nn.Module):
         """Convolve and normalise (B, C, H, W)."""
         if self.training:
             return self.bn(self.c(x))
-        scale = self.bn.weight * torch.rsqrt(
-            self.bn.get_buffer('running_var') + self.bn.eps
-        )
         # Folding at each call costs a thousandth of the convolution and can
         # never be stale, whatever is loaded or trained in between.
         return functional.conv2d(
             x,
-            self.c.weight * scale[:, None, None, None],
-            self.bn.bias - self.bn.get_buffer('running_mean') * scale,
+            *self.folded(),
             self.c.stride,
             self.c.padding,
             self.c.dilation,
             self.c.groups,
+        )
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution that inference needs."""
+        scale = self.bn.weight * torch.rsqrt(
+            self.bn.get_buffer('running_var') + self.bn.eps
+        )
+        return (
+            self.c.weight * scale[:, None, None, None],
+            self.bn.bias - self.bn.get_buffer('running_mean') * scale,
         )
 
 
@@ -147,19 +153,22 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within (B * windows, tokens, C)."""
+        return self.proj(self.mix(self.norm(x), self.position_bias()))
+
+    def position_bias(self) -> Tensor:
+        """(heads, tokens, tokens) added to the logits."""
+        return self.attention_biases[:, self.bias_index]
+
+    def mix(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Attention over normalised tokens, before the projection."""
         batch, tokens, channels = x.shape
         # In the checkpoints each head's query, key and value lie together.
-        qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, 3, -1)
+        qkv = self.qkv(x).view(batch, tokens, self.num_heads, 3, -1)
         query, key, value = qkv.transpose(1, 2).unbind(3)
         x = functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=self.attention_biases[None, :, self.bias_index].to(
-                query.dtype
-            ),
+            query, key, value, attn_mask=bias[None].to(query.dtype)
         )
-        return self.proj(x.transpose(1, 2).reshape(batch, tokens, channels))
+        return x.transpose(1, 2).reshape(batch, tokens, channels)
 
 
 class Mlp(nn.Module):
