@@ -56,6 +56,8 @@ class EverythingRequest:
         Model that is to answer.
     linked : bool
         Whether objects that overlap from plane to plane become one.
+    outlined : bool
+        Whether outlines are wanted.
     """
 
     generation: int
@@ -63,6 +65,7 @@ class EverythingRequest:
     parameters: EverythingParameters
     model_name: str
     linked: bool = False
+    outlined: bool = False
 
     @property
     def plane(self) -> ImagePlane:
@@ -126,6 +129,9 @@ class EverythingResult:
         How long the run took.
     problem : str
         One sentence on what ended it before all planes were done, or empty.
+    outlines : tuple of list
+        Of each plane, the outlines of its labels in ascending order, see
+        `mask_outlines`; empty if they were not asked for.
     """
 
     request: EverythingRequest
@@ -138,6 +144,7 @@ class EverythingResult:
     complete: bool
     seconds: float
     problem: str = ''
+    outlines: tuple[list[NDArray[np.float64]], ...] = ()
 
     @property
     def labels(self) -> NDArray[Any]:

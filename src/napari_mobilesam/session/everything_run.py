@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,7 @@ class EverythingRuns:
         parameters: EverythingParameters | None,
         model_name: str,
         linked: bool = False,
+        outlined: bool = False,
     ) -> int:
         """Find every object of planes; `finished` brings the answer.
 
@@ -136,6 +137,8 @@ class EverythingRuns:
             Model that answers.
         linked : bool
             Whether objects that overlap from plane to plane become one.
+        outlined : bool
+            Whether outlines are wanted.
 
         Returns
         -------
@@ -150,6 +153,7 @@ class EverythingRuns:
             parameters or EverythingParameters(),
             model_name,
             linked,
+            outlined,
         )
         run = self._run = _Run(request, Sorter(linked))
         self._shared.worker.submit('everything', lambda: self._work(run))
@@ -168,21 +172,18 @@ class EverythingRuns:
             self._run.cancelled.set()
             self._run = None
 
-    def select(self, selection: Selection, keep: Collection[int] = ()) -> None:
+    def select(self, selection: Selection) -> None:
         """Sort out anew what the last run found; `selected` tells.
 
         Parameters
         ----------
         selection : Selection
             Which masks are objects.
-        keep : collection of int
-            Labels that are objects whatever the selection says.
         """
-        run, kept = self._run, frozenset(keep)
+        run = self._run
         if run is not None and run.settled:
             self._sorting.submit(
-                'select',
-                lambda: self._sort(run, selection, kept, self.selected),
+                'select', lambda: self._sort(run, selection, self.selected)
             )
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -305,8 +306,7 @@ class EverythingRuns:
                 stability=least.stability,
             )
         self._sorting.submit(
-            'select',
-            lambda: self._sort(run, selection, frozenset(), self.finished),
+            'select', lambda: self._sort(run, selection, self.finished)
         )
 
     # below: on the thread that sorts out
@@ -315,11 +315,17 @@ class EverythingRuns:
         self,
         run: _Run,
         selection: Selection,
-        keep: Collection[int],
         answer: SignalInstance,
     ) -> None:
+        from napari_mobilesam.segmentation.outlines import mask_outlines
+
         try:
-            objects = run.sorter.sort(run.planes, selection, keep)
+            objects = run.sorter.sort(run.planes, selection)
+            outlines = tuple(
+                mask_outlines(picture)
+                for picture in objects.pictures
+                if run.request.outlined
+            )
             result = EverythingResult(
                 run.request,
                 *objects,
@@ -329,6 +335,7 @@ class EverythingRuns:
                 not (run.cancelled.is_set() or run.problem),
                 run.seconds,
                 run.problem,
+                outlines,
             )
         except Exception as error:  # noqa: BLE001
             self._tell(run, self._failer(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -58,7 +58,6 @@ class Sorter:
         self,
         planes: Sequence[Candidates],
         selection: Selection,
-        keep: Collection[int] = (),
     ) -> Sorted:
         """Select and label the objects of all planes.
 
@@ -68,19 +67,12 @@ class Sorter:
             What was found on each plane.
         selection : Selection
             Which of it are objects.
-        keep : collection of int
-            Labels that are objects whatever the selection says.
         """
         import pandas as pd
 
-        kept = {
-            member
-            for label in keep
-            for member in self._members.get(label, [label])
-        }
         pictures, tables = [], [_empty_table()]
         for number, candidates in enumerate(planes):
-            picture, table = self._plane(number, candidates, selection, kept)
+            picture, table = self._plane(number, candidates, selection)
             pictures.append(picture)
             tables.append(table.assign(plane=number, planes=1))
         table = pd.concat(tables[len(pictures) > 0 :], ignore_index=True)
@@ -103,22 +95,10 @@ class Sorter:
         number: int,
         candidates: Candidates,
         selection: Selection,
-        kept: set[int],
     ) -> tuple[NDArray[Any], pd.DataFrame]:
-        from napari_mobilesam.segmentation.masks import (
-            label_table,
-            paint_labels,
-        )
+        from napari_mobilesam.segmentation.masks import label_table
 
-        masks = candidates.select(selection)
-        there = {id(mask) for mask in masks}
-        for label in kept:
-            found = self._found[label - 1]
-            if found.plane == number and id(found.mask) not in there:
-                masks.append(found.mask)
-        picture, painted = paint_labels(
-            masks, candidates.image_shape, selection.overlap
-        )
+        picture, painted = candidates.paint(selection)
         labels = [self._label(Found(number, mask)) for mask in painted]
         table = label_table(picture, painted).assign(
             label=np.array(labels, np.int64),

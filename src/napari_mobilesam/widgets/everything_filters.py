@@ -169,8 +169,7 @@ class FilterPanel(QWidget):
             (
                 'Overlap ≤',
                 self.overlap,
-                'Of two masks whose boxes overlap more (IoU), the worse one '
-                'is left out.',
+                'Of two masks whose boxes overlap more, the worse one goes.',
             ),
             ('Area (px)', self.area, 'Least and most pixels of an object.'),
             (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,10 @@ from napari_mobilesam.widgets.layers import (
     data_of,
     is_ours,
 )
-from napari_mobilesam.widgets.prompt_layers import CLOSED
+from napari_mobilesam.widgets.prompt_collection import CLOSED
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME = 'regions'
@@ -119,24 +118,25 @@ class WhereForm(QWidget):
         chosen = self.planes_combo.currentData()
         return Planes() if chosen is None else Planes(*chosen)
 
-    def offer(self, image: Image | None, plane: LayerPlane | None) -> None:
+    def offer(self, plane: LayerPlane | None) -> None:
         """Offer the planes of an image, keeping the choice if it has them.
 
         Parameters
         ----------
-        image : napari.layers.Image or None
-            The image.
         plane : LayerPlane or None
-            Its plane that is shown; None if none is.
+            Plane of the image that is shown; None if none is.
         """
         before = self.planes_combo.currentText()
         self.planes_combo.blockSignals(True)
         self.planes_combo.clear()
         self.planes_combo.addItem('the current one', None)
-        axes = [] if image is None or plane is None else stack_axes(plane)
+        axes = [] if plane is None else plane.travel_axes
         for axis in axes:
-            assert image is not None
+            assert plane is not None
+            image = plane.layer
             count, name = data_of(image).shape[axis], axis_name(image, axis)
+            if count < 2:
+                continue
             choices = [
                 (f'all {count} of {name}, linked', True),
                 (f'all {count} of {name}, each by itself', False),
@@ -166,24 +166,25 @@ class WhereForm(QWidget):
         SegmentationError
             There is no region in the image.
         """
-        return tuple(
-            Part(one, self._region(one)) for one in self._chosen(plane)
-        )
-
-    def _chosen(self, plane: LayerPlane) -> list[LayerPlane]:
         axis = self.planes.axis
         if axis is None:
-            return [plane]
-        count = int(data_of(plane.layer).shape[axis])
-        return [plane_at(plane, axis, index) for index in range(count)]
+            return (self.part(plane),)
+        here, count = plane.index[axis], data_of(plane.layer).shape[axis]
+        moved = [plane.moved(axis, i - here) for i in range(count)]
+        planes = [other for other in moved if other is not None]
+        if self.region_combo.currentText() == VIEW:
+            seen = visible_region(plane)
+            return tuple(Part(other, seen) for other in planes)
+        return tuple(self.part(other) for other in planes)
 
-    def _region(self, plane: LayerPlane) -> Region | None:
+    def part(self, plane: LayerPlane) -> Part:
+        """Return one plane and its region; see `parts`."""
         kind = self.region_combo.currentText()
         if kind == VIEW:
-            return visible_region(plane)
+            return Part(plane, visible_region(plane))
         if kind == DRAWN:
-            return drawn_region(plane, self.shapes_combo.layer)
-        return None
+            return Part(plane, drawn_region(plane, self.shapes_combo.layer))
+        return Part(plane, None)
 
     def use_drawn(self, shapes: Shapes) -> None:
         """Look in the shapes of a layer from now on."""
@@ -224,31 +225,17 @@ class WhereForm(QWidget):
 
     def _show_rows(self) -> None:
         drawn = self.region_combo.currentText() == DRAWN
-        self.form.setRowVisible(1, drawn)
-        self.form.setRowVisible(2, self.planes_combo.count() > 1)
+        self._show_row(self.shapes_combo, drawn)
+        self._show_row(self.planes_combo, self.planes_combo.count() > 1)
+
+    def _show_row(self, field: QWidget, visible: bool) -> None:
+        # rows can be hidden as such since Qt 6.4 only
+        for part in (field, self.form.labelForField(field)):
+            if part is not None:
+                part.setVisible(visible)
 
     def _tell(self, what: Any = None) -> None:
         self.changed.emit()
-
-
-def stack_axes(plane: LayerPlane) -> list[int]:
-    """Return the axes of an image along which there are more planes."""
-    shape = data_of(plane.layer).shape
-    return [
-        axis
-        for axis in range(plane.layer.ndim)
-        if axis not in (plane.rows, plane.columns, plane.channel_axis)
-        and shape[axis] > 1
-    ]
-
-
-def plane_at(plane: LayerPlane, axis: int, index: int) -> LayerPlane:
-    """Return another plane of the same image."""
-    position = plane.position.copy()
-    position[plane.offset + axis] = index
-    where = list(plane.index)
-    where[axis] = index
-    return replace(plane, position=position, index=tuple(where))
 
 
 def visible_region(plane: LayerPlane) -> Region | None:

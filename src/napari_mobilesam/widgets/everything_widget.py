@@ -1,44 +1,49 @@
-"""“Segment everything”: every object of the current plane at once."""
+"""“Segment everything”: every object of planes and regions at once."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image, Labels, Layer
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QVBoxLayout,
-)
+from napari.layers import Image, Layer
 
-from napari_mobilesam.session import EverythingResult
+from napari_mobilesam.session.everything_choices import (
+    EverythingChoices,
+    load_choices,
+    save_choices,
+)
+from napari_mobilesam.session.everything_jobs import JobResult
+from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
-from napari_mobilesam.widgets.controls import (
-    ChannelCombo,
-    LayerCombo,
-    StatusLine,
-    ViewerWidget,
-    group_form,
-    scrollable,
-    wide_button,
+from napari_mobilesam.widgets.everything_panel import INSTANCES
+from napari_mobilesam.widgets.everything_running import EverythingRunning
+from napari_mobilesam.widgets.everything_where import Part
+from napari_mobilesam.widgets.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.prompt_widget import PromptWidget
+from napari_mobilesam.widgets.review_panel import (
+    EDIT_KEY,
+    KEEP_KEY,
+    NEXT_KEY,
+    REJECT_KEY,
 )
-from napari_mobilesam.widgets.label_writer import write_everything
-from napari_mobilesam.widgets.layers import (
-    LayerPlane,
-    plane_of,
-)
-from napari_mobilesam.widgets.model_box import ModelBox
-from napari_mobilesam.widgets.parameter_form import ParameterForm
-from napari_mobilesam.widgets.preview import NAME as PREVIEW_NAME
 
 HINT = 'Run finds every object of the current plane.'
+KEYS = {
+    NEXT_KEY: 'next_object',
+    KEEP_KEY: 'keep_object',
+    REJECT_KEY: 'reject_object',
+    EDIT_KEY: 'edit_object',
+}
 
 
-class EverythingWidget(ViewerWidget):
+class EverythingWidget(EverythingRunning):
     """Dock widget “Segment everything”.
 
-    The form holds `EverythingParameters`; the result is a Labels layer where
-    the image is, with scores, stability and area in its features.
+    The form holds `EverythingParameters`. Masks are shown as they are found
+    and sorted out at the end; sliders sort them out anew without asking the
+    model again, and the objects are reviewed one by one.
 
     Parameters
     ----------
@@ -48,81 +53,107 @@ class EverythingWidget(ViewerWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._asked: tuple[int, LayerPlane, Labels | None] | None = None
-        self._build()
-        self.image_combo.layer_changed.connect(self._image_chosen)
-        self.run_button.clicked.connect(self.run)
-        self.cancel_button.clicked.connect(self.cancel)
+        self._keys = Keys()
+        self._plane_timer = self._timer(self._plane_changed)
+        self._show_choices(load_choices())
+        self._connect_parts()
         self.attach()
 
-    def _build(self) -> None:
-        self.image_combo = LayerCombo(
-            self.viewer, lambda layer: isinstance(layer, Image)
-        )
-        self.channel_combo = ChannelCombo()
-        self.model_box = ModelBox(self.session)
-        self.labels_combo = LayerCombo(
-            self.viewer, _is_output, 'a new layer for each run'
-        )
-        self.form = ParameterForm()
-        self.run_button = wide_button('Run')
-        self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stops and keeps what was found.')
-        self.cancel_button.setEnabled(False)
-        self.status = StatusLine()
+    def _connect_parts(self) -> None:
+        self.image_combo.layer_changed.connect(self._image_chosen)
+        self.channel_combo.activated.connect(self._schedule_estimate)
+        self.where.changed.connect(self._schedule_estimate)
+        self.form.changed.connect(self._schedule_estimate)
+        self.where.draw_button.clicked.connect(self.draw_region)
+        self.run_button.clicked.connect(self.run)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.filters.changed.connect(lambda: self._select_timer.start(0))
+        self.review.chosen.connect(self.spotlight.show)
+        self.review.said.connect(self.status.say)
+        self.review.edit_asked.connect(self._edit)
+        self.spotlight.clicked.connect(self.review.go_to_label)
+        self.more.edges_asked.connect(self.find_edges)
+        self.more.proposals_asked.connect(self.propose)
+        self.more.boxes_asked.connect(self.segment_boxes)
 
-        image, rows = group_form('Image')
-        rows.addRow('Image', self.image_combo)
-        rows.addRow(self.channel_combo.label, self.channel_combo)
-        rows.addRow('Model', self.model_box)
-        rows.addRow('Labels', self.labels_combo)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run_button)
-        buttons.addWidget(self.cancel_button)
-        contents = QVBoxLayout()
-        contents.addWidget(image)
-        contents.addWidget(self.form)
-        contents.addStretch(1)
-        scrollable(self, contents, self.status, buttons)
+    # life in the viewer
 
     def attach(self) -> None:
-        """Listen to the viewer and the session."""
+        """Listen to the viewer and the session, take the keys."""
         super().attach()
         self.follow_layers()
-        self.listen(self.session.everything, self._finish)
-        self.listen(self.session.status, self._say)
-        self.listen(self.session.failed, self._fail)
-        self.listen(self.session.progress, self._progress)
-        self.listen(self.session.model_changed, self._model_changed)
-        self.listen(self.session.downloaded, self.model_box.arrived)
-        if self.session.record is not None:
-            self.form.show_model(self.session.record)
+        dims, session = self.viewer.dims, self.session
+        for event in ('current_step', 'order', 'ndisplay'):
+            self.listen(getattr(dims.events, event), self._view_changed)
+        self.listen(session.runs.progress, self._progress)
+        self.listen(session.runs.found, self._found)
+        self.listen(session.runs.finished, self._finish)
+        self.listen(session.runs.selected, self._selected)
+        self.listen(session.runs.jobs.progress, self._progress)
+        self.listen(session.runs.jobs.finished, self._job_done)
+        self.listen(session.runs.jobs.estimated, self._show_estimate)
+        self.listen(session.status, self._say)
+        self.listen(session.failed, self._fail)
+        self.listen(session.progress, self._download_progress)
+        self.listen(session.model_changed, self._model_changed)
+        self.listen(session.downloaded, self.model_box.arrived)
+        self._keys = bind_keys(self, KEYS)
+        if session.record is not None:
+            self.form.show_model(session.record)
         self._layers_changed()
         self._active_changed()
         self._image_chosen(self.image_combo.layer)
 
     def detach(self) -> None:
-        """Cancel a run and stop listening."""
-        if self._asked is not None:
-            self.session.cancel()
-            self._end()
+        """Stop what runs, stop listening, return the keys."""
+        for timer in self._timers:
+            timer.stop()
+        self.session.runs.abandon()
+        self.extras.abandon()
+        self._let_go()
+        unbind_keys(self.viewer, self._keys)
         super().detach()
 
     def _layers_changed(self, event: Any = None) -> None:
         self.image_combo.refresh()
         self.labels_combo.refresh()
+        self.where.shapes_combo.refresh()
+        self.more.shapes_combo.refresh()
         gone = getattr(event, 'value', None)
-        if getattr(event, 'type', '') != 'removed' or self._asked is None:
-            return
-        _, plane, labels = self._asked
-        if gone is plane.layer or (labels is not None and gone is labels):
-            name = getattr(gone, 'name', '')
-            self.session.cancel()
-            self._end()
-            self.status.fail(
-                f'“{name}” was removed while working on it; nothing was '
-                'written.'
+        if getattr(event, 'type', '') == 'removed' and gone is not None:
+            self._removed(gone)
+
+    def _removed(self, gone: Layer) -> None:
+        """Stop working on a layer that is gone."""
+        if self._asked is not None:
+            results = self._asked[1]
+            if gone is results.live.layer:
+                results.live.forget()
+            elif gone is results.layer or gone is results.plane.layer:
+                self.session.runs.abandon()
+                self._stopped(gone)
+        elif self.extras.plane is not None:
+            if gone is self.extras.plane.layer:
+                self.extras.abandon()
+                self._stopped(gone)
+        elif self._results is not None and gone in (
+            self._results.layer,
+            self._results.plane.layer,
+        ):
+            self.session.runs.abandon()
+            self._let_go()
+            self.status.say(
+                f'“{gone.name}” was removed: run again to go on with its '
+                'objects.'
             )
+
+    def _stopped(self, gone: Layer) -> None:
+        self._let_go()
+        self._show_running(False)
+        self.status.fail(
+            f'“{gone.name}” was removed while working on it; nothing was '
+            'written.'
+        )
 
     def _active_changed(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
@@ -131,76 +162,163 @@ class EverythingWidget(ViewerWidget):
 
     def _image_chosen(self, image: Image | None) -> None:
         self.channel_combo.offer(image)
-        if self._asked is None:
+        self._plane_changed()
+        if not self._busy and self._results is None:
             self.status.say(
                 HINT if image is not None else 'Open an image to begin.'
             )
 
-    def run(self) -> None:
-        """Segment the current plane of the chosen image."""
+    def _view_changed(self, event: Any = None) -> None:
+        # later: axes change before the layers that made them are gone
+        self._plane_timer.start(0)
+
+    def _plane_changed(self) -> None:
         image = self.image_combo.layer
-        if image is None:
-            self.status.fail('There is no image: open one first.')
-            return
         try:
-            parameters = self.form.parameters()
-            plane = plane_of(self.viewer, image, self.channel_combo.axis)
-            generation = self.session.segment_everything(
-                plane.source(), parameters
-            )
+            plane = None if image is None else self._plane()
+        except SegmentationError:
+            plane = None
+        self.where.offer(plane)
+        self._schedule_estimate()
+
+    def draw_region(self) -> None:
+        """Make drags on the canvas draw where to look."""
+        try:
+            self.where.draw(self._plane())
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self._asked = (generation, plane, self.labels_combo.layer)
-        self.run_button.setEnabled(False)
-        self.cancel_button.setEnabled(True)
-        self.status.say(f'Working on {plane.name} …', busy=True)
+        self.status.say('Drag a rectangle over what is to be segmented.')
 
-    def cancel(self) -> None:
-        """Stop after the current step and keep what was found."""
-        self.session.cancel()
-        self.status.say('Stopping, keeping what was found …', busy=True)
+    # what is remembered
 
-    def _end(self) -> None:
-        self._asked = None
-        self.run_button.setEnabled(True)
-        self.cancel_button.setEnabled(False)
-
-    def _finish(self, result: EverythingResult) -> None:
-        if self._asked is None or result.request.generation != self._asked[0]:
-            return
-        _, plane, labels = self._asked
-        self._end()
-        found = len(result.table)
-        if not found:
-            self.status.say(
-                'Nothing was found: lower the predicted IoU or the '
-                'stability, or set the diameter.'
-                if result.complete
-                else 'Stopped before anything was found.'
-            )
-            return
-        try:
-            layer = write_everything(
-                self.viewer,
-                plane,
-                labels,
-                result.labels,
-                result.table,
-                f'{plane.layer.name} objects',
-            )
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        how = 'in' if result.complete else 'until stopped after'
-        self.status.say(
-            f'{found} {"object" if found == 1 else "objects"} {how} '
-            f'{result.seconds:.1f} s, in “{layer.name}”. Scores are in the '
-            "layer's features."
+    def choices(self) -> EverythingChoices:
+        """Return what the form says."""
+        return EverythingChoices(
+            self.form.parameters(),
+            self.kind_combo.currentText(),
+            self.leave_box.isChecked(),
         )
 
+    def _show_choices(self, choices: EverythingChoices) -> None:
+        self.form.set_parameters(choices.parameters)
+        self.kind_combo.setCurrentText(choices.result or INSTANCES)
+        self.leave_box.setChecked(choices.leave)
+
+    def run(self) -> None:
+        """Segment the chosen part of the chosen image."""
+        super().run()
+        # a full disk is no reason not to segment
+        with contextlib.suppress(OSError):
+            save_choices(self.choices())
+
+    # edges, proposals, boxes
+
+    def find_edges(self) -> None:
+        """Find the edges of the current plane."""
+        self._do(
+            lambda part: self.extras.edges(
+                part, self.form.parameters(), self.session.model_name
+            )
+        )
+
+    def propose(self) -> None:
+        """Find boxes that may hold objects on the current plane."""
+        self._do(
+            lambda part: self.extras.proposals(
+                part, self.form.parameters(), self.session.model_name
+            )
+        )
+
+    def segment_boxes(self, source: Any) -> None:
+        """Segment the objects in boxes of the current plane.
+
+        Parameters
+        ----------
+        source : Shapes, Path or None
+            A layer of rectangles, or a CSV file.
+        """
+        self._do(
+            lambda part: self.extras.boxes(
+                part,
+                source,
+                self.labels_combo.layer,
+                self.session.model_name,
+            )
+        )
+
+    def _do(self, ask: Callable[[Part], None]) -> None:
+        try:
+            part = self.where.part(self._plane())
+            ask(part)
+        except (SegmentationError, OSError) as error:
+            self.status.fail(str(error))
+            return
+        self._show_running(True)
+        self.status.say(f'Working on {part.plane.name} …', busy=True)
+
+    def _job_done(self, result: JobResult) -> None:
+        try:
+            text = self.extras.show(result)
+        except SegmentationError as error:
+            text = None
+            self._show_running(False)
+            self.status.fail(str(error))
+        if text is not None:
+            self._show_running(False)
+            self.status.say(text)
+
+    # review
+
+    def next_object(self) -> None:
+        """Go to the next least certain object."""
+        self.review.next()
+
+    def keep_object(self) -> None:
+        """Keep the object under review."""
+        self.review.keep()
+
+    def reject_object(self) -> None:
+        """Erase the object under review."""
+        self.review.reject()
+
+    def edit_object(self) -> None:
+        """Open the object under review in “Segment by prompts”."""
+        self.review.edit()
+
+    def _edit(self, record: ObjectRecord) -> None:
+        results = self._results
+        if results is None or results.layer is None:
+            return
+        widget = self._prompt_widget()
+        widget.image_combo.layer = results.plane.layer
+        widget.labels_combo.layer = results.layer
+        self._scene.image = results.plane.layer
+        self._scene.labels = results.layer
+        try:
+            self.session.walk.open(record.number)
+        except SegmentationError as error:
+            self.status.fail(str(error))
+            return
+        self.status.say(
+            f'Object {record.number} is open in “Segment by prompts”.'
+        )
+
+    def _prompt_widget(self) -> PromptWidget:
+        window = self.viewer.window
+        for widget in window.dock_widgets.values():
+            if isinstance(widget, PromptWidget):
+                return widget
+        _, widget = window.add_plugin_dock_widget(
+            'napari-mobilesam', 'Segment by prompts', tabify=True
+        )
+        assert isinstance(widget, PromptWidget)
+        return widget
+
+    # the session
+
     def _say(self, text: str, whom: str) -> None:
-        if whom == 'model' or (whom == 'everything' and self._asked):
+        if whom == 'model' or (whom == 'everything' and self._busy):
             self.status.say(text, busy=True)
 
     def _fail(self, text: str, whom: str) -> None:
@@ -208,19 +326,19 @@ class EverythingWidget(ViewerWidget):
             self.model_box.fail()
             self.status.fail(text)
         elif whom == 'everything':
-            self._end()
+            if self._busy:
+                self._let_go()
+                self.extras.abandon()
+            self._show_running(False)
             self.status.fail(text)
 
-    def _progress(self, whom: str, done: int, total: int) -> None:
-        if whom == 'model' or (whom == 'everything' and self._asked):
+    def _download_progress(self, whom: str, done: int, total: int) -> None:
+        if whom == 'model':
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
         self.form.show_model(record)
-        if self._asked is None and self.status.busy:
+        self._schedule_estimate()
+        if not self._busy and self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')
-
-
-def _is_output(layer: Layer) -> bool:
-    return isinstance(layer, Labels) and layer.name != PREVIEW_NAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -13,13 +13,13 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QSpinBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_mobilesam.types import EverythingParameters, ModelRecord
 from napari_mobilesam.widgets.controls import form_layout
+from napari_mobilesam.widgets.fold import Fold
 
 
 class Field(NamedTuple):
@@ -58,6 +58,7 @@ FIELDS = {
         'Layer i looks at 2^i × 2^i overlapping crops, for small objects.',
         0,
         4,
+        advanced=True,
     ),
     'predicted_iou': Field(
         'Predicted IoU ≥',
@@ -147,23 +148,20 @@ class ParameterForm(QWidget):
     """All fields of `EverythingParameters`, the rarer ones folded away.
 
     Parameters that may be None have a check box *auto* beside them.
+
+    Attributes
+    ----------
+    changed : Signal
+        The form says something else.
     """
+
+    changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self.inputs: dict[str, Any] = {}
         self.automatic: dict[str, QCheckBox] = {}
-        self._advanced = QWidget()
-        self._fold = QToolButton()
-        self._fold.setText('More parameters')
-        self._fold.setCheckable(True)
-        self._fold.setAutoRaise(True)
-        self._fold.setToolButtonStyle(
-            Qt.ToolButtonStyle.ToolButtonTextBesideIcon
-        )
-        self._fold.toggled.connect(self._unfold)
         self._arrange()
-        self._unfold(False)
         self.set_parameters(EverythingParameters())
 
     def parameters(self) -> EverythingParameters:
@@ -197,12 +195,16 @@ class ParameterForm(QWidget):
     def _arrange(self) -> None:
         group = QGroupBox('Parameters')
         basic = form_layout()
-        advanced = form_layout(self._advanced)
+        rarer = QWidget()
+        advanced = form_layout(rarer)
         defaults = EverythingParameters()
         for name, field in FIELDS.items():
             default = getattr(defaults, name)
             typical = TYPICAL.get(name) if default is None else default
             box = self.inputs[name] = _input(field, typical)
+            is_check = isinstance(box, QCheckBox)
+            told = box.toggled if is_check else box.valueChanged
+            told.connect(self._tell)
             label = QLabel(field.label)
             label.setToolTip(field.tip)
             row = self._with_automatic(name) if default is None else box
@@ -211,8 +213,7 @@ class ParameterForm(QWidget):
         inner.setContentsMargins(8, 8, 8, 8)
         inner.setSpacing(6)
         inner.addLayout(basic)
-        inner.addWidget(self._fold)
-        inner.addWidget(self._advanced)
+        inner.addWidget(Fold('More parameters', rarer))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(group)
@@ -222,16 +223,14 @@ class ParameterForm(QWidget):
         check = self.automatic[name] = QCheckBox('auto')
         check.setToolTip(AUTOMATIC[name])
         check.toggled.connect(box.setDisabled)
+        check.toggled.connect(self._tell)
         row = QHBoxLayout()
         row.addWidget(box, 1)
         row.addWidget(check)
         return row
 
-    def _unfold(self, unfolded: bool) -> None:
-        self._fold.setArrowType(
-            Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
-        )
-        self._advanced.setVisible(unfolded)
+    def _tell(self, what: Any = None) -> None:
+        self.changed.emit()
 
 
 def _input(field: Field, default: Any) -> Any:

@@ -1,0 +1,172 @@
+"""What a run of segment everything leaves in the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels, Layer
+from numpy.typing import NDArray
+
+from napari_mobilesam.session import EverythingResult, PlaneTask
+from napari_mobilesam.session.everything_output import Output
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.planes import ImagePlane
+from napari_mobilesam.widgets.everything_live import LiveView
+from napari_mobilesam.widgets.everything_outlines import OutlineLayer
+from napari_mobilesam.widgets.everything_where import Part
+from napari_mobilesam.widgets.label_writer import new_labels
+from napari_mobilesam.widgets.layers import insert_below_prompts
+from napari_mobilesam.widgets.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+@dataclass(frozen=True, eq=False)
+class Destination:
+    """What the objects of a run become.
+
+    Attributes
+    ----------
+    labels : napari.layers.Labels or None
+        Layer that they are added to; None makes a new one.
+    leave : bool
+        Whether pixels that the layer has labels on are left alone.
+    semantic : bool
+        Whether all objects get one label.
+    outlined : bool
+        Whether they become shapes instead of labels.
+    """
+
+    labels: Labels | None = None
+    leave: bool = True
+    semantic: bool = False
+    outlined: bool = False
+
+
+class Results:
+    """The layers of one run: masks as they come, and objects at the end.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    scene : ViewerScene
+        Knows the objects of layers.
+    parts : sequence of Part
+        Planes and regions of the run.
+    destination : Destination
+        What the objects become.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        scene: ViewerScene,
+        parts: tuple[Part, ...],
+        destination: Destination,
+    ) -> None:
+        self._viewer = viewer
+        self._scene = scene
+        self.destination = destination
+        self.plane = parts[0].plane
+        self._planes = [part.plane for part in parts]
+        self._sources = [plane.source() for plane in self._planes]
+        self.tasks = [
+            PlaneTask(source, part.region, self._skip(source))
+            for source, part in zip(self._sources, parts, strict=True)
+        ]
+        self.live = LiveView(viewer, self._planes)
+        self._output: Output | None = None
+        self._outlines: OutlineLayer | None = None
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer that objects were, or will be, written to, if any."""
+        if self._outlines is not None:
+            return self._outlines.layer
+        return self.destination.labels
+
+    @property
+    def objects(self) -> Objects | None:
+        """The objects of labels, to be reviewed."""
+        return None if self._output is None else self._output.objects
+
+    @property
+    def written(self) -> bool:
+        """Whether something was written."""
+        return self._output is not None or self._outlines is not None
+
+    @property
+    def count(self) -> int | None:
+        """How many objects of the run there are; None for outlines."""
+        return None if self._output is None else len(self._output.numbers)
+
+    def _skip(
+        self, source: ImagePlane
+    ) -> Callable[[], NDArray[np.bool_]] | None:
+        labels = self.destination.labels
+        if labels is None or not self.destination.leave:
+            return None
+        target = self._scene.objects_of(labels).target
+        height, width = source.shape
+
+        def occupied() -> NDArray[np.bool_]:
+            return target.picture(source, (0, 0, height, width)) != 0
+
+        return occupied
+
+    def write(self, result: EverythingResult, key: object = None) -> None:
+        """Write objects, or let them take the place of those before.
+
+        Raises
+        ------
+        LabelsError
+            The layer cannot be written to. Nothing is written then.
+        """
+        self.live.close()
+        if self.destination.outlined:
+            if self._outlines is None:
+                self._outlines = OutlineLayer(self._viewer, self._planes)
+            self._outlines.write(result)
+        elif self._output is not None:
+            self._output.write(result, key)
+        else:
+            self._write_first(result)
+
+    def _write_first(self, result: EverythingResult) -> None:
+        chosen = self.destination
+        labels = chosen.labels
+        if labels is None:
+            small = result.found <= np.iinfo(np.uint16).max
+            name = f'{self.plane.layer.name} objects'
+            dtype = np.uint16 if small else np.int32
+            labels = new_labels(self.plane, name, dtype)
+        output = Output(
+            self._scene.objects_of(labels),
+            self._sources,
+            overwrite=not chosen.leave,
+            semantic=chosen.semantic,
+        )
+        try:
+            output.write(result)
+        except BaseException:
+            output.close()
+            raise
+        if chosen.labels is None:
+            # shown when it is full: one drawing instead of two
+            insert_below_prompts(self._viewer, labels)
+        self.destination = Destination(
+            labels, chosen.leave, chosen.semantic, chosen.outlined
+        )
+        self._output = output
+
+    def close(self) -> None:
+        """Let go of what was written; it stays as it is."""
+        self.live.close()
+        if self._output is not None:
+            self._output.close()
+        self._output = self._outlines = None

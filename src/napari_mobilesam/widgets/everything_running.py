@@ -1,0 +1,255 @@
+"""Runs of “Segment everything”: asked, shown, sorted out again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from napari.layers import Labels
+from qtpy.QtCore import QTimer
+
+from napari_mobilesam.session import EverythingResult
+from napari_mobilesam.types import ImageError, Mask, SegmentationError
+from napari_mobilesam.widgets.everything_extras import Extras
+from napari_mobilesam.widgets.everything_panel import (
+    FOREGROUND,
+    EverythingPanel,
+)
+from napari_mobilesam.widgets.everything_results import Destination, Results
+from napari_mobilesam.widgets.everything_review import Spotlight
+from napari_mobilesam.widgets.layers import LayerPlane, plane_of
+from napari_mobilesam.widgets.viewer_scene import ViewerScene
+
+NO_IMAGE = 'There is no image: open one first.'
+# typing a number should not estimate at each of its digits
+ESTIMATE_PAUSE_MS = 250
+# how long a run has gone on before the time that is left can be told
+TELL_SECONDS = 1.0
+
+
+class EverythingRunning(EverythingPanel):
+    """The run under way, and the objects of the last one.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(viewer)
+        scene = self.session.scene
+        assert isinstance(scene, ViewerScene)
+        self._scene = scene
+        self._asked: tuple[int, Results] | None = None
+        self._results: Results | None = None
+        self._started = 0.0
+        self._timers: list[QTimer] = []
+        self._estimate_timer = self._timer(self._estimate)
+        self._select_timer = self._timer(self._select)
+        self._build()
+        self.spotlight = Spotlight(self.viewer, scene)
+        self.extras = Extras(self.viewer, scene, self.session.runs.jobs)
+
+    def _timer(self, callback: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.timeout.connect(callback)
+        self._timers.append(timer)
+        return timer
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change has not been answered yet."""
+        timers = self._timers
+        return self.review.pending or any(t.isActive() for t in timers)
+
+    @property
+    def _busy(self) -> bool:
+        return self._asked is not None or self.extras.plane is not None
+
+    def _plane(self) -> LayerPlane:
+        image = self.image_combo.layer
+        if image is None:
+            raise ImageError(NO_IMAGE)
+        return plane_of(self.viewer, image, self.channel_combo.axis)
+
+    # the estimate
+
+    def _schedule_estimate(self, what: Any = None) -> None:
+        self._estimate_timer.start(ESTIMATE_PAUSE_MS)
+
+    def _estimate(self) -> None:
+        jobs = self.session.runs.jobs
+        jobs.forget_estimate()
+        self.estimate_label.setText('')
+        if self._busy:
+            return
+        try:
+            results = self._planned()
+        except SegmentationError as error:
+            if self.image_combo.layer is not None:
+                self.estimate_label.setText(str(error))
+            return
+        self.estimate_label.setText('Estimating …')
+        jobs.estimate(
+            results.tasks, self.form.parameters(), self.session.model_name
+        )
+
+    def _show_estimate(self, estimate: Any) -> None:
+        self.estimate_label.setText(str(estimate))
+
+    # a run
+
+    def _planned(self) -> Results:
+        """What a run would do now."""
+        return Results(
+            self.viewer,
+            self._scene,
+            self.where.parts(self._plane()),
+            Destination(
+                None if self.outlines else self.labels_combo.layer,
+                self.leave_box.isChecked(),
+                self.kind_combo.currentText() == FOREGROUND,
+                self.outlines,
+            ),
+        )
+
+    def run(self) -> None:
+        """Segment the chosen part of the chosen image."""
+        try:
+            results = self._planned()
+            parameters = self.form.parameters()
+            generation = self.session.runs.start(
+                results.tasks,
+                parameters,
+                self.session.model_name,
+                linked=self.where.planes.linked,
+                outlined=results.destination.outlined,
+            )
+        except SegmentationError as error:
+            self.status.fail(str(error))
+            return
+        self._let_go()
+        self._asked = (generation, results)
+        self._show_running(True)
+        self.status.say(f'Working on {results.plane.name} …', busy=True)
+
+    def cancel(self) -> None:
+        """Stop at once and keep what was found."""
+        self.status.say('Stopping, keeping what was found …', busy=True)
+        self.extras.cancel()
+        self.session.runs.cancel()
+
+    def _show_running(self, running: bool) -> None:
+        self._started = time.monotonic()
+        for button in (self.run_button, *self.more.buttons):
+            button.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
+        if not running:
+            self._schedule_estimate()
+
+    def _let_go(self) -> None:
+        """Leave the objects of the last run as they are."""
+        if self._asked is not None:
+            self._asked[1].close()
+        if self._results is not None:
+            self._results.close()
+        self._asked = self._results = None
+        self.spotlight.follow(None)
+        self.review.review(None)
+        self.show_results(False)
+
+    def _found(self, number: int, masks: list[Mask]) -> None:
+        if self._asked is not None:
+            self._asked[1].live.add(number, masks)
+
+    def _finish(self, result: EverythingResult) -> None:
+        if self._asked is None or result.request.generation != self._asked[0]:
+            return
+        results = self._asked[1]
+        self._asked = None
+        self._show_running(False)
+        if not result.found or not (len(result.table) or result.complete):
+            results.close()
+            self.status.say(nothing_found(result))
+            return
+        if not self._write(results, result):
+            return
+        self._results = results
+        self.filters.begin(result.selection, result.extent)
+        self.show_results(True, results.objects is not None)
+        layer = results.layer
+        if isinstance(layer, Labels):
+            self.spotlight.follow(layer)
+            self.review.review(results.objects)
+        self.filters.show_count(len(result.table), result.found)
+        self.status.say(summary(result, results))
+
+    def _write(
+        self, results: Results, result: EverythingResult, key: object = None
+    ) -> bool:
+        try:
+            results.write(result, key)
+        except SegmentationError as error:
+            results.live.close()
+            self.status.fail(str(error))
+            return False
+        return True
+
+    def _select(self) -> None:
+        self.session.runs.select(self.filters.selection())
+
+    def _selected(self, result: EverythingResult) -> None:
+        if self._results is None:
+            return
+        key = ('selection', result.request.generation)
+        if self._write(self._results, result, key):
+            self.filters.show_count(len(result.table), result.found)
+            self.status.say(
+                f'{plural(len(result.table), "object")} of '
+                f'{plural(result.found, "mask")}.'
+            )
+
+    def _progress(self, done: int, total: int, message: str) -> None:
+        if not self._busy or not self.cancel_button.isEnabled():
+            return
+        self.status.say(f'{message}{self._time_left(done, total)}', busy=True)
+        self.status.show_progress(done, total)
+
+    def _time_left(self, done: int, total: int) -> str:
+        from napari_mobilesam.segmentation.estimate import duration
+
+        passed = time.monotonic() - self._started
+        if passed < TELL_SECONDS or not 0 < done < total:
+            return ' …'
+        return f', about {duration(passed * (total - done) / done)} left'
+
+
+def nothing_found(result: EverythingResult) -> str:
+    """Say why there is no object, and what to do."""
+    if result.problem:
+        return result.problem
+    if not result.complete:
+        return 'Stopped before anything was found.'
+    return (
+        'Nothing was found: lower the predicted IoU or the stability, or set '
+        'the diameter.'
+    )
+
+
+def summary(result: EverythingResult, results: Results) -> str:
+    """Say what a run has found, and where it is."""
+    how = 'in' if result.complete else 'until stopped after'
+    name = '' if results.layer is None else f', in “{results.layer.name}”'
+    problem = f' {result.problem}' if result.problem else ''
+    return (
+        f'{plural(len(result.table), "object")} {how} '
+        f'{result.seconds:.1f} s{name}.{problem}'
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number and its noun: ``'1 object'``, ``'1,024 masks'``."""
+    return f'{count:,} {noun}{"" if count == 1 else "s"}'
