@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,17 @@ SHARED = Path(
 # No deadline: how long an example takes says more of the machine than of us.
 settings.register_profile('here', deadline=None, max_examples=40)
 settings.load_profile('here')
+
+
+@pytest.fixture(autouse=True, scope='session')
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests out of the user's caches and settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('CACHE', 'CONFIG'):
+            if f'NAPARI_MOBILESAM_{name}' not in os.environ:
+                folder = tmp_path_factory.mktemp(name.lower())
+                patch.setenv(f'NAPARI_MOBILESAM_{name}', str(folder))
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     )
     from napari_mobilesam.model.registry import list_models as list_models
     from napari_mobilesam.segmentation.edges import edge_map as edge_map
+    from napari_mobilesam.segmentation.embedding_cache import (
+        EmbeddingCache as EmbeddingCache,
+    )
     from napari_mobilesam.segmentation.estimate import (
         estimate_run as estimate_run,
     )
@@ -50,6 +53,7 @@ _MODULE_OF = {
     'list_models': 'model.registry',
     'download_model': 'model.registry',
     'Predictor': 'segmentation.predictor',
+    'EmbeddingCache': 'segmentation.embedding_cache',
     'generate_candidates': 'segmentation.mask_generator',
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',

@@ -38,6 +38,7 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +102,15 @@ class Predictor:
     ----------
     model : Sam
         Model of `napari_mobilesam.load_model`.
+    cache : EmbeddingCache, optional
+        Keeps embeddings on disk; by default nothing is kept.
     """
 
-    def __init__(self, model: Sam) -> None:
+    def __init__(
+        self, model: Sam, cache: EmbeddingCache | None = None
+    ) -> None:
         self.model = model
+        self.cache = cache
 
     @torch.no_grad()
     def embed(
@@ -164,13 +170,21 @@ class Predictor:
         Its resolution may be that of another level of a pyramid.
         """
         resized = resize(rgb, frame.input_shape)
-        pixels = torch.from_numpy(
-            np.ascontiguousarray(resized.transpose(2, 0, 1))
-        )
+        key = self.model.key
+        if self.cache is None:
+            features = self._encode(resized)
+        else:
+            features = self.cache.features(
+                resized, frame, key, lambda: self._encode(resized)
+            )
+        return Embedding(features.to(self.model.device), frame, key)
+
+    def _encode(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
+        """Run the image encoder on pixels of the size of its input."""
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         batch = pixels[None].to(self.model.device, torch.float32)
         with self.model.threads():
-            features = self.model.encode(self.model.preprocess(batch))
-        return Embedding(features, frame, self.model.key)
+            return self.model.encode(self.model.preprocess(batch))
 
     @torch.no_grad()
     def predict(

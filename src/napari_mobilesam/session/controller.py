@@ -7,10 +7,14 @@ with signals, and drops answers that nobody waits for any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 from napari_mobilesam.session.background import Background
 from napari_mobilesam.session.batch import Batch
 from napari_mobilesam.session.commands import Commands
@@ -36,7 +40,9 @@ from napari_mobilesam.session.scene import Scene
 from napari_mobilesam.session.walk import Walk
 from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import (
+    Embedding,
     EverythingParameters,
+    Frame,
     ModelRecord,
     Prompts,
 )
@@ -119,7 +125,8 @@ class Session(Commands):
     ) -> None:
         self._deliver = Inbox(deliver or (lambda function: function()))
         self._worker = LatestWorker()
-        self._engine = Engine(load_model or _load_model)
+        self._engine = Engine(load_model or _load_model, embed=self._embed)
+        self._cache: EmbeddingCache | None = None
         self._users = 0
         self.scene = scene
         self.models = Models(
@@ -245,9 +252,35 @@ class Session(Commands):
         """Stop a download; it leaves nothing behind."""
         self.models.cancel_download()
 
+    def use_cache(
+        self, max_mb: int, folder: str | PathLike[str] | None = None
+    ) -> None:
+        """Keep embeddings on disk, so that images seen before open at once.
+
+        Parameters
+        ----------
+        max_mb : int
+            Size in megabytes; 0 keeps nothing from now on.
+        folder : path, optional
+            See `EmbeddingCache`.
+        """
+        self._cache = (
+            EmbeddingCache(
+                folder,
+                max_mb * 2**20,
+                lambda text: self.models.say(text, 'prompts'),
+            )
+            if max_mb > 0
+            else None
+        )
+
     def clear_cache(self) -> None:
-        """Forget embeddings, for instance after pixels changed in place."""
-        self._worker.submit('clear', self._engine.clear)
+        """Forget embeddings, those on disk too.
+
+        Needed after pixels of an image were changed in place, which nobody
+        is told of.
+        """
+        self._worker.submit('clear', self._clear)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all that was asked is done; False on time-out."""
@@ -323,6 +356,18 @@ class Session(Commands):
         return None if self.scene is None else self.scene.objects(create)
 
     # below: on the worker thread
+
+    def _clear(self) -> None:
+        self._engine.clear()
+        cache = self._cache or EmbeddingCache(max_bytes=0)
+        cache.clear()
+
+    def _embed(
+        self, model: Sam, rgb: NDArray[np.uint8], frame: Frame
+    ) -> Embedding:
+        from napari_mobilesam.segmentation.predictor import Predictor
+
+        return Predictor(model, self._cache).embed_rgb(rgb, frame)
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
         model = self.models.load(name, 'prompts')

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari_mobilesam.session import Session
+from napari_mobilesam.session.settings import load_settings
 from napari_mobilesam.widgets.layers import unwrap
 from napari_mobilesam.widgets.viewer_scene import ViewerScene
 
@@ -38,6 +39,7 @@ def get_session(viewer: Any) -> Session:
         session = _sessions[viewer] = Session(
             deliver=_deliverer(viewer), scene=ViewerScene(viewer)
         )
+        session.use_cache(load_settings().cache_mb)
     return session
 
 

@@ -1,0 +1,241 @@
+"""Embeddings on disk, so that an image that was seen before opens at once.
+
+An entry is found by what was embedded: the pixels as the model sees them and
+the model. The file name is their hash, so that nothing is ever out of date:
+changed pixels, other contrast or another model are another entry. Features
+are kept in single precision: half precision would halve the files, but masks
+of a second visit would differ in a few pixels from those of the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import Frame
+
+if TYPE_CHECKING:
+    import torch
+
+# Changes whenever the same pixels and weights would give other features.
+FORMAT = b'napari-mobilesam embedding 1\n'
+SUFFIX = '.embedding'
+DEFAULT_BYTES = 2 * 1024**3
+# A file that was being written this many seconds ago is nobody's any more.
+ABANDONED = 3600
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """How full a cache is.
+
+    Attributes
+    ----------
+    entries : int
+        Number of embeddings.
+    size_bytes : int
+        Bytes on disk.
+    """
+
+    entries: int
+    size_bytes: int
+
+
+class EmbeddingCache:
+    """Embeddings in a folder, the least recently used are deleted first.
+
+    Several processes may share a folder. A damaged entry is made anew. Where
+    the disk is full or the folder cannot be written to, `on_problem` is told
+    once, and nothing more is stored.
+
+    Parameters
+    ----------
+    folder : path, optional
+        By default ``embeddings`` in the platform's cache folder, or in
+        ``NAPARI_MOBILESAM_CACHE`` if that is set.
+    max_bytes : int
+        Size that is not exceeded.
+    on_problem : callable, optional
+        Called with one sentence; by default a warning is issued.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        max_bytes: int = DEFAULT_BYTES,
+        on_problem: Callable[[str], None] | None = None,
+    ) -> None:
+        self.folder = default_folder() if folder is None else Path(folder)
+        self.max_bytes = max_bytes
+        self._on_problem = on_problem or _warn
+        self._writable = max_bytes > 0
+
+    def features(
+        self,
+        pixels: NDArray[np.uint8],
+        frame: Frame,
+        model_key: str,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the features of a window, from the disk if they are there.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            (h, w, 3) uint8, in the size of the model's input.
+        frame : Frame
+            Where they lie on the input.
+        model_key : str
+            ``Sam.key`` of the model.
+        make : callable
+            Runs the model.
+
+        Returns
+        -------
+        torch.Tensor
+            (1, 256, s, s) float32, on the CPU if they were on the disk.
+        """
+        import torch
+
+        path = self._path(pixels, frame, model_key)
+        known = self._read(path)
+        if known is not None:
+            return torch.from_numpy(known)
+        features = make()
+        if self._writable:
+            self._write(path, features.float().cpu().numpy())
+        return features
+
+    def clear(self) -> None:
+        """Delete all embeddings, those of other processes too."""
+        for file in self._files():
+            _delete(Path(file.path))
+
+    def use(self) -> CacheUse:
+        """Return how full it is."""
+        sizes = [file.stat().st_size for file in self._files()]
+        return CacheUse(len(sizes), sum(sizes))
+
+    def _path(
+        self, pixels: NDArray[np.uint8], frame: Frame, model_key: str
+    ) -> Path:
+        digest = xxhash.xxh3_128(FORMAT)
+        digest.update(
+            repr((model_key, pixels.shape, frame.input_shape)).encode()
+        )
+        digest.update(np.ascontiguousarray(pixels).data)
+        return self.folder / f'{digest.hexdigest()}{SUFFIX}'
+
+    def _read(self, path: Path) -> NDArray[np.float32] | None:
+        """Features of a file; None if it is not there, or not sound."""
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        head = len(FORMAT) + 16
+        body = memoryview(content)[head:]
+        sound = content.startswith(FORMAT) and content[
+            len(FORMAT) : head
+        ] == xxhash.xxh3_128_digest(body)
+        if not sound:
+            _delete(path)
+            return None
+        with contextlib.suppress(OSError):
+            # the time of the last use decides what is deleted first
+            os.utime(path)
+        features: NDArray[np.float32] = np.load(
+            io.BytesIO(body), allow_pickle=False
+        )
+        return features
+
+    def _write(self, path: Path, features: NDArray[np.float32]) -> None:
+        buffer = io.BytesIO()
+        np.save(buffer, features, allow_pickle=False)
+        body = buffer.getbuffer()
+        if len(body) > self.max_bytes:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(path, (FORMAT, xxhash.xxh3_128_digest(body), body))
+        except OSError as error:
+            self._writable = False
+            self._on_problem(
+                f'Embeddings cannot be kept in {self.folder} '
+                f'({error.strerror or error}): images will be embedded again '
+                'when they are opened again. Free some space, or choose '
+                'another folder with NAPARI_MOBILESAM_CACHE.'
+            )
+            return
+        self._evict()
+
+    def _evict(self) -> None:
+        """Delete what was not used for longest until the rest fits."""
+        found = []
+        for file in self._files():
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                found.append((status.st_mtime_ns, status.st_size, file.path))
+        excess = sum(size for _, size, _ in found) - self.max_bytes
+        for _, size, path in sorted(found):
+            if excess <= 0:
+                break
+            _delete(Path(path))
+            excess -= size
+
+    def _files(self) -> Iterator[os.DirEntry[str]]:
+        """Entries of the folder; files nobody will finish are deleted."""
+        try:
+            with os.scandir(self.folder) as files:
+                entries = list(files)
+        except OSError:
+            return
+        now = time.time()
+        for file in entries:
+            if file.name.endswith(SUFFIX):
+                yield file
+            elif file.name.endswith('.part'):
+                with contextlib.suppress(OSError):
+                    if now - file.stat().st_mtime > ABANDONED:
+                        _delete(Path(file.path))
+
+
+def default_folder() -> Path:
+    """Folder of embeddings in the cache folder of the platform or user."""
+    from napari_mobilesam.model.registry import cache_folder
+
+    return cache_folder().parent / 'embeddings'
+
+
+def _replace(path: Path, parts: tuple[bytes | memoryview, ...]) -> None:
+    """Write a file all or nothing, whoever else writes it."""
+    number, name = tempfile.mkstemp('.part', dir=path.parent)
+    try:
+        with os.fdopen(number, 'wb') as file:
+            for part in parts:
+                file.write(part)
+        os.replace(name, path)
+    except BaseException:
+        _delete(Path(name))
+        raise
+
+
+def _delete(path: Path) -> None:
+    # another process may read it, or have deleted it
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
