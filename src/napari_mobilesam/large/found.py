@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from napari_mobilesam.large.journal import Journal, RecordReader
 from napari_mobilesam.segmentation.box_pairs import meeting_pairs
@@ -188,6 +190,24 @@ def pairs_within(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
         pair = [np.minimum(first, second), np.maximum(first, second)]
         found.append(np.column_stack(pair))
     return np.concatenate(found)
+
+
+def joined_boxes(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(M, 4) boxes around those of (N, 4) boxes that meet, in their order."""
+    if not len(boxes):
+        return boxes
+    pairs = pairs_within(boxes)
+    graph = coo_matrix(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])),
+        shape=(len(boxes), len(boxes)),
+    )
+    count, group = connected_components(graph, directed=False)
+    joined = np.empty((count, 4), np.int64)
+    joined[:, :2] = np.iinfo(np.int64).max
+    joined[:, 2:] = 0
+    np.minimum.at(joined[:, :2], group, boxes[:, :2])
+    np.maximum.at(joined[:, 2:], group, boxes[:, 2:])
+    return joined
 
 
 def shared_pixels(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_mobilesam.large.executors import Workers
-from napari_mobilesam.large.found import Found, gather, join
+from napari_mobilesam.large.found import Found, gather, join, joined_boxes
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record, RecordReader
 from napari_mobilesam.large.plan import Plan
@@ -82,9 +82,17 @@ class Search:
             if self._asked_to_end():
                 return
             left = self._repair(workers, left, shrink, shrink == rounds[-1])
-        for plane, cut in enumerate(left):
-            for box in self._unexplained(plane, cut).boxes.tolist():
-                self.cut.append(CutObject(plane, self._at_level_0(tuple(box))))
+        self._report_cut()
+
+    def _report_cut(self) -> None:
+        """Take note of what was seen in parts and never as a whole."""
+        for plane, keys in enumerate(self.keys):
+            parts = gather(self.journal, keys).cut_ones()
+            lost = self._unexplained(plane, parts)
+            self.cut += [
+                CutObject(plane, self._at_level_0(tuple(box)))
+                for box in joined_boxes(lost.boxes).tolist()
+            ]
 
     def _asked_to_end(self) -> bool:
         self.cancelled = self.cancelled or self.hooks.cancelled()
