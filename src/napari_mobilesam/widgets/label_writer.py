@@ -11,9 +11,14 @@ import pandas as pd
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_mobilesam.session.sparse_labels import (
+    SparseLabels,
+    empty_labels,
+)
 from napari_mobilesam.types import Mask, SegmentationError
 from napari_mobilesam.widgets.layers import (
     LayerPlane,
+    data_of,
     insert_below_prompts,
 )
 from napari_mobilesam.widgets.transforms import apply, data_to_world_matrix
@@ -49,15 +54,24 @@ def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
     """Return an empty Labels layer that lies exactly on the plane's image.
 
     uint16 is drawn an order of magnitude faster than int32 where an image
-    exceeds the texture size, and holds all ids that people make by hand.
+    exceeds the texture size, and holds all ids that people make by hand. Of
+    images that do not fit into memory only what is labelled is kept, see
+    `empty_labels`.
     """
-    data = np.zeros(plane.output_shape, dtype=dtype)
-    return Labels(data, name=name, **plane.transform())
+    axes = (
+        plane.output_axes.index(plane.rows),
+        plane.output_axes.index(plane.columns),
+    )
+    data = empty_labels(plane.output_shape, dtype, axes)
+    pyramid = isinstance(data, list)
+    return Labels(data, multiscale=pyramid, name=name, **plane.transform())
 
 
 def next_label(labels: Labels) -> int:
     """Return the lowest id above all ids of a layer."""
-    data = labels.data
+    data = data_of(labels)
+    if isinstance(data, SparseLabels):
+        return data.max() + 1
     if isinstance(data, np.ndarray):
         return int(data.max(initial=0)) + 1
     # lazy arrays are read one index of the first axis at a time
@@ -299,7 +313,7 @@ def seen_on_plane(
     inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
     seen = np.zeros(rows.size, dtype=labels.data.dtype)
     indices = tuple(found[inside].T)
-    data = labels.data
+    data = data_of(labels)
     seen[inside] = np.asarray(
         data.vindex[indices] if hasattr(data, 'dask') else data[indices]
     )

@@ -12,6 +12,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.sparse_labels import SparseLabels, write_levels
 from napari_mobilesam.session.targets import (
     Box,
     Indices,
@@ -23,6 +24,7 @@ from napari_mobilesam.widgets.label_writer import (
     next_label,
     seen_on_plane,
 )
+from napari_mobilesam.widgets.layers import data_of
 
 # Above this many pixels one full refresh is cheaper than napari's own
 # bookkeeping, which also keeps a copy of every index.
@@ -70,7 +72,7 @@ class LabelsTarget:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array."""
-        return tuple(int(size) for size in self.layer.data.shape)
+        return tuple(int(size) for size in data_of(self.layer).shape)
 
     @property
     def limit(self) -> int:
@@ -86,7 +88,7 @@ class LabelsTarget:
     def check(self) -> None:
         """Raise `LabelsError` if the layer cannot be edited."""
         layer = self.layer
-        if getattr(layer, 'multiscale', False):
+        if layer.multiscale and not _is_sparse(layer):
             raise LabelsError(
                 f'“{layer.name}” is a pyramid, which napari cannot edit: '
                 'choose or create another labels layer.'
@@ -101,7 +103,7 @@ class LabelsTarget:
     def highest(self) -> int:
         """Return the largest label; kept up to date where counting is slow."""
         layer = self.layer
-        if self._highest is None or layer.data.size <= COUNTED_PIXELS:
+        if self._highest is None or data_of(layer).size <= COUNTED_PIXELS:
             self._highest = next_label(layer) - 1
         return self._highest
 
@@ -119,7 +121,7 @@ class LabelsTarget:
 
     def read(self, indices: Indices) -> NDArray[Any]:
         """Return the values of pixels."""
-        data = self.layer.data
+        data = data_of(self.layer)
         if hasattr(data, 'dask'):
             return np.asarray(data.vindex[indices])
         return np.asarray(data[indices])
@@ -132,7 +134,10 @@ class LabelsTarget:
         if self._highest is not None:
             self._highest = max(self._highest, int(values.max()))
         highest = self._highest
-        if hasattr(layer.data, 'dask'):
+        if layer.multiscale:
+            write_levels(list(layer.data), indices, values)
+            layer.refresh()
+        elif hasattr(layer.data, 'dask'):
             # dask arrays know no assignment in place, only a new graph
             array = np.array(layer.data)
             array[indices] = values
@@ -182,3 +187,8 @@ class LabelsTarget:
 
     def _replaced(self, event: Any) -> None:
         self._highest = None
+
+
+def _is_sparse(layer: Labels) -> bool:
+    """Whether a pyramid is one of `empty_labels`, which can be written."""
+    return all(isinstance(level, SparseLabels) for level in layer.data)
