@@ -18,11 +18,11 @@ def add_prompt(d, position=INSIDE):
 def test_no_image(desk):
     d = desk()
     assert 'Open an image' in d.widget.status.text
-    d.widget.commit()
-    d.widget.clear()
+    d.widget.accept()
+    d.widget.reject()
     d.widget.undo()
-    d.widget.points_button.click()
-    d.widget.boxes_button.click()
+    d.widget.buttons['use_points_tool'].click()
+    d.widget.buttons['use_boxes_tool'].click()
     assert len(d.viewer.layers) == 0
 
 
@@ -32,13 +32,13 @@ def test_image_dropped_after_the_dock_was_opened(desk, blobs):
     d.settle()
     d.mouse.click(image, INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
 def test_commit_without_prompts(desk, blobs):
     d = desk(blobs)
-    d.widget.commit()
+    d.widget.accept()
     assert 'no prompt' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
@@ -47,7 +47,7 @@ def test_prompt_outside_the_image(desk, blobs):
     d = desk(blobs)
     add_prompt(d, (-20, 10))
     assert 'outside the image' in d.widget.status.text
-    d.widget.commit()
+    d.widget.accept()
     assert 'outside the image' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
@@ -61,8 +61,8 @@ def test_only_negative_points(desk, blobs):
 
 def test_box_without_area(desk, blobs):
     d = desk(blobs)
-    d.widget.boxes_button.click()
-    d.viewer.layers['boxes'].add_rectangles([[-30, -30], [-10, -10]])
+    d.widget.buttons['use_boxes_tool'].click()
+    d.viewer.layers['shapes'].add_rectangles([[-30, -30], [-10, -10]])
     d.settle()
     assert 'no area' in d.widget.status.text
 
@@ -71,7 +71,7 @@ def test_background_click(desk, blobs):
     d = desk(blobs)
     add_prompt(d, (2, 2))
     assert 'nothing here' in d.widget.status.text
-    d.widget.commit()
+    d.widget.accept()
     assert 'nothing here' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
@@ -83,7 +83,7 @@ def test_full_uint8_labels(desk, blobs):
     own = d.viewer.add_labels(data, name='own')
     d.widget.labels_combo.layer = own
     add_prompt(d)
-    d.widget.commit()
+    d.widget.accept()
     assert 'is full' in d.widget.status.text
     assert np.count_nonzero(own.data) == 1
     # the prompts stay, so that another layer can be chosen
@@ -96,7 +96,7 @@ def test_pyramid_labels(desk, blobs):
     own = d.viewer.add_labels(levels, multiscale=True, name='own')
     d.widget.labels_combo.layer = own
     add_prompt(d)
-    d.widget.commit()
+    d.widget.accept()
     assert 'pyramid' in d.widget.status.text
     assert not levels[0].any()
 
@@ -107,7 +107,7 @@ def test_read_only_labels(desk, blobs):
     data.flags.writeable = False
     d.widget.labels_combo.layer = d.viewer.add_labels(data, name='own')
     add_prompt(d)
-    d.widget.commit()
+    d.widget.accept()
     assert 'read-only' in d.widget.status.text
 
 
@@ -126,7 +126,7 @@ def test_some_nan_pixels_do_no_harm(desk, blobs):
     image[-4:] = np.inf
     d = desk(image, contrast_limits=(0, 255))
     add_prompt(d)
-    d.widget.commit()
+    d.widget.accept()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
@@ -134,7 +134,7 @@ def test_some_nan_pixels_do_no_harm(desk, blobs):
 def test_tiny_images(desk, shape):
     d = desk(np.zeros(shape, np.uint8))
     add_prompt(d, (0, 0))
-    d.widget.commit()
+    d.widget.accept()
     assert 'nothing here' in d.widget.status.text
 
 
@@ -154,11 +154,11 @@ def test_image_removed_while_embedding(desk, blobs, oracle):
 def test_labels_removed_before_commit(desk, blobs):
     d = desk(blobs)
     add_prompt(d)
-    d.widget.commit()
+    d.widget.accept()
     add_prompt(d, (28, 92))
     d.viewer.layers.remove('objects')
     assert 'was removed' in d.widget.status.text
-    d.widget.commit()
+    d.widget.accept()
     assert d.viewer.layers['objects'].data[28, 92] == 1
 
 
@@ -169,7 +169,7 @@ def test_prompts_layer_removed(desk, blobs):
     d.settle()
     assert 'was removed' in d.widget.status.text
     assert not d.widget.preview.layer.visible
-    d.widget.points_button.click()
+    d.widget.buttons['use_points_tool'].click()
     assert d.viewer.layers['prompts'].mode == 'add'
 
 

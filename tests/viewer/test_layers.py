@@ -21,7 +21,7 @@ TRANSFORMS = {
 def click_and_commit(d, position):
     d.mouse.click(d.image, position)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     d.settle()
     return d.viewer.layers['objects']
 
@@ -57,7 +57,7 @@ def test_prompts_in_a_layer_with_another_transform(desk, blobs):
     d.widget.points_combo.layer = points
     points.add(points.world_to_data(d.image.data_to_world(INSIDE)))
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
@@ -67,10 +67,10 @@ def test_labels_layer_with_another_transform_and_size(desk, blobs):
         np.zeros((500, 500), np.int32), name='own', translate=(-90, -90)
     )
     d.widget.labels_combo.layer = own
-    d.widget.points_button.click()
+    d.widget.buttons['use_points_tool'].click()
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert own.get_value(d.image.data_to_world(INSIDE), world=True) == 1
     # 24 x 24 pixels of two by two
     assert (own.data > 0).sum() == pytest.approx(48 * 48, rel=0.25)
@@ -84,12 +84,12 @@ def test_labels_layer_elsewhere_is_refused(desk, blobs):
         np.zeros((9, 9), int), name='far', translate=(500, 500)
     )
     d.widget.labels_combo.layer = own
-    d.widget.points_button.click()
+    d.widget.buttons['use_points_tool'].click()
     d.viewer.reset_view()
     QApplication.processEvents()
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert 'does not cover' in d.widget.status.text
     assert len(d.viewer.layers['prompts'].data) == 1
 
@@ -115,11 +115,11 @@ def test_prompts_belong_to_their_plane(desk, blobs):
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
     assert not d.widget.preview.layer.visible
-    d.widget.commit()
+    d.widget.accept()
     assert 'no prompt' in d.widget.status.text
     d.viewer.dims.set_current_step(0, 0)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     labels = d.viewer.layers['objects'].data
     assert labels[0][INSIDE] == 1
     assert not labels[1].any()
@@ -142,7 +142,7 @@ def test_volume_display_says_what_to_do(desk, blobs):
     d = desk(np.stack([blobs, blobs]))
     d.viewer.dims.ndisplay = 3
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert '2-D display' in d.widget.status.text
 
 
@@ -152,7 +152,7 @@ def test_two_d_image_beside_a_stack(desk, blobs):
     d.viewer.dims.set_current_step(0, 2)
     d.widget.image_combo.layer = d.image
     d.settle()
-    d.widget.points_button.click()
+    d.widget.buttons['use_points_tool'].click()
     labels = click_and_commit(d, INSIDE)
     assert labels.data.shape == blobs.shape
     assert labels.data[INSIDE] == 1
@@ -184,7 +184,7 @@ def test_channel_axis(desk, blobs, axis):
     where[1 - axis] = 1
     d.viewer.layers['prompts'].add((*where, *INSIDE))
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     labels = d.viewer.layers['objects'].data
     if axis == 0:
         # a leading channel axis is dropped
@@ -222,7 +222,7 @@ def test_zarr_labels_are_written_and_undone(desk, blobs):
     d.widget.labels_combo.layer = own
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert store[INSIDE] == 1
     own.undo()
     assert store[INSIDE] == 0
@@ -235,7 +235,7 @@ def test_dask_labels_become_an_array(desk, blobs):
     d.widget.labels_combo.layer = own
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert own.data[INSIDE] == 1
     assert 'no undo' in d.widget.status.text
 
@@ -249,6 +249,6 @@ def test_preserve_labels_is_respected(desk, blobs):
     d.widget.labels_combo.layer = own
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert own.data[20, 92] == 7
     assert own.data[34, 92] == 8

@@ -45,8 +45,8 @@ def test_two_viewers_are_independent(desk, blobs):
     second.mouse.click(second.image, (68, 92))
     first.settle()
     second.settle()
-    first.widget.commit()
-    second.widget.commit()
+    first.widget.accept()
+    second.widget.accept()
     one = first.viewer.layers['objects'].data
     two = second.viewer.layers['objects'].data
     assert (one[INSIDE], one[68, 92]) == (1, 0)
@@ -54,7 +54,7 @@ def test_two_viewers_are_independent(desk, blobs):
     first.viewer.close()
     second.mouse.click(second.image, INSIDE)
     second.settle()
-    second.widget.commit()
+    second.widget.accept()
     assert two[INSIDE] == 2
 
 
@@ -99,7 +99,7 @@ def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     d.mouse.click(d.image, (68, 92))
     d.settle()
     close_dock(d)
@@ -142,7 +142,7 @@ def test_layers_renamed_and_reordered_while_working(desk, blobs):
     d.viewer.layers['prompts'].name = 'my clicks'
     d.viewer.layers.move(0, 2)
     d.settle()
-    d.widget.commit()
+    d.widget.accept()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
     assert d.widget.image_combo.currentText() == 'renamed'
 
@@ -153,13 +153,13 @@ def test_image_combo_follows_the_active_image(desk, blobs):
     d.viewer.layers.selection.active = first
     d.settle()
     assert d.widget.image_combo.layer is first
-    d.widget.points_button.click()
+    d.widget.buttons['use_points_tool'].click()
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
     # an open object keeps its image
     d.viewer.layers.selection.active = second
     assert d.widget.image_combo.layer is first
-    d.widget.clear()
+    d.widget.reject()
     d.viewer.layers.selection.active = first
     d.viewer.layers.selection.active = second
     assert d.widget.image_combo.layer is second
@@ -173,7 +173,7 @@ def test_labels_of_each_image_are_kept_apart(desk, blobs):
         d.settle()
         d.viewer.layers['prompts'].add(position)
         d.settle()
-        d.widget.commit()
+        d.widget.accept()
     assert d.viewer.layers['objects'].data.shape == blobs.shape
     assert d.viewer.layers['objects [1]'].data[48, 52] == 1
     d.widget.image_combo.layer = first

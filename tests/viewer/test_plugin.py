@@ -162,7 +162,7 @@ def test_bundled_model_on_a_real_image(make_napari_viewer, settle, qtbot):
     nucleus, background = (310, 165), (300, 300)
     Mouse(viewer).click(image, nucleus)
     settle(session, widget)
-    widget.commit()
+    widget.accept()
     QApplication.processEvents()
     labels = viewer.layers['objects'].data
     assert labels[nucleus] == 1

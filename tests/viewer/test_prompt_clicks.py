@@ -19,7 +19,7 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     assert preview.get_value(INSIDE, world=True) == 1
     assert 'objects' not in d.viewer.layers
 
-    d.widget.commit_button.click()
+    d.widget.buttons['accept'].click()
     d.settle()
     labels = d.viewer.layers['objects']
     assert labels.data[INSIDE] == 1
@@ -27,8 +27,10 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     assert not preview.visible
     assert len(d.viewer.layers['prompts'].data) == 0
 
-    labels.undo()
+    d.widget.undo()
     assert not labels.data.any()
+    d.widget.redo()
+    assert labels.data[INSIDE] == 1
 
 
 def test_next_object_gets_the_next_free_id(desk, blobs):
@@ -36,7 +38,7 @@ def test_next_object_gets_the_next_free_id(desk, blobs):
     for number, position in enumerate([(28, 32), (28, 92), (68, 32)], 1):
         d.mouse.click(d.image, position)
         d.settle()
-        d.widget.commit()
+        d.widget.accept()
         assert d.viewer.layers['objects'].data[position] == number
 
 
@@ -113,11 +115,11 @@ def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
 
 def test_box_by_drag(desk, blobs):
     d = desk(blobs)
-    d.widget.boxes_button.click()
+    d.widget.buttons['use_boxes_tool'].click()
     d.mouse.drag(d.image, (10, 14), (46, 50))
     d.settle()
     assert len(d.viewer.layers['shapes'].data) == 1
-    d.widget.commit()
+    d.widget.accept()
     labels = d.viewer.layers['objects'].data
     assert labels[INSIDE] == 1
     assert labels[28, 92] == 0
@@ -126,31 +128,33 @@ def test_box_by_drag(desk, blobs):
 
 def test_boxes_alone_are_one_object_each_and_one_undo(desk, blobs):
     d = desk(blobs)
-    d.widget.boxes_button.click()
+    d.widget.buttons['use_boxes_tool'].click()
     d.mouse.drag(d.image, (10, 14), (46, 50))
     d.mouse.drag(d.image, (10, 74), (46, 110))
     d.settle()
     assert '2 objects' in d.widget.status.text
-    d.widget.commit()
+    d.widget.accept()
+    d.settle()
     labels = d.viewer.layers['objects']
     assert {labels.data[28, 32], labels.data[28, 92]} == {1, 2}
-    labels.undo()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    d.widget.undo()
     assert not labels.data.any()
 
 
 def test_points_take_the_newest_box_and_leave_older_ones(desk, blobs):
     d = desk(blobs)
-    d.widget.boxes_button.click()
+    d.widget.buttons['use_boxes_tool'].click()
     d.mouse.drag(d.image, (50, 14), (90, 50))
     d.mouse.drag(d.image, (10, 14), (46, 50))
-    d.widget.points_button.click()
+    d.widget.buttons['use_points_tool'].click()
     d.mouse.click(d.image, INSIDE)
     d.settle()
     assert '1 older box waits' in d.widget.status.text
-    d.widget.commit()
+    d.widget.accept()
     d.settle()
     assert len(d.viewer.layers['shapes'].data) == 1
-    d.widget.commit()
+    d.widget.accept()
     assert d.viewer.layers['objects'].data[68, 32] == 2
 
 
@@ -158,7 +162,7 @@ def test_commit_before_the_mask_is_there_waits_for_it(desk, blobs, oracle):
     d = desk(blobs)
     oracle.go.clear()
     d.mouse.click(d.image, INSIDE)
-    d.widget.commit()
+    d.widget.accept()
     assert 'as soon as' in d.widget.status.text
     oracle.go.set()
     d.settle()
@@ -187,7 +191,7 @@ def test_one_embedding_serves_all_clicks(desk, blobs, oracle):
     for position in [(28, 32), (28, 92), (68, 32)]:
         d.mouse.click(d.image, position)
         d.settle()
-        d.widget.commit()
+        d.widget.accept()
     assert oracle.encoded == 1
 
 

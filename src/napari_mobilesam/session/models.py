@@ -65,6 +65,10 @@ class Models:
         self._deliver = deliver
         self._name = name
         self._loaded = ''
+        self._device = self._placed = 'auto'
+        self._threads = 0
+        self._threads_of_torch = 0
+        self.device_text = ''
         self.record: ModelRecord | None = None
 
     @property
@@ -80,6 +84,22 @@ class Models:
         """Answer with another model from now on; loads in the background."""
         self._name = name
         self._worker.submit('model', lambda: self._preload(name))
+
+    def compute_with(self, device: str = 'auto', threads: int = 0) -> None:
+        """Compute elsewhere, or with more or fewer threads, from now on.
+
+        Parameters
+        ----------
+        device : {'auto', 'cpu', 'cuda', 'mps'}
+            Where the model is; told by `failed` if it is not available.
+        threads : int
+            Most threads that torch may use; 0 for as many as it likes.
+        """
+        if (device, threads) == (self._device, self._threads):
+            return
+        self._device, self._threads = device, threads
+        if self._loaded:
+            self._worker.submit('device', lambda: self._preload(self.name))
 
     def download(self, name: str) -> None:
         """Download a model and use it; `downloaded` tells when it is here."""
@@ -107,10 +127,12 @@ class Models:
             if self._loaded != name:
                 self.say(f'Loading the model {name} …', whom)
             model = self._engine.model(name)
+            text = self._settle(model)
         except Exception as error:  # noqa: BLE001 - every failure is told
             self.fail(error, whom)
             return None
-        if self._loaded != name:
+        if (self._loaded, self.device_text) != (name, text):
+            self.device_text = text
             self._loaded, self.record = name, model.record
             self._deliver(lambda: self.changed.emit(model.record))
         return model
@@ -119,6 +141,28 @@ class Models:
         """Return the chosen model if it is loaded already."""
         name = self.name
         return self._engine.model(name) if name == self._loaded else None
+
+    def _settle(self, model: Sam) -> str:
+        """Let a model compute as was wanted; return where it does."""
+        import torch
+
+        self._threads_of_torch = (
+            self._threads_of_torch or torch.get_num_threads()
+        )
+        threads = self._threads or self._threads_of_torch
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        if self._device != 'auto' or self._placed != 'auto':
+            from napari_mobilesam.model.checkpoints import choose_device
+
+            device = choose_device(self._device)
+            if device.type != model.device.type:
+                model.to(device)
+                self._engine.clear()
+            self._placed = self._device
+        if model.device.type != 'cpu':
+            return str(model.device)
+        return f'cpu, up to {threads} thread{"s" if threads > 1 else ""}'
 
     def say(self, text: str, whom: str) -> None:
         """Tell what happens, on the viewer's thread."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,13 @@ class Settings:
     smooth : bool
         Round off corners smaller than a pixel or two.
     policy : str
-        What happens to labels that are there already: ``'overwrite'``,
-        ``'keep'`` or ``'fill'``.
+        What happens to labels that are there already: ``'overwrite'`` or
+        ``'keep'``.
+    numbers : str
+        ``'instance'``: a new label for each object; ``'semantic'``: one for
+        each class.
+    classes : sequence of str
+        Names of classes; the first one has the label 1.
     device : str
         ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
     threads : int
@@ -43,16 +48,21 @@ class Settings:
         Size of the disk cache of embeddings; 0 turns it off.
     keys : mapping of str to str
         Action to key, for keys that were changed; an empty key is none.
+    seconds : mapping of str to float
+        How long each model took here to embed an image.
     """
 
     hover: bool = False
     min_area: int = 0
     smooth: bool = False
     policy: str = 'overwrite'
+    numbers: str = 'instance'
+    classes: Sequence[str] = field(default_factory=list)
     device: str = 'auto'
     threads: int = 0
     cache_mb: int = 2048
     keys: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def settings_path() -> Path:
@@ -79,10 +89,13 @@ def load_settings() -> Settings:
         for name, value in stored.items()
         if name in standard and type(value) is type(standard[name])
     }
-    keys = usable.get('keys', {})
-    usable['keys'] = {
-        action: key for action, key in keys.items() if isinstance(key, str)
-    }
+    for name, kind in (('keys', str), ('seconds', (int, float))):
+        usable[name] = {
+            key: value
+            for key, value in usable.get(name, {}).items()
+            if isinstance(value, kind)
+        }
+    usable['classes'] = [str(name) for name in usable.get('classes', [])]
     return Settings(**usable)
 
 

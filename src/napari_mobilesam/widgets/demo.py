@@ -162,7 +162,7 @@ class Tour:
 
     def commit(self, position: tuple[float, float]) -> None:
         """Press *Commit* and look for the label at the clicked pixel."""
-        self.press(self.widget.commit_button)
+        self.press(self.widget.buttons['accept'])
         self.wait(lambda: self.widget.labels_combo.layer, 'the label')
         labels = self.widget.labels_combo.layer
         pixel = tuple(round(value) for value in position)

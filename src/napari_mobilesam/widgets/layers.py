@@ -174,6 +174,30 @@ class LayerPlane:
         here : ndarray
             (N,) bool, whether the point lies on this plane.
         """
+        data = self.image_data(layer, points)
+        here = np.ones(len(data), dtype=bool)
+        for axis in self.travel_axes:
+            here &= np.round(data[:, axis]) == self.index[axis]
+        return data[:, [self.rows, self.columns]], here
+
+    def image_data(
+        self, layer: Layer, points: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Map points of another layer into the data of the image.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Layer whose data the points are in; on axes that it does not
+            have, they are on this plane.
+        points : ndarray
+            (N, layer.ndim).
+
+        Returns
+        -------
+        ndarray
+            (N, image ndim).
+        """
         points = np.asarray(points, dtype=float).reshape(-1, layer.ndim)
         extra = self.ndim - layer.ndim
         # a layer without the world's leading axes is shown at each position
@@ -182,11 +206,7 @@ class LayerPlane:
             [np.tile(world_position[:extra], (len(points), 1)), points]
         )
         world = apply(data_to_world_matrix(layer, self.ndim), padded)
-        data = apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
-        here = np.ones(len(points), dtype=bool)
-        for axis in self.travel_axes:
-            here &= np.round(data[:, axis]) == self.index[axis]
-        return data[:, [self.rows, self.columns]], here
+        return apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
 
     def source(self) -> ImagePlane:
         """Describe the plane for the session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -191,6 +192,32 @@ def points_on(
     return numbers, positions[here], labels
 
 
+def planes_with(plane: LayerPlane, layer: Points | Shapes) -> list[LayerPlane]:
+    """Return the planes of an image that points or shapes lie on.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Any plane of the image, along the same axes.
+    layer : napari.layers.Points or napari.layers.Shapes
+        Shapes are where their first vertex is.
+    """
+    points = np.array([np.atleast_2d(each)[0] for each in layer.data])
+    if not len(points):
+        return []
+    axes = list(plane.travel_axes)
+    positions = np.round(plane.image_data(layer, points)[:, axes])
+    planes = []
+    for index in np.unique(positions.astype(int), axis=0):
+        moved: LayerPlane | None = plane
+        for axis, place in zip(axes, index, strict=True):
+            if moved is not None:
+                moved = moved.moved(axis, int(place) - moved.index[axis])
+        if moved is not None:
+            planes.append(moved)
+    return planes
+
+
 def _is_negative(layer: Points | Shapes) -> NDArray[np.bool_]:
     if POLARITY not in layer.features:
         return np.zeros(len(layer.data), dtype=bool)
@@ -198,7 +225,7 @@ def _is_negative(layer: Points | Shapes) -> NDArray[np.bool_]:
 
 
 def remove_prompts(
-    layer: Points | Shapes | None, numbers: tuple[int, ...]
+    layer: Points | Shapes | None, numbers: Collection[int]
 ) -> None:
     """Remove prompts of objects that are done from their layer."""
     if layer is not None and numbers:
@@ -265,9 +292,9 @@ def on_layer(
 
 
 def same_prompts(one: Prompts, other: Prompts) -> bool:
-    """Whether two prompts ask the same."""
+    """Whether two prompts ask the same, but for rounding."""
     return (
-        np.array_equal(one.points, other.points)
+        _same(one.points, other.points)
         and np.array_equal(one.labels, other.labels)
         and _same(one.box, other.box)
         and _same(one.mask_input, other.mask_input)
@@ -278,4 +305,4 @@ def same_prompts(one: Prompts, other: Prompts) -> bool:
 def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     if one is None or other is None:
         return one is other
-    return bool(np.array_equal(one, other))
+    return one.shape == other.shape and np.allclose(one, other, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Points and boxes of “Segment by prompts”: tools, polarity, mouse."""
+"""Points and shapes of “Segment by prompts”: tools, polarity, mouse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from napari.layers import Image, Layer, Points, Shapes
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.types import ImageError, SegmentationError
-from napari_mobilesam.widgets.layers import LayerPlane, is_ours, plane_of
-from napari_mobilesam.widgets.prompt_collection import Collected
+from napari_mobilesam.widgets.anticipation import Anticipation
+from napari_mobilesam.widgets.layers import LayerPlane, is_ours
 from napari_mobilesam.widgets.prompt_layers import (
     NEGATIVE,
     POLARITY,
@@ -22,10 +22,15 @@ from napari_mobilesam.widgets.prompt_layers import (
     flip,
     set_next_polarity,
 )
-from napari_mobilesam.widgets.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompt_panel import TOOLS, PromptPanel
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
 RIGHT_BUTTON = 2
+SHAPE_MODES = {
+    'use_boxes_tool': 'add_rectangle',
+    'use_outline_tool': 'add_polygon_lasso',
+    'use_scribble_tool': 'add_path',
+}
 
 
 class PromptTools(PromptPanel):
@@ -48,9 +53,8 @@ class PromptTools(PromptPanel):
         self._points: Points | None = None
         self._shapes: Shapes | None = None
         self._polarity = POSITIVE
-        # number of the request, where it was asked, and what
-        self._asked: tuple[int, LayerPlane, Collected] | None = None
         self._timers: list[QTimer] = []
+        self.anticipation = Anticipation(self, self.plane)
         self._update_timer = self.timer(self.prompts_settled.emit)
         self._busy_writing = False
 
@@ -66,7 +70,8 @@ class PromptTools(PromptPanel):
     @property
     def pending(self) -> bool:
         """Whether a change in the viewer has not been looked at yet."""
-        return any(timer.isActive() for timer in self._timers)
+        timers = any(timer.isActive() for timer in self._timers)
+        return timers or self.anticipation.pending
 
     def _schedule(self, event: Any = None) -> None:
         """Ask anew once the events of this change are through."""
@@ -83,7 +88,7 @@ class PromptTools(PromptPanel):
         """
         if self._image is None:
             raise ImageError(NO_IMAGE)
-        return plane_of(self.viewer, self._image, self.channel_combo.axis)
+        return self.scene.layer_plane()
 
     def _leave(
         self, layer: Layer | None, events: dict[str, Callable[..., None]]
@@ -92,17 +97,17 @@ class PromptTools(PromptPanel):
             if layer is not None and self.attached:
                 self.deafen(getattr(layer.events, name), callback)
 
-    def _active_changed(self, event: Any = None) -> None:
+    def _show_tool(self, event: Any = None) -> None:
+        """Press the button of the tool that the mouse has."""
         active = self.viewer.layers.selection.active
-        self.points_button.setChecked(
-            active is not None and active is self._points
-        )
-        self.boxes_button.setChecked(
-            active is not None and active is self._shapes
-        )
-        # an object that is open keeps its image
-        if isinstance(active, Image) and self._asked is None:
-            self.image_combo.layer = active
+        mode = str(getattr(active, 'mode', ''))
+        for action in TOOLS:
+            layer = self._points if action == TOOLS[0] else self._shapes
+            self.buttons[action].setChecked(
+                active is not None
+                and active is layer
+                and SHAPE_MODES.get(action, mode) == mode
+            )
 
     def _ready_to_click(self, plane: LayerPlane) -> None:
         """Have a Points layer that suits the image, in add mode."""
@@ -120,8 +125,19 @@ class PromptTools(PromptPanel):
 
     def use_boxes_tool(self) -> None:
         """Make drags on the canvas draw boxes."""
+        self._use_shapes_tool('use_boxes_tool')
+
+    def use_outline_tool(self) -> None:
+        """Make drags on the canvas draw outlines."""
+        self._use_shapes_tool('use_outline_tool')
+
+    def use_scribble_tool(self) -> None:
+        """Make drags on the canvas draw lines over the object."""
+        self._use_shapes_tool('use_scribble_tool')
+
+    def _use_shapes_tool(self, action: str) -> None:
         self._use_tool(
-            self._shapes, self.shapes_combo, add_shapes, 'add_rectangle'
+            self._shapes, self.shapes_combo, add_shapes, SHAPE_MODES[action]
         )
 
     def _use_tool(
@@ -132,49 +148,55 @@ class PromptTools(PromptPanel):
                 layer = make(self.viewer, self.plane())
             except SegmentationError as error:
                 self.status.fail(str(error))
-                self._active_changed()
+                self._show_tool()
                 return
             combo.layer = layer
         self.viewer.layers.selection.active = layer
         layer.mode = mode
-        self._active_changed()
+        self._show_tool()
 
     def _use_points(self, layer: Points | None) -> None:
-        if layer is self._points:
-            return
-        events = {'data': self._prompts_changed, 'features': self._schedule}
-        self._leave(self._points, events)
-        self._drop_mouse()
-        self._points = layer
-        if layer is not None:
-            adopt_points(layer)
-            set_next_polarity(layer, self._polarity)
-            layer.mouse_drag_callbacks.insert(0, self._click)
-            for name, callback in events.items():
-                self.listen(getattr(layer.events, name), callback)
-        self._active_changed()
-        self._schedule()
+        self._points = self._swap_prompts(
+            self._points, layer, {'features': self._schedule}
+        )
 
     def _use_shapes(self, layer: Shapes | None) -> None:
-        if layer is self._shapes:
-            return
-        events = {'data': self._prompts_changed}
-        self._leave(self._shapes, events)
-        self._shapes = layer
+        self._shapes = self._swap_prompts(self._shapes, layer, {})
+
+    def _swap_prompts(
+        self, before: Any, layer: Any, more: dict[str, Callable[..., None]]
+    ) -> Any:
+        """Listen to another layer of prompts, and return it."""
+        if layer is before:
+            return layer
+        events = {
+            'data': self._prompts_changed,
+            'mode': self._show_tool,
+            **more,
+        }
+        self._leave(before, events)
+        self._drop_mouse(before)
         if layer is not None:
-            self.listen(layer.events.data, self._prompts_changed)
-        self._active_changed()
+            if isinstance(layer, Points):
+                adopt_points(layer)
+            if POLARITY in layer.features:
+                set_next_polarity(layer, self._polarity)
+            layer.mouse_drag_callbacks.insert(0, self._press)
+            for name, callback in events.items():
+                self.listen(getattr(layer.events, name), callback)
+        self._show_tool()
         self._schedule()
+        return layer
 
-    def _drop_mouse(self) -> None:
-        if self._points is not None:
+    def _drop_mouse(self, layer: Layer | None) -> None:
+        if layer is not None:
             with contextlib.suppress(ValueError):
-                self._points.mouse_drag_callbacks.remove(self._click)
+                layer.mouse_drag_callbacks.remove(self._press)
 
-    def _click(self, layer: Points, event: Any) -> None:
+    def _press(self, layer: Any, event: Any) -> None:
         """Let the right button, or Ctrl, mean the other polarity."""
         other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers
-        if other and layer.mode == 'select':
+        if other and isinstance(layer, Points) and layer.mode == 'select':
             number = layer.get_value(event.position, world=True)
             if number is not None:
                 flip(layer, [number])
@@ -182,13 +204,21 @@ class PromptTools(PromptPanel):
         polarity = self._polarity
         if other:
             polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
-        set_next_polarity(layer, polarity)
+        if POLARITY in layer.features:
+            set_next_polarity(layer, polarity)
+
+    def _reset_polarity(self) -> None:
+        """A click with the right button is over."""
+        for layer in (self._points, self._shapes):
+            if layer is not None and POLARITY in layer.features:
+                set_next_polarity(layer, self._polarity)
 
     def flip_polarity(self) -> None:
         """Flip the selected points, or what the next click means."""
         layer = self._points
         if (
             layer is not None
+            and layer is self.viewer.layers.selection.active
             and layer.mode == 'select'
             and layer.selected_data
         ):
@@ -196,8 +226,7 @@ class PromptTools(PromptPanel):
             return
         self._polarity = NEGATIVE if self._polarity == POSITIVE else POSITIVE
         self.show_polarity(self._polarity)
-        if layer is not None and POLARITY in layer.features:
-            set_next_polarity(layer, self._polarity)
+        self._reset_polarity()
 
     def _prompts_changed(self, event: Any) -> None:
         # “adding”, “changing”, “removing” come before the change, and a

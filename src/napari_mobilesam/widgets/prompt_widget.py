@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import napari.viewer
 from napari.layers import Image, Labels
 
-from napari_mobilesam.session import PromptResult
-from napari_mobilesam.types import (
-    Mask,
-    ModelRecord,
-    SegmentationError,
-)
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.settings import Settings
+from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.keys import Keys, bind_keys, unbind_keys
-from napari_mobilesam.widgets.label_writer import new_labels, write_masks
-from napari_mobilesam.widgets.layers import (
-    insert_below_prompts,
-    is_ours,
-)
-from napari_mobilesam.widgets.prompt_collection import (
-    Collected,
-    PromptReader,
-    remove_prompts,
-)
-from napari_mobilesam.widgets.prompt_layers import set_next_polarity
-from napari_mobilesam.widgets.prompt_panel import (
-    CLEAR_KEY,
-    COMMIT_KEY,
-    FLIP_KEY,
-    UNDO_KEY,
-)
-from napari_mobilesam.widgets.prompt_tools import NO_IMAGE, PromptTools
+from napari_mobilesam.widgets.layers import is_ours
+from napari_mobilesam.widgets.prompt_actions import keys_of
+from napari_mobilesam.widgets.prompt_objects import HINT
+from napari_mobilesam.widgets.prompt_runs import PromptRuns
+from napari_mobilesam.widgets.prompt_tools import NO_IMAGE
 
-HINT = 'Click an object; right-click what does not belong to it.'
-NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
 # dragging a contrast slider should not embed at each of its steps
 CONTRAST_PAUSE_MS = 250
-KEYS = {
-    COMMIT_KEY: 'commit',
-    CLEAR_KEY: 'clear',
-    FLIP_KEY: 'flip_polarity',
-    UNDO_KEY: 'undo',
-}
-# the first import of torch would hold up the drawing of a new dock
-PREPARE_PAUSE_MS = 150
 _TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
 
 
-class PromptWidget(PromptTools):
+class PromptWidget(PromptRuns):
     """Dock widget “Segment by prompts”.
 
-    Points are positive or negative prompts of the current object, closed
-    shapes are boxes. Each change asks the session for the mask and shows it;
-    *Commit* writes it as one undoable step under the next free id and starts
-    the next object. Nothing is computed on the Qt thread.
+    Points are positive or negative prompts of the current object; boxes,
+    outlines and scribbles are prompts too. Each change asks the session for
+    the mask and shows it; *Accept* writes it as one undoable step under the
+    next free id and starts the next object. Nothing is computed on the Qt
+    thread.
 
     Parameters
     ----------
@@ -66,26 +42,21 @@ class PromptWidget(PromptTools):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._labels: Labels | None = None
-        self._masks: tuple[Mask | None, ...] | None = None
-        self._commit_when_ready = False
         self._keys = Keys()
-        self._reader = PromptReader()
+        self._embedding_since: float | None = None
         self._image_timer = self.timer(self._enter_image)
-        self._prepare_timer = self.timer(self._prepare)
         self._build()
         self.prompts_settled.connect(self._update)
         self.image_combo.layer_changed.connect(self._image_timer.start)
-        self.channel_combo.activated.connect(self._image_shown_differently)
+        self.channel_combo.activated.connect(self._channels_chosen)
         self.points_combo.layer_changed.connect(self._use_points)
         self.shapes_combo.layer_changed.connect(self._use_shapes)
-        self.labels_combo.layer_changed.connect(self._use_labels)
-        self.points_button.clicked.connect(self.use_points_tool)
-        self.boxes_button.clicked.connect(self.use_boxes_tool)
-        self.polarity_button.clicked.connect(self.flip_polarity)
-        self.commit_button.clicked.connect(self.commit)
-        self.clear_button.clicked.connect(self.clear)
-        self.undo_button.clicked.connect(self.undo)
+        self.buttons['edit_object'].clicked.connect(self._pick)
+        self.candidates_view.chosen.connect(self._choose)
+        self.settings_box.changed.connect(self._change_settings)
+        self.settings_box.clear_button.clicked.connect(self._clear_cache)
+        self.cancel_button.clicked.connect(self.cancel)
+        self._connect_output()
         self.attach()
 
     # life in the viewer
@@ -93,20 +64,31 @@ class PromptWidget(PromptTools):
     def attach(self) -> None:
         """Listen to the viewer and the session, take the keys."""
         super().attach()
-        layers, dims = self.viewer.layers, self.viewer.dims
+        dims = self.viewer.dims
         self.follow_layers()
         for event in ('current_step', 'order', 'ndisplay'):
-            self.listen(getattr(dims.events, event), self._schedule)
-        self.listen(self.session.preview, self._show_answer)
-        self.listen(self.session.status, self._say)
-        self.listen(self.session.ready, self._ready)
-        self.listen(self.session.failed, self._fail)
-        self.listen(self.session.progress, self._progress)
-        self.listen(self.session.model_changed, self._model_changed)
-        self.listen(self.session.downloaded, self.model_box.arrived)
-        self._keys = bind_keys(self, KEYS)
+            self.listen(getattr(dims.events, event), self._plane_changed)
+        session, editor = self.session, self.editor
+        self.listen(session.preview, self._show_answer)
+        self.listen(session.status, self._say)
+        self.listen(session.ready, self._ready)
+        self.listen(session.failed, self._fail)
+        self.listen(session.progress, self._progress)
+        self.listen(session.model_changed, self._model_changed)
+        self.listen(session.downloaded, self.model_box.arrived)
+        self.listen(session.hover.shown, self.hover.show)
+        self.listen(editor.changed, self._show_object)
+        self.listen(editor.answered, self._answered)
+        self.listen(editor.accepted, self._accepted)
+        self.listen(editor.opened, self._opened)
+        self.listen(session.batching.finished, self._batch_finished)
+        self.listen(session.propagation.finished, self._propagated)
+        self.anticipation.attach()
+        self._keys = bind_keys(self, keys_of(self.settings.keys))
+        self._apply_settings()
+        self.model_box.refresh()
         self._layers_changed()
-        active = layers.selection.active
+        active = self.viewer.layers.selection.active
         if isinstance(active, Image):
             self.image_combo.layer = active
         for combo in (self.points_combo, self.shapes_combo):
@@ -114,21 +96,24 @@ class PromptWidget(PromptTools):
             combo.layer = next(filter(is_ours, combo.layers), combo.layer)
         self._use_points(self.points_combo.layer)
         self._use_shapes(self.shapes_combo.layer)
-        self._use_labels(self.labels_combo.layer)
         self._image_timer.stop()
         self._enter_image()
 
     def detach(self) -> None:
-        """Stop listening, return the keys, take the preview away."""
+        """Stop listening, return the keys, take the previews away."""
         for timer in self._timers:
             timer.stop()
+        self.anticipation.detach()
+        self._pick(False)
+        self.session.background.cancel()
         self.session.forget()
-        self._forget_object()
         unbind_keys(self.viewer, self._keys)
         super().detach()
-        self._drop_mouse()
+        for layer in (self._points, self._shapes):
+            self._drop_mouse(layer)
+        self.hover.remove()
         self.preview.remove()
-        self._image = self._points = self._shapes = self._labels = None
+        self._image = self._points = self._shapes = None
 
     def _layers_changed(self, event: Any = None) -> None:
         prompts = (self._points, self._shapes)
@@ -139,25 +124,47 @@ class PromptWidget(PromptTools):
             self.labels_combo,
         ):
             combo.refresh()
+        self._follow_output()
         gone = getattr(event, 'value', None)
-        if getattr(event, 'type', '') != 'removed' or gone is None:
+        name = getattr(gone, 'name', '')
+        if gone is None or getattr(event, 'type', '') != 'removed':
             return
         if gone is self.preview.layer:
             self.preview.layer = None
             self._schedule()
-        elif self._asked is not None and gone is self._asked[1].layer:
-            self.session.forget()
-            self._forget_object()
+        elif gone is self._image:
+            self._let_go()
             self.status.fail(
-                f'The image “{gone.name}” was removed; nothing was written.'
+                f'The image “{name}” was removed; nothing was written.'
             )
         elif any(gone is layer for layer in prompts):
-            self.session.forget()
-            self._forget_object()
+            self._let_go()
             self.status.fail(
-                f'The layer “{gone.name}” was removed and its prompts with '
-                'it: Points and Boxes make new ones.'
+                f'The layer “{name}” was removed and its prompts with '
+                'it: Points and Box make new ones.'
             )
+        elif isinstance(gone, Labels) and gone is self._written_to:
+            self._written_to = None
+            self.status.fail(
+                f'The labels layer “{name}” was removed: choose '
+                'another one, or the next object makes a new one.'
+            )
+
+    def _let_go(self) -> None:
+        """What the open object rests on is gone."""
+        self.session.forget()
+        self.editor.reject()
+        self._planes.clear()
+        self._carried.clear()
+        self._several = None
+        self.preview.hide()
+
+    def _active_changed(self, event: Any = None) -> None:
+        self._show_tool()
+        active = self.viewer.layers.selection.active
+        # an object that is open keeps its image
+        if isinstance(active, Image) and not self._planes:
+            self.image_combo.layer = active
 
     # the image
 
@@ -168,28 +175,30 @@ class PromptWidget(PromptTools):
         self._leave(self._image, self._image_events())
         previous, self._image = self._image, image
         self.channel_combo.offer(image)
-        self.session.forget()
-        self._forget_object()
+        self.scene.image = image
+        if previous is not None:
+            self._let_go()
         if image is None:
             if previous is None:
                 self.status.say(NO_IMAGE)
             return
         for name, callback in self._image_events().items():
             self.listen(getattr(image.events, name), callback)
+        self._choose_labels(image)
         try:
             plane = self.plane()
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self._choose_labels(image)
+        self.planes_box.setVisible(bool(plane.travel_axes))
         self._ready_to_click(plane)
         self.status.say(HINT)
-        self._prepare_timer.start(PREPARE_PAUSE_MS)
+        self.anticipation.start()
         self._schedule()
 
-    def _prepare(self) -> None:
-        with contextlib.suppress(SegmentationError):
-            self.session.prepare(self.plane().source())
+    def _channels_chosen(self) -> None:
+        self.scene.channel_axis = self.channel_combo.axis
+        self._image_shown_differently()
 
     def _image_events(self) -> dict[str, Callable[..., None]]:
         return {
@@ -202,195 +211,90 @@ class PromptWidget(PromptTools):
     def _image_shown_differently(self, event: Any = None) -> None:
         self._update_timer.start(CONTRAST_PAUSE_MS)
 
-    def _choose_labels(self, image: Image) -> None:
-        """Go on with the labels of this image, not with another's."""
-        if self._labels is None or is_ours(self._labels):
-            layers = self.labels_combo.layers
-            self.labels_combo.layer = next(
-                (layer for layer in layers if is_ours(layer, image)), None
-            )
+    def _plane_changed(self, event: Any = None) -> None:
+        self.hover.hide()
+        self._schedule()
 
-    def _use_labels(self, layer: Labels | None) -> None:
-        before, self._labels = self._labels, layer
-        if before is not None and before not in self.viewer.layers:
-            self.status.fail(
-                f'The labels layer “{before.name}” was removed: choose '
-                'another one, or the next commit makes a new one.'
-            )
+    # settings
 
-    # the current object
+    def _change_settings(self, settings: Settings) -> None:
+        before, self.settings = self.settings, settings
+        self._save_settings()
+        if settings.keys != before.keys:
+            unbind_keys(self.viewer, self._keys)
+            self._keys = bind_keys(self, keys_of(settings.keys))
+            self.show_keys(settings.keys)
+            self.show_polarity(self._polarity)
+        self._apply_settings()
 
-    def _update(self) -> None:
-        """Ask for the mask of the prompts that there are now."""
-        if self._image is None:
-            self._forget_object()
-            return
-        before = self._asked
-        try:
-            collected = self._ask()
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        if collected.empty and before is not None:
-            self.status.say(HINT)
+    def _apply_settings(self) -> None:
+        settings = self.settings
+        clean_up = CleanUp(settings.min_area, settings.smooth)
+        if clean_up != self.session.prompting.clean_up:
+            self.session.prompting.clean_up = clean_up
+            self.editor.ask_again()
+        self.session.models.compute_with(settings.device, settings.threads)
+        self.buttons['toggle_hover'].setChecked(settings.hover)
+        self.hover.switch(settings.hover)
 
-    def _ask(self) -> Collected:
-        """Forget the last answer and ask anew, if there are prompts."""
-        self._update_timer.stop()
-        self.session.forget()
-        before = self._asked
-        self._asked = self._masks = None
-        self._commit_when_ready = False
-        if self._points is not None:
-            # a click with the right button is over
-            set_next_polarity(self._points, self._polarity)
-        try:
-            plane = self.plane()
-            collected = self._reader.collect(plane, self._points, self._shapes)
-            if not collected.empty:
-                generation = self.session.predict(
-                    plane.source(), collected.objects
-                )
-                self._asked = (generation, plane, collected)
-        finally:
-            # the old preview stays until the new one is there
-            if self._asked is None or (
-                before is not None and before[1].name != self._asked[1].name
-            ):
-                self.preview.hide()
-        return collected
+    def toggle_hover(self) -> None:
+        """Show, or do not show, the mask under the cursor."""
+        self._change_settings(
+            replace(self.settings, hover=not self.settings.hover)
+        )
 
-    def _show_answer(self, result: PromptResult) -> None:
-        if self._asked is None or result.request.generation != self._asked[0]:
-            return
-        _, plane, collected = self._asked
-        self._masks = result.masks
-        masks = [mask for mask in result.masks if mask is not None]
-        self.preview.show(plane, masks)
-        self.status.say(_describe(result.masks, collected.waiting))
-        if self._commit_when_ready:
-            self._commit_when_ready = False
-            self.commit()
-
-    def commit(self) -> None:
-        """Write the mask as one undoable step and start the next object."""
-        if self._asked is None or self._update_timer.isActive():
-            try:
-                collected = self._ask()
-            except SegmentationError as error:
-                self.status.fail(str(error))
-                return
-            if collected.empty:
-                self.status.fail(NO_PROMPT)
-                return
-        assert self._asked is not None
-        if self._masks is None:
-            self._commit_when_ready = True
-            self.status.say('Commits as soon as the mask is there …', True)
-            return
-        masks = [mask for mask in self._masks if mask is not None]
-        if not masks:
-            self.status.fail(_describe(self._masks, 0))
-            return
-        _, plane, collected = self._asked
-        try:
-            labels = self._labels
-            if labels is None:
-                labels = new_labels(plane, 'objects')
-            written = write_masks(labels, plane, masks)
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        if self._labels is None:
-            insert_below_prompts(self.viewer, labels, self.preview.layer)
-            self.labels_combo.layer = labels
-        self._next_object(collected)
-        what = ', '.join(str(number) for number in written.ids)
-        noun = 'Object' if len(written.ids) == 1 else 'Objects'
-        undo = f'Undo ({UNDO_KEY}) takes it back.'
-        if not written.undoable:
-            undo = 'This kind of array has no undo.'
-        self.status.say(f'{noun} {what} written to “{labels.name}”. {undo}')
-
-    def clear(self) -> None:
-        """Reject the mask and remove its prompts; nothing is written."""
-        self.session.forget()
-        try:
-            collected = self._reader.collect(
-                self.plane(), self._points, self._shapes
-            )
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        self._next_object(collected)
-        self.status.say(HINT)
-
-    def undo(self) -> None:
-        """Undo the last write to the labels layer."""
-        if self._labels is None:
-            self.status.fail('There is no labels layer yet: nothing to undo.')
-            return
-        self._labels.undo()
-        self.status.say(f'Undone in “{self._labels.name}”.')
-
-    def _next_object(self, collected: Collected) -> None:
-        self._busy_writing = True
-        try:
-            remove_prompts(self._points, collected.points)
-            remove_prompts(self._shapes, collected.shapes)
-        finally:
-            self._busy_writing = False
-        self._forget_object()
-        if collected.waiting:
-            self._schedule()
-
-    def _forget_object(self) -> None:
-        self._asked = self._masks = None
-        self._commit_when_ready = False
-        self.preview.hide()
+    def _clear_cache(self) -> None:
+        self.session.clear_cache()
+        self.status.say('The cache of embeddings is empty.')
 
     # the session
 
     def _say(self, text: str, whom: str) -> None:
-        if whom in ('prompts', 'model'):
-            self.status.say(text, busy=True)
+        if whom not in ('prompts', 'model', 'objects'):
+            return
+        if text.startswith('Embedding'):
+            self._embedding_since = time.monotonic()
+            seconds = self.settings.seconds.get(self.session.model_name)
+            if seconds is not None:
+                text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
+        self.status.say(text, busy=True)
 
     def _ready(self, text: str) -> None:
-        if self._asked is None:
+        self._learn_speed()
+        self.hover.look()
+        if not self._planes and self._several is None:
             self.status.say(text)
+
+    def _learn_speed(self) -> None:
+        """Remember how long embedding takes here, to say it beforehand."""
+        since, self._embedding_since = self._embedding_since, None
+        seconds = 0.0 if since is None else time.monotonic() - since
+        # an image that was embedded before tells nothing
+        if seconds > 0.1:
+            self.settings = replace(
+                self.settings,
+                seconds={
+                    **self.settings.seconds,
+                    self.session.model_name: round(seconds, 1),
+                },
+            )
+            self._save_settings()
 
     def _fail(self, text: str, whom: str) -> None:
         if whom == 'model':
             self.model_box.fail()
-        if whom == 'prompts':
-            self._forget_object()
-        if whom in ('prompts', 'model'):
+        if whom in ('prompts', 'model', 'objects'):
             self.status.fail(text)
 
     def _progress(self, whom: str, done: int, total: int) -> None:
-        if whom == 'model':
+        if whom in ('model', 'objects'):
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
-        if self._asked is None and self.status.busy:
-            self.status.say(f'{record.name} is loaded. {HINT}')
-        elif self._masks is not None:
+        self.device_label.setText(self.session.models.device_text)
+        if self._planes:
             # the other model's answer
-            self._schedule()
-
-
-def _describe(masks: tuple[Mask | None, ...], waiting: int) -> str:
-    found = [mask for mask in masks if mask is not None]
-    if not found:
-        return 'The model found nothing here: add a point, or draw a box.'
-    if len(masks) > 1:
-        text = f'{len(found)} objects for {len(masks)} boxes.'
-    else:
-        text = f'{found[0].area} pixels, score {found[0].score:.2f}.'
-    keep = 'them all' if len(found) > 1 else 'it'
-    text += f' Commit ({COMMIT_KEY}) keeps {keep}.'
-    if waiting:
-        noun = 'box waits' if waiting == 1 else 'boxes wait'
-        text += f' {waiting} older {noun} for the next object.'
-    return text
+            self.editor.ask_again()
+        elif self.status.busy:
+            self.status.say(f'{record.name} is loaded. {HINT}')
