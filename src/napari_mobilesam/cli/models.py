@@ -17,6 +17,8 @@ from napari_mobilesam.cli.progress import Progress
 from napari_mobilesam.types import CheckpointError
 
 if TYPE_CHECKING:
+    import torch
+
     from napari_mobilesam.model.sam import Sam
 
 EXAMPLES = f"""\
@@ -83,7 +85,23 @@ def load_chosen_model(options: argparse.Namespace, progress: Progress) -> Sam:
     DownloadError, CheckpointError
         See `download` and `napari_mobilesam.load_model`.
     """
-    from napari_mobilesam.model.checkpoints import choose_device, load_model
+    from napari_mobilesam.model.checkpoints import load_model
+
+    device = prepare_model(options, progress)
+    return load_model(options.model, device)
+
+
+def prepare_model(
+    options: argparse.Namespace, progress: Progress
+) -> torch.device:
+    """Check ``--device``, and download ``--model`` if need be.
+
+    Raises
+    ------
+    UsageError, DownloadError, CheckpointError
+        As `load_chosen_model`.
+    """
+    from napari_mobilesam.model.checkpoints import choose_device
     from napari_mobilesam.model.registry import registry
 
     try:
@@ -92,7 +110,7 @@ def load_chosen_model(options: argparse.Namespace, progress: Progress) -> Sam:
         raise UsageError(str(error)) from error
     if options.model in registry():
         download(options.model, progress)
-    return load_model(options.model, device)
+    return device
 
 
 def download(name: str, progress: Progress) -> Path:

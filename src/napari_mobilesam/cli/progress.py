@@ -46,6 +46,12 @@ class Progress:
             self._shown = (phase, tenth)
             print(text, file=self.stream, flush=True)
 
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        if not self.quiet:
+            self.close()
+            print(text, file=self.stream, flush=True)
+
     def close(self) -> None:
         """End the moving line of a terminal."""
         if self._shown is not None and self.stream.isatty():

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 from napari_mobilesam.cli.errors import ExitCode, OutputError, UsageError
 from napari_mobilesam.cli.files import check_labels_path, output_file
 from napari_mobilesam.cli.large_options import is_zarr
-from napari_mobilesam.cli.models import load_chosen_model
+from napari_mobilesam.cli.models import prepare_model
 from napari_mobilesam.cli.parameters import given_options
 from napari_mobilesam.cli.progress import Progress
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.interfaces import Source
+    from napari_mobilesam.large.models import NamedModel
+    from napari_mobilesam.large.plan import Plan
     from napari_mobilesam.large.results import LargeResult
 
 # Failed tiles that are named one by one.
@@ -167,9 +169,11 @@ def run_tiles(
     stopped: threading.Event,
 ) -> LargeResult:
     """Call `segment_large` with what the options say."""
+    from napari_mobilesam.large.estimate import describe_plan, run_seconds
+    from napari_mobilesam.large.executors import available_cores
     from napari_mobilesam.large.pipeline import segment_large
     from napari_mobilesam.large.time_left import TimeLeft
-    from napari_mobilesam.segmentation.estimate import duration
+    from napari_mobilesam.segmentation.estimate import duration, measure_speed
 
     time_left = TimeLeft()
 
@@ -179,32 +183,51 @@ def run_tiles(
             message = f'{message}, {duration(seconds)} left'
         progress(done, total, message)
 
+    model = model_reference(options, progress)
+
+    def say_plan(plan: Plan) -> None:
+        seconds = None
+        if not options.scheduler:
+            speed = measure_speed(model())
+            workers = options.workers or available_cores()
+            if options.executor == 'serial':
+                workers = 1
+            seconds = run_seconds(plan, speed, workers)
+        text = describe_plan(plan, seconds)
+        progress.say(f'{options.image.name}: {text}')
+
     given = given_options(options, EverythingParameters)
     if options.link is not None:
         given['link'] = options.link
     return segment_large(
         source,
         labels_path(options),
-        model_reference(options, progress),
+        model,
         executor=options.scheduler or options.executor or 'threads',
         workers=options.workers,
-        device=options.device,
         progress=tell,
+        on_plan=say_plan,
         cancelled=stopped.is_set,
         resume=not options.restart,
         **given,
     )
 
 
-def model_reference(options: argparse.Namespace, progress: Progress) -> str:
-    """Name or absolute path of the model; downloads and checks it.
+def model_reference(
+    options: argparse.Namespace, progress: Progress
+) -> NamedModel:
+    """The model by name or absolute path, downloaded if need be.
 
     Workers elsewhere load it themselves, and stand in other folders.
     """
-    record = load_chosen_model(options, progress).record
-    if options.model and Path(options.model).exists():
-        return str(Path(options.model).absolute())
-    return options.model or record.name
+    from napari_mobilesam.large.models import NamedModel
+    from napari_mobilesam.model.registry import default_model_name
+
+    prepare_model(options, progress)
+    name = options.model or default_model_name()
+    if Path(name).exists():
+        name = str(Path(name).absolute())
+    return NamedModel(name, options.device)
 
 
 @contextlib.contextmanager
@@ -215,7 +238,7 @@ def ctrl_c_stops(progress: Progress) -> Iterator[threading.Event]:
     def stop(number: int, frame: object) -> None:
         stopped.set()
         signal.signal(signal.SIGINT, before)
-        progress(0, 1, 'Stopping after the tiles at work; Ctrl-C: at once')
+        progress.say('stopping after the tiles at work; Ctrl-C: at once')
 
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():

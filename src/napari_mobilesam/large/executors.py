@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     Executor,
@@ -131,6 +132,8 @@ class _Installed:
 
     @classmethod
     def install(cls, work: Work) -> None:
+        # A terminal sends Ctrl-C to all processes: the first one decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         cls.work = work
 
     @classmethod

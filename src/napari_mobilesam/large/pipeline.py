@@ -31,6 +31,7 @@ from napari_mobilesam.large.models import (
 from napari_mobilesam.large.output import Output, never
 from napari_mobilesam.large.plan import (
     LargeParameters,
+    Plan,
     checked_large,
     make_plan,
 )
@@ -59,6 +60,7 @@ def segment_large(
     device: str = 'auto',
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
     on_tile: Callable[[TileFound], None] | None = None,
     resume: bool = True,
     **overrides: Any,
@@ -92,6 +94,8 @@ def segment_large(
     cancelled : callable, optional
         Asked between tiles; True ends the run: what was found until then is
         labelled, and the records are kept.
+    on_plan : callable, optional
+        Called with the `Plan` before the first tile.
     on_tile : callable, optional
         Called with a `TileFound` when a tile is done.
     resume : bool
@@ -138,6 +142,8 @@ def segment_large(
         if not resume:
             journal.remove()
         journal.open(manifest)
+        if on_plan is not None:
+            on_plan(plan)
         open_pool = partial(open_workers, executor, count=workers)
         search = Search(plan, journal, hooks)
         proposer = Proposer(

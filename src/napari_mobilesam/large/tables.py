@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,11 +54,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """
     path = Path(path)
     check_table_path(path)
-    handle, name = tempfile.mkstemp(
-        prefix=f'.{path.stem}-', suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
             table.to_parquet(temporary, index=False)
