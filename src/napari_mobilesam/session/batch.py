@@ -12,13 +12,13 @@ from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.background import Background, Job
-from napari_mobilesam.session.editor import WriteOptions
 from napari_mobilesam.session.engine import Engine, ImagePlane
 from napari_mobilesam.session.messages import check_prompts, explain
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.prompting import candidates_of
 from napari_mobilesam.session.records import ObjectRecord, View
 from napari_mobilesam.session.step import Step
+from napari_mobilesam.session.targets import WriteOptions
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
 
 if TYPE_CHECKING:

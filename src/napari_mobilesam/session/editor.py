@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -21,34 +21,14 @@ from napari_mobilesam.session.records import (
 )
 from napari_mobilesam.session.targets import (
     LabelsError,
-    WritePolicy,
+    WriteOptions,
+)
+from napari_mobilesam.session.writing import (
+    delete_object,
+    finished,
+    write_object,
 )
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How accepted objects are written.
-
-    Attributes
-    ----------
-    policy : {'overwrite', 'keep'}
-        ``'overwrite'``: over whatever is there. ``'keep'``: on background
-        only; what is labelled already stays.
-    label : int or None
-        None gives each object the next free label (instance segmentation);
-        a number gives all of them this label (semantic segmentation).
-    class_name : str
-        Class of new objects, or empty.
-    refine : bool
-        Feed the mask back to the model when prompts are added to it
-        (Segment Anything, section 3).
-    """
-
-    policy: WritePolicy = 'overwrite'
-    label: int | None = None
-    class_name: str = ''
-    refine: bool = True
 
 
 class FindObjects(Protocol):
@@ -279,31 +259,13 @@ class Editor:
             objects = self._find_objects(True)
         if objects is None:
             raise LabelsError('There are no labels to write the object to.')
-        record = self._finished(objects)
-        if not self._modified and objects.get(record.number) is self._base:
+        base = self._base
+        if base is not None and not self._modified and base.number in objects:
             # looked at and kept: its pixels are as they are
-            objects.review(record.number)
-            self._start_anew()
-            self.accepted.emit(record)
-            return record
-        with objects.step(f'object {record.number}') as step:
-            if self._base is not None:
-                step.erase(self._base)
-            covered = 0
-            for view in record.views.values():
-                if view.mask is not None:
-                    covered += step.paint(
-                        view.plane,
-                        view.mask,
-                        record.label,
-                        self.options.policy,
-                    )
-            if not covered:
-                raise LabelsError(
-                    f'“{objects.target.name}” does not cover the object: '
-                    'choose or create another labels layer.'
-                )
-            step.put(record)
+            record = objects.review(base.number)
+        else:
+            record = finished(self.record, base, objects, self.options)
+            write_object(objects, record, base, self.options.policy)
         self._start_anew()
         self.accepted.emit(record)
         return record
@@ -333,9 +295,7 @@ class Editor:
             )
         base, home = self._base, self._home
         self.reject()
-        with home.step(f'deleting object {base.number}') as step:
-            step.erase(base)
-            step.remove(base)
+        delete_object(home, base)
         return base.number
 
     def forget_undone(self) -> None:
@@ -384,35 +344,6 @@ class Editor:
         self._base = self._home = None
         self.record = ObjectRecord(class_name=self.options.class_name)
         self.changed.emit()
-
-    def _finished(self, objects: Objects) -> ObjectRecord:
-        """The open object as it will be kept."""
-        views = {
-            place: replace(
-                view,
-                candidates=view.candidates and view.candidates.for_keeps(),
-            )
-            for place, view in self.record.views.items()
-        }
-        label, number = self.record.label, self.record.number
-        if self._base is None:
-            chosen = self.options.label
-            objects.target.check()
-            label = objects.free_label() if chosen is None else chosen
-            if not 0 < label <= objects.target.limit:
-                raise LabelsError(
-                    f'Label {label} cannot be written to '
-                    f'“{objects.target.name}”: choose one from 1 to '
-                    f'{objects.target.limit}.'
-                )
-            number = objects.number_for(label)
-        return replace(
-            self.record,
-            views=views,
-            label=label,
-            number=number,
-            reviewed=True,
-        )
 
     def _submit(self, view: View) -> int:
         return self._prompting.ask(

@@ -64,6 +64,10 @@ class Objects:
         """Objects in the order of their numbers."""
         return iter([self._records[n] for n in sorted(self._records)])
 
+    def __contains__(self, number: int) -> bool:
+        """Whether there is an object of this number."""
+        return number in self._records
+
     def __getitem__(self, number: int) -> ObjectRecord:
         """Return an object by its number.
 
@@ -212,23 +216,15 @@ class Objects:
             self.history.push(entry)
         self.changed.emit()
 
-    def delete(self, number: int) -> None:
-        """Erase an object on all its planes, as one step."""
-        record = self[number]
-        with self.step(f'deleting object {number}') as step:
-            step.erase(record)
-            step.remove(record)
+    def review(self, number: int) -> ObjectRecord:
+        """Remember that somebody has looked at an object and kept it.
 
-    def assign_class(self, number: int, class_name: str) -> None:
-        """Assign an object to a class, as one step."""
-        record = replace(self[number], class_name=class_name)
-        with self.step(f'the class of object {number}') as step:
-            step.put(record)
-
-    def review(self, number: int) -> None:
-        """Remember that somebody has looked at an object and kept it."""
-        with self.step(f'reviewing object {number}') as step:
-            step.put(replace(self[number], reviewed=True))
+        No step of its own: there is nothing to be seen or taken back.
+        """
+        record = replace(self[number], reviewed=True)
+        self.put_records({number: record})
+        self.changed.emit()
+        return record
 
     def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
         """Forget what was asked on planes, such as those of a closed image.

@@ -7,6 +7,7 @@ them, with whatever transform lies between.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +27,31 @@ Box = tuple[int, int, int, int]
 WritePolicy = Literal['overwrite', 'keep']
 # Side of the square in which the pixels of a label are looked for first.
 FIRST_LOOK = 128
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How accepted objects are written.
+
+    Attributes
+    ----------
+    policy : {'overwrite', 'keep'}
+        ``'overwrite'``: over whatever is there. ``'keep'``: on background
+        only; what is labelled already stays.
+    label : int or None
+        None gives each object the next free label (instance segmentation);
+        a number gives all of them this label (semantic segmentation).
+    class_name : str
+        Class of new objects, or empty.
+    refine : bool
+        Feed the mask back to the model when prompts are added to it
+        (Segment Anything, section 3).
+    """
+
+    policy: WritePolicy = 'overwrite'
+    label: int | None = None
+    class_name: str = ''
+    refine: bool = True
 
 
 class LabelsError(SegmentationError):

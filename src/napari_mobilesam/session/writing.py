@@ -1,0 +1,121 @@
+"""Objects into labels: written, deleted, assigned, each as one step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.records import ObjectRecord
+from napari_mobilesam.session.targets import (
+    LabelsError,
+    WriteOptions,
+    WritePolicy,
+)
+
+
+def finished(
+    record: ObjectRecord,
+    base: ObjectRecord | None,
+    objects: Objects,
+    options: WriteOptions,
+) -> ObjectRecord:
+    """Return an open object as it will be kept, with number and label.
+
+    Parameters
+    ----------
+    record : ObjectRecord
+        The object.
+    base : ObjectRecord or None
+        What it was when it was opened, whose number and label it keeps.
+    objects : Objects
+        Where it will be written to.
+    options : WriteOptions
+        Which label a new object gets.
+
+    Raises
+    ------
+    LabelsError
+        The labels cannot be edited or are full, or do not hold the label.
+    """
+    number, label = record.number, record.label
+    objects.target.check()
+    if base is None:
+        chosen = options.label
+        label = objects.free_label() if chosen is None else chosen
+        if not 0 < label <= objects.target.limit:
+            raise LabelsError(
+                f'Label {label} cannot be written to '
+                f'“{objects.target.name}”: choose one from 1 to '
+                f'{objects.target.limit}.'
+            )
+        number = objects.number_for(label)
+    views = {
+        place: replace(
+            view, candidates=view.candidates and view.candidates.for_keeps()
+        )
+        for place, view in record.views.items()
+    }
+    return replace(
+        record, views=views, label=label, number=number, reviewed=True
+    )
+
+
+def write_object(
+    objects: Objects,
+    record: ObjectRecord,
+    base: ObjectRecord | None,
+    policy: WritePolicy,
+) -> None:
+    """Write an object as one step.
+
+    Parameters
+    ----------
+    objects : Objects
+        Where to.
+    record : ObjectRecord
+        The object.
+    base : ObjectRecord or None
+        What it was before; its pixels are given up.
+    policy : {'overwrite', 'keep'}
+        What happens to labels that are there already.
+
+    Raises
+    ------
+    LabelsError
+        The labels cannot be edited, or do not meet the object. Nothing is
+        written then.
+    """
+    with objects.step(f'object {record.number}') as step:
+        if base is not None:
+            step.erase(base)
+        covered = 0
+        for view in record.views.values():
+            if view.mask is not None:
+                covered += step.paint(
+                    view.plane, view.mask, record.label, policy
+                )
+        if not covered:
+            raise LabelsError(
+                f'“{objects.target.name}” does not cover the object: choose '
+                'or create another labels layer.'
+            )
+        step.put(record)
+
+
+def delete_object(objects: Objects, record: ObjectRecord) -> None:
+    """Erase an object on all its planes, as one step."""
+    with objects.step(f'deleting object {record.number}') as step:
+        step.erase(record)
+        step.remove(record)
+
+
+def assign_class(objects: Objects, number: int, class_name: str) -> None:
+    """Assign an object to a class, as one step.
+
+    Raises
+    ------
+    LabelsError
+        There is no such object.
+    """
+    with objects.step(f'the class of object {number}') as step:
+        step.put(replace(objects[number], class_name=class_name))

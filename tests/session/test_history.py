@@ -1,0 +1,198 @@
+"""Undo and redo of label writes: whatever was done comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeTarget, plane_at, square
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mobilesam.session.history import Entry, History, Patch
+from napari_mobilesam.session.objects import Objects
+
+SHAPE = (3, 12, 14)
+writes = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # plane
+        st.integers(-3, 10),  # row
+        st.integers(-3, 12),  # column
+        st.integers(1, 6),  # side
+        st.integers(0, 5),  # label
+        st.sampled_from(['overwrite', 'keep']),
+    ),
+    max_size=8,
+)
+
+
+def objects_on(shape=SHAPE, **options):
+    return Objects(FakeTarget(shape), **options)
+
+
+def apply(objects, steps):
+    """Do the writes one step each; the pixels after each of them."""
+    states = [objects.target.data.copy()]
+    for z, row, column, side, label, policy in steps:
+        with objects.step('a write') as step:
+            step.paint(plane_at(z), square(row, column, side), label, policy)
+        states.append(objects.target.data.copy())
+    return states
+
+
+@given(writes)
+def test_undo_takes_back_every_write_and_redo_repeats_it(steps):
+    objects = objects_on()
+    states = apply(objects, steps)
+    # a step that changed nothing is none
+    states = [
+        state
+        for number, state in enumerate(states)
+        if number == 0 or not np.array_equal(state, states[number - 1])
+    ]
+    for state in reversed(states[:-1]):
+        assert objects.undo() == 'a write'
+        assert np.array_equal(objects.target.data, state)
+    assert objects.undo() is None
+    for state in states[1:]:
+        assert objects.redo() == 'a write'
+        assert np.array_equal(objects.target.data, state)
+    assert objects.redo() is None
+
+
+@given(writes)
+def test_one_step_of_many_writes_is_one_undo(steps):
+    objects = objects_on()
+    with objects.step('all') as step:
+        for z, row, column, side, label, policy in steps:
+            step.paint(plane_at(z), square(row, column, side), label, policy)
+    after = objects.target.data.copy()
+    if len(objects.history):
+        objects.undo()
+        assert not objects.target.data.any()
+        objects.redo()
+    assert np.array_equal(objects.target.data, after)
+
+
+@given(writes, writes)
+def test_steps_with_a_key_become_one(first, second):
+    objects = objects_on()
+    for steps in (first, second):
+        with objects.step('thresholds', key='run 1') as step:
+            for z, row, column, side, label, policy in steps:
+                step.paint(
+                    plane_at(z), square(row, column, side), label, policy
+                )
+    after = objects.target.data.copy()
+    assert len(objects.history) <= 1
+    objects.undo()
+    assert not objects.target.data.any()
+    objects.redo()
+    assert np.array_equal(objects.target.data, after)
+
+
+@given(writes)
+def test_an_error_leaves_nothing_behind(steps):
+    objects = objects_on()
+    apply(objects, steps[:2])
+    before = objects.target.data.copy()
+    count = len(objects.history)
+    with pytest.raises(ZeroDivisionError), objects.step('broken') as step:
+        for z, row, column, side, label, policy in steps[2:]:
+            step.paint(plane_at(z), square(row, column, side), label, policy)
+        raise ZeroDivisionError
+    assert np.array_equal(objects.target.data, before)
+    assert len(objects.history) == count
+
+
+def test_undo_leaves_what_was_painted_by_hand_since():
+    objects = objects_on()
+    apply(objects, [(0, 2, 2, 5, 1, 'overwrite')])
+    objects.target.data[0, 3, 3] = 9
+    objects.undo()
+    expected = np.zeros(SHAPE)
+    expected[0, 3, 3] = 9
+    assert np.array_equal(objects.target.data, expected)
+
+
+def test_a_new_write_ends_what_could_be_redone():
+    objects = objects_on()
+    apply(objects, [(0, 0, 0, 2, 1, 'overwrite')])
+    objects.undo()
+    apply(objects, [(1, 0, 0, 2, 2, 'overwrite')])
+    assert objects.redo() is None
+
+
+def test_a_key_does_not_join_steps_with_another_in_between():
+    objects = objects_on()
+    for key in ('run', None, 'run'):
+        with objects.step('step', key=key) as step:
+            label = len(objects.history) + 1
+            step.paint(plane_at(0), square(0, 0), label)
+    assert len(objects.history) == 3
+
+
+def test_runs_are_small_whatever_the_size_of_the_mask():
+    indices = np.nonzero(np.ones((200, 300), bool))
+    before = np.zeros(60_000, np.uint16)
+    patch = Patch.of((200, 300), indices, before, before + 7)
+    assert len(patch) == 60_000
+    assert len(patch.starts) == 1
+    assert patch.nbytes < 100
+
+
+def test_memory_is_bounded_and_the_newest_step_stays():
+    objects = objects_on((1, 200, 200), max_bytes=4000)
+    plane = plane_at(0, (200, 200))
+    rng = np.random.default_rng(0)
+    for number in range(1, 11):
+        with objects.step(f'step {number}') as step:
+            picture = number * (rng.random((10, 10)) > 0.5)
+            step.paint_picture(plane, picture, (number * 15, 0))
+        assert objects.history.nbytes <= 4000
+    assert objects.history.undoable == 'step 10'
+    undone = 0
+    while objects.undo():
+        undone += 1
+    assert 1 <= undone < 10
+    big = objects_on((1, 200, 200), max_bytes=1)
+    with big.step('too large') as step:
+        step.paint(plane, square(0, 0, 50), 1)
+    assert big.undo() == 'too large'
+
+
+def test_history_counts_what_it_forgets():
+    history = History(10_000)
+    for number in range(3):
+        history.push(Entry(str(number)))
+    history.pop_undo()
+    history.push(Entry('other'))
+    assert (len(history), history.redoable) == (3, None)
+    history.clear()
+    assert history.nbytes == 0
+    assert history.undoable is None
+
+
+@given(st.data())
+def test_replacing_a_picture_touches_only_its_own_pixels(data):
+    pictures = st.lists(
+        st.lists(st.integers(0, 3), min_size=5, max_size=5),
+        min_size=4,
+        max_size=4,
+    ).map(np.array)
+    old, new, hand = (data.draw(pictures) for _ in range(3))
+    objects = objects_on((1, 4, 5))
+    plane = plane_at(0, (4, 5))
+    with objects.step('old') as step:
+        step.paint_picture(plane, old)
+    # somebody paints over a part of it
+    painted = hand == 3
+    objects.target.data[0][painted] = 77
+    with objects.step('new') as step:
+        step.replace_picture(plane, old, new)
+    expected = np.where(painted, 77, new)
+    assert np.array_equal(objects.target.data[0], expected)
+    if len(objects.history) and objects.history.undoable == 'new':
+        objects.undo()
+    assert np.array_equal(
+        objects.target.data[0], np.where(painted, 77, old)
+    )
