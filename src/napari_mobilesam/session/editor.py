@@ -24,7 +24,6 @@ from napari_mobilesam.session.targets import (
     WriteOptions,
 )
 from napari_mobilesam.session.writing import (
-    delete_object,
     finished,
     write_object,
 )
@@ -295,7 +294,7 @@ class Editor:
             )
         base, home = self._base, self._home
         self.reject()
-        delete_object(home, base)
+        home.delete(base)
         return base.number
 
     def forget_undone(self) -> None:

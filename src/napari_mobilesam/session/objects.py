@@ -216,6 +216,24 @@ class Objects:
             self.history.push(entry)
         self.changed.emit()
 
+    def delete(self, which: int | ObjectRecord) -> None:
+        """Erase an object on all its planes, as one step.
+
+        Parameters
+        ----------
+        which : int or ObjectRecord
+            Its number, or itself: it need not be one of these objects.
+
+        Raises
+        ------
+        LabelsError
+            There is no such object, or the labels cannot be edited.
+        """
+        record = self[which] if isinstance(which, int) else which
+        with self.step(f'deleting object {record.number}') as step:
+            step.erase(record)
+            step.remove(record)
+
     def review(self, number: int) -> ObjectRecord:
         """Remember that somebody has looked at an object and kept it.
 

@@ -102,13 +102,6 @@ def write_object(
         step.put(record)
 
 
-def delete_object(objects: Objects, record: ObjectRecord) -> None:
-    """Erase an object on all its planes, as one step."""
-    with objects.step(f'deleting object {record.number}') as step:
-        step.erase(record)
-        step.remove(record)
-
-
 def assign_class(objects: Objects, number: int, class_name: str) -> None:
     """Assign an object to a class, as one step.
 
