@@ -89,8 +89,8 @@ def small_model() -> Oracle:
 
 
 def whole_model() -> Oracle:
-    """Sees 512 pixels at once, at the same scale."""
-    return Oracle(512, best=DIAMETER)
+    """Sees 272 pixels at once, at the same scale."""
+    return Oracle(272, best=DIAMETER)
 
 
 @dataclass(frozen=True)

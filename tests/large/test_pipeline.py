@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from segmentation.helpers import disc, iou
+
+from napari_mobilesam.large.pipeline import segment_large
+from napari_mobilesam.large.plan import (
+    LargeParameters,
+    checked_large,
+    make_plan,
+)
+from napari_mobilesam.large.scan import scan_tiles
+from napari_mobilesam.segmentation.everything import segment_everything
+from napari_mobilesam.types import SegmentationError
+
+from .images import (
+    DIAMETER,
+    Discs,
+    drawn,
+    field_of_discs,
+    small_model,
+    whole_model,
+)
+
+SHAPE = (300, 512)
+
+
+def segmented(image, model=None, **options):
+    options = {'diameter': DIAMETER, 'executor': 'serial', **options}
+    return segment_large(image, model=model or small_model(), **options)
+
+
+def assert_each_found_once(labels, planes, least=0.8):
+    assert labels.max() == len(planes)
+    for plane in planes:
+        numbers, counts = np.unique(labels[plane], return_counts=True)
+        best = numbers[counts.argmax()]
+        assert best > 0
+        assert iou(labels == best, plane) >= least
+
+
+@pytest.mark.parametrize('shape', [(150, 272), (272, 100), (261, 272)])
+def test_tiles_and_the_whole_agree_exactly(shape):
+    image = drawn(shape, *field_of_discs(shape, seed=sum(shape)))
+    tiled = segmented(image)
+    whole = segmented(image, whole_model())
+    assert whole.tiles == 1 < tiled.tiles
+    np.testing.assert_array_equal(tiled.labels, whole.labels)
+    same = [name for name in tiled.table if not name.startswith('tile_')]
+    assert tiled.table[same].equals(whole.table[same])
+    labels, table = segment_everything(image, whole_model(), diameter=DIAMETER)
+    np.testing.assert_array_equal(tiled.labels, labels)
+    shared = ['label', 'area', 'row0', 'column1']
+    assert (tiled.table[shared].values == table[shared].values).all()
+    np.testing.assert_allclose(tiled.table['row'], table['row'])
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_crowded_places_agree_exactly(seed):
+    random = np.random.default_rng(seed)
+    discs = [
+        (int(row), int(column), int(radius))
+        for row, column, radius in zip(
+            random.integers(0, 160, 30),
+            random.integers(0, 256, 30),
+            random.integers(5, 12, 30),
+            strict=True,
+        )
+    ]
+    # Discs that touch are one object, up to the size of a halo and beyond.
+    # None reaches column 272, behind which a tile has padding and the whole
+    # image has not.
+    image = drawn((160, 272), *discs)
+    image[:, ::48] = 0
+    image[::48] = 0
+    tiled = segmented(image)
+    np.testing.assert_array_equal(
+        tiled.labels, segmented(image, whole_model()).labels
+    )
+    assert not tiled.cut
+
+
+def test_the_result_says_what_was_found():
+    image = drawn(SHAPE, (60, 60, 14), (150, 200, 12))
+    result = segmented(image)
+    assert result.labels.dtype == np.uint32
+    assert result.complete
+    assert result.failed == result.cut == ()
+    table = result.table
+    assert table['label'].tolist() == [1, 2]
+    for row in table.itertuples():
+        pixels = np.argwhere(result.labels == row.label)
+        assert row.area == len(pixels)
+        assert [row.row, row.column] == pixels.mean(axis=0).tolist()
+        assert [row.row0, row.column0] == pixels.min(axis=0).tolist()
+        assert [row.row1, row.column1] == (pixels.max(axis=0) + 1).tolist()
+        assert row.plane == 0
+        assert row.tile_row <= row.row0
+        assert row.tile_column <= row.column0
+
+
+SEAMS = {
+    'four corners': [(160, 160, 20)],
+    'larger than the halo': [(160, 200, 50)],
+    'larger than a tile': [(150, 250, 110)],
+    'touching neighbours': [(160, 160, 15), (160, 192, 15), (191, 160, 15)],
+    'at the border': [(0, 250, 30), (299, 511, 25), (150, 0, 40)],
+    'at every place': [(40 * i + 20, 55 * i + 25, 16) for i in range(7)],
+}
+
+
+@pytest.mark.parametrize('name', SEAMS)
+def test_no_object_is_doubled_or_cut_at_a_seam(name):
+    discs = SEAMS[name]
+    result = segmented(drawn(SHAPE, *discs))
+    planes = [
+        disc(SHAPE, (row, column), radius) for row, column, radius in discs
+    ]
+    assert_each_found_once(result.labels, planes)
+    assert result.cut == ()
+
+
+def test_no_object_vanishes_silently():
+    image = drawn(SHAPE, (150, 250, 120), (20, 20, 14))
+    result = segmented(image, coarser=0)
+    assert result.labels.max() == 1
+    assert len(result.cut) == 1
+    box = result.cut[0].box
+    assert box[0] <= 31 and box[1] <= 131 and box[2] >= 270 and box[3] >= 370
+    assert result.complete
+
+
+def test_tiles_with_nothing_are_left_out_and_those_with_an_object_never():
+    shape = (1000, 1200)
+    discs = ((5, 5, 6), (500, 700, 15), (993, 1193, 6))
+    source = Discs(shape, discs, depth=4)
+    result = segmented(source)
+    flat = segmented(Discs(shape, discs))
+    assert result.labels.max() == 3
+    np.testing.assert_array_equal(result.labels, flat.labels)
+    assert result.skipped > 0.9 * result.tiles
+    assert flat.skipped == 0
+
+
+@pytest.mark.parametrize('radius', [2, 3, 4, 6])
+@pytest.mark.parametrize('place', [(127, 127), (64, 190), (97, 31)])
+def test_no_tile_with_an_object_is_left_out(radius, place):
+    source = Discs((384, 384), ((*place, radius),), depth=4)
+    flat = segmented(Discs(source.shape, source.discs))
+    result = segmented(source)
+    assert result.skipped > 0 == flat.skipped
+    np.testing.assert_array_equal(result.labels, flat.labels)
+
+
+def test_a_slide_starts_at_once():
+    shape = (100_000, 100_000)
+    reads = []
+
+    class Watched(Discs):
+        def read(self, plane, level, window):
+            row0, column0, row1, column1 = window
+            reads.append((row1 - row0) * (column1 - column0))
+            return super().read(plane, level, window)
+
+    source = Watched(shape, ((300, 60_000, 14),), depth=8)
+    plan = make_plan(source, small_model().record, checked_large(None, {}))
+    assert plan.diameter is not None
+    assert plan.tiles > 50_000
+    first = next(tile for tile, empty in scan_tiles(plan) if not empty)
+    window = plan.grid.window(first.row, first.column)
+    factor = plan.view.factor[0]
+    assert window[0] <= 300 / factor < window[2]
+    assert window[1] <= 60_000 / factor < window[3]
+    # Less than a hundredth of the slide, and no large part at once.
+    assert max(reads) < 5e6
+    assert sum(reads) < 1e8
+
+
+def test_large_objects_are_worked_through_at_a_coarser_level():
+    shape = (900, 1100)
+    discs = field_of_discs(shape, pitch=180)
+    discs = tuple((r, c, 4 * radius) for r, c, radius in discs)
+    source = Discs(shape, discs, depth=4)
+    result = segmented(source, diameter=4 * DIAMETER)
+    flat = segmented(Discs(shape, discs), diameter=4 * DIAMETER)
+    planes = [
+        disc(shape, (row, column), radius) for row, column, radius in discs
+    ]
+    for found in (result, flat):
+        assert_each_found_once(found.labels, planes, 0.85)
+        assert found.labels.shape == shape
+        assert found.table['row1'].max() > 600
+
+
+def test_planes_are_linked():
+    discs = field_of_discs((200, 260))
+    stack = np.stack(
+        [
+            drawn((200, 260), *((r, c + 3 * z, rad) for r, c, rad in discs))
+            for z in range(3)
+        ]
+    )
+    linked = segmented(stack)
+    assert linked.labels.shape == stack.shape
+    for plane in linked.labels:
+        assert len(np.unique(plane)) == len(discs) + 1
+    assert linked.labels.max() == len(discs)
+    assert linked.table.groupby('plane').size().tolist() == [len(discs)] * 3
+    apart = segmented(stack, link=False)
+    assert apart.labels.max() == 3 * len(discs)
+    np.testing.assert_array_equal(apart.labels > 0, linked.labels > 0)
+
+
+def test_colours_and_bit_depths_do_not_matter():
+    image = drawn(SHAPE, *field_of_discs(SHAPE))
+    labels = segmented(image).labels
+    for other in (
+        image.astype(np.uint16) * 200 + 7,
+        image / 255.0,
+        np.stack([image] * 3, axis=-1),
+    ):
+        np.testing.assert_array_equal(segmented(other).labels, labels)
+
+
+def test_one_contrast_for_all_tiles():
+    # A dim object alone in its tile is as dim as anywhere.
+    image = drawn(SHAPE, *field_of_discs(SHAPE)) // 2
+    image[:, 300:] = drawn((300, 212), (150, 100, 14)) // 16
+    image[0, :100] = 255
+    labels = segmented(image, contrast_limits=((0, 100),)).labels
+    assert labels[:, :280].max() > 10
+    assert not labels[:, 310:].any()
+
+
+def test_small_objects_go_and_holes_are_filled():
+    image = drawn(SHAPE, (100, 100, 16), (200, 300, 16))
+    image[95:100, 95:100] = 0
+    holes = segmented(image)
+    clean = segmented(image, min_area=80)
+    assert clean.table['area'].sum() > holes.table['area'].sum()
+
+
+def test_what_a_tile_found_is_told_at_once():
+    image = drawn(SHAPE, *field_of_discs(SHAPE))
+    told = []
+    result = segmented(image, on_tile=told.append)
+    assert len(told) == result.tiles
+    for tile in told:
+        for mask in tile.masks:
+            row0, column0, row1, column1 = mask.box
+            assert image[row0:row1, column0:column1][mask.data].mean() > 250
+    assert sum(len(tile.masks) for tile in told) >= len(result.table)
+
+
+def test_progress_counts_tiles_to_the_end():
+    seen = []
+    result = segmented(
+        drawn(SHAPE, *field_of_discs(SHAPE)),
+        progress=lambda *report: seen.append(report),
+    )
+    done = [report[0] for report in seen]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert seen[-1][:2] == (result.tiles, result.tiles)
+    assert f'{result.tiles} of {result.tiles} tiles' in seen[-2][2]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'crop_layers': 1, 'diameter': None}, 'crop_layers'),
+        ({'whole_image': True, 'diameter': None}, 'whole_image'),
+        ({'coarser': -1}, 'coarser'),
+        ({'diameter': 0}, 'diameter'),
+        ({'link_iou': 2}, 'min_iou'),
+        ({'executor': 'magic', 'model': small_model}, 'executor'),
+        ({'workers': 0, 'executor': 'threads'}, 'workers'),
+        ({'executor': 'processes'}, 'name or its path'),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, message):
+    with pytest.raises(SegmentationError, match=message):
+        segmented(np.zeros((40, 40), np.uint8), **options)
+
+
+def test_an_unknown_parameter_is_refused():
+    with pytest.raises(TypeError, match='diametre'):
+        segmented(np.zeros((40, 40), np.uint8), diametre=3)
+
+
+def test_parameters_may_be_given_together():
+    image = drawn(SHAPE, *field_of_discs(SHAPE))
+    parameters = LargeParameters(coarser=0)
+    result = segmented(image, parameters=parameters)
+    np.testing.assert_array_equal(result.labels, segmented(image).labels)
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (3, 700), (200, 2)])
+def test_odd_and_empty_images_end_well(shape):
+    result = segmented(np.zeros(shape, np.uint8), diameter=None)
+    assert result.labels.shape == shape
+    assert not result.labels.any()
+    assert len(result.table) == 0
+    assert result.complete
