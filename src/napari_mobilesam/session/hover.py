@@ -48,8 +48,9 @@ class Hovered:
 class Hover:
     """Answers what is under the cursor, never at the cost of a click.
 
-    Nothing is embedded for it: a place whose window is not embedded has no
-    answer, and one that is being embedded has it right after.
+    A place whose window is not embedded has no answer while the cursor moves,
+    and one that is being embedded has it right after. Where the cursor rests
+    the window is embedded: the click will need it.
 
     Parameters
     ----------
@@ -83,7 +84,12 @@ class Hover:
         self._loaded = loaded
         self._generation = self._forgotten = 0
 
-    def ask(self, plane: ImagePlane, point: tuple[float, float]) -> None:
+    def ask(
+        self,
+        plane: ImagePlane,
+        point: tuple[float, float],
+        rests: bool = False,
+    ) -> None:
         """Ask what a click at a place would give; `shown` brings it.
 
         Parameters
@@ -92,11 +98,13 @@ class Hover:
             Plane that the cursor is over.
         point : tuple of float
             (row, column) in data pixels, on the plane.
+        rests : bool
+            Whether the cursor rests there: embeds the window if need be.
         """
         self._generation += 1
         generation = self._generation
         self._worker.submit(
-            KIND, lambda: self._answer(plane, point, generation), RANK
+            KIND, lambda: self._answer(plane, point, generation, rests), RANK
         )
 
     def forget(self) -> None:
@@ -105,13 +113,19 @@ class Hover:
         self._worker.discard(KIND)
 
     def _answer(
-        self, plane: ImagePlane, point: tuple[float, float], generation: int
+        self,
+        plane: ImagePlane,
+        point: tuple[float, float],
+        generation: int,
+        rests: bool,
     ) -> None:
         mask = None
         # what fails here fails for the click too, which says so
         with contextlib.suppress(Exception):
             model = self._loaded()
-            if model is not None and self._engine.ready(plane, point, model):
+            if model is not None and (
+                rests or self._engine.ready(plane, point, model)
+            ):
                 mask = self._engine.mask(plane, click(point), model)
         answer = Hovered(plane, point, mask)
 

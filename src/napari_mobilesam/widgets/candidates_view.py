@@ -14,7 +14,7 @@ from napari_mobilesam.segmentation.shapes import sampled
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.preview import COLOR
 
-SIDE = 64
+SIDE = 56
 PLACES = 3
 GROUND = '#1b2026'
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtCore import QTimer
 
 from napari_mobilesam.session.hover import Hovered
 from napari_mobilesam.types import SegmentationError
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_mobilesam.session.hover import Hover
+
+
+# a cursor that has not moved for so long rests
+REST_MS = 250
 
 
 class HoverView:
@@ -48,6 +53,10 @@ class HoverView:
         self._plane = plane
         self._on = self._quiet = False
         self._asked: LayerPlane | None = None
+        self._rest = QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._rests)
         self.preview = Preview(viewer, HOVER_NAME, HOVER_COLOR, HOVER_OPACITY)
 
     @property
@@ -82,6 +91,7 @@ class HoverView:
     def hide(self) -> None:
         """Show nothing until the mouse moves again."""
         self._asked = None
+        self._rest.stop()
         self._hover.forget()
         self.preview.hide()
 
@@ -103,7 +113,10 @@ class HoverView:
         if not self._quiet:
             self._ask(event.position)
 
-    def _ask(self, position: Any) -> None:
+    def _rests(self) -> None:
+        self._ask(self._viewer.cursor.position, rests=True)
+
+    def _ask(self, position: Any, rests: bool = False) -> None:
         try:
             plane = self._plane()
             point = cursor_on(plane, position)
@@ -113,7 +126,9 @@ class HoverView:
             self.hide()
             return
         self._asked = plane
-        self._hover.ask(plane.source(), point)
+        self._hover.ask(plane.source(), point, rests)
+        if not rests:
+            self._rest.start()
 
 
 def cursor_on(plane: LayerPlane, position: Any) -> tuple[float, float] | None:

@@ -70,7 +70,7 @@ ACTIONS: Mapping[str, Action] = {
         'flips those.',
     ),
     'toggle_hover': Action(
-        'Preview under the cursor',
+        'Hover',
         'H',
         'Show the mask that a click would give, before the click.',
     ),

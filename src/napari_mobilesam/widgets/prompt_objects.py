@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from napari_mobilesam.session import ImagePlane, PromptResult
+from napari_mobilesam.session import (
+    ImagePlane,
+    PromptResult,
+    check_prompts,
+)
 from napari_mobilesam.session.records import ObjectRecord, View
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 from napari_mobilesam.widgets.hover_view import HoverView
@@ -19,6 +23,7 @@ from napari_mobilesam.widgets.prompt_collection import (
 from napari_mobilesam.widgets.prompt_tools import PromptTools
 
 HINT = 'Click an object; right-click what does not belong to it.'
+NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
 NOTHING = 'The model found nothing here: add a point, or draw a box.'
 
 
@@ -57,7 +62,7 @@ class PromptObjects(PromptTools):
             self._ask(plane, plane.source())
         except SegmentationError as error:
             self.preview.hide()
-            self.candidates_view.clear()
+            self._show_candidates((), 0)
             self.status.fail(str(error))
 
     def _ask(self, plane: LayerPlane, source: ImagePlane) -> None:
@@ -108,11 +113,15 @@ class PromptObjects(PromptTools):
             view = self.editor.view(plane.source())
         if view is None or view.candidates is None:
             self.preview.hide()
-            self.candidates_view.clear()
+            self._show_candidates((), 0)
             return
         found = view.candidates
         self.preview.show(plane, [found.mask])
-        self.candidates_view.show_masks(found.masks, found.chosen)
+        self._show_candidates(found.masks, found.chosen)
+
+    def _show_candidates(self, masks: Sequence[Mask], chosen: int) -> None:
+        self.candidates_view.show_masks(masks, chosen)
+        self.buttons['next_candidate'].setVisible(len(masks) > 1)
 
     def _show_answer(self, result: PromptResult) -> None:
         """Tell of an answer; show it, if it is to several objects."""
@@ -123,7 +132,7 @@ class PromptObjects(PromptTools):
         if several.generation == result.request.generation:
             masks = [mask for mask in result.masks if mask is not None]
             self.preview.show(several.plane, masks)
-            self.candidates_view.clear()
+            self._show_candidates((), 0)
             self.status.say(self._describe(result.masks, 0))
 
     def _answered(self, view: View) -> None:
@@ -169,13 +178,22 @@ class PromptObjects(PromptTools):
             self._accept_several()
             return
 
-        def keep() -> None:
-            if self.editor.accept() is None:
-                self.status.say(
-                    'Accepts as soon as the mask is there …', busy=True
-                )
+        if self.editor.pending or self.editor.record.masks:
+            self._try(self._keep)
+        else:
+            self._try(self._say_why_not)
 
-        self._try(keep)
+    def _keep(self) -> None:
+        if self.editor.accept() is None:
+            self.status.say('Accepts as soon as the mask is there …', True)
+
+    def _say_why_not(self) -> None:
+        """Say why there is nothing to accept."""
+        plane = self.plane()
+        collected = self._collect(plane, plane.source())
+        for prompts in collected.objects:
+            check_prompts(plane.shape, prompts)
+        self.status.fail(NO_PROMPT if collected.empty else NOTHING)
 
     def _accepted(self, record: ObjectRecord) -> None:
         self._remove_prompts()

@@ -112,6 +112,7 @@ class PromptPanel(ViewerWidget):
         self.cancel_button = wide_button('Stop')
         self.cancel_button.setToolTip('Stops and keeps what was found.')
         self.cancel_button.hide()
+        self.buttons['next_candidate'].hide()
         self.settings_box = SettingsBox(self.settings)
         self.status = StatusLine()
         self._arrange()
@@ -134,7 +135,7 @@ class PromptPanel(ViewerWidget):
 
         result, form = group_form('Object')
         form.addRow(self.candidates_view)
-        self.candidates_view.layout().addWidget(self.buttons['next_candidate'])
+        form.addRow(self.buttons['next_candidate'])
         form.addRow(self.buttons['accept'])
         form.addRow(self._grid(('reject', 'delete_object', *WALK)))
         form.addRow(self.buttons['next_uncertain'])

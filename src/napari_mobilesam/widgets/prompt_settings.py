@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QKeySequenceEdit,
     QLabel,
     QSpinBox,
@@ -109,10 +108,8 @@ class SettingsBox(QWidget):
         form.addRow(self.smooth_box)
         form.addRow('Device', self.device_combo)
         form.addRow('Threads', self.threads_spin)
-        cache = QHBoxLayout()
-        cache.addWidget(self.cache_spin, 1)
-        cache.addWidget(self.clear_button)
-        form.addRow('Cache', cache)
+        form.addRow('Cache', self.cache_spin)
+        form.addRow('', self.clear_button)
         form.addRow(Fold('Keys', self.keys_box))
         self.fold = Fold('Settings', contents)
         layout = QVBoxLayout(self)

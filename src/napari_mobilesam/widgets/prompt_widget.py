@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image, Labels
+from napari.layers import Image
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.settings import Settings
@@ -96,7 +96,6 @@ class PromptWidget(PromptRuns):
             combo.layer = next(filter(is_ours, combo.layers), combo.layer)
         self._use_points(self.points_combo.layer)
         self._use_shapes(self.shapes_combo.layer)
-        self._image_timer.stop()
         self._enter_image()
 
     def detach(self) -> None:
@@ -117,6 +116,7 @@ class PromptWidget(PromptRuns):
 
     def _layers_changed(self, event: Any = None) -> None:
         prompts = (self._points, self._shapes)
+        written_to = self._written_to
         for combo in (
             self.image_combo,
             self.points_combo,
@@ -133,7 +133,7 @@ class PromptWidget(PromptRuns):
             self.preview.layer = None
             self._schedule()
         elif gone is self._image:
-            self._let_go()
+            self._enter_image()
             self.status.fail(
                 f'The image “{name}” was removed; nothing was written.'
             )
@@ -143,8 +143,7 @@ class PromptWidget(PromptRuns):
                 f'The layer “{name}” was removed and its prompts with '
                 'it: Points and Box make new ones.'
             )
-        elif isinstance(gone, Labels) and gone is self._written_to:
-            self._written_to = None
+        elif gone is written_to:
             self.status.fail(
                 f'The labels layer “{name}” was removed: choose '
                 'another one, or the next object makes a new one.'
@@ -169,6 +168,7 @@ class PromptWidget(PromptRuns):
     # the image
 
     def _enter_image(self) -> None:
+        self._image_timer.stop()
         image = self.image_combo.layer
         if image is self._image and image is not None:
             return
