@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.segmentation.windows import View
+from napari_mobilesam.segmentation.windows import SCREEN, Viewport
 from napari_mobilesam.session.engine import Engine, click
 from napari_mobilesam.session.planes import ImagePlane, Level, PlaneView
 from napari_mobilesam.types import (
@@ -160,14 +160,14 @@ def test_the_mask_of_a_large_image_is_at_full_resolution(engine, tiny):
 
 
 def test_pyramids_are_read_at_the_level_that_suits(engine, tiny):
-    far = View((0, 0, 64_000, 64_000), 64.0)
-    plane, arrays = endless_pyramid(1 << 16, 9, view=far)
+    far = Viewport((32_000, 32_000), 64.0)
+    plane, arrays = endless_pyramid(1 << 16, 9, viewport=far)
     embedding = engine.embedding(plane, click((30_000, 30_000)), tiny)
     # the objects are less than a pixel of the screen: the view is meant
     assert side_of(embedding) >= 1 << 15
     assert max(array.largest for array in arrays) <= 1024**2
-    near = View((30_000, 30_000, 30_060, 30_060), 0.1)
-    plane, arrays = endless_pyramid(1 << 16, 9, view=near)
+    near = Viewport((30_030, 30_030), 0.06)
+    plane, arrays = endless_pyramid(1 << 16, 9, viewport=near)
     finest = engine.embedding(plane, click((30_007, 30_008)), tiny)
     usual, _ = endless_pyramid(1 << 16, 9)
     window = engine.embedding(usual, click((30_007, 30_008)), tiny)
@@ -178,14 +178,15 @@ def test_zooming_in_gives_finer_windows_and_keeps_them(engine, tiny):
     image = squares(*[np.arange(600)] * 2, step=150, size=70)
 
     def side(seen):
-        view = View((200, 200, 200 + seen, 200 + seen), seen / 800)
-        plane = plane_of_array(image, view=view)
+        looks = Viewport((230, 230), seen / SCREEN)
+        plane = plane_of_array(image, viewport=looks)
         return side_of(engine.embedding(plane, click((230, 230)), tiny))
 
     assert side(600) == 600
-    assert side(200) == 600
-    assert side(140) == 300
-    assert side(100) == 300
+    assert side(210) == 600
+    assert side(190) == 300
+    assert side(110) == 300
+    assert side(80) == 150
 
 
 def test_an_image_without_levels_that_cannot_be_seen_is_said(engine, tiny):
@@ -218,7 +219,7 @@ def test_levels_give_the_window_where_it_is(engine, tiny):
         image.shape,
         (0, 255),
         coarser=(Level(coarse.shape, lambda: coarse),),
-        view=View((0, 0, side, side), 1000.0),
+        viewport=Viewport((2000, 3000), 1000.0),
     )
     engine.embedding(plane, click((2000, 3000)), tiny)
     ((window, rgb),) = seen.items()
@@ -314,12 +315,12 @@ def test_prepare_embeds_what_is_in_the_middle_of_the_view(engine, tiny):
     engine.prepare(plane_of_array(image), tiny)
     assert engine.prepared(plane_of_array(image), tiny)
     assert not engine.ready(plane_of_array(image), (1250, 1250), tiny)
-    seen = plane_of_array(image, view=View((1100, 1100, 1400, 1400), 0.3))
+    seen = plane_of_array(image, viewport=Viewport((1250, 1250), 0.3))
     assert not engine.prepared(seen, tiny)
     engine.prepare(seen, tiny)
     assert engine.prepared(seen, tiny)
     assert engine.ready(seen, (1250, 1250), tiny)
     assert not engine.ready(seen, (250, 250), tiny)
-    outside = plane_of_array(image, view=View((-500, -500, -10, -10), 1.0))
+    outside = plane_of_array(image, viewport=Viewport((-500, -500), 1.0))
     engine.prepare(outside, tiny)
     assert engine.ready(outside, (0, 0), tiny)

@@ -35,31 +35,32 @@ POINTS_PER_DIAMETER = 2.5
 
 # Objects of fewer screen pixels across are not what is pointed at.
 SMALLEST_SEEN = 6
-# Side of the finest window, in sides of what is seen: an object that is seen
-# as a whole lies well within it.
-ROOM = 2.0
+# Pixels of a screen that an image is seen on; rather more than less.
+SCREEN = 1000
+# Side of the finest window, in screens: an object that is seen as a whole
+# lies well within it.
+ROOM = 1.5
 
 
-class View(NamedTuple):
-    """What a person sees of an image plane.
+class Viewport(NamedTuple):
+    """Where a person looks at an image plane, and from how far.
 
     Attributes
     ----------
-    box : tuple of float
-        (row0, column0, row1, column1) in data pixels; may reach beyond the
-        image.
+    center : tuple of float
+        (row, column) in the middle of the screen, in data pixels; may be
+        outside the image.
     pixel : float
         Data pixels per pixel of the screen.
     """
 
-    box: tuple[float, float, float, float]
+    center: tuple[float, float]
     pixel: float
 
     @property
-    def center(self) -> tuple[float, float]:
-        """(row, column) in data pixels."""
-        row0, column0, row1, column1 = self.box
-        return (row0 + row1) / 2, (column0 + column1) / 2
+    def side(self) -> float:
+        """About how many data pixels are seen across."""
+        return SCREEN * self.pixel
 
 
 class Window(NamedTuple):
@@ -214,7 +215,7 @@ def window_for_prompts(
     prompts: Prompts,
     diameter: float | None,
     record: ModelRecord,
-    view: View | None = None,
+    viewport: Viewport | None = None,
     most: int | None = None,
 ) -> Box:
     """The window of the lattice to embed for the prompts of one object.
@@ -233,8 +234,8 @@ def window_for_prompts(
         Object diameter in data pixels; None for the whole image.
     record : ModelRecord
         Input size and object sizes of the model.
-    view : View, optional
-        What the person sees who prompts, see `suited_side`.
+    viewport : Viewport, optional
+        Where the person looks who prompts, see `suited_side`.
     most : int, optional
         Largest side that prompts close together are given; no limit if None.
 
@@ -258,7 +259,7 @@ def window_for_prompts(
     # A click on the last border belongs to the pixel beside it.
     anchor = np.clip(anchor, 0, high - 0.5)
     usual = window_side(image_shape, diameter, record)
-    side = suited_side(image_shape, prompts, diameter, record, view)
+    side = suited_side(image_shape, prompts, diameter, record, viewport)
     side = min(side, most or side)
     known = diameter is not None and side == usual
     while side < max(image_shape):
@@ -283,7 +284,7 @@ def suited_side(
     prompts: Prompts,
     diameter: float | None,
     record: ModelRecord,
-    view: View | None = None,
+    viewport: Viewport | None = None,
 ) -> int:
     """Side in data pixels of the window that prompts are answered in.
 
@@ -304,8 +305,8 @@ def suited_side(
         Object diameter in data pixels; None if unknown.
     record : ModelRecord
         Input size and object sizes of the model.
-    view : View, optional
-        What is seen.
+    viewport : Viewport, optional
+        Where the person looks.
     """
     longest = max(image_shape)
     size, sizes = record.input_size, record.object_diameter
@@ -315,13 +316,13 @@ def suited_side(
         steps = math.log2(window_side(image_shape, known, record) / side)
         return min(longest, math.ceil(side * 2 ** (round(2 * steps) / 2)))
     limit = math.inf
-    if view is not None:
-        seen = max(view.box[2] - view.box[0], view.box[3] - view.box[1])
-        if diameter is not None and diameter < SMALLEST_SEEN * view.pixel:
-            while side < min(seen, longest):
+    if viewport is not None:
+        far = SMALLEST_SEEN * viewport.pixel
+        if diameter is not None and diameter < far:
+            while side < min(viewport.side, longest):
                 side *= 2
             return min(side, longest)
-        limit = 2 * ROOM * seen
+        limit = 2 * ROOM * viewport.side
         if diameter is not None:
             limit = max(limit, 2 * diameter * size / sizes.largest)
     limit = max(limit, 2 * size / MAX_ZOOM)

@@ -103,7 +103,7 @@ class Engine:
         """Do what a first prompt on a plane will need.
 
         The plane is embedded if it suits the model as a whole, else the
-        window in the middle of the view, if that is known.
+        window in the middle of the screen, if that is known.
 
         Returns
         -------
@@ -127,9 +127,9 @@ class Engine:
         """Prompts whose window a first prompt is likely to be in."""
         from napari_mobilesam.segmentation.windows import window_side
 
-        if plane.view is not None:
+        if plane.viewport is not None:
             last = np.subtract(plane.shape, 1)
-            row, column = np.clip(plane.view.center, 0, last).tolist()
+            row, column = np.clip(plane.viewport.center, 0, last).tolist()
             return click((row, column))
         side = window_side(plane.shape, self.diameter(plane), model.record)
         whole = side == max(plane.shape) <= plane.longest_window
@@ -230,7 +230,7 @@ class Engine:
             prompts,
             self.diameter(plane),
             model.record,
-            plane.view,
+            plane.viewport,
             plane.longest_window,
         )
         side = max(window[2] - window[0], window[3] - window[1])

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
-from napari_mobilesam.segmentation.windows import View
+from napari_mobilesam.segmentation.windows import Viewport
 
 Window = tuple[int, int, int, int]
 
@@ -177,9 +177,8 @@ class ImagePlane:
         None.
     added : tuple of ImagePlane
         Planes of the same shape whose colours are added to this one's.
-    view : View or None
-        The part that a person sees; None if that is unknown, or does not
-        matter.
+    viewport : Viewport or None
+        Where a person looks; None if that is unknown, or does not matter.
     """
 
     key: Hashable
@@ -194,7 +193,7 @@ class ImagePlane:
     coarser: tuple[Level, ...] = ()
     colors: NDArray[np.uint8] | None = None
     added: tuple[ImagePlane, ...] = ()
-    view: View | None = None
+    viewport: Viewport | None = None
 
     def __post_init__(self) -> None:
         if self.place is None:

@@ -233,7 +233,7 @@ def _ends(ranges: Sequence[range]) -> tuple[list[int], list[int]]:
 
 def empty_labels(
     shape: Sequence[int], dtype: Any, axes: tuple[int, int]
-) -> NDArray[Any] | SparseLabels | list[SparseLabels]:
+) -> NDArray[Any] | SparseLabels | list[SparseLabels | NDArray[Any]]:
     """Return labels of an image of any size, all zero.
 
     Parameters
@@ -247,7 +247,7 @@ def empty_labels(
 
     Returns
     -------
-    ndarray, SparseLabels or list of SparseLabels
+    ndarray, SparseLabels or list of those
         An array while it is small; a sparse one for many planes; a pyramid
         for planes too large to be drawn as a whole.
     """
@@ -262,8 +262,11 @@ def label_pyramid(
     shape: Sequence[int],
     dtype: Any = np.uint16,
     axes: tuple[int, int] = (-2, -1),
-) -> list[SparseLabels]:
+) -> list[SparseLabels | NDArray[Any]]:
     """Return the empty levels of a pyramid, each half as large.
+
+    The coarsest is an array: napari keeps that level, as an array, for as
+    long as the layer lives, and would not see what is written elsewhere.
 
     Parameters
     ----------
@@ -275,16 +278,16 @@ def label_pyramid(
         Axes that get coarser: rows and columns.
     """
     sizes = [int(size) for size in shape]
-    levels = [SparseLabels(sizes, dtype, axes)]
+    levels: list[SparseLabels] = [SparseLabels(sizes, dtype, axes)]
     while max(sizes[axis] for axis in axes) > COARSEST:
         for axis in axes:
             sizes[axis] = -(-sizes[axis] // 2)
         levels.append(SparseLabels(sizes, dtype, axes))
-    return levels
+    return [*levels[:-1], np.zeros(sizes, dtype=dtype)]
 
 
 def write_levels(
-    levels: Sequence[SparseLabels],
+    levels: Sequence[SparseLabels | NDArray[Any]],
     indices: Indices,
     values: NDArray[Any],
 ) -> None:
@@ -295,7 +298,7 @@ def write_levels(
 
     Parameters
     ----------
-    levels : sequence of SparseLabels
+    levels : sequence of array
         Finest first.
     indices : tuple of ndarray
         One (N,) array per axis of the finest level.

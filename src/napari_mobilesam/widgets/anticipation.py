@@ -9,10 +9,9 @@ from qtpy.QtCore import QTimer
 
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.layers import LayerPlane
+from napari_mobilesam.widgets.plane_source import camera_of
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_mobilesam.widgets.controls import ViewerWidget
 
 # browsing planes, panning and zooming come in many small steps
@@ -49,7 +48,7 @@ class Anticipation:
 
     def attach(self) -> None:
         """Follow the sliders and the camera of the viewer."""
-        camera = _camera(self._widget.viewer)
+        camera = camera_of(self._widget.viewer)
         for event in ('zoom', 'center'):
             self._widget.listen(getattr(camera.events, event), self.start)
         dims = self._widget.viewer.dims
@@ -76,9 +75,3 @@ class Anticipation:
             plane.source(), [other.source() for other in neighbours]
         )
         self._before = plane
-
-
-def _camera(viewer: ViewerModel) -> Any:
-    # napari 0.9 moved the camera to the scene
-    scene = getattr(viewer, 'scene', None)
-    return viewer.camera if scene is None else scene.camera

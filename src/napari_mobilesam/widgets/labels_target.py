@@ -191,4 +191,4 @@ class LabelsTarget:
 
 def _is_sparse(layer: Labels) -> bool:
     """Whether a pyramid is one of `empty_labels`, which can be written."""
-    return all(isinstance(level, SparseLabels) for level in layer.data)
+    return isinstance(layer.data[0], SparseLabels)

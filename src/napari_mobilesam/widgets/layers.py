@@ -15,7 +15,7 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.plane_source import (
     check_composed,
     describe,
-    view_of,
+    viewport_of,
 )
 from napari_mobilesam.widgets.plane_source import (
     data_of as data_of,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-    from napari_mobilesam.segmentation.windows import View
+    from napari_mobilesam.segmentation.windows import Viewport
 
 MARK = 'napari-mobilesam'
 
@@ -65,8 +65,8 @@ class LayerPlane:
         Axis whose first channels are shown to the model as colours.
     composed : tuple of napari.layers.Image
         Layers that are added to it in their colours.
-    view : View or None
-        The part that is on the screen, if it has been drawn.
+    viewport : Viewport or None
+        Where the viewer looks, if it has a window.
     """
 
     layer: Image
@@ -78,7 +78,7 @@ class LayerPlane:
     shape: tuple[int, int]
     channel_axis: int | None = None
     composed: tuple[Image, ...] = ()
-    view: View | None = None
+    viewport: Viewport | None = None
 
     @property
     def ndim(self) -> int:
@@ -325,7 +325,7 @@ def plane_of(
         (height, width),
         channel_axis,
         tuple(composed),
-        view_of(image, matrix, (rows, columns)),
+        viewport_of(viewer, matrix, position, displayed),
     )
 
 

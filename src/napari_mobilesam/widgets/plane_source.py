@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.windows import View
+from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.planes import (
     ImagePlane,
     Level,
@@ -19,9 +19,14 @@ from napari_mobilesam.session.planes import (
     view_plane,
 )
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.transforms import Matrix, data_to_world_matrix
+from napari_mobilesam.widgets.transforms import (
+    Matrix,
+    apply,
+    data_to_world_matrix,
+)
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
     from napari_mobilesam.widgets.layers import LayerPlane
@@ -82,7 +87,7 @@ def _describe_one(
         coarser,
         colors,
         (),
-        plane.view,
+        plane.viewport,
     )
 
 
@@ -191,34 +196,43 @@ def check_composed(
             )
 
 
-def view_of(
-    image: Image, matrix: Matrix, axes: tuple[int, int]
-) -> View | None:
-    """Return the part of an image that is on the screen.
+def viewport_of(
+    viewer: ViewerModel,
+    matrix: Matrix,
+    position: NDArray[np.float64],
+    displayed: Sequence[int],
+) -> Viewport | None:
+    """Return where a viewer looks at an image; None without a window.
 
     Parameters
     ----------
-    image : napari.layers.Image
-        Layer that has been drawn; None is returned else.
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
     matrix : ndarray
         Data of the image to world.
-    axes : tuple of int
-        Axes of the image shown as rows and columns.
+    position : ndarray
+        (world ndim,) data coordinates of the plane.
+    displayed : sequence of int
+        World axes shown as rows and columns.
     """
-    corners = np.asarray(image.corner_pixels, dtype=float)
-    if image.multiscale:
-        corners = corners * image.downsample_factors[image.data_level]
-    low, high = corners[:, list(axes)]
-    if (high <= low).any():
+    if not hasattr(viewer, 'window'):
         return None
-    offset = len(matrix) - 1 - image.ndim
-    sizes = np.linalg.norm(
-        matrix[:-1, [offset + axis for axis in axes]], axis=0
+    camera = camera_of(viewer)
+    axes = list(displayed)
+    world = apply(matrix, position[None])
+    world[0, axes] = camera.center[-2:]
+    center = apply(np.linalg.inv(matrix), world)[0, axes]
+    sizes = np.linalg.norm(matrix[:-1, axes], axis=0)
+    return Viewport(
+        (float(center[0]), float(center[1])),
+        float(1 / (camera.zoom * sizes.max())),
     )
-    return View(
-        (float(low[0]), float(low[1]), float(high[0]), float(high[1])),
-        float(image.scale_factor / sizes.max()),
-    )
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the camera, which napari 0.9 moved to the scene."""
+    scene = getattr(viewer, 'scene', None)
+    return viewer.camera if scene is None else scene.camera
 
 
 class Identity:
