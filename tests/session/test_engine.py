@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from endless import Endless
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.windows import SCREEN, Viewport
@@ -20,7 +21,6 @@ from napari_mobilesam.types import (
 RECORD = ModelRecord(
     'tiny', input_size=128, object_diameter=ObjectDiameter(10, 24, 100)
 )
-STEP, SIZE = 40, 16
 
 
 @pytest.fixture(scope='module')
@@ -34,30 +34,10 @@ def engine(tiny):
     return Engine(lambda name: tiny)
 
 
-def squares(rows, columns, step=STEP, size=SIZE):
+def squares(rows, columns, step=40, size=16):
     """Pixels of an endless image with a bright square every ``step``."""
     inside = (rows % step < size)[:, None] & (columns % step < size)
     return np.where(inside, np.uint8(220), np.uint8(10))
-
-
-class Endless:
-    """An image of any size, made where it is read, that counts pixels."""
-
-    def __init__(self, shape, step=STEP, size=SIZE):
-        self.shape, self.dtype = shape, np.dtype(np.uint8)
-        self.step, self.size = step, size
-        self.pixels = 0
-        self.largest = 0
-
-    def __getitem__(self, index):
-        places = [
-            np.arange(n)[part] if n < 1 << 20 else np.arange(*part.indices(n))
-            for n, part in zip(self.shape, index, strict=True)
-        ]
-        pixels = len(places[0]) * len(places[1])
-        self.pixels += pixels
-        self.largest = max(self.largest, pixels)
-        return squares(*places, step=self.step, size=self.size)
 
 
 def plane_of_array(image, key='a', limits=(0, 255), **kwargs):
@@ -66,10 +46,7 @@ def plane_of_array(image, key='a', limits=(0, 255), **kwargs):
 
 def endless_pyramid(side, levels, **kwargs):
     """A plane of ``levels`` halvings, and its arrays."""
-    arrays = [
-        Endless((side >> n, side >> n), max(2, STEP >> n), max(1, SIZE >> n))
-        for n in range(levels)
-    ]
+    arrays = Endless.pyramid(side, levels)
     coarser = tuple(
         Level(a.shape, lambda a=a: PlaneView(a, (0, 0), (0, 1)))
         for a in arrays[1:]

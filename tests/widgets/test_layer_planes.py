@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from endless import Endless
 
 pytest.importorskip('napari', reason='planes of layers need napari')
 
@@ -348,27 +349,8 @@ def test_more_layers_than_colours_are_refused():
 # labels of images of any size
 
 
-class Nothing:
-    """An array of any size without a pixel in memory."""
-
-    def __init__(self, shape):
-        self.shape, self.ndim = shape, len(shape)
-        self.dtype = np.dtype(np.uint8)
-        self.size = int(np.prod(shape))
-
-    def __getitem__(self, key):
-        empty = np.lib.stride_tricks.as_strided(
-            np.zeros(1, np.uint8), self.shape, (0,) * self.ndim
-        )
-        return empty[key]
-
-    def __array__(self, dtype=None, copy=None):
-        assert self.size < 1 << 22, 'the whole array was read'
-        return self[...]
-
-
 def test_labels_of_a_slide_are_written_undone_and_seen():
-    levels = [Nothing((100_000 >> n, 80_000 >> n)) for n in range(7)]
+    levels = Endless.pyramid(100_000, 7)
     viewer, image = view(levels, multiscale=True, contrast_limits=(0, 255))
     plane = plane_of(viewer, image)
     labels = viewer.add_layer(new_labels(plane, 'objects'))
@@ -395,7 +377,7 @@ def test_labels_of_a_slide_are_written_undone_and_seen():
 
 
 def test_labels_of_a_large_stack_can_still_be_painted():
-    viewer, image = view(Nothing((3000, 4000, 4000)), contrast_limits=(0, 255))
+    viewer, image = view(Endless((3000, 4000, 4000)), contrast_limits=(0, 255))
     viewer.dims.set_current_step(0, 7)
     labels = viewer.add_layer(new_labels(plane_of(viewer, image), 'objects'))
     assert isinstance(labels.data, SparseLabels)
