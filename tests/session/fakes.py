@@ -137,9 +137,7 @@ def oracle_session(images, **options):
 
 
 def plane_at(z=0, shape=(40, 50)):
-    return ImagePlane(
-        ('p', z), lambda: None, shape, geometry=z, name=f'z {z}'
-    )
+    return ImagePlane(('p', z), lambda: None, shape, geometry=z, name=f'z {z}')
 
 
 def square(row, column, side=4, score=0.9):

@@ -193,6 +193,4 @@ def test_replacing_a_picture_touches_only_its_own_pixels(data):
     assert np.array_equal(objects.target.data[0], expected)
     if len(objects.history) and objects.history.undoable == 'new':
         objects.undo()
-    assert np.array_equal(
-        objects.target.data[0], np.where(painted, 77, old)
-    )
+    assert np.array_equal(objects.target.data[0], np.where(painted, 77, old))

@@ -83,9 +83,9 @@ class Walk:
             None if there is no object.
         """
         objects, here = self._objects, self._editor.record.number
-        self._editor.put_aside()
         if objects is None:
             return None
+        self._editor.put_aside()
         return self._open(objects, objects.following(here, by))
 
     def previous(self) -> ObjectRecord | None:
@@ -95,9 +95,9 @@ class Walk:
     def next_uncertain(self) -> ObjectRecord | None:
         """Open the next least certain object that nobody has reviewed."""
         objects, here = self._objects, self._editor.record.number
-        self._editor.put_aside()
         if objects is None:
             return None
+        self._editor.put_aside()
         return self._open(objects, objects.least_certain(here))
 
     def undo(self) -> str | None:

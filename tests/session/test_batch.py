@@ -1,0 +1,127 @@
+"""One object per prompt of a list: order, overlaps, one undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import blobs, oracle_session, point
+
+from napari_mobilesam.session.batch import BatchItem
+from napari_mobilesam.session.targets import WriteOptions
+from napari_mobilesam.types import PromptError, Prompts
+
+
+@pytest.fixture
+def session():
+    session = oracle_session([blobs(), np.roll(blobs(), 4, axis=1)])
+    yield session
+    session.close()
+
+
+def box(*corners):
+    return Prompts(box=np.array(corners, float))
+
+
+def area(session, label, z=0):
+    return int((session.scene.target.data[z] == label).sum())
+
+
+def test_labels_in_order_and_one_undo(session):
+    result = session.batch(
+        [point(68, 88), box(16, 20, 40, 44), point(2, 2), point(-4, 0)]
+    )
+    assert [record.label for record in result.records] == [1, 2]
+    assert result.first_label == 1
+    assert result.missing[2] == 'the model found nothing.'
+    assert 'outside the image' in result.missing[3]
+    assert result.text.startswith('2 of 4 prompts gave an object. Prompt 3:')
+    assert area(session, 1) > area(session, 2) > 400
+    assert session.undo() == '4 prompts'
+    assert not session.scene.target.data.any()
+    assert len(session.scene.target.table) == 0
+    session.redo()
+    assert session.scene.target.table['index'].tolist() == [1, 2]
+
+
+def test_numbers_go_on_above_those_there_are(session):
+    session.click(28, 32)
+    session.accept()
+    result = session.batch([point(68, 88)])
+    assert result.first_label == 2
+    assert area(session, 2) > 400
+
+
+@pytest.mark.parametrize(
+    ('overlaps', 'winner'), [('first', 1), ('last', 2), ('best', 2)]
+)
+def test_overlaps_by_the_policy(session, overlaps, winner):
+    session.editor.options = WriteOptions()
+    prompts = [box(16, 20, 40, 44), box(16, 20, 30, 44)]
+    scores = iter([0.6, 0.9])
+    predict = session._engine.predict
+
+    def scored(*args):
+        answer = predict(*args)
+        answer.scores[:] = next(scores)
+        return answer
+
+    session._engine.predict = scored
+    session.batch(prompts, overlaps)
+    top = session.scene.target.data[0, 20, 30]
+    assert top == winner
+
+
+def test_object_that_others_cover_is_none(session):
+    result = session.batch([box(16, 20, 40, 44), point(28, 32)], 'first')
+    assert len(result.records) == 1
+    assert result.missing == {
+        1: 'other objects cover it, or the labels do not reach it.'
+    }
+
+
+@pytest.mark.parametrize('policy', ['keep', 'overwrite'])
+def test_labels_from_before_are_for_the_write_policy(session, policy):
+    session.scene.objects(True)
+    session.scene.target.data[0, 20:30, 24:34] = 9
+    session.editor.options = WriteOptions(policy)
+    session.batch([point(36, 40)])
+    assert area(session, 9) == (100 if policy == 'keep' else 0)
+
+
+def test_items_bring_their_own_plane_and_each_is_embedded_once(session):
+    first, second = session.scene.plane_at(0), session.scene.plane_at(1)
+    session.batch(
+        [
+            BatchItem(second, point(28, 36)),
+            BatchItem(first, point(28, 32)),
+            BatchItem(second, point(68, 92)),
+        ]
+    )
+    assert session._engine.model('oracle').encoded == 2
+    assert area(session, 2, 0) > 400
+    assert area(session, 1, 1) > 400
+    assert area(session, 3, 1) > 400
+
+
+def test_semantic_labels_and_classes(session):
+    session.editor.options = WriteOptions(label=5, class_name='cell')
+    result = session.batch([point(28, 32), point(68, 88)])
+    assert [record.label for record in result.records] == [5, 5]
+    assert len({record.number for record in result.records}) == 2
+    assert {record.class_name for record in result.records} == {'cell'}
+
+
+def test_cancel_keeps_what_was_done(session):
+    session.background.progress.connect(
+        lambda *args: session.background.cancel()
+    )
+    result = session.batch([point(28, 32), point(68, 88), point(68, 89)])
+    assert not result.complete
+    assert len(result.records) < 3
+    session.undo()
+    assert not session.scene.target.data.any()
+
+
+def test_nothing_to_do_says_so(session):
+    with pytest.raises(PromptError, match='no box or point'):
+        session.batch([])

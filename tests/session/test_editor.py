@@ -1,0 +1,323 @@
+"""The open object: prompts, candidates, accept, reject, and back again."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FIRST, SECOND, blobs, oracle_session, point
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.types import PromptError, Prompts
+
+
+@pytest.fixture
+def session():
+    session = oracle_session([blobs(), np.roll(blobs(), 4, axis=1)])
+    yield session
+    session.close()
+    assert session.wait(20)
+
+
+def collect(signal):
+    values = []
+    signal.connect(lambda *args: values.append(args))
+    return values
+
+
+def labels(session, z=0):
+    return session.scene.target.data[z]
+
+
+def ask(session, *places, z=0):
+    plane = session.scene.plane_at(z)
+    for place in places:
+        session.editor.add(plane, np.array([place], float))
+    assert session.finish(20)
+    return plane
+
+
+def test_one_click_offers_three_masks_the_best_chosen(session):
+    plane = ask(session, FIRST)
+    view = session.editor.view(plane)
+    assert len(view.candidates.masks) == 3
+    assert view.mask.score == max(m.score for m in view.candidates.masks)
+    session.editor.cycle(plane)
+    chosen = session.editor.view(plane).candidates.chosen
+    session.editor.cycle(plane, -1)
+    assert session.editor.view(plane).candidates.chosen != chosen
+    session.editor.choose(plane, -1)
+    assert session.editor.view(plane).candidates.chosen == 2
+
+
+def test_a_second_prompt_gets_one_mask_refined_from_the_chosen(session):
+    plane = ask(session, FIRST)
+    session.editor.choose(plane, 2)
+    first = session.editor.view(plane).candidates
+    ask(session, (20, 24))
+    view = session.editor.view(plane)
+    assert len(view.candidates.masks) == 1
+    assert view.previous.masks == (first.masks[2],)
+    assert np.array_equal(view.previous.logits[0], first.logits[2])
+
+
+def test_moved_points_start_anew_and_the_same_ones_as_before(session):
+    plane = ask(session, FIRST, (20, 24))
+    editor = session.editor
+    previous = editor.view(plane).previous
+    editor.ask(plane, editor.view(plane).prompts)
+    session.finish(20)
+    assert editor.view(plane).previous is previous
+    moved = Prompts(np.array([[29.0, 32.0], [20, 24]]), np.ones(2, np.int64))
+    editor.ask(plane, moved)
+    session.finish(20)
+    assert editor.view(plane).previous is None
+
+
+def test_no_feeding_back_if_that_is_not_wanted(session):
+    session.editor.options = replace(session.editor.options, refine=False)
+    plane = ask(session, FIRST, (20, 24))
+    assert session.editor.view(plane).previous is None
+
+
+def test_accept_writes_and_opens_the_next(session):
+    accepted = collect(session.editor.accepted)
+    ask(session, FIRST)
+    record = session.editor.accept()
+    assert accepted == [(record,)]
+    assert session.editor.record.empty
+    assert (labels(session) == 1).sum() > 400
+    ask(session, SECOND)
+    assert session.editor.accept().label == 2
+
+
+def test_accept_waits_for_an_answer_on_its_way(session):
+    gate = threading.Event()
+    session._worker.submit('gate', lambda: gate.wait(20) and None)
+    session.editor.add(session.scene.plane(), np.array([FIRST], float))
+    assert session.editor.accept() is None
+    gate.set()
+    session.finish(20)
+    assert session.editor.record.empty
+    assert labels(session).max() == 1
+
+
+def test_accept_of_nothing_found_says_so_when_the_answer_is_there(session):
+    failed = collect(session.failed)
+    gate = threading.Event()
+    session._worker.submit('gate', lambda: gate.wait(20) and None)
+    session.editor.add(session.scene.plane(), np.array([[2.0, 2.0]]))
+    session.editor.accept()
+    gate.set()
+    session.finish(20)
+    assert failed[0][1] == 'prompts'
+    assert 'no mask to keep' in failed[0][0]
+
+
+def test_nothing_to_accept_or_choose(session):
+    with pytest.raises(PromptError, match='no mask to keep'):
+        session.editor.accept()
+    with pytest.raises(PromptError, match='no mask on z 0'):
+        session.editor.choose(session.scene.plane(), 1)
+    with pytest.raises(PromptError, match='not in the labels yet'):
+        session.editor.delete()
+
+
+def test_unusable_prompts_change_nothing(session):
+    plane = ask(session, FIRST)
+    before = session.editor.record
+    with pytest.raises(PromptError, match='outside the image'):
+        session.editor.add(plane, np.array([[-9.0, 3.0]]))
+    assert session.editor.record is before
+    assert not session.editor.pending
+
+
+def test_no_prompt_left_takes_the_object_off_the_plane(session):
+    plane = ask(session, FIRST)
+    session.editor.ask(plane, Prompts())
+    assert session.editor.record.empty
+    assert not session.editor.pending
+
+
+def test_answers_on_two_planes_both_arrive(session):
+    gate = threading.Event()
+    session._worker.submit('gate', lambda: gate.wait(20) and None)
+    for z in (0, 1):
+        plane = session.scene.plane_at(z)
+        session.editor.add(plane, np.array([FIRST], float))
+    gate.set()
+    session.finish(20)
+    assert len(session.editor.record.masks) == 2
+    record = session.editor.accept()
+    assert labels(session, 0).max() == labels(session, 1).max() == 1
+    assert record.prompts == 2
+
+
+def test_reject_forgets_the_prompts(session):
+    ask(session, FIRST)
+    session.editor.reject()
+    assert session.editor.record.empty
+    assert session.scene.target is None
+
+
+def test_selected_object_comes_back_with_prompts_and_candidates(session):
+    plane = ask(session, FIRST)
+    session.editor.choose(plane, 1)
+    record = session.editor.accept()
+    opened = collect(session.editor.opened)
+    assert session.walk.open_at(plane, *FIRST) is record
+    assert opened == [(record,)]
+    view = session.editor.view(plane)
+    assert view.prompts.points.tolist() == [list(FIRST)]
+    assert len(view.candidates.masks) == 3
+    assert view.candidates.chosen == 1
+    assert session.walk.open_at(plane, 2, 2) is None
+
+
+def test_correction_replaces_the_object_in_one_step(session):
+    plane = ask(session, FIRST)
+    record = session.editor.accept()
+    before = labels(session).copy()
+    session.walk.open(record.number)
+    session.editor.add(
+        plane, np.array([[36.0, 40.0]]), np.array([0]), (16, 20, 30, 44)
+    )
+    session.finish(20)
+    corrected = session.editor.accept()
+    assert (corrected.number, corrected.label) == (1, 1)
+    assert 0 < (labels(session) == 1).sum() < (before == 1).sum()
+    assert session.walk.undo() == 'object 1'
+    assert np.array_equal(labels(session), before)
+    assert session.scene.objects(False)[1] is record
+
+
+def test_object_looked_at_and_kept_writes_nothing(session):
+    ask(session, FIRST)
+    session.editor.accept()
+    labels(session)[20, 24] = 9
+    session.walk.open(1)
+    session.editor.accept()
+    assert labels(session)[20, 24] == 9
+    assert len(session.scene.objects(False).history) == 1
+
+
+def test_walking_on_keeps_what_was_changed(session):
+    for place in (FIRST, SECOND):
+        ask(session, place)
+        session.editor.accept()
+    assert session.walk.next().number == 1
+    plane = session.scene.plane()
+    session.editor.add(plane, box=(16, 20, 30, 44))
+    session.finish(20)
+    area = session.editor.record.masks[0].area
+    assert session.walk.next().number == 2
+    assert (labels(session) == 1).sum() == area
+    assert session.walk.previous().number == 1
+    session.editor.reject()
+    assert session.walk.next_uncertain() is None
+
+
+def test_delete_erases_and_undo_brings_back(session):
+    ask(session, FIRST)
+    session.editor.accept()
+    session.walk.open(1)
+    assert session.editor.delete() == 1
+    assert not labels(session).any()
+    assert session.walk.undo() == 'deleting object 1'
+    assert labels(session).any()
+    assert session.walk.redo() == 'deleting object 1'
+    assert not labels(session).any()
+
+
+def test_undo_of_the_open_object_closes_it(session):
+    ask(session, FIRST)
+    session.editor.accept()
+    session.walk.open(1)
+    session.walk.undo()
+    assert session.editor.record.empty
+
+
+def test_pixels_painted_by_hand_become_an_object(session):
+    plane = session.scene.plane()
+    session.scene.objects(True)
+    labels(session)[18:38, 22:42] = 5
+    record = session.walk.open_at(plane, *FIRST)
+    assert (record.label, record.origin) == (5, 'labels')
+    assert session.editor.view(plane).prompts.region.box == (18, 22, 38, 42)
+    ask(session, (17, 21))
+    kept = session.editor.accept()
+    assert kept.label == 5
+    assert (labels(session) == 5).sum() > 400
+    assert session.scene.objects(False)[5] is kept
+
+
+def test_painted_pixels_can_be_deleted_as_an_object(session):
+    plane = session.scene.plane()
+    session.scene.objects(True)
+    labels(session)[18:38, 22:42] = 5
+    session.walk.open_at(plane, *FIRST)
+    session.editor.delete()
+    assert not labels(session).any()
+    session.walk.undo()
+    assert (labels(session) == 5).sum() == 400
+
+
+def test_another_clean_up_asks_again(session):
+    plane = ask(session, FIRST)
+    image = session.scene.images
+    before = session.editor.view(plane).mask.area
+    session.prompting.clean_up = CleanUp(smooth=True)
+    session.editor.ask_again()
+    assert session.editor.pending
+    session.finish(20)
+    assert session.editor.view(plane).mask.area < before
+    assert image is session.scene.images
+
+
+def test_class_of_new_and_old_objects(session):
+    session.editor.set_class('nucleus')
+    ask(session, FIRST)
+    assert session.editor.accept().class_name == 'nucleus'
+    session.walk.open(1)
+    session.editor.set_class('debris')
+    assert session.editor.accept().class_name == 'debris'
+    table = session.scene.target.table
+    assert table['class'].tolist() == ['debris']
+
+
+def test_sessions_without_labels_say_so(session):
+    session.scene.objects = lambda create: None
+    ask(session, FIRST)
+    with pytest.raises(LabelsError, match='no labels to write'):
+        session.editor.accept()
+    with pytest.raises(LabelsError, match='no objects yet'):
+        session.walk.open(1)
+    assert session.walk.open_at(session.scene.plane(), *FIRST) is None
+    assert session.walk.next() is None
+    assert session.walk.undo() is None
+
+
+def test_failing_model_leaves_the_editor_usable():
+    calls = []
+
+    def load(name):
+        calls.append(name)
+        if len(calls) == 1:
+            raise MemoryError
+        from viewer.oracle import OracleSam
+
+        return OracleSam()
+
+    session = oracle_session([blobs()])
+    session._engine._load_model = load
+    failed = collect(session.failed)
+    plane = ask(session, FIRST)
+    assert 'Not enough memory' in failed[0][0]
+    assert not session.editor.pending
+    session.editor.ask(plane, point(*FIRST))
+    session.finish(20)
+    assert session.editor.record.masks
+    session.close()

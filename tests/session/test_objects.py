@@ -1,0 +1,218 @@
+"""Objects of a target: written, found, described, walked through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeTarget, plane_at, square
+
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    View,
+)
+from napari_mobilesam.session.targets import (
+    LabelsError,
+    WriteOptions,
+    mask_of_label,
+)
+from napari_mobilesam.session.writing import (
+    assign_class,
+    finished,
+    write_object,
+)
+from napari_mobilesam.types import Prompts
+
+
+def record_of(*masks, **options):
+    """An object with a mask on each plane, from a point each."""
+    views = {}
+    for z, mask in enumerate(masks):
+        prompts = Prompts(np.array([[1.0, 1.0]]), np.ones(1, np.int64))
+        plane = plane_at(z)
+        views[plane.place] = View(plane, prompts, ObjectCandidates((mask,)))
+    return ObjectRecord(views=views, **options)
+
+
+def write(objects, record, base=None, **options):
+    chosen = WriteOptions(**options)
+    done = finished(record, base, objects, chosen)
+    write_object(objects, done, base, chosen.policy)
+    return done
+
+
+@pytest.fixture
+def objects():
+    return Objects(FakeTarget())
+
+
+def pixels(objects, label, z=0):
+    return int((objects.target.data[z] == label).sum())
+
+
+def test_instances_get_the_next_free_label(objects):
+    objects.target.data[3, 0, 0] = 6
+    first = write(objects, record_of(square(0, 0)))
+    second = write(objects, record_of(square(10, 10)))
+    assert (first.label, second.label) == (7, 8)
+    assert (first.number, second.number) == (7, 8)
+
+
+def test_semantic_objects_share_a_label_and_are_told_apart(objects):
+    first = write(objects, record_of(square(0, 0)), label=3)
+    second = write(objects, record_of(square(10, 10)), label=3)
+    assert first.label == second.label == 3
+    assert first.number != second.number
+    plane = plane_at(0)
+    assert objects.at(plane, 1, 1) is objects[first.number]
+    assert objects.at(plane, 11, 11) is objects[second.number]
+    objects.delete(second.number)
+    assert pixels(objects, 3) == 16
+
+
+def test_policies(objects):
+    write(objects, record_of(square(0, 0)))
+    write(objects, record_of(square(2, 2)), policy='keep')
+    assert (pixels(objects, 1), pixels(objects, 2)) == (16, 12)
+    objects.undo()
+    write(objects, record_of(square(2, 2)), policy='overwrite')
+    assert (pixels(objects, 1), pixels(objects, 2)) == (12, 16)
+
+
+def test_preserved_labels_are_kept_whatever_the_policy(objects):
+    write(objects, record_of(square(0, 0)))
+    objects.target.preserved = True
+    write(objects, record_of(square(2, 2)), policy='overwrite')
+    assert (pixels(objects, 1), pixels(objects, 2)) == (16, 12)
+
+
+def test_corrected_object_gives_up_its_pixels_and_no_others(objects):
+    base = write(objects, record_of(square(0, 0, 6), square(0, 0, 3)))
+    other = write(objects, record_of(square(0, 0, 2)))
+    corrected = replace(record_of(square(1, 1, 4)), number=1, label=1)
+    write(objects, corrected, base)
+    assert pixels(objects, other.label) == 4 - 1
+    assert (pixels(objects, 1, 0), pixels(objects, 1, 1)) == (16, 0)
+    objects.undo()
+    assert (pixels(objects, 1, 0), pixels(objects, 1, 1)) == (32, 9)
+
+
+def test_object_off_the_labels_writes_nothing():
+    objects = Objects(FakeTarget(offset=(100, 0)))
+    with pytest.raises(LabelsError, match='does not cover the object'):
+        write(objects, record_of(square(0, 0)))
+    assert len(objects) == 0
+    assert objects.undo() is None
+
+
+def test_full_and_read_only_labels_say_so(objects):
+    objects.target.data[0, 0, 0] = 255
+    with pytest.raises(LabelsError, match='full: it holds labels up to 255'):
+        write(objects, record_of(square(0, 0)))
+    with pytest.raises(LabelsError, match='choose one from 1 to 255'):
+        write(objects, record_of(square(0, 0)), label=300)
+    objects.target.editable = False
+    with pytest.raises(LabelsError, match='read-only'):
+        write(objects, record_of(square(0, 0)))
+
+
+def test_rows_follow_objects_through_undo_and_redo(objects):
+    write(objects, record_of(square(0, 0, score=0.9), square(0, 0, score=0.6)))
+    assign_class(objects, 1, 'nucleus')
+    row = objects.target.table.iloc[0]
+    assert (row['index'], row['prompts'], row['class']) == (1, 2, 'nucleus')
+    assert row['score'] == pytest.approx(0.6)
+    assert row['stability'] == pytest.approx(0.95)
+    objects.undo()
+    assert objects.target.table['class'].tolist() == ['']
+    objects.undo()
+    assert len(objects.target.table) == 0
+    objects.redo()
+    objects.redo()
+    assert objects.target.table['class'].tolist() == ['nucleus']
+
+
+def test_rows_of_other_tables_come_back_with_undo(objects):
+    table = objects.rows(()).assign(area=[])
+    table.loc[0] = [5, 0.4, 0.8, 1, '', 17]
+    with objects.step('everything') as step:
+        step.paint(plane_at(0), square(0, 0), 5)
+        step.describe({5}, table)
+    record = replace(record_of(square(0, 0)), number=5, label=5)
+    objects.delete(record)
+    assert len(objects.target.table) == 0
+    objects.undo()
+    assert objects.target.table['area'].tolist() == [17]
+
+
+def test_undone_objects_are_gone_and_redone_ones_are_the_same(objects):
+    record = write(objects, record_of(square(0, 0)))
+    objects.undo()
+    assert objects.get(record.number) is None
+    with pytest.raises(LabelsError, match='There is no object 1'):
+        objects[1]
+    objects.redo()
+    assert objects[1] is record
+
+
+def test_walk_goes_round(objects):
+    for column in (0, 10, 20):
+        write(objects, record_of(square(0, column)))
+    objects.delete(2)
+    assert objects.following(1).number == 3
+    assert objects.following(3).number == 1
+    assert objects.following(1, -1).number == 3
+    # from an object that is not there
+    assert objects.following(2).number == 3
+    assert objects.following(2, -1).number == 1
+    assert objects.following(0).number == 1
+    assert objects.following(0, -1).number == 3
+
+
+def test_no_object_follows_in_empty_labels(objects):
+    assert objects.following(0) is None
+    assert objects.least_certain() is None
+
+
+def test_least_certain_first_reviewed_ones_never(objects):
+    for number, score in enumerate([0.9, 0.5, np.nan, 0.7], start=1):
+        mask = square(0, 10 * number - 10, score=score)
+        record = replace(record_of(mask), number=number, label=number)
+        with objects.step('everything') as step:
+            step.put(record)
+    order = [objects.least_certain().number]
+    for _ in range(4):
+        order.append(objects.least_certain(order[-1]).number)
+    assert order == [2, 4, 1, 3, 2]
+    objects.review(2)
+    assert objects.least_certain().number == 4
+    assert objects.history.undoable == 'everything'
+
+
+def test_planes_of_a_closed_image_are_let_go(objects):
+    write(objects, record_of(square(0, 0)))
+    both = write(objects, record_of(square(10, 10), square(10, 10)))
+    objects.delete(1)
+    objects.forget_planes(lambda plane: plane.geometry == 0)
+    assert list(objects[both.number].views) == [plane_at(1).place]
+    objects.undo()
+    # the pixels are back, but nobody knows what was asked
+    assert pixels(objects, 1) == 16
+    assert objects.get(1) is None
+
+
+def test_mask_of_a_label_is_its_connected_part_however_large():
+    target = FakeTarget((1, 600, 500), np.uint16)
+    target.data[0, 100:500, 50:450] = 3
+    target.data[0, 520:530, 0:10] = 3
+    plane = plane_at(0, (600, 500))
+    mask = mask_of_label(target, plane, 300, 300)
+    assert mask.box == (100, 50, 500, 450)
+    assert mask.data.all()
+    assert mask_of_label(target, plane, 0, 0) is None
+    assert mask_of_label(target, plane, -5, 9000) is None
+    target.data[0] = 7
+    assert mask_of_label(target, plane, 0, 0).box == (0, 0, 600, 500)

@@ -1,0 +1,277 @@
+"""Following an object through a stack: where it goes, where it ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FIRST, blobs, oracle_session, plane_at, point, square
+
+from napari_mobilesam.session.propagation import (
+    Ended,
+    PropagationOptions,
+    Reached,
+    asked,
+    innermost_point,
+    mask_iou,
+    propagate,
+)
+from napari_mobilesam.session.records import ObjectCandidates, View
+from napari_mobilesam.types import Mask, SegmentationError
+
+PLANES = [plane_at(z) for z in range(10)]
+
+
+class Model:
+    """Answers with the square that each plane has, if it is prompted on."""
+
+    def __init__(self, squares):
+        self.squares = squares
+        self.asked = []
+
+    def __call__(self, plane, prompts, previous):
+        self.asked.append(plane.geometry)
+        mask = self.squares.get(plane.geometry)
+        if mask is None:
+            return None
+        row, column = prompts.points[0]
+        row0, column0, row1, column1 = mask.box
+        inside = row0 <= row < row1 and column0 <= column < column1
+        return ObjectCandidates((mask,)) if inside else None
+
+
+def key(z, mask):
+    return View(
+        PLANES[z], point(*innermost_point(mask)), ObjectCandidates((mask,))
+    )
+
+
+def run(squares, keys, **options):
+    model = Model(squares)
+    found = list(
+        propagate(
+            model,
+            PLANES,
+            {z: key(z, squares[z]) for z in keys},
+            PropagationOptions(**options),
+        )
+    )
+    reached = sorted(s.number for s in found if isinstance(s, Reached))
+    ended = {s.number: s.reason for s in found if isinstance(s, Ended)}
+    return reached, ended, model
+
+
+def drifting(planes, step=1, **options):
+    return {z: square(10 + step * z, 10, 8, **options) for z in planes}
+
+
+def test_both_directions_until_the_object_is_gone():
+    reached, ended, _ = run(drifting(range(2, 8)), [4])
+    assert reached == [2, 3, 5, 6, 7]
+    assert ended == {8: 'no mask', 1: 'no mask'}
+
+
+@pytest.mark.parametrize(
+    ('direction', 'expected'),
+    [('forward', [5, 6, 7, 8, 9]), ('backward', [0, 1, 2, 3])],
+)
+def test_one_direction(direction, expected):
+    reached, ended, _ = run(drifting(range(10)), [4], direction=direction)
+    assert reached == expected
+    assert ended == {}
+    assert asked([4], 10, PropagationOptions(direction)) == expected
+
+
+def test_planes_at_most():
+    reached, _, model = run(drifting(range(10)), [4], most=2)
+    assert reached == [2, 3, 5, 6]
+    assert sorted(set(model.asked)) == asked(
+        [4], 10, PropagationOptions(most=2)
+    )
+
+
+def test_it_ends_where_the_score_drops():
+    squares = drifting(range(10))
+    squares[6] = square(16, 10, 8, score=0.2)
+    reached, ended, _ = run(squares, [4], direction='forward')
+    assert reached == [5]
+    assert ended == {6: 'score 0.20'}
+
+
+def test_it_ends_where_the_area_jumps():
+    squares = drifting(range(10))
+    squares[6] = square(10, 4, 20)
+    reached, ended, _ = run(squares, [4], direction='forward', min_overlap=0.0)
+    assert reached == [5]
+    assert ended == {6: 'area × 6.2'}
+
+
+def test_it_ends_at_another_object():
+    squares = drifting(range(10))
+    squares[6] = square(18, 13, 8)
+    reached, ended, _ = run(squares, [4], direction='forward')
+    assert reached == [5]
+    assert ended == {6: 'overlap 0.24'}
+
+
+def test_gap_is_filled_from_both_ends():
+    # the object moves too far in the middle for one end alone
+    squares = {z: square(0, 0, 8) for z in range(5)}
+    squares |= {z: square(20, 20, 8) for z in range(5, 10)}
+    reached, ended, model = run(squares, [1, 8], direction='forward')
+    assert reached == [2, 3, 4, 5, 6, 7, 9]
+    assert ended == {}
+    assert model.asked.count(4) == 1
+
+
+def test_one_end_goes_on_where_the_other_is_lost():
+    squares = drifting(range(10), step=0)
+    squares[7] = square(30, 30, 8)
+    squares[8] = square(10, 10, 8)
+    reached, _, _ = run(squares, [1, 8], direction='forward')
+    assert reached == [2, 3, 4, 5, 6, 9]
+
+
+def test_keys_beside_each_other_need_nothing():
+    _, _, model = run(drifting(range(3, 6)), [3, 4, 5], most=0)
+    assert model.asked == []
+
+
+def test_nothing_to_start_from_says_so():
+    with pytest.raises(SegmentationError, match='no mask to propagate'):
+        list(propagate(Model({}), PLANES, {2: View(PLANES[2], point(1, 1))}))
+
+
+def test_innermost_point_is_in_the_mask_even_of_a_ring():
+    rows, columns = np.mgrid[-10:11, -10:11]
+    ring = (np.hypot(rows, columns) < 10) & (np.hypot(rows, columns) > 5)
+    row, column = innermost_point(Mask(ring, (5, 7, 26, 28), 1.0))
+    assert ring[int(row) - 5, int(column) - 7]
+
+
+def test_iou_of_cropped_masks():
+    assert mask_iou(square(0, 0, 4), square(0, 0, 4)) == 1
+    assert mask_iou(square(0, 0, 4), square(2, 2, 4)) == 4 / 28
+    assert mask_iou(square(0, 0, 4), square(9, 9, 4)) == 0
+
+
+# in a session
+
+
+def moving_stack():
+    stack = np.full((8, 96, 128), 10, np.uint8)
+    for z in range(1, 7):
+        stack[z] = np.roll(blobs(), 3 * z, axis=1)
+    return stack
+
+
+@pytest.fixture
+def session():
+    session = oracle_session(moving_stack())
+    session.scene.shown = 3
+    yield session
+    session.close()
+
+
+def filled(session, label=1):
+    data = session.scene.target.data
+    return [z for z in range(len(data)) if (data[z] == label).any()]
+
+
+def test_click_propagate_undo_redo(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    result = session.propagate()
+    assert result.reached == (1, 2, 4, 5, 6)
+    assert filled(session) == [1, 2, 3, 4, 5, 6]
+    assert 'planes, 1 to 6' in result.text
+    assert session.undo() == 'propagating object 1'
+    assert filled(session) == [3]
+    assert session.undo() == 'object 1'
+    assert filled(session) == []
+    session.redo()
+    session.redo()
+    assert filled(session) == [1, 2, 3, 4, 5, 6]
+
+
+def test_object_stays_open_to_be_corrected_and_is_repaired_from_there(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.propagate(direction='forward')
+    plane = session.scene.plane_at(5)
+    assert session.editor.view(plane).automatic
+    # half of it is too much
+    session.editor.ask(
+        plane, point(*innermost_point(session.editor.view(plane).mask))
+    )
+    session.finish(20)
+    view = session.editor.view(plane)
+    assert not view.automatic
+    assert view.previous is not None
+    session.box(16, 35, 28, 59, plane)
+    result = session.propagate(direction='forward')
+    # the plane between is filled again, and what comes after follows
+    assert result.reached == (4, 6)
+    record = session.editor.record
+    assert [view.automatic for view in record.views.values()].count(False) == 2
+    assert session.scene.target.data[5].any()
+
+
+def test_planes_it_does_not_reach_any_more_are_given_up(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.propagate()
+    session.scene.images[6] = 10
+    session.clear_cache()
+    session.propagate()
+    assert filled(session) == [1, 2, 3, 4, 5]
+    session.undo()
+    assert filled(session) == [1, 2, 3, 4, 5, 6]
+
+
+def test_cancel_keeps_what_was_done_as_one_step(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.background.progress.connect(
+        lambda *args: session.background.cancel()
+    )
+    result = session.propagate()
+    assert not result.complete
+    assert result.text.startswith('Stopped.')
+    assert 1 <= len(result.reached) < 5
+    session.undo()
+    assert filled(session) == [3]
+
+
+def test_session_that_is_closed_keeps_what_was_done(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    record = session.accept()
+    finished = []
+    session.propagation.finished.connect(finished.append)
+    session.open(record.number)
+    session.start_propagation()
+    session.close()
+    session.finish(20)
+    assert len(finished) == 1
+    assert not finished[0].complete
+
+
+def test_clicks_are_answered_meanwhile(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    answered = []
+    session.prompting.answered.connect(answered.append)
+    plane = session.scene.plane_at(2)
+
+    def click(*args):
+        if not answered and session.editor.record.empty:
+            session.editor.ask(plane, point(68, 94))
+
+    session.background.progress.connect(click)
+    session.propagate()
+    assert answered
+    # somebody works on another object: it is not closed
+    assert session.editor.record.number == 0
+    assert session.editor.record.masks
+
+
+def test_what_cannot_be_propagated_says_why(session):
+    with pytest.raises(SegmentationError, match='No object is open'):
+        session.propagate()
+    session.editor.ask(session.scene.plane(), point(2, 2))
+    with pytest.raises(SegmentationError, match='no mask to keep'):
+        session.propagate()
