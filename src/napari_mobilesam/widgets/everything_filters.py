@@ -142,7 +142,7 @@ class FilterPanel(QWidget):
         self.eccentricity = Interval()
         self.solidity = Interval()
         self.intensity = Interval()
-        self.border = QCheckBox('Keep objects at the border of the image')
+        self.border = QCheckBox('Keep objects at the border')
         self.reset_button = QPushButton('As found')
         self.reset_button.setToolTip('Back to the thresholds of the run.')
         self._initial = Selection()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.session.records import ObjectRecord, View
@@ -38,7 +37,8 @@ class Spotlight(QObject):
     Attributes
     ----------
     clicked : Signal(int)
-        Label of the object that was clicked in the layer.
+        Label of the object that was clicked, while the layer or an image is
+        active.
     """
 
     clicked = Signal(int)
@@ -52,14 +52,14 @@ class Spotlight(QObject):
 
     def follow(self, layer: Labels | None) -> None:
         """Listen to clicks in another layer, or in none."""
-        if self._layer is not None:
-            with contextlib.suppress(ValueError):
-                self._layer.mouse_drag_callbacks.remove(self._click)
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._click in callbacks:
+            callbacks.remove(self._click)
         self._layer = layer
         if layer is None:
             self.preview.remove()
         else:
-            layer.mouse_drag_callbacks.append(self._click)
+            callbacks.append(self._click)
 
     def show(self, record: ObjectRecord) -> None:
         """Bring an object into view, on the plane that is least certain."""
@@ -90,12 +90,15 @@ class Spotlight(QObject):
             camera.zoom = ZOOMED_TO / max(size, 1e-9)
         camera.center = (*camera.center[:-2], *world.mean(axis=0))
 
-    def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
-        """Tell of a click that is no drag, while the layer is not painted."""
-        if event.button != LEFT_BUTTON or layer.mode not in (
-            'pan_zoom',
-            'pick',
-        ):
+    def _click(
+        self, viewer: ViewerModel, event: Any
+    ) -> Generator[None, None, None]:
+        """Tell of a click that is no drag, while clicks mean nothing else."""
+        layer, active = self._layer, viewer.layers.selection.active
+        free = active is layer or isinstance(active, Image)
+        if layer is None or event.button != LEFT_BUTTON or not free:
+            return
+        if active.mode not in ('pan_zoom', 'pick'):
             return
         yield
         if event.type == 'mouse_move':

@@ -1,13 +1,10 @@
-"""Writing masks into Labels layers, one undoable step at a time."""
+"""Which pixels of a Labels layer lie where on a plane of an image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Labels
 from numpy.typing import NDArray
 
@@ -15,39 +12,17 @@ from napari_mobilesam.session.sparse_labels import (
     SparseLabels,
     empty_labels,
 )
-from napari_mobilesam.types import Mask, SegmentationError
 from napari_mobilesam.widgets.layers import (
     LayerPlane,
     data_of,
-    insert_below_prompts,
 )
 from napari_mobilesam.widgets.transforms import apply, data_to_world_matrix
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
+    pass
 
 Indices = tuple[NDArray[np.intp], ...]
 Place = tuple[Indices, NDArray[Any]]
-
-
-class LabelsError(SegmentationError):
-    """Labels cannot be written; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was written.
-
-    Attributes
-    ----------
-    ids : tuple of int
-        Label of each mask.
-    undoable : bool
-        Whether one undo of the layer takes it back.
-    """
-
-    ids: tuple[int, ...]
-    undoable: bool
 
 
 def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
@@ -81,158 +56,6 @@ def next_label(labels: Labels) -> int:
     )
 
 
-def free_label(labels: Labels, count: int) -> int:
-    """Return the lowest of ``count`` free ids of a layer that is editable.
-
-    Raises
-    ------
-    LabelsError
-        The layer cannot be edited, or has not as many ids left.
-    """
-    name = labels.name
-    if getattr(labels, 'multiscale', False):
-        raise LabelsError(
-            f'“{name}” is a pyramid, which napari cannot edit: choose or '
-            'create another labels layer.'
-        )
-    data = labels.data
-    if isinstance(data, np.ndarray) and not data.flags.writeable:
-        raise LabelsError(
-            f'“{name}” is read-only: choose or create another labels layer.'
-        )
-    dtype = np.dtype(data.dtype)
-    limit = 1 if dtype.kind == 'b' else int(np.iinfo(dtype).max)
-    first = next_label(labels)
-    if first + count - 1 > limit:
-        raise LabelsError(
-            f'“{name}” is full: {dtype} holds ids up to {limit}. Convert it '
-            'to uint16 (right-click the layer), or choose another one.'
-        )
-    return first
-
-
-def write_masks(
-    labels: Labels, plane: LayerPlane, masks: Sequence[Mask]
-) -> Written:
-    """Write masks under new ids as one undoable step.
-
-    Parameters
-    ----------
-    labels : napari.layers.Labels
-        Layer with any transform; ids already there are overwritten unless
-        its “preserve labels” is on.
-    plane : LayerPlane
-        Plane that the masks' (row, column) data pixels refer to.
-    masks : sequence of Mask
-        One per object; where they overlap the later one stays.
-
-    Returns
-    -------
-    Written
-        The ids given.
-
-    Raises
-    ------
-    LabelsError
-        The layer cannot be edited, has no free id, or does not meet the
-        masks. Nothing is written then.
-    """
-    first = free_label(labels, len(masks))
-    ids = tuple(range(first, first + len(masks)))
-    places = []
-    for number, mask in zip(ids, masks, strict=True):
-        picture = np.where(mask.data, number, 0)
-        places.append(layer_pixels(labels, plane, picture, mask.box[:2]))
-    _check_covered(labels, places)
-    return Written(ids, write_values(labels, places))
-
-
-def write_everything(
-    viewer: ViewerModel,
-    plane: LayerPlane,
-    labels: Labels | None,
-    found: NDArray[Any],
-    table: pd.DataFrame,
-    name: str,
-) -> Labels:
-    """Put the label image of a plane into a layer, with its table.
-
-    Parameters
-    ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
-    plane : LayerPlane
-        Plane that was segmented.
-    labels : napari.layers.Labels or None
-        Layer to add the objects to, under ids above those it has, as one
-        undoable step; a new layer is made if None.
-    found : ndarray
-        (H, W) labels 1 … N.
-    table : pandas.DataFrame
-        One row per label, in a column ``label``.
-    name : str
-        Name of a new layer.
-
-    Raises
-    ------
-    LabelsError
-        As `write_masks`.
-    """
-    if labels is None:
-        labels = new_labels(plane, name, found.dtype)
-        indices, values = layer_pixels(labels, plane, found)
-        labels.data[indices] = values.astype(labels.data.dtype)
-        labels.features = _features(table, 0)
-        insert_below_prompts(viewer, labels)
-        return labels
-    added = free_label(labels, int(found.max(initial=0))) - 1
-    picture = np.where(found > 0, found.astype(np.int64) + added, 0)
-    places = [layer_pixels(labels, plane, picture)]
-    _check_covered(labels, places)
-    write_values(labels, places)
-    before = labels.features
-    if 'index' not in before:
-        # napari numbers rows by label if there is no such column
-        before = before.assign(index=np.arange(len(before)))
-    labels.features = pd.concat(
-        [before, _features(table, added)], ignore_index=True
-    )
-    return labels
-
-
-def _features(table: pd.DataFrame, added: int) -> pd.DataFrame:
-    """Rename the label column to what napari looks labels up by."""
-    features = table.rename(columns={'label': 'index'})
-    return features.assign(index=features['index'] + added)
-
-
-def _check_covered(labels: Labels, places: Sequence[Place]) -> None:
-    if not any(len(values) for _, values in places):
-        raise LabelsError(
-            f'“{labels.name}” does not cover the object: choose or create '
-            'another labels layer.'
-        )
-
-
-def write_values(labels: Labels, places: Sequence[Place]) -> bool:
-    """Write values as one step; True if one undo takes it back."""
-    if labels.preserve_labels:
-        places = [_on_background(labels, place) for place in places]
-    if hasattr(labels.data, 'dask'):
-        # Dask arrays know no fancy assignment, only a new graph; napari
-        # keeps the undo history of the old array, so that is useless
-        array = np.array(labels.data)
-        for indices, values in places:
-            array[indices] = values
-        labels.data = array
-        return False
-    with labels.block_history():
-        for indices, values in places:
-            if len(values):
-                labels.data_setitem(indices, values.astype(labels.data.dtype))
-    return True
-
-
 def layer_pixels(
     labels: Labels,
     plane: LayerPlane,
@@ -263,24 +86,45 @@ def layer_pixels(
         (N,) of the picture's dtype.
     """
     ndim = plane.ndim
-    from_world = np.linalg.inv(data_to_world_matrix(labels, ndim))
-    to_labels = from_world @ plane.matrix
-    linear, shift = to_labels[:-1, :-1], to_labels[:-1, -1]
-    aligned = np.allclose(linear, np.eye(ndim), atol=1e-6) and np.allclose(
-        shift, np.round(shift), atol=1e-3
-    )
-    if aligned:
-        rows, columns = np.nonzero(picture)
-        points = _positions(plane, rows + corner[0], columns + corner[1])
-        found = np.round(points + shift).astype(np.intp)
-        values = picture[rows, columns]
+    to_labels = _to_labels(labels, plane)
+    shift = _shift(to_labels)
+    if shift is not None:
+        indices, values = _moved(plane, picture, corner, shift)
     else:
         found, values = _looked_up(labels, plane, picture, corner, to_labels)
-    found = found[:, ndim - labels.ndim :]
-    inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
-    indices = tuple(found[inside].T)
-    values = values[inside]
+        indices = tuple(found.T)
+    indices = indices[ndim - labels.ndim :]
+    beyond = [
+        (index < 0) | (index >= size)
+        for index, size in zip(indices, labels.data.shape, strict=True)
+        if len(index) and (index.min() < 0 or index.max() >= size)
+    ]
+    if beyond:
+        inside = ~np.any(beyond, axis=0)
+        indices = tuple(index[inside] for index in indices)
+        values = values[inside]
     return _in_all_channels(labels, plane, indices, values)
+
+
+def _moved(
+    plane: LayerPlane,
+    picture: NDArray[Any],
+    corner: tuple[int, int],
+    shift: NDArray[np.intp],
+) -> Place:
+    """Find pixels of a layer that lies on the image pixel by pixel."""
+    rows, columns = np.nonzero(picture)
+    origin = _positions(plane, np.array(corner[:1]), np.array(corner[1:]))[0]
+    start = np.round(origin).astype(np.intp) + shift
+    moving = {plane.offset + plane.rows: rows}
+    moving[plane.offset + plane.columns] = columns
+    indices = tuple(
+        moving[axis] + first
+        if axis in moving
+        else np.full(len(rows), first, dtype=np.intp)
+        for axis, first in enumerate(start)
+    )
+    return indices, picture[rows, columns]
 
 
 def seen_on_plane(
@@ -303,12 +147,16 @@ def seen_on_plane(
         (h, w) labels, nearest neighbour; 0 beyond the layer. Of a layer with
         the channel axis, those of the first channel.
     """
+    to_labels = _to_labels(labels, plane)
+    shift = _shift(to_labels)
+    first_axis = plane.offset + min(plane.rows, plane.columns)
+    if shift is not None and first_axis >= plane.ndim - labels.ndim:
+        return _cut_out(labels, plane, box, shift)
     rows, columns = np.mgrid[box[0] : box[2], box[1] : box[3]]
     points = _positions(plane, rows.ravel(), columns.ravel())
     if plane.channel_axis is not None:
         points[:, plane.offset + plane.channel_axis] = 0
-    from_world = np.linalg.inv(data_to_world_matrix(labels, plane.ndim))
-    found = apply(from_world @ plane.matrix, points)
+    found = apply(to_labels, points)
     found = np.round(found[:, plane.ndim - labels.ndim :]).astype(np.intp)
     inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
     seen = np.zeros(rows.size, dtype=labels.data.dtype)
@@ -318,6 +166,62 @@ def seen_on_plane(
         data.vindex[indices] if hasattr(data, 'dask') else data[indices]
     )
     return seen.reshape(rows.shape)
+
+
+def _cut_out(
+    labels: Labels,
+    plane: LayerPlane,
+    box: tuple[int, int, int, int],
+    shift: NDArray[np.intp],
+) -> NDArray[Any]:
+    """Return a box of a plane from a layer that lies on it pixel by pixel."""
+    data, skip = data_of(labels), plane.ndim - labels.ndim
+    before = plane.offset - skip
+    seen = np.zeros((box[2] - box[0], box[3] - box[1]), dtype=data.dtype)
+    corner = _positions(plane, np.array([box[0]]), np.array([box[1]]))[0]
+    if plane.channel_axis is not None:
+        corner[plane.offset + plane.channel_axis] = 0
+    start = (np.round(corner).astype(np.intp) + shift)[skip:]
+    index: list[Any] = []
+    shown = [before + plane.rows, before + plane.columns]
+    inside: list[slice] = [slice(None)] * 2
+    for axis, size in enumerate(data.shape):
+        at = int(start[axis])
+        if axis not in shown:
+            if not 0 <= at < size:
+                return seen
+            index.append(at)
+            continue
+        place = shown.index(axis)
+        stop = min(size, at + seen.shape[place])
+        low = max(0, at)
+        if stop <= low:
+            return seen
+        index.append(slice(low, stop))
+        inside[place] = slice(low - at, stop - at)
+    part = np.asarray(data[tuple(index)])
+    seen[tuple(inside)] = part.T if shown[0] > shown[1] else part
+    return seen
+
+
+def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
+    """Return the map from data of the image to data of a layer."""
+    from_world = np.linalg.inv(data_to_world_matrix(labels, plane.ndim))
+    matrix: NDArray[np.float64] = from_world @ plane.matrix
+    return matrix
+
+
+def _shift(to_labels: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """Return by how many pixels layers are apart, None if they do not align.
+
+    None stands for all that is not whole pixels: another scale, a rotation,
+    half a pixel.
+    """
+    linear, shift = to_labels[:-1, :-1], to_labels[:-1, -1]
+    aligned = np.allclose(linear, np.eye(len(linear)), atol=1e-6)
+    if not aligned or not np.allclose(shift, np.round(shift), atol=1e-3):
+        return None
+    return np.round(shift).astype(np.intp)
 
 
 def _positions(
@@ -379,9 +283,3 @@ def _in_all_channels(
     repeated = [np.tile(index, count) for index in indices]
     repeated[axis] = np.repeat(np.arange(count), len(values))
     return tuple(repeated), np.tile(values, count)
-
-
-def _on_background(labels: Labels, place: Place) -> Place:
-    indices, values = place
-    free = np.asarray(labels.data[indices]) == 0
-    return tuple(index[free] for index in indices), values[free]
