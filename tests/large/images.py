@@ -93,6 +93,15 @@ def whole_model() -> Oracle:
     return Oracle(272, best=DIAMETER)
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
+    }
+
+
 @dataclass(frozen=True)
 class DyingModel:
     """A small model whose process is killed as it embeds, the first time.

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.large import journal as journal_module
+from napari_mobilesam.large.journal import JournalError, StorageError
+from napari_mobilesam.large.pipeline import records_folder, segment_large
+from napari_mobilesam.types import SegmentationError
+
+from .images import DIAMETER, content, drawn, field_of_discs, small_model
+
+SHAPE = (170, 272)
+TESTS = Path(__file__).resolve().parents[1]
+
+# Runs and is killed as soon as so many records are there.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from large.images import DIAMETER, small_model
+from napari_mobilesam.large.pipeline import segment_large
+
+told = []
+
+def on_tile(tile):
+    told.append(tile)
+    if len(told) == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+segment_large(
+    sys.argv[2], sys.argv[3], small_model, diameter=DIAMETER,
+    executor='serial', on_tile=on_tile,
+)
+"""
+
+
+@pytest.fixture(scope='module')
+def image_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('image') / 'image.npy'
+    # The last one is larger than a tile: it is looked for a second time.
+    discs = (*field_of_discs((170, 100)), (80, 190, 66))
+    np.save(path, drawn(SHAPE, *discs))
+    return path
+
+
+def run(image: Path, output: Path, **options):
+    options = {
+        'model': small_model,
+        'diameter': DIAMETER,
+        'executor': 'serial',
+        **options,
+    }
+    return segment_large(image, output, **options)
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(
+    image_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """Labels of a run that nothing happened to, file by file."""
+    output = tmp_path_factory.mktemp('whole') / 'out.ome.zarr'
+    result = run(image_path, output)
+    assert result.complete
+    assert result.labels == output
+    assert len(result.table) > 5
+    assert not records_folder(output).exists()
+    return content(output)
+
+
+def interrupted(image: Path, output: Path, tiles: int, **options):
+    """A run that is cancelled after so many tiles."""
+    told = []
+    return run(
+        image,
+        output,
+        on_tile=told.append,
+        cancelled=lambda: len(told) >= tiles,
+        **options,
+    )
+
+
+@pytest.mark.parametrize('tiles', [1, 5, 9])
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    image_path, tmp_path, uninterrupted, tiles
+):
+    output = tmp_path / 'out.ome.zarr'
+    arguments = [str(TESTS), str(image_path), str(output), str(tiles)]
+    killed = subprocess.run(
+        [sys.executable, '-c', KILLED, *arguments], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    records = list(records_folder(output).rglob('*.record'))
+    assert len(records) == tiles
+    # One more was being written when the power failed.
+    records[0].write_bytes(records[0].read_bytes()[:-9])
+    (records[0].parent / '.c9.record.17.tmp').write_bytes(b'torn')
+    asked = []
+    result = run(image_path, output, on_tile=asked.append)
+    assert result.complete
+    assert content(output) == uninterrupted
+    assert not records_folder(output).exists()
+
+
+def test_a_cancelled_run_keeps_what_it_found_and_goes_on(
+    image_path, tmp_path, uninterrupted
+):
+    output = tmp_path / 'out.ome.zarr'
+    part = interrupted(image_path, output, 5)
+    assert not part.complete
+    assert len(part.table) > 0
+    assert content(output) != uninterrupted
+    more = interrupted(image_path, output, 9)
+    assert not more.complete
+    assert len(more.table) >= len(part.table)
+    seen = []
+    result = run(
+        image_path, output, progress=lambda *report: seen.append(report)
+    )
+    assert result.complete
+    assert content(output) == uninterrupted
+
+
+def test_records_are_not_made_again(image_path, tmp_path):
+    output = tmp_path / 'out.ome.zarr'
+    interrupted(image_path, output, 6)
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in records_folder(output).rglob('*.record')
+    }
+    interrupted(image_path, output, 9)
+    for path, time in before.items():
+        assert path.stat().st_mtime_ns == time
+
+
+@pytest.mark.parametrize(
+    ('options', 'difference'),
+    [
+        ({'points_per_side': 64}, r'points_per_side was 32 and is 64 now'),
+        ({'diameter': 31}, r'diameter was 30 and is 31 now'),
+        ({'gamma': 0.5}, r'gamma was 1\.0 and is 0\.5 now'),
+    ],
+)
+def test_other_parameters_are_refused(
+    image_path, tmp_path, options, difference
+):
+    output = tmp_path / 'out.ome.zarr'
+    interrupted(image_path, output, 2)
+    with pytest.raises(JournalError, match=difference):
+        run(image_path, output, **options)
+
+
+def test_another_image_or_model_is_refused(image_path, tmp_path):
+    output = tmp_path / 'out.ome.zarr'
+    interrupted(image_path, output, 2)
+    other = tmp_path / 'image.npy'
+    np.save(other, drawn(SHAPE, (50, 50, 20)))
+    with pytest.raises(JournalError, match=r'image\.fingerprint was'):
+        run(other, output)
+
+    def other_model():
+        model = small_model()
+        model.key = 'another'
+        return model
+
+    with pytest.raises(JournalError, match="model was 'oracle' and is 'ano"):
+        run(image_path, output, model=other_model)
+
+
+def test_starting_anew_replaces_the_records(
+    image_path, tmp_path, uninterrupted
+):
+    output = tmp_path / 'out.ome.zarr'
+    interrupted(image_path, output, 2, gamma=0.5)
+    assert run(image_path, output, resume=False).complete
+    assert content(output) == uninterrupted
+
+
+def test_how_planes_are_linked_may_change(image_path, tmp_path):
+    output = tmp_path / 'out.ome.zarr'
+    interrupted(image_path, output, 2)
+    assert run(image_path, output, link_iou=0.5).complete
+
+
+def test_labels_of_others_are_not_replaced(image_path, tmp_path):
+    output = tmp_path / 'out.ome.zarr'
+    assert run(image_path, output).complete
+    before = content(output)
+    with pytest.raises(SegmentationError, match='exists'):
+        run(image_path, output)
+    assert content(output) == before
+
+
+def test_failed_tiles_are_told_and_the_rest_is_done(
+    image_path, tmp_path, uninterrupted
+):
+    output = tmp_path / 'out.ome.zarr'
+    broken = small_model()
+    encode = broken.encode
+
+    def stumbling(x):
+        if broken.encoded == 4:
+            raise RuntimeError('no memory on the device')
+        return encode(x)
+
+    broken.encode = stumbling
+    result = run(image_path, output, model=broken)
+    # Stuck at the fifth tile: it and all after it fail, none is forgotten.
+    assert not result.complete
+    assert len(result.failed) >= 5
+    assert all('no memory' in tile.error for tile in result.failed)
+    windows = {tile.window for tile in result.failed}
+    assert len(windows) == len(result.failed)
+    assert len(result.table) > 0
+    assert records_folder(output).exists()
+    again = run(image_path, output)
+    assert again.complete
+    assert again.failed == ()
+    assert content(output) == uninterrupted
+
+
+def test_a_full_disk_keeps_all_that_was_done(
+    image_path, tmp_path, uninterrupted, monkeypatch
+):
+    output = tmp_path / 'out.ome.zarr'
+    write = os.replace
+    written = []
+
+    def filling(source, target):
+        if len(written) == 5:
+            raise OSError(28, 'No space left on device')
+        written.append(target)
+        write(source, target)
+
+    monkeypatch.setattr(journal_module.os, 'replace', filling)
+    with pytest.raises(StorageError, match='all tiles done are kept'):
+        run(image_path, output)
+    monkeypatch.undo()
+    records = list(records_folder(output).rglob('*.record'))
+    assert len(records) == 4  # and the manifest
+    assert run(image_path, output).complete
+    assert content(output) == uninterrupted
+
+
+def test_records_are_beside_the_labels_not_in_an_image(tmp_path):
+    assert records_folder(tmp_path / 'a.ome.zarr') == (
+        tmp_path / 'a.ome.zarr.records'
+    )
+    inside = tmp_path / 'image.ome.zarr' / 'labels' / 'cells'
+    assert records_folder(inside) == tmp_path / 'image.ome.zarr.cells.records'
