@@ -1,0 +1,313 @@
+"""Images of any size on the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+from segmentation.oracle import Oracle
+
+from napari_mobilesam.cli import large_options
+from napari_mobilesam.cli.errors import ExitCode
+from napari_mobilesam.large import models
+from napari_mobilesam.large.ome_zarr import is_finished, open_labels
+from napari_mobilesam.large.pipeline import records_folder
+from napari_mobilesam.large.view import View
+from napari_mobilesam.segmentation import estimate
+
+from .conftest import Run
+
+DISCS = 48
+
+
+@pytest.fixture(autouse=True)
+def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that knows the answer, whatever model is named."""
+    oracle = Oracle(128, best=24)
+    monkeypatch.setattr(models, '_load', lambda named: oracle)
+    speed = estimate.Speed(0.01, 0.001, 0.001)
+    monkeypatch.setattr(estimate, 'measure_speed', lambda model: speed)
+
+
+@pytest.fixture
+def zarr_path(tmp_path: Path, discs: np.ndarray) -> Path:
+    """The discs, sixteen times side by side, as a zarr."""
+    image = np.tile(discs, (4, 4))
+    path = tmp_path / 'big.zarr'
+    array = zarr.create_array(
+        str(path), shape=image.shape, chunks=(64, 64), dtype=image.dtype
+    )
+    array[:] = image
+    return path
+
+
+@pytest.fixture
+def command(zarr_path: Path) -> list[object]:
+    """Segment the zarr on one thread."""
+    return ['segment', zarr_path, '--workers', 1, '--diameter', 24]
+
+
+def test_zarr_in_zarr_and_table_out(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    output, table = tmp_path / 'out.ome.zarr', tmp_path / 'objects.csv'
+    result = run(*command, '-o', output, '--table', table)
+    assert result.code == ExitCode.OK, result.err
+    rows = pd.read_csv(table)
+    assert f'out.ome.zarr: {DISCS} objects' in result.out
+    assert list(rows['label']) == list(range(1, DISCS + 1))
+    labels = open_labels(output)[0]
+    assert labels.shape == (384, 512)
+    assert set(np.unique(labels[:])) - {0} == set(rows['label'])
+    assert is_finished(output)
+    assert not records_folder(output).exists()
+    assert 'big.zarr: 384 × 512' in result.err
+    assert 'tiles' in result.err
+
+
+def test_zarr_in_tiff_out(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    run(*command, '-o', tmp_path / 'out.zarr')
+    result = run(*command, '-o', tmp_path / 'labels.tif', '--quiet')
+    assert result.code == ExitCode.OK
+    assert not result.err
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / 'labels.tif'),
+        open_labels(tmp_path / 'out.zarr')[0][:],
+    )
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ['big.zarr', 'labels.tif', 'out.zarr']
+
+
+def test_a_stack_is_linked_or_not(
+    run: Run, tmp_path: Path, discs: np.ndarray
+) -> None:
+    path = tmp_path / 'stack.tif'
+    tifffile.imwrite(path, np.stack([discs] * 3), photometric='minisblack')
+    common = ['segment', path, '--diameter', 24]
+    for output, options, planes in (
+        ('linked.zarr', [], [0, 1, 2]),
+        ('single.zarr', ['--no-link', '--planes', '1:3'], [0, 1]),
+        ('plane.zarr', ['--plane', 2], [0]),
+    ):
+        result = run(
+            *common, '-o', tmp_path / output, *options, '--table',
+            tmp_path / 't.csv',
+        )  # fmt: skip
+        assert result.code == ExitCode.OK, result.err
+        table = pd.read_csv(tmp_path / 't.csv')
+        assert sorted(table['plane'].unique()) == planes
+        shared = table.groupby('label')['plane'].nunique()
+        assert (shared == (3 if output == 'linked.zarr' else 1)).all()
+        shape = open_labels(tmp_path / output)[0].shape
+        assert shape == (len(planes), 96, 128)
+
+
+def test_existing_labels_are_replaced_only_if_asked(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    output = tmp_path / 'out.zarr'
+    assert run(*command, '-o', output).code == ExitCode.OK
+    again = run(*command, '-o', output)
+    assert again.code == ExitCode.OUTPUT
+    assert '--overwrite replaces it' in again.err
+    assert run(*command, '-o', output, '--overwrite').code == ExitCode.OK
+    foreign = tmp_path / 'mine.zarr'
+    zarr.create_group(str(foreign)).attrs['multiscales'] = []
+    refused = run(*command, '-o', foreign, '--overwrite')
+    assert refused.code == ExitCode.USAGE
+    assert 'no label image of this program' in refused.err
+    assert zarr.open_group(str(foreign)).attrs['multiscales'] == []
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, row: int, column: int) -> None:
+    """Let the tile at a place fail."""
+    show = View.rgb
+
+    def rgb(self: View, plane: int, window: Any, shrink: int = 1) -> Any:
+        if tuple(window[:2]) == (row, column):
+            raise OSError('the disk is worn out')
+        return show(self, plane, window, shrink)
+
+    monkeypatch.setattr(View, 'rgb', rgb)
+
+
+def test_failed_tiles_are_listed_and_tried_again(
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / 'out.zarr'
+    with monkeypatch.context() as patch:
+        fail_at(patch, 0, 0)
+        result = run(*command, '-o', output)
+    assert result.code == ExitCode.PARTIAL
+    assert 'failed: plane 0, rows 0 to' in result.err
+    assert 'the disk is worn out' in result.err
+    assert 'the rest is written' in result.err
+    assert records_folder(output).exists()
+    assert run(*command, '-o', output).code == ExitCode.OK
+    fresh = tmp_path / 'fresh.zarr'
+    assert run(*command, '-o', fresh).code == ExitCode.OK
+    np.testing.assert_array_equal(
+        open_labels(output)[0][:], open_labels(fresh)[0][:]
+    )
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='sends no SIGINT')
+def test_ctrl_c_keeps_tiles_and_says_how_to_go_on(
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / 'out.zarr'
+    show = View.rgb
+    shown = 0
+
+    def rgb(self: View, *arguments: Any, **options: Any) -> Any:
+        nonlocal shown
+        shown += 1
+        if shown == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return show(self, *arguments, **options)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(View, 'rgb', rgb)
+        result = run(*command, '-o', output, '--executor', 'serial')
+    assert signal.getsignal(signal.SIGINT) is before
+    assert result.code == ExitCode.INTERRUPTED
+    assert 'the same command goes on' in result.err
+    kept = list(records_folder(output).rglob('*.record'))
+    assert kept
+    other = run(*command, '-o', output, '--min-area', 9)
+    assert other.code == ExitCode.USAGE
+    assert 'min_area was 0 and is 9 now' in other.err
+    resumed = run(*command, '-o', output, '--resume')
+    assert resumed.code == ExitCode.OK
+    assert f'out.zarr: {DISCS} objects' in resumed.out
+    nothing = run(*command, '-o', output, '--resume', '--overwrite')
+    assert nothing.code == ExitCode.USAGE
+    assert 'no unfinished run' in nothing.err
+
+
+def test_restart_forgets_an_unfinished_run(
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / 'out.zarr'
+    with monkeypatch.context() as patch:
+        fail_at(patch, 0, 0)
+        run(*command, '-o', output)
+    options = ['-o', output, '--min-area', 9]
+    assert run(*command, *options).code == ExitCode.USAGE
+    assert run(*command, *options, '--restart').code == ExitCode.OK
+
+
+def test_labels_inside_the_image(
+    run: Run, tmp_path: Path, discs: np.ndarray
+) -> None:
+    image = tmp_path / 'image.ome.zarr'
+    group = zarr.create_group(str(image), zarr_format=2)
+    array = group.create_array('0', shape=discs.shape, dtype=discs.dtype)
+    array[:] = discs
+    scale = {'type': 'scale', 'scale': [2.0, 2.0]}
+    axes = [{'name': name, 'type': 'space'} for name in 'yx']
+    dataset = {'path': '0', 'coordinateTransformations': [scale]}
+    group.attrs['multiscales'] = [
+        {'version': '0.4', 'axes': axes, 'datasets': [dataset]}
+    ]
+    output = image / 'labels' / 'cells'
+    result = run('segment', image, '-o', output)
+    assert result.code == ExitCode.OK, result.err
+    labels = zarr.open_group(str(image / 'labels'), mode='r')
+    assert labels.attrs['labels'] == ['cells']
+    assert [p.name for p in tmp_path.iterdir()] == ['image.ome.zarr']
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['-o', 'out.zarr', '--point', '3,4'], 'fit in memory'),
+        (['-o', 'out.png'], 'must end in .tif'),
+        (['-o', 'out.zarr', '--table', 'out.xlsx'], 'must end in .csv'),
+        (['-o', 'out.zarr', '--planes', '3'], 'is not A:B'),
+        (['-o', 'out.zarr', '--planes', '0:3'], 'the image has 1'),
+        (['-o', 'out.zarr', '--plane', '0', '--planes', '0:1'], 'not both'),
+        (['-o', 'out.zarr', '--plane', '0,1'], '--select t=0'),
+        (['-o', 'out.zarr', '--channels', 'red'], 'is not C or'),
+        (['-o', 'out.zarr', '--channels', '0'], 'no channels'),
+        (['-o', 'out.zarr', '--select', 't'], 'is not AXIS=I'),
+        (['-o', 'out.zarr', '--select', 't=0'], 'choose a plane of'),
+        (['-o', 'out.zarr', '--axes', 'zyx'], 'do not suit'),
+        (['-o', 'out.zarr', '--workers', '0'], 'is not 1 or more'),
+        (['-o', 'out.zarr', '--scheduler', 'tcp://x:1'], 'own workers'),
+        (['-o', 'out.zarr', '--resume'], 'no unfinished run'),
+        (['-o', 'out.zarr', '--crop-layers', '1'], 'give one of them'),
+    ],
+)
+def test_bad_usage(
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*command, *options)
+    assert result.code == ExitCode.USAGE
+    assert message in result.err
+    assert not (tmp_path / 'out.zarr').exists()
+
+
+def test_the_input_is_not_replaced(
+    run: Run, command: list[object], zarr_path: Path
+) -> None:
+    result = run(*command, '-o', zarr_path, '--overwrite')
+    assert result.code == ExitCode.USAGE
+    assert 'is an input' in result.err
+
+
+def test_large_tiffs_are_tiled_and_small_ones_not(
+    run: Run,
+    image_path: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ['segment', image_path, '--model', tiny_model]
+    command += ['--points-per-side', 2, '--whole-image']
+    small = run(*command, '-o', tmp_path / 'small.tif')
+    assert small.code == ExitCode.OK
+    assert 'tile' not in small.err
+    monkeypatch.setattr(large_options, 'LARGE_PIXELS', 96 * 128 - 1)
+    large = run(*command[:4], '-o', tmp_path / 'large.tif')
+    assert large.code == ExitCode.OK
+    assert 'tile' in large.err
+    assert tifffile.imread(tmp_path / 'large.tif').shape == (96, 128)
+
+
+def test_without_zarr_the_extra_is_named(
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, 'zarr', None)
+    result = run(*command, '-o', tmp_path / 'out.zarr')
+    assert result.code == ExitCode.USAGE
+    assert 'pip install "napari-mobilesam[large]"' in result.err
