@@ -1,0 +1,262 @@
+"""Objects in Labels layers: any transform, any array, undone on any plane."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_mobilesam.session.records import ObjectRecord, View
+from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.types import ImageError, Mask, Prompts
+from napari_mobilesam.widgets import labels_target
+from napari_mobilesam.widgets.labels_target import LabelsTarget
+from napari_mobilesam.widgets.viewer_scene import ViewerScene
+
+
+def disk(radius=6):
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return np.hypot(rows, columns) <= radius
+
+
+def mask(row, column):
+    data = disk()
+    return Mask(data, (row, column, row + 13, column + 13), 0.9)
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+def scene_on(viewer, shape=(40, 50), labels=None, **transform):
+    viewer.add_image(np.zeros(shape, np.uint8), **transform)
+    if labels is not None:
+        viewer.add_layer(labels)
+    scene = ViewerScene(viewer)
+    scene.labels = labels
+    return scene
+
+
+def paint(scene, label=1, place=(10, 20), title='object'):
+    objects = scene.objects(True)
+    with objects.step(title) as step:
+        step.paint(scene.plane(), mask(*place), label)
+    return objects
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        {},
+        {'scale': (2, 0.5), 'translate': (7, -3)},
+        {'rotate': 33.0},
+        {'affine': np.array([[1, 0.4, 5], [0.1, 1, -2], [0, 0, 1]])},
+    ],
+    ids=['none', 'scale', 'rotate', 'affine'],
+)
+def test_new_labels_lie_on_the_image_pixel_by_pixel(viewer, transform):
+    scene = scene_on(viewer, **transform)
+    objects = paint(scene)
+    expected = np.zeros((40, 50), int)
+    expected[10:23, 20:33] = disk()
+    assert np.array_equal(scene.labels.data, expected)
+    seen = objects.target.picture(scene.plane(), (0, 0, 40, 50))
+    assert np.array_equal(seen, expected)
+    objects.undo()
+    assert not scene.labels.data.any()
+
+
+def test_labels_of_another_resolution_and_rotation(viewer):
+    labels = Labels(
+        np.zeros((160, 160), np.uint16),
+        scale=(0.5, 0.5),
+        rotate=30,
+        translate=(-10, 5),
+    )
+    scene = scene_on(viewer, labels=labels)
+    objects = paint(scene)
+    # four pixels of the labels for one of the image
+    assert (labels.data == 1).sum() == pytest.approx(
+        4 * disk().sum(), rel=0.05
+    )
+    world = labels.data_to_world(np.argwhere(labels.data).mean(axis=0))
+    assert world == pytest.approx((16, 26), abs=0.2)
+    seen = objects.target.picture(scene.plane(), (10, 20, 23, 33))
+    assert (seen == disk()).mean() > 0.95
+    objects.undo()
+    assert not labels.data.any()
+
+
+def test_undo_reaches_planes_that_are_not_shown(viewer):
+    scene = scene_on(viewer, (3, 40, 50))
+    for z in range(3):
+        viewer.dims.set_point(0, z)
+        objects = paint(scene, z + 1, title=f'object {z + 1}')
+    data = scene.labels.data
+    assert [plane.max() for plane in data] == [1, 2, 3]
+    assert objects.undo() == 'object 3'
+    viewer.dims.set_point(0, 2)
+    assert objects.undo() == 'object 2'
+    assert [plane.max() for plane in data] == [1, 0, 0]
+    viewer.dims.set_point(0, 0)
+    objects.redo()
+    assert [plane.max() for plane in data] == [1, 2, 0]
+
+
+def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):
+    monkeypatch.setattr(labels_target, 'PARTIAL_PIXELS', 10)
+    scene = scene_on(viewer)
+    objects = paint(scene)
+    assert scene.labels.data.sum() == disk().sum()
+    objects.undo()
+    assert scene.labels.data.sum() == 0
+    # napari keeps no second copy of it
+    assert not scene.labels._undo_history
+
+
+def test_zarr_is_written_in_place(viewer, tmp_path):
+    array = zarr.create_array(
+        tmp_path / 'labels.zarr', shape=(40, 50), dtype='uint16'
+    )
+    scene = scene_on(viewer, labels=Labels(array))
+    objects = paint(scene)
+    assert np.asarray(array[:]).sum() == disk().sum()
+    objects.undo()
+    assert np.asarray(array[:]).sum() == 0
+
+
+def test_dask_becomes_an_array_that_can_be_edited(viewer):
+    scene = scene_on(
+        viewer, labels=Labels(da.zeros((40, 50), dtype=np.uint16))
+    )
+    objects = paint(scene)
+    assert np.asarray(scene.labels.data).sum() == disk().sum()
+    assert objects.undo() == 'object'
+    assert np.asarray(scene.labels.data).sum() == 0
+
+
+def test_labels_that_cannot_be_edited_say_so(viewer):
+    frozen = np.zeros((40, 50), np.uint16)
+    frozen.flags.writeable = False
+    scene = scene_on(viewer, labels=Labels(frozen))
+    with pytest.raises(LabelsError, match='read-only'):
+        paint(scene)
+    pyramid = [np.zeros((40, 50), int), np.zeros((20, 25), int)]
+    scene.labels = viewer.add_labels(pyramid, multiscale=True)
+    with pytest.raises(LabelsError, match='pyramid'):
+        paint(scene)
+
+
+@pytest.mark.parametrize('counted', [0, 1 << 22], ids=['kept', 'counted'])
+def test_highest_label_knows_of_the_brush(viewer, monkeypatch, counted):
+    monkeypatch.setattr(labels_target, 'COUNTED_PIXELS', counted)
+    scene = scene_on(viewer)
+    objects = paint(scene, 4)
+    target = objects.target
+    assert target.highest() == 4
+    scene.labels.selected_label = 9
+    scene.labels.paint((30, 30), 9)
+    assert target.highest() == 9
+    scene.labels.data_setitem((np.array([0]), np.array([0])), 12)
+    assert target.highest() == 12
+    scene.labels.data = np.zeros((40, 50), np.uint16)
+    assert target.highest() == 0
+    assert objects.free_label() == 1
+
+
+def test_limit_is_that_of_the_type(viewer):
+    layer = viewer.add_labels(np.zeros((4, 4), np.uint8))
+    assert LabelsTarget(layer).limit == 255
+
+
+def test_rows_keep_other_columns_and_napari_finds_them(viewer):
+    scene = scene_on(viewer)
+    objects = paint(scene, 3)
+    target = objects.target
+    target.set_rows({3}, pd.DataFrame({'index': [3], 'score': [0.5]}))
+    target.set_rows({4}, pd.DataFrame({'index': [4], 'area': [12]}))
+    table = scene.labels.features
+    assert table['index'].tolist() == [3, 4]
+    assert table['score'].tolist()[0] == 0.5
+    target.set_rows({3}, pd.DataFrame({'index': []}))
+    assert scene.labels.features['index'].tolist() == [4]
+    assert target.rows({4})['area'].tolist() == [12]
+
+
+def test_layers_are_found_by_identity_and_let_go(viewer):
+    scene = scene_on(viewer)
+    paint(scene)
+    labels = scene.labels
+    labels.name = viewer.layers[0].name = 'the same name'
+    assert scene.objects(False) is scene.objects_of(labels)
+    known = weakref.ref(scene.objects_of(labels))
+    viewer.layers.remove(labels)
+    assert scene.objects(False) is None
+    del labels
+    gc.collect()
+    assert known() is None
+
+
+def test_objects_let_go_of_a_closed_image(viewer):
+    scene = scene_on(viewer)
+    objects = scene.objects(True)
+    plane = scene.plane()
+    record = ObjectRecord(1, 1, {plane.place: View(plane, Prompts())})
+    with objects.step('object 1') as step:
+        step.put(record)
+    viewer.layers.remove(viewer.layers[0])
+    assert len(objects) == 0
+    assert objects.history.last.records_after == {1: None}
+
+
+def test_image_is_the_active_one_unless_one_was_chosen(viewer):
+    scene = scene_on(viewer)
+    first = viewer.layers[0]
+    second = viewer.add_image(np.zeros((9, 9)))
+    assert scene.image is second
+    viewer.layers.selection.active = first
+    assert scene.image is first
+    scene.image = second
+    assert scene.image is second
+    viewer.layers.remove(second)
+    assert scene.image is first
+    viewer.layers.clear()
+    with pytest.raises(ImageError, match='no image'):
+        scene.plane()
+
+
+def test_stack_goes_along_any_axis(viewer):
+    scene = scene_on(viewer, (3, 4, 40, 50), scale=(1, 2, 1, 1))
+    viewer.dims.set_point(0, 1)
+    viewer.dims.set_point(1, 2)
+    planes = scene.stack()
+    assert len(planes) == 4
+    assert [plane.geometry.index[:2] for plane in planes] == [
+        (1, z) for z in range(4)
+    ]
+    assert len(scene.stack(0)) == 3
+    assert planes[1].place == scene.plane().place
+    assert [plane.name for plane in planes[1:3]] == [
+        planes[1].name,
+        planes[2].name,
+    ]
+    with pytest.raises(IndexError):
+        planes[4]
+    with pytest.raises(ImageError, match=r'choose one of \[0, 1\]'):
+        scene.stack(2)
+    scene.show(planes[3])
+    assert scene.plane().place == planes[3].place
+
+
+def test_single_plane_has_no_stack(viewer):
+    scene = scene_on(viewer)
+    with pytest.raises(ImageError, match='single plane'):
+        scene.stack()
