@@ -286,6 +286,10 @@ class EverythingParameters:
         lets a quick look at the image decide.
     whole_image : bool
         Embed the image as a whole whatever the object size, as the papers.
+    adaptive : bool
+        Ask a coarse part of the grid first, and then only where it pays off:
+        about a sixth of the prompts for the same objects. Otherwise the full
+        grid, as the papers; so with crop layers.
     batch_size : int
         Prompts decoded together.
     """
@@ -303,4 +307,5 @@ class EverythingParameters:
     min_area: int = 0
     diameter: float | None = None
     whole_image: bool = False
+    adaptive: bool = False
     batch_size: int = 16

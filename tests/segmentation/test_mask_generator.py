@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation.everything import segment_everything
-from napari_mobilesam.segmentation.mask_generator import (
-    generate_masks,
-    plan_regions,
-)
+from napari_mobilesam.segmentation.mask_generator import generate_masks
 from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.segmentation.plan import plan_run
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,
@@ -146,7 +144,7 @@ def test_progress_counts_prompts_to_the_end(tiny_model, noise):
     assert done == sorted(done)
     assert {report[1] for report in seen} == {16 + 4 * 4}
     assert done[-1] == 32
-    assert seen[-1][2] == 'Segmenting window 5 of 5'
+    assert seen[-1][2] == 'Segmenting'
 
 
 def test_cancelling_at_once_finds_nothing(tiny_model, noise):
@@ -236,12 +234,12 @@ def test_large_objects_need_no_windows():
 def test_objects_on_seams_are_whole(shift):
     shape = (150, 260)
     model = Oracle(best=48)
-    regions = plan_regions(
+    plan = plan_run(
         np.zeros((*shape, 3), np.uint8),
         model.record,
         EverythingParameters(diameter=14, points_per_side=4),
     )
-    seams = {region.window[1] for region in regions} - {0}
+    seams = {region.window[1] for region in plan.regions} - {0}
     centers = [(75, column + shift - 8) for column in sorted(seams)]
     planes = [disc(shape, center, 7) for center in centers[::2]]
     labels, _ = segment_everything(
@@ -276,13 +274,13 @@ def test_small_regions_are_removed():
 
 
 def test_a_given_diameter_asks_points_dense_enough():
-    regions = plan_regions(
+    plan = plan_run(
         np.zeros((200, 300, 3), np.uint8),
         Oracle().record,
         EverythingParameters(diameter=40, points_per_side=4),
     )
-    assert len(regions) == 1
-    columns = np.unique(regions[0].points[:, 1])
+    assert len(plan.regions) == 1
+    columns = np.unique(plan.regions[0].points[:, 1])
     assert np.diff(columns).max() <= 40 / 2.5
 
 

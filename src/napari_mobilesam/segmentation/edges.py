@@ -19,16 +19,13 @@ from skimage.feature import hessian_matrix
 from napari_mobilesam.segmentation.crops import Box
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.mask_generator import (
-    in_scope,
-    plan_regions,
-)
 from napari_mobilesam.segmentation.masks import suppress
 from napari_mobilesam.segmentation.parameters import (
     Thresholds,
     checked_parameters,
     thresholds_for,
 )
+from napari_mobilesam.segmentation.plan import plan_run
 from napari_mobilesam.segmentation.region_worker import Answer, RegionWorker
 from napari_mobilesam.segmentation.run import Hooks, Progress, Run
 from napari_mobilesam.segmentation.scope import checked_scope
@@ -104,7 +101,8 @@ cancelled
         As `generate_candidates`.
     """
     chosen = checked_parameters(
-        parameters, {'points_per_side': points_per_side, **overrides}
+        parameters,
+        {'points_per_side': points_per_side, 'adaptive': False, **overrides},
     )
     rgb = as_rgb_plane(
         image,
@@ -114,26 +112,29 @@ cancelled
     )
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region)
-    regions = in_scope(plan_regions(rgb, model.record, chosen), scope)
-    total = sum(len(part.points) for part in regions)
-    hooks = Hooks.of(progress, cancelled)
+    plan = plan_run(rgb, model.record, chosen, scope)
     least = thresholds_for(chosen, model.record).predicted_iou
     floor = Thresholds(least, stability=float('-inf'))
-    run = Run(model, rgb, chosen, floor, hooks, total)
+    hooks = Hooks.of(progress, cancelled)
+    run = Run(model, rgb, chosen, floor, hooks, plan.points)
     edges = np.zeros(shape, dtype=np.float32)
-    for worker in run.workers(regions):
-        drawn = [
-            one
-            for points in run.batches(worker.region.points)
-            for answer in worker.ask_points(points)
-            if (one := _draw(worker, answer, points)) is not None
-        ]
+    for region in plan.regions:
+        asked = [(worker, region.points) for worker in run.embed([region])]
+        drawn = [one for _, some in run.ask(asked, _draw_all) for one in some]
         for one in _without_duplicates(drawn, chosen.box_nms):
             row0, column0, row1, column1 = one.box
             part = edges[row0:row1, column0:column1]
             np.maximum(part, one.edge, out=part)
     edges = np.minimum(edges / np.float32(STEP), 1)
     return thin_edges(edges) if thin else edges
+
+
+def _draw_all(
+    worker: RegionWorker, points: NDArray[np.float64]
+) -> list[_Drawn]:
+    """Masks and edges of the answers to some points."""
+    drawn = [_draw(worker, a, points) for a in worker.ask_points(points)]
+    return [one for one in drawn if one is not None]
 
 
 def _draw(

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.crops import Region, point_grid
-from napari_mobilesam.segmentation.mask_generator import (
-    in_scope,
+from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.plan import (
+    expected_prompts,
+    expected_windows,
     plan_for_shape,
 )
-from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.types import EverythingParameters, ModelRecord
@@ -167,12 +168,11 @@ def estimate_run(
         If region or skip do not suit the shape.
     """
     scope = checked_scope(image_shape, region, skip)
-    regions = in_scope(
-        plan_for_shape(image_shape, record, parameters, diameter), scope
-    )
-    prompts = sum(len(part.points) for part in regions)
+    plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
+    prompts = expected_prompts(plan)
+    windows = expected_windows(plan)
     seconds = (
-        len(regions) * speed.embedding
+        windows * speed.embedding
         + prompts * speed.prompt
         + prompts * MASKS_PER_PROMPT * speed.mask
     )
@@ -185,7 +185,7 @@ def estimate_run(
         # The image as read, as shown, and its labels.
         + 16 * image_shape[0] * image_shape[1]
     )
-    return Estimate(prompts, len(regions), seconds, memory)
+    return Estimate(prompts, windows, seconds, memory)
 
 
 def _key(model: Sam) -> str:

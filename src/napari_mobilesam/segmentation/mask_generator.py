@@ -7,16 +7,12 @@ dropped, first within a region, then between regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.candidates import Candidates
-from napari_mobilesam.segmentation.crops import Region, crop_regions
-from napari_mobilesam.segmentation.diameter import estimate_diameter
+from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.parameters import (
@@ -24,16 +20,21 @@ from napari_mobilesam.segmentation.parameters import (
     checked_parameters,
     thresholds_for,
 )
-from napari_mobilesam.segmentation.run import Hooks, Progress, Run
-from napari_mobilesam.segmentation.scope import Scope, checked_scope
-from napari_mobilesam.segmentation.windows import (
-    plan_windows,
-    window_regions,
+from napari_mobilesam.segmentation.plan import (
+    Plan,
+    expected_prompts,
+    plan_run,
 )
-from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
+from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.run import Hooks, Progress, Run
+from napari_mobilesam.segmentation.scope import checked_scope
+from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+
+# Windows that are embedded before their points are asked.
+WINDOWS_AT_ONCE = 8
 
 
 def generate_masks(
@@ -161,15 +162,17 @@ cancelled, on_masks, **overrides
     )
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region, skip)
-    regions = in_scope(plan_regions(rgb, model.record, chosen), scope)
+    plan = plan_run(rgb, model.record, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks)
     thresholds = thresholds_for(chosen, model.record)
-    total = sum(len(part.points) for part in regions)
-    run = Run(model, rgb, chosen, floor or thresholds, hooks, total)
+    run = Run(
+        model, rgb, chosen, floor or thresholds, hooks, expected_prompts(plan)
+    )
     collector = Collector(scope, thresholds, hooks)
-    for worker in run.workers(regions):
-        for points in run.batches(worker.region.points):
-            collector.add(worker.propose(points))
+    if plan.adaptive:
+        ask_adaptively(run, plan, collector)
+    else:
+        ask_grid(run, plan, collector)
     return Candidates(
         tuple(collector.masks),
         shape,
@@ -183,79 +186,9 @@ cancelled, on_masks, **overrides
     )
 
 
-def plan_regions(
-    rgb: NDArray[np.uint8],
-    record: ModelRecord,
-    parameters: EverythingParameters,
-) -> list[Region]:
-    """Decide what is embedded and which points are asked.
-
-    A given diameter asks for windows; ``whole_image`` or crop layers for the
-    procedure of the paper; otherwise a quick look at the image decides.
-    """
-    decided = (
-        parameters.diameter is not None
-        or parameters.whole_image
-        or parameters.crop_layers > 0
-    )
-    seen = None if decided else estimate_diameter(rgb)
-    return plan_for_shape(
-        (rgb.shape[0], rgb.shape[1]), record, parameters, seen
-    )
-
-
-def plan_for_shape(
-    image_shape: tuple[int, int],
-    record: ModelRecord,
-    parameters: EverythingParameters,
-    seen: float | None = None,
-) -> list[Region]:
-    """Plan a run on an image of which only the shape is known.
-
-    ``seen`` is the object diameter that `estimate_diameter` sees in it.
-    """
-    diameter = parameters.diameter
-    if diameter is None and not (
-        parameters.whole_image or parameters.crop_layers
-    ):
-        worthwhile = len(plan_windows(image_shape, seen, record)) > 1
-        diameter = seen if worthwhile else None
-    if diameter is not None:
-        return window_regions(image_shape, diameter, record, parameters)
-    return crop_regions(image_shape, parameters)
-
-
-def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:
-    """Regions with those of their points that may be asked, if any."""
-    admitted = [
-        replace(region, points=region.points[scope.admits(region.points)])
-        for region in regions
-    ]
-    return [region for region in admitted if len(region.points)]
-
-
-class Collector:
-    """Gathers the masks of a run and shows the good ones."""
-
-    def __init__(
-        self, scope: Scope, thresholds: Thresholds, hooks: Hooks
-    ) -> None:
-        self.scope = scope
-        self.thresholds = thresholds
-        self.hooks = hooks
-        self.masks: list[Mask] = []
-
-    def add(self, proposed: Sequence[Mask]) -> list[Mask]:
-        """Take masks; return those that the run is looking for."""
-        trimmed = [self.scope.trim(mask) for mask in proposed]
-        masks = [mask for mask in trimmed if mask is not None]
-        self.masks += masks
-        good = [
-            mask
-            for mask in masks
-            if mask.score > self.thresholds.predicted_iou
-            and mask.stability >= self.thresholds.stability
-        ]
-        if good:
-            self.hooks.on_masks(good)
-        return good
+def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:
+    """Ask all points of the full grid (Segment Anything, appendix B)."""
+    for part in run.blocks(plan.regions, WINDOWS_AT_ONCE):
+        asked = [(worker, worker.region.points) for worker in run.embed(part)]
+        for _, proposed in run.ask(asked, RegionWorker.propose):
+            collector.add(proposed)

@@ -12,10 +12,14 @@ from napari_mobilesam.segmentation.crops import Box, Region
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.mask_generator import generate_candidates
+from napari_mobilesam.segmentation.mask_generator import (
+    WINDOWS_AT_ONCE,
+    generate_candidates,
+)
 from napari_mobilesam.segmentation.masks import paint_objects
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Hooks, Progress, Run
 from napari_mobilesam.segmentation.windows import window_for_prompts
 from napari_mobilesam.types import (
@@ -83,6 +87,7 @@ def object_proposals(
         points_per_side=points_per_side,
         box_nms=box_nms,
         crop_nms=box_nms,
+        adaptive=False,
         **options,
     )
     records = [
@@ -169,11 +174,20 @@ def segment_boxes(
     )
     empty = Mask(np.zeros((0, 0), dtype=bool), (0, 0, 0, 0), 0.0)
     masks = [empty] * len(corners)
-    workers = run.workers(regions)
-    for worker, members in zip(workers, groups.values(), strict=False):
-        for batch in run.batches(np.array(members)):
-            for index, mask in worker.segment_boxes(corners[batch]):
-                masks[batch[index]] = mask
+
+    def answer(
+        worker: RegionWorker, members: NDArray[np.intp]
+    ) -> list[tuple[int, Mask]]:
+        return worker.segment_boxes(corners[members])
+
+    for part in run.blocks(regions, WINDOWS_AT_ONCE):
+        asked = [
+            (worker, np.array(groups[worker.region.window]))
+            for worker in run.embed(part)
+        ]
+        for members, answers in run.ask(asked, answer):
+            for number, mask in answers:
+                masks[members[number]] = mask
     return paint_objects(masks, shape)
 
 

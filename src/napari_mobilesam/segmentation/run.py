@@ -1,14 +1,15 @@
-"""A run under way: windows are embedded in turn and asked in batches."""
+"""A run under way: windows are embedded and asked in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
@@ -17,6 +18,12 @@ from napari_mobilesam.types import EverythingParameters, Mask
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
+# Embeddings kept of a run, in bytes: enough that rounds over many small
+# windows are rounds over the whole image.
+BLOCK_BYTES = 1 << 28
+BYTES_PER_TOKEN = 4 * 256
+
+T = TypeVar('T')
 Progress = Callable[[int, int, str], None]
 
 
@@ -67,7 +74,10 @@ class Hooks:
 
 
 class Run:
-    """Goes through windows and batches of prompts until it is cancelled.
+    """Embeds windows and asks prompts until it is cancelled.
+
+    Independent pieces are done at once where that pays; results come in the
+    order in which they were asked for, and do not depend on it.
 
     Parameters
     ----------
@@ -88,6 +98,8 @@ class Run:
     ----------
     prompts : int
         Prompts answered so far.
+    embedded : int
+        Windows embedded so far.
     complete : bool
         False once cancelled.
     """
@@ -108,44 +120,85 @@ class Run:
         self.hooks = hooks
         self.total = total
         self.prompts = 0
+        self.embedded = 0
         self.complete = True
-        self._where = 'image'
 
-    def workers(self, regions: Sequence[Region]) -> Iterator[RegionWorker]:
-        """Embed one region after the other."""
-        for number, region in enumerate(regions, start=1):
-            if self.cancelled():
-                return
-            if len(regions) > 1:
-                self._where = f'window {number} of {len(regions)}'
-            self._tell('Embedding')
-            yield RegionWorker(
+    def blocks(
+        self, regions: Sequence[Region], most: int | None = None
+    ) -> Iterator[Sequence[Region]]:
+        """Divide regions so that the embeddings of a block can be kept."""
+        side = self.model.input_size // STRIDE
+        size = max(1, BLOCK_BYTES // (BYTES_PER_TOKEN * side * side))
+        size = min(size, most or size)
+        for start in range(0, len(regions), size):
+            yield regions[start : start + size]
+
+    def embed(self, regions: Sequence[Region]) -> list[RegionWorker]:
+        """Embed windows; of a cancelled run those that were done."""
+
+        def embed(region: Region) -> RegionWorker:
+            return RegionWorker(
                 self.model, self.parameters, self.floor, region, self.rgb
             )
 
-    def batches(
-        self, prompts: NDArray[np.float64]
-    ) -> Iterator[NDArray[np.float64]]:
-        """Divide (N, …) prompts; each batch has to be asked before the next.
+        done: list[RegionWorker] = []
+        if not regions:
+            return done
+        # One alone is embedded by all threads that pay off.
+        do = self.model.workers().map if len(regions) > 1 else map
+        self._tell(f'Embedding window {self.embedded + 1}')
+        for worker in do(embed, self._until_cancelled(regions)):
+            done.append(worker)
+            self.embedded += 1
+            self._tell(f'Embedded window {self.embedded}')
+        return done
 
-        Torch computes with as many threads as pay off meanwhile.
+    def ask(
+        self,
+        asked: Iterable[tuple[RegionWorker, NDArray[Any]]],
+        how: Callable[[RegionWorker, NDArray[Any]], T],
+    ) -> Iterator[tuple[NDArray[Any], T]]:
+        """Yield batches of prompts with ``how(worker, prompts)``.
+
+        Parameters
+        ----------
+        asked : iterable
+            Workers with (N, …) prompts for each.
+        how : callable
+            Asks a batch, in any thread.
         """
-        size = self.parameters.batch_size
-        for start in range(0, len(prompts), size):
-            if self.cancelled():
-                return
-            batch = prompts[start : start + size]
-            with self.model.threads():
-                yield batch
-            self.prompts += len(batch)
+        size = min(self.parameters.batch_size, self.model.batch_size)
+        batches = (
+            (worker, prompts[start : start + size])
+            for worker, prompts in asked
+            for start in range(0, len(prompts), size)
+        )
+
+        def answer(
+            batch: tuple[RegionWorker, NDArray[Any]],
+        ) -> tuple[NDArray[Any], T]:
+            return batch[1], how(*batch)
+
+        answers = self.model.workers().map(
+            answer, self._until_cancelled(batches)
+        )
+        for prompts, result in answers:
+            self.prompts += len(prompts)
+            yield prompts, result
             self._tell('Segmenting')
 
     def cancelled(self) -> bool:
         """Whether to stop; asked again and again."""
-        if self.hooks.cancelled():
+        if self.complete and self.hooks.cancelled():
             self.complete = False
         return not self.complete
 
+    def _until_cancelled(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            if self.cancelled():
+                return
+            yield item
+
     def _tell(self, doing: str) -> None:
         done = min(self.prompts, self.total)
-        self.hooks.progress(done, self.total, f'{doing} {self._where}')
+        self.hooks.progress(done, self.total, doing)

@@ -130,6 +130,14 @@ FIELDS = {
         1,
         True,
     ),
+    'adaptive': Field(
+        'Adaptive',
+        'Ask a coarse part of the grid first, and then only where it pays '
+        'off: about a sixth of the prompts for the same objects.',
+        0,
+        1,
+        1,
+    ),
     'batch_size': Field(
         'Batch size', 'Prompts decoded together.', 1, 1024, 1, True
     ),

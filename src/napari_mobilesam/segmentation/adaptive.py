@@ -1,0 +1,196 @@
+"""Fewer prompts for the same masks.
+
+The points of the full grid are asked in rounds that grow denser. A point is
+left out where a confident mask explains it, and where it looks like points
+that gave no mask. Large windows are looked through first: windows in which
+objects have their best size are embedded only where there is something to
+ask. At last the centre of every object is asked, where the answer is best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from napari_mobilesam.segmentation.appearance import Appearance, describe
+from napari_mobilesam.segmentation.collector import Collector
+from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.lattice import Lattice
+from napari_mobilesam.segmentation.masks import suppress
+from napari_mobilesam.segmentation.plan import Plan
+from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.run import Run
+from napari_mobilesam.segmentation.scope import at_points
+from napari_mobilesam.types import Mask
+
+# Offsets of the points of each round in cells of 4 x 4 points of the grid,
+# and how likely a point has to give a mask to be asked: on validation images
+# fewer lose objects, more cost prompts and find nothing.
+CELL = 4
+ROUNDS: tuple[tuple[tuple[tuple[int, int], ...], float], ...] = (
+    (((1, 1),), 0.1),
+    (((3, 3),), 0.1),
+    (((1, 3), (3, 1)), 0.1),
+    (((0, 0), (0, 2), (2, 0), (2, 2)), 0.2),
+    (((0, 1), (0, 3), (2, 1), (2, 3)), 0.2),
+    (((1, 0), (1, 2), (3, 0), (3, 2)), 0.2),
+)
+# A mask is confident, and explains what it covers, this far from the
+# threshold of predicted IoU to 1.
+CONFIDENT = 1 / 3
+# Masks larger than this many discs of the typical diameter explain nothing:
+# they may hold several objects.
+LARGEST = 4.0
+# Typical diameter, in distances of the grid's points, if none is seen.
+SPACINGS = 2.5
+# Windows of the overview that are embedded together.
+OVERVIEW_BLOCK = 16
+
+
+class Chooser:
+    """Says which points of the full grid are worth asking.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    lattice : Lattice
+        All points of the full grid.
+    diameter : float
+        Typical object diameter in data pixels.
+    confident : float
+        Predicted IoU above which a mask explains what it covers.
+    """
+
+    def __init__(
+        self,
+        rgb: NDArray[np.uint8],
+        lattice: Lattice,
+        diameter: float,
+        confident: float,
+    ) -> None:
+        self._lattice = lattice
+        self._confident = confident
+        self._largest = LARGEST * np.pi / 4 * diameter**2
+        self._appearance = Appearance(
+            describe(rgb, lattice.rows, lattice.columns, diameter)
+        )
+        self._explained = np.zeros(rgb.shape[:2], dtype=bool)
+
+    def choose(
+        self,
+        region: Region,
+        offsets: Sequence[tuple[int, int]],
+        least: float = 0.0,
+    ) -> NDArray[np.float64]:
+        """Points of a region with these offsets that may bring something."""
+        index = self._lattice.index(region.points)
+        due = np.zeros((CELL, CELL), dtype=bool)
+        due[tuple(np.transpose(offsets))] = True
+        row, column = index.T % CELL
+        points, index = (x[due[row, column]] for x in (region.points, index))
+        left = ~at_points(self._explained, points)
+        points, index = points[left], index[left]
+        return points[self._appearance.likelihood(index) >= least]
+
+    def learn(
+        self, points: NDArray[np.float64], masks: Sequence[Mask]
+    ) -> None:
+        """Note which points of the grid gave these good masks."""
+        gave = {mask.point for mask in masks}
+        hits = [tuple(point) in gave for point in points.tolist()]
+        self._appearance.learn(
+            self._lattice.index(points), np.array(hits, dtype=bool)
+        )
+
+    def explain(self, masks: Sequence[Mask]) -> None:
+        """Leave out what confident masks cover from now on."""
+        for mask in masks:
+            if mask.score >= self._confident and self.is_object(mask):
+                row0, column0, row1, column1 = mask.box
+                self._explained[row0:row1, column0:column1] |= mask.data
+
+    def is_object(self, mask: Mask) -> bool:
+        """Whether a mask is small enough to be one object."""
+        return mask.area <= self._largest
+
+
+def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
+    """Ask a part of the points of the full grid; embed where they are."""
+    least = collector.thresholds.predicted_iou
+    chooser = Chooser(
+        run.rgb,
+        plan.lattice,
+        plan.diameter or SPACINGS * plan.lattice.spacing,
+        confident=least + CONFIDENT * (1 - least),
+    )
+    first, _ = ROUNDS[0]
+    for part in run.blocks(plan.overview, OVERVIEW_BLOCK):
+        wanted = [(region, chooser.choose(region, first)) for region in part]
+        for points, proposed in _ask_points(run, {}, wanted):
+            chooser.learn(points, collector.good(proposed))
+    for part in run.blocks(plan.regions):
+        _ask_block(run, part, chooser, collector)
+
+
+def _ask_block(
+    run: Run,
+    regions: Sequence[Region],
+    chooser: Chooser,
+    collector: Collector,
+) -> None:
+    """Ask windows in rounds; what a round finds thins out the next."""
+    workers: dict[Box, RegionWorker] = {}
+    found: list[Mask] = []
+    for offsets, least in ROUNDS:
+        # Chosen before anything is asked: what is asked at once must not
+        # depend on what is answered first.
+        wanted = [
+            (region, chooser.choose(region, offsets, least))
+            for region in regions
+        ]
+        masks: list[Mask] = []
+        for points, proposed in _ask_points(run, workers, wanted):
+            good = collector.add(proposed)
+            chooser.learn(points, good)
+            masks += good
+        chooser.explain(masks)
+        found += masks
+    objects = suppress(
+        [mask for mask in found if chooser.is_object(mask)],
+        run.parameters.box_nms,
+    )
+    centers: dict[Box, list[tuple[float, float]]] = {}
+    for mask in objects:
+        centers.setdefault(mask.crop_box, []).append(center_of(mask))
+    asked = [(workers[box], np.array(at)) for box, at in centers.items()]
+    for _, proposed in run.ask(asked, RegionWorker.propose):
+        collector.add(proposed)
+
+
+def _ask_points(
+    run: Run,
+    workers: dict[Box, RegionWorker],
+    wanted: Sequence[tuple[Region, NDArray[np.float64]]],
+) -> Iterator[tuple[NDArray[np.float64], list[Mask]]]:
+    """Ask points of regions; ``workers`` grows by those not embedded yet."""
+    wanted = [(region, points) for region, points in wanted if len(points)]
+    new = [region for region, _ in wanted if region.window not in workers]
+    workers |= {worker.region.window: worker for worker in run.embed(new)}
+    asked = [
+        (workers[region.window], points)
+        for region, points in wanted
+        if region.window in workers
+    ]
+    return run.ask(asked, RegionWorker.propose)
+
+
+def center_of(mask: Mask) -> tuple[float, float]:
+    """(row, column) of the middle of the pixel farthest from the border."""
+    depth = distance_transform_edt(np.pad(mask.data, 1))
+    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    # The padding moves the pixel by one, its middle lies half a pixel on.
+    return mask.box[0] + float(row) - 0.5, mask.box[1] + float(column) - 0.5
