@@ -6,171 +6,36 @@ call the parts of the session instead, and never wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-from psygnal import Signal
-
-from napari_mobilesam.segmentation.shapes import (
-    box_of,
-    points_along,
-    region_of,
-)
 from napari_mobilesam.session.batch import (
     Batch,
     BatchItem,
     BatchResult,
     Overlaps,
 )
-from napari_mobilesam.session.editor import Editor
-from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.session.prompting import Prompting
+from napari_mobilesam.session.prompt_commands import PromptCommands
 from napari_mobilesam.session.propagation import Direction, PropagationOptions
 from napari_mobilesam.session.propagation_run import (
     Propagation,
     PropagationResult,
 )
-from napari_mobilesam.session.records import ObjectCandidates, ObjectRecord
-from napari_mobilesam.session.scene import Scene
+from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.session.walk import Walk
+from napari_mobilesam.session.writing import assign_class
 from napari_mobilesam.types import Prompts, SegmentationError
 
 if TYPE_CHECKING:
-    from psygnal import SignalInstance
+    pass
 
 
-class Commands:
-    """Methods of a session for people who type.
+class Commands(PromptCommands):
+    """Methods of a session for people who type; see `PromptCommands`."""
 
-    Positions are (row, column) in data pixels of the plane that is shown, or
-    of the one that is given.
-    """
-
-    scene: Scene | None
-    prompting: Prompting
-    editor: Editor
     walk: Walk
     batching: Batch
     propagation: Propagation
-    failed: ClassVar[Signal]
-
-    @property
-    def model_name(self) -> str:
-        """Name or path of the model that answers."""
-        raise NotImplementedError
-
-    def finish(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is answered."""
-        raise NotImplementedError
-
-    def click(
-        self,
-        row: float,
-        column: float,
-        positive: bool = True,
-        plane: ImagePlane | None = None,
-    ) -> ObjectCandidates | None:
-        """Add a point to the open object.
-
-        Parameters
-        ----------
-        row, column : float
-            Data pixels; pixel centres are integers.
-        positive : bool
-            On the object, or on what does not belong to it.
-        plane : ImagePlane, optional
-            By default the plane that is shown.
-
-        Returns
-        -------
-        ObjectCandidates or None
-            Masks with scores, the best chosen; None if there is none.
-
-        Raises
-        ------
-        SegmentationError
-            There is no image, the point is outside it, or there is no
-            positive prompt yet.
-        """
-        return self._add(
-            plane,
-            points=np.array([[row, column]], dtype=np.float64),
-            labels=np.array([int(positive)]),
-        )
-
-    def box(
-        self,
-        row0: float,
-        column0: float,
-        row1: float,
-        column1: float,
-        plane: ImagePlane | None = None,
-    ) -> ObjectCandidates | None:
-        """Give the open object a box, instead of the one it has.
-
-        Parameters
-        ----------
-        row0, column0, row1, column1 : float
-            Data pixels, half open: ``0, 0, 10, 10`` are 100 pixels.
-        plane : ImagePlane, optional
-            By default the plane that is shown.
-
-        Returns and errors are as of `click`.
-        """
-        box = np.array([row0, column0, row1, column1], dtype=np.float64)
-        return self._add(plane, box=box)
-
-    def scribble(
-        self,
-        path: ArrayLike,
-        positive: bool = True,
-        plane: ImagePlane | None = None,
-    ) -> ObjectCandidates | None:
-        """Add points along a path to the open object.
-
-        Parameters
-        ----------
-        path : array-like
-            (N, 2) vertices in data pixels.
-        positive : bool
-            Over the object, or over what does not belong to it.
-        plane : ImagePlane, optional
-            By default the plane that is shown.
-
-        Returns and errors are as of `click`.
-        """
-        points = points_along(np.asarray(path, dtype=np.float64))
-        labels = np.full(len(points), int(positive), dtype=np.int64)
-        return self._add(plane, points=points, labels=labels)
-
-    def outline(
-        self, vertices: ArrayLike, plane: ImagePlane | None = None
-    ) -> ObjectCandidates | None:
-        """Give the open object a drawn outline: its box and its inside.
-
-        Parameters
-        ----------
-        vertices : array-like
-            (N, 2) vertices in data pixels.
-        plane : ImagePlane, optional
-            By default the plane that is shown.
-
-        Returns and errors are as of `click`.
-        """
-        plane = plane or self._scene().plane()
-        drawn = np.asarray(vertices, dtype=np.float64)
-        prompts = Prompts(
-            box=box_of(drawn, plane.shape),
-            region=region_of(drawn, plane.shape),
-        )
-        self.editor.ask(plane, prompts)
-        return self._candidates(plane)
-
-    def choose(self, index: int, plane: ImagePlane | None = None) -> None:
-        """Choose the mask with this index of the candidates."""
-        self.editor.choose(plane or self._scene().plane(), index)
 
     def accept(self) -> ObjectRecord:
         """Write the open object as one step, and open a new one.
@@ -232,6 +97,25 @@ class Commands:
     def next_uncertain(self) -> ObjectRecord | None:
         """Open the next least certain object that nobody has reviewed."""
         return self.walk.next_uncertain()
+
+    def assign_class(self, class_name: str, number: int | None = None) -> None:
+        """Assign an object to a class.
+
+        Parameters
+        ----------
+        class_name : str
+            Name of the class, or empty for none.
+        number : int, optional
+            Number of the object, which is one step; by default the open
+            object and those to come, when they are accepted.
+        """
+        if number is None:
+            self.editor.set_class(class_name)
+            return
+        objects = self._scene().objects(False)
+        if objects is None:
+            raise SegmentationError(f'There is no object {number} yet.')
+        assign_class(objects, number, class_name)
 
     def undo(self) -> str | None:
         """Take back the last step; returns its title."""
@@ -353,50 +237,3 @@ class Commands:
             overlaps,
             self.prompting.clean_up,
         )
-
-    def _scene(self) -> Scene:
-        if self.scene is None:
-            raise SegmentationError(
-                'This session has no viewer: give the plane.'
-            )
-        return self.scene
-
-    def _add(
-        self, plane: ImagePlane | None, **prompts: Any
-    ) -> ObjectCandidates | None:
-        plane = plane or self._scene().plane()
-        self.editor.add(plane, **prompts)
-        return self._candidates(plane)
-
-    def _candidates(self, plane: ImagePlane) -> ObjectCandidates | None:
-        self._finish()
-        view = self.editor.view(plane)
-        return None if view is None else view.candidates
-
-    def _finish(self) -> None:
-        """Wait for all answers, and raise what goes wrong meanwhile."""
-        problems: list[str] = []
-
-        def note(text: str, whom: str) -> None:
-            problems.append(text)
-
-        self.failed.connect(note)
-        try:
-            self.finish()
-        finally:
-            self.failed.disconnect(note)
-        if problems:
-            raise SegmentationError(problems[0])
-
-    def _wait_for(
-        self, signal: SignalInstance, start: Callable[[], None]
-    ) -> Any:
-        """Start something and wait for the answer that a signal brings."""
-        answers: list[Any] = []
-        signal.connect(answers.append)
-        try:
-            start()
-            self._finish()
-        finally:
-            signal.disconnect(answers.append)
-        return answers[0]

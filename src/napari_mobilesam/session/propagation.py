@@ -254,10 +254,9 @@ def _attempts(
 
 def innermost_point(mask: Mask) -> tuple[float, float]:
     """Return the (row, column) of the pixel furthest from a mask's edge."""
-    from scipy.ndimage import distance_transform_edt
+    from napari_mobilesam.training.prompts import centre_point
 
-    depth = distance_transform_edt(np.pad(mask.data, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    row, column = centre_point(mask.data)
     return float(mask.box[0] + row), float(mask.box[1] + column)
 
 

@@ -1,0 +1,118 @@
+"""What a script types: the same steps as the buttons, done when it returns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FIRST, SECOND, blobs, oracle_session
+
+from napari_mobilesam.types import PromptError, SegmentationError
+
+
+@pytest.fixture
+def session():
+    session = oracle_session([blobs()])
+    yield session
+    session.close()
+
+
+def area(session, label):
+    return int((session.scene.target.data == label).sum())
+
+
+def test_click_returns_the_masks(session):
+    candidates = session.click(*FIRST)
+    assert len(candidates.masks) == 3
+    assert session.click(2, 2, positive=False) is not None
+    assert session.editor.record.prompts == 2
+
+
+def test_click_on_nothing_returns_none(session):
+    assert session.click(2, 2) is None
+
+
+@pytest.mark.parametrize(
+    'prompt',
+    [
+        lambda s: s.box(16, 20, 40, 44),
+        lambda s: s.scribble([(20, 24), (36, 40)]),
+        lambda s: s.outline([(14, 18), (14, 46), (42, 46), (42, 18)]),
+    ],
+    ids=['box', 'scribble', 'outline'],
+)
+def test_every_kind_of_prompt_finds_the_object(session, prompt):
+    candidates = prompt(session)
+    assert candidates.mask.area == pytest.approx(24 * 24, rel=0.1)
+    record = session.accept()
+    assert area(session, record.label) == candidates.mask.area
+
+
+def test_accept_undo_redo_open_delete(session):
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+    assert session.undo() == 'object 2'
+    assert session.redo() == 'object 2'
+    assert session.open(at=FIRST).number == 1
+    assert session.next().number == 2
+    assert session.previous().number == 1
+    assert session.next_uncertain() is None
+    session.open(1)
+    assert session.delete() == 1
+    assert (area(session, 1), area(session, 2) > 400) == (0, True)
+    assert session.undo() == 'deleting object 1'
+
+
+def test_choose_and_reject(session):
+    candidates = session.click(*FIRST)
+    other = (candidates.chosen + 1) % 3
+    session.choose(other)
+    plane = session.scene.plane()
+    assert session.editor.view(plane).candidates.chosen == other
+    session.reject()
+    assert session.editor.record.empty
+
+
+def test_classes(session):
+    session.assign_class('nucleus')
+    session.click(*FIRST)
+    assert session.accept().class_name == 'nucleus'
+    session.assign_class('debris', 1)
+    assert session.scene.objects(False)[1].class_name == 'debris'
+    assert session.undo() == 'the class of object 1'
+    assert session.scene.objects(False)[1].class_name == 'nucleus'
+
+
+def test_errors_are_raised_where_they_are_made(session):
+    with pytest.raises(PromptError, match='outside the image'):
+        session.click(-50, 0)
+    with pytest.raises(SegmentationError, match='Which object'):
+        session.open()
+
+    def broken(*args):
+        raise MemoryError
+
+    session._engine.predict = broken
+    with pytest.raises(SegmentationError, match='Not enough memory'):
+        session.click(*FIRST)
+
+
+def test_session_without_a_viewer_takes_planes(session):
+    plane = session.scene.plane()
+    session.scene = None
+    with pytest.raises(SegmentationError, match='no viewer'):
+        session.click(*FIRST)
+    assert session.click(*FIRST, plane=plane) is not None
+
+
+def test_answers_come_though_no_event_loop_runs():
+    waiting = []
+    session = oracle_session([blobs()], deliver=waiting.append)
+    assert session.click(*FIRST) is not None
+    session.accept()
+    assert area(session, 1) > 400
+    # what the event loop would do later does nothing twice
+    for function in waiting:
+        function()
+    assert np.unique(session.scene.target.data).tolist() == [0, 1]
+    session.close()
