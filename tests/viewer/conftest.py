@@ -18,7 +18,8 @@ except ImportError:
     pytest.skip('no Qt binding is installed', allow_module_level=True)
 pytest.importorskip('pytestqt', reason='the viewer tests need pytest-qt')
 
-from qtpy.QtCore import QPoint, Qt  # noqa: E402
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt  # noqa: E402
+from qtpy.QtGui import QMouseEvent  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 from qtpy.QtWidgets import QApplication  # noqa: E402
 
@@ -77,8 +78,32 @@ class Mouse:
             QApplication.processEvents()
         QTest.mouseRelease(native, left, pos=last)
 
-    def key(self, key):
-        QTest.keyClick(self.canvas.native, key)
+    def move(self, place, button=None):
+        """Move to a canvas pixel, by default with no button down."""
+        native = self.canvas.native
+        button = button or Qt.MouseButton.NoButton
+        QApplication.sendEvent(
+            native,
+            QMouseEvent(
+                QEvent.Type.MouseMove,
+                QPointF(place),
+                QPointF(native.mapToGlobal(place)),
+                Qt.MouseButton.NoButton,
+                button,
+                Qt.KeyboardModifier.NoModifier,
+            ),
+        )
+
+    def key(self, key, modifier=Qt.KeyboardModifier.NoModifier):
+        QTest.keyClick(self.canvas.native, key, modifier)
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    """Neither read nor change the files of whoever runs the tests."""
+    for name in ('CONFIG', 'CACHE'):
+        folder = str(tmp_path / name.lower())
+        monkeypatch.setenv(f'NAPARI_MOBILESAM_{name}', folder)
 
 
 @pytest.fixture
@@ -140,6 +165,8 @@ def desk(make_napari_viewer, oracle, settle):
         # looks the widget up, so that tests can let go of it
         made.settle = lambda: settle(session, made.widget)
         made.settle()
+        # the dock has taken width from the canvas
+        viewer.reset_view()
         return made
 
     return make

@@ -234,6 +234,7 @@ class PromptWidget(PromptRuns):
             self.session.prompting.clean_up = clean_up
             self.editor.ask_again()
         self.session.models.compute_with(settings.device, settings.threads)
+        self.session.use_cache(settings.cache_mb)
         self.buttons['toggle_hover'].setChecked(settings.hover)
         self.hover.switch(settings.hover)
 
