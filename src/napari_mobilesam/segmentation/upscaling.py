@@ -69,25 +69,24 @@ def upscaler(
     size : int
         Rows (or columns) of the window in data pixels.
     """
-    to_input = _bilinear(low_size, input_size)[:cropped]
-    weights = (_bilinear(cropped, size) @ to_input).astype(np.float32)
+    to_input = _interpolated(np.eye(low_size), input_size)[:cropped]
+    weights = _interpolated(to_input, size).astype(np.float32)
     nonzero = weights != 0
     first = nonzero.argmax(axis=1)
     last = low_size - 1 - nonzero[:, ::-1].argmax(axis=1)
     return Upscaler(weights, first, last)
 
 
-def _bilinear(source: int, target: int) -> NDArray[np.float64]:
-    """(target, source) bilinear weights, corners not aligned."""
-    center = (np.arange(target) + 0.5) * (source / target) - 0.5
-    center = np.clip(center, 0, source - 1)
+def _interpolated(rows: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Interpolate (n, s) rows to (size, s), corners not aligned."""
+    last = len(rows) - 1
+    center = (np.arange(size) + 0.5) * (len(rows) / size) - 0.5
+    center = np.clip(center, 0, last)
     left = np.floor(center).astype(np.intp)
-    right = np.minimum(left + 1, source - 1)
-    fraction = center - left
-    weights = np.zeros((target, source))
-    np.add.at(weights, (np.arange(target), left), 1 - fraction)
-    np.add.at(weights, (np.arange(target), right), fraction)
-    return weights
+    fraction = (center - left)[:, None]
+    interpolated: NDArray[np.float64] = (1 - fraction) * rows[left]
+    interpolated += fraction * rows[np.minimum(left + 1, last)]
+    return interpolated
 
 
 class UpscaledMask(NamedTuple):

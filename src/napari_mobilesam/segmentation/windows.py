@@ -35,6 +35,9 @@ POINTS_PER_DIAMETER = 2.5
 
 # Objects of fewer screen pixels across are not what is pointed at.
 SMALLEST_SEEN = 6
+# From afar, windows grow to no more pixels than this: what is found has to
+# be written at full resolution.
+FARTHEST = 8192
 # Pixels of a screen that an image is seen on; rather more than less.
 SCREEN = 1000
 # Side of the finest window, in screens: an object that is seen as a whole
@@ -319,7 +322,7 @@ def suited_side(
     if viewport is not None:
         far = SMALLEST_SEEN * viewport.pixel
         if diameter is not None and diameter < far:
-            while side < min(viewport.side, longest):
+            while side < min(viewport.side, longest, FARTHEST):
                 side *= 2
             return min(side, longest)
         limit = 2 * ROOM * viewport.side

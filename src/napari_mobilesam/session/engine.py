@@ -32,6 +32,8 @@ Embed = Callable[['Sam', NDArray[np.uint8], Frame], Embedding]
 # Gray levels by which a window may look different, on average and in its
 # most different part, before it is embedded anew.
 SAME_MEAN, SAME_PEAK = 1.0, 8
+# Masks of more pixels are refused: a write takes some 50 bytes for each.
+MOST_PIXELS = 1 << 26
 # Side of such a part in pixels of the model's input.
 PART = 8
 
@@ -202,13 +204,21 @@ class Engine:
         -------
         Prediction
             See `Predictor.predict_object`.
+
+        Raises
+        ------
+        PromptError
+            The object is too large to be written at full resolution; and as
+            `Predictor.predict` does.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
 
         embedding = self.embedding(plane, prompts, model)
         if previous is not None:
             prompts = _refining(prompts, previous, embedding.frame)
-        return Predictor(model).predict_object(embedding, prompts)
+        prediction = Predictor(model).predict_object(embedding, prompts)
+        _check_size(prediction, plane.name)
+        return prediction
 
     def mask(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
@@ -265,6 +275,20 @@ def _run_encoder(
     from napari_mobilesam.segmentation.predictor import Predictor
 
     return Predictor(model).embed_rgb(rgb, frame)
+
+
+def _check_size(prediction: Prediction, name: str) -> None:
+    """Refuse masks that would take minutes and the memory to write."""
+    frame = prediction.frame
+    inside = prediction.logits[prediction.best] > prediction.threshold
+    scale = max(frame.window_shape) / len(inside)
+    pixels = np.count_nonzero(inside) * scale**2
+    if pixels > MOST_PIXELS:
+        raise PromptError(
+            f'What is found here on “{name}” has {pixels / 1e6:.0f} million '
+            f'pixels; objects of up to {MOST_PIXELS / 1e6:.0f} million can '
+            'be written. Zoom in, or draw a smaller box.'
+        )
 
 
 def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
