@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from napari_mobilesam.session.everything_messages import (
     EverythingResult,
     Found,
 )
+from napari_mobilesam.session.history import Entry
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.planes import ImagePlane
 from napari_mobilesam.session.records import (
@@ -64,7 +67,8 @@ class Output:
         self._records: dict[int, ObjectRecord] = {}
         # all that were ever made, known by identity and held by it
         self._made: dict[int, ObjectRecord] = {}
-        self._own_entry: object = None
+        self._own: weakref.WeakSet[Entry] = weakref.WeakSet()
+        self._writing = False
         self._deleted: set[int] = set()
         objects.changed.connect(self._look_for_deleted)
 
@@ -104,7 +108,7 @@ class Output:
         new = self._number(result, wanted)
         count = len(wanted)
         title = f'{count} object{"" if count == 1 else "s"}'
-        with self.objects.step(title, key) as step:
+        with self._own_step(title, key) as step:
             covered = 0
             for index, picture in enumerate(result.pictures):
                 covered += self._paint(step, index, picture, frozen)
@@ -121,7 +125,19 @@ class Output:
             if gone or come:
                 self._describe(step, result.table, gone, wanted)
         self._overwrite = False
-        self._own_entry = self.objects.history.last
+
+    @contextmanager
+    def _own_step(self, title: str, key: object) -> Iterator[Step]:
+        before = self.objects.history.last
+        self._writing = True
+        try:
+            with self.objects.step(title, key) as step:
+                yield step
+        finally:
+            self._writing = False
+        entry = self.objects.history.last
+        if entry is not None and entry is not before:
+            self._own.add(entry)
 
     def _frozen(self) -> Iterator[int]:
         """Labels of the run that somebody else has the say about."""
@@ -133,7 +149,7 @@ class Output:
 
     def _look_for_deleted(self) -> None:
         entry = self.objects.history.last
-        if entry is not None and entry is not self._own_entry:
+        if not self._writing and entry is not None and entry not in self._own:
             self._deleted |= {
                 number
                 for number, record in entry.records_after.items()
@@ -207,8 +223,9 @@ class Output:
             if self._semantic or label not in frozen
         }
         old = np.where(_is_in(there, own), there, 0)
-        for label in frozen:
-            self._protect(plane, label, there, old, new)
+        if self._semantic:
+            for label in frozen:
+                self._protect(plane, label, there, old, new)
         if self._overwrite:
             old = np.where(new > 0, there, old)
         box = _box_of(old != new)
@@ -227,7 +244,10 @@ class Output:
         old: NDArray[Any],
         new: NDArray[Any],
     ) -> None:
-        """Leave the pixels of an object as they are."""
+        """Leave the pixels of an object as they are.
+
+        Only needed where others have the same label.
+        """
         record = self.objects.get(self._records[label].number)
         view = None if record is None else record.view(plane)
         if record is None or view is None or view.mask is None:

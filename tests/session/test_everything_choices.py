@@ -1,0 +1,56 @@
+"""What the form of segment everything remembers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from napari_mobilesam.session.everything_choices import (
+    EverythingChoices,
+    choices_path,
+    load_choices,
+    save_choices,
+)
+from napari_mobilesam.types import EverythingParameters
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('NAPARI_MOBILESAM_CONFIG', str(tmp_path / 'new'))
+
+
+def test_nothing_is_remembered_at_first():
+    assert load_choices() == EverythingChoices()
+
+
+def test_choices_come_back():
+    chosen = EverythingChoices(
+        EverythingParameters(points_per_side=7, diameter=30.0),
+        'outlines',
+        False,
+    )
+    save_choices(chosen)
+    assert load_choices() == chosen
+    stored = json.loads(choices_path().read_text())
+    assert stored['parameters'] == {'points_per_side': 7, 'diameter': 30.0}
+    assert [path.name for path in choices_path().parent.iterdir()] == [
+        choices_path().name
+    ]
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '{',
+        '[]',
+        '{"parameters": []}',
+        '{"parameters": {"points_per_side": -3}}',
+        '{"parameters": {"points_per_side": "many"}}',
+        '{"parameters": {"unheard_of": 1}}',
+    ],
+)
+def test_what_cannot_be_used_is_the_default(text):
+    choices_path().parent.mkdir()
+    choices_path().write_text(text)
+    assert load_choices() == EverythingChoices()

@@ -1,0 +1,145 @@
+"""Estimates, edges, proposals and boxes in the background."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from fakes import FIRST, SECOND, blobs, oracle_session
+
+from napari_mobilesam.session import PlaneTask
+from napari_mobilesam.types import EverythingParameters
+
+PARAMETERS = EverythingParameters(points_per_side=8, batch_size=4)
+IMAGE = blobs()
+
+
+@pytest.fixture
+def session():
+    made = oracle_session([IMAGE, IMAGE])
+    yield made
+    made.close()
+    assert made.wait(20)
+
+
+@pytest.fixture
+def task(session):
+    return PlaneTask(session.scene.plane())
+
+
+@pytest.fixture
+def answers(session):
+    values = []
+    session.runs.jobs.finished.connect(values.append)
+    return values
+
+
+def test_estimate_counts_prompts_of_all_planes(session):
+    estimates = []
+    jobs = session.runs.jobs
+    jobs.estimated.connect(estimates.append)
+    tasks = [PlaneTask(plane) for plane in session.scene.stack()]
+    jobs.estimate(tasks, PARAMETERS, 'oracle')
+    assert session.finish(30)
+    jobs.estimate(tasks[:1], PARAMETERS, 'oracle')
+    assert session.finish(30)
+    both, one = estimates
+    assert both.prompts == 2 * one.prompts
+    assert both.seconds == pytest.approx(2 * one.seconds)
+    assert both.memory_bytes == one.memory_bytes
+
+
+def test_estimate_follows_region_and_pixels_left_alone(session):
+    estimates = []
+    jobs = session.runs.jobs
+    jobs.estimated.connect(estimates.append)
+    plane = session.scene.plane()
+    half = np.zeros(plane.shape, bool)
+    half[:48] = True
+    for task in (
+        PlaneTask(plane),
+        PlaneTask(plane, region=half),
+        PlaneTask(plane, skip=lambda: half),
+    ):
+        jobs.estimate([task], PARAMETERS, 'oracle')
+        assert session.finish(30)
+    whole, inside, outside = (estimate.prompts for estimate in estimates)
+    assert inside + outside == whole
+    assert 0 < inside < whole
+
+
+def test_only_the_newest_estimate_is_told(session, task):
+    estimates = []
+    jobs = session.runs.jobs
+    jobs.estimated.connect(estimates.append)
+    session._engine.model('oracle').go.clear()
+    jobs.estimate([task], PARAMETERS, 'oracle')
+    jobs.forget_estimate()
+    session._engine.model('oracle').go.set()
+    assert session.finish(30)
+    assert estimates == []
+
+
+def test_edges_lie_on_the_borders_of_objects(session, task, answers):
+    session.runs.jobs.edges(task, PARAMETERS, 'oracle')
+    assert session.finish(30)
+    (answer,) = answers
+    assert answer.complete
+    edges = answer.value
+    assert edges.shape == IMAGE.shape
+    assert edges[FIRST] == edges[SECOND] == edges[2, 2] == 0
+    assert edges[28, 17:23].max() > 0.1
+
+
+def test_proposals_are_boxes_around_objects(session, task, answers):
+    session.runs.jobs.proposals(task, PARAMETERS, 'oracle')
+    assert session.finish(30)
+    table = answers[0].value
+    boxes = table[['row0', 'column0', 'row1', 'column1']].to_numpy()
+    assert sorted(map(tuple, boxes)) == [(16, 20, 40, 44), (56, 72, 80, 104)]
+
+
+def test_boxes_become_objects(session, task, answers):
+    boxes = np.array([[56.0, 72, 80, 104], [16, 20, 40, 44]])
+    session.runs.jobs.boxes(task, boxes, 'oracle')
+    assert session.finish(30)
+    labels, table = answers[0].value
+    assert labels[SECOND] == 1
+    assert labels[FIRST] == 2
+    assert table['label'].tolist() == [1, 2]
+
+
+def test_cancelled_jobs_give_what_they_have(session, task, answers):
+    jobs, started = session.runs.jobs, threading.Event()
+
+    def hold(done, total, message):
+        # told on the worker thread, there being no other one
+        started.set()
+        jobs.cancel()
+
+    jobs.progress.connect(hold)
+    jobs.edges(task, PARAMETERS, 'oracle')
+    assert session.finish(30)
+    assert started.is_set()
+    (answer,) = answers
+    assert not answer.complete
+    assert not answer.value.any()
+
+
+def test_a_new_job_replaces_the_one_before(session, task, answers):
+    session.runs.jobs.edges(task, PARAMETERS, 'oracle')
+    number = session.runs.jobs.proposals(task, PARAMETERS, 'oracle')
+    assert session.finish(30)
+    assert [answer.number for answer in answers] == [number]
+
+
+def test_failures_are_told_in_one_sentence(session, task, answers):
+    failures = []
+    session.failed.connect(lambda *what: failures.append(what))
+    session.runs.jobs.boxes(task, np.array([[1.0, 1, 1, 9]]), 'oracle')
+    assert session.finish(30)
+    ((text, whom),) = failures
+    assert whom == 'everything'
+    assert 'area' in text
+    assert answers == []

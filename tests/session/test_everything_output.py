@@ -1,0 +1,271 @@
+"""Objects of a run written, sorted out anew, and left to people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import FakeTarget, plane_at, square
+
+from napari_mobilesam.segmentation.candidates import Selection
+from napari_mobilesam.session import EverythingRequest, EverythingResult
+from napari_mobilesam.session.everything_messages import Extent, Found
+from napari_mobilesam.session.everything_output import Output, prompts_of
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.records import ObjectCandidates
+from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.types import EverythingParameters
+
+MASKS = {
+    1: square(2, 3, score=0.9),
+    2: square(12, 13, score=0.8),
+    3: square(22, 23, score=0.7),
+}
+INSIDE = {1: (0, 3, 4), 2: (0, 13, 14), 3: (0, 23, 24)}
+
+
+def result(*labels, shape=(40, 50)):
+    """What a run answers that found the masks of these labels."""
+    picture = np.zeros(shape, np.uint16)
+    for label in labels:
+        row0, column0, row1, column1 = MASKS[label].box
+        picture[row0:row1, column0:column1] = label
+    table = pd.DataFrame(
+        {
+            'label': list(labels),
+            'score': [MASKS[label].score for label in labels],
+            'area': 16,
+            'plane': 0,
+            'planes': 1,
+        }
+    ).astype({'label': int})
+    return EverythingResult(
+        EverythingRequest(1, (), EverythingParameters(), 'x'),
+        (picture,),
+        table,
+        {label: (Found(0, MASKS[label]),) for label in labels},
+        Selection(),
+        Extent(),
+        3,
+        True,
+        1.0,
+    )
+
+
+@pytest.fixture
+def target():
+    return FakeTarget(dtype=np.uint16)
+
+
+@pytest.fixture
+def objects(target):
+    return Objects(target)
+
+
+@pytest.fixture
+def output(objects):
+    made = Output(objects, [plane_at()])
+    yield made
+    made.close()
+
+
+def shown(target):
+    return {label: int(target.data[at]) for label, at in INSIDE.items()}
+
+
+def test_objects_are_written_with_records_and_rows(output, objects, target):
+    output.write(result(1, 2))
+    assert shown(target) == {1: 1, 2: 2, 3: 0}
+    assert [record.label for record in objects] == [1, 2]
+    record = objects[1]
+    assert record.origin == 'everything'
+    assert record.masks == [MASKS[1]]
+    assert not record.reviewed
+    rows = target.table.set_index('index')
+    assert rows.loc[2, 'score'] == pytest.approx(0.8)
+    assert rows.loc[2, 'area'] == 16
+    assert output.numbers == {1, 2}
+
+
+def test_labels_follow_those_that_are_there(output, target):
+    target.data[3, 0, 0] = 7
+    output.write(result(1, 2))
+    assert shown(target) == {1: 8, 2: 9, 3: 0}
+
+
+def test_another_selection_takes_the_place(output, objects, target):
+    output.write(result(1, 2))
+    output.write(result(2, 3))
+    assert shown(target) == {1: 0, 2: 2, 3: 3}
+    assert [record.number for record in objects] == [2, 3]
+    assert sorted(target.table['index']) == [2, 3]
+    output.write(result(1, 2, 3))
+    assert shown(target) == {1: 1, 2: 2, 3: 3}
+
+
+def test_each_selection_is_one_step(output, objects, target):
+    output.write(result(1, 2))
+    output.write(result(2, 3))
+    assert objects.undo() == '2 objects'
+    assert shown(target) == {1: 1, 2: 2, 3: 0}
+    assert [record.number for record in objects] == [1, 2]
+    output.write(result(1, 3))
+    assert shown(target) == {1: 1, 2: 0, 3: 3}
+    objects.undo()
+    objects.undo()
+    assert not target.data.any()
+    assert len(target.table) == 0
+
+
+def test_undone_selections_are_no_deletions(output, objects, target):
+    output.write(result(1, 2))
+    output.write(result(2))
+    output.write(result(3))
+    objects.undo()
+    output.write(result(1, 2, 3))
+    assert shown(target) == {1: 1, 2: 2, 3: 3}
+
+
+def test_steps_with_the_same_key_become_one(output, objects, target):
+    output.write(result(1, 2, 3))
+    output.write(result(1, 2), 'slider')
+    output.write(result(1), 'slider')
+    objects.undo()
+    assert shown(target) == {1: 1, 2: 2, 3: 3}
+
+
+def test_what_was_reviewed_stays(output, objects, target):
+    output.write(result(1, 2))
+    objects.review(1)
+    output.write(result(3))
+    assert shown(target) == {1: 1, 2: 0, 3: 3}
+    assert objects[1].reviewed
+    objects.undo()
+    objects.undo()
+    output.write(result(3))
+    assert shown(target) == {1: 0, 2: 0, 3: 3}
+
+
+def test_what_was_deleted_does_not_come_back(output, objects, target):
+    output.write(result(1, 2))
+    objects.delete(1)
+    output.write(result(1, 2, 3))
+    assert shown(target) == {1: 0, 2: 2, 3: 3}
+    objects.undo()
+    objects.undo()
+    # the deletion was taken back, so it is like any other
+    output.write(result(1, 2, 3))
+    assert shown(target) == {1: 1, 2: 2, 3: 3}
+
+
+def test_what_was_corrected_stays_corrected(output, objects, target):
+    output.write(result(1, 2))
+    plane, larger = plane_at(), square(2, 3, 8)
+    with objects.step('correction') as step:
+        record = objects[1]
+        view = replace(
+            record.view(plane), candidates=ObjectCandidates((larger,))
+        )
+        step.erase(record)
+        step.paint(plane, larger, record.label)
+        step.put(record.with_view(view))
+    output.write(result(1, 3))
+    assert np.count_nonzero(target.data[0] == 1) == 64
+    output.write(result(3))
+    assert np.count_nonzero(target.data[0] == 1) == 64
+
+
+def test_labels_of_others_stay(output, target):
+    target.data[0, 2:4, 3:5] = 99
+    output.write(result(1, 2))
+    assert np.count_nonzero(target.data == 99) == 4
+    output.write(result(2))
+    assert np.count_nonzero(target.data == 99) == 4
+    assert np.count_nonzero(target.data) == 4 + 16
+
+
+def test_labels_of_others_are_covered_if_that_is_wanted(objects, target):
+    target.data[0, 2:4, 3:5] = 99
+    output = Output(objects, [plane_at()], overwrite=True)
+    output.write(result(1))
+    assert not (target.data == 99).any()
+    objects.undo()
+    assert np.count_nonzero(target.data == 99) == 4
+    output.close()
+
+
+def test_semantic_objects_share_a_label(objects, target):
+    target.data[3, 0, 0] = 4
+    output = Output(objects, [plane_at()], semantic=True)
+    output.write(result(1, 2))
+    assert shown(target) == {1: 5, 2: 5, 3: 0}
+    first, second = objects
+    assert first.number != second.number
+    objects.review(first.number)
+    output.write(result(3))
+    assert shown(target) == {1: 5, 2: 0, 3: 5}
+    objects.delete(first.number)
+    output.write(result(1, 2))
+    assert shown(target) == {1: 0, 2: 5, 3: 0}
+    output.close()
+
+
+def test_full_labels_are_left_alone(objects, target):
+    target.data = target.data.astype(np.uint8)
+    target.data[3, 0, 0] = 254
+    output = Output(objects, [plane_at()])
+    with pytest.raises(LabelsError, match='full'):
+        output.write(result(1, 2))
+    assert np.count_nonzero(target.data) == 1
+    output.write(result(1))
+    assert shown(target) == {1: 255, 2: 0, 3: 0}
+    output.close()
+
+
+def test_labels_beside_the_image(objects, target):
+    target.offset = (100, 100)
+    output = Output(objects, [plane_at()])
+    with pytest.raises(LabelsError, match='does not cover'):
+        output.write(result(1, 2))
+    assert len(objects) == 0
+    output.close()
+
+
+def test_objects_on_several_planes_and_linked_anew(objects, target):
+    output = Output(objects, [plane_at(0), plane_at(1)])
+    pictures = [np.zeros((40, 50), np.uint16) for _ in range(2)]
+    other = square(2, 3)
+    pictures[0][2:6, 3:7] = pictures[1][2:6, 3:7] = 1
+    both = replace(
+        result(1),
+        pictures=tuple(pictures),
+        masks={1: (Found(0, MASKS[1]), Found(1, other))},
+    )
+    output.write(both)
+    assert target.data[0, 3, 4] == target.data[1, 3, 4] == 1
+    assert len(objects[1].views) == 2
+    objects.delete(1)
+    assert not target.data.any()
+    objects.undo()
+    alone = replace(
+        both,
+        pictures=(pictures[0], np.zeros_like(pictures[1])),
+        masks={1: (Found(0, MASKS[1]),)},
+    )
+    output.write(alone)
+    assert len(objects[1].views) == 1
+    assert not target.data[1].any()
+    objects.undo()
+    output.write(alone)
+    assert not target.data[1].any()
+    output.close()
+
+
+def test_prompts_of_a_mask():
+    asked = prompts_of(replace(MASKS[1], point=(4.0, 5.0)))
+    np.testing.assert_array_equal(asked.points, [[4, 5]])
+    assert asked.labels.tolist() == [1]
+    assert asked.box is None
+    np.testing.assert_array_equal(prompts_of(MASKS[1]).box, MASKS[1].box)
