@@ -188,10 +188,10 @@ def open_source(
 
     Parameters
     ----------
-    image : path, array, sequence of arrays, or Source
+    image : path, array, sequence of arrays, Pyramid, or Source
         Path of a .npy, TIFF (tiled, pyramidal, many pages), zarr or OME-Zarr;
         an array (NumPy, memory map, zarr, dask); the levels of a pyramid,
-        finest first.
+        finest first; the same with pixel sizes.
     axes : str, optional
         A letter for each axis: t, z, c(hannel), y, x. By default what the
         file says, or (H, W), (H, W, 3 or 4), (planes, H, W) or (planes, H,
@@ -223,6 +223,8 @@ def open_source(
     elif all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
         given: Source = image
         return given
+    elif isinstance(image, Pyramid):
+        pyramid, name = image, 'the image'
     else:
         pyramid, name = Pyramid(_as_arrays(image)), 'the image'
     finest = pyramid.arrays[0]
