@@ -34,10 +34,10 @@ POINTS_PER_DIAMETER = 2.5
 
 
 # Objects of fewer screen pixels across are not what is pointed at.
-SMALLEST_SEEN = 6
-# From afar, windows grow to no more pixels than this: what is found has to
+SMALLEST_SEEN = 3
+# From afar, windows grow until they are this large: what is found has to
 # be written at full resolution.
-FARTHEST = 8192
+FARTHEST = 4096
 # Pixels of a screen that an image is seen on; rather more than less.
 SCREEN = 1000
 # Side of the finest window, in screens: an object that is seen as a whole
