@@ -14,6 +14,7 @@ EXAMPLES = sorted((ROOT / 'examples').glob('*.py'))
 
 # What the output must show, so that an example that finds nothing fails.
 EXPECTED = {
+    'console_session.py': r'filled planes: \[0, 1, 2, 3, 4, 5\]',
     'prompt_one_cell.py': r'clicked \(\d+, \d+\): [1-9]\d* pixels',
     'segment_everything.py': r'^[1-9]\d* nuclei',
     'stack_plane_by_plane.py': r'plane 2: [1-9]\d* nuclei',
