@@ -24,17 +24,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.session import Session
-from napari_mobilesam.widgets.layers import (
-    axis_name,
-    channel_axes,
-    data_of,
-    unwrap,
-)
+from napari_mobilesam.widgets.layers import unwrap
 from napari_mobilesam.widgets.viewer_session import get_session
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
 
 Connection = tuple[Any, Callable[..., None]]
 
@@ -234,34 +229,6 @@ class LayerCombo(QComboBox):
     def _tell(self, index: int = 0) -> None:
         self.setToolTip(self.currentText())
         self.layer_changed.emit(self.layer)
-
-
-class ChannelCombo(QComboBox):
-    """Which axis of an n-D image holds channels; hidden if none can."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        narrow(self)
-        self.label = QLabel('Channels')
-        self.offer(None)
-
-    @property
-    def axis(self) -> int | None:
-        """The chosen axis, None to segment the plane that is shown."""
-        axis: int | None = self.currentData()
-        return axis
-
-    def offer(self, image: Image | None) -> None:
-        """Offer the axes of an image."""
-        self.clear()
-        self.addItem('as shown, one plane', None)
-        for axis in channel_axes(image) if image is not None else ():
-            count = min(3, data_of(image).shape[axis])
-            self.addItem(
-                f'first {count} of {axis_name(image, axis)} as colours', axis
-            )
-        self.setVisible(self.count() > 1)
-        self.label.setVisible(self.count() > 1)
 
 
 class StatusLine(QWidget):

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.session.settings import load_settings, save_settings
 from napari_mobilesam.widgets.candidates_view import CandidatesView
+from napari_mobilesam.widgets.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.controls import (
-    ChannelCombo,
     LayerCombo,
     StatusLine,
     ViewerWidget,

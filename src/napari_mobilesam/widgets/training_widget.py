@@ -29,9 +29,9 @@ from napari_mobilesam.session.fine_tuning import (
     free_name,
 )
 from napari_mobilesam.types import ImageError, SegmentationError
+from napari_mobilesam.widgets.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.controls import (
     ERROR_STYLE,
-    ChannelCombo,
     LayerCombo,
     StatusLine,
     ViewerWidget,
