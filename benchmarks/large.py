@@ -1,0 +1,370 @@
+"""What segmenting large images costs: memory, time, workers, seams.
+
+memory   peak memory of a small and of a large image, each in a process of
+         its own
+cost     seconds per tile of a run, against one tile done by itself
+workers  two worker processes against one
+seams    F1 of objects that meet a seam and of those that do not, on mosaics
+         of labelled images laid on the grid at several places
+
+python benchmarks/large.py memory --sides 5000 20000
+python benchmarks/large.py seams --images 4 --shifts 3
+
+Ratios are what is meant to be read: seconds depend on the machine and on what
+else it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from napari_mobilesam.large.interfaces import Level, Window
+from napari_mobilesam.large.journal import Journal
+from napari_mobilesam.large.models import NamedModel
+from napari_mobilesam.large.pipeline import segment_large
+from napari_mobilesam.large.plan import checked_large, make_plan
+from napari_mobilesam.large.propose import Proposer, grid_task
+from napari_mobilesam.large.scan import scan_tiles
+from napari_mobilesam.large.sources import open_source
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = (
+    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
+    / 'data'
+)
+MODEL = 'mobile_sam_cells'
+BLOCK = 1024
+DEPTH = 5
+RADIUS = 28
+
+
+@dataclass(frozen=True)
+class Wallpaper:
+    """Discs that repeat in some blocks of an image, the others being black.
+
+    Attributes
+    ----------
+    side : int
+        Rows and columns of the image.
+    every : int
+        One block of so many has objects.
+    """
+
+    side: int
+    every: int
+    planes: int = 1
+    rgb: bool = False
+    dtype: Any = np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.side, self.side
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        return tuple(
+            Level((2.0**n, 2.0**n), (-(-self.side // 2**n),) * 2)
+            for n in range(DEPTH)
+        )
+
+    def fingerprint(self) -> str:
+        return f'{self.side}/{self.every}'
+
+    def read(self, plane: int, level: int, window: Window) -> np.ndarray:
+        step = 2**level
+        rows = np.arange(window[0], window[2]) * step
+        columns = np.arange(window[1], window[3]) * step
+        block = pattern()[rows % BLOCK][:, columns % BLOCK]
+        number = (rows // BLOCK)[:, None] * 7 + (columns // BLOCK)[None] * 3
+        return np.where(number % self.every == 0, block, np.uint8(0))
+
+
+@lru_cache
+def pattern() -> np.ndarray:
+    """One block of bright discs on black, of all sizes around `RADIUS`."""
+    random = np.random.default_rng(0)
+    rows, columns = np.indices((BLOCK, BLOCK))
+    block = np.zeros((BLOCK, BLOCK), np.uint8)
+    pitch = 4 * RADIUS
+    for row in range(pitch // 2, BLOCK - pitch // 2, pitch):
+        for column in range(pitch // 2, BLOCK - pitch // 2, pitch):
+            radius = RADIUS + random.integers(-8, 9)
+            away = (rows - row) ** 2 + (columns - column) ** 2
+            block[away < radius**2] = random.integers(120, 256)
+    return block
+
+
+def segment(image: Any, **options: Any) -> tuple[Any, float]:
+    """Labels in a folder that is removed, and the seconds they took."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        result = segment_large(
+            image,
+            Path(folder) / 'labels.ome.zarr',
+            MODEL,
+            diameter=2.0 * RADIUS,
+            **options,
+        )
+        return result, time.perf_counter() - begun
+
+
+def one_run(options: argparse.Namespace) -> int:
+    """Segment one image and print what it took, for `memory`."""
+    image = Wallpaper(options.side, options.every)
+    result, seconds = segment(image, executor='serial')
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        json.dumps(
+            {
+                'side': options.side,
+                'peak_mb': round(peak),
+                'seconds': round(seconds),
+                'tiles': result.tiles,
+                'with_objects': result.tiles - result.skipped,
+                'objects': len(result.table),
+            }
+        )
+    )
+    return 0
+
+
+def memory(options: argparse.Namespace) -> int:
+    """Peak memory of images of several sizes."""
+    print('| side | peak memory | tiles | of them not empty | objects |')
+    print('|---|---|---|---|---|')
+    peaks = []
+    for side in options.sides:
+        done = subprocess.run(
+            [sys.executable, __file__, 'one-run', '--side', str(side)]
+            + ['--every', str(options.every)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        run = json.loads(done.stdout.splitlines()[-1])
+        peaks.append(run['peak_mb'])
+        print(
+            f'| {side} | {run["peak_mb"]} MB | {run["tiles"]} | '
+            f'{run["with_objects"]} | {run["objects"]} |',
+            flush=True,
+        )
+    print(f'\nLargest to smallest: {peaks[-1] / peaks[0]:.2f}.')
+    return 0
+
+
+def cost(options: argparse.Namespace) -> int:
+    """Seconds per tile of a whole run, against tiles done by themselves."""
+    image = Wallpaper(options.side, 1)
+    alone = [time_tiles(image, options.tiles)]
+    result, seconds = segment(image, executor='serial')
+    alone.append(time_tiles(image, options.tiles))
+    per_tile, single = seconds / result.tiles, float(np.mean(alone))
+    print(
+        f'{result.tiles} tiles of {options.side} x {options.side} pixels: '
+        f'{1000 * per_tile:.0f} ms each, cut objects, duplicates and writing '
+        f'included; a tile by itself {1000 * single:.0f} ms: '
+        f'{per_tile / single:.2f}.'
+    )
+    return 0
+
+
+def time_tiles(image: Wallpaper, count: int) -> float:
+    """Mean seconds of tiles from the middle of an image."""
+    load = NamedModel(MODEL)
+    record = load().record
+    parameters = checked_large(None, {'diameter': 2.0 * RADIUS})
+    plan = make_plan(image, record, parameters)
+    tiles = [tile for tile, _ in scan_tiles(plan)]
+    middle = tiles[len(tiles) // 2 :][:count]
+    with tempfile.TemporaryDirectory() as folder:
+        propose = Proposer(
+            plan.view, plan.grid, Path(folder), load, parameters.everything
+        )
+        propose(grid_task(plan.grid, tiles[0]))
+        begun = time.perf_counter()
+        for tile in middle:
+            propose(grid_task(plan.grid, tile))
+        seconds = time.perf_counter() - begun
+        assert Journal(Path(folder)).read(grid_task(plan.grid, tiles[0]).key)
+    return seconds / len(middle)
+
+
+def workers(options: argparse.Namespace) -> int:
+    """Two workers against one, each on one thread."""
+    image = Wallpaper(options.side, 1)
+    seconds = {}
+    for count in (1, 2, 1, 2):
+        _, taken = segment(image, executor=options.executor, workers=count)
+        seconds[count] = min(taken, seconds.get(count, taken))
+    print(
+        f'{options.executor}: one {seconds[1]:.1f} s, two {seconds[2]:.1f} '
+        f's: {seconds[1] / seconds[2]:.2f} times as fast, starting included.'
+    )
+    return 0
+
+
+def seams(options: argparse.Namespace) -> int:
+    """F1 of objects on seams and off them."""
+    image, truth = mosaic(options.data, options.split, options.images)
+    totals = {True: np.zeros(3), False: np.zeros(3)}
+    for number in range(options.shifts):
+        shift = number * options.step
+        wide = np.pad(image, ((shift, 0), (shift, 0)), mode='reflect')
+        labelled = np.pad(truth, ((shift, 0), (shift, 0)))
+        result = segment_large(
+            wide, model=MODEL, executor='threads', diameter=options.diameter
+        )
+        near = seam_pixels(wide, options.diameter)
+        labels = result.labels.copy()
+        # What was added at the top and left is nobody's object.
+        labels[np.isin(labels, np.unique(labels[:, :shift]))] = 0
+        labels[np.isin(labels, np.unique(labels[:shift]))] = 0
+        for on_seam, counts in count_matches(labelled, labels, near).items():
+            totals[on_seam] += counts
+    scores = {
+        on_seam: 2 * found / (2 * found + missed + false)
+        for on_seam, (found, missed, false) in totals.items()
+    }
+    print(
+        f'{options.images} images, {options.shifts} places of the grid: F1 '
+        f'{scores[True]:.3f} of {int(totals[True][:2].sum())} objects that '
+        f'meet a seam, {scores[False]:.3f} of '
+        f'{int(totals[False][:2].sum())} that do not.'
+    )
+    return 0
+
+
+def mosaic(
+    data: Path, split: str, images: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fluorescence images of one size side by side, and their labels."""
+    manifest = pd.read_csv(data / 'MANIFEST.csv')
+    chosen = manifest[
+        (manifest['dataset'] == 'dsb2018')
+        & (manifest['split'] == split)
+        & (manifest['modality'] == 'fluorescence')
+        & (manifest['height'] == 256)
+        & (manifest['width'] == 256)
+    ]
+    across = int(images**0.5)
+    image = np.zeros((256 * across,) * 2, np.uint8)
+    truth = np.zeros(image.shape, np.int64)
+    for number, name in enumerate(chosen['id'].iloc[: across**2]):
+        row, column = (256 * place for place in divmod(number, across))
+        here = (slice(row, row + 256), slice(column, column + 256))
+        stem = data / 'dsb2018' / name
+        gray = np.asarray(
+            Image.open(f'{stem}_image.png').convert('L'), np.float64
+        )
+        low, high = np.percentile(gray, [1, 99.8])
+        image[here] = np.clip((gray - low) / (high - low) * 255, 0, 255)
+        labels = np.asarray(Image.open(f'{stem}_labels.png'), np.int64)
+        truth[here] = np.where(labels > 0, labels + truth.max(), 0)
+    return image, truth
+
+
+def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
+    """Where the cores of two tiles meet."""
+    record = NamedModel(MODEL)().record
+    parameters = checked_large(None, {'diameter': diameter})
+    grid = make_plan(open_source(image), record, parameters).grid
+    near = np.zeros(image.shape, bool)
+    for row in range(grid.tiles[0]):
+        near[grid.core(row, 0)[0] - 1 : grid.core(row, 0)[0] + 1] |= row > 0
+    for column in range(grid.tiles[1]):
+        edge = grid.core(0, column)[1]
+        near[:, max(0, edge - 1) : edge + 1] |= column > 0
+    return near
+
+
+def count_matches(
+    truth: np.ndarray, labels: np.ndarray, near: np.ndarray
+) -> dict[bool, np.ndarray]:
+    """(found, missed, false) of objects that meet a seam, and of others."""
+    one, first = np.unique(truth, return_inverse=True)
+    other, second = np.unique(labels, return_inverse=True)
+    truth, labels = first.reshape(truth.shape), second.reshape(labels.shape)
+    size = (len(one), len(other))
+    shared = np.bincount(
+        (truth * size[1] + labels).ravel(), minlength=size[0] * size[1]
+    ).reshape(size)
+    union = shared.sum(1)[:, None] + shared.sum(0)[None] - shared
+    match = (shared / union > 0.5)[1:, 1:]
+    on_seam = [
+        np.bincount(plane[near], minlength=count)[1:] > 0
+        for plane, count in ((truth, size[0]), (labels, size[1]))
+    ]
+    found, false = match.any(axis=1), ~match.any(axis=0)
+    return {
+        seam: np.array(
+            [
+                np.count_nonzero(found & (on_seam[0] == seam)),
+                np.count_nonzero(~found & (on_seam[0] == seam)),
+                np.count_nonzero(false & (on_seam[1] == seam)),
+            ]
+        )
+        for seam in (True, False)
+    }
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar='WHAT')
+    command = commands.add_parser('memory', help=memory.__doc__)
+    command.add_argument('--sides', type=int, nargs='+', default=[5000, 20000])
+    command.add_argument('--every', type=int, default=40)
+    command.set_defaults(run=memory)
+    command = commands.add_parser('one-run', help=one_run.__doc__)
+    command.add_argument('--side', type=int, required=True)
+    command.add_argument('--every', type=int, default=40)
+    command.set_defaults(run=one_run)
+    command = commands.add_parser('cost', help=cost.__doc__)
+    command.add_argument('--side', type=int, default=2048)
+    command.add_argument('--tiles', type=int, default=20)
+    command.set_defaults(run=cost)
+    command = commands.add_parser('workers', help=workers.__doc__)
+    command.add_argument('--side', type=int, default=2048)
+    command.add_argument('--executor', default='processes')
+    command.set_defaults(run=workers)
+    command = commands.add_parser('seams', help=seams.__doc__)
+    command.add_argument('--data', type=Path, default=DATA)
+    command.add_argument('--split', default='test')
+    command.add_argument('--images', type=int, default=4)
+    command.add_argument('--shifts', type=int, default=3)
+    command.add_argument(
+        '--step', type=int, default=11, help='pixels from place to place'
+    )
+    command.add_argument('--diameter', type=float, default=18)
+    command.set_defaults(run=seams)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one measurement."""
+    options = build_parser().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())
