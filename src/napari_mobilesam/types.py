@@ -307,5 +307,5 @@ class EverythingParameters:
     min_area: int = 0
     diameter: float | None = None
     whole_image: bool = False
-    adaptive: bool = False
+    adaptive: bool = True
     batch_size: int = 16

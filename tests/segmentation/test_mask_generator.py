@@ -21,6 +21,7 @@ LOOSE = {
     'stability': 0.0,
     'points_per_side': 4,
     'whole_image': True,
+    'adaptive': False,
     # The logits of an untrained model are close to zero.
     'stability_offset': 0.01,
     'box_nms': 1.0,
@@ -163,6 +164,7 @@ def test_cancelling_keeps_what_was_found():
         drawn(planes),
         model,
         whole_image=True,
+        adaptive=False,
         points_per_side=16,
         batch_size=16,
         progress=lambda *report: done.append(report[0]),

@@ -65,7 +65,7 @@ def test_estimate_follows_region_and_pixels_left_alone(session):
         jobs.estimate([task], PARAMETERS, 'oracle')
         assert session.finish(30)
     whole, inside, outside = (estimate.prompts for estimate in estimates)
-    assert inside + outside == whole
+    assert abs(inside + outside - whole) <= 1  # a rounded share each
     assert 0 < inside < whole
 
 
