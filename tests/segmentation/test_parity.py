@@ -115,7 +115,11 @@ def test_automatic_masks_equal_the_reference(golden, golden_model, prefix):
     given = json.loads(str(golden[f'{prefix}_params']))
     parameters = {PARAMETERS[name]: value for name, value in given.items()}
     masks = generate_masks(
-        golden_image(), golden_model, whole_image=True, **parameters
+        golden_image(),
+        golden_model,
+        whole_image=True,
+        adaptive=False,
+        **parameters,
     )
     packed = golden[f'{prefix}_mask_packed']
     expected = np.unpackbits(packed, axis=-1).astype(bool)
