@@ -19,7 +19,7 @@ from napari_mobilesam.cli import large_options
 from napari_mobilesam.cli.errors import ExitCode
 from napari_mobilesam.large import models
 from napari_mobilesam.large.ome_zarr import is_finished, open_labels
-from napari_mobilesam.large.pipeline import records_folder
+from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.large.view import View
 from napari_mobilesam.segmentation import estimate
 

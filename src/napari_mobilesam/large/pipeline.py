@@ -29,6 +29,7 @@ from napari_mobilesam.large.models import (
     model_loader,
 )
 from napari_mobilesam.large.output import Output, never
+from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.large.plan import (
     LargeParameters,
     Plan,
@@ -159,16 +160,6 @@ def segment_large(
         if result.complete:
             journal.remove()
     return result
-
-
-def records_folder(output: str | Path) -> Path:
-    """Where the records of a run that is not complete are."""
-    path = Path(output).absolute()
-    # Nothing foreign inside an OME-Zarr that the labels are part of.
-    if path.parent.name == 'labels':
-        image = path.parent.parent
-        return image.with_name(f'{image.name}.{path.name}.records')
-    return path.with_name(f'{path.name}.records')
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from napari_mobilesam.session.everything_run import (
 )
 from napari_mobilesam.session.hover import Hover
 from napari_mobilesam.session.inbox import Inbox
+from napari_mobilesam.session.large_run import LargeRuns
 from napari_mobilesam.session.models import Models
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.prefetch import Prefetch
@@ -105,6 +106,8 @@ class Session(Commands):
         Embeds planes that are likely to be seen next.
     runs : EverythingRuns
         Runs of segment everything.
+    large : LargeRuns
+        Runs on images that do not fit in memory.
     """
 
     status = Signal(str, str)
@@ -140,6 +143,7 @@ class Session(Commands):
             self.models.fail,
         )
         self.runs = EverythingRuns(shared)
+        self.large = LargeRuns(shared)
         self.hover = Hover(
             self._worker, self._engine, self._deliver, self.models.loaded
         )
@@ -287,6 +291,7 @@ class Session(Commands):
         return (
             self._worker.wait(timeout)
             and self.runs.wait(timeout)
+            and self.large.wait(timeout)
             and self.models.wait(timeout)
         )
 
@@ -322,6 +327,7 @@ class Session(Commands):
         self.background.abandon()
         self.prefetch.want(())
         self.runs.close()
+        self.large.close()
         self.models.close()
         self._worker.close()
 

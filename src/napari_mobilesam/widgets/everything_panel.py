@@ -13,8 +13,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mobilesam.widgets.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.controls import (
-    ChannelCombo,
     LayerCombo,
     StatusLine,
     ViewerWidget,
@@ -24,6 +24,7 @@ from napari_mobilesam.widgets.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.everything_filters import FilterPanel
+from napari_mobilesam.widgets.everything_large import LargePanel
 from napari_mobilesam.widgets.everything_live import NAME as LIVE_NAME
 from napari_mobilesam.widgets.everything_more import MorePanel
 from napari_mobilesam.widgets.everything_where import WhereForm
@@ -72,6 +73,7 @@ class EverythingPanel(ViewerWidget):
         self.cancel_button = wide_button('Cancel')
         self.cancel_button.setToolTip('Stops and keeps what was found.')
         self.cancel_button.setEnabled(False)
+        self.large = LargePanel()
         self.filters = FilterPanel()
         self.review = ReviewPanel()
         self.more = MorePanel(self.viewer)
@@ -81,6 +83,7 @@ class EverythingPanel(ViewerWidget):
         self.labels_combo.layer_changed.connect(self.show_output_rows)
         self.show_output_rows()
         self.show_results(False)
+        self.show_large(False)
 
     def _arrange(self) -> None:
         image, rows = group_form('Image')
@@ -88,7 +91,7 @@ class EverythingPanel(ViewerWidget):
         rows.addRow(self.channel_combo.label, self.channel_combo)
         rows.addRow('Model', self.model_box)
         rows.addRow(self.where)
-        result, rows = group_form('Result')
+        self.result_group, rows = group_form('Result')
         rows.addRow('As', self.kind_combo)
         self._labels_label = QLabel('Labels')
         rows.addRow(self._labels_label, self.labels_combo)
@@ -100,7 +103,8 @@ class EverythingPanel(ViewerWidget):
         for part in (
             image,
             self.form,
-            result,
+            self.result_group,
+            self.large,
             self.filter_group,
             self.review_group,
             Fold('Edges, proposals, boxes', self.more),
@@ -128,6 +132,11 @@ class EverythingPanel(ViewerWidget):
         self.leave_box.setVisible(
             not self.outlines and self.labels_combo.layer is not None
         )
+
+    def show_large(self, large: bool) -> None:
+        """Ask for a folder instead of a layer, for images of any size."""
+        self.large.setVisible(large)
+        self.result_group.setVisible(not large)
 
     def show_results(self, there: bool, reviewable: bool = False) -> None:
         """Offer to sort out and to review what was found."""

@@ -10,14 +10,18 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
 from napari_mobilesam.session import EverythingResult
-from napari_mobilesam.types import ImageError, Mask, SegmentationError
-from napari_mobilesam.widgets.everything_extras import Extras
-from napari_mobilesam.widgets.everything_panel import (
-    FOREGROUND,
-    EverythingPanel,
+from napari_mobilesam.session.large_run import LargeAnswer
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ImageError,
+    Mask,
+    SegmentationError,
 )
+from napari_mobilesam.widgets.everything_extras import Extras
+from napari_mobilesam.widgets.everything_panel import FOREGROUND
 from napari_mobilesam.widgets.everything_results import Destination, Results
 from napari_mobilesam.widgets.everything_review import Spotlight
+from napari_mobilesam.widgets.everything_tiles import EverythingTiles
 from napari_mobilesam.widgets.layers import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer_scene import ViewerScene
 
@@ -28,7 +32,7 @@ ESTIMATE_PAUSE_MS = 250
 TELL_SECONDS = 1.0
 
 
-class EverythingRunning(EverythingPanel):
+class EverythingRunning(EverythingTiles):
     """The run under way, and the objects of the last one.
 
     Parameters
@@ -67,13 +71,18 @@ class EverythingRunning(EverythingPanel):
 
     @property
     def _busy(self) -> bool:
-        return self._asked is not None or self.extras.plane is not None
+        return (
+            self._asked is not None
+            or self.extras.plane is not None
+            or self.session.large.running
+        )
 
     def _plane(self) -> LayerPlane:
         image = self.image_combo.layer
         if image is None:
             raise ImageError(NO_IMAGE)
-        return plane_of(self.viewer, image, self.channel_combo.axis)
+        channels = self.channel_combo
+        return plane_of(self.viewer, image, channels.axis, channels.composed)
 
     # the estimate
 
@@ -87,6 +96,8 @@ class EverythingRunning(EverythingPanel):
         if self._busy:
             return
         try:
+            if self.offer_large(self._plane()):
+                return
             results = self._planned()
         except SegmentationError as error:
             if self.image_combo.layer is not None:
@@ -119,8 +130,12 @@ class EverythingRunning(EverythingPanel):
     def run(self) -> None:
         """Segment the chosen part of the chosen image."""
         try:
-            results = self._planned()
             parameters = self.form.parameters()
+            plane = self._plane()
+            if self.offer_large(plane):
+                self._run_large(plane, parameters)
+                return
+            results = self._planned()
             generation = self.session.runs.start(
                 results.tasks,
                 parameters,
@@ -136,11 +151,31 @@ class EverythingRunning(EverythingPanel):
         self._show_running(True)
         self.status.say(f'Working on {results.plane.name} …', busy=True)
 
+    def _run_large(
+        self, plane: LayerPlane, parameters: EverythingParameters
+    ) -> None:
+        self._let_go()
+        said = self.start_large(plane, parameters)
+        if said is not None:
+            self.status.say(said)
+            return
+        self._show_running(True)
+        self.status.say(f'Looking at {plane.name} …', busy=True)
+
+    def _large_finished(self, answer: LargeAnswer) -> None:
+        if self.large_view.image is None:
+            return
+        said = self.large_view.finish(answer)
+        self._show_running(False)
+        self.large.look()
+        self.status.say(said)
+
     def cancel(self) -> None:
         """Stop at once and keep what was found."""
         self.status.say('Stopping, keeping what was found …', busy=True)
         self.extras.cancel()
         self.session.runs.cancel()
+        self.session.large.cancel()
 
     def _show_running(self, running: bool) -> None:
         self._started = time.monotonic()

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME = 'regions'
+OUTSIDE = 'The drawn regions are outside the image: draw one on it.'
 # axes along which an object is another one at the next step
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
 
 Region = NDArray[np.bool_]
+Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,23 @@ class WhereForm(QWidget):
             return Part(plane, drawn_region(plane, self.shapes_combo.layer))
         return Part(plane, None)
 
+    def around(self, plane: LayerPlane) -> Window | None:
+        """Return the smallest window around the region of a plane.
+
+        Unlike `part` this makes no picture of the plane, whatever its size.
+
+        Raises
+        ------
+        SegmentationError
+            There is no region in the image.
+        """
+        kind = self.region_combo.currentText()
+        if kind == VIEW:
+            return visible_window(plane)
+        if kind == DRAWN:
+            return drawn_window(plane, self.shapes_combo.layer)
+        return None
+
     def use_drawn(self, shapes: Shapes) -> None:
         """Look in the shapes of a layer from now on."""
         self.shapes_combo.layer = shapes
@@ -246,6 +265,20 @@ def visible_region(plane: LayerPlane) -> Region | None:
     SegmentationError
         The plane is out of sight.
     """
+    window = visible_window(plane)
+    if window is None:
+        return None
+    row0, column0, row1, column1 = window
+    region = np.zeros(plane.shape, dtype=bool)
+    region[row0:row1, column0:column1] = True
+    return region
+
+
+def visible_window(plane: LayerPlane) -> Window | None:
+    """Return row0, column0, row1, column1 of what can be seen of a plane.
+
+    As `visible_region`, but without a picture of the plane.
+    """
     layer = plane.layer
     factors = (
         layer.downsample_factors[layer.data_level]
@@ -262,9 +295,7 @@ def visible_region(plane: LayerPlane) -> Region | None:
         )
     if (low == 0).all() and (high == plane.shape).all():
         return None
-    region = np.zeros(plane.shape, dtype=bool)
-    region[low[0] : high[0], low[1] : high[1]] = True
-    return region
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
@@ -278,12 +309,47 @@ def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
     SegmentationError
         There is no such shape, or it is outside the image.
     """
-    from napari_mobilesam.segmentation.shapes import (
-        ellipse_outline,
-        region_of,
-    )
+    from napari_mobilesam.segmentation.shapes import region_of
 
-    here, elsewhere = [], []
+    region = np.zeros(plane.shape, dtype=bool)
+    for outline in drawn_outlines(plane, shapes):
+        mask = region_of(outline, plane.shape)
+        if mask is not None:
+            row0, column0, row1, column1 = mask.box
+            region[row0:row1, column0:column1] |= mask.data
+    if not region.any():
+        raise SegmentationError(OUTSIDE)
+    return region
+
+
+def drawn_window(plane: LayerPlane, shapes: Shapes | None) -> Window:
+    """Return row0, column0, row1, column1 around the shapes of a layer.
+
+    As `drawn_region`, but without a picture of the plane.
+    """
+    vertices = np.concatenate(drawn_outlines(plane, shapes))
+    low = np.clip(np.floor(vertices.min(axis=0)), 0, plane.shape).astype(int)
+    high = np.clip(np.ceil(vertices.max(axis=0)) + 1, 0, plane.shape)
+    high = high.astype(int)
+    if (low >= high).any():
+        raise SegmentationError(OUTSIDE)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def drawn_outlines(
+    plane: LayerPlane, shapes: Shapes | None
+) -> list[NDArray[np.float64]]:
+    """Return the outlines of the closed shapes of a layer, see `drawn_region`.
+
+    Returns
+    -------
+    list of ndarray
+        (N, 2) row and column in data pixels of the plane.
+    """
+    from napari_mobilesam.segmentation.shapes import ellipse_outline
+
+    here: list[NDArray[np.float64]] = []
+    elsewhere: list[NDArray[np.float64]] = []
     if shapes is not None:
         for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
             if kind not in CLOSED:
@@ -296,14 +362,4 @@ def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
         raise SegmentationError(
             'There is no region yet: press Draw and drag a rectangle.'
         )
-    region = np.zeros(plane.shape, dtype=bool)
-    for outline in here or elsewhere:
-        mask = region_of(outline, plane.shape)
-        if mask is not None:
-            row0, column0, row1, column1 = mask.box
-            region[row0:row1, column0:column1] |= mask.data
-    if not region.any():
-        raise SegmentationError(
-            'The drawn regions are outside the image: draw one on it.'
-        )
-    return region
+    return here or elsewhere

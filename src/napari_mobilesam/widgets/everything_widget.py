@@ -61,7 +61,7 @@ class EverythingWidget(EverythingRunning):
 
     def _connect_parts(self) -> None:
         self.image_combo.layer_changed.connect(self._image_chosen)
-        self.channel_combo.activated.connect(self._schedule_estimate)
+        self.channel_combo.changed.connect(self._schedule_estimate)
         self.where.changed.connect(self._schedule_estimate)
         self.form.changed.connect(self._schedule_estimate)
         self.where.draw_button.clicked.connect(self.draw_region)
@@ -92,6 +92,8 @@ class EverythingWidget(EverythingRunning):
         self.listen(session.runs.jobs.progress, self._progress)
         self.listen(session.runs.jobs.finished, self._job_done)
         self.listen(session.runs.jobs.estimated, self._show_estimate)
+        self.listen_large()
+        self.listen(session.large.finished, self._large_finished)
         self.listen(session.status, self._say)
         self.listen(session.failed, self._fail)
         self.listen(session.progress, self._download_progress)
@@ -110,6 +112,7 @@ class EverythingWidget(EverythingRunning):
             timer.stop()
         self.session.runs.abandon()
         self.extras.abandon()
+        self.end_large()
         self._let_go()
         unbind_keys(self.viewer, self._keys)
         super().detach()
@@ -119,6 +122,7 @@ class EverythingWidget(EverythingRunning):
         self.labels_combo.refresh()
         self.where.shapes_combo.refresh()
         self.more.shapes_combo.refresh()
+        self.channel_combo.offer(self.image_combo.layer, self.viewer.layers)
         gone = getattr(event, 'value', None)
         if getattr(event, 'type', '') == 'removed' and gone is not None:
             self._removed(gone)
@@ -132,6 +136,9 @@ class EverythingWidget(EverythingRunning):
             elif gone is results.layer or gone is results.plane.layer:
                 self.session.runs.abandon()
                 self._stopped(gone)
+        elif gone is self.large_view.image:
+            self.end_large()
+            self._stopped(gone)
         elif self.extras.plane is not None:
             if gone is self.extras.plane.layer:
                 self.extras.abandon()
@@ -161,7 +168,7 @@ class EverythingWidget(EverythingRunning):
             self.image_combo.layer = active
 
     def _image_chosen(self, image: Image | None) -> None:
-        self.channel_combo.offer(image)
+        self.channel_combo.offer(image, self.viewer.layers)
         self._plane_changed()
         if not self._busy and self._results is None:
             self.status.say(
@@ -179,6 +186,7 @@ class EverythingWidget(EverythingRunning):
         except SegmentationError:
             plane = None
         self.where.offer(plane)
+        self.offer_large(plane)
         self._schedule_estimate()
 
     def draw_region(self) -> None:
@@ -329,6 +337,7 @@ class EverythingWidget(EverythingRunning):
             if self._busy:
                 self._let_go()
                 self.extras.abandon()
+                self.end_large()
             self._show_running(False)
             self.status.fail(text)
 
