@@ -83,12 +83,15 @@ def test_stability_is_iou_of_two_thresholds(frame, seed, offset):
     assert abs(stability * low - high) <= 2 * near + 1e-6 * low
 
 
-def test_large_masks_are_upscaled_in_strips(monkeypatch):
+@pytest.mark.parametrize('rows', [1, 7, 1000])
+def test_strips_join_without_a_seam(monkeypatch, rows):
     frame = Frame.of((250, 200), (0, 0, 250, 200), 128)
     logits = smooth_logits(3)
     whole = upscale_mask(logits, frame)
-    monkeypatch.setattr(upscaling, 'STRIP_PIXELS', 1000)
+    monkeypatch.setattr(upscaling, 'STRIP_ROWS', rows)
+    upscaler.cache_clear()
     strips = upscale_mask(logits, frame)
+    upscaler.cache_clear()
     assert np.array_equal(whole.data, strips.data)
     assert whole[1:] == strips[1:]
 
