@@ -84,9 +84,12 @@ class Patch:
         cls, flat: NDArray[np.int64], before: NDArray[Any], after: NDArray[Any]
     ) -> Patch:
         differs = before != after
-        flat, before, after = flat[differs], before[differs], after[differs]
-        order = np.argsort(flat, kind='stable')
-        flat, before, after = flat[order], before[order], after[order]
+        if not differs.all():
+            flat, before, after = (a[differs] for a in (flat, before, after))
+        # pixels mostly come in their order; sorting millions takes a while
+        if (flat[1:] < flat[:-1]).any():
+            order = np.argsort(flat, kind='stable')
+            flat, before, after = (a[order] for a in (flat, before, after))
         new_run = np.ones(len(flat), dtype=bool)
         new_run[1:] = (
             (np.diff(flat) != 1)

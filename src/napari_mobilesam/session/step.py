@@ -231,12 +231,12 @@ class Step:
             allowed &= policy(before)
         if policy == 'keep' or (target.preserved and not callable(policy)):
             allowed &= before == 0
-        self._swap(
-            tuple(index[allowed] for index in indices),
-            before[allowed],
-            values_of(values[allowed]),
-        )
-        return len(values)
+        count = len(values)
+        if not allowed.all():
+            indices = tuple(index[allowed] for index in indices)
+            before, values = before[allowed], values[allowed]
+        self._swap(indices, before, values_of(values))
+        return count
 
     def _swap(
         self, indices: Any, before: NDArray[Any], after: NDArray[Any]
@@ -244,7 +244,7 @@ class Step:
         if not len(before):
             return
         target = self._objects.target
-        after = np.asarray(after).astype(before.dtype)
+        after = np.asarray(after).astype(before.dtype, copy=False)
         patch = Patch.of(target.shape, indices, before, after)
         if len(patch):
             target.write(indices, after)
