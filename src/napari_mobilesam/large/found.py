@@ -105,7 +105,7 @@ def gather(journal: Journal, keys: Sequence[str]) -> Found:
             record.stabilities,
             record.areas,
             record.points,
-            np.broadcast_to(record.window, (count, 4)),
+            record.windows,
             record.cut,
             np.full(count, len(named), np.int64),
             np.arange(count),

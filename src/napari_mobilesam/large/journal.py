@@ -21,13 +21,12 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.segmentation.masks import boxes_of
 from napari_mobilesam.types import Mask, SegmentationError
 
 MANIFEST = 'manifest.json'
 # Changes when records of an older version would be misread.
-VERSION = 1
+VERSION = 2
 SUM_BYTES = 16
 # Bytes of masks that a reader keeps at hand.
 READER_BYTES = 64 << 20
@@ -43,12 +42,12 @@ class StorageError(OSError):
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Masks that one tile found, in pixels of the working plane.
+    """Masks that one task found, in pixels of the working plane.
 
     Attributes
     ----------
-    window : ndarray
-        (4,) int64 window of the tile.
+    windows : ndarray
+        (N, 4) int64 window that each was found in.
     boxes : ndarray
         (N, 4) int64 (row0, column0, row1, column1), half open.
     scores, stabilities : ndarray
@@ -64,7 +63,7 @@ class Record:
         new byte.
     """
 
-    window: NDArray[np.int64]
+    windows: NDArray[np.int64]
     boxes: NDArray[np.int64]
     scores: NDArray[np.float64]
     stabilities: NDArray[np.float64]
@@ -74,13 +73,13 @@ class Record:
     bits: NDArray[np.uint8]
 
     @classmethod
-    def of(
-        cls, window: Window, masks: Sequence[Mask], cut: NDArray[np.bool_]
-    ) -> Record:
-        """Pack the masks of a tile."""
+    def of(cls, masks: Sequence[Mask], cut: NDArray[np.bool_]) -> Record:
+        """Pack the masks of a task."""
         packed = [np.packbits(mask.data) for mask in masks]
         return cls(
-            np.array(window, np.int64),
+            np.array([mask.crop_box for mask in masks], np.int64).reshape(
+                -1, 4
+            ),
             boxes_of(masks),
             np.array([mask.score for mask in masks], np.float64),
             np.array([mask.stability for mask in masks], np.float64),
@@ -115,7 +114,7 @@ class Record:
             float(self.scores[index]),
             float(self.stabilities[index]),
             tuple(self.points[index].tolist()),
-            tuple(self.window.tolist()),
+            tuple(self.windows[index].tolist()),
         )
 
     def masks(self) -> list[Mask]:

@@ -148,7 +148,12 @@ def segment_large(
         open_pool = partial(open_workers, executor, count=workers)
         search = Search(plan, journal, hooks)
         proposer = Proposer(
-            plan.view, plan.grid, folder, load, chosen.everything
+            plan.view,
+            plan.grid,
+            plan.working_diameter,
+            folder,
+            load,
+            chosen.everything,
         )
         with _threads_kept(), open_pool(proposer) as pool:
             search.run(pool)

@@ -119,6 +119,13 @@ class Plan:
     parameters: LargeParameters
 
     @property
+    def working_diameter(self) -> float | None:
+        """The diameter in pixels of the working plane."""
+        if self.diameter is None:
+            return None
+        return self.diameter / self.view.factor[0]
+
+    @property
     def tiles(self) -> int:
         """Tiles of all planes."""
         rows, columns = self.grid.tiles

@@ -1,6 +1,6 @@
-"""One tile: show it to the model, ask its points, keep the record.
+"""A few tiles: show them to the model, ask their points, keep the record.
 
-A tile task says where; a `Proposer` knows the rest and travels to the
+A task says where; a `Proposer` knows the rest and travels to the
 workers. The model does not: each process loads it by its name once.
 """
 
@@ -18,22 +18,26 @@ from numpy.typing import NDArray
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.models import ModelLoader
-from napari_mobilesam.large.resize import place_mask
-from napari_mobilesam.large.tiling import Grid, Tile, cut_edge, is_cut
+from napari_mobilesam.large.resize import fine_box, place_mask
+from napari_mobilesam.large.tiling import Block, Grid, cut_edge, is_cut
 from napari_mobilesam.large.view import View
+from napari_mobilesam.segmentation.adaptive import ask_adaptively
+from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
-from napari_mobilesam.segmentation.masks import (
-    boxes_of,
-    clean,
-    suppress,
-)
+from napari_mobilesam.segmentation.lattice import Lattice
+from napari_mobilesam.segmentation.mask_generator import ask_grid
+from napari_mobilesam.segmentation.masks import boxes_of, clean, suppress
 from napari_mobilesam.segmentation.parameters import thresholds_for
-from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.plan import WORTHWHILE, Plan
+from napari_mobilesam.segmentation.run import Hooks, Run
+from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
+# Windows of the overview are this many times as long as tiles.
+OVERVIEW = 2
 # A tile whose gray values differ by no more shows nothing.
 EMPTY_RANGE = 8
 
@@ -49,28 +53,24 @@ class TileTask(NamedTuple):
         Plane of the source.
     window : tuple of int
         (row0, column0, row1, column1) on the working plane.
-    side : int
-        Side of a whole tile there: a window at the end of the plane is
-        shorter, and shown at the scale of a whole one.
+    tiles : tuple of (int, int)
+        Tiles of the grid; none where points are given.
     shrink : int
         Pixels of the working plane per pixel that is shown.
     points : ndarray or None
-        (N, 2) points (row, column) to ask; None for those of the grid.
-    tile : Tile or None
-        Tile of the grid; None for one that is proposed again.
+        (N, 2) points (row, column) to ask in one tile around cut objects.
     """
 
     key: str
     plane: int
     window: Window
-    side: int
+    tiles: tuple[tuple[int, int], ...] = ()
     shrink: int = 1
     points: NDArray[np.float64] | None = None
-    tile: Tile | None = None
 
 
 class TileSummary(NamedTuple):
-    """What a worker says of a tile; the masks are in its record."""
+    """What a worker says of a task; the masks are in its record."""
 
     key: str
     objects: int
@@ -78,28 +78,27 @@ class TileSummary(NamedTuple):
     prompts: int
 
 
-def grid_task(grid: Grid, tile: Tile) -> TileTask:
-    """Task of a tile of the grid."""
-    key = f'p{tile.plane:05}/r{tile.row:05}/c{tile.column:05}'
-    window = grid.window(tile.row, tile.column)
-    return TileTask(key, tile.plane, window, grid.side, tile=tile)
+def grid_task(grid: Grid, block: Block) -> TileTask:
+    """Task of a block of the grid."""
+    key = f'p{block.plane:05}/r{block.row:05}/c{block.column:05}'
+    windows = np.array([grid.window(*tile) for tile in block.tiles])
+    row0, column0 = windows[:, :2].min(axis=0).tolist()
+    row1, column1 = windows[:, 2:].max(axis=0).tolist()
+    window = (row0, column0, row1, column1)
+    return TileTask(key, block.plane, window, block.tiles)
 
 
 def repair_task(
-    plane: int,
-    window: Window,
-    side: int,
-    shrink: int,
-    points: NDArray[np.float64],
+    plane: int, window: Window, shrink: int, points: NDArray[np.float64]
 ) -> TileTask:
     """Task of a tile laid around objects that others cut off.
 
     Its key tells its points: with other points it is another record.
     """
-    digest = xxhash.xxh64(repr((window, side, shrink)).encode())
+    digest = xxhash.xxh64(repr((window, shrink)).encode())
     digest.update(np.ascontiguousarray(points).view(np.uint8).data)
     key = f'p{plane:05}/again/{digest.hexdigest()}'
-    return TileTask(key, plane, window, side, shrink, points)
+    return TileTask(key, plane, window, (), shrink, points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +111,8 @@ class Proposer:
         What is shown.
     grid : Grid
         Whose points are asked.
+    diameter : float or None
+        Typical object diameter in pixels of the working plane.
     folder : Path
         Where records go.
     load : callable
@@ -122,76 +123,128 @@ class Proposer:
 
     view: View
     grid: Grid
+    diameter: float | None
     folder: Path
     load: ModelLoader
     parameters: EverythingParameters
 
     def __call__(self, task: TileTask) -> TileSummary:
-        """Work through a tile, unless its record is there."""
-        journal = Journal(self.folder)
+        """Work through a task and write its record."""
         rgb = self.view.rgb(task.plane, task.window, task.shrink)
-        if is_empty(rgb):
-            record = Record.of(task.window, [], np.zeros(0, bool))
-            journal.write(task.key, record)
-            return TileSummary(task.key, 0, 0, 0)
-        points = self._points(task)
-        # Workers are what runs in parallel, and sums come out the same
-        # wherever and with however many workers a tile is computed.
-        torch.set_num_threads(1)
-        model = self.load()
-        found = self._ask(model, task, rgb, points)
-        record = self._record(task, found, model.input_size)
-        journal.write(task.key, record)
-        cut = int(np.count_nonzero(record.cut))
-        return TileSummary(task.key, len(record) - cut, cut, len(points))
+        regions = [
+            region
+            for region in self._regions(task)
+            if not is_empty(_part(rgb, region.window))
+        ]
+        masks: list[Mask] = []
+        cut = np.zeros(0, bool)
+        prompts = 0
+        if regions:
+            # Workers are what runs in parallel, and sums come out the same
+            # wherever and with however many workers a tile is computed.
+            torch.set_num_threads(1)
+            model = self.load()
+            shown = pad_for(rgb, regions)
+            found, prompts = self._ask(model, task, shown, regions)
+            masks, cut = self._sort(task, found, model.input_size)
+        record = Record.of(masks, cut)
+        Journal(self.folder).write(task.key, record)
+        parts = int(np.count_nonzero(cut))
+        return TileSummary(task.key, len(record) - parts, parts, prompts)
 
-    def _points(self, task: TileTask) -> NDArray[np.float64]:
+    def _regions(self, task: TileTask) -> list[Region]:
+        """What is embedded, in pixels that are shown."""
+        row0, column0, row1, column1 = task.window
         if task.points is not None:
-            return task.points
-        assert task.tile is not None
-        return self.grid.points(task.tile.row, task.tile.column)
+            rows, columns = (
+                -(-length // task.shrink)
+                for length in (row1 - row0, column1 - column0)
+            )
+            points = (task.points - (row0, column0)) / task.shrink
+            return [self._region((0, 0, rows, columns), points)]
+        regions = []
+        for tile in task.tiles:
+            points = self.grid.points(*tile)
+            if len(points):
+                window = moved(self.grid.window(*tile), (-row0, -column0))
+                regions.append(self._region(window, points - (row0, column0)))
+        return regions
+
+    def _region(self, window: Window, points: NDArray[np.float64]) -> Region:
+        """A region that drops nothing: what is cut is looked at later.
+
+        The model's input is scaled by the longer side of a window. The last
+        tile of a plane, which both its ends cut off, would be shown larger
+        than the others: it gets the side of a whole one.
+        """
+        row0, column0, row1, column1 = window
+        longest = max(row1 - row0, column1 - column0)
+        if longest < self.grid.side and max(self.grid.tiles) > 1:
+            column1 = column0 + self.grid.side
+        return Region((row0, column0, row1, column1), points, edge=-1)
 
     def _ask(
         self,
         model: Sam,
         task: TileTask,
         rgb: NDArray[np.uint8],
-        points: NDArray[np.float64],
-    ) -> list[Mask]:
-        """Masks in pixels of ``rgb``, duplicates dropped, best first."""
-        # What a mask may cover is a question to the whole plane, and the
-        # edges of the tile are looked at later.
+        regions: list[Region],
+    ) -> tuple[list[Mask], int]:
+        """Masks in pixels of ``rgb`` as they were found, and prompts."""
+        # What a mask may cover is a question to the whole plane.
         parameters = replace(self.parameters, max_area_fraction=1.0)
-        shown = pad_to_scale(rgb, -(-task.side // task.shrink))
-        region = Region((0, 0, *shown.shape[:2]), np.zeros((0, 2)), edge=-1)
-        worker = RegionWorker(
-            model,
-            parameters,
-            thresholds_for(parameters, model.record),
-            region,
-            shown,
+        thresholds = thresholds_for(parameters, model.record)
+        collector = Collector(Scope(), thresholds, Hooks())
+        total = sum(len(region.points) for region in regions)
+        run = Run(model, rgb, parameters, thresholds, Hooks(), total)
+        adaptive = parameters.adaptive and task.points is None
+        plan = Plan(
+            regions,
+            self._overview(task, regions) if adaptive else [],
+            Lattice.of(regions),
+            self.diameter,
+            adaptive,
         )
-        local = (points - np.array(task.window[:2])) / task.shrink
-        masks: list[Mask] = []
-        for start in range(0, len(local), parameters.batch_size):
-            masks += worker.propose(
-                local[start : start + parameters.batch_size]
-            )
-        return suppress(masks, parameters.box_nms)
+        if adaptive:
+            ask_adaptively(run, plan, collector)
+        else:
+            ask_grid(run, plan, collector)
+        return collector.masks, run.prompts
 
-    def _record(
-        self, task: TileTask, found: list[Mask], input_size: int
-    ) -> Record:
-        """Masks on the working plane, those cut off last."""
+    def _overview(self, task: TileTask, regions: list[Region]) -> list[Region]:
+        """Larger windows with the same points, if they are few enough."""
+        points = np.concatenate([region.points for region in regions])
         row0, column0, row1, column1 = task.window
-        size = (0, 0, row1 - row0, column1 - column0)
-        factor = (task.shrink, task.shrink)
-        placed = [
-            place_mask(mask, factor, size, (row0, column0)) for mask in found
+        coarse = replace(
+            self.grid,
+            shape=(row1 - row0, column1 - column0),
+            side=OVERVIEW * self.grid.side,
+            stride=OVERVIEW * self.grid.stride,
+        )
+        overview = []
+        for tile in np.ndindex(*coarse.tiles):
+            core = np.array(coarse.core(*tile)).reshape(2, 2)
+            own = ((points >= core[0]) & (points < core[1])).all(axis=1)
+            if own.any():
+                overview.append(Region(coarse.window(*tile), points[own]))
+        return overview if WORTHWHILE * len(overview) <= len(regions) else []
+
+    def _sort(
+        self, task: TileTask, found: list[Mask], input_size: int
+    ) -> tuple[list[Mask], NDArray[np.bool_]]:
+        """Masks on the working plane, those cut off last, and which are."""
+        masks = [
+            placed
+            for window in sorted({mask.crop_box for mask in found})
+            for mask in suppress(
+                [mask for mask in found if mask.crop_box == window],
+                self.parameters.box_nms,
+            )
+            if (placed := self._place(mask, task)) is not None
         ]
-        masks = [mask for mask in placed if mask is not None]
-        edge = cut_edge(task.side, input_size)
-        cut = is_cut(boxes_of(masks), task.window, self.grid.shape, edge)
+        edge = cut_edge(self.grid.side * task.shrink, input_size)
+        windows = np.array([mask.crop_box for mask in masks]).reshape(-1, 4)
+        cut = is_cut(boxes_of(masks), windows, self.grid.shape, edge)
         whole = [masks[i] for i in np.flatnonzero(~cut)]
         parts = [masks[i] for i in np.flatnonzero(cut)]
         if self.parameters.min_area > 0 and whole:
@@ -199,23 +252,43 @@ class Proposer:
             whole = clean(
                 whole, self.parameters.min_area, self.grid.shape, threshold
             )
-        flags = np.repeat([False, True], [len(whole), len(parts)])
-        return Record.of(task.window, whole + parts, flags)
+        counts = [len(whole), len(parts)]
+        return whole + parts, np.repeat([False, True], counts)
+
+    def _place(self, mask: Mask, task: TileTask) -> Mask | None:
+        """A mask of the pixels shown on the working plane."""
+        row0, column0, row1, column1 = task.window
+        size = (0, 0, row1 - row0, column1 - column0)
+        factor = (task.shrink, task.shrink)
+        placed = place_mask(mask, factor, size, (row0, column0))
+        if placed is None:
+            return None
+        window = fine_box(mask.crop_box, factor)
+        return replace(placed, crop_box=moved(window, (row0, column0)))
+
+
+def moved(window: Window, by: tuple[int, int]) -> Window:
+    """A window that many rows and columns farther."""
+    row0, column0, row1, column1 = window
+    return row0 + by[0], column0 + by[1], row1 + by[0], column1 + by[1]
+
+
+def pad_for(
+    rgb: NDArray[np.uint8], regions: list[Region]
+) -> NDArray[np.uint8]:
+    """Add black columns where windows reach beyond the plane."""
+    beyond = max(region.window[3] for region in regions) - rgb.shape[1]
+    if beyond <= 0:
+        return rgb
+    return np.pad(rgb, ((0, 0), (0, beyond), (0, 0)))
+
+
+def _part(rgb: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    row0, column0, row1, column1 = window
+    return rgb[row0:row1, column0:column1]
 
 
 def is_empty(rgb: NDArray[np.uint8]) -> bool:
     """Whether an image shows nothing that stands out."""
     low = rgb.min(axis=(0, 1)).astype(int)
     return bool((rgb.max(axis=(0, 1)) - low <= EMPTY_RANGE).all())
-
-
-def pad_to_scale(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Make the longer side that of a whole tile, with black.
-
-    The model's input is scaled by the longer side: without this the last
-    tile of a plane, cut off by both its ends, would be shown larger.
-    """
-    missing = side - max(rgb.shape[:2])
-    if missing <= 0:
-        return rgb
-    return np.pad(rgb, ((0, 0), (0, side - rgb.shape[1]), (0, 0)))

@@ -48,7 +48,7 @@ def repair_tasks(
         group[number] = True
         waiting &= ~group
         points = np.unique(cut.points[group], axis=0)
-        yield repair_task(plane, window, side, shrink, points)
+        yield repair_task(plane, window, shrink, points)
 
 
 def fits(cut: Found, grid: Grid, shrink: int) -> NDArray[np.bool_]:

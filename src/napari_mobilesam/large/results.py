@@ -36,7 +36,7 @@ TABLE_COLUMNS = {
 
 
 class FailedTile(NamedTuple):
-    """A tile that could not be done.
+    """Tiles that could not be done.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class CutObject(NamedTuple):
 
 
 class TileFound(NamedTuple):
-    """What a tile found, as soon as it is done.
+    """What neighbouring tiles found, as soon as they are done.
 
     Attributes
     ----------

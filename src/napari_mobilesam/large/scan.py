@@ -16,24 +16,36 @@ from numpy.typing import NDArray
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.large.plan import Plan
 from napari_mobilesam.large.propose import is_empty
-from napari_mobilesam.large.tiling import Tile
+from napari_mobilesam.large.tiling import Block
 
 # Pixels of a coarse level across an object.
 ACROSS = 4
 
 
-def scan_tiles(plan: Plan) -> Iterator[tuple[Tile, bool]]:
-    """All tiles, in reading order, and whether each is known to be empty."""
+def scan_blocks(plan: Plan) -> Iterator[tuple[Block, int]]:
+    """All blocks, in reading order, and how many tiles each has.
+
+    A block lists those of its tiles in which there may be something.
+    """
     rows, columns = plan.grid.tiles
+    step = plan.grid.block
     level = _coarse_level(plan)
     for plane in range(plan.view.source.planes):
-        for row in range(rows):
-            strip = None
+        for first_row in range(0, rows, step):
+            block_rows = range(first_row, min(first_row + step, rows))
+            strips = {}
             if level is not None and rows * columns > 1:
-                strip = _Strip(plan, plane, row, level)
-            for column in range(columns):
-                empty = strip is not None and strip.is_empty(column)
-                yield Tile(plane, row, column), empty
+                strips = {r: _Strip(plan, plane, r, level) for r in block_rows}
+            for first in range(0, columns, step):
+                block_columns = range(first, min(first + step, columns))
+                tiles = tuple(
+                    (row, column)
+                    for row in block_rows
+                    for column in block_columns
+                    if row not in strips or not strips[row].is_empty(column)
+                )
+                count = len(block_rows) * len(block_columns)
+                yield Block(plane, first_row, first, tiles), count
 
 
 def _coarse_level(plan: Plan) -> int | None:

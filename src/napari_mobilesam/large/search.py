@@ -17,7 +17,7 @@ from napari_mobilesam.large.propose import TileSummary, TileTask, grid_task
 from napari_mobilesam.large.repair import fits, repair_tasks
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.results import CutObject, FailedTile, TileFound
-from napari_mobilesam.large.scan import scan_tiles
+from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.large.stitch import unexplained
 from napari_mobilesam.large.tasks import run_tasks
 from napari_mobilesam.segmentation.run import Progress
@@ -99,12 +99,13 @@ class Search:
         return self.cancelled
 
     def _grid_tasks(self) -> Iterator[TileTask]:
-        for tile, empty in scan_tiles(self.plan):
-            if empty:
-                self.skipped += 1
-                self._count(0)
-            else:
-                yield grid_task(self.plan.grid, tile)
+        for block, count in scan_blocks(self.plan):
+            nothing = count - len(block.tiles)
+            self.skipped += nothing
+            if nothing:
+                self._count(0, nothing)
+            if block.tiles:
+                yield grid_task(self.plan.grid, block)
 
     def _repair(
         self, workers: Workers, left: list[Found], shrink: int, last: bool
@@ -169,16 +170,16 @@ class Search:
             record = record or self.journal.read(task.key)
             if record is not None:
                 self.hooks.on_tile(self._found(task, record))
-        self._count(summary.objects)
+        self._count(summary.objects, max(1, len(task.tiles)))
 
     def _note_failed(self, task: TileTask, error: BaseException) -> None:
         said = f'{type(error).__name__}: {error}'
         window = self._at_level_0(task.window)
         self.failed.append(FailedTile(task.plane, window, said))
-        self._count(0)
+        self._count(0, max(1, len(task.tiles)))
 
-    def _count(self, objects: int) -> None:
-        self._done += 1
+    def _count(self, objects: int, tiles: int) -> None:
+        self._done += tiles
         self._objects += objects
         self.tell()
 

@@ -27,13 +27,30 @@ from napari_mobilesam.types import EverythingParameters, ModelRecord
 STRIDE = 16  # input pixels per pixel of the embedding
 LOW_RES = 4  # input pixels per pixel of the model's masks
 
+# Of a block of tiles: most along a side, least blocks of a plane with enough
+# tiles, most pixels along a side of several.
+MOST_TILES = 4
+TASKS = 16
+BLOCK_SIDE = 2048
 
-class Tile(NamedTuple):
-    """A tile of the grid: its plane, and its row and column of tiles."""
+
+class Block(NamedTuple):
+    """Neighbouring tiles of a plane that are done together.
+
+    Attributes
+    ----------
+    plane : int
+        Their plane.
+    row, column : int
+        Row and column of the first tile.
+    tiles : tuple of (int, int)
+        Rows and columns of tiles in which there may be something.
+    """
 
     plane: int
     row: int
     column: int
+    tiles: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,18 @@ class Grid:
             for length in self.shape
         )
         return rows, columns
+
+    @property
+    def block(self) -> int:
+        """Rows and columns of tiles that are done together.
+
+        More save more: what is learned in one tile serves the others. But
+        there have to be enough tasks for many workers, and the pixels of one
+        have to be few.
+        """
+        enough = math.isqrt(math.prod(self.tiles) // TASKS)
+        small = 1 + max(0, BLOCK_SIDE - self.side) // self.stride
+        return max(1, min(MOST_TILES, enough, small))
 
     def window(self, row: int, column: int) -> Window:
         """What is embedded for a tile."""
@@ -160,12 +189,16 @@ def cut_edge(side: int, input_size: int) -> float:
 
 def is_cut(
     boxes: NDArray[np.int64],
-    window: Window,
+    windows: NDArray[np.int64],
     shape: tuple[int, int],
     edge: float,
 ) -> NDArray[np.bool_]:
-    """Which of (N, 4) boxes a window cuts off, but for edges of the plane."""
-    near = np.abs(boxes - np.array(window)) < edge
-    inner = np.array(window) != np.array([0, 0, *shape])
+    """Which of (N, 4) boxes their windows cut off inside of the plane."""
+    near = np.abs(boxes - windows) < edge
+    ends = np.array([0, 0, *shape])
+    # A window may be said to reach beyond the plane.
+    inner = np.where(
+        [True, True, False, False], windows > ends, windows < ends
+    )
     cut: NDArray[np.bool_] = (near & inner).any(axis=1)
     return cut
