@@ -166,3 +166,25 @@ def test_key_tells_weights_apart():
     other = build_sam('vit_t', input_size=64)
     assert first.key == same.key
     assert first.key != other.key
+
+
+@pytest.mark.parametrize('architecture', ['vit_t', 'vit_b'])
+def test_encoding_can_be_stopped_between_layers(architecture):
+    model = build_sam(architecture, input_size=32).eval()
+    image = torch.zeros(1, 3, 32, 32)
+    calls = []
+
+    def third_time():
+        calls.append(1)
+        if len(calls) == 3:
+            raise InterruptedError
+
+    with (
+        torch.no_grad(),
+        pytest.raises(InterruptedError),
+        model.giving_way(third_time),
+    ):
+        model.encode(image)
+    with torch.no_grad():
+        model.encode(image)
+    assert len(calls) == 3

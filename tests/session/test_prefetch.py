@@ -55,24 +55,36 @@ def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):
     assert ready(engine, planes, tiny) == [True, True, False]
 
 
-def test_prompts_go_before_planes(engine, worker, tiny):
+def test_prompts_stop_the_embedding_of_planes(engine, worker, tiny):
     order = []
-    planes = [plane(0), plane(1), plane(2)]
+    planes = [plane(0), plane(1)]
     prepare = engine.prepare
-    gate = threading.Event()
+    layers = iter(range(3))
 
     def slow(plane, model):
         order.append(plane.key)
-        if plane.key == 0:
-            worker.submit('prompts', lambda: order.append('prompt'))
-            gate.wait(20)
-        return prepare(plane, model)
+        prepare(plane, model)
+        order.append('embedded')
+
+    class Interrupted:
+        """The model, asked something while its third layer works."""
+
+        def __getattr__(self, name):
+            return getattr(tiny, name)
+
+        def giving_way(self, between):
+            def check():
+                if next(layers, None) == 2:
+                    worker.submit('prompts', lambda: order.append('prompt'))
+                between()
+
+            return tiny.giving_way(check)
 
     engine.prepare = slow
-    Prefetch(worker, engine, lambda: tiny).want(planes)
-    gate.set()
+    Prefetch(worker, engine, Interrupted).want(planes)
     assert worker.wait(20)
-    assert order == [0, 'prompt', 1, 2]
+    assert order == [0, 'prompt', 0, 'embedded', 1, 'embedded']
+    assert ready(engine, planes, tiny) == [True, True]
 
 
 def test_a_newer_wish_replaces_an_older_one(engine, worker, tiny):

@@ -30,6 +30,7 @@ class OracleSam:
     device = torch.device('cpu')
     batch_size = 16
     threads = staticmethod(contextlib.nullcontext)
+    giving_way = staticmethod(contextlib.nullcontext)
 
     def __init__(self, name: str = 'oracle') -> None:
         self.key = name

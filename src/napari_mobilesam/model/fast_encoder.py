@@ -61,13 +61,23 @@ class FastTinyViT:
         self.layers.append(_Neck(encoder.neck))
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """Embed preprocessed images: (B, 3, S, S) to (B, C, S/16, S/16)."""
-        return torch.cat([self._embed(image)[None] for image in x])
+    def __call__(
+        self, x: Tensor, between: Callable[[], None] | None = None
+    ) -> Tensor:
+        """Embed preprocessed images: (B, 3, S, S) to (B, C, S/16, S/16).
 
-    def _embed(self, image: Tensor) -> Tensor:
+        ``between`` is called before each layer, and may raise to stop.
+        """
+        images = [self._embed(image, between)[None] for image in x]
+        return torch.cat(images)
+
+    def _embed(
+        self, image: Tensor, between: Callable[[], None] | None
+    ) -> Tensor:
         x = image.permute(1, 2, 0).contiguous()
         for layer in self.layers:
+            if between is not None:
+                between()
             x = layer(x)
         return x.permute(2, 0, 1)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import get_args
@@ -56,6 +58,7 @@ class Sam(nn.Module):
         self.mask_decoder = MaskDecoder()
         self._key = LatestOnly[str]()
         self._fast_encoder = LatestOnly[FastTinyViT]()
+        self._between: Callable[[], None] | None = None
         self._folded_decoder = LatestOnly[FoldedDecoder]()
         self._image_decoders = LatestOnly[ImageDecoder](EMBEDDINGS_KEPT)
         for name, value in (('mean', PIXEL_MEAN), ('std', PIXEL_STD)):
@@ -156,9 +159,37 @@ class Sam(nn.Module):
             version = version_of(encoder)
             return self._fast_encoder.get(
                 version, lambda: FastTinyViT(encoder)
-            )(x)
+            )(x, self._between)
         embedding: Tensor = encoder(x)
         return embedding
+
+    @contextmanager
+    def giving_way(self, between: Callable[[], None]) -> Iterator[None]:
+        """Context in which `encode` can be stopped.
+
+        Parameters
+        ----------
+        between : callable
+            Called before each layer of the image encoder, on the thread that
+            entered the context; may raise.
+        """
+        here = threading.get_ident()
+
+        def check(*_: object) -> None:
+            if threading.get_ident() == here:
+                between()
+
+        hooks = [
+            module.register_forward_pre_hook(check)
+            for module in self.image_encoder.modules()
+        ]
+        self._between = check
+        try:
+            yield
+        finally:
+            self._between = None
+            for hook in hooks:
+                hook.remove()
 
     def embed_prompts(
         self,

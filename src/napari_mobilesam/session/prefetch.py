@@ -1,7 +1,7 @@
 """Embedding the planes that are likely to be seen next.
 
-It goes last on the worker and one plane at a time, so that whatever a person
-asks for goes between.
+It goes last on the worker, one plane at a time, and stops between two layers
+of the model when a person asks for something.
 """
 
 from __future__ import annotations
@@ -70,13 +70,27 @@ class Prefetch:
         model = self._loaded()
         if model is None or not wanted:
             return
+        plane = wanted.popleft()
         try:
-            self._engine.prepare(wanted.popleft(), model)
+            with model.giving_way(self._give_way):
+                self._engine.diameter(plane)
+                self._give_way()
+                self._engine.prepare(plane, model)
+        except _GiveWay:
+            wanted.appendleft(plane)
         except Exception:  # noqa: BLE001
             # a plane that cannot be read says so when somebody goes there
             _log.debug('A plane was not embedded ahead', exc_info=True)
         if wanted is self._wanted and wanted:
             self._worker.submit(KIND, self._embed_next, RANK)
+
+    def _give_way(self) -> None:
+        if self._worker.waits(RANK):
+            raise _GiveWay
+
+
+class _GiveWay(Exception):
+    """Something that a person waits for has come."""
 
 
 def planes_ahead(

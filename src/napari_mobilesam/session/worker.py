@@ -62,6 +62,11 @@ class LatestWorker:
         with self._changed:
             self._waiting.pop(kind, None)
 
+    def waits(self, below: int) -> bool:
+        """Tell whether a job of a rank below this one waits."""
+        with self._changed:
+            return any(rank < below for rank, _ in self._waiting.values())
+
     def serve(self, kind: str) -> None:
         """Run the waiting job of a kind now, from inside a longer job.
 
