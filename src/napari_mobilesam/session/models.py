@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -15,6 +18,10 @@ from napari_mobilesam.types import ModelRecord, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+
+
+# of a layer of points, and of a model
+LIBRARIES = ('pandas', 'torch')
 
 
 class Models:
@@ -84,6 +91,26 @@ class Models:
         """Answer with another model from now on; loads in the background."""
         self._name = name
         self._worker.submit('model', lambda: self._preload(name))
+
+    def import_libraries(self, then: Callable[[], None]) -> None:
+        """Import what takes longest in the background.
+
+        Parameters
+        ----------
+        then : callable
+            Called on the thread that owns the viewer; at once, if all is
+            imported already.
+        """
+        if all(name in sys.modules for name in LIBRARIES):
+            then()
+            return
+
+        def job() -> None:
+            for name in LIBRARIES:
+                import_module(name)
+            self._deliver(then)
+
+        self._worker.submit('imports', job)
 
     def compute_with(self, device: str = 'auto', threads: int = 0) -> None:
         """Compute elsewhere, or with more or fewer threads, from now on.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Labels
 from numpy.typing import NDArray
 
@@ -25,6 +24,9 @@ from napari_mobilesam.widgets.label_writer import (
     seen_on_plane,
 )
 from napari_mobilesam.widgets.layers import data_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Above this many pixels one full refresh is cheaper than napari's own
 # bookkeeping, which also keeps a copy of every index.
@@ -157,6 +159,8 @@ class LabelsTarget:
 
     def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
         """Replace the rows of labels in the feature table."""
+        import pandas as pd
+
         table = self._table()
         kept = table[~table['index'].isin(list(labels))]
         if not len(kept):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.shapes import (
@@ -23,6 +22,7 @@ from napari_mobilesam.widgets.prompt_layers import (
     NEGATIVE,
     POLARITY,
     POSITIVE,
+    polarities,
 )
 from napari_mobilesam.widgets.transforms import apply, data_to_world_matrix
 
@@ -243,9 +243,7 @@ def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:
     features = layer.features.copy()
     column = features[POLARITY].astype(object).to_numpy(copy=True)
     column[before:] = np.where(prompts.labels == 1, POSITIVE, NEGATIVE)
-    features[POLARITY] = pd.Categorical(
-        column, categories=[POSITIVE, NEGATIVE]
-    )
+    features[POLARITY] = polarities(column)
     layer.features = features
     layer.selected_data = set()
     layer.refresh_colors()

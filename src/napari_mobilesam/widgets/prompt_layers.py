@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from numpy.typing import NDArray
 
 from napari_mobilesam.widgets.layers import LayerPlane
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Points, Shapes
 
@@ -20,11 +22,12 @@ SHAPE_COLOR = '#ffd54f'
 
 def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
     """Add a Points layer for prompts of a plane's image, ready to click."""
-    empty = pd.Categorical([], categories=[POSITIVE, NEGATIVE])
+    import pandas as pd
+
     layer: Points = viewer.add_points(
         ndim=len(plane.output_axes),
         name='prompts',
-        features=pd.DataFrame({POLARITY: empty}),
+        features=pd.DataFrame({POLARITY: polarities([])}),
         feature_defaults={POLARITY: POSITIVE},
         face_color=POLARITY,
         face_color_cycle=[COLORS[POSITIVE], COLORS[NEGATIVE]],
@@ -39,14 +42,20 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
     return layer
 
 
+def polarities(values: Sequence[str] | NDArray[Any]) -> pd.Categorical:
+    """Return a column of polarities that knows both."""
+    # imported here: a dock must not wait for pandas
+    import pandas as pd
+
+    return pd.Categorical(values, categories=[POSITIVE, NEGATIVE])
+
+
 def adopt_points(layer: Points) -> None:
     """Give a Points layer of somebody else's a polarity, all positive."""
     if POLARITY in layer.features:
         return
     features = layer.features.copy()
-    features[POLARITY] = pd.Categorical(
-        [POSITIVE] * len(layer.data), categories=[POSITIVE, NEGATIVE]
-    )
+    features[POLARITY] = polarities([POSITIVE] * len(layer.data))
     layer.features = features
     layer.feature_defaults = {
         **layer.feature_defaults.iloc[0].to_dict(),
@@ -58,11 +67,12 @@ def adopt_points(layer: Points) -> None:
 
 def add_shapes(viewer: ViewerModel, plane: LayerPlane) -> Shapes:
     """Add a Shapes layer for a plane's image, ready to draw boxes."""
-    empty = pd.Categorical([], categories=[POSITIVE, NEGATIVE])
+    import pandas as pd
+
     layer: Shapes = viewer.add_shapes(
         ndim=len(plane.output_axes),
         name='shapes',
-        features=pd.DataFrame({POLARITY: empty}),
+        features=pd.DataFrame({POLARITY: polarities([])}),
         feature_defaults={POLARITY: POSITIVE},
         edge_color=POLARITY,
         edge_color_cycle=[SHAPE_COLOR, COLORS[NEGATIVE]],
@@ -94,8 +104,6 @@ def flip(layer: Points, numbers: Any) -> None:
     for number in numbers:
         was_positive = column[number] != NEGATIVE
         column[number] = NEGATIVE if was_positive else POSITIVE
-    features[POLARITY] = pd.Categorical(
-        column, categories=[POSITIVE, NEGATIVE]
-    )
+    features[POLARITY] = polarities(column)
     layer.features = features
     layer.refresh_colors()

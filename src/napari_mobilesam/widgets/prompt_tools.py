@@ -231,5 +231,8 @@ class PromptTools(PromptPanel):
     def _prompts_changed(self, event: Any) -> None:
         # “adding”, “changing”, “removing” come before the change, and a
         # shape that is still being drawn is already in the data
-        if not str(getattr(event, 'action', '')).endswith('ing'):
-            self._schedule()
+        if str(getattr(event, 'action', '')).endswith('ing'):
+            return
+        if self.attached and not self._busy_writing:
+            # at once, so that the model works while napari paints the point
+            self.prompts_settled.emit()

@@ -48,7 +48,7 @@ class PromptWidget(PromptRuns):
         self._build()
         self.prompts_settled.connect(self._update)
         self.image_combo.layer_changed.connect(self._image_timer.start)
-        self.channel_combo.activated.connect(self._channels_chosen)
+        self.channel_combo.changed.connect(self._channels_chosen)
         self.points_combo.layer_changed.connect(self._use_points)
         self.shapes_combo.layer_changed.connect(self._use_shapes)
         self.buttons['edit_object'].clicked.connect(self._pick)
@@ -88,6 +88,13 @@ class PromptWidget(PromptRuns):
         self._apply_settings()
         self.model_box.refresh()
         self._layers_changed()
+        self.status.say('Starting …', busy=True)
+        # the first import of pandas and torch takes longer than a window may
+        self.session.models.import_libraries(self._begin_work)
+
+    def _begin_work(self) -> None:
+        if not self.attached:
+            return
         active = self.viewer.layers.selection.active
         if isinstance(active, Image):
             self.image_combo.layer = active
@@ -125,6 +132,10 @@ class PromptWidget(PromptRuns):
         ):
             combo.refresh()
         self._follow_output()
+        composed = self.channel_combo.composed
+        self.channel_combo.offer(self._image, self.viewer.layers)
+        if self.channel_combo.composed != composed:
+            self._channels_chosen()
         gone = getattr(event, 'value', None)
         name = getattr(gone, 'name', '')
         if gone is None or getattr(event, 'type', '') != 'removed':
@@ -174,7 +185,7 @@ class PromptWidget(PromptRuns):
             return
         self._leave(self._image, self._image_events())
         previous, self._image = self._image, image
-        self.channel_combo.offer(image)
+        self.channel_combo.offer(image, self.viewer.layers)
         self.scene.image = image
         if previous is not None:
             self._let_go()
@@ -198,6 +209,7 @@ class PromptWidget(PromptRuns):
 
     def _channels_chosen(self) -> None:
         self.scene.channel_axis = self.channel_combo.axis
+        self.scene.composed = self.channel_combo.composed
         self._image_shown_differently()
 
     def _image_events(self) -> dict[str, Callable[..., None]]:

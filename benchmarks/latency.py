@@ -1,0 +1,252 @@
+"""From a click to the painted preview, in a real window.
+
+Run where there is a display, or with a virtual one::
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/latency.py
+
+napari's own cost of adding a point is measured in the same window without the
+widget, and subtracted. The longest block is the longest time that a function
+of this package keeps the Qt thread, whatever napari does in it included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELL, STEP = 24, 60
+# napari's canvas shows about so many pixels of the largest image
+FIELD = 700
+FIRST_CLICKS = 3
+
+
+def cells(side: int, folder: Path) -> NDArray[np.uint8]:
+    """Return a (side, side) uint8 image of disks, in memory or on disk."""
+    rows, columns = np.mgrid[:STEP, :STEP] - STEP / 2
+    tile = np.where(np.hypot(rows, columns) < CELL / 2, 190, 20)
+    noise = np.random.default_rng(0).integers(-15, 15, (STEP, STEP))
+    tile = (tile + noise).astype(np.uint8)
+    count = -(-side // STEP)
+    strip = np.tile(tile, (1, count))[:, :side]
+    if side <= 8192:
+        return np.tile(strip, (count, 1))[:side]
+    image = np.memmap(folder / 'cells', np.uint8, 'w+', shape=(side, side))
+    for start in range(0, side, STEP):
+        image[start : start + STEP] = strip[: side - start]
+    return image
+
+
+class Blocks:
+    """How long functions keep the Qt thread; those inside do not count."""
+
+    def __init__(self) -> None:
+        self.seconds: list[tuple[float, str]] = []
+        self._depth = 0
+
+    def watch(self, owner: Any, name: str) -> None:
+        """Take the time of a method from now on."""
+        method = getattr(owner, name)
+
+        @wraps(method)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            self._depth += 1
+            start = time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    spent = time.perf_counter() - start
+                    self.seconds.append((spent, name))
+
+        setattr(owner, name, timed)
+
+
+class Desk:
+    """A viewer with an image, and a mouse that clicks cells of it."""
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        import napari
+
+        self.viewer = napari.Viewer()
+        self.viewer.window.resize(1400, 900)
+        self.image = self.viewer.add_image(image, contrast_limits=(0, 255))
+        self.painted: list[float] = []
+        self.canvas = self.viewer.window._qt_viewer.canvas
+        self.canvas._scene_canvas.events.draw.connect(
+            lambda event: self.painted.append(time.perf_counter()),
+            position='last',
+        )
+        self.events(1.0)
+
+    def look(self) -> None:
+        """Show a field in the middle of the image."""
+        side = self.image.data.shape[0]
+        self.viewer.camera.center = (side / 2, side / 2)
+        self.viewer.camera.zoom = 700 / min(side, FIELD)
+        self.events(0.5)
+
+    def places(self, count: int) -> Iterator[tuple[float, float]]:
+        """Centres of cells in the field, each one once."""
+        side = self.image.data.shape[0]
+        reach = min(side, FIELD) // (2 * STEP) - 2
+        middle = side // 2 // STEP
+        offsets = np.arange(-reach, reach + 1)
+        grid = np.stack(np.meshgrid(offsets, offsets), -1).reshape(-1, 2)
+        order = np.random.default_rng(1).permutation(len(grid))[:count]
+        for row, column in (grid[order] + middle + 0.5) * STEP:
+            yield float(row), float(column)
+
+    def events(self, seconds: float) -> None:
+        """Let Qt live for a while."""
+        from qtpy.QtWidgets import QApplication
+
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            QApplication.processEvents()
+
+    def click(
+        self, place: tuple[float, float], done: Callable[[], float | None]
+    ) -> float:
+        """Click, and return the seconds until the first paint after that."""
+        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtTest import QTest
+        from qtpy.QtWidgets import QApplication
+
+        view = self.canvas.view
+        x, y = (view.transform * view.scene.transform).map(place[::-1])[:2]
+        start = time.perf_counter()
+        QTest.mouseClick(
+            self.canvas.native,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+            QPoint(round(x), round(y)),
+        )
+        while time.perf_counter() < start + 60:
+            QApplication.processEvents()
+            since = done()
+            if since is not None and self.painted[-1] > since:
+                return self.painted[-1] - start
+        raise RuntimeError(f'nothing was painted after a click at {place}')
+
+
+def clicks_of_napari(desk: Desk, count: int) -> list[float]:
+    """Seconds until a point is painted, with napari alone."""
+    points = desk.viewer.add_points(ndim=2, size=8)
+    points.mode = 'add'
+    added: list[float] = []
+    points.events.data.connect(lambda event: added.append(time.perf_counter()))
+    desk.look()
+    seconds = []
+    for place in desk.places(count):
+        added.clear()
+        seconds.append(desk.click(place, lambda: added[-1] if added else None))
+        desk.events(0.05)
+    points.visible = False
+    return seconds[FIRST_CLICKS:]
+
+
+def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
+    """Seconds until the mask of a click is painted."""
+    from napari_mobilesam import get_session
+    from napari_mobilesam.widgets.main_thread import MainThread
+    from napari_mobilesam.widgets.prompt_widget import PromptWidget
+
+    blocks.watch(MainThread, '_run')
+    for name in ('_update', '_press', 'accept', 'reject', '_prompts_changed'):
+        blocks.watch(PromptWidget, name)
+    session = get_session(desk.viewer)
+    _, widget = desk.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Segment by prompts'
+    )
+    shown: list[float] = []
+    desk.look()
+
+    def settle() -> None:
+        desk.events(0.05)
+        while widget.pending or not session.wait(0.01):
+            desk.events(0.05)
+
+    settle()
+    show = widget.preview.show
+
+    def note(*args: Any) -> None:
+        show(*args)
+        shown.append(time.perf_counter())
+
+    widget.preview.show = note
+    # where nothing is embedded yet, a click takes as long as the encoder
+    places = list(desk.places(count))
+    for place in places:
+        session.click(*place)
+        session.reject()
+    settle()
+    seconds = []
+    for number, place in enumerate(places):
+        if number == FIRST_CLICKS:
+            blocks.seconds.clear()
+        shown.clear()
+        seconds.append(desk.click(place, lambda: shown[0] if shown else None))
+        settle()
+        (widget.accept if number % 2 else widget.reject)()
+        settle()
+    return seconds[FIRST_CLICKS:]
+
+
+def measure(side: int, count: int) -> dict[str, Any]:
+    """Measure one size of image."""
+    blocks = Blocks()
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(cells(side, Path(folder)))
+        own = np.array(clicks_of_napari(desk, count)) * 1e3
+        ours = np.array(clicks_of_widget(desk, count, blocks)) * 1e3
+        desk.viewer.close()
+    above = ours - np.median(own)
+    longest, name = max(blocks.seconds)
+    return {
+        'side': side,
+        'clicks': len(ours),
+        'napari_median_ms': round(float(np.median(own)), 1),
+        'above_median_ms': round(float(np.median(above)), 1),
+        'above_p95_ms': round(float(np.percentile(above, 95)), 1),
+        'longest_block_ms': round(longest * 1e3, 1),
+        'longest_block_in': name,
+    }
+
+
+@contextmanager
+def own_files() -> Iterator[None]:
+    """Neither read nor change the settings of whoever measures."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ['NAPARI_MOBILESAM_CONFIG'] = folder
+        yield
+
+
+def main() -> None:
+    """Measure, and print one line of JSON per size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('sides', nargs='*', type=int)
+    parser.add_argument('--clicks', type=int, default=30)
+    arguments = parser.parse_args()
+    with own_files():
+        for side in arguments.sides or (1024, 4096, 20000):
+            print(json.dumps(measure(side, arguments.clicks)), flush=True)
+    # Qt may crash when a process ends that has had several viewers
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == '__main__':
+    main()
