@@ -45,13 +45,13 @@ def one_mask(area: int = 4) -> Mask:
 
 
 def record_of(*found: Mask) -> Record:
-    return Record.of((0, 0, 128, 128), found, np.zeros(len(found), bool))
+    return Record.of(found, np.zeros(len(found), bool))
 
 
 @given(st.lists(masks(), max_size=5))
 def test_records_come_back_as_they_were(found):
     cut = np.arange(len(found)) % 2 == 0
-    record = Record.of((0, 0, 128, 128), found, cut)
+    record = Record.of(found, cut)
     back = Record.from_bytes(record.to_bytes())
     assert len(back) == len(found)
     np.testing.assert_array_equal(back.cut, cut)

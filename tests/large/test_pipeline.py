@@ -10,7 +10,7 @@ from napari_mobilesam.large.plan import (
     checked_large,
     make_plan,
 )
-from napari_mobilesam.large.scan import scan_tiles
+from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.types import SegmentationError
 
@@ -27,7 +27,12 @@ SHAPE = (300, 512)
 
 
 def segmented(image, model=None, **options):
-    options = {'diameter': DIAMETER, 'executor': 'serial', **options}
+    options = {
+        'diameter': DIAMETER,
+        'executor': 'serial',
+        'adaptive': False,
+        **options,
+    }
     return segment_large(image, model=model or small_model(), **options)
 
 
@@ -49,7 +54,9 @@ def test_tiles_and_the_whole_agree_exactly(shape):
     np.testing.assert_array_equal(tiled.labels, whole.labels)
     same = [name for name in tiled.table if not name.startswith('tile_')]
     assert tiled.table[same].equals(whole.table[same])
-    labels, table = segment_everything(image, whole_model(), diameter=DIAMETER)
+    labels, table = segment_everything(
+        image, whole_model(), diameter=DIAMETER, adaptive=False
+    )
     np.testing.assert_array_equal(tiled.labels, labels)
     shared = ['label', 'area', 'row0', 'column1']
     assert (tiled.table[shared].values == table[shared].values).all()
@@ -167,8 +174,8 @@ def test_a_slide_starts_at_once():
     plan = make_plan(source, small_model().record, checked_large(None, {}))
     assert plan.diameter is not None
     assert plan.tiles > 50_000
-    first = next(tile for tile, empty in scan_tiles(plan) if not empty)
-    window = plan.grid.window(first.row, first.column)
+    first = next(block for block, _ in scan_blocks(plan) if block.tiles)
+    window = plan.grid.window(*first.tiles[-1])
     factor = plan.view.factor[0]
     assert window[0] <= 300 / factor < window[2]
     assert window[1] <= 60_000 / factor < window[3]

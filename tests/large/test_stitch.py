@@ -56,7 +56,7 @@ class Records:
         self.keys = [f'p0/{number}' for number in range(len(lots))]
         for key, lot in zip(self.keys, lots, strict=True):
             none_cut = np.zeros(len(lot), bool)
-            record = Record.of((0, 0, *SHAPE), lot, none_cut)
+            record = Record.of(lot, none_cut)
             self.journal.write(key, record)
 
     def found(self) -> Found:
@@ -143,19 +143,21 @@ def square(row, column, side, score=0.9):
     return Mask(data, (row, column, row + side, column + side), score)
 
 
+def part(rows, columns, box, score=0.9):
+    data = np.ones((rows, columns), bool)
+    return Mask(data, box, score, crop_box=(0, 0, 20, 20))
+
+
 def test_a_cut_mask_that_is_seen_whole_elsewhere_is_explained(tmp_path):
     journal = Journal(tmp_path)
-    window = (0, 0, 20, 20)
     # Cut at column 20: one seen whole by a neighbour, one by nobody.
     parts = [
-        Mask(np.ones((8, 5), bool), (2, 15, 10, 20), 0.9),
-        Mask(np.ones((6, 6), bool), (12, 14, 18, 20), 0.9),
+        part(8, 5, (2, 15, 10, 20)),
+        part(6, 6, (12, 14, 18, 20)),
     ]
-    journal.write('p0/a', Record.of(window, parts, np.ones(2, bool)))
+    journal.write('p0/a', Record.of(parts, np.ones(2, bool)))
     whole = Mask(np.ones((8, 12), bool), (2, 15, 10, 27), 0.5)
-    journal.write(
-        'p0/b', Record.of((0, 10, 20, 30), [whole], np.zeros(1, bool))
-    )
+    journal.write('p0/b', Record.of([whole], np.zeros(1, bool)))
     found = gather(journal, ['p0/a', 'p0/b'])
     left = unexplained(
         found.cut_ones(), found.whole_ones(), RecordReader(journal)
@@ -165,11 +167,11 @@ def test_a_cut_mask_that_is_seen_whole_elsewhere_is_explained(tmp_path):
 
 def test_better_masks_explain_what_they_hide(tmp_path):
     journal = Journal(tmp_path)
-    part = Mask(np.ones((10, 10), bool), (0, 10, 10, 20), 0.6)
+    cut_off = part(10, 10, (0, 10, 10, 20), 0.6)
     for score, left in ((0.9, 0), (0.5, 1)):
         rivals = [square(0, 10, 5, score), square(5, 15, 5, score)]
         cut = np.array([True, False, False])
-        record = Record.of((0, 0, 20, 20), [part, *rivals], cut)
+        record = Record.of([cut_off, *rivals], cut)
         journal.write('p0/a', record)
         found = gather(journal, ['p0/a'])
         parts = unexplained(

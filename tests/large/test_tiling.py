@@ -88,5 +88,6 @@ def test_only_inner_edges_cut():
     )
     edge = cut_edge(64, 64)
     assert edge == 5
-    cut = is_cut(boxes, (0, 0, 64, 100), (64, 200), edge)
+    windows = np.array([(0, 0, 64, 100)] * 4)
+    cut = is_cut(boxes, windows, (64, 200), edge)
     assert cut.tolist() == [False, False, False, True]
