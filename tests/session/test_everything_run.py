@@ -123,7 +123,7 @@ def test_cancel_does_not_wait_for_the_model(make):
         attend = made.attend
 
         def hold(*args, **prompts):
-            if found.is_set():
+            if found.is_set() and not stuck.is_set():
                 model.go.clear()
                 stuck.set()
             return attend(*args, **prompts)

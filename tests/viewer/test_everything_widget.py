@@ -76,32 +76,6 @@ def test_full_layer_is_left_alone(desk, blobs):
     assert np.count_nonzero(own.data) == 1
 
 
-def test_cancel_keeps_what_was_found(desk, blobs, oracle, qtbot):
-    d = open_desk(desk, blobs)
-    d.widget.form.inputs['batch_size'].setValue(1)
-    seen = []
-    attend = oracle.attend
-
-    def slow(*args):
-        seen.append(1)
-        if len(seen) > 30:
-            oracle.go.clear()
-        return attend(*args)
-
-    oracle.attend = slow
-    d.widget.run_button.click()
-    assert not d.widget.run_button.isEnabled()
-    qtbot.waitUntil(lambda: len(seen) > 30, timeout=20000)
-    d.widget.cancel_button.click()
-    oracle.go.set()
-    d.settle()
-    assert len(seen) < 100
-    assert d.widget.run_button.isEnabled()
-    labels = d.viewer.layers[-1]
-    assert 1 <= labels.data.max() <= 3
-    assert 'stopped' in d.widget.status.text
-
-
 def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
     d = open_desk(desk, blobs)
     _, prompts = d.viewer.window.add_plugin_dock_widget(

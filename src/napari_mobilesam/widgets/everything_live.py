@@ -50,6 +50,7 @@ class LiveView:
         self._planes = planes
         self._waiting: deque[tuple[int, Mask]] = deque()
         self._count = 0
+        self._forgotten = False
         self.layer: Labels | None = None
         self._timer = QTimer()
         self._timer.setSingleShot(True)
@@ -62,7 +63,8 @@ class LiveView:
 
     def add(self, number: int, masks: Sequence[Mask]) -> None:
         """Show masks of a plane, soon."""
-        if np.prod(self._planes[number].shape) > MOST_PIXELS:
+        plane = self._planes[number]
+        if self._forgotten or np.prod(plane.shape) > MOST_PIXELS:
             return
         self._waiting.extend((number, mask) for mask in masks)
         if self._waiting and not self._timer.isActive():
@@ -81,7 +83,7 @@ class LiveView:
         self._timer.stop()
         self._waiting.clear()
         self.layer = None
-        self._planes = ()
+        self._forgotten = True
 
     def _paint(self) -> None:
         start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,9 +152,9 @@ def _of_table(path: Path) -> NDArray[np.float64]:
     try:
         table = pd.read_csv(path, sep=None, engine='python')
         boxes = boxes_of_table(table).to_numpy(dtype=np.float64)
-    except ValueError as error:
-        if isinstance(error, PromptError):
-            raise
+    except PromptError:
+        raise
+    except (ValueError, csv.Error) as error:
         raise PromptError(
             f'“{path.name}” cannot be read as a table: {error}.'
         ) from error

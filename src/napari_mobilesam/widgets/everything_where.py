@@ -102,6 +102,7 @@ class WhereForm(QWidget):
         self.planes_combo = QComboBox()
         for combo in (self.region_combo, self.planes_combo):
             narrow(combo)
+        self._followed: Shapes | None = None
         self.form = form_layout(self)
         row = QHBoxLayout()
         row.addWidget(self.region_combo, 1)
@@ -110,7 +111,7 @@ class WhereForm(QWidget):
         self.form.addRow('Regions', self.shapes_combo)
         self.form.addRow('Planes', self.planes_combo)
         self.region_combo.currentIndexChanged.connect(self._region_chosen)
-        self.shapes_combo.layer_changed.connect(self._tell)
+        self.shapes_combo.layer_changed.connect(self._follow)
         self.planes_combo.currentIndexChanged.connect(self._tell)
         self._show_rows()
 
@@ -237,6 +238,25 @@ class WhereForm(QWidget):
         )
         self.shapes_combo.refresh()
         return layer
+
+    def _follow(self, shapes: Shapes | None) -> None:
+        """Hear of shapes that are drawn, moved and removed."""
+        self.let_go()
+        self._followed = shapes
+        if shapes is not None:
+            shapes.events.data.connect(self._drawn)
+        self._tell()
+
+    def _drawn(self, event: Any) -> None:
+        # “adding” and the like come before the change
+        if not str(getattr(event, 'action', '')).endswith('ing'):
+            self._tell()
+
+    def let_go(self) -> None:
+        """Hear of no shapes any more."""
+        if self._followed is not None:
+            self._followed.events.data.disconnect(self._drawn)
+        self._followed = None
 
     def _region_chosen(self) -> None:
         self._show_rows()

@@ -114,6 +114,7 @@ class EverythingWidget(EverythingRunning):
         self.extras.abandon()
         self.end_large()
         self._let_go()
+        self.where.let_go()
         unbind_keys(self.viewer, self._keys)
         super().detach()
 

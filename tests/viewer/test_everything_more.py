@@ -1,0 +1,103 @@
+"""Edges, object proposals and boxes in a real window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.layers import Image, Shapes
+from qtpy.QtWidgets import QFileDialog
+
+EVERYTHING = 'Segment everything'
+CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
+
+
+@pytest.fixture
+def d(desk, blobs):
+    made = desk(blobs, widget=EVERYTHING, scale=(2, 3), rotate=10)
+    made.widget.form.inputs['points_per_side'].setValue(10)
+    made.settle()
+    return made
+
+
+def press(d, button):
+    button.click()
+    d.settle()
+
+
+def test_edges_are_an_image(d):
+    press(d, d.widget.more.edges_button)
+    edges = d.viewer.layers['image edges']
+    assert isinstance(edges, Image)
+    assert edges.data.shape == (96, 128)
+    np.testing.assert_allclose(
+        edges.data_to_world((5, 7)), d.image.data_to_world((5, 7))
+    )
+    assert edges.data[28, 17:23].max() > 0.1
+    assert edges.data[CENTRES[0]] == 0
+    assert 'Edges are in' in d.widget.status.text
+    assert d.widget.run_button.isEnabled()
+
+
+def test_proposals_are_boxes_that_become_objects(d):
+    press(d, d.widget.more.proposals_button)
+    shapes = d.viewer.layers['image proposals']
+    assert isinstance(shapes, Shapes)
+    assert len(shapes.data) == 4
+    assert 'score' in shapes.features
+    d.widget.more.shapes_combo.layer = shapes
+    press(d, d.widget.more.boxes_button)
+    labels = d.viewer.layers['image objects']
+    assert sorted(labels.data[at] for at in CENTRES) == [1, 2, 3, 4]
+    assert sorted(labels.features['index']) == [1, 2, 3, 4]
+    assert '4 objects' in d.widget.status.text
+    objects = d.session.scene.objects_of(labels)
+    objects.undo()
+    assert not labels.data.any()
+
+
+def test_boxes_of_a_table(d, tmp_path, monkeypatch):
+    path = tmp_path / 'boxes.csv'
+    pd.DataFrame(
+        {
+            'row0': [14, 500],
+            'column0': [18, 1],
+            'row1': [42, 600],
+            'column1': [46, 9],
+        }
+    ).to_csv(path, index=False)
+    monkeypatch.setattr(
+        QFileDialog, 'getOpenFileName', lambda *args: (str(path), '')
+    )
+    press(d, d.widget.more.table_button)
+    labels = d.viewer.layers['image objects']
+    assert [bool(labels.data[at]) for at in CENTRES] == [True] + 3 * [False]
+
+
+def test_tables_and_layers_without_boxes(d, tmp_path, monkeypatch):
+    press(d, d.widget.more.boxes_button)
+    assert 'There are no boxes' in d.widget.status.text
+    d.viewer.add_shapes(np.array([[0, 0], [9, 9]]), shape_type='line')
+    d.widget.more.shapes_combo.layer = d.viewer.layers[-1]
+    press(d, d.widget.more.boxes_button)
+    assert 'has no box on' in d.widget.status.text
+    path = tmp_path / 'wrong.csv'
+    monkeypatch.setattr(
+        QFileDialog, 'getOpenFileName', lambda *args: (str(path), '')
+    )
+    for text in ('a,b\n1,2\n', ''):
+        path.write_text(text)
+        press(d, d.widget.more.table_button)
+        assert d.widget.status.label.styleSheet()
+        assert d.widget.run_button.isEnabled()
+
+
+def test_image_removed_while_edges_are_looked_for(d, oracle):
+    oracle.go.clear()
+    d.widget.more.edges_button.click()
+    assert not d.widget.run_button.isEnabled()
+    d.viewer.layers.remove(d.image)
+    oracle.go.set()
+    d.settle()
+    assert len(d.viewer.layers) == 0
+    assert 'was removed' in d.widget.status.text

@@ -1,0 +1,160 @@
+"""Objects of “Segment everything” reviewed with keys, clicks and the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_mobilesam.widgets.everything_review import NAME as SPOTLIGHT
+from napari_mobilesam.widgets.prompt_widget import PromptWidget
+
+EVERYTHING = 'Segment everything'
+CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def reviewed(desk, blobs):
+    """Four objects that were found, with the labels layer on top."""
+    d = desk(blobs, widget=EVERYTHING)
+    d.widget.form.inputs['points_per_side'].setValue(10)
+    d.widget.run_button.click()
+    d.settle()
+    d.labels = d.viewer.layers[-1]
+    return d
+
+
+def press(d, key):
+    QTest.keyClick(d.mouse.canvas.native, key, SHIFT)
+    d.settle()
+
+
+def current(d):
+    return d.widget.review.current
+
+
+def test_keys_walk_keep_and_reject(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    first = current(d)
+    assert first
+    assert SPOTLIGHT in d.viewer.layers
+    press(d, Qt.Key.Key_Y)
+    second = current(d)
+    assert second not in (0, first)
+    objects = d.widget.review.objects
+    assert objects[first].reviewed
+    press(d, Qt.Key.Key_R)
+    assert objects.get(second) is None
+    assert not (d.labels.data == second).any()
+    assert current(d) not in (0, first, second)
+    assert '3 objects, 1 kept' in d.widget.review.count.text()
+    d.widget.review.undo_button.click()
+    d.settle()
+    assert (d.labels.data == second).any()
+    press(d, Qt.Key.Key_R)
+    press(d, Qt.Key.Key_R)
+    press(d, Qt.Key.Key_R)
+    press(d, Qt.Key.Key_N)
+    assert 'Every object has been reviewed' in d.widget.status.text
+    assert set(np.unique(d.labels.data)) == {0, first}
+
+
+def test_clicking_a_label_goes_to_it(reviewed):
+    d = reviewed
+    d.viewer.layers.selection.active = d.labels
+    for centre in CENTRES[2:]:
+        d.mouse.click(d.labels, centre)
+        d.settle()
+        number = int(d.labels.data[centre])
+        assert current(d) == number
+        row = d.widget.review.table.currentIndex()
+        assert int(row.siblingAtColumn(0).data()) == number
+    d.mouse.drag(d.labels, CENTRES[0], (40, 60))
+    d.settle()
+    assert current(d) == int(d.labels.data[CENTRES[3]])
+    d.labels.mode = 'paint'
+    d.mouse.click(d.labels, CENTRES[0])
+    d.settle()
+    assert current(d) == int(d.labels.data[CENTRES[3]])
+
+
+def test_clicking_a_row_brings_the_object_into_view(reviewed):
+    d = reviewed
+    camera = getattr(d.viewer, 'scene', d.viewer).camera
+    table = d.widget.review.table
+    row = 2
+    index = table.model().index(row, 0)
+    where = table.visualRect(index).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
+    d.settle()
+    number = int(index.data())
+    assert current(d) == number
+    rows, columns = np.nonzero(d.labels.data == number)
+    np.testing.assert_allclose(
+        camera.center[-2:], (rows.mean(), columns.mean()), atol=1
+    )
+
+
+def test_table_can_be_sorted(reviewed):
+    d = reviewed
+    table = d.widget.review.table
+    table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    shown = [int(table.model().index(i, 0).data()) for i in range(4)]
+    assert shown == [4, 3, 2, 1]
+
+
+def test_an_object_is_handed_over_with_its_prompt(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    number = current(d)
+    press(d, Qt.Key.Key_E)
+    prompts = next(
+        widget
+        for widget in d.viewer.window.dock_widgets.values()
+        if isinstance(widget, PromptWidget)
+    )
+    assert prompts.labels_combo.layer is d.labels
+    record = d.session.editor.record
+    assert record.number == number
+    points = d.viewer.layers['prompts']
+    assert len(points.data) == 1
+    assert d.labels.data[tuple(np.round(points.data[0]).astype(int))] == number
+    assert f'Object {number} is open' in d.widget.status.text
+
+
+def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    first = current(d)
+    press(d, Qt.Key.Key_Y)
+    d.widget.filters.predicted_iou.setValue(0.99)
+    d.settle()
+    assert set(np.unique(d.labels.data)) == {0, first}
+
+
+def test_decisions_need_an_object(reviewed):
+    d = reviewed
+    for button in (
+        d.widget.review.keep_button,
+        d.widget.review.reject_button,
+        d.widget.review.edit_button,
+    ):
+        button.click()
+        assert 'Choose an object first' in d.widget.status.text
+    assert len(d.widget.review.objects) == 4
+
+
+def test_objects_of_stacks_are_shown_on_their_plane(desk, blobs):
+    d = desk(np.stack([blobs * 0, blobs, blobs * 0]), widget=EVERYTHING)
+    d.widget.form.inputs['points_per_side'].setValue(10)
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    d.widget.run_button.click()
+    d.settle()
+    d.viewer.dims.set_current_step(0, 2)
+    d.widget.review.next_button.click()
+    d.settle()
+    assert d.viewer.dims.current_step[0] == 1

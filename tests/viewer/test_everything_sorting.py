@@ -1,0 +1,204 @@
+"""Masks as they come, sliders that sort them out, kinds of results."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_mobilesam.widgets.everything_live import NAME as LIVE
+from napari_mobilesam.widgets.everything_panel import FOREGROUND, OUTLINES
+
+EVERYTHING = 'Segment everything'
+SMALL, LARGE = (28, 32), (68, 92)
+
+
+@pytest.fixture
+def image():
+    """A bright square of 24 pixels a side, and one of 32."""
+    picture = np.full((96, 128), 10, np.uint8)
+    picture[16:40, 20:44] = 150
+    picture[52:84, 76:108] = 220
+    return picture
+
+
+@pytest.fixture
+def open_desk(desk):
+    def make(*images, **kwargs):
+        d = desk(*images, widget=EVERYTHING, **kwargs)
+        d.widget.form.inputs['points_per_side'].setValue(10)
+        d.settle()
+        return d
+
+    return make
+
+
+def run(d):
+    d.widget.run_button.click()
+    d.settle()
+    return d.viewer.layers[-1]
+
+
+def there(data):
+    return bool(data[SMALL]), bool(data[LARGE])
+
+
+def hold_after_first_mask(oracle):
+    """Let the model stop in the middle of a step once masks were found."""
+    found, stuck = threading.Event(), threading.Event()
+    decoder_of = oracle.image_decoder
+
+    def decoder(features):
+        made = decoder_of(features)
+        attend = made.attend
+
+        def hold(*args, **prompts):
+            if found.is_set() and not stuck.is_set():
+                oracle.go.clear()
+                stuck.set()
+            scores, logits = attend(*args, **prompts)
+            if scores.max() > 0.9:
+                found.set()
+            return scores, logits
+
+        made.attend = hold
+        return made
+
+    oracle.image_decoder = decoder
+    return stuck
+
+
+def test_masks_are_shown_and_kept_by_cancel(open_desk, image, oracle, qtbot):
+    d = open_desk(image)
+    d.widget.form.inputs['batch_size'].setValue(1)
+    stuck = hold_after_first_mask(oracle)
+    d.widget.run_button.click()
+    assert not d.widget.run_button.isEnabled()
+    qtbot.waitUntil(lambda: LIVE in d.viewer.layers, timeout=20000)
+    first = there(d.viewer.layers[LIVE].data)
+    assert sum(first) == 1
+    assert stuck.wait(20)
+    QTest.mouseClick(d.widget.cancel_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(d.widget.run_button.isEnabled, timeout=20000)
+    # the model is still held in the middle of a step
+    assert not oracle.go.is_set()
+    labels = d.viewer.layers[-1]
+    assert isinstance(labels, Labels)
+    assert there(labels.data) == first
+    assert LIVE not in d.viewer.layers
+    assert 'stopped' in d.widget.status.text
+    oracle.go.set()
+    d.settle()
+    assert there(labels.data) == first
+
+
+def test_sliders_sort_out_without_asking_the_model(open_desk, image, oracle):
+    d = open_desk(image)
+    labels = run(d)
+    before = labels.data.copy()
+    assert there(labels.data) == (True, True)
+    encoded = oracle.encoded
+    area = d.widget.filters.area
+    low, high = area.value()
+    area.setValue(((low + high) / 2, high))
+    d.settle()
+    assert there(labels.data) == (False, True)
+    assert 'Kept 1 of' in d.widget.filters.count.text()
+    assert labels.data[LARGE] == before[LARGE]
+    assert sorted(labels.features['index']) == [before[LARGE]]
+    d.widget.filters.reset_button.click()
+    d.settle()
+    np.testing.assert_array_equal(labels.data, before)
+    assert oracle.encoded == encoded
+
+
+def test_intensity_is_that_of_the_image(open_desk, image):
+    d = open_desk(image)
+    labels = run(d)
+    d.widget.filters.intensity.setValue((10, 180))
+    d.settle()
+    assert there(labels.data) == (True, False)
+
+
+def test_a_slider_is_dragged_and_undone_in_one_step(open_desk, image):
+    d = open_desk(image)
+    labels = run(d)
+    before = labels.data.copy()
+    slider = d.widget.filters.predicted_iou
+    slider.setFocus()
+    end = QPoint(slider.width() - 2, slider.height() // 2)
+    QTest.mouseClick(slider, Qt.MouseButton.LeftButton, pos=end)
+    slider.setValue(0.99)
+    d.settle()
+    assert not labels.data.any()
+    d.widget.review.undo_button.click()
+    d.settle()
+    np.testing.assert_array_equal(labels.data, before)
+    assert len(d.widget.review.objects) == 2
+
+
+def test_one_label_for_all(open_desk, image):
+    d = open_desk(image)
+    d.widget.kind_combo.setCurrentText(FOREGROUND)
+    labels = run(d)
+    assert set(np.unique(labels.data)) == {0, 1}
+    d.widget.filters.intensity.setValue((10, 180))
+    d.settle()
+    assert there(labels.data) == (True, False)
+
+
+def test_outlines_in_a_shapes_layer(open_desk, image):
+    d = open_desk(image, scale=(2, 3))
+    d.widget.kind_combo.setCurrentText(OUTLINES)
+    assert d.widget.labels_combo.isHidden()
+    shapes = run(d)
+    assert isinstance(shapes, Shapes)
+    boxes = sorted(tuple(x.min(axis=0)) for x in shapes.data)
+    assert boxes == [(15.5, 19.5), (51.5, 75.5)]
+    np.testing.assert_allclose(shapes.scale, (2, 3))
+    assert shapes.features['score'].tolist() == pytest.approx([0.97, 0.97])
+    d.widget.filters.intensity.setValue((10, 180))
+    d.settle()
+    assert len(shapes.data) == len(shapes.features) == 1
+    assert d.widget.review_group.isHidden()
+
+
+def test_a_result_that_is_removed_is_let_go(open_desk, image):
+    d = open_desk(image)
+    labels = run(d)
+    assert not d.widget.filter_group.isHidden()
+    d.viewer.layers.remove(labels)
+    d.settle()
+    assert d.widget.filter_group.isHidden()
+    assert d.widget.review_group.isHidden()
+    assert 'was removed' in d.widget.status.text
+    d.widget.filters.changed.emit()
+    d.settle()
+    assert len(d.viewer.layers) == 1
+
+
+def test_live_layer_can_be_removed(open_desk, image, oracle, qtbot):
+    d = open_desk(image)
+    d.widget.form.inputs['batch_size'].setValue(1)
+    hold_after_first_mask(oracle)
+    d.widget.run_button.click()
+    qtbot.waitUntil(lambda: LIVE in d.viewer.layers, timeout=20000)
+    d.viewer.layers.remove(LIVE)
+    oracle.go.set()
+    d.settle()
+    assert LIVE not in d.viewer.layers
+    assert there(d.viewer.layers[-1].data) == (True, True)
+
+
+def test_choices_are_remembered(open_desk, image):
+    d = open_desk(image)
+    d.widget.kind_combo.setCurrentText(FOREGROUND)
+    run(d)
+    d.viewer.window.remove_dock_widget(d.dock)
+    other = open_desk(image)
+    assert other.widget.form.inputs['points_per_side'].value() == 10
+    assert other.widget.kind_combo.currentText() == FOREGROUND

@@ -1,0 +1,139 @@
+"""“Segment everything” in regions, views, stacks and beside other labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.widgets.everything_where import DRAWN, VIEW
+
+EVERYTHING = 'Segment everything'
+UPPER, LOWER = [(28, 32), (28, 92)], [(68, 32), (68, 92)]
+
+
+@pytest.fixture
+def open_desk(desk):
+    def make(*images, **kwargs):
+        d = desk(*images, widget=EVERYTHING, **kwargs)
+        d.widget.form.inputs['points_per_side'].setValue(10)
+        d.settle()
+        return d
+
+    return make
+
+
+def run(d):
+    d.widget.run_button.click()
+    d.settle()
+    assert 'object' in d.widget.status.text
+    return next(x for x in d.viewer.layers if x.name.endswith(' objects'))
+
+
+def found(data, centres):
+    return [bool(data[centre]) for centre in centres]
+
+
+def test_only_a_drawn_rectangle_is_done(open_desk, blobs):
+    d = open_desk(blobs, scale=(2, 2), translate=(5, 3))
+    whole = d.widget.estimate_label.text()
+    d.widget.where.draw_button.click()
+    d.mouse.drag(d.image, (4, 4), (50, 120))
+    d.settle()
+    regions = d.viewer.layers['regions']
+    assert len(regions.data) == 1
+    assert d.widget.where.region_combo.currentText() == DRAWN
+    inside = d.widget.estimate_label.text()
+    assert int(inside.split()[0]) < int(whole.split()[0])
+    labels = run(d)
+    assert found(labels.data, UPPER) == [True, True]
+    assert found(labels.data, LOWER) == [False, False]
+
+
+def test_polygons_and_ellipses_are_regions_too(open_desk, blobs):
+    d = open_desk(blobs)
+    shapes = d.viewer.add_shapes(name='mine')
+    shapes.add_polygons(np.array([[10, 10], [10, 50], [50, 50], [50, 10]]))
+    shapes.add_ellipses(np.array([[50, 70], [50, 120], [90, 120], [90, 70]]))
+    shapes.add_lines(np.array([[60, 20], [80, 40]]))
+    d.widget.where.use_drawn(shapes)
+    labels = run(d)
+    assert found(labels.data, UPPER) == [True, False]
+    assert found(labels.data, LOWER) == [False, True]
+
+
+def test_a_region_has_to_be_drawn(open_desk, blobs):
+    d = open_desk(blobs)
+    d.widget.where.region_combo.setCurrentText(DRAWN)
+    d.settle()
+    assert 'no region yet' in d.widget.estimate_label.text()
+    d.widget.run_button.click()
+    assert 'no region yet' in d.widget.status.text
+    assert d.widget.run_button.isEnabled()
+
+
+def test_only_what_is_seen_is_done(open_desk, blobs):
+    d = open_desk(blobs)
+    camera = getattr(d.viewer, 'scene', d.viewer).camera
+    camera.zoom = 18
+    camera.center = (0, 28, 32)
+    d.settle()
+    d.widget.where.region_combo.setCurrentText(VIEW)
+    labels = run(d)
+    assert found(labels.data, UPPER + LOWER) == [True, False, False, False]
+
+
+def stack(blobs):
+    half = blobs.copy()
+    half[50:] = 10
+    return np.stack([blobs, half, blobs])
+
+
+def test_all_planes_linked_and_each_by_itself(open_desk, blobs):
+    d = open_desk(stack(blobs))
+    combo = d.widget.where.planes_combo
+    texts = [combo.itemText(i) for i in range(combo.count())]
+    assert texts == [
+        'the current one',
+        'all 3 of axis 0, linked',
+        'all 3 of axis 0, each by itself',
+    ]
+    one = int(d.widget.estimate_label.text().split()[0])
+    combo.setCurrentIndex(1)
+    d.settle()
+    assert int(d.widget.estimate_label.text().split()[0]) == 3 * one
+    linked = run(d).data
+    for at in UPPER:
+        assert len(set(linked[:, *at])) == 1
+    assert linked[0, *LOWER[0]] == linked[2, *LOWER[0]] != 0
+    assert linked[1, *LOWER[0]] == 0
+    combo.setCurrentIndex(2)
+    d.widget.run_button.click()
+    d.settle()
+    (apart,) = (x for x in d.viewer.layers if x.name.endswith('objects [1]'))
+    assert len(set(apart.data[:, *UPPER[0]])) == 3
+    assert apart.data.max() == 4 + 2 + 4
+
+
+def test_time_points_are_offered_each_by_itself_first(open_desk, blobs):
+    d = open_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
+    combo = d.widget.where.planes_combo
+    assert combo.itemText(1) == 'all 3 of time, each by itself'
+
+
+def test_labelled_pixels_are_left_alone(open_desk, blobs):
+    d = open_desk(blobs)
+    data = np.zeros(blobs.shape, np.uint16)
+    data[10:46] = 9
+    own = d.viewer.add_labels(data, name='own')
+    assert d.widget.leave_box.isHidden()
+    d.widget.labels_combo.layer = own
+    assert d.widget.leave_box.isChecked()
+    assert not d.widget.leave_box.isHidden()
+    d.widget.run_button.click()
+    d.settle()
+    assert (own.data[10:46] == 9).all()
+    assert sorted(own.data[at] for at in LOWER) == [10, 11]
+    d.widget.leave_box.setChecked(False)
+    d.widget.run_button.click()
+    d.settle()
+    assert sorted(own.data[at] for at in UPPER + LOWER) == [12, 13, 14, 15]
