@@ -14,6 +14,7 @@ from conftest import ROOT
     'arguments',
     [
         ['speed.py', '--repeats', '1'],
+        ['reference.py', '--points', '2', '--crop-layers', '0', '--repeats=1'],
         ['training.py', '--repeats', '1', '--input-size', '64'],
     ],
 )

@@ -1,0 +1,335 @@
+"""The reference implementation beside ours: ratios of time and memory.
+
+Both run in turns in one process, with the same weights and the same number of
+threads at hand, so that other work on the machine meets both: the ratios
+tell more than the times. Weights are the pseudo-random ones of the tests and
+those of the bundled model, both on inputs of 1024 pixels.
+
+The reference is not part of this project and never copied into it:
+
+git clone https://github.com/ChaoningZhang/MobileSAM
+pip install timm torchvision
+python benchmarks/reference.py --reference MobileSAM
+python benchmarks/reference.py --reference MobileSAM --points 32
+
+Without ``--reference`` ours runs alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import napari_mobilesam as nm
+from napari_mobilesam.model.sam import Sam, build_sam
+
+TESTS = Path(__file__).resolve().parents[1] / 'tests'
+SIDE = 1024
+WEIGHTS = ('pseudo-random', 'bundled')
+# Of the golden outputs: pseudo-random scores are low.
+PSEUDO_RANDOM_THRESHOLDS = {'predicted_iou': 0.55, 'stability': 0.35}
+
+Work = Callable[[], object]
+
+
+class Ratio(NamedTuple):
+    """One row of the table; seconds, or MB."""
+
+    what: str
+    reference: float | None
+    ours: float
+    unit: str
+
+    def __str__(self) -> str:
+        reference, ratio = 'not run', ''
+        if self.reference is not None:
+            reference = f'{self.reference:.3g} {self.unit}'
+            ratio = f'{self.reference / self.ours:.1f}'
+        return (
+            f'| {self.what} | {reference} | {self.ours:.3g} {self.unit} | '
+            f'{ratio} |'
+        )
+
+
+def image_and_weights(
+    weights: str,
+) -> tuple[NDArray[np.uint8], dict[str, torch.Tensor], dict[str, float]]:
+    """A 1024 x 1024 RGB image, a state dict and thresholds for masks."""
+    if weights == 'pseudo-random':
+        sys.path.insert(0, str(TESTS))
+        image = importlib.import_module('reference.image')
+        filler = importlib.import_module('reference.weights')
+        manifest = TESTS / 'reference' / 'state_dict_manifest.json'
+        return (
+            image.golden_image(SIDE, SIDE),
+            filler.make_state_dict(manifest),
+            PSEUDO_RANDOM_THRESHOLDS,
+        )
+    from napari_mobilesam.sample_data import read_sample
+
+    model = nm.load_model('mobile_sam_cells', device='cpu')
+    sample = read_sample('nuclei')
+    repeats = [-(-SIDE // length) for length in sample.shape[:2]]
+    gray = np.tile(sample.reshape(*sample.shape[:2], -1)[..., 0], repeats)
+    rgb = np.repeat(gray[:SIDE, :SIDE, None], 3, axis=2)
+    record = model.record
+    return (
+        np.ascontiguousarray(rgb.astype(np.uint8)),
+        model.state_dict(),
+        {'predicted_iou': record.predicted_iou, 'stability': record.stability},
+    )
+
+
+class Ours:
+    """What is measured, of this project."""
+
+    name = 'ours'
+
+    def __init__(self, weights: str) -> None:
+        self.image, state, self.thresholds = image_and_weights(weights)
+        self.model: Sam = build_sam('vit_t', SIDE)
+        self.model.load_state_dict(state)
+        self.model.eval().requires_grad_(False)
+        self.predictor = nm.Predictor(self.model)
+        self.embedding = self.predictor.embed(self.image)
+
+    def embed(self) -> object:
+        return self.predictor.embed(self.image)
+
+    def click(self) -> object:
+        return self.predictor.predict(
+            self.embedding, points=[[SIDE / 2, SIDE / 2]]
+        )
+
+    def click_to_mask(self) -> object:
+        return self.predictor.predict(
+            self.embedding, points=[[SIDE / 2, SIDE / 2]]
+        ).masks
+
+    def everything(self, points: int, crop_layers: int) -> int:
+        masks = nm.generate_masks(
+            self.image,
+            self.model,
+            points_per_side=points,
+            crop_layers=crop_layers,
+            whole_image=True,
+            adaptive=False,
+            **self.thresholds,
+        )
+        return len(masks)
+
+
+class Reference:
+    """The same, of a checkout of ChaoningZhang/MobileSAM."""
+
+    name = 'reference'
+
+    def __init__(self, weights: str, checkout: Path) -> None:
+        self.image, state, thresholds = image_and_weights(weights)
+        self.thresholds = {
+            'pred_iou_thresh': thresholds['predicted_iou'],
+            'stability_score_thresh': thresholds['stability'],
+        }
+        sys.path.insert(0, str(checkout))
+        self.package = importlib.import_module('mobile_sam')
+        self.model = self.package.sam_model_registry['vit_t']()
+        self.model.load_state_dict(state)
+        # It computes its attention biases in eval(), once: after loading.
+        self.model.train()
+        self.model.eval()
+        self.predictor = self.package.SamPredictor(self.model)
+        self.embed()
+        self.point = np.array([[SIDE / 2, SIDE / 2]])
+
+    def embed(self) -> object:
+        return self.predictor.set_image(self.image)
+
+    @torch.no_grad()
+    def click(self) -> object:
+        prompts = self.model.prompt_encoder
+        points = torch.from_numpy(self.point)[None].float()
+        sparse, dense = prompts(
+            points=(points, torch.ones(1, 1)), boxes=None, masks=None
+        )
+        return self.model.mask_decoder(
+            image_embeddings=self.predictor.features,
+            image_pe=prompts.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+
+    def click_to_mask(self) -> object:
+        return self.predictor.predict(self.point, np.ones(1))
+
+    def everything(self, points: int, crop_layers: int) -> int:
+        generator = self.package.SamAutomaticMaskGenerator(
+            self.model,
+            points_per_side=points,
+            crop_n_layers=crop_layers,
+            crop_n_points_downscale_factor=2,
+            **self.thresholds,
+        )
+        return len(generator.generate(self.image))
+
+
+def in_turns(works: dict[str, Work], repeats: int) -> dict[str, float]:
+    """Median seconds of each, done in turns after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(1 + repeats):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return {
+        name: statistics.median(spent[1:] if repeats > 1 else spent[-1:])
+        for name, spent in seconds.items()
+    }
+
+
+def compare(weights: str, options: argparse.Namespace) -> list[Ratio]:
+    """Measure with one set of weights."""
+    sides: list[Any] = [Ours(weights)]
+    if options.reference is not None:
+        sides.insert(0, Reference(weights, options.reference))
+
+    def row(what: str, method: str, repeats: int, *given: int) -> Ratio:
+        works: dict[str, Work] = {
+            side.name: lambda side=side: getattr(side, method)(*given)
+            for side in sides
+        }
+        spent = in_turns(works, repeats)
+        return Ratio(what, spent.get('reference'), spent['ours'], 's')
+
+    few, points = max(1, options.repeats // 3), options.points
+    rows = [
+        row('image to embedding', 'embed', options.repeats),
+        row('one click, logits', 'click', 3 * options.repeats),
+        row(
+            'one click, three masks of 1024²',
+            'click_to_mask',
+            3 * options.repeats,
+        ),
+        row(f'everything, {points} × {points}', 'everything', few, points, 0),
+    ]
+    if options.crop_layers:
+        rows.append(
+            row(
+                f'everything, {points} × {points}, {options.crop_layers} '
+                'crop layers',
+                'everything',
+                few,
+                points,
+                options.crop_layers,
+            )
+        )
+    peaks = {side.name: peak_memory(side.name, options) for side in sides}
+    rows.append(
+        Ratio(
+            f'peak memory, everything, {points} × {points}',
+            peaks.get('reference'),
+            peaks['ours'],
+            'MB',
+        )
+    )
+    return [row._replace(what=f'{row.what}; {weights}') for row in rows]
+
+
+def peak_memory(side: str, options: argparse.Namespace) -> float:
+    """Peak resident MB of a process that does segment everything."""
+    command = [sys.executable, __file__, '--alone', side]
+    command += ['--points', str(options.points)]
+    if options.reference is not None:
+        command += ['--reference', str(options.reference)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout)['peak_mb'])
+
+
+def run_alone(options: argparse.Namespace) -> None:
+    """Do segment everything once and print the peak memory as JSON."""
+    side: Any = (
+        Ours(WEIGHTS[0])
+        if options.alone == 'ours'
+        else Reference(WEIGHTS[0], options.reference)
+    )
+    side.everything(options.points, 0)
+    print(json.dumps({'peak_mb': own_peak()}))
+
+
+def own_peak() -> float:
+    """Peak resident MB of this process."""
+    status = Path('/proc/self/status')
+    if status.exists():
+        # Not ru_maxrss, which starts with the peak of the parent process.
+        line = next(
+            line
+            for line in status.read_text().splitlines()
+            if line.startswith('VmHWM')
+        )
+        return int(line.split()[1]) / 1e3
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In kilobytes, on macOS in bytes.
+    return peak / (1e6 if sys.platform == 'darwin' else 1e3)
+
+
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--reference', type=Path, metavar='PATH')
+    parser.add_argument(
+        '--points', type=int, default=8, help='points per side (32 in SAM)'
+    )
+    parser.add_argument('--crop-layers', type=int, default=1)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--weights', choices=WEIGHTS, action='append')
+    parser.add_argument('--alone', help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.reference is not None:
+        options.reference = options.reference.resolve()
+        if not (options.reference / 'mobile_sam').is_dir():
+            parser.error(f'{options.reference} has no folder mobile_sam')
+    return options
+
+
+def main() -> int:
+    """Print a Markdown table."""
+    options = parse_options()
+    if options.alone:
+        run_alone(options)
+        return 0
+    if options.reference is None:
+        print(
+            'No --reference PATH (a checkout of ChaoningZhang/MobileSAM): '
+            'ours runs alone.\n'
+        )
+    print('| what | reference | ours | ratio |')
+    print('|---|---|---|---|')
+    for weights in options.weights or WEIGHTS:
+        for row in compare(weights, options):
+            print(row, flush=True)
+    print(
+        f'\n{torch.get_num_threads()} threads at hand, torch '
+        f'{torch.__version__}, {platform.machine()}'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
