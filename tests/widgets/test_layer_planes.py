@@ -20,6 +20,7 @@ from napari.layers import Image, Points
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.engine import click
 from napari_mobilesam.session.messages import check_prompts
+from napari_mobilesam.session.planes import PlaneView
 from napari_mobilesam.session.sparse_labels import SparseLabels
 from napari_mobilesam.types import ImageError, PromptError
 from napari_mobilesam.widgets.label_writer import new_labels
@@ -247,6 +248,30 @@ def test_levels_of_a_pyramid_are_planes_too():
     assert plane.level_shape(2) == (16, 12)
     assert np.array_equal(plane.rgb(level=1)[..., 0], stack[3, ::2, ::2])
     assert np.array_equal(plane.rgb(level=2)[..., 0], stack[2, ::4, ::4])
+
+
+def test_a_slide_in_colour_is_read_at_its_levels():
+    fine = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8)
+    levels = [zarr.array(fine, chunks=(16, 16, 3)), fine[::2, ::2]]
+    viewer, image = view(levels, multiscale=True)
+    plane = plane_of(viewer, image).source()
+    assert plane.shape == (64, 48)
+    assert np.array_equal(plane.rgb((8, 4, 40, 30)), fine[8:40, 4:30])
+    assert np.array_equal(plane.rgb(level=1), fine[::2, ::2])
+
+
+@pytest.mark.parametrize('dtype', ['>u2', '<f8', 'i4', 'bool'])
+def test_files_mapped_into_memory_are_read_in_windows(dtype, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 50, 60))
+    mapped = np.memmap(tmp_path / 'a.raw', dtype, 'w+', 0, stack.shape)
+    mapped[:] = stack
+    viewer, image = view(mapped, contrast_limits=(0, 255))
+    viewer.dims.set_current_step(0, 2)
+    plane = plane_of(viewer, image).source()
+    assert isinstance(plane.array(), PlaneView)
+    window = plane.rgb((5, 6, 30, 40))[..., 0]
+    expected = mapped[2, 5:30, 6:40].astype(float)
+    assert np.abs(window - expected).max() < 1
 
 
 def test_large_planes_in_memory_have_levels():
