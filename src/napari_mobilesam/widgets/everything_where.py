@@ -102,6 +102,8 @@ class WhereForm(QWidget):
         self.planes_combo = QComboBox()
         for combo in (self.region_combo, self.planes_combo):
             narrow(combo)
+        # beside a button
+        self.region_combo.setMinimumContentsLength(5)
         self._followed: Shapes | None = None
         self.form = form_layout(self)
         row = QHBoxLayout()

@@ -309,6 +309,7 @@ class EverythingWidget(EverythingRunning):
         except SegmentationError as error:
             self.status.fail(str(error))
             return
+        self.spotlight.preview.hide()
         self.status.say(
             f'Object {record.number} is open in “Segment by prompts”.'
         )

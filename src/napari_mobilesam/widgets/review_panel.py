@@ -72,12 +72,13 @@ class ReviewPanel(QWidget):
             'back.',
             self.edit_button: 'Open it in “Segment by prompts”, with its '
             'prompt in place.',
-            self.undo_button: 'Take back the last decision or selection.',
         }
         for button, tip in tips.items():
             button.setToolTip(tip)
         grid = QGridLayout()
         grid.setSpacing(4)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnStretch(1, 1)
         grid.addWidget(self.next_button, 0, 0, 1, 2)
         grid.addWidget(self.keep_button, 1, 0)
         grid.addWidget(self.reject_button, 1, 1)
@@ -210,7 +211,11 @@ class ReviewPanel(QWidget):
         )
         title = objects.history.undoable if objects is not None else None
         self.undo_button.setEnabled(title is not None)
-        self.undo_button.setText('Undo' if title is None else f'Undo {title}')
+        self.undo_button.setToolTip(
+            'There is nothing to take back.'
+            if title is None
+            else f'Take back: {title}.'
+        )
 
 
 def area_of(record: ObjectRecord) -> int:
