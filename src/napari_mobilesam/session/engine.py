@@ -68,7 +68,7 @@ class Engine:
         self,
         load_model: Callable[[str], Sam],
         embeddings: int = 64,
-        planes: int = 3,
+        planes: int = 6,
         embed: Embed | None = None,
     ) -> None:
         self._load_model = load_model

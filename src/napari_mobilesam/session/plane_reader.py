@@ -31,7 +31,7 @@ class PlaneReader:
         How many small planes are remembered, three bytes per pixel.
     """
 
-    def __init__(self, planes: int = 3) -> None:
+    def __init__(self, planes: int) -> None:
         self._planes: LeastRecentlyUsed[NDArray[np.uint8]] = LeastRecentlyUsed(
             planes
         )
