@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import get_args
 
 import torch
@@ -22,6 +22,7 @@ from napari_mobilesam.model.image_encoder_vit import (
     ImageEncoderViT,
 )
 from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
+from napari_mobilesam.model.precision import half_precision, products_in
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
 from napari_mobilesam.model.threads import ThreadChoice, Workers
 from napari_mobilesam.model.tiny_vit import TinyViT
@@ -58,6 +59,7 @@ class Sam(nn.Module):
         self.mask_decoder = MaskDecoder()
         self._key = LatestOnly[str]()
         self._fast_encoder = LatestOnly[FastTinyViT]()
+        self._half_overflows = False
         self._between: Callable[[], None] | None = None
         self._folded_decoder = LatestOnly[FoldedDecoder]()
         self._image_decoders = LatestOnly[ImageDecoder](EMBEDDINGS_KEPT)
@@ -124,7 +126,7 @@ class Sam(nn.Module):
         """
         if self.device.type != 'cpu':
             return Workers(1, nullcontext)
-        return self._thread_choice.workers()
+        return self._worker_choice.workers()
 
     @cached_property
     def _thread_choice(self) -> ThreadChoice:
@@ -140,6 +142,16 @@ class Sam(nn.Module):
 
         return ThreadChoice(work)
 
+    @cached_property
+    def _worker_choice(self) -> ThreadChoice:
+        side, device = self.embedding_size, self.device
+        channels = self.mask_decoder.iou_token.embedding_dim
+        decoder = self.image_decoder(torch.zeros(1, channels, side, side))
+        boxes = torch.zeros(max(1, self.batch_size // 4), 4, device=device)
+        return ThreadChoice(
+            lambda: decoder.predict_iou(decoder.attend(boxes=boxes))
+        )
+
     def preprocess(self, rgb: Tensor) -> Tensor:
         """Normalise (B, 3, h, w) values of 0 … 255 and pad to (B, 3, S, S)."""
         x = (rgb - self.pixel_mean) / self.pixel_std
@@ -150,18 +162,27 @@ class Sam(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Embed preprocessed images: (B, 3, S, S) to (B, 256, s, s).
 
-        On a CPU, in inference mode and without gradients, by an equal but
-        faster encoder, where there is one.
+        In inference mode and without gradients, on a CPU by an equal but
+        faster encoder, where there is one, and on a GPU in half precision.
         """
-        encoder = self.image_encoder
-        fast = not (torch.is_grad_enabled() or encoder.training)
-        if fast and x.device.type == 'cpu' and isinstance(encoder, TinyViT):
-            version = version_of(encoder)
-            return self._fast_encoder.get(
-                version, lambda: FastTinyViT(encoder)
-            )(x, self._between)
-        embedding: Tensor = encoder(x)
+        if torch.is_grad_enabled() or self.image_encoder.training:
+            return self.image_encoder(x)
+        half = None if self._half_overflows else half_precision(x.device)
+        with products_in(half, x.device):
+            embedding = self._encoder(x.device)(x).float()
+        if half is not None and not embedding.isfinite().all():
+            self._half_overflows = True
+            embedding = self._encoder(x.device)(x)
         return embedding
+
+    def _encoder(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        encoder = self.image_encoder
+        if device.type != 'cpu' or not isinstance(encoder, TinyViT):
+            return encoder
+        fast = self._fast_encoder.get(
+            version_of(encoder), lambda: FastTinyViT(encoder)
+        )
+        return partial(fast, between=self._between)
 
     @contextmanager
     def giving_way(self, between: Callable[[], None]) -> Iterator[None]:
@@ -221,7 +242,9 @@ class Sam(nn.Module):
         )
         return self._image_decoders.get(
             (version, version_of(features), id(features)),
-            lambda: ImageDecoder(folded, features),
+            lambda: ImageDecoder(
+                folded, features, half_precision(features.device)
+            ),
         )
 
     def attend(

@@ -1,0 +1,234 @@
+"""Attention between tokens and thousands of image tokens, for inference.
+
+The same functions as in `mask_decoder`, with the products taken in the order
+that costs least. With X the image tokens, P their positions and q a query
+token, per head:
+
+* ``(X + P) Wk @ q = X @ (Wk q) + (P Wk) @ q``: no keys are made of thousands
+  of image tokens, and ``P Wk`` follows from the weights alone.
+* ``attention @ (X Wv) = (attention @ X) Wv``: no values either.
+* Values of the few tokens are taken through the output projection before
+  the image attends to them, not after.
+* All prompts of an image share the image side of the first block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mobilesam.model.mask_decoder import (
+    NUM_HEADS,
+    Attention,
+    TwoWayAttentionBlock,
+)
+
+# Image tokens worked on at once on a CPU: with 256 channels, 1 MB that stays
+# in a usual second-level cache from one product to the next. Measured: 1.4
+# times as fast as whole images for four prompts, no slower for one.
+CPU_TILE = 1024
+
+
+def tiles(images: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Prompts and image tokens of (B, N, C) to work on at once."""
+    batch, tokens, _ = images.shape
+    if images.device.type != 'cpu':
+        yield slice(0, batch), slice(0, tokens)
+        return
+    for i in range(batch):
+        for start in range(0, tokens, CPU_TILE):
+            yield slice(i, i + 1), slice(start, start + CPU_TILE)
+
+
+def by_head(x: Tensor) -> Tensor:
+    """(B, T, C) to (heads, B * T, C / heads)."""
+    return x.flatten(0, 1).unflatten(-1, (NUM_HEADS, -1)).transpose(0, 1)
+
+
+def by_prompt(x: Tensor, batch: int) -> Tensor:
+    """(heads, B * T, C) to (B, heads * T, C)."""
+    return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
+
+
+class Logits(NamedTuple):
+    """Logits between tokens and images, filled in as images are computed.
+
+    Attributes
+    ----------
+    values : Tensor
+        (B, heads * T, N): what the positions of image tokens give and, once
+        these have been seen, all of it.
+    folded : Tensor
+        (B, heads * T, C): what image tokens are multiplied with.
+    """
+
+    values: Tensor
+    folded: Tensor
+
+    def see(self, prompts: slice, rows: slice, images: Tensor) -> Tensor:
+        """Add some image tokens (b, n, C); (b, heads * T, n) logits."""
+        values = self.values[prompts, :, rows]
+        images = images.transpose(1, 2).to(values.dtype)
+        return values.baddbmm_(self.folded[prompts], images)
+
+
+class ImageProjection:
+    """Queries or keys of the image, met by keys or queries of tokens."""
+
+    def __init__(self, linear: nn.Linear, positions: Tensor) -> None:
+        scale = (linear.out_features // NUM_HEADS) ** -0.5
+        self.weight = scale * linear.weight
+        self.positions = torch.addmm(
+            scale * linear.bias[:, None], self.weight, positions.T
+        )
+
+    def project(self, image: Tensor) -> Tensor:
+        """(heads, D, N) of an image (N, C) that many prompts share."""
+        projected = torch.addmm(self.positions, self.weight, image.T)
+        return projected.unflatten(0, (NUM_HEADS, -1))
+
+    def meet(self, tokens: Tensor, batch: int) -> Logits:
+        """Logits with tokens (heads, B * T, D) before images are seen."""
+        heads = (NUM_HEADS, -1)
+        positions = torch.bmm(tokens, self.positions.unflatten(0, heads))
+        folded = torch.bmm(tokens, self.weight.unflatten(0, heads))
+        return Logits(
+            by_prompt(positions, batch).contiguous(),
+            by_prompt(folded, batch),
+        )
+
+
+class SharedImage(NamedTuple):
+    """What the first block makes of the image, whatever the prompt.
+
+    Attributes
+    ----------
+    image : Tensor
+        (N, C).
+    keys, queries : Tensor
+        (heads, D, N).
+    values : Tensor
+        (heads, N, D).
+    """
+
+    image: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
+
+
+class TokensToImage:
+    """Tokens attend to the image."""
+
+    def __init__(self, attention: Attention, positions: Tensor) -> None:
+        self.layer = attention
+        self.keys = ImageProjection(attention.k_proj, positions)
+
+    def values(self, image: Tensor) -> Tensor:
+        """(heads, N, D) values of an image (N, C), without the bias."""
+        weight = self.layer.v_proj.weight
+        return by_head(functional.linear(image, weight)[None])
+
+    def ask(self, tokens: Tensor) -> Logits:
+        """Logits from (B, T, C) located tokens to images to be seen."""
+        query = by_head(self.layer.q_proj(tokens))
+        return self.keys.meet(query, len(tokens))
+
+    def answer(self, logits: Logits, images: Tensor) -> Tensor:
+        """(B, T, C) of images (B, N, C) that the logits have seen."""
+        weight = self.layer.v_proj.weight.unflatten(0, (NUM_HEADS, -1))
+        seen = torch.bmm(logits.values.float().softmax(-1), images)
+        by_head = seen.unflatten(1, (NUM_HEADS, -1)).transpose(0, 1)
+        mixed = torch.bmm(by_head.flatten(1, 2), weight.transpose(1, 2))
+        return self._join(mixed, len(images))
+
+    def answer_shared(self, tokens: Tensor, shared: SharedImage) -> Tensor:
+        """(B, T, C) of one image for (B, T, C) located tokens."""
+        query = by_head(self.layer.q_proj(tokens))
+        weights = torch.bmm(query, shared.keys).softmax(-1)
+        return self._join(torch.bmm(weights, shared.values), len(tokens))
+
+    def _join(self, mixed: Tensor, batch: int) -> Tensor:
+        joined = mixed.transpose(0, 1).flatten(1).unflatten(0, (batch, -1))
+        # Weights of an attention sum to one, so the bias comes through it.
+        return self.layer.out_proj(joined + self.layer.v_proj.bias)
+
+
+class ImageToTokens:
+    """Images attend to tokens, and are updated."""
+
+    def __init__(self, block: TwoWayAttentionBlock, positions: Tensor) -> None:
+        self.layer = block.cross_attn_image_to_token
+        self.norm = block.norm4
+        self.queries = ImageProjection(self.layer.q_proj, positions)
+        out = self.layer.out_proj
+        self.out_weight = out.weight.T.unflatten(0, (NUM_HEADS, -1))
+        # Each head's weights sum to one: the heads share the bias.
+        self.out_bias = out.bias / NUM_HEADS
+
+    def __call__(
+        self,
+        located: Tensor,
+        tokens: Tensor,
+        image: Tensor | SharedImage,
+        next_logits: Logits,
+    ) -> Tensor:
+        """Images (B, N, C) that have attended to (B, T, C) tokens.
+
+        Those given are overwritten, if they are not shared. The next logits
+        see the result while it is in the cache.
+        """
+        batch = len(tokens)
+        key = by_head(self.layer.k_proj(located))
+        value = by_head(self.layer.v_proj(tokens))
+        outcome = by_prompt(torch.bmm(value, self.out_weight), batch)
+        outcome = outcome + self.out_bias
+        if isinstance(image, SharedImage):
+            shared = by_prompt(torch.bmm(key, image.queries), batch)
+            images = image.image.expand(batch, -1, -1)
+            result = torch.empty_like(images)
+        else:
+            logits = self.queries.meet(key, batch)
+            images = result = image
+        for prompts, rows in tiles(images):
+            part = images[prompts, rows]
+            if isinstance(image, SharedImage):
+                seen = shared[prompts, :, rows]
+            else:
+                seen = logits.see(prompts, rows, part)
+            weights = seen.unflatten(1, (NUM_HEADS, -1)).softmax(2)
+            weights = weights.flatten(1, 2).transpose(1, 2)
+            part = torch.baddbmm(part, weights, outcome[prompts])
+            part = self.norm(part)
+            result[prompts, rows] = part
+            next_logits.see(prompts, rows, part)
+        return result
+
+
+class FoldedBlock:
+    """A block of the two-way transformer."""
+
+    def __init__(self, block: TwoWayAttentionBlock, positions: Tensor) -> None:
+        self.block = block
+        self.to_image = TokensToImage(
+            block.cross_attn_token_to_image, positions
+        )
+        self.to_tokens = ImageToTokens(block, positions)
+
+    def share(self, image: Tensor) -> SharedImage:
+        """Compute what all prompts on an image (N, C) have in common."""
+        return SharedImage(
+            image,
+            self.to_image.keys.project(image),
+            self.to_image.values(image),
+            self.to_tokens.queries.project(image),
+        )
+
+    def update(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Tokens (B, T, C) after they have attended to the image."""
+        tokens = self.block.norm2(tokens + attended)
+        return self.block.norm3(tokens + self.block.mlp(tokens))
