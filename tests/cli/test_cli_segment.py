@@ -324,7 +324,7 @@ class TestOutput:
         monkeypatch.setattr(
             f'{prefix}.segment_prompts', lambda *_: (labels, table)
         )
-        monkeypatch.setattr(f'{prefix}.write_labels', full)
+        monkeypatch.setattr('napari_mobilesam.cli.kinds.write_labels', full)
         result = run(
             *('segment', image_path, '-o', output, '--overwrite'),
             *('--point', '3,3'),

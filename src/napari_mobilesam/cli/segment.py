@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
-from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.errors import (
@@ -18,11 +15,15 @@ from napari_mobilesam.cli.errors import (
     ExitCode,
     UsageError,
 )
-from napari_mobilesam.cli.files import (
-    check_labels_path,
-    output_file,
-    read_image,
-    write_labels,
+from napari_mobilesam.cli.files import output_file, read_image
+from napari_mobilesam.cli.kinds import (
+    Result,
+    add_kind_option,
+    check_kind,
+    of_edges,
+    of_labels,
+    of_proposals,
+    write_table,
 )
 from napari_mobilesam.cli.large_options import add_large_options, wants_tiles
 from napari_mobilesam.cli.models import add_model_options, load_chosen_model
@@ -32,14 +33,20 @@ from napari_mobilesam.cli.parameters import (
     option_name,
 )
 from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.prompts import (
+    add_prompt_options,
+    box_corners,
+    prompts_of,
+    read_boxes,
+    segment_prompts,
+)
 from napari_mobilesam.cli.segment_large import segment_large_command
-from napari_mobilesam.types import EverythingParameters, Prompts
+from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.types import Embedding
 
 EXAMPLES = f"""\
 examples:
@@ -56,6 +63,11 @@ examples:
   an image of any size, tile by tile; the same command goes on where it was
   stopped
     napari-mobilesam segment slide.ome.zarr -o cells.ome.zarr --workers 4
+  objects in a part of the image, as polygons that napari opens
+    napari-mobilesam segment cells.tif -o cells.csv --output-kind outlines \\
+        --region 0,0,512,512
+  one object for each box of a table
+    napari-mobilesam segment cells.tif -o labels.tif --boxes boxes.csv
   plane 4 of a stack
     napari-mobilesam segment stack.tif -o labels.tif --plane 4
 
@@ -111,184 +123,184 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--quiet', action='store_true', help='no progress on stderr'
     )
+    add_kind_option(parser)
     add_model_options(parser)
     add_prompt_options(parser)
     everything = parser.add_argument_group(
         'segment everything', 'Options of the search for all objects.'
     )
+    add_scope_options(everything)
     add_options(everything, EverythingParameters)
+    everything.add_argument(
+        '--full-grid',
+        action='store_false',
+        dest='adaptive',
+        default=argparse.SUPPRESS,
+        help='the same as --no-adaptive',
+    )
     add_large_options(parser)
     parser.set_defaults(run=segment_command)
 
 
-def add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--point``, ``--negative`` and ``--box``."""
-    prompts = parser.add_argument_group(
-        'prompts', 'With any of these, only what they point at is labelled.'
-    )
-    for name, text in (
-        ('--point', 'a pixel of the object; may be repeated'),
-        ('--negative', 'a pixel that is not of the object; may be repeated'),
-    ):
-        prompts.add_argument(
-            name,
-            type=row_column,
-            action='append',
-            default=[],
-            metavar='R,C',
-            help=text,
-        )
-    prompts.add_argument(
-        '--box',
+def add_scope_options(group: argparse._ArgumentGroup) -> None:
+    """Add ``--region`` and ``--skip``."""
+    group.add_argument(
+        '--region',
         type=box_corners,
-        action='append',
-        default=[],
         metavar='R0,C0,R1,C1',
-        help='a box around the object; may be repeated',
+        help='look for objects here alone',
+    )
+    group.add_argument(
+        '--skip',
+        type=Path,
+        metavar='LABELS.tif',
+        help='leave alone what is labelled here',
     )
 
 
 def segment_command(options: argparse.Namespace) -> int:
     """Read, segment, write; outputs are reserved before the long part."""
     if wants_tiles(options):
+        refuse_in_tiles(options)
         return segment_large_command(options)
     from napari_mobilesam.segmentation.parameters import checked_parameters
 
-    check_labels_path(options.output)
+    prompts = prompts_of(options)
+    prompted = bool(prompts) or options.boxes is not None
+    check_kind(options, prompted)
     if options.table == options.output:
         raise UsageError('--table and --output are the same file')
-    prompts = prompts_of(options)
     given = given_options(options, EverythingParameters)
-    if prompts:
-        refuse_everything_options(given)
+    if prompted:
+        refuse_everything_options(options, given)
     parameters = checked_parameters(None, given)
     inputs = [options.image]
     image = read_image(options.image, options.plane)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(quiet=options.quiet))
-        commit_labels = stack.enter_context(
+        commit = stack.enter_context(
             output_file(options.output, options.overwrite, inputs)
         )
         commit_table = options.table and stack.enter_context(
             output_file(options.table, options.overwrite, inputs)
         )
+        boxes = options.boxes and read_boxes(options.boxes)
+        skip = options.skip and read_image(options.skip)
         model = load_chosen_model(options, progress)
-        if prompts:
-            labels, table = segment_prompts(
-                image, model, prompts, parameters.diameter
-            )
+        job = Job(image, model, given, progress)
+        if boxes is not None:
+            result = job.boxes(boxes, options.output_kind)
+        elif prompts:
+            found = segment_prompts(image, model, prompts, parameters.diameter)
+            result = of_labels(options.output_kind, *found)
         else:
-            from napari_mobilesam.segmentation.everything import (
-                segment_everything,
-            )
-
-            labels, table = segment_everything(
-                image, model, parameters=parameters, progress=progress
-            )
-        commit_labels(lambda path: write_labels(path, labels))
-        if commit_table:
-            commit_table(lambda path: table.to_csv(path, index=False))
-    count = len(table)
-    print(f'{options.output}: {count} object{"" if count == 1 else "s"}')
+            result = job.everything(options.output_kind, options.region, skip)
+        commit(result.write)
+        table = result.table
+        if commit_table and table is not None:
+            commit_table(lambda path: write_table(path, table))
+    print(f'{options.output}: {result.summary}')
     return ExitCode.OK
 
 
-def segment_prompts(
-    image: NDArray[Any],
-    model: Sam,
-    objects: Sequence[Prompts],
-    diameter: float | None,
-) -> tuple[NDArray[Any], pd.DataFrame]:
-    """Segment one object per element of ``objects``.
+@dataclass(frozen=True)
+class Job:
+    """An image and what to do with it.
 
-    Parameters
+    Attributes
     ----------
     image : ndarray
         (H, W) or (H, W, 3 | 4).
     model : Sam
         Model.
-    objects : sequence of Prompts
-        Prompts of each object, in (row, column) data pixels.
-    diameter : float or None
-        Typical object diameter in pixels; None to look at the image.
-
-    Returns
-    -------
-    labels : ndarray
-        (H, W) label image; object i has label i + 1.
-    table : DataFrame
-        One row per object that has a pixel.
+    given : dict
+        Parameters of segment everything that were given.
+    progress : callable
+        Called with steps done, steps in all, and a line for people.
     """
-    from napari_mobilesam.segmentation.diameter import estimate_diameter
-    from napari_mobilesam.segmentation.image import as_rgb_plane
-    from napari_mobilesam.segmentation.masks import paint_objects
-    from napari_mobilesam.segmentation.predictor import Predictor
-    from napari_mobilesam.segmentation.windows import window_for_prompts
 
-    rgb = as_rgb_plane(image)
-    if diameter is None:
-        diameter = estimate_diameter(rgb)
-    predictor = Predictor(model)
-    embeddings: dict[tuple[int, int, int, int], Embedding] = {}
-    masks = []
-    for prompts in objects:
-        window = window_for_prompts(
-            rgb.shape[:2], prompts, diameter=diameter, record=model.record
+    image: NDArray[Any]
+    model: Sam
+    given: dict[str, Any]
+    progress: Progress
+
+    def boxes(self, boxes: pd.DataFrame, kind: str) -> Result:
+        """Segment the object in each box."""
+        from napari_mobilesam.segmentation.proposals import segment_boxes
+
+        labels, table = segment_boxes(
+            self.image,
+            self.model,
+            boxes,
+            diameter=self.given.get('diameter'),
+            progress=self.progress,
         )
-        if window not in embeddings:
-            embeddings[window] = predictor.embed(rgb, window=window)
-        prediction = predictor.predict_object(embeddings[window], prompts)
-        masks.append(prediction.mask())
-    return paint_objects(masks, rgb.shape[:2])
+        return of_labels(kind, labels, table)
 
-
-def prompts_of(options: argparse.Namespace) -> list[Prompts]:
-    """Prompts of each object that was asked for; empty for everything."""
-    points = np.array(options.point + options.negative).reshape(-1, 2)
-    labels = np.repeat([1, 0], [len(options.point), len(options.negative)])
-    boxes = [np.array(box) for box in options.box]
-    if len(boxes) > 1 and len(points):
-        raise UsageError(
-            f'{len(boxes)} boxes together with points: give one --box with '
-            'points for one object, or boxes alone for several'
+    def everything(
+        self,
+        kind: str,
+        region: tuple[float, ...] | None,
+        skip: NDArray[Any] | None,
+    ) -> Result:
+        """Find all objects, or edges, or boxes that may hold objects."""
+        from napari_mobilesam.segmentation.edges import edge_map
+        from napari_mobilesam.segmentation.everything import (
+            segment_everything,
         )
-    if len(boxes) > 1:
-        return [Prompts(box=box) for box in boxes]
-    if options.negative and not (options.point or boxes):
-        raise UsageError(
-            '--negative alone points at no object: give a --point or a --box'
-        )
-    if not len(points) and not boxes:
-        return []
-    return [Prompts(points, labels, boxes[0] if boxes else None)]
+        from napari_mobilesam.segmentation.proposals import object_proposals
+
+        options: dict[str, Any] = {
+            'region': region,
+            'progress': self.progress,
+            **self.given,
+        }
+        if kind == 'edges':
+            return of_edges(edge_map(self.image, self.model, **options))
+        options['skip'] = skip
+        if kind == 'proposals':
+            return of_proposals(
+                object_proposals(self.image, self.model, **options)
+            )
+        found = segment_everything(self.image, self.model, **options)
+        return of_labels(kind, *found)
 
 
-def refuse_everything_options(given: dict[str, Any]) -> None:
+def refuse_everything_options(
+    options: argparse.Namespace, given: dict[str, Any]
+) -> None:
     """Complain of options that a prompt would silently ignore."""
     idle = [
         option_name(field.name)
         for field in fields(EverythingParameters)
         if field.name in given and field.name != 'diameter'
     ]
+    idle += [
+        option_name(name)
+        for name in ('region', 'skip')
+        if getattr(options, name) is not None
+    ]
     if idle:
         raise UsageError(
             f'{", ".join(idle)} has no effect with prompts: leave it out, '
-            'or leave out --point, --negative and --box'
+            'or leave out --point, --negative, --box and --boxes'
         )
 
 
-def row_column(text: str) -> tuple[float, float]:
-    """Parse ``'120,85'``."""
-    row, column = _numbers(text, 2, 'R,C such as 120,85')
-    return row, column
-
-
-def box_corners(text: str) -> tuple[float, float, float, float]:
-    """Parse ``'80,60,160,120'``."""
-    row0, column0, row1, column1 = _numbers(
-        text, 4, 'R0,C0,R1,C1 such as 80,60,160,120'
-    )
-    return row0, column0, row1, column1
+def refuse_in_tiles(options: argparse.Namespace) -> None:
+    """Complain of options that work on images in memory alone."""
+    given = [
+        option_name(name)
+        for name in ('region', 'skip', 'boxes')
+        if getattr(options, name) is not None
+    ]
+    if options.output_kind != 'labels':
+        given.append(f'--output-kind {options.output_kind}')
+    if given:
+        raise UsageError(
+            f'{", ".join(given)} is not for images worked through in tiles: '
+            'leave it out, or give a TIFF that fits into memory'
+        )
 
 
 def plane_indices(text: str) -> tuple[int, ...]:
@@ -299,13 +311,3 @@ def plane_indices(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f'{text!r} is not I or I,J…, such as 4 or 0,4'
         ) from error
-
-
-def _numbers(text: str, count: int, form: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(',')]
-    except ValueError:
-        values = []
-    if len(values) != count or not all(map(math.isfinite, values)):
-        raise argparse.ArgumentTypeError(f'{text!r} is not {form}')
-    return values

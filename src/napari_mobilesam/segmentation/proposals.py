@@ -86,9 +86,7 @@ def object_proposals(
         parameters=parameters,
         points_per_side=points_per_side,
         box_nms=box_nms,
-        crop_nms=box_nms,
-        adaptive=False,
-        **options,
+        **{'crop_nms': box_nms, 'adaptive': False, **options},
     )
     records = [
         (

@@ -1,0 +1,143 @@
+"""What ``segment`` writes: labels, or another picture or table of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.cli.errors import UsageError
+from napari_mobilesam.cli.files import check_labels_path, write_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Kind → what it is, for ``--help``.
+KINDS = {
+    'labels': 'a number for each object (TIFF)',
+    'semantic': '1 on objects, 0 elsewhere (TIFF)',
+    'outlines': "polygons as in napari's Shapes files (CSV)",
+    'edges': 'strength of edges from 0 to 1 (TIFF)',
+    'proposals': 'boxes that may hold objects, likeliest first (CSV)',
+}
+TABLES = ('outlines', 'proposals')
+# Kinds that are not made of labels.
+UNLABELLED = ('edges', 'proposals')
+
+
+class Result(NamedTuple):
+    """What there is to write.
+
+    Attributes
+    ----------
+    write : callable
+        Writes the output to a path.
+    table : DataFrame or None
+        One row per object.
+    summary : str
+        What it is, for people: ``'3 objects'``.
+    """
+
+    write: Callable[[Path], None]
+    table: pd.DataFrame | None
+    summary: str
+
+
+def add_kind_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--output-kind``."""
+    kinds = ', '.join(f'{kind}: {text}' for kind, text in KINDS.items())
+    parser.add_argument(
+        '--output-kind',
+        choices=KINDS,
+        default='labels',
+        metavar='KIND',
+        help=f'what to write: {kinds} (default: labels)',
+    )
+
+
+def check_kind(options: argparse.Namespace, prompted: bool) -> None:
+    """Refuse a kind that suits neither the output nor the other options."""
+    kind, output = options.output_kind, options.output
+    if kind in TABLES:
+        if output.suffix.lower() != '.csv':
+            raise UsageError(
+                f'--output-kind {kind} is a table: {output} must end in .csv'
+            )
+    else:
+        check_labels_path(output)
+    if kind in UNLABELLED:
+        if prompted:
+            raise UsageError(
+                f'--output-kind {kind} is of the whole image: leave out '
+                'points and boxes'
+            )
+        if options.table:
+            raise UsageError(
+                f'--table describes labels, and there are none of '
+                f'--output-kind {kind}'
+            )
+
+
+def of_labels(kind: str, labels: NDArray[Any], table: pd.DataFrame) -> Result:
+    """Labels, or what is made of them."""
+    count = len(table)
+    summary = f'{count} object{"" if count == 1 else "s"}'
+    if kind == 'semantic':
+        foreground = (labels > 0).astype(np.uint8)
+        return Result(
+            lambda path: write_labels(path, foreground), table, summary
+        )
+    if kind == 'outlines':
+        shapes = outline_table(labels)
+        return Result(lambda path: write_table(path, shapes), table, summary)
+    return Result(lambda path: write_labels(path, labels), table, summary)
+
+
+def of_edges(edges: NDArray[np.float32]) -> Result:
+    """A picture of edges."""
+
+    def write(path: Path) -> None:
+        import tifffile
+
+        tifffile.imwrite(
+            path, edges, compression='zlib', metadata={'axes': 'YX'}
+        )
+
+    return Result(write, None, 'edges')
+
+
+def of_proposals(boxes: pd.DataFrame) -> Result:
+    """A table of boxes."""
+    count = len(boxes)
+    summary = f'{count} box{"" if count == 1 else "es"}'
+    return Result(lambda path: write_table(path, boxes), None, summary)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV."""
+    table.to_csv(path, index=False)
+
+
+def outline_table(labels: NDArray[Any]) -> pd.DataFrame:
+    """Outlines as napari reads them into a Shapes layer.
+
+    Returns
+    -------
+    DataFrame
+        index (one per label), shape-type, vertex-index, axis-0, axis-1.
+    """
+    import pandas as pd
+
+    from napari_mobilesam.segmentation.outlines import mask_outlines
+
+    rows = [
+        (index, 'polygon', vertex, row, column)
+        for index, outline in enumerate(mask_outlines(labels))
+        for vertex, (row, column) in enumerate(outline.tolist())
+    ]
+    columns = ['index', 'shape-type', 'vertex-index', 'axis-0', 'axis-1']
+    return pd.DataFrame.from_records(rows, columns=columns)
