@@ -105,7 +105,7 @@ def suggested_output(image: Image) -> Path:
         beside = (outer[0] if outer else path).parent
         if os.access(beside, os.W_OK):
             folder = beside
-    name = re.sub(r'[^\w .-]+', ' ', image.name).strip() or 'image'
+    name = ' '.join(re.sub(r'[^\w.-]+', ' ', image.name).split()) or 'image'
     path = folder / f'{name} objects{SUFFIX}'
     number = 1
     while is_finished_output(path):

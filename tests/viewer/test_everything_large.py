@@ -1,0 +1,343 @@
+"""“Segment everything” on images that do not fit in memory."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from napari.layers import Labels
+from qtpy.QtWidgets import QApplication
+from segmentation.oracle import Oracle
+
+from napari_mobilesam.large.places import records_folder
+from napari_mobilesam.large.view import View
+from napari_mobilesam.session import controller
+from napari_mobilesam.widgets import large_source
+from napari_mobilesam.widgets.everything_large import LIVE_NAME
+from napari_mobilesam.widgets.everything_where import DRAWN, VIEW
+
+EVERYTHING = 'Segment everything'
+STEP = 64
+SIDE = 24
+
+
+def squares(rows, columns):
+    """One bright square in each cell of a grid."""
+    cell = np.zeros((STEP, STEP), np.uint8)
+    cell[20 : 20 + SIDE, 20 : 20 + SIDE] = 255
+    return np.tile(cell, (rows, columns))
+
+
+@pytest.fixture
+def pyramid(tmp_path):
+    """Levels of 8 x 10 squares as zarr arrays."""
+    group = zarr.create_group(str(tmp_path / 'slide.zarr'))
+    levels = []
+    for step in (1, 2, 4):
+        image = squares(8, 10)[::step, ::step]
+        array = group.create_array(
+            str(step), shape=image.shape, chunks=(128, 128), dtype=image.dtype
+        )
+        array[:] = image
+        levels.append(array)
+    return levels
+
+
+@pytest.fixture
+def large(oracle, monkeypatch):
+    """Images of these tests are large, for a model that sees a part."""
+    model = Oracle(128, best=24)
+    monkeypatch.setattr(controller, '_load_model', lambda name: model)
+    monkeypatch.setattr(large_source, 'MOST_LAZY_PIXELS', 1000)
+
+
+@pytest.fixture
+def open_large(desk, large, tmp_path):
+    """Open images with the widget, labels going to a new folder."""
+
+    def open_desk(*images, **options):
+        d = desk(*images, widget=EVERYTHING, **options)
+        d.widget.large.folder_edit.setText(str(tmp_path / 'out.ome.zarr'))
+        d.widget.large.look()
+        # a grid of equal squares looks to it like its background
+        d.widget.form.inputs['adaptive'].setChecked(False)
+        d.widget.form.automatic['diameter'].setChecked(False)
+        d.widget.form.inputs['diameter'].setValue(SIDE)
+        return d
+
+    return open_desk
+
+
+def finest(layer):
+    return np.asarray(layer.data[0] if layer.multiscale else layer.data)
+
+
+def labels_of(d):
+    return [layer for layer in d.viewer.layers if isinstance(layer, Labels)]
+
+
+def assert_squares(labels, image):
+    """Each square has a label of its own, and nothing else has one."""
+    assert np.count_nonzero(labels[image < 100]) < 0.05 * labels.size
+    found = {
+        int(labels[row, column])
+        for row in range(32, image.shape[0], STEP)
+        for column in range(32, image.shape[1], STEP)
+    }
+    assert 0 not in found
+    assert len(found) == image.size // STEP**2 == labels.max()
+
+
+def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
+    d = open_large(pyramid, multiscale=True, scale=(2, 3), translate=(5, 7))
+    assert d.widget.large.isVisible()
+    assert not d.widget.result_group.isVisible()
+    d.widget.run_button.click()
+    d.settle()
+    assert len(labels_of(d)) == 1, d.widget.status.text
+    (layer,) = labels_of(d)
+    assert layer.name == 'out'
+    assert_squares(finest(layer), squares(8, 10))
+    np.testing.assert_allclose(
+        layer.data_to_world((3, 4)), d.image.data_to_world((3, 4))
+    )
+    assert '80 objects in' in d.widget.status.text
+    features = layer.features.set_index('index')
+    assert features.loc[1, 'area'] == np.count_nonzero(finest(layer) == 1)
+    assert not records_folder(tmp_path / 'out.ome.zarr').exists()
+    assert 'finished labels' in d.widget.large.state_label.text()
+
+
+def test_what_is_found_is_seen_meanwhile(
+    open_large, pyramid, monkeypatch, qtbot
+):
+    d = open_large(pyramid, multiscale=True)
+    seen = []
+    began = d.session.large.began
+    began.connect(lambda levels: seen.append(levels))
+    d.session.large.changed.connect(
+        lambda: seen.append(np.count_nonzero(seen[0][0][:]))
+    )
+    names = []
+    d.viewer.layers.events.inserted.connect(
+        lambda event: names.append(event.value.name)
+    )
+    d.widget.run_button.click()
+    d.settle()
+    assert names == [LIVE_NAME, 'out']
+    painted = seen[1:]
+    assert painted == sorted(painted)
+    assert painted[-1] >= 80 * SIDE**2 * 0.8
+
+
+def test_cancel_keeps_tiles_and_run_goes_on(
+    open_large, pyramid, monkeypatch, tmp_path
+):
+    d = open_large(pyramid, multiscale=True)
+    show = View.rgb
+    shown = []
+
+    def rgb(self, plane, window, shrink=1):
+        shown.append(window)
+        if len(shown) == 4:
+            d.session.large.cancel()
+        return show(self, plane, window, shrink)
+
+    monkeypatch.setattr(View, 'rgb', rgb)
+    d.widget.run_button.click()
+    d.settle()
+    assert 'Stopped at' in d.widget.status.text
+    assert 'Unfinished: Run goes on' in d.widget.large.state_label.text()
+    kept = list(records_folder(tmp_path / 'out.ome.zarr').rglob('*.record'))
+    before = len(shown)
+    assert kept
+    d.widget.run_button.click()
+    d.settle()
+    assert len(labels_of(d)) == 1, d.widget.status.text
+    (layer,) = labels_of(d)
+    assert_squares(finest(layer), squares(8, 10))
+    repeated = set(map(tuple, shown[:before])) & set(
+        map(tuple, shown[before:])
+    )
+    assert len(repeated) <= before - len(kept)
+
+
+def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
+    first = open_large(pyramid, multiscale=True, show=False)
+    show = View.rgb
+
+    def rgb(self, *arguments, **options):
+        first.session.large.cancel()
+        return show(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(View, 'rgb', rgb)
+        first.widget.run_button.click()
+        first.settle()
+    second = open_large(pyramid, multiscale=True, show=False)
+    assert 'Unfinished' in second.widget.large.state_label.text()
+    second.widget.run_button.click()
+    second.settle()
+    assert_squares(finest(labels_of(second)[0]), squares(8, 10))
+    third = open_large(pyramid, multiscale=True, show=False)
+    third.widget.run_button.click()
+    third.settle()
+    assert 'Finished before' in third.widget.status.text
+    assert_squares(finest(labels_of(third)[0]), squares(8, 10))
+
+
+def test_a_part_of_the_plane_only(open_large, pyramid):
+    d = open_large(pyramid, multiscale=True, scale=(2, 2))
+    shapes = d.viewer.add_shapes(
+        [[[64, 128], [64, 255], [191, 255], [191, 128]]],
+        scale=(2, 2),
+        name='here',
+    )
+    d.widget.where.use_drawn(shapes)
+    assert d.widget.where.region_combo.currentText() == DRAWN
+    d.widget.run_button.click()
+    d.settle()
+    assert len(labels_of(d)) == 1, d.widget.status.text
+    (layer,) = labels_of(d)
+    assert finest(layer).shape == (128, 128)
+    assert_squares(finest(layer), squares(2, 2))
+    np.testing.assert_allclose(
+        layer.data_to_world((0, 0)), d.image.data_to_world((64, 128))
+    )
+
+
+def test_the_current_view_only(open_large, pyramid):
+    d = open_large(pyramid, multiscale=True)
+    camera = getattr(d.viewer, 'scene', d.viewer).camera
+    camera.zoom = 8
+    camera.center = (0, 250, 320)
+    QApplication.processEvents()
+    d.viewer.screenshot(canvas_only=True, flash=False)
+    d.widget.where.region_combo.setCurrentText(VIEW)
+    d.widget.run_button.click()
+    d.settle()
+    assert len(labels_of(d)) == 1, d.widget.status.text
+    (layer,) = labels_of(d)
+    height, width = finest(layer).shape
+    assert height < 8 * STEP
+    assert width < 10 * STEP
+
+
+def test_all_planes_of_a_lazy_stack_are_linked(open_large):
+    da = pytest.importorskip('dask.array')
+    stack = da.from_array(np.stack([squares(3, 4)] * 3), chunks=(1, 96, 96))
+    d = open_large(stack)
+    d.widget.where.planes_combo.setCurrentIndex(1)
+    assert d.widget.where.planes.linked
+    d.widget.run_button.click()
+    d.settle()
+    assert len(labels_of(d)) == 1, d.widget.status.text
+    (layer,) = labels_of(d)
+    data = finest(layer)
+    assert data.shape == stack.shape
+    for plane in data:
+        assert_squares(plane, squares(3, 4))
+        np.testing.assert_array_equal(plane, data[0])
+
+
+def test_one_plane_of_a_stack_lies_on_that_plane(open_large):
+    da = pytest.importorskip('dask.array')
+    stack = da.from_array(np.stack([squares(3, 4)] * 3), chunks=(1, 96, 96))
+    d = open_large(stack, scale=(4, 1, 1))
+    d.viewer.dims.set_current_step(0, 2)
+    d.widget.run_button.click()
+    d.settle()
+    assert len(labels_of(d)) == 1, d.widget.status.text
+    (layer,) = labels_of(d)
+    assert finest(layer).shape == (1, *stack.shape[1:])
+    assert_squares(finest(layer)[0], squares(3, 4))
+    np.testing.assert_allclose(
+        layer.data_to_world((0, 0, 0)), d.image.data_to_world((2, 0, 0))
+    )
+
+
+def test_removed_images_end_the_run(open_large, pyramid, monkeypatch):
+    d = open_large(pyramid, multiscale=True, show=False)
+    go = threading.Event()
+    show = View.rgb
+
+    def rgb(self, *arguments, **options):
+        assert go.wait(30)
+        return show(self, *arguments, **options)
+
+    monkeypatch.setattr(View, 'rgb', rgb)
+    d.widget.run_button.click()
+    d.viewer.layers.remove(d.image)
+    go.set()
+    d.settle()
+    assert 'was removed' in d.widget.status.text
+    assert not labels_of(d)
+    assert d.widget.run_button.isEnabled()
+
+
+def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
+    d = open_large(pyramid, multiscale=True, show=False)
+    d.widget.run_button.click()
+    d.settle()
+    other = [np.ascontiguousarray(level[:-8, :]) for level in pyramid]
+    e = open_large(other, multiscale=True, show=False)
+    e.widget.run_button.click()
+    e.settle()
+    assert 'of another image' in e.widget.status.text
+
+
+def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
+    show = View.rgb
+
+    def rgb(self, plane, window, shrink=1):
+        if window[:2] == (0, 0):
+            raise OSError('the disk is worn out')
+        return show(self, plane, window, shrink)
+
+    d = open_large(pyramid, multiscale=True, show=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(View, 'rgb', rgb)
+        d.widget.run_button.click()
+        d.settle()
+    assert 'the disk is worn out' in d.widget.status.text
+    assert 'Run tries them again' in d.widget.status.text
+
+
+def test_other_parameters_are_refused_with_the_difference(
+    open_large, pyramid, monkeypatch
+):
+    d = open_large(pyramid, multiscale=True, show=False)
+    show = View.rgb
+
+    def rgb(self, *arguments, **options):
+        d.session.large.cancel()
+        return show(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(View, 'rgb', rgb)
+        d.widget.run_button.click()
+        d.settle()
+    d.widget.form.inputs['diameter'].setValue(SIDE + 6)
+    d.widget.run_button.click()
+    d.settle()
+    assert 'diameter was 24.0 and is 30.0 now' in d.widget.status.text
+    assert d.widget.run_button.isEnabled()
+
+
+def test_small_images_are_segmented_as_ever(desk, blobs):
+    d = desk(blobs, widget=EVERYTHING)
+    assert not d.widget.large.isVisible()
+    assert d.widget.result_group.isVisible()
+
+
+def test_a_folder_is_suggested(desk, large, tmp_path):
+    image = squares(2, 2)
+    np.save(tmp_path / 'plate.npy', image)
+    mapped = np.load(tmp_path / 'plate.npy', mmap_mode='r')
+    d = desk(mapped, widget=EVERYTHING, show=False, name='plate: one')
+    suggested = Path(d.widget.large.folder_edit.text())
+    assert suggested.name == 'plate one objects.ome.zarr'
+    assert suggested.parent == Path.home() / 'napari-mobilesam'
