@@ -25,6 +25,9 @@ MOST_KNOWN = 5000
 # Distance, in standard deviations, at which a neighbour's word counts half
 # of that of one that is the same.
 SOFTNESS = 0.05
+# Distance beyond which a point is like none that is known: where the first
+# points all miss, a few objects would be taken for what surrounds them.
+UNLIKE = 1.0
 
 
 class Appearance:
@@ -48,7 +51,7 @@ class Appearance:
         self._hits = np.concatenate([self._hits, hits])[-MOST_KNOWN:]
 
     def likelihood(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """(N,) how likely points give masks; 1 while too little is known."""
+        """(N,) how likely points give masks; 1 where too little is known."""
         if len(self._known) < LEAST_KNOWN or not len(index):
             return np.ones(len(index))
         values = self._features[index[:, 0], index[:, 1]]
@@ -56,6 +59,7 @@ class Appearance:
         weights = 1 / (distances + SOFTNESS)
         said = (weights * self._hits[nearest]).sum(axis=1)
         likelihood: NDArray[np.float64] = said / weights.sum(axis=1)
+        likelihood[distances[:, 0] > UNLIKE] = 1.0
         return likelihood
 
 
