@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from segmentation.helpers import disc, iou
+from segmentation.oracle import Oracle
 
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.plan import (
@@ -16,6 +17,7 @@ from napari_mobilesam.types import SegmentationError
 
 from .images import (
     DIAMETER,
+    INPUT_SIZE,
     Discs,
     drawn,
     field_of_discs,
@@ -228,6 +230,36 @@ def test_colours_and_bit_depths_do_not_matter():
         np.stack([image] * 3, axis=-1),
     ):
         np.testing.assert_array_equal(segmented(other).labels, labels)
+
+
+def test_asking_less_finds_the_same():
+    shape = (600, 700)
+    image = drawn(shape, *field_of_discs(shape, pitch=70))
+    full, less = (CountingModel() for _ in range(2))
+    np.testing.assert_array_equal(
+        segmented(image, less, adaptive=True).labels,
+        segmented(image, full, adaptive=False).labels,
+    )
+    assert less.asked < 0.7 * full.asked
+
+
+class CountingModel(Oracle):
+    """A small model that counts its prompts."""
+
+    def __init__(self) -> None:
+        super().__init__(INPUT_SIZE, best=DIAMETER)
+        self.asked = 0
+
+    def image_decoder(self, features):
+        decoder = super().image_decoder(features)
+        attend = decoder.attend
+
+        def counting(points, labels):
+            self.asked += len(points)
+            return attend(points, labels)
+
+        decoder.attend = counting
+        return decoder
 
 
 def test_one_contrast_for_all_tiles():

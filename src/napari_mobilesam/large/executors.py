@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import time
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -17,6 +19,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Protocol
 
 from napari_mobilesam.large.extra import need
@@ -27,6 +30,10 @@ Work = Callable[[Any], Any]
 KINDS = ('threads', 'serial', 'processes')
 # Tasks in flight per worker: one at work, one waiting.
 IN_FLIGHT = 2
+# Larger work is sent to each worker of a cluster once, before its tasks.
+TRAVELS_WITH_TASKS = 1 << 20
+# How often the workers of a cluster are counted.
+RECOUNT_SECONDS = 10.0
 
 
 class Workers(Protocol):
@@ -145,18 +152,27 @@ class DaskWorkers:
     """A Dask cluster; the scheduler replaces workers that die."""
 
     def __init__(self, work: Work, client: Any) -> None:
-        # One copy per worker, however many tasks it does.
-        self._work = client.scatter(work, broadcast=True, hash=False)
-        self._pool = client.get_executor(pure=False, retries=0)
         self._client = client
+        self._pool = client.get_executor(pure=False, retries=0)
+        self._in_flight = 0
+        self._counted = float('-inf')
+        packed = pickle.dumps(work)
+        self._packed = packed
+        if len(packed) > TRAVELS_WITH_TASKS:
+            # An image in memory: one copy per worker.
+            self._packed = client.scatter(packed, broadcast=True, hash=False)
 
     @property
     def in_flight(self) -> int:
         """Grows and shrinks with the cluster."""
-        return IN_FLIGHT * max(1, sum(self._client.nthreads().values()))
+        if time.monotonic() > self._counted + RECOUNT_SECONDS:
+            threads = sum(self._client.nthreads().values())
+            self._in_flight = IN_FLIGHT * max(1, threads)
+            self._counted = time.monotonic()
+        return self._in_flight
 
     def submit(self, task: Any) -> Future[Any]:
-        future: Future[Any] = self._pool.submit(_call, self._work, task)
+        future: Future[Any] = self._pool.submit(_call, self._packed, task)
         return future
 
     def restart(self) -> None:
@@ -164,11 +180,17 @@ class DaskWorkers:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
-        self._work.release()
 
 
-def _call(work: Work, task: Any) -> Any:
-    return work(task)
+def _call(packed: bytes, task: Any) -> Any:
+    return _unpacked(packed)(task)
+
+
+@lru_cache(maxsize=2)
+def _unpacked(packed: bytes) -> Work:
+    """The work of a worker, opened once."""
+    work: Work = pickle.loads(packed)
+    return work
 
 
 @contextmanager
