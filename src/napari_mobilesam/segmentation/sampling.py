@@ -17,6 +17,14 @@ BLOCK = 256
 BLOCKS_PER_SIDE = 4
 
 
+def in_memory(array: Any) -> bool:
+    """Whether any pixel is at hand, so that strides cost nothing.
+
+    A stride over a memory map reads all of its pages.
+    """
+    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
+
+
 def sample_channel(
     image: Any, channel_axis: int | None, channel: int | None
 ) -> NDArray[Any]:
@@ -34,8 +42,8 @@ def sample_channel(
     Returns
     -------
     ndarray
-        (n,) of the image's type; empty if no pixel is finite that was read:
-        of an image that is not in memory, or is large, not all are.
+        (n,) of the image's type; empty if no pixel that was read is finite,
+        which of a large image that is not in memory are not all.
     """
     height, width = (
         n for axis, n in enumerate(image.shape) if axis != channel_axis
@@ -53,11 +61,8 @@ def sample_channel(
         return values
 
     small = height * width <= 4 * SAMPLE_PIXELS
-    # a stride over a memory map reads all of its pages
-    in_memory = isinstance(image, np.ndarray) and not isinstance(
-        image, np.memmap
-    )
-    if small or in_memory:
+    at_hand = small or in_memory(image)
+    if at_hand:
         step = max(1, int(np.ceil((height * width / SAMPLE_PIXELS) ** 0.5)))
         values = read(slice(None, None, step), slice(None, None, step))
     else:
@@ -68,7 +73,7 @@ def sample_channel(
                 for column in _starts(width)
             ]
         )
-    if values.size == 0 and (small or in_memory):
+    if values.size == 0 and at_hand:
         # The sample missed them: before giving up, look at every pixel.
         values = read(slice(None), slice(None))
     return values

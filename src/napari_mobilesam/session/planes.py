@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.sampling import in_memory as in_memory
 from napari_mobilesam.segmentation.windows import Viewport
 
 Window = tuple[int, int, int, int]
@@ -100,11 +101,6 @@ def view_plane(
     """
     view = PlaneView(array, index, axes)
     return view[:] if in_memory(array) else view
-
-
-def in_memory(array: Any) -> bool:
-    """Whether any pixel is at hand, so that strides cost nothing."""
-    return isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
 
 
 @dataclass(frozen=True, eq=False)
