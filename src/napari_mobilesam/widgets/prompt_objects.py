@@ -45,7 +45,10 @@ class PromptObjects(PromptTools):
         self._answer: PromptResult | None = None
         # what an object that was taken up again is prompted with, unseen
         self._carried: dict[Hashable, Prompts] = {}
-        # planes that hold prompts of the open object
+        # whether what the editor does comes from the layers of prompts
+        self._asking = False
+        # what the layers show of the open object, by its planes
+        self._drawn: dict[Hashable, Prompts] = {}
         self._planes: dict[Hashable, LayerPlane] = {}
         self.hover = HoverView(self.viewer, self.session.hover, self.plane)
 
@@ -57,6 +60,7 @@ class PromptObjects(PromptTools):
         self._reset_polarity()
         if self._image is None:
             return
+        self._asking = True
         try:
             plane = self.plane()
             self._ask(plane, plane.source())
@@ -64,6 +68,8 @@ class PromptObjects(PromptTools):
             self.preview.hide()
             self._show_candidates((), 0)
             self.status.fail(str(error))
+        finally:
+            self._asking = False
 
     def _ask(self, plane: LayerPlane, source: ImagePlane) -> None:
         collected = self._collect(plane, source)
@@ -77,18 +83,20 @@ class PromptObjects(PromptTools):
         view = self.editor.view(source)
         if collected.empty:
             self._planes.pop(source.place, None)
+            self._drawn.pop(source.place, None)
             if view is not None:
                 self.editor.ask(source, Prompts())
                 self.status.say(HINT)
             self._show_object()
             return
         self._planes[source.place] = plane
-        prompts = collected.objects[0]
+        prompts = self._drawn[source.place] = collected.objects[0]
         if (
             view is not None
             and view.plane.key == source.key
             and same_prompts(view.prompts, prompts)
         ):
+            self._drawn[source.place] = view.prompts
             self._show_object()
         else:
             self.editor.ask(source, prompts)
@@ -234,6 +242,7 @@ class PromptObjects(PromptTools):
             points |= set(collected.points)
             shapes |= set(collected.shapes)
         self._planes.clear()
+        self._drawn.clear()
         self._carried.clear()
         self._several = None
         self._quietly(lambda: remove_prompts(self._points, points))

@@ -7,10 +7,13 @@ from typing import Any
 
 from napari_mobilesam.session.records import ObjectRecord, View
 from napari_mobilesam.session.walk import adopted
-from napari_mobilesam.types import Prompts
+from napari_mobilesam.types import Prompts, SegmentationError
 from napari_mobilesam.widgets.hover_view import cursor_on
 from napari_mobilesam.widgets.layers import LayerPlane
-from napari_mobilesam.widgets.prompt_collection import put_box, put_points
+from napari_mobilesam.widgets.prompt_collection import (
+    put_box,
+    put_points,
+)
 from napari_mobilesam.widgets.prompt_layers import add_points, add_shapes
 from napari_mobilesam.widgets.prompt_objects import PromptObjects
 
@@ -25,11 +28,10 @@ class PromptWalk(PromptObjects):
     def _opened(self, record: ObjectRecord) -> None:
         """Bring the prompts of an object back into their layers."""
         self._remove_prompts()
-        for place, view in record.views.items():
+        for view in record.views.values():
             plane = view.plane.geometry
             if plane is None or plane.layer not in self.viewer.layers:
                 continue
-            self._planes[place] = plane
             self._quietly(lambda p=plane, v=view: self._put_back(p, v))
         shown = self._shown_plane() or {}
         if self._planes and not shown.keys() & self._planes.keys():
@@ -37,8 +39,33 @@ class PromptWalk(PromptObjects):
         self.status.say(self._about(record))
         self._schedule()
 
+    def _editor_changed(self) -> None:
+        """Show the open object, and draw prompts that came by the console."""
+        if not self._asking and self._several is None:
+            self._follow_editor()
+        self._show_object()
+
+    def _follow_editor(self) -> None:
+        if self.editor.record.empty and not self.editor.pending:
+            self._remove_prompts()
+            return
+        try:
+            plane = self.plane()
+        except SegmentationError:
+            return
+        source = plane.source()
+        view = self.editor.view(source)
+        if view is None or view.prompts is self._drawn.get(source.place):
+            return
+        self._planes[source.place] = plane
+        self._remove_prompts()
+        self._quietly(lambda: self._put_back(plane, view))
+        self.hover.be_quiet(True)
+
     def _put_back(self, plane: LayerPlane, view: View) -> None:
         prompts = view.prompts
+        self._planes[view.plane.place] = plane
+        self._drawn[view.plane.place] = prompts
         if len(prompts.points):
             if self._points is None:
                 self.points_combo.layer = add_points(self.viewer, plane)

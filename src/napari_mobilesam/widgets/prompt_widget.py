@@ -77,7 +77,7 @@ class PromptWidget(PromptRuns):
         self.listen(session.model_changed, self._model_changed)
         self.listen(session.downloaded, self.model_box.arrived)
         self.listen(session.hover.shown, self.hover.show)
-        self.listen(editor.changed, self._show_object)
+        self.listen(editor.changed, self._editor_changed)
         self.listen(editor.answered, self._answered)
         self.listen(editor.accepted, self._accepted)
         self.listen(editor.opened, self._opened)
@@ -165,6 +165,7 @@ class PromptWidget(PromptRuns):
         self.session.forget()
         self.editor.reject()
         self._planes.clear()
+        self._drawn.clear()
         self._carried.clear()
         self._several = None
         self.preview.hide()

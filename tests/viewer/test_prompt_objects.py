@@ -1,0 +1,296 @@
+"""Objects: candidates, taking up again, walking, undo, classes, batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
+ALL = (FIRST, SECOND, THIRD, FOURTH)
+
+
+def point_at(d, position):
+    """Leave the cursor over a position, as a mouse without a click does."""
+    d.mouse.move(d.mouse.at(d.image, position))
+    d.settle()
+
+
+def click(d, position):
+    d.mouse.click(d.image, position)
+    d.settle()
+
+
+def make(d, *positions):
+    for position in positions:
+        click(d, position)
+        d.mouse.key(Qt.Key.Key_W)
+        d.settle()
+    return d.viewer.layers['objects']
+
+
+def preview_area(d):
+    layer = d.widget.preview.layer
+    return int((layer.data > 0).sum()) if layer.visible else 0
+
+
+def test_candidates_of_one_point_and_one_mask_of_several(desk, blobs):
+    d = desk(blobs)
+    view = d.widget.candidates_view
+    assert not view.isVisible()
+    click(d, FIRST)
+    assert view.isVisible()
+    assert [button.text() for button in view.buttons] == [
+        '0.97',
+        '0.50',
+        '0.50',
+    ]
+    assert [button.isChecked() for button in view.buttons] == [1, 0, 0]
+    click(d, (34, 38))
+    assert not view.isVisible()
+
+
+def test_key_and_thumbnail_choose_a_candidate(desk, blobs):
+    d = desk(blobs)
+    click(d, FIRST)
+    d.mouse.key(Qt.Key.Key_K)
+    assert d.widget.candidates_view.buttons[1].isChecked()
+    d.widget.candidates_view.buttons[2].click()
+    d.settle()
+    d.widget.accept()
+    features = d.viewer.layers['objects'].features
+    assert features['score'].iloc[-1] == pytest.approx(0.5)
+
+
+def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
+    d = desk(blobs)
+    labels = make(d, FIRST, SECOND)
+    area = int((labels.data == 1).sum())
+    point_at(d, (30, 34))
+    d.mouse.key(Qt.Key.Key_G)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    assert points.data[0] == pytest.approx(FIRST, abs=0.5)
+    assert d.widget.candidates_view.isVisible()
+    assert preview_area(d) == area
+    d.mouse.right_click(d.image, (36, 40))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    assert 0 < (labels.data == 1).sum() < area
+    assert (labels.data == 2).any()
+    assert len(np.unique(labels.data)) == 3
+    assert len(points.data) == 0
+
+
+def test_button_takes_up_the_object_that_is_clicked_next(desk, blobs):
+    d = desk(blobs)
+    make(d, FIRST)
+    d.widget.buttons['edit_object'].click()
+    assert 'Click the object' in d.widget.status.text
+    click(d, FIRST)
+    assert d.widget.editor.record.label == 1
+    assert not d.widget.buttons['edit_object'].isChecked()
+    # clicks add points again
+    assert d.viewer.layers.selection.active is d.viewer.layers['prompts']
+
+
+def test_label_of_somebody_else_is_corrected(desk, blobs):
+    d = desk(blobs)
+    data = np.zeros(blobs.shape, np.uint16)
+    data[16:40, 20:44] = 7
+    own = d.viewer.add_labels(data.copy(), name='own')
+    d.widget.labels_combo.layer = own
+    point_at(d, FIRST)
+    d.widget.edit_object()
+    d.settle()
+    assert preview_area(d) == 24 * 24
+    d.widget.use_points_tool()
+    click(d, FIRST)
+    d.mouse.right_click(d.image, (20, 24))
+    d.settle()
+    d.widget.accept()
+    assert 0 < (own.data == 7).sum() < 24 * 24
+    d.widget.undo()
+    assert np.array_equal(own.data, data)
+
+
+def test_nothing_under_the_cursor_says_so(desk, blobs):
+    d = desk(blobs)
+    make(d, FIRST)
+    point_at(d, SECOND)
+    d.widget.edit_object()
+    assert 'no object' in d.widget.status.text
+    d.widget.delete_object()
+    assert 'no object' in d.widget.status.text
+
+
+def test_walking_brings_prompts_back(desk, blobs):
+    d = desk(blobs)
+    make(d, FIRST, SECOND, THIRD)
+    points = d.viewer.layers['prompts']
+    d.mouse.key(Qt.Key.Key_J)
+    d.settle()
+    assert points.data[0] == pytest.approx(THIRD, abs=0.5)
+    d.mouse.key(Qt.Key.Key_J)
+    d.settle()
+    assert points.data[0] == pytest.approx(SECOND, abs=0.5)
+    assert len(points.data) == 1
+    d.mouse.key(Qt.Key.Key_J, Qt.KeyboardModifier.ShiftModifier)
+    d.settle()
+    assert points.data[0] == pytest.approx(THIRD, abs=0.5)
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert len(points.data) == 0
+    assert d.viewer.layers['objects'].data[THIRD] == 3
+
+
+def test_rejecting_an_object_taken_up_again_changes_nothing(desk, blobs):
+    d = desk(blobs)
+    labels = make(d, FIRST)
+    before = labels.data.copy()
+    d.widget.previous_object()
+    d.settle()
+    d.mouse.right_click(d.image, (36, 40))
+    d.settle()
+    d.widget.reject()
+    d.settle()
+    assert np.array_equal(labels.data, before)
+
+
+def test_delete_the_open_object_and_the_one_under_the_cursor(desk, blobs):
+    d = desk(blobs)
+    labels = make(d, FIRST, SECOND)
+    d.widget.previous_object()
+    d.settle()
+    d.widget.delete_object()
+    assert not (labels.data == 2).any()
+    assert len(d.viewer.layers['prompts'].data) == 0
+    point_at(d, FIRST)
+    d.widget.delete_object()
+    assert not labels.data.any()
+    d.widget.undo()
+    d.widget.undo()
+    assert {1, 2} <= set(np.unique(labels.data))
+
+
+def test_undo_and_redo_across_planes(desk, blobs):
+    d = desk(np.stack([blobs, blobs[:, ::-1]]))
+    for plane in (0, 1):
+        d.viewer.dims.set_current_step(0, plane)
+        d.settle()
+        click(d, (plane, *FIRST))
+        d.widget.accept()
+    labels = d.viewer.layers['objects'].data
+    assert (labels[0][FIRST], labels[1][FIRST]) == (1, 2)
+    d.viewer.dims.set_current_step(0, 0)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_U)
+    assert (labels[0][FIRST], labels[1][FIRST]) == (1, 0)
+    d.mouse.key(Qt.Key.Key_U)
+    assert not labels.any()
+    d.mouse.key(Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
+    d.mouse.key(Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
+    assert (labels[0][FIRST], labels[1][FIRST]) == (1, 2)
+    d.widget.redo()
+    assert 'Nothing' in d.widget.status.text
+
+
+def test_keep_policy_leaves_what_is_there(desk, blobs):
+    d = desk(blobs)
+    data = np.zeros(blobs.shape, np.uint16)
+    data[:28] = 9
+    own = d.viewer.add_labels(data, name='own')
+    d.widget.labels_combo.layer = own
+    combo = d.widget.policy_combo
+    combo.setCurrentIndex(combo.findData('keep'))
+    combo.activated.emit(combo.currentIndex())
+    d.widget.use_points_tool()
+    click(d, (34, 32))
+    d.widget.accept()
+    assert (own.data[20, 32], own.data[34, 32]) == (9, 10)
+
+
+def test_classes_give_labels_and_are_remembered(desk, blobs):
+    d = desk(blobs)
+    combo = d.widget.numbers_combo
+    combo.setCurrentIndex(combo.findData('semantic'))
+    combo.activated.emit(combo.currentIndex())
+    for name, positions in (
+        ('nucleus', (FIRST, SECOND)),
+        ('debris', (THIRD,)),
+    ):
+        d.widget.class_combo.setCurrentText(name)
+        d.widget.class_combo.lineEdit().editingFinished.emit()
+        labels = make(d, *positions)
+    found = [labels.data[p] for p in (FIRST, SECOND, THIRD)]
+    assert found == [1, 1, 2]
+    assert set(labels.features['class']) >= {'nucleus', 'debris'}
+    from napari_mobilesam.session.settings import load_settings
+
+    assert load_settings().classes == ['nucleus', 'debris']
+
+
+def test_batch_of_a_points_layer_of_somebody_else(desk, blobs):
+    d = desk(blobs)
+    d.viewer.add_points(np.array(ALL), name='found elsewhere')
+    d.widget.run_batch()
+    d.settle()
+    labels = d.viewer.layers['objects']
+    assert [labels.data[p] for p in ALL] == [1, 2, 3, 4]
+    assert '4 of 4' in d.widget.status.text
+    assert len(d.viewer.layers['found elsewhere'].data) == 4
+    d.widget.undo()
+    assert not labels.data.any()
+
+
+def test_batch_goes_through_the_planes_of_a_layer(desk, blobs):
+    d = desk(np.stack([blobs, blobs[:, ::-1]]))
+    d.viewer.add_points(np.array([(0, *FIRST), (1, *SECOND)]), name='found')
+    d.widget.run_batch()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert (labels[0][FIRST], labels[1][SECOND]) == (1, 2)
+    assert labels[1][FIRST] == 0
+
+
+def test_propagation_follows_and_is_one_undo(desk, blobs):
+    stack = np.stack([np.roll(blobs, shift, 1) for shift in (0, 1, 2, 3, 4)])
+    d = desk(stack)
+    assert d.widget.planes_box.isVisible()
+    d.viewer.dims.set_current_step(0, 2)
+    d.settle()
+    click(d, (2, 28, 34))
+    d.widget.propagate_both()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [int(plane[28, 34]) for plane in labels] == [1] * 5
+    assert 'followed to 4 planes' in d.widget.status.text
+    # it stays open, to be corrected
+    assert d.widget.editor.record.label == 1
+    d.widget.undo()
+    assert [int(plane.any()) for plane in labels] == [0, 0, 1, 0, 0]
+
+
+def test_planes_section_only_for_stacks(desk, blobs):
+    d = desk(blobs)
+    assert not d.widget.planes_box.isVisible()
+    d.widget.propagate_both()
+    assert 'No object is open' in d.widget.status.text
+
+
+def test_console_and_mouse_do_the_same(desk, blobs):
+    d = desk(blobs)
+    found = d.session.click(*FIRST)
+    d.settle()
+    assert preview_area(d) == found.mask.area
+    points = d.viewer.layers['prompts']
+    assert points.data[0] == pytest.approx(FIRST)
+    d.mouse.right_click(d.image, (36, 40))
+    d.settle()
+    assert 0 < preview_area(d) < found.mask.area
+    d.session.accept()
+    d.settle()
+    assert d.viewer.layers['objects'].data[FIRST] == 1
+    assert len(points.data) == 0
+    d.session.undo()
+    assert not d.viewer.layers['objects'].data.any()
