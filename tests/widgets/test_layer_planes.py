@@ -344,6 +344,18 @@ def test_a_composition_is_known_by_all_that_is_in_it():
     assert both.source().key != source.key
 
 
+def test_an_array_is_composed_with_a_pyramid():
+    viewer = ViewerModel()
+    fine = np.full((2500, 2100), 200, np.uint8)
+    viewer.add_image(fine, contrast_limits=(0, 255))
+    levels = [fine, fine[::4, ::4]]
+    viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255))
+    first, other = viewer.layers
+    plane = plane_of(viewer, first, composed=[other]).source()
+    assert plane.levels == 1
+    assert plane.rgb((0, 0, 2, 2))[0, 0].tolist() == [200, 200, 0]
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

@@ -42,14 +42,18 @@ def describe(plane: LayerPlane) -> ImagePlane:
     if not plane.composed:
         return _describe_one(plane, plane.layer, None)
     layers = (plane.layer, *plane.composed)
-    first, *others = (
+    parts = [
         _describe_one(plane, layer, colors)
         for layer, colors in zip(layers, colors_of(layers), strict=True)
-    )
+    ]
+    if len({tuple(level.shape for level in p.coarser) for p in parts}) > 1:
+        # an array beside a pyramid: what they share is the finest level
+        parts = [replace(part, coarser=()) for part in parts]
+    first, *others = parts
     return replace(
         first,
-        key=(first.key, *(other.key for other in others)),
-        place=(first.place, *(other.place for other in others)),
+        key=tuple(part.key for part in parts),
+        place=tuple(part.place for part in parts),
         added=tuple(others),
     )
 
