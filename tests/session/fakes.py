@@ -9,7 +9,7 @@ from viewer.oracle import OracleSam
 from napari_mobilesam.session import ImagePlane, Session
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.targets import LabelsError, Pixels
-from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.types import ImageError, Mask, Prompts
 
 
 class FakeTarget:
@@ -111,6 +111,17 @@ class FakeScene:
 
     def show(self, plane):
         self.shown = plane.geometry
+
+    def describe(self, plane):
+        return {'z': plane.geometry}
+
+    def find(self, z):
+        if z >= len(self.images):
+            raise ImageError(f'There is no plane {z}.')
+        return self.plane_at(z)
+
+    def setup_code(self):
+        return ['session = new_session()', 'scene = session.scene']
 
 
 def blobs(shape=(96, 128)):

@@ -16,6 +16,7 @@ from napari_mobilesam.session.engine import Engine, ImagePlane
 from napari_mobilesam.session.messages import check_prompts, explain
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.prompting import candidates_of
+from napari_mobilesam.session.recipe import Recipe
 from napari_mobilesam.session.records import ObjectRecord, View
 from napari_mobilesam.session.step import Step
 from napari_mobilesam.session.targets import WriteOptions
@@ -187,6 +188,7 @@ class Batch:
         model_name: str,
         overlaps: Overlaps = 'best',
         clean_up: CleanUp | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         """Begin; all that is written is one step of the history.
 
@@ -207,6 +209,8 @@ class Batch:
             before may be overwritten is for ``options`` to say.
         clean_up : CleanUp, optional
             What is done to the masks.
+        recipe : Recipe, optional
+            How it was asked for.
 
         Raises
         ------
@@ -229,6 +233,8 @@ class Batch:
         )
 
         def end(complete: bool) -> None:
+            # what was cancelled cannot be repeated exactly
+            batch.step.recipe = recipe if complete else None
             batch.step.finish()
             self.finished.emit(batch.result(complete))
 

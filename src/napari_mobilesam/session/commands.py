@@ -7,6 +7,7 @@ call the parts of the session instead, and never wait.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.session.batch import (
@@ -21,6 +22,7 @@ from napari_mobilesam.session.propagation_run import (
     Propagation,
     PropagationResult,
 )
+from napari_mobilesam.session.recorder import Recorder
 from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.session.walk import Walk
 from napari_mobilesam.session.writing import assign_class
@@ -37,8 +39,15 @@ class Commands(PromptCommands):
     batching: Batch
     propagation: Propagation
 
-    def accept(self) -> ObjectRecord:
+    recorder: Recorder
+
+    def accept(self, label: int | None = None) -> ObjectRecord:
         """Write the open object as one step, and open a new one.
+
+        Parameters
+        ----------
+        label : int, optional
+            Label of a new object; by default as the options say.
 
         Raises
         ------
@@ -46,7 +55,13 @@ class Commands(PromptCommands):
             There is no mask, or the labels cannot be written.
         """
         self._finish()
-        record = self.editor.accept()
+        before = self.editor.options
+        if label is not None:
+            self.editor.options = replace(before, label=label)
+        try:
+            record = self.editor.accept()
+        finally:
+            self.editor.options = before
         assert record is not None, 'nothing was awaited'
         return record
 
@@ -199,7 +214,8 @@ class Commands(PromptCommands):
             raise SegmentationError(
                 'No object is open: click one, or open one, to propagate it.'
             )
-        planes = self._scene().stack(axis)
+        shown, planes = self._scene().plane(), self._scene().stack(axis)
+        options = options or PropagationOptions()
         record = self.editor.accept()
         objects = self._scene().objects(False)
         if record is None or objects is None:
@@ -214,6 +230,9 @@ class Commands(PromptCommands):
             options,
             self.editor.options.policy,
             self.prompting.clean_up,
+            self.recorder.propagation(
+                record.number, shown, axis, options, self.editor.options
+            ),
         )
 
     def start_batch(
@@ -236,4 +255,5 @@ class Commands(PromptCommands):
             self.model_name,
             overlaps,
             self.prompting.clean_up,
+            self.recorder.batch(items, overlaps, self.editor.options),
         )

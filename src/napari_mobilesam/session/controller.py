@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 from napari_mobilesam.session.background import Background
 from napari_mobilesam.session.batch import Batch
 from napari_mobilesam.session.commands import Commands
+from napari_mobilesam.session.disk_cache import DiskCache
 from napari_mobilesam.session.editor import Editor
 from napari_mobilesam.session.engine import Engine, ImagePlane
 from napari_mobilesam.session.everything_messages import PlaneTask
@@ -26,6 +24,7 @@ from napari_mobilesam.session.everything_run import (
     EverythingRuns,
     Shared,
 )
+from napari_mobilesam.session.file_commands import FileCommands
 from napari_mobilesam.session.hover import Hover
 from napari_mobilesam.session.inbox import Inbox
 from napari_mobilesam.session.large_run import LargeRuns
@@ -37,13 +36,12 @@ from napari_mobilesam.session.propagation_run import (
     Propagation,
     PropagationResult,
 )
+from napari_mobilesam.session.recorder import Recorder
 from napari_mobilesam.session.scene import Scene
 from napari_mobilesam.session.walk import Walk
 from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import (
-    Embedding,
     EverythingParameters,
-    Frame,
     ModelRecord,
     Prompts,
 )
@@ -52,7 +50,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 
-class Session(Commands):
+class Session(Commands, FileCommands):
     """Everything the widgets of one viewer share.
 
     Parameters
@@ -128,8 +126,10 @@ class Session(Commands):
     ) -> None:
         self._deliver = Inbox(deliver or (lambda function: function()))
         self._worker = LatestWorker()
-        self._engine = Engine(load_model or _load_model, embed=self._embed)
-        self._cache: EmbeddingCache | None = None
+        self._disk = DiskCache(lambda text: self.models.say(text, 'prompts'))
+        self._engine = Engine(
+            load_model or _load_model, embed=self._disk.embed
+        )
         self._users = 0
         self.scene = scene
         self.models = Models(
@@ -151,8 +151,14 @@ class Session(Commands):
             self._worker, self._engine, self.models.loaded
         )
         self.prompting = Prompting(shared)
+        self.recorder = Recorder(
+            self._plane_code, lambda: self.model_name, self.prompting
+        )
         self.editor = Editor(
-            self.prompting, self._objects, lambda: self.model_name
+            self.prompting,
+            self._objects,
+            lambda: self.model_name,
+            self.recorder,
         )
         self.walk = Walk(self.editor)
         self.background = Background(shared, 'objects')
@@ -268,15 +274,7 @@ class Session(Commands):
         folder : path, optional
             See `EmbeddingCache`.
         """
-        self._cache = (
-            EmbeddingCache(
-                folder,
-                max_mb * 2**20,
-                lambda text: self.models.say(text, 'prompts'),
-            )
-            if max_mb > 0
-            else None
-        )
+        self._disk.use(max_mb, folder)
 
     def clear_cache(self) -> None:
         """Forget embeddings, those on disk too.
@@ -325,6 +323,8 @@ class Session(Commands):
         """
         self.forget()
         self.background.abandon()
+        if self._autosave is not None:
+            self._autosave.rest()
         self.prefetch.want(())
         self.runs.close()
         self.large.close()
@@ -361,19 +361,22 @@ class Session(Commands):
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
 
+    def tell(self, problem: str) -> None:
+        """Say what went wrong beside the work on objects, on any thread."""
+        self._deliver(lambda: self.failed.emit(problem, 'objects'))
+
+    def _plane_code(self, plane: ImagePlane) -> str:
+        if self.scene is None:
+            return repr(plane.name)
+        arguments = self.scene.describe(plane).items()
+        given = ', '.join(f'{name}={value!r}' for name, value in arguments)
+        return f'scene.find({given})'
+
     # below: on the worker thread
 
     def _clear(self) -> None:
         self._engine.clear()
-        cache = self._cache or EmbeddingCache(max_bytes=0)
-        cache.clear()
-
-    def _embed(
-        self, model: Sam, rgb: NDArray[np.uint8], frame: Frame
-    ) -> Embedding:
-        from napari_mobilesam.segmentation.predictor import Predictor
-
-        return Predictor(model, self._cache).embed_rgb(rgb, frame)
+        self._disk.clear()
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
         model = self.models.load(name, 'prompts')

@@ -13,7 +13,8 @@ from psygnal import Signal
 from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.session.messages import PromptResult
 from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.prompting import Prompting, to_refine
+from napari_mobilesam.session.prompting import Prompting, refining
+from napari_mobilesam.session.recorder import Recorder
 from napari_mobilesam.session.records import (
     ObjectRecord,
     View,
@@ -50,6 +51,8 @@ class Editor:
         Finds the labels that accepted objects go to.
     model_name : callable
         Returns the name of the model that is to answer.
+    recorder : Recorder
+        Writes down how objects are made.
 
     Attributes
     ----------
@@ -82,10 +85,12 @@ class Editor:
         prompting: Prompting,
         find_objects: FindObjects,
         model_name: Callable[[], str],
+        recorder: Recorder,
     ) -> None:
         self._prompting = prompting
         self._find_objects = find_objects
         self._model_name = model_name
+        self._recorder = recorder
         self.options = WriteOptions()
         self._waiting: dict[Hashable, View] = {}
         self._asked = 0
@@ -143,9 +148,10 @@ class Editor:
             self._ask_next()
             return
         before = self.record.view(plane)
-        previous = to_refine(before, prompts) if self.options.refine else None
         shown = None if before is None else before.candidates
-        view = View(plane, prompts, shown, previous=previous)
+        view = View(plane, prompts, shown)
+        if self.options.refine:
+            view = refining(before, view)
         # asked first: prompts that cannot be used change nothing
         asked = self._submit(view)
         self._waiting[plane.place] = view
@@ -264,7 +270,11 @@ class Editor:
             record = objects.review(base.number)
         else:
             record = finished(self.record, base, objects, self.options)
-            write_object(objects, record, base, self.options.policy)
+            opened = (
+                base if base is not None and base.number in objects else None
+            )
+            recipe = self._recorder.object(record, opened, self.options)
+            write_object(objects, record, base, self.options.policy, recipe)
         self._start_anew()
         self.accepted.emit(record)
         return record
@@ -341,7 +351,7 @@ class Editor:
         self._waiting.clear()
         self._accept_when_ready = self._modified = False
         self._base = self._home = None
-        self.record = ObjectRecord(class_name=self.options.class_name)
+        self.record = ObjectRecord()
         self.changed.emit()
 
     def _submit(self, view: View) -> int:

@@ -19,6 +19,7 @@ from napari_mobilesam.session.targets import Indices
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_mobilesam.session.recipe import Recipe
     from napari_mobilesam.session.records import ObjectRecord
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -176,6 +177,8 @@ class Entry:
     key : object
         Steps with the same key that follow each other become one; None
         never does.
+    recipe : Recipe or None
+        How it was made; None if that cannot be typed.
     """
 
     title: str
@@ -186,6 +189,7 @@ class Entry:
     rows_after: pd.DataFrame | None = None
     labels: tuple[int, ...] = ()
     key: object = None
+    recipe: Recipe | None = None
 
     @property
     def nbytes(self) -> int:
@@ -217,6 +221,14 @@ class History:
         self._done: list[Entry] = []
         self._undone: list[Entry] = []
         self._sizes: dict[int, int] = {}
+        # what is too old to be undone
+        self._settled: list[tuple[str, Recipe | None]] = []
+
+    @property
+    def recipes(self) -> list[tuple[str, Recipe | None]]:
+        """Title of every step that was done, and how it was made."""
+        done = [(entry.title, entry.recipe) for entry in self._done]
+        return [*self._settled, *done]
 
     @property
     def undoable(self) -> str | None:
@@ -249,7 +261,9 @@ class History:
         self._done.append(entry)
         self._sizes[id(entry)] = entry.nbytes
         while self.nbytes > self._max_bytes and len(self._done) > 1:
-            self._forget([self._done.pop(0)])
+            oldest = self._done.pop(0)
+            self._settled.append((oldest.title, oldest.recipe))
+            self._forget([oldest])
 
     def replace_last(self, entry: Entry) -> None:
         """Let a step take the place of the one that was done last."""
@@ -291,6 +305,7 @@ class History:
     def clear(self) -> None:
         """Forget everything."""
         self._done, self._undone, self._sizes = [], [], {}
+        self._settled = []
 
     @staticmethod
     def _move(source: list[Entry], target: list[Entry]) -> Entry | None:

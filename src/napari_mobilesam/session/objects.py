@@ -18,6 +18,7 @@ from napari_mobilesam.session.history import (
     History,
     Records,
 )
+from napari_mobilesam.session.recipe import Recipe
 from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.session.step import Step
 from napari_mobilesam.session.targets import (
@@ -230,7 +231,11 @@ class Objects:
             There is no such object, or the labels cannot be edited.
         """
         record = self[which] if isinstance(which, int) else which
-        with self.step(f'deleting object {record.number}') as step:
+        number = record.number
+        with self.step(f'deleting object {number}') as step:
+            step.recipe = Recipe(
+                (f'session.open({number})', 'session.delete()')
+            )
             step.erase(record)
             step.remove(record)
 
@@ -367,6 +372,7 @@ def _joined(first: Entry, second: Entry) -> Entry:
         _merged(first.rows_after, second.rows_after, second.labels),
         tuple(sorted({*first.labels, *second.labels})),
         second.key,
+        second.recipe,
     )
 
 

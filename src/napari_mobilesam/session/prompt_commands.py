@@ -146,6 +146,23 @@ class PromptCommands:
             box=box_of(drawn, plane.shape),
             region=region_of(drawn, plane.shape),
         )
+        return self.prompt(prompts, plane)
+
+    def prompt(
+        self, prompts: Prompts, plane: ImagePlane | None = None
+    ) -> ObjectCandidates | None:
+        """Give the open object these prompts, instead of those it has.
+
+        Parameters
+        ----------
+        prompts : Prompts
+            All prompts on the plane; none takes the object off the plane.
+        plane : ImagePlane, optional
+            By default the plane that is shown.
+
+        Returns and errors are as of `click`.
+        """
+        plane = plane or self._scene().plane()
         self.editor.ask(plane, prompts)
         return self._candidates(plane)
 

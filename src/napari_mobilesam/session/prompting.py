@@ -18,7 +18,11 @@ from napari_mobilesam.session.messages import (
     PromptResult,
     check_prompts,
 )
-from napari_mobilesam.session.records import ObjectCandidates, View
+from napari_mobilesam.session.records import (
+    Asked,
+    ObjectCandidates,
+    View,
+)
 from napari_mobilesam.types import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -182,44 +186,40 @@ def candidates_of(
     return replace(found, masks=masks)
 
 
-def to_refine(
-    before: View | None, prompts: Prompts
-) -> ObjectCandidates | None:
-    """Return the answer that new prompts refine: that to some of them.
+def refining(before: View | None, view: View) -> View:
+    """Return a view to ask for with what it refines, if it refines anything.
 
     Parameters
     ----------
     before : View or None
         What there was before.
-    prompts : Prompts
-        What is asked now.
-
-    Returns
-    -------
-    ObjectCandidates or None
-        The chosen mask; None if prompts were moved or removed, so that the
-        model should start anew.
+    view : View
+        What is asked now. Where its prompts are those of before and some
+        more, the chosen mask is fed back; where prompts were moved or
+        removed, the model starts anew.
     """
-    if before is None:
-        return None
-    if before.automatic and before.candidates is not None:
+    chosen = None if before is None else before.candidates
+    if before is None or chosen is None or chosen.chosen_logits is None:
+        return view
+    if before.automatic:
         # a click corrects the mask, not what propagation asked
-        return before.candidates.only_chosen()
-    old = before.prompts
+        return replace(view, previous=chosen.only_chosen())
+    old, new = before.prompts, view.prompts
     count = len(old.points)
     same_points = (
-        len(prompts.points) >= count
-        and np.array_equal(prompts.points[:count], old.points)
-        and np.array_equal(prompts.labels[:count], old.labels)
+        len(new.points) >= count
+        and np.array_equal(new.points[:count], old.points)
+        and np.array_equal(new.labels[:count], old.labels)
     )
     same_box = old.box is None or (
-        prompts.box is not None and np.array_equal(prompts.box, old.box)
+        new.box is not None and np.array_equal(new.box, old.box)
     )
-    if not same_points or not same_box or prompts.region is not old.region:
-        return None
-    added_box = old.box is None and prompts.box is not None
-    if len(prompts.points) == count and not added_box:
+    if not same_points or not same_box or new.region is not old.region:
+        return view
+    if len(new.points) == count and (new.box is None) == (old.box is None):
         # asked again: as it was asked then
-        return before.previous
-    found = before.candidates
-    return None if found is None else found.only_chosen()
+        return replace(view, previous=before.previous, steps=before.steps)
+    asked = Asked(before.plane, old, chosen.chosen)
+    return replace(
+        view, previous=chosen.only_chosen(), steps=(*before.steps, asked)
+    )

@@ -216,8 +216,10 @@ class _Walker:
             found = self.predict(plane, prompts, previous)
             reason = self._reason_to_end(mask, found)
             if found is not None and not reason:
-                view = View(plane, prompts, found, True, previous)
-                return Reached(number, view)
+                kept = found.for_keeps()
+                return Reached(
+                    number, View(plane, prompts, kept, automatic=True)
+                )
         return Ended(number, reason)
 
     def _reason_to_end(

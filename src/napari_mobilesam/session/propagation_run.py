@@ -20,6 +20,7 @@ from napari_mobilesam.session.propagation import (
     asked,
     propagate,
 )
+from napari_mobilesam.session.recipe import Recipe
 from napari_mobilesam.session.records import (
     ObjectCandidates,
     ObjectRecord,
@@ -148,6 +149,7 @@ class Propagation:
         options: PropagationOptions | None = None,
         policy: WritePolicy = 'overwrite',
         clean_up: CleanUp | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         """Begin; all that is written is one step of the history.
 
@@ -170,6 +172,8 @@ class Propagation:
             What happens to labels that are there already.
         clean_up : CleanUp, optional
             What is done to the masks.
+        recipe : Recipe, optional
+            How it was asked for.
 
         Raises
         ------
@@ -219,6 +223,8 @@ class Propagation:
             return propagate(predict, planes, keys, options)
 
         def end(complete: bool) -> None:
+            # what was cancelled cannot be repeated exactly
+            run.step.recipe = recipe if complete else None
             self.finished.emit(run.end(complete))
 
         total = len(planes) - len(keys)

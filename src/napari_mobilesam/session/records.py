@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,10 +109,32 @@ class ObjectCandidates:
         Each takes an eighth of a megabyte.
         """
         kept = tuple(
-            logits.copy() if i == self.chosen and logits is not None else None
+            logits if i == self.chosen else None
             for i, logits in enumerate(self.logits)
         )
+        if all(a is b for a, b in zip(kept, self.logits, strict=True)):
+            return self
+        # a copy, because all three are parts of one array
+        kept = tuple(None if part is None else part.copy() for part in kept)
         return replace(self, logits=kept)
+
+
+class Asked(NamedTuple):
+    """Prompts that were asked before others were added to them.
+
+    Attributes
+    ----------
+    plane : ImagePlane
+        The plane as it was shown.
+    prompts : Prompts
+        All prompts then.
+    chosen : int
+        Index of the mask that was chosen, and fed back.
+    """
+
+    plane: ImagePlane
+    prompts: Prompts
+    chosen: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +153,8 @@ class View:
         Whether the prompts were made by propagation, not by a person.
     previous : ObjectCandidates or None
         Answer to fewer prompts whose mask was fed back for this one.
+    steps : tuple of Asked
+        Fewer prompts, one after the other, that led to this answer.
     """
 
     plane: ImagePlane
@@ -138,6 +162,7 @@ class View:
     candidates: ObjectCandidates | None = None
     automatic: bool = False
     previous: ObjectCandidates | None = None
+    steps: tuple[Asked, ...] = ()
 
     @property
     def mask(self) -> Mask | None:

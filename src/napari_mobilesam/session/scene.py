@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.session.objects import Objects
@@ -52,3 +52,21 @@ class Scene(Protocol):
 
     def show(self, plane: ImagePlane) -> None:
         """Let the viewer show a plane."""
+
+    def describe(self, plane: ImagePlane) -> dict[str, Any]:
+        """Return what `find` needs to find a plane again, as plain values."""
+
+    def find(self, *args: Any, **kwargs: Any) -> ImagePlane:
+        """Return the plane that `describe` described.
+
+        Raises
+        ------
+        ImageError
+            The image that is chosen has no such plane.
+        """
+
+    def setup_code(self) -> list[str]:
+        """Return the lines of a script that set ``session`` and ``scene``.
+
+        They choose the image, and new labels to write to.
+        """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.session.objects import Objects
+    from napari_mobilesam.session.recipe import Recipe
 
 # tells which of the (N,) values in an array may be overwritten, (N,) bool
 Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
@@ -34,12 +35,18 @@ class Step:
         What people call it.
     key : object
         See `Objects.begin`.
+
+    Attributes
+    ----------
+    recipe : Recipe or None
+        How it is made, for the script of the session.
     """
 
     def __init__(
         self, objects: Objects, title: str, key: object = None
     ) -> None:
         self.title = title
+        self.recipe: Recipe | None = None
         self._objects = objects
         self._key = key
         self._patches: list[Patch] = []
@@ -199,6 +206,7 @@ class Step:
             after,
             tuple(sorted(self._labels)),
             self._key,
+            self.recipe,
         )
         if entry.patches or entry.records_before or entry.labels:
             self._objects.push(entry)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.records import ObjectRecord
+from napari_mobilesam.session.recipe import Recipe
+from napari_mobilesam.session.records import ObjectRecord, View
 from napari_mobilesam.session.targets import (
     LabelsError,
     WriteOptions,
@@ -38,8 +39,10 @@ def finished(
         The labels cannot be edited or are full, or do not hold the label.
     """
     number, label = record.number, record.label
+    class_name = record.class_name
     objects.target.check()
     if base is None:
+        class_name = options.class_name
         chosen = options.label
         label = objects.free_label() if chosen is None else chosen
         if not 0 < label <= objects.target.limit:
@@ -49,15 +52,23 @@ def finished(
                 f'{objects.target.limit}.'
             )
         number = objects.number_for(label)
-    views = {
-        place: replace(
-            view, candidates=view.candidates and view.candidates.for_keeps()
-        )
-        for place, view in record.views.items()
-    }
+    views = {place: _kept(view) for place, view in record.views.items()}
     return replace(
-        record, views=views, label=label, number=number, reviewed=True
+        record,
+        views=views,
+        label=label,
+        number=number,
+        class_name=class_name,
+        reviewed=True,
     )
+
+
+def _kept(view: View) -> View:
+    """A view as it is kept, the same one if it was kept before."""
+    if view.candidates is None:
+        return view
+    kept = view.candidates.for_keeps()
+    return view if kept is view.candidates else replace(view, candidates=kept)
 
 
 def write_object(
@@ -65,6 +76,7 @@ def write_object(
     record: ObjectRecord,
     base: ObjectRecord | None,
     policy: WritePolicy,
+    recipe: Recipe | None = None,
 ) -> None:
     """Write an object as one step.
 
@@ -78,6 +90,8 @@ def write_object(
         What it was before; its pixels are given up.
     policy : {'overwrite', 'keep'}
         What happens to labels that are there already.
+    recipe : Recipe, optional
+        How the object was made.
 
     Raises
     ------
@@ -86,6 +100,7 @@ def write_object(
         written then.
     """
     with objects.step(f'object {record.number}') as step:
+        step.recipe = recipe
         if base is not None:
             step.erase(base)
         covered = 0
@@ -111,4 +126,7 @@ def assign_class(objects: Objects, number: int, class_name: str) -> None:
         There is no such object.
     """
     with objects.step(f'the class of object {number}') as step:
+        step.recipe = Recipe(
+            (f'session.assign_class({class_name!r}, {number})',)
+        )
         step.put(replace(objects[number], class_name=class_name))

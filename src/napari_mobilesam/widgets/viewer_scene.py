@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Layer
 
+from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.types import ImageError
@@ -134,8 +136,7 @@ class ViewerScene:
         """Return the objects of the labels that are written to."""
         labels = self.labels
         if labels is None and create:
-            labels = new_labels(self.layer_plane(), 'objects')
-            insert_below_prompts(self.viewer, labels)
+            labels = self._make_labels('objects')
         return None if labels is None else self.objects_of(labels)
 
     def objects_of(self, labels: Labels) -> Objects:
@@ -153,6 +154,124 @@ class ViewerScene:
         point = apply(shown.matrix, shown.position[None])[0]
         for axis in dims.not_displayed:
             dims.set_point(axis, float(point[axis]))
+
+    def add_labels(self, name: str = 'objects') -> Labels:
+        """Add labels that lie on the image, and write to them from now on.
+
+        Raises
+        ------
+        ImageError
+            There is no image to make them for.
+        """
+        self.labels = labels = self._make_labels(name)
+        return labels
+
+    def describe(self, plane: ImagePlane) -> dict[str, Any]:
+        """Return what `find` needs to find a plane of the image again."""
+        shown: LayerPlane = plane.geometry
+        found: dict[str, Any] = {
+            'index': shown.index,
+            'axes': (shown.rows, shown.columns),
+            'contrast_limits': plane.contrast_limits,
+        }
+        if plane.gamma != 1:
+            found['gamma'] = plane.gamma
+        if plane.viewport is not None:
+            found['viewport'] = tuple(plane.viewport)
+        return found
+
+    def find(
+        self,
+        index: Sequence[int],
+        axes: Sequence[int],
+        contrast_limits: Sequence[float] | None = None,
+        gamma: float = 1.0,
+        viewport: tuple[Sequence[float], float] | None = None,
+    ) -> ImagePlane:
+        """Return a plane of the image as it was shown.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Index of the plane on every axis of the image.
+        axes : (int, int)
+            Axes of the image that were rows and columns.
+        contrast_limits : (float, float) or None
+            Values that were black and white.
+        gamma : float
+            Exponent between them.
+        viewport : ((row, column), float) or None
+            Middle of the screen and data pixels per pixel of the screen,
+            which choose the window of a large image.
+
+        Raises
+        ------
+        ImageError
+            The image has no such plane, or shows other axes.
+        """
+        plane = self.layer_plane()
+        if (plane.rows, plane.columns) != tuple(axes):
+            raise ImageError(
+                f'“{plane.layer.name}” is shown along other axes than '
+                f'{tuple(axes)}: change the order of the axes back.'
+            )
+        for axis in plane.travel_axes:
+            moved = plane.moved(axis, index[axis] - plane.index[axis])
+            if moved is None:
+                raise ImageError(
+                    f'“{plane.layer.name}” has no plane {index[axis]} along '
+                    f'axis {axis}: open the image that the session is of.'
+                )
+            plane = moved
+        found = plane.source()
+        limits = None
+        if contrast_limits is not None:
+            low, high = contrast_limits
+            limits = (float(low), float(high))
+        if (limits, gamma) != (found.contrast_limits, found.gamma):
+            found = replace(
+                found,
+                key=(found.place, limits, gamma),
+                contrast_limits=limits,
+                gamma=gamma,
+            )
+        seen = None
+        if viewport is not None:
+            (row, column), pixel = viewport
+            seen = Viewport((row, column), pixel)
+        return replace(found, viewport=seen)
+
+    def setup_code(self) -> list[str]:
+        """Return the lines of a script that set ``session`` and ``scene``."""
+        image = self.layer_plane().layer
+        lines = []
+        if image.source.path:
+            lines += [
+                "if 'viewer' not in globals():",
+                '    import napari',
+                '',
+                '    viewer = napari.Viewer()',
+                f'    viewer.open({str(image.source.path)!r})',
+                '',
+            ]
+        lines += [
+            'session = nm.get_session(viewer)',
+            'scene = session.scene',
+            f'scene.image = viewer.layers[{image.name!r}]',
+        ]
+        if self.channel_axis is not None:
+            lines.append(f'scene.channel_axis = {self.channel_axis}')
+        if self.composed:
+            names = ', '.join(
+                f'viewer.layers[{layer.name!r}]' for layer in self.composed
+            )
+            lines.append(f'scene.composed = ({names},)')
+        return [*lines, "scene.add_labels('objects')"]
+
+    def _make_labels(self, name: str) -> Labels:
+        labels = new_labels(self.layer_plane(), name)
+        insert_below_prompts(self.viewer, labels)
+        return labels
 
     def _removed(self, event: Any) -> None:
         gone: Layer = event.value

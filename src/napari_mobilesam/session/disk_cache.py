@@ -1,0 +1,50 @@
+"""Embeddings of a session: from the disk where they were made before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
+from napari_mobilesam.types import Embedding, Frame
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+class DiskCache:
+    """Embeds windows for the engine, with a cache that can be changed.
+
+    Parameters
+    ----------
+    on_problem : callable
+        Called with one sentence, on the worker thread.
+    """
+
+    def __init__(self, on_problem: Callable[[str], None]) -> None:
+        self._on_problem = on_problem
+        self._cache: EmbeddingCache | None = None
+
+    def use(self, max_mb: int, folder: str | os.PathLike[str] | None) -> None:
+        """Keep as many megabytes from now on; 0 keeps nothing."""
+        self._cache = (
+            EmbeddingCache(folder, max_mb * 2**20, self._on_problem)
+            if max_mb > 0
+            else None
+        )
+
+    def clear(self) -> None:
+        """Delete what is on the disk, whether it is used now or not."""
+        (self._cache or EmbeddingCache(max_bytes=0)).clear()
+
+    def embed(
+        self, model: Sam, rgb: NDArray[np.uint8], frame: Frame
+    ) -> Embedding:
+        """Embed a window; see `Engine`."""
+        from napari_mobilesam.segmentation.predictor import Predictor
+
+        return Predictor(model, self._cache).embed_rgb(rgb, frame)

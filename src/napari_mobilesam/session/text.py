@@ -1,0 +1,42 @@
+"""Arrays and masks as text, for scripts and session files."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import Mask
+
+
+def array_text(array: NDArray[Any]) -> str:
+    """Return an array as text: type, shape, then compressed bytes."""
+    shape = ','.join(str(size) for size in array.shape)
+    packed = zlib.compress(np.ascontiguousarray(array).tobytes(), 6)
+    return f'{array.dtype.str} {shape} {base64.b85encode(packed).decode()}'
+
+
+def array_from(text: str) -> NDArray[Any]:
+    """Return the array that `array_text` was given."""
+    dtype, sizes, packed = text.split(' ')
+    shape = tuple(int(size) for size in sizes.split(',') if size)
+    content = zlib.decompress(base64.b85decode(packed))
+    return np.frombuffer(content, dtype=dtype).reshape(shape).copy()
+
+
+def mask_text(mask: Mask) -> str:
+    """Return a mask's pixels as text: its box, then packed bits."""
+    corners = ' '.join(str(value) for value in mask.box)
+    return f'{corners} {array_text(np.packbits(mask.data))}'
+
+
+def mask_from(text: str) -> Mask:
+    """Return the mask that `mask_text` was given, without its scores."""
+    row0, column0, row1, column1, bits = text.split(' ', 4)
+    box = (int(row0), int(column0), int(row1), int(column1))
+    shape = (box[2] - box[0], box[3] - box[1])
+    data = np.unpackbits(array_from(bits), count=shape[0] * shape[1])
+    return Mask(data.astype(bool).reshape(shape), box, float('nan'))

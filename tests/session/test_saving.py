@@ -1,0 +1,266 @@
+"""Session files and scripts: tomorrow everything is there again."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from fakes import FIRST, SECOND, blobs, oracle_session
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.saving import SessionFileError
+from napari_mobilesam.session.targets import WriteOptions
+from napari_mobilesam.session.text import (
+    array_from,
+    array_text,
+    mask_from,
+    mask_text,
+)
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
+
+IMAGES = [np.roll(blobs(), 3 * z, axis=1) for z in range(4)]
+
+
+@pytest.fixture
+def sessions():
+    """Make sessions on the same images; all are closed in the end."""
+    made = []
+
+    def make(images=None):
+        made.append(oracle_session(IMAGES if images is None else images))
+        return made[-1]
+
+    yield make
+    for session in made:
+        session.close()
+
+
+def work(session):
+    """A bit of everything."""
+    session.click(*FIRST)
+    session.choose(2)
+    session.click(20, 24)
+    session.click(60, 10, positive=False)
+    session.propagate(direction='forward')
+    session.box(16, 26, 30, 50, session.scene.plane_at(2))
+    session.accept()
+    session.editor.options = WriteOptions('keep', class_name='cell')
+    session.batch(
+        [
+            Prompts(box=np.array([56, 72, 80, 104.0])),
+            Prompts(box=np.array([50, 60, 80, 90.0])),
+            Prompts(box=np.array([0, 0, 5, 5.0])),
+        ]
+    )
+    session.click(*SECOND)
+    session.accept()
+    session.undo()
+    session.outline([(14, 18), (14, 46), (42, 46), (42, 18)])
+    session.accept(label=9)
+    session.open(2)
+    session.delete()
+    session.assign_class('nucleus', 1)
+    session.prompting.clean_up = CleanUp(30, True)
+    session.scene.shown = 3
+    session.scribble([(60, 85), (70, 95)])
+    session.accept()
+
+
+def test_script_makes_the_same_labels(sessions):
+    session = sessions()
+    work(session)
+    script = session.script()
+    names = {'new_session': sessions}
+    exec(compile(script, 'script.py', 'exec'), names)  # noqa: S102
+    again = names['session']
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    table, expected = again.scene.target.table, session.scene.target.table
+    assert table.to_dict() == expected.to_dict()
+    assert again.script() == script
+
+
+def test_script_leaves_out_what_was_undone_and_says_what_is_missing(sessions):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.click(*SECOND)
+    session.accept()
+    session.undo()
+    objects = session.scene.objects(False)
+    with objects.step('37 objects') as step:
+        step.describe({5}, objects.rows((5,)))
+    script = session.script()
+    assert script.count('session.accept') == 1
+    assert '# 37 objects: cannot be repeated by this script' in script
+
+
+def test_script_of_nothing_is_a_script(sessions):
+    exec(sessions().script(), {'new_session': sessions})  # noqa: S102
+
+
+def test_file_brings_back_objects_prompts_and_candidates(sessions, tmp_path):
+    session = sessions()
+    work(session)
+    session.save(tmp_path / 'cells.session')
+    again = sessions()
+    again.load(tmp_path / 'cells.session')
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    before = list(session.scene.objects(False))
+    after = list(again.scene.objects(False))
+    assert [r.number for r in after] == [r.number for r in before]
+    assert again.editor.options == session.editor.options
+    assert again.prompting.clean_up == CleanUp(30, True)
+    for old, new in zip(before, after, strict=True):
+        assert (old.label, old.class_name, old.prompts) == (
+            new.label,
+            new.class_name,
+            new.prompts,
+        )
+        assert old.score == pytest.approx(new.score, nan_ok=True)
+        assert list(old.views) == list(new.views)
+        for place, view in old.views.items():
+            assert np.array_equal(
+                view.prompts.points, new.views[place].prompts.points
+            )
+            assert len(view.candidates.masks) == len(
+                new.views[place].candidates.masks
+            )
+    assert again.undo() == 'loading cells.session'
+    assert not again.scene.target.data.any()
+
+
+def test_work_goes_on_as_if_nothing_had_been(sessions, tmp_path):
+    """A click refines the same mask, and the script knows all of it."""
+    session = sessions()
+    session.click(*FIRST)
+    session.choose(1)
+    session.accept()
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.load(tmp_path / 'one')
+    for each in (session, again):
+        each.open(1)
+        each.click(20, 24)
+        view = each.editor.view(each.scene.plane())
+        assert view.previous is not None
+        each.accept()
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    names = {'new_session': sessions}
+    exec(again.script(), names)  # noqa: S102
+    assert np.array_equal(
+        names['session'].scene.target.data, session.scene.target.data
+    )
+
+
+def test_pixels_that_somebody_else_has_are_not_taken(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.scene.target.data[0, 20:25, 24:30] = 77
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.load(tmp_path / 'one')
+    assert not again.scene.target.data[0, 20:25, 24:30].any()
+
+
+def test_autosave_follows_every_change(sessions, tmp_path):
+    path = tmp_path / 'auto.session'
+    session = sessions()
+    session.autosave(path)
+    session.click(*FIRST)
+    session.accept()
+    session.click(*SECOND)
+    session.accept()
+    session.close()
+    again = sessions()
+    again.load(path)
+    assert len(again.scene.objects(False)) == 2
+    # it goes on after the last dock was closed, until it is told to stop
+    session.undo()
+    session.autosave(None)
+    session.redo()
+    session.close()
+    once_more = sessions()
+    once_more.load(path)
+    assert len(once_more.scene.objects(False)) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ['auto.session']
+
+
+def test_autosave_that_fails_says_so(sessions, tmp_path):
+    session = sessions()
+    failed = []
+    session.failed.connect(lambda *args: failed.append(args))
+    session.autosave(tmp_path / 'no such folder' / 'x')
+    session.autosave(None)
+    session.finish(20)
+    session._deliver.empty()
+    assert 'cannot be saved' in failed[0][0]
+
+
+def test_files_that_are_none_say_so(sessions, tmp_path):
+    session = sessions()
+    with pytest.raises(SessionFileError, match='There is no file'):
+        session.load(tmp_path / 'missing')
+    (tmp_path / 'text').write_text('hello', 'utf-8')
+    with pytest.raises(SessionFileError, match='no session file'):
+        session.load(tmp_path / 'text')
+    with gzip.open(tmp_path / 'other', 'wt', encoding='utf-8') as file:
+        json.dump({'format': 'something else'}, file)
+    with pytest.raises(SessionFileError, match='of this version'):
+        session.load(tmp_path / 'other')
+    with pytest.raises(SegmentationError, match='no objects to save'):
+        sessions().save(tmp_path / 'nothing')
+
+
+def test_damaged_files_bring_nothing(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.save(tmp_path / 'good')
+    content = (tmp_path / 'good').read_bytes()
+    (tmp_path / 'cut').write_bytes(content[: len(content) // 2])
+    entry = json.loads(gzip.decompress(content))
+    del entry['objects'][0]['label']
+    (tmp_path / 'torn').write_bytes(gzip.compress(json.dumps(entry).encode()))
+    again = sessions()
+    for name in ('cut', 'torn'):
+        with pytest.raises(SessionFileError, match='damaged'):
+            again.load(tmp_path / name)
+    assert not again.scene.target.data.any()
+    assert len(again.scene.objects(False)) == 0
+
+
+def test_another_image_and_full_labels_are_refused(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.save(tmp_path / 'one')
+    with pytest.raises(SessionFileError, match='already'):
+        session.load(tmp_path / 'one')
+    other = [image.copy() for image in IMAGES]
+    other[0][50, 64] ^= 1
+    with pytest.raises(SessionFileError, match='pixels are others'):
+        sessions(other).load(tmp_path / 'one')
+
+
+@given(
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(0, 9),
+    st.integers(0, 2**32 - 1),
+)
+def test_masks_and_arrays_survive_as_text(height, width, row, seed):
+    rng = np.random.default_rng(seed)
+    data = rng.random((height, width)) > 0.5
+    mask = Mask(data, (row, 5, row + height, 5 + width), 1.0)
+    again = mask_from(mask_text(mask))
+    assert again.box == mask.box
+    assert np.array_equal(again.data, data)
+    for array in (data, rng.normal(size=(height, 2)).astype(np.float16)):
+        back = array_from(array_text(array))
+        assert back.dtype == array.dtype
+        assert np.array_equal(back, array)
