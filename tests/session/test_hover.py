@@ -50,6 +50,18 @@ def test_place_without_embedding_has_no_answer_and_makes_none(session, plane):
     )
 
 
+def test_window_is_embedded_where_the_cursor_rests(session, plane):
+    answers = []
+    session.hover.shown.connect(answers.append)
+    session.use_model('tiny')
+    session.hover.ask(plane, (30, 30), rests=True)
+    assert session.wait(20)
+    assert answers[0].mask.area
+    session.hover.ask(plane, (31, 31))
+    assert session.wait(20)
+    assert answers[1].mask.area
+
+
 def test_answer_is_that_of_a_click(session, plane, monkeypatch):
     session.prepare(plane)
     answers, previews = [], []

@@ -1,0 +1,195 @@
+"""Keys: wherever the focus is, changed, kept, and never napari's."""
+
+from __future__ import annotations
+
+import pytest
+from napari.utils.shortcuts import default_shortcuts
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QLineEdit
+
+from napari_mobilesam.session.settings import (
+    Settings,
+    load_settings,
+    save_settings,
+    settings_path,
+)
+from napari_mobilesam.widgets.keys import napari_s_use
+from napari_mobilesam.widgets.prompt_actions import ACTIONS, keys_of
+
+INSIDE = (28, 32)
+PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'
+
+
+def activate(d):
+    """Let the window have the focus, as that of a user has."""
+    window = d.viewer.window._qt_window
+    window.activateWindow()
+    window.raise_()
+    for _ in range(100):
+        QApplication.processEvents()
+        if QApplication.activeWindow() is window:
+            return
+        QTest.qWait(10)
+    pytest.skip('this display gives no window the focus')
+
+
+def change_key(d, action, key):
+    edit = d.widget.settings_box.keys_box.edits[action]
+    edit.setKeySequence(QKeySequence(key))
+    edit.editingFinished.emit()
+
+
+def test_no_key_is_napari_s_and_none_is_given_twice():
+    taken = {str(k) for keys in default_shortcuts.values() for k in keys}
+    keys = [action.key for action in ACTIONS.values()]
+    assert not taken & set(keys)
+    assert len(keys_of({})) == len(keys)
+
+
+def test_every_button_says_its_key(desk, blobs):
+    d = desk(blobs)
+    for action, button in d.widget.buttons.items():
+        key = ACTIONS[action].key
+        assert f'({key})' in button.text()
+        assert f'Key: {key}' in button.toolTip()
+
+
+@pytest.mark.parametrize('where', ['button', 'combo', 'layers', 'canvas'])
+def test_keys_work_wherever_the_focus_is(desk, blobs, where):
+    d = desk(blobs)
+    activate(d)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    target = {
+        'button': d.widget.buttons['undo'],
+        'combo': d.widget.image_combo,
+        'layers': d.viewer.window._qt_viewer.layers,
+        'canvas': d.mouse.canvas.native,
+    }[where]
+    target.setFocus()
+    QTest.keyClick(target, Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects']
+    assert labels.data[INSIDE] == 1
+    # once, not by the shortcut and the keymap both
+    assert len(d.widget.editor.objects) == 1
+    QTest.keyClick(target, Qt.Key.Key_U)
+    assert not labels.data.any()
+    QTest.keyClick(target, Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
+    assert labels.data[INSIDE] == 1
+
+
+def test_text_fields_keep_what_is_typed(desk, blobs):
+    d = desk(blobs)
+    activate(d)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    edit = d.widget.class_combo.lineEdit()
+    assert isinstance(edit, QLineEdit)
+    edit.setFocus()
+    edit.clear()
+    QTest.keyClicks(edit, 'wqn')
+    assert edit.text() == 'wqn'
+    assert 'objects' not in d.viewer.layers
+
+
+def test_changed_keys_work_at_once_and_are_kept(desk, blobs):
+    d = desk(blobs)
+    change_key(d, 'accept', 'Y')
+    assert '(Y)' in d.widget.buttons['accept'].text()
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert 'objects' not in d.viewer.layers
+    d.mouse.key(Qt.Key.Key_Y)
+    d.settle()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+    assert load_settings().keys == {'accept': 'Y'}
+    d.viewer.window.remove_dock_widget(d.dock)
+    _, widget = d.viewer.window.add_plugin_dock_widget(PLUGIN, PROMPTS)
+    assert '(Y)' in widget.buttons['accept'].text()
+    widget.settings_box.keys_box.reset_button.click()
+    assert '(W)' in widget.buttons['accept'].text()
+    assert load_settings().keys == {}
+
+
+def test_a_key_of_napari_or_given_twice_is_told(desk, blobs):
+    d = desk(blobs)
+    note = d.widget.settings_box.keys_box.note
+    change_key(d, 'accept', 'V')
+    assert 'napari uses V' in note.text()
+    change_key(d, 'accept', 'Q')
+    assert '“Accept”' in note.text()
+
+
+def test_an_action_without_key_has_none(desk, blobs):
+    d = desk(blobs)
+    change_key(d, 'accept', '')
+    assert d.widget.buttons['accept'].text() == 'Accept'
+    assert '' not in keys_of(load_settings().keys)
+
+
+def test_closing_the_dock_returns_all_keys(desk, blobs):
+    d = desk(blobs)
+    before = set(map(str, d.viewer.keymap))
+    assert {'W', 'Shift+D'} <= before
+    d.viewer.window.remove_dock_widget(d.dock)
+    QApplication.processEvents()
+    after = set(map(str, d.viewer.keymap))
+    assert before - after >= {action.key for action in ACTIONS.values()}
+
+
+def test_what_napari_does_with_a_key():
+    assert 'rectangle' in napari_s_use('R')
+    assert napari_s_use('W') == ''
+
+
+@pytest.mark.parametrize(
+    'text', ['', 'no json', '[1, 2]', '{"threads": "many", "keys": [1]}']
+)
+def test_unusable_settings_are_the_defaults(own_settings, text):
+    path = settings_path()
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert load_settings() == Settings()
+
+
+def test_settings_come_back(own_settings):
+    settings = Settings(
+        hover=True,
+        min_area=7,
+        classes=['a', 'b'],
+        keys={'accept': 'Y'},
+        seconds={'model': 1.5},
+    )
+    save_settings(settings)
+    assert load_settings() == settings
+    assert '"threads"' not in settings_path().read_text()
+
+
+def test_settings_that_cannot_be_kept_are_told(desk, blobs, monkeypatch):
+    d = desk(blobs)
+    path = settings_path().parent
+    path.parent.mkdir(exist_ok=True)
+    if path.is_dir():
+        settings_path().unlink(missing_ok=True)
+        path.rmdir()
+    path.write_text('a file where the folder should be')
+    d.widget.toggle_hover()
+    assert 'could not be kept' in d.widget.status.text
+
+
+def test_clean_up_is_applied_to_the_open_object(desk, blobs):
+    image = blobs.copy()
+    image[24:32, 28:36] = 10
+    d = desk(image)
+    d.mouse.click(d.image, (20, 24))
+    d.settle()
+    with_hole = int((d.widget.preview.layer.data > 0).sum())
+    d.widget.settings_box.area_spin.setValue(200)
+    d.settle()
+    assert int((d.widget.preview.layer.data > 0).sum()) > with_hole
+    assert load_settings().min_area == 200
