@@ -38,7 +38,10 @@ def mask_outlines(
         contours = find_contours(padded, 0.5, fully_connected='high')
         longest = max(contours, key=len)
         polygon = approximate_polygon(longest, tolerance)
-        # The last vertex repeats the first one.
+        # The last vertex repeats the first one; of a pixel or a line no more
+        # than two would be left.
+        if len(polygon) < 4:
+            polygon = longest
         origin = np.array(region.bbox[:2]) - 1
         outlines.append(polygon[:-1] + origin)
     return outlines

@@ -1,0 +1,137 @@
+"""Time and memory of a run before it begins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.segmentation import estimate
+from napari_mobilesam.segmentation.estimate import (
+    FILE,
+    Estimate,
+    Speed,
+    duration,
+    estimate_run,
+    measure_speed,
+)
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ModelRecord,
+    ObjectDiameter,
+    SegmentationError,
+)
+
+RECORD = ModelRecord(
+    'any', input_size=256, object_diameter=ObjectDiameter(24, 48, 96)
+)
+SPEED = Speed(embedding=0.1, prompt=0.01, mask=0.002)
+GRID = EverythingParameters(adaptive=False)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('NAPARI_MOBILESAM_CACHE', str(tmp_path))
+    return tmp_path / FILE
+
+
+def test_speed_is_measured_once_and_remembered(cache, tiny_model, monkeypatch):
+    speed = measure_speed(tiny_model)
+    assert speed.embedding > 0
+    assert speed.prompt > 0
+    assert speed.mask >= 0
+    assert len(json.loads(cache.read_text())) == 1
+    monkeypatch.setattr(estimate, '_measure', lambda model: SPEED)
+    assert measure_speed(tiny_model) == speed
+    assert measure_speed(tiny_model, refresh=True) == SPEED
+    assert measure_speed(tiny_model) == SPEED
+
+
+@pytest.mark.parametrize('torn', ['', '{"a', '[1]', '{"a": {"prompt": "x"}}'])
+def test_a_torn_file_is_measured_again(cache, tiny_model, monkeypatch, torn):
+    monkeypatch.setattr(estimate, '_measure', lambda model: SPEED)
+    cache.write_text(torn)
+    assert measure_speed(tiny_model) == SPEED
+    assert json.loads(cache.read_text())
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path, tiny_model, monkeypatch
+):
+    file = tmp_path / 'file'
+    file.write_text('in the way')
+    monkeypatch.setenv('NAPARI_MOBILESAM_CACHE', str(file / 'cache'))
+    monkeypatch.setattr(estimate, '_measure', lambda model: SPEED)
+    assert measure_speed(tiny_model) == SPEED
+
+
+def test_the_full_grid_is_counted_exactly():
+    whole = estimate_run((200, 300), RECORD, GRID, SPEED)
+    assert whole.prompts == 32 * 32
+    assert whole.windows == 1
+    assert whole.seconds >= 0.1 + 1024 * 0.01
+    layers = replace(GRID, crop_layers=1)
+    crops = estimate_run((200, 300), RECORD, layers, SPEED)
+    assert (crops.prompts, crops.windows) == (2 * 1024, 5)
+
+
+def test_small_objects_need_windows():
+    seen = estimate_run((400, 400), RECORD, GRID, SPEED, diameter=20)
+    assert seen.windows > 1
+    given = replace(GRID, diameter=20)
+    assert estimate_run((400, 400), RECORD, given, SPEED) == seen
+    whole = replace(GRID, whole_image=True)
+    alone = estimate_run((400, 400), RECORD, whole, SPEED, diameter=20)
+    assert alone.windows == 1
+
+
+def test_a_region_costs_its_share():
+    whole = estimate_run((400, 400), RECORD, GRID, SPEED, diameter=20)
+    region = (0, 0, 200, 400)
+    half = estimate_run((400, 400), RECORD, GRID, SPEED, region, diameter=20)
+    assert half.prompts == whole.prompts // 2
+    assert half.windows < whole.windows
+    skip = np.zeros((400, 400), bool)
+    skip[:200] = True
+    rest = estimate_run(
+        (400, 400), RECORD, GRID, SPEED, skip=skip, diameter=20
+    )
+    assert rest.prompts + half.prompts == whole.prompts
+
+
+def test_the_adaptive_run_costs_less():
+    few = estimate_run(
+        (400, 400), RECORD, EverythingParameters(), SPEED, diameter=20
+    )
+    full = estimate_run((400, 400), RECORD, GRID, SPEED, diameter=20)
+    assert few.prompts < full.prompts / 4
+    assert few.windows < full.windows
+    assert few.seconds < full.seconds
+
+
+def test_a_bad_region_is_refused():
+    with pytest.raises(SegmentationError, match='no pixel'):
+        estimate_run((50, 50), RECORD, GRID, SPEED, (60, 60, 70, 70))
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'),
+    [
+        (0, '1 s'),
+        (8.6, '9 s'),
+        (99, '99 s'),
+        (100, '2 min'),
+        (5900, '98 min'),
+        (9600, '2 h 40 min'),
+    ],
+)
+def test_durations_are_said_as_people_do(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_an_estimate_is_a_line_for_people():
+    line = str(Estimate(1024, 1, 9.2, 900_000_000))
+    assert line == '1,024 prompts, about 9 s, 0.9 GB'
+    assert str(Estimate(1, 1, 0.2, 0)).startswith('1 prompt, about 1 s')
