@@ -5,33 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Shapes
-from numpy.typing import NDArray
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
-from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.controls import LayerCombo, form_layout, narrow
+from napari_mobilesam.widgets.everything_regions import (
+    Region,
+    Window,
+    drawn_region,
+    drawn_window,
+    narrowed,
+    visible_region,
+    visible_window,
+)
 from napari_mobilesam.widgets.layers import (
     LayerPlane,
     axis_name,
     data_of,
     is_ours,
 )
-from napari_mobilesam.widgets.prompt_collection import CLOSED
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME = 'regions'
-OUTSIDE = 'The drawn regions are outside the image: draw one on it.'
 # axes along which an object is another one at the next step
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
-
-Region = NDArray[np.bool_]
-Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class WhereForm(QWidget):
         self.form.addRow('Regions', self.shapes_combo)
         self.form.addRow('Planes', self.planes_combo)
         self.region_combo.currentIndexChanged.connect(self._region_chosen)
-        self.shapes_combo.layer_changed.connect(self._follow)
+        self.shapes_combo.layer_changed.connect(self.follow)
         self.planes_combo.currentIndexChanged.connect(self._tell)
         self._show_rows()
 
@@ -174,13 +175,18 @@ class WhereForm(QWidget):
         axis = self.planes.axis
         if axis is None:
             return (self.part(plane),)
-        here, count = plane.index[axis], data_of(plane.layer).shape[axis]
-        moved = [plane.moved(axis, i - here) for i in range(count)]
+        here = plane.index[axis]
+        moved = [plane.moved(axis, i - here) for i in range(self.count(plane))]
         planes = [other for other in moved if other is not None]
         if self.region_combo.currentText() == VIEW:
             seen = visible_region(plane)
             return tuple(Part(other, seen) for other in planes)
         return tuple(self.part(other) for other in planes)
+
+    def count(self, plane: LayerPlane) -> int:
+        """Return how many planes `parts` would be."""
+        axis = self.planes.axis
+        return 1 if axis is None else int(data_of(plane.layer).shape[axis])
 
     def part(self, plane: LayerPlane) -> Part:
         """Return one plane and its region; see `parts`."""
@@ -203,7 +209,7 @@ class WhereForm(QWidget):
         """
         kind = self.region_combo.currentText()
         if kind == VIEW:
-            return visible_window(plane)
+            return narrowed(visible_window(plane), self._viewer, plane)
         if kind == DRAWN:
             return drawn_window(plane, self.shapes_combo.layer)
         return None
@@ -241,7 +247,7 @@ class WhereForm(QWidget):
         self.shapes_combo.refresh()
         return layer
 
-    def _follow(self, shapes: Shapes | None) -> None:
+    def follow(self, shapes: Shapes | None) -> None:
         """Hear of shapes that are drawn, moved and removed."""
         self.let_go()
         self._followed = shapes
@@ -277,111 +283,3 @@ class WhereForm(QWidget):
 
     def _tell(self, what: Any = None) -> None:
         self.changed.emit()
-
-
-def visible_region(plane: LayerPlane) -> Region | None:
-    """Return what of a plane can be seen; None if all of it can.
-
-    Raises
-    ------
-    SegmentationError
-        The plane is out of sight.
-    """
-    window = visible_window(plane)
-    if window is None:
-        return None
-    row0, column0, row1, column1 = window
-    region = np.zeros(plane.shape, dtype=bool)
-    region[row0:row1, column0:column1] = True
-    return region
-
-
-def visible_window(plane: LayerPlane) -> Window | None:
-    """Return row0, column0, row1, column1 of what can be seen of a plane.
-
-    As `visible_region`, but without a picture of the plane.
-    """
-    layer = plane.layer
-    factors = (
-        layer.downsample_factors[layer.data_level]
-        if layer.multiscale
-        else np.ones(layer.ndim)
-    )
-    axes = [plane.rows, plane.columns]
-    corners = layer.corner_pixels[:, axes] * np.asarray(factors)[axes]
-    low = np.clip(np.floor(corners[0]), 0, plane.shape).astype(int)
-    high = np.clip(np.ceil(corners[1]) + 1, 0, plane.shape).astype(int)
-    if (high - low <= 1).any() and min(plane.shape) > 1:
-        raise SegmentationError(
-            f'“{layer.name}” cannot be seen: move it into the view.'
-        )
-    if (low == 0).all() and (high == plane.shape).all():
-        return None
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
-    """Return the pixels of a plane inside the closed shapes of a layer.
-
-    Shapes on the plane count; where there are none, those on other planes
-    do, so that a region drawn once is good for a whole stack.
-
-    Raises
-    ------
-    SegmentationError
-        There is no such shape, or it is outside the image.
-    """
-    from napari_mobilesam.segmentation.shapes import region_of
-
-    region = np.zeros(plane.shape, dtype=bool)
-    for outline in drawn_outlines(plane, shapes):
-        mask = region_of(outline, plane.shape)
-        if mask is not None:
-            row0, column0, row1, column1 = mask.box
-            region[row0:row1, column0:column1] |= mask.data
-    if not region.any():
-        raise SegmentationError(OUTSIDE)
-    return region
-
-
-def drawn_window(plane: LayerPlane, shapes: Shapes | None) -> Window:
-    """Return row0, column0, row1, column1 around the shapes of a layer.
-
-    As `drawn_region`, but without a picture of the plane.
-    """
-    vertices = np.concatenate(drawn_outlines(plane, shapes))
-    low = np.clip(np.floor(vertices.min(axis=0)), 0, plane.shape).astype(int)
-    high = np.clip(np.ceil(vertices.max(axis=0)) + 1, 0, plane.shape)
-    high = high.astype(int)
-    if (low >= high).any():
-        raise SegmentationError(OUTSIDE)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def drawn_outlines(
-    plane: LayerPlane, shapes: Shapes | None
-) -> list[NDArray[np.float64]]:
-    """Return the outlines of the closed shapes of a layer, see `drawn_region`.
-
-    Returns
-    -------
-    list of ndarray
-        (N, 2) row and column in data pixels of the plane.
-    """
-    from napari_mobilesam.segmentation.shapes import ellipse_outline
-
-    here: list[NDArray[np.float64]] = []
-    elsewhere: list[NDArray[np.float64]] = []
-    if shapes is not None:
-        for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
-            if kind not in CLOSED:
-                continue
-            outline, on_plane = plane.image_points(shapes, vertices)
-            if kind == 'ellipse':
-                outline = ellipse_outline(outline)
-            (here if on_plane.all() else elsewhere).append(outline)
-    if not here and not elsewhere:
-        raise SegmentationError(
-            'There is no region yet: press Draw and drag a rectangle.'
-        )
-    return here or elsewhere
