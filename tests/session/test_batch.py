@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import blobs, oracle_session, point
 
+from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.batch import BatchItem
 from napari_mobilesam.session.targets import WriteOptions
 from napari_mobilesam.types import PromptError, Prompts
@@ -101,6 +104,17 @@ def test_items_bring_their_own_plane_and_each_is_embedded_once(session):
     assert area(session, 2, 0) > 400
     assert area(session, 1, 1) > 400
     assert area(session, 3, 1) > 400
+
+
+def test_the_zoom_of_the_viewer_does_not_matter(session):
+    plane = session.scene.plane()
+    frames = []
+    for pixel in (0.001, 1000.0):
+        seen = replace(plane, viewport=Viewport((28, 32), pixel))
+        result = session.batch([BatchItem(seen, point(28, 32))])
+        (record,) = result.records
+        frames.append(record.masks[0].crop_box)
+    assert frames[0] == frames[1]
 
 
 def test_semantic_labels_and_classes(session):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -253,10 +253,13 @@ class Batch:
         clean_up: CleanUp | None,
     ) -> _Answer:
         view = View(item.plane, item.prompts)
+        # nobody looks at the objects of a list one by one: how far the viewer
+        # has zoomed says nothing about them
+        plane = replace(item.plane, viewport=None)
         try:
-            check_prompts(item.plane.shape, item.prompts)
+            check_prompts(plane.shape, item.prompts)
             found = candidates_of(
-                self._engine, item.plane, item.prompts, model, None, clean_up
+                self._engine, plane, item.prompts, model, None, clean_up
             )
         except SegmentationError as error:
             # one prompt beside the image must not end all the others
