@@ -98,26 +98,39 @@ class Output:
             The labels cannot be edited, have not enough labels left, or do
             not cover the image. Nothing is written then.
         """
-        before = {
-            label
+        now = {
+            label: self.objects.get(record.number)
             for label, record in self._records.items()
-            if id(self.objects.get(record.number)) in self._made
         }
+        # an undo may have brought back earlier ones
+        mine = {
+            label: record
+            for label, record in now.items()
+            if record is not None and id(record) in self._made
+        }
+        self._records.update(mine)
+        before = set(mine)
         frozen = set(self._frozen())
         wanted = set(result.masks) - frozen
+        old = dict(self._records)
         new = self._number(result, wanted)
+        gone, come = before - wanted, (wanted - before) | new
+        boxes = self._boxes(
+            [old[label] for label in (gone | come) & set(old)]
+            + [self._records[label] for label in come]
+        )
         count = len(wanted)
         title = f'{count} object{"" if count == 1 else "s"}'
         with self._own_step(title, key) as step:
-            covered = 0
-            for index, picture in enumerate(result.pictures):
-                covered += self._paint(step, index, picture, frozen)
+            covered = sum(
+                self._paint(step, index, result.pictures[index], box, frozen)
+                for index, box in boxes.items()
+            )
             if wanted and not before and not covered:
                 raise LabelsError(
                     f'“{self.objects.target.name}” does not cover the '
                     'objects: choose or create another labels layer.'
                 )
-            gone, come = before - wanted, (wanted - before) | new
             for label in gone:
                 step.remove(self._records[label])
             for label in come:
@@ -201,17 +214,36 @@ class Output:
         record = ObjectRecord(number, own, views, origin='everything')
         self._records[label] = self._made[id(record)] = record
 
+    def _boxes(self, records: Sequence[ObjectRecord]) -> dict[int, Box]:
+        """Return the box around objects on each plane that they are on."""
+        numbers = {plane.place: n for n, plane in enumerate(self._planes)}
+        found: dict[int, list[Box]] = {}
+        for record in records:
+            for place, view in record.views.items():
+                if view.mask is not None:
+                    found.setdefault(numbers[place], []).append(view.mask.box)
+        ends = {index: np.array(boxes) for index, boxes in found.items()}
+        return {
+            index: (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+            for index, boxes in ends.items()
+        }
+
     def _paint(
         self,
         step: Step,
         index: int,
-        picture: NDArray[Any],
+        whole: NDArray[Any],
+        box: Box,
         frozen: set[int],
     ) -> int:
-        """Write what differs on a plane; return how many pixels do."""
+        """Write what differs in a box; return how many pixels do.
+
+        Beyond the objects that come and go nothing differs.
+        """
         plane = self._planes[index]
-        height, width = picture.shape
-        there = self.objects.target.picture(plane, (0, 0, height, width))
+        row0, column0, row1, column1 = box
+        picture = whole[row0:row1, column0:column1]
+        there = self.objects.target.picture(plane, box)
         highest = max(self._records, default=0)
         values = np.zeros(highest + 1, dtype=np.int64)
         for label, record in self._records.items():
@@ -225,21 +257,16 @@ class Output:
         old = np.where(_is_in(there, own), there, 0)
         if self._semantic:
             for label in frozen:
-                self._protect(plane, label, there, old, new)
+                self._protect(plane, label, box, there, old, new)
         if self._overwrite:
             old = np.where(new > 0, there, old)
-        box = _box_of(old != new)
-        if box is None:
-            return 0
-        rows, columns = slice(box[0], box[2]), slice(box[1], box[3])
-        return step.replace_picture(
-            plane, old[rows, columns], new[rows, columns], box[:2]
-        )
+        return step.replace_picture(plane, old, new, box[:2])
 
     def _protect(
         self,
         plane: ImagePlane,
         label: int,
+        box: Box,
         there: NDArray[Any],
         old: NDArray[Any],
         new: NDArray[Any],
@@ -252,10 +279,15 @@ class Output:
         view = None if record is None else record.view(plane)
         if record is None or view is None or view.mask is None:
             return
-        row0, column0, row1, column1 = view.mask.box
-        part = (slice(row0, row1), slice(column0, column1))
-        kept = view.mask.data & (there[part] == record.label)
-        old[part][kept] = new[part][kept] = record.label
+        covered = np.zeros(there.shape, dtype=bool)
+        low = np.maximum(view.mask.box[:2], box[:2])
+        high = np.minimum(view.mask.box[2:], box[2:])
+        if (low >= high).any():
+            return
+        own = _cut(low, high, view.mask.box)
+        covered[_cut(low, high, box)] = view.mask.data[own]
+        covered &= there == record.label
+        old[covered] = new[covered] = record.label
 
     def _describe(
         self,
@@ -291,15 +323,12 @@ def _is_in(picture: NDArray[Any], labels: set[int]) -> NDArray[np.bool_]:
     return np.asarray(known[picture])
 
 
-def _box_of(picture: NDArray[np.bool_]) -> Box | None:
-    """Box around the pixels that are set, None if none is."""
-    rows = np.flatnonzero(picture.any(axis=1))
-    columns = np.flatnonzero(picture.any(axis=0))
-    if not len(rows):
-        return None
+def _cut(
+    low: NDArray[np.int64], high: NDArray[np.int64], box: Box
+) -> tuple[slice, slice]:
+    """Slices of a picture of ``box`` that hold the pixels low … high."""
+    row0, column0 = box[:2]
     return (
-        int(rows[0]),
-        int(columns[0]),
-        int(rows[-1]) + 1,
-        int(columns[-1]) + 1,
+        slice(low[0] - row0, high[0] - row0),
+        slice(low[1] - column0, high[1] - column0),
     )

@@ -186,6 +186,21 @@ class EverythingRuns:
                 'select', lambda: self._sort(run, selection, self.selected)
             )
 
+    def apart(self, job: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do something with the last run on the thread that sorts out.
+
+        Parameters
+        ----------
+        job : callable
+            What takes long.
+        then : callable
+            Called on the viewer's thread when it is done, unless another
+            run has begun or it has failed.
+        """
+        run = self._run
+        if run is not None:
+            self._sorting.submit('job', lambda: self._apart(run, job, then))
+
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all is sorted out; False on time-out."""
         return self._sorting.wait(timeout)
@@ -341,6 +356,16 @@ class EverythingRuns:
             self._tell(run, self._failer(error))
             return
         self._tell(run, lambda: answer.emit(result))
+
+    def _apart(
+        self, run: _Run, job: Callable[[], None], then: Callable[[], None]
+    ) -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001
+            self._tell(run, self._failer(error))
+            return
+        self._tell(run, then)
 
     def _tell(self, run: _Run, tell: Callable[[], None]) -> None:
         """Tell something of a run on the viewer's thread, if it is news."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,25 +119,21 @@ class Results:
 
         return occupied
 
-    def write(self, result: EverythingResult, key: object = None) -> None:
-        """Write objects, or let them take the place of those before.
+    def first(self, result: EverythingResult) -> Callable[[], None] | None:
+        """Begin to write; return what is left to do before `show`.
+
+        A new layer is filled before anybody sees it: on any thread, so that
+        a large one does not hold up the window. None if nothing is left.
 
         Raises
         ------
         LabelsError
             The layer cannot be written to. Nothing is written then.
         """
-        self.live.close()
         if self.destination.outlined:
-            if self._outlines is None:
-                self._outlines = OutlineLayer(self._viewer, self._planes)
+            self._outlines = OutlineLayer(self._viewer, self._planes)
             self._outlines.write(result)
-        elif self._output is not None:
-            self._output.write(result, key)
-        else:
-            self._write_first(result)
-
-    def _write_first(self, result: EverythingResult) -> None:
+            return None
         chosen = self.destination
         labels = chosen.labels
         if labels is None:
@@ -145,24 +141,34 @@ class Results:
             name = f'{self.plane.layer.name} objects'
             dtype = np.uint16 if small else np.int32
             labels = new_labels(self.plane, name, dtype)
-        output = Output(
+        output = self._output = Output(
             self._scene.objects_of(labels),
             self._sources,
             overwrite=not chosen.leave,
             semantic=chosen.semantic,
         )
-        try:
-            output.write(result)
-        except BaseException:
-            output.close()
-            raise
         if chosen.labels is None:
-            # shown when it is full: one drawing instead of two
+            self.destination = replace(chosen, labels=labels)
+            return lambda: output.write(result)
+        output.write(result)
+        return None
+
+    def show(self) -> None:
+        """Show what `first` has written, instead of the masks as they came."""
+        self.live.close()
+        labels = self.destination.labels
+        if labels is not None and labels not in self._viewer.layers:
             insert_below_prompts(self._viewer, labels)
-        self.destination = Destination(
-            labels, chosen.leave, chosen.semantic, chosen.outlined
-        )
-        self._output = output
+
+    def write(self, result: EverythingResult, key: Hashable) -> None:
+        """Let other objects take the place of those before.
+
+        Steps with the same key that follow each other become one.
+        """
+        if self._outlines is not None:
+            self._outlines.write(result)
+        elif self._output is not None:
+            self._output.write(result, key)
 
     def close(self) -> None:
         """Let go of what was written; it stays as it is."""

@@ -22,6 +22,7 @@ from napari_mobilesam.widgets.everything_panel import FOREGROUND
 from napari_mobilesam.widgets.everything_results import Destination, Results
 from napari_mobilesam.widgets.everything_review import Spotlight
 from napari_mobilesam.widgets.everything_tiles import EverythingTiles
+from napari_mobilesam.widgets.everything_where import Part
 from napari_mobilesam.widgets.layers import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer_scene import ViewerScene
 
@@ -90,22 +91,26 @@ class EverythingRunning(EverythingTiles):
         self._estimate_timer.start(ESTIMATE_PAUSE_MS)
 
     def _estimate(self) -> None:
+        if self._busy:
+            return
         jobs = self.session.runs.jobs
         jobs.forget_estimate()
         self.estimate_label.setText('')
-        if self._busy:
-            return
         try:
-            if self.offer_large(self._plane()):
+            plane = self._plane()
+            if self.offer_large(plane):
                 return
-            results = self._planned()
+            # the plane that is shown stands for all of a stack
+            one = self._planned((self.where.part(plane),)).tasks
         except SegmentationError as error:
             if self.image_combo.layer is not None:
                 self.estimate_label.setText(str(error))
             return
         self.estimate_label.setText('Estimating …')
         jobs.estimate(
-            results.tasks, self.form.parameters(), self.session.model_name
+            one * self.where.count(plane),
+            self.form.parameters(),
+            self.session.model_name,
         )
 
     def _show_estimate(self, estimate: Any) -> None:
@@ -113,12 +118,12 @@ class EverythingRunning(EverythingTiles):
 
     # a run
 
-    def _planned(self) -> Results:
+    def _planned(self, parts: tuple[Part, ...]) -> Results:
         """What a run would do now."""
         return Results(
             self.viewer,
             self._scene,
-            self.where.parts(self._plane()),
+            parts,
             Destination(
                 None if self.outlines else self.labels_combo.layer,
                 self.leave_box.isChecked(),
@@ -135,7 +140,7 @@ class EverythingRunning(EverythingTiles):
             if self.offer_large(plane):
                 self._run_large(plane, parameters)
                 return
-            results = self._planned()
+            results = self._planned(self.where.parts(plane))
             generation = self.session.runs.start(
                 results.tasks,
                 parameters,
@@ -204,34 +209,38 @@ class EverythingRunning(EverythingTiles):
         if self._asked is None or result.request.generation != self._asked[0]:
             return
         results = self._asked[1]
-        self._asked = None
-        self._show_running(False)
         if not result.found or not (len(result.table) or result.complete):
-            results.close()
+            self._let_go()
+            self._show_running(False)
             self.status.say(nothing_found(result))
             return
-        if not self._write(results, result):
+        try:
+            job = results.first(result)
+        except SegmentationError as error:
+            self._not_written(str(error))
             return
+        if job is None:
+            self._show(results, result)
+        else:
+            self.session.runs.apart(job, lambda: self._show(results, result))
+
+    def _not_written(self, text: str) -> None:
+        self._let_go()
+        self._show_running(False)
+        self.status.fail(text)
+
+    def _show(self, results: Results, result: EverythingResult) -> None:
+        self._asked = None
+        self._show_running(False)
+        results.show()
         self._results = results
         self.filters.begin(result.selection, result.extent)
         self.show_results(True, results.objects is not None)
-        layer = results.layer
-        if isinstance(layer, Labels):
-            self.spotlight.follow(layer)
+        if isinstance(results.layer, Labels):
+            self.spotlight.follow(results.layer)
             self.review.review(results.objects)
         self.filters.show_count(len(result.table), result.found)
         self.status.say(summary(result, results))
-
-    def _write(
-        self, results: Results, result: EverythingResult, key: object = None
-    ) -> bool:
-        try:
-            results.write(result, key)
-        except SegmentationError as error:
-            results.live.close()
-            self.status.fail(str(error))
-            return False
-        return True
 
     def _select(self) -> None:
         self.session.runs.select(self.filters.selection())
@@ -239,13 +248,16 @@ class EverythingRunning(EverythingTiles):
     def _selected(self, result: EverythingResult) -> None:
         if self._results is None:
             return
-        key = ('selection', result.request.generation)
-        if self._write(self._results, result, key):
-            self.filters.show_count(len(result.table), result.found)
-            self.status.say(
-                f'{plural(len(result.table), "object")} of '
-                f'{plural(result.found, "mask")}.'
-            )
+        try:
+            self._results.write(result, ('selection', id(self._results)))
+        except SegmentationError as error:
+            self.status.fail(str(error))
+            return
+        self.filters.show_count(len(result.table), result.found)
+        self.status.say(
+            f'{plural(len(result.table), "object")} of '
+            f'{plural(result.found, "mask")}.'
+        )
 
     def _progress(self, done: int, total: int, message: str) -> None:
         if not self._busy or not self.cancel_button.isEnabled():

@@ -104,6 +104,7 @@ class EverythingWidget(EverythingRunning):
             self.form.show_model(session.record)
         self._layers_changed()
         self._active_changed()
+        self.where.follow(self.where.shapes_combo.layer)
         self._image_chosen(self.image_combo.layer)
 
     def detach(self) -> None:
