@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from napari_mobilesam.session.history import Entry, History, Patch
 from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.targets import LabelsError
 
 SHAPE = (3, 12, 14)
 writes = st.lists(
@@ -102,6 +103,32 @@ def test_an_error_leaves_nothing_behind(steps):
         raise ZeroDivisionError
     assert np.array_equal(objects.target.data, before)
     assert len(objects.history) == count
+
+
+def test_nothing_is_undone_while_a_long_job_writes():
+    objects = objects_on()
+    apply(objects, [(0, 0, 0, 2, 1, 'overwrite')])
+    step = objects.begin('a long job')
+    with pytest.raises(LabelsError, match='still being written to'):
+        objects.undo()
+    with pytest.raises(LabelsError, match='still being written to'):
+        objects.redo()
+    step.finish()
+    assert objects.undo() == 'a write'
+
+
+def test_rows_that_cannot_be_written_leave_nothing_behind():
+    objects = objects_on()
+
+    def broken(labels, rows):
+        raise ZeroDivisionError
+
+    objects.target.set_rows = broken
+    with pytest.raises(ZeroDivisionError), objects.step('rows') as step:
+        step.paint(plane_at(0), square(0, 0), 1)
+        step.describe({1}, objects.rows((1,)))
+    assert not objects.target.data.any()
+    assert objects.undo() is None
 
 
 def test_undo_leaves_what_was_painted_by_hand_since():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -13,6 +14,8 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+import napari_mobilesam
+from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.records import ObjectRecord, View
 from napari_mobilesam.session.targets import LabelsError
 from napari_mobilesam.types import ImageError, Mask, Prompts
@@ -260,3 +263,44 @@ def test_single_plane_has_no_stack(viewer):
     scene = scene_on(viewer)
     with pytest.raises(ImageError, match='single plane'):
         scene.stack()
+
+
+def test_planes_are_found_again_as_they_were_shown(viewer):
+    scene = scene_on(viewer, (3, 4, 40, 50))
+    viewer.dims.set_point(0, 1)
+    viewer.dims.set_point(1, 2)
+    image = viewer.layers[0]
+    image.contrast_limits, image.gamma = (0, 99), 0.5
+    plane = scene.plane()
+    description = scene.describe(plane)
+    viewer.dims.set_point(0, 0)
+    image.contrast_limits, image.gamma = (5, 50), 1.0
+    again = scene.find(**description)
+    assert again.place == plane.place
+    assert (again.contrast_limits, again.gamma) == ((0, 99), 0.5)
+    assert again.key != scene.stack()[2].key
+    json_like = {**description, 'index': list(description['index'])}
+    assert scene.find(**json_like).place == plane.place
+    with pytest.raises(ImageError, match='no plane 7 along axis 1'):
+        scene.find((1, 7, 0, 0), (2, 3))
+    viewer.dims.transpose()
+    with pytest.raises(ImageError, match='shown along other axes'):
+        scene.find(**description)
+
+
+def test_place_on_the_screen_is_found_again(viewer):
+    scene = scene_on(viewer)
+    seen = replace(scene.plane(), viewport=Viewport((3.0, 4.0), 0.5))
+    again = scene.find(**scene.describe(seen))
+    assert again.viewport == seen.viewport
+
+
+def test_setup_code_chooses_the_image_and_new_labels(viewer):
+    scene = scene_on(viewer)
+    paint(scene)
+    names = {'viewer': viewer, 'nm': napari_mobilesam}
+    exec('\n'.join(scene.setup_code()), names)  # noqa: S102
+    assert names['scene'].image is viewer.layers[0]
+    assert names['scene'].labels is not scene.labels
+    assert not names['scene'].labels.data.any()
+    names['session'].close()

@@ -13,6 +13,7 @@ from napari_mobilesam.session.recipe import script
 from napari_mobilesam.session.saving import (
     Choices,
     SessionFileError,
+    Snapshot,
     load,
     save,
 )
@@ -53,7 +54,7 @@ class FileCommands(PromptCommands):
         objects = scene.objects(False)
         if objects is None:
             raise SegmentationError('There are no objects to save yet.')
-        save(path, scene, objects, self._choices())
+        save(path, scene, Snapshot.of(objects, self._choices()))
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Bring back the objects of a file that `save` has written.
@@ -154,12 +155,12 @@ class AutoSave:
         self._worker.close()
 
     def _later(self) -> None:
-        choices = self._session._choices()
-        self._worker.submit('save', lambda: self._save(choices))
+        snapshot = Snapshot.of(self._objects, self._session._choices())
+        self._worker.submit('save', lambda: self._save(snapshot))
 
-    def _save(self, choices: Choices) -> None:
+    def _save(self, snapshot: Snapshot) -> None:
         try:
-            save(self._path, self._session._scene(), self._objects, choices)
+            save(self._path, self._session._scene(), snapshot)
         except (OSError, SegmentationError) as error:
             text = f'The session cannot be saved to {self._path}: {error}'
             self._session.tell(text)

@@ -57,6 +57,7 @@ class Objects:
         self.target = target
         self.history = History(max_bytes)
         self._records: dict[int, ObjectRecord] = {}
+        self._open_steps = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -150,6 +151,7 @@ class Objects:
             The target cannot be edited.
         """
         self.target.check()
+        self._open_steps += 1
         return Step(self, title, key)
 
     @contextmanager
@@ -170,7 +172,13 @@ class Objects:
         """Take the last step back; return its title, None if there is none.
 
         Pixels that somebody else has changed since stay as they are.
+
+        Raises
+        ------
+        LabelsError
+            A long job is still writing.
         """
+        self._check_closed()
         entry = self.history.pop_undo()
         if entry is None:
             return None
@@ -183,7 +191,14 @@ class Objects:
         return entry.title
 
     def redo(self) -> str | None:
-        """Repeat the step that was undone last; return its title."""
+        """Repeat the step that was undone last; return its title.
+
+        Raises
+        ------
+        LabelsError
+            A long job is still writing.
+        """
+        self._check_closed()
         entry = self.history.pop_redo()
         if entry is None:
             return None
@@ -194,6 +209,19 @@ class Objects:
             self.target.set_rows(entry.labels, entry.rows_after)
         self.changed.emit()
         return entry.title
+
+    def _check_closed(self) -> None:
+        if self._open_steps:
+            raise LabelsError(
+                f'“{self.target.name}” is still being written to: stop that '
+                'first, or wait for it.'
+            )
+
+    def end(self, entry: Entry | None) -> None:
+        """End a step; None if it left nothing behind."""
+        self._open_steps -= 1
+        if entry is not None:
+            self.push(entry)
 
     def put_records(self, records: Records) -> None:
         """Set records by number, None removes one; not a step of its own."""

@@ -65,11 +65,36 @@ class Choices:
     clean_up: Json
 
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a session is at one moment, to be written by any thread.
+
+    Attributes
+    ----------
+    target : LabelTarget
+        Where the pixels are.
+    records : tuple of ObjectRecord
+        The objects.
+    script : tuple of str
+        Lines that make them.
+    choices : Choices
+        Parameters.
+    """
+
+    target: LabelTarget
+    records: tuple[ObjectRecord, ...]
+    script: tuple[str, ...]
+    choices: Choices
+
+    @classmethod
+    def of(cls, objects: Objects, choices: Choices) -> Snapshot:
+        """Take it, on the thread that the objects belong to."""
+        script = tuple(body(objects.history.recipes))
+        return cls(objects.target, tuple(objects), script, choices)
+
+
 def save(
-    path: str | os.PathLike[str],
-    scene: Scene,
-    objects: Objects,
-    choices: Choices,
+    path: str | os.PathLike[str], scene: Scene, snapshot: Snapshot
 ) -> None:
     """Write a session, all or nothing.
 
@@ -79,23 +104,21 @@ def save(
         File to write; what was there is replaced.
     scene : Scene
         Tells planes.
-    objects : Objects
+    snapshot : Snapshot
         What is kept.
-    choices : Choices
-        Parameters.
 
     Raises
     ------
     OSError
         It cannot be written.
     """
-    writer = _Writer(scene, objects.target)
+    writer = _Writer(scene, snapshot.target)
     content = {
         'format': FORMAT,
-        **asdict(choices),
-        'objects': [writer.record(record) for record in objects],
+        **asdict(snapshot.choices),
+        'objects': [writer.record(record) for record in snapshot.records],
         'planes': writer.planes,
-        'script': body(objects.history.recipes),
+        'script': snapshot.script,
     }
     target = Path(path)
     part = target.with_name(f'{target.name}.{os.getpid()}.part')

@@ -189,14 +189,11 @@ class Step:
 
     def finish(self) -> None:
         """End the step: from now on it is one entry of the history."""
-        before = after = None
-        if self._labels:
-            labels = tuple(sorted(self._labels))
-            target = self._objects.target
-            before = target.rows(labels)
-            rows = self._rows
-            after = self._objects.rows(labels) if rows is None else rows
-            target.set_rows(labels, after)
+        try:
+            before, after = self._write_rows()
+        except BaseException:
+            self.roll_back()
+            raise
         entry = Entry(
             self.title,
             tuple(self._patches),
@@ -208,8 +205,8 @@ class Step:
             self._key,
             self.recipe,
         )
-        if entry.patches or entry.records_before or entry.labels:
-            self._objects.push(entry)
+        something = entry.patches or entry.records_before or entry.labels
+        self._objects.end(entry if something else None)
 
     def roll_back(self) -> None:
         """Take back what was written so far."""
@@ -217,6 +214,19 @@ class Step:
             patch.undo(self._objects.target)
         self._objects.put_records(self._before)
         self._patches, self._before, self._labels = [], {}, set()
+        self._objects.end(None)
+
+    def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+        """Bring the feature table up to date; its rows before and after."""
+        if not self._labels:
+            return None, None
+        labels = tuple(sorted(self._labels))
+        target = self._objects.target
+        before = target.rows(labels)
+        rows = self._rows
+        after = self._objects.rows(labels) if rows is None else rows
+        target.set_rows(labels, after)
+        return before, after
 
     def _remember(self, record: ObjectRecord) -> None:
         before = self._objects.get(record.number)
