@@ -137,7 +137,7 @@ class Sam(nn.Module):
 
         @torch.no_grad()
         def work() -> None:
-            for _ in range(8):
+            for _ in range(2):
                 attention(tokens, image, image)
 
         return ThreadChoice(work)

@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import TypeVar
 
 import torch
@@ -28,8 +27,9 @@ import torch
 # from the viewer, and parallel regions suffer most from what starts next.
 WORTHWHILE = 1.25
 REPEATS = 2
+HOPELESS = 2.0  # so many times slower, and they are not measured again
 # Measuring may cost a hundredth of the time, and is fresh for so long.
-FRESH_SECONDS = 30.0
+FRESH_SECONDS = 10.0
 FRESH_PER_SECOND_SPENT = 100.0
 # Each worker holds the buffers of a batch of prompts.
 MOST_WORKERS = 16
@@ -152,39 +152,36 @@ class ThreadChoice:
         return Workers(min(self._workers, most), self.apply)
 
     def _measure_threads(self, most: int) -> None:
+        def work(threads: int) -> None:
+            torch.set_num_threads(threads)
+            self._work()
+
         begun = self._clock()
-        torch.set_num_threads(1)
-        self._work()  # the first run of a shape prepares kernels
-        seconds = {1: float('inf'), most: float('inf')}
-        for _ in range(REPEATS):
-            for threads in seconds:
-                torch.set_num_threads(threads)
-                spent = self._seconds(self._work)
-                seconds[threads] = min(seconds[threads], spent)
-        better = seconds[most] * WORTHWHILE < seconds[1]
-        self._threads = most if better else 1
+        work(1)  # the first run of a shape prepares kernels
+        self._threads = self._faster(work, most)
         self._threads_fresh_until = self._fresh_since(begun)
 
     def _measure_workers(self, most: int) -> None:
+        def work(count: int) -> None:
+            pieces = Workers(count, self.apply)
+            deque(pieces.map(lambda _: self._work(), range(most)), maxlen=0)
+
         begun = self._clock()
+        self._workers = self._faster(work, most)
+        self._workers_fresh_until = self._fresh_since(begun)
+
+    def _faster(self, work: Callable[[int], None], most: int) -> int:
+        """1 or ``most``, whichever ``work`` is done sooner with."""
         seconds = {1: float('inf'), most: float('inf')}
         for _ in range(REPEATS):
             for count in seconds:
-                workers = Workers(count, self.apply)
-                spent = self._seconds(partial(self._do, workers, most))
+                start = self._clock()
+                work(count)
+                spent = self._clock() - start
                 seconds[count] = min(seconds[count], spent)
-        better = seconds[most] * WORTHWHILE < seconds[1]
-        self._workers = most if better else 1
-        self._workers_fresh_until = self._fresh_since(begun)
-
-    def _do(self, workers: Workers, pieces: int) -> None:
-        for _ in workers.map(lambda _: self._work(), range(pieces)):
-            pass
-
-    def _seconds(self, work: Callable[[], object]) -> float:
-        start = self._clock()
-        work()
-        return self._clock() - start
+            if seconds[most] > HOPELESS * seconds[1]:
+                break
+        return most if seconds[most] * WORTHWHILE < seconds[1] else 1
 
     def _fresh_since(self, begun: float) -> float:
         now = self._clock()
