@@ -78,6 +78,28 @@ class TileSummary(NamedTuple):
     prompts: int
 
 
+def summarize(
+    task: TileTask, record: Record, grid: Grid, prompts: int = 0
+) -> TileSummary:
+    """Count what a task found.
+
+    Tiles overlap, and an object is found by each that shows it: it counts
+    for the one in whose core its middle lies.
+    """
+    whole = ~record.cut
+    cut = int(np.count_nonzero(record.cut))
+    if task.tiles:
+        middles = (record.boxes[:, :2] + record.boxes[:, 2:]) / 2
+        owned = np.zeros(len(record), bool)
+        for tile in task.tiles:
+            start, core = grid.window(*tile)[:2], grid.core(*tile)
+            found_here = (record.windows[:, :2] == start).all(axis=1)
+            inside = (middles >= core[:2]) & (middles < core[2:])
+            owned |= found_here & inside.all(axis=1)
+        whole &= owned
+    return TileSummary(task.key, int(np.count_nonzero(whole)), cut, prompts)
+
+
 def grid_task(grid: Grid, block: Block) -> TileTask:
     """Task of a block of the grid."""
     key = f'p{block.plane:05}/r{block.row:05}/c{block.column:05}'
@@ -149,8 +171,7 @@ class Proposer:
             masks, cut = self._sort(task, found, model.input_size)
         record = Record.of(masks, cut)
         Journal(self.folder).write(task.key, record)
-        parts = int(np.count_nonzero(cut))
-        return TileSummary(task.key, len(record) - parts, parts, prompts)
+        return summarize(task, record, self.grid, prompts)
 
     def _regions(self, task: TileTask) -> list[Region]:
         """What is embedded, in pixels that are shown."""

@@ -13,7 +13,7 @@ from napari_mobilesam.large.found import Found, gather, join, joined_boxes
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record, RecordReader
 from napari_mobilesam.large.plan import Plan
-from napari_mobilesam.large.propose import TileSummary, TileTask, grid_task
+from napari_mobilesam.large.propose import TileTask, grid_task, summarize
 from napari_mobilesam.large.repair import fits, repair_tasks
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.results import CutObject, FailedTile, TileFound
@@ -157,10 +157,7 @@ class Search:
             if record is None:
                 yield task
                 continue
-            cut = int(np.count_nonzero(record.cut))
-            self._note(
-                task, TileSummary(task.key, len(record) - cut, cut, 0), record
-            )
+            self._note(task, summarize(task, record, self.plan.grid), record)
             done.append((task.plane, task.key))
 
     def _note(
