@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.model.sam import EMBEDDINGS_KEPT, build_sam
+from napari_mobilesam.model.threads import Workers
 
 SIZE = 128
 
@@ -167,3 +169,19 @@ def test_a_batch_gives_what_its_prompts_give_alone():
         torch.testing.assert_close(
             together[i : i + 1], alone, atol=1e-5, rtol=1e-5
         )
+
+
+@pytest.mark.parametrize('count', [2, 5])
+def test_workers_decode_as_one_thread_does(count):
+    boxes = torch.rand(12, 4) * SIZE
+
+    def decode(start):
+        decoder = MODEL.image_decoder(FEATURES)
+        return decoder.decode(boxes=boxes[start : start + 3], multimask=True)
+
+    starts = range(0, 12, 3)
+    serial = Workers(1, nullcontext).map(decode, starts)
+    for one, other in zip(
+        Workers(count, nullcontext).map(decode, starts), serial, strict=True
+    ):
+        assert_same(one, other)
