@@ -124,6 +124,14 @@ def test_the_coarsest_level_that_is_fine_enough_is_chosen():
     assert plane.level_for((100, 100, 110, 110), 200) == 0
 
 
+def test_no_more_is_read_than_fits_whatever_the_levels_are():
+    plane = pyramid(np.broadcast_to(np.uint8(0), (32_000, 32_000)), (16,))
+    assert plane.level_for((0, 0, 4000, 4000), 1024) == 0
+    assert plane.level_for((0, 0, 8000, 8000), 1024) == 1
+    assert plane.level_for((0, 0, 32_000, 32_000), 1024) == 1
+    assert plane.longest_window == 4096 * 16
+
+
 @given(
     st.integers(1, 300),
     st.integers(1, 300),

@@ -217,6 +217,8 @@ class ImagePlane:
     def level_for(self, window: Window, side: int, smooth: bool = True) -> int:
         """Coarsest level that still has ``side`` pixels along a window.
 
+        Or a coarser one, if that were too much to read.
+
         Parameters
         ----------
         window : tuple of int
@@ -227,11 +229,12 @@ class ImagePlane:
             Read strided levels finer, so that small things do not drop out.
         """
         longest = max(window[2] - window[0], window[3] - window[1])
-        suited = 0
+        suited, pixels = 0, float(longest)
         for level in range(1, self.levels):
             finer = FINER if smooth and self.coarser[level - 1].strided else 1
-            if longest / max(self.factors(level)) >= finer * side:
-                suited = level
+            there = longest / max(self.factors(level))
+            if there >= finer * side or pixels > LONGEST_READ:
+                suited, pixels = level, there
         return suited
 
     @property
