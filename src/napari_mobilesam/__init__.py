@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_mobilesam.large.pipeline import segment_large as segment_large
     from napari_mobilesam.model.checkpoints import load_model as load_model
     from napari_mobilesam.model.registry import (
         download_model as download_model,
@@ -63,6 +64,7 @@ _MODULE_OF = {
     'mask_outlines': 'segmentation.outlines',
     'estimate_run': 'segmentation.estimate',
     'measure_speed': 'segmentation.estimate',
+    'segment_large': 'large.pipeline',
     'get_session': 'widgets.viewer_session',
 }
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from distributed import LocalCluster
 from segmentation.oracle import Oracle
 
 from napari_mobilesam.cli import large_options
@@ -86,6 +87,30 @@ def test_zarr_in_tiff_out(
     )
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ['big.zarr', 'labels.tif', 'out.zarr']
+
+
+def test_a_dask_cluster_gives_the_same(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    run(*command, '-o', tmp_path / 'here.zarr')
+    image = command[1]
+    # threads of this process: they find the oracle
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+    ) as cluster:
+        result = run(
+            'segment', image, '-o', tmp_path / 'there.zarr', '--diameter', 24,
+            '--scheduler', cluster.scheduler_address,
+        )  # fmt: skip
+    assert result.code == ExitCode.OK, result.err
+    assert f'there.zarr: {DISCS} objects' in result.out
+    np.testing.assert_array_equal(
+        open_labels(tmp_path / 'there.zarr')[0][:],
+        open_labels(tmp_path / 'here.zarr')[0][:],
+    )
 
 
 def test_a_stack_is_linked_or_not(
