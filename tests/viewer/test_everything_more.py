@@ -8,6 +8,8 @@ import pytest
 from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QFileDialog
 
+from napari_mobilesam.widgets.layers import is_ours
+
 EVERYTHING = 'Segment everything'
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 
@@ -35,6 +37,7 @@ def test_edges_are_an_image(d):
     )
     assert edges.data[28, 17:23].max() > 0.1
     assert edges.data[CENTRES[0]] == 0
+    assert d.widget.image_combo.layer is d.image
     assert 'Edges are in' in d.widget.status.text
     assert d.widget.run_button.isEnabled()
 
@@ -45,6 +48,7 @@ def test_proposals_are_boxes_that_become_objects(d):
     assert isinstance(shapes, Shapes)
     assert len(shapes.data) == 4
     assert 'score' in shapes.features
+    assert not is_ours(shapes)
     d.widget.more.shapes_combo.layer = shapes
     press(d, d.widget.more.boxes_button)
     labels = d.viewer.layers['image objects']

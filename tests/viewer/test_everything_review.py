@@ -51,6 +51,7 @@ def test_keys_walk_keep_and_reject(reviewed):
     assert not (d.labels.data == second).any()
     assert current(d) not in (0, first, second)
     assert '3 objects, 1 kept' in d.widget.review.count.text()
+    assert 'Kept 3 of' in d.widget.filters.count.text()
     d.widget.review.undo_button.click()
     d.settle()
     assert (d.labels.data == second).any()

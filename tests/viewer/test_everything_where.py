@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.widgets.everything_where import DRAWN, VIEW
+from napari_mobilesam.widgets.layers import is_ours
 
 EVERYTHING = 'Segment everything'
 UPPER, LOWER = [(28, 32), (28, 92)], [(68, 32), (68, 92)]
@@ -41,6 +42,8 @@ def test_only_a_drawn_rectangle_is_done(open_desk, blobs):
     d.settle()
     regions = d.viewer.layers['regions']
     assert len(regions.data) == 1
+    # a dock for prompts does not take them for boxes
+    assert not is_ours(regions)
     assert d.widget.where.region_combo.currentText() == DRAWN
     inside = d.widget.estimate_label.text()
     assert int(inside.split()[0]) < int(whole.split()[0])

@@ -18,7 +18,11 @@ from napari_mobilesam.widgets.controls import (
     form_layout,
     wide_button,
 )
-from napari_mobilesam.widgets.layers import LayerPlane, insert_below_prompts
+from napari_mobilesam.widgets.layers import (
+    MARK,
+    LayerPlane,
+    insert_below_prompts,
+)
 from napari_mobilesam.widgets.prompt_collection import CLOSED
 
 if TYPE_CHECKING:
@@ -183,6 +187,7 @@ def add_edges(
         colormap='magma',
         blending='additive',
         contrast_limits=(0, 1),
+        metadata={MARK: str(plane.layer.unique_id)},
     )
     insert_below_prompts(viewer, layer)
     return layer
@@ -238,7 +243,8 @@ def add_polygons(
         edge_color='#ffd54f',
         edge_width=max(0.5, max(plane.shape) / 800),
         face_color='transparent',
-        **plane.transform(),
+        # these are no prompts, unless somebody chooses them as such
+        **{**plane.transform(), 'metadata': {}},
     )
     insert_below_prompts(viewer, layer)
     return layer

@@ -119,6 +119,7 @@ class EverythingPanel(ViewerWidget):
         bottom.addWidget(self.estimate_label)
         bottom.addLayout(run)
         scrollable(self, contents, self.status, bottom)
+        contents.setContentsMargins(4, 8, 4, 0)
 
     @property
     def outlines(self) -> bool:

@@ -49,6 +49,7 @@ class EverythingRunning(EverythingTiles):
         self._scene = scene
         self._asked: tuple[int, Results] | None = None
         self._results: Results | None = None
+        self._last: EverythingResult | None = None
         self._started = 0.0
         self._timers: list[QTimer] = []
         self._estimate_timer = self._timer(self._estimate)
@@ -196,7 +197,7 @@ class EverythingRunning(EverythingTiles):
             self._asked[1].close()
         if self._results is not None:
             self._results.close()
-        self._asked = self._results = None
+        self._asked = self._results = self._last = None
         self.spotlight.follow(None)
         self.review.review(None)
         self.show_results(False)
@@ -239,8 +240,18 @@ class EverythingRunning(EverythingTiles):
         if isinstance(results.layer, Labels):
             self.spotlight.follow(results.layer)
             self.review.review(results.objects)
-        self.filters.show_count(len(result.table), result.found)
+        self._last = result
+        self._show_count()
         self.status.say(summary(result, results))
+
+    def _show_count(self) -> None:
+        """Say how many objects are left, undone and rejected ones too."""
+        if self._results is None or self._last is None:
+            return
+        count = self._results.count
+        if count is None:
+            count = len(self._last.table)
+        self.filters.show_count(count, self._last.found)
 
     def _select(self) -> None:
         self.session.runs.select(self.filters.selection())
@@ -253,7 +264,8 @@ class EverythingRunning(EverythingTiles):
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self.filters.show_count(len(result.table), result.found)
+        self._last = result
+        self._show_count()
         self.status.say(
             f'{plural(len(result.table), "object")} of '
             f'{plural(result.found, "mask")}.'

@@ -23,14 +23,13 @@ from napari_mobilesam.widgets.layers import (
     LayerPlane,
     axis_name,
     data_of,
-    is_ours,
 )
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
-REGION_NAME = 'regions'
+REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
 # axes along which an object is another one at the next step
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
 
@@ -230,11 +229,9 @@ class WhereForm(QWidget):
 
     def _own(self, plane: LayerPlane) -> Shapes:
         for layer in self.shapes_combo.layers:
-            if (
-                is_ours(layer, plane.layer)
-                and layer.name.startswith(REGION_NAME)
-                and layer.ndim == len(plane.output_axes)
-            ):
+            if layer.metadata.get(REGION_MARK) == str(
+                plane.layer.unique_id
+            ) and layer.ndim == len(plane.output_axes):
                 return layer
         layer = self._viewer.add_shapes(
             ndim=len(plane.output_axes),
@@ -242,7 +239,11 @@ class WhereForm(QWidget):
             edge_color='#ffa726',
             edge_width=max(1.0, max(plane.shape) / 300),
             face_color='transparent',
-            **plane.transform(),
+            **{
+                **plane.transform(),
+                # rectangles of prompts are marked otherwise
+                'metadata': {REGION_MARK: str(plane.layer.unique_id)},
+            },
         )
         self.shapes_combo.refresh()
         return layer

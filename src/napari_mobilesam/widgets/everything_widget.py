@@ -21,6 +21,7 @@ from napari_mobilesam.widgets.everything_panel import INSTANCES
 from napari_mobilesam.widgets.everything_running import EverythingRunning
 from napari_mobilesam.widgets.everything_where import Part
 from napari_mobilesam.widgets.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.layers import is_ours
 from napari_mobilesam.widgets.prompt_widget import PromptWidget
 from napari_mobilesam.widgets.review_panel import (
     EDIT_KEY,
@@ -70,6 +71,7 @@ class EverythingWidget(EverythingRunning):
         self.filters.changed.connect(lambda: self._select_timer.start(0))
         self.review.chosen.connect(self.spotlight.show)
         self.review.said.connect(self.status.say)
+        self.review.refreshed.connect(self._show_count)
         self.review.edit_asked.connect(self._edit)
         self.spotlight.clicked.connect(self.review.go_to_label)
         self.more.edges_asked.connect(self.find_edges)
@@ -166,7 +168,8 @@ class EverythingWidget(EverythingRunning):
 
     def _active_changed(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
-        if isinstance(active, Image):
+        # edges that are added become active for a moment
+        if isinstance(active, Image) and not is_ours(active):
             self.image_combo.layer = active
 
     def _image_chosen(self, image: Image | None) -> None:

@@ -50,6 +50,8 @@ class ModelBox(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.button = QPushButton()
+        # its longest text needs little more; a dock shall not be cut off
+        self.button.setMinimumWidth(160)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

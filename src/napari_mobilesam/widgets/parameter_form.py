@@ -251,6 +251,8 @@ def _input(field: Field, default: Any) -> Any:
     number = int if isinstance(default, int) else float
     if number is float:
         box.setDecimals(max(0, math.ceil(-math.log10(field.step))))
+    # room for the largest number would make the dock too wide
+    box.setMinimumWidth(84)
     box.setRange(number(field.low), number(field.high))
     box.setSingleStep(number(field.step))
     box.setValue(default)

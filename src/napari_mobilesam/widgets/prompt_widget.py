@@ -174,7 +174,8 @@ class PromptWidget(PromptRuns):
         self._show_tool()
         active = self.viewer.layers.selection.active
         # an object that is open keeps its image
-        if isinstance(active, Image) and not self._planes:
+        free = isinstance(active, Image) and not is_ours(active)
+        if free and not self._planes:
             self.image_combo.layer = active
 
     # the image

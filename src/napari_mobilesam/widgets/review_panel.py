@@ -34,11 +34,14 @@ class ReviewPanel(QWidget):
         An object is to be opened for prompts.
     said : Signal(str)
         What was done, for the status line.
+    refreshed : Signal
+        The table shows objects that were changed.
     """
 
     chosen = Signal(object)
     edit_asked = Signal(object)
     said = Signal(str)
+    refreshed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,6 +219,7 @@ class ReviewPanel(QWidget):
             if title is None
             else f'Take back: {title}.'
         )
+        self.refreshed.emit()
 
 
 def area_of(record: ObjectRecord) -> int:
