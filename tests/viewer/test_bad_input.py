@@ -168,7 +168,7 @@ def test_prompts_layer_removed(desk, blobs):
     d.viewer.layers.remove('prompts')
     d.settle()
     assert 'was removed' in d.widget.status.text
-    assert not d.widget.preview.layer.visible
+    assert not d.widget.preview.visible
     d.widget.buttons['use_points_tool'].click()
     assert d.viewer.layers['prompts'].mode == 'add'
 
@@ -178,7 +178,7 @@ def test_preview_removed_comes_back(desk, blobs):
     add_prompt(d)
     d.viewer.layers.remove(d.widget.preview.layer)
     d.settle()
-    assert d.widget.preview.layer.visible
+    assert d.widget.preview.visible
 
 
 def test_model_that_cannot_be_loaded(desk, blobs, monkeypatch):

@@ -152,11 +152,11 @@ def test_layers_are_composed_into_colours(desk, blobs):
     choose(d.widget.channel_combo, 'with right')
     d.settle()
     assert 'left + right' in d.widget.plane().name
-    assert d.widget.preview.layer.visible
+    assert d.widget.preview.visible
     # the model takes a third of full brightness for background
     other.colormap = 'red'
     d.settle()
-    assert not d.widget.preview.layer.visible
+    assert not d.widget.preview.visible
     other.colormap = 'yellow'
     d.settle()
     d.widget.accept()

@@ -114,10 +114,10 @@ def test_prompts_belong_to_their_plane(desk, blobs):
     d.settle()
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
-    assert not d.widget.preview.layer.visible
+    assert not d.widget.preview.visible
     d.viewer.dims.set_current_step(0, 0)
     d.settle()
-    assert d.widget.preview.layer.visible
+    assert d.widget.preview.visible
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
     # the object is on its plane, whichever is shown
@@ -178,7 +178,8 @@ def test_channel_axis(desk, blobs, axis):
     stack[plane] = channels
     d = desk(stack)
     combo = d.widget.channel_combo
-    combo.setCurrentIndex(combo.findData(axis))
+    choice = combo.findText(f'first 2 of axis {axis} as colours')
+    combo.setCurrentIndex(choice)
     combo.activated.emit(combo.currentIndex())
     d.viewer.dims.set_current_step(1 - axis, 1)
     d.settle()

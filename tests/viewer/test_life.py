@@ -108,7 +108,7 @@ def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
     names = [layer.name for layer in d.viewer.layers]
     assert names.count('prompts') == 1
     # the open object is still there
-    assert widget.preview.layer.visible
+    assert widget.preview.visible
     d.mouse.key(Qt.Key.Key_W)
     labels = d.viewer.layers['objects'].data
     assert (labels[INSIDE], labels[68, 92]) == (1, 2)

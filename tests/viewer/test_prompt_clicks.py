@@ -14,7 +14,7 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     d.mouse.click(d.image, INSIDE)
     d.settle()
     preview = d.widget.preview.layer
-    assert preview.visible
+    assert d.widget.preview.visible
     assert preview.data.size < blobs.size / 4
     assert preview.get_value(INSIDE, world=True) == 1
     assert 'objects' not in d.viewer.layers
@@ -24,7 +24,7 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     labels = d.viewer.layers['objects']
     assert labels.data[INSIDE] == 1
     assert (labels.data > 0).sum() == pytest.approx(24 * 24, rel=0.25)
-    assert not preview.visible
+    assert not d.widget.preview.visible
     assert len(d.viewer.layers['prompts'].data) == 0
 
     d.widget.undo()
@@ -56,7 +56,7 @@ def test_keys_commit_clear_flip_and_undo(desk, blobs):
     d.mouse.key(Qt.Key.Key_Q)
     d.settle()
     assert len(d.viewer.layers['prompts'].data) == 0
-    assert not d.widget.preview.layer.visible
+    assert not d.widget.preview.visible
     d.mouse.key(Qt.Key.Key_N)
     d.mouse.click(d.image, INSIDE)
     d.settle()
@@ -110,7 +110,7 @@ def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
     points.selected_data = {0}
     points.remove_selected()
     d.settle()
-    assert not d.widget.preview.layer.visible
+    assert not d.widget.preview.visible
 
 
 def test_box_by_drag(desk, blobs):
@@ -206,4 +206,4 @@ def test_contrast_limits_are_respected(desk, blobs):
     d.widget._update_timer.setInterval(0)
     d.widget._update()
     d.settle()
-    assert d.widget.preview.layer.visible
+    assert d.widget.preview.visible

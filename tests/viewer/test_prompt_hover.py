@@ -21,8 +21,7 @@ def hover(d, position, rest=False):
 
 
 def shown(d):
-    layer = d.widget.hover.preview.layer
-    return layer is not None and layer.visible
+    return d.widget.hover.preview.visible
 
 
 def test_mask_is_shown_before_the_click_and_follows(desk, blobs):
@@ -32,7 +31,7 @@ def test_mask_is_shown_before_the_click_and_follows(desk, blobs):
     d.mouse.key(Qt.Key.Key_H)
     hover(d, FIRST)
     layer = d.viewer.layers[NAME]
-    assert layer.visible
+    assert shown(d)
     assert layer.get_value(FIRST, world=True) == 1
     hover(d, SECOND)
     assert layer.get_value(SECOND, world=True) == 1
@@ -61,7 +60,7 @@ def test_click_puts_an_end_to_it_until_the_object_is_done(desk, blobs):
     d.settle()
     hover(d, SECOND)
     assert not shown(d)
-    assert d.widget.preview.layer.visible
+    assert d.widget.preview.visible
     d.widget.accept()
     hover(d, SECOND)
     assert shown(d)
@@ -89,7 +88,7 @@ def test_hover_on_a_plane_of_a_transformed_stack(desk, blobs):
     world = d.image.data_to_world((1, *SECOND))
     assert layer.get_value(world, world=True) == 1
     d.viewer.dims.set_current_step(0, 0)
-    assert not layer.visible
+    assert not shown(d)
 
 
 def test_closing_the_dock_leaves_the_mouse_alone(desk, blobs):

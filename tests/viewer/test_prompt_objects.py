@@ -30,8 +30,7 @@ def make(d, *positions):
 
 
 def preview_area(d):
-    layer = d.widget.preview.layer
-    return int((layer.data > 0).sum()) if layer.visible else 0
+    return int((d.widget.preview.layer.data > 0).sum())
 
 
 def test_candidates_of_one_point_and_one_mask_of_several(desk, blobs):

@@ -79,11 +79,18 @@ class Preview:
         self._place(picture, plane.output_matrix(origin))
         self._shown = place, tuple(masks)
 
+    @property
+    def visible(self) -> bool:
+        """Whether a mask is shown."""
+        return self._shown is not None and self.layer is not None
+
     def hide(self) -> None:
         """Show nothing; the layer stays for the next object."""
+        if self.layer is not None and self._shown is not None:
+            # an empty layer is sooner painted than one that comes and goes
+            self.layer.data[...] = 0
+            self.layer.refresh()
         self._shown = None
-        if self.layer is not None and self.layer.visible:
-            self.layer.visible = False
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
@@ -125,8 +132,6 @@ class Preview:
             layer.data = picture
         if moved:
             layer.affine = affine
-        if not layer.visible:
-            layer.visible = True
 
     def _add(
         self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
