@@ -207,6 +207,41 @@ class Entry:
         )
 
 
+def joined(first: Entry, second: Entry) -> Entry:
+    """Return two steps, one after the other, as one."""
+    patches = [*first.patches, *second.patches]
+    joined = patches[0] if patches else None
+    for patch in patches[1:]:
+        assert joined is not None
+        joined = joined.then(patch)
+    return Entry(
+        second.title,
+        () if joined is None else (joined,),
+        {**second.records_before, **first.records_before},
+        {**first.records_after, **second.records_after},
+        _merged(second.rows_before, first.rows_before),
+        _merged(first.rows_after, second.rows_after, second.labels),
+        tuple(sorted({*first.labels, *second.labels})),
+        second.key,
+        second.recipe,
+    )
+
+
+def _merged(
+    rows: pd.DataFrame | None,
+    newer: pd.DataFrame | None,
+    replaced: tuple[int, ...] | None = None,
+) -> pd.DataFrame | None:
+    """Rows of two tables; those of the newer one count where both know."""
+    import pandas as pd
+
+    if rows is None or newer is None:
+        return rows if newer is None else newer
+    known = newer['index'] if replaced is None else list(replaced)
+    kept = rows[~rows['index'].isin(known)]
+    return pd.concat([kept, newer], ignore_index=True)
+
+
 class History:
     """What was done, and what was undone, up to a number of bytes.
 

@@ -17,6 +17,7 @@ from napari_mobilesam.session.history import (
     Entry,
     History,
     Records,
+    joined,
 )
 from napari_mobilesam.session.recipe import Recipe
 from napari_mobilesam.session.records import ObjectRecord
@@ -240,7 +241,7 @@ class Objects:
             and last.key == entry.key
             and not self.history.redoable
         ):
-            self.history.replace_last(_joined(last, entry))
+            self.history.replace_last(joined(last, entry))
         else:
             self.history.push(entry)
         self.changed.emit()
@@ -382,38 +383,3 @@ def _covers(mask: Any, place: tuple[int, int]) -> bool:
         and 0 <= column < width
         and bool(mask.data[row, column])
     )
-
-
-def _joined(first: Entry, second: Entry) -> Entry:
-    """Two steps as one; see `Objects.begin`."""
-    patches = [*first.patches, *second.patches]
-    joined = patches[0] if patches else None
-    for patch in patches[1:]:
-        assert joined is not None
-        joined = joined.then(patch)
-    return Entry(
-        second.title,
-        () if joined is None else (joined,),
-        {**second.records_before, **first.records_before},
-        {**first.records_after, **second.records_after},
-        _merged(second.rows_before, first.rows_before),
-        _merged(first.rows_after, second.rows_after, second.labels),
-        tuple(sorted({*first.labels, *second.labels})),
-        second.key,
-        second.recipe,
-    )
-
-
-def _merged(
-    rows: pd.DataFrame | None,
-    newer: pd.DataFrame | None,
-    replaced: tuple[int, ...] | None = None,
-) -> pd.DataFrame | None:
-    """Rows of two tables; those of the newer one count where both know."""
-    import pandas as pd
-
-    if rows is None or newer is None:
-        return rows if newer is None else newer
-    known = newer['index'] if replaced is None else list(replaced)
-    kept = rows[~rows['index'].isin(known)]
-    return pd.concat([kept, newer], ignore_index=True)
