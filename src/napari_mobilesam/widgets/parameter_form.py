@@ -77,7 +77,7 @@ FIELDS = {
         0.01,
     ),
     'min_area': Field(
-        'Smallest area (px)',
+        'Min. area (px)',
         'Smaller islands and holes are removed.',
         0,
         10_000_000,
@@ -252,7 +252,7 @@ def _input(field: Field, default: Any) -> Any:
     if number is float:
         box.setDecimals(max(0, math.ceil(-math.log10(field.step))))
     # room for the largest number would make the dock too wide
-    box.setMinimumWidth(84)
+    box.setMinimumWidth(80)
     box.setRange(number(field.low), number(field.high))
     box.setSingleStep(number(field.step))
     box.setValue(default)
