@@ -4,8 +4,8 @@ memory   peak memory of a small and of a large image, each in a process of
          its own
 cost     seconds per tile of a run, against one tile done by itself
 workers  two worker processes against one
-seams    F1 of objects that meet a seam and of those that do not, on mosaics
-         of labelled images laid on the grid at several places
+seams    F1 of the same objects on a seam and off it, on mosaics of labelled
+         images over which the grid is moved
 
 python benchmarks/large.py memory --sides 5000 20000
 python benchmarks/large.py seams --images 4 --shifts 3
@@ -35,13 +35,12 @@ import pandas as pd
 from PIL import Image
 
 from napari_mobilesam.large.interfaces import Level, Window
-from napari_mobilesam.large.journal import Journal
 from napari_mobilesam.large.models import NamedModel
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.plan import checked_large, make_plan
 from napari_mobilesam.large.propose import Proposer, grid_task
-from napari_mobilesam.large.scan import scan_tiles
 from napari_mobilesam.large.sources import open_source
+from napari_mobilesam.large.tiling import Block
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = (
@@ -185,24 +184,32 @@ def cost(options: argparse.Namespace) -> int:
 
 
 def time_tiles(image: Wallpaper, count: int) -> float:
-    """Mean seconds of tiles from the middle of an image."""
+    """Mean seconds of inner tiles of an image, each done by itself."""
     load = NamedModel(MODEL)
     record = load().record
     parameters = checked_large(None, {'diameter': 2.0 * RADIUS})
     plan = make_plan(image, record, parameters)
-    tiles = [tile for tile, _ in scan_tiles(plan)]
-    middle = tiles[len(tiles) // 2 :][:count]
+    rows, columns = plan.grid.tiles
+    tiles = [(r, c) for r in range(1, rows - 1) for c in range(1, columns - 1)]
+    step = max(1, len(tiles) // count)
+    tasks = [
+        grid_task(plan.grid, Block(0, *tile, (tile,)))
+        for tile in tiles[::step][:count]
+    ]
     with tempfile.TemporaryDirectory() as folder:
         propose = Proposer(
-            plan.view, plan.grid, Path(folder), load, parameters.everything
+            plan.view,
+            plan.grid,
+            plan.working_diameter,
+            Path(folder),
+            load,
+            parameters.everything,
         )
-        propose(grid_task(plan.grid, tiles[0]))
+        propose(tasks[0])
         begun = time.perf_counter()
-        for tile in middle:
-            propose(grid_task(plan.grid, tile))
-        seconds = time.perf_counter() - begun
-        assert Journal(Path(folder)).read(grid_task(plan.grid, tiles[0]).key)
-    return seconds / len(middle)
+        for task in tasks:
+            propose(task)
+        return (time.perf_counter() - begun) / len(tasks)
 
 
 def workers(options: argparse.Namespace) -> int:
@@ -220,32 +227,39 @@ def workers(options: argparse.Namespace) -> int:
 
 
 def seams(options: argparse.Namespace) -> int:
-    """F1 of objects on seams and off them."""
+    """Objects found when they meet a seam, and when they do not.
+
+    The grid is moved over the same objects, and only those count that it
+    laid a seam on at one place and none at another: large objects meet more
+    seams, and are easier to find.
+    """
     image, truth = mosaic(options.data, options.split, options.images)
-    totals = {True: np.zeros(3), False: np.zeros(3)}
+    count = int(truth.max()) + 1
+    # For each object: seen off and on a seam, and found so.
+    seen, found = np.zeros((2, count)), np.zeros((2, count))
+    false = total = 0
     for number in range(options.shifts):
         shift = number * options.step
         wide = np.pad(image, ((shift, 0), (shift, 0)), mode='reflect')
-        labelled = np.pad(truth, ((shift, 0), (shift, 0)))
-        result = segment_large(
+        labels = segment_large(
             wide, model=MODEL, executor='threads', diameter=options.diameter
-        )
-        near = seam_pixels(wide, options.diameter)
-        labels = result.labels.copy()
-        # What was added at the top and left is nobody's object.
-        labels[np.isin(labels, np.unique(labels[:, :shift]))] = 0
-        labels[np.isin(labels, np.unique(labels[:shift]))] = 0
-        for on_seam, counts in count_matches(labelled, labels, near).items():
-            totals[on_seam] += counts
-    scores = {
-        on_seam: 2 * found / (2 * found + missed + false)
-        for on_seam, (found, missed, false) in totals.items()
-    }
+        ).labels[shift:, shift:]
+        near = seam_pixels(wide, options.diameter)[shift:, shift:]
+        on_seam = np.bincount(truth[near], minlength=count) > 0
+        hit, wrong, objects = match(truth, labels, count)
+        for state, chosen in enumerate((~on_seam, on_seam)):
+            seen[state] += chosen
+            found[state] += chosen & hit
+        false, total = false + wrong, total + objects
+    both = (seen > 0).all(axis=0)
+    both[0] = False
+    share = (found[:, both] / seen[:, both]).mean(axis=1)
+    precision = 1 - false / total
+    off, on = (2 * precision * r / (precision + r) for r in share)
     print(
-        f'{options.images} images, {options.shifts} places of the grid: F1 '
-        f'{scores[True]:.3f} of {int(totals[True][:2].sum())} objects that '
-        f'meet a seam, {scores[False]:.3f} of '
-        f'{int(totals[False][:2].sum())} that do not.'
+        f'{options.images} images, {options.shifts} places of the grid, '
+        f'{np.count_nonzero(both)} objects: found {share[0]:.3f} off and '
+        f'{share[1]:.3f} on a seam; F1 {off:.3f} and {on:.3f}.'
     )
     return 0
 
@@ -293,34 +307,20 @@ def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
     return near
 
 
-def count_matches(
-    truth: np.ndarray, labels: np.ndarray, near: np.ndarray
-) -> dict[bool, np.ndarray]:
-    """(found, missed, false) of objects that meet a seam, and of others."""
-    one, first = np.unique(truth, return_inverse=True)
-    other, second = np.unique(labels, return_inverse=True)
-    truth, labels = first.reshape(truth.shape), second.reshape(labels.shape)
-    size = (len(one), len(other))
+def match(
+    truth: np.ndarray, labels: np.ndarray, count: int
+) -> tuple[np.ndarray, int, int]:
+    """Which of the true objects are found, false labels, and all labels."""
+    size = int(labels.max()) + 1
     shared = np.bincount(
-        (truth * size[1] + labels).ravel(), minlength=size[0] * size[1]
-    ).reshape(size)
+        (truth * size + labels).ravel(), minlength=count * size
+    ).reshape(count, size)
     union = shared.sum(1)[:, None] + shared.sum(0)[None] - shared
-    match = (shared / union > 0.5)[1:, 1:]
-    on_seam = [
-        np.bincount(plane[near], minlength=count)[1:] > 0
-        for plane, count in ((truth, size[0]), (labels, size[1]))
-    ]
-    found, false = match.any(axis=1), ~match.any(axis=0)
-    return {
-        seam: np.array(
-            [
-                np.count_nonzero(found & (on_seam[0] == seam)),
-                np.count_nonzero(~found & (on_seam[0] == seam)),
-                np.count_nonzero(false & (on_seam[1] == seam)),
-            ]
-        )
-        for seam in (True, False)
-    }
+    same = shared[1:, 1:] / np.maximum(union[1:, 1:], 1) > 0.5
+    there = shared[:, 1:].sum(0) > 0
+    false = np.count_nonzero(there & ~same.any(axis=0))
+    hit = np.concatenate([[False], same.any(axis=1)])
+    return hit, int(false), int(np.count_nonzero(there))
 
 
 def build_parser() -> argparse.ArgumentParser:
