@@ -87,6 +87,8 @@ class EverythingPanel(ViewerWidget):
 
     def _arrange(self) -> None:
         image, rows = group_form('Image')
+        # the button of the model needs the width
+        rows.setContentsMargins(4, 8, 4, 8)
         rows.addRow('Image', self.image_combo)
         rows.addRow(self.channel_combo.label, self.channel_combo)
         rows.addRow('Model', self.model_box)
