@@ -26,7 +26,12 @@ from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import ask_grid
-from napari_mobilesam.segmentation.masks import boxes_of, clean, suppress
+from napari_mobilesam.segmentation.masks import (
+    boxes_of,
+    clean,
+    non_maximum_suppression,
+    suppress,
+)
 from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.plan import WORTHWHILE, Plan
 from napari_mobilesam.segmentation.run import Hooks, Run
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 OVERVIEW = 2
 # A tile whose gray values differ by no more shows nothing.
 EMPTY_RANGE = 8
+# Box IoU above which masks are counted as one object while a run goes on.
+SAME = 0.3
 
 
 class TileTask(NamedTuple):
@@ -84,10 +91,13 @@ def summarize(
     """Count what a task found.
 
     Tiles overlap, and an object is found by each that shows it: it counts
-    for the one in whose core its middle lies.
+    for the one in whose core its middle lies, and once if there are several
+    masks of it.
     """
     whole = ~record.cut
     cut = int(np.count_nonzero(record.cut))
+    best = non_maximum_suppression(record.boxes, [record.scores], SAME)
+    whole &= np.isin(np.arange(len(record)), best)
     if task.tiles:
         middles = (record.boxes[:, :2] + record.boxes[:, 2:]) / 2
         owned = np.zeros(len(record), bool)
