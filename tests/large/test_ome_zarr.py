@@ -294,6 +294,22 @@ def test_what_holds_many_images_is_refused_with_the_way_on(
         open_source(path)
 
 
+@pytest.mark.parametrize('named', [False, True])
+def test_old_metadata_is_read(tmp_path: Path, named: bool) -> None:
+    """Before 0.4 axes were plain names, before 0.3 there were none."""
+    group = zarr.create_group(str(tmp_path / 'old.zarr'), zarr_format=2)
+    group.create_array('0', shape=(1, 2, 3, 40, 50), dtype=np.uint8)
+    image: dict[str, Any] = {'datasets': [{'path': '0'}]}
+    if named:
+        image['axes'] = list('tczyx')
+    group.attrs['multiscales'] = [image]
+    source = open_source(tmp_path / 'old.zarr', channels=1)
+    assert isinstance(source, ArraySource)
+    assert source.planes == 3
+    assert source.geometry.axes == 'tzyx'
+    assert source.geometry.scale == (1, 1, 1, 1)
+
+
 def test_a_field_of_a_plate_opens(tmp_path: Path) -> None:
     make_image(tmp_path / 'plate.zarr' / 'A' / '1' / '0', '0.4')
     source = open_source(tmp_path / 'plate.zarr/A/1/0', channels=2)
