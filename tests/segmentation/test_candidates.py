@@ -15,7 +15,6 @@ from napari_mobilesam.segmentation.mask_generator import (
     generate_candidates,
     generate_masks,
 )
-from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import Mask, ModelRecord, SegmentationError
 
@@ -32,7 +31,7 @@ LOOSE = {
     'adaptive': False,
     'stability_offset': 0.01,
 }
-FLOOR = Thresholds(0.0, 0.0)
+FLOOR = (0.0, 0.0)
 
 
 @st.composite

@@ -116,7 +116,7 @@ def generate_candidates(
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
     parameters: EverythingParameters | None = None,
-    floor: Thresholds | None = None,
+    floor: tuple[float, float] | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_masks: Callable[[list[Mask]], None] | None = None,
@@ -136,7 +136,7 @@ cancelled, on_masks, **overrides
         (H, W) bool, or labels: prompts on these pixels are not asked, and
         masks do not cover them; a mask of which they take more than 30 % is
         dropped.
-    floor : Thresholds, optional
+    floor : tuple of float, optional
         (predicted IoU, stability) below which masks are not kept. A floor
         below the thresholds of the run lets `Candidates.select` lower them
         later, and costs the time to draw these masks. The thresholds
@@ -165,9 +165,8 @@ cancelled, on_masks, **overrides
     plan = plan_run(rgb, model.record, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks)
     thresholds = thresholds_for(chosen, model.record)
-    run = Run(
-        model, rgb, chosen, floor or thresholds, hooks, expected_prompts(plan)
-    )
+    least = Thresholds(*floor) if floor else thresholds
+    run = Run(model, rgb, chosen, least, hooks, expected_prompts(plan))
     collector = Collector(scope, thresholds, hooks)
     if plan.adaptive:
         ask_adaptively(run, plan, collector)
