@@ -56,7 +56,7 @@ def run_demo(
         import napari
 
         open_viewer(model)
-        say('click a cell in the window; W commits it, N flips the polarity')
+        say('click a cell in the window; W accepts it, N flips the polarity')
         napari.run()
         return 0
     output.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def open_viewer(model: str | None = None) -> tuple[Any, Any]:
 
 
 def take_tour(output: Path, model: str | None = None) -> None:
-    """Click a cell, commit it, segment everything; leave the results."""
+    """Click a cell, accept it, segment everything; leave the results."""
     import napari
 
     try:
@@ -142,7 +142,7 @@ class Tour:
         self.settle()
         position = a_cell(np.asarray(self.image.data))
         self.click_cell(position)
-        self.commit(position)
+        self.accept(position)
         self.segment_everything()
         say(f'done, see {self.output}/')
 
@@ -151,6 +151,8 @@ class Tour:
         say(
             f'clicking the cell at row {position[0]:g}, column {position[1]:g}'
         )
+        prompts = self.widget.points_combo
+        self.wait(lambda: prompts.layer, 'the layer of prompts')
         answers: list[Any] = []
         self.session.preview.connect(answers.append)
         started = time.monotonic()
@@ -160,8 +162,8 @@ class Tour:
         say(f'mask shown after {time.monotonic() - started:.1f} s')
         self.picture('clicked.png')
 
-    def commit(self, position: tuple[float, float]) -> None:
-        """Press *Commit* and look for the label at the clicked pixel."""
+    def accept(self, position: tuple[float, float]) -> None:
+        """Press *Accept* and look for the label at the clicked pixel."""
         self.press(self.widget.buttons['accept'])
         self.wait(lambda: self.widget.labels_combo.layer, 'the label')
         labels = self.widget.labels_combo.layer
