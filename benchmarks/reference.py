@@ -26,7 +26,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -187,21 +188,26 @@ class Reference:
         return len(generator.generate(self.image))
 
 
-def in_turns(works: dict[str, Work], repeats: int) -> dict[str, float]:
-    """Median seconds of each, done in turns after one that is not counted."""
+def in_turns(
+    works: dict[str, Work],
+    repeats: int,
+    warm_up: bool,
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """Median seconds of each, done in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(1 + repeats):
+    for _ in range(repeats + warm_up):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = clock()
             work()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {
-        name: statistics.median(spent[1:] if repeats > 1 else spent[-1:])
+        name: statistics.median(spent[int(warm_up) :])
         for name, spent in seconds.items()
     }
 
 
-def compare(weights: str, options: argparse.Namespace) -> list[Ratio]:
+def compare(weights: str, options: argparse.Namespace) -> Iterator[Ratio]:
     """Measure with one set of weights."""
     sides: list[Any] = [Ours(weights)]
     if options.reference is not None:
@@ -209,44 +215,28 @@ def compare(weights: str, options: argparse.Namespace) -> list[Ratio]:
 
     def row(what: str, method: str, repeats: int, *given: int) -> Ratio:
         works: dict[str, Work] = {
-            side.name: lambda side=side: getattr(side, method)(*given)
-            for side in sides
+            side.name: partial(getattr(side, method), *given) for side in sides
         }
-        spent = in_turns(works, repeats)
-        return Ratio(what, spent.get('reference'), spent['ours'], 's')
+        # A whole run warms itself up.
+        spent = in_turns(works, repeats, not given, clock)
+        return Ratio(
+            f'{what}; {weights}', spent.get('reference'), spent['ours'], 's'
+        )
 
-    few, points = max(1, options.repeats // 3), options.points
-    rows = [
-        row('image to embedding', 'embed', options.repeats),
-        row('one click, logits', 'click', 3 * options.repeats),
-        row(
-            'one click, three masks of 1024²',
-            'click_to_mask',
-            3 * options.repeats,
-        ),
-        row(f'everything, {points} × {points}', 'everything', few, points, 0),
-    ]
-    if options.crop_layers:
-        rows.append(
-            row(
-                f'everything, {points} × {points}, {options.crop_layers} '
-                'crop layers',
-                'everything',
-                few,
-                points,
-                options.crop_layers,
-            )
-        )
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    repeats, points = options.repeats, options.points
+    yield row('image to embedding', 'embed', repeats)
+    yield row('one click, logits', 'click', 3 * repeats)
+    yield row('one click, three 1024² masks', 'click_to_mask', 3 * repeats)
+    what = f'everything, {points} × {points}'
+    for layers in sorted({0, options.crop_layers}):
+        crops = f', {layers} crop layers' if layers else ''
+        runs = max(1, repeats // 3)
+        yield row(f'{what}{crops}', 'everything', runs, points, layers)
     peaks = {side.name: peak_memory(side.name, options) for side in sides}
-    rows.append(
-        Ratio(
-            f'peak memory, everything, {points} × {points}',
-            peaks.get('reference'),
-            peaks['ours'],
-            'MB',
-        )
+    yield Ratio(
+        f'peak memory, {what}', peaks.get('reference'), peaks['ours'], 'MB'
     )
-    return [row._replace(what=f'{row.what}; {weights}') for row in rows]
 
 
 def peak_memory(side: str, options: argparse.Namespace) -> float:
@@ -298,6 +288,12 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--crop-layers', type=int, default=1)
     parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument(
+        '--cpu-time',
+        action='store_true',
+        help='processor time of all threads, on a machine with other work; '
+        'with OMP_NUM_THREADS=1, or what waits for a core counts',
+    )
     parser.add_argument('--weights', choices=WEIGHTS, action='append')
     parser.add_argument('--alone', help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -324,8 +320,9 @@ def main() -> int:
     for weights in options.weights or WEIGHTS:
         for row in compare(weights, options):
             print(row, flush=True)
+    clock = 'Processor' if options.cpu_time else 'Wall clock'
     print(
-        f'\n{torch.get_num_threads()} threads at hand, torch '
+        f'\n{clock} time, threads at hand: {torch.get_num_threads()}, torch '
         f'{torch.__version__}, {platform.machine()}'
     )
     return 0
