@@ -42,6 +42,9 @@ class CandidatesView(QWidget):
         for index in range(PLACES):
             button = QToolButton()
             button.setCheckable(True)
+            button.setStyleSheet(
+                f'QToolButton:checked {{ border: 2px solid {COLOR}; }}'
+            )
             button.setIconSize(QSize(SIDE, SIDE))
             button.setToolButtonStyle(
                 Qt.ToolButtonStyle.ToolButtonTextUnderIcon
