@@ -69,6 +69,7 @@ def test_processes_write_the_same_bytes(image_path, tmp_path, serial):
     assert content(output) == serial
 
 
+@pytest.mark.slow
 def test_a_run_survives_the_death_of_a_worker(image_path, tmp_path, serial):
     model = DyingModel(tmp_path / 'marks' / 'died', times=2)
     output = tmp_path / 'out.ome.zarr'

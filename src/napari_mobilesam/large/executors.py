@@ -9,8 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import time
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     Executor,
