@@ -172,6 +172,19 @@ def desk(make_napari_viewer, oracle, settle):
     return make
 
 
+@pytest.fixture
+def everything_desk(desk):
+    """Make viewers with “Segment everything” that asks few prompts."""
+
+    def make(*images, **kwargs):
+        d = desk(*images, widget='Segment everything', **kwargs)
+        d.widget.form.inputs['points_per_side'].setValue(10)
+        d.settle()
+        return d
+
+    return make
+
+
 @pytest.fixture(autouse=True)
 def no_leaked_threads():
     """Every thread that a test started ends with its viewer."""

@@ -13,7 +13,6 @@ from qtpy.QtTest import QTest
 from napari_mobilesam.widgets.everything_live import NAME as LIVE
 from napari_mobilesam.widgets.everything_panel import FOREGROUND, OUTLINES
 
-EVERYTHING = 'Segment everything'
 SMALL, LARGE = (28, 32), (68, 92)
 
 
@@ -24,17 +23,6 @@ def image():
     picture[16:40, 20:44] = 150
     picture[52:84, 76:108] = 220
     return picture
-
-
-@pytest.fixture
-def open_desk(desk):
-    def make(*images, **kwargs):
-        d = desk(*images, widget=EVERYTHING, **kwargs)
-        d.widget.form.inputs['points_per_side'].setValue(10)
-        d.settle()
-        return d
-
-    return make
 
 
 def run(d):
@@ -72,8 +60,10 @@ def hold_after_first_mask(oracle):
     return stuck
 
 
-def test_masks_are_shown_and_kept_by_cancel(open_desk, image, oracle, qtbot):
-    d = open_desk(image)
+def test_masks_are_shown_and_kept_by_cancel(
+    everything_desk, image, oracle, qtbot
+):
+    d = everything_desk(image)
     d.widget.form.inputs['batch_size'].setValue(1)
     stuck = hold_after_first_mask(oracle)
     d.widget.run_button.click()
@@ -96,8 +86,10 @@ def test_masks_are_shown_and_kept_by_cancel(open_desk, image, oracle, qtbot):
     assert there(labels.data) == first
 
 
-def test_sliders_sort_out_without_asking_the_model(open_desk, image, oracle):
-    d = open_desk(image)
+def test_sliders_sort_out_without_asking_the_model(
+    everything_desk, image, oracle
+):
+    d = everything_desk(image)
     labels = run(d)
     before = labels.data.copy()
     assert there(labels.data) == (True, True)
@@ -116,16 +108,16 @@ def test_sliders_sort_out_without_asking_the_model(open_desk, image, oracle):
     assert oracle.encoded == encoded
 
 
-def test_intensity_is_that_of_the_image(open_desk, image):
-    d = open_desk(image)
+def test_intensity_is_that_of_the_image(everything_desk, image):
+    d = everything_desk(image)
     labels = run(d)
     d.widget.filters.intensity.setValue((10, 180))
     d.settle()
     assert there(labels.data) == (True, False)
 
 
-def test_a_slider_is_dragged_and_undone_in_one_step(open_desk, image):
-    d = open_desk(image)
+def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
+    d = everything_desk(image)
     labels = run(d)
     before = labels.data.copy()
     slider = d.widget.filters.predicted_iou
@@ -141,8 +133,8 @@ def test_a_slider_is_dragged_and_undone_in_one_step(open_desk, image):
     assert len(d.widget.review.objects) == 2
 
 
-def test_one_label_for_all(open_desk, image):
-    d = open_desk(image)
+def test_one_label_for_all(everything_desk, image):
+    d = everything_desk(image)
     d.widget.kind_combo.setCurrentText(FOREGROUND)
     labels = run(d)
     assert set(np.unique(labels.data)) == {0, 1}
@@ -151,8 +143,8 @@ def test_one_label_for_all(open_desk, image):
     assert there(labels.data) == (True, False)
 
 
-def test_outlines_in_a_shapes_layer(open_desk, image):
-    d = open_desk(image, scale=(2, 3))
+def test_outlines_in_a_shapes_layer(everything_desk, image):
+    d = everything_desk(image, scale=(2, 3))
     d.widget.kind_combo.setCurrentText(OUTLINES)
     assert d.widget.labels_combo.isHidden()
     shapes = run(d)
@@ -167,8 +159,8 @@ def test_outlines_in_a_shapes_layer(open_desk, image):
     assert d.widget.review_group.isHidden()
 
 
-def test_a_result_that_is_removed_is_let_go(open_desk, image):
-    d = open_desk(image)
+def test_a_result_that_is_removed_is_let_go(everything_desk, image):
+    d = everything_desk(image)
     labels = run(d)
     assert not d.widget.filter_group.isHidden()
     d.viewer.layers.remove(labels)
@@ -181,8 +173,8 @@ def test_a_result_that_is_removed_is_let_go(open_desk, image):
     assert len(d.viewer.layers) == 1
 
 
-def test_live_layer_can_be_removed(open_desk, image, oracle, qtbot):
-    d = open_desk(image)
+def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
+    d = everything_desk(image)
     d.widget.form.inputs['batch_size'].setValue(1)
     hold_after_first_mask(oracle)
     d.widget.run_button.click()
@@ -194,11 +186,11 @@ def test_live_layer_can_be_removed(open_desk, image, oracle, qtbot):
     assert there(d.viewer.layers[-1].data) == (True, True)
 
 
-def test_choices_are_remembered(open_desk, image):
-    d = open_desk(image)
+def test_choices_are_remembered(everything_desk, image):
+    d = everything_desk(image)
     d.widget.kind_combo.setCurrentText(FOREGROUND)
     run(d)
     d.viewer.window.remove_dock_widget(d.dock)
-    other = open_desk(image)
+    other = everything_desk(image)
     assert other.widget.form.inputs['points_per_side'].value() == 10
     assert other.widget.kind_combo.currentText() == FOREGROUND

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from napari_mobilesam.widgets.everything_where import DRAWN, VIEW
 from napari_mobilesam.widgets.layers import is_ours
 
-EVERYTHING = 'Segment everything'
 UPPER, LOWER = [(28, 32), (28, 92)], [(68, 32), (68, 92)]
-
-
-@pytest.fixture
-def open_desk(desk):
-    def make(*images, **kwargs):
-        d = desk(*images, widget=EVERYTHING, **kwargs)
-        d.widget.form.inputs['points_per_side'].setValue(10)
-        d.settle()
-        return d
-
-    return make
 
 
 def run(d):
@@ -34,8 +21,8 @@ def found(data, centres):
     return [bool(data[centre]) for centre in centres]
 
 
-def test_only_a_drawn_rectangle_is_done(open_desk, blobs):
-    d = open_desk(blobs, scale=(2, 2), translate=(5, 3))
+def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
+    d = everything_desk(blobs, scale=(2, 2), translate=(5, 3))
     whole = d.widget.estimate_label.text()
     d.widget.where.draw_button.click()
     d.mouse.drag(d.image, (4, 4), (50, 120))
@@ -52,8 +39,8 @@ def test_only_a_drawn_rectangle_is_done(open_desk, blobs):
     assert found(labels.data, LOWER) == [False, False]
 
 
-def test_polygons_and_ellipses_are_regions_too(open_desk, blobs):
-    d = open_desk(blobs)
+def test_polygons_and_ellipses_are_regions_too(everything_desk, blobs):
+    d = everything_desk(blobs)
     shapes = d.viewer.add_shapes(name='mine')
     shapes.add_polygons(np.array([[10, 10], [10, 50], [50, 50], [50, 10]]))
     shapes.add_ellipses(np.array([[50, 70], [50, 120], [90, 120], [90, 70]]))
@@ -64,8 +51,8 @@ def test_polygons_and_ellipses_are_regions_too(open_desk, blobs):
     assert found(labels.data, LOWER) == [False, True]
 
 
-def test_a_region_has_to_be_drawn(open_desk, blobs):
-    d = open_desk(blobs)
+def test_a_region_has_to_be_drawn(everything_desk, blobs):
+    d = everything_desk(blobs)
     d.widget.where.region_combo.setCurrentText(DRAWN)
     d.settle()
     assert 'no region yet' in d.widget.estimate_label.text()
@@ -74,8 +61,8 @@ def test_a_region_has_to_be_drawn(open_desk, blobs):
     assert d.widget.run_button.isEnabled()
 
 
-def test_only_what_is_seen_is_done(open_desk, blobs):
-    d = open_desk(blobs)
+def test_only_what_is_seen_is_done(everything_desk, blobs):
+    d = everything_desk(blobs)
     camera = getattr(d.viewer, 'scene', d.viewer).camera
     camera.zoom = 18
     camera.center = (0, 28, 32)
@@ -91,8 +78,8 @@ def stack(blobs):
     return np.stack([blobs, half, blobs])
 
 
-def test_all_planes_linked_and_each_by_itself(open_desk, blobs):
-    d = open_desk(stack(blobs))
+def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
+    d = everything_desk(stack(blobs))
     combo = d.widget.where.planes_combo
     texts = [combo.itemText(i) for i in range(combo.count())]
     assert texts == [
@@ -117,14 +104,14 @@ def test_all_planes_linked_and_each_by_itself(open_desk, blobs):
     assert apart.data.max() == 4 + 2 + 4
 
 
-def test_time_points_are_offered_each_by_itself_first(open_desk, blobs):
-    d = open_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
+def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
+    d = everything_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
     combo = d.widget.where.planes_combo
     assert combo.itemText(1) == 'all 3 of time, each by itself'
 
 
-def test_labelled_pixels_are_left_alone(open_desk, blobs):
-    d = open_desk(blobs)
+def test_labelled_pixels_are_left_alone(everything_desk, blobs):
+    d = everything_desk(blobs)
     data = np.zeros(blobs.shape, np.uint16)
     data[10:46] = 9
     own = d.viewer.add_labels(data, name='own')

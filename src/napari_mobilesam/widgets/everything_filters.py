@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
@@ -19,26 +19,10 @@ from superqt import QDoubleRangeSlider, QDoubleSlider
 
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.filters import ObjectFilters
+from napari_mobilesam.session.everything_messages import Extent
 
 HORIZONTAL = Qt.Orientation.Horizontal
 Range = tuple[float, float]
-
-
-class Extent(NamedTuple):
-    """What the sliders reach over.
-
-    Attributes
-    ----------
-    area, intensity : tuple of float
-        Least and most of what was found, in pixels and in image values.
-    predicted_iou, stability : float
-        Values below which the run kept nothing.
-    """
-
-    area: Range = (1.0, 10_000.0)
-    intensity: Range = (0.0, 255.0)
-    predicted_iou: float = 0.0
-    stability: float = 0.0
 
 
 class Threshold(QDoubleSlider):  # type: ignore[misc]
