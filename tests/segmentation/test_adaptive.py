@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.threads import Workers
-from napari_mobilesam.segmentation.adaptive import ROUNDS, center_of
+from napari_mobilesam.segmentation.adaptive import ROUNDS
 from napari_mobilesam.segmentation.appearance import (
     LEAST_KNOWN,
     Appearance,
@@ -14,6 +14,7 @@ from napari_mobilesam.segmentation.appearance import (
 )
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
+from napari_mobilesam.segmentation.masks import center_of
 from napari_mobilesam.segmentation.plan import plan_run
 from napari_mobilesam.types import EverythingParameters, Mask
 

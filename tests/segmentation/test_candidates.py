@@ -237,9 +237,10 @@ class TestScope:
             st.integers(0, 60),
             st.integers(5, 60),
             st.integers(5, 60),
-        )
+        ),
+        st.booleans(),
     )
-    def test_prompts_lie_in_the_region(self, box):
+    def test_prompts_lie_in_the_region(self, box, adaptive):
         row0, column0, height, width = box
         region = (row0, column0, row0 + height, column0 + width)
         image = np.where(disc((120, 120), (60, 60), 50), 255, 0)
@@ -248,7 +249,7 @@ class TestScope:
             image.astype(np.uint8),
             Oracle(),
             region=region,
-            adaptive=False,
+            adaptive=adaptive,
             points_per_side=12,
             on_masks=lambda found: asked.extend(m.point for m in found),
         )

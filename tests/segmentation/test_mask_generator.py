@@ -250,7 +250,23 @@ def test_objects_on_seams_are_whole(shift):
     assert_each_found_once(labels, planes, least=0.85)
 
 
-def test_a_mask_cut_by_an_inner_edge_is_dropped():
+@pytest.mark.parametrize('adaptive', [False, True])
+def test_a_mask_cut_by_an_inner_edge_is_asked_again(adaptive):
+    shape = (60, 300)
+    # Longer than the windows of 48 pixels, shorter than twice.
+    bar = np.zeros(shape, bool)
+    bar[25:35, 100:165] = True
+    (mask,) = generate_masks(
+        drawn([bar]),
+        Oracle(best=48),
+        diameter=12,
+        points_per_side=4,
+        adaptive=adaptive,
+    )
+    assert iou(paste(mask, shape), bar) > 0.9
+
+
+def test_a_mask_cut_by_an_inner_edge_twice_is_dropped():
     shape = (60, 300)
     # Longer than any window: no window sees both ends.
     bar = np.zeros(shape, bool)

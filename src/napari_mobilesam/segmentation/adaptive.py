@@ -13,15 +13,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from napari_mobilesam.segmentation.appearance import Appearance, describe
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Box, Region
 from napari_mobilesam.segmentation.lattice import Lattice
-from napari_mobilesam.segmentation.masks import suppress
+from napari_mobilesam.segmentation.masks import center_of, suppress
 from napari_mobilesam.segmentation.plan import Plan
-from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.segmentation.scope import at_points
 from napari_mobilesam.types import Mask
@@ -130,7 +129,7 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
     first, _ = ROUNDS[0]
     for part in run.blocks(plan.overview, OVERVIEW_BLOCK):
         wanted = [(region, chooser.choose(region, first)) for region in part]
-        for points, proposed in _ask_points(run, {}, wanted):
+        for points, (proposed, _) in _ask_points(run, {}, wanted):
             chooser.learn(points, collector.good(proposed))
     for part in run.blocks(plan.regions):
         _ask_block(run, part, chooser, collector)
@@ -146,6 +145,8 @@ def _ask_block(
     workers: dict[Box, RegionWorker] = {}
     found: list[Mask] = []
     for offsets, least in ROUNDS:
+        if run.cancelled():
+            return
         # Chosen before anything is asked: what is asked at once must not
         # depend on what is answered first.
         wanted = [
@@ -154,7 +155,7 @@ def _ask_block(
         ]
         masks: list[Mask] = []
         for points, proposed in _ask_points(run, workers, wanted):
-            good = collector.add(proposed)
+            good = collector.add(*proposed)
             chooser.learn(points, good)
             masks += good
         chooser.explain(masks)
@@ -166,16 +167,19 @@ def _ask_block(
     centers: dict[Box, list[tuple[float, float]]] = {}
     for mask in objects:
         centers.setdefault(mask.crop_box, []).append(center_of(mask))
-    asked = [(workers[box], np.array(at)) for box, at in centers.items()]
-    for _, proposed in run.ask(asked, RegionWorker.propose):
-        collector.add(proposed)
+    asked = []
+    for box, at in centers.items():
+        points = np.array(at)
+        asked.append((workers[box], points[collector.scope.admits(points)]))
+    for _, proposed in run.ask(asked, RegionWorker.divide):
+        collector.add(*proposed)
 
 
 def _ask_points(
     run: Run,
     workers: dict[Box, RegionWorker],
     wanted: Sequence[tuple[Region, NDArray[np.float64]]],
-) -> Iterator[tuple[NDArray[np.float64], list[Mask]]]:
+) -> Iterator[tuple[NDArray[np.float64], Divided]]:
     """Ask points of regions; ``workers`` grows by those not embedded yet."""
     wanted = [(region, points) for region, points in wanted if len(points)]
     new = [region for region, _ in wanted if region.window not in workers]
@@ -185,12 +189,4 @@ def _ask_points(
         for region, points in wanted
         if region.window in workers
     ]
-    return run.ask(asked, RegionWorker.propose)
-
-
-def center_of(mask: Mask) -> tuple[float, float]:
-    """(row, column) of the middle of the pixel farthest from the border."""
-    depth = distance_transform_edt(np.pad(mask.data, 1))
-    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    # The padding moves the pixel by one, its middle lies half a pixel on.
-    return mask.box[0] + float(row) - 0.5, mask.box[1] + float(column) - 0.5
+    return run.ask(asked, RegionWorker.divide)

@@ -20,9 +20,16 @@ class Collector:
         self.thresholds = thresholds
         self.hooks = hooks
         self.masks: list[Mask] = []
+        self.cut: list[Mask] = []
 
-    def add(self, proposed: Sequence[Mask]) -> list[Mask]:
-        """Take masks; return those that the run is looking for."""
+    def add(
+        self, proposed: Sequence[Mask], cut: Sequence[Mask] = ()
+    ) -> list[Mask]:
+        """Take masks; return those that the run is looking for.
+
+        Good masks that a window cuts off are kept apart.
+        """
+        self.cut += self.good(cut)
         trimmed = [self.scope.trim(mask) for mask in proposed]
         masks = [mask for mask in trimmed if mask is not None]
         self.masks += masks

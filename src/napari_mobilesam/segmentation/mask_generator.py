@@ -26,6 +26,7 @@ from napari_mobilesam.segmentation.plan import (
     plan_run,
 )
 from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.retry import ask_again
 from napari_mobilesam.segmentation.run import Hooks, Progress, Run
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.types import EverythingParameters, Mask
@@ -172,6 +173,9 @@ cancelled, on_masks, **overrides
         ask_adaptively(run, plan, collector)
     else:
         ask_grid(run, plan, collector)
+    if not chosen.crop_layers:
+        # The crops of the paper drop what they cut off.
+        ask_again(run, collector)
     return Candidates(
         tuple(collector.masks),
         shape,
@@ -189,5 +193,5 @@ def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:
     """Ask all points of the full grid (Segment Anything, appendix B)."""
     for part in run.blocks(plan.regions, WINDOWS_AT_ONCE):
         asked = [(worker, worker.region.points) for worker in run.embed(part)]
-        for _, proposed in run.ask(asked, RegionWorker.propose):
-            collector.add(proposed)
+        for _, proposed in run.ask(asked, RegionWorker.divide):
+            collector.add(*proposed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from skimage.measure import label as connected_components
 
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
@@ -176,6 +177,14 @@ def clean(
     return suppress(
         [mask for mask, _ in cleaned], threshold, [untouched, scores]
     )
+
+
+def center_of(mask: Mask) -> tuple[float, float]:
+    """(row, column) of the middle of the pixel farthest from the border."""
+    depth = distance_transform_edt(np.pad(mask.data, 1))
+    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    # The padding moves the pixel by one, its middle lies half a pixel on.
+    return mask.box[0] + float(row) - 0.5, mask.box[1] + float(column) - 0.5
 
 
 def paint_labels(

@@ -45,6 +45,13 @@ class Answer(NamedTuple):
     score: float
 
 
+class Divided(NamedTuple):
+    """Masks that lie within their window, and those that it cuts off."""
+
+    whole: list[Mask]
+    cut: list[Mask]
+
+
 class RegionWorker:
     """One embedded region and the floor its masks have to reach.
 
@@ -83,11 +90,17 @@ class RegionWorker:
 
     def propose(self, points: NDArray[np.float64]) -> list[Mask]:
         """Masks of (N, 2) points (row, column): up to three for each."""
-        return [
-            mask
-            for answer in self.ask_points(points)
-            if (mask := self._finish(answer, points)) is not None
-        ]
+        return self.divide(points).whole
+
+    def divide(self, points: NDArray[np.float64]) -> Divided:
+        """Masks of (N, 2) points, those that the window cuts off apart."""
+        divided = Divided([], [])
+        for answer in self.ask_points(points):
+            mask = self._finish(answer, points)
+            if mask is not None:
+                cut = self.region.cuts(mask, self.shape)
+                (divided.cut if cut else divided.whole).append(mask)
+        return divided
 
     def segment_boxes(
         self, boxes: NDArray[np.float64]
@@ -170,8 +183,6 @@ class RegionWorker:
             upscaled, answer.score, (row, column), self.region.window
         )
         if not mask.data.size or mask.stability < self.floor.stability:
-            return None
-        if self.region.cuts(mask, self.shape):
             return None
         most = self.parameters.max_area_fraction * np.prod(self.shape)
         return None if mask.area > most else mask
