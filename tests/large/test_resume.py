@@ -196,6 +196,16 @@ def test_labels_of_others_are_not_replaced(image_path, tmp_path):
     assert content(output) == before
 
 
+def test_a_missing_package_is_told_before_the_first_tile(
+    image_path, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'zarr', None)
+    told = []
+    with pytest.raises(ImportError, match=r'napari-mobilesam\[large\]'):
+        run(image_path, tmp_path / 'out.ome.zarr', on_tile=told.append)
+    assert not told
+
+
 def test_failed_tiles_are_told_and_the_rest_is_done(
     image_path, tmp_path, uninterrupted
 ):

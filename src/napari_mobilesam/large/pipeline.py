@@ -22,6 +22,7 @@ from napari_mobilesam.large.executors import (
     is_remote,
     open_workers,
 )
+from napari_mobilesam.large.extra import need
 from napari_mobilesam.large.journal import Journal
 from napari_mobilesam.large.models import (
     LoadedModel,
@@ -178,10 +179,15 @@ def _records(target: Path | None) -> Iterator[Path]:
 
 
 def _check_output(target: Path | None, journal: Journal) -> None:
-    """Refuse to replace labels that no records beside them speak of."""
-    if target is None or not target.exists():
+    """Refuse what could not be written at the end.
+
+    That is also labels that no records beside them speak of: they are not
+    replaced.
+    """
+    if target is None:
         return
-    if journal.manifest() is None:
+    need('zarr')  # now, and not after the last tile
+    if target.exists() and journal.manifest() is None:
         raise SegmentationError(
             f'{target} exists: remove it, or give another output.'
         )
