@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+
 from cli.conftest import Run
 
 QUICK = (

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from cli.conftest import Run
 
+from cli.conftest import Run
 from napari_mobilesam.cli import build_parser
 from napari_mobilesam.cli.parameters import given_options, option_name
 from napari_mobilesam.types import EverythingParameters

@@ -125,7 +125,7 @@ class FakeScene:
 
 
 def blobs(shape=(96, 128)):
-    """A bright square at (16 … 40, 20 … 44), another at (56 … 80, 72 … 104)."""
+    """Two bright squares: (16 … 40, 20 … 44) and (56 … 80, 72 … 104)."""
     image = np.full(shape, 10, np.uint8)
     image[16:40, 20:44] = 200
     image[56:80, 72:104] = 200

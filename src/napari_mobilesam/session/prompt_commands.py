@@ -98,7 +98,9 @@ class PromptCommands:
         plane : ImagePlane, optional
             By default the plane that is shown.
 
-        Returns and errors are as of `click`.
+        See Also
+        --------
+        click : what it returns, and its errors.
         """
         box = np.array([row0, column0, row1, column1], dtype=np.float64)
         return self._add(plane, box=box)
@@ -120,7 +122,9 @@ class PromptCommands:
         plane : ImagePlane, optional
             By default the plane that is shown.
 
-        Returns and errors are as of `click`.
+        See Also
+        --------
+        click : what it returns, and its errors.
         """
         points = points_along(np.asarray(path, dtype=np.float64))
         labels = np.full(len(points), int(positive), dtype=np.int64)
@@ -138,7 +142,9 @@ class PromptCommands:
         plane : ImagePlane, optional
             By default the plane that is shown.
 
-        Returns and errors are as of `click`.
+        See Also
+        --------
+        click : what it returns, and its errors.
         """
         plane = plane or self._scene().plane()
         drawn = np.asarray(vertices, dtype=np.float64)
@@ -160,7 +166,9 @@ class PromptCommands:
         plane : ImagePlane, optional
             By default the plane that is shown.
 
-        Returns and errors are as of `click`.
+        See Also
+        --------
+        click : what it returns, and its errors.
         """
         plane = plane or self._scene().plane()
         self.editor.ask(plane, prompts)
