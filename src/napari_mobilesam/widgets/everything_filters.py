@@ -25,11 +25,11 @@ HORIZONTAL = Qt.Orientation.Horizontal
 Range = tuple[float, float]
 
 
-class Threshold(QDoubleSlider):  # type: ignore[misc]
+class Threshold(QDoubleSlider):
     """A slider for one number, with its value beside it."""
 
     def __init__(self, low: float, high: float, step: float = 0.01) -> None:
-        super().__init__(HORIZONTAL)
+        super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
         self.text = QLabel()
         self.setRange(low, high)
         self.setSingleStep(step)
@@ -40,7 +40,7 @@ class Threshold(QDoubleSlider):  # type: ignore[misc]
         self.text.setText(f'{value:.2f}')
 
 
-class Interval(QDoubleRangeSlider):  # type: ignore[misc]
+class Interval(QDoubleRangeSlider):
     """A slider for a least and a most value, with both beside it.
 
     Parameters
@@ -50,7 +50,7 @@ class Interval(QDoubleRangeSlider):  # type: ignore[misc]
     """
 
     def __init__(self, logarithmic: bool = False) -> None:
-        super().__init__(HORIZONTAL)
+        super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
         self.text = QLabel()
         self._logarithmic = logarithmic
         self._extent: Range = (0.0, 1.0)
@@ -84,7 +84,7 @@ class Interval(QDoubleRangeSlider):  # type: ignore[misc]
         An end of the slider leaves out nothing on its side.
         """
         low, high = self.minimum(), self.maximum()
-        least, most = self.value()
+        least, most = self._ends
         margin = 1e-6 * max(1.0, high - low)
         open_below, open_above = least <= low + margin, most >= high - margin
         if open_below and open_above:
@@ -94,6 +94,11 @@ class Interval(QDoubleRangeSlider):  # type: ignore[misc]
             math.inf if open_above else self._from_slider(most),
         )
 
+    @property
+    def _ends(self) -> Range:
+        ends: Any = self.value()
+        return ends[0], ends[1]
+
     def _to_slider(self, value: float) -> float:
         return math.log10(max(value, 1)) if self._logarithmic else value
 
@@ -101,7 +106,7 @@ class Interval(QDoubleRangeSlider):  # type: ignore[misc]
         return 10**value if self._logarithmic else value
 
     def _show(self, value: Any = None) -> None:
-        least, most = (self._from_slider(v) for v in self.value())
+        least, most = (self._from_slider(end) for end in self._ends)
         self.text.setText(f'{_short(least)} – {_short(most)}')
 
 
@@ -196,7 +201,7 @@ class FilterPanel(QWidget):
     def selection(self) -> Selection:
         """Return what the sliders say."""
         first = self._initial
-        overlap = self.overlap.value()
+        overlap: float = self.overlap.value()
         kept = abs(overlap - first.box_nms) < 0.005
         return Selection(
             predicted_iou=self.predicted_iou.value(),

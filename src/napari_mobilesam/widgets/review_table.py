@@ -36,7 +36,7 @@ class Row(NamedTuple):
     state: str
 
 
-class _Model(QAbstractTableModel):  # type: ignore[misc]
+class _Model(QAbstractTableModel):
     """Rows for Qt."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Model(QAbstractTableModel):  # type: ignore[misc]
         self.endResetModel()
 
 
-class ReviewTable(QTableView):  # type: ignore[misc]
+class ReviewTable(QTableView):
     """Rows that can be sorted and chosen.
 
     Attributes
@@ -104,20 +104,24 @@ class ReviewTable(QTableView):  # type: ignore[misc]
             QAbstractItemView.SelectionBehavior.SelectRows
         )
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.verticalHeader().hide()
-        header = self.horizontalHeader()
+        # Qt's stubs know neither as always there
+        header: Any = self.horizontalHeader()
+        rows: Any = self.verticalHeader()
+        selection: Any = self.selectionModel()
+        self._selection = selection
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(30)
         height = self.fontMetrics().lineSpacing() + 6
-        self.verticalHeader().setDefaultSectionSize(height)
+        rows.hide()
+        rows.setDefaultSectionSize(height)
         self.setMinimumHeight(height * LIST_ROWS)
-        self.selectionModel().currentRowChanged.connect(self._tell)
+        selection.currentRowChanged.connect(self._tell)
 
     def show_rows(self, rows: list[Row], current: int) -> None:
         """Show other rows, with that of an object chosen."""
-        self.selectionModel().blockSignals(True)
+        self._selection.blockSignals(True)
         self._model.show(rows)
-        self.selectionModel().blockSignals(False)
+        self._selection.blockSignals(False)
         self.choose(current)
 
     def choose(self, number: int) -> None:
@@ -127,14 +131,15 @@ class ReviewTable(QTableView):  # type: ignore[misc]
             for place, row in enumerate(self._model.rows)
             if row.number == number
         ]
-        self.selectionModel().blockSignals(True)
+        self._selection.blockSignals(True)
         if places:
             index = self._model.index(places[0], 0)
             self.setCurrentIndex(self._sorted.mapFromSource(index))
         else:
             self.clearSelection()
-        self.selectionModel().blockSignals(False)
-        self.viewport().update()
+        self._selection.blockSignals(False)
+        viewport: Any = self.viewport()
+        viewport.update()
 
     def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid():
