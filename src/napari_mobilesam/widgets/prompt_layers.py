@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
 
 from napari_mobilesam.widgets.layers import LayerPlane
 
@@ -42,7 +39,7 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
     return layer
 
 
-def polarities(values: Sequence[str] | NDArray[Any]) -> pd.Categorical:
+def polarities(values: Any) -> pd.Categorical:
     """Return a column of polarities that knows both."""
     # imported here: a dock must not wait for pandas
     import pandas as pd

@@ -182,10 +182,6 @@ class PromptObjects(PromptTools):
         """Write the mask as one undoable step and start the next object."""
         if self._update_timer.isActive():
             self._update()
-        if self._several is not None:
-            self._accept_several()
-            return
-
         if self.editor.pending or self.editor.record.masks:
             self._try(self._keep)
         else:

@@ -8,6 +8,7 @@ from typing import Any
 from napari.layers import Image, Labels
 from qtpy.QtGui import QColor, QIcon, QPixmap
 
+from napari_mobilesam.session.targets import WritePolicy
 from napari_mobilesam.widgets.layers import is_ours
 from napari_mobilesam.widgets.prompt_walk import PromptWalk
 
@@ -78,7 +79,9 @@ class PromptOutput(PromptWalk):
         label = None
         if numbers == 'semantic':
             label = classes.index(name) + 1 if name else 1
-        policy = 'keep' if self.settings.policy == 'keep' else 'overwrite'
+        policy: WritePolicy = (
+            'keep' if self.settings.policy == 'keep' else 'overwrite'
+        )
         self.editor.options = replace(
             self.editor.options, policy=policy, label=label
         )

@@ -70,10 +70,14 @@ class PromptRuns(PromptOutput):
 
         self._try(start)
 
-    def _accept_several(self) -> None:
-        """Write one object per closed shape, all as one undoable step."""
+    def accept(self) -> None:
+        """Write the mask, or one object per closed shape, as one step."""
+        if self._update_timer.isActive():
+            self._update()
         several = self._several
-        assert several is not None
+        if several is None:
+            super().accept()
+            return
 
         def start() -> None:
             self._batch_is_ours = True

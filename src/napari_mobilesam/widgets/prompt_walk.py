@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from napari_mobilesam.session.records import ObjectRecord, View
@@ -32,7 +33,7 @@ class PromptWalk(PromptObjects):
             plane = view.plane.geometry
             if plane is None or plane.layer not in self.viewer.layers:
                 continue
-            self._quietly(lambda p=plane, v=view: self._put_back(p, v))
+            self._quietly(partial(self._put_back, plane, view))
         shown = self._shown_plane() or {}
         if self._planes and not shown.keys() & self._planes.keys():
             self.scene.show(next(iter(record.views.values())).plane)
