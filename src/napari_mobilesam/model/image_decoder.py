@@ -264,7 +264,7 @@ class ImageDecoder:
         span = slice(chosen.start, chosen.stop)
         images, tokens = attended.images, attended.tokens[:, span]
         positions = attended.positions[:, span]
-        if prompts is not None:
+        if prompts is not None and not _is_all(prompts, len(images)):
             images, tokens = images[prompts], tokens[prompts]
             positions = positions[prompts]
         with self._products():
@@ -278,3 +278,9 @@ class ImageDecoder:
         plane = grid.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(1, 6)
         masks_first = plane.transpose(1, 2).contiguous()
         return masks_first.unflatten(2, (4 * size, 4 * size))
+
+
+def _is_all(indices: Tensor, count: int) -> bool:
+    """Whether indices are 0 … count - 1: nothing need be copied then."""
+    everything = torch.arange(count, device=indices.device)
+    return len(indices) == count and torch.equal(indices, everything)
