@@ -35,12 +35,16 @@ FILE = 'speed.json'
 # Prompts of a measurement, and how often it is repeated: the fastest counts.
 PROBES = 4
 REPEATS = 2
-# Masks drawn per prompt: 0.2 to 0.9 on validation images of nuclei.
-MASKS_PER_PROMPT = 0.5
-# Peak memory of a process: Python with torch, and multiples of the input.
+# Masks drawn per prompt, mean of validation images of nuclei: most points of
+# the full grid are background.
+MASKS_PER_PROMPT = 0.2
+MASKS_PER_ADAPTIVE_PROMPT = 1.2
+# Peak memory: Python with torch, what encoder and decoder hold at a time per
+# pixel of the input, and the image with what is made of it.
 BASE_BYTES = 350_000_000
-BYTES_PER_INPUT_PIXEL = 480
-BYTES_PER_PROMPT_PIXEL = 60
+BYTES_PER_INPUT_PIXEL = {'vit_t': 160}
+BYTES_PER_INPUT_PIXEL_OF_VIT = 1600
+BYTES_PER_IMAGE_PIXEL = 16
 
 
 @dataclass(frozen=True)
@@ -171,19 +175,20 @@ def estimate_run(
     plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
     prompts = expected_prompts(plan)
     windows = expected_windows(plan)
+    masks = prompts * (
+        MASKS_PER_ADAPTIVE_PROMPT if plan.adaptive else MASKS_PER_PROMPT
+    )
     seconds = (
-        windows * speed.embedding
-        + prompts * speed.prompt
-        + prompts * MASKS_PER_PROMPT * speed.mask
+        windows * speed.embedding + prompts * speed.prompt + masks * speed.mask
+    )
+    per_pixel = BYTES_PER_INPUT_PIXEL.get(
+        record.architecture, BYTES_PER_INPUT_PIXEL_OF_VIT
     )
     memory = (
         BASE_BYTES
-        + BYTES_PER_INPUT_PIXEL * record.input_size**2
-        + BYTES_PER_PROMPT_PIXEL
-        * record.input_size**2
-        * min(parameters.batch_size, max(prompts, 1))
-        # The image as read, as shown, and its labels.
-        + 16 * image_shape[0] * image_shape[1]
+        + record.size_bytes
+        + per_pixel * record.input_size**2
+        + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
     )
     return Estimate(prompts, windows, seconds, memory)
 
