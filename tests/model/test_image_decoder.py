@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_mobilesam.model.folded_attention import weights_of
 from napari_mobilesam.model.sam import EMBEDDINGS_KEPT, build_sam
 from napari_mobilesam.model.threads import Workers
 
@@ -185,3 +186,11 @@ def test_workers_decode_as_one_thread_does(count):
         Workers(count, nullcontext).map(decode, starts), serial, strict=True
     ):
         assert_same(one, other)
+
+
+def test_attention_weights_are_never_denormal():
+    logits = torch.linspace(-200, 0, 1000)[None]
+    weights = weights_of(logits, 1)
+    positive = weights[weights > 0]
+    assert positive.min() > torch.finfo(torch.float32).tiny
+    torch.testing.assert_close(weights, logits.softmax(1), atol=1e-29, rtol=0)
