@@ -27,7 +27,7 @@ from napari_mobilesam.segmentation.masks import (
     label_table,
     paint_labels,
     remove_small_regions,
-    suppress,
+    suppress_cleaned,
 )
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.parameters import thresholds_for
@@ -216,24 +216,11 @@ class Candidates:
     def _clean(
         self, masks: Sequence[Mask], selection: Selection
     ) -> list[Mask]:
-        """Remove small regions, then the duplicates that arise.
-
-        Of two duplicates one that needed no cleaning is kept, then the
-        better scored.
-        """
-        cleaned = [self._cleaned(m, selection.min_area) for m in masks]
-        pairs = [
-            (new, new is old, old.score)
-            for new, old in zip(cleaned, masks, strict=True)
-            if new is not None
-        ]
-        return suppress(
-            [mask for mask, _, _ in pairs],
+        """Remove small regions, then the duplicates that arise."""
+        pairs = [(m, self._cleaned(m, selection.min_area)) for m in masks]
+        return suppress_cleaned(
+            [(old, new) for old, new in pairs if new is not None],
             max(selection.box_nms, selection.crop_nms),
-            [
-                np.array([float(same) for _, same, _ in pairs]),
-                np.array([score for _, _, score in pairs]),
-            ],
         )
 
     def _cleaned(self, mask: Mask, min_area: int) -> Mask | None:

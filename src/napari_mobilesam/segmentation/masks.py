@@ -164,19 +164,28 @@ def clean(
     image_shape: tuple[int, int],
     threshold: float,
 ) -> list[Mask]:
-    """Remove small regions of all masks, then the duplicates that arise.
+    """Remove small regions of all masks, then the duplicates that arise."""
+    return suppress_cleaned(
+        [
+            (mask, remove_small_regions(mask, min_area, image_shape)[0])
+            for mask in masks
+        ],
+        threshold,
+    )
+
+
+def suppress_cleaned(
+    pairs: Sequence[tuple[Mask, Mask]], threshold: float
+) -> list[Mask]:
+    """Drop duplicates among cleaned masks, each after what it was.
 
     Of two duplicates one that needed no cleaning is kept, then the better
     scored.
     """
-    cleaned = [
-        remove_small_regions(mask, min_area, image_shape) for mask in masks
-    ]
-    untouched = np.array([not changed for _, changed in cleaned], dtype=float)
-    scores = np.array([mask.score for mask in masks])
-    return suppress(
-        [mask for mask, _ in cleaned], threshold, [untouched, scores]
-    )
+    untouched = np.array([float(new is old) for old, new in pairs])
+    scores = np.array([old.score for old, _ in pairs])
+    cleaned = [new for _, new in pairs]
+    return suppress(cleaned, threshold, [untouched, scores])
 
 
 def center_of(mask: Mask) -> tuple[float, float]:
