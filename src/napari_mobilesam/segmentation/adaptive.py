@@ -18,7 +18,11 @@ from napari_mobilesam.segmentation.appearance import Appearance, describe
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Box, Region
 from napari_mobilesam.segmentation.lattice import Lattice
-from napari_mobilesam.segmentation.masks import center_of, suppress
+from napari_mobilesam.segmentation.masks import (
+    center_of,
+    paint_labels,
+    suppress,
+)
 from napari_mobilesam.segmentation.plan import Plan
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Run
@@ -160,9 +164,9 @@ def _ask_block(
             masks += good
         chooser.explain(masks)
         found += masks
-    objects = suppress(
-        [mask for mask in found if chooser.is_object(mask)],
-        run.parameters.box_nms,
+    masks = [mask for mask in found if chooser.is_object(mask)]
+    _, objects = paint_labels(
+        suppress(masks, run.parameters.box_nms), run.rgb.shape[:2]
     )
     centers: dict[Box, list[tuple[float, float]]] = {}
     for mask in objects:
