@@ -269,6 +269,11 @@ class StatusLine(QWidget):
         """Whether the sentence is about work that goes on."""
         return not self.bar.isHidden()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the sentence is about what went wrong."""
+        return bool(self.label.styleSheet() == ERROR_STYLE)
+
     def say(self, text: str, busy: bool = False) -> None:
         """Show a sentence; ``busy`` shows that work goes on."""
         self.label.setStyleSheet('')

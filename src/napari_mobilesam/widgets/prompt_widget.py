@@ -277,7 +277,8 @@ class PromptWidget(PromptRuns):
     def _ready(self, text: str) -> None:
         self._learn_speed()
         self.hover.look()
-        if not self._planes and self._several is None:
+        settled = not self._planes and self._several is None
+        if settled and not self.status.failed:
             self.status.say(text)
 
     def _learn_speed(self) -> None:
