@@ -26,7 +26,7 @@ WORTHWHILE = 3
 # cells a sixth.
 ADAPTIVE_SHARE = 1 / 6
 # Windows that it embeds after an overview, likewise.
-ADAPTIVE_WINDOWS = 1 / 2
+ADAPTIVE_WINDOWS = 3 / 4
 
 
 @dataclass(frozen=True, eq=False)
