@@ -130,27 +130,19 @@ class Sam(nn.Module):
 
     @cached_property
     def _thread_choice(self) -> ThreadChoice:
-        attention = self.mask_decoder.transformer.final_attn_token_to_image
-        channels = self.mask_decoder.iou_token.embedding_dim
-        tokens = torch.zeros(1, 8, channels)
-        image = torch.zeros(1, self.embedding_size**2, channels)
-
-        @torch.no_grad()
-        def work() -> None:
-            for _ in range(2):
-                attention(tokens, image, image)
-
-        return ThreadChoice(work)
+        return ThreadChoice(self._answer(1))
 
     @cached_property
     def _worker_choice(self) -> ThreadChoice:
+        return ThreadChoice(self._answer(max(1, self.batch_size // 4)))
+
+    def _answer(self, prompts: int) -> Callable[[], object]:
+        """Work that is measured: prompts on an embedding of zeros."""
         side, device = self.embedding_size, self.device
         channels = self.mask_decoder.iou_token.embedding_dim
         decoder = self.image_decoder(torch.zeros(1, channels, side, side))
-        boxes = torch.zeros(max(1, self.batch_size // 4), 4, device=device)
-        return ThreadChoice(
-            lambda: decoder.predict_iou(decoder.attend(boxes=boxes))
-        )
+        boxes = torch.zeros(prompts, 4, device=device)
+        return lambda: decoder.predict_iou(decoder.attend(boxes=boxes))
 
     def preprocess(self, rgb: Tensor) -> Tensor:
         """Normalise (B, 3, h, w) values of 0 … 255 and pad to (B, 3, S, S)."""

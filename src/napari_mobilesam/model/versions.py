@@ -24,15 +24,18 @@ def version_of(*sources: nn.Module | Tensor) -> Hashable:
 
 
 def _tensors(source: nn.Module | Tensor) -> list[Tensor]:
+    """All tensors: half the time of ``modules()``, asked at every click."""
     if isinstance(source, Tensor):
         return [source]
-    return [
-        tensor
-        for module in source.modules()
-        for kind in (module._parameters, module._buffers)
-        for tensor in kind.values()
-        if tensor is not None
-    ]
+    found: list[Tensor | None] = []
+    modules: list[nn.Module | None] = [source]
+    while modules:
+        module = modules.pop()
+        if module is not None:
+            found += module._parameters.values()
+            found += module._buffers.values()
+            modules += module._modules.values()
+    return [tensor for tensor in found if tensor is not None]
 
 
 class LatestOnly(Generic[T]):
