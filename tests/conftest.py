@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,16 @@ SHARED = Path(
 # No deadline: how long an example takes says more of the machine than of us.
 settings.register_profile('here', deadline=None, max_examples=40)
 settings.load_profile('here')
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import a script that is part of no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 from skimage.io import imsave
 
 
 @pytest.fixture(scope='module')
 def everything() -> ModuleType:
-    path = ROOT / 'benchmarks' / 'everything.py'
-    spec = importlib.util.spec_from_file_location('everything', path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / 'benchmarks' / 'everything.py')
 
 
 @pytest.fixture

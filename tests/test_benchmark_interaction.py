@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 from skimage.io import imsave
 
 
 @pytest.fixture(scope='module')
 def interaction():
-    path = ROOT / 'benchmarks' / 'interaction.py'
-    spec = importlib.util.spec_from_file_location('interaction', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / 'benchmarks' / 'interaction.py')
 
 
 @pytest.fixture

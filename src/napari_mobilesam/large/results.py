@@ -13,23 +13,17 @@ from numpy.typing import NDArray
 from napari_mobilesam.large.found import Found
 from napari_mobilesam.large.interfaces import Window
 from napari_mobilesam.large.render import Painted
+from napari_mobilesam.segmentation.masks import TABLE_COLUMNS as COLUMNS
 from napari_mobilesam.types import Mask
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# What `label_table` says of a label, and where it is in the run.
 TABLE_COLUMNS = {
     'label': 'uint32',
     'plane': 'int64',
-    'score': 'float64',
-    'stability': 'float64',
-    'area': 'int64',
-    'row': 'float64',
-    'column': 'float64',
-    'row0': 'int64',
-    'column0': 'int64',
-    'row1': 'int64',
-    'column1': 'int64',
+    **{name: kind for name, kind in COLUMNS.items() if name != 'label'},
     'tile_row': 'int64',
     'tile_column': 'int64',
 }

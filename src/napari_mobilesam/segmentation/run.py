@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,9 @@ BYTES_PER_TOKEN = 4 * 256
 
 T = TypeVar('T')
 Progress = Callable[[int, int, str], None]
+
+# Prompts in all, per prompt answered, once there are more than expected.
+BEYOND_EXPECTED = 1.05
 
 
 def _ignore_progress(done: int, total: int, message: str) -> None:
@@ -200,5 +204,8 @@ class Run:
             yield item
 
     def _tell(self, doing: str) -> None:
-        done = min(self.prompts, self.total)
-        self.hooks.progress(done, self.total, doing)
+        total = self.total
+        if self.prompts > total:
+            # More was asked than expected: the end is near, but not here.
+            total = math.ceil(self.prompts * BEYOND_EXPECTED)
+        self.hooks.progress(self.prompts, total, doing)
