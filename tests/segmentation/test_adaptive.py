@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.threads import Workers
+from napari_mobilesam.segmentation import plan
 from napari_mobilesam.segmentation.adaptive import ROUNDS
 from napari_mobilesam.segmentation.appearance import (
     LEAST_KNOWN,
@@ -61,6 +62,19 @@ def test_the_same_objects_with_a_third_of_the_prompts(image, planes):
         assert iou(labels == number, plane) > 0.85
 
 
+def test_progress_says_done_at_the_end_and_not_before(image, monkeypatch):
+    monkeypatch.setattr(plan, 'ADAPTIVE_SHARE', 1 / 20)
+    seen = []
+    found(image, progress=lambda *report: seen.append(report[:2]))
+    last_done, last_total = seen.pop()
+    assert last_done == last_total == seen[-1][0]
+    expected = seen[0][1]
+    beyond = [(done, total) for done, total in seen if done > expected]
+    assert beyond
+    assert all(done < total for done, total in beyond)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
 def test_windows_without_anything_are_not_embedded(image):
     full, few = Oracle(best=48), Oracle(best=48)
     found(image, full, adaptive=False)
@@ -70,13 +84,13 @@ def test_windows_without_anything_are_not_embedded(image):
 
 def test_windows_of_the_overview_ask_the_same_grid(image):
     rgb = np.stack([image] * 3, axis=-1)
-    plan = plan_run(
+    planned = plan_run(
         rgb, Oracle(best=48).record, EverythingParameters(diameter=14)
     )
-    assert 0 < 3 * len(plan.overview) <= len(plan.regions)
+    assert 0 < 3 * len(planned.overview) <= len(planned.regions)
     points = [
         np.concatenate([region.points for region in regions])
-        for regions in (plan.regions, plan.overview)
+        for regions in (planned.regions, planned.overview)
     ]
     assert np.array_equal(*(np.unique(p, axis=0) for p in points))
 
@@ -84,9 +98,9 @@ def test_windows_of_the_overview_ask_the_same_grid(image):
 def test_the_full_grid_has_no_overview(image):
     rgb = np.stack([image] * 3, axis=-1)
     parameters = EverythingParameters(diameter=14, adaptive=False)
-    plan = plan_run(rgb, Oracle(best=48).record, parameters)
-    assert not plan.overview
-    assert not plan.adaptive
+    planned = plan_run(rgb, Oracle(best=48).record, parameters)
+    assert not planned.overview
+    assert not planned.adaptive
 
 
 def test_crop_layers_are_the_full_grid(image):
@@ -186,11 +200,11 @@ class TestAppearance:
 
 def test_lattice_finds_its_points(image):
     rgb = np.stack([image] * 3, axis=-1)
-    plan = plan_run(
+    planned = plan_run(
         rgb, Oracle(best=48).record, EverythingParameters(diameter=14)
     )
-    lattice = Lattice.of(plan.regions)
-    for region in plan.regions:
+    lattice = Lattice.of(planned.regions)
+    for region in planned.regions:
         index = lattice.index(region.points)
         assert np.array_equal(lattice.rows[index[:, 0]], region.points[:, 0])
         assert np.array_equal(

@@ -145,7 +145,7 @@ def test_progress_counts_prompts_to_the_end(tiny_model, noise):
     assert done == sorted(done)
     assert {report[1] for report in seen} == {16 + 4 * 4}
     assert done[-1] == 32
-    assert seen[-1][2] == 'Segmenting'
+    assert [report[2] for report in seen[-2:]] == ['Segmenting', 'Sorting out']
 
 
 def test_cancelling_at_once_finds_nothing(tiny_model, noise):

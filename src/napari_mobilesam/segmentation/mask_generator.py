@@ -176,6 +176,7 @@ cancelled, on_masks, **overrides
     if not chosen.crop_layers:
         # The crops of the paper drop what they cut off.
         ask_again(run, collector)
+    run.finish()
     return Candidates(
         tuple(collector.masks),
         shape,

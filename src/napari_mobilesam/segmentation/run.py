@@ -191,6 +191,12 @@ class Run:
             yield prompts, result
             self._tell('Segmenting')
 
+    def finish(self) -> None:
+        """Say that nothing more is asked, unless it was cancelled."""
+        if self.complete:
+            done = max(1, self.prompts)
+            self.hooks.progress(done, done, 'Sorting out')
+
     def cancelled(self) -> bool:
         """Whether to stop; asked again and again."""
         if self.complete and self.hooks.cancelled():
