@@ -8,7 +8,12 @@ from viewer.oracle import OracleSam
 
 from napari_mobilesam.session import ImagePlane, Session
 from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.targets import LabelsError, Pixels
+from napari_mobilesam.session.targets import (
+    LabelsError,
+    Pixels,
+    rows_of,
+    with_rows,
+)
 from napari_mobilesam.types import ImageError, Mask, Prompts
 
 
@@ -23,6 +28,9 @@ class FakeTarget:
         self.preserved = False
         self.editable = True
         self.table = pd.DataFrame({'index': []})
+        # so many pixels are written one by one, more in one go
+        self.few = 20
+        self.refreshed = 0
 
     @property
     def shape(self):
@@ -66,15 +74,23 @@ class FakeTarget:
     def write(self, indices, values):
         self.data[indices] = values
 
+    def row(self, pixels):
+        return self.data.reshape(-1) if pixels > self.few else None
+
+    def refresh(self, highest):
+        self.refreshed += 1
+
+    def set_features(self, table):
+        self.table = table
+
+    def features(self):
+        return self.table
+
     def rows(self, labels):
-        return self.table[self.table['index'].isin(list(labels))]
+        return rows_of(self.features(), labels)
 
     def set_rows(self, labels, rows):
-        kept = self.table[~self.table['index'].isin(list(labels))]
-        self.table = pd.concat(
-            [part for part in (kept, rows) if len(part)] or [kept],
-            ignore_index=True,
-        )
+        self.set_features(with_rows(self.features(), labels, rows))
 
 
 class FakeScene:

@@ -2,19 +2,17 @@
 
 napari forgets the history of a Labels layer whenever another plane is shown.
 This one belongs to the labels, not to the view. An entry keeps what changed,
-as runs of pixels: a disk of a hundred rows costs a hundred of them.
+as runs of pixels, see `Patch`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_mobilesam.session.targets import Indices
+from napari_mobilesam.session.patch import Patch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,136 +21,6 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.records import ObjectRecord
 
 MAX_BYTES = 256 * 1024 * 1024
-
-
-class Array(Protocol):
-    """What a patch is applied to; see `LabelTarget`."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-
-    def read(self, indices: Indices) -> NDArray[Any]:
-        """Return the values of pixels."""
-
-    def write(self, indices: Indices, values: NDArray[Any]) -> None:
-        """Set the values of pixels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """Pixels of an array before and after a write.
-
-    Attributes
-    ----------
-    starts : ndarray
-        (R,) int64 index of the first pixel of each run in the flat array.
-    lengths : ndarray
-        (R,) int64 pixels of each run.
-    before, after : ndarray
-        (R,) value of the whole run.
-    """
-
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    before: NDArray[Any]
-    after: NDArray[Any]
-
-    @classmethod
-    def of(
-        cls,
-        shape: tuple[int, ...],
-        indices: Indices,
-        before: NDArray[Any],
-        after: NDArray[Any],
-    ) -> Patch:
-        """Describe a write.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Shape of the array.
-        indices : tuple of ndarray
-            One (N,) intp array per axis; no pixel twice.
-        before, after : ndarray
-            (N,) values.
-        """
-        flat = np.ravel_multi_index(indices, shape)
-        return cls._of_flat(np.asarray(flat, np.int64), before, after)
-
-    @classmethod
-    def _of_flat(
-        cls, flat: NDArray[np.int64], before: NDArray[Any], after: NDArray[Any]
-    ) -> Patch:
-        differs = before != after
-        if not differs.all():
-            flat, before, after = (a[differs] for a in (flat, before, after))
-        # pixels mostly come in their order; sorting millions takes a while
-        if (flat[1:] < flat[:-1]).any():
-            order = np.argsort(flat, kind='stable')
-            flat, before, after = (a[order] for a in (flat, before, after))
-        new_run = np.ones(len(flat), dtype=bool)
-        new_run[1:] = (
-            (np.diff(flat) != 1)
-            | (before[1:] != before[:-1])
-            | (after[1:] != after[:-1])
-        )
-        first = np.flatnonzero(new_run)
-        lengths = np.diff(np.append(first, len(flat))).astype(np.int64)
-        return cls(flat[first], lengths, before[first], after[first])
-
-    def __len__(self) -> int:
-        """Number of pixels."""
-        return int(self.lengths.sum())
-
-    @property
-    def nbytes(self) -> int:
-        """Memory in bytes."""
-        return sum(
-            array.nbytes
-            for array in (self.starts, self.lengths, self.before, self.after)
-        )
-
-    def flat(self) -> NDArray[np.int64]:
-        """Return the (N,) int64 flat indices of its pixels, ascending."""
-        ends = np.cumsum(self.lengths)
-        offsets = np.repeat(self.starts - (ends - self.lengths), self.lengths)
-        return offsets + np.arange(len(offsets))
-
-    def undo(self, array: Array) -> None:
-        """Put back what was before, where nobody has painted since."""
-        self._swap(array, self.after, self.before)
-
-    def redo(self, array: Array) -> None:
-        """Write again, where nobody has painted since."""
-        self._swap(array, self.before, self.after)
-
-    def _swap(
-        self, array: Array, old: NDArray[Any], new: NDArray[Any]
-    ) -> None:
-        if not len(self.starts):
-            return
-        indices = np.unravel_index(self.flat(), array.shape)
-        untouched = array.read(indices) == np.repeat(old, self.lengths)
-        values = np.repeat(new, self.lengths)
-        array.write(
-            tuple(index[untouched] for index in indices), values[untouched]
-        )
-
-    def then(self, later: Patch) -> Patch:
-        """Return the patch that does this one and a later one at once."""
-        flat = np.concatenate([self.flat(), later.flat()])
-        before = np.concatenate([_all(self, 'before'), _all(later, 'before')])
-        after = np.concatenate([_all(later, 'after'), _all(self, 'after')])
-        first = np.unique(flat, return_index=True)[1]
-        last_flat = np.concatenate([later.flat(), self.flat()])
-        last = np.unique(last_flat, return_index=True)[1]
-        return Patch._of_flat(flat[first], before[first], after[last])
-
-
-def _all(patch: Patch, which: str) -> NDArray[Any]:
-    return np.repeat(getattr(patch, which), patch.lengths)
-
 
 Records = Mapping[int, 'ObjectRecord | None']
 
@@ -179,6 +47,8 @@ class Entry:
         never does.
     recipe : Recipe or None
         How it was made; None if that cannot be typed.
+    note : object
+        What its maker wants to know of it later.
     """
 
     title: str
@@ -190,8 +60,13 @@ class Entry:
     labels: tuple[int, ...] = ()
     key: object = None
     recipe: Recipe | None = None
+    note: object = None
 
-    @property
+    def joins(self, before: Entry) -> bool:
+        """Whether it becomes one with the step before it."""
+        return self.key is not None and self.key == before.key
+
+    @cached_property
     def nbytes(self) -> int:
         """Memory in bytes that forgetting this entry would free, about."""
         records = [*self.records_before.values(), *self.records_after.values()]
@@ -210,13 +85,9 @@ class Entry:
 def joined(first: Entry, second: Entry) -> Entry:
     """Return two steps, one after the other, as one."""
     patches = [*first.patches, *second.patches]
-    joined = patches[0] if patches else None
-    for patch in patches[1:]:
-        assert joined is not None
-        joined = joined.then(patch)
     return Entry(
         second.title,
-        () if joined is None else (joined,),
+        (Patch.of_all(patches),) if patches else (),
         {**second.records_before, **first.records_before},
         {**first.records_after, **second.records_after},
         _merged(second.rows_before, first.rows_before),
@@ -224,6 +95,7 @@ def joined(first: Entry, second: Entry) -> Entry:
         tuple(sorted({*first.labels, *second.labels})),
         second.key,
         second.recipe,
+        second.note,
     )
 
 
@@ -279,6 +151,16 @@ class History:
     def last(self) -> Entry | None:
         """The step that was done last."""
         return self._done[-1] if self._done else None
+
+    @property
+    def done(self) -> Sequence[Entry]:
+        """Steps that can be undone, the newest last."""
+        return tuple(self._done)
+
+    @property
+    def undone(self) -> Sequence[Entry]:
+        """Steps that can be done again, the first of them last."""
+        return tuple(self._undone)
 
     @property
     def nbytes(self) -> int:

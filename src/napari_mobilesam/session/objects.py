@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from psygnal import Signal
 
+from napari_mobilesam.session.draft import Draft
 from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.session.history import (
-    MAX_BYTES,
-    Entry,
-    History,
-    Records,
-    joined,
-)
+from napari_mobilesam.session.history import MAX_BYTES, Entry, History, joined
+from napari_mobilesam.session.object_store import ObjectStore
 from napari_mobilesam.session.recipe import Recipe
 from napari_mobilesam.session.records import ObjectRecord
-from napari_mobilesam.session.step import Step
 from napari_mobilesam.session.targets import (
     LabelsError,
     LabelTarget,
     label_at,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-class Objects:
+class Objects(ObjectStore):
     """Objects of one labels target, with one history of all writes to it.
 
     Parameters
@@ -55,21 +46,8 @@ class Objects:
     def __init__(
         self, target: LabelTarget, max_bytes: int = MAX_BYTES
     ) -> None:
-        self.target = target
+        super().__init__(target)
         self.history = History(max_bytes)
-        self._records: dict[int, ObjectRecord] = {}
-        self._open_steps = 0
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[ObjectRecord]:
-        """Objects in the order of their numbers."""
-        return iter([self._records[n] for n in sorted(self._records)])
-
-    def __contains__(self, number: int) -> bool:
-        """Whether there is an object of this number."""
-        return number in self._records
 
     def __getitem__(self, number: int) -> ObjectRecord:
         """Return an object by its number.
@@ -85,10 +63,6 @@ class Objects:
                 f'are {sorted(self._records) or "none"}.'
             )
         return self._records[number]
-
-    def get(self, number: int) -> ObjectRecord | None:
-        """Return an object by its number, None if there is none."""
-        return self._records.get(number)
 
     def at(
         self, plane: ImagePlane, row: float, column: float
@@ -115,36 +89,36 @@ class Objects:
             return label
         return max(self._records) + 1
 
-    def free_label(self, count: int = 1) -> int:
-        """Return the lowest of ``count`` labels above all that are there.
-
-        Raises
-        ------
-        LabelsError
-            The target cannot be edited, or has not as many labels left.
-        """
-        self.target.check()
-        first = self.target.highest() + 1
-        if first + count - 1 > self.target.limit:
-            raise LabelsError(
-                f'“{self.target.name}” is full: it holds labels up to '
-                f'{self.target.limit}. Convert it to a larger type '
-                '(right-click the layer), or choose another one.'
-            )
-        return first
-
     # writing
 
-    def begin(self, title: str, key: object = None) -> Step:
-        """Begin a step; what it writes is seen at once, `Step.finish` ends it.
+    # writing: see also `step` and `begin`
+
+    def draft(self) -> Draft:
+        """Return these objects as what a step can be prepared on.
+
+        To be called on the viewer's thread; the step can be made on any,
+        and `carry_out` writes it.
+        """
+        return Draft(
+            self.target,
+            self._records,
+            self.version,
+            self.history.last if not self.history.redoable else None,
+        )
+
+    def carry_out(self, draft: Draft) -> bool:
+        """Write what was prepared, as if it were done now.
 
         Parameters
         ----------
-        title : str
-            What people call it: ``'object 5'``.
-        key : object, optional
-            A step with the key of the last one becomes one with it, as the
-            movements of a slider do.
+        draft : Draft
+            Of `draft`, with a step that has been finished, or none.
+
+        Returns
+        -------
+        bool
+            False if objects, pixels or rows have changed since: nothing is
+            written then.
 
         Raises
         ------
@@ -152,22 +126,21 @@ class Objects:
             The target cannot be edited.
         """
         self.target.check()
-        self._open_steps += 1
-        return Step(self, title, key)
-
-    @contextmanager
-    def step(self, title: str, key: object = None) -> Iterator[Step]:
-        """Write as one step; an error takes back what was written.
-
-        See `begin`.
-        """
-        step = self.begin(title, key)
-        try:
-            yield step
-        except BaseException:
-            step.roll_back()
-            raise
-        step.finish()
+        change = draft.change
+        if draft.base != self.version or not draft.up_to_date():
+            return False
+        if change is None:
+            return True
+        if change.pixels is not None and not change.pixels.write(self.target):
+            return False
+        self.put_records(change.records)
+        draft.write_rows()
+        if change.joins:
+            self.history.replace_last(change.entry)
+        else:
+            self.history.push(change.entry)
+        self.changed.emit()
+        return True
 
     def undo(self) -> str | None:
         """Take the last step back; return its title, None if there is none.
@@ -218,27 +191,13 @@ class Objects:
                 'first, or wait for it.'
             )
 
-    def end(self, entry: Entry | None) -> None:
-        """End a step; None if it left nothing behind."""
-        self._open_steps -= 1
-        if entry is not None:
-            self.push(entry)
-
-    def put_records(self, records: Records) -> None:
-        """Set records by number, None removes one; not a step of its own."""
-        for number, record in records.items():
-            if record is None:
-                self._records.pop(number, None)
-            else:
-                self._records[number] = record
-
     def push(self, entry: Entry) -> None:
         """Add what a step did to the history."""
+        self.version += 1
         last = self.history.last
         if (
             last is not None
-            and entry.key is not None
-            and last.key == entry.key
+            and entry.joins(last)
             and not self.history.redoable
         ):
             self.history.replace_last(joined(last, entry))
@@ -289,6 +248,7 @@ class Objects:
             for number, record in self._records.items()
         }
         self._records = {n: r for n, r in kept.items() if r is not None}
+        self.version += 1
         self.history.map_records(lambda record: record.without_planes(gone))
         self.changed.emit()
 
@@ -328,51 +288,11 @@ class Objects:
         later = [r for r in waiting if _certainty(r) > _certainty(here)]
         return (later or waiting)[0]
 
-    def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
-        """Return one row for the feature table per label of objects.
-
-        Of objects that share a label the lowest score counts, and their
-        prompts are added.
-
-        Returns
-        -------
-        pandas.DataFrame
-            index (the label), score (predicted IoU), stability, prompts,
-            class.
-        """
-        import pandas as pd
-
-        wanted = set(labels)
-        members: dict[int, list[ObjectRecord]] = {}
-        for record in self:
-            if record.label in wanted:
-                members.setdefault(record.label, []).append(record)
-        return pd.DataFrame(
-            {
-                'index': list(members),
-                'score': [_least(m, 'score') for m in members.values()],
-                'stability': [
-                    _least(m, 'stability') for m in members.values()
-                ],
-                'prompts': [
-                    sum(record.prompts for record in m)
-                    for m in members.values()
-                ],
-                'class': [m[0].class_name for m in members.values()],
-            }
-        )
-
 
 def _certainty(record: ObjectRecord) -> tuple[float, int]:
     # what nobody knows the score of comes last
     score = record.score
     return (math.inf if math.isnan(score) else score), record.number
-
-
-def _least(records: list[ObjectRecord], name: str) -> float:
-    values = [getattr(record, name) for record in records]
-    known = [value for value in values if not math.isnan(value)]
-    return min(known, default=math.nan)
 
 
 def _covers(mask: Any, place: tuple[int, int]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -217,15 +218,20 @@ class ObjectRecord:
         masks = (view.mask for view in self.views.values())
         return [mask for mask in masks if mask is not None]
 
-    @property
+    @cached_property
     def score(self) -> float:
         """Lowest predicted IoU of its planes; NaN if there is none."""
         return _lowest(mask.score for mask in self.masks)
 
-    @property
+    @cached_property
     def stability(self) -> float:
         """Lowest stability of its planes; NaN if there is none."""
         return _lowest(mask.stability for mask in self.masks)
+
+    @cached_property
+    def area(self) -> int:
+        """Pixels of the masks of all its planes."""
+        return sum(mask.area for mask in self.masks)
 
     @property
     def prompts(self) -> int:
@@ -236,7 +242,7 @@ class ObjectRecord:
             if not view.automatic
         )
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Memory in bytes."""
         return sum(view.nbytes for view in self.views.values())

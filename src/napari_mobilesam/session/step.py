@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.session.history import Entry, Patch
+from napari_mobilesam.session.history import Entry
+from napari_mobilesam.session.patch import Patch
 from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.session.targets import WritePolicy
 from napari_mobilesam.types import Mask
@@ -17,7 +18,7 @@ from napari_mobilesam.types import Mask
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_mobilesam.session.objects import Objects
+    from napari_mobilesam.session.object_store import ObjectStore
     from napari_mobilesam.session.recipe import Recipe
 
 # tells which of the (N,) values in an array may be overwritten, (N,) bool
@@ -25,28 +26,31 @@ Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 class Step:
-    """Writes of `Objects.step`; each is seen at once.
+    """Writes of `ObjectStore.step`; each is seen at once.
 
     Parameters
     ----------
-    objects : Objects
+    objects : ObjectStore
         What is written to.
     title : str
         What people call it.
     key : object
-        See `Objects.begin`.
+        See `ObjectStore.begin`.
 
     Attributes
     ----------
     recipe : Recipe or None
         How it is made, for the script of the session.
+    note : object
+        See `Entry`.
     """
 
     def __init__(
-        self, objects: Objects, title: str, key: object = None
+        self, objects: ObjectStore, title: str, key: object = None
     ) -> None:
         self.title = title
         self.recipe: Recipe | None = None
+        self.note: object = None
         self._objects = objects
         self._key = key
         self._patches: list[Patch] = []
@@ -204,6 +208,7 @@ class Step:
             tuple(sorted(self._labels)),
             self._key,
             self.recipe,
+            self.note,
         )
         something = entry.patches or entry.records_before or entry.labels
         self._objects.end(entry if something else None)

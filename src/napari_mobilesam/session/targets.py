@@ -135,14 +135,59 @@ class LabelTarget(Protocol):
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
         """Set the values of pixels and show them."""
 
-    def rows(self, labels: Collection[int]) -> pd.DataFrame:
-        """Return what is known of labels: the rows of its feature table.
+    def row(self, pixels: int) -> NDArray[Any] | None:
+        """Return all pixels as one row that shares their memory.
 
-        A column ``index`` holds the label.
+        What is written into it is shown by `refresh`. Large changes are made
+        in it: whole parts are copied far faster than pixels are looked up.
+
+        Parameters
+        ----------
+        pixels : int
+            How many are going to be changed.
+
+        Returns
+        -------
+        ndarray or None
+            None if the pixels do not lie in memory one after the other, or
+            if so few are better off with `write`.
         """
 
+    def refresh(self, highest: int) -> None:
+        """Show what was written into `row`: no label above ``highest``."""
+
+    def features(self) -> pd.DataFrame:
+        """Return the feature table, with the label in a column ``index``."""
+
+    def set_features(self, table: pd.DataFrame) -> None:
+        """Set the feature table."""
+
+    def rows(self, labels: Collection[int]) -> pd.DataFrame:
+        """Return what is known of labels: their rows of the table."""
+
     def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Replace the rows of these labels in the feature table."""
+        """Replace the rows of these labels in the table."""
+
+
+def rows_of(table: pd.DataFrame, labels: Collection[int]) -> pd.DataFrame:
+    """Return what a feature table says of labels."""
+    return table[table['index'].isin(list(labels))]
+
+
+def with_rows(
+    table: pd.DataFrame, labels: Collection[int], rows: pd.DataFrame
+) -> pd.DataFrame:
+    """Return a feature table with other rows for labels."""
+    import pandas as pd
+
+    kept = table[~table['index'].isin(list(labels))]
+    if not len(kept):
+        table = rows
+    elif len(rows):
+        table = pd.concat([kept, rows], ignore_index=True)
+    else:
+        table = kept
+    return table.reset_index(drop=True)
 
 
 def label_at(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from napari_mobilesam.session.targets import (
     Indices,
     LabelsError,
     Pixels,
+    rows_of,
+    with_rows,
 )
 from napari_mobilesam.widgets.label_writer import (
     layer_pixels,
@@ -28,9 +31,10 @@ from napari_mobilesam.widgets.layers import data_of
 if TYPE_CHECKING:
     import pandas as pd
 
-# Above this many pixels one full refresh is cheaper than napari's own
-# bookkeeping, which also keeps a copy of every index.
-PARTIAL_PIXELS = 1 << 18
+# One full refresh is cheaper than napari's own bookkeeping, which also keeps
+# a copy of every index, if more than this share of a plane is written.
+# Measured; labels of up to 16 bits are drawn as they are, others are mapped.
+PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
 # Arrays up to this size are counted whenever a new label is needed.
 COUNTED_PIXELS = 1 << 22
 
@@ -144,7 +148,7 @@ class LabelsTarget:
             array = np.array(layer.data)
             array[indices] = values
             layer.data = array
-        elif len(values) > PARTIAL_PIXELS:
+        elif _refresh_pays(layer.data, len(values)):
             layer.data[indices] = values
             layer.refresh()
         else:
@@ -152,31 +156,43 @@ class LabelsTarget:
                 layer.data_setitem(indices, values)
         self._highest = highest
 
-    def rows(self, labels: Collection[int]) -> pd.DataFrame:
-        """Return the rows of the feature table that describe labels."""
-        table = self._table()
-        return table[table['index'].isin(list(labels))]
+    def row(self, pixels: int) -> NDArray[Any] | None:
+        """Return all pixels as one row, if they lie in memory like that."""
+        data = self.layer.data
+        if (
+            self.layer.multiscale
+            or not isinstance(data, np.ndarray)
+            or not data.flags.c_contiguous
+            or not _refresh_pays(data, pixels)
+        ):
+            return None
+        return data.reshape(-1)
 
-    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Replace the rows of labels in the feature table."""
-        import pandas as pd
+    def refresh(self, highest: int) -> None:
+        """Show what was written into the row."""
+        if self._highest is not None:
+            self._highest = max(self._highest, highest)
+        self.layer.refresh()
 
-        table = self._table()
-        kept = table[~table['index'].isin(list(labels))]
-        if not len(kept):
-            table = rows
-        elif len(rows):
-            table = pd.concat([kept, rows], ignore_index=True)
-        else:
-            table = kept
-        self.layer.features = table.reset_index(drop=True)
-
-    def _table(self) -> pd.DataFrame:
+    def features(self) -> pd.DataFrame:
+        """Return the feature table."""
         table = self.layer.features
         if 'index' in table:
             return table
         # napari numbers rows by label if there is no such column
         return table.assign(index=np.arange(len(table)))
+
+    def set_features(self, table: pd.DataFrame) -> None:
+        """Set the feature table."""
+        self.layer.features = table
+
+    def rows(self, labels: Collection[int]) -> pd.DataFrame:
+        """Return the rows of the feature table that describe labels."""
+        return rows_of(self.features(), labels)
+
+    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
+        """Replace the rows of labels in the feature table."""
+        self.set_features(with_rows(self.features(), labels, rows))
 
     def _painted(self, event: Any) -> None:
         if self._highest is None:
@@ -191,6 +207,14 @@ class LabelsTarget:
 
     def _replaced(self, event: Any) -> None:
         self._highest = None
+
+
+def _refresh_pays(data: Any, pixels: int) -> bool:
+    """Whether to show the whole plane anew once so many pixels are written."""
+    mapped = np.dtype(data.dtype).itemsize > 2
+    share = PARTIAL_SHARE_MAPPED if mapped else PARTIAL_SHARE
+    plane = math.prod(sorted(data.shape)[-2:])
+    return bool(pixels > share * plane)
 
 
 def _is_sparse(layer: Labels) -> bool:

@@ -1,0 +1,172 @@
+"""Steps that are prepared first and carried out later, or not at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import FakeTarget, plane_at, square
+
+from napari_mobilesam.session.draft import TwiceError
+from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    View,
+)
+from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.types import Prompts
+
+
+@pytest.fixture(params=[0, 10**9], ids=['in one go', 'one by one'])
+def objects(request):
+    target = FakeTarget()
+    target.few = request.param
+    return Objects(target)
+
+
+def record(number, row=2, column=3):
+    plane, mask = plane_at(1), square(row, column)
+    view = View(plane, Prompts(), ObjectCandidates((mask,)))
+    return ObjectRecord(number, number, {plane.place: view})
+
+
+def write(store, number, row=2, column=3, key=None):
+    made = record(number, row, column)
+    with store.step(f'object {number}', key) as step:
+        step.paint(plane_at(1), made.masks[0], number)
+        step.put(made)
+
+
+def prepared(objects, *args, **kwargs):
+    draft = objects.draft()
+    write(draft, *args, **kwargs)
+    return draft
+
+
+def state(objects):
+    table = objects.target.table.sort_values('index')
+    return (
+        objects.target.data.tolist(),
+        [r.number for r in objects],
+        table.astype(float, errors='ignore').to_dict('list'),
+    )
+
+
+def test_what_is_prepared_is_written_as_if_done_now(objects):
+    other = Objects(FakeTarget())
+    write(objects, 1)
+    write(other, 1)
+    draft = prepared(objects, 2, 4, 5)
+    assert state(objects) == state(other)
+    assert objects.carry_out(draft)
+    write(other, 2, 4, 5)
+    assert state(objects) == state(other)
+    for do in ('undo', 'undo', 'redo', 'redo', 'undo'):
+        assert getattr(objects, do)() == getattr(other, do)()
+        assert state(objects) == state(other)
+
+
+def test_it_becomes_one_with_the_step_before(objects):
+    write(objects, 1, key='slider')
+    assert objects.carry_out(prepared(objects, 2, 4, 5, key='slider'))
+    assert len(objects.history) == 1
+    objects.undo()
+    assert not objects.target.data.any()
+    assert not len(objects)
+    assert not len(objects.target.table)
+
+
+def test_steps_that_were_undone_do_not_become_one(objects):
+    write(objects, 1, key='slider')
+    write(objects, 2, 9, 9)
+    objects.undo()
+    assert objects.carry_out(prepared(objects, 2, 4, 5, key='slider'))
+    assert len(objects.history) == 2
+    objects.undo()
+    assert [r.number for r in objects] == [1]
+
+
+def painted(objects):
+    objects.target.data[1, 4, 5] = 9
+
+
+def described(objects):
+    objects.target.table = pd.DataFrame({'index': [7], 'score': [0.1]})
+
+
+CHANGES = {
+    'painted': painted,
+    'described': described,
+    'reviewed': lambda objects: objects.review(1),
+    'undone': Objects.undo,
+    'deleted': lambda objects: objects.delete(1),
+    'written': lambda objects: write(objects, 5, 20, 20),
+    'forgotten': lambda objects: objects.forget_planes(lambda plane: True),
+}
+
+
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
+def test_nothing_is_written_if_something_has_changed_since(objects, change):
+    write(objects, 1)
+    draft = prepared(objects, 2, 4, 5)
+    change(objects)
+    before = state(objects)
+    steps = len(objects.history)
+    assert not objects.carry_out(draft)
+    assert state(objects) == before
+    assert len(objects.history) == steps
+
+
+def test_a_label_that_was_taken_since_is_not_given_again(objects):
+    draft = objects.draft()
+    assert draft.free_label() == 1
+    write(draft, 1)
+    objects.target.data[3, 30, 30] = 1
+    assert not objects.carry_out(draft)
+
+
+def test_nothing_to_do_is_done(objects):
+    draft = objects.draft()
+    with draft.step('nothing'):
+        pass
+    assert objects.carry_out(draft)
+    assert not len(objects.history)
+
+
+def test_labels_that_cannot_be_edited_any_more(objects):
+    draft = prepared(objects, 1)
+    objects.target.editable = False
+    with pytest.raises(LabelsError, match='read-only'):
+        objects.carry_out(draft)
+
+
+def test_pixels_that_are_written_twice_are_refused(objects):
+    draft = objects.draft()
+    with pytest.raises(TwiceError), draft.step('twice') as step:
+        for label in (1, 2):
+            step.paint(plane_at(1), square(2, 3), label)
+
+
+def test_far_apart_pixels_are_found_again(objects, monkeypatch):
+    monkeypatch.setattr('napari_mobilesam.session.patch.LONGEST_GAP', 60)
+    monkeypatch.setattr('napari_mobilesam.session.patch.SPAN_PIXELS', 120)
+    objects.target.data[0] = np.arange(2000).reshape(40, 50) % 200
+    whole = objects.target.data.copy()
+    draft = objects.draft()
+    with draft.step('many') as step:
+        for number, row in enumerate((0, 4, 9, 30)):
+            step.paint(plane_at(0), square(row, 3, 4), number + 201)
+    assert objects.carry_out(draft)
+    assert np.count_nonzero(objects.target.data != whole) == 64
+    assert [objects.target.data[0, r, 3] for r in (0, 4, 9, 30)] == [
+        201,
+        202,
+        203,
+        204,
+    ]
+    # what somebody has painted over since stays
+    objects.target.data[0, 4, 3] = 7
+    objects.undo()
+    whole[0, 4, 3] = 7
+    np.testing.assert_array_equal(objects.target.data, whole)
