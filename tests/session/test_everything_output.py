@@ -12,7 +12,8 @@ from fakes import FakeTarget, plane_at, square
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingRequest, EverythingResult
 from napari_mobilesam.session.everything_messages import Extent, Found
-from napari_mobilesam.session.everything_output import Output, prompts_of
+from napari_mobilesam.session.everything_output import Output
+from napari_mobilesam.session.everything_rewrite import prompts_of
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.records import ObjectCandidates
 from napari_mobilesam.session.targets import LabelsError

@@ -9,6 +9,7 @@ import pytest
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.widgets.everything_live import NAME as LIVE
 from napari_mobilesam.widgets.everything_panel import FOREGROUND, OUTLINES
@@ -194,3 +195,91 @@ def test_choices_are_remembered(everything_desk, image):
     other = everything_desk(image)
     assert other.widget.form.inputs['points_per_side'].value() == 10
     assert other.widget.kind_combo.currentText() == FOREGROUND
+
+
+def test_sliders_follow_undo_and_redo(everything_desk, image):
+    """From the panel and the console; nothing is sorted out for it."""
+    d = everything_desk(image)
+    labels = run(d)
+    filters = d.widget.filters
+    sliders = (filters.predicted_iou, filters.overlap)
+    first = [slider.value() for slider in sliders]
+    asked = []
+    d.session.runs.selected.connect(asked.append)
+    filters.predicted_iou.setValue(0.99)
+    filters.overlap.setValue(0.4)
+    d.settle()
+    assert len(asked) > 0
+    assert not labels.data.any()
+    asked.clear()
+    d.widget.review.undo_button.click()
+    d.settle()
+    assert there(labels.data) == (True, True)
+    assert [slider.value() for slider in sliders] == pytest.approx(first)
+    assert 'Kept 2 of' in filters.count.text()
+    objects = d.widget.review.objects
+    assert objects.redo() == '0 objects'
+    d.settle()
+    assert not labels.data.any()
+    assert [slider.value() for slider in sliders] == pytest.approx([0.99, 0.4])
+    assert 'Kept 0 of' in filters.count.text()
+    # the console undoes what belongs to the labels of the clicks
+    d.session.scene.labels = labels
+    assert d.session.undo() is not None
+    d.settle()
+    assert [slider.value() for slider in sliders] == pytest.approx(first)
+    assert asked == []
+    # whoever moves on goes on from there
+    filters.intensity.setValue((10, 180))
+    d.settle()
+    assert there(labels.data) == (True, False)
+
+
+def test_undo_comes_after_a_slider_that_still_waits(everything_desk, image):
+    d = everything_desk(image)
+    labels = run(d)
+    low, high = d.widget.filters.area.value()
+    d.widget.filters.area.setValue(((low + high) / 2, high))
+    d.settle()
+    assert there(labels.data) == (False, True)
+    d.widget.filters.predicted_iou.setValue(0.99)
+    d.widget.review.undo_button.click()
+    d.settle()
+    assert there(labels.data) == (True, True)
+    assert d.widget.filters.area.value() == pytest.approx((low, high))
+    assert d.widget.filters.predicted_iou.value() < 0.97
+
+
+def test_what_is_painted_while_a_slider_moves_stays(everything_desk, image):
+    d = everything_desk(image)
+    labels = run(d)
+    d.widget.filters.predicted_iou.setValue(0.99)
+    while d.widget.pending:
+        # painted whenever the other thread may be at work
+        labels.data[16:20, 20:24] = 77
+        QApplication.processEvents()
+    d.settle()
+    assert (labels.data[16:20, 20:24] == 77).all()
+    assert not (labels.data[20:]).any()
+
+
+def test_each_slider_is_undone_by_itself(everything_desk, image):
+    d = everything_desk(image)
+    labels = run(d)
+    filters = d.widget.filters
+    low, high = filters.area.value()
+    for share in (0.3, 0.5):
+        filters.area.setValue((low + share * (high - low), high))
+        d.settle()
+    filters.intensity.setValue((10, 180))
+    d.settle()
+    assert there(labels.data) == (False, False)
+    d.widget.review.undo_button.click()
+    d.settle()
+    assert there(labels.data) == (False, True)
+    assert filters.intensity.interval is None
+    assert filters.area.interval is not None
+    d.widget.review.undo_button.click()
+    d.settle()
+    assert there(labels.data) == (True, True)
+    assert filters.area.interval is None

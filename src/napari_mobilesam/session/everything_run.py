@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from psygnal import Signal, SignalInstance
+from psygnal import Signal
 
 from napari_mobilesam.session.everything_jobs import PlaneJobs
 from napari_mobilesam.session.everything_messages import (
@@ -116,6 +116,7 @@ class EverythingRuns:
         self._sorting = LatestWorker('napari-mobilesam-sorting')
         self._run: _Run | None = None
         self._generation = 0
+        self._asked = 0
 
     def start(
         self,
@@ -180,11 +181,21 @@ class EverythingRuns:
         selection : Selection
             Which masks are objects.
         """
-        run = self._run
+        run, asked = self._run, self._asked
         if run is not None and run.settled:
+
+            def answer(result: EverythingResult) -> None:
+                if asked == self._asked:
+                    self.selected.emit(result)
+
             self._sorting.submit(
-                'select', lambda: self._sort(run, selection, self.selected)
+                'select', lambda: self._sort(run, selection, answer)
             )
+
+    def forget_selection(self) -> None:
+        """Drop the answer to `select`, wherever it is."""
+        self._asked += 1
+        self._sorting.discard('select')
 
     def apart(self, job: Callable[[], None], then: Callable[[], None]) -> None:
         """Do something with the last run on the thread that sorts out.
@@ -321,7 +332,7 @@ class EverythingRuns:
                 stability=least.stability,
             )
         self._sorting.submit(
-            'select', lambda: self._sort(run, selection, self.finished)
+            'finish', lambda: self._sort(run, selection, self.finished.emit)
         )
 
     # below: on the thread that sorts out
@@ -330,7 +341,7 @@ class EverythingRuns:
         self,
         run: _Run,
         selection: Selection,
-        answer: SignalInstance,
+        answer: Callable[[EverythingResult], None],
     ) -> None:
         from napari_mobilesam.segmentation.outlines import mask_outlines
 
@@ -355,7 +366,7 @@ class EverythingRuns:
         except Exception as error:  # noqa: BLE001
             self._tell(run, self._failer(error))
             return
-        self._tell(run, lambda: answer.emit(result))
+        self._tell(run, lambda: answer(result))
 
     def _apart(
         self, run: _Run, job: Callable[[], None], then: Callable[[], None]

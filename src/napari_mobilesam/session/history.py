@@ -90,7 +90,7 @@ def joined(first: Entry, second: Entry) -> Entry:
         (Patch.of_all(patches),) if patches else (),
         {**second.records_before, **first.records_before},
         {**first.records_after, **second.records_after},
-        _merged(second.rows_before, first.rows_before),
+        _merged(second.rows_before, first.rows_before, first.labels),
         _merged(first.rows_after, second.rows_after, second.labels),
         tuple(sorted({*first.labels, *second.labels})),
         second.key,
@@ -101,17 +101,16 @@ def joined(first: Entry, second: Entry) -> Entry:
 
 def _merged(
     rows: pd.DataFrame | None,
-    newer: pd.DataFrame | None,
-    replaced: tuple[int, ...] | None = None,
+    others: pd.DataFrame | None,
+    labels: tuple[int, ...],
 ) -> pd.DataFrame | None:
-    """Rows of two tables; those of the newer one count where both know."""
+    """Return rows, but for labels that others count for."""
     import pandas as pd
 
-    if rows is None or newer is None:
-        return rows if newer is None else newer
-    known = newer['index'] if replaced is None else list(replaced)
-    kept = rows[~rows['index'].isin(known)]
-    return pd.concat([kept, newer], ignore_index=True)
+    if rows is None or others is None:
+        return rows if others is None else others
+    kept = rows[~rows['index'].isin(list(labels))]
+    return pd.concat([kept, others], ignore_index=True)
 
 
 class History:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
@@ -117,6 +118,8 @@ class FilterPanel(QWidget):
     ----------
     changed : Signal
         Another selection was chosen.
+    moved : str
+        Name of the slider that was moved last; empty for all of them.
     """
 
     changed = Signal()
@@ -134,6 +137,7 @@ class FilterPanel(QWidget):
         self.border = QCheckBox('Keep objects at the border')
         self.reset_button = QPushButton('As found')
         self.reset_button.setToolTip('Back to the thresholds of the run.')
+        self.moved = ''
         self._initial = Selection()
         self._arrange()
         self.reset_button.clicked.connect(self.reset)
@@ -187,9 +191,9 @@ class FilterPanel(QWidget):
             grid.addWidget(label, number, 0)
             grid.addWidget(slider, number, 1)
             grid.addWidget(slider.text, number, 2)
-            slider.valueChanged.connect(self._tell)
+            slider.valueChanged.connect(partial(self._tell, name))
         self.border.setChecked(True)
-        self.border.toggled.connect(self._tell)
+        self.border.toggled.connect(partial(self._tell, 'border'))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
@@ -231,28 +235,33 @@ class FilterPanel(QWidget):
             What was found.
         """
         self._initial = initial
-        self._silently(lambda: self._show(extent))
+        self._silently(lambda: self._show(initial, extent))
+
+    def show_selection(self, selection: Selection) -> None:
+        """Show a selection of the same run, without telling of a change."""
+        self._silently(lambda: self._show(selection))
 
     def reset(self) -> None:
         """Choose what the run has chosen."""
-        self._silently(self._show)
-        self.changed.emit()
+        self.show_selection(self._initial)
+        self._tell('')
 
     def show_count(self, kept: int, found: int) -> None:
         """Say how much is left."""
         self.count.setText(f'Kept {kept:,} of {found:,} masks')
 
-    def _show(self, extent: Extent | None = None) -> None:
-        first = self._initial
+    def _show(
+        self, selection: Selection, extent: Extent | None = None
+    ) -> None:
         if extent is not None:
             self.predicted_iou.setRange(extent.predicted_iou, 1)
             self.stability.setRange(extent.stability, 1)
             self.area.set_extent(extent.area)
             self.intensity.set_extent(extent.intensity)
-        self.predicted_iou.setValue(first.predicted_iou or 0)
-        self.stability.setValue(first.stability or 0)
-        self.overlap.setValue(first.box_nms)
-        filters = first.filters
+        self.predicted_iou.setValue(selection.predicted_iou or 0)
+        self.stability.setValue(selection.stability or 0)
+        self.overlap.setValue(selection.box_nms)
+        filters = selection.filters
         self.area.set_interval(filters.area)
         self.eccentricity.set_interval(filters.eccentricity)
         self.solidity.set_interval(filters.solidity)
@@ -264,7 +273,8 @@ class FilterPanel(QWidget):
         change()
         self.blockSignals(before)
 
-    def _tell(self, value: Any = None) -> None:
+    def _tell(self, name: str, value: Any = None) -> None:
+        self.moved = name
         self.changed.emit()
 
 

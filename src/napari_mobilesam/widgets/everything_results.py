@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels, Layer
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from napari_mobilesam.session import EverythingResult, PlaneTask
 from napari_mobilesam.session.everything_output import Output
+from napari_mobilesam.session.everything_rewriting import Rewriter
+from napari_mobilesam.session.everything_run import EverythingRuns
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.planes import ImagePlane
 from napari_mobilesam.widgets.everything_live import LiveView
@@ -23,6 +26,8 @@ from napari_mobilesam.widgets.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+    from napari_mobilesam.segmentation.candidates import Selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,20 @@ class Results:
         Planes and regions of the run.
     destination : Destination
         What the objects become.
+
+    Attributes
+    ----------
+    written : Signal(EverythingResult)
+        A result has been written.
+    failed : Signal(str)
+        One sentence on why it was not.
+    went : Signal(Selection)
+        Undo or redo has brought back the objects of another selection.
     """
+
+    written = Signal(object)
+    failed = Signal(str)
+    went = Signal(object)
 
     def __init__(
         self,
@@ -81,6 +99,7 @@ class Results:
         ]
         self.live = LiveView(viewer, self._planes)
         self._output: Output | None = None
+        self._rewriter: Rewriter | None = None
         self._outlines: OutlineLayer | None = None
 
     @property
@@ -96,9 +115,9 @@ class Results:
         return None if self._output is None else self._output.objects
 
     @property
-    def written(self) -> bool:
-        """Whether something was written."""
-        return self._output is not None or self._outlines is not None
+    def pending(self) -> bool:
+        """Whether something is still to be written."""
+        return self._rewriter is not None and self._rewriter.pending
 
     @property
     def count(self) -> int | None:
@@ -119,39 +138,43 @@ class Results:
 
         return occupied
 
-    def first(self, result: EverythingResult) -> Callable[[], None] | None:
-        """Begin to write; return what is left to do before `show`.
+    def first(self, result: EverythingResult, runs: EverythingRuns) -> None:
+        """Begin to write; `written` tells when it is done.
 
-        A new layer is filled before anybody sees it: on any thread, so that
-        a large one does not hold up the window. None if nothing is left.
-
-        Raises
-        ------
-        LabelsError
-            The layer cannot be written to. Nothing is written then.
+        Parameters
+        ----------
+        result : EverythingResult
+            Of a run that is over.
+        runs : EverythingRuns
+            Have the thread that finds out what is to be written.
         """
         if self.destination.outlined:
             self._outlines = OutlineLayer(self._viewer, self._planes)
-            self._outlines.write(result)
-            return None
+            self.write(result)
+            return
         chosen = self.destination
-        labels = chosen.labels
-        if labels is None:
-            small = result.found <= np.iinfo(np.uint16).max
-            name = f'{self.plane.layer.name} objects'
-            dtype = np.uint16 if small else np.int32
-            labels = new_labels(self.plane, name, dtype)
+        labels = chosen.labels or self._new_labels(result)
         output = self._output = Output(
             self._scene.objects_of(labels),
             self._sources,
             overwrite=not chosen.leave,
             semantic=chosen.semantic,
         )
-        if chosen.labels is None:
-            self.destination = replace(chosen, labels=labels)
-            return lambda: output.write(result)
-        output.write(result)
-        return None
+        output.went.connect(self._went)
+        self._rewriter = Rewriter(output, runs.apart)
+        self._rewriter.written.connect(self._tell)
+        self._rewriter.failed.connect(self._fail)
+        self.destination = replace(chosen, labels=labels)
+        if chosen.labels is not None:
+            self._rewriter.write(result)
+            return
+        # nobody sees it yet, so that any thread can fill it
+        runs.apart(lambda: output.write(result), lambda: self._tell(result))
+
+    def _new_labels(self, result: EverythingResult) -> Labels:
+        small = result.found <= np.iinfo(np.uint16).max
+        name = f'{self.plane.layer.name} objects'
+        return new_labels(self.plane, name, np.uint16 if small else np.int32)
 
     def show(self) -> None:
         """Show what `first` has written, instead of the masks as they came."""
@@ -160,19 +183,34 @@ class Results:
         if labels is not None and labels not in self._viewer.layers:
             insert_below_prompts(self._viewer, labels)
 
-    def write(self, result: EverythingResult, key: Hashable) -> None:
-        """Let other objects take the place of those before.
+    def write(self, result: EverythingResult, key: Hashable = None) -> None:
+        """Let other objects take the place of those before, soon.
 
         Steps with the same key that follow each other become one.
         """
         if self._outlines is not None:
             self._outlines.write(result)
-        elif self._output is not None:
-            self._output.write(result, key)
+            self._tell(result)
+        elif self._rewriter is not None:
+            self._rewriter.write(result, key)
+
+    def _tell(self, result: EverythingResult) -> None:
+        self.written.emit(result)
+
+    def _fail(self, text: str) -> None:
+        self.failed.emit(text)
+
+    def _went(self, selection: Selection) -> None:
+        # what was asked before is not wanted any more
+        if self._rewriter is not None:
+            self._rewriter.drop()
+        self.went.emit(selection)
 
     def close(self) -> None:
         """Let go of what was written; it stays as it is."""
         self.live.close()
+        if self._rewriter is not None:
+            self._rewriter.drop()
         if self._output is not None:
             self._output.close()
-        self._output = self._outlines = None
+        self._output = self._rewriter = self._outlines = None

@@ -9,6 +9,7 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
+from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult
 from napari_mobilesam.session.large_run import LargeAnswer
 from napari_mobilesam.types import (
@@ -68,8 +69,12 @@ class EverythingRunning(EverythingTiles):
     @property
     def pending(self) -> bool:
         """Whether a change has not been answered yet."""
-        timers = self._timers
-        return self.review.pending or any(t.isActive() for t in timers)
+        shown = self._asked[1] if self._asked is not None else self._results
+        return (
+            self.review.pending
+            or any(timer.isActive() for timer in self._timers)
+            or (shown is not None and shown.pending)
+        )
 
     @property
     def _busy(self) -> bool:
@@ -153,6 +158,9 @@ class EverythingRunning(EverythingTiles):
             self.status.fail(str(error))
             return
         self._let_go()
+        results.written.connect(self._written)
+        results.failed.connect(self._not_written)
+        results.went.connect(self._went)
         self._asked = (generation, results)
         self._show_running(True)
         self.status.say(f'Working on {results.plane.name} …', busy=True)
@@ -215,20 +223,30 @@ class EverythingRunning(EverythingTiles):
             self._show_running(False)
             self.status.say(nothing_found(result))
             return
-        try:
-            job = results.first(result)
-        except SegmentationError as error:
-            self._not_written(str(error))
-            return
-        if job is None:
-            self._show(results, result)
-        else:
-            self.session.runs.apart(job, lambda: self._show(results, result))
+        results.first(result, self.session.runs)
 
     def _not_written(self, text: str) -> None:
-        self._let_go()
-        self._show_running(False)
+        if self._asked is not None:
+            self._let_go()
+            self._show_running(False)
         self.status.fail(text)
+
+    def _written(self, result: EverythingResult) -> None:
+        if self._asked is not None:
+            self._show(self._asked[1], result)
+            return
+        self._last = result
+        self._show_count()
+        self.status.say(
+            f'{plural(len(result.table), "object")} of '
+            f'{plural(result.found, "mask")}.'
+        )
+
+    def _went(self, selection: Selection) -> None:
+        """Let the sliders follow undo and redo, asking for nothing."""
+        self._select_timer.stop()
+        self.session.runs.forget_selection()
+        self.filters.show_selection(selection)
 
     def _show(self, results: Results, result: EverythingResult) -> None:
         self._asked = None
@@ -259,17 +277,10 @@ class EverythingRunning(EverythingTiles):
     def _selected(self, result: EverythingResult) -> None:
         if self._results is None:
             return
-        try:
-            self._results.write(result, ('selection', id(self._results)))
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        self._last = result
-        self._show_count()
-        self.status.say(
-            f'{plural(len(result.table), "object")} of '
-            f'{plural(result.found, "mask")}.'
-        )
+        # movements of one slider become one step, of another one the next
+        moved = self.filters.moved
+        key = ('selection', id(self._results), moved) if moved else None
+        self._results.write(result, key)
 
     def _progress(self, done: int, total: int, message: str) -> None:
         if not self._busy or not self.cancel_button.isEnabled():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
@@ -200,7 +199,7 @@ class ReviewPanel(QWidget):
                 record.number,
                 record.score,
                 record.stability,
-                area_of(record),
+                record.area,
                 KEPT if record.reviewed else '',
             )
             for record in records
@@ -220,8 +219,3 @@ class ReviewPanel(QWidget):
             else f'Take back: {title}.'
         )
         self.refreshed.emit()
-
-
-def area_of(record: ObjectRecord) -> int:
-    """Return the pixels of the masks of an object on all its planes."""
-    return int(np.sum([mask.area for mask in record.masks], dtype=int))

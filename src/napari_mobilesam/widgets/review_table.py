@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QAbstractTableModel,
     QModelIndex,
-    QSortFilterProxyModel,
     Qt,
     Signal,
 )
@@ -23,7 +22,6 @@ TIPS = (
     'Kept objects stay whatever the sliders say.',
 )
 LIST_ROWS = 6
-SORT_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
 class Row(NamedTuple):
@@ -37,11 +35,17 @@ class Row(NamedTuple):
 
 
 class _Model(QAbstractTableModel):
-    """Rows for Qt."""
+    """Rows for Qt, in the order that was asked for.
+
+    Thousands of them are sorted here in a millisecond, where a proxy model
+    would ask for each value again and again.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[Row] = []
+        self._by = 0
+        self._order = Qt.SortOrder.AscendingOrder
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
         return len(self.rows)
@@ -53,9 +57,6 @@ class _Model(QAbstractTableModel):
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         value = self.rows[index.row()][index.column()]
-        if role == SORT_ROLE:
-            unknown = isinstance(value, float) and math.isnan(value)
-            return math.inf if unknown else value
         if role == Qt.ItemDataRole.DisplayRole:
             return f'{value:.2f}' if isinstance(value, float) else str(value)
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -74,10 +75,29 @@ class _Model(QAbstractTableModel):
         return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def show(self, rows: list[Row]) -> None:
-        """Show other rows."""
+        """Show other rows, in the order of their numbers."""
         self.beginResetModel()
-        self.rows = rows
+        self.rows = sorted(
+            rows,
+            key=lambda row: _known(row[self._by]),
+            reverse=self._order == Qt.SortOrder.DescendingOrder,
+        )
         self.endResetModel()
+
+    def sort(
+        self,
+        column: int,
+        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+    ) -> None:
+        """Show the rows in another order."""
+        self._by, self._order = column, order
+        self.show(sorted(self.rows))
+
+
+def _known(value: Any) -> Any:
+    """What nobody knows comes after all that is known."""
+    unknown = isinstance(value, float) and math.isnan(value)
+    return math.inf if unknown else value
 
 
 class ReviewTable(QTableView):
@@ -94,10 +114,8 @@ class ReviewTable(QTableView):
     def __init__(self) -> None:
         super().__init__()
         self._model = _Model()
-        self._sorted = QSortFilterProxyModel()
-        self._sorted.setSourceModel(self._model)
-        self._sorted.setSortRole(SORT_ROLE)
-        self.setModel(self._sorted)
+        self._current = 0
+        self.setModel(self._model)
         self.setSortingEnabled(True)
         self.sortByColumn(1, Qt.SortOrder.AscendingOrder)
         self.setSelectionBehavior(
@@ -116,32 +134,36 @@ class ReviewTable(QTableView):
         rows.setDefaultSectionSize(height)
         self.setMinimumHeight(height * LIST_ROWS)
         selection.currentRowChanged.connect(self._tell)
+        self._model.modelReset.connect(self._choose_again)
 
     def show_rows(self, rows: list[Row], current: int) -> None:
         """Show other rows, with that of an object chosen."""
+        self._current = current
         self._selection.blockSignals(True)
         self._model.show(rows)
         self._selection.blockSignals(False)
-        self.choose(current)
 
     def choose(self, number: int) -> None:
         """Choose the row of an object, without telling of it."""
+        self._current = number
+        self._choose_again()
+
+    def _choose_again(self) -> None:
         places = [
             place
             for place, row in enumerate(self._model.rows)
-            if row.number == number
+            if row.number == self._current
         ]
-        self._selection.blockSignals(True)
+        before = self._selection.blockSignals(True)
         if places:
-            index = self._model.index(places[0], 0)
-            self.setCurrentIndex(self._sorted.mapFromSource(index))
+            self.setCurrentIndex(self._model.index(places[0], 0))
         else:
             self.clearSelection()
-        self._selection.blockSignals(False)
+        self._selection.blockSignals(before)
         viewport: Any = self.viewport()
         viewport.update()
 
     def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid():
-            place = self._sorted.mapToSource(current).row()
-            self.chosen.emit(self._model.rows[place].number)
+            self._current = self._model.rows[current.row()].number
+            self.chosen.emit(self._current)

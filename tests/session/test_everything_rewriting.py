@@ -1,0 +1,202 @@
+"""Writes that are prepared apart: the newest wins, and nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fakes import FakeTarget, plane_at
+from test_everything_output import result, shown
+
+from napari_mobilesam.segmentation.candidates import Selection
+from napari_mobilesam.session.everything_output import Output
+from napari_mobilesam.session.everything_rewriting import TRIES, Rewriter
+from napari_mobilesam.session.objects import Objects
+
+
+class Desk:
+    """A rewriter whose other thread works when the test says so."""
+
+    def __init__(self, planes=1):
+        self.target = FakeTarget()
+        self.objects = Objects(self.target)
+        self.output = Output(
+            self.objects, [plane_at(z) for z in range(planes)]
+        )
+        self.waiting = []
+        self.prepared = 0
+        self.rewriter = Rewriter(self.output, self.apart)
+        self.told, self.failures = [], []
+        self.rewriter.written.connect(self.told.append)
+        self.rewriter.failed.connect(self.failures.append)
+
+    def apart(self, job, then):
+        self.waiting.append((job, then))
+
+    def work(self):
+        """Let the other thread prepare; what is left to do here."""
+        job, then = self.waiting.pop(0)
+        self.prepared += 1
+        job()
+        return then
+
+    def settle(self):
+        while self.waiting:
+            self.work()()
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+def test_a_result_is_written_once_it_is_prepared(desk):
+    found = result(1, 2)
+    desk.rewriter.write(found)
+    assert desk.rewriter.pending
+    then = desk.work()
+    assert not desk.target.data.any()
+    assert not len(desk.objects)
+    then()
+    assert shown(desk.target) == {1: 1, 2: 2, 3: 0}
+    assert desk.told == [found]
+    assert not desk.rewriter.pending
+
+
+def test_it_is_the_same_as_writing_at_once(desk):
+    other = Desk()
+    for labels in ((1, 2, 3), (2,), (1, 3), (), (1, 2)):
+        desk.rewriter.write(result(*labels), 'slider')
+        desk.settle()
+        other.output.write(result(*labels), 'slider')
+        assert (desk.target.data == other.target.data).all()
+        assert desk.target.table.equals(other.target.table)
+        assert list(map(repr, desk.objects)) == list(map(repr, other.objects))
+    for objects in (desk.objects, other.objects):
+        assert len(objects.history) == 1
+        objects.undo()
+        assert not objects.target.data.any()
+        assert not len(objects.target.table)
+
+
+def test_the_newest_of_those_that_wait_is_written(desk):
+    first, second, third = result(1), result(2), result(1, 3)
+    desk.rewriter.write(first)
+    desk.rewriter.write(second)
+    desk.rewriter.write(third)
+    desk.settle()
+    assert desk.told == [first, third]
+    assert desk.prepared == 2
+    assert shown(desk.target) == {1: 1, 2: 0, 3: 2}
+
+
+def test_labels_that_were_painted_meanwhile_are_looked_at_anew(desk):
+    desk.rewriter.write(result(1, 2))
+    then = desk.work()
+    desk.target.data[0, 2:4, 3:5] = 9
+    then()
+    assert not desk.told
+    desk.settle()
+    assert (desk.target.data[0, 2:4, 3:5] == 9).all()
+    # its label follows the one that was painted
+    assert desk.target.data[0, 5, 6] == 10
+    assert len(desk.told) == 1
+
+
+def test_labels_that_never_rest_are_written_all_the_same(desk):
+    desk.rewriter.write(result(1))
+    for value in range(20, 30):
+        if desk.waiting:
+            then = desk.work()
+            desk.target.data[0, 2, 3] = value
+            then()
+    assert desk.prepared == TRIES + 1
+    assert desk.target.data[0, 2, 3] == 20 + TRIES
+    assert desk.target.data[0, 5, 6] == 20 + TRIES + 1
+    assert len(desk.told) == 1
+
+
+def test_what_was_dropped_is_not_written(desk):
+    desk.rewriter.write(result(1))
+    desk.rewriter.write(result(2))
+    then = desk.work()
+    desk.rewriter.drop()
+    then()
+    assert not desk.rewriter.pending
+    assert not desk.target.data.any()
+    desk.rewriter.write(result(3))
+    desk.settle()
+    assert shown(desk.target) == {1: 0, 2: 0, 3: 1}
+
+
+def test_failures_are_told_and_the_next_is_written(desk):
+    desk.target.offset = (100, 100)
+    desk.rewriter.write(result(1))
+    then = desk.work()
+    then()
+    assert 'does not cover' in desk.failures[0]
+    desk.target.offset = (0, 0)
+    desk.rewriter.write(result(2))
+    desk.settle()
+    assert shown(desk.target) == {1: 0, 2: 1, 3: 0}
+    desk.target.editable = False
+    desk.rewriter.write(result(3))
+    desk.settle()
+    assert 'read-only' in desk.failures[1]
+
+
+def test_planes_that_share_their_pixels_are_written_at_once():
+    desk = Desk(planes=2)
+    # both planes lie on the same pixels of the labels
+    for plane in desk.output._planes:
+        object.__setattr__(plane, 'geometry', 0)
+    one = result(1)
+    both = replace(
+        one,
+        pictures=(one.pictures[0], result(1, 2).pictures[0]),
+        masks={
+            1: (one.masks[1][0]._replace(plane=0),),
+            2: (
+                one.masks[1][0]._replace(
+                    plane=1, mask=result(2).masks[2][0].mask
+                ),
+            ),
+        },
+        table=result(1, 2).table,
+    )
+    desk.rewriter.write(both)
+    desk.settle()
+    assert len(desk.told) == 1
+    assert desk.target.data[0].any()
+
+
+def test_undo_and_redo_tell_what_the_labels_show(desk):
+    told = []
+    desk.output.went.connect(told.append)
+    chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
+    for number, selection in enumerate(chosen, start=1):
+        found = replace(result(number), selection=selection)
+        desk.rewriter.write(found, number > 1 and 'slider')
+        desk.settle()
+    assert desk.output.selection == chosen[2]
+    assert told == []
+    desk.objects.undo()
+    assert told == [chosen[0]]
+    desk.objects.undo()
+    assert desk.output.selection is None
+    desk.objects.redo()
+    desk.objects.redo()
+    assert told == [chosen[0], chosen[2]]
+    desk.objects.delete(next(iter(desk.objects)).number)
+    desk.objects.undo()
+    assert told == [chosen[0], chosen[2]]
+
+
+def test_what_is_forgotten_by_the_history_is_still_known(desk):
+    desk.objects.history._max_bytes = 1
+    first, second = (Selection(predicted_iou=value) for value in (0.1, 0.2))
+    desk.output.write(replace(result(1), selection=first))
+    desk.output.write(replace(result(2), selection=second))
+    assert len(desk.objects.history) == 1
+    desk.objects.undo()
+    assert desk.output.selection == first
