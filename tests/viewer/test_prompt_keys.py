@@ -86,7 +86,7 @@ def test_text_fields_keep_what_is_typed(desk, blobs):
     activate(d)
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    edit = d.widget.class_combo.lineEdit()
+    edit = d.widget.class_box.combo.lineEdit()
     assert isinstance(edit, QLineEdit)
     edit.setFocus()
     edit.clear()

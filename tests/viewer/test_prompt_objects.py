@@ -218,8 +218,8 @@ def test_classes_give_labels_and_are_remembered(desk, blobs):
         ('nucleus', (FIRST, SECOND)),
         ('debris', (THIRD,)),
     ):
-        d.widget.class_combo.setCurrentText(name)
-        d.widget.class_combo.lineEdit().editingFinished.emit()
+        d.widget.class_box.combo.setCurrentText(name)
+        d.widget.class_box.combo.lineEdit().editingFinished.emit()
         labels = make(d, *positions)
     found = [labels.data[p] for p in (FIRST, SECOND, THIRD)]
     assert found == [1, 1, 2]

@@ -16,7 +16,7 @@ from napari_mobilesam.session.batch import (
     BatchResult,
     Overlaps,
 )
-from napari_mobilesam.session.prompt_commands import PromptCommands
+from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.propagation import Direction, PropagationOptions
 from napari_mobilesam.session.propagation_run import (
     Propagation,
@@ -25,14 +25,13 @@ from napari_mobilesam.session.propagation_run import (
 from napari_mobilesam.session.recorder import Recorder
 from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.session.walk import Walk
-from napari_mobilesam.session.writing import assign_class
 from napari_mobilesam.types import Prompts, SegmentationError
 
 if TYPE_CHECKING:
     pass
 
 
-class Commands(PromptCommands):
+class Commands(ClassCommands):
     """Methods of a session for people who type; see `PromptCommands`."""
 
     walk: Walk
@@ -112,25 +111,6 @@ class Commands(PromptCommands):
     def next_uncertain(self) -> ObjectRecord | None:
         """Open the next least certain object that nobody has reviewed."""
         return self.walk.next_uncertain()
-
-    def assign_class(self, class_name: str, number: int | None = None) -> None:
-        """Assign an object to a class.
-
-        Parameters
-        ----------
-        class_name : str
-            Name of the class, or empty for none.
-        number : int, optional
-            Number of the object, which is one step; by default the open
-            object and those to come, when they are accepted.
-        """
-        if number is None:
-            self.editor.set_class(class_name)
-            return
-        objects = self._scene().objects(False)
-        if objects is None:
-            raise SegmentationError(f'There is no object {number} yet.')
-        assign_class(objects, number, class_name)
 
     def undo(self) -> str | None:
         """Take back the last step; returns its title."""

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.prompt_commands import PromptCommands
 from napari_mobilesam.session.recipe import script
 from napari_mobilesam.session.saving import (
     Choices,
@@ -22,7 +22,7 @@ from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import SegmentationError
 
 
-class FileCommands(PromptCommands):
+class FileCommands(ClassCommands):
     """Methods of a session that keep what was done; see `PromptCommands`."""
 
     _autosave: AutoSave | None = None
@@ -78,6 +78,7 @@ class FileCommands(PromptCommands):
         except TypeError as error:
             raise SessionFileError(f'{path} is damaged ({error}).') from error
         self.editor.options, self.prompting.clean_up = options, clean_up
+        self.classes.update(choices.classes)
         if choices.model != self.model_name:
             self.use_model(choices.model)
 
@@ -118,6 +119,7 @@ class FileCommands(PromptCommands):
             self.model_name,
             asdict(self.editor.options),
             asdict(self.prompting.clean_up),
+            self.classes.colors,
         )
 
 

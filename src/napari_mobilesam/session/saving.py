@@ -10,42 +10,27 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import xxhash
-
-from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.classes import hex_color
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.session.recipe import Recipe, body
-from napari_mobilesam.session.records import (
-    Asked,
-    ObjectCandidates,
-    ObjectRecord,
-    View,
+from napari_mobilesam.session.record_json import (
+    Json,
+    RecordReader,
+    RecordWriter,
 )
+from napari_mobilesam.session.record_json import (
+    SessionFileError as SessionFileError,
+)
+from napari_mobilesam.session.record_json import fingerprint as fingerprint
+from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.session.scene import Scene
 from napari_mobilesam.session.targets import LabelTarget
-from napari_mobilesam.session.text import (
-    array_from,
-    array_text,
-    mask_from,
-    mask_text,
-)
-from napari_mobilesam.types import Frame, Mask, Prompts, SegmentationError
+from napari_mobilesam.types import SegmentationError
 
 FORMAT = 'napari-mobilesam session 1'
-# Side of the five parts of a plane that its fingerprint is taken of.
-PART = 64
-
-Json = dict[str, Any]
-
-
-class SessionFileError(SegmentationError):
-    """A session file cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +43,14 @@ class Choices:
         Name of the model.
     options, clean_up : dict
         Fields of `WriteOptions` and `CleanUp`.
+    classes : dict of str to str
+        Class to colour, in their order.
     """
 
     model: str
     options: Json
     clean_up: Json
+    classes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +100,7 @@ def save(
     OSError
         It cannot be written.
     """
-    writer = _Writer(scene, snapshot.target)
+    writer = RecordWriter(scene, snapshot.target)
     content = {
         'format': FORMAT,
         **asdict(snapshot.choices),
@@ -163,10 +151,13 @@ def load(
             'choose other labels to load a session into.'
         )
     try:
-        reader = _Reader(scene, content['planes'])
+        reader = RecordReader(scene, content['planes'])
         found = [reader.record(entry) for entry in content['objects']]
         choices = Choices(
-            content['model'], content['options'], content['clean_up']
+            content['model'],
+            content['options'],
+            content['clean_up'],
+            _colors(content.get('classes', {})),
         )
         code = Recipe(tuple(content['script']))
     except (KeyError, TypeError, ValueError) as error:
@@ -184,19 +175,8 @@ def load(
     return choices
 
 
-def fingerprint(plane: ImagePlane) -> str:
-    """Return a hash of the middle and the corners of a plane, as stored."""
-    array = plane.read()
-    digest = xxhash.xxh3_64(repr(tuple(array.shape)).encode())
-    height, width = plane.shape
-    rows = (0, max(0, height - PART))
-    columns = (0, max(0, width - PART))
-    places = [(row, column) for row in rows for column in columns]
-    places.append(((rows[1]) // 2, columns[1] // 2))
-    for row, column in places:
-        part = np.asarray(array[row : row + PART, column : column + PART])
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
+def _colors(classes: Json) -> dict[str, str]:
+    return {str(name): hex_color(color) for name, color in classes.items()}
 
 
 def _read(path: str | os.PathLike[str]) -> Json:
@@ -214,187 +194,3 @@ def _read(path: str | os.PathLike[str]) -> Json:
             f'{path} is no session file of this version ({FORMAT}).'
         )
     return content
-
-
-class _Writer:
-    """Objects as plain values; each plane is described once."""
-
-    def __init__(self, scene: Scene, target: LabelTarget) -> None:
-        self._scene = scene
-        self._target = target
-        self._numbers: dict[Hashable, int] = {}
-        self.planes: list[Json] = []
-
-    def record(self, record: ObjectRecord) -> Json:
-        return {
-            'number': record.number,
-            'label': record.label,
-            'class': record.class_name,
-            'origin': record.origin,
-            'reviewed': record.reviewed,
-            'views': [
-                self._view(view, record.label)
-                for view in record.views.values()
-            ],
-        }
-
-    def _view(self, view: View, label: int) -> Json:
-        return {
-            'plane': self._plane(view.plane),
-            'prompts': _prompts(view.prompts),
-            'candidates': _optional(_candidates, view.candidates),
-            'automatic': view.automatic,
-            'previous': _optional(_candidates, view.previous),
-            'steps': [
-                [
-                    self._plane(asked.plane),
-                    _prompts(asked.prompts),
-                    asked.chosen,
-                ]
-                for asked in view.steps
-            ],
-            'own': _optional(mask_text, self._own(view, label)),
-        }
-
-    def _own(self, view: View, label: int) -> Mask | None:
-        """The pixels of the mask that hold the label."""
-        if view.mask is None:
-            return None
-        seen = self._target.picture(view.plane, view.mask.box)
-        return replace(view.mask, data=view.mask.data & (seen == label))
-
-    def _plane(self, plane: ImagePlane) -> int:
-        description = self._scene.describe(plane)
-        key = repr(description)
-        if key not in self._numbers:
-            self._numbers[key] = len(self.planes)
-            self.planes.append(
-                {'found': description, 'fingerprint': fingerprint(plane)}
-            )
-        return self._numbers[key]
-
-
-class _Reader:
-    """The way back; planes are looked up, and compared, when needed."""
-
-    def __init__(self, scene: Scene, planes: list[Json]) -> None:
-        self._scene = scene
-        self._descriptions = planes
-        self._planes: dict[int, ImagePlane] = {}
-
-    def record(
-        self, entry: Json
-    ) -> tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]:
-        """An object, and the pixels that are its own."""
-        views = [self._view(view) for view in entry['views']]
-        record = ObjectRecord(
-            entry['number'],
-            entry['label'],
-            {view.plane.place: view for view, _ in views},
-            entry['class'],
-            entry['origin'],
-            entry['reviewed'],
-        )
-        own = [(v.plane, mask) for v, mask in views if mask is not None]
-        return record, own
-
-    def _view(self, entry: Json) -> tuple[View, Mask | None]:
-        view = View(
-            self._plane(entry['plane']),
-            _prompts_from(entry['prompts']),
-            _optional(_candidates_from, entry['candidates']),
-            entry['automatic'],
-            _optional(_candidates_from, entry['previous']),
-            tuple(
-                Asked(self._plane(plane), _prompts_from(prompts), chosen)
-                for plane, prompts, chosen in entry['steps']
-            ),
-        )
-        return view, _optional(mask_from, entry['own'])
-
-    def _plane(self, number: int) -> ImagePlane:
-        if number not in self._planes:
-            entry = self._descriptions[number]
-            plane = self._scene.find(**entry['found'])
-            if fingerprint(plane) != entry['fingerprint']:
-                raise SessionFileError(
-                    f'{plane.name} is not the image that the session is of: '
-                    'its pixels are others. Open that image, and choose it.'
-                )
-            self._planes[number] = plane
-        return self._planes[number]
-
-
-def _prompts(prompts: Prompts) -> Json:
-    return {
-        'points': prompts.points.tolist(),
-        'labels': prompts.labels.tolist(),
-        'box': _optional(np.ndarray.tolist, prompts.box),
-        'mask_input': _optional(array_text, prompts.mask_input),
-        'region': _optional(mask_text, prompts.region),
-    }
-
-
-def _prompts_from(entry: Json) -> Prompts:
-    return Prompts(
-        np.array(entry['points'], np.float64).reshape(-1, 2),
-        np.array(entry['labels'], np.int64),
-        _optional(np.array, entry['box']),
-        _optional(array_from, entry['mask_input']),
-        _optional(mask_from, entry['region']),
-    )
-
-
-def _candidates(candidates: ObjectCandidates) -> Json:
-    return {
-        'masks': [_mask(mask) for mask in candidates.masks],
-        'chosen': candidates.chosen,
-        'logits': [_optional(array_text, part) for part in candidates.logits],
-        'frame': _optional(_frame, candidates.frame),
-    }
-
-
-def _candidates_from(entry: Json) -> ObjectCandidates:
-    return ObjectCandidates(
-        tuple(_mask_from(mask) for mask in entry['masks']),
-        entry['chosen'],
-        tuple(_optional(array_from, part) for part in entry['logits']),
-        _optional(_frame_from, entry['frame']),
-    )
-
-
-def _mask(mask: Mask) -> Json:
-    return {
-        'pixels': mask_text(mask),
-        'score': mask.score,
-        'stability': mask.stability,
-        'point': list(mask.point),
-        'crop_box': list(mask.crop_box),
-    }
-
-
-def _mask_from(entry: Json) -> Mask:
-    row, column = entry['point']
-    row0, column0, row1, column1 = entry['crop_box']
-    return replace(
-        mask_from(entry['pixels']),
-        score=entry['score'],
-        stability=entry['stability'],
-        point=(row, column),
-        crop_box=(row0, column0, row1, column1),
-    )
-
-
-def _frame(frame: Frame) -> Json:
-    return asdict(frame)
-
-
-def _frame_from(entry: Json) -> Frame:
-    image, window, shape = (
-        tuple(entry[name]) for name in ('image_shape', 'window', 'input_shape')
-    )
-    return Frame(image, window, shape, entry['input_size'])
-
-
-def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else convert(value)

@@ -40,6 +40,10 @@ class Settings:
         each class.
     classes : sequence of str
         Names of classes; the first one has the label 1.
+    class_colors : mapping of str to str
+        Class to colour, ``'#rrggbb'``.
+    color_by_class : bool
+        Show objects in the colour of their class.
     device : str
         ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
     threads : int
@@ -58,6 +62,8 @@ class Settings:
     policy: str = 'overwrite'
     numbers: str = 'instance'
     classes: Sequence[str] = field(default_factory=list)
+    class_colors: Mapping[str, str] = field(default_factory=dict)
+    color_by_class: bool = False
     device: str = 'auto'
     threads: int = 0
     cache_mb: int = 2048
@@ -89,7 +95,11 @@ def load_settings() -> Settings:
         for name, value in stored.items()
         if name in standard and type(value) is type(standard[name])
     }
-    for name, kind in (('keys', str), ('seconds', (int, float))):
+    for name, kind in (
+        ('keys', str),
+        ('seconds', (int, float)),
+        ('class_colors', str),
+    ):
         usable[name] = {
             key: value
             for key, value in usable.get(name, {}).items()

@@ -6,24 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from napari.layers import Image, Labels
-from qtpy.QtGui import QColor, QIcon, QPixmap
 
 from napari_mobilesam.session.targets import WritePolicy
 from napari_mobilesam.widgets.layers import is_ours
 from napari_mobilesam.widgets.prompt_walk import PromptWalk
-
-# told apart by people who do not see red and green apart too
-CLASS_COLORS = (
-    '#56b4e9',
-    '#e69f00',
-    '#009e73',
-    '#cc79a7',
-    '#f0e442',
-    '#d55e00',
-    '#0072b2',
-    '#bbbbbb',
-)
-NO_CLASS = 'no class'
 
 
 class PromptOutput(PromptWalk):
@@ -41,52 +27,70 @@ class PromptOutput(PromptWalk):
         ):
             combo.setCurrentIndex(max(0, combo.findData(value)))
             combo.activated.connect(self._choose_output)
-        self._offer_classes('')
-        self.class_combo.activated.connect(self._choose_output)
-        edit = self.class_combo.lineEdit()
-        assert edit is not None
-        edit.editingFinished.connect(self._choose_output)
+        self.class_box.chosen.connect(self._choose_class)
+        self.class_box.shown.connect(self.session.color_by_class)
         self.labels_combo.layer_changed.connect(self._use_labels)
         self._choose_output()
 
-    def _offer_classes(self, chosen: str) -> None:
-        combo = self.class_combo
-        combo.blockSignals(True)
-        combo.clear()
-        combo.addItem(NO_CLASS)
-        for number, name in enumerate(self.settings.classes):
-            combo.addItem(_swatch(class_color(number)), name)
-        combo.setCurrentText(chosen or NO_CLASS)
-        combo.blockSignals(False)
-
     def _choose_output(self, index: int = 0) -> None:
-        name = self.class_combo.currentText().strip()
-        name = '' if name == NO_CLASS else name
-        classes = list(self.settings.classes)
-        if name and name not in classes:
-            classes.append(name)
-        numbers = str(self.numbers_combo.currentData())
-        before = self.settings
-        self.settings = replace(
-            before,
+        self._remember(
             policy=str(self.policy_combo.currentData()),
-            numbers=numbers,
-            classes=classes,
+            numbers=str(self.numbers_combo.currentData()),
         )
-        if self.settings != before:
-            self._save_settings()
-            self._offer_classes(name)
-        label = None
-        if numbers == 'semantic':
-            label = classes.index(name) + 1 if name else 1
         policy: WritePolicy = (
             'keep' if self.settings.policy == 'keep' else 'overwrite'
         )
-        self.editor.options = replace(
-            self.editor.options, policy=policy, label=label
-        )
-        if name != self.editor.options.class_name:
+        self.editor.options = replace(self.editor.options, policy=policy)
+        self._number_by_class()
+
+    def _number_by_class(self) -> None:
+        """Give new objects the label of their class, if so chosen."""
+        label = None
+        if self.settings.numbers == 'semantic':
+            name = self.editor.options.class_name
+            names = self.session.classes.names
+            label = names.index(name) + 1 if name in names else 1
+        self.editor.options = replace(self.editor.options, label=label)
+
+    def _choose_class(self, name: str) -> None:
+        self.session.classes.add(name)
+        if name != self._class_name():
             self.editor.set_class(name)
+        self._show_class()
+        self._number_by_class()
+
+    def _class_name(self) -> str:
+        """Class of the object that is open, or of the next one."""
+        record = self.editor.record
+        if record.number:
+            return record.class_name
+        return self.editor.options.class_name
+
+    def _show_class(self) -> None:
+        self.class_box.refresh(self._class_name())
+
+    def _editor_changed(self) -> None:
+        super()._editor_changed()
+        if self.class_box.name != self._class_name():
+            self._show_class()
+
+    def _classes_changed(self) -> None:
+        """Keep the classes for the next time."""
+        classes = self.session.classes
+        self._remember(
+            classes=classes.names,
+            class_colors=classes.colors,
+            color_by_class=classes.shown,
+        )
+        self._show_class()
+
+    def _remember(self, **changed: Any) -> None:
+        before, self.settings = (
+            self.settings,
+            replace(self.settings, **changed),
+        )
+        if self.settings != before:
+            self._save_settings()
 
     def _use_labels(self, layer: Labels | None) -> None:
         self._written_to = layer
@@ -102,14 +106,3 @@ class PromptOutput(PromptWalk):
         if labels is None or is_ours(labels):
             self.scene.labels = None
             self._follow_output()
-
-
-def class_color(number: int) -> str:
-    """Return the colour of the class with this number, from 0 on."""
-    return CLASS_COLORS[number % len(CLASS_COLORS)]
-
-
-def _swatch(color: str) -> QIcon:
-    pixmap = QPixmap(12, 12)
-    pixmap.fill(QColor(color))
-    return QIcon(pixmap)

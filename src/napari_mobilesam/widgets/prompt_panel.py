@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.session.settings import load_settings, save_settings
 from napari_mobilesam.widgets.candidates_view import CandidatesView
 from napari_mobilesam.widgets.channel_combo import ChannelCombo
+from napari_mobilesam.widgets.class_box import ClassBox
 from napari_mobilesam.widgets.controls import (
     LayerCombo,
     StatusLine,
@@ -98,10 +99,7 @@ class PromptPanel(ViewerWidget):
         self.candidates_view = CandidatesView()
         self.policy_combo = _choice(POLICIES)
         self.numbers_combo = _choice(NUMBERS)
-        self.class_combo = QComboBox()
-        narrow(self.class_combo)
-        self.class_combo.setEditable(True)
-        self.class_combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.class_box = ClassBox(self.session.classes)
         self.buttons: dict[str, QPushButton] = {}
         for action in ACTIONS:
             button = self.buttons[action] = wide_button('')
@@ -148,7 +146,7 @@ class PromptPanel(ViewerWidget):
         form.addRow('Labels', self.labels_combo)
         form.addRow('Write', self.policy_combo)
         form.addRow('Give', self.numbers_combo)
-        form.addRow('Class', self.class_combo)
+        form.addRow('Class', self.class_box)
 
         contents = QVBoxLayout()
         for box in (image, prompt, result, self.planes_box, output):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeySequence
@@ -47,8 +46,9 @@ class SettingsBox(QWidget):
 
     Attributes
     ----------
-    changed : Signal(Settings)
-        Somebody has chosen something else.
+    changed : Signal(dict)
+        Somebody has chosen something else: all fields of `Settings` that
+        are shown here.
     clear_button : QPushButton
         Asks for the disk cache to be emptied.
     """
@@ -57,7 +57,6 @@ class SettingsBox(QWidget):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.settings = settings
         self.area_spin = _spin(
             0,
             100_000,
@@ -117,16 +116,16 @@ class SettingsBox(QWidget):
         layout.addWidget(self.fold)
 
     def _tell(self, value: object = None) -> None:
-        self.settings = replace(
-            self.settings,
-            min_area=self.area_spin.value(),
-            smooth=self.smooth_box.isChecked(),
-            device=str(self.device_combo.currentData()),
-            threads=self.threads_spin.value(),
-            cache_mb=self.cache_spin.value(),
-            keys=self.keys_box.keys,
+        self.changed.emit(
+            {
+                'min_area': self.area_spin.value(),
+                'smooth': self.smooth_box.isChecked(),
+                'device': str(self.device_combo.currentData()),
+                'threads': self.threads_spin.value(),
+                'cache_mb': self.cache_spin.value(),
+                'keys': self.keys_box.keys,
+            }
         )
-        self.changed.emit(self.settings)
 
 
 class KeysBox(QWidget):

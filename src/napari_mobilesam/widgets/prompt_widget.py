@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import napari.viewer
 from napari.layers import Image
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.settings import Settings
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.layers import is_ours
@@ -81,6 +80,7 @@ class PromptWidget(PromptRuns):
         self.listen(editor.answered, self._answered)
         self.listen(editor.accepted, self._accepted)
         self.listen(editor.opened, self._opened)
+        self.listen(session.classes.changed, self._classes_changed)
         self.listen(session.batching.finished, self._batch_finished)
         self.listen(session.propagation.finished, self._propagated)
         self.anticipation.attach()
@@ -231,9 +231,10 @@ class PromptWidget(PromptRuns):
 
     # settings
 
-    def _change_settings(self, settings: Settings) -> None:
-        before, self.settings = self.settings, settings
-        self._save_settings()
+    def _change_settings(self, changed: Mapping[str, Any]) -> None:
+        before = self.settings
+        self._remember(**changed)
+        settings = self.settings
         if settings.keys != before.keys:
             unbind_keys(self.viewer, self._keys)
             self._keys = bind_keys(self, keys_of(settings.keys))
@@ -254,9 +255,7 @@ class PromptWidget(PromptRuns):
 
     def toggle_hover(self) -> None:
         """Show, or do not show, the mask under the cursor."""
-        self._change_settings(
-            replace(self.settings, hover=not self.settings.hover)
-        )
+        self._change_settings({'hover': not self.settings.hover})
 
     def _clear_cache(self) -> None:
         self.session.clear_cache()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Layer
+from psygnal import Signal
 
 from napari_mobilesam.segmentation.windows import Viewport
+from napari_mobilesam.session.classes import Classes
 from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.session.objects import Objects
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.class_colors import ClassPainter
 from napari_mobilesam.widgets.label_writer import new_labels
 from napari_mobilesam.widgets.labels_target import LabelsTarget
 from napari_mobilesam.widgets.layers import (
@@ -45,7 +48,11 @@ class ViewerScene:
         Data axis of the image used as colours instead of being sliced.
     composed : tuple of napari.layers.Image
         Layers that are added to the image in their colours.
+    labels_changed : Signal()
+        Objects may go to another layer than before.
     """
+
+    labels_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = weakref.ref(viewer)
@@ -56,7 +63,9 @@ class ViewerScene:
         )
         self.channel_axis: int | None = None
         self.composed: tuple[Image, ...] = ()
+        self._painter: ClassPainter | None = None
         viewer.layers.events.removed.connect(self._removed)
+        viewer.layers.events.inserted.connect(self._inserted)
 
     @property
     def viewer(self) -> ViewerModel:
@@ -89,6 +98,7 @@ class ViewerScene:
     def image(self, layer: Image | None) -> None:
         self._image = None if layer is None else weakref.ref(unwrap(layer))
         self.channel_axis, self.composed = None, ()
+        self.labels_changed.emit()
 
     @property
     def labels(self) -> Labels | None:
@@ -110,6 +120,7 @@ class ViewerScene:
     @labels.setter
     def labels(self, layer: Labels | None) -> None:
         self._labels = None if layer is None else weakref.ref(unwrap(layer))
+        self.labels_changed.emit()
 
     def layer_plane(self) -> LayerPlane:
         """Return the plane of the image that is shown, with its layer.
@@ -268,6 +279,12 @@ class ViewerScene:
             lines.append(f'scene.composed = ({names},)')
         return [*lines, "scene.add_labels('objects')"]
 
+    def paint_classes(
+        self, classes: Classes, tell: Callable[[str], None]
+    ) -> None:
+        """Show the labels in class colours when asked; see `ClassPainter`."""
+        self._painter = ClassPainter(self, classes, tell)
+
     def _make_labels(self, name: str) -> Labels:
         labels = new_labels(self.layer_plane(), name)
         insert_below_prompts(self.viewer, labels)
@@ -278,6 +295,10 @@ class ViewerScene:
         if isinstance(gone, Image):
             for objects in self._objects.values():
                 objects.forget_planes(lambda plane: _lies_on(plane, gone))
+        self.labels_changed.emit()
+
+    def _inserted(self, event: Any) -> None:
+        self.labels_changed.emit()
 
 
 class Stack(Sequence[ImagePlane]):

@@ -36,10 +36,15 @@ def get_session(viewer: Any) -> Session:
     viewer = unwrap(viewer)
     session = _sessions.get(viewer)
     if session is None:
+        scene = ViewerScene(viewer)
         session = _sessions[viewer] = Session(
-            deliver=_deliverer(viewer), scene=ViewerScene(viewer)
+            deliver=_deliverer(viewer), scene=scene
         )
-        session.use_cache(load_settings().cache_mb)
+        settings = load_settings()
+        session.use_cache(settings.cache_mb)
+        session.classes.restore(settings.classes, settings.class_colors)
+        scene.paint_classes(session.classes, session.tell)
+        session.color_by_class(settings.color_by_class)
     return session
 
 

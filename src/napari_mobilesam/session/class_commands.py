@@ -1,0 +1,66 @@
+"""Classes of objects, as methods: assigned, coloured, shown."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from napari_mobilesam.session.classes import Classes
+from napari_mobilesam.session.prompt_commands import PromptCommands
+from napari_mobilesam.session.writing import assign_class
+from napari_mobilesam.types import SegmentationError
+
+
+class ClassCommands(PromptCommands):
+    """Methods of a session that deal with classes; see `PromptCommands`."""
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Names and colours of the classes that objects can be assigned to."""
+        return Classes()
+
+    def assign_class(self, class_name: str, number: int | None = None) -> None:
+        """Assign an object to a class.
+
+        Parameters
+        ----------
+        class_name : str
+            Name of the class, or empty for none.
+        number : int, optional
+            Number of the object, which is one step; by default the open
+            object and those to come, when they are accepted.
+        """
+        if number is None:
+            self.editor.set_class(class_name)
+        else:
+            objects = self._scene().objects(False)
+            if objects is None:
+                raise SegmentationError(f'There is no object {number} yet.')
+            assign_class(objects, number, class_name)
+        self.classes.add(class_name)
+
+    def set_class_color(self, class_name: str, color: str) -> None:
+        """Give a class a colour; the class is added if it is not there.
+
+        Parameters
+        ----------
+        class_name : str
+            Name of the class.
+        color : str
+            ``'#rrggbb'``, or a name such as ``'orange'``.
+
+        Raises
+        ------
+        SegmentationError
+            It is no colour.
+        """
+        self.classes.set_color(class_name, color)
+
+    def color_by_class(self, shown: bool = True) -> None:
+        """Show objects in the colour of their class.
+
+        Parameters
+        ----------
+        shown : bool
+            False gives the labels the colours back that they had.
+        """
+        self.classes.shown = shown

@@ -1,0 +1,151 @@
+"""Classes: names in order, colours told apart, kept with the session."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+from fakes import FIRST, SECOND, blobs, oracle_session
+
+from napari_mobilesam.session.classes import (
+    PALETTE,
+    ClassError,
+    Classes,
+    hex_color,
+    rgb,
+)
+from napari_mobilesam.session.settings import load_settings, settings_path
+from napari_mobilesam.types import SegmentationError
+
+
+@pytest.fixture
+def sessions():
+    made = []
+
+    def make():
+        made.append(oracle_session([blobs()]))
+        return made[-1]
+
+    yield make
+    for session in made:
+        session.close()
+
+
+def test_each_class_gets_a_colour_that_no_other_has():
+    classes = Classes()
+    classes.add(*[f'class {n}' for n in range(20)])
+    colors = list(classes.colors.values())
+    assert colors[: len(PALETTE)] == list(PALETTE)
+    assert len(set(colors)) == 20
+    classes.add('class 3')
+    assert list(classes.colors.values()) == colors
+    # more than there are colours is no error
+    classes.add(*[f'more {n}' for n in range(30)])
+    assert len(classes) == 50
+
+
+def test_a_colour_that_is_taken_is_not_given_again():
+    classes = Classes()
+    classes.set_color('nucleus', PALETTE[0])
+    classes.add('debris')
+    assert classes.colors == {'nucleus': PALETTE[0], 'debris': PALETTE[1]}
+
+
+def test_changes_are_told_once_and_only_if_there_are_any():
+    classes, told = Classes(), []
+    classes.changed.connect(lambda: told.append(classes.colors))
+    classes.add('', 'cell', 'debris')
+    classes.add('cell')
+    classes.set_color('cell', 'red')
+    classes.set_color('cell', '#FF0000')
+    classes.shown = False
+    assert told == [
+        {'cell': PALETTE[0], 'debris': PALETTE[1]},
+        {'cell': '#ff0000', 'debris': PALETTE[1]},
+    ]
+    classes.shown = True
+    assert len(told) == 3
+
+
+def test_colours_are_names_or_numbers():
+    assert hex_color('orange') == '#ffa500'
+    assert hex_color('#0f0') == '#00ff00'
+    assert rgb('#0102ff') == (1, 2, 255)
+    for wrong in ('no colour', '', '#12', None):
+        with pytest.raises(ClassError, match='is no colour'):
+            hex_color(wrong)
+    with pytest.raises(ClassError, match='needs a name'):
+        Classes().set_color('', 'red')
+
+
+def test_one_wrong_colour_changes_none():
+    classes = Classes()
+    with pytest.raises(ClassError):
+        classes.update({'cell': 'red', 'debris': 'nothing'})
+    assert len(classes) == 0
+
+
+def test_settings_that_somebody_edited_are_survived(tmp_path, monkeypatch):
+    monkeypatch.setenv('NAPARI_MOBILESAM_CONFIG', str(tmp_path))
+    stored = {
+        'classes': ['cell', 'debris', 'dirt'],
+        'class_colors': {'cell': '#010203', 'debris': 'nothing', 'dirt': 7},
+        'color_by_class': 'yes',
+    }
+    settings_path().write_text(json.dumps(stored), 'utf-8')
+    settings = load_settings()
+    classes = Classes()
+    classes.restore(settings.classes, settings.class_colors)
+    assert classes.names == ['cell', 'debris', 'dirt']
+    assert classes.colors['cell'] == '#010203'
+    assert len(set(classes.colors.values())) == 3
+    assert settings.color_by_class is False
+
+
+def test_console_names_and_colours_classes(sessions):
+    session = sessions()
+    session.assign_class('cell')
+    session.click(*FIRST)
+    session.accept()
+    session.click(*SECOND)
+    session.accept()
+    session.assign_class('debris', 2)
+    assert session.classes.names == ['cell', 'debris']
+    session.set_class_color('debris', 'black')
+    assert session.classes.colors['debris'] == '#000000'
+    session.color_by_class()
+    assert session.classes.shown
+    session.color_by_class(False)
+    assert not session.classes.shown
+    with pytest.raises(SegmentationError, match='no object 9'):
+        session.assign_class('dirt', 9)
+    assert 'dirt' not in session.classes
+    with pytest.raises(SegmentationError, match='is no colour'):
+        session.set_class_color('cell', 'colourless')
+
+
+def test_session_file_brings_colours_back(sessions, tmp_path):
+    session = sessions()
+    session.set_class_color('cell', '#123456')
+    session.assign_class('cell')
+    session.click(*FIRST)
+    session.accept()
+    path = tmp_path / 'cells.session'
+    session.save(path)
+    again = sessions()
+    again.classes.add('mine', 'cell')
+    again.load(path)
+    assert again.classes.names == ['mine', 'cell']
+    assert again.classes.colors['cell'] == '#123456'
+    # of an earlier version, or edited
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    del content['classes']
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    old = sessions()
+    old.load(path)
+    assert old.scene.objects(False)[1].class_name == 'cell'
+    content['classes'] = {'cell': 'nothing'}
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    with pytest.raises(SegmentationError, match='is no colour'):
+        sessions().load(path)
