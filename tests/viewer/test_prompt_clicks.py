@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 INSIDE, BESIDE = (28, 32), (28, 32)
 
@@ -31,6 +32,33 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     assert not labels.data.any()
     d.widget.redo()
     assert labels.data[INSIDE] == 1
+
+
+def test_model_answers_while_the_button_is_down(desk, blobs, oracle, qtbot):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.widget.reject()
+    d.settle()
+    canvas, place = d.mouse.canvas.native, d.mouse.at(d.image, INSIDE)
+    left = Qt.MouseButton.LeftButton
+    QTest.mousePress(canvas, left, pos=place)
+    assert d.session.wait(20)
+    assert not d.widget.preview.visible
+    # whoever is asked now never answers: what was expected is shown
+    oracle.go.clear()
+    QTest.mouseRelease(canvas, left, pos=place)
+    qtbot.waitUntil(lambda: d.widget.preview.visible, timeout=20_000)
+    oracle.go.set()
+    assert d.widget.preview.layer.get_value(INSIDE, world=True) == 1
+
+
+def test_drag_with_the_points_tool_leaves_nothing(desk, blobs):
+    d = desk(blobs)
+    d.mouse.drag(d.image, INSIDE, (60, 60))
+    d.settle()
+    assert len(d.viewer.layers['prompts'].data) == 0
+    assert not d.widget.preview.visible
 
 
 def test_next_object_gets_the_next_free_id(desk, blobs):

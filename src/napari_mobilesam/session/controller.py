@@ -139,6 +139,7 @@ class Session(Commands, FileCommands):
             self._worker,
             self._engine,
             self.models.load,
+            self.models.loaded,
             self._deliver,
             self.models.fail,
         )

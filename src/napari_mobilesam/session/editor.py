@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from napari_mobilesam.session.writing import (
     write_object,
 )
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
+
+T = TypeVar('T')
 
 
 class FindObjects(Protocol):
@@ -147,17 +149,31 @@ class Editor:
             self.changed.emit()
             self._ask_next()
             return
+        view = self._to_ask(plane, prompts)
+        # waiting first: the answer may be there already
+        self._waiting[plane.place] = view
+        try:
+            self._asked = self._submit(view, self._prompting.ask)
+        except PromptError:
+            # prompts that cannot be used change nothing
+            del self._waiting[plane.place]
+            raise
+        self._modified = True
+        self.changed.emit()
+
+    def expect(self, plane: ImagePlane, prompts: Prompts) -> None:
+        """Have the answer ready, should `ask` be called with these next."""
+        self._submit(self._to_ask(plane, prompts), self._prompting.expect)
+
+    def _to_ask(self, plane: ImagePlane, prompts: Prompts) -> View:
         before = self.record.view(plane)
         shown = None if before is None else before.candidates
         view = View(plane, prompts, shown)
-        if self.options.refine:
-            view = refining(before, view)
-        # asked first: prompts that cannot be used change nothing
-        asked = self._submit(view)
-        self._waiting[plane.place] = view
-        self._asked = asked
-        self._modified = True
-        self.changed.emit()
+        return refining(before, view) if self.options.refine else view
+
+    def _submit(self, view: View, how: Callable[..., T]) -> T:
+        name = self._model_name()
+        return how(view.plane, [view.prompts], name, [view.previous])
 
     def add(
         self,
@@ -354,23 +370,18 @@ class Editor:
         self.record = ObjectRecord()
         self.changed.emit()
 
-    def _submit(self, view: View) -> int:
-        return self._prompting.ask(
-            view.plane, [view.prompts], self._model_name(), [view.previous]
-        )
-
     def _ask_next(self) -> None:
         """Ask for a plane whose answer was dropped for a newer request."""
         for view in self._waiting.values():
-            self._asked = self._submit(view)
+            self._asked = self._submit(view, self._prompting.ask)
             return
 
     def _answer(self, result: PromptResult) -> None:
-        if result.request.generation != self._asked:
+        place = result.request.plane.place
+        view = self._waiting.get(place)
+        if view is None or view.prompts is not result.request.objects[0]:
             return
-        view = self._waiting.pop(result.request.plane.place, None)
-        if view is None:
-            return
+        del self._waiting[place]
         view = replace(view, candidates=result.candidates[0])
         self.record = self.record.with_view(view)
         self._ask_next()

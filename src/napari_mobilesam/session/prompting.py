@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
@@ -57,6 +59,7 @@ class Prompting:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._generation = 0
+        self._expected: PromptResult | None = None
         self.clean_up = CleanUp()
 
     def ask(
@@ -96,7 +99,40 @@ class Prompting:
             )
         for prompts in objects:
             check_prompts(plane.shape, prompts)
-        request = PromptRequest(
+        request = self._request(plane, objects, model_name, previous)
+        known = self._known(request)
+        if known is not None:
+            self._shared.deliver(lambda: self._show(known))
+        else:
+            self._shared.worker.submit(
+                'prompts', lambda: self._answer(request)
+            )
+        return request.generation
+
+    def expect(
+        self,
+        plane: ImagePlane,
+        objects: Sequence[Prompts],
+        model_name: str,
+        previous: Sequence[ObjectCandidates | None] = (),
+    ) -> None:
+        """Have the answer ready if this is what `ask` is given next.
+
+        For prompts that are on their way, as those of a mouse button that
+        is down. Nothing is told, and nothing is embedded; the parameters
+        are those of `ask`.
+        """
+        request = self._request(plane, objects, model_name, previous)
+        self._shared.worker.submit('expected', lambda: self._prepare(request))
+
+    def _request(
+        self,
+        plane: ImagePlane,
+        objects: Sequence[Prompts],
+        model_name: str,
+        previous: Sequence[ObjectCandidates | None],
+    ) -> PromptRequest:
+        return PromptRequest(
             self._generation,
             plane,
             tuple(objects),
@@ -104,8 +140,14 @@ class Prompting:
             tuple(previous) or (None,) * len(objects),
             self.clean_up,
         )
-        self._shared.worker.submit('prompts', lambda: self._answer(request))
-        return request.generation
+
+    def _known(self, request: PromptRequest) -> PromptResult | None:
+        """Answer to a request that was expected, once it is there."""
+        expected = self._expected
+        if expected is None or not _same(expected.request, request):
+            return None
+        self._expected = None
+        return replace(expected, request=request)
 
     def forget(self) -> None:
         """Drop the answer to the newest prompts, wherever it is."""
@@ -114,8 +156,27 @@ class Prompting:
 
     # below: on the worker thread
 
+    def _prepare(self, request: PromptRequest) -> None:
+        start = time.perf_counter()
+        self._expected = None
+        # what fails here fails when it is asked for, and is told then
+        with contextlib.suppress(Exception):
+            engine, model = self._shared.engine, self._shared.loaded()
+            if model is None or not all(
+                engine.has_embedding(request.plane, prompts, model)
+                for prompts in request.objects
+            ):
+                return
+            found = self._all_candidates(request, model)
+            seconds = time.perf_counter() - start
+            self._expected = PromptResult(request, found, seconds)
+
     def _answer(self, request: PromptRequest) -> None:
         start = time.perf_counter()
+        known = self._known(request)
+        if known is not None:
+            self._shared.deliver(lambda: self._show(known))
+            return
         generation = request.generation
         model = self._shared.load(request.model_name, 'prompts')
         if generation != self._generation:
@@ -124,12 +185,7 @@ class Prompting:
             self._shared.deliver(lambda: self.failed.emit(generation))
             return
         try:
-            candidates = tuple(
-                self._candidates(request, prompts, before, model)
-                for prompts, before in zip(
-                    request.objects, request.previous, strict=True
-                )
-            )
+            candidates = self._all_candidates(request, model)
         except Exception as error:  # noqa: BLE001 - every failure is told
             if generation == self._generation:
                 self._shared.fail(error, 'prompts')
@@ -137,6 +193,16 @@ class Prompting:
             return
         result = PromptResult(request, candidates, time.perf_counter() - start)
         self._shared.deliver(lambda: self._show(result))
+
+    def _all_candidates(
+        self, request: PromptRequest, model: Sam
+    ) -> tuple[ObjectCandidates | None, ...]:
+        return tuple(
+            self._candidates(request, prompts, before, model)
+            for prompts, before in zip(
+                request.objects, request.previous, strict=True
+            )
+        )
 
     def _candidates(
         self,
@@ -184,6 +250,45 @@ def candidates_of(
         return found
     masks = tuple(clean_up(mask, plane.shape) for mask in found.masks)
     return replace(found, masks=masks)
+
+
+def _same(one: PromptRequest, other: PromptRequest) -> bool:
+    """Whether two requests have the same answer, to the last bit."""
+    return (
+        one.plane.key == other.plane.key
+        and one.plane.viewport == other.plane.viewport
+        and one.model_name == other.model_name
+        and one.clean_up == other.clean_up
+        and len(one.objects) == len(other.objects)
+        and all(map(_same_prompts, one.objects, other.objects))
+        and all(map(_same_mask, one.previous, other.previous))
+    )
+
+
+def _same_prompts(one: Prompts, other: Prompts) -> bool:
+    return (
+        np.array_equal(one.points, other.points)
+        and np.array_equal(one.labels, other.labels)
+        and _equal(one.box, other.box)
+        and one.mask_input is other.mask_input
+        and one.region is other.region
+    )
+
+
+def _same_mask(
+    one: ObjectCandidates | None, other: ObjectCandidates | None
+) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.mask is other.mask and _equal(
+        one.chosen_logits, other.chosen_logits
+    )
+
+
+def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def refining(before: View | None, view: View) -> View:

@@ -28,6 +28,8 @@ class Shared:
     load : callable
         ``load(name, whom)`` returns the model, or None after it has told
         why there is none.
+    loaded : callable
+        Returns the chosen model if it is loaded, else None.
     deliver : callable
         Runs a function on the thread that owns the viewer.
     fail : callable
@@ -37,5 +39,6 @@ class Shared:
     worker: LatestWorker
     engine: Engine
     load: Callable[[str, str], Sam | None]
+    loaded: Callable[[], Sam | None]
     deliver: Deliver
     fail: Callable[[BaseException, str], None]

@@ -86,6 +86,7 @@ class PromptReader:
         points: Points | None,
         shapes: Shapes | None,
         carried: Prompts | None = None,
+        coming: tuple[NDArray[np.float64], int] | None = None,
     ) -> Collected:
         """Read the prompts that lie on a plane.
 
@@ -98,8 +99,14 @@ class PromptReader:
         carried : Prompts, optional
             Box, region or mask input of an object that was taken up again,
             which no layer shows; a closed shape takes their place.
+        coming : (ndarray, int), optional
+            Row and column of a point that is about to be added to the
+            layer, and its label.
         """
         numbers, positions, labels = points_on(plane, points)
+        if coming is not None:
+            positions = np.concatenate([positions, coming[0][None]])
+            labels = np.append(labels, coming[1])
         closed, scribbles = self._shapes_on(plane, shapes)
         for scribble in scribbles:
             count = len(scribble.points)

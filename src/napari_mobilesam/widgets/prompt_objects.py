@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.session import (
     ImagePlane,
@@ -101,13 +105,31 @@ class PromptObjects(PromptTools):
         else:
             self.editor.ask(source, prompts)
 
-    def _collect(self, plane: LayerPlane, source: ImagePlane) -> Collected:
+    def _collect(
+        self,
+        plane: LayerPlane,
+        source: ImagePlane,
+        coming: tuple[NDArray[np.float64], int] | None = None,
+    ) -> Collected:
         return self._reader.collect(
             plane,
             self._points,
             self._shapes,
             self._carried.get(source.place),
+            coming,
         )
+
+    def _expect(self, coordinates: NDArray[np.float64], label: int) -> None:
+        """Have the model think while the mouse button is down."""
+        # what cannot be asked is told when it is asked
+        with contextlib.suppress(SegmentationError):
+            plane = self.plane()
+            source = plane.source()
+            points, here = plane.image_points(self._points, coordinates[None])
+            if here.all():
+                coming = (points[0], label)
+                (prompts,) = self._collect(plane, source, coming).objects
+                self.editor.expect(source, prompts)
 
     def _show_object(self) -> None:
         """Show what the editor has on the plane that is shown."""

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Layer, Points, Shapes
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
@@ -43,9 +44,13 @@ class PromptTools(PromptPanel):
     ----------
     prompts_settled : Signal
         The prompts, or what they refer to, are others than before.
+    point_coming : Signal(ndarray, int)
+        The mouse is down: a point at these coordinates of the Points layer,
+        with this label, will be added when it is up again.
     """
 
     prompts_settled = Signal()
+    point_coming = Signal(object, int)
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
@@ -206,6 +211,9 @@ class PromptTools(PromptPanel):
             polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
         if POLARITY in layer.features:
             set_next_polarity(layer, polarity)
+        if isinstance(layer, Points) and layer.mode == 'add':
+            coordinates = np.asarray(layer.world_to_data(event.position))
+            self.point_coming.emit(coordinates, int(polarity == POSITIVE))
 
     def _reset_polarity(self) -> None:
         """A click with the right button is over."""

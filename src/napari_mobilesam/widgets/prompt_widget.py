@@ -46,6 +46,7 @@ class PromptWidget(PromptRuns):
         self._image_timer = self.timer(self._enter_image)
         self._build()
         self.prompts_settled.connect(self._update)
+        self.point_coming.connect(self._expect)
         self.image_combo.layer_changed.connect(self._image_timer.start)
         self.channel_combo.changed.connect(self._channels_chosen)
         self.points_combo.layer_changed.connect(self._use_points)
