@@ -124,13 +124,15 @@ class Preview:
             self._add(picture, affine)
             return
         moved = not np.array_equal(layer.affine.affine_matrix, affine)
-        if layer.data.shape == picture.shape:
+        if layer.data.shape != picture.shape:
+            layer.data = picture
+        else:
             # ten times faster than new data
             layer.data[...] = picture
-            layer.refresh()
-        else:
-            layer.data = picture
+            if not moved:
+                layer.refresh()
         if moved:
+            # refreshes the layer as well
             layer.affine = affine
 
     def _add(
