@@ -61,6 +61,34 @@ def test_train_writes_a_model_that_loads(
     assert [s.split(',')[0] for s in seen] == ['step 3']
 
 
+def test_small_inputs_first(
+    disc_folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(
+        'napari_mobilesam.model.tiny_vit.TinyViT.compile',
+        lambda encoder: compiled.append(type(encoder).__name__),
+    )
+    output = tmp_path / 'new.safetensors'
+    command = (
+        'train', disc_folder, '-o', output, '--input-size', 192,
+        '--first-size', 128, '--first-share', 0.5, '--steps', 4,
+        '--batch-size', 1, '--compile',
+    )  # fmt: skip
+    code, seen = run(*command)
+    assert code == 0
+    steps = [message.split(',')[0] for message in seen]
+    assert steps == ['step 1', 'step 2', 'step 1', 'step 2']
+    assert compiled == ['TinyViT', 'TinyViT']
+    small = tmp_path / 'new.run' / 'small.safetensors'
+    assert load_model(small).record.input_size == 128
+    record = load_model(output).record
+    assert record.input_size == 192
+    assert record.training['base'].endswith('small.safetensors')
+    # what was done is not done again
+    assert run(*command)[1] == []
+
+
 def test_two_workers_train_together(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -123,6 +123,18 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         '--input-size', type=int, default=256, help='default: %(default)s'
     )
     parser.add_argument(
+        '--first-size', type=int, default=0, help='begin with smaller inputs'
+    )
+    parser.add_argument(
+        '--first-share',
+        type=positive,
+        default=0.4,
+        help='share of the budget for --first-size (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the image encoder'
+    )
+    parser.add_argument(
         '--procedural',
         type=float,
         default=0.15,
@@ -274,6 +286,9 @@ def train_command(options: argparse.Namespace) -> int:
         options.input_size,
         options.procedural,
         config=_train_config(options, TrainConfig()),
+        first_size=options.first_size,
+        first_share=options.first_share,
+        compiled=options.compile,
         device=options.device,
     )
     with options.make_progress(options.quiet) as progress:

@@ -60,6 +60,14 @@ class TrainJob:
         Object sizes at the input.
     config : TrainConfig
         Budget and optimiser.
+    first_size : int
+        Side of a smaller input to begin with, where an image costs less; 0
+        begins at ``input_size``.
+    first_share : float
+        Share of the budget that is spent there.
+    compiled : bool
+        Compile the image encoder (`torch.compile`): for CUDA, or where there
+        is a C++ compiler.
     device : str
         As in `load_model`.
     purpose, licence : str
@@ -74,6 +82,9 @@ class TrainJob:
     procedural: float = 0.15
     zoom: ZoomRange = field(default_factory=ZoomRange)
     config: TrainConfig = field(default_factory=TrainConfig)
+    first_size: int = 0
+    first_share: float = 0.4
+    compiled: bool = False
     device: str = 'auto'
     purpose: str = 'trained with napari-mobilesam'
     licence: str = ''
@@ -97,8 +108,56 @@ class TrainJob:
         """
         images = read_split(self.data, 'train')
         checked = read_split(self.data, 'val')
+        job = self
+        if self.first_size:
+            first, job = self._phases()
+            if not first.output.is_file():
+                first._train(images, checked, progress, cancelled)
+            if dist.is_initialized():
+                # only one process has written it
+                dist.barrier()
+        run = job._train(images, checked, progress, cancelled)
+        if run.exchange.rank == 0:
+            sam = run.sam
+            thresholds = choose_thresholds(sam, checked)
+            sam.record = replace(sam.record, **thresholds._asdict())
+            write_result(sam, self.output, sam.record)
+        return self.output
+
+    def _phases(self) -> tuple[TrainJob, TrainJob]:
+        """Divide the work into that on small inputs and the rest."""
+        config, share = self.config, self.first_share
+        steps = round(share * config.steps)
+        small = replace(
+            self,
+            folder=self.folder / 'small',
+            output=self.folder / 'small.safetensors',
+            input_size=self.first_size,
+            zoom=self.zoom.within(self.first_size),
+            config=replace(
+                config, steps=steps, minutes=share * config.minutes
+            ),
+            first_size=0,
+        )
+        rest = replace(
+            config,
+            steps=config.steps - steps,
+            minutes=(1 - share) * config.minutes,
+        )
+        return small, replace(self, base=small.output, config=rest)
+
+    def _train(
+        self,
+        images: list[LabelledImage],
+        checked: list[LabelledImage],
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> TrainingRun:
+        """Train at one input size, and write what came of it."""
         torch.manual_seed(self.config.seed)
         sam = self._start()
+        if self.compiled:
+            sam.image_encoder.compile()
         source = SampleSource(
             images,
             sam.input_size,
@@ -113,10 +172,8 @@ class TrainJob:
         run.run(progress, cancelled)
         if run.exchange.rank == 0:
             sam.record = self._record(run, images)
-            thresholds = choose_thresholds(sam, checked)
-            sam.record = replace(sam.record, **thresholds._asdict())
             write_result(sam, self.output, sam.record)
-        return self.output
+        return run
 
     def _start(self) -> Sam:
         if self.base is None:

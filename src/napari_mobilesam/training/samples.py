@@ -8,7 +8,7 @@ chosen diameter at the input, from `ZoomRange`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from napari_mobilesam.training.prompts import (
 )
 from napari_mobilesam.types import Frame
 
+LARGEST_SHARE = 0.7  # of the input, that an object's diameter takes
 MIN_GRID_AREA = 24  # grid pixels; smaller objects are not asked for
 
 Window = tuple[int, int, int, int]
@@ -43,6 +44,16 @@ class ZoomRange:
     spread: float = 0.4
     anywhere: float = 0.25
     whole: float = 0.1
+
+    def within(self, input_size: int) -> ZoomRange:
+        """The same on a smaller input, on which objects still fit."""
+        largest = min(self.largest, LARGEST_SHARE * input_size)
+        return replace(
+            self,
+            smallest=min(self.smallest, largest),
+            best=min(self.best, largest),
+            largest=largest,
+        )
 
     def draw(self, rng: np.random.Generator) -> float | None:
         """Draw a diameter, None for the whole image."""
