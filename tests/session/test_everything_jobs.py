@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,3 +145,68 @@ def test_failures_are_told_in_one_sentence(session, task, answers):
     assert whom == 'everything'
     assert 'area' in text
     assert answers == []
+
+
+def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
+    """The same run again asks what it asked, and takes what it took."""
+    from napari_mobilesam.segmentation import estimate
+    from napari_mobilesam.session import everything_run
+
+    speed = estimate.Speed(embedding=0.5, prompt=0.05, mask=0.005)
+    monkeypatch.setattr(estimate, 'measure_speed', lambda model: speed)
+    monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
+    # a machine on which every run takes five seconds
+    ticks = itertools.count(0, 5)
+    monkeypatch.setattr(
+        everything_run, 'time', SimpleNamespace(perf_counter=ticks.__next__)
+    )
+    estimates = []
+    runs = session.runs
+    runs.jobs.estimated.connect(estimates.append)
+    parameters = EverythingParameters(points_per_side=16)
+    for _ in range(2):
+        runs.jobs.estimate([task], parameters, 'oracle')
+        assert session.finish(30)
+        runs.start([task], parameters, 'oracle')
+        assert session.finish(30)
+    first, second = estimates
+    real = runs._run.planes[0]
+    assert first.prompts != real.prompts
+    assert (second.prompts, second.windows) == (real.prompts, real.windows)
+    assert first.seconds != pytest.approx(5, rel=0.3)
+    assert second.seconds == pytest.approx(5, rel=0.3)
+    # an embedding for a click says so, too
+    session.prepare(session.scene.plane_at(1))
+    assert session.finish(30)
+
+
+def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):
+    estimates = []
+    runs = session.runs
+    runs.jobs.estimated.connect(estimates.append)
+    runs.jobs.estimate([task], PARAMETERS, 'oracle')
+    assert session.finish(30)
+    runs.progress.connect(lambda *step: runs.cancel())
+    runs.start([task], PARAMETERS, 'oracle')
+    assert session.finish(30)
+    runs.jobs.estimate([task], PARAMETERS, 'oracle')
+    assert session.finish(30)
+    first, second = estimates
+    assert first.prompts == second.prompts
+
+
+def test_embeddings_for_clicks_tell_how_busy_the_machine_is(monkeypatch):
+    from napari_mobilesam.segmentation import estimate
+    from napari_mobilesam.segmentation.experience import Experience
+    from napari_mobilesam.session.everything_pace import EmbeddingWatch
+
+    speed = estimate.Speed(embedding=1.0, prompt=0.01, mask=0.001)
+    monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
+    experience = Experience(lambda: 0.0)
+    watch, model = EmbeddingWatch(experience), SimpleNamespace(key='a')
+    watch(model, 9.0)  # the first one of a model
+    assert experience.pace == 1
+    watch(model, 2.0)
+    assert experience.pace == pytest.approx(2, rel=0.1)
+    watch(SimpleNamespace(key='b'), 9.0)
+    assert experience.pace == pytest.approx(2, rel=0.1)

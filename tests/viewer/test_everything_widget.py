@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.types import EverythingParameters
 
 EVERYTHING = 'Segment everything'
@@ -150,3 +151,26 @@ def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
     )
     form.set_parameters(other)
     assert form.parameters() == other
+
+
+def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
+    """What it was thought to take before does not matter."""
+    d = everything_desk(blobs)
+    oracle.go.clear()
+    d.widget.run_button.click()
+    now = [0.0]
+    d.widget._time_left = TimeLeft(lambda: now[0])
+    tell = d.session.runs.progress.emit
+    tell(100, 1000, 'Embedded window 1')
+    assert d.widget.status.text == 'Embedded window 1 …'
+    now[0] = 10.0
+    tell(200, 1000, 'Segmenting')
+    assert d.widget.status.text == 'Segmenting, about 80 s left'
+    for step in range(1, 31):
+        # from now on it is twice as fast
+        now[0] = 10.0 + step
+        tell(200 + 20 * step, 1000, 'Segmenting')
+    assert d.widget.status.text == 'Segmenting, about 10 s left'
+    oracle.go.set()
+    d.settle()
+    assert '4 objects in' in d.widget.status.text

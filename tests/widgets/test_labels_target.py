@@ -115,7 +115,7 @@ def test_undo_reaches_planes_that_are_not_shown(viewer):
 
 
 def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):
-    monkeypatch.setattr(labels_target, 'PARTIAL_SHARE', 0.005)
+    monkeypatch.setattr(labels_target, 'PARTIAL_PIXELS', 10)
     scene = scene_on(viewer)
     objects = paint(scene)
     assert scene.labels.data.sum() == disk().sum()

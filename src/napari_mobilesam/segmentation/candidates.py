@@ -111,6 +111,8 @@ class Candidates:
         The image, for filters by intensity.
     channels : int or sequence of int or None
         Channels of ``image`` that were shown to the model.
+    windows : int
+        Windows embedded.
     """
 
     masks: tuple[Mask, ...]
@@ -124,6 +126,7 @@ class Candidates:
     scope: Scope = field(default_factory=Scope)
     image: Any = None
     channels: Channels | None = None
+    windows: int = 0
 
     def select(self, selection: Selection | None = None) -> list[Mask]:
         """Objects among the candidates, the highest predicted IoU first.

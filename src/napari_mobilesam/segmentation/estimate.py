@@ -6,7 +6,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.crops import Region, point_grid
+from napari_mobilesam.segmentation.experience import Experience, Work
+from napari_mobilesam.segmentation.experience import Speed as Speed
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.plan import (
     expected_prompts,
@@ -39,31 +41,14 @@ REPEATS = 2
 # the full grid are background.
 MASKS_PER_PROMPT = 0.2
 MASKS_PER_ADAPTIVE_PROMPT = 1.2
+# How steps compare on a machine that has not been measured.
+USUAL_SPEED = Speed(embedding=0.3, prompt=0.007, mask=0.0015)
 # Peak memory: Python with torch, what encoder and decoder hold at a time per
 # pixel of the input, and the image with what is made of it.
 BASE_BYTES = 350_000_000
 BYTES_PER_INPUT_PIXEL = {'vit_t': 160}
 BYTES_PER_INPUT_PIXEL_OF_VIT = 1600
 BYTES_PER_IMAGE_PIXEL = 16
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What one step costs on this machine, in seconds.
-
-    Attributes
-    ----------
-    embedding : float
-        Embedding of one window.
-    prompt : float
-        One prompt, asked with others, whose masks are not drawn.
-    mask : float
-        Drawing and measuring one mask.
-    """
-
-    embedding: float
-    prompt: float
-    mask: float
 
 
 @dataclass(frozen=True)
@@ -132,6 +117,31 @@ def measure_speed(model: Sam, refresh: bool = False) -> Speed:
     return speed
 
 
+def known_speed(model: Sam) -> Speed | None:
+    """Return the speed that `measure_speed` has measured, if it has."""
+    known = _read(cache_folder().parent / FILE).get(_key(model))
+    return None if known is None else Speed(**known)
+
+
+def expected_work(
+    image_shape: tuple[int, int],
+    record: ModelRecord,
+    parameters: EverythingParameters,
+    region: Any = None,
+    *,
+    skip: Any = None,
+    diameter: float | None = None,
+) -> Work:
+    """Say what runs like this one do on average; see `estimate_run`."""
+    scope = checked_scope(image_shape, region, skip)
+    plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
+    return Work(
+        expected_prompts(plan),
+        expected_windows(plan),
+        MASKS_PER_ADAPTIVE_PROMPT if plan.adaptive else MASKS_PER_PROMPT,
+    )
+
+
 def estimate_run(
     image_shape: tuple[int, int],
     record: ModelRecord,
@@ -141,6 +151,8 @@ def estimate_run(
     *,
     skip: Any = None,
     diameter: float | None = None,
+    experience: Experience | None = None,
+    what: Hashable = None,
 ) -> Estimate:
     """Estimate time and memory of a run without reading the image.
 
@@ -160,6 +172,10 @@ def estimate_run(
         Object diameter in data pixels that `estimate_diameter` sees in the
         image; without it windows are planned only for a diameter among the
         parameters.
+    experience : Experience, optional
+        What earlier runs have cost.
+    what : hashable
+        Tells image and parameters from others, see `Experience.work`.
 
     Returns
     -------
@@ -171,16 +187,12 @@ def estimate_run(
     SegmentationError
         If region or skip do not suit the shape.
     """
-    scope = checked_scope(image_shape, region, skip)
-    plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
-    prompts = expected_prompts(plan)
-    windows = expected_windows(plan)
-    masks = prompts * (
-        MASKS_PER_ADAPTIVE_PROMPT if plan.adaptive else MASKS_PER_PROMPT
+    work = expected_work(
+        image_shape, record, parameters, region, skip=skip, diameter=diameter
     )
-    seconds = (
-        windows * speed.embedding + prompts * speed.prompt + masks * speed.mask
-    )
+    pace = 1.0
+    if experience is not None:
+        work, pace = experience.work(work, what), experience.pace
     per_pixel = BYTES_PER_INPUT_PIXEL.get(
         record.architecture, BYTES_PER_INPUT_PIXEL_OF_VIT
     )
@@ -190,7 +202,8 @@ def estimate_run(
         + per_pixel * record.input_size**2
         + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
     )
-    return Estimate(prompts, windows, seconds, memory)
+    seconds = pace * work.seconds(speed)
+    return Estimate(work.prompts, work.windows, seconds, memory)
 
 
 def _key(model: Sam) -> str:

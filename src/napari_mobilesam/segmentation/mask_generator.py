@@ -121,6 +121,7 @@ def generate_candidates(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_masks: Callable[[list[Mask]], None] | None = None,
+    on_work: Callable[[int, int], None] | None = None,
     **overrides: Any,
 ) -> Candidates:
     """Ask the prompts of segment everything and keep all that is found.
@@ -142,6 +143,9 @@ cancelled, on_masks, **overrides
         below the thresholds of the run lets `Candidates.select` lower them
         later, and costs the time to draw these masks. The thresholds
         themselves if None.
+    on_work : callable, optional
+        Called before ``progress`` with prompts answered and windows embedded
+        so far.
 
     Returns
     -------
@@ -164,7 +168,7 @@ cancelled, on_masks, **overrides
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region, skip)
     plan = plan_run(rgb, model.record, chosen, scope)
-    hooks = Hooks.of(progress, cancelled, on_masks)
+    hooks = Hooks.of(progress, cancelled, on_masks, on_work)
     thresholds = thresholds_for(chosen, model.record)
     least = Thresholds(*floor) if floor else thresholds
     run = Run(model, rgb, chosen, least, hooks, expected_prompts(plan))
@@ -187,6 +191,7 @@ cancelled, on_masks, **overrides
         scope,
         image,
         channels,
+        run.embedded,
     )
 
 

@@ -39,6 +39,10 @@ def _ignore_masks(masks: list[Mask]) -> None:
     """Show nobody."""
 
 
+def _ignore_work(prompts: int, windows: int) -> None:
+    """Count for nobody."""
+
+
 def _never() -> bool:
     return False
 
@@ -56,11 +60,14 @@ class Hooks:
         found is returned.
     on_masks : callable
         Called with the good masks of each batch of prompts.
+    on_work : callable
+        Called with prompts answered and windows embedded so far.
     """
 
     progress: Progress = field(default=_ignore_progress)
     cancelled: Callable[[], bool] = field(default=_never)
     on_masks: Callable[[list[Mask]], None] = field(default=_ignore_masks)
+    on_work: Callable[[int, int], None] = field(default=_ignore_work)
 
     @classmethod
     def of(
@@ -68,12 +75,14 @@ class Hooks:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
         on_masks: Callable[[list[Mask]], None] | None = None,
+        on_work: Callable[[int, int], None] | None = None,
     ) -> Hooks:
         """Hooks of which some are not wanted."""
         return cls(
             progress or _ignore_progress,
             cancelled or _never,
             on_masks or _ignore_masks,
+            on_work or _ignore_work,
         )
 
 
@@ -214,4 +223,5 @@ class Run:
         if self.prompts > total:
             # More was asked than expected: the end is near, but not here.
             total = math.ceil(self.prompts * BEYOND_EXPECTED)
+        self.hooks.on_work(self.prompts, self.embedded)
         self.hooks.progress(self.prompts, total, doing)

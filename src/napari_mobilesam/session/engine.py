@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,6 +63,11 @@ class Engine:
         ``embed(model, rgb, frame) -> Embedding`` of a window in the size of
         the model's input, for instance from a cache on disk; by default the
         model is run.
+
+    Attributes
+    ----------
+    on_embedded : callable
+        Called with the model and the seconds that an embedding took.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Engine:
         embed: Embed | None = None,
     ) -> None:
         self._load_model = load_model
+        self.on_embedded: Callable[[Sam, float], None] = _ignore
         self._embed = embed or _run_encoder
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
         self._reader = PlaneReader(planes)
@@ -266,7 +273,14 @@ class Engine:
         newest = self._newest.peek((plane.place, window, model.key))
         if newest is not None and _alike(picture, newest.picture):
             return newest
-        return _Embedded(self._embed(model, rgb, frame), picture)
+        start = time.perf_counter()
+        embedding = self._embed(model, rgb, frame)
+        self.on_embedded(model, time.perf_counter() - start)
+        return _Embedded(embedding, picture)
+
+
+def _ignore(model: Sam, seconds: float) -> None:
+    """Time nothing."""
 
 
 def _run_encoder(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from psygnal import Signal
 
+from napari_mobilesam.segmentation.experience import Experience
 from napari_mobilesam.session.everything_messages import PlaneTask
+from napari_mobilesam.session.everything_pace import what_of
 from napari_mobilesam.session.shared import Shared
 from napari_mobilesam.types import EverythingParameters
 
@@ -64,6 +66,8 @@ class PlaneJobs:
     ----------
     shared : Shared
         What is used of the session.
+    experience : Experience
+        What earlier runs have cost.
 
     Attributes
     ----------
@@ -79,8 +83,9 @@ class PlaneJobs:
     finished = Signal(object)
     estimated = Signal(object)
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, experience: Experience) -> None:
         self._shared = shared
+        self._experience = experience
         self._number = 0
         self._asked = 0
         self._cancelled = threading.Event()
@@ -93,7 +98,8 @@ class PlaneJobs:
     ) -> None:
         """Ask what a run would cost; `estimated` tells.
 
-        The speed of this machine is measured once and remembered.
+        The speed of this machine is measured once and remembered; runs since
+        then tell how busy it is, and how many prompts are needed.
 
         Parameters
         ----------
@@ -228,6 +234,8 @@ class PlaneJobs:
                 first.region,
                 skip=None if first.skip is None else first.skip(),
                 diameter=self._shared.engine.diameter(first.plane),
+                experience=self._experience,
+                what=what_of(first, parameters),
             )
         except Exception as error:  # noqa: BLE001 - every failure is told
             self._shared.fail(error, 'everything')

@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.segmentation.experience import Experience
 from napari_mobilesam.session.everything_jobs import PlaneJobs
 from napari_mobilesam.session.everything_messages import (
     EverythingRequest,
     EverythingResult,
     PlaneTask,
 )
+from napari_mobilesam.session.everything_pace import (
+    EmbeddingWatch,
+    PlaneWork,
+)
 from napari_mobilesam.session.everything_sorting import Sorter, extent_of
+from napari_mobilesam.session.everything_state import EverythingRun
 from napari_mobilesam.session.messages import explain
 from napari_mobilesam.session.shared import Deliver as Deliver
 from napari_mobilesam.session.shared import Shared as Shared
 from napari_mobilesam.session.worker import LatestWorker
-from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
+from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.candidates import Candidates, Selection
-    from napari_mobilesam.segmentation.parameters import Thresholds
+    from napari_mobilesam.segmentation.candidates import Selection
 
 # How far below its thresholds a run keeps masks, to lower them later:
 # predicted IoU, which costs drawing more masks, and stability, which does not.
 FLOOR = (0.1, 0.3)
-
-
-@dataclass(eq=False)
-class _Run:
-    """A run: under way, or settled once nothing more is added to it."""
-
-    request: EverythingRequest
-    sorter: Sorter
-    record: ModelRecord | None = None
-    floor: Thresholds | None = None
-    planes: list[Candidates] = field(default_factory=list)
-    # the plane that is worked on, and its good masks so far
-    current: Candidates | None = None
-    fresh: list[Mask] = field(default_factory=list)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    started: float = field(default_factory=time.perf_counter)
-    seconds: float = 0.0
-    settled: bool = False
-    problem: str = ''
-
-    def begin(self, template: Candidates) -> None:
-        """Start with the next plane."""
-        with self.lock:
-            self.current, self.fresh = template, []
-
-    def end(self, candidates: Candidates) -> None:
-        """Keep all that was found on the plane."""
-        with self.lock:
-            if not self.settled:
-                self.planes.append(candidates)
-                self.current = None
-
-    def settle(self) -> bool:
-        """Add nothing more; False if that was so before."""
-        with self.lock:
-            if self.settled:
-                return False
-            self.settled = True
-            self.seconds = time.perf_counter() - self.started
-            if self.current is not None:
-                self.planes.append(
-                    replace(self.current, masks=tuple(self.fresh))
-                )
-            return True
 
 
 class EverythingRuns:
@@ -112,9 +71,11 @@ class EverythingRuns:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self.jobs = PlaneJobs(shared)
+        self._experience = Experience()
+        self.jobs = PlaneJobs(shared, self._experience)
+        shared.engine.on_embedded = EmbeddingWatch(self._experience)
         self._sorting = LatestWorker('napari-mobilesam-sorting')
-        self._run: _Run | None = None
+        self._run: EverythingRun | None = None
         self._generation = 0
         self._asked = 0
 
@@ -156,7 +117,7 @@ class EverythingRuns:
             linked,
             outlined,
         )
-        run = self._run = _Run(request, Sorter(linked))
+        run = self._run = EverythingRun(request, Sorter(linked))
         self._shared.worker.submit('everything', lambda: self._work(run))
         return self._generation
 
@@ -224,7 +185,7 @@ class EverythingRuns:
 
     # below: on the worker thread
 
-    def _work(self, run: _Run) -> None:
+    def _work(self, run: EverythingRun) -> None:
         from napari_mobilesam.segmentation.parameters import (
             Thresholds,
             thresholds_for,
@@ -258,7 +219,7 @@ class EverythingRuns:
     def _failer(self, error: BaseException) -> Callable[[], None]:
         return lambda: self._shared.fail(error, 'everything')
 
-    def _plane(self, run: _Run, number: int, model: Sam) -> None:
+    def _plane(self, run: EverythingRun, number: int, model: Sam) -> None:
         from napari_mobilesam.segmentation.candidates import Candidates
         from napari_mobilesam.segmentation.mask_generator import (
             generate_candidates,
@@ -282,13 +243,23 @@ class EverythingRuns:
             plane.channels,
         )
         run.begin(template)
+        work = PlaneWork(
+            self._experience,
+            task,
+            skip,
+            request.parameters,
+            model,
+            self._shared.engine.diameter(plane),
+        )
 
         def cancelled() -> bool:
             self._shared.worker.serve('prompts')
             return run.cancelled.is_set()
 
         def progress(done: int, total: int, message: str) -> None:
-            step = (number + done / max(total, 1), count, message)
+            # in equal parts of the time, not of the prompts
+            share = 1.0 if done >= total else work.share
+            step = (number + share, count, message)
             if count > 1:
                 step = (*step[:2], f'{plane.name}: {message}')
             self._tell(run, lambda: self._show_progress(*step))
@@ -297,6 +268,7 @@ class EverythingRuns:
             run.fresh.extend(masks)
             self._tell(run, lambda: self.found.emit(number, masks))
 
+        started = time.perf_counter()
         candidates = generate_candidates(
             rgb,
             model,
@@ -307,7 +279,9 @@ class EverythingRuns:
             progress=progress,
             cancelled=cancelled,
             on_masks=on_masks,
+            on_work=work.note,
         )
+        work.learn(time.perf_counter() - started, candidates.complete)
         run.end(
             replace(
                 candidates, image=template.image, channels=template.channels
@@ -317,7 +291,7 @@ class EverythingRuns:
     def _show_progress(self, done: float, count: int, message: str) -> None:
         self.progress.emit(round(1000 * done), 1000 * count, message)
 
-    def _settle(self, run: _Run) -> None:
+    def _settle(self, run: EverythingRun) -> None:
         from napari_mobilesam.segmentation.candidates import Selection
         from napari_mobilesam.segmentation.parameters import thresholds_for
 
@@ -339,7 +313,7 @@ class EverythingRuns:
 
     def _sort(
         self,
-        run: _Run,
+        run: EverythingRun,
         selection: Selection,
         answer: Callable[[EverythingResult], None],
     ) -> None:
@@ -369,7 +343,10 @@ class EverythingRuns:
         self._tell(run, lambda: answer(result))
 
     def _apart(
-        self, run: _Run, job: Callable[[], None], then: Callable[[], None]
+        self,
+        run: EverythingRun,
+        job: Callable[[], None],
+        then: Callable[[], None],
     ) -> None:
         try:
             job()
@@ -378,7 +355,7 @@ class EverythingRuns:
             return
         self._tell(run, then)
 
-    def _tell(self, run: _Run, tell: Callable[[], None]) -> None:
+    def _tell(self, run: EverythingRun, tell: Callable[[], None]) -> None:
         """Tell something of a run on the viewer's thread, if it is news."""
 
         def tell_if_current() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
+from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult
 from napari_mobilesam.session.large_run import LargeAnswer
@@ -30,8 +30,6 @@ from napari_mobilesam.widgets.viewer_scene import ViewerScene
 NO_IMAGE = 'There is no image: open one first.'
 # typing a number should not estimate at each of its digits
 ESTIMATE_PAUSE_MS = 250
-# how long a run has gone on before the time that is left can be told
-TELL_SECONDS = 1.0
 
 
 class EverythingRunning(EverythingTiles):
@@ -51,7 +49,7 @@ class EverythingRunning(EverythingTiles):
         self._asked: tuple[int, Results] | None = None
         self._results: Results | None = None
         self._last: EverythingResult | None = None
-        self._started = 0.0
+        self._time_left = TimeLeft()
         self._timers: list[QTimer] = []
         self._estimate_timer = self._timer(self._estimate)
         self._select_timer = self._timer(self._select)
@@ -192,7 +190,7 @@ class EverythingRunning(EverythingTiles):
         self.session.large.cancel()
 
     def _show_running(self, running: bool) -> None:
-        self._started = time.monotonic()
+        self._time_left = TimeLeft()
         for button in (self.run_button, *self.more.buttons):
             button.setEnabled(not running)
         self.cancel_button.setEnabled(running)
@@ -285,16 +283,16 @@ class EverythingRunning(EverythingTiles):
     def _progress(self, done: int, total: int, message: str) -> None:
         if not self._busy or not self.cancel_button.isEnabled():
             return
-        self.status.say(f'{message}{self._time_left(done, total)}', busy=True)
+        self.status.say(f'{message}{self._say_left(done, total)}', busy=True)
         self.status.show_progress(done, total)
 
-    def _time_left(self, done: int, total: int) -> str:
+    def _say_left(self, done: int, total: int) -> str:
         from napari_mobilesam.segmentation.estimate import duration
 
-        passed = time.monotonic() - self._started
-        if passed < TELL_SECONDS or not 0 < done < total:
+        left = self._time_left(done, total)
+        if left is None or done >= total:
             return ' …'
-        return f', about {duration(passed * (total - done) / done)} left'
+        return f', about {duration(left)} left'
 
 
 def nothing_found(result: EverythingResult) -> str:

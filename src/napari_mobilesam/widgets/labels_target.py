@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # One full refresh is cheaper than napari's own bookkeeping, which also keeps
-# a copy of every index, if more than this share of a plane is written.
-# Measured; labels of up to 16 bits are drawn as they are, others are mapped.
+# a copy of every index for its own undo, if more than so many pixels and this
+# share of a plane are written. Measured; labels of up to 16 bits are drawn as
+# they are, others are mapped.
+PARTIAL_PIXELS = 1 << 15
 PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
 # Arrays up to this size are counted whenever a new label is needed.
 COUNTED_PIXELS = 1 << 22
@@ -214,7 +216,7 @@ def _refresh_pays(data: Any, pixels: int) -> bool:
     mapped = np.dtype(data.dtype).itemsize > 2
     share = PARTIAL_SHARE_MAPPED if mapped else PARTIAL_SHARE
     plane = math.prod(sorted(data.shape)[-2:])
-    return bool(pixels > share * plane)
+    return bool(pixels > max(PARTIAL_PIXELS, share * plane))
 
 
 def _is_sparse(layer: Labels) -> bool:
