@@ -200,3 +200,22 @@ def test_what_is_forgotten_by_the_history_is_still_known(desk):
     assert len(desk.objects.history) == 1
     desk.objects.undo()
     assert desk.output.selection == first
+
+
+def test_a_selection_of_the_same_objects_is_remembered(desk):
+    """It makes no step, but sliders were moved to it."""
+    chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
+    for labels, selection in zip(((1, 2), (1,), (1,)), chosen, strict=True):
+        found = replace(result(*labels), selection=selection)
+        desk.rewriter.write(found, 'slider')
+        desk.settle()
+    told = []
+    desk.output.went.connect(told.append)
+    # the first write has the same key here
+    assert len(desk.objects.history) == 1
+    desk.objects.undo()
+    desk.objects.redo()
+    assert desk.output.selection == chosen[2]
+    desk.objects.delete(1)
+    desk.output.write(replace(result(1), selection=chosen[0]))
+    assert desk.output.selection == chosen[2]

@@ -223,6 +223,7 @@ def test_sliders_follow_undo_and_redo(everything_desk, image):
     assert not labels.data.any()
     assert [slider.value() for slider in sliders] == pytest.approx([0.99, 0.4])
     assert 'Kept 0 of' in filters.count.text()
+    assert d.widget.status.text == 'Back to 0 objects.'
     # the console undoes what belongs to the labels of the clicks
     d.session.scene.labels = labels
     assert d.session.undo() is not None

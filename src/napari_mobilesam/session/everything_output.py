@@ -48,12 +48,15 @@ class Prepared:
         What the objects will be.
     rewrite : Rewrite
         What will be known of them.
+    note : Note
+        What the history will keep of it.
     work : callable
         Finds out what is to be written; to be called first, on any thread.
     """
 
     draft: Draft
     rewrite: Rewrite
+    note: Note
     work: Callable[[], None]
 
 
@@ -139,7 +142,7 @@ class Output:
         rewrite, before = self._rewrite(self.objects), self._before(key)
         with self._own():
             rewrite.write(result, key, self._note(before, result))
-        self._keep(rewrite)
+        self._keep(rewrite, result.selection)
 
     def prepare(
         self, result: EverythingResult, key: Hashable = None
@@ -152,7 +155,7 @@ class Output:
         rewrite, before = self._rewrite(draft), self._before(key)
         note = self._note(before, result)
         return Prepared(
-            draft, rewrite, lambda: rewrite.write(result, key, note)
+            draft, rewrite, note, lambda: rewrite.write(result, key, note)
         )
 
     def finish(self, prepared: Prepared) -> bool:
@@ -171,7 +174,7 @@ class Output:
         with self._own():
             done = self.objects.carry_out(prepared.draft)
         if done:
-            self._keep(prepared.rewrite)
+            self._keep(prepared.rewrite, prepared.note.after)
         return done
 
     def _rewrite(self, objects: ObjectStore) -> Rewrite:
@@ -209,8 +212,17 @@ class Output:
         finally:
             self._writing = False
 
-    def _keep(self, rewrite: Rewrite) -> None:
+    def _keep(self, rewrite: Rewrite, after: Selection) -> None:
         self._known, self._overwrite = rewrite.known, False
+        history = self.objects.history
+        last = history.last
+        if last is not None and not history.redoable:
+            # a selection of the same objects makes no step of its own: the
+            # last one stands for it, too
+            for note in self._notes([last]):
+                if note.after != after:
+                    changed = replace(note, after=after)
+                    history.replace_last(replace(last, note=changed))
         self._selection = self.selection
 
     def _look(self) -> None:

@@ -245,6 +245,8 @@ class EverythingRunning(EverythingTiles):
         self._select_timer.stop()
         self.session.runs.forget_selection()
         self.filters.show_selection(selection)
+        count = self._results.count if self._results is not None else None
+        self.status.say(f'Back to {plural(count or 0, "object")}.')
 
     def _show(self, results: Results, result: EverythingResult) -> None:
         self._asked = None
