@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Architecture = Literal['vit_t', 'vit_b', 'vit_l', 'vit_h']
+Ranking = Literal['predicted_iou', 'agreement']
 
 
 class SegmentationError(ValueError):
@@ -73,6 +74,11 @@ class ModelRecord:
         Training record stored in the file (data hashes, parameters, scores).
     predicted_iou, stability : float
         Thresholds of segment everything that suit the model's scores.
+    ranking : {'predicted_iou', 'agreement'}
+        Which of three masks is the best: that of the highest predicted IoU
+        (Segment Anything, section 3), or that which the others overlap
+        most. The latter suits models whose masks are alternatives, not
+        parts of each other.
     """
 
     name: str
@@ -88,6 +94,7 @@ class ModelRecord:
     training: dict[str, Any] = field(default_factory=dict)
     predicted_iou: float = 0.88
     stability: float = 0.95
+    ranking: Ranking = 'predicted_iou'
 
 
 @dataclass(frozen=True)

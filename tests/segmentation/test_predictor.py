@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.segmentation.predictor import Prediction, Predictor
+from napari_mobilesam.segmentation.predictor import (
+    Prediction,
+    Predictor,
+    agreement,
+)
 from napari_mobilesam.segmentation.prompts import checked_prompts
 from napari_mobilesam.types import (
     Frame,
@@ -54,6 +58,37 @@ def test_shapes_and_types_of_a_prediction(
     assert prediction.masks.dtype == bool
     assert prediction.masks is prediction.masks
     assert prediction.scores[prediction.best] == prediction.scores.max()
+
+
+def half_planes(*columns, side=8):
+    """Masks of the columns left of some, (M, side, side) bool."""
+    masks = np.zeros((len(columns), side, side), bool)
+    for mask, column in zip(masks, columns, strict=True):
+        mask[:, :column] = True
+    return masks
+
+
+def test_agreement_is_the_iou_to_expect():
+    found = agreement(half_planes(2, 4, 8, 0))
+    assert found == pytest.approx(
+        [(1 + 1 / 2 + 1 / 4) / 4, (1 / 2 + 1 + 1 / 2) / 4, 0.4375, 0]
+    )
+
+
+@pytest.mark.parametrize(
+    ('ranking', 'best'), [('predicted_iou', 2), ('agreement', 1)]
+)
+def test_best_mask_is_what_the_model_ranks_first(
+    tiny_model, embedding, monkeypatch, ranking, best
+):
+    record = replace(tiny_model.record, ranking=ranking)
+    monkeypatch.setattr(tiny_model, 'record', record)
+    prediction = Predictor(tiny_model).predict(embedding, points=[[10, 20]])
+    logits = np.where(half_planes(2, 4, 8), 5, -5).astype(np.float32)
+    scores = np.array([0.1, 0.2, 0.3], np.float32)
+    told = replace(prediction, logits=logits, scores=scores)
+    assert told.ranking == ranking
+    assert told.best == best
 
 
 def test_cropped_masks_are_the_planes(predictor, embedding):

@@ -83,6 +83,7 @@ def test_small_inputs_first(
     small = tmp_path / 'new.run' / 'small.safetensors'
     assert load_model(small).record.input_size == 128
     record = load_model(output).record
+    assert record.ranking in ('predicted_iou', 'agreement')
     assert record.input_size == 192
     assert record.training['base'].endswith('small.safetensors')
     # what was done is not done again

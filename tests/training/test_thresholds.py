@@ -3,10 +3,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from napari_mobilesam.segmentation.candidates import Candidates
 from napari_mobilesam.training import thresholds
 from napari_mobilesam.training.dataset import labelled_image
+from napari_mobilesam.training.jobs import best_ranking
 from napari_mobilesam.training.thresholds import choose_thresholds
 from napari_mobilesam.types import Mask, ModelRecord
 
@@ -52,3 +54,17 @@ def test_where_nothing_is_found_the_record_stays(monkeypatch):
     )
     for images in ([], [labelled_image(*discs())]):
         assert choose_thresholds(MODEL, images) == (0.7, 0.9)
+
+
+@pytest.mark.parametrize(
+    ('agreement', 'ranking'), [(0.7, 'agreement'), (0.5, 'predicted_iou')]
+)
+def test_ranking_is_that_of_the_weights_that_were_kept(agreement, ranking):
+    run = SimpleNamespace(
+        curve=[
+            {'score': 0.4, 'point': 0.1, 'agreement': 0.1},
+            {'score': 0.6, 'point': 0.6, 'agreement': agreement},
+            {'score': 0.5, 'point': 0.9, 'agreement': 0.9},
+        ]
+    )
+    assert best_ranking(run) == ranking

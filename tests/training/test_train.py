@@ -248,5 +248,6 @@ def test_quick_score_of_a_perfect_answer(
     scores = quick_score(tiny, samples)
     assert set(scores) >= {'point', 'box', 'oracle', 'calibration', 'score'}
     assert scores['oracle'] >= scores['point']
+    assert scores['oracle'] >= scores['agreement'] >= 0
     again = validation_samples(disc_images, 128, 32, 3)
     assert quick_score(tiny, again) == scores

@@ -33,6 +33,7 @@ from napari_mobilesam.types import (
     Frame,
     Mask,
     Prompts,
+    Ranking,
     SegmentationError,
 )
 
@@ -58,6 +59,8 @@ class Prediction:
         What was asked.
     threshold : float
         Logit above which a pixel is in the mask.
+    ranking : {'predicted_iou', 'agreement'}
+        Which mask is the best, see `ModelRecord`.
     """
 
     scores: NDArray[np.float32]
@@ -65,11 +68,14 @@ class Prediction:
     frame: Frame
     prompts: Prompts
     threshold: float = 0.0
+    ranking: Ranking = 'predicted_iou'
 
-    @property
+    @cached_property
     def best(self) -> int:
-        """Index of the mask with the highest predicted IoU."""
-        return int(np.argmax(self.scores))
+        """Index of the mask that is likely to be meant."""
+        if self.ranking == 'predicted_iou':
+            return int(np.argmax(self.scores))
+        return int(np.argmax(agreement(self.logits > self.threshold)))
 
     @cached_property
     def masks(self) -> NDArray[np.bool_]:
@@ -93,6 +99,29 @@ class Prediction:
         return as_mask(
             upscaled, float(self.scores[index]), point, self.frame.window
         )
+
+
+def agreement(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean IoU of each mask with all of them.
+
+    Where each of M masks is as likely to be the right one, this is the IoU
+    to be expected of it.
+
+    Parameters
+    ----------
+    masks : ndarray
+        (M, h, w) bool.
+
+    Returns
+    -------
+    ndarray
+        (M,); 0 for an empty mask.
+    """
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    shared = (flat @ flat.T).astype(np.float64)
+    areas = np.diagonal(shared)
+    union = areas[:, None] + areas - shared
+    return (shared / np.maximum(union, 1)).mean(axis=1)
 
 
 class Predictor:
@@ -243,6 +272,7 @@ class Predictor:
             embedding.frame,
             prompts,
             self.model.mask_threshold,
+            self.model.record.ranking,
         )
 
     def predict_object(

@@ -51,13 +51,14 @@ class ObjectCandidates:
         found = [i for i, mask in enumerate(masks) if mask.data.any()]
         if not found:
             return None
-        scores = prediction.scores[found]
+        scores, preferred = prediction.scores, prediction.best
+        best = max(found, key=lambda i: (i == preferred, scores[i]))
         # half precision is far finer than what the decoder makes of it, and
         # an object that is kept takes half the memory
         logits = np.clip(prediction.logits[found], -1e4, 1e4)
         return cls(
             tuple(masks[i] for i in found),
-            int(np.argmax(scores)),
+            found.index(best),
             tuple(logits.astype(np.float16)),
             prediction.frame,
         )

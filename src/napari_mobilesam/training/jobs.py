@@ -32,7 +32,7 @@ from napari_mobilesam.training.train import (
     TrainingError,
     TrainingRun,
 )
-from napari_mobilesam.types import ModelRecord, ObjectDiameter
+from napari_mobilesam.types import ModelRecord, ObjectDiameter, Ranking
 
 Progress = Callable[[int, int, str], None]
 
@@ -119,6 +119,8 @@ class TrainJob:
         run = job._train(images, checked, progress, cancelled)
         if run.exchange.rank == 0:
             sam = run.sam
+            if checked:
+                sam.record = replace(sam.record, ranking=best_ranking(run))
             thresholds = choose_thresholds(sam, checked)
             sam.record = replace(sam.record, **thresholds._asdict())
             write_result(sam, self.output, sam.record)
@@ -249,6 +251,13 @@ def resized(sam: Sam, input_size: int) -> Sam:
     other = build_sam(record=replace(sam.record, input_size=input_size))
     other.load_state_dict(sam.state_dict())
     return other.to(sam.device)
+
+
+def best_ranking(run: TrainingRun) -> Ranking:
+    """How to rank the masks of the weights that were kept."""
+    kept = max(run.curve, key=lambda entry: entry.get('score', float('-inf')))
+    agreed = kept.get('agreement', 0) > kept.get('point', 0)
+    return 'agreement' if agreed else 'predicted_iou'
 
 
 def training_record(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.segmentation.predictor import agreement
 from napari_mobilesam.training.batch import (
     collate,
     normalise,
@@ -85,7 +87,9 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``point``, ``box``, ``oracle`` (best of three by point), ``point``
+        ``point``, ``box``, ``oracle`` (best of three by point),
+        ``agreement`` (that of three by point which the others overlap most,
+        see `ModelRecord.ranking`), ``point``
         and ``box`` per group, ``calibration`` (mean absolute error of the
         predicted IoU), and ``score``, the mean over groups of point and box.
     """
@@ -108,15 +112,20 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
             reached = iou_of(large, truth)
             chosen = iou.argmax(1, keepdim=True)
             error = (iou - reached).abs().mean(1)
-            found.append((reached.gather(1, chosen)[:, 0], reached, error))
-        (point, points, error), (box, _, _) = found
-        found_rows = torch.stack([point, box, points.amax(1), error], 1)
+            found.append(
+                (reached.gather(1, chosen)[:, 0], reached, error, logits)
+            )
+        (point, points, error, logits), (box, _, _, _) = found
+        agreed = points.gather(1, _agreed(logits)[:, None])[:, 0]
+        found_rows = torch.stack(
+            [point, box, points.amax(1), agreed, error], 1
+        )
         rows += [(sample.group, row) for row in found_rows.tolist()]
     numbers = np.array([row for _, row in rows])
     names = np.array([group for group, _ in rows])
     scores = dict(
         zip(
-            ('point', 'box', 'oracle', 'calibration'),
+            ('point', 'box', 'oracle', 'agreement', 'calibration'),
             numbers.mean(0).tolist(),
             strict=True,
         )
@@ -129,3 +138,10 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
         means += [point_mean, box_mean]
     scores['score'] = float(np.mean(means))
     return scores
+
+
+def _agreed(logits: Tensor) -> Tensor:
+    """Index of the mask that is best by agreement, (P,) of (P, 3, h, w)."""
+    masks = (logits > 0).cpu().numpy()
+    best = [int(agreement(three).argmax()) for three in masks]
+    return torch.tensor(best, device=logits.device)
