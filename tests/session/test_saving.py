@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.saving import SessionFileError
+from napari_mobilesam.session.record_json import RecordWriter
+from napari_mobilesam.session.saving import (
+    SessionFileError,
+    Snapshot,
+    read,
+    save,
+)
 from napari_mobilesam.session.targets import WriteOptions
 from napari_mobilesam.session.text import (
     array_from,
@@ -190,6 +198,52 @@ def test_autosave_follows_every_change(sessions, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['auto.session']
 
 
+def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
+    session = sessions()
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+    objects = session.scene.objects(False)
+    writer = RecordWriter(session.scene)
+
+    def save_again(name):
+        snapshot = Snapshot.of(objects, session.choices())
+        save(tmp_path / name, session.scene, snapshot, writer)
+        return (tmp_path / name).read_bytes()
+
+    first = save_again('one')
+    kept = dict(writer._views)
+    assert len(kept) == 2
+    # pixels that were lost and classes that were given are not remembered
+    session.scene.target.data[0, 20:25, 24:30] = 0
+    session.assign_class('cell', 2)
+    second = save_again('two')
+    assert dict(writer._views) == kept
+    assert second != first
+    again = sessions()
+    again.load(tmp_path / 'two')
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    assert again.scene.objects(False)[2].class_name == 'cell'
+    objects.delete(1)
+    save_again('three')
+    assert [r['number'] for r in read(tmp_path / 'three')['objects']] == [2]
+
+
+def test_many_objects_are_read_line_by_line(sessions, tmp_path):
+    session = sessions()
+    for _ in range(12):
+        session.click(*FIRST)
+        session.accept()
+    session.save(tmp_path / 'many')
+    content = read(tmp_path / 'many')
+    text = gzip.decompress((tmp_path / 'many').read_bytes()).decode()
+    assert text.count('\n') == 13
+    assert content == json.loads(text)
+    again = sessions()
+    again.load(tmp_path / 'many')
+    assert len(again.scene.objects(False)) == 12
+
+
 def test_autosave_that_fails_says_so(sessions, tmp_path):
     session = sessions()
     failed = []
@@ -260,6 +314,9 @@ def test_masks_and_arrays_survive_as_text(height, width, row, seed):
     again = mask_from(mask_text(mask))
     assert again.box == mask.box
     assert np.array_equal(again.data, data)
+    # as files and scripts of the first kind have it
+    old = f'|b1 2,1 {base64.b85encode(zlib.compress(bytes([1, 0]))).decode()}'
+    assert array_from(old).tolist() == [[True], [False]]
     for array in (data, rng.normal(size=(height, 2)).astype(np.float16)):
         back = array_from(array_text(array))
         assert back.dtype == array.dtype

@@ -101,7 +101,7 @@ class Mouse:
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path, monkeypatch):
     """Neither read nor change the files of whoever runs the tests."""
-    for name in ('CONFIG', 'CACHE'):
+    for name in ('CONFIG', 'CACHE', 'SESSIONS'):
         folder = str(tmp_path / name.lower())
         monkeypatch.setenv(f'NAPARI_MOBILESAM_{name}', folder)
 

@@ -19,11 +19,7 @@ from napari_mobilesam.session.disk_cache import DiskCache
 from napari_mobilesam.session.editor import Editor
 from napari_mobilesam.session.engine import Engine, ImagePlane
 from napari_mobilesam.session.everything_messages import PlaneTask
-from napari_mobilesam.session.everything_run import (
-    Deliver,
-    EverythingRuns,
-    Shared,
-)
+from napari_mobilesam.session.everything_run import EverythingRuns
 from napari_mobilesam.session.file_commands import FileCommands
 from napari_mobilesam.session.hover import Hover
 from napari_mobilesam.session.inbox import Inbox
@@ -38,6 +34,7 @@ from napari_mobilesam.session.propagation_run import (
 )
 from napari_mobilesam.session.recorder import Recorder
 from napari_mobilesam.session.scene import Scene
+from napari_mobilesam.session.shared import Deliver, Shared
 from napari_mobilesam.session.walk import Walk
 from napari_mobilesam.session.worker import LatestWorker
 from napari_mobilesam.types import (
@@ -292,6 +289,7 @@ class Session(Commands, FileCommands):
             and self.runs.wait(timeout)
             and self.large.wait(timeout)
             and self.models.wait(timeout)
+            and self.wait_for_file(timeout)
         )
 
     def finish(self, timeout: float | None = None) -> bool:
@@ -324,8 +322,7 @@ class Session(Commands, FileCommands):
         """
         self.forget()
         self.background.abandon()
-        if self._autosave is not None:
-            self._autosave.rest()
+        self.end_files()
         self.prefetch.want(())
         self.runs.close()
         self.large.close()
@@ -361,10 +358,6 @@ class Session(Commands, FileCommands):
 
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
-
-    def tell(self, problem: str) -> None:
-        """Say what went wrong beside the work on objects, on any thread."""
-        self._deliver(lambda: self.failed.emit(problem, 'objects'))
 
     def _plane_code(self, plane: ImagePlane) -> str:
         if self.scene is None:

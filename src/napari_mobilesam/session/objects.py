@@ -37,11 +37,14 @@ class Objects(ObjectStore):
     ----------
     changed : Signal()
         Objects, pixels or history are others than before.
+    forgotten : Signal()
+        What was asked on planes is about to be forgotten.
     history : History
         What can be undone and redone.
     """
 
     changed = Signal()
+    forgotten = Signal()
 
     def __init__(
         self, target: LabelTarget, max_bytes: int = MAX_BYTES
@@ -247,6 +250,8 @@ class Objects(ObjectStore):
             number: record.without_planes(gone)
             for number, record in self._records.items()
         }
+        if any(kept[n] is not record for n, record in self._records.items()):
+            self.forgotten.emit()
         self._records = {n: r for n, r in kept.items() if r is not None}
         self.version += 1
         self.history.map_records(lambda record: record.without_planes(gone))

@@ -44,6 +44,8 @@ class Settings:
         Class to colour, ``'#rrggbb'``.
     color_by_class : bool
         Show objects in the colour of their class.
+    autosave : bool
+        Save the objects of an image as they change.
     device : str
         ``'auto'``, ``'cpu'``, ``'cuda'`` or ``'mps'``.
     threads : int
@@ -64,6 +66,7 @@ class Settings:
     classes: Sequence[str] = field(default_factory=list)
     class_colors: Mapping[str, str] = field(default_factory=dict)
     color_by_class: bool = False
+    autosave: bool = False
     device: str = 'auto'
     threads: int = 0
     cache_mb: int = 2048

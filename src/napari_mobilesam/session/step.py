@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.object_store import ObjectStore
     from napari_mobilesam.session.recipe import Recipe
 
+# Masks within as many pixels are drawn first, and written once.
+ONE_PICTURE = 1 << 22
 # tells which of the (N,) values in an array may be overwritten, (N,) bool
 Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
@@ -114,6 +116,32 @@ class Step:
         return self._write(
             plane, picture, corner, policy, lambda values: values
         )
+
+    def paint_masks(
+        self, plane: ImagePlane, masks: Sequence[tuple[Mask, int]]
+    ) -> None:
+        """Write masks with a label each, at once if they lie close together.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane that they lie on.
+        masks : sequence of (Mask, int)
+            Of those that overlap, the last one is seen.
+        """
+        boxes = np.array([mask.box for mask, _ in masks])
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        if np.prod(high - low) > ONE_PICTURE:
+            for mask, label in masks:
+                self.paint(plane, mask, label)
+            return
+        picture = np.zeros(tuple(high - low), np.int64)
+        for mask, label in masks:
+            row, column = mask.box[0] - low[0], mask.box[1] - low[1]
+            height, width = mask.data.shape
+            part = picture[row : row + height, column : column + width]
+            part[mask.data] = label
+        self.paint_picture(plane, picture, (int(low[0]), int(low[1])))
 
     def replace_picture(
         self,

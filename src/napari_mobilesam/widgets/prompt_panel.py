@@ -7,6 +7,7 @@ from typing import Any
 
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
@@ -100,6 +101,9 @@ class PromptPanel(ViewerWidget):
         self.policy_combo = _choice(POLICIES)
         self.numbers_combo = _choice(NUMBERS)
         self.class_box = ClassBox(self.session.classes)
+        self.save_box = QCheckBox('Save as I go')
+        self.restore_button = wide_button('Bring back saved objects')
+        self.restore_button.hide()
         self.buttons: dict[str, QPushButton] = {}
         for action in ACTIONS:
             button = self.buttons[action] = wide_button('')
@@ -147,6 +151,8 @@ class PromptPanel(ViewerWidget):
         form.addRow('Write', self.policy_combo)
         form.addRow('Give', self.numbers_combo)
         form.addRow('Class', self.class_box)
+        form.addRow(self.save_box)
+        form.addRow(self.restore_button)
 
         contents = QVBoxLayout()
         for box in (image, prompt, result, self.planes_box, output):

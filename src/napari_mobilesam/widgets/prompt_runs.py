@@ -17,10 +17,10 @@ from napari_mobilesam.widgets.prompt_collection import (
     planes_with,
     points_on,
 )
-from napari_mobilesam.widgets.prompt_output import PromptOutput
+from napari_mobilesam.widgets.prompt_saving import PromptSaving
 
 
-class PromptRuns(PromptOutput):
+class PromptRuns(PromptSaving):
     """Batches and propagation: begun, shown, stopped."""
 
     def __init__(self, viewer: Any) -> None:

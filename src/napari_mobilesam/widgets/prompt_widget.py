@@ -57,6 +57,7 @@ class PromptWidget(PromptRuns):
         self.settings_box.clear_button.clicked.connect(self._clear_cache)
         self.cancel_button.clicked.connect(self.cancel)
         self._connect_output()
+        self._connect_saving()
         self.attach()
 
     # life in the viewer
@@ -81,6 +82,7 @@ class PromptWidget(PromptRuns):
         self.listen(editor.answered, self._answered)
         self.listen(editor.accepted, self._accepted)
         self.listen(editor.opened, self._opened)
+        self.listen(session.loaded, self._loaded)
         self.listen(session.classes.changed, self._classes_changed)
         self.listen(session.batching.finished, self._batch_finished)
         self.listen(session.propagation.finished, self._propagated)
@@ -115,6 +117,7 @@ class PromptWidget(PromptRuns):
         self.session.background.cancel()
         self.session.forget()
         unbind_keys(self.viewer, self._keys)
+        self._watch(None)
         super().detach()
         for layer in (self._points, self._shapes):
             self._drop_mouse(layer)
@@ -199,6 +202,7 @@ class PromptWidget(PromptRuns):
         for name, callback in self._image_events().items():
             self.listen(getattr(image.events, name), callback)
         self._choose_labels(image)
+        self._look_for_saved(image)
         try:
             plane = self.plane()
         except SegmentationError as error:
@@ -280,6 +284,8 @@ class PromptWidget(PromptRuns):
         settled = not self._planes and self._several is None
         if settled and not self.status.failed:
             self.status.say(text)
+            self._repeat_news()
+        self._news = None
 
     def _learn_speed(self) -> None:
         """Remember how long embedding takes here, to say it beforehand."""
@@ -301,6 +307,8 @@ class PromptWidget(PromptRuns):
             self.model_box.fail()
         if whom in ('prompts', 'model', 'objects'):
             self.status.fail(text)
+        if whom == 'objects':
+            self._not_read(text)
 
     def _progress(self, whom: str, done: int, total: int) -> None:
         if whom in ('model', 'objects'):

@@ -1,0 +1,325 @@
+"""Save as I go: where it goes, what comes back tomorrow, what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_mobilesam import get_session
+from napari_mobilesam.session.settings import load_settings
+
+from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
+
+
+@pytest.fixture
+def file(tmp_path, blobs):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    tifffile.imwrite(folder / 'cells.tif', blobs)
+    return folder / 'cells.tif'
+
+
+@pytest.fixture
+def opened(desk, file):
+    """Make viewers as a person does: open the file, then the dock."""
+
+    def make(path=file, show=False):
+        d = desk(show=show)
+        (d.image,) = d.viewer.open(str(path), plugin='napari')
+        d.settle()
+        d.viewer.reset_view()
+        return d
+
+    return make
+
+
+def press_save(d):
+    box = d.widget.save_box
+    QTest.mouseClick(
+        box,
+        Qt.MouseButton.LeftButton,
+        pos=QPoint(8, box.height() // 2),
+    )
+    d.settle()
+
+
+def rest(d):
+    """Wait until the thread that saves has nothing to do."""
+    d.session._autosave._worker.wait(20)
+    d.settle()
+
+
+def names(file):
+    return sorted(p.name for p in file.parent.iterdir())
+
+
+def test_box_saves_beside_the_image_and_says_where(opened, file):
+    d = opened(show=True)
+    make(d, FIRST)
+    assert names(file) == ['cells.tif']
+    press_save(d)
+    assert d.widget.save_box.isChecked()
+    assert 'cells.tif.session' in d.widget.status.text
+    assert 'cells.tif.session' in d.widget.save_box.toolTip()
+    rest(d)
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+    assert load_settings().autosave
+    before = (file.parent / 'cells.tif.session').stat().st_size
+    make(d, SECOND)
+    rest(d)
+    assert (file.parent / 'cells.tif.session').stat().st_size > before
+    press_save(d)
+    assert not load_settings().autosave
+    size = (file.parent / 'cells.tif.session').stat().st_size
+    make(d, THIRD)
+    assert (file.parent / 'cells.tif.session').stat().st_size == size
+
+
+def test_nothing_is_made_before_the_first_object(opened, file):
+    d = opened()
+    press_save(d)
+    assert len(d.viewer.layers) == 2
+    assert names(file) == ['cells.tif']
+
+
+def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
+    d = opened()
+    press_save(d)
+    d.widget.class_box.chosen.emit('nucleus')
+    labels = make(d, FIRST, SECOND).data.copy()
+    # what was done last counts too, and no layer that is closed is missed
+    d.viewer.close()
+    again = opened(show=True)
+    restored = again.viewer.layers['objects']
+    assert np.array_equal(restored.data, labels)
+    assert '2 objects are back' in again.widget.status.text
+    assert not again.widget.restore_button.isVisible()
+    point_at(again, FIRST)
+    again.mouse.key(Qt.Key.Key_G)
+    again.settle()
+    points = again.viewer.layers['prompts'].data
+    assert points[0] == pytest.approx(FIRST, abs=0.5)
+    assert again.widget.candidates_view.isVisible()
+    assert again.widget.class_box.name == 'nucleus'
+    # and it goes on in the same file
+    make(again, THIRD)
+    rest(again)
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+
+
+def test_switched_off_it_is_offered(opened, file):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    press_save(d)
+    d.viewer.close()
+    again = opened(show=True)
+    assert 'objects' not in again.viewer.layers
+    button = again.widget.restore_button
+    assert button.isVisible()
+    assert 'cells.tif.session' in button.toolTip()
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    again.settle()
+    assert again.viewer.layers['objects'].data[FIRST] == 1
+    assert not button.isVisible()
+    assert '1 object is back' in again.widget.status.text
+    again.widget.undo()
+    assert not again.viewer.layers['objects'].data.any()
+
+
+def test_closing_the_image_does_not_empty_the_file(opened, file):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    rest(d)
+    d.viewer.layers.remove(d.image)
+    d.settle()
+    d.viewer.layers.clear()
+    d.settle()
+    again = opened()
+    assert again.viewer.layers['objects'].data[FIRST] == 1
+
+
+def test_console_autosave_survives_a_viewer_that_is_closed(
+    make_napari_viewer, oracle, blobs, tmp_path
+):
+    viewer = make_napari_viewer(show=False)
+    viewer.add_image(blobs)
+    session = get_session(viewer)
+    session.autosave(tmp_path / 'one.session')
+    session.click(*FIRST)
+    session.accept()
+    viewer.layers.clear()
+    session.close()
+    other = make_napari_viewer(show=False)
+    other.add_image(blobs)
+    again = get_session(other)
+    again.load(tmp_path / 'one.session')
+    assert len(again.scene.objects(False)) == 1
+    again.close()
+
+
+def test_other_labels_have_a_file_of_their_own(opened, file):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    rest(d)
+    other = d.viewer.add_labels(np.zeros((96, 128), np.uint16), name='mine')
+    d.widget.labels_combo.layer = other
+    d.widget.use_points_tool()
+    make(d, SECOND)
+    rest(d)
+    assert names(file)[1:] == ['cells.tif.2.session', 'cells.tif.session']
+    d.widget.labels_combo.layer = d.viewer.layers['objects']
+    make(d, THIRD)
+    rest(d)
+    d.viewer.close()
+    again = opened()
+    found = again.viewer.layers
+    assert [found['objects'].data[p] for p in (FIRST, SECOND, THIRD)] == [
+        1,
+        0,
+        2,
+    ]
+    assert [found['mine'].data[p] for p in (FIRST, SECOND)] == [0, 1]
+
+
+def test_file_of_another_image_is_left_alone(opened, file, blobs):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    d.viewer.close()
+    before = (file.parent / 'cells.tif.session').read_bytes()
+    tifffile.imwrite(file, 255 - blobs[::-1])
+    again = opened()
+    assert again.widget.status.failed
+    assert 'its pixels are others' in again.widget.status.text
+    click(again, (5, 5))
+    again.widget.accept()
+    rest(again)
+    assert (file.parent / 'cells.tif.session').read_bytes() == before
+    assert 'cells.tif.2.session' in names(file)
+
+
+def test_damaged_file_says_so_and_is_left_alone(opened, file):
+    path = file.parent / 'cells.tif.session'
+    path.write_bytes(b'nothing of use')
+    d = opened()
+    press_save(d)
+    d.widget._bring_back()
+    d.settle()
+    assert 'no session file' in d.widget.status.text
+    make(d, FIRST)
+    rest(d)
+    assert path.read_bytes() == b'nothing of use'
+
+
+def test_a_file_that_cannot_be_written_is_told_of_once(
+    opened, file, monkeypatch
+):
+    d = opened()
+    press_save(d)
+
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('napari_mobilesam.session.saving.pack', full)
+    told = []
+    d.session.failed.connect(lambda text, whom: told.append(text))
+    make(d, FIRST)
+    rest(d)
+    assert 'No space left' in d.widget.status.text
+    assert d.widget.status.failed
+    make(d, SECOND)
+    rest(d)
+    assert len(told) == 1
+    assert d.viewer.layers['objects'].data[SECOND] == 2
+    assert names(file) == ['cells.tif']
+    monkeypatch.undo()
+    make(d, THIRD)
+    rest(d)
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+    assert len(told) == 1
+
+
+@pytest.mark.skipif(
+    not hasattr(os, 'geteuid') or os.geteuid() == 0,
+    reason='whoever is root may write everywhere',
+)
+def test_read_only_folder_is_told_of(opened, file):
+    file.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        d = opened()
+        press_save(d)
+        make(d, FIRST)
+        rest(d)
+        assert 'cannot be saved' in d.widget.status.text
+    finally:
+        file.parent.chmod(stat.S_IRWXU)
+
+
+def test_image_that_is_no_file_is_known_by_its_pixels(desk, blobs, tmp_path):
+    d = desk(blobs, show=False)
+    press_save(d)
+    make(d, FIRST)
+    rest(d)
+    assert len(list((tmp_path / 'sessions').iterdir())) == 1
+    d.viewer.close()
+    again = desk(blobs, show=False)
+    assert again.viewer.layers['objects'].data[FIRST] == 1
+    other = desk(blobs[::-1].copy() // 2, show=False)
+    assert 'objects' not in other.viewer.layers
+
+
+def test_no_place_to_save_says_so(desk, blobs):
+    da = pytest.importorskip('dask.array')
+    d = desk(da.from_array(blobs), show=False)
+    press_save(d)
+    assert 'no place to save' in d.widget.status.text
+    make(d, FIRST)
+    assert d.session.saved_objects is None
+
+
+def test_dock_that_is_closed_and_opened_goes_on(opened, file):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    d.viewer.window.remove_dock_widget(d.dock)
+    for _ in range(5):
+        QApplication.processEvents()
+    d.dock, d.widget = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Segment by prompts'
+    )
+    d.settle()
+    assert len([x for x in d.viewer.layers if x.name == 'objects']) == 1
+    d.widget.use_points_tool()
+    make(d, SECOND)
+    rest(d)
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+
+
+def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
+    d = opened()
+    press_save(d)
+    go, saves = threading.Event(), []
+
+    def wait(*args):
+        assert go.wait(20)
+        saves.append(1)
+
+    monkeypatch.setattr('napari_mobilesam.session.saving_jobs.save', wait)
+    labels = make(d, FIRST, SECOND, THIRD)
+    assert labels.data[THIRD] == 3
+    assert not saves
+    go.set()
+    rest(d)
+    # what came while it saved is saved at once
+    assert len(saves) <= 2
