@@ -273,6 +273,29 @@ def test_a_window_without_finite_pixels_is_refused(engine, tiny):
         engine.embedding(plane, click((2200, 2200)), tiny)
 
 
+def test_pixels_that_are_no_numbers_are_counted(engine, tiny):
+    image = squares(*[np.arange(300)] * 2).astype(np.float32)
+    image[:10, :10] = np.nan
+    image[20, 20:23] = np.inf, -np.inf, np.nan
+    plane = plane_of_array(image)
+    assert engine.not_finite(plane, click((50, 50)), tiny) == 0
+    engine.embedding(plane, click((50, 50)), tiny)
+    assert engine.not_finite(plane, click((50, 50)), tiny) == 103
+    other = plane_of_array(np.nan_to_num(image), key='other')
+    engine.embedding(other, click((50, 50)), tiny)
+    assert engine.not_finite(other, click((50, 50)), tiny) == 0
+
+
+def test_windows_of_large_images_count_their_own(engine, tiny):
+    image = squares(*[np.arange(2500)] * 2).astype(np.float32)
+    image[2400:2410, 2400:2420] = np.nan
+    plane = plane_of_array(image)
+    for place, expected in (((300, 300), 0), ((2412, 2405), 200)):
+        engine.embedding(plane, click(place), tiny)
+        found = engine.not_finite(plane, click(place), tiny)
+        assert found == pytest.approx(expected, rel=0.1)
+
+
 def test_limits_of_colour_images_are_sampled_once(engine, tiny):
     gray = squares(*[np.arange(2300)] * 2) / np.float32(40)
     image = np.stack([gray, gray, gray], axis=-1)

@@ -119,15 +119,43 @@ def test_nan_image(desk, blobs):
     assert 'objects' not in d.viewer.layers
 
 
-@pytest.mark.filterwarnings('ignore:.*NaN or infinite')
-def test_some_nan_pixels_do_no_harm(desk, blobs):
+@pytest.mark.filterwarnings('error:.*NaN or infinite')
+def test_some_nan_pixels_do_no_harm_and_are_told_of_once(desk, blobs):
     image = blobs.astype(np.float32)
     image[:8] = np.nan
     image[-4:] = np.inf
     d = desk(image, contrast_limits=(0, 255))
-    add_prompt(d)
+    sentence = f'{12 * 128} pixels around here are NaN or infinite'
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert sentence in d.widget.status.text
+    assert 'score' in d.widget.status.text
+    assert not d.widget.status.failed
     d.widget.accept()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
+    d.mouse.click(d.image, (68, 92))
+    d.settle()
+    assert 'score' in d.widget.status.text
+    assert 'NaN' not in d.widget.status.text
+    d.widget.reject()
+    # of another image it is said again, of one without them never
+    for data, said in ((image[:, ::-1].copy(), True), (blobs, False)):
+        d.widget.image_combo.layer = d.viewer.add_image(
+            data, contrast_limits=(0, 255)
+        )
+        d.settle()
+        d.widget.use_points_tool()
+        d.mouse.click(d.viewer.layers['prompts'], (68, 92))
+        d.settle()
+        assert ('NaN' in d.widget.status.text) == said
+        d.widget.reject()
+
+
+def test_status_tells_how_long_the_first_answer_took(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert ' ms.' in d.widget.status.text or ' s.' in d.widget.status.text
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 50), (50, 1)])

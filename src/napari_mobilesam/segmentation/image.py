@@ -8,7 +8,7 @@ for is loaded, so that dask and zarr arrays stay lazy.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def as_rgb_plane(
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
     window: tuple[int, int, int, int] | None = None,
-    warn: bool = True,
+    warn: bool | Callable[[NDArray[np.bool_]], None] = True,
 ) -> NDArray[np.uint8]:
     """Convert an image, or a window of it, to 8-bit RGB.
 
@@ -126,8 +126,9 @@ def as_rgb_plane(
         Exponent applied after the contrast limits, as in napari.
     window : tuple of int, optional
         (row0, column0, row1, column1), half open; only this part is read.
-    warn : bool
-        Tell of pixels that are not finite.
+    warn : bool or callable
+        Tell of pixels that are not finite; a function is told which ones
+        they are, (h, w) bool, instead of a warning.
 
     Returns
     -------
@@ -238,7 +239,7 @@ def _check_finite(
     planes: list[NDArray[Any]],
     window: tuple[int, int, int, int],
     shape: tuple[int, int],
-    warn: bool,
+    warn: bool | Callable[[NDArray[np.bool_]], None],
 ) -> None:
     bad = ~np.isfinite(planes[0])
     for plane in planes[1:]:
@@ -250,6 +251,9 @@ def _check_finite(
             'infinite. Check how it was read or computed.'
         )
     if not count or not warn:
+        return
+    if callable(warn):
+        warn(bad)
         return
     row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
     where = (int(row) + window[0], int(column) + window[1])

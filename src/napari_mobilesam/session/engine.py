@@ -44,6 +44,7 @@ class _Embedded(NamedTuple):
 
     embedding: Embedding
     picture: NDArray[np.uint8]
+    not_finite: int
 
 
 class Engine:
@@ -163,6 +164,18 @@ class Engine:
         window = self._window(plane, prompts, model)
         return (plane.key, window, model.key) in self._embeddings
 
+    def not_finite(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> int:
+        """Return how many pixels of the embedded window are NaN or infinite.
+
+        About as many, where a coarser level was read; 0 if it is not
+        embedded.
+        """
+        window = self._window(plane, prompts, model)
+        embedded = self._embeddings.peek((plane.key, window, model.key))
+        return 0 if embedded is None else embedded.not_finite
+
     def ready(
         self,
         plane: ImagePlane,
@@ -267,7 +280,7 @@ class Engine:
         from napari_mobilesam.segmentation.image import resize
 
         frame = Frame.of(plane.shape, window, model.input_size)
-        rgb = self._reader.pixels(plane, window, frame)
+        rgb, not_finite = self._reader.pixels(plane, window, frame)
         height, width = (max(1, n // PART) for n in frame.input_shape)
         picture = resize(rgb, (height, width))
         newest = self._newest.peek((plane.place, window, model.key))
@@ -276,7 +289,7 @@ class Engine:
         start = time.perf_counter()
         embedding = self._embed(model, rgb, frame)
         self.on_embedded(model, time.perf_counter() - start)
-        return _Embedded(embedding, picture)
+        return _Embedded(embedding, picture, not_finite)
 
 
 def _ignore(model: Sam, seconds: float) -> None:

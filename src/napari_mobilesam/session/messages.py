@@ -61,11 +61,15 @@ class PromptResult:
         One per object; None where the model found no pixel.
     seconds : float
         How long it took, embedding included.
+    not_finite : int
+        Pixels of the window that are NaN or infinite, of the object where
+        there are most.
     """
 
     request: PromptRequest
     candidates: tuple[ObjectCandidates | None, ...]
     seconds: float
+    not_finite: int = 0
 
     @property
     def masks(self) -> tuple[Mask | None, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,28 @@ SMALL_PLANE = 1 << 22
 SAME_SIZE = 1.25
 
 
+class Seen(NamedTuple):
+    """What a model sees of a plane, or of a window of it.
+
+    Attributes
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    not_finite : int
+        Number of data pixels in it that are NaN or infinite, about.
+    """
+
+    rgb: NDArray[np.uint8]
+    not_finite: int
+
+
+class _Whole(NamedTuple):
+    """A plane as shown, and which pixels of it are NaN or infinite."""
+
+    rgb: NDArray[np.uint8]
+    holes: NDArray[np.bool_] | None
+
+
 class PlaneReader:
     """Reads, converts and measures planes, remembering what is small.
 
@@ -32,9 +54,7 @@ class PlaneReader:
     """
 
     def __init__(self, planes: int) -> None:
-        self._planes: LeastRecentlyUsed[NDArray[np.uint8]] = LeastRecentlyUsed(
-            planes
-        )
+        self._planes: LeastRecentlyUsed[_Whole] = LeastRecentlyUsed(planes)
         self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
             512
         )
@@ -56,7 +76,15 @@ class PlaneReader:
 
     def rgb(self, plane: ImagePlane) -> NDArray[np.uint8]:
         """Return a plane as shown, (H, W, 3) uint8, reading all of it."""
-        return self._planes.get(plane.key, lambda: plane.rgb())
+        return self._whole(plane).rgb
+
+    def _whole(self, plane: ImagePlane) -> _Whole:
+        def read() -> _Whole:
+            holes: list[NDArray[np.bool_]] = []
+            rgb = plane.rgb(not_finite=holes.append)
+            return _Whole(rgb, _union(holes))
+
+        return self._planes.get(plane.key, read)
 
     def knows_diameter(self, plane: ImagePlane) -> bool:
         """Tell whether `diameter` has its answer at hand."""
@@ -66,19 +94,20 @@ class PlaneReader:
         """Return the typical object diameter in pixels, None if unknown."""
         return self._diameters.get(plane.key, lambda: self._measure(plane))
 
-    def pixels(
-        self, plane: ImagePlane, window: Window, frame: Frame
-    ) -> NDArray[np.uint8]:
+    def pixels(self, plane: ImagePlane, window: Window, frame: Frame) -> Seen:
         """Return a window in the size of the model's input."""
         from napari_mobilesam.segmentation.image import resize
 
         if plane.pixels <= SMALL_PLANE:
             row0, column0, row1, column1 = window
-            rgb = self.rgb(plane)[row0:row1, column0:column1]
-            return resize(rgb, frame.input_shape)
+            whole = self._whole(plane)
+            inside = slice(row0, row1), slice(column0, column1)
+            bad = 0 if whole.holes is None else whole.holes[inside].sum()
+            return Seen(resize(whole.rgb[inside], frame.input_shape), int(bad))
         level = plane.level_for(window, frame.input_size)
         read = plane.level_window(level, window)
-        rgb = plane.rgb(read, level, self._contrast(plane))
+        holes: list[NDArray[np.bool_]] = []
+        rgb = plane.rgb(read, level, self._contrast(plane), holes.append)
         if not rgb.any():
             _check_finite(plane, level, read)
         rows, columns = plane.factors(level)
@@ -88,7 +117,9 @@ class PlaneReader:
             min(window[2] / rows - read[0], rgb.shape[0]),
             min(window[3] / columns - read[1], rgb.shape[1]),
         )
-        return resize(rgb, frame.input_shape, part)
+        union = _union(holes)
+        bad = 0 if union is None else union.sum() * rows * columns
+        return Seen(resize(rgb, frame.input_shape, part), int(bad))
 
     def _contrast(self, plane: ImagePlane) -> ContrastLimits | None:
         """Limits of a sample of the image, if the plane has none."""
@@ -139,6 +170,10 @@ class PlaneReader:
             overview,
             step,
         )
+
+
+def _union(parts: list[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+    return np.logical_or.reduce(parts) if parts else None
 
 
 def _check_finite(plane: ImagePlane, level: int, window: Window) -> None:

@@ -281,6 +281,7 @@ class ImagePlane:
         window: Window | None = None,
         level: int = 0,
         contrast_limits: ContrastLimits | None = None,
+        not_finite: Callable[[NDArray[np.bool_]], None] | None = None,
     ) -> NDArray[np.uint8]:
         """Read a window of a level as it is shown.
 
@@ -293,6 +294,9 @@ class ImagePlane:
         contrast_limits : (low, high) or one pair per channel, optional
             For a plane that has none of its own; by default those of a
             sample of the image.
+        not_finite : callable, optional
+            Is told which pixels are NaN or infinite, (h, w) bool, if any
+            are.
 
         Returns
         -------
@@ -310,7 +314,7 @@ class ImagePlane:
             contrast_limits=self.contrast_limits or contrast_limits,
             gamma=self.gamma,
             window=window,
-            warn=False,
+            warn=not_finite or False,
         )
         if self.colors is not None:
             shown = self.colors[shown[..., 0]]
@@ -318,5 +322,5 @@ class ImagePlane:
             return shown
         total = shown.astype(np.uint16)
         for other in self.added:
-            total += other.rgb(window, level)
+            total += other.rgb(window, level, not_finite=not_finite)
         return np.minimum(total, 255).astype(np.uint8)

@@ -167,9 +167,7 @@ class Prompting:
                 for prompts in request.objects
             ):
                 return
-            found = self._all_candidates(request, model)
-            seconds = time.perf_counter() - start
-            self._expected = PromptResult(request, found, seconds)
+            self._expected = self._result(request, model, start)
 
     def _answer(self, request: PromptRequest) -> None:
         start = time.perf_counter()
@@ -185,24 +183,29 @@ class Prompting:
             self._shared.deliver(lambda: self.failed.emit(generation))
             return
         try:
-            candidates = self._all_candidates(request, model)
+            result = self._result(request, model, start)
         except Exception as error:  # noqa: BLE001 - every failure is told
             if generation == self._generation:
                 self._shared.fail(error, 'prompts')
                 self._shared.deliver(lambda: self.failed.emit(generation))
             return
-        result = PromptResult(request, candidates, time.perf_counter() - start)
         self._shared.deliver(lambda: self._show(result))
 
-    def _all_candidates(
-        self, request: PromptRequest, model: Sam
-    ) -> tuple[ObjectCandidates | None, ...]:
-        return tuple(
+    def _result(
+        self, request: PromptRequest, model: Sam, start: float
+    ) -> PromptResult:
+        candidates = tuple(
             self._candidates(request, prompts, before, model)
             for prompts, before in zip(
                 request.objects, request.previous, strict=True
             )
         )
+        not_finite = max(
+            self._shared.engine.not_finite(request.plane, prompts, model)
+            for prompts in request.objects
+        )
+        seconds = time.perf_counter() - start
+        return PromptResult(request, candidates, seconds, not_finite)
 
     def _candidates(
         self,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
+from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_mobilesam.session import (
@@ -14,7 +16,7 @@ from napari_mobilesam.session import (
     PromptResult,
     check_prompts,
 )
-from napari_mobilesam.session.records import ObjectRecord, View
+from napari_mobilesam.session.records import ObjectRecord
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 from napari_mobilesam.widgets.hover_view import HoverView
 from napari_mobilesam.widgets.layers import LayerPlane
@@ -47,6 +49,8 @@ class PromptObjects(PromptTools):
         self._reader = PromptReader()
         self._several: Several | None = None
         self._answer: PromptResult | None = None
+        # images of which was said that pixels are no numbers
+        self._told: WeakSet[Image] = WeakSet()
         # what an object that was taken up again is prompted with, unseen
         self._carried: dict[Hashable, Prompts] = {}
         # whether what the editor does comes from the layers of prompts
@@ -158,6 +162,7 @@ class PromptObjects(PromptTools):
         self._answer = result
         several = self._several
         if several is None:
+            self._answered(result.request.plane)
             return
         if several.generation == result.request.generation:
             masks = [mask for mask in result.masks if mask is not None]
@@ -165,19 +170,21 @@ class PromptObjects(PromptTools):
             self._show_candidates((), 0)
             self.status.say(self._describe(result.masks, 0))
 
-    def _answered(self, view: View) -> None:
+    def _answered(self, source: ImagePlane) -> None:
+        """Say what was found for the open object on a plane."""
+        view = self.editor.record.view(source)
         try:
             plane = self.plane()
         except SegmentationError:
             return
-        if view.plane.place == plane.source().place:
+        if view is not None and source.place == plane.source().place:
             waiting = self._collect(plane, view.plane).waiting
             self.status.say(self._describe((view.mask,), waiting))
 
     def _describe(self, masks: tuple[Mask | None, ...], waiting: int) -> str:
         found = [mask for mask in masks if mask is not None]
         if not found:
-            return NOTHING
+            return NOTHING + self._unseen()
         if len(masks) > 1:
             text = f'{len(found)} objects for {len(masks)} boxes'
         else:
@@ -189,7 +196,18 @@ class PromptObjects(PromptTools):
         if waiting:
             noun = 'box waits' if waiting == 1 else 'boxes wait'
             text += f' {waiting} older {noun} for the next object.'
-        return text
+        return text + self._unseen()
+
+    def _unseen(self) -> str:
+        """A sentence on pixels that are no numbers, once for each image."""
+        count = 0 if self._answer is None else self._answer.not_finite
+        if not count or self._image is None or self._image in self._told:
+            return ''
+        self._told.add(self._image)
+        return (
+            f' {count} pixels around here are NaN or infinite, and are black '
+            'to the model (+∞ is white).'
+        )
 
     def next_candidate(self) -> None:
         """Show the next of the masks that the prompt may mean."""

@@ -151,7 +151,7 @@ class PromptPanel(ViewerWidget):
         form.addRow('Write', self.policy_combo)
         form.addRow('Give', self.numbers_combo)
         form.addRow('Class', self.class_box)
-        form.addRow(self.save_box)
+        form.addRow('', self.save_box)
         form.addRow(self.restore_button)
 
         contents = QVBoxLayout()

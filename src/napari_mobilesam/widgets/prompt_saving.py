@@ -64,7 +64,7 @@ class PromptSaving(PromptOutput):
     def _look_for_saved(self, image: Image) -> None:
         """Find what was saved of an image; bring it back, or offer that."""
         self.session.stop_loading()
-        self._to_load = []
+        self._to_load, self._news = [], None
         self._file = session_file(image)
         self._follow_saving()
         if self.settings.autosave and not self.restore_button.isHidden():

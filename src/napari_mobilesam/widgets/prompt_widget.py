@@ -79,7 +79,6 @@ class PromptWidget(PromptRuns):
         self.listen(session.downloaded, self.model_box.arrived)
         self.listen(session.hover.shown, self.hover.show)
         self.listen(editor.changed, self._editor_changed)
-        self.listen(editor.answered, self._answered)
         self.listen(editor.accepted, self._accepted)
         self.listen(editor.opened, self._opened)
         self.listen(session.loaded, self._loaded)
@@ -231,6 +230,7 @@ class PromptWidget(PromptRuns):
         self._update_timer.start(CONTRAST_PAUSE_MS)
 
     def _plane_changed(self, event: Any = None) -> None:
+        self._news = None
         self.hover.hide()
         self._schedule()
 
@@ -285,7 +285,6 @@ class PromptWidget(PromptRuns):
         if settled and not self.status.failed:
             self.status.say(text)
             self._repeat_news()
-        self._news = None
 
     def _learn_speed(self) -> None:
         """Remember how long embedding takes here, to say it beforehand."""
