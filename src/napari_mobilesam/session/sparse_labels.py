@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ Indices = tuple[NDArray[np.intp], ...]
 
 # Side of a square that is kept as a whole.
 SIDE = 256
+# Points that are looked up in one go: more would take much memory.
+AT_ONCE = 1 << 22
 # Longest side of the coarsest level of a pyramid.
 COARSEST = 2048
 # Empty labels of more bytes than this are kept sparsely, as no
@@ -122,19 +124,22 @@ class SparseLabels:
         values = np.broadcast_to(
             np.asarray(values, self.dtype), arrays[0].shape
         ).ravel()
-        for number, inside in self._by_square(flat):
-            if number in self._kept or values[inside].any():
-                where = self._within(flat, inside)
-                self._square_at(number)[where] = values[inside]
+        for part, start in _in_parts(flat):
+            new = values[start : start + len(part[0])]
+            for number, inside in self._by_square(part):
+                if number in self._kept or new[inside].any():
+                    where = self._within(part, inside)
+                    self._square_at(number)[where] = new[inside]
 
     def _read_points(self, indices: Sequence[Any]) -> NDArray[Any]:
         arrays = np.broadcast_arrays(*indices)
         flat = tuple(array.ravel() for array in arrays)
         values = np.zeros(flat[0].shape, self.dtype)
-        for number, inside in self._by_square(flat):
-            square = self._kept.get(number)
-            if square is not None:
-                values[inside] = square[self._within(flat, inside)]
+        for part, start in _in_parts(flat):
+            for number, inside in self._by_square(part):
+                square = self._kept.get(number)
+                if square is not None:
+                    values[start + inside] = square[self._within(part, inside)]
         return values.reshape(arrays[0].shape)
 
     def _by_square(
@@ -151,7 +156,7 @@ class SparseLabels:
             part // side for part, side in zip(flat, self._square, strict=True)
         )
         keys = np.ravel_multi_index(numbers, counts)
-        squares, which = np.unique(keys, return_inverse=True)
+        squares, which = _distinct(keys)
         order = np.argsort(which, kind='stable')
         ends = np.cumsum(np.bincount(which))[:-1]
         names = np.stack(np.unravel_index(squares, counts), axis=1)
@@ -223,6 +228,31 @@ class SparseLabels:
             for number in self._kept
             if all(n in r for n, r in zip(number, reach, strict=True))
         ]
+
+
+def _in_parts(flat: Indices) -> Iterator[tuple[Indices, int]]:
+    """Millions of points a few at a time, with the number of the first."""
+    for start in range(0, len(flat[0]), AT_ONCE):
+        yield tuple(part[start : start + AT_ONCE] for part in flat), start
+
+
+def _distinct(
+    keys: NDArray[np.intp],
+) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """`numpy.unique` with inverse; without sorting where keys are close."""
+    first = int(keys.min())
+    span = int(keys.max()) - first + 1
+    if span > AT_ONCE:
+        squares, which = np.unique(keys, return_inverse=True)
+        return squares, which
+    there = np.zeros(span, bool)
+    there[keys - first] = True
+    places = np.flatnonzero(there)
+    # numbers of 16 bits are sorted in one go
+    kind = np.uint16 if len(places) < 1 << 16 else np.intp
+    ranks = np.zeros(span, kind)
+    ranks[places] = np.arange(len(places))
+    return places + first, ranks[keys - first]
 
 
 def _ends(ranges: Sequence[range]) -> tuple[list[int], list[int]]:

@@ -27,6 +27,8 @@ Box = tuple[int, int, int, int]
 WritePolicy = Literal['overwrite', 'keep']
 # Side of the square in which the pixels of a label are looked for first.
 FIRST_LOOK = 128
+# Larger boxes than this are not looked through: as for masks of the model.
+MOST_PIXELS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -223,32 +225,66 @@ def mask_of_label(
     -------
     Mask or None
         Its score is NaN; None if there is no label.
-    """
-    from skimage.measure import label as connected_components
 
+    Raises
+    ------
+    LabelsError
+        It is too large to be held in memory as one object.
+    """
     number = label_at(target, plane, row, column)
     if number == 0:
         return None
-    at_row, at_column = round(row), round(column)
-    side = FIRST_LOOK
-    height, width = plane.shape
+    at = round(row), round(column)
+    box = _around(at, plane.shape)
     while True:
-        box = (
-            max(0, at_row - side // 2),
-            max(0, at_column - side // 2),
-            min(height, at_row + side // 2),
-            min(width, at_column + side // 2),
-        )
         same = target.picture(plane, box) == number
-        parts = connected_components(same, connectivity=2)
-        part = parts == parts[at_row - box[0], at_column - box[1]]
-        data, tight = crop_to_mask(part, box[:2])
-        touches = (
-            (tight[0] == box[0] > 0)
-            or (tight[1] == box[1] > 0)
-            or (tight[2] == box[2] < height)
-            or (tight[3] == box[3] < width)
-        )
-        if not touches:
+        data, tight = _connected(same, at, box)
+        larger = _grown(box, tight, plane.shape)
+        if larger == box:
             return Mask(data, tight, float('nan'))
-        side *= 2
+        box = larger
+        if (box[2] - box[0]) * (box[3] - box[1]) > MOST_PIXELS:
+            raise LabelsError(
+                f'What is connected to label {number} here on '
+                f'“{target.name}” is too large to be edited or deleted as '
+                f'one object: up to {MOST_PIXELS / 1e6:.0f} million pixels '
+                'can be. Erase it by hand.'
+            )
+
+
+def _around(at: tuple[int, int], shape: tuple[int, int]) -> Box:
+    """Box in which the pixels of a label are looked for first."""
+    low = [max(0, place - FIRST_LOOK // 2) for place in at]
+    high = [
+        min(size, place + FIRST_LOOK // 2)
+        for place, size in zip(at, shape, strict=True)
+    ]
+    return low[0], low[1], high[0], high[1]
+
+
+def _connected(
+    same: NDArray[np.bool_], at: tuple[int, int], box: Box
+) -> tuple[NDArray[np.bool_], Box]:
+    """Pixels of a box that are connected to one of them, and their box."""
+    from scipy.ndimage import label as connected_components
+
+    parts, _ = connected_components(same, np.ones((3, 3)))
+    part = parts == parts[at[0] - box[0], at[1] - box[1]]
+    return crop_to_mask(part, box[:2])
+
+
+def _grown(box: Box, tight: Box, shape: tuple[int, int]) -> Box:
+    """A box twice as large towards where its contents touch its edge.
+
+    Only there: something long and thin would else need a square as wide as
+    it is long.
+    """
+    grown = list(box)
+    for axis, size in enumerate(shape):
+        low, high = box[axis], box[axis + 2]
+        length = high - low
+        if tight[axis] == low:
+            grown[axis] = max(0, low - length)
+        if tight[axis + 2] == high:
+            grown[axis + 2] = min(size, high + length)
+    return grown[0], grown[1], grown[2], grown[3]
