@@ -177,7 +177,11 @@ def _fill_upscaling(key: str, shape: Shape, salt: int) -> Array:
     if shape[0] == 256:
         # 16 channels listen to the prompted direction …
         shared = _normal(salt, PROMPTED, [256, 1, 1, 1])
-        norm = np.float32(np.linalg.norm(shared))
+        # NumPy leaves a norm to BLAS, whose last bit depends on the CPU. The
+        # outputs were made with sums in 16 lanes, one after the other.
+        squares = (shared * shared).reshape(-1, 16)
+        lanes = np.cumsum(squares, axis=0, dtype=np.float32)[-1]
+        norm = np.sqrt(np.cumsum(lanes, dtype=np.float32)[-1])
         weight[:, :16] += np.float32(1.0) * shared / norm
     else:
         # … and feed 8 of the 32 last; channel 31 is a constant offset.
