@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,15 +76,14 @@ def suppress(
 
 def by_score(masks: Sequence[Mask]) -> list[Mask]:
     """Best first: score, then stability, then position."""
-    return sorted(
-        masks,
-        key=lambda mask: (
-            -mask.score,
-            -np.nan_to_num(mask.stability),
-            mask.box,
-            mask.area,
-        ),
-    )
+    return sorted(masks, key=_rank)
+
+
+def _rank(mask: Mask) -> tuple[float, float, tuple[int, ...], int]:
+    # plain numbers, because thousands of masks are sorted for each movement
+    # of a slider
+    stability = 0.0 if math.isnan(mask.stability) else mask.stability
+    return -mask.score, -stability, mask.box, mask.area
 
 
 def remove_small_regions(
@@ -289,26 +289,34 @@ def label_table(labels: NDArray[Any], painted: Sequence[Mask]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    records = []
-    for number, mask in enumerate(painted, start=1):
-        row0, column0, row1, column1 = mask.box
-        visible, box = crop_to_mask(
-            labels[row0:row1, column0:column1] == number, mask.box[:2]
-        )
-        rows, columns = np.nonzero(visible)
-        records.append(
-            (
-                number,
-                mask.score,
-                mask.stability,
-                len(rows),
-                box[0] + rows.mean(),
-                box[1] + columns.mean(),
-                *box,
-            )
-        )
+    records = [
+        (number, mask.score, mask.stability, *_extent(labels, number, mask))
+        for number, mask in enumerate(painted, start=1)
+    ]
     table = pd.DataFrame.from_records(records, columns=list(TABLE_COLUMNS))
     return table.astype(TABLE_COLUMNS)
+
+
+def _extent(labels: NDArray[Any], number: int, mask: Mask) -> tuple[Any, ...]:
+    """Area, centroid and box of what is visible of a mask."""
+    row0, column0, row1, column1 = mask.box
+    visible = labels[row0:row1, column0:column1] == number
+    # how many pixels are in each row and column says all there is to know
+    area, row, low, high = _along(np.count_nonzero(visible, axis=1), row0)
+    _, column, left, right = _along(np.count_nonzero(visible, axis=0), column0)
+    return area, row, column, low, left, high, right
+
+
+def _along(
+    counts: NDArray[np.intp], start: int
+) -> tuple[int, float, int, int]:
+    """Sum, mean place, first place and end of pixels counted along an axis."""
+    places = counts.nonzero()[0]
+    first, last = int(places[0]), int(places[-1]) + 1
+    counts = counts[first:last]
+    area = int(counts.sum())
+    mean = int(counts @ np.arange(len(counts))) / area
+    return area, start + first + mean, start + first, start + last
 
 
 TABLE_COLUMNS = {
