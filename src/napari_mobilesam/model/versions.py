@@ -16,11 +16,15 @@ def version_of(*sources: nn.Module | Tensor) -> Hashable:
     torch counts the writes to each tensor: optimisers and
     ``load_state_dict`` raise the count. Writing to ``tensor.data`` does not.
     """
-    return tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-        for source in sources
-        for tensor in _tensors(source)
-    )
+    tensors = [tensor for source in sources for tensor in _tensors(source)]
+    try:
+        return tuple([(t.data_ptr(), t._version) for t in tensors])
+    except RuntimeError:
+        # those made in inference mode are not counted
+        return tuple(
+            (t.data_ptr(), 0 if t.is_inference() else t._version)
+            for t in tensors
+        )
 
 
 def _tensors(source: nn.Module | Tensor) -> list[Tensor]:

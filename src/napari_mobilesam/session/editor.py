@@ -24,10 +24,7 @@ from napari_mobilesam.session.targets import (
     LabelsError,
     WriteOptions,
 )
-from napari_mobilesam.session.writing import (
-    finished,
-    write_object,
-)
+from napari_mobilesam.session.writing import finished, write_object
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
 
 T = TypeVar('T')
@@ -172,8 +169,8 @@ class Editor:
         return refining(before, view) if self.options.refine else view
 
     def _submit(self, view: View, how: Callable[..., T]) -> T:
-        name = self._model_name()
-        return how(view.plane, [view.prompts], name, [view.previous])
+        objects, name = [view.prompts], self._model_name()
+        return how(view.plane, objects, name, [view.previous])
 
     def add(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,20 +149,18 @@ class Engine:
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> Embedding:
         """Return the embedding of the window that suits the prompts."""
-        window = self._window(plane, prompts, model)
+        _, window, model_key = slot = self._slot(plane, prompts, model)
         embedded = self._embeddings.get(
-            (plane.key, window, model.key),
-            lambda: self._embedded(plane, window, model),
+            slot, lambda: self._embedded(plane, window, model)
         )
-        self._newest.put((plane.place, window, model.key), embedded)
+        self._newest.put((plane.place, window, model_key), embedded)
         return embedded.embedding
 
     def has_embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> bool:
         """Tell whether the prompts can be answered without embedding."""
-        window = self._window(plane, prompts, model)
-        return (plane.key, window, model.key) in self._embeddings
+        return self._slot(plane, prompts, model) in self._embeddings
 
     def not_finite(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
@@ -172,8 +170,7 @@ class Engine:
         About as many, where a coarser level was read; 0 if it is not
         embedded.
         """
-        window = self._window(plane, prompts, model)
-        embedded = self._embeddings.peek((plane.key, window, model.key))
+        embedded = self._embeddings.peek(self._slot(plane, prompts, model))
         return 0 if embedded is None else embedded.not_finite
 
     def ready(
@@ -249,6 +246,12 @@ class Engine:
         """
         mask = self.predict(plane, prompts, model).mask()
         return mask if mask.data.any() else None
+
+    def _slot(
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
+    ) -> tuple[Hashable, Window, str]:
+        """Where the embedding for prompts is kept."""
+        return plane.key, self._window(plane, prompts, model), model.key
 
     def _window(
         self, plane: ImagePlane, prompts: Prompts, model: Sam

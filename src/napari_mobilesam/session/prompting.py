@@ -161,13 +161,9 @@ class Prompting:
         self._expected = None
         # what fails here fails when it is asked for, and is told then
         with contextlib.suppress(Exception):
-            engine, model = self._shared.engine, self._shared.loaded()
-            if model is None or not all(
-                engine.has_embedding(request.plane, prompts, model)
-                for prompts in request.objects
-            ):
-                return
-            self._expected = self._result(request, model, start)
+            model = self._shared.loaded()
+            if model is not None and self._is_embedded(request, model):
+                self._expected = self._result(request, model, start)
 
     def _answer(self, request: PromptRequest) -> None:
         start = time.perf_counter()
@@ -183,6 +179,8 @@ class Prompting:
             self._shared.deliver(lambda: self.failed.emit(generation))
             return
         try:
+            if not self._is_embedded(request, model):
+                self._shared.deliver(lambda: self._say_if_current(request))
             result = self._result(request, model, start)
         except Exception as error:  # noqa: BLE001 - every failure is told
             if generation == self._generation:
@@ -194,31 +192,27 @@ class Prompting:
     def _result(
         self, request: PromptRequest, model: Sam, start: float
     ) -> PromptResult:
+        engine, plane = self._shared.engine, request.plane
         candidates = tuple(
-            self._candidates(request, prompts, before, model)
+            candidates_of(
+                engine, plane, prompts, model, before, request.clean_up
+            )
             for prompts, before in zip(
                 request.objects, request.previous, strict=True
             )
         )
         not_finite = max(
-            self._shared.engine.not_finite(request.plane, prompts, model)
+            engine.not_finite(plane, prompts, model)
             for prompts in request.objects
         )
         seconds = time.perf_counter() - start
         return PromptResult(request, candidates, seconds, not_finite)
 
-    def _candidates(
-        self,
-        request: PromptRequest,
-        prompts: Prompts,
-        previous: ObjectCandidates | None,
-        model: Sam,
-    ) -> ObjectCandidates | None:
-        engine, plane = self._shared.engine, request.plane
-        if not engine.has_embedding(plane, prompts, model):
-            self._shared.deliver(lambda: self._say_if_current(request))
-        return candidates_of(
-            engine, plane, prompts, model, previous, request.clean_up
+    def _is_embedded(self, request: PromptRequest, model: Sam) -> bool:
+        """Whether a request can be answered by decoding alone."""
+        return all(
+            self._shared.engine.has_embedding(request.plane, prompts, model)
+            for prompts in request.objects
         )
 
     def _say_if_current(self, request: PromptRequest) -> None:
