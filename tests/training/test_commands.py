@@ -14,6 +14,8 @@ import pytest
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.commands import add_parsers
+from napari_mobilesam.training.jobs import TrainJob
+from napari_mobilesam.training.train import TrainConfig, TrainingError
 
 NAMES = ('train', 'distill', 'finetune', 'evaluate')
 
@@ -88,6 +90,49 @@ def test_small_inputs_first(
     assert record.training['base'].endswith('small.safetensors')
     # what was done is not done again
     assert run(*command)[1] == []
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'first_share': 1.0}, 'between 0 and 1'),
+        ({'first_size': 192}, 'not smaller than the input size 192'),
+    ],
+)
+def test_small_inputs_that_cannot_be(
+    disc_folder: Path, tmp_path: Path, change, message
+) -> None:
+    job = TrainJob(
+        disc_folder,
+        tmp_path / 'run',
+        tmp_path / 'new.safetensors',
+        input_size=192,
+        config=TrainConfig(steps=2),
+        first_size=128,
+    )
+    with pytest.raises(TrainingError, match=message):
+        replace(job, **change).run()
+
+
+def test_cancelled_on_small_inputs_goes_on_there(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'new.safetensors'
+    job = TrainJob(
+        disc_folder,
+        tmp_path / 'run',
+        output,
+        input_size=192,
+        config=TrainConfig(steps=4, batch_size=1, half=False),
+        first_size=128,
+        first_share=0.5,
+    )
+    job.run(cancelled=lambda: True)
+    assert load_model(output).record.input_size == 128
+    seen: list[str] = []
+    job.run(lambda done, total, message: seen.append(message.split(',')[0]))
+    assert seen == ['step 1', 'step 2', 'step 1', 'step 2']
+    assert load_model(output).record.input_size == 192
 
 
 def test_two_workers_train_together(

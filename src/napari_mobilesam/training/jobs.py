@@ -113,6 +113,10 @@ class TrainJob:
             first, job = self._phases()
             if not first.output.is_file():
                 first._train(images, checked, progress, cancelled)
+                if cancelled is not None and cancelled():
+                    # the small inputs are not done with: go on there
+                    first.output.replace(self.output)
+                    return self.output
             if dist.is_initialized():
                 # only one process has written it
                 dist.barrier()
@@ -129,6 +133,16 @@ class TrainJob:
     def _phases(self) -> tuple[TrainJob, TrainJob]:
         """Divide the work into that on small inputs and the rest."""
         config, share = self.config, self.first_share
+        if not 0 < share < 1:
+            raise TrainingError(
+                f'small inputs cannot take {share:g} of the budget; choose a '
+                'share between 0 and 1'
+            )
+        if self.first_size >= self.input_size:
+            raise TrainingError(
+                f'{self.first_size} is not smaller than the input size '
+                f'{self.input_size}; begin with less, or not at all'
+            )
         steps = round(share * config.steps)
         small = replace(
             self,
