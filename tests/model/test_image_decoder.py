@@ -27,7 +27,7 @@ def untrained(size=SIZE):
     return model
 
 
-MODEL = untrained()
+MODEL = untrained().requires_grad_(False)
 FEATURES = torch.randn(1, 256, SIZE // 16, SIZE // 16)
 
 
@@ -69,6 +69,33 @@ def test_masks_and_scores_equal_those_of_the_readable_decoder(
         )
     decoder = MODEL.image_decoder(FEATURES)
     assert_same(decoder.decode(**given_prompts, multimask=multimask), readable)
+
+
+def test_one_prompt_is_recorded_whatever_its_number_of_points():
+    model = untrained().requires_grad_(False)
+    decoder = model.image_decoder(FEATURES)
+    before = len(recorded(model))
+    for count in (1, 2, 5):
+        points = SIZE * torch.rand(1, count, 2)
+        clicks = {'points': points, 'labels': torch.ones(1, count)}
+        readable = model.decode(FEATURES, *model.embed_prompts(**clicks), True)
+        assert_same(decoder.decode(**clicks, multimask=True), readable)
+        found = recorded(model)
+        assert len(found) == before + 4  # prompts, transformer, masks, IoU
+        assert all(isinstance(x, torch.jit.ScriptFunction) for x in found)
+
+
+def recorded(model):
+    """What is recorded of the model's decoder."""
+    ((_, folded),) = model._folded_decoder._kept
+    parts = [
+        folded._share_one,
+        folded._one_attends,
+        folded._one_predicts,
+        *folded._one_draws.values(),
+        *folded._one_embeds.values(),
+    ]
+    return [x for part in parts for x in part._known.values()]
 
 
 @pytest.mark.parametrize('masks', [slice(0, 4), slice(1, None), slice(0, 1)])
@@ -143,8 +170,9 @@ def test_nothing_is_stale_once_the_features_have_changed():
     assert model.image_decoder(features) is not decoder
 
 
-def test_a_copy_of_the_model_has_weights_of_its_own():
-    model = untrained(64)
+@pytest.mark.parametrize('trained', [True, False])
+def test_a_copy_of_the_model_has_weights_of_its_own(trained):
+    model = untrained(64).requires_grad_(trained)
     features = torch.randn(1, 256, 4, 4)
     box = {'boxes': torch.tensor([[1.0, 2, 30, 40]])}
     before = model.image_decoder(features).decode(**box, multimask=True)

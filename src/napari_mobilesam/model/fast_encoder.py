@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mobilesam.model.layers import LayerNorm2d, gelu_, linear_gelu
+from napari_mobilesam.model.recorded import Recorded
 from napari_mobilesam.model.tiny_vit import (
     ConvBN,
     MBConv,
@@ -54,11 +55,12 @@ class FastTinyViT:
 
     @torch.no_grad()
     def __init__(self, encoder: TinyViT) -> None:
-        self.layers: list[Layer] = [_PatchEmbed(encoder.patch_embed)]
+        layers: list[Layer] = [_PatchEmbed(encoder.patch_embed)]
         for stage in encoder.layers:
             assert isinstance(stage, Stage)
-            self.layers += _stage(stage)
-        self.layers.append(_Neck(encoder.neck))
+            layers += _stage(stage)
+        layers.append(_Neck(encoder.neck))
+        self.layers = [Recorded(_of_one(layer)) for layer in layers]
 
     @torch.no_grad()
     def __call__(
@@ -78,8 +80,12 @@ class FastTinyViT:
         for layer in self.layers:
             if between is not None:
                 between()
-            x = layer(x)
+            (x,) = layer(x)
         return x.permute(2, 0, 1)
+
+
+def _of_one(layer: Layer) -> Callable[[Tensor], tuple[Tensor]]:
+    return lambda x: (layer(x),)
 
 
 def _stage(stage: Stage) -> Iterator[Layer]:

@@ -6,12 +6,16 @@ cheaper attention of `folded_attention`. Besides:
 * The IoU head needs one token only: the others attend for the last time,
   and masks are drawn, for prompts whose predicted IoU is good enough.
 * Transposed convolutions whose stride is their kernel are products.
+* What one prompt needs, as a click, is recorded: see `recorded`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from math import isqrt
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +37,7 @@ from napari_mobilesam.model.mask_decoder import (
 )
 from napari_mobilesam.model.precision import products_in
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
+from napari_mobilesam.model.recorded import Recorded, Tensors
 
 TOKEN_PIXELS = 16  # low-res logits per image token
 
@@ -90,8 +95,69 @@ class FoldedDecoder:
         self.upscaling_norm = norm
         self.upscaling = (_as_linear(first), _as_linear(second))
 
-    def attend(self, tokens: Tensor, image: Tensor | SharedImage) -> Attended:
-        """Run the transformer on (B, T, C) tokens and their images."""
+        self._share_one = Recorded(self._share)
+        self._one_embeds: dict[tuple[str, ...], Recorded] = {}
+        self._one_attends = Recorded(self._attend, lengths_vary=True)
+        self._one_predicts = Recorded(self._predict_iou)
+        self._one_draws = {
+            (masks.start, masks.stop): Recorded(partial(self._draw, masks))
+            for masks in (mask_slice(True), mask_slice(False))
+        }
+
+    def share(self, features: Tensor) -> SharedImage:
+        """What prompts on one embedding (1, C, s, s) have in common."""
+        return SharedImage(*self._share_one(features))
+
+    def _share(self, features: Tensor) -> SharedImage:
+        _, dense = self.prompt_encoder()
+        image = (features + dense)[0].flatten(1).T.contiguous()
+        return self.blocks[0].share(image)
+
+    def embed_prompts(
+        self, prompts: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T, C) and mask prompts of B prompts.
+
+        ``prompts`` has some of the parameters of `PromptEncoder.forward`.
+        """
+        kinds = tuple(prompts)
+        embed: Callable[..., Tensors] = partial(self._embed, kinds)
+        if {len(given) for given in prompts.values()} == {1}:
+            embed = self._one_embeds.setdefault(
+                kinds, Recorded(embed, lengths_vary=True)
+            )
+        tokens, dense = embed(*prompts.values())
+        return tokens, dense
+
+    def _embed(self, kinds: tuple[str, ...], *given: Tensor) -> Tensors:
+        prompts = dict(zip(kinds, given, strict=True))
+        sparse, dense = self.prompt_encoder(**prompts)
+        sparse = sparse.expand(max(len(sparse), len(dense)), -1, -1)
+        return self.decoder.join_tokens(sparse), dense
+
+    def attend(self, tokens: Tensor, *image: Tensor) -> Attended:
+        """Run the transformer on B prompts.
+
+        Parameters
+        ----------
+        tokens : Tensor
+            (B, T, C).
+        *image : Tensor
+            A `SharedImage`; or embedding (1, C, s, s) and mask prompts
+            (B, C, s, s).
+        """
+        attend = self._one_attends if len(tokens) == 1 else self._attend
+        attended, images, *logits = attend(tokens, *image)
+        return Attended(attended, tokens, images, Logits(*logits))
+
+    def _attend(self, tokens: Tensor, *parts: Tensor) -> Tensors:
+        image: Tensor | SharedImage
+        if len(parts) == len(SharedImage._fields):
+            image = SharedImage(*parts)
+        else:
+            features, masks = parts
+            images = (features + masks).flatten(2).transpose(1, 2)
+            image = images.contiguous()
         first, second = self.blocks
         positions = tokens
         tokens = first.block.attend_to_tokens(tokens, positions)
@@ -113,17 +179,48 @@ class FoldedDecoder:
         located = tokens + positions
         logits = self.last_attention.ask(located[:, :1])
         images = second.to_tokens(located, tokens, images, logits)
-        return Attended(tokens, positions, images, logits)
+        return tokens, images, *logits
 
-    def iou_token(self, attended: Attended) -> Tensor:
-        """(B, 1, C) IoU token after its last attention."""
-        seen = self.last_attention.answer(attended.iou_logits, attended.images)
-        return self.last_norm(attended.tokens[:, :1] + seen)
+    def predict_iou(self, attended: Attended) -> Tensor:
+        """(B, 4) after the last attention of the IoU token."""
+        one = len(attended.tokens) == 1
+        predict = self._one_predicts if one else self._predict_iou
+        token = attended.tokens[:, :1]
+        return predict(token, attended.images, *attended.iou_logits)[0]
 
-    def mask_tokens(
+    def _predict_iou(
+        self, token: Tensor, images: Tensor, *logits: Tensor
+    ) -> Tensors:
+        seen = self.last_attention.answer(Logits(*logits), images)
+        return (self.decoder.predict_iou(self.last_norm(token + seen)),)
+
+    def draw(
+        self, masks: slice, tokens: Tensor, positions: Tensor, images: Tensor
+    ) -> Tensor:
+        """Low-res logits (B, M, 4s, 4s) of mask tokens (B, M, C)."""
+        recorded = self._one_draws.get((masks.start, masks.stop))
+        if recorded is None or len(tokens) > 1:
+            return self._draw(masks, tokens, positions, images)[0]
+        return recorded(tokens, positions, images)[0]
+
+    def _draw(
+        self, masks: slice, tokens: Tensor, positions: Tensor, images: Tensor
+    ) -> Tensors:
+        tokens = self._mask_tokens(tokens, positions, images)
+        weights = self.decoder.mask_weights(tokens, masks)
+        blocks = self._draw_blocks(images, weights)
+        size = isqrt(int(images.shape[1]))
+        # token row and column, pixel within 2 x 2 blocks of 2 x 2 blocks,
+        # mask; in two steps, since one strides over all memory
+        grid = blocks.view(len(images), size, size, 2, 2, 2, 2, -1)
+        plane = grid.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(1, 6)
+        masks_first = plane.transpose(1, 2).contiguous()
+        return (masks_first.unflatten(2, (4 * size, 4 * size)),)
+
+    def _mask_tokens(
         self, tokens: Tensor, positions: Tensor, images: Tensor
     ) -> Tensor:
-        """(B, T, C) of chosen mask tokens after their last attention."""
+        """(B, M, C) of mask tokens after their last attention."""
         logits = self.last_attention.ask(tokens + positions)
         for prompts, rows in tiles(images):
             logits.see(prompts, rows, images[prompts, rows])
@@ -131,7 +228,7 @@ class FoldedDecoder:
             tokens + self.last_attention.answer(logits, images)
         )
 
-    def draw(self, images: Tensor, weights: Tensor) -> Tensor:
+    def _draw_blocks(self, images: Tensor, weights: Tensor) -> Tensor:
         """Logits (B, N, 4 * 4, M), pixels by token, of (B, M, C / 8)."""
         shape = (*images.shape[:2], TOKEN_PIXELS, weights.shape[1])
         blocks = images.new_empty(shape)
@@ -189,10 +286,8 @@ class ImageDecoder:
         self._folded = folded
         self._features = features
         self._half = half
-        _, dense = folded.prompt_encoder()
-        image = (features + dense)[0].flatten(1).T.contiguous()
         with self._products():
-            self._shared = folded.blocks[0].share(image)
+            self._shared = folded.share(features)
 
     def _products(self) -> AbstractContextManager[object]:
         return products_in(self._half, self._features.device)
@@ -206,17 +301,17 @@ class ImageDecoder:
         masks: Tensor | None = None,
     ) -> Attended:
         """Run the transformer for B prompts; see `PromptEncoder.forward`."""
-        folded = self._folded
-        sparse, dense = folded.prompt_encoder(points, labels, boxes, masks)
-        image: Tensor | SharedImage = self._shared
-        if masks is not None:
-            images = (self._features + dense).flatten(2).transpose(1, 2)
-            image = images.contiguous()
-        tokens = folded.decoder.join_tokens(
-            sparse.expand(max(len(sparse), len(dense)), -1, -1)
-        )
+        given = {
+            'points': points,
+            'labels': labels,
+            'boxes': boxes,
+            'masks': masks,
+        }
+        prompts = {k: x for k, x in given.items() if x is not None}
+        tokens, dense = self._folded.embed_prompts(prompts)
+        image = self._shared if masks is None else (self._features, dense)
         with self._products():
-            return folded.attend(tokens, image)
+            return self._folded.attend(tokens, *image)
 
     def decode(
         self,
@@ -241,8 +336,7 @@ class ImageDecoder:
     @torch.no_grad()
     def predict_iou(self, attended: Attended) -> Tensor:
         """Predicted IoU (B, 4) of the four masks, known before they are."""
-        token = self._folded.iou_token(attended)
-        return self._folded.decoder.predict_iou(token)
+        return self._folded.predict_iou(attended)
 
     @torch.no_grad()
     def draw(
@@ -268,16 +362,7 @@ class ImageDecoder:
             images, tokens = images[prompts], tokens[prompts]
             positions = positions[prompts]
         with self._products():
-            tokens = folded.mask_tokens(tokens, positions, images)
-            weights = folded.decoder.mask_weights(tokens, masks)
-            blocks = folded.draw(images, weights)
-        size = self._features.shape[-1]
-        # token row and column, pixel within 2 x 2 blocks of 2 x 2 blocks,
-        # mask; in two steps, since one strides over all memory
-        grid = blocks.view(len(images), size, size, 2, 2, 2, 2, -1)
-        plane = grid.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(1, 6)
-        masks_first = plane.transpose(1, 2).contiguous()
-        return masks_first.unflatten(2, (4 * size, 4 * size))
+            return folded.draw(masks, tokens, positions, images)
 
 
 def _is_all(indices: Tensor, count: int) -> bool:

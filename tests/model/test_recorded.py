@@ -1,0 +1,120 @@
+"""Functions of tensors that run without Python's lock."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+
+from napari_mobilesam.model.recorded import Recorded
+
+
+class Doubled:
+    """Doubles a tensor; counts how often Python did it."""
+
+    def __init__(self, weight=None):
+        self.calls = 0
+        self.weight = torch.tensor(2.0) if weight is None else weight
+
+    def __call__(self, x):
+        self.calls += 1
+        return x * self.weight, x.sum(1)
+
+
+@torch.no_grad()
+def test_python_runs_once_per_shape():
+    double = Doubled()
+    run = Recorded(double)
+    for shape in [(2, 3), (2, 4)]:
+        for value in (1.0, 5.0, 7.0):
+            x = torch.full(shape, value)
+            twice, total = run(x)
+            assert torch.equal(twice, x * 2)
+            assert torch.equal(total, x.sum(1))
+    assert double.calls == 2
+
+
+@torch.no_grad()
+def test_one_recording_does_for_lengths_that_vary():
+    double = Doubled()
+    run = Recorded(double, lengths_vary=True)
+    for length in (3, 1, 8):
+        x = torch.rand(2, length)
+        assert torch.equal(run(x)[0], x * 2)
+    run(torch.rand(1, 3))
+    assert double.calls == 2
+
+
+def test_with_gradients_the_function_itself_is_called():
+    double = Doubled()
+    run = Recorded(double)
+    x = torch.ones(1, 2, requires_grad=True)
+    for _ in range(2):
+        run(x)[0].sum().backward()
+    assert double.calls == 2
+    assert x.grad.tolist() == [[4.0, 4.0]]
+
+
+@torch.no_grad()
+def test_weights_that_want_gradients_are_used_as_they_are():
+    double = Doubled(torch.tensor(2.0, requires_grad=True))
+    run = Recorded(double)
+    for _ in range(3):
+        assert run(torch.ones(1, 2))[0].tolist() == [[2.0, 2.0]]
+    assert double.calls >= 3
+
+
+@torch.no_grad()
+def test_errors_of_the_function_are_raised():
+    def fail(x):
+        raise ValueError('no')
+
+    with pytest.raises(ValueError, match='no'):
+        Recorded(fail)(torch.ones(1))
+
+
+@torch.no_grad()
+def test_results_are_not_kept():
+    run = Recorded(Doubled())
+    result = run(torch.ones(3, 2))[0]
+    gone = weakref.ref(result)
+    del result
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_share_a_recording():
+    double = Doubled()
+    run = Recorded(double)
+    wrong = []
+
+    @torch.no_grad()
+    def work(value):
+        for _ in range(20):
+            x = torch.full((4, 4), value)
+            if not torch.equal(run(x)[0], x * 2):
+                wrong.append(value)
+
+    threads = [
+        threading.Thread(target=work, args=(float(i),)) for i in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert double.calls <= 4
+
+
+def test_no_warning_is_shown(recwarn):
+    def loop(x):
+        for _ in range(x.shape[0]):
+            x = x + len(x)
+        return (x,)
+
+    with torch.no_grad():
+        Recorded(loop)(torch.ones(2))
+    assert not recwarn
