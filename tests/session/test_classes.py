@@ -125,6 +125,57 @@ def test_console_names_and_colours_classes(sessions):
         session.set_class_color('cell', 'colourless')
 
 
+def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
+    session = sessions()
+    session.assign_class('cel')
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+    session.classes.add('debris')
+    session.set_class_color('cel', '#123456')
+    session.rename_class('cel', 'cell')
+    assert list(session.classes.colors.items())[0] == ('cell', '#123456')
+    assert classes_of(session) == ['cell', 'cell']
+    # the next object too
+    assert session.editor.options.class_name == 'cell'
+    session.undo()
+    assert classes_of(session) == ['cel', 'cel']
+    session.redo()
+    session.rename_class('cell', 'debris')
+    assert session.classes.names == ['debris']
+    assert classes_of(session) == ['debris', 'debris']
+    session.remove_class('debris')
+    assert len(session.classes) == 0
+    assert classes_of(session) == ['', '']
+    session.undo()
+    assert classes_of(session) == ['debris', 'debris']
+
+
+def classes_of(session):
+    return [record.class_name for record in session.scene.objects(False)]
+
+
+def test_a_class_of_no_object_is_no_step(sessions):
+    session = sessions()
+    session.classes.add('cell')
+    session.rename_class('cell', 'nucleus')
+    session.rename_class('nucleus', 'nucleus')
+    assert session.classes.names == ['nucleus']
+    session.remove_class('nucleus')
+    assert session.undo() is None
+
+
+def test_classes_that_are_not_there_are_neither_renamed_nor_removed(sessions):
+    session = sessions()
+    with pytest.raises(SegmentationError, match='no class “cell”.*is none'):
+        session.remove_class('cell')
+    session.classes.add('debris')
+    with pytest.raises(SegmentationError, match='there is “debris”'):
+        session.rename_class('cell', 'nucleus')
+    with pytest.raises(SegmentationError, match='Give “debris” a name'):
+        session.rename_class('debris', '')
+
+
 def test_session_file_brings_colours_back(sessions, tmp_path):
     session = sessions()
     session.set_class_color('cell', '#123456')

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QColorDialog
+from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 
 from napari_mobilesam import get_session
 from napari_mobilesam.session.classes import PALETTE, rgb
@@ -109,6 +109,35 @@ def test_colours_follow_commits_classes_deletion_and_undo(classed):
     d.mouse.key(Qt.Key.Key_W)
     d.settle()
     assert color_of(labels, 4) == rgb(PALETTE[2])
+
+
+def test_menu_renames_and_removes_a_class(classed):
+    d, box = classed, classed.widget.class_box
+    press_box(d)
+    assert not box.menu_button.isEnabled()
+    choose(d, 'nucleus')
+    rename, remove = box.menu_button.menu().actions()
+
+    def answer():
+        dialog = QApplication.activeModalWidget()
+        assert isinstance(dialog, QInputDialog)
+        dialog.setTextValue('nuclei')
+        dialog.accept()
+
+    QTimer.singleShot(200, answer)
+    rename.trigger()
+    d.settle()
+    assert box.name == 'nuclei'
+    assert d.widget.session.classes.names == ['nuclei', 'debris']
+    assert load_settings().classes == ['nuclei', 'debris']
+    assert color_of(d.labels, 1) == rgb(PALETTE[0])
+    remove.trigger()
+    d.settle()
+    assert box.name == ''
+    assert has_no_class(d.labels, 1)
+    assert load_settings().classes == ['debris']
+    d.mouse.key(Qt.Key.Key_U)
+    assert color_of(d.labels, 1) == rgb(PALETTE[0])
 
 
 def test_dialog_changes_the_colour_and_it_is_kept(classed):

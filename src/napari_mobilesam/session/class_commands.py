@@ -6,7 +6,7 @@ from functools import cached_property
 
 from napari_mobilesam.session.classes import Classes
 from napari_mobilesam.session.prompt_commands import PromptCommands
-from napari_mobilesam.session.writing import assign_class
+from napari_mobilesam.session.writing import assign_class, reassign_class
 from napari_mobilesam.types import SegmentationError
 
 
@@ -37,6 +37,55 @@ class ClassCommands(PromptCommands):
                 raise SegmentationError(f'There is no object {number} yet.')
             assign_class(objects, number, class_name)
         self.classes.add(class_name)
+
+    def rename_class(self, class_name: str, new: str) -> None:
+        """Rename a class, and with it its objects, as one step.
+
+        Parameters
+        ----------
+        class_name : str
+            What it is called. Its objects are those in the labels that are
+            written to; those in other labels keep what they are called.
+        new : str
+            What it is to be called. If that is another class, the two become
+            one.
+
+        Raises
+        ------
+        SegmentationError
+            There is no such class, or the new name is empty.
+        """
+        # told once objects are of it: who colours them adds what they are of
+        with self.classes.changed.paused():
+            self.classes.rename(class_name, new)
+            self._reassign(class_name, new)
+
+    def remove_class(self, class_name: str) -> None:
+        """Remove a class; its objects have none then, which is one step.
+
+        Parameters
+        ----------
+        class_name : str
+            Name of the class; of its objects see `rename_class`.
+
+        Raises
+        ------
+        SegmentationError
+            There is no such class.
+        """
+        with self.classes.changed.paused():
+            self.classes.remove(class_name)
+            self._reassign(class_name, '')
+
+    def _reassign(self, class_name: str, new: str) -> None:
+        if class_name in (
+            self.editor.options.class_name,
+            self.editor.record.class_name,
+        ):
+            self.editor.set_class(new)
+        objects = self._scene().objects(False)
+        if objects is not None:
+            reassign_class(objects, class_name, new)
 
     def set_class_color(self, class_name: str, color: str) -> None:
         """Give a class a colour; the class is added if it is not there.

@@ -98,6 +98,49 @@ class Classes:
             raise ClassError('A class needs a name to have a colour.')
         self._put([(name, hex_color(color))])
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a class another name; it keeps its place and colour.
+
+        Where there is a class of the new name already, that one stays.
+
+        Raises
+        ------
+        ClassError
+            There is no such class, or the new name is empty.
+        """
+        self._check(name)
+        if not new:
+            raise ClassError(f'Give “{name}” a name, or remove it.')
+        if new == name:
+            return
+        if new in self._colors:
+            self.remove(name)
+            return
+        self._colors = {
+            new if old == name else old: color
+            for old, color in self._colors.items()
+        }
+        self.changed.emit()
+
+    def remove(self, name: str) -> None:
+        """Remove a class.
+
+        Raises
+        ------
+        ClassError
+            There is no such class.
+        """
+        self._check(name)
+        del self._colors[name]
+        self.changed.emit()
+
+    def _check(self, name: str) -> None:
+        if name not in self._colors:
+            known = ', '.join(f'“{known}”' for known in self._colors)
+            raise ClassError(
+                f'There is no class “{name}”; there is {known or "none"}.'
+            )
+
     def update(self, colors: Mapping[str, str]) -> None:
         """Add classes with their colours, and recolour those that are there.
 

@@ -130,3 +130,19 @@ def assign_class(objects: Objects, number: int, class_name: str) -> None:
             (f'session.assign_class({class_name!r}, {number})',)
         )
         step.put(replace(objects[number], class_name=class_name))
+
+
+def reassign_class(objects: Objects, class_name: str, new: str) -> None:
+    """Assign all objects of a class to another, or to none, as one step."""
+    members = [r for r in objects if r.class_name == class_name]
+    if not members:
+        return
+    with objects.step(f'the class of {len(members)} objects') as step:
+        step.recipe = Recipe(
+            tuple(
+                f'session.assign_class({new!r}, {record.number})'
+                for record in members
+            )
+        )
+        for record in members:
+            step.put(replace(record, class_name=new))

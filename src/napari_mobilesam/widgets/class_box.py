@@ -9,7 +9,10 @@ from qtpy.QtWidgets import (
     QColorDialog,
     QComboBox,
     QGridLayout,
+    QInputDialog,
+    QMenu,
     QPushButton,
+    QToolButton,
     QWidget,
 )
 
@@ -34,10 +37,16 @@ class ClassBox(QWidget):
         Somebody has chosen a class, or typed a new one; empty for none.
     shown : Signal(bool)
         Somebody has switched the colours on or off.
+    renamed : Signal(str, str)
+        Somebody wants a class to be called otherwise.
+    removed : Signal(str)
+        Somebody wants a class to be gone.
     """
 
     chosen = Signal(str)
     shown = Signal(bool)
+    renamed = Signal(str, str)
+    removed = Signal(str)
 
     def __init__(self, classes: Classes) -> None:
         super().__init__()
@@ -54,6 +63,20 @@ class ClassBox(QWidget):
         self.color_button.setIconSize(QSize(SWATCH, SWATCH))
         self.color_button.setFixedWidth(2 * SWATCH + 6)
         self.color_button.clicked.connect(self._ask_color)
+        self.menu_button = QToolButton()
+        self.menu_button.setText('…')
+        self.menu_button.setPopupMode(
+            QToolButton.ToolButtonPopupMode.InstantPopup
+        )
+        menu = QMenu(self.menu_button)
+        for text, act in (
+            ('Rename …', self._ask_name),
+            ('Remove', self._remove),
+        ):
+            action = menu.addAction(text)
+            assert action is not None
+            action.triggered.connect(act)
+        self.menu_button.setMenu(menu)
         self.shown_box = QCheckBox('Colour by class')
         self.shown_box.setToolTip(
             'Shows objects in the colours of their classes, and those '
@@ -66,7 +89,8 @@ class ClassBox(QWidget):
         grid.setSpacing(4)
         grid.addWidget(self.combo, 0, 0)
         grid.addWidget(self.color_button, 0, 1)
-        grid.addWidget(self.shown_box, 1, 0, 1, 2)
+        grid.addWidget(self.menu_button, 0, 2)
+        grid.addWidget(self.shown_box, 1, 0, 1, 3)
         self.combo.activated.connect(self._tell)
         edit = self.combo.lineEdit()
         assert edit is not None
@@ -105,6 +129,13 @@ class ClassBox(QWidget):
             if color is not None
             else 'Choose a class to change its colour.'
         )
+        self.menu_button.setEnabled(color is not None)
+        self.menu_button.setToolTip(
+            f'Rename or remove “{self.name}”, with its objects in these '
+            'labels.'
+            if color is not None
+            else 'Choose a class to rename or remove it.'
+        )
 
     def _tell(self, index: int = 0) -> None:
         self.chosen.emit(self.name)
@@ -115,6 +146,17 @@ class ClassBox(QWidget):
         color = QColorDialog.getColor(before, self, f'Colour of “{name}”')
         if color.isValid():
             self._classes.set_color(name, color.name())
+
+    def _ask_name(self) -> None:
+        name = self.name
+        new, given = QInputDialog.getText(
+            self, 'Rename class', f'New name of “{name}”', text=name
+        )
+        if given and new.strip():
+            self.renamed.emit(name, new.strip())
+
+    def _remove(self) -> None:
+        self.removed.emit(self.name)
 
 
 def swatch(color: str) -> QIcon:

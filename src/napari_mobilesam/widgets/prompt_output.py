@@ -29,6 +29,8 @@ class PromptOutput(PromptWalk):
             combo.activated.connect(self._choose_output)
         self.class_box.chosen.connect(self._choose_class)
         self.class_box.shown.connect(self.session.color_by_class)
+        self.class_box.renamed.connect(self.session.rename_class)
+        self.class_box.removed.connect(self.session.remove_class)
         self.labels_combo.layer_changed.connect(self._use_labels)
         self._choose_output()
 
