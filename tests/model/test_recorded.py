@@ -60,11 +60,21 @@ def test_with_gradients_the_function_itself_is_called():
 
 @torch.no_grad()
 def test_weights_that_want_gradients_are_used_as_they_are():
-    double = Doubled(torch.tensor(2.0, requires_grad=True))
-    run = Recorded(double)
-    for _ in range(3):
-        assert run(torch.ones(1, 2))[0].tolist() == [[2.0, 2.0]]
-    assert double.calls >= 3
+    # recording them fails, and leaves torch so that the next one crashes
+    layer = torch.nn.Linear(2, 1, bias=False)
+
+    def widened(x):
+        return (layer.weight.expand(x.shape[0], -1) * x,)
+
+    run = Recorded(widened, layer)
+    for value in (1.0, 2.0):
+        layer.weight.fill_(value)
+        assert run(torch.ones(1, 2))[0].tolist() == [[value, value]]
+    layer.requires_grad_(False)
+    run(torch.ones(1, 2))
+    # from now on it is recorded, with this weight
+    layer.weight = torch.nn.Parameter(torch.zeros(1, 2), requires_grad=False)
+    assert run(torch.ones(1, 2))[0].tolist() == [[2.0, 2.0]]
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ class FastTinyViT:
             assert isinstance(stage, Stage)
             layers += _stage(stage)
         layers.append(_Neck(encoder.neck))
-        self.layers = [Recorded(_of_one(layer)) for layer in layers]
+        self.layers = [Recorded(_of_one(layer), encoder) for layer in layers]
 
     @torch.no_grad()
     def __call__(

@@ -95,14 +95,26 @@ class FoldedDecoder:
         self.upscaling_norm = norm
         self.upscaling = (_as_linear(first), _as_linear(second))
 
-        self._share_one = Recorded(self._share)
+        self._share_one = self._recorded(self._share)
         self._one_embeds: dict[tuple[str, ...], Recorded] = {}
-        self._one_attends = Recorded(self._attend, lengths_vary=True)
-        self._one_predicts = Recorded(self._predict_iou)
+        self._one_attends = self._recorded(self._attend, lengths_vary=True)
+        self._one_predicts = self._recorded(self._predict_iou)
         self._one_draws = {
-            (masks.start, masks.stop): Recorded(partial(self._draw, masks))
+            (masks.start, masks.stop): self._recorded(
+                partial(self._draw, masks)
+            )
             for masks in (mask_slice(True), mask_slice(False))
         }
+
+    def _recorded(
+        self, function: Callable[..., Tensors], lengths_vary: bool = False
+    ) -> Recorded:
+        return Recorded(
+            function,
+            self.decoder,
+            self.prompt_encoder,
+            lengths_vary=lengths_vary,
+        )
 
     def share(self, features: Tensor) -> SharedImage:
         """What prompts on one embedding (1, C, s, s) have in common."""
@@ -124,7 +136,7 @@ class FoldedDecoder:
         embed: Callable[..., Tensors] = partial(self._embed, kinds)
         if {len(given) for given in prompts.values()} == {1}:
             embed = self._one_embeds.setdefault(
-                kinds, Recorded(embed, lengths_vary=True)
+                kinds, self._recorded(embed, lengths_vary=True)
             )
         tokens, dense = embed(*prompts.values())
         return tokens, dense

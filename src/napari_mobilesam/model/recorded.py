@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # not typed by torch
 jit: Any = torch.jit
@@ -29,8 +29,8 @@ _RECORDING = threading.Lock()
 class Recorded:
     """A function of tensors on a CPU, recorded when first called.
 
-    The result is the same to the last bit. With gradients, on other devices
-    and where torch cannot record it, the function itself is called.
+    The result is the same to the last bit. With gradients, or weights that
+    want any, and on other devices the function itself is called.
 
     Parameters
     ----------
@@ -38,15 +38,21 @@ class Recorded:
         Takes tensors, which it leaves as they are, and returns a tuple of
         tensors. What it does may depend on shapes, and on values only by
         operations of torch; the weights it uses are those of the first call.
+    *modules : nn.Module
+        That have these weights.
     lengths_vary : bool
         One recording does for all shapes with the same first axes: the
         function does nothing in Python by the others that vary.
     """
 
     def __init__(
-        self, function: Callable[..., Tensors], lengths_vary: bool = False
+        self,
+        function: Callable[..., Tensors],
+        *modules: nn.Module,
+        lengths_vary: bool = False,
     ) -> None:
         self._function = function
+        self._modules = modules
         self._lengths_vary = lengths_vary
         self._known: dict[Key, Callable[..., Tensors]] = {}
 
@@ -58,10 +64,20 @@ class Recorded:
         axes = 1 if self._lengths_vary else None
         key = tuple([tensor.shape[:axes] for tensor in tensors])
         known = self._known.get(key)
+        if known is None and self._wants_gradients():
+            # torch would fail, and crash when it records the next time
+            return self._function(*tensors)
         if known is None:
             return self._record(key, tensors)
         with jit.optimized_execution(False):
             return known(*tensors)
+
+    def _wants_gradients(self) -> bool:
+        return any(
+            weight.requires_grad
+            for module in self._modules
+            for weight in module.parameters()
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # copies record for themselves: theirs are other weights
@@ -78,12 +94,5 @@ class Recorded:
             # that shapes are taken as they are: they are the key
             warnings.simplefilter('ignore', jit.TracerWarning)
             warnings.filterwarnings('ignore', r'.*torch\.jit\.trace')
-            try:
-                self._known[key] = jit.trace(
-                    function, tensors, check_trace=False
-                )
-            except RuntimeError:
-                # such as weights that still want gradients
-                self._known[key] = self._function
-        # not kept by the recording, which keeps the function
-        return results.pop() if results else self._function(*tensors)
+            self._known[key] = jit.trace(function, tensors, check_trace=False)
+        return results.pop()  # the recording keeps the function

@@ -157,6 +157,7 @@ class TrainingRun:
             (self.step * exchange.size + exchange.rank) * config.batch_size,
             config.batch_size,
             exchange.rank,
+            exchange.size,
             fraction,
             config.seed,
             self.half,
