@@ -10,15 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.commands import add_parsers
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
 from napari_mobilesam.training.jobs import TrainJob
-from napari_mobilesam.training.samples import SampleSource
-from napari_mobilesam.training.tasks import DecoderTask, Turn
 from napari_mobilesam.training.train import TrainConfig, TrainingError
 
 NAMES = ('train', 'distill', 'finetune', 'evaluate')
@@ -65,48 +61,6 @@ def test_train_writes_a_model_that_loads(
         128, '--steps', 3, '--batch-size', 2,
     )  # fmt: skip
     assert [s.split(',')[0] for s in seen] == ['step 3']
-
-
-def test_decoder_alone_on_crops_that_are_embedded_once(
-    disc_folder: Path, base: Path, tmp_path: Path, monkeypatch
-) -> None:
-    embedded = []
-    encode = Sam.encode
-
-    def counted(sam: Sam, x: torch.Tensor) -> torch.Tensor:
-        embedded.append(len(x))
-        return encode(sam, x)
-
-    monkeypatch.setattr(Sam, 'encode', counted)
-    monkeypatch.setattr(
-        'napari_mobilesam.training.jobs.read_split',
-        lambda folder, split: read_folder(folder) if split == 'train' else [],
-    )
-    output = tmp_path / 'new.safetensors'
-    code, _ = run(
-        'train', disc_folder, '-o', output, '--base', base, '--input-size',
-        128, '--steps', 4, '--batch-size', 2, '--decoder-only', '--crops', 3,
-    )  # fmt: skip
-    assert code == 0
-    assert sum(embedded) <= 3
-    before, after = load_model(base), load_model(output)
-    assert after.record.object_diameter == before.record.object_diameter
-    assert after.record.training['trained'] == 'decoder'
-    changed = {
-        name
-        for name, value in before.state_dict().items()
-        if not torch.equal(value, after.state_dict()[name])
-    }
-    assert changed
-    assert all(name.startswith('mask_decoder.') for name in changed)
-
-
-def test_decoder_alone_needs_a_base(disc_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match='give a model to start from'):
-        run(
-            'train', disc_folder, '-o', tmp_path / 'new.safetensors',
-            '--steps', 1, '--decoder-only',
-        )  # fmt: skip
 
 
 def test_small_inputs_first(
@@ -191,18 +145,6 @@ def test_two_workers_train_together(
     )  # fmt: skip
     assert code == 0
     assert load_model(output).record.training['processes'] == 2
-
-
-def test_processes_embed_a_share_of_the_crops_each(
-    tiny: Sam, disc_images: list[LabelledImage]
-) -> None:
-    source = SampleSource(disc_images, tiny.input_size, procedural=0)
-    for rank in range(2):
-        task = DecoderTask(tiny, source, crops=4)
-        task.prepare()
-        for step in range(6):
-            task.step(Turn(step, 0, 2, rank, 2, 0.0, 0, False))
-        assert set(task.bank) == {rank, rank + 2}
 
 
 def test_distill(

@@ -132,17 +132,6 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         help='share of the budget for --first-size (default: %(default)g)',
     )
     parser.add_argument(
-        '--decoder-only',
-        action='store_true',
-        help='train the decoder of --base, on crops embedded once',
-    )
-    parser.add_argument(
-        '--crops',
-        type=int,
-        default=2000,
-        help='embedded for --decoder-only (default: %(default)s)',
-    )
-    parser.add_argument(
         '--compile', action='store_true', help='compile the image encoder'
     )
     parser.add_argument(
@@ -285,11 +274,10 @@ def _run_folder(options: argparse.Namespace) -> Path:
 
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
-    from napari_mobilesam.training.jobs import DECODER_CONFIG, TrainJob
+    from napari_mobilesam.training.jobs import TrainJob
     from napari_mobilesam.training.parallel import run_job
     from napari_mobilesam.training.train import TrainConfig
 
-    config = DECODER_CONFIG if options.decoder_only else TrainConfig()
     job = TrainJob(
         options.data,
         _run_folder(options),
@@ -297,11 +285,9 @@ def train_command(options: argparse.Namespace) -> int:
         options.base,
         options.input_size,
         options.procedural,
-        config=_train_config(options, config),
+        config=_train_config(options, TrainConfig()),
         first_size=options.first_size,
         first_share=options.first_share,
-        decoder_only=options.decoder_only,
-        crops=options.crops,
         compiled=options.compile,
         device=options.device,
     )

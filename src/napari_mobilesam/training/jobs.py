@@ -25,12 +25,7 @@ from napari_mobilesam.training.quick_score import (
     validation_samples,
 )
 from napari_mobilesam.training.samples import SampleSource, ZoomRange
-from napari_mobilesam.training.tasks import (
-    DecoderTask,
-    InteractiveTask,
-    Score,
-    Task,
-)
+from napari_mobilesam.training.tasks import InteractiveTask, Score
 from napari_mobilesam.training.thresholds import choose_thresholds
 from napari_mobilesam.training.train import (
     TrainConfig,
@@ -40,15 +35,6 @@ from napari_mobilesam.training.train import (
 from napari_mobilesam.types import ModelRecord, ObjectDiameter, Ranking
 
 Progress = Callable[[int, int, str], None]
-
-#: Optimiser where the decoder alone is trained.
-DECODER_CONFIG = TrainConfig(
-    minutes=30,
-    learning_rate=3e-4,
-    weight_decay=0.01,
-    warmup=30,
-    average=0.99,
-)
 
 
 @dataclass(frozen=True)
@@ -79,11 +65,6 @@ class TrainJob:
         begins at ``input_size``.
     first_share : float
         Share of the budget that is spent there.
-    decoder_only : bool
-        Train the mask decoder alone, on crops that are embedded once; needs
-        a base. Several times as many prompts per minute as all of it.
-    crops : int
-        Crops embedded for that.
     compiled : bool
         Compile the image encoder (`torch.compile`): for CUDA, or where there
         is a C++ compiler.
@@ -103,8 +84,6 @@ class TrainJob:
     config: TrainConfig = field(default_factory=TrainConfig)
     first_size: int = 0
     first_share: float = 0.4
-    decoder_only: bool = False
-    crops: int = 2000
     compiled: bool = False
     device: str = 'auto'
     purpose: str = 'trained with napari-mobilesam'
@@ -203,12 +182,7 @@ class TrainJob:
             zoom=self.zoom,
             seed=self.config.seed,
         )
-        task: Task
-        if self.decoder_only:
-            task = DecoderTask(sam, source, self.crops)
-        else:
-            warmup = 2 * self.config.warmup
-            task = InteractiveTask(sam, source, warmup=warmup)
+        task = InteractiveTask(sam, source, warmup=2 * self.config.warmup)
         run = TrainingRun(task, self.config, self.folder, self._score(checked))
         run.resume()
         run.run(progress, cancelled)
@@ -218,11 +192,6 @@ class TrainJob:
         return run
 
     def _start(self) -> Sam:
-        if self.base is None and self.decoder_only:
-            raise TrainingError(
-                'the decoder alone cannot be trained from random weights; '
-                'give a model to start from'
-            )
         if self.base is None:
             return build_sam('vit_t', self.input_size)
         return resized(load_model(self.base, self.device), self.input_size)
@@ -241,9 +210,6 @@ class TrainJob:
         sizes = ObjectDiameter(
             self.zoom.smallest, self.zoom.best, self.zoom.largest
         )
-        if self.decoder_only:
-            # those that the encoder was made for
-            sizes = run.sam.record.object_diameter
         return replace(
             run.sam.record,
             name=self.output.stem,
@@ -258,7 +224,6 @@ class TrainJob:
                 run,
                 images,
                 base=str(self.base or 'random weights'),
-                trained='decoder' if self.decoder_only else 'all',
                 procedural=self.procedural,
                 zoom=asdict(self.zoom),
             ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -35,8 +35,8 @@ class Turn(NamedTuple):
         Steps done before.
     first, images : int
         Numbers of the samples of this step and process.
-    rank, processes : int
-        Process, and how many there are.
+    rank : int
+        Process.
     fraction : float
         Share of the budget used up.
     seed : int
@@ -49,7 +49,6 @@ class Turn(NamedTuple):
     first: int
     images: int
     rank: int
-    processes: int
     fraction: float
     seed: int
     half: bool
@@ -164,8 +163,7 @@ class DecoderTask:
     source : SampleSource
         Crops and prompts.
     crops : int
-        Size of the bank, of which each process has its share. A crop takes
-        200 kB at an input size of 256, 3 MB at 1024.
+        Size of the bank.
     corrections, warmup, iou_weight
         As in `InteractiveTask`.
     """
@@ -196,20 +194,15 @@ class DecoderTask:
                 features = self.sam.encode(
                     normalise(self.sam, batch.to(self.sam.device))
                 )
-            # its pixels are not needed any more, but for their number
-            shape = sample.image.shape
-            seen = replace(sample, image=np.broadcast_to(np.uint8(0), shape))
-            self.bank[number] = seen, features.half()
-        sample, features = self.bank[number]
-        return sample, features.float()
+            self.bank[number] = sample, features
+        return self.bank[number]
 
     def step(self, turn: Turn) -> StepResult:
         """One step on crops of the bank, with new prompts."""
         rng = turn.chance()
-        share = -(-self.crops // turn.processes)
         chosen = [
-            self.embedded(int(number) * turn.processes + turn.rank)
-            for number in rng.integers(0, share, turn.images)
+            self.embedded(int(number))
+            for number in rng.integers(0, self.crops, turn.images)
         ]
         samples = [
             simulate_prompts(

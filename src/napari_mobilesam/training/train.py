@@ -157,7 +157,6 @@ class TrainingRun:
             (self.step * exchange.size + exchange.rank) * config.batch_size,
             config.batch_size,
             exchange.rank,
-            exchange.size,
             fraction,
             config.seed,
             self.half,
