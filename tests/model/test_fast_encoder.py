@@ -48,6 +48,25 @@ def test_strips_join_without_a_seam(monkeypatch, strip_bytes):
     assert_same(FastTinyViT(MODEL.image_encoder)(x), whole)
 
 
+@pytest.mark.parametrize(('largest', 'runs'), [(64, 1), (32, 3)])
+def test_layers_of_small_inputs_are_recorded(monkeypatch, largest, runs):
+    neck = fast_encoder._Neck.__call__
+    calls = []
+
+    def counted(self, x):
+        calls.append(len(x))
+        return neck(self, x)
+
+    monkeypatch.setattr(fast_encoder, 'RECORDED_SIDE', largest)
+    monkeypatch.setattr(fast_encoder._Neck, '__call__', counted)
+    encoder = untrained().requires_grad_(False).image_encoder
+    fast = FastTinyViT(encoder)
+    for _ in range(3):
+        x = torch.randn(1, 3, 64, 64)
+        assert_same(fast(x), encoder(x))
+    assert len(calls) == runs
+
+
 def test_images_of_a_batch_do_not_mix():
     x = torch.randn(3, 3, 64, 64)
     with torch.no_grad():

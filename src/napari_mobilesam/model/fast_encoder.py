@@ -9,7 +9,8 @@ computes. Here
   or windows, that stay in the cache from one layer to the next;
 * batch normalisation is part of the convolution before it;
 * the bias of an attention is looked up once per model;
-* what pads the last windows is filled in once: it is the same everywhere.
+* what pads the last windows is filled in once: it is the same everywhere;
+* layers of small inputs, whose operations are short, are recorded.
 
 Strips of a 3 x 3 convolution need a row of their neighbours: that row is
 computed twice.
@@ -40,6 +41,9 @@ from napari_mobilesam.model.tiny_vit import (
 # a quarter, a few per cent slower than with twice as much, which smaller
 # caches would not hold.
 STRIP_BYTES = 1 << 21
+# Layers of larger inputs are not recorded: while torch does, it keeps all
+# strips of a layer, 150 MB at a side of 1024.
+RECORDED_SIDE = 512
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -55,12 +59,12 @@ class FastTinyViT:
 
     @torch.no_grad()
     def __init__(self, encoder: TinyViT) -> None:
-        layers: list[Layer] = [_PatchEmbed(encoder.patch_embed)]
+        self.layers: list[Layer] = [_PatchEmbed(encoder.patch_embed)]
         for stage in encoder.layers:
             assert isinstance(stage, Stage)
-            layers += _stage(stage)
-        layers.append(_Neck(encoder.neck))
-        self.layers = [Recorded(_of_one(layer), encoder) for layer in layers]
+            self.layers += _stage(stage)
+        self.layers.append(_Neck(encoder.neck))
+        self.recorded = [_recorded(layer, encoder) for layer in self.layers]
 
     @torch.no_grad()
     def __call__(
@@ -77,15 +81,17 @@ class FastTinyViT:
         self, image: Tensor, between: Callable[[], None] | None
     ) -> Tensor:
         x = image.permute(1, 2, 0).contiguous()
-        for layer in self.layers:
+        small = len(x) <= RECORDED_SIDE
+        for layer in self.recorded if small else self.layers:
             if between is not None:
                 between()
-            (x,) = layer(x)
+            x = layer(x)
         return x.permute(2, 0, 1)
 
 
-def _of_one(layer: Layer) -> Callable[[Tensor], tuple[Tensor]]:
-    return lambda x: (layer(x),)
+def _recorded(layer: Layer, encoder: TinyViT) -> Layer:
+    run = Recorded(lambda x: (layer(x),), encoder)
+    return lambda x: run(x)[0]
 
 
 def _stage(stage: Stage) -> Iterator[Layer]:
