@@ -48,6 +48,19 @@ def test_one_recording_does_for_lengths_that_vary():
     assert double.calls == 2
 
 
+@torch.no_grad()
+def test_types_are_told_apart():
+    def times_two(x):
+        # nothing to record where they are integers already
+        return (2 * x.long(),)
+
+    run = Recorded(times_two)
+    for dtype in (torch.int64, torch.float32, torch.int64):
+        (twice,) = run(torch.full((1, 2), 3, dtype=dtype))
+        assert twice.dtype == torch.int64
+        assert twice.tolist() == [[6, 6]]
+
+
 def test_with_gradients_the_function_itself_is_called():
     double = Doubled()
     run = Recorded(double)
@@ -84,6 +97,24 @@ def test_errors_of_the_function_are_raised():
 
     with pytest.raises(ValueError, match='no'):
         Recorded(fail)(torch.ones(1))
+
+
+@pytest.mark.parametrize('late', [False, True])
+@torch.no_grad()
+def test_function_itself_is_called_where_torch_does_not_record(
+    monkeypatch, late
+):
+    def fail(function, tensors, **_):
+        if late:
+            function(*tensors)
+        raise RuntimeError('not on this Python')
+
+    monkeypatch.setattr(torch.jit, 'trace', fail)
+    double = Doubled()
+    run = Recorded(double)
+    for _ in range(2):
+        assert run(torch.ones(1, 2))[0].tolist() == [[2.0, 2.0]]
+    assert double.calls == 2
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 jit: Any = torch.jit
 
 Tensors = tuple[Tensor, ...]
-Key = tuple[torch.Size, ...]
+Key = tuple[tuple[torch.Size, torch.dtype], ...]
 
 # Python's warning filters are the whole process's.
 _RECORDING = threading.Lock()
@@ -62,7 +62,7 @@ class Recorded:
         if not on_cpu or torch.is_grad_enabled() or jit.is_tracing():
             return self._function(*tensors)
         axes = 1 if self._lengths_vary else None
-        key = tuple([tensor.shape[:axes] for tensor in tensors])
+        key = tuple([(t.shape[:axes], t.dtype) for t in tensors])
         known = self._known.get(key)
         if known is None and self._wants_gradients():
             # torch would fail, and crash when it records the next time
@@ -94,5 +94,12 @@ class Recorded:
             # that shapes are taken as they are: they are the key
             warnings.simplefilter('ignore', jit.TracerWarning)
             warnings.filterwarnings('ignore', r'.*torch\.jit\.trace')
-            self._known[key] = jit.trace(function, tensors, check_trace=False)
-        return results.pop()  # the recording keeps the function
+            try:
+                self._known[key] = jit.trace(
+                    function, tensors, check_trace=False
+                )
+            except RuntimeError:
+                # a torch that does not record any more, or no memory for it
+                self._known[key] = self._function
+        # not kept by the recording, which keeps the function
+        return results.pop() if results else self._function(*tensors)
