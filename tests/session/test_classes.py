@@ -141,6 +141,7 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     session.undo()
     assert classes_of(session) == ['cel', 'cel']
     session.redo()
+    session.rename_class('cell', 'cell')  # is no step
     session.rename_class('cell', 'debris')
     assert session.classes.names == ['debris']
     assert classes_of(session) == ['debris', 'debris']
@@ -149,6 +150,9 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     assert classes_of(session) == ['', '']
     session.undo()
     assert classes_of(session) == ['debris', 'debris']
+    session.undo()
+    session.undo()
+    assert classes_of(session) == ['cel', 'cel']
 
 
 def classes_of(session):

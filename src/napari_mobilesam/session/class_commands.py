@@ -58,7 +58,8 @@ class ClassCommands(PromptCommands):
         # told once objects are of it: who colours them adds what they are of
         with self.classes.changed.paused():
             self.classes.rename(class_name, new)
-            self._reassign(class_name, new)
+            if new != class_name:
+                self._reassign(class_name, new)
 
     def remove_class(self, class_name: str) -> None:
         """Remove a class; its objects have none then, which is one step.
