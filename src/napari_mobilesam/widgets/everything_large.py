@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.session.large_run import LargeAnswer
 from napari_mobilesam.widgets.large_source import LargeImage
-from napari_mobilesam.widgets.layers import insert_below_prompts
+from napari_mobilesam.widgets.layers import insert_below_prompts, show_anew
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -216,7 +216,7 @@ class LargeView:
 
     def _refresh(self) -> None:
         if self._live is not None and self._live in self._viewer.layers:
-            self._live.refresh()
+            show_anew(self._live)
 
     def _add(self, levels: list[Any], name: str) -> Labels:
         assert self._image is not None

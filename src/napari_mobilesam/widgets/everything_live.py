@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from napari_mobilesam.types import Mask
-from napari_mobilesam.widgets.layers import LayerPlane, insert_below_prompts
+from napari_mobilesam.widgets.layers import (
+    LayerPlane,
+    insert_below_prompts,
+    show_anew,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -94,7 +98,7 @@ class LiveView:
             if time.perf_counter() - start > PAINT_SECONDS:
                 break
         assert self.layer is not None
-        self.layer.refresh()
+        show_anew(self.layer)
         if self._waiting:
             taken = 1000 * (time.perf_counter() - start)
             self._timer.start(max(INTERVAL_MS, round(taken / SHARE)))

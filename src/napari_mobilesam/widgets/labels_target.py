@@ -26,7 +26,7 @@ from napari_mobilesam.widgets.label_writer import (
     next_label,
     seen_on_plane,
 )
-from napari_mobilesam.widgets.layers import data_of
+from napari_mobilesam.widgets.layers import data_of, show_anew
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ class LabelsTarget:
         highest = self._highest
         if layer.multiscale:
             write_levels(list(layer.data), indices, values)
-            layer.refresh()
+            show_anew(layer)
         elif hasattr(layer.data, 'dask'):
             # dask arrays know no assignment in place, only a new graph
             array = np.array(layer.data)
@@ -152,7 +152,7 @@ class LabelsTarget:
             layer.data = array
         elif _refresh_pays(layer.data, len(values)):
             layer.data[indices] = values
-            layer.refresh()
+            show_anew(layer)
         else:
             with layer.block_history():
                 layer.data_setitem(indices, values)
@@ -174,7 +174,7 @@ class LabelsTarget:
         """Show what was written into the row."""
         if self._highest is not None:
             self._highest = max(self._highest, highest)
-        self.layer.refresh()
+        show_anew(self.layer)
 
     def features(self) -> pd.DataFrame:
         """Return the feature table."""

@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 MARK = 'napari-mobilesam'
 
 
+def show_anew(layer: Layer) -> None:
+    """Show what was written into the data of a layer.
+
+    Its extent is as it was: to be told otherwise, the viewer goes through its
+    dimensions and all layers.
+    """
+    layer.refresh(extent=False)
+
+
 def unwrap(obj: Any) -> Any:
     """Return the object behind the proxy that napari gives to plugins."""
     return getattr(obj, '__wrapped__', obj)

@@ -13,6 +13,7 @@ from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.layers import (
     LayerPlane,
     insert_below_prompts,
+    show_anew,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Preview:
         if self.layer is not None and self._shown is not None:
             # an empty layer is sooner painted than one that comes and goes
             self.layer.data[...] = 0
-            self.layer.refresh()
+            show_anew(self.layer)
         self._shown = None
 
     def remove(self) -> None:
@@ -130,7 +131,7 @@ class Preview:
             # ten times faster than new data
             layer.data[...] = picture
             if not moved:
-                layer.refresh()
+                show_anew(layer)
         if moved:
             # refreshes the layer as well
             layer.affine = affine

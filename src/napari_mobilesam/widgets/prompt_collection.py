@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from napari.layers import Points
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.shapes import (
@@ -27,7 +28,7 @@ from napari_mobilesam.widgets.prompt_layers import (
 from napari_mobilesam.widgets.transforms import apply, data_to_world_matrix
 
 if TYPE_CHECKING:
-    from napari.layers import Layer, Points, Shapes
+    from napari.layers import Layer, Shapes
 
 # shapes around an object, and those over it
 CLOSED = ('rectangle', 'ellipse', 'polygon')
@@ -235,7 +236,12 @@ def remove_prompts(
     layer: Points | Shapes | None, numbers: Collection[int]
 ) -> None:
     """Remove prompts of objects that are done from their layer."""
-    if layer is not None and numbers:
+    if layer is None or not numbers:
+        return
+    if isinstance(layer, Points):
+        # selecting them first would make theirs the current colour and size
+        layer.remove(list(numbers))
+    else:
         layer.selected_data = set(numbers)
         layer.remove_selected()
 
