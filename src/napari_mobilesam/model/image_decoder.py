@@ -133,12 +133,14 @@ class FoldedDecoder:
         ``prompts`` has some of the parameters of `PromptEncoder.forward`.
         """
         kinds = tuple(prompts)
-        embed: Callable[..., Tensors] = partial(self._embed, kinds)
-        if {len(given) for given in prompts.values()} == {1}:
-            embed = self._one_embeds.setdefault(
-                kinds, self._recorded(embed, lengths_vary=True)
+        if {len(given) for given in prompts.values()} != {1}:
+            tokens, dense = self._embed(kinds, *prompts.values())
+            return tokens, dense
+        if kinds not in self._one_embeds:
+            self._one_embeds[kinds] = self._recorded(
+                partial(self._embed, kinds), lengths_vary=True
             )
-        tokens, dense = embed(*prompts.values())
+        tokens, dense = self._one_embeds[kinds](*prompts.values())
         return tokens, dense
 
     def _embed(self, kinds: tuple[str, ...], *given: Tensor) -> Tensors:
