@@ -155,6 +155,20 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     assert classes_of(session) == ['cel', 'cel']
 
 
+def test_other_classes_of_what_is_open_and_to_come_stay(sessions):
+    session = sessions()
+    session.assign_class('cell')
+    session.click(*FIRST)
+    session.accept()
+    session.assign_class('debris')
+    session.open(1)
+    session.rename_class('cell', 'nucleus')
+    assert session.editor.record.class_name == 'nucleus'
+    assert session.editor.options.class_name == 'debris'
+    session.accept()
+    assert classes_of(session) == ['nucleus']
+
+
 def classes_of(session):
     return [record.class_name for record in session.scene.objects(False)]
 

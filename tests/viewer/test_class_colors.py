@@ -140,6 +140,25 @@ def test_menu_renames_and_removes_a_class(classed):
     assert color_of(d.labels, 1) == rgb(PALETTE[0])
 
 
+def test_classes_whose_numbers_are_labels_keep_their_numbers(classed):
+    d, box = classed, classed.widget.class_box
+    numbers = d.widget.numbers_combo
+    numbers.setCurrentIndex(numbers.findData('semantic'))
+    numbers.activated.emit(numbers.currentIndex())
+    _, remove = box.menu_button.menu().actions()
+    choose(d, 'nucleus')
+    remove.trigger()
+    box.renamed.emit('nucleus', 'debris')
+    assert d.widget.session.classes.names == ['nucleus', 'debris']
+    assert 'would get other numbers' in d.widget.status.text
+    choose(d, 'debris')
+    assert d.widget.editor.options.label == 2
+    remove.trigger()
+    d.settle()
+    assert d.widget.session.classes.names == ['nucleus']
+    assert d.widget.editor.options.label == 1
+
+
 def test_dialog_changes_the_colour_and_it_is_kept(classed):
     d = classed
     press_box(d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from napari_mobilesam.session.classes import Classes
@@ -79,11 +80,12 @@ class ClassCommands(PromptCommands):
             self._reassign(class_name, '')
 
     def _reassign(self, class_name: str, new: str) -> None:
-        if class_name in (
-            self.editor.options.class_name,
-            self.editor.record.class_name,
-        ):
-            self.editor.set_class(new)
+        editor = self.editor
+        if editor.options.class_name == class_name:
+            editor.options = replace(editor.options, class_name=new)
+        if editor.record.class_name == class_name:
+            editor.record = replace(editor.record, class_name=new)
+        editor.changed.emit()
         objects = self._scene().objects(False)
         if objects is not None:
             reassign_class(objects, class_name, new)

@@ -29,8 +29,8 @@ class PromptOutput(PromptWalk):
             combo.activated.connect(self._choose_output)
         self.class_box.chosen.connect(self._choose_class)
         self.class_box.shown.connect(self.session.color_by_class)
-        self.class_box.renamed.connect(self.session.rename_class)
-        self.class_box.removed.connect(self.session.remove_class)
+        self.class_box.renamed.connect(self._rename_class)
+        self.class_box.removed.connect(self._remove_class)
         self.labels_combo.layer_changed.connect(self._use_labels)
         self._choose_output()
 
@@ -61,6 +61,27 @@ class PromptOutput(PromptWalk):
         self._show_class()
         self._number_by_class()
 
+    def _rename_class(self, name: str, new: str) -> None:
+        becomes_another = new != name and new in self.session.classes
+        if not becomes_another or self._may_go(name):
+            self._try(lambda: self.session.rename_class(name, new))
+
+    def _remove_class(self, name: str) -> None:
+        if self._may_go(name):
+            self._try(lambda: self.session.remove_class(name))
+
+    def _may_go(self, name: str) -> bool:
+        """Whether no label that is painted would mean another class."""
+        last = self.session.classes.names[-1:]
+        if self.settings.numbers != 'semantic' or last == [name]:
+            return True
+        self.status.fail(
+            f'“{name}” stays: labels are the numbers of classes, and those '
+            'after it would get other numbers. Choose a new label for each '
+            'object first.'
+        )
+        return False
+
     def _class_name(self) -> str:
         """Class of the object that is open, or of the next one."""
         record = self.editor.record
@@ -84,6 +105,7 @@ class PromptOutput(PromptWalk):
             class_colors=classes.colors,
             color_by_class=classes.shown,
         )
+        self._number_by_class()
         self._show_class()
 
     def _remember(self, **changed: Any) -> None:
