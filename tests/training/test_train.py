@@ -29,6 +29,7 @@ from napari_mobilesam.training.train import (
     TrainConfig,
     TrainingError,
     TrainingRun,
+    has_fast_bfloat16,
 )
 
 CONFIG = TrainConfig(
@@ -251,3 +252,17 @@ def test_quick_score_of_a_perfect_answer(
     assert scores['oracle'] >= scores['agreement'] >= 0
     again = validation_samples(disc_images, 128, 32, 3)
     assert quick_score(tiny, again) == scores
+
+
+@pytest.mark.parametrize('instructions', ['_is_amx_tile', '_is_avx512_bf16'])
+def test_bfloat16_where_the_cpu_multiplies_in_it(
+    monkeypatch: pytest.MonkeyPatch, instructions: str
+) -> None:
+    for name in ('_is_amx_tile', '_is_avx512_bf16'):
+        found = name == instructions
+        monkeypatch.setattr(
+            torch.cpu, f'{name}_supported', lambda found=found: found
+        )
+    assert has_fast_bfloat16(torch.device('cpu'))
+    monkeypatch.setattr(torch.cpu, f'{instructions}_supported', lambda: False)
+    assert not has_fast_bfloat16(torch.device('cpu'))

@@ -97,8 +97,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     if device.type != 'cpu':
         return False
-    probe = getattr(torch.cpu, '_is_amx_tile_supported', None)
-    return bool(probe is not None and probe())
+    probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
+    return any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 class TrainingRun:
