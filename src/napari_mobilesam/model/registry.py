@@ -137,8 +137,6 @@ def registry() -> dict[str, ModelRecord]:
         _bundled_record(),
         name=BUNDLED,
         size_bytes=bundled_path().stat().st_size,
-        # chosen on validation images; files of this age do not say it
-        ranking='agreement',
     )
     return {record.name: record for record in (bundled, *_DOWNLOADS)}
 
