@@ -39,7 +39,7 @@ class ZoomRange:
     """
 
     smallest: float = 20
-    best: float = 48
+    best: float = 60
     largest: float = 180
     spread: float = 0.4
     anywhere: float = 0.25

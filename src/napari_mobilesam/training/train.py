@@ -97,6 +97,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     if device.type != 'cpu':
         return False
+    # private, and not there in every version of torch
     probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
     return any(getattr(torch.cpu, name, bool)() for name in probes)
 
