@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import napari_mobilesam as nm
-from napari_mobilesam.cli.parameters import add_options, given_options
+from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import Progress
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.parameters import checked_parameters

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 import napari_mobilesam as nm
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.session.engine import Engine, ImagePlane
-from napari_mobilesam.session.prompting import candidates_of
-from napari_mobilesam.session.propagation import Reached, propagate
-from napari_mobilesam.session.records import ObjectCandidates, View
+from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.objects.records import ObjectCandidates, View
+from napari_mobilesam.session.prompts.prompting import candidates_of
+from napari_mobilesam.session.prompts.propagation import Reached, propagate
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
 from napari_mobilesam.training.metrics import iou
-from napari_mobilesam.training.prompts import (
+from napari_mobilesam.training.simulated_prompts import (
     box_of,
     centre_point,
     correction_point,

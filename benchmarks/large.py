@@ -34,12 +34,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from napari_mobilesam.large.interfaces import Level, Window
-from napari_mobilesam.large.models import NamedModel
+from napari_mobilesam.large.io.interfaces import Level, Window
+from napari_mobilesam.large.io.sources import open_source
+from napari_mobilesam.large.large_plan import checked_large, make_plan
+from napari_mobilesam.large.model_references import NamedModel
 from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.large.plan import checked_large, make_plan
 from napari_mobilesam.large.propose import Proposer, grid_task
-from napari_mobilesam.large.sources import open_source
 from napari_mobilesam.large.tiling import Block
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -183,8 +183,8 @@ def clicks_of_napari(desk: Desk, count: int) -> list[float]:
 def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
     """Seconds until the mask of a click is painted."""
     from napari_mobilesam import get_session
-    from napari_mobilesam.widgets.main_thread import MainThread
-    from napari_mobilesam.widgets.prompt_widget import PromptWidget
+    from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
+    from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
     blocks.watch(MainThread, '_run')
     for name in ('_update', '_press', 'accept', 'reject', '_prompts_changed'):

@@ -16,11 +16,11 @@ from collections.abc import Callable
 import torch
 
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.batch import Batch, collate, normalise
 from napari_mobilesam.training.interactive import answer_of
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.samples import SampleSource
-from napari_mobilesam.training.tasks import InteractiveTask
+from napari_mobilesam.training.step_tasks import InteractiveTask
+from napari_mobilesam.training.tensor_batch import Batch, collate, normalise
 from napari_mobilesam.training.train import TrainConfig, TrainingRun
 
 

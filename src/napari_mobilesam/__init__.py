@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.proposals import (
         segment_boxes as segment_boxes,
     )
-    from napari_mobilesam.widgets.viewer_session import (
+    from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
 
@@ -65,7 +65,7 @@ _MODULE_OF = {
     'estimate_run': 'segmentation.estimate',
     'measure_speed': 'segmentation.estimate',
     'segment_large': 'large.pipeline',
-    'get_session': 'widgets.viewer_session',
+    'get_session': 'widgets.viewer.viewer_session',
 }
 
 __version__ = '0.1.0'

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from skimage.io import imsave
 
-from napari_mobilesam.cli.errors import InputError
-from napari_mobilesam.cli.files import read_image, write_labels
+from napari_mobilesam.cli.exit_codes import InputError
+from napari_mobilesam.cli.image_files import read_image, write_labels
 
 STACK = np.arange(2 * 3 * 8 * 9, dtype=np.uint16).reshape(2, 3, 8, 9)
 

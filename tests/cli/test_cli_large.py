@@ -17,9 +17,9 @@ from distributed import LocalCluster
 from segmentation.oracle import Oracle
 
 from napari_mobilesam.cli import large_options
-from napari_mobilesam.cli.errors import ExitCode
-from napari_mobilesam.large import models
-from napari_mobilesam.large.ome_zarr import is_finished, open_labels
+from napari_mobilesam.cli.exit_codes import ExitCode
+from napari_mobilesam.large import model_references as models
+from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
 from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.large.view import View
 from napari_mobilesam.segmentation import estimate

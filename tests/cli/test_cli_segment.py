@@ -13,7 +13,7 @@ import tifffile
 
 from cli.conftest import Run
 from napari_mobilesam.cli import build_parser
-from napari_mobilesam.cli.parameters import given_options, option_name
+from napari_mobilesam.cli.parameter_options import given_options, option_name
 from napari_mobilesam.types import EverythingParameters
 
 QUICK = ('--points-per-side', 4, '--predicted-iou', 0, '--stability', 0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.large.interfaces import Level, Window
+from napari_mobilesam.large.io.interfaces import Level, Window
 
 Disc = tuple[int, int, int]
 

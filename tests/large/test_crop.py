@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.large.crop import GRAIN, CropSource
-from napari_mobilesam.large.sources import Geometry, open_source
+from napari_mobilesam.large.io.crop_source import GRAIN, CropSource
+from napari_mobilesam.large.io.sources import Geometry, open_source
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (2, 150, 190), np.uint8)
 PYRAMID = [IMAGE[:, ::step, ::step] for step in (1, 2, 4, 32)]

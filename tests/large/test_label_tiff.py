@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_mobilesam.large.label_tiff import write_label_tiff
+from napari_mobilesam.large.io.label_tiff import write_label_tiff
 
 
 @pytest.mark.parametrize('shape', [(700, 1100), (3, 40, 50), (1, 2, 30, 20)])

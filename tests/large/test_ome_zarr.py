@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ome_zarr_models import v04, v05
 
-from napari_mobilesam.large.ome_zarr import (
+from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
     is_begun,
     is_finished,
     open_labels,
     remove_labels,
 )
-from napari_mobilesam.large.sources import ArraySource, open_source
+from napari_mobilesam.large.io.sources import ArraySource, open_source
 from napari_mobilesam.types import ImageError
 
 VERSIONS = ('0.4', '0.5')

@@ -5,12 +5,12 @@ import pytest
 from segmentation.helpers import disc, iou
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.large.plan import (
+from napari_mobilesam.large.large_plan import (
     LargeParameters,
     checked_large,
     make_plan,
 )
+from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.types import SegmentationError

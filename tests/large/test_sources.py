@@ -17,8 +17,8 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.large.pyramid import downsampling
-from napari_mobilesam.large.sources import ArraySource, open_source
+from napari_mobilesam.large.io.pyramid import downsampling
+from napari_mobilesam.large.io.sources import ArraySource, open_source
 from napari_mobilesam.types import ImageError
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 130, 170), np.uint8)
@@ -379,7 +379,7 @@ def test_without_zarr_a_message_names_the_extra(tmp_path: Path) -> None:
     path = zarr_path(3)(tmp_path)
     code = (
         'import sys; sys.modules["zarr"] = None\n'
-        'from napari_mobilesam.large.sources import open_source\n'
+        'from napari_mobilesam.large.io.sources import open_source\n'
         f'open_source({str(path)!r})'
     )
     done = subprocess.run(

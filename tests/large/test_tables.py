@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from napari_mobilesam.large.tables import (
+from napari_mobilesam.large.io.tables import (
     check_table_path,
     read_table,
     write_table,

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.threads import Workers
-from napari_mobilesam.segmentation import plan
+from napari_mobilesam.segmentation import everything_plan as plan
 from napari_mobilesam.segmentation.adaptive import ROUNDS
 from napari_mobilesam.segmentation.appearance import (
     LEAST_KNOWN,
     Appearance,
     describe,
 )
+from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.masks import center_of
-from napari_mobilesam.segmentation.plan import plan_run
 from napari_mobilesam.types import EverythingParameters, Mask
 
 from .helpers import as_mask, disc, iou, paste

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation.everything import segment_everything
+from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.mask_generator import generate_masks
 from napari_mobilesam.segmentation.parameters import checked_parameters
-from napari_mobilesam.segmentation.plan import plan_run
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,

@@ -13,7 +13,7 @@ from napari_mobilesam.segmentation.predictor import (
     Predictor,
     agreement,
 )
-from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.types import (
     Frame,
     ImageError,

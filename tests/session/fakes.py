@@ -7,8 +7,8 @@ import pandas as pd
 from viewer.oracle import OracleSam
 
 from napari_mobilesam.session import ImagePlane, Session
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.targets import (
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.targets import (
     LabelsError,
     Pixels,
     rows_of,

@@ -9,8 +9,8 @@ import pytest
 from fakes import blobs, oracle_session, point
 
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.batch import BatchItem
-from napari_mobilesam.session.targets import WriteOptions
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.prompts.batch import BatchItem
 from napari_mobilesam.types import PromptError, Prompts
 
 

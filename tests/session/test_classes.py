@@ -8,14 +8,17 @@ import json
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
 
-from napari_mobilesam.session.classes import (
+from napari_mobilesam.session.objects.classes import (
     PALETTE,
     ClassError,
     Classes,
     hex_color,
     rgb,
 )
-from napari_mobilesam.session.settings import load_settings, settings_path
+from napari_mobilesam.session.runtime.settings import (
+    load_settings,
+    settings_path,
+)
 from napari_mobilesam.types import SegmentationError
 
 

@@ -9,9 +9,15 @@ import pytest
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.session import Session
-from napari_mobilesam.session.engine import ImagePlane, LeastRecentlyUsed
-from napari_mobilesam.session.messages import check_prompts, explain
-from napari_mobilesam.session.worker import LatestWorker
+from napari_mobilesam.session.images.engine import (
+    ImagePlane,
+    LeastRecentlyUsed,
+)
+from napari_mobilesam.session.prompts.prompt_messages import (
+    check_prompts,
+    explain,
+)
+from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import (
     CheckpointError,
     EverythingParameters,

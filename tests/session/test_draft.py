@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
-from napari_mobilesam.session.draft import TwiceError
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.records import (
+from napari_mobilesam.session.objects.draft import TwiceError
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
     View,
 )
-from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import Prompts
 
 
@@ -149,8 +149,12 @@ def test_pixels_that_are_written_twice_are_refused(objects):
 
 
 def test_far_apart_pixels_are_found_again(objects, monkeypatch):
-    monkeypatch.setattr('napari_mobilesam.session.patch.LONGEST_GAP', 60)
-    monkeypatch.setattr('napari_mobilesam.session.patch.SPAN_PIXELS', 120)
+    monkeypatch.setattr(
+        'napari_mobilesam.session.objects.patch.LONGEST_GAP', 60
+    )
+    monkeypatch.setattr(
+        'napari_mobilesam.session.objects.patch.SPAN_PIXELS', 120
+    )
     objects.target.data[0] = np.arange(2000).reshape(40, 50) % 200
     whole = objects.target.data.copy()
     draft = objects.draft()

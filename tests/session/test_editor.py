@@ -10,7 +10,7 @@ import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session, point
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import PromptError, Prompts
 
 

@@ -8,8 +8,8 @@ from endless import Endless
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.windows import SCREEN, Viewport
-from napari_mobilesam.session.engine import Engine, click
-from napari_mobilesam.session.planes import ImagePlane, Level, PlaneView
+from napari_mobilesam.session.images.engine import Engine, click
+from napari_mobilesam.session.images.planes import ImagePlane, Level, PlaneView
 from napari_mobilesam.types import (
     ImageError,
     ModelRecord,
@@ -81,7 +81,7 @@ def test_objects_too_large_to_be_written_are_refused(
     prediction = engine.predict(plane, click((15, 15)), tiny)
     inside = np.count_nonzero(prediction.logits[prediction.best] > 0)
     found = inside * (100 / 32) ** 2
-    limit = 'napari_mobilesam.session.engine.MOST_PIXELS'
+    limit = 'napari_mobilesam.session.images.engine.MOST_PIXELS'
     monkeypatch.setattr(limit, found - 1)
     with pytest.raises(PromptError, match='Zoom in'):
         engine.predict(plane, click((15, 15)), tiny)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from napari_mobilesam.session.everything_choices import (
+from napari_mobilesam.session.everything.choices import (
     EverythingChoices,
     choices_path,
     load_choices,

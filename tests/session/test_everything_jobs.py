@@ -150,7 +150,9 @@ def test_failures_are_told_in_one_sentence(session, task, answers):
 def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
     """The same run again asks what it asked, and takes what it took."""
     from napari_mobilesam.segmentation import estimate
-    from napari_mobilesam.session import everything_run
+    from napari_mobilesam.session.everything import (
+        everything_runs as everything_run,
+    )
 
     speed = estimate.Speed(embedding=0.5, prompt=0.05, mask=0.005)
     monkeypatch.setattr(estimate, 'measure_speed', lambda model: speed)
@@ -198,7 +200,7 @@ def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):
 def test_embeddings_for_clicks_tell_how_busy_the_machine_is(monkeypatch):
     from napari_mobilesam.segmentation import estimate
     from napari_mobilesam.segmentation.experience import Experience
-    from napari_mobilesam.session.everything_pace import EmbeddingWatch
+    from napari_mobilesam.session.everything.pace import EmbeddingWatch
 
     speed = estimate.Speed(embedding=1.0, prompt=0.01, mask=0.001)
     monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)

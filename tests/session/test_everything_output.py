@@ -11,12 +11,15 @@ from fakes import FakeTarget, plane_at, square
 
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingRequest, EverythingResult
-from napari_mobilesam.session.everything_messages import Extent, Found
-from napari_mobilesam.session.everything_output import Output
-from napari_mobilesam.session.everything_rewrite import prompts_of
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.records import ObjectCandidates
-from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.session.everything.everything_messages import (
+    Extent,
+    Found,
+)
+from napari_mobilesam.session.everything.everything_output import Output
+from napari_mobilesam.session.everything.rewrite import prompts_of
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectCandidates
+from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import EverythingParameters
 
 MASKS = {

@@ -9,9 +9,9 @@ from fakes import FakeTarget, plane_at
 from test_everything_output import result, shown
 
 from napari_mobilesam.segmentation.candidates import Selection
-from napari_mobilesam.session.everything_output import Output
-from napari_mobilesam.session.everything_rewriting import TRIES, Rewriter
-from napari_mobilesam.session.objects import Objects
+from napari_mobilesam.session.everything.everything_output import Output
+from napari_mobilesam.session.everything.rewriter import TRIES, Rewriter
+from napari_mobilesam.session.objects.objects import Objects
 
 
 class Desk:

@@ -17,7 +17,6 @@ from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.registry import list_models
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.session import fine_tuning
-from napari_mobilesam.session.engine import ImagePlane
 from napari_mobilesam.session.fine_tuning import (
     FineTuneRequest,
     FineTuning,
@@ -29,6 +28,7 @@ from napari_mobilesam.session.fine_tuning import (
     labelled_images,
     survey,
 )
+from napari_mobilesam.session.images.engine import ImagePlane
 from napari_mobilesam.training.dataset import labelled_image
 from napari_mobilesam.training.finetune import (
     MIN_AREA,
@@ -345,7 +345,7 @@ def test_disk_that_fills_up_while_training(
         raise TrainingError('the model could not be written: no space left')
 
     with monkeypatch.context() as patch:
-        patch.setattr('napari_mobilesam.training.jobs.write_result', full)
+        patch.setattr('napari_mobilesam.training.train_job.write_result', full)
         bench.train()
     assert bench.heard('failed') == [
         ('The model could not be written: no space left.',)

@@ -8,10 +8,10 @@ from fakes import FakeTarget, plane_at, square
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.session.history import Entry, History
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.patch import Patch
-from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.session.objects.history import Entry, History
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.targets import LabelsError
 
 SHAPE = (3, 12, 14)
 writes = st.lists(

@@ -10,7 +10,7 @@ import torch
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.session import ImagePlane, Session
-from napari_mobilesam.session.worker import LatestWorker
+from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import ModelRecord, ObjectDiameter, Prompts
 
 RECORD = ModelRecord(

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from fakes import FakeTarget, plane_at, square
 
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.records import (
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
     View,
 )
-from napari_mobilesam.session.targets import (
+from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,
     mask_of_label,
 )
-from napari_mobilesam.session.writing import (
+from napari_mobilesam.session.objects.writing import (
     assign_class,
     finished,
     write_object,

@@ -9,7 +9,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.session.planes import (
+from napari_mobilesam.session.images.planes import (
     ImagePlane,
     Level,
     PlaneView,

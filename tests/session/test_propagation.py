@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from fakes import FIRST, blobs, oracle_session, plane_at, point, square
 
-from napari_mobilesam.session.propagation import (
+from napari_mobilesam.session.objects.records import ObjectCandidates, View
+from napari_mobilesam.session.prompts.propagation import (
     Ended,
     PropagationOptions,
     Reached,
@@ -15,7 +16,6 @@ from napari_mobilesam.session.propagation import (
     mask_iou,
     propagate,
 )
-from napari_mobilesam.session.records import ObjectCandidates, View
 from napari_mobilesam.types import Mask, SegmentationError
 
 PLANES = [plane_at(z) for z in range(10)]

@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.record_json import RecordWriter
-from napari_mobilesam.session.saving import (
+from napari_mobilesam.session.files.record_json import RecordWriter
+from napari_mobilesam.session.files.saving import (
     SessionFileError,
     Snapshot,
     read,
     save,
 )
-from napari_mobilesam.session.targets import WriteOptions
-from napari_mobilesam.session.text import (
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.objects.text import (
     array_from,
     array_text,
     mask_from,

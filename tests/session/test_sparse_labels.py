@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.session.sparse_labels import (
+from napari_mobilesam.session.objects.sparse_labels import (
     SparseLabels,
     empty_labels,
     label_pyramid,

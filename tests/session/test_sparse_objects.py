@@ -11,14 +11,14 @@ from fakes import FakeTarget
 from viewer.oracle import OracleSam
 
 from napari_mobilesam.session import ImagePlane, Session
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.planes import Level, PlaneView
-from napari_mobilesam.session.sparse_labels import (
+from napari_mobilesam.session.images.planes import Level, PlaneView
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.sparse_labels import (
     PLANE_PIXELS,
     label_pyramid,
     write_levels,
 )
-from napari_mobilesam.session.targets import (
+from napari_mobilesam.session.objects.targets import (
     LabelsError,
     Pixels,
     mask_of_label,
@@ -206,7 +206,9 @@ def test_something_long_and_thin_is_found_without_reading_the_plane(slide):
 
 
 def test_what_is_too_large_to_be_one_object_says_so(slide, monkeypatch):
-    monkeypatch.setattr('napari_mobilesam.session.targets.MOST_PIXELS', 400**2)
+    monkeypatch.setattr(
+        'napari_mobilesam.session.objects.targets.MOST_PIXELS', 400**2
+    )
     slide.target.paint(slice(1000, 1600), (1000, 1600), 4)
     with pytest.raises(LabelsError, match='too large to be edited'):
         slide.open(at=(1300, 1300))
@@ -216,7 +218,7 @@ def test_what_is_too_large_to_be_one_object_says_so(slide, monkeypatch):
 def test_large_object_is_deleted_and_comes_back(slide, monkeypatch):
     """In many goes, none of which holds all of its pixels."""
     monkeypatch.setattr(
-        'napari_mobilesam.session.sparse_labels.AT_ONCE', 10_000
+        'napari_mobilesam.session.objects.sparse_labels.AT_ONCE', 10_000
     )
     slide.target.paint(slice(1000, 2200), (1100, 2500), 4)
     place = (1000, 1100)

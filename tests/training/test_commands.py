@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.commands import add_parsers
-from napari_mobilesam.training.jobs import TrainJob
 from napari_mobilesam.training.train import TrainConfig, TrainingError
+from napari_mobilesam.training.train_job import TrainJob
 
 NAMES = ('train', 'distill', 'finetune', 'evaluate')
 
@@ -204,7 +204,7 @@ def test_describing_the_options_loads_no_torch() -> None:
     import subprocess
 
     code = (
-        'import sys, napari_mobilesam.training.commands\n'
+        'import sys, napari_mobilesam.cli.training_commands\n'
         'assert "torch" not in sys.modules'
     )
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -153,7 +153,7 @@ def test_unwritable_result_is_reported(
     disc_images: list[LabelledImage],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from napari_mobilesam.training import jobs
+    from napari_mobilesam.training import train_job as jobs
 
     def full(*arguments: object) -> None:
         raise OSError(28, 'No space left on device')

@@ -9,11 +9,6 @@ from hypothesis import strategies as st
 
 from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.procedural import make_scene
-from napari_mobilesam.training.prompts import (
-    centre_point,
-    correction_point,
-    jitter_box,
-)
 from napari_mobilesam.training.samples import (
     SampleSource,
     ZoomRange,
@@ -23,6 +18,11 @@ from napari_mobilesam.training.samples import (
     simulate_prompts,
     to_xy,
     touching_ids,
+)
+from napari_mobilesam.training.simulated_prompts import (
+    centre_point,
+    correction_point,
+    jitter_box,
 )
 from training.helpers import discs
 

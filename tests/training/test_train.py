@@ -12,7 +12,6 @@ import torch
 
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training import train as train_module
-from napari_mobilesam.training.batch import collate
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.interactive import (
     DenseHead,
@@ -24,7 +23,8 @@ from napari_mobilesam.training.quick_score import (
     validation_samples,
 )
 from napari_mobilesam.training.samples import SampleSource, ZoomRange
-from napari_mobilesam.training.tasks import DecoderTask, InteractiveTask
+from napari_mobilesam.training.step_tasks import DecoderTask, InteractiveTask
+from napari_mobilesam.training.tensor_batch import collate
 from napari_mobilesam.training.train import (
     TrainConfig,
     TrainingError,

@@ -111,7 +111,7 @@ def oracle(monkeypatch):
     """Every session loads this model instead of a real one."""
     model = OracleSam()
     monkeypatch.setattr(
-        'napari_mobilesam.session.controller._load_model', lambda name: model
+        'napari_mobilesam.session.session._load_model', lambda name: model
     )
     yield model
     model.go.set()

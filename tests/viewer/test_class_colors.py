@@ -12,9 +12,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 
 from napari_mobilesam import get_session
-from napari_mobilesam.session.classes import PALETTE, rgb
-from napari_mobilesam.session.settings import load_settings
-from napari_mobilesam.widgets.class_colors import NO_CLASS
+from napari_mobilesam.session.objects.classes import PALETTE, rgb
+from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 

@@ -14,10 +14,10 @@ from segmentation.oracle import Oracle
 
 from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.large.view import View
-from napari_mobilesam.session import controller
-from napari_mobilesam.widgets import large_source
-from napari_mobilesam.widgets.everything_large import LIVE_NAME
-from napari_mobilesam.widgets.everything_where import DRAWN, VIEW
+from napari_mobilesam.session import session as controller
+from napari_mobilesam.widgets.everything.large_panel import LIVE_NAME
+from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
+from napari_mobilesam.widgets.viewer import large_source
 
 EVERYTHING = 'Segment everything'
 STEP = 64

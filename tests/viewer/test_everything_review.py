@@ -7,8 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.widgets.everything_review import NAME as SPOTLIGHT
-from napari_mobilesam.widgets.prompt_widget import PromptWidget
+from napari_mobilesam.widgets.everything.spotlight import NAME as SPOTLIGHT
+from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
 
 EVERYTHING = 'Segment everything'
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]

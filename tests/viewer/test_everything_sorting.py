@@ -11,8 +11,11 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_mobilesam.widgets.everything_live import NAME as LIVE
-from napari_mobilesam.widgets.everything_panel import FOREGROUND, OUTLINES
+from napari_mobilesam.widgets.everything.everything_panel import (
+    FOREGROUND,
+    OUTLINES,
+)
+from napari_mobilesam.widgets.everything.live_view import NAME as LIVE
 
 SMALL, LARGE = (28, 32), (68, 92)
 

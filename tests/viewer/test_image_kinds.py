@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 from endless import Endless
 
-from napari_mobilesam.session.sparse_labels import SparseLabels
+from napari_mobilesam.session.objects.sparse_labels import SparseLabels
 
 INSIDE = (28, 92)
 

@@ -120,7 +120,7 @@ def test_model_that_is_not_here_is_not_used(desk, blobs, empty_cache):
 
 
 def test_file_of_the_user_s_own(desk, blobs, empty_cache, monkeypatch):
-    from napari_mobilesam.widgets import model_box
+    from napari_mobilesam.widgets.parts import model_box
 
     monkeypatch.setattr(
         model_box.QFileDialog,

@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.session.settings import load_settings
+from napari_mobilesam.session.runtime.settings import load_settings
 
 FIRST, SECOND = (28, 32), (28, 92)
 NAME = 'under the cursor'

@@ -9,14 +9,14 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 
-from napari_mobilesam.session.settings import (
+from napari_mobilesam.session.runtime.settings import (
     Settings,
     load_settings,
     save_settings,
     settings_path,
 )
-from napari_mobilesam.widgets.keys import napari_s_use
-from napari_mobilesam.widgets.prompt_actions import ACTIONS, keys_of
+from napari_mobilesam.widgets.parts.keys import napari_s_use
+from napari_mobilesam.widgets.prompts.actions import ACTIONS, keys_of
 
 INSIDE = (28, 32)
 PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'

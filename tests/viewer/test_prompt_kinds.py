@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_mobilesam.widgets.prompt_collection import PromptReader
+from napari_mobilesam.widgets.prompts.collection import PromptReader
 
 RIGHT = Qt.MouseButton.RightButton
 FIRST, SECOND = (28, 32), (28, 92)

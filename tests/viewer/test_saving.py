@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
-from napari_mobilesam.session.settings import load_settings
+from napari_mobilesam.session.runtime.settings import load_settings
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 
@@ -231,7 +231,7 @@ def test_a_file_that_cannot_be_written_is_told_of_once(
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('napari_mobilesam.session.saving.pack', full)
+    monkeypatch.setattr('napari_mobilesam.session.files.saving.pack', full)
     told = []
     d.session.failed.connect(lambda text, whom: told.append(text))
     make(d, FIRST)
@@ -315,7 +315,9 @@ def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
         assert go.wait(20)
         saves.append(1)
 
-    monkeypatch.setattr('napari_mobilesam.session.saving_jobs.save', wait)
+    monkeypatch.setattr(
+        'napari_mobilesam.session.files.saving_jobs.save', wait
+    )
     labels = make(d, FIRST, SECOND, THIRD)
     assert labels.data[THIRD] == 3
     assert not saves

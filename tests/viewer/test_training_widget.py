@@ -14,7 +14,7 @@ from napari_mobilesam.session import fine_tuning
 from napari_mobilesam.training.finetune import FineTuneConfig
 from napari_mobilesam.training.train import TrainConfig
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
-from napari_mobilesam.widgets.labelled_planes import labelled_planes
+from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 
 TRAINING = 'Fine-tune on labels'
 RECORD = ModelRecord(
@@ -286,7 +286,9 @@ def test_full_disk_offers_to_save_again(
 
     d = open_desk(desk, blobs, drawn)
     with monkeypatch.context() as patch:
-        patch.setattr('napari_mobilesam.training.jobs.save_checkpoint', full)
+        patch.setattr(
+            'napari_mobilesam.training.train_job.save_checkpoint', full
+        )
         d.widget.run()
         d.settle()
     assert 'No space left' in d.widget.status.text

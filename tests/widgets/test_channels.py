@@ -10,7 +10,7 @@ pytest.importorskip('napari', reason='layers need napari')
 from napari.components import ViewerModel
 
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.layers import plane_of
+from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 
 
 def channels(count=2, **kwargs):

@@ -16,12 +16,12 @@ from napari.layers import Labels
 
 import napari_mobilesam
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.records import ObjectRecord, View
-from napari_mobilesam.session.targets import LabelsError
+from napari_mobilesam.session.objects.records import ObjectRecord, View
+from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import ImageError, Mask, Prompts
-from napari_mobilesam.widgets import labels_target
-from napari_mobilesam.widgets.labels_target import LabelsTarget
-from napari_mobilesam.widgets.viewer_scene import ViewerScene
+from napari_mobilesam.widgets.viewer import labels_target
+from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 def disk(radius=6):

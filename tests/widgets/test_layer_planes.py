@@ -18,16 +18,16 @@ from napari.components import ViewerModel
 from napari.layers import Image, Points
 
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.engine import click
-from napari_mobilesam.session.messages import check_prompts
-from napari_mobilesam.session.planes import PlaneView
-from napari_mobilesam.session.sparse_labels import SparseLabels
+from napari_mobilesam.session.images.engine import click
+from napari_mobilesam.session.images.planes import PlaneView
+from napari_mobilesam.session.objects.sparse_labels import SparseLabels
+from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.types import ImageError, PromptError
-from napari_mobilesam.widgets.label_writer import new_labels
-from napari_mobilesam.widgets.labels_target import LabelsTarget
-from napari_mobilesam.widgets.layers import plane_of
-from napari_mobilesam.widgets.plane_source import viewport_of
-from napari_mobilesam.widgets.transforms import data_to_world_matrix
+from napari_mobilesam.widgets.viewer.label_writer import new_labels
+from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
+from napari_mobilesam.widgets.viewer.layer_plane import plane_of
+from napari_mobilesam.widgets.viewer.plane_source import viewport_of
+from napari_mobilesam.widgets.viewer.transforms import data_to_world_matrix
 
 
 def view(*images, **kwargs):

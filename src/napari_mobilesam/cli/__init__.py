@@ -4,7 +4,7 @@ One module per family of commands; each has an ``add_parser`` that adds its
 subcommands and says with ``set_defaults(run=…)`` what they do. Importing
 this package loads neither torch nor Qt, so that ``--help`` is immediate.
 
-Exit codes are those of `napari_mobilesam.cli.errors.ExitCode`.
+Exit codes are those of `napari_mobilesam.cli.exit_codes.ExitCode`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from napari_mobilesam import __version__
-from napari_mobilesam.cli import demo, models, segment
-from napari_mobilesam.cli.errors import EXIT_CODES_HELP, ExitCode, exit_code
+from napari_mobilesam.cli import demo_command, model_commands, segment
+from napari_mobilesam.cli.exit_codes import (
+    EXIT_CODES_HELP,
+    ExitCode,
+    exit_code,
+)
 from napari_mobilesam.cli.progress import Progress
-from napari_mobilesam.training.commands import (
+from napari_mobilesam.cli.training_commands import (
     add_parsers as add_training_parsers,
 )
 
 PROGRAM = 'napari-mobilesam'
-FAMILIES = (segment, models, demo)
+FAMILIES = (segment, model_commands, demo_command)
 
 EXAMPLES = f"""\
 examples:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.cli.errors import UsageError
-from napari_mobilesam.cli.files import check_labels_path, write_labels
+from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.image_files import check_labels_path, write_labels
 
 if TYPE_CHECKING:
     import pandas as pd

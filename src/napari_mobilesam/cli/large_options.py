@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_mobilesam.cli.files import TIFF_SUFFIXES
+from napari_mobilesam.cli.image_files import TIFF_SUFFIXES
 
 # A plane of more pixels is worked through in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000

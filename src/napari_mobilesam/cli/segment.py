@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_mobilesam.cli.errors import (
+from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
     UsageError,
 )
-from napari_mobilesam.cli.files import output_file, read_image
+from napari_mobilesam.cli.image_files import output_file, read_image
 from napari_mobilesam.cli.kinds import (
     Result,
     add_kind_option,
@@ -26,14 +26,17 @@ from napari_mobilesam.cli.kinds import (
     write_table,
 )
 from napari_mobilesam.cli.large_options import add_large_options, wants_tiles
-from napari_mobilesam.cli.models import add_model_options, load_chosen_model
-from napari_mobilesam.cli.parameters import (
+from napari_mobilesam.cli.model_commands import (
+    add_model_options,
+    load_chosen_model,
+)
+from napari_mobilesam.cli.parameter_options import (
     add_options,
     given_options,
     option_name,
 )
 from napari_mobilesam.cli.progress import Progress
-from napari_mobilesam.cli.prompts import (
+from napari_mobilesam.cli.prompt_options import (
     add_prompt_options,
     box_corners,
     prompts_of,

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mobilesam.cli.errors import ExitCode, OutputError, UsageError
-from napari_mobilesam.cli.files import check_labels_path, output_file
+from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
+from napari_mobilesam.cli.image_files import check_labels_path, output_file
 from napari_mobilesam.cli.large_options import is_zarr
-from napari_mobilesam.cli.models import prepare_model
-from napari_mobilesam.cli.parameters import given_options
+from napari_mobilesam.cli.model_commands import prepare_model
+from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import Progress
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
-    from napari_mobilesam.large.interfaces import Source
-    from napari_mobilesam.large.models import NamedModel
-    from napari_mobilesam.large.plan import Plan
+    from napari_mobilesam.large.io.interfaces import Source
+    from napari_mobilesam.large.large_plan import Plan
+    from napari_mobilesam.large.model_references import NamedModel
     from napari_mobilesam.large.results import LargeResult
 
 # Failed tiles that are named one by one.
@@ -32,8 +32,8 @@ MOST_LISTED = 20
 
 def segment_large_command(options: argparse.Namespace) -> int:
     """Check, work through the tiles, say what came out."""
+    from napari_mobilesam.large.io.tables import check_table_path, write_table
     from napari_mobilesam.large.journal import StorageError
-    from napari_mobilesam.large.tables import check_table_path, write_table
 
     check_options(options)
     try:
@@ -85,7 +85,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 def open_image(options: argparse.Namespace) -> Source:
     """Open the image as ``--axes``, ``--channels`` … say."""
-    from napari_mobilesam.large.sources import open_source
+    from napari_mobilesam.large.io.sources import open_source
 
     planes = options.planes
     if options.plane is not None:
@@ -121,7 +121,7 @@ def reserved_output(
     UsageError
         If there is no run to resume.
     """
-    from napari_mobilesam.large.ome_zarr import remove_labels
+    from napari_mobilesam.large.io.ome_zarr import remove_labels
     from napari_mobilesam.large.places import records_folder
 
     target = labels_path(options)
@@ -154,8 +154,8 @@ def reserved_output(
 
 def write_tiff(result: LargeResult, path: Path) -> None:
     """Write the labels of a run as TIFF."""
-    from napari_mobilesam.large.label_tiff import write_label_tiff
-    from napari_mobilesam.large.ome_zarr import open_labels
+    from napari_mobilesam.large.io.label_tiff import write_label_tiff
+    from napari_mobilesam.large.io.ome_zarr import open_labels
 
     assert isinstance(result.labels, Path)
     largest = int(result.table['label'].max()) if len(result.table) else 0
@@ -169,8 +169,11 @@ def run_tiles(
     stopped: threading.Event,
 ) -> LargeResult:
     """Call `segment_large` with what the options say."""
-    from napari_mobilesam.large.estimate import describe_plan, run_seconds
     from napari_mobilesam.large.executors import available_cores
+    from napari_mobilesam.large.large_estimate import (
+        describe_plan,
+        run_seconds,
+    )
     from napari_mobilesam.large.pipeline import segment_large
     from napari_mobilesam.large.time_left import TimeLeft
     from napari_mobilesam.segmentation.estimate import duration, measure_speed
@@ -220,7 +223,7 @@ def model_reference(
 
     Workers elsewhere load it themselves, and stand in other folders.
     """
-    from napari_mobilesam.large.models import NamedModel
+    from napari_mobilesam.large.model_references import NamedModel
     from napari_mobilesam.model.registry import default_model_name
 
     prepare_model(options, progress)

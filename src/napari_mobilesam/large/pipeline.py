@@ -22,28 +22,28 @@ from napari_mobilesam.large.executors import (
     is_remote,
     open_workers,
 )
-from napari_mobilesam.large.extra import need
+from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import Journal
-from napari_mobilesam.large.models import (
-    LoadedModel,
-    ModelLoader,
-    model_loader,
-)
-from napari_mobilesam.large.output import Output, never
-from napari_mobilesam.large.places import records_folder
-from napari_mobilesam.large.plan import (
+from napari_mobilesam.large.label_output import Output, never
+from napari_mobilesam.large.large_plan import (
     LargeParameters,
     Plan,
     checked_large,
     make_plan,
 )
+from napari_mobilesam.large.model_references import (
+    LoadedModel,
+    ModelLoader,
+    model_loader,
+)
+from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.large.propose import Proposer
 from napari_mobilesam.large.results import (
     LargeResult,
     TileFound,
 )
 from napari_mobilesam.large.search import Hooks, Search
-from napari_mobilesam.large.sources import open_source
 from napari_mobilesam.segmentation.run import Progress
 from napari_mobilesam.types import SegmentationError
 
@@ -72,7 +72,7 @@ def segment_large(
     Parameters
     ----------
     source : array, path, or Source
-        What `napari_mobilesam.large.sources.open_source` opens: (H, W),
+        What `napari_mobilesam.large.io.sources.open_source` opens: (H, W),
         (H, W, 3 or 4), or planes of either; NumPy, memory map, dask, zarr,
         TIFF, OME-Zarr.
     output : path, optional

@@ -15,15 +15,16 @@ import torch
 import xxhash
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record
-from napari_mobilesam.large.models import ModelLoader
+from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.tiling import Block, Grid, cut_edge, is_cut
 from napari_mobilesam.large.view import View
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.everything_plan import WORTHWHILE, Plan
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import ask_grid
 from napari_mobilesam.segmentation.masks import (
@@ -33,7 +34,6 @@ from napari_mobilesam.segmentation.masks import (
     suppress,
 )
 from napari_mobilesam.segmentation.parameters import thresholds_for
-from napari_mobilesam.segmentation.plan import WORTHWHILE, Plan
 from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import EverythingParameters, Mask

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.found import Found
-from napari_mobilesam.large.interfaces import LabelSink, Window
+from napari_mobilesam.large.io.interfaces import LabelSink, Window
 from napari_mobilesam.large.journal import Journal, RecordReader
 from napari_mobilesam.large.resize import enlarge_mask, fine_box
 

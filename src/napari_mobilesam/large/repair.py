@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.found import Found
-from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.propose import TileTask, repair_task
 from napari_mobilesam.large.tiling import Grid
 

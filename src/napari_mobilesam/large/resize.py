@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
 

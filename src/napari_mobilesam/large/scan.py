@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.interfaces import Window
-from napari_mobilesam.large.plan import Plan
+from napari_mobilesam.large.io.interfaces import Window
+from napari_mobilesam.large.large_plan import Plan
 from napari_mobilesam.large.propose import is_empty
 from napari_mobilesam.large.tiling import Block
 

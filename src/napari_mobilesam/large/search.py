@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_mobilesam.large.executors import Workers
 from napari_mobilesam.large.found import Found, gather, join, joined_boxes
-from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record, RecordReader
-from napari_mobilesam.large.plan import Plan
+from napari_mobilesam.large.large_plan import Plan
 from napari_mobilesam.large.propose import TileTask, grid_task, summarize
 from napari_mobilesam.large.repair import fits, repair_tasks
 from napari_mobilesam.large.resize import fine_box, place_mask

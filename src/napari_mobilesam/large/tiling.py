@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.interfaces import Window
+from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.segmentation.windows import (
     HALO,
     POINTS_PER_DIAMETER,

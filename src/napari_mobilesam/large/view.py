@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.interfaces import Source, Window
+from napari_mobilesam.large.io.interfaces import Source, Window
 from napari_mobilesam.segmentation.image import Limits, as_rgb_plane
 
 # Pixels read at once where a window is read coarser than its level.

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.appearance import Appearance, describe
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.masks import (
     center_of,
     paint_labels,
     suppress,
 )
-from napari_mobilesam.segmentation.plan import Plan
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.segmentation.scope import at_points

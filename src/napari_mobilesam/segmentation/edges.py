@@ -17,6 +17,7 @@ from scipy.special import expit
 from skimage.feature import hessian_matrix
 
 from napari_mobilesam.segmentation.crops import Box
+from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import suppress
@@ -25,7 +26,6 @@ from napari_mobilesam.segmentation.parameters import (
     checked_parameters,
     thresholds_for,
 )
-from napari_mobilesam.segmentation.plan import plan_run
 from napari_mobilesam.segmentation.region_worker import Answer, RegionWorker
 from napari_mobilesam.segmentation.run import Hooks, Progress, Run
 from napari_mobilesam.segmentation.scope import checked_scope

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.crops import Region, point_grid
-from napari_mobilesam.segmentation.experience import Experience, Work
-from napari_mobilesam.segmentation.experience import Speed as Speed
-from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.segmentation.plan import (
+from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
     expected_windows,
     plan_for_shape,
 )
+from napari_mobilesam.segmentation.experience import Experience, Work
+from napari_mobilesam.segmentation.experience import Speed as Speed
+from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.types import EverythingParameters, ModelRecord

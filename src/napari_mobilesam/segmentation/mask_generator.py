@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.candidates import Candidates
 from napari_mobilesam.segmentation.collector import Collector
+from napari_mobilesam.segmentation.everything_plan import (
+    Plan,
+    expected_prompts,
+    plan_run,
+)
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.parameters import (
     Thresholds,
     checked_parameters,
     thresholds_for,
-)
-from napari_mobilesam.segmentation.plan import (
-    Plan,
-    expected_prompts,
-    plan_run,
 )
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.retry import ask_again

@@ -21,7 +21,7 @@ from napari_mobilesam.segmentation.image import (
     resize,
 )
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
-from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.segmentation.shapes import low_res_logits
 from napari_mobilesam.segmentation.upscaling import (
     as_mask,

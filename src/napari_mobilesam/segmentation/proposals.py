@@ -18,7 +18,7 @@ from napari_mobilesam.segmentation.mask_generator import (
 )
 from napari_mobilesam.segmentation.masks import paint_objects
 from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.segmentation.prompts import checked_prompts
+from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Hooks, Progress, Run
 from napari_mobilesam.segmentation.windows import window_for_prompts

@@ -5,19 +5,19 @@ take frozen requests, work on a thread of their own and answer with signals;
 neither knows Qt or napari.
 """
 
-from napari_mobilesam.session.controller import Session
-from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.session.everything_messages import (
+from napari_mobilesam.session.everything.everything_messages import (
     EverythingRequest,
     EverythingResult,
     PlaneTask,
 )
-from napari_mobilesam.session.messages import (
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.prompts.prompt_messages import (
     PromptRequest,
     PromptResult,
     check_prompts,
     explain,
 )
+from napari_mobilesam.session.session import Session
 
 __all__ = [
     'EverythingRequest',

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-from napari_mobilesam.session.classes import Classes
+from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.session.objects.writing import (
+    assign_class,
+    reassign_class,
+)
 from napari_mobilesam.session.prompt_commands import PromptCommands
-from napari_mobilesam.session.writing import assign_class, reassign_class
 from napari_mobilesam.types import SegmentationError
 
 

@@ -10,21 +10,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_mobilesam.session.batch import (
+from napari_mobilesam.session.class_commands import ClassCommands
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.prompts.batch import (
     Batch,
     BatchItem,
     BatchResult,
     Overlaps,
 )
-from napari_mobilesam.session.class_commands import ClassCommands
-from napari_mobilesam.session.propagation import Direction, PropagationOptions
-from napari_mobilesam.session.propagation_run import (
+from napari_mobilesam.session.prompts.navigation import Walk
+from napari_mobilesam.session.prompts.propagation import (
+    Direction,
+    PropagationOptions,
+)
+from napari_mobilesam.session.prompts.propagation_run import (
     Propagation,
     PropagationResult,
 )
-from napari_mobilesam.session.recorder import Recorder
-from napari_mobilesam.session.records import ObjectRecord
-from napari_mobilesam.session.walk import Walk
+from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.types import Prompts, SegmentationError
 
 if TYPE_CHECKING:

@@ -13,10 +13,7 @@ from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.class_commands import ClassCommands
-from napari_mobilesam.session.inbox import Inbox
-from napari_mobilesam.session.objects import Objects
-from napari_mobilesam.session.recipe import script
-from napari_mobilesam.session.saving import (
+from napari_mobilesam.session.files.saving import (
     Choices,
     Loaded,
     SessionFileError,
@@ -25,8 +22,11 @@ from napari_mobilesam.session.saving import (
     put,
     save,
 )
-from napari_mobilesam.session.saving_jobs import AutoSave, Loader
-from napari_mobilesam.session.targets import WriteOptions
+from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.replay_code import script
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.runtime.inbox import Inbox
 from napari_mobilesam.types import SegmentationError
 
 

@@ -34,8 +34,8 @@ from napari_mobilesam.session.fine_tuning_messages import (
     Survey,
     survey,
 )
-from napari_mobilesam.session.messages import explain
-from napari_mobilesam.session.worker import LatestWorker
+from napari_mobilesam.session.prompts.prompt_messages import explain
+from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -372,7 +372,7 @@ def sentence(error: BaseException) -> str:
 
 
 def _write(tuned: FineTuned, path: Path) -> None:
-    from napari_mobilesam.training.jobs import write_result
+    from napari_mobilesam.training.train_job import write_result
 
     record = replace(tuned.model.record, name=path.stem)
     tuned.model.record = record

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.engine import ImagePlane
+from napari_mobilesam.session.images.engine import ImagePlane
 
 SMALLEST = 4  # pixels; smaller objects are neither trained on nor counted
 HELD_BACK = 0.2  # share of the objects

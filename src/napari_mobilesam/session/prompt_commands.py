@@ -14,11 +14,11 @@ from napari_mobilesam.segmentation.shapes import (
     points_along,
     region_of,
 )
-from napari_mobilesam.session.editor import Editor
-from napari_mobilesam.session.engine import ImagePlane
-from napari_mobilesam.session.prompting import Prompting
-from napari_mobilesam.session.records import ObjectCandidates
-from napari_mobilesam.session.scene import Scene
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.records import ObjectCandidates
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.types import Prompts, SegmentationError
 
 if TYPE_CHECKING:

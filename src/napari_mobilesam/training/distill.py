@@ -18,12 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.batch import collate, normalise
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.interactive import (
     StepResult,
 )
-from napari_mobilesam.training.jobs import training_record
 from napari_mobilesam.training.losses import (
     iou_of,
     mask_loss,
@@ -31,9 +29,11 @@ from napari_mobilesam.training.losses import (
 )
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.samples import SampleSource, ZoomRange
-from napari_mobilesam.training.tasks import Turn, choose_trained
+from napari_mobilesam.training.step_tasks import Turn, choose_trained
 from napari_mobilesam.training.teacher import TeacherCache, embed_sample
+from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.training.train import TrainConfig, TrainingRun
+from napari_mobilesam.training.train_job import training_record
 
 Progress = Callable[[int, int, str], None]
 Mode = Literal['decoupled', 'semi-coupled', 'coupled']

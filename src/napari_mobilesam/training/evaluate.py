@@ -30,7 +30,7 @@ from napari_mobilesam.training.metrics import (
     iou_matrix,
     match,
 )
-from napari_mobilesam.training.prompts import (
+from napari_mobilesam.training.simulated_prompts import (
     box_of,
     centre_point,
     correction_point,

@@ -26,14 +26,18 @@ from napari_mobilesam.training.dataset import (
     TrainingDataError,
 )
 from napari_mobilesam.training.interactive import StepResult
-from napari_mobilesam.training.jobs import training_record, write_result
 from napari_mobilesam.training.quick_score import (
     quick_score,
     validation_samples,
 )
 from napari_mobilesam.training.samples import SampleSource, ZoomRange
-from napari_mobilesam.training.tasks import DecoderTask, InteractiveTask, Task
+from napari_mobilesam.training.step_tasks import (
+    DecoderTask,
+    InteractiveTask,
+    Task,
+)
 from napari_mobilesam.training.train import TrainConfig, TrainingRun
+from napari_mobilesam.training.train_job import training_record, write_result
 from napari_mobilesam.types import ModelRecord
 
 Progress = Callable[[int, int, str], None]

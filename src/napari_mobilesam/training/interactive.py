@@ -17,15 +17,15 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from napari_mobilesam.model.sam import STRIDE, Sam
-from napari_mobilesam.training.batch import Batch, normalise
 from napari_mobilesam.training.losses import (
     dense_loss,
     iou_of,
     mask_loss,
     pixel_weights,
 )
-from napari_mobilesam.training.prompts import correction_point
 from napari_mobilesam.training.samples import grid_stride, to_xy
+from napari_mobilesam.training.simulated_prompts import correction_point
+from napari_mobilesam.training.tensor_batch import Batch, normalise
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
 BOX_SHARE = 0.4  # of the first prompts; boxes are learnt sooner than points

@@ -11,13 +11,8 @@ from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.predictor import agreement
-from napari_mobilesam.training.batch import (
-    collate,
-    normalise,
-)
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.losses import iou_of
-from napari_mobilesam.training.prompts import box_of, centre_point
 from napari_mobilesam.training.samples import (
     MIN_GRID_AREA,
     Sample,
@@ -25,6 +20,11 @@ from napari_mobilesam.training.samples import (
     cut,
     grid_stride,
     to_xy,
+)
+from napari_mobilesam.training.simulated_prompts import box_of, centre_point
+from napari_mobilesam.training.tensor_batch import (
+    collate,
+    normalise,
 )
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_mobilesam.training.augment import augment, scale_intensities
 from napari_mobilesam.training.dataset import BalancedSampler, LabelledImage
-from napari_mobilesam.training.prompts import (
+from napari_mobilesam.training.simulated_prompts import (
     box_of,
     centre_point,
     jitter_box,

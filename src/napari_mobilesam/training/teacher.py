@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.batch import collate, normalise
 from napari_mobilesam.training.samples import Sample, SampleSource
+from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.training.train import TrainingError
 
 Progress = Callable[[int, int, str], None]

@@ -25,7 +25,7 @@ from napari_mobilesam.training.optimisation import (
     schedule,
     update_average,
 )
-from napari_mobilesam.training.tasks import Score, Task, Turn
+from napari_mobilesam.training.step_tasks import Score, Task, Turn
 
 Progress = Callable[[int, int, str], None]
 

@@ -6,24 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_mobilesam.widgets.everything_widget import (
+    from napari_mobilesam.widgets.everything.everything_widget import (
         EverythingWidget as EverythingWidget,
     )
-    from napari_mobilesam.widgets.prompt_widget import (
+    from napari_mobilesam.widgets.prompts.prompt_widget import (
         PromptWidget as PromptWidget,
     )
-    from napari_mobilesam.widgets.training_widget import (
+    from napari_mobilesam.widgets.training.training_widget import (
         TrainingWidget as TrainingWidget,
     )
-    from napari_mobilesam.widgets.viewer_session import (
+    from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
 
 _MODULE_OF = {
-    'EverythingWidget': 'everything_widget',
-    'PromptWidget': 'prompt_widget',
-    'TrainingWidget': 'training_widget',
-    'get_session': 'viewer_session',
+    'EverythingWidget': 'everything.everything_widget',
+    'PromptWidget': 'prompts.prompt_widget',
+    'TrainingWidget': 'training.training_widget',
+    'get_session': 'viewer.viewer_session',
 }
 
 __all__ = [

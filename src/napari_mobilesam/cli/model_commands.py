@@ -1,0 +1,175 @@
+"""``napari-mobilesam models``: what models there are, and downloading them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.cli.exit_codes import (
+    EXIT_CODES_HELP,
+    DownloadError,
+    ExitCode,
+    UsageError,
+)
+from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.types import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_mobilesam.model.sam import Sam
+
+EXAMPLES = f"""\
+examples:
+  napari-mobilesam models
+  napari-mobilesam models --json
+  napari-mobilesam models download mobile_sam
+
+Files are kept in the user's cache folder, checked against a known hash, and
+not downloaded twice.
+
+exit codes:
+{EXIT_CODES_HELP}
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``models`` and ``models download``."""
+    parser = commands.add_parser(
+        'models',
+        help='list the models, download one',
+        description='List the models, or download one.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print full records as JSON'
+    )
+    parser.set_defaults(run=list_command)
+    actions = parser.add_subparsers(title='actions', metavar='ACTION')
+    download = actions.add_parser(
+        'download', help='download a model into the cache folder'
+    )
+    download.add_argument('name', metavar='NAME', help='name of a model')
+    download.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
+    )
+    download.set_defaults(run=download_command)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model`` and ``--device``."""
+    parser.add_argument(
+        '--model',
+        metavar='NAME|FILE',
+        help='a name that `models` lists, or a checkpoint file (default: '
+        'the official one if it has been downloaded, else the bundled one)',
+    )
+    parser.add_argument(
+        '--device',
+        default='auto',
+        metavar='DEVICE',
+        help='auto, cpu, cuda or mps (default: %(default)s)',
+    )
+
+
+def load_chosen_model(options: argparse.Namespace, progress: Progress) -> Sam:
+    """Load what ``--model`` and ``--device`` say, downloading it first.
+
+    Raises
+    ------
+    UsageError
+        For a device that is not there.
+    DownloadError, CheckpointError
+        See `download` and `napari_mobilesam.load_model`.
+    """
+    from napari_mobilesam.model.checkpoints import load_model
+
+    device = prepare_model(options, progress)
+    return load_model(options.model, device)
+
+
+def prepare_model(
+    options: argparse.Namespace, progress: Progress
+) -> torch.device:
+    """Check ``--device``, and download ``--model`` if need be.
+
+    Raises
+    ------
+    UsageError, DownloadError, CheckpointError
+        As `load_chosen_model`.
+    """
+    from napari_mobilesam.model.checkpoints import choose_device
+    from napari_mobilesam.model.registry import registry
+
+    try:
+        device = choose_device(options.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if options.model in registry():
+        download(options.model, progress)
+    return device
+
+
+def download(name: str, progress: Progress) -> Path:
+    """Make sure that a model is on this machine.
+
+    Raises
+    ------
+    CheckpointError
+        For an unknown name.
+    DownloadError
+        If the download fails.
+    """
+    from napari_mobilesam.model.registry import cached_path, download_model
+
+    cached_path(name)  # an unknown name is bad usage, not bad luck
+    try:
+        return download_model(name, progress)
+    except CheckpointError as error:
+        raise DownloadError(str(error)) from error
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """Print one line per model, or JSON."""
+    from napari_mobilesam.model.registry import (
+        cached_path,
+        default_model_name,
+        list_models,
+    )
+
+    records = list_models()
+    if options.json:
+        import json
+
+        for record in records:
+            path = cached_path(record.name)
+            entry = asdict(record) | {'path': str(path) if path else None}
+            print(json.dumps(entry))
+        return ExitCode.OK
+    default = default_model_name()
+    width = max(len(record.name) for record in records)
+    for record in records:
+        here = 'ready' if cached_path(record.name) else 'to download'
+        chosen = '*' if record.name == default else ' '
+        print(
+            f'{chosen} {record.name:<{width}}  {size_text(record.size_bytes)}'
+            f'  {here:<11}  {record.licence}: {record.purpose}'
+        )
+    print('\n* is used when no model is named.')
+    return ExitCode.OK
+
+
+def download_command(options: argparse.Namespace) -> int:
+    """Download one model and print where it is."""
+    with Progress(quiet=options.quiet) as progress:
+        path = download(options.name, progress)
+    print(path)
+    return ExitCode.OK
+
+
+def size_text(size_bytes: int) -> str:
+    """``40728226`` → ``'  40.7 MB'``; blank where the size is unknown."""
+    return f'{size_bytes / 1e6:7.1f} MB' if size_bytes else ' ' * 10

@@ -1,0 +1,174 @@
+"""Prompts on the command line: options, files of boxes, and answers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.cli.exit_codes import InputError, UsageError
+from napari_mobilesam.types import Prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.types import Embedding
+
+
+def add_prompt_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--point``, ``--negative`` and ``--box``."""
+    prompts = parser.add_argument_group(
+        'prompts', 'With any of these, only what they point at is labelled.'
+    )
+    for name, text in (
+        ('--point', 'a pixel of the object; may be repeated'),
+        ('--negative', 'a pixel that is not of the object; may be repeated'),
+    ):
+        prompts.add_argument(
+            name,
+            type=row_column,
+            action='append',
+            default=[],
+            metavar='R,C',
+            help=text,
+        )
+    prompts.add_argument(
+        '--box',
+        type=box_corners,
+        action='append',
+        default=[],
+        metavar='R0,C0,R1,C1',
+        help='a box around the object; may be repeated',
+    )
+    prompts.add_argument(
+        '--boxes',
+        type=Path,
+        metavar='TABLE.csv',
+        help='a box around each object: columns row0, column0, row1, column1, '
+        'or a Shapes layer saved by napari',
+    )
+
+
+def prompts_of(options: argparse.Namespace) -> list[Prompts]:
+    """Prompts of each object that was asked for; empty for everything."""
+    points = np.array(options.point + options.negative).reshape(-1, 2)
+    labels = np.repeat([1, 0], [len(options.point), len(options.negative)])
+    boxes = [np.array(box) for box in options.box]
+    if options.boxes is not None and (len(points) or boxes):
+        raise UsageError(
+            '--boxes is one object per box: leave out --point, --negative and '
+            '--box'
+        )
+    if len(boxes) > 1 and len(points):
+        raise UsageError(
+            f'{len(boxes)} boxes together with points: give one --box with '
+            'points for one object, or boxes alone for several'
+        )
+    if len(boxes) > 1:
+        return [Prompts(box=box) for box in boxes]
+    if options.negative and not (options.point or boxes):
+        raise UsageError(
+            '--negative alone points at no object: give a --point or a --box'
+        )
+    if not len(points) and not boxes:
+        return []
+    return [Prompts(points, labels, boxes[0] if boxes else None)]
+
+
+def read_boxes(path: Path) -> pd.DataFrame:
+    """Read a table of boxes.
+
+    Raises
+    ------
+    InputError
+        If the file is no table of boxes.
+    """
+    import pandas as pd
+
+    from napari_mobilesam.segmentation.proposals import boxes_of_table
+
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise InputError(f'cannot read {path}: {reason}') from error
+    return boxes_of_table(table)
+
+
+def segment_prompts(
+    image: NDArray[Any],
+    model: Sam,
+    objects: Sequence[Prompts],
+    diameter: float | None,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Segment one object per element of ``objects``.
+
+    Parameters
+    ----------
+    image : ndarray
+        (H, W) or (H, W, 3 | 4).
+    model : Sam
+        Model.
+    objects : sequence of Prompts
+        Prompts of each object, in (row, column) data pixels.
+    diameter : float or None
+        Typical object diameter in pixels; None to look at the image.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) label image; object i has label i + 1.
+    table : DataFrame
+        One row per object that has a pixel.
+    """
+    from napari_mobilesam.segmentation.diameter import estimate_diameter
+    from napari_mobilesam.segmentation.image import as_rgb_plane
+    from napari_mobilesam.segmentation.masks import paint_objects
+    from napari_mobilesam.segmentation.predictor import Predictor
+    from napari_mobilesam.segmentation.windows import window_for_prompts
+
+    rgb = as_rgb_plane(image)
+    if diameter is None:
+        diameter = estimate_diameter(rgb)
+    predictor = Predictor(model)
+    embeddings: dict[tuple[int, int, int, int], Embedding] = {}
+    masks = []
+    for prompts in objects:
+        window = window_for_prompts(
+            rgb.shape[:2], prompts, diameter=diameter, record=model.record
+        )
+        if window not in embeddings:
+            embeddings[window] = predictor.embed(rgb, window=window)
+        prediction = predictor.predict_object(embeddings[window], prompts)
+        masks.append(prediction.mask())
+    return paint_objects(masks, rgb.shape[:2])
+
+
+def row_column(text: str) -> tuple[float, float]:
+    """Parse ``'120,85'``."""
+    row, column = _numbers(text, 2, 'R,C such as 120,85')
+    return row, column
+
+
+def box_corners(text: str) -> tuple[float, float, float, float]:
+    """Parse ``'80,60,160,120'``."""
+    row0, column0, row1, column1 = _numbers(
+        text, 4, 'R0,C0,R1,C1 such as 80,60,160,120'
+    )
+    return row0, column0, row1, column1
+
+
+def _numbers(text: str, count: int, form: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(',')]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f'{text!r} is not {form}')
+    return values

@@ -1,0 +1,399 @@
+"""``napari-mobilesam train | distill | finetune | evaluate``.
+
+`add_parsers` only describes the options, without loading torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_mobilesam.training.dataset import LabelledImage
+
+Progress = Callable[[int, int, str], None]
+
+DATA_HELP = (
+    'folder of images and labels: <id>_image.* beside <id>_labels.*, or '
+    'images/ and labels/, or a folder of such folders (TIFF, PNG, zarr)'
+)
+
+
+def add_parsers(
+    commands: argparse._SubParsersAction[Any],
+    make_progress: Callable[[bool], Any],
+) -> None:
+    """Add the four commands.
+
+    Parameters
+    ----------
+    commands : subparsers action
+        Where they are added; each sets ``run`` to its function of the parsed
+        options, which returns an exit code.
+    make_progress : callable
+        ``make_progress(quiet)`` gives a context manager whose value is called
+        with ``(done, total, message)``.
+    """
+    for add in (_add_train, _add_distill, _add_finetune, _add_evaluate):
+        parser = add(commands)
+        parser.set_defaults(make_progress=make_progress)
+        parser.add_argument(
+            '--device',
+            default='auto',
+            help='auto, cpu, cuda or mps (default: %(default)s)',
+        )
+        parser.add_argument(
+            '--quiet', action='store_true', help='no progress on stderr'
+        )
+
+
+def _parser(
+    commands: argparse._SubParsersAction[Any],
+    name: str,
+    text: str,
+    example: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + '.',
+        epilog=f'example:\n  napari-mobilesam {example}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_budget(parser: argparse.ArgumentParser, minutes: float) -> None:
+    parser.add_argument(
+        '--minutes',
+        type=positive,
+        default=minutes,
+        help='budget of training time, summed over resumes '
+        '(default: %(default)g)',
+    )
+    parser.add_argument(
+        '--steps', type=int, default=0, help='budget in steps (default: none)'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, help='images per step and process'
+    )
+    parser.add_argument(
+        '--learning-rate', type=positive, help='at its highest'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='default: %(default)s'
+    )
+
+
+def positive(text: str) -> float:
+    """Parse a number above zero."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return value
+
+
+def _add_train(commands: Any) -> argparse.ArgumentParser:
+    parser = _parser(
+        commands,
+        'train',
+        'train a model on a folder of labelled images',
+        'train data/ -o cells.safetensors --base mobile_sam_cells '
+        '--minutes 90 --workers 2',
+        train_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, help='checkpoint to write'
+    )
+    parser.add_argument(
+        '--run-folder',
+        type=Path,
+        help='checkpoints and log; an interrupted run in it is resumed '
+        '(default: OUTPUT with the ending .run)',
+    )
+    parser.add_argument(
+        '--base', help='model to start from (default: random weights)'
+    )
+    parser.add_argument(
+        '--input-size', type=int, default=256, help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--first-size', type=int, default=0, help='begin with smaller inputs'
+    )
+    parser.add_argument(
+        '--first-share',
+        type=positive,
+        default=0.4,
+        help='share of the budget for --first-size (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the image encoder'
+    )
+    parser.add_argument(
+        '--procedural',
+        type=float,
+        default=0.15,
+        help='share of procedural images (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=1, help='processes (default: 1)'
+    )
+    _add_budget(parser, 60)
+    return parser
+
+
+def _add_distill(commands: Any) -> argparse.ArgumentParser:
+    parser = _parser(
+        commands,
+        'distill',
+        "distil a teacher's image encoder into a TinyViT",
+        'distill data/ --teacher vit_b -o student.safetensors '
+        '--crops 2000 --minutes 60',
+        distill_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, help='checkpoint to write'
+    )
+    parser.add_argument(
+        '--teacher', required=True, help='name or file of a SAM'
+    )
+    parser.add_argument(
+        '--mode',
+        choices=('decoupled', 'semi-coupled', 'coupled'),
+        default='decoupled',
+        help='default: %(default)s',
+    )
+    parser.add_argument(
+        '--crops',
+        type=int,
+        default=2000,
+        help='crops whose teacher embeddings are kept (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-gigabytes', type=positive, help='of embeddings on disk'
+    )
+    parser.add_argument(
+        '--run-folder', type=Path, help='as in train; also the embeddings'
+    )
+    _add_budget(parser, 60)
+    return parser
+
+
+def _add_finetune(commands: Any) -> argparse.ArgumentParser:
+    parser = _parser(
+        commands,
+        'finetune',
+        'fine-tune a model on your labels',
+        'finetune labelled/ --base mobile_sam_cells --name my_cells',
+        finetune_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '--base', help='model to start from (default: the default model)'
+    )
+    parser.add_argument(
+        '--name', help='of the new model (default: a free one is made)'
+    )
+    parser.add_argument(
+        '--all',
+        action='store_true',
+        help='train the image encoder too, not only the decoder',
+    )
+    parser.add_argument(
+        '--complete',
+        action='store_true',
+        help='every object is labelled: learn what is background as well',
+    )
+    _add_budget(parser, 4)
+    return parser
+
+
+def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
+    parser = _parser(
+        commands,
+        'evaluate',
+        'measure a model on labelled images',
+        'evaluate data/ --split test --json scores.json',
+        evaluate_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '--model', help='name or file (default: the default model)'
+    )
+    parser.add_argument('--split', help='of MANIFEST.csv, such as test')
+    parser.add_argument('--dataset', action='append', help='only this one')
+    parser.add_argument(
+        '--limit', type=int, help='images per data set and modality'
+    )
+    parser.add_argument(
+        '--objects',
+        type=int,
+        default=40,
+        help='objects prompted for per image (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--clicks',
+        type=int,
+        default=10,
+        help='longest dialogue, 0 for none (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--no-everything', action='store_true', help='prompts only'
+    )
+    parser.add_argument(
+        '--teacher', help='also measure agreement with this model'
+    )
+    parser.add_argument('--json', type=Path, help='also write all numbers')
+    return parser
+
+
+def _train_config(options: argparse.Namespace, base: Any) -> Any:
+    """Budget and optimiser of the options on top of defaults."""
+    from dataclasses import replace
+
+    given = {
+        'minutes': 0 if options.steps else options.minutes,
+        'steps': options.steps,
+        'batch_size': options.batch_size,
+        'learning_rate': options.learning_rate,
+        'seed': options.seed,
+    }
+    return replace(base, **{k: v for k, v in given.items() if v is not None})
+
+
+def _run_folder(options: argparse.Namespace) -> Path:
+    folder: Path = options.run_folder or options.output.with_suffix('.run')
+    return folder
+
+
+def train_command(options: argparse.Namespace) -> int:
+    """Train and write a checkpoint."""
+    from napari_mobilesam.training.parallel import run_job
+    from napari_mobilesam.training.train import TrainConfig
+    from napari_mobilesam.training.train_job import TrainJob
+
+    job = TrainJob(
+        options.data,
+        _run_folder(options),
+        options.output,
+        options.base,
+        options.input_size,
+        options.procedural,
+        config=_train_config(options, TrainConfig()),
+        first_size=options.first_size,
+        first_share=options.first_share,
+        compiled=options.compile,
+        device=options.device,
+    )
+    with options.make_progress(options.quiet) as progress:
+        run_job(job, options.workers, progress)
+    print(options.output)
+    return 0
+
+
+def distill_command(options: argparse.Namespace) -> int:
+    """Distil and write the student."""
+    from napari_mobilesam.model.checkpoints import load_model
+    from napari_mobilesam.training.distill import DistillConfig, distill
+    from napari_mobilesam.training.train_job import read_split, write_result
+
+    defaults = DistillConfig()
+    limit = options.max_gigabytes
+    config = DistillConfig(
+        options.mode,
+        options.crops,
+        max_bytes=int(limit * 1e9) if limit else None,
+        config=_train_config(options, defaults.config),
+    )
+    teacher = load_model(options.teacher, options.device)
+    with options.make_progress(options.quiet) as progress:
+        result = distill(
+            teacher,
+            read_split(options.data, 'train'),
+            _run_folder(options),
+            config,
+            progress=progress,
+        )
+    write_result(result.student, options.output, result.student.record)
+    print(
+        f'{options.output}: embedding error {result.error:.4f}, agreement '
+        f'with {teacher.record.name} {result.agreement:.3f}'
+    )
+    return 0
+
+
+def finetune_command(options: argparse.Namespace) -> int:
+    """Fine-tune and add the result to the user's models."""
+    from napari_mobilesam.model.checkpoints import load_model
+    from napari_mobilesam.training.dataset import read_folder
+    from napari_mobilesam.training.finetune import FineTuneConfig, finetune
+
+    defaults = FineTuneConfig()
+    config = FineTuneConfig(
+        not options.all,
+        options.complete,
+        config=_train_config(options, defaults.config),
+    )
+    with options.make_progress(options.quiet) as progress:
+        result = finetune(
+            load_model(options.base, options.device),
+            read_folder(options.data),
+            config,
+            name=options.name,
+            progress=progress,
+        )
+    change = 'better' if result.improved else 'no better than before'
+    print(
+        f'{result.path}: validation IoU {result.base_score:.3f} -> '
+        f'{result.score:.3f} on {result.validation_objects} objects held '
+        f'back: {change}'
+    )
+    return 0
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    """Measure and print a table."""
+    from napari_mobilesam.model.checkpoints import load_model
+    from napari_mobilesam.training.evaluate import (
+        EvaluationOptions,
+        evaluate,
+    )
+
+    teacher = (
+        load_model(options.teacher, options.device)
+        if options.teacher
+        else None
+    )
+    with options.make_progress(options.quiet) as progress:
+        result = evaluate(
+            load_model(options.model, options.device),
+            _chosen_images(options),
+            EvaluationOptions(
+                objects=options.objects,
+                clicks=options.clicks,
+                everything=not options.no_everything,
+            ),
+            teacher=teacher,
+            progress=progress,
+        )
+    print(result.table().round(3).to_string(index=False))
+    if options.json is not None:
+        result.to_json(options.json)
+    return 0
+
+
+def _chosen_images(options: argparse.Namespace) -> list[LabelledImage]:
+    from napari_mobilesam.training.dataset import read_folder
+
+    return read_folder(
+        options.data,
+        split=options.split,
+        datasets=options.dataset,
+        limit=options.limit,
+    )

@@ -1,0 +1,112 @@
+"""A part of an image as an image of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.io.interfaces import Level, Source, Window
+from napari_mobilesam.large.io.sources import Geometry
+
+# Parts begin on multiples of this, so that they begin on a pixel of coarser
+# levels, too.
+GRAIN = 16
+
+
+@dataclass(frozen=True, eq=False)
+class CropSource:
+    """A window of all planes: a `napari_mobilesam.large.io.interfaces.Source`.
+
+    Attributes
+    ----------
+    source : Source
+        The whole image.
+    window : tuple of int
+        (row0, column0, row1, column1) at level 0; row0 and column0 are
+        multiples of `GRAIN`, see `around`.
+    """
+
+    source: Source
+    window: Window
+
+    @classmethod
+    def around(cls, source: Source, window: Window) -> CropSource:
+        """The smallest part that has all of a window in it."""
+        row0, column0 = (edge // GRAIN * GRAIN for edge in window[:2])
+        return cls(source, (row0, column0, window[2], window[3]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        row0, column0, row1, column1 = self.window
+        return row1 - row0, column1 - column0
+
+    @property
+    def planes(self) -> int:
+        return self.source.planes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    @property
+    def rgb(self) -> bool:
+        return self.source.rgb
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Levels on whose pixels the window begins; the first ones only."""
+        kept: list[Level] = []
+        for level in self.source.levels:
+            if any(GRAIN % factor for factor in level.factor):
+                break
+            row0, column0, row1, column1 = self._at(level)
+            if row0 >= row1 or column0 >= column1:
+                break
+            kept.append(Level(level.factor, (row1 - row0, column1 - column0)))
+        return tuple(kept)
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Where the part lies, if that is known of the whole."""
+        whole = getattr(self.source, 'geometry', None)
+        if not isinstance(whole, Geometry):
+            return None
+        moved = list(whole.translation)
+        for axis, start in zip((-2, -1), self.window[:2], strict=True):
+            moved[axis] += start * whole.scale[axis]
+        return replace(whole, translation=tuple(moved))
+
+    def fingerprint(self) -> str:
+        """That of the whole, and the window."""
+        return f'{self.source.fingerprint()} {self.window}'
+
+    def read(self, plane: int, level: int, window: Window) -> NDArray[Any]:
+        """Read a window of the part."""
+        row0, column0, _, _ = self._at(self.source.levels[level])
+        return self.source.read(
+            plane,
+            level,
+            (
+                window[0] + row0,
+                window[1] + column0,
+                window[2] + row0,
+                window[3] + column0,
+            ),
+        )
+
+    def _at(self, level: Level) -> Window:
+        """The window at a level."""
+        (row0, row1), (column0, column1) = (
+            (int(start // factor), min(int(-(-stop // factor)), length))
+            for start, stop, factor, length in zip(
+                self.window[:2],
+                self.window[2:],
+                level.factor,
+                level.shape,
+                strict=True,
+            )
+        )
+        return row0, column0, row1, column1

@@ -1,0 +1,135 @@
+"""OME-NGFF metadata of label images, versions 0.4 and 0.5.
+
+See https://ngff.openmicroscopy.org/0.5/.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.large.io.interfaces import Source
+from napari_mobilesam.large.io.sources import Geometry
+from napari_mobilesam.types import ImageError
+
+FORMATS = {'0.4': 2, '0.5': 3}
+# What most programs read, for images that are no OME-Zarr themselves.
+DEFAULT_VERSION = '0.4'
+AXIS_TYPES = {'t': 'time', 'z': 'space', 'y': 'space', 'x': 'space'}
+
+
+def image_around(path: Path) -> Path | None:
+    """The OME-Zarr image that labels at ``path`` belong into."""
+    if path.parent.name != 'labels':
+        return None
+    image = path.parent.parent
+    there = any((image / name).exists() for name in ('.zattrs', 'zarr.json'))
+    return image if there else None
+
+
+def choose_version(
+    path: Path, image: Path | None, asked: str | None, of_source: str
+) -> str:
+    """The version asked for, or that of the image around or labelled."""
+    if image is not None:
+        version = '0.5' if (image / 'zarr.json').exists() else '0.4'
+        if asked not in (None, version):
+            raise ImageError(
+                f'{image} is an OME-Zarr {version}: labels in it cannot be '
+                f'version {asked}.'
+            )
+        return version
+    if asked is None:
+        return of_source if of_source in FORMATS else DEFAULT_VERSION
+    if asked not in FORMATS:
+        raise ImageError(
+            f'OME-Zarr version {asked!r} cannot be written to {path}: there '
+            f'are {", ".join(FORMATS)}.'
+        )
+    return asked
+
+
+def source_link(
+    path: Path, image: Path | None, like: Source | None, geometry: Geometry
+) -> str | None:
+    """Relative path from the labels to their image, None if unknown."""
+    if image is not None:
+        return '../../'
+    origin = getattr(like, 'path', None)
+    if origin is None or geometry.version not in FORMATS:
+        return None
+    try:
+        return Path(os.path.relpath(origin, path)).as_posix()
+    except ValueError:  # on another drive
+        return None
+
+
+def progress_mark(
+    geometry: Geometry, version: str, source: str | None
+) -> dict[str, Any]:
+    """What `finish` needs to know, kept with the labels."""
+    return {
+        'complete': False,
+        'version': version,
+        'axes': geometry.axes,
+        'scale': list(geometry.scale),
+        'translation': list(geometry.translation),
+        'units': list(geometry.units),
+        'source': source,
+    }
+
+
+def label_metadata(
+    name: str, mark: dict[str, Any], levels: int
+) -> dict[str, Any]:
+    """``multiscales`` and ``image-label`` of OME-NGFF."""
+    axes = []
+    for letter, unit in zip(mark['axes'], mark['units'], strict=True):
+        axis = {'name': letter, 'type': AXIS_TYPES[letter]}
+        axes.append({**axis, 'unit': unit} if unit else axis)
+    datasets = []
+    for level in range(levels):
+        scale = list(mark['scale'])
+        scale[-2:] = [size * 2**level for size in scale[-2:]]
+        steps: list[dict[str, Any]] = [{'type': 'scale', 'scale': scale}]
+        if any(mark['translation']):
+            steps.append(
+                {'type': 'translation', 'translation': mark['translation']}
+            )
+        datasets.append(
+            {'path': str(level), 'coordinateTransformations': steps}
+        )
+    image: dict[str, Any] = {
+        'name': name,
+        'axes': axes,
+        'datasets': datasets,
+        'type': 'nearest',
+    }
+    label: dict[str, Any] = {}
+    if mark['source'] is not None:
+        label['source'] = {'image': mark['source']}
+    if mark['version'] == '0.4':
+        image['version'] = label['version'] = '0.4'
+    return {'multiscales': [image], 'image-label': label}
+
+
+def register_labels(path: Path, version: str) -> None:
+    """Name the labels in the ``labels`` group of the image around them."""
+    if image_around(path) is None:
+        return
+    zarr = need('zarr')
+    group = zarr.open_group(
+        str(path.parent), mode='a', zarr_format=FORMATS[version]
+    )
+    attributes = dict(group.attrs)
+    known = attributes.get('ome', {}) if version == '0.5' else attributes
+    names = [*known.get('labels', [])]
+    if path.name not in names:
+        names.append(path.name)
+    if version == '0.5':
+        attributes['ome'] = {**known, 'version': version, 'labels': names}
+    else:
+        attributes['labels'] = names
+    group.attrs.put(attributes)

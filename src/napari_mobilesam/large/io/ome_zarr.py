@@ -1,0 +1,317 @@
+"""Label images as OME-Zarr: chunks first, then a pyramid, metadata last.
+
+An OME-Zarr that was not finished has no ``multiscales``: no reader takes it
+for an image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.large.io.interfaces import Source, Window
+from napari_mobilesam.large.io.ngff import (
+    FORMATS,
+    choose_version,
+    image_around,
+    label_metadata,
+    progress_mark,
+    register_labels,
+    source_link,
+)
+from napari_mobilesam.large.io.sources import Geometry
+from napari_mobilesam.types import ImageError
+
+OURS = 'napari-mobilesam'
+
+
+class LabelWriter:
+    """Labels on disk: a `napari_mobilesam.large.io.interfaces.LabelSink`.
+
+    Made by `create`; pickled as a reference. Chunks may be written from any
+    thread and process, each by one of them.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of labels that `create` has begun.
+    """
+
+    def __init__(self, path: Path) -> None:
+        zarr = need('zarr')
+        self.path = Path(path)
+        self._group = zarr.open_group(str(self.path), mode='r+')
+        self.array = self._group['0']
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LabelWriter, (self.path,)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        planes: int,
+        shape: tuple[int, int],
+        chunk: tuple[int, int],
+        dtype: Any = np.uint32,
+        like: Source | None = None,
+        version: str | None = None,
+    ) -> LabelWriter:
+        """Begin a label image, or go on with the same unfinished one.
+
+        Parameters
+        ----------
+        path : path
+            Folder to be, such as ``out.ome.zarr``; ``BIG.ome.zarr/labels/x``
+            adds labels to the OME-Zarr image ``BIG.ome.zarr``.
+        planes : int
+            Number of planes.
+        shape : tuple of int
+            (H, W) of a plane.
+        chunk : tuple of int
+            (h, w) of a chunk.
+        dtype : dtype
+            Type of the labels.
+        like : Source, optional
+            Image whose axes, pixel sizes, position and units they get.
+        version : str, optional
+            OME-NGFF version, '0.4' or '0.5'; by default that of the image.
+
+        Raises
+        ------
+        ImageError
+            If there is something at ``path`` that is not an unfinished label
+            image of the same shape.
+        """
+        zarr = need('zarr')
+        path = Path(path).absolute()
+        geometry = _geometry_of(like, planes)
+        image = image_around(path)
+        version = choose_version(path, image, version, geometry.version)
+        full = (*geometry.planes_shape, *shape)
+        chunks = (*(1 for _ in geometry.planes_shape), *_within(chunk, shape))
+        if is_begun(path):
+            writer = cls(path)
+            asked = (full, chunks, np.dtype(dtype), FORMATS[version])
+            if writer._layout() == asked:
+                return writer
+            raise ImageError(
+                f'{path} holds unfinished labels of shape '
+                f'{writer.array.shape}, chunks {writer.array.chunks} and type '
+                f'{writer.array.dtype}, not {full}, {chunks} and '
+                f'{np.dtype(dtype)}: remove it, or give another output.'
+            )
+        if path.exists() and any(path.iterdir()):
+            raise ImageError(f'{path} exists: remove it, or give another.')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        group = zarr.create_group(str(path), zarr_format=FORMATS[version])
+        _create_level(group, 0, full, chunks, dtype, geometry.axes)
+        # last: a folder without the mark is not taken for begun labels
+        source = source_link(path, image, like, geometry)
+        group.attrs[OURS] = progress_mark(geometry, version, source)
+        return cls(path)
+
+    def _layout(self) -> tuple[Any, ...]:
+        array = self.array
+        return (
+            array.shape,
+            array.chunks,
+            array.dtype,
+            array.metadata.zarr_format,
+        )
+
+    def write_chunk(
+        self, plane: int, window: Window, labels: NDArray[Any]
+    ) -> None:
+        """Write the labels of one chunk at level 0.
+
+        Parameters
+        ----------
+        plane : int
+            Plane.
+        window : tuple of int
+            (row0, column0, row1, column1) of the chunk, half open; begins on
+            a multiple of the chunk.
+        labels : ndarray
+            (h, w) labels, 0 is background.
+        """
+        row0, column0, row1, column1 = window
+        chunk = self.array.chunks[-2:]
+        if row0 % chunk[0] or column0 % chunk[1]:
+            raise ValueError(
+                f'The window {window} does not begin on a chunk of {chunk}: '
+                'two writers would share a chunk.'
+            )
+        index = (slice(row0, row1), slice(column0, column1))
+        self.array[(*_plane_index(self.array, plane), *index)] = labels
+
+    def finish(self) -> None:
+        """Write the coarser levels, then the metadata."""
+        attributes = dict(self._group.attrs)
+        mark = attributes[OURS]
+        level, array = 0, self.array
+        while max(array.shape[-2:]) > max(array.chunks[-2:]):
+            level += 1
+            array = _write_coarser(self._group, level, array, mark['axes'])
+        metadata = label_metadata(self.path.name, mark, level + 1)
+        if mark['version'] == '0.4':
+            attributes.update(metadata)
+        else:
+            attributes['ome'] = {'version': mark['version'], **metadata}
+        attributes[OURS] = {**mark, 'complete': True}
+        self._group.attrs.put(attributes)
+        register_labels(self.path, mark['version'])
+
+
+def is_begun(path: Path) -> bool:
+    """Whether `LabelWriter.create` has begun labels there, not finished."""
+    return _state(path) is False
+
+
+def is_finished(path: Path) -> bool:
+    """Whether `LabelWriter.finish` has finished labels there."""
+    return _state(path) is True
+
+
+def remove_labels(path: Path) -> None:
+    """Remove labels that `LabelWriter` wrote, finished or not.
+
+    Raises
+    ------
+    ImageError
+        If something else is at ``path``.
+    """
+    if not path.exists():
+        return
+    if _state(path) is None:
+        raise ImageError(
+            f'{path} exists and is no label image of this program: it is '
+            'not replaced. Remove it, or give another output.'
+        )
+    # as long as anything is left, it must not look finished
+    for name in ('.zattrs', 'zarr.json'):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path)
+
+
+def open_labels(path: str | Path) -> list[Any]:
+    """Levels of a label image, finest first, as zarr arrays.
+
+    Parameters
+    ----------
+    path : path
+        Folder that `LabelWriter` wrote; of an unfinished one there is the
+        first level only.
+    """
+    zarr = need('zarr')
+    group = zarr.open_group(str(path), mode='r')
+    if not is_finished(Path(path)):
+        return [group['0']]
+    return [group[name] for name in sorted(group.array_keys(), key=int)]
+
+
+def _state(path: Path) -> bool | None:
+    """Complete or not; None where there are no labels of ours."""
+    if not path.is_dir():
+        return None
+    zarr = need('zarr')
+    try:
+        group = zarr.open_group(str(path), mode='r')
+    except (OSError, ValueError):
+        return None
+    mark = group.attrs.get(OURS)
+    return None if mark is None else bool(mark['complete'])
+
+
+def _geometry_of(like: Source | None, planes: int) -> Geometry:
+    known = getattr(like, 'geometry', None)
+    if isinstance(known, Geometry):
+        return known
+    axes = 'zyx' if planes > 1 else 'yx'
+    count = len(axes)
+    return Geometry(
+        axes,
+        (planes,) * (count - 2),
+        (1.0,) * count,
+        (0.0,) * count,
+        (None,) * count,
+    )
+
+
+def _within(chunk: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    return min(chunk[0], shape[0]), min(chunk[1], shape[1])
+
+
+def _create_level(
+    group: Any,
+    level: int,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: Any,
+    axes: str,
+) -> Any:
+    v2 = group.metadata.zarr_format == 2
+    if v2:
+        compressor = need('numcodecs').Blosc('zstd', 3, shuffle=1)
+        separate = {'name': 'v2', 'separator': '/'}
+    else:
+        compressor = need('zarr.codecs').BloscCodec(
+            cname='zstd', clevel=3, shuffle='shuffle'
+        )
+        separate = {'name': 'default', 'separator': '/'}
+    names = {} if v2 else {'dimension_names': axes}
+    return group.create_array(
+        str(level),
+        shape=shape,
+        chunks=chunks,
+        dtype=np.dtype(dtype),
+        compressors=compressor,
+        chunk_key_encoding=separate,
+        fill_value=0,
+        overwrite=True,
+        **names,
+    )
+
+
+def _plane_index(array: Any, plane: int) -> tuple[int, ...]:
+    where = np.unravel_index(plane, array.shape[:-2] or (1,))
+    return tuple(map(int, where))[: array.ndim - 2]
+
+
+def _write_coarser(group: Any, level: int, finer: Any, axes: str) -> Any:
+    """Every second pixel of a level, chunk by chunk."""
+    plane = [(size + 1) // 2 for size in finer.shape[-2:]]
+    shape = (*finer.shape[:-2], *plane)
+    array = _create_level(group, level, shape, finer.chunks, finer.dtype, axes)
+    for index in np.ndindex(*finer.shape[:-2]):
+        for row0, column0, row1, column1 in _chunk_windows(array):
+            fine = finer[
+                (
+                    *index,
+                    slice(2 * row0, 2 * row1, 2),
+                    slice(2 * column0, 2 * column1, 2),
+                )
+            ]
+            if np.any(fine):
+                rows, columns = slice(row0, row1), slice(column0, column1)
+                array[(*index, rows, columns)] = fine
+    return array
+
+
+def _chunk_windows(array: Any) -> Iterator[Window]:
+    height, width = array.shape[-2:]
+    rows, columns = array.chunks[-2:]
+    for row in range(0, height, rows):
+        for column in range(0, width, columns):
+            yield (
+                row,
+                column,
+                min(row + rows, height),
+                min(column + columns, width),
+            )

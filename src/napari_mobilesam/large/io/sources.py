@@ -1,0 +1,378 @@
+"""Any image, in memory or on disk, read window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.io.array_references import (
+    as_reference,
+    file_behind,
+    opened,
+)
+from napari_mobilesam.large.io.axes import Axes, plane_slices, read_axes
+from napari_mobilesam.large.io.interfaces import Level, Source, Window
+from napari_mobilesam.large.io.pyramid import Pyramid, downsampling
+from napari_mobilesam.large.io.readers import open_pyramid, reason
+from napari_mobilesam.segmentation.layout import Channels
+from napari_mobilesam.types import ImageError
+
+# Pixels that tell one image from another: a grid of small blocks.
+SAMPLE_BLOCK = 32
+SAMPLES_PER_SIDE = 3
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the planes of an image are, for what is written beside it.
+
+    Attributes
+    ----------
+    axes : str
+        Letters of the axes without channels, such as ``'tzyx'``.
+    planes_shape : tuple of int
+        Sizes of the axes before rows and columns; their product is the
+        number of planes.
+    scale, translation : tuple of float
+        Size of a pixel and position of the first one for each axis.
+    units : tuple of (str or None)
+        Unit for each axis.
+    version : str
+        Of the OME-Zarr the image is; empty if it is none.
+    """
+
+    axes: str
+    planes_shape: tuple[int, ...]
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+    units: tuple[str | None, ...]
+    version: str = ''
+
+
+class ArraySource:
+    """Planes of array-likes: a `napari_mobilesam.large.io.interfaces.Source`.
+
+    Parameters
+    ----------
+    pyramid : Pyramid
+        The arrays.
+    axes : Axes
+        How their axes are read.
+    name : str
+        What people call it, for messages.
+    first, planes : int
+        Planes that are read, of all that there are.
+    path : Path, optional
+        Where it comes from: such a source is pickled as a reference.
+    """
+
+    def __init__(
+        self,
+        pyramid: Pyramid,
+        axes: Axes,
+        name: str,
+        first: int,
+        planes: int,
+        path: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.planes = planes
+        self.rgb = axes.rgb
+        self._first = first
+        self._axes = axes
+        self._pyramid = pyramid
+        self._arrays, self.levels = _usable_levels(pyramid.arrays, axes)
+        self.shape = self.levels[0].shape
+        self.dtype = np.dtype(self._arrays[0].dtype).newbyteorder('=')
+        self.geometry = _geometry(pyramid, axes, first, planes)
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        return f'<{self.name}: {self.planes} × {height} × {width}>'
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given: Path | Pyramid | None = self.path
+        if given is None:
+            arrays = tuple(map(as_reference, self._pyramid.arrays))
+            given = replace(self._pyramid, arrays=arrays)
+        known = (self._axes, self.name, self._first, self.planes)
+        return _rebuilt, (given, *known)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether its pixels travel with it when it is pickled."""
+        return self.path is None and any(
+            isinstance(array, np.ndarray) and file_behind(array) is None
+            for array in self._arrays
+        )
+
+    def fingerprint(self) -> str:
+        """Identity by name, size and time of the file, shape and a sample."""
+        digest = xxhash.xxh128()
+        array = self._arrays[0]
+        known: list[Any] = [array.shape, str(self.dtype), self._axes]
+        known += [self._first, self.planes]
+        if self.path is not None:
+            known += [self.path.name, *_file_state(self.path)]
+        digest.update(repr(known).encode())
+        for plane in sorted({0, self.planes // 2, self.planes - 1}):
+            for window in _sample_windows(self.shape):
+                block = np.ascontiguousarray(self.read(plane, 0, window))
+                digest.update(block.view(np.uint8).data)
+        return f'xxh128:{digest.hexdigest()}'
+
+    def read(self, plane: int, level: int, window: Window) -> NDArray[Any]:
+        """Read a window, see `napari_mobilesam.large.io.interfaces.Source`.
+
+        Raises
+        ------
+        ImageError
+            If the window is not within the image or cannot be read.
+        """
+        self._check(plane, level, window)
+        array = self._arrays[level]
+        index, order = plane_slices(
+            self._axes, array.shape, self._first + plane, window
+        )
+        try:
+            block = array[index]
+            if hasattr(block, 'compute'):  # dask; the threads are ours
+                block = block.compute(scheduler='synchronous')
+            block = np.asarray(block).transpose(order)
+        # readers fail with whatever comes to hand on damaged data
+        except Exception as error:  # noqa: BLE001
+            row0, column0, row1, column1 = window
+            raise ImageError(
+                f'{self.name} cannot be read at plane {plane}, level '
+                f'{level}, rows {row0} to {row1}, columns {column0} to '
+                f'{column1}: {reason(error)}. The file may be damaged or '
+                'gone.'
+            ) from error
+        if self._axes.channels is not None:
+            first = min(self._axes.channels)
+            picked = [channel - first for channel in self._axes.channels]
+            block = block[..., picked[0] if len(picked) == 1 else picked]
+        return block.astype(self.dtype, copy=False)
+
+    def _check(self, plane: int, level: int, window: Window) -> None:
+        row0, column0, row1, column1 = window
+        height, width = self.levels[level].shape
+        if not (
+            0 <= plane < self.planes
+            and 0 <= row0 < row1 <= height
+            and 0 <= column0 < column1 <= width
+        ):
+            raise ImageError(
+                f'The window {tuple(window)} of plane {plane} is empty or '
+                f'not within {self.name}: {self.planes} planes of {height} × '
+                f'{width} at level {level}.'
+            )
+
+
+def open_source(
+    image: Any,
+    *,
+    axes: str | None = None,
+    channels: Channels | None = None,
+    select: Mapping[str, int] | None = None,
+    planes: tuple[int, int] | None = None,
+) -> Source:
+    """Open an image to be read window by window.
+
+    Parameters
+    ----------
+    image : path, array, sequence of arrays, Pyramid, or Source
+        Path of a .npy, TIFF (tiled, pyramidal, many pages), zarr or OME-Zarr;
+        an array (NumPy, memory map, zarr, dask); the levels of a pyramid,
+        finest first; the same with pixel sizes.
+    axes : str, optional
+        A letter for each axis: t, z, c(hannel), y, x. By default what the
+        file says, or (H, W), (H, W, 3 or 4), (planes, H, W) or (planes, H,
+        W, 3 or 4).
+    channels : int or sequence of int, optional
+        One to three channels, shown gray (one) or as red, green, blue.
+    select : mapping, optional
+        Index on axes of which one is segmented: ``{'t': 0}``.
+    planes : tuple of int, optional
+        (first, last), half open: only these planes.
+
+    Returns
+    -------
+    Source
+        See `napari_mobilesam.large.io.interfaces.Source`.
+
+    Raises
+    ------
+    ImageError
+        If it is missing, damaged, empty, or its axes do not give planes.
+    ImportError
+        If a package that reads it is not installed; says which.
+    """
+    path = None
+    if isinstance(image, str | Path):
+        path = Path(image).absolute()
+        pyramid = open_pyramid(path)
+        name = path.name
+    elif all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
+        given: Source = image
+        return given
+    elif isinstance(image, Pyramid):
+        pyramid, name = image, 'the image'
+    else:
+        pyramid, name = Pyramid(_as_arrays(image)), 'the image'
+    finest = pyramid.arrays[0]
+    dtype = np.dtype(finest.dtype)
+    if dtype.kind not in 'buif':
+        raise ImageError(
+            f'{name} has the type {dtype}; give bool, integer or real numbers.'
+        )
+    if pyramid.channels and channels is None and not pyramid.rgb:
+        _want_channels(name, pyramid)
+    if pyramid.rgb and axes is None and pyramid.axes is not None:
+        axes = pyramid.axes.replace('c', 's')
+    read = read_axes(finest.shape, axes or pyramid.axes, channels, select)
+    first, last = _plane_range(planes, read.planes(finest.shape))
+    return ArraySource(pyramid, read, name, first, last - first, path)
+
+
+def _want_channels(name: str, pyramid: Pyramid) -> None:
+    if len(pyramid.channels) > 1:
+        listed = ', '.join(
+            f'{number} {label}'.strip()
+            for number, label in enumerate(pyramid.channels)
+        )
+        raise ImageError(
+            f'{name} has {len(pyramid.channels)} channels ({listed}): choose '
+            'one (gray), two or three (red, green, blue) with channels.'
+        )
+
+
+def _as_arrays(image: Any) -> tuple[Any, ...]:
+    if hasattr(image, 'shape') and hasattr(image, 'dtype'):
+        return (image,)
+    is_pyramid = isinstance(image, Sequence) and all(
+        hasattr(level, 'shape') for level in image
+    )
+    if not is_pyramid:
+        return (np.asarray(image),)
+    if not image:
+        raise ImageError('The pyramid has no level: give at least one array.')
+    sizes = [int(np.prod(level.shape)) for level in image]
+    if any(b >= a for a, b in zip(sizes, sizes[1:], strict=False)):
+        raise ImageError(
+            'A list of arrays is a pyramid, each smaller than the one '
+            f'before, but the shapes are {[tuple(a.shape) for a in image]}. '
+            'Stack planes into one array, for example with dask.array.stack.'
+        )
+    return tuple(image)
+
+
+def _plane_range(
+    planes: tuple[int, int] | None, count: int
+) -> tuple[int, int]:
+    if planes is None:
+        return 0, count
+    first, last = planes
+    if not 0 <= first < last <= count:
+        raise ImageError(
+            f'Planes {first} to {last} (not included) were chosen, but the '
+            f'image has {count}: 0 to {count}.'
+        )
+    return first, last
+
+
+def _usable_levels(
+    arrays: Sequence[Any], axes: Axes
+) -> tuple[list[Any], tuple[Level, ...]]:
+    """Levels that differ from the first in rows and columns alone."""
+    finest = axes.plane_shape(arrays[0].shape)
+    planes = axes.planes_shape(arrays[0].shape)
+    kept, levels = [], []
+    for array in arrays:
+        shape = axes.plane_shape(array.shape)
+        factor = downsampling(finest, shape)
+        if axes.planes_shape(array.shape) == planes and 0 not in shape:
+            kept.append(array)
+            levels.append(Level(factor, shape))
+    return kept, tuple(levels)
+
+
+def _geometry(
+    pyramid: Pyramid, axes: Axes, first: int, planes: int
+) -> Geometry:
+    kept = [i for i, name in enumerate(axes.names) if name in 'tzyx']
+    count = len(axes.names)
+    scale = pyramid.scale or (1.0,) * count
+    translation = list(pyramid.translation or (0.0,) * count)
+    units = pyramid.units or (None,) * count
+    for axis, index in axes.fixed:
+        translation[axis] += index * scale[axis]
+    shape = pyramid.arrays[0].shape
+    sizes = dict(zip(axes.plane_axes, axes.planes_shape(shape), strict=True))
+    if planes != axes.planes(shape):
+        # at most one axis has more than one plane
+        long = max(sizes, key=lambda axis: sizes[axis])
+        translation[long] += first * scale[long]
+        sizes[long] = planes
+    names = sorted(kept, key=lambda axis: 'tzyx'.index(axes.names[axis]))
+    return Geometry(
+        ''.join(axes.names[axis] for axis in names),
+        tuple(sizes[axis] for axis in names if axis in sizes),
+        tuple(float(scale[axis]) for axis in names),
+        tuple(float(translation[axis]) for axis in names),
+        tuple(units[axis] for axis in names),
+        pyramid.version,
+    )
+
+
+def _sample_windows(shape: tuple[int, int]) -> list[Window]:
+    rows, columns = (
+        sorted(
+            {
+                int(start)
+                for start in np.linspace(
+                    0, max(0, size - SAMPLE_BLOCK), SAMPLES_PER_SIDE
+                )
+            }
+        )
+        for size in shape
+    )
+    return [
+        (
+            row,
+            column,
+            min(row + SAMPLE_BLOCK, shape[0]),
+            min(column + SAMPLE_BLOCK, shape[1]),
+        )
+        for row in rows
+        for column in columns
+    ]
+
+
+def _file_state(path: Path) -> list[int]:
+    """Size and time of a file, or of the metadata of a zarr."""
+    if path.is_dir():
+        names = ('zarr.json', '.zattrs', '.zarray')
+        files = [path / name for name in names if (path / name).exists()]
+    else:
+        files = [path]
+    states = [file.stat() for file in files]
+    return [n for s in states for n in (s.st_size, s.st_mtime_ns)]
+
+
+def _rebuilt(
+    given: Path | Pyramid, axes: Axes, name: str, first: int, planes: int
+) -> ArraySource:
+    if isinstance(given, Path):
+        pyramid = open_pyramid(given)
+        return ArraySource(pyramid, axes, name, first, planes, given)
+    arrays = tuple(map(opened, given.arrays))
+    pyramid = replace(given, arrays=arrays)
+    return ArraySource(pyramid, axes, name, first, planes)

@@ -1,0 +1,168 @@
+"""Records to labels: what is an object, its number, its pixels."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.executors import SerialWorkers, Work, Workers
+from napari_mobilesam.large.found import Found, gather
+from napari_mobilesam.large.io.interfaces import LabelSink, Window
+from napari_mobilesam.large.io.ome_zarr import LabelWriter, remove_labels
+from napari_mobilesam.large.journal import RecordReader
+from napari_mobilesam.large.render import ChunkTask, Renderer, chunk_tasks
+from napari_mobilesam.large.results import LargeResult, TableBuilder
+from napari_mobilesam.large.search import Search
+from napari_mobilesam.large.stitch import (
+    mask_overlaps,
+    visible,
+    without_duplicates,
+)
+from napari_mobilesam.large.tasks import run_tasks
+from napari_mobilesam.segmentation.linking import Linker, Overlaps
+
+CHUNK = (1024, 1024)
+
+OpenPool = Callable[[Work], AbstractContextManager[Workers]]
+
+
+class MemorySink:
+    """Labels of a plane or a stack as an array of this process."""
+
+    def __init__(self, planes: int, shape: tuple[int, int]) -> None:
+        self._stack = np.zeros((planes, *shape), np.uint32)
+
+    @property
+    def labels(self) -> NDArray[np.uint32]:
+        """(H, W), or (planes, H, W) if there are several."""
+        return self._stack if len(self._stack) > 1 else self._stack[0]
+
+    def write_chunk(
+        self, plane: int, window: Window, labels: NDArray[np.uint32]
+    ) -> None:
+        """Copy the labels of one chunk."""
+        row0, column0, row1, column1 = window
+        self._stack[plane, row0:row1, column0:column1] = labels
+
+    def finish(self) -> None:
+        """All is there."""
+
+
+class Output:
+    """Objects of all planes: decided, numbered, linked and painted.
+
+    Parameters
+    ----------
+    search : Search
+        The tiles of the run; those that are done count.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._plan = search.plan
+        self._reader = RecordReader(search.journal)
+        parameters = search.plan.parameters
+        self._linker = Linker(parameters.link_iou, parameters.link_gap)
+        self._recent: deque[Found] = deque(maxlen=parameters.link_gap + 1)
+        self._table = TableBuilder(search.plan.view.factor)
+        self._labels = 0
+
+    def to_memory(self) -> LargeResult:
+        """Labels as an array."""
+        source = self._plan.view.source
+        sink = MemorySink(source.planes, source.shape)
+        work = self._renderer(sink)
+        complete = self._render(SerialWorkers(work))
+        return self._result(sink.labels, complete)
+
+    def to_zarr(self, path: Path, open_pool: OpenPool) -> LargeResult:
+        """Labels as an OME-Zarr; labels of this run that are there go."""
+        source = self._plan.view.source
+        remove_labels(path)
+        sink = LabelWriter.create(
+            path, source.planes, source.shape, CHUNK, like=source
+        )
+        with open_pool(self._renderer(sink)) as pool:
+            complete = self._render(pool)
+        if complete:
+            sink.finish()
+        return self._result(path, complete)
+
+    def _renderer(self, sink: LabelSink) -> Renderer:
+        return Renderer(
+            self._search.journal.folder, self._plan.view.factor, sink
+        )
+
+    def _render(self, pool: Workers) -> bool:
+        """Paint every chunk that has an object; False if cancelled."""
+        cancelled = self._search.hooks.cancelled
+        if self._search.cancelled:
+            # What an early end has found is labelled all the same.
+            cancelled = never
+        outcomes = run_tasks(pool, self._tasks(), cancelled)
+        for written, outcome in enumerate(outcomes, start=1):
+            if outcome.error is not None:
+                raise outcome.error
+            assert outcome.result is not None
+            self._table.see(outcome.result)
+            self._search.tell(f'Writing labels: chunk {written}')
+        return not cancelled()
+
+    def _result(
+        self, labels: NDArray[np.uint32] | Path, written: bool
+    ) -> LargeResult:
+        search = self._search
+        return LargeResult(
+            labels,
+            self._table.table(),
+            tuple(search.failed),
+            tuple(search.cut),
+            written and not search.cancelled and not search.failed,
+            self._plan.tiles,
+            search.skipped,
+        )
+
+    def _tasks(self) -> Iterator[ChunkTask]:
+        view = self._plan.view
+        for plane in range(view.source.planes):
+            found = self._objects(plane)
+            labels = self._number(found)
+            self._table.add(plane, found, labels)
+            yield from chunk_tasks(
+                plane, found, labels, view.factor, view.source.shape, CHUNK
+            )
+
+    def _objects(self, plane: int) -> Found:
+        """Masks of a plane that get a label, best first."""
+        search, parameters = self._search, self._plan.parameters.everything
+        found = gather(search.journal, search.keys[plane]).whole_ones()
+        most = parameters.max_area_fraction * np.prod(self._plan.view.shape)
+        found = found.take(found.areas <= most)
+        found = without_duplicates(found, parameters.crop_nms)
+        return visible(found, self._reader)
+
+    def _number(self, found: Found) -> NDArray[np.uint32]:
+        """Labels from 1 in the order found; linked planes share them."""
+        if self._plan.parameters.link:
+            numbers = self._linker.add(
+                len(found), partial(self._overlaps, found)
+            )
+            self._recent.appendleft(found)
+        else:
+            numbers = self._labels + 1 + np.arange(len(found))
+            self._labels += len(found)
+        return numbers.astype(np.uint32)
+
+    def _overlaps(self, found: Found, distance: int) -> Overlaps:
+        return mask_overlaps(self._recent[distance], found, self._reader)
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False

@@ -1,0 +1,52 @@
+"""What a run on a large image is going to take, before it starts."""
+
+from __future__ import annotations
+
+import math
+
+from napari_mobilesam.large.large_plan import Plan
+from napari_mobilesam.segmentation.estimate import (
+    MASKS_PER_PROMPT,
+    Speed,
+    duration,
+)
+
+
+def run_seconds(plan: Plan, speed: Speed, workers: int) -> float:
+    """Seconds that all tiles take if none of them is empty.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of `napari_mobilesam.large.large_plan.make_plan`.
+    speed : Speed
+        Of `napari_mobilesam.segmentation.estimate.measure_speed`.
+    workers : int
+        Tiles worked on at a time.
+    """
+    grid = plan.grid
+    per_plane = math.prod(
+        max(1.0, length / grid.spacing) for length in grid.shape
+    )
+    prompts = per_plane * plan.view.source.planes
+    per_prompt = speed.prompt + MASKS_PER_PROMPT * speed.mask
+    return (plan.tiles * speed.embedding + prompts * per_prompt) / workers
+
+
+def describe_plan(plan: Plan, seconds: float | None = None) -> str:
+    """One line: planes, tiles, object size, and the time if it is known."""
+    source = plan.view.source
+    height, width = source.shape
+    planes = '' if source.planes == 1 else f'{source.planes} planes of '
+    factor = max(plan.view.factor)
+    parts = [
+        f'{planes}{height:,} × {width:,}',
+        f'{plan.tiles:,} tile{"" if plan.tiles == 1 else "s"}',
+    ]
+    if plan.diameter is not None:
+        parts.append(f'objects about {plan.diameter:.0f} px')
+    if factor > 1:
+        parts.append(f'read {factor:.3g} × coarser')
+    if seconds is not None:
+        parts.append(f'up to about {duration(seconds)}')
+    return ', '.join(parts)

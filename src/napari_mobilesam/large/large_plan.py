@@ -1,0 +1,202 @@
+"""What a run will do, decided before it starts and written down.
+
+A plan depends on the image, the model and the parameters alone. All records
+depend on the plan: its manifest tells whether they may be used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from napari_mobilesam.large.io.interfaces import Source
+from napari_mobilesam.large.measure import contrast_of, diameter_of
+from napari_mobilesam.large.tiling import Grid, plan_grid
+from napari_mobilesam.large.view import View
+from napari_mobilesam.segmentation.image import Limits
+from napari_mobilesam.segmentation.parameters import (
+    checked_parameters,
+    thresholds_for,
+)
+from napari_mobilesam.segmentation.windows import window_side
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ModelRecord,
+    SegmentationError,
+)
+
+# Sides of tiles that are read at once; larger ones are read coarser.
+LONGEST_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class LargeParameters:
+    """Parameters of segmenting a large image.
+
+    Attributes
+    ----------
+    everything : EverythingParameters
+        What is asked in each tile; its ``diameter``, in pixels of level 0,
+        chooses the level of the pyramid and the size of tiles.
+    contrast_limits : tuple of (low, high), optional
+        One pair, or one per channel, for all tiles; measured if None.
+    gamma : float
+        Exponent applied after the contrast limits.
+    coarser : int
+        Objects that a tile cannot hold are looked for in tiles twice as
+        large, so many times.
+    link : bool
+        Give objects of neighbouring planes that overlap the same label.
+    link_iou : float
+        Least overlap for that.
+    link_gap : int
+        Planes in which an object may be missing in between.
+    """
+
+    everything: EverythingParameters = field(
+        default_factory=EverythingParameters
+    )
+    contrast_limits: tuple[Limits, ...] | None = None
+    gamma: float = 1.0
+    coarser: int = 2
+    link: bool = True
+    link_iou: float = 0.3
+    link_gap: int = 1
+
+
+def checked_large(
+    parameters: LargeParameters | None, overrides: Mapping[str, Any]
+) -> LargeParameters:
+    """Apply overrides, of either kind of parameters, and check values.
+
+    Raises
+    ------
+    TypeError
+        If an override is no parameter.
+    SegmentationError
+        If a value is out of range or makes no sense for tiles.
+    """
+    chosen = parameters or LargeParameters()
+    names = {item.name for item in fields(LargeParameters)}
+    own = {name: overrides[name] for name in overrides if name in names}
+    rest = {name: overrides[name] for name in overrides if name not in names}
+    chosen = replace(chosen, **own)
+    everything = checked_parameters(chosen.everything, rest)
+    for name in ('crop_layers', 'whole_image'):
+        if getattr(everything, name):
+            raise SegmentationError(
+                f'{name}={getattr(everything, name)} embeds the image as a '
+                'whole, which a large one is not: leave it out. Tiles are '
+                'chosen by diameter.'
+            )
+    if chosen.coarser < 0:
+        raise SegmentationError(
+            f'coarser is {chosen.coarser}; it has to be at least 0.'
+        )
+    return replace(chosen, everything=everything)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How an image is worked through.
+
+    Attributes
+    ----------
+    view : View
+        What the model is shown.
+    grid : Grid
+        Tiles of every plane.
+    diameter : float or None
+        Typical object diameter in pixels of level 0, given or measured.
+    parameters : LargeParameters
+        As given.
+    """
+
+    view: View
+    grid: Grid
+    diameter: float | None
+    parameters: LargeParameters
+
+    @property
+    def working_diameter(self) -> float | None:
+        """The diameter in pixels of the working plane."""
+        if self.diameter is None:
+            return None
+        return self.diameter / self.view.factor[0]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of all planes."""
+        rows, columns = self.grid.tiles
+        return self.view.source.planes * rows * columns
+
+    def manifest(self, record: ModelRecord, model_key: str) -> dict[str, Any]:
+        """All that the records depend on, for people to read."""
+        source = self.view.source
+        thresholds = thresholds_for(self.parameters.everything, record)
+        linking = {'link', 'link_iou', 'link_gap'}
+        return {
+            'image': {
+                'fingerprint': source.fingerprint(),
+                'shape': [source.planes, *source.shape],
+            },
+            'model': model_key,
+            'parameters': {
+                name: value
+                for name, value in asdict(self.parameters).items()
+                if name not in linking
+            },
+            'thresholds': thresholds._asdict(),
+            'plan': {
+                'level': self.view.level,
+                'step': self.view.step,
+                'contrast_limits': self.view.limits,
+                'diameter': self.diameter,
+                'grid': asdict(self.grid),
+            },
+        }
+
+
+def make_plan(
+    source: Source, record: ModelRecord, parameters: LargeParameters
+) -> Plan:
+    """Measure what is not given, choose the level and lay the grid.
+
+    Raises
+    ------
+    ImageError
+        If no pixel that is looked at is finite.
+    """
+    limits = parameters.contrast_limits or contrast_of(source)
+    diameter = parameters.everything.diameter
+    if diameter is None:
+        measured = diameter_of(source, limits, parameters.gamma)
+        # Digits beyond these are noise, and differ between machines.
+        diameter = None if measured is None else float(f'{measured:.3g}')
+    level, step = _resolution(source, diameter, record)
+    view = View(source, level, step, limits, parameters.gamma)
+    grid = plan_grid(
+        view.shape,
+        None if diameter is None else diameter / view.factor[0],
+        record,
+        parameters.everything,
+    )
+    return Plan(view, grid, diameter, parameters)
+
+
+def _resolution(
+    source: Source, diameter: float | None, record: ModelRecord
+) -> tuple[int, int]:
+    """Level and step of the working plane, no coarser than the model sees."""
+    if diameter is None:
+        return 0, 1
+    side = window_side(source.shape, diameter, record)
+    coarsest = side / record.input_size
+    level = max(
+        index
+        for index, described in enumerate(source.levels)
+        if index == 0 or max(described.factor) <= coarsest
+    )
+    across = side / max(source.levels[level].factor)
+    return level, max(1, -(-int(across) // LONGEST_SIDE))

@@ -1,0 +1,1 @@
+"""Segment everything in a session: runs, sorting, output."""

@@ -1,0 +1,95 @@
+"""What “Segment everything” remembers from one day to the next."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.session.runtime.settings import settings_path
+from napari_mobilesam.types import EverythingParameters, SegmentationError
+
+FILE = 'everything.json'
+
+
+@dataclass(frozen=True)
+class EverythingChoices:
+    """Choices of the form.
+
+    Attributes
+    ----------
+    parameters : EverythingParameters
+        Parameters of a run.
+    result : str
+        What objects become, as the form says it; empty for its first choice.
+    leave : bool
+        Whether labelled pixels are left alone.
+    """
+
+    parameters: EverythingParameters = field(
+        default_factory=EverythingParameters
+    )
+    result: str = ''
+    leave: bool = True
+
+
+def choices_path() -> Path:
+    """Return where the choices are kept: beside the settings."""
+    return settings_path().with_name(FILE)
+
+
+def load_choices() -> EverythingChoices:
+    """Read the choices; what is missing or unusable is the default."""
+    try:
+        stored = json.loads(choices_path().read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return EverythingChoices()
+    if not isinstance(stored, dict):
+        return EverythingChoices()
+    result, leave = stored.get('result', ''), stored.get('leave', True)
+    return EverythingChoices(
+        _parameters(stored.get('parameters')), str(result), bool(leave)
+    )
+
+
+def _parameters(stored: Any) -> EverythingParameters:
+    if not isinstance(stored, dict):
+        return EverythingParameters()
+    known = {each.name for each in fields(EverythingParameters)}
+    values = {name: stored[name] for name in known & set(stored)}
+    try:
+        return checked_parameters(None, values)
+    except (SegmentationError, TypeError):
+        return EverythingParameters()
+
+
+def save_choices(choices: EverythingChoices) -> None:
+    """Write what differs from the defaults, all or nothing.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    standard = asdict(EverythingParameters())
+    changed = {
+        name: value
+        for name, value in asdict(choices.parameters).items()
+        if value != standard[name]
+    }
+    path = choices_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f'.{os.getpid()}.part')
+    text = json.dumps(
+        {
+            'parameters': changed,
+            'result': choices.result,
+            'leave': choices.leave,
+        },
+        indent=2,
+    )
+    part.write_text(text, encoding='utf-8')
+    part.replace(path)

@@ -1,0 +1,152 @@
+"""What is asked of segment everything, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.types import EverythingParameters, Mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.segmentation.candidates import Selection
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneTask:
+    """One plane to segment, and what part of it.
+
+    Attributes
+    ----------
+    plane : ImagePlane
+        The plane.
+    region : ndarray or None
+        (H, W) bool, where prompts are asked; None is everywhere.
+    skip : callable or None
+        Returns the (H, W) bool pixels that are left alone; called on the
+        worker thread when the plane's turn comes.
+    """
+
+    plane: ImagePlane
+    region: NDArray[np.bool_] | None = None
+    skip: Callable[[], NDArray[np.bool_]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EverythingRequest:
+    """One run of segment everything.
+
+    Attributes
+    ----------
+    generation : int
+        Number of the run; only the newest is answered.
+    tasks : tuple of PlaneTask
+        The planes, in their order along the stack.
+    parameters : EverythingParameters
+        Of all planes.
+    model_name : str
+        Model that is to answer.
+    linked : bool
+        Whether objects that overlap from plane to plane become one.
+    outlined : bool
+        Whether outlines are wanted.
+    """
+
+    generation: int
+    tasks: tuple[PlaneTask, ...]
+    parameters: EverythingParameters
+    model_name: str
+    linked: bool = False
+    outlined: bool = False
+
+    @property
+    def plane(self) -> ImagePlane:
+        """The first plane."""
+        return self.tasks[0].plane
+
+
+class Extent(NamedTuple):
+    """What filters can reach over.
+
+    Attributes
+    ----------
+    area, intensity : tuple of float
+        Least and most of what was found, in pixels and in image values.
+    predicted_iou, stability : float
+        Values below which the run kept nothing.
+    """
+
+    area: Range = (1.0, 10_000.0)
+    intensity: Range = (0.0, 255.0)
+    predicted_iou: float = 0.0
+    stability: float = 0.0
+
+
+class Found(NamedTuple):
+    """A mask and the index of the plane that it is on."""
+
+    plane: int
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class EverythingResult:
+    """Objects that were found, sorted out.
+
+    Attributes
+    ----------
+    request : EverythingRequest
+        What was asked.
+    pictures : tuple of ndarray
+        (H, W) labels of each plane, 0 is background. An object has the same
+        label whatever selection it is in.
+    table : pandas.DataFrame
+        One row per label: label, plane (index among the tasks), planes
+        (how many it is on), score, stability, area, row, column, box
+        (row0, column0, row1, column1, half open), and point_row and
+        point_column, the prompt it came from. Of an object on several
+        planes, area is the sum and the rest is of its least certain plane.
+    masks : dict
+        For each label, plane and mask (see `Found`) of all its planes; of
+        a mask better ones may have covered a part.
+    selection : Selection
+        Which masks were taken for objects.
+    extent : Extent
+        What other selections can reach.
+    found : int
+        Masks that there are to select from.
+    complete : bool
+        False if it was cancelled: what was found until then is kept.
+    seconds : float
+        How long the run took.
+    problem : str
+        One sentence on what ended it before all planes were done, or empty.
+    outlines : tuple of list
+        Of each plane, the outlines of its labels in ascending order, see
+        `mask_outlines`; empty if they were not asked for.
+    """
+
+    request: EverythingRequest
+    pictures: tuple[NDArray[Any], ...]
+    table: pd.DataFrame
+    masks: dict[int, tuple[Found, ...]]
+    selection: Selection
+    extent: Extent
+    found: int
+    complete: bool
+    seconds: float
+    problem: str = ''
+    outlines: tuple[list[NDArray[np.float64]], ...] = ()
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Labels of the first plane."""
+        return self.pictures[0]

@@ -1,0 +1,337 @@
+"""What of the labels changes when the objects of a run do."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.everything.everything_messages import (
+    EverythingResult,
+    Found,
+)
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.object_store import ObjectStore
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    View,
+)
+from napari_mobilesam.session.objects.targets import Box, LabelsError
+from napari_mobilesam.types import Mask, Prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.session.objects.step import Step
+
+# Side of the squares of a plane that are looked at for changes.
+SQUARE = 512
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the objects that a run was made of.
+
+    Attributes
+    ----------
+    records : dict
+        What was made of each label of the run, by that label.
+    made : dict
+        All that were ever made, known by identity and held by it.
+    deleted : frozenset of int
+        Numbers of those that people have deleted.
+    """
+
+    records: dict[int, ObjectRecord] = field(default_factory=dict)
+    made: dict[int, ObjectRecord] = field(default_factory=dict)
+    deleted: frozenset[int] = frozenset()
+
+
+class Rewrite:
+    """Lets the objects of a result take the place of those before.
+
+    It changes nothing but the objects that it is given, so that it can work
+    on a draft of them.
+
+    Parameters
+    ----------
+    objects : ObjectStore
+        What is written to.
+    planes : sequence of ImagePlane
+        Planes of the run.
+    known : Known
+        What is known of the objects of the run.
+    overwrite : bool
+        Whether labels that are there already are covered.
+    semantic : bool
+        Whether all objects get one label.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        planes: Sequence[ImagePlane],
+        known: Known,
+        overwrite: bool = False,
+        semantic: bool = False,
+    ) -> None:
+        self._objects = objects
+        self._planes = planes
+        self._overwrite = overwrite
+        self._semantic = semantic
+        self._deleted = known.deleted
+        self._records = dict(known.records)
+        self._made = dict(known.made)
+
+    @property
+    def known(self) -> Known:
+        """What is known now."""
+        return Known(self._records, self._made, self._deleted)
+
+    def write(
+        self, result: EverythingResult, key: Hashable, note: object
+    ) -> None:
+        """Write as one step; see `Output.write`.
+
+        Parameters
+        ----------
+        result : EverythingResult
+            The objects.
+        key : hashable
+            Steps with the same key that follow each other become one.
+        note : object
+            See `Entry`.
+        """
+        now = {
+            label: self._objects.get(record.number)
+            for label, record in self._records.items()
+        }
+        # an undo may have brought back earlier ones
+        mine = {
+            label: record
+            for label, record in now.items()
+            if record is not None and id(record) in self._made
+        }
+        self._records.update(mine)
+        before = set(mine)
+        frozen = set(self._frozen())
+        wanted = set(result.masks) - frozen
+        old = dict(self._records)
+        new = self._number(result, wanted)
+        gone, come = before - wanted, (wanted - before) | new
+        squares = self._squares(
+            [old[label] for label in (gone | come) & set(old)]
+            + [self._records[label] for label in come]
+        )
+        count = len(wanted)
+        title = f'{count} object{"" if count == 1 else "s"}'
+        with self._objects.step(title, key) as step:
+            step.note = note
+            covered = self._paint(step, result.pictures, squares, frozen)
+            if wanted and not before and not covered:
+                raise LabelsError(
+                    f'“{self._objects.target.name}” does not cover the '
+                    'objects: choose or create another labels layer.'
+                )
+            for label in gone:
+                step.remove(self._records[label])
+            for label in come:
+                step.put(self._records[label])
+            if gone or come:
+                self._describe(step, result.table, gone, wanted)
+
+    def _frozen(self) -> Iterator[int]:
+        """Labels of the run that somebody else has the say about."""
+        for label, record in self._records.items():
+            now = self._objects.get(record.number)
+            deleted = now is None and record.number in self._deleted
+            if deleted or (now is not None and id(now) not in self._made):
+                yield label
+
+    def _number(self, result: EverythingResult, wanted: set[int]) -> set[int]:
+        """Make records of objects not seen before, or linked differently."""
+        new = sorted(wanted - set(self._records))
+        other = {
+            label
+            for label in wanted - set(new)
+            if _differs(self._records[label], result.masks[label])
+        }
+        for label in other:
+            old = self._records[label]
+            self._make(label, old.number, old.label, result.masks[label])
+        if new:
+            first = self._first_label(len(new))
+            known = [record.number for record in self._made.values()]
+            known += [record.number for record in self._objects]
+            number = max([first - 1, *known])
+            for place, label in enumerate(new):
+                own = first if self._semantic else first + place
+                number += 1
+                self._make(label, number, own, result.masks[label])
+        return {*new, *other}
+
+    def _first_label(self, count: int) -> int:
+        if not self._semantic:
+            return self._objects.free_label(count)
+        for record in self._records.values():
+            return record.label
+        return self._objects.free_label()
+
+    def _make(
+        self, label: int, number: int, own: int, masks: Sequence[Found]
+    ) -> None:
+        views = {}
+        for found in masks:
+            plane = self._planes[found.plane]
+            views[plane.place] = View(
+                plane, prompts_of(found.mask), ObjectCandidates((found.mask,))
+            )
+        record = ObjectRecord(number, own, views, origin='everything')
+        # what tables show is measured once, here, where nobody waits
+        _ = record.score, record.stability, record.area, record.nbytes
+        self._records[label] = self._made[id(record)] = record
+
+    def _squares(
+        self, records: Iterable[ObjectRecord]
+    ) -> dict[int, set[tuple[int, int]]]:
+        """Return the squares of each plane that meet the box of an object."""
+        numbers = {plane.place: n for n, plane in enumerate(self._planes)}
+        found: dict[int, set[tuple[int, int]]] = {}
+        for record in records:
+            for place, view in record.views.items():
+                if view.mask is not None:
+                    row0, column0, row1, column1 = view.mask.box
+                    found.setdefault(numbers[place], set()).update(
+                        (row, column)
+                        for row in range(row0 // SQUARE, -(-row1 // SQUARE))
+                        for column in range(
+                            column0 // SQUARE, -(-column1 // SQUARE)
+                        )
+                    )
+        return found
+
+    def _paint(
+        self,
+        step: Step,
+        pictures: Sequence[NDArray[Any]],
+        squares: dict[int, set[tuple[int, int]]],
+        frozen: set[int],
+    ) -> int:
+        """Write what differs in squares; return how many pixels do.
+
+        Beyond the objects that come and go nothing differs.
+        """
+        values = np.zeros(max(self._records, default=0) + 1, dtype=np.int64)
+        own = set()
+        for label, record in self._records.items():
+            values[label] = 0 if label in frozen else record.label
+            if self._semantic or label not in frozen:
+                own.add(record.label)
+        is_own = np.zeros(max(own, default=0) + 2, dtype=bool)
+        is_own[list(own)] = True
+        return sum(
+            self._paint_square(
+                step, index, pictures[index], square, values, is_own, frozen
+            )
+            for index, places in squares.items()
+            for square in sorted(places)
+        )
+
+    def _paint_square(
+        self,
+        step: Step,
+        index: int,
+        whole: NDArray[Any],
+        square: tuple[int, int],
+        values: NDArray[np.int64],
+        is_own: NDArray[np.bool_],
+        frozen: set[int],
+    ) -> int:
+        plane = self._planes[index]
+        row, column = (SQUARE * place for place in square)
+        picture = whole[row : row + SQUARE, column : column + SQUARE]
+        height, width = picture.shape
+        box = (row, column, row + height, column + width)
+        there = self._objects.target.picture(plane, box).astype(np.int64)
+        new = values[picture]
+        mine = is_own[np.minimum(there, len(is_own) - 1)]
+        old = np.where(mine, there, 0)
+        if self._semantic:
+            for label in frozen:
+                self._protect(plane, label, box, there, old, new)
+        if self._overwrite:
+            old = np.where(new > 0, there, old)
+        return step.replace_picture(plane, old, new, box[:2])
+
+    def _protect(
+        self,
+        plane: ImagePlane,
+        label: int,
+        box: Box,
+        there: NDArray[Any],
+        old: NDArray[Any],
+        new: NDArray[Any],
+    ) -> None:
+        """Leave the pixels of an object as they are.
+
+        Only needed where others have the same label.
+        """
+        record = self._objects.get(self._records[label].number)
+        view = None if record is None else record.view(plane)
+        if record is None or view is None or view.mask is None:
+            return
+        low = np.maximum(view.mask.box[:2], box[:2])
+        high = np.minimum(view.mask.box[2:], box[2:])
+        if (low >= high).any():
+            return
+        covered = np.zeros(there.shape, dtype=bool)
+        own = _cut(low, high, view.mask.box)
+        covered[_cut(low, high, box)] = view.mask.data[own]
+        covered &= there == record.label
+        old[covered] = new[covered] = record.label
+
+    def _describe(
+        self,
+        step: Step,
+        table: pd.DataFrame,
+        gone: set[int],
+        wanted: set[int],
+    ) -> None:
+        """Put the table of the run into the feature table of the labels."""
+        if self._semantic:
+            return
+        rows = table[table['label'].isin(wanted)]
+        labels = {label: self._records[label].label for label in wanted}
+        index = rows['label'].map(labels).astype(np.int64)
+        rows = rows.drop(columns=['label', 'plane', 'planes'])
+        rows.insert(0, 'index', index)
+        changed = {self._records[label].label for label in gone}
+        step.describe(changed | set(labels.values()), rows)
+
+
+def prompts_of(mask: Mask) -> Prompts:
+    """Return the prompts that a mask came from: its point, or else its box."""
+    point = np.array([mask.point], dtype=np.float64)
+    if np.isfinite(point).all():
+        return Prompts(point, np.ones(1, np.int64))
+    return Prompts(box=np.array(mask.box, dtype=np.float64))
+
+
+def _differs(record: ObjectRecord, masks: Sequence[Found]) -> bool:
+    before = {id(mask) for mask in record.masks}
+    return before != {id(found.mask) for found in masks}
+
+
+def _cut(
+    low: NDArray[np.int64], high: NDArray[np.int64], box: Box
+) -> tuple[slice, slice]:
+    """Slices of a picture of ``box`` that hold the pixels low … high."""
+    row0, column0 = box[:2]
+    return (
+        slice(low[0] - row0, high[0] - row0),
+        slice(low[1] - column0, high[1] - column0),
+    )

@@ -1,0 +1,135 @@
+"""Rewriting labels without holding up the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from psygnal import Signal
+
+from napari_mobilesam.session.everything.everything_messages import (
+    EverythingResult,
+)
+from napari_mobilesam.session.everything.everything_output import (
+    Output,
+    Prepared,
+)
+from napari_mobilesam.session.objects.draft import TwiceError
+from napari_mobilesam.session.prompts.prompt_messages import explain
+
+Job = Callable[[], None]
+# How often labels may have changed while a write to them was prepared, before
+# it is done in one go.
+TRIES = 3
+
+
+@dataclass(eq=False)
+class _Attempt:
+    result: EverythingResult
+    key: Hashable
+    left: int
+    prepared: Prepared
+    error: Exception | None = None
+
+    def work(self) -> None:
+        try:
+            self.prepared.work()
+        except Exception as error:  # noqa: BLE001 - told on the other thread
+            self.error = error
+
+
+class Rewriter:
+    """Writes results to labels: one after the other, the newest wins.
+
+    What is to be written is found out on another thread, and written on the
+    viewer's. If the labels have changed meanwhile it is found out anew.
+
+    Parameters
+    ----------
+    output : Output
+        Where to.
+    apart : callable
+        ``apart(job, then)`` does a job on another thread, then the rest on
+        the viewer's; see `EverythingRuns.apart`.
+
+    Attributes
+    ----------
+    written : Signal(EverythingResult)
+        A result has been written.
+    failed : Signal(str)
+        One sentence on why it was not.
+    """
+
+    written = Signal(object)
+    failed = Signal(str)
+
+    def __init__(
+        self, output: Output, apart: Callable[[Job, Job], None]
+    ) -> None:
+        self._output = output
+        self._apart = apart
+        self._attempt: _Attempt | None = None
+        self._next: tuple[EverythingResult, Hashable] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is still to be written."""
+        return self._attempt is not None
+
+    def write(self, result: EverythingResult, key: Hashable = None) -> None:
+        """Write a result soon, instead of one that still waits.
+
+        Parameters
+        ----------
+        result : EverythingResult
+            What is to be written.
+        key : hashable
+            Steps with the same key that follow each other become one.
+        """
+        self._next = result, key
+        if self._attempt is None:
+            self._begin_next()
+
+    def drop(self) -> None:
+        """Write nothing of what was asked so far."""
+        self._attempt = self._next = None
+
+    def _begin_next(self) -> None:
+        if self._next is not None:
+            (result, key), self._next = self._next, None
+            self._begin(result, key, TRIES)
+
+    def _begin(
+        self, result: EverythingResult, key: Hashable, left: int
+    ) -> None:
+        prepared = self._output.prepare(result, key)
+        attempt = self._attempt = _Attempt(result, key, left, prepared)
+        self._apart(attempt.work, lambda: self._finish(attempt))
+
+    def _finish(self, attempt: _Attempt) -> None:
+        if attempt is not self._attempt:
+            return
+        self._attempt = None
+        try:
+            done = self._done(attempt)
+        except Exception as error:  # noqa: BLE001 - every failure is told
+            self.failed.emit(explain(error))
+        else:
+            if done:
+                self.written.emit(attempt.result)
+            elif self._next is None:
+                self._begin(attempt.result, attempt.key, attempt.left - 1)
+                return
+        # who was told may have asked for more, or dropped it
+        if self._attempt is None:
+            self._begin_next()
+
+    def _done(self, attempt: _Attempt) -> bool:
+        """Write; False if it has to be found out anew."""
+        at_once = isinstance(attempt.error, TwiceError) or attempt.left <= 0
+        if at_once:
+            self._output.write(attempt.result, attempt.key)
+            return True
+        if attempt.error is not None:
+            raise attempt.error
+        return self._output.finish(attempt.prepared)

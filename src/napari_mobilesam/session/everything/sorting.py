@@ -1,0 +1,191 @@
+"""From the candidates of a run to labels, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.everything.everything_messages import (
+    Extent,
+    Found,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.segmentation.candidates import Candidates, Selection
+    from napari_mobilesam.segmentation.parameters import Thresholds
+
+
+class Sorted(NamedTuple):
+    """Objects of a run; see `EverythingResult`.
+
+    Attributes
+    ----------
+    pictures : tuple of ndarray
+        (H, W) labels of each plane, uint16 or int32.
+    table : pandas.DataFrame
+        One row per label.
+    masks : dict
+        The masks of each label, one per plane that it is on.
+    """
+
+    pictures: tuple[NDArray[Any], ...]
+    table: pd.DataFrame
+    masks: dict[int, tuple[Found, ...]]
+
+
+class Sorter:
+    """Labels the objects of a run; each keeps its label for good.
+
+    Moving a slider then neither renumbers nor recolours what stays.
+
+    Parameters
+    ----------
+    linked : bool
+        Whether objects that overlap from plane to plane become one.
+    """
+
+    def __init__(self, linked: bool) -> None:
+        self._linked = linked
+        # label n is at n - 1; known by identity, and held by it
+        self._found: list[Found] = []
+        self._labels: dict[int, int] = {}
+        # labels of the masks of each object of several planes
+        self._members: dict[int, list[int]] = {}
+
+    def sort(
+        self,
+        planes: Sequence[Candidates],
+        selection: Selection,
+    ) -> Sorted:
+        """Select and label the objects of all planes.
+
+        Parameters
+        ----------
+        planes : sequence of Candidates
+            What was found on each plane.
+        selection : Selection
+            Which of it are objects.
+        """
+        import pandas as pd
+
+        pictures, tables = [], [_empty_table()]
+        for number, candidates in enumerate(planes):
+            picture, table = self._plane(number, candidates, selection)
+            pictures.append(picture)
+            tables.append(table.assign(plane=number, planes=1))
+        table = pd.concat(tables[len(pictures) > 0 :], ignore_index=True)
+        if self._linked and len(pictures) > 1:
+            final = self._link(pictures)
+            table = _one_row_each(table.assign(label=final[table['label']]))
+            lookup = _as_labels(final)
+            pictures = [lookup[picture] for picture in pictures]
+        masks = {
+            label: tuple(
+                self._found[member - 1]
+                for member in self._members.get(label, [label])
+            )
+            for label in table['label'].tolist()
+        }
+        return Sorted(tuple(pictures), table, masks)
+
+    def _plane(
+        self,
+        number: int,
+        candidates: Candidates,
+        selection: Selection,
+    ) -> tuple[NDArray[Any], pd.DataFrame]:
+        from napari_mobilesam.segmentation.masks import label_table
+
+        picture, painted = candidates.paint(selection)
+        labels = [self._label(Found(number, mask)) for mask in painted]
+        table = label_table(picture, painted).assign(
+            label=np.array(labels, np.int64),
+            point_row=[mask.point[0] for mask in painted],
+            point_column=[mask.point[1] for mask in painted],
+        )
+        return _as_labels(np.array([0, *labels]))[picture], table
+
+    def _label(self, found: Found) -> int:
+        label = self._labels.get(id(found.mask))
+        if label is None:
+            self._found.append(found)
+            label = self._labels[id(found.mask)] = len(self._found)
+        return label
+
+    def _link(self, pictures: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+        """Return the lowest label that each label is linked with."""
+        from napari_mobilesam.segmentation.linking import link_labels
+
+        linked = link_labels(np.stack(pictures))
+        groups = np.zeros(len(self._found) + 1, dtype=np.int64)
+        for picture, link in zip(pictures, linked, strict=True):
+            groups[picture.ravel()] = link.ravel()
+        labels = np.flatnonzero(groups)
+        lowest = np.full(int(groups.max(initial=0)) + 1, len(groups))
+        np.minimum.at(lowest, groups[labels], labels)
+        final = np.zeros(len(groups), dtype=np.int64)
+        final[labels] = lowest[groups[labels]]
+        self._members = {}
+        for label in labels.tolist():
+            self._members.setdefault(int(final[label]), []).append(label)
+        return final
+
+
+def _as_labels(values: NDArray[Any]) -> NDArray[Any]:
+    small = values.max(initial=0) <= np.iinfo(np.uint16).max
+    return values.astype(np.uint16 if small else np.int32)
+
+
+def _empty_table() -> pd.DataFrame:
+    from napari_mobilesam.segmentation.masks import label_table
+
+    return label_table(np.zeros((0, 0), np.uint16), []).assign(
+        point_row=0.0, point_column=0.0, plane=0, planes=1
+    )
+
+
+def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Describe objects on several planes by their least certain one."""
+    groups = table.groupby('label')
+    weakest = table.sort_values(['score', 'plane']).drop_duplicates('label')
+    label = weakest['label']
+    weakest = weakest.assign(
+        area=label.map(groups['area'].sum()), planes=label.map(groups.size())
+    )
+    return weakest.sort_values('label').reset_index(drop=True)
+
+
+def extent_of(
+    planes: Sequence[Candidates], floor: Thresholds | None
+) -> Extent:
+    """Return what filters of these candidates can reach over.
+
+    Parameters
+    ----------
+    planes : sequence of Candidates
+        With their images.
+    floor : Thresholds or None
+        What the run kept; None if it did not get as far.
+    """
+    areas = [mask.area for plane in planes for mask in plane.masks]
+    values = [
+        np.asarray(plane.intensity, dtype=float)
+        for plane in planes
+        if plane.masks
+    ]
+    ends = [(np.nanmin(v), np.nanmax(v)) for v in values]
+    intensity = (
+        (float(min(low for low, _ in ends)), float(max(h for _, h in ends)))
+        if ends
+        else Extent().intensity
+    )
+    return Extent(
+        (float(min(areas, default=1)), float(max(areas, default=1))),
+        intensity,
+        *(floor or (0.0, 0.0)),
+    )

@@ -1,0 +1,1 @@
+"""Session files: objects with their prompts, saved and restored."""

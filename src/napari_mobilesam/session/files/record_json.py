@@ -1,0 +1,302 @@
+"""Objects of a session as plain values, and back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import xxhash
+
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.records import (
+    Asked,
+    ObjectCandidates,
+    ObjectRecord,
+    View,
+)
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.objects.targets import LabelTarget
+from napari_mobilesam.session.objects.text import (
+    array_from,
+    array_text,
+    mask_from,
+    mask_text,
+)
+from napari_mobilesam.types import Frame, Mask, Prompts, SegmentationError
+
+# Side of the five parts of a plane that its fingerprint is taken of.
+PART = 64
+
+Json = dict[str, Any]
+
+
+class SessionFileError(SegmentationError):
+    """A session file cannot be used; the message says why."""
+
+
+def fingerprint(plane: ImagePlane) -> str:
+    """Return a hash of the middle and the corners of a plane, as stored."""
+    array = plane.read()
+    digest = xxhash.xxh3_64(repr(tuple(array.shape)).encode())
+    height, width = plane.shape
+    rows = (0, max(0, height - PART))
+    columns = (0, max(0, width - PART))
+    places = [(row, column) for row in rows for column in columns]
+    places.append(((rows[1]) // 2, columns[1] // 2))
+    for row, column in places:
+        part = np.asarray(array[row : row + PART, column : column + PART])
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+class RecordWriter:
+    """Objects as lines of JSON, compressed; each plane is described once.
+
+    What is said of an object on a plane never changes, but for the pixels
+    that are still its own: it is written down, and compressed, once. So the
+    next save of a thousand objects takes a moment.
+
+    Parameters
+    ----------
+    scene : Scene
+        Tells planes.
+
+    Attributes
+    ----------
+    planes : list of dict
+        Planes that were met so far.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._numbers: dict[Hashable, int] = {}
+        self._views: WeakKeyDictionary[View, bytes] = WeakKeyDictionary()
+        self.planes: list[Json] = []
+
+    def lines(
+        self, records: Sequence[ObjectRecord], target: LabelTarget
+    ) -> Iterator[bytes]:
+        """Yield gzip members: a line for each object, commas between them.
+
+        Parameters
+        ----------
+        records : sequence of ObjectRecord
+            The objects.
+        target : LabelTarget
+            Where their pixels are.
+        """
+        before = ''
+        for record in records:
+            head = {
+                'number': record.number,
+                'label': record.label,
+                'class': record.class_name,
+                'origin': record.origin,
+                'reviewed': record.reviewed,
+            }
+            text = f'{before}{_open(head)}, "views": ['
+            for view in record.views.values():
+                yield pack(text)
+                yield self._packed(view)
+                own = _optional(mask_text, self._own(target, view, record))
+                text = f', "own": {json.dumps(own)}}}, '
+            yield pack(text.removesuffix(', ') + ']}')
+            before = ',\n'
+
+    def _packed(self, view: View) -> bytes:
+        """A view without its own pixels, and without the closing brace."""
+        packed = self._views.get(view)
+        if packed is None:
+            packed = self._views[view] = pack(_open(self._view(view)))
+        return packed
+
+    def _view(self, view: View) -> Json:
+        return {
+            'plane': self._plane(view.plane),
+            'prompts': _prompts(view.prompts),
+            'candidates': _optional(_candidates, view.candidates),
+            'automatic': view.automatic,
+            'previous': _optional(_candidates, view.previous),
+            'steps': [
+                [
+                    self._plane(asked.plane),
+                    _prompts(asked.prompts),
+                    asked.chosen,
+                ]
+                for asked in view.steps
+            ],
+        }
+
+    @staticmethod
+    def _own(
+        target: LabelTarget, view: View, record: ObjectRecord
+    ) -> Mask | None:
+        """The pixels of the mask that hold the label."""
+        if view.mask is None:
+            return None
+        seen = target.picture(view.plane, view.mask.box)
+        own = view.mask.data & (seen == record.label)
+        return replace(view.mask, data=own)
+
+    def _plane(self, plane: ImagePlane) -> int:
+        description = self._scene.describe(plane)
+        key = repr(description)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.planes)
+            self.planes.append(
+                {'found': description, 'fingerprint': fingerprint(plane)}
+            )
+        return self._numbers[key]
+
+
+class RecordReader:
+    """The way back; the pixels of planes are compared when needed.
+
+    Parameters
+    ----------
+    planes : sequence of ImagePlane
+        Planes of the image that the entries tell of.
+    fingerprints : sequence of str
+        What they have to look like.
+    """
+
+    def __init__(
+        self, planes: Sequence[ImagePlane], fingerprints: Sequence[str]
+    ) -> None:
+        self._planes = planes
+        self._fingerprints = fingerprints
+        self._checked: set[int] = set()
+
+    def record(
+        self, entry: Json
+    ) -> tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]:
+        """An object, and the pixels that are its own."""
+        views = [self._view(view) for view in entry['views']]
+        record = ObjectRecord(
+            entry['number'],
+            entry['label'],
+            {view.plane.place: view for view, _ in views},
+            entry['class'],
+            entry['origin'],
+            entry['reviewed'],
+        )
+        own = [(v.plane, mask) for v, mask in views if mask is not None]
+        return record, own
+
+    def _view(self, entry: Json) -> tuple[View, Mask | None]:
+        view = View(
+            self._plane(entry['plane']),
+            _prompts_from(entry['prompts']),
+            _optional(_candidates_from, entry['candidates']),
+            entry['automatic'],
+            _optional(_candidates_from, entry['previous']),
+            tuple(
+                Asked(self._plane(plane), _prompts_from(prompts), chosen)
+                for plane, prompts, chosen in entry['steps']
+            ),
+        )
+        return view, _optional(mask_from, entry['own'])
+
+    def _plane(self, number: int) -> ImagePlane:
+        plane = self._planes[number]
+        if number not in self._checked:
+            if fingerprint(plane) != self._fingerprints[number]:
+                raise SessionFileError(
+                    f'{plane.name} is not the image that the session is of: '
+                    'its pixels are others. Open that image, and choose it.'
+                )
+            self._checked.add(number)
+        return plane
+
+
+def pack(text: str) -> bytes:
+    """Return text as a gzip member; several, one after another, are a file.
+
+    Most of it is compressed already.
+    """
+    return gzip.compress(text.encode(), 1)
+
+
+def _open(content: Json) -> str:
+    """JSON of a dictionary that goes on."""
+    return json.dumps(content)[:-1]
+
+
+def _prompts(prompts: Prompts) -> Json:
+    return {
+        'points': prompts.points.tolist(),
+        'labels': prompts.labels.tolist(),
+        'box': _optional(np.ndarray.tolist, prompts.box),
+        'mask_input': _optional(array_text, prompts.mask_input),
+        'region': _optional(mask_text, prompts.region),
+    }
+
+
+def _prompts_from(entry: Json) -> Prompts:
+    return Prompts(
+        np.array(entry['points'], np.float64).reshape(-1, 2),
+        np.array(entry['labels'], np.int64),
+        _optional(np.array, entry['box']),
+        _optional(array_from, entry['mask_input']),
+        _optional(mask_from, entry['region']),
+    )
+
+
+def _candidates(candidates: ObjectCandidates) -> Json:
+    return {
+        'masks': [_mask(mask) for mask in candidates.masks],
+        'chosen': candidates.chosen,
+        'logits': [_optional(array_text, part) for part in candidates.logits],
+        'frame': _optional(_frame, candidates.frame),
+    }
+
+
+def _candidates_from(entry: Json) -> ObjectCandidates:
+    return ObjectCandidates(
+        tuple(_mask_from(mask) for mask in entry['masks']),
+        entry['chosen'],
+        tuple(_optional(array_from, part) for part in entry['logits']),
+        _optional(_frame_from, entry['frame']),
+    )
+
+
+def _mask(mask: Mask) -> Json:
+    return {
+        'pixels': mask_text(mask),
+        'score': mask.score,
+        'stability': mask.stability,
+        'point': list(mask.point),
+        'crop_box': list(mask.crop_box),
+    }
+
+
+def _mask_from(entry: Json) -> Mask:
+    row, column = entry['point']
+    row0, column0, row1, column1 = entry['crop_box']
+    return replace(
+        mask_from(entry['pixels']),
+        score=entry['score'],
+        stability=entry['stability'],
+        point=(row, column),
+        crop_box=(row0, column0, row1, column1),
+    )
+
+
+def _frame(frame: Frame) -> Json:
+    return asdict(frame)
+
+
+def _frame_from(entry: Json) -> Frame:
+    image, window, shape = (
+        tuple(entry[name]) for name in ('image_shape', 'window', 'input_shape')
+    )
+    return Frame(image, window, shape, entry['input_size'])
+
+
+def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else convert(value)

@@ -1,0 +1,185 @@
+"""Session files written and read while people go on working."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_mobilesam.session.files.record_json import RecordWriter
+from napari_mobilesam.session.files.saving import (
+    Choices,
+    Snapshot,
+    decode,
+    find_planes,
+    read,
+    save,
+)
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.prompts.prompt_messages import explain
+from napari_mobilesam.session.runtime.worker import LatestWorker
+
+
+class Owner(Protocol):
+    """What these jobs ask of their session."""
+
+    loaded: Any
+
+    def choices(self) -> Choices:
+        """Return the parameters that a session file keeps."""
+
+    def later(self, function: Callable[[], None]) -> None:
+        """Run a function on the viewer's thread, from any thread."""
+
+    def tell(self, problem: str) -> None:
+        """Say what went wrong, on any thread."""
+
+    def forget_file(self, objects: Objects) -> None:
+        """Leave the file of objects as it is."""
+
+    def _scene(self) -> Scene: ...
+
+
+class AutoSave:
+    """Saves a session on a thread of its own; the newest change wins.
+
+    Once the image of the objects is closed they are saved no more: what was
+    asked on it is forgotten then, and the file shall keep it.
+
+    Parameters
+    ----------
+    session : Owner
+        What is saved.
+    objects : Objects
+        Whose changes are followed.
+    path : Path
+        File to write.
+
+    Attributes
+    ----------
+    following : bool
+        Whether changes are saved.
+    """
+
+    def __init__(self, session: Owner, objects: Objects, path: Path) -> None:
+        self.objects = objects
+        self.following = True
+        self._session = session
+        self._path = path
+        self._failed = False
+        self._writer: RecordWriter | None = None
+        self._worker = LatestWorker('napari-mobilesam-saving')
+        objects.changed.connect(self._later)
+        objects.forgotten.connect(self._keep_file)
+        self._later()
+
+    def stop(self) -> None:
+        """Save no more; what is being saved is finished."""
+        self._unfollow()
+        self.rest()
+
+    def rest(self) -> None:
+        """Save what has changed and end the thread, until the next change."""
+        self._worker.wait()
+        self._worker.close()
+
+    def _unfollow(self) -> None:
+        if self.following:
+            self.following = False
+            self.objects.changed.disconnect(self._later)
+            self.objects.forgotten.disconnect(self._keep_file)
+
+    def _keep_file(self) -> None:
+        self._unfollow()
+        self._session.forget_file(self.objects)
+
+    def _later(self) -> None:
+        snapshot = Snapshot.of(self.objects, self._session.choices())
+        self._worker.submit('save', lambda: self._save(snapshot))
+
+    # below: on the thread
+
+    def _save(self, snapshot: Snapshot) -> None:
+        try:
+            scene = self._session._scene()
+            if self._writer is None:
+                self._writer = RecordWriter(scene)
+            save(self._path, scene, snapshot, self._writer)
+        except Exception as error:  # noqa: BLE001 - every failure is told
+            # once, not after each object
+            if not self._failed:
+                self._session.tell(
+                    f'The session cannot be saved to {self._path}: '
+                    f'{explain(error)}. Nothing is lost while the viewer is '
+                    'open, and the next change tries again.'
+                )
+            self._failed = True
+        else:
+            self._failed = False
+
+
+class Loader:
+    """Reads a session file on a thread of its own.
+
+    Planes are found on the viewer's thread; reading, comparing and decoding
+    are not its business.
+
+    Parameters
+    ----------
+    session : Owner
+        Whose signal ``loaded`` brings what was read.
+    path : Path
+        File to read.
+    """
+
+    def __init__(self, session: Owner, path: Path) -> None:
+        self._session = session
+        self._path = path
+        self._wanted = True
+        self._worker = LatestWorker('napari-mobilesam-loading')
+        self._worker.submit('load', self._guarded(self._read))
+
+    def stop(self) -> None:
+        """What is read is not wanted any more."""
+        self._wanted = False
+        self._worker.close()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the thread has nothing to do; False on time-out."""
+        return self._worker.wait(timeout)
+
+    def _guarded(self, job: Callable[[], None]) -> Callable[[], None]:
+        """Run a job if it is wanted; tell why it cannot be done."""
+
+        def run() -> None:
+            if not self._wanted:
+                return
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 - every failure is told
+                if self._wanted:
+                    self._session.tell(explain(error))
+
+        return run
+
+    def _read(self) -> None:
+        content = read(self._path)
+        self._session.later(self._guarded(lambda: self._find(content)))
+
+    def _find(self, content: dict[str, Any]) -> None:
+        planes = find_planes(self._path, content, self._session._scene())
+        self._worker.submit(
+            'load', self._guarded(lambda: self._decode(content, planes))
+        )
+
+    def _decode(
+        self, content: dict[str, Any], planes: list[ImagePlane]
+    ) -> None:
+        loaded = decode(self._path, content, planes)
+        self._session.later(self._guarded(lambda: self._tell(loaded)))
+
+    def _tell(self, loaded: Any) -> None:
+        self._worker.close()
+        self._session.loaded.emit(loaded)

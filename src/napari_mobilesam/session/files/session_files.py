@@ -1,0 +1,63 @@
+"""Where the objects of an image are kept, for the next time it is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import platformdirs
+
+from napari_mobilesam.session.files.record_json import fingerprint
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.runtime.settings import APP_NAME
+
+SUFFIX = '.session'
+
+
+def beside(image: str | os.PathLike[str]) -> Path:
+    """Return the session file of an image file or folder.
+
+    ``cells.tif`` has ``cells.tif.session``, in the same folder.
+    """
+    path = Path(image)
+    return path.with_name(path.name + SUFFIX)
+
+
+def by_pixels(plane: ImagePlane) -> Path:
+    """Return the session file of an image that is no file.
+
+    It is told by the pixels of a plane, which are read for that.
+    ``NAPARI_MOBILESAM_SESSIONS`` names another folder than the user's own.
+    """
+    override = os.environ.get('NAPARI_MOBILESAM_SESSIONS')
+    data = platformdirs.user_data_dir(APP_NAME, False)
+    folder = Path(override) if override else Path(data) / 'sessions'
+    return folder / (fingerprint(plane) + SUFFIX)
+
+
+def saved(first: Path) -> list[Path]:
+    """Return the session files of an image that there are.
+
+    One that has several labels layers has several: ``cells.tif.session``,
+    ``cells.tif.2.session`` and so on.
+    """
+    found: list[Path] = []
+    for path in _names(first):
+        if not path.exists():
+            return found
+        found.append(path)
+    raise AssertionError('there is no end to numbers')
+
+
+def free(first: Path) -> Path:
+    """Return the first name that no session file of an image has."""
+    return next(path for path in _names(first) if not path.exists())
+
+
+def _names(first: Path) -> Iterator[Path]:
+    yield first
+    stem = first.name.removesuffix(SUFFIX)
+    for number in count(2):
+        yield first.with_name(f'{stem}.{number}{SUFFIX}')

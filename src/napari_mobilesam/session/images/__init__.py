@@ -1,0 +1,1 @@
+"""Planes of images, their pixels and their embeddings."""

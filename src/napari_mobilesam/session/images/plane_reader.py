@@ -1,0 +1,189 @@
+"""What a model is to see of a plane, read in bounded parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.planes import (
+    LONGEST_READ,
+    ImagePlane,
+    Window,
+)
+from napari_mobilesam.session.images.recent import LeastRecentlyUsed
+from napari_mobilesam.types import Frame, ImageError
+
+if TYPE_CHECKING:
+    from napari_mobilesam.segmentation.image import ContrastLimits
+
+# Planes of fewer pixels are converted as a whole, once; larger ones window
+# by window.
+SMALL_PLANE = 1 << 22
+# An object size estimated under other contrast limits holds within this
+# factor, so that the windows stay the same.
+SAME_SIZE = 1.25
+
+
+class Seen(NamedTuple):
+    """What a model sees of a plane, or of a window of it.
+
+    Attributes
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    not_finite : int
+        Number of data pixels in it that are NaN or infinite, about.
+    """
+
+    rgb: NDArray[np.uint8]
+    not_finite: int
+
+
+class _Whole(NamedTuple):
+    """A plane as shown, and which pixels of it are NaN or infinite."""
+
+    rgb: NDArray[np.uint8]
+    holes: NDArray[np.bool_] | None
+
+
+class PlaneReader:
+    """Reads, converts and measures planes, remembering what is small.
+
+    Parameters
+    ----------
+    planes : int
+        How many small planes are remembered, three bytes per pixel.
+    """
+
+    def __init__(self, planes: int) -> None:
+        self._planes: LeastRecentlyUsed[_Whole] = LeastRecentlyUsed(planes)
+        self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
+            512
+        )
+        # of the newest look at a place, however it was shown
+        self._newest: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(512)
+        self._limits: LeastRecentlyUsed[ContrastLimits] = LeastRecentlyUsed(
+            512
+        )
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for cache in (
+            self._planes,
+            self._diameters,
+            self._newest,
+            self._limits,
+        ):
+            cache.clear()
+
+    def rgb(self, plane: ImagePlane) -> NDArray[np.uint8]:
+        """Return a plane as shown, (H, W, 3) uint8, reading all of it."""
+        return self._whole(plane).rgb
+
+    def _whole(self, plane: ImagePlane) -> _Whole:
+        def read() -> _Whole:
+            holes: list[NDArray[np.bool_]] = []
+            rgb = plane.rgb(not_finite=holes.append)
+            return _Whole(rgb, _union(holes))
+
+        return self._planes.get(plane.key, read)
+
+    def knows_diameter(self, plane: ImagePlane) -> bool:
+        """Tell whether `diameter` has its answer at hand."""
+        return plane.key in self._diameters
+
+    def diameter(self, plane: ImagePlane) -> float | None:
+        """Return the typical object diameter in pixels, None if unknown."""
+        return self._diameters.get(plane.key, lambda: self._measure(plane))
+
+    def pixels(self, plane: ImagePlane, window: Window, frame: Frame) -> Seen:
+        """Return a window in the size of the model's input."""
+        from napari_mobilesam.segmentation.image import resize
+
+        if plane.pixels <= SMALL_PLANE:
+            row0, column0, row1, column1 = window
+            whole = self._whole(plane)
+            inside = slice(row0, row1), slice(column0, column1)
+            bad = 0 if whole.holes is None else whole.holes[inside].sum()
+            return Seen(resize(whole.rgb[inside], frame.input_shape), int(bad))
+        level = plane.level_for(window, frame.input_size)
+        read = plane.level_window(level, window)
+        holes: list[NDArray[np.bool_]] = []
+        rgb = plane.rgb(read, level, self._contrast(plane), holes.append)
+        if not rgb.any():
+            _check_finite(plane, level, read)
+        rows, columns = plane.factors(level)
+        part = (
+            window[0] / rows - read[0],
+            window[1] / columns - read[1],
+            min(window[2] / rows - read[0], rgb.shape[0]),
+            min(window[3] / columns - read[1], rgb.shape[1]),
+        )
+        union = _union(holes)
+        bad = 0 if union is None else union.sum() * rows * columns
+        return Seen(resize(rgb, frame.input_shape, part), int(bad))
+
+    def _contrast(self, plane: ImagePlane) -> ContrastLimits | None:
+        """Limits of a sample of the image, if the plane has none."""
+        from napari_mobilesam.segmentation.image import contrast_limits_of
+
+        if plane.contrast_limits is not None:
+            return None
+        return self._limits.get(
+            plane.place,
+            lambda: contrast_limits_of(plane.array(), plane.channels),
+        )
+
+    def _measure(self, plane: ImagePlane) -> float | None:
+        """Estimate the object size, the same as before if that is close."""
+        from napari_mobilesam.segmentation.diameter import estimate_diameter
+
+        if plane.pixels <= SMALL_PLANE:
+            diameter = estimate_diameter(self.rgb(plane))
+        else:
+            diameter = self._measure_in_places(plane)
+        before = self._newest.peek(plane.place)
+        if (
+            diameter is not None
+            and before is not None
+            and 1 / SAME_SIZE < diameter / before < SAME_SIZE
+        ):
+            return before
+        return self._newest.put(plane.place, diameter)
+
+    def _measure_in_places(self, plane: ImagePlane) -> float | None:
+        from napari_mobilesam.segmentation.diameter import (
+            LOOK,
+            estimate_from_places,
+            places_to_look_at,
+        )
+
+        limits = self._contrast(plane)
+        overview, step = None, 1.0
+        level = plane.level_for((0, 0, *plane.shape), LOOK, smooth=False)
+        if level and max(plane.level_shape(level)) <= LONGEST_READ:
+            overview = plane.rgb(None, level, limits)
+            step = max(plane.factors(level))
+        return estimate_from_places(
+            (
+                plane.rgb(window, 0, limits)
+                for window in places_to_look_at(plane.shape, overview)
+            ),
+            overview,
+            step,
+        )
+
+
+def _union(parts: list[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+    return np.logical_or.reduce(parts) if parts else None
+
+
+def _check_finite(plane: ImagePlane, level: int, window: Window) -> None:
+    values = plane.read_window(level, window)
+    if values.dtype.kind == 'f' and not np.isfinite(values).any():
+        raise ImageError(
+            f'Here “{plane.name}” has no finite pixel: all around are NaN or '
+            'infinite. Click where there is an image.'
+        )

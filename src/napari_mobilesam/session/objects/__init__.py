@@ -1,0 +1,1 @@
+"""Objects of a labels target: records, history, classes."""

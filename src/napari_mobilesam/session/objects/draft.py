@@ -1,0 +1,274 @@
+"""Steps prepared on one thread, to be written at once on another.
+
+To find out what a step changes takes long where it is thousands of objects,
+to write it does not. A `Draft` stands in for the objects meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.history import Entry, Records, joined
+from napari_mobilesam.session.objects.object_store import ObjectStore
+from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.targets import (
+    Box,
+    Indices,
+    LabelTarget,
+    Pixels,
+    rows_of,
+    with_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TwiceError(ValueError):
+    """A step writes pixels twice, which cannot be prepared."""
+
+
+class Change(NamedTuple):
+    """What a step is going to do.
+
+    Attributes
+    ----------
+    entry : Entry
+        What the history will know of it.
+    joins : bool
+        Whether that takes the place of the last step, which is part of it.
+    records : mapping
+        Records that it sets, by number.
+    pixels : PreparedPatch or None
+        Pixels that it sets.
+    """
+
+    entry: Entry
+    joins: bool
+    records: Records
+    pixels: PreparedPatch | None
+
+
+class Draft(ObjectStore):
+    """Objects as they will be after a step; see `Objects.draft`.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        Where the pixels are; it is read only.
+    records : mapping
+        Records by number.
+    base : int
+        Version of the objects.
+    last : Entry or None
+        The step that this one may become one with.
+
+    Attributes
+    ----------
+    change : Change or None
+        What the step does, once it is finished; None if that is nothing.
+    """
+
+    def __init__(
+        self,
+        target: LabelTarget,
+        records: Mapping[int, ObjectRecord],
+        base: int,
+        last: Entry | None,
+    ) -> None:
+        self._drafted = DraftTarget(target)
+        super().__init__(self._drafted)
+        self._records.update(records)
+        self._last = last
+        self.base = base
+        self.change: Change | None = None
+
+    def push(self, entry: Entry) -> None:
+        """Take what the step did."""
+        pixels = None
+        if entry.patches:
+            patch = Patch.of_all(entry.patches)
+            if len(patch) < sum(len(part) for part in entry.patches):
+                raise TwiceError('A step cannot write pixels twice.')
+            pixels = PreparedPatch(patch, self._drafted.target)
+            entry = replace(entry, patches=(patch,))
+        records = entry.records_after
+        joins = self._last is not None and entry.joins(self._last)
+        if joins and self._last is not None:
+            entry = joined(self._last, entry)
+        # counted here, where nobody waits
+        _ = entry.nbytes
+        self.change = Change(entry, joins, records, pixels)
+
+    def up_to_date(self) -> bool:
+        """Whether labels and rows are still those that were looked at."""
+        return self._drafted.up_to_date()
+
+    def write_rows(self) -> None:
+        """Set the rows of the feature table."""
+        self._drafted.write_rows()
+
+
+class PreparedPatch:
+    """A patch spread out, ready to be copied into an array.
+
+    Parameters
+    ----------
+    patch : Patch
+        What is to be written.
+    target : LabelTarget
+        Where to.
+    """
+
+    def __init__(self, patch: Patch, target: LabelTarget) -> None:
+        self._patch = patch
+        self._highest = int(patch.after.max())
+        self._stale = False
+        row = target.row(len(patch)) if patch.dense else None
+        self._parts: list[tuple[slice, NDArray[Any], NDArray[Any]]] = []
+        self._indices: Indices | None = None
+        if row is None:
+            self._indices = np.unravel_index(patch.flat(), target.shape)
+            return
+        for span in patch.spans():
+            before = row[span.place].copy()
+            self._stale |= bool((span.changed & (before != span.before)).any())
+            after = np.where(span.changed, span.after, before)
+            self._parts.append((span.place, before, after))
+
+    def write(self, target: LabelTarget) -> bool:
+        """Write, if nobody else has written there since.
+
+        Parameters
+        ----------
+        target : LabelTarget
+            The same as before.
+        """
+        if self._indices is not None:
+            return self._write_pixels(target, self._indices)
+        row = target.row(len(self._patch))
+        if self._stale or row is None or not self._untouched(row):
+            return False
+        for place, _, after in self._parts:
+            row[place] = after
+        target.refresh(self._highest)
+        return True
+
+    def _untouched(self, row: NDArray[Any]) -> bool:
+        return all(
+            np.array_equal(row[place], before)
+            for place, before, _ in self._parts
+        )
+
+    def _write_pixels(self, target: LabelTarget, indices: Indices) -> bool:
+        lengths = self._patch.lengths
+        before = np.repeat(self._patch.before, lengths)
+        if not np.array_equal(target.read(indices), before):
+            return False
+        target.write(indices, np.repeat(self._patch.after, lengths))
+        return True
+
+
+class DraftTarget:
+    """A labels target that is read as it is, and not written to.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        What is read.
+    """
+
+    def __init__(self, target: LabelTarget) -> None:
+        self.target = target
+        self._highest: int | None = None
+        self._before: pd.DataFrame | None = None
+        self._after: pd.DataFrame | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.target.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.target.shape
+
+    @property
+    def limit(self) -> int:
+        """Largest label that it holds."""
+        return self.target.limit
+
+    @property
+    def preserved(self) -> bool:
+        """Whether labels that are there are to be kept."""
+        return self.target.preserved
+
+    def check(self) -> None:
+        """Raise `LabelsError` if it cannot be written to."""
+        self.target.check()
+
+    def highest(self) -> int:
+        """Return the largest label."""
+        self._highest = self.target.highest()
+        return self._highest
+
+    def locate(
+        self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
+    ) -> Pixels:
+        """Find the pixels that a picture covers."""
+        return self.target.locate(plane, picture, corner)
+
+    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+        """Return the labels in a box of a plane."""
+        return self.target.picture(plane, box)
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels."""
+        return self.target.read(indices)
+
+    def write(self, indices: Indices, values: NDArray[Any]) -> None:
+        """Do nothing: the step keeps what it writes."""
+
+    def row(self, pixels: int) -> None:
+        """Return nothing to write into."""
+
+    def refresh(self, highest: int) -> None:
+        """Do nothing."""
+
+    def features(self) -> pd.DataFrame:
+        """Return the feature table with what was set."""
+        if self._before is None:
+            self._before = self.target.features().copy()
+        return self._before if self._after is None else self._after
+
+    def set_features(self, table: pd.DataFrame) -> None:
+        """Keep another feature table."""
+        self._after = table
+
+    def rows(self, labels: Collection[int]) -> pd.DataFrame:
+        """Return the rows of labels."""
+        return rows_of(self.features(), labels)
+
+    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
+        """Keep other rows for labels."""
+        self.set_features(with_rows(self.features(), labels, rows))
+
+    def up_to_date(self) -> bool:
+        """Whether labels and rows are still those that were looked at."""
+        if self._highest not in (None, self.target.highest()):
+            return False
+        known = self._before
+        return known is None or bool(known.equals(self.target.features()))
+
+    def write_rows(self) -> None:
+        """Set the feature table, if it is another one."""
+        if self._after is not None:
+            self.target.set_features(self._after)

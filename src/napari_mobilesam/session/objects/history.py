@@ -1,0 +1,235 @@
+"""Undo and redo of label writes, across commits, planes and whole runs.
+
+napari forgets the history of a Labels layer whenever another plane is shown.
+This one belongs to the labels, not to the view. An entry keeps what changed,
+as runs of pixels, see `Patch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.session.objects.patch import Patch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.session.objects.records import ObjectRecord
+    from napari_mobilesam.session.objects.replay_code import Recipe
+
+MAX_BYTES = 256 * 1024 * 1024
+
+Records = Mapping[int, 'ObjectRecord | None']
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One step that can be undone.
+
+    Attributes
+    ----------
+    title : str
+        What people call it: ``'object 5'``.
+    patches : tuple of Patch
+        In the order they were written.
+    records_before, records_after : mapping
+        Records of the objects that changed, by number; None where there is
+        none.
+    rows_before, rows_after : pandas.DataFrame or None
+        Rows of the feature table of the labels that changed.
+    labels : tuple of int
+        These labels.
+    key : object
+        Steps with the same key that follow each other become one; None
+        never does.
+    recipe : Recipe or None
+        How it was made; None if that cannot be typed.
+    note : object
+        What its maker wants to know of it later.
+    """
+
+    title: str
+    patches: tuple[Patch, ...] = ()
+    records_before: Records = field(default_factory=dict)
+    records_after: Records = field(default_factory=dict)
+    rows_before: pd.DataFrame | None = None
+    rows_after: pd.DataFrame | None = None
+    labels: tuple[int, ...] = ()
+    key: object = None
+    recipe: Recipe | None = None
+    note: object = None
+
+    def joins(self, before: Entry) -> bool:
+        """Whether it becomes one with the step before it."""
+        return self.key is not None and self.key == before.key
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Memory in bytes that forgetting this entry would free, about."""
+        records = [*self.records_before.values(), *self.records_after.values()]
+        tables = (self.rows_before, self.rows_after)
+        return (
+            sum(patch.nbytes for patch in self.patches)
+            + sum(record.nbytes for record in records if record is not None)
+            + sum(
+                int(table.memory_usage(index=True).sum())
+                for table in tables
+                if table is not None
+            )
+        )
+
+
+def joined(first: Entry, second: Entry) -> Entry:
+    """Return two steps, one after the other, as one."""
+    patches = [*first.patches, *second.patches]
+    return Entry(
+        second.title,
+        (Patch.of_all(patches),) if patches else (),
+        {**second.records_before, **first.records_before},
+        {**first.records_after, **second.records_after},
+        _merged(second.rows_before, first.rows_before, first.labels),
+        _merged(first.rows_after, second.rows_after, second.labels),
+        tuple(sorted({*first.labels, *second.labels})),
+        second.key,
+        second.recipe,
+        second.note,
+    )
+
+
+def _merged(
+    rows: pd.DataFrame | None,
+    others: pd.DataFrame | None,
+    labels: tuple[int, ...],
+) -> pd.DataFrame | None:
+    """Return rows, but for labels that others count for."""
+    import pandas as pd
+
+    if rows is None or others is None:
+        return rows if others is None else others
+    kept = rows[~rows['index'].isin(list(labels))]
+    return pd.concat([kept, others], ignore_index=True)
+
+
+class History:
+    """What was done, and what was undone, up to a number of bytes.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The oldest steps are forgotten beyond it; the newest never is.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._done: list[Entry] = []
+        self._undone: list[Entry] = []
+        self._sizes: dict[int, int] = {}
+        # what is too old to be undone
+        self._settled: list[tuple[str, Recipe | None]] = []
+
+    @property
+    def recipes(self) -> list[tuple[str, Recipe | None]]:
+        """Title of every step that was done, and how it was made."""
+        done = [(entry.title, entry.recipe) for entry in self._done]
+        return [*self._settled, *done]
+
+    @property
+    def undoable(self) -> str | None:
+        """Title of the step that `undo` takes back; None if there is none."""
+        return self._done[-1].title if self._done else None
+
+    @property
+    def redoable(self) -> str | None:
+        """Title of the step that `redo` repeats; None if there is none."""
+        return self._undone[-1].title if self._undone else None
+
+    @property
+    def last(self) -> Entry | None:
+        """The step that was done last."""
+        return self._done[-1] if self._done else None
+
+    @property
+    def done(self) -> Sequence[Entry]:
+        """Steps that can be undone, the newest last."""
+        return tuple(self._done)
+
+    @property
+    def undone(self) -> Sequence[Entry]:
+        """Steps that can be done again, the first of them last."""
+        return tuple(self._undone)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes, about."""
+        return sum(self._sizes.values())
+
+    def __len__(self) -> int:
+        """Number of steps that can be undone."""
+        return len(self._done)
+
+    def push(self, entry: Entry) -> None:
+        """Add a step that was done; what was undone cannot be redone."""
+        self._forget(self._undone)
+        self._undone = []
+        self._done.append(entry)
+        self._sizes[id(entry)] = entry.nbytes
+        while self.nbytes > self._max_bytes and len(self._done) > 1:
+            oldest = self._done.pop(0)
+            self._settled.append((oldest.title, oldest.recipe))
+            self._forget([oldest])
+
+    def replace_last(self, entry: Entry) -> None:
+        """Let a step take the place of the one that was done last."""
+        self._forget([self._done.pop()])
+        self.push(entry)
+
+    def pop_undo(self) -> Entry | None:
+        """Return the newest step that was done, to be undone."""
+        return self._move(self._done, self._undone)
+
+    def pop_redo(self) -> Entry | None:
+        """Return the newest step that was undone, to be done again."""
+        return self._move(self._undone, self._done)
+
+    def map_records(
+        self, change: Callable[[ObjectRecord], ObjectRecord | None]
+    ) -> None:
+        """Replace the records of all steps, or drop those without answer."""
+
+        def mapped(records: Records) -> Records:
+            return {
+                number: None if record is None else change(record)
+                for number, record in records.items()
+            }
+
+        for entries in (self._done, self._undone):
+            entries[:] = [
+                replace(
+                    entry,
+                    records_before=mapped(entry.records_before),
+                    records_after=mapped(entry.records_after),
+                )
+                for entry in entries
+            ]
+        self._sizes = {
+            id(entry): entry.nbytes for entry in (*self._done, *self._undone)
+        }
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._done, self._undone, self._sizes = [], [], {}
+        self._settled = []
+
+    @staticmethod
+    def _move(source: list[Entry], target: list[Entry]) -> Entry | None:
+        if not source:
+            return None
+        target.append(source.pop())
+        return target[-1]
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._sizes.pop(id(entry), None)

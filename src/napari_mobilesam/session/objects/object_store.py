@@ -1,0 +1,163 @@
+"""The records of a labels target, written to in steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.session.objects.history import Entry, Records
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.step import Step
+from napari_mobilesam.session.objects.targets import LabelsError, LabelTarget
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ObjectStore:
+    """Records of the objects of one labels target.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        Where the pixels are.
+
+    Attributes
+    ----------
+    version : int
+        Another one after each change of the records.
+    """
+
+    def __init__(self, target: LabelTarget) -> None:
+        self.target = target
+        self._records: dict[int, ObjectRecord] = {}
+        self._open_steps = 0
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ObjectRecord]:
+        """Objects in the order of their numbers."""
+        return iter([self._records[n] for n in sorted(self._records)])
+
+    def __contains__(self, number: int) -> bool:
+        """Whether there is an object of this number."""
+        return number in self._records
+
+    def get(self, number: int) -> ObjectRecord | None:
+        """Return an object by its number, None if there is none."""
+        return self._records.get(number)
+
+    def free_label(self, count: int = 1) -> int:
+        """Return the lowest of ``count`` labels above all that are there.
+
+        Raises
+        ------
+        LabelsError
+            The target cannot be edited, or has not as many labels left.
+        """
+        self.target.check()
+        first = self.target.highest() + 1
+        if first + count - 1 > self.target.limit:
+            raise LabelsError(
+                f'“{self.target.name}” is full: it holds labels up to '
+                f'{self.target.limit}. Convert it to a larger type '
+                '(right-click the layer), or choose another one.'
+            )
+        return first
+
+    def begin(self, title: str, key: object = None) -> Step:
+        """Begin a step; what it writes is seen at once, `Step.finish` ends it.
+
+        Parameters
+        ----------
+        title : str
+            What people call it: ``'object 5'``.
+        key : object, optional
+            A step with the key of the last one becomes one with it, as the
+            movements of a slider do.
+
+        Raises
+        ------
+        LabelsError
+            The target cannot be edited.
+        """
+        self.target.check()
+        self._open_steps += 1
+        return Step(self, title, key)
+
+    @contextmanager
+    def step(self, title: str, key: object = None) -> Iterator[Step]:
+        """Write as one step; an error takes back what was written.
+
+        See `begin`.
+        """
+        step = self.begin(title, key)
+        try:
+            yield step
+        except BaseException:
+            step.roll_back()
+            raise
+        step.finish()
+
+    def end(self, entry: Entry | None) -> None:
+        """End a step; None if it left nothing behind."""
+        self._open_steps -= 1
+        if entry is not None:
+            self.push(entry)
+
+    def push(self, entry: Entry) -> None:
+        """Take what a step did."""
+        raise NotImplementedError
+
+    def put_records(self, records: Records) -> None:
+        """Set records by number, None removes one; not a step of its own."""
+        self.version += 1
+        for number, record in records.items():
+            if record is None:
+                self._records.pop(number, None)
+            else:
+                self._records[number] = record
+
+    def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
+        """Return one row for the feature table per label of objects.
+
+        Of objects that share a label the lowest score counts, and their
+        prompts are added.
+
+        Returns
+        -------
+        pandas.DataFrame
+            index (the label), score (predicted IoU), stability, prompts,
+            class.
+        """
+        import pandas as pd
+
+        wanted = set(labels)
+        members: dict[int, list[ObjectRecord]] = {}
+        for record in self:
+            if record.label in wanted:
+                members.setdefault(record.label, []).append(record)
+        return pd.DataFrame(
+            {
+                'index': list(members),
+                'score': [_least(m, 'score') for m in members.values()],
+                'stability': [
+                    _least(m, 'stability') for m in members.values()
+                ],
+                'prompts': [
+                    sum(record.prompts for record in m)
+                    for m in members.values()
+                ],
+                'class': [m[0].class_name for m in members.values()],
+            }
+        )
+
+
+def _least(records: list[ObjectRecord], name: str) -> float:
+    values = [getattr(record, name) for record in records]
+    known = [value for value in values if not math.isnan(value)]
+    return min(known, default=math.nan)

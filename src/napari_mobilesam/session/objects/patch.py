@@ -1,0 +1,239 @@
+"""Pixels of an array before and after a write, as runs of equal pixels.
+
+A disk of a hundred rows costs a hundred runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.objects.targets import Indices
+
+# Runs of a patch are written together, at most so many pixels at a time, if
+# there are not that many others in between, altogether and in one place.
+SPAN_PIXELS = 1 << 20
+MOST_BETWEEN = 32
+LONGEST_GAP = 1 << 16
+
+
+class Array(Protocol):
+    """What a patch is applied to; see `LabelTarget`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels."""
+
+    def write(self, indices: Indices, values: NDArray[Any]) -> None:
+        """Set the values of pixels."""
+
+    def row(self, pixels: int) -> NDArray[Any] | None:
+        """Return all pixels as one writable row, if that pays."""
+
+    def refresh(self, highest: int) -> None:
+        """Show what was written into the row."""
+
+
+class Span(NamedTuple):
+    """A part of an array in which a patch changes pixels.
+
+    Attributes
+    ----------
+    place : slice
+        Where it is in the flat array.
+    changed : ndarray
+        (N,) bool, which of its pixels are changed.
+    before, after : ndarray
+        (N,) values of those that are.
+    """
+
+    place: slice
+    changed: NDArray[np.bool_]
+    before: NDArray[Any]
+    after: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Pixels of an array before and after a write.
+
+    Attributes
+    ----------
+    starts : ndarray
+        (R,) int64 index of the first pixel of each run in the flat array.
+    lengths : ndarray
+        (R,) int64 pixels of each run.
+    before, after : ndarray
+        (R,) value of the whole run.
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    before: NDArray[Any]
+    after: NDArray[Any]
+
+    @classmethod
+    def of(
+        cls,
+        shape: tuple[int, ...],
+        indices: Indices,
+        before: NDArray[Any],
+        after: NDArray[Any],
+    ) -> Patch:
+        """Describe a write.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the array.
+        indices : tuple of ndarray
+            One (N,) intp array per axis; no pixel twice.
+        before, after : ndarray
+            (N,) values.
+        """
+        flat = np.ravel_multi_index(indices, shape)
+        return cls._of_flat(np.asarray(flat, np.int64), before, after)
+
+    @classmethod
+    def _of_flat(
+        cls, flat: NDArray[np.int64], before: NDArray[Any], after: NDArray[Any]
+    ) -> Patch:
+        differs = before != after
+        if not differs.all():
+            flat, before, after = (a[differs] for a in (flat, before, after))
+        # pixels mostly come in their order; sorting millions takes a while
+        if (flat[1:] < flat[:-1]).any():
+            order = np.argsort(flat, kind='stable')
+            flat, before, after = (a[order] for a in (flat, before, after))
+        new_run = np.ones(len(flat), dtype=bool)
+        new_run[1:] = (
+            (np.diff(flat) != 1)
+            | (before[1:] != before[:-1])
+            | (after[1:] != after[:-1])
+        )
+        first = np.flatnonzero(new_run)
+        lengths = np.diff(np.append(first, len(flat))).astype(np.int64)
+        return cls(flat[first], lengths, before[first], after[first])
+
+    def __len__(self) -> int:
+        """Number of pixels."""
+        return int(self.lengths.sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        return sum(
+            array.nbytes
+            for array in (self.starts, self.lengths, self.before, self.after)
+        )
+
+    def flat(self) -> NDArray[np.int64]:
+        """Return the (N,) int64 flat indices of its pixels, ascending."""
+        ends = np.cumsum(self.lengths)
+        offsets = np.repeat(self.starts - (ends - self.lengths), self.lengths)
+        return offsets + np.arange(len(offsets))
+
+    def undo(self, array: Array) -> None:
+        """Put back what was before, where nobody has painted since."""
+        self._swap(array, self.after, self.before)
+
+    def redo(self, array: Array) -> None:
+        """Write again, where nobody has painted since."""
+        self._swap(array, self.before, self.after)
+
+    def _swap(
+        self, array: Array, old: NDArray[Any], new: NDArray[Any]
+    ) -> None:
+        if not len(self.starts):
+            return
+        swap = replace(self, before=old, after=new)
+        row = array.row(len(self)) if self.dense else None
+        if row is not None:
+            for span in swap.spans():
+                here = row[span.place]
+                untouched = span.changed & (here == span.before)
+                np.copyto(here, span.after, where=untouched)
+            array.refresh(int(new.max()))
+            return
+        indices = np.unravel_index(self.flat(), array.shape)
+        untouched = array.read(indices) == _all(swap, 'before')
+        values = _all(swap, 'after')
+        array.write(
+            tuple(index[untouched] for index in indices), values[untouched]
+        )
+
+    @property
+    def dense(self) -> bool:
+        """Whether few pixels lie between its runs, so that `spans` pay."""
+        ends = self.starts + self.lengths
+        gaps = self.starts[1:] - ends[:-1]
+        between = int(gaps[gaps < LONGEST_GAP].sum())
+        return between <= MOST_BETWEEN * len(self)
+
+    def spans(self) -> Iterator[Span]:
+        """Spread the runs out, part by part.
+
+        Whole parts of an array are compared and copied far faster than
+        pixels are looked up.
+        """
+        ends = self.starts + self.lengths
+        far = np.flatnonzero(self.starts[1:] - ends[:-1] >= LONGEST_GAP) + 1
+        for first, last in _pairs([0, *far.tolist(), len(ends)]):
+            # runs in parts of about as many pixels as a cache holds
+            whole = int(ends[last - 1] - self.starts[first])
+            at = self.starts[first] + np.arange(0, whole, SPAN_PIXELS)
+            cuts = np.searchsorted(self.starts[first:last], at) + first
+            for low, high in _pairs([*np.unique(cuts).tolist(), last]):
+                yield self._span(low, high)
+
+    def _span(self, low: int, high: int) -> Span:
+        starts, lengths = self.starts[low:high], self.lengths[low:high]
+        start, stop = int(starts[0]), int(starts[-1] + lengths[-1])
+        # runs and what is between them take turns
+        pieces = np.zeros(2 * len(starts), dtype=np.int64)
+        pieces[1::2] = lengths
+        pieces[2::2] = starts[1:] - starts[:-1] - lengths[:-1]
+
+        def spread(values: NDArray[Any]) -> NDArray[Any]:
+            turns = np.zeros(len(pieces), dtype=values.dtype)
+            turns[1::2] = values
+            return np.repeat(turns, pieces)
+
+        return Span(
+            slice(start, stop),
+            spread(np.ones(len(starts), dtype=bool)),
+            spread(self.before[low:high]),
+            spread(self.after[low:high]),
+        )
+
+    @classmethod
+    def of_all(cls, patches: Sequence[Patch]) -> Patch:
+        """Return the patch that does some, one after the other, at once."""
+        if len(patches) == 1:
+            return patches[0]
+        flat = np.concatenate([patch.flat() for patch in patches])
+        before = np.concatenate([_all(patch, 'before') for patch in patches])
+        after = np.concatenate([_all(patch, 'after') for patch in patches])
+        # the first to change a pixel knows what was there before, the last
+        # what is there now
+        order = np.argsort(flat, kind='stable')
+        flat = flat[order]
+        new = np.ones(len(flat), dtype=bool)
+        new[1:] = flat[1:] != flat[:-1]
+        last = np.append(new[1:], True)[: len(flat)]
+        return cls._of_flat(flat[new], before[order[new]], after[order[last]])
+
+
+def _all(patch: Patch, which: str) -> NDArray[Any]:
+    return np.repeat(getattr(patch, which), patch.lengths)
+
+
+def _pairs(ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return zip(ends[:-1], ends[1:], strict=True)

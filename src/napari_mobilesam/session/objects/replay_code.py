@@ -1,0 +1,188 @@
+"""Steps as Python: the script that makes the same labels again.
+
+Every step of the history knows the lines that a person would have typed for
+it, see `Commands`. Those that are still there, in their order, are the script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.records import Asked, ObjectRecord, View
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.objects.text import mask_text
+from napari_mobilesam.types import Prompts
+
+# ImagePlane → the expression that finds it again
+PlaneCode = Callable[[ImagePlane], str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a step was made.
+
+    Attributes
+    ----------
+    lines : tuple of str
+        Lines of Python.
+    settings : mapping of str to str
+        Lines that set what has to be set for it, by what they set.
+    """
+
+    lines: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+HEAD = '''\
+"""Labels made with napari-mobilesam {version}."""
+
+import numpy as np
+
+import napari_mobilesam as nm
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.prompts.batch import BatchItem
+from napari_mobilesam.session.objects.text import mask_from
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.types import Prompts
+'''
+
+
+def settings_code(
+    model: str, options: WriteOptions, clean_up: CleanUp
+) -> dict[str, str]:
+    """Return the lines that set model, writing and clean-up."""
+    return {
+        'model': f'session.use_model({model!r})',
+        'options': f'session.editor.options = {options!r}',
+        'clean-up': f'session.prompting.clean_up = {clean_up!r}',
+    }
+
+
+def script(
+    setup: Sequence[str], steps: Iterable[tuple[str, Recipe | None]]
+) -> str:
+    """Return the script of steps.
+
+    Parameters
+    ----------
+    setup : sequence of str
+        Lines that choose image and labels in the viewer.
+    steps : iterable of (str, Recipe or None)
+        Title of each step, and how it was made.
+    """
+    from napari_mobilesam import __version__
+
+    lines = [HEAD.format(version=__version__), *setup, *body(steps)]
+    return '\n'.join(lines) + '\n'
+
+
+def body(steps: Iterable[tuple[str, Recipe | None]]) -> list[str]:
+    """Return the lines of steps, with a comment for each."""
+    lines: list[str] = []
+    state: dict[str, str] = {}
+    for title, recipe in steps:
+        lines += ['', f'# {title}']
+        if recipe is None:
+            lines[-1] += ': cannot be repeated by this script'
+            continue
+        for name, line in recipe.settings.items():
+            if state.get(name) != line:
+                lines.append(line)
+                state[name] = line
+        lines += recipe.lines
+    return lines
+
+
+def object_code(
+    record: ObjectRecord, base: ObjectRecord | None, plane_code: PlaneCode
+) -> tuple[str, ...]:
+    """Return the lines that make an object, or change it.
+
+    Parameters
+    ----------
+    record : ObjectRecord
+        The object as it was written.
+    base : ObjectRecord or None
+        What it was when it was opened; None if it was new, or not one of
+        the session's objects.
+    plane_code : callable
+        Returns the expression that finds a plane again.
+    """
+    lines: list[str] = []
+    if base is not None:
+        lines.append(f'session.open({base.number})')
+    before = {} if base is None else base.views
+    for place, view in record.views.items():
+        if view is not before.get(place):
+            _add_view(lines, view, before.get(place), plane_code)
+    for place, view in before.items():
+        if place not in record.views:
+            plane = plane_code(view.plane)
+            lines.append(f'session.prompt(Prompts(), plane={plane})')
+    if base is not None and base.class_name != record.class_name:
+        lines.append(f'session.assign_class({record.class_name!r})')
+    label = '' if base is not None else f'label={record.label}'
+    return (*lines, f'session.accept({label})')
+
+
+def _add_view(
+    lines: list[str],
+    view: View,
+    before: View | None,
+    plane_code: PlaneCode,
+) -> None:
+    """Add the lines that bring an object to what it is on a plane."""
+    chosen = 0 if view.candidates is None else view.candidates.chosen
+    asked = [*view.steps, Asked(view.plane, view.prompts, chosen)]
+    last = Prompts()
+    if before is not None:
+        last, known = before.prompts, len(before.steps)
+        # what was asked before it was opened need not be asked again
+        if known < len(asked) and asked[known].prompts is last:
+            asked = asked[known:]
+    shown = ''
+    for plane, prompts, index in asked:
+        code = f'plane = {plane_code(plane)}'
+        if code != shown:
+            lines.append(code)
+            shown = code
+        if prompts is not last:
+            lines.append(_prompt_code(prompts, last))
+        if prompts.ambiguous:
+            lines.append(f'session.choose({index}, plane)')
+        last = prompts
+
+
+def _prompt_code(prompts: Prompts, before: Prompts) -> str:
+    """One line for what was added, or for all prompts."""
+    count = len(before.points)
+    same = prompts.region is before.region and np.array_equal(
+        prompts.points[:count], before.points
+    )
+    same &= np.array_equal(prompts.labels[:count], before.labels)
+    if same and prompts.box is before.box and len(prompts.points) == count + 1:
+        row, column = prompts.points[-1].tolist()
+        sign = '' if prompts.labels[-1] else ', positive=False'
+        return f'session.click({row!r}, {column!r}{sign}, plane=plane)'
+    if same and len(prompts.points) == count and prompts.box is not None:
+        corners = ', '.join(repr(value) for value in prompts.box.tolist())
+        return f'session.box({corners}, plane=plane)'
+    return f'session.prompt({prompts_code(prompts)}, plane)'
+
+
+def prompts_code(prompts: Prompts) -> str:
+    """Return the expression that makes prompts."""
+    parts = []
+    if len(prompts.points):
+        parts.append(f'np.array({prompts.points.tolist()})')
+        parts.append(f'np.array({prompts.labels.tolist()})')
+    if prompts.box is not None:
+        parts.append(f'box=np.array({prompts.box.tolist()})')
+    if prompts.region is not None:
+        parts.append(f'region=mask_from({mask_text(prompts.region)!r})')
+    return f'Prompts({", ".join(parts)})'

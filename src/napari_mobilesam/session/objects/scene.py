@@ -1,0 +1,72 @@
+"""What a session asks of the viewer it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+
+
+class Scene(Protocol):
+    """Images, planes and labels of a viewer, or of a test."""
+
+    def plane(self) -> ImagePlane:
+        """Return the plane that is shown.
+
+        Raises
+        ------
+        ImageError
+            There is none; the message says why.
+        """
+
+    def stack(self, axis: int | None = None) -> Sequence[ImagePlane]:
+        """Return the planes parallel to the one that is shown.
+
+        Parameters
+        ----------
+        axis : int, optional
+            Axis of the image that they follow each other along; by default
+            the last one that is neither shown nor of channels.
+
+        Raises
+        ------
+        ImageError
+            There is no such axis.
+        """
+
+    def objects(self, create: bool) -> Objects | None:
+        """Return the objects of the labels that are written to.
+
+        Parameters
+        ----------
+        create : bool
+            Whether to make labels where there are none.
+
+        Raises
+        ------
+        ImageError
+            Labels are to be made, and there is no image to make them for.
+        """
+
+    def show(self, plane: ImagePlane) -> None:
+        """Let the viewer show a plane."""
+
+    def describe(self, plane: ImagePlane) -> dict[str, Any]:
+        """Return what `find` needs to find a plane again, as plain values."""
+
+    def find(self, *args: Any, **kwargs: Any) -> ImagePlane:
+        """Return the plane that `describe` described.
+
+        Raises
+        ------
+        ImageError
+            The image that is chosen has no such plane.
+        """
+
+    def setup_code(self) -> list[str]:
+        """Return the lines of a script that set ``session`` and ``scene``.
+
+        They choose the image, and new labels to write to.
+        """

@@ -1,0 +1,128 @@
+"""Embedding the planes that are likely to be seen next.
+
+It goes last on the worker, one plane at a time, and stops between two layers
+of the model when a person asks for something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.runtime.worker import LatestWorker
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+KIND = 'prefetch'
+# after prompts, and after what is under the cursor
+RANK = 2
+# planes ahead in the direction of travel; one behind is wanted too
+AHEAD = 2
+
+_log = logging.getLogger(__name__)
+
+
+class Prefetch:
+    """Embeds planes before they are asked for.
+
+    Parameters
+    ----------
+    worker : LatestWorker
+        Thread that also answers prompts.
+    engine : Engine
+        Only used on that thread.
+    loaded : callable
+        Returns the model if it is loaded; called on the worker's thread.
+    """
+
+    def __init__(
+        self,
+        worker: LatestWorker,
+        engine: Engine,
+        loaded: Callable[[], Sam | None],
+    ) -> None:
+        self._worker = worker
+        self._engine = engine
+        self._loaded = loaded
+        self._wanted: deque[ImagePlane] = deque()
+
+    def want(self, planes: Sequence[ImagePlane]) -> None:
+        """Embed planes when nothing else is to do, instead of earlier ones.
+
+        Parameters
+        ----------
+        planes : sequence of ImagePlane
+            The likeliest first.
+        """
+        self._wanted = deque(planes)
+        if self._wanted:
+            self._worker.submit(KIND, self._embed_next, RANK)
+        else:
+            self._worker.discard(KIND)
+
+    def _embed_next(self) -> None:
+        # the viewer's thread may put another in its place at any time
+        wanted = self._wanted
+        model = self._loaded()
+        if model is None or not wanted:
+            return
+        plane = wanted.popleft()
+        try:
+            with model.giving_way(self._give_way):
+                self._engine.diameter(plane)
+                self._give_way()
+                self._engine.prepare(plane, model)
+        except _GiveWay:
+            wanted.appendleft(plane)
+        except Exception:  # noqa: BLE001
+            # a plane that cannot be read says so when somebody goes there
+            _log.debug('A plane was not embedded ahead', exc_info=True)
+        if wanted is self._wanted and wanted:
+            self._worker.submit(KIND, self._embed_next, RANK)
+
+    def _give_way(self) -> None:
+        if self._worker.waits(RANK):
+            raise _GiveWay
+
+
+class _GiveWay(Exception):
+    """Something that a person waits for has come."""
+
+
+def planes_ahead(
+    before: Sequence[int] | None, now: Sequence[int], axes: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Guess where a person who browses planes goes next.
+
+    Parameters
+    ----------
+    before : sequence of int or None
+        Index of the plane seen before, if any.
+    now : sequence of int
+        Index of the plane seen now.
+    axes : sequence of int
+        Axes along which there are other planes; people browse the last one
+        if nothing tells otherwise.
+
+    Returns
+    -------
+    list of tuple of int
+        (axis, steps) from here, the likeliest first: some planes on in the
+        direction of travel, and one back.
+    """
+    if not axes:
+        return []
+    axis, direction = axes[-1], 1
+    if before is not None and len(before) == len(now):
+        moved = [a for a in axes if before[a] != now[a]]
+        if moved:
+            axis = moved[-1]
+            direction = 1 if now[axis] > before[axis] else -1
+    steps = [*range(1, AHEAD + 1), -1]
+    if before is None:
+        steps = [1, -1]
+    return [(axis, direction * step) for step in steps]

@@ -1,0 +1,327 @@
+"""Answers to prompts, on the worker thread; only the newest are given."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.everything.everything_runs import Shared
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.records import (
+    Asked,
+    ObjectCandidates,
+    View,
+)
+from napari_mobilesam.session.prompts.prompt_messages import (
+    PromptRequest,
+    PromptResult,
+    check_prompts,
+)
+from napari_mobilesam.types import PromptError, Prompts
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.session.images.engine import Engine
+
+
+class Prompting:
+    """From prompts to candidates, one request at a time, the newest wins.
+
+    Parameters
+    ----------
+    shared : Shared
+        What is used of the session.
+
+    Attributes
+    ----------
+    answered : Signal(PromptResult)
+        Answer to the newest request.
+    embedding : Signal(ImagePlane)
+        The newest request has to wait for an embedding.
+    failed : Signal(int)
+        The request of this number has no answer; the session says why.
+    clean_up : CleanUp
+        What is done to masks before they are shown.
+    """
+
+    answered = Signal(object)
+    embedding = Signal(object)
+    failed = Signal(int)
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._generation = 0
+        self._expected: PromptResult | None = None
+        self.clean_up = CleanUp()
+
+    def ask(
+        self,
+        plane: ImagePlane,
+        objects: Sequence[Prompts],
+        model_name: str,
+        previous: Sequence[ObjectCandidates | None] = (),
+    ) -> int:
+        """Ask for the candidates of objects; `answered` brings them.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Where the prompts lie.
+        objects : sequence of Prompts
+            Prompts of each object.
+        model_name : str
+            Model that is to answer.
+        previous : sequence of (ObjectCandidates or None), optional
+            For each object an answer to refine: its chosen mask is fed back.
+
+        Returns
+        -------
+        generation : int
+            Number of the request; only the newest is answered.
+
+        Raises
+        ------
+        PromptError
+            A prompt is outside the plane, has no area, or there is none.
+        """
+        self.forget()
+        if not objects:
+            raise PromptError(
+                'There is no prompt: click an object or draw a box.'
+            )
+        for prompts in objects:
+            check_prompts(plane.shape, prompts)
+        request = self._request(plane, objects, model_name, previous)
+        known = self._known(request)
+        if known is not None:
+            self._shared.deliver(lambda: self._show(known))
+        else:
+            self._shared.worker.submit(
+                'prompts', lambda: self._answer(request)
+            )
+        return request.generation
+
+    def expect(
+        self,
+        plane: ImagePlane,
+        objects: Sequence[Prompts],
+        model_name: str,
+        previous: Sequence[ObjectCandidates | None] = (),
+    ) -> None:
+        """Have the answer ready if this is what `ask` is given next.
+
+        For prompts that are on their way, as those of a mouse button that
+        is down. Nothing is told, and nothing is embedded; the parameters
+        are those of `ask`.
+        """
+        request = self._request(plane, objects, model_name, previous)
+        self._shared.worker.submit('expected', lambda: self._prepare(request))
+
+    def _request(
+        self,
+        plane: ImagePlane,
+        objects: Sequence[Prompts],
+        model_name: str,
+        previous: Sequence[ObjectCandidates | None],
+    ) -> PromptRequest:
+        return PromptRequest(
+            self._generation,
+            plane,
+            tuple(objects),
+            model_name,
+            tuple(previous) or (None,) * len(objects),
+            self.clean_up,
+        )
+
+    def _known(self, request: PromptRequest) -> PromptResult | None:
+        """Answer to a request that was expected, once it is there."""
+        expected = self._expected
+        if expected is None or not _same(expected.request, request):
+            return None
+        self._expected = None
+        return replace(expected, request=request)
+
+    def forget(self) -> None:
+        """Drop the answer to the newest prompts, wherever it is."""
+        self._generation += 1
+        self._shared.worker.discard('prompts')
+
+    # below: on the worker thread
+
+    def _prepare(self, request: PromptRequest) -> None:
+        start = time.perf_counter()
+        self._expected = None
+        # what fails here fails when it is asked for, and is told then
+        with contextlib.suppress(Exception):
+            model = self._shared.loaded()
+            if model is not None and self._is_embedded(request, model):
+                self._expected = self._result(request, model, start)
+
+    def _answer(self, request: PromptRequest) -> None:
+        start = time.perf_counter()
+        known = self._known(request)
+        if known is not None:
+            self._shared.deliver(lambda: self._show(known))
+            return
+        generation = request.generation
+        model = self._shared.load(request.model_name, 'prompts')
+        if generation != self._generation:
+            return
+        if model is None:
+            self._shared.deliver(lambda: self.failed.emit(generation))
+            return
+        try:
+            if not self._is_embedded(request, model):
+                self._shared.deliver(lambda: self._say_if_current(request))
+            result = self._result(request, model, start)
+        except Exception as error:  # noqa: BLE001 - every failure is told
+            if generation == self._generation:
+                self._shared.fail(error, 'prompts')
+                self._shared.deliver(lambda: self.failed.emit(generation))
+            return
+        self._shared.deliver(lambda: self._show(result))
+
+    def _result(
+        self, request: PromptRequest, model: Sam, start: float
+    ) -> PromptResult:
+        engine, plane = self._shared.engine, request.plane
+        candidates = tuple(
+            candidates_of(
+                engine, plane, prompts, model, before, request.clean_up
+            )
+            for prompts, before in zip(
+                request.objects, request.previous, strict=True
+            )
+        )
+        not_finite = max(
+            engine.not_finite(plane, prompts, model)
+            for prompts in request.objects
+        )
+        seconds = time.perf_counter() - start
+        return PromptResult(request, candidates, seconds, not_finite)
+
+    def _is_embedded(self, request: PromptRequest, model: Sam) -> bool:
+        """Whether a request can be answered by decoding alone."""
+        return all(
+            self._shared.engine.has_embedding(request.plane, prompts, model)
+            for prompts in request.objects
+        )
+
+    def _say_if_current(self, request: PromptRequest) -> None:
+        if request.generation == self._generation:
+            self.embedding.emit(request.plane)
+
+    def _show(self, result: PromptResult) -> None:
+        # checked here, on the viewer's thread: prompts may have changed
+        # while the answer was on its way
+        if result.request.generation == self._generation:
+            self.answered.emit(result)
+
+
+def candidates_of(
+    engine: Engine,
+    plane: ImagePlane,
+    prompts: Prompts,
+    model: Sam,
+    previous: ObjectCandidates | None = None,
+    clean_up: CleanUp | None = None,
+) -> ObjectCandidates | None:
+    """Ask the model about one object, on the thread of the engine.
+
+    Returns
+    -------
+    ObjectCandidates or None
+        None if no mask has a pixel.
+    """
+    before = None if previous is None else previous.as_prediction()
+    found = ObjectCandidates.of(engine.predict(plane, prompts, model, before))
+    if found is None or clean_up is None:
+        return found
+    masks = tuple(clean_up(mask, plane.shape) for mask in found.masks)
+    return replace(found, masks=masks)
+
+
+def _same(one: PromptRequest, other: PromptRequest) -> bool:
+    """Whether two requests have the same answer, to the last bit."""
+    return (
+        one.plane.key == other.plane.key
+        and one.plane.viewport == other.plane.viewport
+        and one.model_name == other.model_name
+        and one.clean_up == other.clean_up
+        and len(one.objects) == len(other.objects)
+        and all(map(_same_prompts, one.objects, other.objects))
+        and all(map(_same_mask, one.previous, other.previous))
+    )
+
+
+def _same_prompts(one: Prompts, other: Prompts) -> bool:
+    return (
+        np.array_equal(one.points, other.points)
+        and np.array_equal(one.labels, other.labels)
+        and _equal(one.box, other.box)
+        and one.mask_input is other.mask_input
+        and one.region is other.region
+    )
+
+
+def _same_mask(
+    one: ObjectCandidates | None, other: ObjectCandidates | None
+) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.mask is other.mask and _equal(
+        one.chosen_logits, other.chosen_logits
+    )
+
+
+def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
+
+
+def refining(before: View | None, view: View) -> View:
+    """Return a view to ask for with what it refines, if it refines anything.
+
+    Parameters
+    ----------
+    before : View or None
+        What there was before.
+    view : View
+        What is asked now. Where its prompts are those of before and some
+        more, the chosen mask is fed back; where prompts were moved or
+        removed, the model starts anew.
+    """
+    chosen = None if before is None else before.candidates
+    if before is None or chosen is None or chosen.chosen_logits is None:
+        return view
+    if before.automatic:
+        # a click corrects the mask, not what propagation asked
+        return replace(view, previous=chosen.only_chosen())
+    old, new = before.prompts, view.prompts
+    count = len(old.points)
+    same_points = (
+        len(new.points) >= count
+        and np.array_equal(new.points[:count], old.points)
+        and np.array_equal(new.labels[:count], old.labels)
+    )
+    same_box = old.box is None or (
+        new.box is not None and np.array_equal(new.box, old.box)
+    )
+    if not same_points or not same_box or new.region is not old.region:
+        return view
+    if len(new.points) == count and (new.box is None) == (old.box is None):
+        # asked again: as it was asked then
+        return replace(view, previous=before.previous, steps=before.steps)
+    asked = Asked(before.plane, old, chosen.chosen)
+    return replace(
+        view, previous=chosen.only_chosen(), steps=(*before.steps, asked)
+    )

@@ -1,0 +1,233 @@
+"""Following an object through a stack in the background, as one step."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    View,
+)
+from napari_mobilesam.session.objects.replay_code import Recipe
+from napari_mobilesam.session.objects.step import Step
+from napari_mobilesam.session.objects.targets import WritePolicy
+from napari_mobilesam.session.prompts.prompting import candidates_of
+from napari_mobilesam.session.prompts.propagation import (
+    Ended,
+    PropagationOptions,
+    Reached,
+    asked,
+    propagate,
+)
+from napari_mobilesam.session.runtime.background import Background, Job
+from napari_mobilesam.types import Prompts, SegmentationError
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+@dataclass(frozen=True, eq=False)
+class PropagationResult:
+    """Outcome of following an object.
+
+    Attributes
+    ----------
+    record : ObjectRecord
+        The object with all its planes.
+    reached : tuple of int
+        Planes that it was followed to, ascending.
+    ended : tuple of Ended
+        Planes on which it ended, and why.
+    complete : bool
+        False if it was cancelled or failed: what was found is kept.
+    """
+
+    record: ObjectRecord
+    reached: tuple[int, ...]
+    ended: tuple[Ended, ...]
+    complete: bool
+
+    @property
+    def text(self) -> str:
+        """One or two sentences on it."""
+        stopped = '' if self.complete else 'Stopped. '
+        noun = 'plane' if len(self.reached) == 1 else 'planes'
+        text = (
+            f'{stopped}Object {self.record.number} was followed to '
+            f'{len(self.reached)} {noun}'
+        )
+        if self.reached:
+            text += f', {self.reached[0]} to {self.reached[-1]}'
+        for end in self.ended:
+            text += f'; it ends before plane {end.number} ({end.reason})'
+        return f'{text}.'
+
+
+@dataclass
+class _Run:
+    """A propagation under way: what was written so far."""
+
+    step: Step
+    record: ObjectRecord
+    policy: WritePolicy
+    # views of an earlier propagation that were not made anew yet
+    old: dict[Hashable, View]
+    reached: list[int] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+
+    def take(self, found: Reached | Ended) -> None:
+        """Write a plane."""
+        if isinstance(found, Ended):
+            self.ended.append(found)
+            return
+        view = found.view
+        self._erase(view.plane)
+        mask = view.mask
+        assert mask is not None
+        self.step.paint(view.plane, mask, self.record.label, self.policy)
+        self.record = self.record.with_view(view)
+        self.step.put(self.record)
+        self.reached.append(found.number)
+
+    def end(self, complete: bool) -> PropagationResult:
+        """Take off the planes that it does not reach any more."""
+        if complete:
+            for view in list(self.old.values()):
+                self._erase(view.plane)
+                self.record = self.record.without(view.plane)
+                self.step.put(self.record)
+        self.step.finish()
+        return PropagationResult(
+            self.record,
+            tuple(sorted(self.reached)),
+            tuple(self.ended),
+            complete,
+        )
+
+    def _erase(self, plane: ImagePlane) -> None:
+        view = self.old.pop(plane.place, None)
+        if view is not None:
+            self.step.erase(replace(self.record, views={plane.place: view}))
+
+
+class Propagation:
+    """Follows objects through the planes of a stack.
+
+    Parameters
+    ----------
+    background : Background
+        Runs it.
+    engine : Engine
+        Answers prompts, on the worker thread.
+
+    Attributes
+    ----------
+    finished : Signal(PropagationResult)
+        The object was followed to its ends, or it was cancelled.
+    """
+
+    finished = Signal(object)
+
+    def __init__(self, background: Background, engine: Engine) -> None:
+        self._background = background
+        self._engine = engine
+
+    def start(
+        self,
+        number: int,
+        objects: Objects,
+        planes: Sequence[ImagePlane],
+        model_name: str,
+        options: PropagationOptions | None = None,
+        policy: WritePolicy = 'overwrite',
+        clean_up: CleanUp | None = None,
+        recipe: Recipe | None = None,
+    ) -> None:
+        """Begin; all that is written is one step of the history.
+
+        The planes that people prompted stay as they are; those of an earlier
+        propagation are made anew from them.
+
+        Parameters
+        ----------
+        number : int
+            Number of the object.
+        objects : Objects
+            What it is one of.
+        planes : sequence of ImagePlane
+            All planes, in order along the axis.
+        model_name : str
+            Model that is to answer.
+        options : PropagationOptions, optional
+            Where to follow it, and when it ends.
+        policy : {'overwrite', 'keep'}
+            What happens to labels that are there already.
+        clean_up : CleanUp, optional
+            What is done to the masks.
+        recipe : Recipe, optional
+            How it was asked for.
+
+        Raises
+        ------
+        SegmentationError
+            The object has no prompt of a person on these planes.
+        LabelsError
+            There is no such object, or its labels cannot be written.
+        """
+        record = objects[number]
+        keys: dict[int, View] = {}
+        old: dict[int, View] = {}
+        for index, plane in enumerate(planes):
+            view = record.view(plane)
+            if view is None:
+                continue
+            if view.automatic:
+                old[index] = view
+            elif view.mask is not None:
+                # as the plane is shown now
+                keys[index] = replace(view, plane=plane)
+        if not keys:
+            raise SegmentationError(
+                f'Object {number} has no prompt on these planes: open it and '
+                'click it on one of them.'
+            )
+        run = _Run(
+            objects.begin(f'propagating object {number}'),
+            record,
+            policy,
+            {
+                old[index].plane.place: old[index]
+                for index in asked(keys, len(planes), options)
+                if index in old
+            },
+        )
+
+        def found(model: Sam) -> Iterator[Reached | Ended]:
+            def predict(
+                plane: ImagePlane,
+                prompts: Prompts,
+                previous: ObjectCandidates | None,
+            ) -> ObjectCandidates | None:
+                return candidates_of(
+                    self._engine, plane, prompts, model, previous, clean_up
+                )
+
+            return propagate(predict, planes, keys, options)
+
+        def end(complete: bool) -> None:
+            # what was cancelled cannot be repeated exactly
+            run.step.recipe = recipe if complete else None
+            self.finished.emit(run.end(complete))
+
+        total = len(planes) - len(keys)
+        self._background.start(
+            Job(found, run.take, end, total, 'Plane'), model_name
+        )

@@ -1,0 +1,102 @@
+"""Writes down how the steps of a session are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.replay_code import (
+    PlaneCode,
+    Recipe,
+    object_code,
+    prompts_code,
+    settings_code,
+)
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.prompts.prompting import Prompting
+from napari_mobilesam.session.prompts.propagation import PropagationOptions
+from napari_mobilesam.types import Prompts
+
+
+class Recorder:
+    """Writes the recipes of a session's steps.
+
+    Parameters
+    ----------
+    plane_code : callable
+        Returns the expression that finds a plane again.
+    model_name : callable
+        Returns the name of the model that answers.
+    prompting : Prompting
+        Says how masks are cleaned.
+    """
+
+    def __init__(
+        self,
+        plane_code: PlaneCode,
+        model_name: Callable[[], str],
+        prompting: Prompting,
+    ) -> None:
+        self._plane_code = plane_code
+        self._model_name = model_name
+        self._prompting = prompting
+
+    def lines(self, options: WriteOptions, *lines: str) -> Recipe:
+        """Recipe of lines that depend on the settings."""
+        settings = settings_code(
+            self._model_name(), options, self._prompting.clean_up
+        )
+        return Recipe(lines, settings)
+
+    def object(
+        self,
+        record: ObjectRecord,
+        base: ObjectRecord | None,
+        options: WriteOptions,
+    ) -> Recipe:
+        """Recipe of an accepted object, see `object_code`."""
+        code = object_code(record, base, self._plane_code)
+        # the line that accepts it says which label
+        return self.lines(replace(options, label=None), *code)
+
+    def propagation(
+        self,
+        number: int,
+        shown: ImagePlane,
+        axis: int | None,
+        chosen: PropagationOptions,
+        options: WriteOptions,
+    ) -> Recipe:
+        """Recipe of following an object through the planes around one."""
+        arguments = ', '.join(
+            f'{each.name}={getattr(chosen, each.name)!r}'
+            for each in fields(chosen)
+        )
+        return self.lines(
+            options,
+            f'scene.show({self._plane_code(shown)})',
+            f'session.open({number})',
+            f'session.propagate(axis={axis}, {arguments})',
+            'session.reject()',
+        )
+
+    def batch(
+        self,
+        items: Sequence[tuple[ImagePlane, Prompts]],
+        overlaps: str,
+        options: WriteOptions,
+    ) -> Recipe:
+        """Recipe of one object per prompt."""
+        entries = [
+            f'    BatchItem({self._plane_code(plane)}, '
+            f'{prompts_code(prompts)}),'
+            for plane, prompts in items
+        ]
+        return self.lines(
+            options,
+            'session.batch([',
+            *entries,
+            f'], overlaps={overlaps!r})',
+        )

@@ -1,0 +1,225 @@
+"""The model of a session: chosen, loaded and downloaded in the background."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_mobilesam.session.everything.everything_runs import Deliver
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.prompts.prompt_messages import explain
+from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.types import ModelRecord, SegmentationError
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+# of a layer of points, and of a model
+LIBRARIES = ('pandas', 'torch')
+
+
+class Models:
+    """Which model answers, and how it comes here.
+
+    Parameters
+    ----------
+    engine : Engine
+        Holds the model; used on the worker's thread only.
+    worker : LatestWorker
+        Thread that models are loaded on.
+    deliver : callable
+        Runs a function on the thread that owns the viewer.
+    name : str, optional
+        First model; by default the best one on this computer.
+
+    Attributes
+    ----------
+    status : Signal(str, str)
+        One sentence on what happens, and for whom.
+    progress : Signal(int, int)
+        Bytes downloaded and in total.
+    failed : Signal(str, str)
+        One sentence on what went wrong, and for whom.
+    changed : Signal(ModelRecord)
+        A model has been loaded.
+    downloaded : Signal(str)
+        A model of this name has arrived.
+    """
+
+    status = Signal(str, str)
+    progress = Signal(int, int)
+    failed = Signal(str, str)
+    changed = Signal(object)
+    downloaded = Signal(str)
+
+    def __init__(
+        self,
+        engine: Engine,
+        worker: LatestWorker,
+        deliver: Deliver,
+        name: str | None = None,
+    ) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._downloader = LatestWorker('napari-mobilesam-download')
+        self._download_cancelled = threading.Event()
+        self._deliver = deliver
+        self._name = name
+        self._loaded = ''
+        self._device = self._placed = 'auto'
+        self._threads = 0
+        self._threads_of_torch = 0
+        self.device_text = ''
+        self.record: ModelRecord | None = None
+
+    @property
+    def name(self) -> str:
+        """Name or path of the model that answers."""
+        if self._name is None:
+            from napari_mobilesam.model.registry import default_model_name
+
+            self._name = default_model_name()
+        return self._name
+
+    def use(self, name: str) -> None:
+        """Answer with another model from now on; loads in the background."""
+        self._name = name
+        self._worker.submit('model', lambda: self._preload(name))
+
+    def import_libraries(self, then: Callable[[], None]) -> None:
+        """Import what takes longest in the background.
+
+        Parameters
+        ----------
+        then : callable
+            Called on the thread that owns the viewer; at once, if all is
+            imported already.
+        """
+        if all(name in sys.modules for name in LIBRARIES):
+            then()
+            return
+
+        def job() -> None:
+            for name in LIBRARIES:
+                import_module(name)
+            self._deliver(then)
+
+        self._worker.submit('imports', job)
+
+    def compute_with(self, device: str = 'auto', threads: int = 0) -> None:
+        """Compute elsewhere, or with more or fewer threads, from now on.
+
+        Parameters
+        ----------
+        device : {'auto', 'cpu', 'cuda', 'mps'}
+            Where the model is; told by `failed` if it is not available.
+        threads : int
+            Most threads that torch may use; 0 for as many as it likes.
+        """
+        if (device, threads) == (self._device, self._threads):
+            return
+        self._device, self._threads = device, threads
+        if self._loaded:
+            self._worker.submit('device', lambda: self._preload(self.name))
+
+    def download(self, name: str) -> None:
+        """Download a model and use it; `downloaded` tells when it is here."""
+        self._download_cancelled.clear()
+        self._downloader.submit('download', lambda: self._download(name))
+
+    def cancel_download(self) -> None:
+        """Stop a download; it leaves nothing behind."""
+        self._download_cancelled.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until no download is under way; False on time-out."""
+        return self._downloader.wait(timeout)
+
+    def close(self) -> None:
+        """Stop a download and end its thread."""
+        self.cancel_download()
+        self._downloader.close()
+
+    # below: on the worker thread
+
+    def load(self, name: str, whom: str = 'model') -> Sam | None:
+        """Return a model; None after telling why there is none."""
+        try:
+            if self._loaded != name:
+                self.say(f'Loading the model {name} …', whom)
+            model = self._engine.model(name)
+            text = self._settle(model)
+        except Exception as error:  # noqa: BLE001 - every failure is told
+            self.fail(error, whom)
+            return None
+        if (self._loaded, self.device_text) != (name, text):
+            self.device_text = text
+            self._loaded, self.record = name, model.record
+            self._deliver(lambda: self.changed.emit(model.record))
+        return model
+
+    def loaded(self) -> Sam | None:
+        """Return the chosen model if it is loaded already."""
+        name = self.name
+        return self._engine.model(name) if name == self._loaded else None
+
+    def _settle(self, model: Sam) -> str:
+        """Let a model compute as was wanted; return where it does."""
+        import torch
+
+        self._threads_of_torch = (
+            self._threads_of_torch or torch.get_num_threads()
+        )
+        threads = self._threads or self._threads_of_torch
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        if self._device != 'auto' or self._placed != 'auto':
+            from napari_mobilesam.model.checkpoints import choose_device
+
+            device = choose_device(self._device)
+            if device.type != model.device.type:
+                model.to(device)
+                self._engine.clear()
+            self._placed = self._device
+        if model.device.type != 'cpu':
+            return str(model.device)
+        return f'cpu, up to {threads} thread{"s" if threads > 1 else ""}'
+
+    def say(self, text: str, whom: str) -> None:
+        """Tell what happens, on the viewer's thread."""
+        self._deliver(lambda: self.status.emit(text, whom))
+
+    def fail(self, error: BaseException, whom: str) -> None:
+        """Tell what went wrong, on the viewer's thread."""
+        text = explain(error)
+        self._deliver(lambda: self.failed.emit(text, whom))
+
+    def _preload(self, name: str) -> None:
+        self.load(name)
+
+    def _download(self, name: str) -> None:
+        from napari_mobilesam.model.registry import download_model
+
+        def progress(done: int, total: int, message: str) -> None:
+            if self._download_cancelled.is_set():
+                raise SegmentationError('The download was stopped.')
+            self._deliver(lambda: self.progress.emit(done, total))
+
+        self.say(f'Downloading {name} …', 'model')
+        try:
+            download_model(name, progress=progress)
+        except Exception as error:  # noqa: BLE001
+            self.fail(error, 'model')
+            return
+
+        def arrived() -> None:
+            self.use(name)
+            self.downloaded.emit(name)
+
+        self._deliver(arrived)

@@ -1,0 +1,394 @@
+"""Per-viewer controller: prompts in, masks out, on one worker thread.
+
+A session knows neither Qt nor napari. It is given planes and prompts, answers
+with signals, and drops answers that nobody waits for any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_mobilesam.session.commands import Commands
+from napari_mobilesam.session.everything.everything_messages import PlaneTask
+from napari_mobilesam.session.everything.everything_runs import EverythingRuns
+from napari_mobilesam.session.everything.large_runs import LargeRuns
+from napari_mobilesam.session.file_commands import FileCommands
+from napari_mobilesam.session.images.disk_cache import DiskCache
+from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.prompts.batch import Batch
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.prompts.hover import Hover
+from napari_mobilesam.session.prompts.navigation import Walk
+from napari_mobilesam.session.prompts.prefetch import Prefetch
+from napari_mobilesam.session.prompts.prompting import Prompting
+from napari_mobilesam.session.prompts.propagation_run import (
+    Propagation,
+    PropagationResult,
+)
+from napari_mobilesam.session.prompts.recorder import Recorder
+from napari_mobilesam.session.runtime.background import Background
+from napari_mobilesam.session.runtime.inbox import Inbox
+from napari_mobilesam.session.runtime.models import Models
+from napari_mobilesam.session.runtime.shared import Deliver, Shared
+from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ModelRecord,
+    Prompts,
+)
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+
+class Session(Commands, FileCommands):
+    """Everything the widgets of one viewer share.
+
+    Parameters
+    ----------
+    deliver : callable, optional
+        Runs a function on the thread that owns the viewer; the default
+        calls it at once, on the worker thread.
+    load_model : callable, optional
+        ``load_model(name) -> Sam``; by default the package's `load_model`.
+    model_name : str, optional
+        First model; by default the best one on this computer.
+    scene : Scene, optional
+        The viewer: planes to click on, labels to write to.
+
+    Attributes
+    ----------
+    status : Signal(str, str)
+        One sentence on what happens, and for whom: ``'prompts'``,
+        ``'objects'``, ``'everything'`` or ``'model'``.
+    ready : Signal(str)
+        A plane can be clicked; one sentence on it.
+    progress : Signal(str, int, int)
+        For whom, steps done and steps in total.
+    preview : Signal(PromptResult)
+        Answer to the newest prompts.
+    everything : Signal(EverythingResult)
+        Labels of a finished or cancelled run.
+    failed : Signal(str, str)
+        One sentence on what went wrong, and for whom.
+    model_changed : Signal(ModelRecord)
+        A model has been loaded.
+    downloaded : Signal(str)
+        A model of this name has arrived.
+    editor : Editor
+        The open object: prompts, candidates, accept and reject.
+    walk : Walk
+        Opens objects of the labels; undo and redo.
+    propagation : Propagation
+        Follows objects through stacks.
+    batching : Batch
+        Makes one object of each box or point.
+    background : Background
+        Runs these two, and stops them.
+    prompting : Prompting
+        Answers prompts.
+    models : Models
+        The model, and where it comes from.
+    hover : Hover
+        Asks what is under the cursor.
+    prefetch : Prefetch
+        Embeds planes that are likely to be seen next.
+    runs : EverythingRuns
+        Runs of segment everything.
+    large : LargeRuns
+        Runs on images that do not fit in memory.
+    """
+
+    status = Signal(str, str)
+    ready = Signal(str)
+    progress = Signal(str, int, int)
+    preview = Signal(object)
+    everything = Signal(object)
+    failed = Signal(str, str)
+    model_changed = Signal(object)
+    downloaded = Signal(str)
+
+    def __init__(
+        self,
+        deliver: Deliver | None = None,
+        load_model: Callable[[str], Sam] | None = None,
+        model_name: str | None = None,
+        scene: Scene | None = None,
+    ) -> None:
+        self._deliver = Inbox(deliver or (lambda function: function()))
+        self._worker = LatestWorker()
+        self._disk = DiskCache(lambda text: self.models.say(text, 'prompts'))
+        self._engine = Engine(
+            load_model or _load_model, embed=self._disk.embed
+        )
+        self._users = 0
+        self.scene = scene
+        self.models = Models(
+            self._engine, self._worker, self._deliver, model_name
+        )
+        shared = Shared(
+            self._worker,
+            self._engine,
+            self.models.load,
+            self.models.loaded,
+            self._deliver,
+            self.models.fail,
+        )
+        self.runs = EverythingRuns(shared)
+        self.large = LargeRuns(shared)
+        self.hover = Hover(
+            self._worker, self._engine, self._deliver, self.models.loaded
+        )
+        self.prefetch = Prefetch(
+            self._worker, self._engine, self.models.loaded
+        )
+        self.prompting = Prompting(shared)
+        self.recorder = Recorder(
+            self._plane_code, lambda: self.model_name, self.prompting
+        )
+        self.editor = Editor(
+            self.prompting,
+            self._objects,
+            lambda: self.model_name,
+            self.recorder,
+        )
+        self.walk = Walk(self.editor)
+        self.background = Background(shared, 'objects')
+        self.propagation = Propagation(self.background, self._engine)
+        self.batching = Batch(self.background, self._engine)
+        self._connect()
+
+    def _connect(self) -> None:
+        models, runs, prompting = self.models, self.runs, self.prompting
+        models.status.connect(self.status.emit)
+        models.failed.connect(self.failed.emit)
+        models.changed.connect(self.model_changed.emit)
+        models.downloaded.connect(self.downloaded.emit)
+        models.progress.connect(self._download_progress)
+        runs.progress.connect(self._run_progress)
+        runs.finished.connect(self.everything.emit)
+        prompting.answered.connect(self.preview.emit)
+        prompting.embedding.connect(self._say_embedding)
+        self.editor.failed.connect(self._prompts_failed)
+        self.background.progress.connect(self._objects_progress)
+        self.propagation.finished.connect(self._reopen)
+
+    @property
+    def model_name(self) -> str:
+        """Name or path of the model that answers."""
+        return self.models.name
+
+    @property
+    def record(self) -> ModelRecord | None:
+        """Record of the model that was loaded last."""
+        return self.models.record
+
+    def use_model(self, name: str) -> None:
+        """Answer with another model from now on; loads in the background."""
+        self.models.use(name)
+
+    def prepare(
+        self, plane: ImagePlane, neighbours: Sequence[ImagePlane] = ()
+    ) -> None:
+        """Load the model and embed a plane before the first prompt.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane that is seen.
+        neighbours : sequence of ImagePlane
+            Planes that are likely to be seen next, the likeliest first;
+            they are embedded when nothing else is to do.
+        """
+        name = self.model_name
+        self._worker.submit('prepare', lambda: self._prepare(plane, name))
+        self.prefetch.want(neighbours)
+
+    def predict(self, plane: ImagePlane, objects: Sequence[Prompts]) -> int:
+        """Ask for the masks of objects; `preview` brings the answer.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Where the prompts lie.
+        objects : sequence of Prompts
+            Prompts of each object.
+
+        Returns
+        -------
+        generation : int
+            Number of the request; only the newest is answered.
+
+        Raises
+        ------
+        PromptError
+            A prompt is outside the plane, has no area, or there is none.
+        """
+        return self.prompting.ask(plane, objects, self.model_name)
+
+    def forget(self) -> None:
+        """Drop the answer to the newest prompts, wherever it is."""
+        self.prompting.forget()
+
+    def segment_everything(
+        self,
+        plane: ImagePlane,
+        parameters: EverythingParameters | None = None,
+    ) -> int:
+        """Find every object of a plane; `everything` brings the answer.
+
+        A run that is still going is cancelled. Prompts are answered between
+        the steps of a run.
+        """
+        return self.runs.start([PlaneTask(plane)], parameters, self.model_name)
+
+    def cancel(self) -> None:
+        """Stop segment everything after its current step, keeping masks."""
+        self.runs.cancel()
+
+    def download(self, name: str) -> None:
+        """Download a model and use it; `downloaded` tells when it is here."""
+        self.models.download(name)
+
+    def cancel_download(self) -> None:
+        """Stop a download; it leaves nothing behind."""
+        self.models.cancel_download()
+
+    def use_cache(
+        self, max_mb: int, folder: str | PathLike[str] | None = None
+    ) -> None:
+        """Keep embeddings on disk, so that images seen before open at once.
+
+        Parameters
+        ----------
+        max_mb : int
+            Size in megabytes; 0 keeps nothing from now on.
+        folder : path, optional
+            See `EmbeddingCache`.
+        """
+        self._disk.use(max_mb, folder)
+
+    def clear_cache(self) -> None:
+        """Forget embeddings, those on disk too.
+
+        Needed after pixels of an image were changed in place, which nobody
+        is told of.
+        """
+        self._worker.submit('clear', self._clear)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all that was asked is done; False on time-out."""
+        return (
+            self._worker.wait(timeout)
+            and self.runs.wait(timeout)
+            and self.large.wait(timeout)
+            and self.models.wait(timeout)
+            and self.wait_for_file(timeout)
+        )
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Block until all that was asked is answered; False on time-out.
+
+        For scripts: unlike `wait` it also gives the answers, which the event
+        loop of a viewer cannot do while a script runs. To be called on the
+        thread that owns the viewer.
+        """
+        while self.wait(timeout):
+            if not self._deliver.empty():
+                return True
+        return False
+
+    def acquire(self) -> None:
+        """Count a user, such as an open dock widget."""
+        self._users += 1
+
+    def release(self) -> None:
+        """Give up one use; the last one ends the threads."""
+        self._users -= 1
+        if self._users <= 0:
+            self._users = 0
+            self.close()
+
+    def close(self) -> None:
+        """End the threads; answers still on their way are dropped.
+
+        A session can be used again afterwards.
+        """
+        self.forget()
+        self.background.abandon()
+        self.end_files()
+        self.prefetch.want(())
+        self.runs.close()
+        self.large.close()
+        self.models.close()
+        self._worker.close()
+
+    def _run_progress(self, done: int, total: int, message: str) -> None:
+        self.progress.emit('everything', done, total)
+        self.status.emit(message, 'everything')
+
+    def _objects_progress(self, done: int, total: int, message: str) -> None:
+        self.progress.emit('objects', done, total)
+        self.status.emit(message, 'objects')
+
+    def _reopen(self, result: PropagationResult) -> None:
+        """Open the object that was propagated, to correct it."""
+        objects = self._objects(False)
+        if (
+            self.editor.record.empty
+            and objects is not None
+            and objects.get(result.record.number) is result.record
+        ):
+            self.editor.bring_back(objects, result.record)
+
+    def _download_progress(self, done: int, total: int) -> None:
+        self.progress.emit('model', done, total)
+
+    def _say_embedding(self, plane: ImagePlane) -> None:
+        self.status.emit(f'Embedding {plane.name} …', 'prompts')
+
+    def _prompts_failed(self, text: str) -> None:
+        self.failed.emit(text, 'prompts')
+
+    def _objects(self, create: bool) -> Objects | None:
+        return None if self.scene is None else self.scene.objects(create)
+
+    def _plane_code(self, plane: ImagePlane) -> str:
+        if self.scene is None:
+            return repr(plane.name)
+        arguments = self.scene.describe(plane).items()
+        given = ', '.join(f'{name}={value!r}' for name, value in arguments)
+        return f'scene.find({given})'
+
+    # below: on the worker thread
+
+    def _clear(self) -> None:
+        self._engine.clear()
+        self._disk.clear()
+
+    def _prepare(self, plane: ImagePlane, name: str) -> None:
+        model = self.models.load(name, 'prompts')
+        if model is None:
+            return
+        try:
+            if not self._engine.prepared(plane, model):
+                self.models.say(f'Embedding {plane.name} …', 'prompts')
+            diameter = self._engine.prepare(plane, model)
+        except Exception as error:  # noqa: BLE001
+            self.models.fail(error, 'prompts')
+            return
+        size = '' if diameter is None else f', objects about {diameter:.0f} px'
+        text = f'Ready: {plane.name}{size}. Click an object.'
+        self._deliver(lambda: self.ready.emit(text))
+
+
+def _load_model(name: str) -> Sam:
+    from napari_mobilesam.model.checkpoints import load_model
+
+    return load_model(name)

@@ -1,0 +1,230 @@
+"""What a training run can be told to do in each of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.interactive import (
+    DenseHead,
+    StepResult,
+    interactive_step,
+)
+from napari_mobilesam.training.samples import (
+    Sample,
+    SampleSource,
+    simulate_prompts,
+)
+from napari_mobilesam.training.tensor_batch import collate, normalise
+
+Part = Literal['all', 'encoder', 'decoder']
+
+
+class Turn(NamedTuple):
+    """Which step it is.
+
+    Attributes
+    ----------
+    step : int
+        Steps done before.
+    first, images : int
+        Numbers of the samples of this step and process.
+    rank : int
+        Process.
+    fraction : float
+        Share of the budget used up.
+    seed : int
+        Seed of the run.
+    half : bool
+        Compute in bfloat16.
+    """
+
+    step: int
+    first: int
+    images: int
+    rank: int
+    fraction: float
+    seed: int
+    half: bool
+
+    def shared_chance(self) -> np.random.Generator:
+        """Chance that is the same in all processes."""
+        return np.random.default_rng((self.seed, self.step))
+
+    def chance(self) -> np.random.Generator:
+        """Chance of this process."""
+        return np.random.default_rng((self.seed, self.step, self.rank))
+
+
+class Task(Protocol):
+    """Leaves the gradients of one step in the parameters it trains."""
+
+    sam: Sam
+    helper: nn.Module
+
+    def prepare(self) -> None:
+        """Set training and inference mode of the parts."""
+
+    def step(self, turn: Turn) -> StepResult:
+        """Compute the gradients of one step."""
+
+
+def choose_trained(sam: Sam, part: Part) -> None:
+    """Let only one part of a model require gradients."""
+    sam.requires_grad_(part == 'all')
+    if part == 'encoder':
+        sam.image_encoder.requires_grad_(True)
+    elif part == 'decoder':
+        sam.mask_decoder.requires_grad_(True)
+
+
+class InteractiveTask:
+    """Interactive training of the whole model (Segment Anything, A).
+
+    Parameters
+    ----------
+    sam : Sam
+        Model.
+    source : SampleSource
+        Crops and prompts.
+    corrections : float
+        Share of steps with correction rounds, once warmed up.
+    warmup : int
+        Steps of first prompts only.
+    head_weight : float
+        Weight of the auxiliary dense maps at the start; a tenth at the end.
+    iou_weight : float
+        Weight of the predicted IoU.
+    """
+
+    def __init__(
+        self,
+        sam: Sam,
+        source: SampleSource,
+        *,
+        corrections: float = 0.2,
+        warmup: int = 100,
+        head_weight: float = 0.5,
+        iou_weight: float = 2.0,
+    ) -> None:
+        self.sam, self.source = sam, source
+        self.corrections, self.warmup = corrections, warmup
+        self.head_weight, self.iou_weight = head_weight, iou_weight
+        self.helper: nn.Module = DenseHead(sam.input_size).to(sam.device)
+        choose_trained(sam, 'all')
+
+    def prepare(self) -> None:
+        """Train everything."""
+        self.sam.train()
+
+    def step(self, turn: Turn) -> StepResult:
+        """See `interactive_step`."""
+        samples = [self.source[turn.first + i] for i in range(turn.images)]
+        batch = collate(samples, self.sam.input_size).to(self.sam.device)
+        assert isinstance(self.helper, DenseHead)
+        return interactive_step(
+            self.sam,
+            batch,
+            turn.chance(),
+            rounds=draw_rounds(turn, self.corrections, self.warmup),
+            head=self.helper,
+            head_weight=self.head_weight * (1 - 0.9 * turn.fraction),
+            iou_weight=self.iou_weight,
+            half=turn.half,
+        )
+
+
+def draw_rounds(turn: Turn, corrections: float, warmup: int) -> int:
+    """Number of rounds, equal in all processes, or they would wait."""
+    rng = turn.shared_chance()
+    if turn.step >= warmup and rng.random() < corrections:
+        return int(rng.integers(2, 4))
+    return 1
+
+
+@dataclass(eq=False)
+class DecoderTask:
+    """Training of the decoder alone, on a bank of embedded crops.
+
+    The encoder does not change, so that its answer to a crop is computed
+    once; prompts are drawn anew each time. That makes a step as cheap as the
+    decoder.
+
+    Attributes
+    ----------
+    sam : Sam
+        Model; only its mask decoder is trained.
+    source : SampleSource
+        Crops and prompts.
+    crops : int
+        Size of the bank.
+    corrections, warmup, iou_weight
+        As in `InteractiveTask`.
+    """
+
+    sam: Sam
+    source: SampleSource
+    crops: int = 48
+    corrections: float = 0.2
+    warmup: int = 0
+    iou_weight: float = 2.0
+    helper: nn.Module = field(default_factory=nn.Identity)
+    bank: dict[int, tuple[Sample, Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        choose_trained(self.sam, 'decoder')
+
+    def prepare(self) -> None:
+        """Keep the statistics of the encoder."""
+        self.sam.eval()
+        self.sam.mask_decoder.train()
+
+    def embedded(self, number: int) -> tuple[Sample, Tensor]:
+        """Crop and its embedding, computed the first time."""
+        if number not in self.bank:
+            sample = self.source[number]
+            batch = collate([sample], self.sam.input_size)
+            with torch.no_grad():
+                features = self.sam.encode(
+                    normalise(self.sam, batch.to(self.sam.device))
+                )
+            self.bank[number] = sample, features
+        return self.bank[number]
+
+    def step(self, turn: Turn) -> StepResult:
+        """One step on crops of the bank, with new prompts."""
+        rng = turn.chance()
+        chosen = [
+            self.embedded(int(number))
+            for number in rng.integers(0, self.crops, turn.images)
+        ]
+        samples = [
+            simulate_prompts(
+                sample.image,
+                sample.labels,
+                self.source.prompts,
+                self.source.background,
+                rng,
+                sample.group,
+            )
+            for sample, _ in chosen
+        ]
+        batch = collate(samples, self.sam.input_size).to(self.sam.device)
+        return interactive_step(
+            self.sam,
+            batch,
+            rng,
+            rounds=draw_rounds(turn, self.corrections, self.warmup),
+            iou_weight=self.iou_weight,
+            half=turn.half,
+            features=torch.cat([features for _, features in chosen]),
+        )
+
+
+Score = Callable[[Sam], dict[str, float]]

@@ -1,0 +1,315 @@
+"""Training a model on a folder of images, from start to checkpoint file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
+from napari_mobilesam.model.sam import Sam, build_sam
+from napari_mobilesam.training.dataset import (
+    LabelledImage,
+    TrainingDataError,
+    read_folder,
+)
+from napari_mobilesam.training.procedural import make_scene
+from napari_mobilesam.training.quick_score import (
+    quick_score,
+    validation_samples,
+)
+from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.step_tasks import InteractiveTask, Score
+from napari_mobilesam.training.thresholds import choose_thresholds
+from napari_mobilesam.training.train import (
+    TrainConfig,
+    TrainingError,
+    TrainingRun,
+)
+from napari_mobilesam.types import ModelRecord, ObjectDiameter, Ranking
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train on a folder; picklable, so that several processes can share it.
+
+    Attributes
+    ----------
+    data : Path
+        Folder of images and labels, see `read_folder`.
+    folder : Path
+        Where the run keeps its checkpoints and log; an interrupted run in it
+        is resumed.
+    output : Path
+        Checkpoint file to write at the end.
+    base : str or Path, optional
+        Model to start from; None starts from random weights.
+    input_size : int
+        Side of the model's input.
+    procedural : float
+        Share of procedural images.
+    zoom : ZoomRange
+        Object sizes at the input.
+    config : TrainConfig
+        Budget and optimiser.
+    first_size : int
+        Side of a smaller input to begin with, where an image costs less; 0
+        begins at ``input_size``.
+    first_share : float
+        Share of the budget that is spent there.
+    compiled : bool
+        Compile the image encoder (`torch.compile`): for CUDA, or where there
+        is a C++ compiler.
+    device : str
+        As in `load_model`.
+    purpose, licence : str
+        For the record of the checkpoint.
+    """
+
+    data: Path
+    folder: Path
+    output: Path
+    base: str | Path | None = None
+    input_size: int = 256
+    procedural: float = 0.15
+    zoom: ZoomRange = field(default_factory=ZoomRange)
+    config: TrainConfig = field(default_factory=TrainConfig)
+    first_size: int = 0
+    first_share: float = 0.4
+    compiled: bool = False
+    device: str = 'auto'
+    purpose: str = 'trained with napari-mobilesam'
+    licence: str = ''
+
+    def run(
+        self,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Path:
+        """Train, or go on training, and write the checkpoint.
+
+        Returns
+        -------
+        Path
+            ``output``.
+
+        Raises
+        ------
+        TrainingDataError, TrainingError, CheckpointError
+            See there.
+        """
+        images = read_split(self.data, 'train')
+        checked = read_split(self.data, 'val')
+        job = self
+        if self.first_size:
+            first, job = self._phases()
+            if not first.output.is_file():
+                first._train(images, checked, progress, cancelled)
+                if cancelled is not None and cancelled():
+                    # the small inputs are not done with: go on there
+                    first.output.replace(self.output)
+                    return self.output
+            if dist.is_initialized():
+                # only one process has written it
+                dist.barrier()
+        run = job._train(images, checked, progress, cancelled)
+        if run.exchange.rank == 0:
+            sam = run.sam
+            if checked:
+                sam.record = replace(sam.record, ranking=best_ranking(run))
+            thresholds = choose_thresholds(sam, checked)
+            sam.record = replace(sam.record, **thresholds._asdict())
+            write_result(sam, self.output, sam.record)
+        return self.output
+
+    def _phases(self) -> tuple[TrainJob, TrainJob]:
+        """Divide the work into that on small inputs and the rest."""
+        config, share = self.config, self.first_share
+        if not 0 < share < 1:
+            raise TrainingError(
+                f'small inputs cannot take {share:g} of the budget; choose a '
+                'share between 0 and 1'
+            )
+        if self.first_size >= self.input_size:
+            raise TrainingError(
+                f'{self.first_size} is not smaller than the input size '
+                f'{self.input_size}; begin with less, or not at all'
+            )
+        steps = round(share * config.steps)
+        small = replace(
+            self,
+            folder=self.folder / 'small',
+            output=self.folder / 'small.safetensors',
+            input_size=self.first_size,
+            zoom=self.zoom.within(self.first_size),
+            config=replace(
+                config, steps=steps, minutes=share * config.minutes
+            ),
+            first_size=0,
+        )
+        rest = replace(
+            config,
+            steps=config.steps - steps,
+            minutes=(1 - share) * config.minutes,
+        )
+        return small, replace(self, base=small.output, config=rest)
+
+    def _train(
+        self,
+        images: list[LabelledImage],
+        checked: list[LabelledImage],
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> TrainingRun:
+        """Train at one input size, and write what came of it."""
+        torch.manual_seed(self.config.seed)
+        sam = self._start()
+        if self.compiled:
+            sam.image_encoder.compile()
+        source = SampleSource(
+            images,
+            sam.input_size,
+            self.procedural,
+            make_scene if self.procedural else None,
+            zoom=self.zoom,
+            seed=self.config.seed,
+        )
+        task = InteractiveTask(sam, source, warmup=2 * self.config.warmup)
+        run = TrainingRun(task, self.config, self.folder, self._score(checked))
+        run.resume()
+        run.run(progress, cancelled)
+        if run.exchange.rank == 0:
+            sam.record = self._record(run, images)
+            write_result(sam, self.output, sam.record)
+        return run
+
+    def _start(self) -> Sam:
+        if self.base is None:
+            return build_sam('vit_t', self.input_size)
+        return resized(load_model(self.base, self.device), self.input_size)
+
+    def _score(self, images: list[LabelledImage]) -> Score | None:
+        if not images or (dist.is_initialized() and dist.get_rank()):
+            return None
+        samples = validation_samples(
+            images, self.input_size, self.zoom.best, count=60
+        )
+        return lambda sam: quick_score(sam, samples)
+
+    def _record(
+        self, run: TrainingRun, images: list[LabelledImage]
+    ) -> ModelRecord:
+        sizes = ObjectDiameter(
+            self.zoom.smallest, self.zoom.best, self.zoom.largest
+        )
+        return replace(
+            run.sam.record,
+            name=self.output.stem,
+            input_size=self.input_size,
+            object_diameter=sizes,
+            purpose=self.purpose,
+            licence=self.licence or run.sam.record.licence,
+            url='',
+            hash='',
+            size_bytes=0,
+            training=training_record(
+                run,
+                images,
+                base=str(self.base or 'random weights'),
+                procedural=self.procedural,
+                zoom=asdict(self.zoom),
+            ),
+        )
+
+
+def read_split(folder: Path, split: str) -> list[LabelledImage]:
+    """Images of a split; without a manifest every tenth is for validation."""
+    if (folder / 'MANIFEST.csv').exists():
+        return read_folder(folder, split=split)
+    images = read_folder(folder)
+    if len(images) < 2:
+        return images if split == 'train' else []
+    held = [number % 10 == 9 for number in range(len(images))]
+    held[-1] = held[-1] or not any(held)
+    wanted = split == 'val'
+    return [
+        image
+        for image, is_held in zip(images, held, strict=True)
+        if is_held == wanted
+    ]
+
+
+def resized(sam: Sam, input_size: int) -> Sam:
+    """The same weights for another input size (TinyViT only).
+
+    Raises
+    ------
+    TrainingDataError
+        For SAM's ViT, whose positions belong to one input size.
+    """
+    if sam.input_size == input_size:
+        return sam
+    if sam.record.architecture != 'vit_t':
+        raise TrainingDataError(
+            f'{sam.record.name} works at input size {sam.input_size} only; '
+            f'{input_size} was asked for'
+        )
+    other = build_sam(record=replace(sam.record, input_size=input_size))
+    other.load_state_dict(sam.state_dict())
+    return other.to(sam.device)
+
+
+def best_ranking(run: TrainingRun) -> Ranking:
+    """How to rank the masks of the weights that were kept."""
+    kept = max(run.curve, key=lambda entry: entry.get('score', float('-inf')))
+    agreed = kept.get('agreement', 0) > kept.get('point', 0)
+    return 'agreement' if agreed else 'predicted_iou'
+
+
+def training_record(
+    run: TrainingRun, images: list[LabelledImage], **more: Any
+) -> dict[str, Any]:
+    """What a checkpoint says about how it was made."""
+    data = sha256()
+    for digest in sorted(image.digest for image in images):
+        data.update(digest.encode())
+    groups: dict[str, int] = {}
+    for image in images:
+        groups[image.group] = groups.get(image.group, 0) + 1
+    return {
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
+        'data_sha256': data.hexdigest(),
+        'images': groups,
+        'objects': sum(len(image.objects) for image in images),
+        'steps': run.step,
+        'minutes': round(run.seconds / 60, 1),
+        'config': asdict(run.config),
+        'processes': run.exchange.size,
+        'best_score': run.best_score,
+        'curve': run.curve,
+    } | more
+
+
+def write_result(sam: Sam, path: Path, record: ModelRecord) -> None:
+    """Write a checkpoint file.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be written.
+    """
+    try:
+        save_checkpoint(sam, path, record)
+    except OSError as error:
+        raise TrainingError(
+            f'the model could not be written to {path}: {error}; choose '
+            'another place or free disk space'
+        ) from error

@@ -1,0 +1,160 @@
+"""What “Segment everything” looks like."""
+
+from __future__ import annotations
+
+from napari.layers import Image, Labels, Layer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
+from napari_mobilesam.widgets.everything.large_panel import LargePanel
+from napari_mobilesam.widgets.everything.live_view import NAME as LIVE_NAME
+from napari_mobilesam.widgets.everything.more_panel import MorePanel
+from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
+from napari_mobilesam.widgets.everything.where_form import WhereForm
+from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    StatusLine,
+    ViewerWidget,
+    group_form,
+    narrow,
+    scrollable,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.fold import Fold
+from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.parts.preview import HOVER_NAME
+from napari_mobilesam.widgets.parts.preview import NAME as PREVIEW_NAME
+
+INSTANCES, FOREGROUND, OUTLINES = (
+    'one label per object',
+    'one label for all',
+    'outlines, as shapes',
+)
+NOT_OUTPUT = (PREVIEW_NAME, HOVER_NAME, LIVE_NAME)
+
+
+class EverythingPanel(ViewerWidget):
+    """The parts of the form; `EverythingWidget` brings them to life."""
+
+    def _build(self) -> None:
+        self.image_combo = LayerCombo(
+            self.viewer, lambda layer: isinstance(layer, Image)
+        )
+        self.channel_combo = ChannelCombo()
+        self.model_box = ModelBox(self.session)
+        self.where = WhereForm(self.viewer)
+        self.form = ParameterForm()
+        self.kind_combo = QComboBox()
+        narrow(self.kind_combo)
+        self.kind_combo.addItems([INSTANCES, FOREGROUND, OUTLINES])
+        self.labels_combo = LayerCombo(
+            self.viewer, is_output, 'a new layer for each run'
+        )
+        self.leave_box = QCheckBox('Leave labelled pixels alone')
+        self.leave_box.setChecked(True)
+        self.leave_box.setToolTip(
+            'Nothing is looked for, or written, where the layer has labels.'
+        )
+        self.estimate_label = QLabel()
+        self.estimate_label.setToolTip(
+            'Measured on this computer. Memory is that of the whole program.'
+        )
+        self.run_button = wide_button('Run')
+        self.cancel_button = wide_button('Cancel')
+        self.cancel_button.setToolTip('Stops and keeps what was found.')
+        self.cancel_button.setEnabled(False)
+        self.large = LargePanel()
+        self.filters = FilterPanel()
+        self.review = ReviewPanel()
+        self.more = MorePanel(self.viewer)
+        self.status = StatusLine()
+        self._arrange()
+        self.kind_combo.currentIndexChanged.connect(self.show_output_rows)
+        self.labels_combo.layer_changed.connect(self.show_output_rows)
+        self.show_output_rows()
+        self.show_results(False)
+        self.show_large(False)
+
+    def _arrange(self) -> None:
+        image, rows = group_form('Image')
+        # the button of the model needs the width
+        rows.setContentsMargins(4, 8, 4, 8)
+        rows.addRow('Image', self.image_combo)
+        rows.addRow(self.channel_combo.label, self.channel_combo)
+        rows.addRow('Model', self.model_box)
+        rows.addRow(self.where)
+        self.result_group, rows = group_form('Result')
+        rows.addRow('As', self.kind_combo)
+        self._labels_label = QLabel('Labels')
+        rows.addRow(self._labels_label, self.labels_combo)
+        rows.addRow(self.leave_box)
+        self.filter_group = _group('Sort out', self.filters)
+        self.review_group = _group('Review', self.review)
+
+        contents = QVBoxLayout()
+        for part in (
+            image,
+            self.form,
+            self.result_group,
+            self.large,
+            self.filter_group,
+            self.review_group,
+            Fold('Edges, proposals, boxes', self.more),
+        ):
+            contents.addWidget(part)
+        contents.addStretch(1)
+        run = QHBoxLayout()
+        run.addWidget(self.run_button)
+        run.addWidget(self.cancel_button)
+        bottom = QVBoxLayout()
+        bottom.setSpacing(4)
+        bottom.addWidget(self.estimate_label)
+        bottom.addLayout(run)
+        scrollable(self, contents, self.status, bottom)
+        contents.setContentsMargins(4, 8, 4, 0)
+
+    @property
+    def outlines(self) -> bool:
+        """Whether the result is to be shapes, not labels."""
+        return bool(self.kind_combo.currentText() == OUTLINES)
+
+    def show_output_rows(self) -> None:
+        """Offer a layer of labels only where labels are made."""
+        for part in (self._labels_label, self.labels_combo):
+            part.setVisible(not self.outlines)
+        self.leave_box.setVisible(
+            not self.outlines and self.labels_combo.layer is not None
+        )
+
+    def show_large(self, large: bool) -> None:
+        """Ask for a folder instead of a layer, for images of any size."""
+        self.large.setVisible(large)
+        self.result_group.setVisible(not large)
+
+    def show_results(self, there: bool, reviewable: bool = False) -> None:
+        """Offer to sort out and to review what was found."""
+        self.filter_group.setVisible(there)
+        self.review_group.setVisible(there and reviewable)
+
+
+def _group(title: str, contents: QWidget) -> QGroupBox:
+    group = QGroupBox(title)
+    layout = QVBoxLayout(group)
+    layout.setContentsMargins(8, 8, 8, 8)
+    layout.addWidget(contents)
+    return group
+
+
+def is_output(layer: Layer) -> bool:
+    """Whether objects can be written to a layer."""
+    return isinstance(layer, Labels) and layer.name not in NOT_OUTPUT

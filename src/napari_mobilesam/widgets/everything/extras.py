@@ -1,0 +1,171 @@
+"""Edges, proposals and boxes of a plane, from the button to the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_mobilesam.session import PlaneTask
+from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
+from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets.everything.more_panel import (
+    add_boxes,
+    add_edges,
+    boxes_in,
+)
+from napari_mobilesam.widgets.everything.where_form import Part
+from napari_mobilesam.widgets.viewer.label_writer import new_labels
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    insert_below_prompts,
+)
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+# adds what was found to the viewer and says so
+Show = Callable[[Any], str]
+
+
+class Extras:
+    """Asks for edges and boxes, and adds the layers they become.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    scene : ViewerScene
+        Knows the objects of layers.
+    jobs : PlaneJobs
+        Does the work.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, scene: ViewerScene, jobs: PlaneJobs
+    ) -> None:
+        self._viewer = viewer
+        self._scene = scene
+        self._jobs = jobs
+        self._asked: tuple[int, LayerPlane, Show] | None = None
+
+    @property
+    def plane(self) -> LayerPlane | None:
+        """The plane that is worked on, None if none is."""
+        return None if self._asked is None else self._asked[1]
+
+    def edges(
+        self, part: Part, parameters: EverythingParameters, model: str
+    ) -> None:
+        """Ask for the edges of a plane."""
+        plane = part.plane
+
+        def show(edges: Any) -> str:
+            layer = add_edges(self._viewer, plane, edges)
+            return f'Edges are in “{layer.name}”'
+
+        number = self._jobs.edges(_task(part), parameters, model)
+        self._asked = (number, plane, show)
+
+    def proposals(
+        self, part: Part, parameters: EverythingParameters, model: str
+    ) -> None:
+        """Ask for boxes that may hold objects."""
+        plane = part.plane
+
+        def show(table: Any) -> str:
+            if not len(table):
+                return 'No box was found'
+            layer = add_boxes(self._viewer, plane, table)
+            return f'{len(table):,} boxes are in “{layer.name}”'
+
+        number = self._jobs.proposals(_task(part), parameters, model)
+        self._asked = (number, plane, show)
+
+    def boxes(
+        self, part: Part, source: Any, labels: Labels | None, model: str
+    ) -> None:
+        """Ask for the objects in boxes.
+
+        Parameters
+        ----------
+        part : Part
+            The plane; the whole of it is looked at.
+        source : Shapes, Path or None
+            See `boxes_in`.
+        labels : napari.layers.Labels or None
+            Where the objects go; a new layer if None.
+        model : str
+            Name of the model.
+
+        Raises
+        ------
+        PromptError, OSError
+            As `boxes_in`.
+        """
+        plane = part.plane
+        boxes = boxes_in(plane, source)
+
+        def show(found: tuple[Any, Any]) -> str:
+            picture, table = found
+            if not len(table):
+                return 'The boxes hold no object'
+            layer = self._write(plane, labels, picture, table)
+            return f'{len(table):,} objects are in “{layer.name}”'
+
+        number = self._jobs.boxes(_task(part), boxes, model)
+        self._asked = (number, plane, show)
+
+    def show(self, result: JobResult) -> str | None:
+        """Add the layer of an answer; return what to say, if it is ours.
+
+        Raises
+        ------
+        LabelsError
+            Objects cannot be written to the layer.
+        """
+        if self._asked is None or self._asked[0] != result.number:
+            return None
+        _, _, show = self._asked
+        self._asked = None
+        text = show(result.value)
+        stopped = '' if result.complete else ', stopped before the end'
+        return f'{text}{stopped} ({result.seconds:.1f} s).'
+
+    def cancel(self) -> None:
+        """Stop, keeping what was found."""
+        self._jobs.cancel()
+
+    def abandon(self) -> None:
+        """Stop and add nothing."""
+        self._asked = None
+        self._jobs.abandon()
+
+    def _write(
+        self,
+        plane: LayerPlane,
+        labels: Labels | None,
+        picture: Any,
+        table: Any,
+    ) -> Labels:
+        layer = labels
+        if layer is None:
+            layer = new_labels(plane, f'{plane.layer.name} objects')
+        objects = self._scene.objects_of(layer)
+        added = objects.free_label(int(picture.max())) - 1
+        shifted = np.where(picture > 0, picture.astype(np.int64) + added, 0)
+        rows = table.rename(columns={'label': 'index'})
+        rows['index'] += added
+        with objects.step('the objects in boxes') as step:
+            step.paint_picture(plane.source(), shifted)
+            step.describe(set(rows['index']), rows)
+        if labels is None:
+            insert_below_prompts(self._viewer, layer)
+        return layer
+
+
+def _task(part: Part) -> PlaneTask:
+    return PlaneTask(part.plane.source(), part.region)

@@ -1,0 +1,286 @@
+"""Sliders that sort out again what a run of segment everything found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QDoubleRangeSlider, QDoubleSlider
+
+from napari_mobilesam.segmentation.candidates import Selection
+from napari_mobilesam.segmentation.filters import ObjectFilters
+from napari_mobilesam.session.everything.everything_messages import Extent
+
+HORIZONTAL = Qt.Orientation.Horizontal
+Range = tuple[float, float]
+
+
+class Threshold(QDoubleSlider):
+    """A slider for one number, with its value beside it."""
+
+    def __init__(self, low: float, high: float, step: float = 0.01) -> None:
+        super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
+        self.text = QLabel()
+        self.setRange(low, high)
+        self.setSingleStep(step)
+        self.setPageStep(5 * step)
+        self.valueChanged.connect(self._show)
+
+    def _show(self, value: float) -> None:
+        self.text.setText(f'{value:.2f}')
+
+
+class Interval(QDoubleRangeSlider):
+    """A slider for a least and a most value, with both beside it.
+
+    Parameters
+    ----------
+    logarithmic : bool
+        Whether equal steps are equal factors, for areas.
+    """
+
+    def __init__(self, logarithmic: bool = False) -> None:
+        super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
+        self.text = QLabel()
+        self._logarithmic = logarithmic
+        self._extent: Range = (0.0, 1.0)
+        self.valueChanged.connect(self._show)
+        self.set_extent((0.0, 1.0) if not logarithmic else (1.0, 10.0))
+
+    def set_extent(self, extent: Range) -> None:
+        """Reach over other values, keeping the choice where it fits."""
+        chosen = self.interval
+        low, high = extent
+        self._extent = (low, max(high, low + 1e-6))
+        self.blockSignals(True)
+        self.setRange(*(self._to_slider(value) for value in self._extent))
+        self.blockSignals(False)
+        self.set_interval(chosen)
+
+    def set_interval(self, interval: Range | None) -> None:
+        """Choose values; None for all."""
+        low, high = self._extent
+        least, most = interval or self._extent
+        ends = (max(low, least), min(high, most))
+        if ends[0] > ends[1]:
+            ends = self._extent
+        self.setValue(tuple(self._to_slider(value) for value in ends))
+        self._show()
+
+    @property
+    def interval(self) -> Range | None:
+        """The chosen values; None if nothing is left out.
+
+        An end of the slider leaves out nothing on its side.
+        """
+        low, high = self.minimum(), self.maximum()
+        least, most = self._ends
+        margin = 1e-6 * max(1.0, high - low)
+        open_below, open_above = least <= low + margin, most >= high - margin
+        if open_below and open_above:
+            return None
+        return (
+            -math.inf if open_below else self._from_slider(least),
+            math.inf if open_above else self._from_slider(most),
+        )
+
+    @property
+    def _ends(self) -> Range:
+        ends: Any = self.value()
+        return ends[0], ends[1]
+
+    def _to_slider(self, value: float) -> float:
+        return math.log10(max(value, 1)) if self._logarithmic else value
+
+    def _from_slider(self, value: float) -> float:
+        return 10**value if self._logarithmic else value
+
+    def _show(self, value: Any = None) -> None:
+        least, most = (self._from_slider(end) for end in self._ends)
+        self.text.setText(f'{_short(least)} – {_short(most)}')
+
+
+class FilterPanel(QWidget):
+    """Which of the masks that were found are objects.
+
+    Attributes
+    ----------
+    changed : Signal
+        Another selection was chosen.
+    moved : str
+        Name of the slider that was moved last; empty for all of them.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = QLabel()
+        self.predicted_iou = Threshold(0, 1)
+        self.stability = Threshold(0, 1)
+        self.overlap = Threshold(0, 1)
+        self.area = Interval(logarithmic=True)
+        self.eccentricity = Interval()
+        self.solidity = Interval()
+        self.intensity = Interval()
+        self.border = QCheckBox('Keep objects at the border')
+        self.reset_button = QPushButton('As found')
+        self.reset_button.setToolTip('Back to the thresholds of the run.')
+        self.moved = ''
+        self._initial = Selection()
+        self._arrange()
+        self.reset_button.clicked.connect(self.reset)
+
+    def _arrange(self) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(1, 1)
+        rows: list[tuple[str, Any, str]] = [
+            (
+                'Predicted IoU ≥',
+                self.predicted_iou,
+                'Masks that the model trusts less are left out.',
+            ),
+            (
+                'Stability ≥',
+                self.stability,
+                'Masks that change more with the threshold are left out.',
+            ),
+            (
+                'Overlap ≤',
+                self.overlap,
+                'Of two masks whose boxes overlap more, the worse one goes.',
+            ),
+            ('Area (px)', self.area, 'Least and most pixels of an object.'),
+            (
+                'Eccentricity',
+                self.eccentricity,
+                '0 for a circle, towards 1 for a line.',
+            ),
+            (
+                'Solidity',
+                self.solidity,
+                'Share of its convex hull that an object fills.',
+            ),
+            (
+                'Intensity',
+                self.intensity,
+                'Mean value of the image in an object.',
+            ),
+        ]
+        # as wide as the widest value, so that sliders stay where they are
+        width = self.fontMetrics().horizontalAdvance('88.8k – 88.8k')
+        for number, (name, slider, tip) in enumerate(rows):
+            label = QLabel(name)
+            slider.text.setMinimumWidth(width)
+            for part in (label, slider, slider.text):
+                part.setToolTip(tip)
+            grid.addWidget(label, number, 0)
+            grid.addWidget(slider, number, 1)
+            grid.addWidget(slider.text, number, 2)
+            slider.valueChanged.connect(partial(self._tell, name))
+        self.border.setChecked(True)
+        self.border.toggled.connect(partial(self._tell, 'border'))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.count)
+        layout.addLayout(grid)
+        layout.addWidget(self.border)
+        layout.addWidget(self.reset_button)
+
+    def selection(self) -> Selection:
+        """Return what the sliders say."""
+        first = self._initial
+        overlap: float = self.overlap.value()
+        kept = abs(overlap - first.box_nms) < 0.005
+        return Selection(
+            predicted_iou=self.predicted_iou.value(),
+            stability=self.stability.value(),
+            box_nms=first.box_nms if kept else overlap,
+            crop_nms=first.crop_nms if kept else overlap,
+            max_area_fraction=first.max_area_fraction,
+            min_area=first.min_area,
+            overlap=first.overlap,
+            filters=ObjectFilters(
+                area=self.area.interval,
+                eccentricity=self.eccentricity.interval,
+                solidity=self.solidity.interval,
+                intensity_mean=self.intensity.interval,
+                border=self.border.isChecked(),
+            ),
+        )
+
+    def begin(self, initial: Selection, extent: Extent) -> None:
+        """Show the selection of a run, without telling of a change.
+
+        Parameters
+        ----------
+        initial : Selection
+            With numbers for both thresholds.
+        extent : Extent
+            What was found.
+        """
+        self._initial = initial
+        self._silently(lambda: self._show(initial, extent))
+
+    def show_selection(self, selection: Selection) -> None:
+        """Show a selection of the same run, without telling of a change."""
+        self._silently(lambda: self._show(selection))
+
+    def reset(self) -> None:
+        """Choose what the run has chosen."""
+        self.show_selection(self._initial)
+        self._tell('')
+
+    def show_count(self, kept: int, found: int) -> None:
+        """Say how much is left."""
+        self.count.setText(f'Kept {kept:,} of {found:,} masks')
+
+    def _show(
+        self, selection: Selection, extent: Extent | None = None
+    ) -> None:
+        if extent is not None:
+            self.predicted_iou.setRange(extent.predicted_iou, 1)
+            self.stability.setRange(extent.stability, 1)
+            self.area.set_extent(extent.area)
+            self.intensity.set_extent(extent.intensity)
+        self.predicted_iou.setValue(selection.predicted_iou or 0)
+        self.stability.setValue(selection.stability or 0)
+        self.overlap.setValue(selection.box_nms)
+        filters = selection.filters
+        self.area.set_interval(filters.area)
+        self.eccentricity.set_interval(filters.eccentricity)
+        self.solidity.set_interval(filters.solidity)
+        self.intensity.set_interval(filters.intensity_mean)
+        self.border.setChecked(filters.border)
+
+    def _silently(self, change: Callable[[], None]) -> None:
+        before = self.blockSignals(True)
+        change()
+        self.blockSignals(before)
+
+    def _tell(self, name: str, value: Any = None) -> None:
+        self.moved = name
+        self.changed.emit()
+
+
+def _short(value: float) -> str:
+    """Three digits of a number: 0.45, 12.3, 450, 12.3k."""
+    for factor, unit in ((1e6, 'M'), (1e3, 'k')):
+        if abs(value) >= factor:
+            return f'{value / factor:.3g}{unit}'
+    return f'{value:.3g}' if abs(value) >= 0.005 else '0'

@@ -1,0 +1,141 @@
+"""Masks on the canvas while segment everything is still looking."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
+
+from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    insert_below_prompts,
+    show_anew,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME = 'found so far'
+INTERVAL_MS = 100
+# painting and drawing may take this share of the time, and painting alone
+# this long at once
+SHARE = 0.2
+PAINT_SECONDS = 0.01
+# beyond this napari's own drawing of a layer takes too long
+MOST_PIXELS = 8192**2
+COLORS = 250
+
+
+class LiveView:
+    """A layer that shows masks as they come, duplicates and all.
+
+    Masks wait in a queue and are painted, within their boxes, by a timer: a
+    fast model cannot hold up the window.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    planes : sequence of LayerPlane
+        Planes of one image that masks will come of.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, planes: Sequence[LayerPlane]
+    ) -> None:
+        self._viewer = viewer
+        self._planes = planes
+        self._waiting: deque[tuple[int, Mask]] = deque()
+        self._count = 0
+        self._forgotten = False
+        self.layer: Labels | None = None
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._paint)
+
+    @property
+    def pending(self) -> bool:
+        """Whether masks are still to be painted."""
+        return bool(self._timer.isActive())
+
+    def add(self, number: int, masks: Sequence[Mask]) -> None:
+        """Show masks of a plane, soon."""
+        plane = self._planes[number]
+        if self._forgotten or np.prod(plane.shape) > MOST_PIXELS:
+            return
+        self._waiting.extend((number, mask) for mask in masks)
+        if self._waiting and not self._timer.isActive():
+            self._timer.start(INTERVAL_MS)
+
+    def close(self) -> None:
+        """Take the layer out of the viewer."""
+        self._timer.stop()
+        self._waiting.clear()
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def forget(self) -> None:
+        """Show nothing more: somebody has removed the layer."""
+        self._timer.stop()
+        self._waiting.clear()
+        self.layer = None
+        self._forgotten = True
+
+    def _paint(self) -> None:
+        start = time.perf_counter()
+        if self.layer is None:
+            self._add_layer()
+        while self._waiting:
+            self._paint_one(*self._waiting.popleft())
+            if time.perf_counter() - start > PAINT_SECONDS:
+                break
+        assert self.layer is not None
+        show_anew(self.layer)
+        if self._waiting:
+            taken = 1000 * (time.perf_counter() - start)
+            self._timer.start(max(INTERVAL_MS, round(taken / SHARE)))
+
+    def _paint_one(self, number: int, mask: Mask) -> None:
+        assert self.layer is not None
+        picture = plane_in(self.layer.data, self._planes[number])
+        row0, column0, row1, column1 = mask.box
+        self._count += 1
+        region = picture[row0:row1, column0:column1]
+        region[mask.data] = self._count % COLORS + 1
+
+    def _add_layer(self) -> None:
+        plane = self._planes[0]
+        self.layer = Labels(
+            np.zeros(plane.output_shape, np.uint8),
+            name=NAME,
+            opacity=0.5,
+            **plane.transform(),
+        )
+        self.layer.editable = False
+        insert_below_prompts(self._viewer, self.layer)
+
+
+def plane_in(data: NDArray[Any], plane: LayerPlane) -> NDArray[Any]:
+    """Return the (H, W) view of a plane in labels of its whole image.
+
+    Parameters
+    ----------
+    data : ndarray
+        Of the shape ``plane.output_shape``.
+    plane : LayerPlane
+        Plane of the image.
+    """
+    rows = plane.output_axes.index(plane.rows)
+    columns = plane.output_axes.index(plane.columns)
+    index: list[Any] = list(plane.output_index)
+    index[rows] = index[columns] = slice(None)
+    picture = data[tuple(index)]
+    return picture.T if rows > columns else picture

@@ -1,0 +1,279 @@
+"""Edges, object proposals, and boxes that become objects."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Shapes
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from napari_mobilesam.types import PromptError
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    form_layout,
+    wide_button,
+)
+from napari_mobilesam.widgets.prompts.collection import CLOSED
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    MARK,
+    LayerPlane,
+    insert_below_prompts,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+
+BOX_COLUMNS = ['row0', 'column0', 'row1', 'column1']
+
+
+class MorePanel(QWidget):
+    """Buttons for what else the prompts of the whole image are good for.
+
+    Attributes
+    ----------
+    edges_asked, proposals_asked : Signal
+        A button was pressed.
+    boxes_asked : Signal(object)
+        What the boxes are in: a Shapes layer, or the path of a table.
+    """
+
+    edges_asked = Signal()
+    proposals_asked = Signal()
+    boxes_asked = Signal(object)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.edges_button = wide_button('Edges')
+        self.edges_button.setToolTip(
+            'An image layer of how strong an edge of an object each pixel '
+            'is\n(Segment Anything, section 7.2).'
+        )
+        self.proposals_button = wide_button('Object proposals')
+        self.proposals_button.setToolTip(
+            'Up to a thousand boxes that may hold objects, with scores\n'
+            '(Segment Anything, section 7.3).'
+        )
+        self.shapes_combo = LayerCombo(
+            viewer, lambda layer: isinstance(layer, Shapes), 'a layer of boxes'
+        )
+        self.boxes_button = wide_button('Segment boxes')
+        self.boxes_button.setToolTip(
+            'One object for each rectangle, ellipse or polygon of the layer.'
+        )
+        self.table_button = wide_button('Boxes of a table …')
+        self.table_button.setToolTip(
+            'A CSV file with the columns row0, column0, row1, column1 in '
+            'pixels,\nor of a shapes layer as napari saves it.'
+        )
+        form = form_layout(self)
+        row = QHBoxLayout()
+        row.addWidget(self.edges_button)
+        row.addWidget(self.proposals_button)
+        form.addRow(row)
+        form.addRow('Boxes', self.shapes_combo)
+        row = QHBoxLayout()
+        row.addWidget(self.boxes_button)
+        row.addWidget(self.table_button)
+        form.addRow(row)
+        self.edges_button.clicked.connect(self.edges_asked)
+        self.proposals_button.clicked.connect(self.proposals_asked)
+        self.boxes_button.clicked.connect(self._ask_layer)
+        self.table_button.clicked.connect(self._ask_table)
+
+    @property
+    def buttons(self) -> tuple[Any, ...]:
+        """All that start something."""
+        return (
+            self.edges_button,
+            self.proposals_button,
+            self.boxes_button,
+            self.table_button,
+        )
+
+    def _ask_layer(self) -> None:
+        self.boxes_asked.emit(self.shapes_combo.layer)
+
+    def _ask_table(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, 'Table of boxes', '', 'Tables (*.csv *.tsv);;All files (*)'
+        )
+        if path:
+            self.boxes_asked.emit(Path(path))
+
+
+def boxes_in(plane: LayerPlane, source: Any) -> NDArray[np.float64]:
+    """Return the boxes of a layer or a table, cut to a plane.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Plane of the image.
+    source : Shapes, Path or None
+        Closed shapes on the plane, or a CSV file.
+
+    Returns
+    -------
+    ndarray
+        (N, 4) row0, column0, row1, column1 in data pixels.
+
+    Raises
+    ------
+    PromptError
+        There is no box on the plane, or the table has no boxes.
+    OSError
+        The table cannot be read.
+    """
+    if source is None:
+        raise PromptError(
+            'There are no boxes: choose a layer with rectangles, or a table.'
+        )
+    if isinstance(source, Path):
+        boxes, name = _of_table(source), source.name
+    else:
+        boxes, name = _of_shapes(plane, source), source.name
+    low = np.clip(boxes[:, :2], 0, plane.shape)
+    high = np.clip(boxes[:, 2:], 0, plane.shape)
+    inside = (high - low >= 1).all(axis=1)
+    if not inside.any():
+        raise PromptError(
+            f'“{name}” has no box on {plane.name}: draw rectangles on it, or '
+            'choose others.'
+        )
+    return np.hstack([low, high])[inside]
+
+
+def _of_table(path: Path) -> NDArray[np.float64]:
+    import pandas as pd
+
+    from napari_mobilesam.segmentation.proposals import boxes_of_table
+
+    try:
+        table = pd.read_csv(path, sep=None, engine='python')
+        boxes = boxes_of_table(table).to_numpy(dtype=np.float64)
+    except PromptError:
+        raise
+    except (ValueError, csv.Error) as error:
+        raise PromptError(
+            f'“{path.name}” cannot be read as a table: {error}.'
+        ) from error
+    return boxes[np.isfinite(boxes).all(axis=1)]
+
+
+def _of_shapes(plane: LayerPlane, shapes: Shapes) -> NDArray[np.float64]:
+    boxes = []
+    for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
+        corners, here = plane.image_points(shapes, vertices)
+        if kind in CLOSED and here.all():
+            # pixel centres are at integers, edges of a box between pixels
+            low, high = corners.min(axis=0) + 0.5, corners.max(axis=0) + 0.5
+            boxes.append([*low, *high])
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def add_edges(
+    viewer: ViewerModel, plane: LayerPlane, edges: NDArray[np.float32]
+) -> Image:
+    """Add an Image layer of edges where the plane is."""
+    layer = Image(
+        in_plane(plane, edges),
+        name=f'{plane.layer.name} edges',
+        affine=plane.output_matrix(_origin(plane)),
+        colormap='magma',
+        blending='additive',
+        contrast_limits=(0, 1),
+        metadata={MARK: str(plane.layer.unique_id)},
+    )
+    insert_below_prompts(viewer, layer)
+    return layer
+
+
+def add_boxes(
+    viewer: ViewerModel, plane: LayerPlane, table: pd.DataFrame
+) -> Shapes:
+    """Add a Shapes layer of boxes, with what is known of them."""
+    corners = table[BOX_COLUMNS].to_numpy(float) - 0.5
+    rectangles = corners[:, [0, 1, 0, 3, 2, 3, 2, 1]].reshape(-1, 4, 2)
+    return add_polygons(
+        viewer,
+        plane,
+        [in_layer(plane, rectangle) for rectangle in rectangles],
+        f'{plane.layer.name} proposals',
+        table.drop(columns=BOX_COLUMNS),
+        'rectangle',
+    )
+
+
+def add_polygons(
+    viewer: ViewerModel,
+    plane: LayerPlane,
+    outlines: list[NDArray[np.float64]],
+    name: str,
+    features: pd.DataFrame,
+    kind: str = 'polygon',
+) -> Shapes:
+    """Add a Shapes layer of outlines where a plane's image is.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    plane : LayerPlane
+        A plane of the image.
+    outlines : list of ndarray
+        Vertices of each, see `in_layer`.
+    name : str
+        Name of the layer.
+    features : pandas.DataFrame
+        One row per outline.
+    kind : str
+        Type of the shapes.
+    """
+    layer = Shapes(
+        outlines,
+        ndim=len(plane.output_axes),
+        shape_type=kind,
+        name=name,
+        features=features,
+        edge_color='#ffd54f',
+        edge_width=max(0.5, max(plane.shape) / 800),
+        face_color='transparent',
+        # these are no prompts, unless somebody chooses them as such
+        **{**plane.transform(), 'metadata': {}},
+    )
+    insert_below_prompts(viewer, layer)
+    return layer
+
+
+def in_layer(
+    plane: LayerPlane, points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (N, 2) pixels of a plane as (N, ndim) data of its labels."""
+    placed = np.tile(np.array(plane.output_index, float), (len(points), 1))
+    placed[:, plane.output_axes.index(plane.rows)] = points[:, 0]
+    placed[:, plane.output_axes.index(plane.columns)] = points[:, 1]
+    return placed
+
+
+def in_plane(plane: LayerPlane, picture: NDArray[Any]) -> NDArray[Any]:
+    """Return an (H, W) picture with the axes of the image's labels."""
+    rows = plane.output_axes.index(plane.rows)
+    columns = plane.output_axes.index(plane.columns)
+    flat = tuple(
+        axis
+        for axis in range(len(plane.output_axes))
+        if axis not in (rows, columns)
+    )
+    return np.expand_dims(picture.T if rows > columns else picture, flat)
+
+
+def _origin(plane: LayerPlane) -> list[int]:
+    origin = list(plane.output_index)
+    for axis in (plane.rows, plane.columns):
+        origin[plane.output_axes.index(axis)] = 0
+    return origin

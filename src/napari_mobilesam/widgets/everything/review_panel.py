@@ -1,0 +1,221 @@
+"""Walking through objects, the least certain first: keep, reject, edit."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.widgets.everything.review_table import ReviewTable, Row
+from napari_mobilesam.widgets.parts.controls import wide_button
+
+NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
+    'Shift+N',
+    'Shift+Y',
+    'Shift+R',
+    'Shift+E',
+)
+KEPT = 'kept'
+
+
+class ReviewPanel(QWidget):
+    """Table of the objects of labels, and buttons to decide on them.
+
+    Each decision is one step of the history of the labels, and goes on to
+    the next least certain object.
+
+    Attributes
+    ----------
+    chosen : Signal(ObjectRecord)
+        The object to look at now.
+    edit_asked : Signal(ObjectRecord)
+        An object is to be opened for prompts.
+    said : Signal(str)
+        What was done, for the status line.
+    refreshed : Signal
+        The table shows objects that were changed.
+    """
+
+    chosen = Signal(object)
+    edit_asked = Signal(object)
+    said = Signal(str)
+    refreshed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._objects: Objects | None = None
+        self.current = 0
+        self.count = QLabel()
+        self.table = ReviewTable()
+        self.next_button = wide_button(f'Next least certain ({NEXT_KEY})')
+        self.keep_button = wide_button(f'Keep ({KEEP_KEY})')
+        self.reject_button = wide_button(f'Reject ({REJECT_KEY})')
+        self.edit_button = wide_button(f'Edit ({EDIT_KEY})')
+        self.undo_button = wide_button('Undo')
+        self._refresh_timer = QTimer(self)
+        self._refresh_timer.setSingleShot(True)
+        self._refresh_timer.timeout.connect(self._refresh)
+        self._arrange()
+        self.table.chosen.connect(self.go_to)
+        self.next_button.clicked.connect(self.next)
+        self.keep_button.clicked.connect(self.keep)
+        self.reject_button.clicked.connect(self.reject)
+        self.edit_button.clicked.connect(self.edit)
+        self.undo_button.clicked.connect(self.undo)
+
+    def _arrange(self) -> None:
+        tips = {
+            self.next_button: 'Show the object with the lowest score that '
+            'nobody has looked at yet.',
+            self.keep_button: 'It is right: it stays whatever the sliders '
+            'say.',
+            self.reject_button: 'It is no object: erase it. Undo brings it '
+            'back.',
+            self.edit_button: 'Open it in “Segment by prompts”, with its '
+            'prompt in place.',
+        }
+        for button, tip in tips.items():
+            button.setToolTip(tip)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnStretch(1, 1)
+        grid.addWidget(self.next_button, 0, 0, 1, 2)
+        grid.addWidget(self.keep_button, 1, 0)
+        grid.addWidget(self.reject_button, 1, 1)
+        grid.addWidget(self.edit_button, 2, 0)
+        grid.addWidget(self.undo_button, 2, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.count)
+        layout.addLayout(grid)
+        layout.addWidget(self.table)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change of the objects is still to be shown."""
+        return bool(self._refresh_timer.isActive())
+
+    @property
+    def objects(self) -> Objects | None:
+        """Objects that are reviewed."""
+        return self._objects
+
+    def review(self, objects: Objects | None) -> None:
+        """Review other objects, or none."""
+        if self._objects is not None:
+            self._objects.changed.disconnect(self._schedule)
+        self._objects = objects
+        self.current = 0
+        if objects is not None:
+            objects.changed.connect(self._schedule)
+        self._refresh()
+
+    def next(self) -> None:
+        """Go to the next least certain object."""
+        if self._objects is None:
+            return
+        record = self._objects.least_certain(self.current)
+        if record is None:
+            self.said.emit('Every object has been reviewed.')
+        else:
+            self._show(record)
+
+    def keep(self) -> None:
+        """Keep the current object and go to the next one."""
+        record = self._record()
+        if record is not None and self._objects is not None:
+            self._objects.review(record.number)
+            self.said.emit(f'Object {record.number} is kept.')
+            self.next()
+
+    def reject(self) -> None:
+        """Erase the current object and go to the next one."""
+        record = self._record()
+        if record is not None and self._objects is not None:
+            # looked for while its place in the order is still known
+            following = self._objects.least_certain(record.number)
+            self._objects.delete(record.number)
+            self.said.emit(
+                f'Object {record.number} is erased; Undo brings it back.'
+            )
+            if following is None or following.number == record.number:
+                following = self._objects.least_certain()
+            self.current = 0
+            if following is not None:
+                self._show(following)
+
+    def edit(self) -> None:
+        """Ask for the current object to be opened for prompts."""
+        record = self._record()
+        if record is not None:
+            self.edit_asked.emit(record)
+
+    def undo(self) -> None:
+        """Take back the last step of these labels."""
+        title = None if self._objects is None else self._objects.undo()
+        self.said.emit(
+            'Nothing to undo.' if title is None else f'Undone: {title}.'
+        )
+
+    def go_to(self, number: int) -> None:
+        """Look at an object, if it is there."""
+        record = None if self._objects is None else self._objects.get(number)
+        if record is not None:
+            self._show(record)
+
+    def go_to_label(self, label: int) -> None:
+        """Look at the object of a label; of several the least certain."""
+        objects = self._objects or ()
+        members = [record for record in objects if record.label == label]
+        if members:
+            self._show(min(members, key=lambda record: record.score))
+
+    def _record(self) -> ObjectRecord | None:
+        record = self._objects and self._objects.get(self.current)
+        if not record:
+            self.said.emit(
+                'Choose an object first: click it on the canvas or in the '
+                f'table, or press {NEXT_KEY}.'
+            )
+            return None
+        return record
+
+    def _show(self, record: ObjectRecord) -> None:
+        self.current = record.number
+        self.table.choose(record.number)
+        self.chosen.emit(record)
+
+    def _schedule(self) -> None:
+        self._refresh_timer.start(0)
+
+    def _refresh(self) -> None:
+        objects = self._objects
+        records = [] if objects is None else list(objects)
+        rows = [
+            Row(
+                record.number,
+                record.score,
+                record.stability,
+                record.area,
+                KEPT if record.reviewed else '',
+            )
+            for record in records
+        ]
+        self.table.show_rows(rows, self.current)
+        kept = sum(record.reviewed for record in records)
+        self.count.setText(
+            f'{len(records):,} objects, {kept:,} kept by you'
+            if len(records) != 1
+            else f'1 object{", kept by you" if kept else ""}'
+        )
+        title = objects.history.undoable if objects is not None else None
+        self.undo_button.setEnabled(title is not None)
+        self.undo_button.setToolTip(
+            'There is nothing to take back.'
+            if title is None
+            else f'Take back: {title}.'
+        )
+        self.refreshed.emit()

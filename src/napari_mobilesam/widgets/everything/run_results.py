@@ -1,0 +1,216 @@
+"""What a run of segment everything leaves in the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels, Layer
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_mobilesam.session import EverythingResult, PlaneTask
+from napari_mobilesam.session.everything.everything_output import Output
+from napari_mobilesam.session.everything.everything_runs import EverythingRuns
+from napari_mobilesam.session.everything.rewriter import Rewriter
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.widgets.everything.live_view import LiveView
+from napari_mobilesam.widgets.everything.outline_layer import OutlineLayer
+from napari_mobilesam.widgets.everything.where_form import Part
+from napari_mobilesam.widgets.viewer.label_writer import new_labels
+from napari_mobilesam.widgets.viewer.layer_plane import insert_below_prompts
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_mobilesam.segmentation.candidates import Selection
+
+
+@dataclass(frozen=True, eq=False)
+class Destination:
+    """What the objects of a run become.
+
+    Attributes
+    ----------
+    labels : napari.layers.Labels or None
+        Layer that they are added to; None makes a new one.
+    leave : bool
+        Whether pixels that the layer has labels on are left alone.
+    semantic : bool
+        Whether all objects get one label.
+    outlined : bool
+        Whether they become shapes instead of labels.
+    """
+
+    labels: Labels | None = None
+    leave: bool = True
+    semantic: bool = False
+    outlined: bool = False
+
+
+class Results:
+    """The layers of one run: masks as they come, and objects at the end.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    scene : ViewerScene
+        Knows the objects of layers.
+    parts : sequence of Part
+        Planes and regions of the run.
+    destination : Destination
+        What the objects become.
+
+    Attributes
+    ----------
+    written : Signal(EverythingResult)
+        A result has been written.
+    failed : Signal(str)
+        One sentence on why it was not.
+    went : Signal(Selection)
+        Undo or redo has brought back the objects of another selection.
+    """
+
+    written = Signal(object)
+    failed = Signal(str)
+    went = Signal(object)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        scene: ViewerScene,
+        parts: tuple[Part, ...],
+        destination: Destination,
+    ) -> None:
+        self._viewer = viewer
+        self._scene = scene
+        self.destination = destination
+        self.plane = parts[0].plane
+        self._planes = [part.plane for part in parts]
+        self._sources = [plane.source() for plane in self._planes]
+        self.tasks = [
+            PlaneTask(source, part.region, self._skip(source))
+            for source, part in zip(self._sources, parts, strict=True)
+        ]
+        self.live = LiveView(viewer, self._planes)
+        self._output: Output | None = None
+        self._rewriter: Rewriter | None = None
+        self._outlines: OutlineLayer | None = None
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer that objects were, or will be, written to, if any."""
+        if self._outlines is not None:
+            return self._outlines.layer
+        return self.destination.labels
+
+    @property
+    def objects(self) -> Objects | None:
+        """The objects of labels, to be reviewed."""
+        return None if self._output is None else self._output.objects
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is still to be written."""
+        return self._rewriter is not None and self._rewriter.pending
+
+    @property
+    def count(self) -> int | None:
+        """How many objects of the run there are; None for outlines."""
+        return None if self._output is None else len(self._output.numbers)
+
+    def _skip(
+        self, source: ImagePlane
+    ) -> Callable[[], NDArray[np.bool_]] | None:
+        labels = self.destination.labels
+        if labels is None or not self.destination.leave:
+            return None
+        target = self._scene.objects_of(labels).target
+        height, width = source.shape
+
+        def occupied() -> NDArray[np.bool_]:
+            return target.picture(source, (0, 0, height, width)) != 0
+
+        return occupied
+
+    def first(self, result: EverythingResult, runs: EverythingRuns) -> None:
+        """Begin to write; `written` tells when it is done.
+
+        Parameters
+        ----------
+        result : EverythingResult
+            Of a run that is over.
+        runs : EverythingRuns
+            Have the thread that finds out what is to be written.
+        """
+        if self.destination.outlined:
+            self._outlines = OutlineLayer(self._viewer, self._planes)
+            self.write(result)
+            return
+        chosen = self.destination
+        labels = chosen.labels or self._new_labels(result)
+        output = self._output = Output(
+            self._scene.objects_of(labels),
+            self._sources,
+            overwrite=not chosen.leave,
+            semantic=chosen.semantic,
+        )
+        output.went.connect(self._went)
+        self._rewriter = Rewriter(output, runs.apart)
+        self._rewriter.written.connect(self._tell)
+        self._rewriter.failed.connect(self._fail)
+        self.destination = replace(chosen, labels=labels)
+        if chosen.labels is not None:
+            self._rewriter.write(result)
+            return
+        # nobody sees it yet, so that any thread can fill it
+        runs.apart(lambda: output.write(result), lambda: self._tell(result))
+
+    def _new_labels(self, result: EverythingResult) -> Labels:
+        small = result.found <= np.iinfo(np.uint16).max
+        name = f'{self.plane.layer.name} objects'
+        return new_labels(self.plane, name, np.uint16 if small else np.int32)
+
+    def show(self) -> None:
+        """Show what `first` has written, instead of the masks as they came."""
+        self.live.close()
+        labels = self.destination.labels
+        if labels is not None and labels not in self._viewer.layers:
+            insert_below_prompts(self._viewer, labels)
+
+    def write(self, result: EverythingResult, key: Hashable = None) -> None:
+        """Let other objects take the place of those before, soon.
+
+        Steps with the same key that follow each other become one.
+        """
+        if self._outlines is not None:
+            self._outlines.write(result)
+            self._tell(result)
+        elif self._rewriter is not None:
+            self._rewriter.write(result, key)
+
+    def _tell(self, result: EverythingResult) -> None:
+        self.written.emit(result)
+
+    def _fail(self, text: str) -> None:
+        self.failed.emit(text)
+
+    def _went(self, selection: Selection) -> None:
+        # what was asked before is not wanted any more
+        if self._rewriter is not None:
+            self._rewriter.drop()
+        self.went.emit(selection)
+
+    def close(self) -> None:
+        """Let go of what was written; it stays as it is."""
+        self.live.close()
+        if self._rewriter is not None:
+            self._rewriter.drop()
+        if self._output is not None:
+            self._output.close()
+        self._output = self._rewriter = self._outlines = None

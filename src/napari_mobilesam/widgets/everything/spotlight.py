@@ -1,0 +1,118 @@
+"""Objects under review on the canvas: shown, clicked, handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from napari_mobilesam.session.objects.records import ObjectRecord, View
+from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.transforms import apply
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME, COLOR = 'under review', '#ffd54f'
+# size on the screen, in pixels: what is smaller is zoomed in on
+SMALLEST_SHOWN, ZOOMED_TO = 40, 120
+LEFT_BUTTON = 1
+
+
+class Spotlight(QObject):
+    """Shows one object of a labels layer, and tells which one is clicked.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    scene : ViewerScene
+        Moves the sliders.
+
+    Attributes
+    ----------
+    clicked : Signal(int)
+        Label of the object that was clicked, while the layer or an image is
+        active.
+    """
+
+    clicked = Signal(int)
+
+    def __init__(self, viewer: ViewerModel, scene: ViewerScene) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._scene = scene
+        self._layer: Labels | None = None
+        self.preview = Preview(viewer, NAME, COLOR, 0.9)
+
+    def follow(self, layer: Labels | None) -> None:
+        """Listen to clicks in another layer, or in none."""
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._click in callbacks:
+            callbacks.remove(self._click)
+        self._layer = layer
+        if layer is None:
+            self.preview.remove()
+        else:
+            callbacks.append(self._click)
+
+    def show(self, record: ObjectRecord) -> None:
+        """Bring an object into view, on the plane that is least certain."""
+        views = [view for view in record.views.values() if view.mask]
+        if not views or self._layer not in self._viewer.layers:
+            self.preview.hide()
+            return
+        view = min(views, key=_score)
+        assert view.mask is not None
+        self._scene.show(view.plane)
+        plane: LayerPlane = view.plane.geometry
+        self.preview.show(plane, [view.mask])
+        if self.preview.layer is not None:
+            self.preview.layer.contour = 2
+        self._look_at(plane, view.mask.box)
+
+    def _look_at(
+        self, plane: LayerPlane, box: tuple[int, int, int, int]
+    ) -> None:
+        corners = np.tile(plane.position, (2, 1))
+        axes = [plane.offset + plane.rows, plane.offset + plane.columns]
+        corners[:, axes] = np.reshape(box, (2, 2)) - 0.5
+        world = apply(plane.matrix, corners)[:, self._viewer.dims.displayed]
+        # `viewer.camera` is deprecated since napari 0.9
+        camera = getattr(self._viewer, 'scene', self._viewer).camera
+        size = float(np.abs(world[1] - world[0]).max())
+        if size * camera.zoom < SMALLEST_SHOWN:
+            camera.zoom = ZOOMED_TO / max(size, 1e-9)
+        camera.center = (*camera.center[:-2], *world.mean(axis=0))
+
+    def _click(
+        self, viewer: ViewerModel, event: Any
+    ) -> Generator[None, None, None]:
+        """Tell of a click that is no drag, while clicks mean nothing else."""
+        layer, active = self._layer, viewer.layers.selection.active
+        free = active is layer or isinstance(active, Image)
+        if layer is None or event.button != LEFT_BUTTON or not free:
+            return
+        if active.mode not in ('pan_zoom', 'pick'):
+            return
+        yield
+        if event.type == 'mouse_move':
+            return
+        label = layer.get_value(
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
+        )
+        if label:
+            self.clicked.emit(int(label))
+
+
+def _score(view: View) -> float:
+    score = np.nan if view.mask is None else view.mask.score
+    return float(np.nan_to_num(score, nan=np.inf))

@@ -1,0 +1,290 @@
+"""Where “Segment everything” looks: which planes, and what part of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Shapes
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+
+from napari_mobilesam.widgets.everything.regions import (
+    Region,
+    Window,
+    drawn_region,
+    drawn_window,
+    narrowed,
+    visible_region,
+    visible_window,
+)
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    form_layout,
+    narrow,
+)
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    axis_name,
+    data_of,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
+REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
+# axes along which an object is another one at the next step
+TIME_NAMES = ('t', 'time', 'frame', 'frames')
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Which planes of an image a run works on.
+
+    Attributes
+    ----------
+    axis : int or None
+        Axis of the image of which every plane is taken; None for the plane
+        that is shown.
+    linked : bool
+        Whether objects that overlap from plane to plane become one.
+    """
+
+    axis: int | None = None
+    linked: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One plane of a run.
+
+    Attributes
+    ----------
+    plane : LayerPlane
+        The plane.
+    region : ndarray or None
+        (H, W) bool, where prompts are asked; None is everywhere.
+    """
+
+    plane: LayerPlane
+    region: Region | None
+
+
+class WhereForm(QWidget):
+    """Choice of the region and, for stacks, of the planes.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+
+    Attributes
+    ----------
+    changed : Signal
+        Another region or other planes were chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.region_combo = QComboBox()
+        self.region_combo.addItems([PLANE, VIEW, DRAWN])
+        self.region_combo.setToolTip(
+            'Objects are looked for here only. Their masks may reach a '
+            'little beyond.'
+        )
+        self.draw_button = QPushButton('Draw')
+        self.draw_button.setToolTip(
+            'Drag a rectangle; ellipses and polygons of the layer count too.'
+        )
+        self.shapes_combo = LayerCombo(
+            viewer, lambda layer: isinstance(layer, Shapes), 'drawn with Draw'
+        )
+        self.planes_combo = QComboBox()
+        for combo in (self.region_combo, self.planes_combo):
+            narrow(combo)
+        # beside a button
+        self.region_combo.setMinimumContentsLength(5)
+        self._followed: Shapes | None = None
+        self.form = form_layout(self)
+        row = QHBoxLayout()
+        row.addWidget(self.region_combo, 1)
+        row.addWidget(self.draw_button)
+        self.form.addRow('Where', row)
+        self.form.addRow('Regions', self.shapes_combo)
+        self.form.addRow('Planes', self.planes_combo)
+        self.region_combo.currentIndexChanged.connect(self._region_chosen)
+        self.shapes_combo.layer_changed.connect(self.follow)
+        self.planes_combo.currentIndexChanged.connect(self._tell)
+        self._show_rows()
+
+    @property
+    def planes(self) -> Planes:
+        """The chosen planes."""
+        chosen = self.planes_combo.currentData()
+        return Planes() if chosen is None else Planes(*chosen)
+
+    def offer(self, plane: LayerPlane | None) -> None:
+        """Offer the planes of an image, keeping the choice if it has them.
+
+        Parameters
+        ----------
+        plane : LayerPlane or None
+            Plane of the image that is shown; None if none is.
+        """
+        before = self.planes_combo.currentText()
+        self.planes_combo.blockSignals(True)
+        self.planes_combo.clear()
+        self.planes_combo.addItem('the current one', None)
+        axes = [] if plane is None else plane.travel_axes
+        for axis in axes:
+            assert plane is not None
+            image = plane.layer
+            count, name = data_of(image).shape[axis], axis_name(image, axis)
+            if count < 2:
+                continue
+            choices = [
+                (f'all {count} of {name}, linked', True),
+                (f'all {count} of {name}, each by itself', False),
+            ]
+            if name.lower() in TIME_NAMES:
+                choices.reverse()
+            for text, linked in choices:
+                self.planes_combo.addItem(text, (axis, linked))
+        self.planes_combo.setCurrentIndex(
+            max(0, self.planes_combo.findText(before))
+        )
+        self.planes_combo.blockSignals(False)
+        self._show_rows()
+        if self.planes_combo.currentText() != before:
+            self._tell()
+
+    def parts(self, plane: LayerPlane) -> tuple[Part, ...]:
+        """Return the planes to work on and the region of each.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            The plane that is shown.
+
+        Raises
+        ------
+        SegmentationError
+            There is no region in the image.
+        """
+        axis = self.planes.axis
+        if axis is None:
+            return (self.part(plane),)
+        here = plane.index[axis]
+        moved = [plane.moved(axis, i - here) for i in range(self.count(plane))]
+        planes = [other for other in moved if other is not None]
+        if self.region_combo.currentText() == VIEW:
+            seen = visible_region(plane)
+            return tuple(Part(other, seen) for other in planes)
+        return tuple(self.part(other) for other in planes)
+
+    def count(self, plane: LayerPlane) -> int:
+        """Return how many planes `parts` would be."""
+        axis = self.planes.axis
+        return 1 if axis is None else int(data_of(plane.layer).shape[axis])
+
+    def part(self, plane: LayerPlane) -> Part:
+        """Return one plane and its region; see `parts`."""
+        kind = self.region_combo.currentText()
+        if kind == VIEW:
+            return Part(plane, visible_region(plane))
+        if kind == DRAWN:
+            return Part(plane, drawn_region(plane, self.shapes_combo.layer))
+        return Part(plane, None)
+
+    def around(self, plane: LayerPlane) -> Window | None:
+        """Return the smallest window around the region of a plane.
+
+        Unlike `part` this makes no picture of the plane, whatever its size.
+
+        Raises
+        ------
+        SegmentationError
+            There is no region in the image.
+        """
+        kind = self.region_combo.currentText()
+        if kind == VIEW:
+            return narrowed(visible_window(plane), self._viewer, plane)
+        if kind == DRAWN:
+            return drawn_window(plane, self.shapes_combo.layer)
+        return None
+
+    def use_drawn(self, shapes: Shapes) -> None:
+        """Look in the shapes of a layer from now on."""
+        self.shapes_combo.layer = shapes
+        self.region_combo.setCurrentText(DRAWN)
+
+    def draw(self, plane: LayerPlane) -> None:
+        """Make drags on the canvas draw regions of a plane's image."""
+        shapes = self.shapes_combo.layer
+        if shapes is None or shapes.ndim != len(plane.output_axes):
+            shapes = self._own(plane)
+        self.use_drawn(shapes)
+        self._viewer.layers.selection.active = shapes
+        shapes.mode = 'add_rectangle'
+
+    def _own(self, plane: LayerPlane) -> Shapes:
+        for layer in self.shapes_combo.layers:
+            if layer.metadata.get(REGION_MARK) == str(
+                plane.layer.unique_id
+            ) and layer.ndim == len(plane.output_axes):
+                return layer
+        layer = self._viewer.add_shapes(
+            ndim=len(plane.output_axes),
+            name=REGION_NAME,
+            edge_color='#ffa726',
+            edge_width=max(1.0, max(plane.shape) / 300),
+            face_color='transparent',
+            **{
+                **plane.transform(),
+                # rectangles of prompts are marked otherwise
+                'metadata': {REGION_MARK: str(plane.layer.unique_id)},
+            },
+        )
+        self.shapes_combo.refresh()
+        return layer
+
+    def follow(self, shapes: Shapes | None) -> None:
+        """Hear of shapes that are drawn, moved and removed."""
+        self.let_go()
+        self._followed = shapes
+        if shapes is not None:
+            shapes.events.data.connect(self._drawn)
+        self._tell()
+
+    def _drawn(self, event: Any) -> None:
+        # “adding” and the like come before the change
+        if not str(getattr(event, 'action', '')).endswith('ing'):
+            self._tell()
+
+    def let_go(self) -> None:
+        """Hear of no shapes any more."""
+        if self._followed is not None:
+            self._followed.events.data.disconnect(self._drawn)
+        self._followed = None
+
+    def _region_chosen(self) -> None:
+        self._show_rows()
+        self._tell()
+
+    def _show_rows(self) -> None:
+        drawn = self.region_combo.currentText() == DRAWN
+        self._show_row(self.shapes_combo, drawn)
+        self._show_row(self.planes_combo, self.planes_combo.count() > 1)
+
+    def _show_row(self, field: QWidget, visible: bool) -> None:
+        # rows can be hidden as such since Qt 6.4 only
+        for part in (field, self.form.labelForField(field)):
+            if part is not None:
+                part.setVisible(visible)
+
+    def _tell(self, what: Any = None) -> None:
+        self.changed.emit()

@@ -1,0 +1,1 @@
+"""Controls that the dock widgets share."""

@@ -1,0 +1,144 @@
+"""Choosing what the model sees as colours."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QLabel
+
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.controls import narrow
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    axis_name,
+    channel_axes,
+    data_of,
+)
+from napari_mobilesam.widgets.viewer.plane_source import check_composed
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+# more layers than this would make more pairs than anybody reads
+MOST_OTHERS = 4
+_LOOKS = ('contrast_limits', 'gamma', 'colormap')
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An axis whose channels are colours, or layers that are added."""
+
+    axis: int | None = None
+    others: tuple[weakref.ref[Image], ...] = ()
+
+
+class ChannelCombo(QComboBox):
+    """An axis of an image, or other layers, as colours; hidden if none can.
+
+    Attributes
+    ----------
+    changed : Signal
+        Something else was chosen, or a layer that is composed is shown
+        differently.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        narrow(self)
+        self.label = QLabel('Channels')
+        self._image: weakref.ref[Image] | None = None
+        self._heard: list[weakref.ref[Image]] = []
+        self.activated.connect(self._chosen)
+        self.offer(None)
+
+    @property
+    def axis(self) -> int | None:
+        """The chosen axis, None to segment the plane that is shown."""
+        return self._choice.axis
+
+    @property
+    def composed(self) -> tuple[Image, ...]:
+        """The chosen layers that are added to the image in their colours."""
+        layers = (reference() for reference in self._choice.others)
+        return tuple(layer for layer in layers if layer is not None)
+
+    @property
+    def _choice(self) -> _Choice:
+        return self.currentData() or _Choice()
+
+    def offer(self, image: Image | None, layers: Iterable[Layer] = ()) -> None:
+        """Offer the axes of an image, and layers that lie on it.
+
+        What was chosen stays chosen for the same image.
+        """
+        same = self._image is not None and self._image() is image
+        before = self._choice if same else _Choice()
+        self._image = None if image is None else weakref.ref(image)
+        self.clear()
+        self.addItem('as shown, one plane', _Choice())
+        if image is not None:
+            self._add_axes(image)
+            self._add_layers(image, layers)
+        choices: list[Any] = [
+            self.itemData(number) for number in range(self.count())
+        ]
+        self.setCurrentIndex(choices.index(before) if before in choices else 0)
+        self._listen()
+        self.setVisible(self.count() > 1)
+        self.label.setVisible(self.count() > 1)
+
+    def _add_axes(self, image: Image) -> None:
+        for axis in channel_axes(image):
+            count = min(3, data_of(image).shape[axis])
+            self.addItem(
+                f'first {count} of {axis_name(image, axis)} as colours',
+                _Choice(axis),
+            )
+
+    def _add_layers(self, image: Image, layers: Iterable[Layer]) -> None:
+        others = [
+            layer
+            for layer in layers
+            if isinstance(layer, Image) and _composable(image, layer)
+        ][:MOST_OTHERS]
+        for count in (1, 2):
+            for chosen in itertools.combinations(others, count):
+                names = ' + '.join(layer.name for layer in chosen)
+                references = tuple(weakref.ref(layer) for layer in chosen)
+                self.addItem(f'with {names}', _Choice(None, references))
+
+    def _chosen(self) -> None:
+        self._listen()
+        self.changed.emit()
+
+    def _listen(self) -> None:
+        """Hear how the layers are shown that are composed now."""
+        for reference in self._heard:
+            layer = reference()
+            if layer is not None:
+                for name in _LOOKS:
+                    getattr(layer.events, name).disconnect(self._redrawn)
+        self._heard = [weakref.ref(layer) for layer in self.composed]
+        for layer in self.composed:
+            for name in _LOOKS:
+                getattr(layer.events, name).connect(self._redrawn)
+
+    def _redrawn(self, event: Any = None) -> None:
+        self.changed.emit()
+
+
+def _composable(image: Image, other: Image) -> bool:
+    if other is image:
+        return False
+    try:
+        check_composed(image, [other], None, max(image.ndim, other.ndim))
+    except ImageError:
+        return False
+    return True

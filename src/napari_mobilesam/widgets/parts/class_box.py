@@ -1,0 +1,166 @@
+"""Choice of a class, its colour, and whether objects are shown in it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QColorDialog,
+    QComboBox,
+    QGridLayout,
+    QInputDialog,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
+
+from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.widgets.parts.controls import narrow
+
+NO_CLASS = 'no class'
+SWATCH = 14
+
+
+class ClassBox(QWidget):
+    """Names of classes with their colours; a new name adds a class.
+
+    Parameters
+    ----------
+    classes : Classes
+        What is offered; changed by the colour button and the check box.
+
+    Attributes
+    ----------
+    chosen : Signal(str)
+        Somebody has chosen a class, or typed a new one; empty for none.
+    shown : Signal(bool)
+        Somebody has switched the colours on or off.
+    renamed : Signal(str, str)
+        Somebody wants a class to be called otherwise.
+    removed : Signal(str)
+        Somebody wants a class to be gone.
+    """
+
+    chosen = Signal(str)
+    shown = Signal(bool)
+    renamed = Signal(str, str)
+    removed = Signal(str)
+
+    def __init__(self, classes: Classes) -> None:
+        super().__init__()
+        self._classes = classes
+        self.combo = QComboBox()
+        narrow(self.combo)
+        self.combo.setEditable(True)
+        self.combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.combo.setToolTip(
+            'Class of the open object and those to come; type a name to add '
+            'one.\nAn object that is taken up again can be given another.'
+        )
+        self.color_button = QPushButton()
+        self.color_button.setIconSize(QSize(SWATCH, SWATCH))
+        self.color_button.setFixedWidth(2 * SWATCH + 6)
+        self.color_button.clicked.connect(self._ask_color)
+        self.menu_button = QToolButton()
+        self.menu_button.setText('…')
+        self.menu_button.setPopupMode(
+            QToolButton.ToolButtonPopupMode.InstantPopup
+        )
+        menu = QMenu(self.menu_button)
+        for text, act in (
+            ('Rename …', self._ask_name),
+            ('Remove', self._remove),
+        ):
+            action = menu.addAction(text)
+            assert action is not None
+            action.triggered.connect(act)
+        self.menu_button.setMenu(menu)
+        self.shown_box = QCheckBox('Colour by class')
+        self.shown_box.setToolTip(
+            'Shows objects in the colours of their classes, and those '
+            'without one in pale violet.\nSwitched off, the labels get the '
+            'colours back that they had.'
+        )
+        self.shown_box.toggled.connect(self.shown.emit)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(4)
+        grid.addWidget(self.combo, 0, 0)
+        grid.addWidget(self.color_button, 0, 1)
+        grid.addWidget(self.menu_button, 0, 2)
+        grid.addWidget(self.shown_box, 1, 0, 1, 3)
+        self.combo.activated.connect(self._tell)
+        edit = self.combo.lineEdit()
+        assert edit is not None
+        edit.editingFinished.connect(self._tell)
+        self.refresh('')
+
+    @property
+    def name(self) -> str:
+        """The class that is chosen, empty for none."""
+        text = self.combo.currentText().strip()
+        return '' if text == NO_CLASS else text
+
+    def refresh(self, chosen: str) -> None:
+        """Offer the classes that there are, with one of them chosen."""
+        names, combo = self._classes.names, self.combo
+        combo.blockSignals(True)
+        combo.clear()
+        combo.addItem(NO_CLASS)
+        for name in names:
+            combo.addItem(swatch(self._classes.colors[name]), name)
+        combo.setCurrentIndex(
+            1 + names.index(chosen) if chosen in names else 0
+        )
+        combo.blockSignals(False)
+        self.shown_box.blockSignals(True)
+        self.shown_box.setChecked(self._classes.shown)
+        self.shown_box.blockSignals(False)
+        self._show_color()
+
+    def _show_color(self) -> None:
+        color = self._classes.colors.get(self.name)
+        self.color_button.setEnabled(color is not None)
+        self.color_button.setIcon(QIcon() if color is None else swatch(color))
+        self.color_button.setToolTip(
+            f'Colour of “{self.name}” …'
+            if color is not None
+            else 'Choose a class to change its colour.'
+        )
+        self.menu_button.setEnabled(color is not None)
+        self.menu_button.setToolTip(
+            f'Rename or remove “{self.name}”, with its objects in these '
+            'labels.'
+            if color is not None
+            else 'Choose a class to rename or remove it.'
+        )
+
+    def _tell(self, index: int = 0) -> None:
+        self.chosen.emit(self.name)
+
+    def _ask_color(self) -> None:
+        name = self.name
+        before = QColor(self._classes.colors[name])
+        color = QColorDialog.getColor(before, self, f'Colour of “{name}”')
+        if color.isValid():
+            self._classes.set_color(name, color.name())
+
+    def _ask_name(self) -> None:
+        name = self.name
+        new, given = QInputDialog.getText(
+            self, 'Rename class', f'New name of “{name}”', text=name
+        )
+        if given and new.strip():
+            self.renamed.emit(name, new.strip())
+
+    def _remove(self) -> None:
+        self.removed.emit(self.name)
+
+
+def swatch(color: str) -> QIcon:
+    """Return a square of a colour."""
+    pixmap = QPixmap(SWATCH, SWATCH)
+    pixmap.fill(QColor(color))
+    return QIcon(pixmap)

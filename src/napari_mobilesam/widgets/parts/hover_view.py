@@ -1,0 +1,152 @@
+"""The mask under the cursor, shown while nothing is prompted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_mobilesam.session.prompts.hover import Hovered
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.preview import (
+    HOVER_COLOR,
+    HOVER_NAME,
+    HOVER_OPACITY,
+    Preview,
+)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.transforms import apply
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_mobilesam.session.prompts.hover import Hover
+
+
+# a cursor that has not moved for so long rests
+REST_MS = 250
+
+
+class HoverView:
+    """Follows the mouse over the image and shows what a click would give.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    hover : Hover
+        Answers; the widget connects its signal to `show`.
+    plane : callable
+        Returns the plane that is worked on; may raise `ImageError`.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        hover: Hover,
+        plane: Callable[[], LayerPlane],
+    ) -> None:
+        self._viewer = viewer
+        self._hover = hover
+        self._plane = plane
+        self._on = self._quiet = False
+        self._asked: LayerPlane | None = None
+        self._rest = QTimer()
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._rests)
+        self.preview = Preview(viewer, HOVER_NAME, HOVER_COLOR, HOVER_OPACITY)
+
+    @property
+    def on(self) -> bool:
+        """Whether it follows the mouse."""
+        return self._on
+
+    def switch(self, on: bool) -> None:
+        """Follow the mouse, or leave it."""
+        callbacks = self._viewer.mouse_move_callbacks
+        if on and self._moved not in callbacks:
+            callbacks.append(self._moved)
+        elif not on and self._moved in callbacks:
+            callbacks.remove(self._moved)
+        self._on = on
+        if on:
+            self.look()
+        else:
+            self.hide()
+
+    def be_quiet(self, quiet: bool) -> None:
+        """Show nothing while an object is prompted: its mask counts."""
+        if quiet and not self._quiet:
+            self.hide()
+        self._quiet = quiet
+
+    def look(self) -> None:
+        """Ask about the place where the cursor is, though it has not moved."""
+        if self._on and not self._quiet:
+            self._ask(self._viewer.cursor.position)
+
+    def hide(self) -> None:
+        """Show nothing until the mouse moves again."""
+        self._asked = None
+        self._rest.stop()
+        self._hover.forget()
+        self.preview.hide()
+
+    def remove(self) -> None:
+        """Leave the mouse and take the layer out of the viewer."""
+        self.switch(False)
+        self.preview.remove()
+
+    def show(self, answer: Hovered) -> None:
+        """Show an answer of the session."""
+        if self._asked is None or self._quiet:
+            return
+        if answer.mask is None:
+            self.preview.hide()
+        else:
+            self.preview.show(self._asked, [answer.mask])
+
+    def _moved(self, viewer: Any, event: Any) -> None:
+        if not self._quiet:
+            self._ask(event.position)
+
+    def _rests(self) -> None:
+        self._ask(self._viewer.cursor.position, rests=True)
+
+    def _ask(self, position: Any, rests: bool = False) -> None:
+        try:
+            plane = self._plane()
+            point = cursor_on(plane, position)
+        except SegmentationError:
+            point = None
+        if point is None:
+            self.hide()
+            return
+        self._asked = plane
+        self._hover.ask(plane.source(), point, rests)
+        if not rests:
+            self._rest.start()
+
+
+def cursor_on(plane: LayerPlane, position: Any) -> tuple[float, float] | None:
+    """Return row and column of a world position, None outside the plane.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Plane of an image.
+    position : sequence of float
+        World coordinates on all axes of the viewer.
+    """
+    world = np.asarray(position, dtype=np.float64)
+    if len(world) != plane.ndim:
+        return None
+    data = apply(np.linalg.inv(plane.matrix), world[None])[0, plane.offset :]
+    row, column = float(data[plane.rows]), float(data[plane.columns])
+    height, width = plane.shape
+    if not (-0.5 <= row < height - 0.5 and -0.5 <= column < width - 0.5):
+        return None
+    return row, column

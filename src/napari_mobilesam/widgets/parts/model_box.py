@@ -1,0 +1,174 @@
+"""Choosing a model, and downloading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.model.registry import (
+    BUNDLED,
+    OFFICIAL,
+    cached_path,
+    list_models,
+)
+from napari_mobilesam.widgets.parts.controls import narrow
+
+if TYPE_CHECKING:
+    from napari_mobilesam.session import Session
+    from napari_mobilesam.types import ModelRecord
+
+OPEN_FILE = 'Open a file …'
+
+
+class ModelBox(QWidget):
+    """Combo box of models with a note and a download button under it.
+
+    A model that is not on this computer is not used before it has been
+    downloaded: until then the model chosen before goes on answering.
+
+    Parameters
+    ----------
+    session : Session
+        Session that loads and downloads.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._downloading = ''
+        self.combo = QComboBox()
+        narrow(self.combo)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.button = QPushButton()
+        # its longest text needs little more; a dock shall not be cut off
+        self.button.setMinimumWidth(160)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (self.combo, self.note, self.button):
+            layout.addWidget(widget)
+        self.button.clicked.connect(self._download_or_stop)
+        self.combo.activated.connect(self._chosen)
+        self.refresh()
+
+    def refresh(self, *args: object) -> None:
+        """Show the models there are, and which one answers."""
+        self.combo.blockSignals(True)
+        self.combo.clear()
+        for record in list_models():
+            self.combo.addItem(record.name, record.name)
+            self.combo.setItemData(
+                self.combo.count() - 1, _details(record), _TOOLTIP
+            )
+        self._select(self._session.model_name)
+        self.combo.addItem(OPEN_FILE, None)
+        self.combo.blockSignals(False)
+        self._explain()
+
+    def fail(self) -> None:
+        """A download ended without a model."""
+        self._downloading = ''
+        self._explain()
+
+    def arrived(self, name: str) -> None:
+        """A download ended well."""
+        self._downloading = ''
+        self.refresh()
+
+    def _select(self, name: str) -> None:
+        index = self.combo.findData(name)
+        if index < 0:
+            # a file of the user's own, shown by its name
+            index = self.combo.count()
+            self.combo.insertItem(index, Path(name).name, name)
+        self.combo.setCurrentIndex(index)
+        self.combo.setToolTip(
+            str(self.combo.itemData(index, _TOOLTIP) or name)
+        )
+
+    def _chosen(self, index: int) -> None:
+        name = self.combo.itemData(index)
+        if name is None:
+            name, _ = QFileDialog.getOpenFileName(
+                self,
+                'Open a SAM or MobileSAM checkpoint',
+                '',
+                'Checkpoints (*.pt *.pth *.safetensors)',
+            )
+            if not name:
+                self.refresh()
+                return
+        if _here(name):
+            self._session.use_model(name)
+            self.refresh()
+        else:
+            self._explain()
+
+    def _download_or_stop(self) -> None:
+        if self._downloading:
+            self._session.cancel_download()
+            return
+        self._downloading = self._offered()
+        self._session.download(self._downloading)
+        self._explain()
+
+    def _offered(self) -> str:
+        chosen = self.combo.currentData()
+        if chosen and not _here(chosen):
+            return str(chosen)
+        if chosen == BUNDLED and not _here(OFFICIAL):
+            return OFFICIAL
+        return ''
+
+    def _explain(self) -> None:
+        offered = self._offered()
+        if self._downloading:
+            self.note.setText(f'Downloading {self._downloading} …')
+            self.button.setText('Stop the download')
+        elif offered and offered == self.combo.currentData():
+            self.note.setText(
+                f'Not on this computer yet; {self._session.model_name} '
+                'goes on answering.'
+            )
+        elif offered:
+            self.note.setText(
+                'The bundled model works offline. The official MobileSAM '
+                'knows more kinds of objects.'
+            )
+        else:
+            self.note.setText('')
+        if offered and not self._downloading:
+            self.button.setText(f'Download {offered}{_size(offered)}')
+        self.note.setVisible(bool(self.note.text()))
+        self.button.setVisible(bool(offered or self._downloading))
+
+
+_TOOLTIP = 3  # Qt.ToolTipRole, an int in every binding
+
+
+def _here(name: str) -> bool:
+    """Whether a model can be used without a download."""
+    known = {record.name for record in list_models()}
+    return name not in known or cached_path(name) is not None
+
+
+def _size(name: str) -> str:
+    for record in list_models():
+        if record.name == name and record.size_bytes:
+            return f' ({record.size_bytes / 2**20:.0f} MB)'
+    return ''
+
+
+def _details(record: ModelRecord) -> str:
+    lines = [record.purpose, f'Licence: {record.licence}', record.citation]
+    return '\n'.join(line for line in lines if line)

@@ -1,0 +1,173 @@
+"""Previews: the mask of the open object, and that under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    insert_below_prompts,
+    show_anew,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME = 'preview'
+COLOR = '#00d5ff'
+HOVER_NAME = 'under the cursor'
+HOVER_COLOR = '#ffffff'
+HOVER_OPACITY = 0.3
+# Boxes grow to steps of this share of their size, so that a mask that
+# changes a little needs no new texture.
+STEPS = 4
+SMALLEST_STEP = 8
+
+
+class Preview:
+    """A layer as large as the masks' box, placed with the image's transform.
+
+    A layer of the whole image would be uploaded to the graphics card as a
+    whole for every click.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    name, color : str
+        Of the layer.
+    opacity : float
+        Of the layer.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        name: str = NAME,
+        color: str = COLOR,
+        opacity: float = 0.55,
+    ) -> None:
+        self._viewer = viewer
+        self._name, self._color, self._opacity = name, color, opacity
+        self._shown: tuple[NDArray[np.float64], tuple[Mask, ...]] | None = None
+        self.layer: Labels | None = None
+
+    def show(self, plane: LayerPlane, masks: Sequence[Mask]) -> None:
+        """Show masks of a plane, instead of what was shown."""
+        if not masks:
+            self.hide()
+            return
+        place = plane.output_matrix(plane.output_index)
+        if self._is_shown(place, masks):
+            return
+        picture, corner = _picture(masks)
+        origin = list(plane.output_index)
+        rows = plane.output_axes.index(plane.rows)
+        columns = plane.output_axes.index(plane.columns)
+        origin[rows], origin[columns] = corner
+        if rows > columns:
+            picture = picture.T
+        fixed = tuple(
+            a for a in range(len(origin)) if a not in (rows, columns)
+        )
+        picture = np.expand_dims(picture, fixed)
+        self._place(picture, plane.output_matrix(origin))
+        self._shown = place, tuple(masks)
+
+    @property
+    def visible(self) -> bool:
+        """Whether a mask is shown."""
+        return self._shown is not None and self.layer is not None
+
+    def hide(self) -> None:
+        """Show nothing; the layer stays for the next object."""
+        if self.layer is not None and self._shown is not None:
+            # an empty layer is sooner painted than one that comes and goes
+            self.layer.data[...] = 0
+            show_anew(self.layer)
+        self._shown = None
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        self._shown = None
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _is_shown(
+        self, place: NDArray[np.float64], masks: Sequence[Mask]
+    ) -> bool:
+        if self._shown is None or self.layer not in self._viewer.layers:
+            return False
+        before, shown = self._shown
+        return (
+            np.array_equal(before, place)
+            and len(shown) == len(masks)
+            and all(a is b for a, b in zip(shown, masks, strict=True))
+        )
+
+    def _place(
+        self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> None:
+        if self.layer is not None and (
+            self.layer not in self._viewer.layers
+            or self.layer.ndim != picture.ndim
+        ):
+            self.remove()
+        layer = self.layer
+        if layer is None:
+            self._add(picture, affine)
+            return
+        moved = not np.array_equal(layer.affine.affine_matrix, affine)
+        if layer.data.shape != picture.shape:
+            layer.data = picture
+        else:
+            # ten times faster than new data
+            layer.data[...] = picture
+            if not moved:
+                show_anew(layer)
+        if moved:
+            # refreshes the layer as well
+            layer.affine = affine
+
+    def _add(
+        self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> None:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        self.layer = Labels(
+            picture,
+            name=self._name,
+            affine=affine,
+            opacity=self._opacity,
+            colormap=DirectLabelColormap(
+                color_dict={0: 'transparent', None: self._color}
+            ),
+        )
+        self.layer.editable = False
+        insert_below_prompts(self._viewer, self.layer)
+
+
+def _picture(
+    masks: Sequence[Mask],
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Draw masks; return the picture and its corner in the image."""
+    boxes = np.array([mask.box for mask in masks])
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    side = int((high - low).max())
+    step = max(SMALLEST_STEP, (1 << (side - 1).bit_length()) // STEPS)
+    low = low // step * step
+    high = -(-high // step) * step
+    picture = np.zeros(tuple(high - low), np.uint8)
+    for number, mask in enumerate(masks):
+        top, left = mask.box[0] - low[0], mask.box[1] - low[1]
+        height, width = mask.data.shape
+        region = picture[top : top + height, left : left + width]
+        region[mask.data] = number % 254 + 1
+    return picture, (int(low[0]), int(low[1]))

@@ -1,0 +1,1 @@
+"""The dock widget “Segment by prompts”."""

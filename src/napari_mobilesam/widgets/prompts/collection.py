@@ -1,0 +1,322 @@
+"""From Points and Shapes layers to prompts of objects, and back."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from napari.layers import Points
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.shapes import (
+    box_of,
+    ellipse_outline,
+    points_along,
+    region_of,
+)
+from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.widgets.prompts.prompt_layers import (
+    NEGATIVE,
+    POLARITY,
+    POSITIVE,
+    polarities,
+)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.transforms import (
+    apply,
+    data_to_world_matrix,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Shapes
+
+# shapes around an object, and those over it
+CLOSED = ('rectangle', 'ellipse', 'polygon')
+OPEN = ('line', 'path')
+REGIONS_KEPT = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """Prompts of the objects that are being worked on.
+
+    Attributes
+    ----------
+    objects : tuple of Prompts
+        With points or scribbles, one object: all of the plane and the newest
+        closed shape. With closed shapes only, one object per shape.
+    points, shapes : tuple of int
+        Which points and shapes those are, to remove them when the objects
+        are written.
+    waiting : int
+        Closed shapes that wait for the next object.
+    """
+
+    objects: tuple[Prompts, ...]
+    points: tuple[int, ...]
+    shapes: tuple[int, ...]
+    waiting: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no prompt at all."""
+        return not self.objects
+
+
+class _Closed(NamedTuple):
+    number: int
+    box: NDArray[np.float64]
+    region: Mask | None
+
+
+class _Scribble(NamedTuple):
+    number: int
+    points: NDArray[np.float64]
+    label: int
+
+
+class PromptReader:
+    """Reads the prompts of a plane; fills each drawn region once."""
+
+    def __init__(self) -> None:
+        self._regions: OrderedDict[Any, Mask | None] = OrderedDict()
+
+    def collect(
+        self,
+        plane: LayerPlane,
+        points: Points | None,
+        shapes: Shapes | None,
+        carried: Prompts | None = None,
+        coming: tuple[NDArray[np.float64], int] | None = None,
+    ) -> Collected:
+        """Read the prompts that lie on a plane.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            Plane of the image to segment.
+        points, shapes : layer or None
+            Where the prompts are, with any transforms.
+        carried : Prompts, optional
+            Box, region or mask input of an object that was taken up again,
+            which no layer shows; a closed shape takes their place.
+        coming : (ndarray, int), optional
+            Row and column of a point that is about to be added to the
+            layer, and its label.
+        """
+        numbers, positions, labels = points_on(plane, points)
+        if coming is not None:
+            positions = np.concatenate([positions, coming[0][None]])
+            labels = np.append(labels, coming[1])
+        closed, scribbles = self._shapes_on(plane, shapes)
+        for scribble in scribbles:
+            count = len(scribble.points)
+            positions = np.concatenate([positions, scribble.points])
+            labels = np.append(labels, np.full(count, scribble.label))
+        if len(positions) == 0 and len(closed) > 1:
+            return Collected(
+                tuple(Prompts(box=c.box, region=c.region) for c in closed),
+                (),
+                tuple(c.number for c in closed),
+            )
+        prompts = carried or Prompts()
+        if closed:
+            box, region = closed[-1].box, closed[-1].region
+            prompts = Prompts(box=box, region=region)
+        prompts = replace(prompts, points=positions, labels=labels)
+        if not (closed or len(positions) or carried):
+            return Collected((), (), ())
+        return Collected(
+            (prompts,),
+            tuple(numbers),
+            (
+                *(c.number for c in closed[-1:]),
+                *(scribble.number for scribble in scribbles),
+            ),
+            max(0, len(closed) - 1),
+        )
+
+    def _shapes_on(
+        self, plane: LayerPlane, shapes: Shapes | None
+    ) -> tuple[list[_Closed], list[_Scribble]]:
+        closed: list[_Closed] = []
+        scribbles: list[_Scribble] = []
+        if shapes is None:
+            return closed, scribbles
+        for number, (vertices, kind) in enumerate(
+            zip(shapes.data, shapes.shape_type, strict=True)
+        ):
+            outline, here = plane.image_points(shapes, vertices)
+            if not here.all():
+                continue
+            if kind in CLOSED:
+                closed.append(self._closed(number, kind, outline, plane))
+            elif kind in OPEN:
+                label = int(not _is_negative(shapes)[number])
+                scribbles.append(
+                    _Scribble(number, points_along(outline), label)
+                )
+        return closed, scribbles
+
+    def _closed(
+        self,
+        number: int,
+        kind: str,
+        outline: NDArray[np.float64],
+        plane: LayerPlane,
+    ) -> _Closed:
+        if kind == 'ellipse':
+            outline = ellipse_outline(outline)
+        box = box_of(outline, plane.shape)
+        if kind == 'rectangle':
+            return _Closed(number, box, None)
+        key = (plane.shape, outline.tobytes())
+        if key not in self._regions:
+            self._regions[key] = region_of(outline, plane.shape)
+            while len(self._regions) > REGIONS_KEPT:
+                self._regions.popitem(last=False)
+        return _Closed(number, box, self._regions[key])
+
+
+def points_on(
+    plane: LayerPlane, points: Points | None
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.int64]]:
+    """Return numbers, positions and labels of the points on a plane.
+
+    Returns
+    -------
+    numbers : list of int
+        Which points of the layer.
+    positions : ndarray
+        (N, 2) row and column in data pixels of the image.
+    labels : ndarray
+        (N,) int64, 1 positive, 0 negative.
+    """
+    if points is None or len(points.data) == 0:
+        return [], np.zeros((0, 2)), np.zeros(0, np.int64)
+    positions, here = plane.image_points(points, points.data)
+    numbers = [int(number) for number in np.flatnonzero(here)]
+    labels = (~_is_negative(points)[here]).astype(np.int64)
+    return numbers, positions[here], labels
+
+
+def planes_with(plane: LayerPlane, layer: Points | Shapes) -> list[LayerPlane]:
+    """Return the planes of an image that points or shapes lie on.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Any plane of the image, along the same axes.
+    layer : napari.layers.Points or napari.layers.Shapes
+        Shapes are where their first vertex is.
+    """
+    points = np.array([np.atleast_2d(each)[0] for each in layer.data])
+    if not len(points):
+        return []
+    axes = list(plane.travel_axes)
+    positions = np.round(plane.image_data(layer, points)[:, axes])
+    planes = []
+    for index in np.unique(positions.astype(int), axis=0):
+        moved: LayerPlane | None = plane
+        for axis, place in zip(axes, index, strict=True):
+            if moved is not None:
+                moved = moved.moved(axis, int(place) - moved.index[axis])
+        if moved is not None:
+            planes.append(moved)
+    return planes
+
+
+def _is_negative(layer: Points | Shapes) -> NDArray[np.bool_]:
+    if POLARITY not in layer.features:
+        return np.zeros(len(layer.data), dtype=bool)
+    return np.asarray(layer.features[POLARITY].to_numpy() == NEGATIVE)
+
+
+def remove_prompts(
+    layer: Points | Shapes | None, numbers: Collection[int]
+) -> None:
+    """Remove prompts of objects that are done from their layer."""
+    if layer is None or not numbers:
+        return
+    if isinstance(layer, Points):
+        # selecting them first would make theirs the current colour and size
+        layer.remove(list(numbers))
+    else:
+        layer.selected_data = set(numbers)
+        layer.remove_selected()
+
+
+def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:
+    """Add the points of prompts to a layer."""
+    if not len(prompts.points):
+        return
+    before = len(layer.data)
+    positions = on_layer(plane, layer, prompts.points)
+    layer.data = np.concatenate([layer.data, positions])
+    features = layer.features.copy()
+    column = features[POLARITY].astype(object).to_numpy(copy=True)
+    column[before:] = np.where(prompts.labels == 1, POSITIVE, NEGATIVE)
+    features[POLARITY] = polarities(column)
+    layer.features = features
+    layer.selected_data = set()
+    layer.refresh_colors()
+
+
+def put_box(
+    layer: Shapes, plane: LayerPlane, box: NDArray[np.float64]
+) -> None:
+    """Add a box to a layer, as a rectangle."""
+    row0, column0, row1, column1 = box - 0.5
+    corners = np.array(
+        [[row0, column0], [row0, column1], [row1, column1], [row1, column0]]
+    )
+    layer.add_rectangles(on_layer(plane, layer, corners))
+    layer.selected_data = set()
+
+
+def on_layer(
+    plane: LayerPlane, layer: Layer, positions: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Map rows and columns of a plane into the data of a layer.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Plane of the image.
+    layer : napari.layers.Layer
+        Layer with any transform.
+    positions : ndarray
+        (N, 2) row and column in data pixels.
+
+    Returns
+    -------
+    ndarray
+        (N, layer.ndim).
+    """
+    points = np.tile(plane.position, (len(positions), 1))
+    points[:, plane.offset :] = plane.index
+    points[:, plane.offset + plane.rows] = positions[:, 0]
+    points[:, plane.offset + plane.columns] = positions[:, 1]
+    world = apply(plane.matrix, points)
+    matrix = data_to_world_matrix(layer, plane.ndim)
+    return apply(np.linalg.inv(matrix), world)[:, plane.ndim - layer.ndim :]
+
+
+def same_prompts(one: Prompts, other: Prompts) -> bool:
+    """Whether two prompts ask the same, but for rounding."""
+    return (
+        _same(one.points, other.points)
+        and np.array_equal(one.labels, other.labels)
+        and _same(one.box, other.box)
+        and _same(one.mask_input, other.mask_input)
+        and one.region is other.region
+    )
+
+
+def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and np.allclose(one, other, atol=1e-3)

@@ -1,0 +1,106 @@
+"""The Points and Shapes layers that prompts are drawn in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Points, Shapes
+
+POLARITY = 'polarity'
+POSITIVE, NEGATIVE = 'positive', 'negative'
+COLORS = {POSITIVE: '#2ee65c', NEGATIVE: '#ff3b5c'}
+SHAPE_COLOR = '#ffd54f'
+
+
+def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
+    """Add a Points layer for prompts of a plane's image, ready to click."""
+    import pandas as pd
+
+    layer: Points = viewer.add_points(
+        ndim=len(plane.output_axes),
+        name='prompts',
+        features=pd.DataFrame({POLARITY: polarities([])}),
+        feature_defaults={POLARITY: POSITIVE},
+        face_color=POLARITY,
+        face_color_cycle=[COLORS[POSITIVE], COLORS[NEGATIVE]],
+        border_color='white',
+        border_width=0.15,
+        size=max(2.0, max(plane.shape) / 80),
+        **plane.transform(),
+    )
+    # the same size on screen at any zoom, never hiding the object
+    layer.canvas_size_limits = (9, 12)
+    layer.mode = 'add'
+    return layer
+
+
+def polarities(values: Any) -> pd.Categorical:
+    """Return a column of polarities that knows both."""
+    # imported here: a dock must not wait for pandas
+    import pandas as pd
+
+    return pd.Categorical(values, categories=[POSITIVE, NEGATIVE])
+
+
+def adopt_points(layer: Points) -> None:
+    """Give a Points layer of somebody else's a polarity, all positive."""
+    if POLARITY in layer.features:
+        return
+    features = layer.features.copy()
+    features[POLARITY] = polarities([POSITIVE] * len(layer.data))
+    layer.features = features
+    layer.feature_defaults = {
+        **layer.feature_defaults.iloc[0].to_dict(),
+        POLARITY: POSITIVE,
+    }
+    layer.face_color_cycle = [COLORS[POSITIVE], COLORS[NEGATIVE]]
+    layer.face_color = POLARITY
+
+
+def add_shapes(viewer: ViewerModel, plane: LayerPlane) -> Shapes:
+    """Add a Shapes layer for a plane's image, ready to draw boxes."""
+    import pandas as pd
+
+    layer: Shapes = viewer.add_shapes(
+        ndim=len(plane.output_axes),
+        name='shapes',
+        features=pd.DataFrame({POLARITY: polarities([])}),
+        feature_defaults={POLARITY: POSITIVE},
+        edge_color=POLARITY,
+        edge_color_cycle=[SHAPE_COLOR, COLORS[NEGATIVE]],
+        edge_width=max(1.0, max(plane.shape) / 400),
+        face_color='transparent',
+        **plane.transform(),
+    )
+    layer.mode = 'add_rectangle'
+    return layer
+
+
+def set_next_polarity(layer: Points | Shapes, polarity: str) -> None:
+    """Choose what the next click means.
+
+    Not through ``current_properties``, which would silently rewrite the
+    point that was just added, because it is still selected.
+    """
+    if layer.feature_defaults[POLARITY].iloc[0] != polarity:
+        layer.feature_defaults = {
+            **layer.feature_defaults.iloc[0].to_dict(),
+            POLARITY: polarity,
+        }
+
+
+def flip(layer: Points, numbers: Any) -> None:
+    """Turn positive points into negative ones and back."""
+    features = layer.features.copy()
+    column = features[POLARITY].astype(object).to_numpy(copy=True)
+    for number in numbers:
+        was_positive = column[number] != NEGATIVE
+        column[number] = NEGATIVE if was_positive else POSITIVE
+    features[POLARITY] = polarities(column)
+    layer.features = features
+    layer.refresh_colors()

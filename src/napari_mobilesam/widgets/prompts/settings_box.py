@@ -1,0 +1,214 @@
+"""Settings of “Segment by prompts”, folded away at the end of the form."""
+
+from __future__ import annotations
+
+import os
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QKeySequenceEdit,
+    QLabel,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.session.runtime.settings import Settings
+from napari_mobilesam.widgets.parts.controls import (
+    ERROR_STYLE,
+    form_layout,
+    narrow,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.fold import Fold
+from napari_mobilesam.widgets.parts.keys import napari_s_use
+from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of
+
+DEVICES = {
+    'auto': 'the best there is',
+    'cpu': 'processor (cpu)',
+    'cuda': 'NVIDIA or AMD graphics card (cuda)',
+    'mps': 'Apple graphics (mps)',
+}
+
+
+class SettingsBox(QWidget):
+    """Clean-up, device, threads, cache and keys.
+
+    Parameters
+    ----------
+    settings : Settings
+        What is shown first.
+
+    Attributes
+    ----------
+    changed : Signal(dict)
+        Somebody has chosen something else: all fields of `Settings` that
+        are shown here.
+    clear_button : QPushButton
+        Asks for the disk cache to be emptied.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.area_spin = _spin(
+            0,
+            100_000,
+            settings.min_area,
+            'Holes and islands of fewer pixels are removed from masks.',
+            'keep all',
+            ' px',
+        )
+        self.smooth_box = QCheckBox('Smooth outlines')
+        self.smooth_box.setChecked(settings.smooth)
+        self.device_combo = QComboBox()
+        narrow(self.device_combo)
+        for name, text in DEVICES.items():
+            self.device_combo.addItem(text, name)
+        self.device_combo.setCurrentIndex(
+            max(0, self.device_combo.findData(settings.device))
+        )
+        self.threads_spin = _spin(
+            0,
+            os.cpu_count() or 1,
+            settings.threads,
+            'Processor cores that the model may use.',
+            'as many as pay off',
+        )
+        self.cache_spin = _spin(
+            0,
+            1_000_000,
+            settings.cache_mb,
+            'Embeddings are kept on disk up to this size, so that an image '
+            'that was\nopened before needs none.',
+            'no cache',
+            ' MB',
+        )
+        self.clear_button = wide_button('Clear cache')
+        self.keys_box = KeysBox(settings)
+        self._arrange()
+        for spin in (self.area_spin, self.threads_spin, self.cache_spin):
+            spin.valueChanged.connect(self._tell)
+        self.smooth_box.toggled.connect(self._tell)
+        self.device_combo.activated.connect(self._tell)
+        self.keys_box.changed.connect(self._tell)
+
+    def _arrange(self) -> None:
+        contents = QWidget()
+        form = form_layout(contents)
+        form.setContentsMargins(8, 0, 8, 0)
+        form.addRow('Remove below', self.area_spin)
+        form.addRow(self.smooth_box)
+        form.addRow('Device', self.device_combo)
+        form.addRow('Threads', self.threads_spin)
+        form.addRow('Cache', self.cache_spin)
+        form.addRow('', self.clear_button)
+        form.addRow(Fold('Keys', self.keys_box))
+        self.fold = Fold('Settings', contents)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.fold)
+
+    def _tell(self, value: object = None) -> None:
+        self.changed.emit(
+            {
+                'min_area': self.area_spin.value(),
+                'smooth': self.smooth_box.isChecked(),
+                'device': str(self.device_combo.currentData()),
+                'threads': self.threads_spin.value(),
+                'cache_mb': self.cache_spin.value(),
+                'keys': self.keys_box.keys,
+            }
+        )
+
+
+class KeysBox(QWidget):
+    """A field for the key of each action; says which keys are napari's.
+
+    Attributes
+    ----------
+    changed : Signal()
+        A key is another than before.
+    keys : dict of str to str
+        Action to key, for those that are not as shipped.
+    """
+
+    changed = Signal()
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.keys = dict(settings.keys)
+        self.edits: dict[str, QKeySequenceEdit] = {}
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.note.setStyleSheet(ERROR_STYLE)
+        self.reset_button = wide_button('Keys as shipped')
+        form: QFormLayout = form_layout(self)
+        for name, action in ACTIONS.items():
+            edit = self.edits[name] = QKeySequenceEdit()
+            edit.setToolTip(action.tip)
+            edit.editingFinished.connect(lambda n=name: self._edited(n))
+            form.addRow(action.text, edit)
+        form.addRow(self.note)
+        form.addRow(self.reset_button)
+        self.reset_button.clicked.connect(self._reset)
+        self._show()
+
+    def _show(self) -> None:
+        for name, edit in self.edits.items():
+            edit.setKeySequence(QKeySequence(key_of(name, self.keys)))
+        self.note.setText(' '.join(self._troubles()))
+        self.note.setVisible(bool(self.note.text()))
+
+    def _troubles(self) -> list[str]:
+        owners: dict[str, str] = {}
+        troubles = []
+        for name, action in ACTIONS.items():
+            key = key_of(name, self.keys)
+            if not key:
+                continue
+            if key in owners:
+                troubles.append(
+                    f'{key} is the key of “{owners[key]}” already.'
+                )
+            owners.setdefault(key, action.text)
+            if taken := napari_s_use(key):
+                troubles.append(f'napari uses {key} to {taken}.')
+        return troubles
+
+    def _edited(self, name: str) -> None:
+        sequence = self.edits[name].keySequence()
+        # one stroke, not a chord of several
+        key = sequence.toString().split(', ')[0]
+        if key == key_of(name, self.keys):
+            return
+        self.keys = {**self.keys, name: key}
+        if key == ACTIONS[name].key:
+            del self.keys[name]
+        self._show()
+        self.changed.emit()
+
+    def _reset(self) -> None:
+        self.keys = {}
+        self._show()
+        self.changed.emit()
+
+
+def _spin(
+    low: int, high: int, value: int, tip: str, nothing: str, unit: str = ''
+) -> QSpinBox:
+    spin = QSpinBox()
+    spin.setRange(low, high)
+    spin.setValue(value)
+    spin.setToolTip(tip)
+    spin.setSpecialValueText(nothing)
+    spin.setSuffix(unit)
+    # what is being typed is not yet a choice
+    spin.setKeyboardTracking(False)
+    return spin

@@ -1,0 +1,1 @@
+"""The dock widget “Fine-tune on labels”."""

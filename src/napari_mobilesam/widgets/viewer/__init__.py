@@ -1,0 +1,1 @@
+"""Layers of a napari viewer as planes, labels and scene."""

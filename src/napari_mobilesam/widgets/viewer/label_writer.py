@@ -1,0 +1,288 @@
+"""Which pixels of a Labels layer lie where on a plane of an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.objects.sparse_labels import (
+    SparseLabels,
+    empty_labels,
+)
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    data_of,
+)
+from napari_mobilesam.widgets.viewer.transforms import (
+    apply,
+    data_to_world_matrix,
+)
+
+if TYPE_CHECKING:
+    pass
+
+Indices = tuple[NDArray[np.intp], ...]
+Place = tuple[Indices, NDArray[Any]]
+
+
+def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
+    """Return an empty Labels layer that lies exactly on the plane's image.
+
+    uint16 is drawn an order of magnitude faster than int32 where an image
+    exceeds the texture size, and holds all ids that people make by hand. Of
+    images that do not fit into memory only what is labelled is kept, see
+    `empty_labels`.
+    """
+    axes = (
+        plane.output_axes.index(plane.rows),
+        plane.output_axes.index(plane.columns),
+    )
+    data = empty_labels(plane.output_shape, dtype, axes)
+    pyramid = isinstance(data, list)
+    return Labels(data, multiscale=pyramid, name=name, **plane.transform())
+
+
+def next_label(labels: Labels) -> int:
+    """Return the lowest id above all ids of a layer."""
+    data = data_of(labels)
+    if isinstance(data, SparseLabels):
+        return data.max() + 1
+    if isinstance(data, np.ndarray):
+        return int(data.max(initial=0)) + 1
+    # lazy arrays are read one index of the first axis at a time
+    return 1 + max(
+        (int(np.max(np.asarray(data[i]))) for i in range(data.shape[0])),
+        default=0,
+    )
+
+
+def layer_pixels(
+    labels: Labels,
+    plane: LayerPlane,
+    picture: NDArray[Any],
+    corner: tuple[int, int] = (0, 0),
+) -> Place:
+    """Find the pixels of a layer that a picture of labels covers.
+
+    A layer that lies on the image pixel by pixel gets the picture as it is;
+    any other is looked up pixel by pixel, nearest neighbour.
+
+    Parameters
+    ----------
+    labels : napari.layers.Labels
+        Layer with any transform.
+    plane : LayerPlane
+        Plane of the image that the picture belongs to.
+    picture : ndarray
+        (h, w) integers, 0 where nothing is to be written.
+    corner : tuple of int
+        (row, column) of the picture's first pixel in the plane.
+
+    Returns
+    -------
+    indices : tuple of ndarray
+        One (N,) intp array per axis of the layer.
+    values : ndarray
+        (N,) of the picture's dtype.
+    """
+    ndim = plane.ndim
+    to_labels = _to_labels(labels, plane)
+    shift = _shift(to_labels)
+    if shift is not None:
+        indices, values = _moved(plane, picture, corner, shift)
+    else:
+        found, values = _looked_up(labels, plane, picture, corner, to_labels)
+        indices = tuple(found.T)
+    indices = indices[ndim - labels.ndim :]
+    beyond = [
+        (index < 0) | (index >= size)
+        for index, size in zip(indices, labels.data.shape, strict=True)
+        if len(index) and (index.min() < 0 or index.max() >= size)
+    ]
+    if beyond:
+        inside = ~np.any(beyond, axis=0)
+        indices = tuple(index[inside] for index in indices)
+        values = values[inside]
+    return _in_all_channels(labels, plane, indices, values)
+
+
+def _moved(
+    plane: LayerPlane,
+    picture: NDArray[Any],
+    corner: tuple[int, int],
+    shift: NDArray[np.intp],
+) -> Place:
+    """Find pixels of a layer that lies on the image pixel by pixel."""
+    rows, columns = np.nonzero(picture)
+    origin = _positions(plane, np.array(corner[:1]), np.array(corner[1:]))[0]
+    start = np.round(origin).astype(np.intp) + shift
+    moving = {plane.offset + plane.rows: rows}
+    moving[plane.offset + plane.columns] = columns
+    indices = tuple(
+        moving[axis] + first
+        if axis in moving
+        else np.full(len(rows), first, dtype=np.intp)
+        for axis, first in enumerate(start)
+    )
+    return indices, picture[rows, columns]
+
+
+def seen_on_plane(
+    labels: Labels, plane: LayerPlane, box: tuple[int, int, int, int]
+) -> NDArray[Any]:
+    """Return what a layer has in the pixels of a plane.
+
+    Parameters
+    ----------
+    labels : napari.layers.Labels
+        Layer with any transform.
+    plane : LayerPlane
+        Plane of the image.
+    box : tuple of int
+        (row0, column0, row1, column1), half open, inside the plane.
+
+    Returns
+    -------
+    ndarray
+        (h, w) labels, nearest neighbour; 0 beyond the layer. Of a layer with
+        the channel axis, those of the first channel.
+    """
+    to_labels = _to_labels(labels, plane)
+    shift = _shift(to_labels)
+    first_axis = plane.offset + min(plane.rows, plane.columns)
+    if shift is not None and first_axis >= plane.ndim - labels.ndim:
+        return _cut_out(labels, plane, box, shift)
+    rows, columns = np.mgrid[box[0] : box[2], box[1] : box[3]]
+    points = _positions(plane, rows.ravel(), columns.ravel())
+    if plane.channel_axis is not None:
+        points[:, plane.offset + plane.channel_axis] = 0
+    found = apply(to_labels, points)
+    found = np.round(found[:, plane.ndim - labels.ndim :]).astype(np.intp)
+    inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
+    seen = np.zeros(rows.size, dtype=labels.data.dtype)
+    indices = tuple(found[inside].T)
+    data = data_of(labels)
+    seen[inside] = np.asarray(
+        data.vindex[indices] if hasattr(data, 'dask') else data[indices]
+    )
+    return seen.reshape(rows.shape)
+
+
+def _cut_out(
+    labels: Labels,
+    plane: LayerPlane,
+    box: tuple[int, int, int, int],
+    shift: NDArray[np.intp],
+) -> NDArray[Any]:
+    """Return a box of a plane from a layer that lies on it pixel by pixel."""
+    data, skip = data_of(labels), plane.ndim - labels.ndim
+    before = plane.offset - skip
+    seen = np.zeros((box[2] - box[0], box[3] - box[1]), dtype=data.dtype)
+    corner = _positions(plane, np.array([box[0]]), np.array([box[1]]))[0]
+    if plane.channel_axis is not None:
+        corner[plane.offset + plane.channel_axis] = 0
+    start = (np.round(corner).astype(np.intp) + shift)[skip:]
+    index: list[Any] = []
+    shown = [before + plane.rows, before + plane.columns]
+    inside: list[slice] = [slice(None)] * 2
+    for axis, size in enumerate(data.shape):
+        at = int(start[axis])
+        if axis not in shown:
+            if not 0 <= at < size:
+                return seen
+            index.append(at)
+            continue
+        place = shown.index(axis)
+        stop = min(size, at + seen.shape[place])
+        low = max(0, at)
+        if stop <= low:
+            return seen
+        index.append(slice(low, stop))
+        inside[place] = slice(low - at, stop - at)
+    part = np.asarray(data[tuple(index)])
+    seen[tuple(inside)] = part.T if shown[0] > shown[1] else part
+    return seen
+
+
+def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
+    """Return the map from data of the image to data of a layer."""
+    from_world = np.linalg.inv(data_to_world_matrix(labels, plane.ndim))
+    matrix: NDArray[np.float64] = from_world @ plane.matrix
+    return matrix
+
+
+def _shift(to_labels: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """Return by how many pixels layers are apart, None if they do not align.
+
+    None stands for all that is not whole pixels: another scale, a rotation,
+    half a pixel.
+    """
+    linear, shift = to_labels[:-1, :-1], to_labels[:-1, -1]
+    aligned = np.allclose(linear, np.eye(len(linear)), atol=1e-6)
+    if not aligned or not np.allclose(shift, np.round(shift), atol=1e-3):
+        return None
+    return np.round(shift).astype(np.intp)
+
+
+def _positions(
+    plane: LayerPlane, rows: NDArray[Any], columns: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return pixels of the plane as (N, world ndim) data coordinates."""
+    points = np.tile(plane.position, (len(rows), 1))
+    points[:, plane.offset :] = plane.index
+    points[:, plane.offset + plane.rows] = rows
+    points[:, plane.offset + plane.columns] = columns
+    return points
+
+
+def _looked_up(
+    labels: Labels,
+    plane: LayerPlane,
+    picture: NDArray[Any],
+    corner: tuple[int, int],
+    to_labels: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Find (N, world ndim) positions whose centre is in the picture."""
+    ndim, skip = plane.ndim, plane.ndim - labels.ndim
+    axes = [plane.offset + plane.rows, plane.offset + plane.columns]
+    ends = np.array([corner, np.add(corner, picture.shape)]) - 0.5
+    corners = _positions(plane, ends[[0, 0, 1, 1], 0], ends[[0, 1, 0, 1], 1])
+    corners = apply(to_labels, corners)
+    ranges = []
+    for axis in range(ndim):
+        if axis < skip:
+            ranges.append(np.zeros(1))
+        elif axis in axes:
+            size = labels.data.shape[axis - skip]
+            low = max(0, int(np.floor(corners[:, axis].min())))
+            high = min(size - 1, int(np.ceil(corners[:, axis].max())))
+            ranges.append(np.arange(low, high + 1, dtype=float))
+        else:
+            ranges.append(np.round(corners[:1, axis]))
+    grid = np.stack(np.meshgrid(*ranges, indexing='ij'), -1).reshape(-1, ndim)
+    positions = grid.copy()
+    positions[:, :skip] = corners[0, :skip]
+    image = apply(np.linalg.inv(to_labels), positions)[:, axes]
+    pixel = np.round(image).astype(np.intp) - np.asarray(corner)
+    inside = np.all((pixel >= 0) & (pixel < picture.shape), axis=1)
+    values = np.zeros(len(grid), dtype=picture.dtype)
+    values[inside] = picture[tuple(pixel[inside].T)]
+    return grid[values > 0].astype(np.intp), values[values > 0]
+
+
+def _in_all_channels(
+    labels: Labels, plane: LayerPlane, indices: Indices, values: NDArray[Any]
+) -> Place:
+    """Repeat pixels in every channel, if the layer has the channel axis."""
+    if plane.channel_axis is None:
+        return indices, values
+    axis = plane.channel_axis + plane.offset - (plane.ndim - labels.ndim)
+    if axis < 0:
+        return indices, values
+    count = labels.data.shape[axis]
+    repeated = [np.tile(index, count) for index in indices]
+    repeated[axis] = np.repeat(np.arange(count), len(values))
+    return tuple(repeated), np.tile(values, count)

@@ -1,0 +1,227 @@
+"""A Labels layer as what the session writes objects to."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.sparse_labels import (
+    SparseLabels,
+    write_levels,
+)
+from napari_mobilesam.session.objects.targets import (
+    Box,
+    Indices,
+    LabelsError,
+    Pixels,
+    rows_of,
+    with_rows,
+)
+from napari_mobilesam.widgets.viewer.label_writer import (
+    layer_pixels,
+    next_label,
+    seen_on_plane,
+)
+from napari_mobilesam.widgets.viewer.layer_plane import data_of, show_anew
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# One full refresh is cheaper than napari's own bookkeeping, which also keeps
+# a copy of every index for its own undo, if more than so many pixels and this
+# share of a plane are written. Measured; labels of up to 16 bits are drawn as
+# they are, others are mapped.
+PARTIAL_PIXELS = 1 << 15
+PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
+# Arrays up to this size are counted whenever a new label is needed.
+COUNTED_PIXELS = 1 << 22
+
+
+class LabelsTarget:
+    """Writes to a Labels layer with any transform; see `LabelTarget`.
+
+    The layer is not kept alive.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Where labels go.
+    """
+
+    def __init__(self, layer: Labels) -> None:
+        self._layer = weakref.ref(layer)
+        self._highest: int | None = None
+        layer.events.paint.connect(self._painted)
+        layer.events.data.connect(self._replaced)
+
+    @property
+    def layer(self) -> Labels:
+        """The layer.
+
+        Raises
+        ------
+        LabelsError
+            It is gone.
+        """
+        layer = self._layer()
+        if layer is None:
+            raise LabelsError('The labels layer is gone: choose another one.')
+        return layer
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.layer.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(int(size) for size in data_of(self.layer).shape)
+
+    @property
+    def limit(self) -> int:
+        """Largest label that the array holds."""
+        dtype = np.dtype(self.layer.data.dtype)
+        return 1 if dtype.kind == 'b' else int(np.iinfo(dtype).max)
+
+    @property
+    def preserved(self) -> bool:
+        """Whether the layer's “preserve labels” is on."""
+        return bool(self.layer.preserve_labels)
+
+    def check(self) -> None:
+        """Raise `LabelsError` if the layer cannot be edited."""
+        layer = self.layer
+        if layer.multiscale and not _is_sparse(layer):
+            raise LabelsError(
+                f'“{layer.name}” is a pyramid, which napari cannot edit: '
+                'choose or create another labels layer.'
+            )
+        data = layer.data
+        if isinstance(data, np.ndarray) and not data.flags.writeable:
+            raise LabelsError(
+                f'“{layer.name}” is read-only: choose or create another '
+                'labels layer.'
+            )
+
+    def highest(self) -> int:
+        """Return the largest label; kept up to date where counting is slow."""
+        layer = self.layer
+        if self._highest is None or data_of(layer).size <= COUNTED_PIXELS:
+            self._highest = next_label(layer) - 1
+        return self._highest
+
+    def locate(
+        self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
+    ) -> Pixels:
+        """Find the pixels of the layer that a picture covers."""
+        return Pixels(
+            *layer_pixels(self.layer, plane.geometry, picture, corner)
+        )
+
+    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+        """Return the labels in a box of a plane, in the plane's pixels."""
+        return seen_on_plane(self.layer, plane.geometry, box)
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels."""
+        data = data_of(self.layer)
+        if hasattr(data, 'dask'):
+            return np.asarray(data.vindex[indices])
+        return np.asarray(data[indices])
+
+    def write(self, indices: Indices, values: NDArray[Any]) -> None:
+        """Set the values of pixels and show them."""
+        layer = self.layer
+        if len(values) == 0:
+            return
+        if self._highest is not None:
+            self._highest = max(self._highest, int(values.max()))
+        highest = self._highest
+        if layer.multiscale:
+            write_levels(list(layer.data), indices, values)
+            show_anew(layer)
+        elif hasattr(layer.data, 'dask'):
+            # dask arrays know no assignment in place, only a new graph
+            array = np.array(layer.data)
+            array[indices] = values
+            layer.data = array
+        elif _refresh_pays(layer.data, len(values)):
+            layer.data[indices] = values
+            show_anew(layer)
+        else:
+            with layer.block_history():
+                layer.data_setitem(indices, values)
+        self._highest = highest
+
+    def row(self, pixels: int) -> NDArray[Any] | None:
+        """Return all pixels as one row, if they lie in memory like that."""
+        data = self.layer.data
+        if (
+            self.layer.multiscale
+            or not isinstance(data, np.ndarray)
+            or not data.flags.c_contiguous
+            or not _refresh_pays(data, pixels)
+        ):
+            return None
+        return data.reshape(-1)
+
+    def refresh(self, highest: int) -> None:
+        """Show what was written into the row."""
+        if self._highest is not None:
+            self._highest = max(self._highest, highest)
+        show_anew(self.layer)
+
+    def features(self) -> pd.DataFrame:
+        """Return the feature table."""
+        table = self.layer.features
+        if 'index' in table:
+            return table
+        # napari numbers rows by label if there is no such column
+        return table.assign(index=np.arange(len(table)))
+
+    def set_features(self, table: pd.DataFrame) -> None:
+        """Set the feature table."""
+        self.layer.features = table
+
+    def rows(self, labels: Collection[int]) -> pd.DataFrame:
+        """Return the rows of the feature table that describe labels."""
+        return rows_of(self.features(), labels)
+
+    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
+        """Replace the rows of labels in the feature table."""
+        self.set_features(with_rows(self.features(), labels, rows))
+
+    def _painted(self, event: Any) -> None:
+        if self._highest is None:
+            return
+        # strokes of the brush are recorded in another form than writes
+        written = [
+            int(np.max(atom[2])) for atom in event.value if type(atom) is tuple
+        ]
+        self._highest = max(
+            self._highest, int(self.layer.selected_label), *written
+        )
+
+    def _replaced(self, event: Any) -> None:
+        self._highest = None
+
+
+def _refresh_pays(data: Any, pixels: int) -> bool:
+    """Whether to show the whole plane anew once so many pixels are written."""
+    mapped = np.dtype(data.dtype).itemsize > 2
+    share = PARTIAL_SHARE_MAPPED if mapped else PARTIAL_SHARE
+    plane = math.prod(sorted(data.shape)[-2:])
+    return bool(pixels > max(PARTIAL_PIXELS, share * plane))
+
+
+def _is_sparse(layer: Labels) -> bool:
+    """Whether a pyramid is one of `empty_labels`, which can be written."""
+    return isinstance(layer.data[0], SparseLabels)

@@ -1,0 +1,171 @@
+"""Image layers as images of any size, and labels that lie on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_mobilesam.session.images.planes import in_memory
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    MARK,
+    LayerPlane,
+    data_of,
+)
+
+if TYPE_CHECKING:
+    from napari_mobilesam.large.io.interfaces import Source, Window
+
+# Pixels of a run that are too many for one array of labels, and those beyond
+# which an image that is read piece by piece should not be read as a whole.
+MOST_PIXELS = 8192**2
+MOST_LAZY_PIXELS = 2048**2
+
+
+@dataclass(frozen=True, eq=False)
+class LargeImage:
+    """Planes of a layer, or a part of them, to be segmented tile by tile.
+
+    Attributes
+    ----------
+    plane : LayerPlane
+        Plane that is shown.
+    source : Source
+        The pixels.
+    planes_shape : tuple of int
+        Sizes of the axes before rows and columns.
+    origin : tuple of float
+        Data position of the first pixel on the axes that labels have.
+    """
+
+    plane: LayerPlane
+    source: Source
+    planes_shape: tuple[int, ...]
+    origin: tuple[float, ...]
+
+    def transform(self) -> dict[str, Any]:
+        """Keyword arguments that put a layer of labels on the image."""
+        layer = self.plane.layer
+        return {
+            'affine': self.plane.output_matrix(self.origin),
+            'units': [layer.units[axis] for axis in self.plane.output_axes],
+            'metadata': {MARK: str(layer.unique_id)},
+        }
+
+
+def is_large(plane: LayerPlane, axis: int | None) -> bool:
+    """Whether planes are too large to be segmented in memory.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Plane that is shown.
+    axis : int or None
+        Axis of the image of which every plane is taken.
+    """
+    image = plane.layer
+    full = data_of(image)
+    pixels = int(np.prod(plane.shape, dtype=np.int64))
+    if axis is not None:
+        pixels *= int(full.shape[axis])
+    lazy = image.multiscale or not in_memory(full)
+    return pixels > (MOST_LAZY_PIXELS if lazy else MOST_PIXELS)
+
+
+def large_image(
+    plane: LayerPlane, axis: int | None, window: Window | None = None
+) -> LargeImage:
+    """Take a plane, or all along an axis, as an image of any size.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        Plane that is shown.
+    axis : int or None
+        Axis of the image of which every plane is taken.
+    window : tuple of int, optional
+        (row0, column0, row1, column1) of the part that is wanted.
+
+    Raises
+    ------
+    ImageError
+        The viewer shows other axes than the last two, or the axes before
+        them are too many.
+    """
+    from napari_mobilesam.large.io.crop_source import CropSource
+    from napari_mobilesam.large.io.pyramid import Pyramid
+    from napari_mobilesam.large.io.sources import open_source
+
+    image = plane.layer
+    names = _axis_names(plane)
+    select = {
+        names[other]: plane.index[other]
+        for other in plane.travel_axes
+        if other != axis
+    }
+    channels = None
+    if plane.channel_axis is not None:
+        count = int(data_of(image).shape[plane.channel_axis])
+        channels = tuple(range(min(3, count)))
+    pyramid = Pyramid(
+        tuple(image.data) if image.multiscale else (image.data,),
+        names + 's' * image.rgb,
+        scale=(*map(float, image.scale), *[1.0] * image.rgb),
+        translation=(*map(float, image.translate), *[0.0] * image.rgb),
+        units=(*map(_unit, image.units), *[None] * image.rgb),
+    )
+    source = open_source(pyramid, channels=channels, select=select)
+    start = (0, 0)
+    if window is not None:
+        source = CropSource.around(source, window)
+        start = source.window[:2]
+    place = {plane.rows: start[0], plane.columns: start[1]}
+    if axis is not None:
+        place[axis] = 0
+    return LargeImage(
+        plane,
+        source,
+        tuple(
+            int(data_of(image).shape[other]) if other == axis else 1
+            for other in plane.travel_axes
+        ),
+        tuple(
+            float(place.get(it, plane.index[it])) for it in plane.output_axes
+        ),
+    )
+
+
+def _axis_names(plane: LayerPlane) -> str:
+    """A letter for each axis of the layer."""
+    image = plane.layer
+    if (plane.rows, plane.columns) != (image.ndim - 2, image.ndim - 1):
+        raise ImageError(
+            f'The viewer does not show rows and columns of “{image.name}”: '
+            'reset the order of the axes to segment an image of this size.'
+        )
+    if plane.channel_axis not in (None, 0):
+        raise ImageError(
+            f'The channels of “{image.name}” are not its first axis: choose '
+            'no channel axis to segment the channel that is shown.'
+        )
+    if len(plane.travel_axes) > 2:
+        raise ImageError(
+            f'“{image.name}” has {len(plane.travel_axes)} axes besides rows '
+            'and columns, but an image of this size may have two: open a '
+            'part of it.'
+        )
+    letters = iter('tz'[-len(plane.travel_axes) :])
+    names = []
+    for axis in range(image.ndim):
+        if axis == plane.channel_axis:
+            names.append('c')
+        elif axis in plane.travel_axes:
+            names.append(next(letters))
+    return ''.join([*names, 'yx'])
+
+
+def _unit(unit: Any) -> str | None:
+    name = str(unit)
+    return None if name == 'pixel' else name

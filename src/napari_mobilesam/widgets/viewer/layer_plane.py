@@ -1,0 +1,398 @@
+"""The plane of an image that a viewer shows, and layers that lie on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.prompts.prefetch import planes_ahead
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.plane_source import (
+    check_composed,
+    describe,
+    viewport_of,
+)
+from napari_mobilesam.widgets.viewer.plane_source import (
+    data_of as data_of,
+)
+from napari_mobilesam.widgets.viewer.transforms import (
+    Matrix,
+    apply,
+)
+from napari_mobilesam.widgets.viewer.transforms import (
+    data_to_world_matrix as data_to_world_matrix,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+    from napari_mobilesam.segmentation.windows import Viewport
+
+MARK = 'napari-mobilesam'
+
+
+def show_anew(layer: Layer) -> None:
+    """Show what was written into the data of a layer.
+
+    Its extent is as it was: to be told otherwise, the viewer goes through its
+    dimensions and all layers.
+    """
+    layer.refresh(extent=False)
+
+
+def unwrap(obj: Any) -> Any:
+    """Return the object behind the proxy that napari gives to plugins."""
+    return getattr(obj, '__wrapped__', obj)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlane:
+    """The plane of an image layer that the viewer shows.
+
+    Attributes
+    ----------
+    layer : napari.layers.Image
+        The image.
+    matrix : ndarray
+        Data of the image to world, see `data_to_world_matrix`.
+    position : ndarray
+        (world ndim,) data coordinates of the plane on the world's axes.
+    rows, columns : int
+        Axes of the image's data shown as rows and columns.
+    index : tuple of int
+        Data index of the plane on every axis of the image; the entries of
+        ``rows`` and ``columns`` are 0.
+    shape : tuple of int
+        (H, W).
+    channel_axis : int or None
+        Axis whose first channels are shown to the model as colours.
+    composed : tuple of napari.layers.Image
+        Layers that are added to it in their colours.
+    viewport : Viewport or None
+        Where the viewer looks, if it has a window.
+    """
+
+    layer: Image
+    matrix: Matrix
+    position: NDArray[np.float64]
+    rows: int
+    columns: int
+    index: tuple[int, ...]
+    shape: tuple[int, int]
+    channel_axis: int | None = None
+    composed: tuple[Image, ...] = ()
+    viewport: Viewport | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of world axes."""
+        return len(self.matrix) - 1
+
+    @property
+    def offset(self) -> int:
+        """World axis of the image's first axis."""
+        return self.ndim - self.layer.ndim
+
+    @property
+    def output_axes(self) -> tuple[int, ...]:
+        """Image axes that labels of this image have.
+
+        A leading channel axis is dropped: labels are the same in every
+        channel, and layers align with the last axes of the world.
+        """
+        first = 1 if self.channel_axis == 0 else 0
+        return tuple(range(first, self.layer.ndim))
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a labels array for the whole image."""
+        shape = data_of(self.layer).shape
+        return tuple(int(shape[axis]) for axis in self.output_axes)
+
+    @property
+    def output_index(self) -> tuple[int, ...]:
+        """Index of the plane on `output_axes`."""
+        return tuple(self.index[axis] for axis in self.output_axes)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        fixed = [
+            f'{axis_name(self.layer, axis)} {self.index[axis]}'
+            for axis in self.travel_axes
+        ]
+        names = [layer.name for layer in (self.layer, *self.composed)]
+        return ', '.join([' + '.join(names), *fixed])
+
+    def transform(self) -> dict[str, Any]:
+        """Keyword arguments that put a new layer where the image is."""
+        layer = self.layer
+        axes = list(self.output_axes)
+        mark = {'metadata': {MARK: str(layer.unique_id)}}
+        units = [layer.units[axis] for axis in axes]
+        if len(axes) == layer.ndim:
+            return {
+                'scale': layer.scale,
+                'translate': layer.translate,
+                'rotate': layer.rotate,
+                'shear': layer.shear,
+                'affine': layer.affine.affine_matrix,
+                'units': units,
+                **mark,
+            }
+        return {'affine': self.output_matrix(), 'units': units, **mark}
+
+    def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
+        """Homogeneous matrix of `output_axes` data to world.
+
+        Parameters
+        ----------
+        origin : sequence of float, optional
+            Data position of the layer's first pixel.
+        """
+        keep = [self.offset + axis for axis in self.output_axes]
+        matrix = self.matrix[np.ix_([*keep, self.ndim], [*keep, self.ndim])]
+        if origin is not None:
+            shift = np.eye(len(matrix))
+            shift[:-1, -1] = origin
+            matrix = matrix @ shift
+        return matrix
+
+    def image_points(
+        self, layer: Layer, points: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Map points of another layer into the plane.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Layer whose data the points are in.
+        points : ndarray
+            (N, layer.ndim).
+
+        Returns
+        -------
+        positions : ndarray
+            (N, 2) row and column in data pixels of the image.
+        here : ndarray
+            (N,) bool, whether the point lies on this plane.
+        """
+        data = self.image_data(layer, points)
+        here = np.ones(len(data), dtype=bool)
+        for axis in self.travel_axes:
+            here &= np.round(data[:, axis]) == self.index[axis]
+        return data[:, [self.rows, self.columns]], here
+
+    def image_data(
+        self, layer: Layer, points: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Map points of another layer into the data of the image.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Layer whose data the points are in; on axes that it does not
+            have, they are on this plane.
+        points : ndarray
+            (N, layer.ndim).
+
+        Returns
+        -------
+        ndarray
+            (N, image ndim).
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, layer.ndim)
+        extra = self.ndim - layer.ndim
+        # a layer without the world's leading axes is shown at each position
+        world_position = apply(self.matrix, self.position[None])[0]
+        padded = np.hstack(
+            [np.tile(world_position[:extra], (len(points), 1)), points]
+        )
+        world = apply(data_to_world_matrix(layer, self.ndim), padded)
+        return apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
+
+    def source(self) -> ImagePlane:
+        """Describe the plane for the session."""
+        return describe(self)
+
+    @property
+    def travel_axes(self) -> tuple[int, ...]:
+        """Image axes along which there are other planes."""
+        return tuple(
+            axis
+            for axis in range(self.layer.ndim)
+            if axis not in (self.rows, self.columns, self.channel_axis)
+        )
+
+    def moved(self, axis: int, by: int) -> LayerPlane | None:
+        """Return the plane some steps further on an image axis, if any."""
+        index, position = list(self.index), self.position.copy()
+        index[axis] += by
+        if not 0 <= index[axis] < data_of(self.layer).shape[axis]:
+            return None
+        position[self.offset + axis] = index[axis]
+        return replace(self, index=tuple(index), position=position)
+
+    def neighbours(self, before: LayerPlane | None) -> list[LayerPlane]:
+        """Return the planes that are likely to be shown next.
+
+        Parameters
+        ----------
+        before : LayerPlane or None
+            The plane shown before this one.
+        """
+        seen = None
+        if before is not None and before.layer is self.layer:
+            seen = before.index
+        steps = planes_ahead(seen, self.index, self.travel_axes)
+        moved = [self.moved(axis, by) for axis, by in steps]
+        return [plane for plane in moved if plane is not None]
+
+
+def plane_of(
+    viewer: ViewerModel,
+    image: Image,
+    channel_axis: int | None = None,
+    composed: Sequence[Image] = (),
+) -> LayerPlane:
+    """Return the plane of an image that the viewer shows.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer (no proxy) whose sliders choose the plane.
+    image : napari.layers.Image
+        2-D to n-D image, RGB or gray, multiscale or not.
+    channel_axis : int, optional
+        Data axis used as colours instead of being sliced.
+    composed : sequence of napari.layers.Image
+        At most two other layers that lie on the image and are added to it
+        in their colours, as with additive blending.
+
+    Raises
+    ------
+    ImageError
+        If no plane of the image is shown: 3-D display, axes that the image
+        does not have, a slider beyond the image, or an empty image; or if
+        layers cannot be composed.
+    """
+    ndim = viewer.dims.ndim
+    displayed = viewer.dims.displayed
+    offset = ndim - image.ndim
+    if len(displayed) != 2:
+        raise ImageError(
+            'The viewer shows a volume: switch to 2-D display to segment '
+            'the current plane.'
+        )
+    rows, columns = (axis - offset for axis in displayed)
+    if min(rows, columns) < 0:
+        raise ImageError(
+            f'“{image.name}” is not shown along these axes: reset the order '
+            'of the axes.'
+        )
+    if channel_axis in (rows, columns):
+        raise ImageError(
+            f'Axis {channel_axis} cannot be both channels and shown: choose '
+            'other channels.'
+        )
+    shape = data_of(image).shape
+    matrix = data_to_world_matrix(image, ndim)
+    check_composed(image, composed, channel_axis, ndim)
+    position = apply(
+        np.linalg.inv(matrix), np.asarray(viewer.dims.point, float)[None]
+    )[0]
+    index = np.round(position[offset:]).astype(int)
+    if channel_axis is not None:
+        index[channel_axis] = np.clip(
+            index[channel_axis], 0, shape[channel_axis] - 1
+        )
+    index[[rows, columns]] = 0
+    height, width = int(shape[rows]), int(shape[columns])
+    if height == 0 or width == 0:
+        raise ImageError(f'“{image.name}” is empty: it has no pixel.')
+    for axis in range(image.ndim):
+        if axis not in (rows, columns) and not (
+            0 <= index[axis] < shape[axis]
+        ):
+            raise ImageError(
+                f'“{image.name}” has no plane here: move the slider of '
+                f'{axis_name(image, axis)} back onto the image.'
+            )
+    return LayerPlane(
+        image,
+        matrix,
+        position,
+        rows,
+        columns,
+        tuple(int(i) for i in index),
+        (height, width),
+        channel_axis,
+        tuple(composed),
+        viewport_of(viewer, matrix, position, displayed),
+    )
+
+
+def channel_axes(image: Image) -> list[int]:
+    """Return the axes of an image that may hold channels, not slices."""
+    if image.rgb:
+        return []
+    shape = data_of(image).shape
+    return [a for a in range(image.ndim - 2) if 2 <= shape[a] <= 8]
+
+
+def insert_below_prompts(
+    viewer: ViewerModel, layer: Layer, below: Layer | None = None
+) -> None:
+    """Add a layer above all pixels and below all prompts, unselected.
+
+    A layer that is added is selected by napari, which would end the clicking
+    in the prompts layer.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    layer : napari.layers.Layer
+        What to add.
+    below : napari.layers.Layer, optional
+        A layer of pixels that stays above it.
+    """
+    layers = viewer.layers
+    active = layers.selection.active
+    pixels = [
+        index
+        for index, other in enumerate(layers)
+        if type(other).__name__ in ('Image', 'Labels') and other is not below
+    ]
+    layers.insert(pixels[-1] + 1 if pixels else 0, layer)
+    if active is not None:
+        layers.selection.active = active
+
+
+def is_ours(layer: Layer, image: Image | None = None) -> bool:
+    """Whether this plugin made a layer, to find it again in a new dock.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+    image : napari.layers.Image, optional
+        Only if it was made for this image.
+    """
+    made_for = layer.metadata.get(MARK)
+    return made_for is not None and (
+        image is None or made_for == str(image.unique_id)
+    )
+
+
+def axis_name(layer: Layer, axis: int) -> str:
+    """Return what people call an axis of a layer."""
+    label = str(layer.axis_labels[axis])
+    # napari's own labels are negative numbers, which say little
+    return f'axis {axis}' if label.lstrip('-').isdigit() else label

@@ -1,0 +1,350 @@
+"""What a viewer shows and where objects go, for its session."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels, Layer
+from psygnal import Signal
+
+from napari_mobilesam.segmentation.windows import Viewport
+from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
+from napari_mobilesam.widgets.viewer.label_writer import new_labels
+from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    data_of,
+    insert_below_prompts,
+    is_ours,
+    plane_of,
+    unwrap,
+)
+from napari_mobilesam.widgets.viewer.transforms import apply
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+class ViewerScene:
+    """Planes and labels of a viewer; see `Scene`.
+
+    Neither the viewer nor a layer is kept alive by it.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+
+    Attributes
+    ----------
+    channel_axis : int or None
+        Data axis of the image used as colours instead of being sliced.
+    composed : tuple of napari.layers.Image
+        Layers that are added to the image in their colours.
+    labels_changed : Signal()
+        Objects may go to another layer than before.
+    """
+
+    labels_changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._image: weakref.ref[Image] | None = None
+        self._labels: weakref.ref[Labels] | None = None
+        self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.channel_axis: int | None = None
+        self.composed: tuple[Image, ...] = ()
+        self._painter: ClassPainter | None = None
+        viewer.layers.events.removed.connect(self._removed)
+        viewer.layers.events.inserted.connect(self._inserted)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer.
+
+        Raises
+        ------
+        ImageError
+            It was closed.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            raise ImageError('The viewer was closed.')
+        return viewer
+
+    @property
+    def image(self) -> Image | None:
+        """The image that is clicked on: the one that was set, else active."""
+        layers = self.viewer.layers
+        chosen = None if self._image is None else self._image()
+        if chosen is not None and chosen in layers:
+            return chosen
+        active = layers.selection.active
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        if isinstance(active, Image):
+            return active
+        return images[-1] if images else None
+
+    @image.setter
+    def image(self, layer: Image | None) -> None:
+        self._image = None if layer is None else weakref.ref(unwrap(layer))
+        self.channel_axis, self.composed = None, ()
+        self.labels_changed.emit()
+
+    @property
+    def labels(self) -> Labels | None:
+        """The layer that is written to: the one that was set, else ours."""
+        layers = self.viewer.layers
+        chosen = None if self._labels is None else self._labels()
+        if chosen is not None and chosen in layers:
+            return chosen
+        image = self.image
+        ours = (
+            layer
+            for layer in layers
+            if isinstance(layer, Labels)
+            and image is not None
+            and is_ours(layer, image)
+        )
+        return next(ours, None)
+
+    @labels.setter
+    def labels(self, layer: Labels | None) -> None:
+        self._labels = None if layer is None else weakref.ref(unwrap(layer))
+        self.labels_changed.emit()
+
+    def layer_plane(self) -> LayerPlane:
+        """Return the plane of the image that is shown, with its layer.
+
+        Raises
+        ------
+        ImageError
+            There is none; the message says why.
+        """
+        image = self.image
+        if image is None:
+            raise ImageError('There is no image: open one to begin.')
+        return plane_of(self.viewer, image, self.channel_axis, self.composed)
+
+    def plane(self) -> ImagePlane:
+        """Return the plane of the image that is shown."""
+        return self.layer_plane().source()
+
+    def stack(self, axis: int | None = None) -> Sequence[ImagePlane]:
+        """Return the planes parallel to the one that is shown."""
+        return Stack(self.layer_plane(), axis)
+
+    def objects(self, create: bool) -> Objects | None:
+        """Return the objects of the labels that are written to."""
+        labels = self.labels
+        if labels is None and create:
+            labels = self._make_labels('objects')
+        return None if labels is None else self.objects_of(labels)
+
+    def objects_of(self, labels: Labels) -> Objects:
+        """Return the objects of a layer, always the same for the same one."""
+        layer = unwrap(labels)
+        objects = self._objects.get(layer)
+        if objects is None:
+            objects = self._objects[layer] = Objects(LabelsTarget(layer))
+        return objects
+
+    def show(self, plane: ImagePlane) -> None:
+        """Move the sliders to a plane."""
+        shown: LayerPlane = plane.geometry
+        dims = self.viewer.dims
+        point = apply(shown.matrix, shown.position[None])[0]
+        for axis in dims.not_displayed:
+            dims.set_point(axis, float(point[axis]))
+
+    def add_labels(self, name: str = 'objects') -> Labels:
+        """Add labels that lie on the image, and write to them from now on.
+
+        Raises
+        ------
+        ImageError
+            There is no image to make them for.
+        """
+        self.labels = labels = self._make_labels(name)
+        return labels
+
+    def describe(self, plane: ImagePlane) -> dict[str, Any]:
+        """Return what `find` needs to find a plane of the image again."""
+        shown: LayerPlane = plane.geometry
+        found: dict[str, Any] = {
+            'index': shown.index,
+            'axes': (shown.rows, shown.columns),
+            'contrast_limits': plane.contrast_limits,
+        }
+        if plane.gamma != 1:
+            found['gamma'] = plane.gamma
+        if plane.viewport is not None:
+            found['viewport'] = tuple(plane.viewport)
+        return found
+
+    def find(
+        self,
+        index: Sequence[int],
+        axes: Sequence[int],
+        contrast_limits: Sequence[float] | None = None,
+        gamma: float = 1.0,
+        viewport: tuple[Sequence[float], float] | None = None,
+    ) -> ImagePlane:
+        """Return a plane of the image as it was shown.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Index of the plane on every axis of the image.
+        axes : (int, int)
+            Axes of the image that were rows and columns.
+        contrast_limits : (float, float) or None
+            Values that were black and white.
+        gamma : float
+            Exponent between them.
+        viewport : ((row, column), float) or None
+            Middle of the screen and data pixels per pixel of the screen,
+            which choose the window of a large image.
+
+        Raises
+        ------
+        ImageError
+            The image has no such plane, or shows other axes.
+        """
+        plane = self.layer_plane()
+        if (plane.rows, plane.columns) != tuple(axes):
+            raise ImageError(
+                f'“{plane.layer.name}” is shown along other axes than '
+                f'{tuple(axes)}: change the order of the axes back.'
+            )
+        for axis in plane.travel_axes:
+            moved = plane.moved(axis, index[axis] - plane.index[axis])
+            if moved is None:
+                raise ImageError(
+                    f'“{plane.layer.name}” has no plane {index[axis]} along '
+                    f'axis {axis}: open the image that the session is of.'
+                )
+            plane = moved
+        found = plane.source()
+        limits = None
+        if contrast_limits is not None:
+            low, high = contrast_limits
+            limits = (float(low), float(high))
+        if (limits, gamma) != (found.contrast_limits, found.gamma):
+            found = replace(
+                found,
+                key=(found.place, limits, gamma),
+                contrast_limits=limits,
+                gamma=gamma,
+            )
+        seen = None
+        if viewport is not None:
+            (row, column), pixel = viewport
+            seen = Viewport((row, column), pixel)
+        return replace(found, viewport=seen)
+
+    def setup_code(self) -> list[str]:
+        """Return the lines of a script that set ``session`` and ``scene``."""
+        image = self.layer_plane().layer
+        lines = []
+        if image.source.path:
+            lines += [
+                "if 'viewer' not in globals():",
+                '    import napari',
+                '',
+                '    viewer = napari.Viewer()',
+                f'    viewer.open({str(image.source.path)!r})',
+                '',
+            ]
+        lines += [
+            'session = nm.get_session(viewer)',
+            'scene = session.scene',
+            f'scene.image = viewer.layers[{image.name!r}]',
+        ]
+        if self.channel_axis is not None:
+            lines.append(f'scene.channel_axis = {self.channel_axis}')
+        if self.composed:
+            names = ', '.join(
+                f'viewer.layers[{layer.name!r}]' for layer in self.composed
+            )
+            lines.append(f'scene.composed = ({names},)')
+        return [*lines, "scene.add_labels('objects')"]
+
+    def paint_classes(
+        self, classes: Classes, tell: Callable[[str], None]
+    ) -> None:
+        """Show the labels in class colours when asked; see `ClassPainter`."""
+        self._painter = ClassPainter(self, classes, tell)
+
+    def _make_labels(self, name: str) -> Labels:
+        labels = new_labels(self.layer_plane(), name)
+        insert_below_prompts(self.viewer, labels)
+        return labels
+
+    def _removed(self, event: Any) -> None:
+        gone: Layer = event.value
+        if isinstance(gone, Image):
+            for objects in self._objects.values():
+                objects.forget_planes(lambda plane: _lies_on(plane, gone))
+        self.labels_changed.emit()
+
+    def _inserted(self, event: Any) -> None:
+        self.labels_changed.emit()
+
+
+class Stack(Sequence[ImagePlane]):
+    """Parallel planes of an image, made when they are asked for.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        One of them.
+    axis : int, optional
+        Axis of the image along which they follow each other; by default the
+        last one that is neither shown nor of channels.
+
+    Raises
+    ------
+    ImageError
+        The image has no such axis.
+    """
+
+    def __init__(self, plane: LayerPlane, axis: int | None = None) -> None:
+        axes = plane.travel_axes
+        if not axes:
+            raise ImageError(
+                f'“{plane.layer.name}” is a single plane: there is no axis '
+                'to propagate along.'
+            )
+        self.axis = axes[-1] if axis is None else axis
+        if self.axis not in axes:
+            raise ImageError(
+                f'Axis {axis} of “{plane.layer.name}” is shown, holds '
+                f'channels or does not exist: choose one of {list(axes)}.'
+            )
+        self._plane = plane
+
+    def __len__(self) -> int:
+        return int(data_of(self._plane.layer).shape[self.axis])
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        here = self._plane.index[self.axis]
+        moved = self._plane.moved(self.axis, int(number) - here)
+        if number < 0 or moved is None:
+            raise IndexError(number)
+        return moved.source()
+
+
+def _lies_on(plane: ImagePlane, layer: Image) -> bool:
+    return plane.geometry is not None and plane.geometry.layer is layer
