@@ -8,7 +8,7 @@ import pytest
 from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QFileDialog
 
-from napari_mobilesam.widgets.viewer.layer_plane import is_ours
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 EVERYTHING = 'Segment everything'
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]

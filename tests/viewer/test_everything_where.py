@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
-from napari_mobilesam.widgets.viewer.layer_plane import is_ours
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 UPPER, LOWER = [(28, 32), (28, 92)], [(68, 32), (68, 92)]
 

@@ -25,9 +25,8 @@ from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.types import ImageError, PromptError
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
-from napari_mobilesam.widgets.viewer.layer_plane import plane_of
-from napari_mobilesam.widgets.viewer.plane_source import viewport_of
-from napari_mobilesam.widgets.viewer.transforms import data_to_world_matrix
+from napari_mobilesam.widgets.viewer.layer_plane import plane_of, viewport_of
+from napari_mobilesam.widgets.viewer.layers import data_to_world_matrix
 
 
 def view(*images, **kwargs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.everything.large_panel import LargePanel
-from napari_mobilesam.widgets.everything.live_view import NAME as LIVE_NAME
 from napari_mobilesam.widgets.everything.more_panel import MorePanel
 from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
@@ -32,15 +31,13 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.fold import Fold
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
-from napari_mobilesam.widgets.parts.preview import HOVER_NAME
-from napari_mobilesam.widgets.parts.preview import NAME as PREVIEW_NAME
+from napari_mobilesam.widgets.viewer.layers import is_output
 
 INSTANCES, FOREGROUND, OUTLINES = (
     'one label per object',
     'one label for all',
     'outlines, as shapes',
 )
-NOT_OUTPUT = (PREVIEW_NAME, HOVER_NAME, LIVE_NAME)
 
 
 class EverythingPanel(ViewerWidget):
@@ -153,8 +150,3 @@ def _group(title: str, contents: QWidget) -> QGroupBox:
     layout.setContentsMargins(8, 8, 8, 8)
     layout.addWidget(contents)
     return group
-
-
-def is_output(layer: Layer) -> bool:
-    """Whether objects can be written to a layer."""
-    return isinstance(layer, Labels) and layer.name not in NOT_OUTPUT

@@ -28,7 +28,7 @@ from napari_mobilesam.widgets.everything.running import EverythingRunning
 from napari_mobilesam.widgets.everything.where_form import Part
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
-from napari_mobilesam.widgets.viewer.layer_plane import is_ours
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 HINT = 'Run finds every object of the current plane.'
 KEYS = {

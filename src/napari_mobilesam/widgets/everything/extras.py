@@ -18,10 +18,8 @@ from napari_mobilesam.widgets.everything.more_panel import (
 )
 from napari_mobilesam.widgets.everything.where_form import Part
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
-    insert_below_prompts,
-)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
-from napari_mobilesam.widgets.viewer.layer_plane import (
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
     insert_below_prompts,
-    show_anew,
+    refresh_pixels,
 )
 
 if TYPE_CHECKING:
@@ -219,15 +220,18 @@ class LargeView:
 
     def _refresh(self) -> None:
         if self._live is not None and self._live in self._viewer.layers:
-            show_anew(self._live)
+            refresh_pixels(self._live)
 
     def _add(self, levels: list[Any], name: str) -> Labels:
         assert self._image is not None
+        transform = self._image.transform()
+        if name == LIVE_NAME:
+            transform['metadata'][PREVIEW_MARK] = True
         layer = Labels(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
             name=name,
-            **self._image.transform(),
+            **transform,
         )
         layer.editable = False
         insert_below_prompts(self._viewer, layer)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from napari_mobilesam.types import Mask
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
     insert_below_prompts,
-    show_anew,
+    refresh_pixels,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class LiveView:
             if time.perf_counter() - start > PAINT_SECONDS:
                 break
         assert self.layer is not None
-        show_anew(self.layer)
+        refresh_pixels(self.layer)
         if self._waiting:
             taken = 1000 * (time.perf_counter() - start)
             self._timer.start(max(INTERVAL_MS, round(taken / SHARE)))
@@ -119,6 +120,7 @@ class LiveView:
             opacity=0.5,
             **plane.transform(),
         )
+        self.layer.metadata[PREVIEW_MARK] = True
         self.layer.editable = False
         insert_below_prompts(self._viewer, self.layer)
 

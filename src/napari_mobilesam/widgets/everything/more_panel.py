@@ -19,11 +19,8 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.prompts.collection import CLOSED
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    MARK,
-    LayerPlane,
-    insert_below_prompts,
-)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import MARK, insert_below_prompts
 
 if TYPE_CHECKING:
     import pandas as pd

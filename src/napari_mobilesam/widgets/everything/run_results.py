@@ -21,7 +21,7 @@ from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.everything.outline_layer import OutlineLayer
 from napari_mobilesam.widgets.everything.where_form import Part
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
-from napari_mobilesam.widgets.viewer.layer_plane import insert_below_prompts
+from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:

@@ -23,11 +23,8 @@ from napari_mobilesam.widgets.parts.controls import (
     form_layout,
     narrow,
 )
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
-    axis_name,
-    data_of,
-)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import axis_name, data_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -14,12 +14,12 @@ from qtpy.QtWidgets import QComboBox, QLabel
 
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import narrow
-from napari_mobilesam.widgets.viewer.layer_plane import (
+from napari_mobilesam.widgets.viewer.layer_plane import check_composed
+from napari_mobilesam.widgets.viewer.layers import (
     axis_name,
     channel_axes,
     data_of,
 )
-from napari_mobilesam.widgets.viewer.plane_source import check_composed
 
 if TYPE_CHECKING:
     from napari.layers import Layer

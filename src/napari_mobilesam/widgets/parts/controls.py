@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.session import Session
-from napari_mobilesam.widgets.viewer.layer_plane import unwrap
+from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from napari_mobilesam.widgets.parts.preview import (
     Preview,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.transforms import apply
+from napari_mobilesam.widgets.viewer.layers import apply
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -10,16 +10,17 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_mobilesam.types import Mask
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
     insert_below_prompts,
-    show_anew,
+    refresh_pixels,
 )
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-NAME = 'preview'
+PREVIEW_NAME = 'preview'
 COLOR = '#00d5ff'
 HOVER_NAME = 'under the cursor'
 HOVER_COLOR = '#ffffff'
@@ -49,7 +50,7 @@ class Preview:
     def __init__(
         self,
         viewer: ViewerModel,
-        name: str = NAME,
+        name: str = PREVIEW_NAME,
         color: str = COLOR,
         opacity: float = 0.55,
     ) -> None:
@@ -90,7 +91,7 @@ class Preview:
         if self.layer is not None and self._shown is not None:
             # an empty layer is sooner painted than one that comes and goes
             self.layer.data[...] = 0
-            show_anew(self.layer)
+            refresh_pixels(self.layer)
         self._shown = None
 
     def remove(self) -> None:
@@ -131,7 +132,7 @@ class Preview:
             # ten times faster than new data
             layer.data[...] = picture
             if not moved:
-                show_anew(layer)
+                refresh_pixels(layer)
         if moved:
             # refreshes the layer as well
             layer.affine = affine
@@ -144,6 +145,7 @@ class Preview:
         self.layer = Labels(
             picture,
             name=self._name,
+            metadata={PREVIEW_MARK: True},
             affine=affine,
             opacity=self._opacity,
             colormap=DirectLabelColormap(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.plane_source import camera_of
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
 
 if TYPE_CHECKING:
     from napari_mobilesam.widgets.parts.controls import ViewerWidget

@@ -25,10 +25,7 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
     polarities,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.transforms import (
-    apply,
-    data_to_world_matrix,
-)
+from napari_mobilesam.widgets.viewer.layers import apply, data_to_world_matrix
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Shapes

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.widgets.prompts.prompt_walk import PromptWalk
-from napari_mobilesam.widgets.viewer.layer_plane import is_ours
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 
 class PromptOutput(PromptWalk):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Points, Shapes
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -34,7 +34,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.model_box import ModelBox
-from napari_mobilesam.widgets.parts.preview import HOVER_NAME, NAME, Preview
+from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.prompts.actions import (
     ACTIONS,
     key_of,
@@ -42,6 +42,7 @@ from napari_mobilesam.widgets.prompts.actions import (
 )
 from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
+from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 TOOLS = (
@@ -204,11 +205,6 @@ class PromptPanel(ViewerWidget):
             'QPushButton { text-align: left; border-left: 6px solid '
             f'{COLORS[polarity]}; }}'
         )
-
-
-def is_output(layer: Layer) -> bool:
-    """Whether a layer can be written to: labels that are no preview."""
-    return isinstance(layer, Labels) and layer.name not in (NAME, HOVER_NAME)
 
 
 def _choice(entries: Mapping[str, str]) -> QComboBox:

@@ -20,7 +20,8 @@ from napari_mobilesam.widgets.prompts.collection import (
     points_on,
 )
 from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
-from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, is_ours
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 
 class PromptRuns(PromptSaving):

@@ -21,7 +21,7 @@ from napari_mobilesam.session.files.session_files import (
 from napari_mobilesam.session.images.engine import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
-from napari_mobilesam.widgets.viewer.layer_plane import data_of
+from napari_mobilesam.widgets.viewer.layers import data_of
 
 NO_PLACE = (
     'This image is no file on this computer, so that there is no place to '

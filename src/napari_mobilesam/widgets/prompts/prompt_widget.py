@@ -17,7 +17,7 @@ from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.prompt_objects import HINT
 from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
 from napari_mobilesam.widgets.prompts.tools import NO_IMAGE
-from napari_mobilesam.widgets.viewer.layer_plane import is_ours
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 # dragging a contrast slider should not embed at each of its steps
 CONTRAST_PAUSE_MS = 250

@@ -23,7 +23,8 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
     set_next_polarity,
 )
 from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
-from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, is_ours
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import is_ours
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
 RIGHT_BUTTON = 2

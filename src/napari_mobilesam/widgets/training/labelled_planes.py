@@ -10,11 +10,10 @@ import numpy as np
 
 from napari_mobilesam.session.fine_tuning import LabelledPlane, Planes
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
+from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     data_to_world_matrix,
-    plane_of,
 )
 
 if TYPE_CHECKING:

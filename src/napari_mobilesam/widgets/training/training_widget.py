@@ -42,8 +42,8 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
 from napari_mobilesam.widgets.parts.model_box import ModelBox
-from napari_mobilesam.widgets.parts.preview import NAME as PREVIEW_NAME
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
+from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
 HINT = 'Run trains the model on the labelled objects.'
@@ -96,7 +96,7 @@ class TrainingWidget(ViewerWidget):
             self.viewer, lambda layer: isinstance(layer, Image)
         )
         self.channel_combo = ChannelCombo()
-        self.labels_combo = LayerCombo(self.viewer, _is_labels)
+        self.labels_combo = LayerCombo(self.viewer, is_output)
         self.model_box = ModelBox(self.session)
         self.count_label = QLabel()
         self.count_label.setWordWrap(True)
@@ -209,7 +209,7 @@ class TrainingWidget(ViewerWidget):
         active = self.viewer.layers.selection.active
         if isinstance(active, Image):
             self.image_combo.layer = active
-        elif active is not None and _is_labels(active):
+        elif active is not None and is_output(active):
             self.labels_combo.layer = active
 
     def _image_chosen(self, image: Image | None) -> None:
@@ -375,10 +375,6 @@ class TrainingWidget(ViewerWidget):
         if self.tuning.unsaved:
             text += ' Save tries again; the model is kept until the next run.'
         self.status.fail(text)
-
-
-def _is_labels(layer: Layer) -> bool:
-    return isinstance(layer, Labels) and layer.name != PREVIEW_NAME
 
 
 def _post(main_thread: MainThread, function: Callable[[], None]) -> None:

@@ -12,12 +12,10 @@ from napari_mobilesam.session.objects.sparse_labels import (
     SparseLabels,
     empty_labels,
 )
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
-    data_of,
-)
-from napari_mobilesam.widgets.viewer.transforms import (
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import (
     apply,
+    data_of,
     data_to_world_matrix,
 )
 

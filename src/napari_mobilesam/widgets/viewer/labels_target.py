@@ -29,7 +29,7 @@ from napari_mobilesam.widgets.viewer.label_writer import (
     next_label,
     seen_on_plane,
 )
-from napari_mobilesam.widgets.viewer.layer_plane import data_of, show_anew
+from napari_mobilesam.widgets.viewer.layers import data_of, refresh_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ class LabelsTarget:
         highest = self._highest
         if layer.multiscale:
             write_levels(list(layer.data), indices, values)
-            show_anew(layer)
+            refresh_pixels(layer)
         elif hasattr(layer.data, 'dask'):
             # dask arrays know no assignment in place, only a new graph
             array = np.array(layer.data)
@@ -155,7 +155,7 @@ class LabelsTarget:
             layer.data = array
         elif _refresh_pays(layer.data, len(values)):
             layer.data[indices] = values
-            show_anew(layer)
+            refresh_pixels(layer)
         else:
             with layer.block_history():
                 layer.data_setitem(indices, values)
@@ -177,7 +177,7 @@ class LabelsTarget:
         """Show what was written into the row."""
         if self._highest is not None:
             self._highest = max(self._highest, highest)
-        show_anew(self.layer)
+        refresh_pixels(self.layer)
 
     def features(self) -> pd.DataFrame:
         """Return the feature table."""

@@ -9,11 +9,8 @@ import numpy as np
 
 from napari_mobilesam.session.images.planes import in_memory
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    MARK,
-    LayerPlane,
-    data_of,
-)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import MARK, data_of
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source, Window

@@ -9,46 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.prefetch import planes_ahead
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.plane_source import (
-    check_composed,
-    describe,
-    viewport_of,
-)
-from napari_mobilesam.widgets.viewer.plane_source import (
-    data_of as data_of,
-)
-from napari_mobilesam.widgets.viewer.transforms import (
+from napari_mobilesam.widgets.viewer.layers import (
+    MARK,
     Matrix,
     apply,
+    axis_name,
+    data_of,
+    data_to_world_matrix,
 )
-from napari_mobilesam.widgets.viewer.transforms import (
-    data_to_world_matrix as data_to_world_matrix,
+from napari_mobilesam.widgets.viewer.plane_source import (
+    PlaneAxes,
+    image_plane,
 )
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
-
-    from napari_mobilesam.segmentation.windows import Viewport
-
-MARK = 'napari-mobilesam'
-
-
-def show_anew(layer: Layer) -> None:
-    """Show what was written into the data of a layer.
-
-    Its extent is as it was: to be told otherwise, the viewer goes through its
-    dimensions and all layers.
-    """
-    layer.refresh(extent=False)
-
-
-def unwrap(obj: Any) -> Any:
-    """Return the object behind the proxy that napari gives to plugins."""
-    return getattr(obj, '__wrapped__', obj)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +55,7 @@ class LayerPlane:
     composed : tuple of napari.layers.Image
         Layers that are added to it in their colours.
     viewport : Viewport or None
-        Where the viewer looks, if it has a window.
+        Visible part of the image, if the viewer has a window.
     """
 
     layer: Image
@@ -122,7 +102,7 @@ class LayerPlane:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for messages: layers, and the index on other axes."""
         fixed = [
             f'{axis_name(self.layer, axis)} {self.index[axis]}'
             for axis in self.travel_axes
@@ -131,7 +111,7 @@ class LayerPlane:
         return ', '.join([' + '.join(names), *fixed])
 
     def transform(self) -> dict[str, Any]:
-        """Keyword arguments that put a new layer where the image is."""
+        """Return keyword arguments that place a new layer on the image."""
         layer = self.layer
         axes = list(self.output_axes)
         mark = {'metadata': {MARK: str(layer.unique_id)}}
@@ -219,7 +199,13 @@ class LayerPlane:
 
     def source(self) -> ImagePlane:
         """Describe the plane for the session."""
-        return describe(self)
+        return image_plane(
+            (self.layer, *self.composed),
+            PlaneAxes(self.rows, self.columns, self.index, self.channel_axis),
+            self.name,
+            self,
+            self.viewport,
+        )
 
     @property
     def travel_axes(self) -> tuple[int, ...]:
@@ -338,61 +324,82 @@ def plane_of(
     )
 
 
-def channel_axes(image: Image) -> list[int]:
-    """Return the axes of an image that may hold channels, not slices."""
-    if image.rgb:
-        return []
-    shape = data_of(image).shape
-    return [a for a in range(image.ndim - 2) if 2 <= shape[a] <= 8]
-
-
-def insert_below_prompts(
-    viewer: ViewerModel, layer: Layer, below: Layer | None = None
+def check_composed(
+    image: Image,
+    composed: Sequence[Image],
+    channel_axis: int | None,
+    ndim: int,
 ) -> None:
-    """Add a layer above all pixels and below all prompts, unselected.
+    """Refuse layers that cannot be composed.
 
-    A layer that is added is selected by napari, which would end the clicking
-    in the prompts layer.
+    Raises
+    ------
+    ImageError
+        More than three layers, colours in one of them already, or layers
+        that do not lie on each other pixel by pixel.
+    """
+    if composed and channel_axis is not None:
+        raise ImageError(
+            f'The channels of “{image.name}” are its colours already: choose '
+            'no channel axis to compose it with other layers.'
+        )
+    if len(composed) > 2:
+        raise ImageError(
+            f'{1 + len(composed)} layers are composed, but a model sees three '
+            'colours: choose at most three.'
+        )
+    matrix = data_to_world_matrix(image, ndim)
+    for other in composed:
+        if image.rgb or other.rgb:
+            name = image.name if image.rgb else other.name
+            raise ImageError(
+                f'“{name}” has colours of its own: it cannot be composed '
+                'with other layers.'
+            )
+        if data_of(other).shape != data_of(image).shape or not np.allclose(
+            data_to_world_matrix(other, ndim), matrix
+        ):
+            raise ImageError(
+                f'“{other.name}” does not lie on “{image.name}” pixel by '
+                'pixel: layers that are composed have the same shape, scale '
+                'and position.'
+            )
+
+
+def viewport_of(
+    viewer: ViewerModel,
+    matrix: Matrix,
+    position: NDArray[np.float64],
+    displayed: Sequence[int],
+) -> Viewport | None:
+    """Return the visible part of an image; None without a window.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
-    layer : napari.layers.Layer
-        What to add.
-    below : napari.layers.Layer, optional
-        A layer of pixels that stays above it.
+    matrix : ndarray
+        Data of the image to world.
+    position : ndarray
+        (world ndim,) data coordinates of the plane.
+    displayed : sequence of int
+        World axes shown as rows and columns.
     """
-    layers = viewer.layers
-    active = layers.selection.active
-    pixels = [
-        index
-        for index, other in enumerate(layers)
-        if type(other).__name__ in ('Image', 'Labels') and other is not below
-    ]
-    layers.insert(pixels[-1] + 1 if pixels else 0, layer)
-    if active is not None:
-        layers.selection.active = active
-
-
-def is_ours(layer: Layer, image: Image | None = None) -> bool:
-    """Whether this plugin made a layer, to find it again in a new dock.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-    image : napari.layers.Image, optional
-        Only if it was made for this image.
-    """
-    made_for = layer.metadata.get(MARK)
-    return made_for is not None and (
-        image is None or made_for == str(image.unique_id)
+    if not hasattr(viewer, 'window'):
+        return None
+    camera = camera_of(viewer)
+    axes = list(displayed)
+    world = apply(matrix, position[None])
+    world[0, axes] = camera.center[-2:]
+    center = apply(np.linalg.inv(matrix), world)[0, axes]
+    sizes = np.linalg.norm(matrix[:-1, axes], axis=0)
+    return Viewport(
+        (float(center[0]), float(center[1])),
+        float(1 / (camera.zoom * sizes.max())),
     )
 
 
-def axis_name(layer: Layer, axis: int) -> str:
-    """Return what people call an axis of a layer."""
-    label = str(layer.axis_labels[axis])
-    # napari's own labels are negative numbers, which say little
-    return f'axis {axis}' if label.lstrip('-').isdigit() else label
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the camera, which napari 0.9 moved to the scene."""
+    scene = getattr(viewer, 'scene', None)
+    return viewer.camera if scene is None else scene.camera

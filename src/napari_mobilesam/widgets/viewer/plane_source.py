@@ -1,10 +1,10 @@
-"""What a layer's plane is to the session: how it is read and shown."""
+"""Planes of image layers as the session reads them."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,107 +18,140 @@ from napari_mobilesam.session.images.planes import (
     strided_levels,
     view_plane,
 )
-from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.transforms import (
-    Matrix,
-    apply,
-    data_to_world_matrix,
-)
+from napari_mobilesam.widgets.viewer.layers import data_of
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
-
-    from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+    from napari.layers import Image
 
 Colors = NDArray[np.uint8]
 
-# One color each for what has no colours of its own to be told apart by.
+# Colours of layers that share a colormap, such as gray.
 PRIMARY = np.eye(3)
 
 
-def describe(plane: LayerPlane) -> ImagePlane:
-    """Describe the plane of a layer, and of those composed with it."""
-    if not plane.composed:
-        return _describe_one(plane, plane.layer, None)
-    layers = (plane.layer, *plane.composed)
-    parts = [
-        _describe_one(plane, layer, colors)
-        for layer, colors in zip(layers, colors_of(layers), strict=True)
-    ]
+@dataclass(frozen=True)
+class PlaneAxes:
+    """Axes and index of a plane in the data of an image.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Axes of the data shown as rows and columns.
+    index : tuple of int
+        Index on every axis; 0 on ``rows`` and ``columns``.
+    channel_axis : int or None
+        Axis of colour channels.
+    """
+
+    rows: int
+    columns: int
+    index: tuple[int, ...]
+    channel_axis: int | None
+
+
+def image_plane(
+    layers: Sequence[Image],
+    axes: PlaneAxes,
+    name: str,
+    geometry: Any,
+    viewport: Viewport | None,
+) -> ImagePlane:
+    """Describe a plane of an image, and of layers composed with it.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Image
+        The image, and those that are added to it in their colours.
+    axes : PlaneAxes
+        Which plane.
+    name : str
+        Name for messages.
+    geometry : object
+        Handed back by the session, to find the layer again.
+    viewport : Viewport or None
+        Visible part of the plane.
+    """
+    colors: Sequence[Colors | None] = [None]
+    if len(layers) > 1:
+        colors = colors_of(layers)
+    first, *others = (
+        replace(
+            _single(layer, axes, color),
+            name=name,
+            geometry=geometry,
+            viewport=viewport,
+        )
+        for layer, color in zip(layers, colors, strict=True)
+    )
+    if not others:
+        return first
+    parts = [first, *others]
     if len({tuple(level.shape for level in p.coarser) for p in parts}) > 1:
-        # an array beside a pyramid: what they share is the finest level
+        # an array beside a pyramid: they share the finest level only
         parts = [replace(part, coarser=()) for part in parts]
-    first, *others = parts
     return replace(
-        first,
+        parts[0],
         key=tuple(part.key for part in parts),
         place=tuple(part.place for part in parts),
-        added=tuple(others),
+        added=tuple(parts[1:]),
     )
 
 
-def _describe_one(
-    plane: LayerPlane, image: Image, colors: Colors | None
+def _single(
+    image: Image, axes: PlaneAxes, colors: Colors | None
 ) -> ImagePlane:
     limits, gamma = None, 1.0
     if not image.rgb:
         low, high = image.contrast_limits
         limits, gamma = (float(low), float(high)), float(image.gamma)
+    shape = data_of(image).shape
     channels = None
-    if plane.channel_axis is not None:
-        count = int(data_of(image).shape[plane.channel_axis])
-        channels = tuple(range(min(3, count)))
-    place = (
-        Identity(image.data),
-        plane.rows,
-        plane.columns,
-        plane.index,
-        plane.channel_axis,
-    )
-    shown = None if colors is None else colors.tobytes()
-    read, coarser = _levels(plane, image)
+    if axes.channel_axis is not None:
+        channels = tuple(range(min(3, int(shape[axes.channel_axis]))))
+    place = (Identity(image.data), axes)
+    read, coarser = _levels(image, axes)
     return ImagePlane(
-        (*place, limits, gamma, shown),
-        read,
-        plane.shape,
-        limits,
-        gamma,
-        channels,
-        plane.name,
-        place,
-        plane,
-        coarser,
-        colors,
-        (),
-        plane.viewport,
+        key=(
+            *place,
+            limits,
+            gamma,
+            None if colors is None else colors.tobytes(),
+        ),
+        read=read,
+        shape=(int(shape[axes.rows]), int(shape[axes.columns])),
+        contrast_limits=limits,
+        gamma=gamma,
+        channels=channels,
+        place=place,
+        coarser=coarser,
+        colors=colors,
     )
 
 
 def _levels(
-    plane: LayerPlane, image: Image
+    image: Image, axes: PlaneAxes
 ) -> tuple[Callable[[], Any], tuple[Level, ...]]:
-    """How the plane is read at full resolution, and at coarser ones."""
-    axes = [plane.rows, plane.columns]
-    if plane.channel_axis is not None:
-        axes.append(plane.channel_axis)
+    """Return readers of a plane at full and at coarser resolution."""
+    order = [axes.rows, axes.columns]
+    if axes.channel_axis is not None:
+        order.append(axes.channel_axis)
     if image.rgb:
-        axes.append(image.ndim)
+        order.append(image.ndim)
     full = data_of(image)
 
     def reader(data: Any) -> Callable[[], Any]:
         # other axes may be coarser too
         index = [
             int((place + 0.5) * data.shape[axis] / full.shape[axis])
-            for axis, place in enumerate(plane.index)
+            for axis, place in enumerate(axes.index)
         ]
         index += [0] * image.rgb
-        return lambda: view_plane(data, index, axes)
+        return lambda: view_plane(data, index, order)
 
     if image.multiscale:
         coarser = tuple(
             Level(
-                (int(data.shape[plane.rows]), int(data.shape[plane.columns])),
+                (int(data.shape[axes.rows]), int(data.shape[axes.columns])),
                 reader(data),
             )
             for data in image.data[1:]
@@ -130,16 +163,11 @@ def _levels(
     return reader(full), coarser
 
 
-def data_of(layer: Layer) -> Any:
-    """Return the array of a layer, the finest level of a pyramid."""
-    return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
-
-
 def colors_of(layers: Sequence[Image]) -> list[Colors]:
     """Return the colours that layers are composed in.
 
-    As they are shown; layers that share a colormap, such as gray, are red,
-    green and blue in their order instead, to be told apart.
+    Their own colormaps; if two layers share one, such as gray, all are red,
+    green and blue in their order instead.
 
     Returns
     -------
@@ -158,89 +186,8 @@ def colors_of(layers: Sequence[Image]) -> list[Colors]:
     return [np.round(255 * colors).astype(np.uint8) for colors in maps]
 
 
-def check_composed(
-    image: Image,
-    composed: Sequence[Image],
-    channel_axis: int | None,
-    ndim: int,
-) -> None:
-    """Refuse layers that cannot be composed.
-
-    Raises
-    ------
-    ImageError
-        More than three layers, colours in one of them already, or layers
-        that do not lie on each other pixel by pixel.
-    """
-    if composed and channel_axis is not None:
-        raise ImageError(
-            f'The channels of “{image.name}” are its colours already: choose '
-            'no channel axis to compose it with other layers.'
-        )
-    if len(composed) > 2:
-        raise ImageError(
-            f'{1 + len(composed)} layers are composed, but a model sees three '
-            'colours: choose at most three.'
-        )
-    matrix = data_to_world_matrix(image, ndim)
-    for other in composed:
-        if image.rgb or other.rgb:
-            name = image.name if image.rgb else other.name
-            raise ImageError(
-                f'“{name}” has colours of its own: it cannot be composed '
-                'with other layers.'
-            )
-        if data_of(other).shape != data_of(image).shape or not np.allclose(
-            data_to_world_matrix(other, ndim), matrix
-        ):
-            raise ImageError(
-                f'“{other.name}” does not lie on “{image.name}” pixel by '
-                'pixel: layers that are composed have the same shape, scale '
-                'and position.'
-            )
-
-
-def viewport_of(
-    viewer: ViewerModel,
-    matrix: Matrix,
-    position: NDArray[np.float64],
-    displayed: Sequence[int],
-) -> Viewport | None:
-    """Return where a viewer looks at an image; None without a window.
-
-    Parameters
-    ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
-    matrix : ndarray
-        Data of the image to world.
-    position : ndarray
-        (world ndim,) data coordinates of the plane.
-    displayed : sequence of int
-        World axes shown as rows and columns.
-    """
-    if not hasattr(viewer, 'window'):
-        return None
-    camera = camera_of(viewer)
-    axes = list(displayed)
-    world = apply(matrix, position[None])
-    world[0, axes] = camera.center[-2:]
-    center = apply(np.linalg.inv(matrix), world)[0, axes]
-    sizes = np.linalg.norm(matrix[:-1, axes], axis=0)
-    return Viewport(
-        (float(center[0]), float(center[1])),
-        float(1 / (camera.zoom * sizes.max())),
-    )
-
-
-def camera_of(viewer: ViewerModel) -> Any:
-    """Return the camera, which napari 0.9 moved to the scene."""
-    scene = getattr(viewer, 'scene', None)
-    return viewer.camera if scene is None else scene.camera
-
-
 class Identity:
-    """Hashable stand-in for an object that is equal to itself only.
+    """Hashable, weak stand-in for an object, compared by identity.
 
     Keys of caches must not keep images alive, and an ``id`` alone is reused
     as soon as an array is gone.

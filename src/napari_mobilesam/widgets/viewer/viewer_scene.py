@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +12,19 @@ from psygnal import Signal
 
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.engine import ImagePlane
-from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
-from napari_mobilesam.widgets.viewer.layer_plane import (
-    LayerPlane,
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
+from napari_mobilesam.widgets.viewer.layers import (
+    apply,
     data_of,
     insert_below_prompts,
     is_ours,
-    plane_of,
+    is_output,
     unwrap,
 )
-from napari_mobilesam.widgets.viewer.transforms import apply
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -63,7 +61,6 @@ class ViewerScene:
         )
         self.channel_axis: int | None = None
         self.composed: tuple[Image, ...] = ()
-        self._painter: ClassPainter | None = None
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.events.inserted.connect(self._inserted)
 
@@ -111,9 +108,7 @@ class ViewerScene:
         ours = (
             layer
             for layer in layers
-            if isinstance(layer, Labels)
-            and image is not None
-            and is_ours(layer, image)
+            if image is not None and is_output(layer) and is_ours(layer, image)
         )
         return next(ours, None)
 
@@ -279,12 +274,6 @@ class ViewerScene:
             lines.append(f'scene.composed = ({names},)')
         return [*lines, "scene.add_labels('objects')"]
 
-    def paint_classes(
-        self, classes: Classes, tell: Callable[[str], None]
-    ) -> None:
-        """Show the labels in class colours when asked; see `ClassPainter`."""
-        self._painter = ClassPainter(self, classes, tell)
-
     def _make_labels(self, name: str) -> Labels:
         labels = new_labels(self.layer_plane(), name)
         insert_below_prompts(self.viewer, labels)
@@ -295,10 +284,12 @@ class ViewerScene:
         if isinstance(gone, Image):
             for objects in self._objects.values():
                 objects.forget_planes(lambda plane: _lies_on(plane, gone))
-        self.labels_changed.emit()
+        if isinstance(gone, Image) or is_output(gone):
+            self.labels_changed.emit()
 
     def _inserted(self, event: Any) -> None:
-        self.labels_changed.emit()
+        if isinstance(event.value, Image) or is_output(event.value):
+            self.labels_changed.emit()
 
 
 class Stack(Sequence[ImagePlane]):

@@ -1,26 +1,37 @@
-"""The session of a viewer, with answers delivered on the Qt thread."""
+"""One session per viewer; its results are delivered on the Qt thread."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.session.runtime.settings import load_settings
-from napari_mobilesam.widgets.viewer.layer_plane import unwrap
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
+from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Labels
 
-# sessions live and die with their viewers
-_sessions: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
+
+class _ViewerState(NamedTuple):
+    """Session of a viewer, and the painter of its labels, kept alive."""
+
+    session: Session
+    painter: ClassPainter
+
+
+# removed with their viewers
+_states: WeakKeyDictionary[ViewerModel, _ViewerState] = WeakKeyDictionary()
 
 
 def get_session(viewer: Any) -> Session:
-    """Return the session of a viewer, made when first asked for.
+    """Return the session of a viewer; the first call makes it.
 
     Parameters
     ----------
@@ -34,18 +45,29 @@ def get_session(viewer: Any) -> Session:
         independent.
     """
     viewer = unwrap(viewer)
-    session = _sessions.get(viewer)
-    if session is None:
-        scene = ViewerScene(viewer)
-        session = _sessions[viewer] = Session(
-            deliver=_deliverer(viewer), scene=scene
-        )
-        settings = load_settings()
-        session.use_cache(settings.cache_mb)
-        session.classes.restore(settings.classes, settings.class_colors)
-        scene.paint_classes(session.classes, session.tell)
-        session.color_by_class(settings.color_by_class)
-    return session
+    state = _states.get(viewer)
+    if state is None:
+        state = _states[viewer] = _new_state(viewer)
+    return state.session
+
+
+def _new_state(viewer: ViewerModel) -> _ViewerState:
+    scene = ViewerScene(viewer)
+    session = Session(deliver=_deliverer(viewer), scene=scene)
+    settings = load_settings()
+    session.use_cache(settings.cache_mb)
+    session.classes.restore(settings.classes, settings.class_colors)
+
+    def find_labels() -> Labels | None:
+        # the session may outlive its viewer for a moment
+        with contextlib.suppress(ImageError):
+            return scene.labels
+        return None
+
+    painter = ClassPainter(session.classes, find_labels, session.tell)
+    scene.labels_changed.connect(painter.follow)
+    session.color_by_class(settings.color_by_class)
+    return _ViewerState(session, painter)
 
 
 def _deliverer(viewer: Any) -> Callable[[Callable[[], None]], None] | None:

@@ -1,0 +1,141 @@
+"""Layers of a viewer: coordinates, arrays, marks, and their order.
+
+Everything is mapped through world coordinates with homogeneous matrices, so
+that scale, translation, rotation, shear and affine of any layer, and layers of
+fewer dimensions than the viewer, need no special case.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+# key in the metadata of layers that the plugin made: the image they are for
+MARK = 'napari-mobilesam'
+# key in the metadata of labels that are shown only, never written to
+PREVIEW_MARK = 'napari-mobilesam-preview'
+
+Matrix = NDArray[np.float64]
+
+
+def data_to_world_matrix(layer: Layer, ndim: int) -> Matrix:
+    """Return the affine map of a layer's data to a world of ``ndim`` axes.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Layer of at most ``ndim`` dimensions; napari aligns its axes with
+        the last axes of the world.
+    ndim : int
+        Number of world axes.
+
+    Returns
+    -------
+    ndarray
+        (ndim + 1, ndim + 1) float64 homogeneous matrix; identity on the
+        axes that the layer does not have.
+    """
+    n = layer.ndim
+    origin = np.asarray(layer.data_to_world(np.zeros(n)), dtype=float)
+    matrix = np.eye(ndim + 1)
+    for axis in range(n):
+        corner = np.asarray(layer.data_to_world(np.eye(n)[axis]), float)
+        matrix[ndim - n : ndim, ndim - n + axis] = corner - origin
+    matrix[ndim - n : ndim, ndim] = origin
+    return matrix
+
+
+def apply(matrix: NDArray[Any], points: NDArray[Any]) -> Matrix:
+    """Map (N, ndim) points with a homogeneous matrix."""
+    return np.asarray(points) @ matrix[:-1, :-1].T + matrix[:-1, -1]
+
+
+def unwrap(obj: Any) -> Any:
+    """Return the object behind the proxy that napari gives to plugins."""
+    return getattr(obj, '__wrapped__', obj)
+
+
+def data_of(layer: Layer) -> Any:
+    """Return the array of a layer, the finest level of a pyramid."""
+    return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
+
+
+def refresh_pixels(layer: Layer) -> None:
+    """Redraw a layer after its array was changed in place.
+
+    The extent is left alone: with it, the viewer would update its dimensions
+    and walk through all layers.
+    """
+    layer.refresh(extent=False)
+
+
+def channel_axes(image: Image) -> list[int]:
+    """Return the axes of an image that may hold channels, not slices."""
+    if image.rgb:
+        return []
+    shape = data_of(image).shape
+    return [a for a in range(image.ndim - 2) if 2 <= shape[a] <= 8]
+
+
+def axis_name(layer: Layer, axis: int) -> str:
+    """Return what people call an axis of a layer."""
+    label = str(layer.axis_labels[axis])
+    # napari's own labels are negative numbers, which say little
+    return f'axis {axis}' if label.lstrip('-').isdigit() else label
+
+
+def is_ours(layer: Layer, image: Image | None = None) -> bool:
+    """Whether this plugin made a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+    image : napari.layers.Image, optional
+        Only if it was made for this image.
+    """
+    made_for = layer.metadata.get(MARK)
+    return made_for is not None and (
+        image is None or made_for == str(image.unique_id)
+    )
+
+
+def is_output(layer: Layer) -> bool:
+    """Whether objects can be written to a layer: labels, but no preview."""
+    return isinstance(layer, Labels) and PREVIEW_MARK not in layer.metadata
+
+
+def insert_below_prompts(
+    viewer: ViewerModel, layer: Layer, below: Layer | None = None
+) -> None:
+    """Insert a layer above images and labels, below points and shapes.
+
+    The selection stays: napari would select the new layer, and the next
+    click would miss the prompts.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    layer : napari.layers.Layer
+        What to add.
+    below : napari.layers.Layer, optional
+        A layer of pixels that stays above it.
+    """
+    layers = viewer.layers
+    active = layers.selection.active
+    pixels = [
+        index
+        for index, other in enumerate(layers)
+        if type(other).__name__ in ('Image', 'Labels') and other is not below
+    ]
+    layers.insert(pixels[-1] + 1 if pixels else 0, layer)
+    if active is not None:
+        layers.selection.active = active

@@ -1,0 +1,49 @@
+"""Layers that can be written to, and previews, which cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.everything.live_view import LiveView
+from napari_mobilesam.widgets.parts.preview import HOVER_NAME, Preview
+from napari_mobilesam.widgets.viewer.layer_plane import plane_of
+from napari_mobilesam.widgets.viewer.layers import is_output
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+MASK = Mask(np.ones((4, 4), bool), (2, 3, 6, 7), 0.9, 0.9)
+
+
+@pytest.fixture
+def viewer():
+    model = ViewerModel()
+    model.add_image(np.zeros((16, 16), np.uint8))
+    return model
+
+
+@pytest.mark.parametrize('name', ['preview', HOVER_NAME])
+def test_a_preview_is_no_output_whatever_its_name(viewer, name):
+    preview = Preview(viewer, name)
+    preview.show(plane_of(viewer, viewer.layers[0]), [MASK])
+    assert not is_output(preview.layer)
+    preview.layer.name = 'renamed'
+    assert not is_output(preview.layer)
+
+
+def test_labels_of_the_user_are_output_whatever_their_name(viewer):
+    assert is_output(
+        viewer.add_labels(np.zeros((16, 16), int), name=HOVER_NAME)
+    )
+    assert not is_output(viewer.layers[0])
+
+
+def test_masks_found_so_far_are_never_written_to(viewer, qtbot):
+    """They are ours, and lie on the image, but go away after the run."""
+    scene = ViewerScene(viewer)
+    live = LiveView(viewer, [plane_of(viewer, viewer.layers[0])])
+    live.add(0, [MASK])
+    qtbot.waitUntil(lambda: live.layer is not None)
+    assert not is_output(live.layer)
+    assert scene.labels is None
