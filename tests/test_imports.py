@@ -17,15 +17,27 @@ NAME = 'napari_mobilesam'
 
 # What each room may import of the package, besides itself. `types` stands
 # below all of them.
-BELOW_SESSION = {'large', 'model', 'segmentation', 'training', 'types'}
+BELOW_SESSION = {
+    'extra',
+    'large',
+    'model',
+    'readers',
+    'segmentation',
+    'training',
+    'types',
+}
 ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
     'types': set(),
+    # optional dependencies, and what to say where they are missing
+    'extra': set(),
+    # image files; below both training and large, which read them alike
+    'readers': {'extra', 'types'},
     'model': {'types'},
     'segmentation': {'model', 'types'},
-    'large': {'segmentation', 'model', 'types'},
-    'training': {'segmentation', 'model', 'types'},
+    'large': {'extra', 'readers', 'segmentation', 'model', 'types'},
+    'training': {'readers', 'segmentation', 'model', 'types'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},
     'sample_data': {'types'},

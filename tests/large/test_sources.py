@@ -17,8 +17,8 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.large.io.pyramid import downsampling
 from napari_mobilesam.large.io.sources import ArraySource, open_source
+from napari_mobilesam.readers.pyramid import downsampling
 from napari_mobilesam.types import ImageError
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 130, 170), np.uint8)

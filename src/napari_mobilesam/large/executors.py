@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
-from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.extra import need
 from napari_mobilesam.types import SegmentationError
 
 Work = Callable[[Any], Any]

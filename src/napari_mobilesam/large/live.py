@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.extra import need
 from napari_mobilesam.large.results import TileFound
 
 CHUNK = 512

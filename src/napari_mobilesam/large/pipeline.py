@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_mobilesam.extra import need
 from napari_mobilesam.large.executors import (
     is_remote,
     open_workers,
 )
-from napari_mobilesam.large.io.extra import need
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import Journal
 from napari_mobilesam.large.label_output import Output, never

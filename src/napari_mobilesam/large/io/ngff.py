@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.extra import need
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.sources import Geometry
 from napari_mobilesam.types import ImageError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.extra import need
 from napari_mobilesam.large.io.interfaces import Source, Window
 from napari_mobilesam.large.io.ngff import (
     FORMATS,

@@ -16,10 +16,10 @@ from napari_mobilesam.large.io.array_references import (
     file_behind,
     opened,
 )
-from napari_mobilesam.large.io.axes import Axes, plane_slices, read_axes
 from napari_mobilesam.large.io.interfaces import Level, Source, Window
-from napari_mobilesam.large.io.pyramid import Pyramid, downsampling
-from napari_mobilesam.large.io.readers import open_pyramid, reason
+from napari_mobilesam.readers.axes import Axes, plane_slices, read_axes
+from napari_mobilesam.readers.open_image import open_pyramid, reason
+from napari_mobilesam.readers.pyramid import Pyramid, downsampling
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.types import ImageError
 

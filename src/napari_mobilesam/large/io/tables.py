@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mobilesam.large.io.extra import need
+from napari_mobilesam.extra import need
 from napari_mobilesam.types import ImageError
 
 if TYPE_CHECKING:

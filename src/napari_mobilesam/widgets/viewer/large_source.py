@@ -92,8 +92,8 @@ def large_image(
         them are too many.
     """
     from napari_mobilesam.large.io.crop_source import CropSource
-    from napari_mobilesam.large.io.pyramid import Pyramid
     from napari_mobilesam.large.io.sources import open_source
+    from napari_mobilesam.readers.pyramid import Pyramid
 
     image = plane.layer
     names = _axis_names(plane)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_mobilesam.large.io.extra import need
-from napari_mobilesam.large.io.pyramid import Pyramid
-from napari_mobilesam.large.io.tiff import TIFF_SUFFIXES, open_tiff
+from napari_mobilesam.extra import need
+from napari_mobilesam.readers.pyramid import Pyramid
+from napari_mobilesam.readers.tiff import TIFF_SUFFIXES, open_tiff
 from napari_mobilesam.types import ImageError
 
 COLOURS = ('FF0000', '00FF00', '0000FF')

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_mobilesam.large.io.extra import need
-from napari_mobilesam.large.io.pyramid import Pyramid
+from napari_mobilesam.extra import need
+from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.types import ImageError
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf8', '.svs', '.ndpi', '.scn')

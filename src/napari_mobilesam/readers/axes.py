@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.types import ImageError
+
+Channels = int | Sequence[int]
 
 PLANE_AXES = 'tz'
 CHANNEL_AXES = 'cs'  # s: the samples of RGB pixels, as TIFF names them
