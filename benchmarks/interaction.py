@@ -20,10 +20,17 @@ from numpy.typing import NDArray
 
 import napari_mobilesam as nm
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.session.images.engine import Engine, ImagePlane
-from napari_mobilesam.session.objects.records import ObjectCandidates, View
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectView,
+)
 from napari_mobilesam.session.prompts.prompting import candidates_of
-from napari_mobilesam.session.prompts.propagation import Reached, propagate
+from napari_mobilesam.session.prompts.propagation import (
+    PropagatedPlane,
+    propagate,
+)
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
 from napari_mobilesam.training.metrics import iou
 from napari_mobilesam.training.simulated_prompts import (
@@ -146,12 +153,12 @@ def follow(seed: int, model: Sam) -> Iterator[tuple[bool, bool, float]]:
         found = predict(planes[0], prompts, None)
         if found is None:
             continue
-        key = View(planes[0], prompts, found)
+        key = ObjectView(planes[0], prompts, found)
         steps = propagate(predict, planes, {0: key})
         masks = {
             step.number: step.view.mask
             for step in steps
-            if isinstance(step, Reached)
+            if isinstance(step, PropagatedPlane)
         }
         for z in range(1, PLANES):
             truth = labels[z] == disk

@@ -15,14 +15,15 @@ import napari_mobilesam
 PACKAGE = Path(napari_mobilesam.__file__).parent
 NAME = 'napari_mobilesam'
 
-# What each room may import of the package, besides itself. `types` stands
-# below all of them.
+# What each room may import of the package, besides itself. `types` and
+# `text` stand below all of them.
 BELOW_SESSION = {
     'extra',
     'large',
     'model',
     'readers',
     'segmentation',
+    'text',
     'training',
     'types',
 }
@@ -30,14 +31,22 @@ ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
     'types': set(),
+    'text': {'types'},
     # optional dependencies, and what to say where they are missing
     'extra': set(),
     # image files; below both training and large, which read them alike
     'readers': {'extra', 'types'},
-    'model': {'types'},
-    'segmentation': {'model', 'types'},
-    'large': {'extra', 'readers', 'segmentation', 'model', 'types'},
-    'training': {'readers', 'segmentation', 'model', 'types'},
+    'model': {'text', 'types'},
+    'segmentation': {'model', 'text', 'types'},
+    'large': {
+        'extra',
+        'readers',
+        'segmentation',
+        'model',
+        'text',
+        'types',
+    },
+    'training': {'readers', 'segmentation', 'model', 'text', 'types'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},
     'sample_data': {'types'},

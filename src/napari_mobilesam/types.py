@@ -7,6 +7,7 @@ neither torch nor Qt, so that importing the package stays cheap.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
+
+# Runs a function on the thread that owns the viewer.
+Deliver = Callable[[Callable[[], None]], None]
 
 Architecture = Literal['vit_t', 'vit_b', 'vit_l', 'vit_h']
 Ranking = Literal['predicted_iou', 'agreement']

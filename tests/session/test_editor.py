@@ -168,20 +168,20 @@ def test_selected_object_comes_back_with_prompts_and_candidates(session):
     session.editor.choose(plane, 1)
     record = session.editor.accept()
     opened = collect(session.editor.opened)
-    assert session.walk.open_at(plane, *FIRST) is record
+    assert session.navigation.open_at(plane, *FIRST) is record
     assert opened == [(record,)]
     view = session.editor.view(plane)
     assert view.prompts.points.tolist() == [list(FIRST)]
     assert len(view.candidates.masks) == 3
     assert view.candidates.chosen == 1
-    assert session.walk.open_at(plane, 2, 2) is None
+    assert session.navigation.open_at(plane, 2, 2) is None
 
 
 def test_correction_replaces_the_object_in_one_step(session):
     plane = ask(session, FIRST)
     record = session.editor.accept()
     before = labels(session).copy()
-    session.walk.open(record.number)
+    session.navigation.open(record.number)
     session.editor.add(
         plane, np.array([[36.0, 40.0]]), np.array([0]), (16, 20, 30, 44)
     )
@@ -189,7 +189,7 @@ def test_correction_replaces_the_object_in_one_step(session):
     corrected = session.editor.accept()
     assert (corrected.number, corrected.label) == (1, 1)
     assert 0 < (labels(session) == 1).sum() < (before == 1).sum()
-    assert session.walk.undo() == 'object 1'
+    assert session.navigation.undo() == 'object 1'
     assert np.array_equal(labels(session), before)
     assert session.scene.objects(False)[1] is record
 
@@ -198,7 +198,7 @@ def test_object_looked_at_and_kept_writes_nothing(session):
     ask(session, FIRST)
     session.editor.accept()
     labels(session)[20, 24] = 9
-    session.walk.open(1)
+    session.navigation.open(1)
     session.editor.accept()
     assert labels(session)[20, 24] == 9
     assert len(session.scene.objects(False).history) == 1
@@ -208,35 +208,35 @@ def test_walking_on_keeps_what_was_changed(session):
     for place in (FIRST, SECOND):
         ask(session, place)
         session.editor.accept()
-    assert session.walk.next().number == 1
+    assert session.navigation.next().number == 1
     plane = session.scene.plane()
     session.editor.add(plane, box=(16, 20, 30, 44))
     session.finish(20)
     area = session.editor.record.masks[0].area
-    assert session.walk.next().number == 2
+    assert session.navigation.next().number == 2
     assert (labels(session) == 1).sum() == area
-    assert session.walk.previous().number == 1
+    assert session.navigation.previous().number == 1
     session.editor.reject()
-    assert session.walk.next_uncertain() is None
+    assert session.navigation.next_uncertain() is None
 
 
 def test_delete_erases_and_undo_brings_back(session):
     ask(session, FIRST)
     session.editor.accept()
-    session.walk.open(1)
+    session.navigation.open(1)
     assert session.editor.delete() == 1
     assert not labels(session).any()
-    assert session.walk.undo() == 'deleting object 1'
+    assert session.navigation.undo() == 'deleting object 1'
     assert labels(session).any()
-    assert session.walk.redo() == 'deleting object 1'
+    assert session.navigation.redo() == 'deleting object 1'
     assert not labels(session).any()
 
 
 def test_undo_of_the_open_object_closes_it(session):
     ask(session, FIRST)
     session.editor.accept()
-    session.walk.open(1)
-    session.walk.undo()
+    session.navigation.open(1)
+    session.navigation.undo()
     assert session.editor.record.empty
 
 
@@ -244,7 +244,7 @@ def test_pixels_painted_by_hand_become_an_object(session):
     plane = session.scene.plane()
     session.scene.objects(True)
     labels(session)[18:38, 22:42] = 5
-    record = session.walk.open_at(plane, *FIRST)
+    record = session.navigation.open_at(plane, *FIRST)
     assert (record.label, record.origin) == (5, 'labels')
     assert session.editor.view(plane).prompts.region.box == (18, 22, 38, 42)
     ask(session, (17, 21))
@@ -258,10 +258,10 @@ def test_painted_pixels_can_be_deleted_as_an_object(session):
     plane = session.scene.plane()
     session.scene.objects(True)
     labels(session)[18:38, 22:42] = 5
-    session.walk.open_at(plane, *FIRST)
+    session.navigation.open_at(plane, *FIRST)
     session.editor.delete()
     assert not labels(session).any()
-    session.walk.undo()
+    session.navigation.undo()
     assert (labels(session) == 5).sum() == 400
 
 
@@ -281,7 +281,7 @@ def test_class_of_new_and_old_objects(session):
     session.editor.set_class('nucleus')
     ask(session, FIRST)
     assert session.editor.accept().class_name == 'nucleus'
-    session.walk.open(1)
+    session.navigation.open(1)
     session.editor.set_class('debris')
     assert session.editor.accept().class_name == 'debris'
     table = session.scene.target.table
@@ -294,10 +294,10 @@ def test_sessions_without_labels_say_so(session):
     with pytest.raises(LabelsError, match='no labels to write'):
         session.editor.accept()
     with pytest.raises(LabelsError, match='no objects yet'):
-        session.walk.open(1)
-    assert session.walk.open_at(session.scene.plane(), *FIRST) is None
-    assert session.walk.next() is None
-    assert session.walk.undo() is None
+        session.navigation.open(1)
+    assert session.navigation.open_at(session.scene.plane(), *FIRST) is None
+    assert session.navigation.next() is None
+    assert session.navigation.undo() is None
 
 
 def test_failing_model_leaves_the_editor_usable():

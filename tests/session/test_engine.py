@@ -9,7 +9,11 @@ from endless import Endless
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.windows import SCREEN, Viewport
 from napari_mobilesam.session.images.engine import Engine, click
-from napari_mobilesam.session.images.planes import ImagePlane, Level, PlaneView
+from napari_mobilesam.session.images.planes import (
+    ImagePlane,
+    PlaneLevel,
+    PlaneView,
+)
 from napari_mobilesam.types import (
     ImageError,
     ModelRecord,
@@ -48,7 +52,7 @@ def endless_pyramid(side, levels, **kwargs):
     """A plane of ``levels`` halvings, and its arrays."""
     arrays = Endless.pyramid(side, levels)
     coarser = tuple(
-        Level(a.shape, lambda a=a: PlaneView(a, (0, 0), (0, 1)))
+        PlaneLevel(a.shape, lambda a=a: PlaneView(a, (0, 0), (0, 1)))
         for a in arrays[1:]
     )
     plane = ImagePlane(
@@ -210,7 +214,7 @@ def test_levels_give_the_window_where_it_is(engine, tiny):
         lambda: image,
         image.shape,
         (0, 255),
-        coarser=(Level(coarse.shape, lambda: coarse),),
+        coarser=(PlaneLevel(coarse.shape, lambda: coarse),),
         viewport=Viewport((2000, 3000), 1000.0),
     )
     engine.embedding(plane, click((2000, 3000)), tiny)

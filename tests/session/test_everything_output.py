@@ -13,9 +13,11 @@ from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingRequest, EverythingResult
 from napari_mobilesam.session.everything.everything_messages import (
     Extent,
-    Found,
+    PlaneMask,
 )
-from napari_mobilesam.session.everything.everything_output import Output
+from napari_mobilesam.session.everything.everything_output import (
+    EverythingOutput,
+)
 from napari_mobilesam.session.everything.rewrite import prompts_of
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectCandidates
@@ -49,7 +51,7 @@ def result(*labels, shape=(40, 50)):
         EverythingRequest(1, (), EverythingParameters(), 'x'),
         (picture,),
         table,
-        {label: (Found(0, MASKS[label]),) for label in labels},
+        {label: (PlaneMask(0, MASKS[label]),) for label in labels},
         Selection(),
         Extent(),
         3,
@@ -70,7 +72,7 @@ def objects(target):
 
 @pytest.fixture
 def output(objects):
-    made = Output(objects, [plane_at()])
+    made = EverythingOutput(objects, [plane_at()])
     yield made
     made.close()
 
@@ -192,7 +194,7 @@ def test_labels_of_others_stay(output, target):
 
 def test_labels_of_others_are_covered_if_that_is_wanted(objects, target):
     target.data[0, 2:4, 3:5] = 99
-    output = Output(objects, [plane_at()], overwrite=True)
+    output = EverythingOutput(objects, [plane_at()], overwrite=True)
     output.write(result(1))
     assert not (target.data == 99).any()
     objects.undo()
@@ -202,7 +204,7 @@ def test_labels_of_others_are_covered_if_that_is_wanted(objects, target):
 
 def test_semantic_objects_share_a_label(objects, target):
     target.data[3, 0, 0] = 4
-    output = Output(objects, [plane_at()], semantic=True)
+    output = EverythingOutput(objects, [plane_at()], semantic=True)
     output.write(result(1, 2))
     assert shown(target) == {1: 5, 2: 5, 3: 0}
     first, second = objects
@@ -219,7 +221,7 @@ def test_semantic_objects_share_a_label(objects, target):
 def test_full_labels_are_left_alone(objects, target):
     target.data = target.data.astype(np.uint8)
     target.data[3, 0, 0] = 254
-    output = Output(objects, [plane_at()])
+    output = EverythingOutput(objects, [plane_at()])
     with pytest.raises(LabelsError, match='full'):
         output.write(result(1, 2))
     assert np.count_nonzero(target.data) == 1
@@ -230,7 +232,7 @@ def test_full_labels_are_left_alone(objects, target):
 
 def test_labels_beside_the_image(objects, target):
     target.offset = (100, 100)
-    output = Output(objects, [plane_at()])
+    output = EverythingOutput(objects, [plane_at()])
     with pytest.raises(LabelsError, match='does not cover'):
         output.write(result(1, 2))
     assert len(objects) == 0
@@ -238,14 +240,14 @@ def test_labels_beside_the_image(objects, target):
 
 
 def test_objects_on_several_planes_and_linked_anew(objects, target):
-    output = Output(objects, [plane_at(0), plane_at(1)])
+    output = EverythingOutput(objects, [plane_at(0), plane_at(1)])
     pictures = [np.zeros((40, 50), np.uint16) for _ in range(2)]
     other = square(2, 3)
     pictures[0][2:6, 3:7] = pictures[1][2:6, 3:7] = 1
     both = replace(
         result(1),
         pictures=tuple(pictures),
-        masks={1: (Found(0, MASKS[1]), Found(1, other))},
+        masks={1: (PlaneMask(0, MASKS[1]), PlaneMask(1, other))},
     )
     output.write(both)
     assert target.data[0, 3, 4] == target.data[1, 3, 4] == 1
@@ -256,7 +258,7 @@ def test_objects_on_several_planes_and_linked_anew(objects, target):
     alone = replace(
         both,
         pictures=(pictures[0], np.zeros_like(pictures[1])),
-        masks={1: (Found(0, MASKS[1]),)},
+        masks={1: (PlaneMask(0, MASKS[1]),)},
     )
     output.write(alone)
     assert len(objects[1].views) == 1

@@ -9,7 +9,9 @@ from fakes import FakeTarget, plane_at
 from test_everything_output import result, shown
 
 from napari_mobilesam.segmentation.candidates import Selection
-from napari_mobilesam.session.everything.everything_output import Output
+from napari_mobilesam.session.everything.everything_output import (
+    EverythingOutput,
+)
 from napari_mobilesam.session.everything.rewriter import TRIES, Rewriter
 from napari_mobilesam.session.objects.objects import Objects
 
@@ -20,7 +22,7 @@ class Desk:
     def __init__(self, planes=1):
         self.target = FakeTarget()
         self.objects = Objects(self.target)
-        self.output = Output(
+        self.output = EverythingOutput(
             self.objects, [plane_at(z) for z in range(planes)]
         )
         self.waiting = []
@@ -172,7 +174,7 @@ def test_planes_that_share_their_pixels_are_written_at_once():
 
 def test_undo_and_redo_tell_what_the_labels_show(desk):
     told = []
-    desk.output.went.connect(told.append)
+    desk.output.selection_restored.connect(told.append)
     chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
     for number, selection in enumerate(chosen, start=1):
         found = replace(result(number), selection=selection)
@@ -210,7 +212,7 @@ def test_a_selection_of_the_same_objects_is_remembered(desk):
         desk.rewriter.write(found, 'slider')
         desk.settle()
     told = []
-    desk.output.went.connect(told.append)
+    desk.output.selection_restored.connect(told.append)
     # the first write has the same key here
     assert len(desk.objects.history) == 1
     desk.objects.undo()

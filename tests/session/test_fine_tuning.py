@@ -16,19 +16,22 @@ from training.helpers import discs
 from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.registry import list_models
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.session import fine_tuning
-from napari_mobilesam.session.fine_tuning import (
-    FineTuneRequest,
-    FineTuning,
-    LabelledPlane,
-    Survey,
+from napari_mobilesam.model.user_models import (
     check_folder,
     check_name,
     free_name,
-    labelled_images,
+)
+from napari_mobilesam.session import fine_tuning
+from napari_mobilesam.session.fine_tuning import FineTuning, labelled_images
+from napari_mobilesam.session.fine_tuning_messages import (
+    HELD_BACK,
+    SMALLEST,
+    FineTuneRequest,
+    LabelledPlane,
+    Survey,
     survey,
 )
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.training.dataset import labelled_image
 from napari_mobilesam.training.finetune import (
     MIN_AREA,
@@ -218,7 +221,7 @@ def test_survey_agrees_with_what_is_held_back() -> None:
                 number + 1
             )
         pair = labelled_image(labels.astype(np.uint8), labels)
-        _, validation = hold_back([pair], fine_tuning.HELD_BACK)
+        _, validation = hold_back([pair], HELD_BACK)
         found = survey([plane(labels, labels)])
         assert found.objects == count
         assert found.held_back == sum(len(v.objects) for v in validation)
@@ -230,11 +233,11 @@ def test_smallest_objects_are_counted_as_they_are_trained_on() -> None:
         labels[4 * number : 4 * number + 2, :2] = number + 1
     labels[19, 19] = 6
     pair = labelled_image(labels.astype(np.uint8), labels)
-    sides = hold_back([pair], fine_tuning.HELD_BACK)
+    sides = hold_back([pair], HELD_BACK)
     used = sum(len(image.objects) for side in sides for image in side)
     found = survey([plane(labels, labels)])
     assert found.objects == used == 5
-    assert fine_tuning.SMALLEST == MIN_AREA
+    assert SMALLEST == MIN_AREA
 
 
 def test_survey_counts_planes_and_leaves_specks_out() -> None:

@@ -12,7 +12,7 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
-    View,
+    ObjectView,
 )
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
@@ -33,7 +33,9 @@ def record_of(*masks, **options):
     for z, mask in enumerate(masks):
         prompts = Prompts(np.array([[1.0, 1.0]]), np.ones(1, np.int64))
         plane = plane_at(z)
-        views[plane.place] = View(plane, prompts, ObjectCandidates((mask,)))
+        views[plane.place] = ObjectView(
+            plane, prompts, ObjectCandidates((mask,))
+        )
     return ObjectRecord(views=views, **options)
 
 

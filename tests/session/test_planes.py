@@ -9,11 +9,11 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
-    Level,
+    PlaneLevel,
     PlaneView,
-    in_memory,
     strided_levels,
     view_plane,
 )
@@ -103,7 +103,7 @@ def test_strided_levels_are_read_finer_to_be_smooth():
 def pyramid(image, steps, **kwargs):
     def level(step):
         coarse = image[::step, ::step]
-        return Level(coarse.shape[:2], lambda: coarse)
+        return PlaneLevel(coarse.shape[:2], lambda: coarse)
 
     return ImagePlane(
         'key',

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.session.images.engine import Engine, ImagePlane, click
+from napari_mobilesam.session.images.engine import Engine, click
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.prefetch import Prefetch, planes_ahead
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import ModelRecord

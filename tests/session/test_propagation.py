@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from fakes import FIRST, blobs, oracle_session, plane_at, point, square
 
-from napari_mobilesam.session.objects.records import ObjectCandidates, View
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectView,
+)
 from napari_mobilesam.session.prompts.propagation import (
-    Ended,
+    PropagatedPlane,
+    PropagationEnd,
     PropagationOptions,
-    Reached,
     asked,
     innermost_point,
     mask_iou,
@@ -40,7 +43,7 @@ class Model:
 
 
 def key(z, mask):
-    return View(
+    return ObjectView(
         PLANES[z], point(*innermost_point(mask)), ObjectCandidates((mask,))
     )
 
@@ -55,8 +58,10 @@ def run(squares, keys, **options):
             PropagationOptions(**options),
         )
     )
-    reached = sorted(s.number for s in found if isinstance(s, Reached))
-    ended = {s.number: s.reason for s in found if isinstance(s, Ended)}
+    reached = sorted(s.number for s in found if isinstance(s, PropagatedPlane))
+    ended = {
+        s.number: s.reason for s in found if isinstance(s, PropagationEnd)
+    }
     return reached, ended, model
 
 
@@ -138,7 +143,11 @@ def test_keys_beside_each_other_need_nothing():
 
 def test_nothing_to_start_from_says_so():
     with pytest.raises(SegmentationError, match='no mask to propagate'):
-        list(propagate(Model({}), PLANES, {2: View(PLANES[2], point(1, 1))}))
+        list(
+            propagate(
+                Model({}), PLANES, {2: ObjectView(PLANES[2], point(1, 1))}
+            )
+        )
 
 
 def test_innermost_point_is_in_the_mask_even_of_a_ring():

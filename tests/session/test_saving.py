@@ -14,20 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.files.record_json import RecordWriter
-from napari_mobilesam.session.files.saving import (
+from napari_mobilesam.session.files.record_json import (
+    RecordEncoder,
     SessionFileError,
-    Snapshot,
-    read,
-    save,
 )
-from napari_mobilesam.session.objects.targets import WriteOptions
-from napari_mobilesam.session.objects.text import (
+from napari_mobilesam.session.files.saving import Snapshot, read, save
+from napari_mobilesam.session.objects.mask_text import (
     array_from,
     array_text,
     mask_from,
     mask_text,
 )
+from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 IMAGES = [np.roll(blobs(), 3 * z, axis=1) for z in range(4)]
@@ -204,7 +202,7 @@ def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
         session.click(*place)
         session.accept()
     objects = session.scene.objects(False)
-    writer = RecordWriter(session.scene)
+    writer = RecordEncoder(session.scene)
 
     def save_again(name):
         snapshot = Snapshot.of(objects, session.choices())

@@ -11,7 +11,7 @@ from fakes import FakeTarget
 from viewer.oracle import OracleSam
 
 from napari_mobilesam.session import ImagePlane, Session
-from napari_mobilesam.session.images.planes import Level, PlaneView
+from napari_mobilesam.session.images.planes import PlaneLevel, PlaneView
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.sparse_labels import (
     PLANE_PIXELS,
@@ -73,7 +73,7 @@ class SlideScene:
             PlaneView(array, (0, 0), (0, 1))
             for array in Endless.pyramid(SIDE, 6)
         ]
-        coarser = [Level(a.shape, lambda a=a: a) for a in levels[1:]]
+        coarser = [PlaneLevel(a.shape, lambda a=a: a) for a in levels[1:]]
         self._plane = ImagePlane(
             'slide',
             lambda: levels[0],

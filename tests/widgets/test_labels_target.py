@@ -16,7 +16,7 @@ from napari.layers import Labels
 
 import napari_mobilesam
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.objects.records import ObjectRecord, View
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import ImageError, Mask, Prompts
 from napari_mobilesam.widgets.viewer import labels_target
@@ -212,7 +212,7 @@ def test_objects_let_go_of_a_closed_image(viewer):
     scene = scene_on(viewer)
     objects = scene.objects(True)
     plane = scene.plane()
-    record = ObjectRecord(1, 1, {plane.place: View(plane, Prompts())})
+    record = ObjectRecord(1, 1, {plane.place: ObjectView(plane, Prompts())})
     with objects.step('object 1') as step:
         step.put(record)
     viewer.layers.remove(viewer.layers[0])

@@ -10,14 +10,14 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneTask,
 )
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptRequest,
     PromptResult,
     check_prompts,
-    explain,
 )
 from napari_mobilesam.session.session import Session
+from napari_mobilesam.text import explain
 
 __all__ = [
     'EverythingRequest',

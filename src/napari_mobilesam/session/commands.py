@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.batch import (
-    Batch,
     BatchItem,
     BatchResult,
+    BatchSegmentation,
     Overlaps,
 )
-from napari_mobilesam.session.prompts.navigation import Walk
+from napari_mobilesam.session.prompts.navigation import Navigation
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
@@ -30,15 +30,12 @@ from napari_mobilesam.session.prompts.propagation_run import (
 from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.types import Prompts, SegmentationError
 
-if TYPE_CHECKING:
-    pass
-
 
 class Commands(ClassCommands):
     """Methods of a session for people who type; see `PromptCommands`."""
 
-    walk: Walk
-    batching: Batch
+    navigation: Navigation
+    batching: BatchSegmentation
     propagation: Propagation
 
     recorder: Recorder
@@ -95,33 +92,33 @@ class Commands(ClassCommands):
             None if there is no object at the position.
         """
         if number is not None:
-            return self.walk.open(number)
+            return self.navigation.open(number)
         if at is None:
             raise SegmentationError(
                 'Which object? Give its number, or a position: open(5) or '
                 'open(at=(row, column)).'
             )
-        return self.walk.open_at(self._scene().plane(), *at)
+        return self.navigation.open_at(self._scene().plane(), *at)
 
     def next(self) -> ObjectRecord | None:
         """Open the next object of the labels; None if there is none."""
-        return self.walk.next()
+        return self.navigation.next()
 
     def previous(self) -> ObjectRecord | None:
         """Open the object before; None if there is none."""
-        return self.walk.previous()
+        return self.navigation.previous()
 
     def next_uncertain(self) -> ObjectRecord | None:
         """Open the next least certain object that nobody has reviewed."""
-        return self.walk.next_uncertain()
+        return self.navigation.next_uncertain()
 
     def undo(self) -> str | None:
         """Take back the last step; returns its title."""
-        return self.walk.undo()
+        return self.navigation.undo()
 
     def redo(self) -> str | None:
         """Repeat the step undone last; returns its title."""
-        return self.walk.redo()
+        return self.navigation.redo()
 
     def propagate(
         self,
@@ -223,7 +220,7 @@ class Commands(ClassCommands):
         prompts: Sequence[Prompts | BatchItem],
         overlaps: Overlaps = 'best',
     ) -> None:
-        """Begin what `batch` does; `Batch.finished` ends it."""
+        """Begin what `batch` does; `BatchSegmentation.finished` ends it."""
         shown = self._scene().plane()
         items = [
             item if isinstance(item, BatchItem) else BatchItem(shown, item)

@@ -13,10 +13,10 @@ from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.class_commands import ClassCommands
+from napari_mobilesam.session.files.record_json import SessionFileError
 from napari_mobilesam.session.files.saving import (
-    Choices,
-    Loaded,
-    SessionFileError,
+    LoadedSession,
+    SessionParameters,
     Snapshot,
     load,
     put,
@@ -35,7 +35,7 @@ class FileCommands(ClassCommands):
 
     Attributes
     ----------
-    loaded : Signal(Loaded)
+    loaded : Signal(LoadedSession)
         The file of `start_loading` was read.
     """
 
@@ -158,7 +158,7 @@ class FileCommands(ClassCommands):
             self._loader.stop()
             self._loader = None
 
-    def take(self, loaded: Loaded, objects: Objects) -> None:
+    def take(self, loaded: LoadedSession, objects: Objects) -> None:
         """Write what `loaded` brought into labels, as one step.
 
         Parameters stay as they are, but for the classes.
@@ -195,12 +195,12 @@ class FileCommands(ClassCommands):
         was stopped, becomes a comment.
         """
         objects = self._scene().objects(False)
-        steps = [] if objects is None else objects.history.recipes
+        steps = [] if objects is None else objects.history.replay_codes
         return script(self._scene().setup_code(), steps)
 
-    def choices(self) -> Choices:
+    def choices(self) -> SessionParameters:
         """Return the parameters that a session file keeps."""
-        return Choices(
+        return SessionParameters(
             self.model_name,
             asdict(self.editor.options),
             asdict(self.prompting.clean_up),

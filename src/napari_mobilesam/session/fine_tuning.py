@@ -22,11 +22,9 @@ from napari_mobilesam.model.user_models import (
     check_folder,
     check_name,
     check_space,
-    free_name,
 )
 from napari_mobilesam.session.fine_tuning_messages import (
     HELD_BACK,
-    SMALLEST,
     FineTuneRequest,
     FineTuneResult,
     LabelledPlane,
@@ -34,32 +32,15 @@ from napari_mobilesam.session.fine_tuning_messages import (
     Survey,
     survey,
 )
-from napari_mobilesam.session.prompts.prompt_messages import explain
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.text import explain
+from napari_mobilesam.types import Deliver, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.training.dataset import LabelledImage
     from napari_mobilesam.training.finetune import FineTuneConfig, FineTuned
     from napari_mobilesam.training.interactive import StepResult
-
-__all__ = [
-    'HELD_BACK',
-    'SMALLEST',
-    'FineTuneRequest',
-    'FineTuneResult',
-    'FineTuning',
-    'LabelledPlane',
-    'Planes',
-    'Survey',
-    'check_folder',
-    'check_name',
-    'free_name',
-    'survey',
-]
-
-Deliver = Callable[[Callable[[], None]], None]
 
 TELL_SECONDS = 0.2  # between two reports of the loss
 

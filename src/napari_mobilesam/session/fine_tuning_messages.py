@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.text import counted
 
 SMALLEST = 4  # pixels; smaller objects are neither trained on nor counted
 HELD_BACK = 0.2  # share of the objects
@@ -134,20 +135,20 @@ class FineTuneResult:
     @property
     def text(self) -> str:
         """One or two sentences on it."""
-        objects = 'object' if self.held_back == 1 else 'objects'
+        objects = counted(self.held_back, 'object')
         digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
         base = Path(self.request.base).name
         stopped = '' if self.complete else 'Stopped. '
         if self.path is None:
             return (
                 f'{stopped}Not better than {base}, which stays: validation '
-                f'IoU {self.base_score:.2f} on {self.held_back} {objects} '
+                f'IoU {self.base_score:.2f} on {objects} '
                 'held back. Label more objects, above all those it gets '
                 'wrong, or train longer.'
             )
         return (
             f'{stopped}Validation IoU {self.base_score:.{digits}f} → '
-            f'{self.score:.{digits}f} on {self.held_back} {objects} held '
+            f'{self.score:.{digits}f} on {objects} held '
             f'back. {self.request.name} is selected now.'
         )
 

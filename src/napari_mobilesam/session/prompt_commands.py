@@ -14,7 +14,7 @@ from napari_mobilesam.segmentation.shapes import (
     points_along,
     region_of,
 )
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectCandidates
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.editor import Editor
@@ -201,7 +201,7 @@ class PromptCommands:
         """Wait for all answers, and raise what goes wrong meanwhile."""
         problems: list[str] = []
 
-        def note(text: str, whom: str) -> None:
+        def note(text: str, topic: str) -> None:
             problems.append(text)
 
         self.failed.connect(note)

@@ -18,14 +18,16 @@ from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.file_commands import FileCommands
 from napari_mobilesam.session.images.disk_cache import DiskCache
-from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.prompts.batch import Batch
+from napari_mobilesam.session.prompts.batch import BatchSegmentation
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.prompts.hover import Hover
-from napari_mobilesam.session.prompts.navigation import Walk
+from napari_mobilesam.session.prompts.navigation import Navigation
 from napari_mobilesam.session.prompts.prefetch import Prefetch
+from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.prompts.propagation_run import (
     Propagation,
@@ -35,9 +37,10 @@ from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.session.runtime.background import Background
 from napari_mobilesam.session.runtime.inbox import Inbox
 from napari_mobilesam.session.runtime.models import Models
-from napari_mobilesam.session.runtime.shared import Deliver, Shared
+from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import (
+    Deliver,
     EverythingParameters,
     ModelRecord,
     Prompts,
@@ -83,11 +86,11 @@ class Session(Commands, FileCommands):
         A model of this name has arrived.
     editor : Editor
         The open object: prompts, candidates, accept and reject.
-    walk : Walk
+    navigation : Navigation
         Opens objects of the labels; undo and redo.
     propagation : Propagation
         Follows objects through stacks.
-    batching : Batch
+    batching : BatchSegmentation
         Makes one object of each box or point.
     background : Background
         Runs these two, and stops them.
@@ -132,7 +135,7 @@ class Session(Commands, FileCommands):
         self.models = Models(
             self._engine, self._worker, self._deliver, model_name
         )
-        shared = Shared(
+        services = Services(
             self._worker,
             self._engine,
             self.models.load,
@@ -140,15 +143,15 @@ class Session(Commands, FileCommands):
             self._deliver,
             self.models.fail,
         )
-        self.runs = EverythingRuns(shared)
-        self.large = LargeRuns(shared)
+        self.runs = EverythingRuns(services)
+        self.large = LargeRuns(services)
         self.hover = Hover(
             self._worker, self._engine, self._deliver, self.models.loaded
         )
         self.prefetch = Prefetch(
             self._worker, self._engine, self.models.loaded
         )
-        self.prompting = Prompting(shared)
+        self.prompting = Prompting(services)
         self.recorder = Recorder(
             self._plane_code, lambda: self.model_name, self.prompting
         )
@@ -158,10 +161,10 @@ class Session(Commands, FileCommands):
             lambda: self.model_name,
             self.recorder,
         )
-        self.walk = Walk(self.editor)
-        self.background = Background(shared, 'objects')
+        self.navigation = Navigation(self.editor)
+        self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background, self._engine)
-        self.batching = Batch(self.background, self._engine)
+        self.batching = BatchSegmentation(self.background, self._engine)
         self._connect()
 
     def _connect(self) -> None:
@@ -173,7 +176,7 @@ class Session(Commands, FileCommands):
         models.progress.connect(self._download_progress)
         runs.progress.connect(self._run_progress)
         runs.finished.connect(self.everything.emit)
-        prompting.answered.connect(self.preview.emit)
+        prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
         self.editor.failed.connect(self._prompts_failed)
         self.background.progress.connect(self._objects_progress)
@@ -349,6 +352,11 @@ class Session(Commands, FileCommands):
 
     def _download_progress(self, done: int, total: int) -> None:
         self.progress.emit('model', done, total)
+
+    def _show_answer(self, result: PromptResult) -> None:
+        # the open object has its candidates before a view asks for them
+        self.editor.take_answer(result)
+        self.preview.emit(result)
 
     def _say_embedding(self, plane: ImagePlane) -> None:
         self.status.emit(f'Embedding {plane.name} …', 'prompts')

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Extent(NamedTuple):
     stability: float = 0.0
 
 
-class Found(NamedTuple):
+class PlaneMask(NamedTuple):
     """A mask and the index of the plane that it is on."""
 
     plane: int
@@ -115,7 +115,7 @@ class EverythingResult:
         point_column, the prompt it came from. Of an object on several
         planes, area is the sum and the rest is of its least certain plane.
     masks : dict
-        For each label, plane and mask (see `Found`) of all its planes; of
+        For each label, plane and mask (see `PlaneMask`) of all its planes; of
         a mask better ones may have covered a part.
     selection : Selection
         Which masks were taken for objects.
@@ -137,7 +137,7 @@ class EverythingResult:
     request: EverythingRequest
     pictures: tuple[NDArray[Any], ...]
     table: pd.DataFrame
-    masks: dict[int, tuple[Found, ...]]
+    masks: dict[int, tuple[PlaneMask, ...]]
     selection: Selection
     extent: Extent
     found: int

@@ -12,10 +12,10 @@ from psygnal import Signal
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
 )
-from napari_mobilesam.session.everything.rewrite import Known, Rewrite
+from napari_mobilesam.session.everything.rewrite import Rewrite, RunRecords
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.draft import Draft
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.staging import StagedObjects
 
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.candidates import Selection
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Note:
+class SelectionNote:
     """What the history keeps of a write.
 
     Attributes
@@ -41,28 +41,28 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A write that `Output.finish` does at once.
+class PreparedWrite:
+    """A write that `EverythingOutput.finish` does at once.
 
     Attributes
     ----------
-    draft : Draft
+    draft : StagedObjects
         What the objects will be.
     rewrite : Rewrite
         What will be known of them.
-    note : Note
+    note : SelectionNote
         What the history will keep of it.
     work : callable
         Finds out what is to be written; to be called first, on any thread.
     """
 
-    draft: Draft
+    staged: StagedObjects
     rewrite: Rewrite
-    note: Note
+    note: SelectionNote
     work: Callable[[], None]
 
 
-class Output:
+class EverythingOutput:
     """Where the objects of one run are.
 
     Another selection of the same run takes the place of the one before.
@@ -86,7 +86,7 @@ class Output:
         An undo or redo has brought back the objects of another selection.
     """
 
-    went = Signal(object)
+    selection_restored = Signal(object)
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Output:
         self._planes = planes
         self._overwrite = overwrite
         self._semantic = semantic
-        self._known = Known()
+        self._known = RunRecords()
         # tells its own entries of the history from those of others
         self._mark = object()
         self._writing = False
@@ -148,19 +148,19 @@ class Output:
 
     def prepare(
         self, result: EverythingResult, key: Hashable = None
-    ) -> Prepared:
+    ) -> PreparedWrite:
         """Begin a write that takes the viewer's thread a moment only.
 
         To be called on that thread. What it takes is as of `write`.
         """
-        draft = self.objects.draft()
-        rewrite, before = self._rewrite(draft), self._before(key)
+        staged = self.objects.stage()
+        rewrite, before = self._rewrite(staged), self._before(key)
         note = self._note(before, result)
-        return Prepared(
-            draft, rewrite, note, lambda: rewrite.write(result, key, note)
+        return PreparedWrite(
+            staged, rewrite, note, lambda: rewrite.write(result, key, note)
         )
 
-    def finish(self, prepared: Prepared) -> bool:
+    def finish(self, prepared: PreparedWrite) -> bool:
         """Write what was prepared.
 
         Returns
@@ -174,7 +174,7 @@ class Output:
             The labels cannot be edited any more.
         """
         with self._own():
-            done = self.objects.carry_out(prepared.draft)
+            done = self.objects.commit(prepared.staged)
         if done:
             self._keep(prepared.rewrite, prepared.note.after)
         return done
@@ -186,8 +186,8 @@ class Output:
 
     def _note(
         self, before: Selection | None, result: EverythingResult
-    ) -> Note:
-        return Note(self._mark, before, result.selection)
+    ) -> SelectionNote:
+        return SelectionNote(self._mark, before, result.selection)
 
     def _before(self, key: Hashable) -> Selection | None:
         """What an undo of the next write will bring back."""
@@ -199,11 +199,11 @@ class Output:
                 return note.before
         return self.selection
 
-    def _notes(self, entries: Iterable[Entry]) -> Iterator[Note]:
+    def _notes(self, entries: Iterable[Entry]) -> Iterator[SelectionNote]:
         """What the history knows of writes of this output."""
         for entry in entries:
             note = entry.note
-            if isinstance(note, Note) and note.output is self._mark:
+            if isinstance(note, SelectionNote) and note.output is self._mark:
                 yield note
 
     @contextmanager
@@ -239,4 +239,4 @@ class Output:
         now = self.selection
         if now is not None and now != self._selection:
             self._selection = now
-            self.went.emit(now)
+            self.selection_restored.emit(now)

@@ -22,10 +22,9 @@ from napari_mobilesam.session.everything.pace import (
 from napari_mobilesam.session.everything.plane_jobs import PlaneJobs
 from napari_mobilesam.session.everything.sorting import Sorter, extent_of
 from napari_mobilesam.session.everything.state import EverythingRun
-from napari_mobilesam.session.prompts.prompt_messages import explain
-from napari_mobilesam.session.runtime.shared import Deliver as Deliver
-from napari_mobilesam.session.runtime.shared import Shared as Shared
+from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class EverythingRuns:
 
     Parameters
     ----------
-    shared : Shared
+    shared : Services
         What is used of the session.
 
     Attributes
@@ -69,11 +68,11 @@ class EverythingRuns:
     finished = Signal(object)
     selected = Signal(object)
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._experience = Experience()
-        self.jobs = PlaneJobs(shared, self._experience)
-        shared.engine.on_embedded = EmbeddingWatch(self._experience)
+        self.jobs = PlaneJobs(services, self._experience)
+        services.engine.on_embedded = EmbeddingWatch(self._experience)
         self._sorting = LatestWorker('napari-mobilesam-sorting')
         self._run: EverythingRun | None = None
         self._generation = 0
@@ -118,7 +117,7 @@ class EverythingRuns:
             outlined,
         )
         run = self._run = EverythingRun(request, Sorter(linked))
-        self._shared.worker.submit('everything', lambda: self._work(run))
+        self._services.worker.submit('everything', lambda: self._work(run))
         return self._generation
 
     def cancel(self) -> None:
@@ -129,7 +128,7 @@ class EverythingRuns:
 
     def abandon(self) -> None:
         """Stop the run and drop its answer."""
-        self._shared.worker.discard('everything')
+        self._services.worker.discard('everything')
         if self._run is not None:
             self._run.cancelled.set()
             self._run = None
@@ -193,7 +192,7 @@ class EverythingRuns:
 
         request = run.request
         run.started = time.perf_counter()
-        model = self._shared.load(request.model_name, 'everything')
+        model = self._services.load(request.model_name, 'everything')
         if model is None:
             run.settle()
             return
@@ -217,7 +216,7 @@ class EverythingRuns:
         self._settle(run)
 
     def _failer(self, error: BaseException) -> Callable[[], None]:
-        return lambda: self._shared.fail(error, 'everything')
+        return lambda: self._services.fail(error, 'everything')
 
     def _plane(self, run: EverythingRun, number: int, model: Sam) -> None:
         from napari_mobilesam.segmentation.candidates import Candidates
@@ -229,7 +228,7 @@ class EverythingRuns:
         request = run.request
         task, count = request.tasks[number], len(request.tasks)
         plane = task.plane
-        rgb = self._shared.engine.rgb(plane)
+        rgb = self._services.engine.rgb(plane)
         skip = None if task.skip is None else task.skip()
         template = Candidates(
             (),
@@ -249,11 +248,11 @@ class EverythingRuns:
             skip,
             request.parameters,
             model,
-            self._shared.engine.diameter(plane),
+            self._services.engine.diameter(plane),
         )
 
         def cancelled() -> bool:
-            self._shared.worker.serve('prompts')
+            self._services.worker.serve('prompts')
             return run.cancelled.is_set()
 
         def progress(done: int, total: int, message: str) -> None:
@@ -362,4 +361,4 @@ class EverythingRuns:
             if run is self._run:
                 tell()
 
-        self._shared.deliver(tell_if_current)
+        self._services.deliver(tell_if_current)

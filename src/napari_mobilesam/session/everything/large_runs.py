@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_mobilesam.session.runtime.shared import Shared
+from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class LargeRuns:
 
     Parameters
     ----------
-    shared : Shared
+    shared : Services
         What is used of the session.
 
     Attributes
@@ -100,8 +100,8 @@ class LargeRuns:
     changed = Signal()
     finished = Signal(object)
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._worker = LatestWorker('napari-mobilesam-large')
         self._run: _Run | None = None
 
@@ -115,7 +115,7 @@ class LargeRuns:
         self.abandon()
         run = self._run = _Run(request)
         # the session's models belong to its worker thread
-        self._shared.worker.submit('large', lambda: self._load(run))
+        self._services.worker.submit('large', lambda: self._load(run))
 
     def cancel(self) -> None:
         """End after the tiles at work; what is done is kept and labelled."""
@@ -124,7 +124,7 @@ class LargeRuns:
 
     def abandon(self) -> None:
         """End after the tiles at work, and tell nobody."""
-        self._shared.worker.discard('large')
+        self._services.worker.discard('large')
         self.cancel()
         self._run = None
 
@@ -142,7 +142,7 @@ class LargeRuns:
     def _load(self, run: _Run) -> None:
         if run is not self._run:
             return
-        model = self._shared.load(run.request.model_name, 'everything')
+        model = self._services.load(run.request.model_name, 'everything')
         if model is None:
             self._tell(run, self._forget)
             return
@@ -162,7 +162,7 @@ class LargeRuns:
 
             def fail() -> None:
                 self._forget()
-                self._shared.fail(failure, 'everything')
+                self._services.fail(failure, 'everything')
 
             self._tell(run, fail)
             return
@@ -219,4 +219,4 @@ class LargeRuns:
             if run is self._run:
                 tell()
 
-        self._shared.deliver(tell_if_current)
+        self._services.deliver(tell_if_current)

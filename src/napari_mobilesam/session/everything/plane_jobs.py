@@ -13,7 +13,7 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.experience import Experience
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.pace import what_of
-from napari_mobilesam.session.runtime.shared import Shared
+from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class PlaneJobs:
 
     Parameters
     ----------
-    shared : Shared
+    shared : Services
         What is used of the session.
     experience : Experience
         What earlier runs have cost.
@@ -83,8 +83,8 @@ class PlaneJobs:
     finished = Signal(object)
     estimated = Signal(object)
 
-    def __init__(self, shared: Shared, experience: Experience) -> None:
-        self._shared = shared
+    def __init__(self, services: Services, experience: Experience) -> None:
+        self._services = services
         self._experience = experience
         self._number = 0
         self._asked = 0
@@ -113,7 +113,7 @@ class PlaneJobs:
         """
         self._asked += 1
         asked, planes = self._asked, tuple(tasks)
-        self._shared.worker.submit(
+        self._services.worker.submit(
             'estimate',
             lambda: self._estimate(asked, planes, parameters, model_name),
             rank=1,
@@ -122,7 +122,7 @@ class PlaneJobs:
     def forget_estimate(self) -> None:
         """Drop the answer to the newest `estimate`."""
         self._asked += 1
-        self._shared.worker.discard('estimate')
+        self._services.worker.discard('estimate')
 
     def edges(
         self,
@@ -193,7 +193,7 @@ class PlaneJobs:
         """Stop the job and drop its answer."""
         self.cancel()
         self._number += 1
-        self._shared.worker.discard('job')
+        self._services.worker.discard('job')
         self.forget_estimate()
 
     def _start(self, task: PlaneTask, model_name: str, work: _Work) -> int:
@@ -201,7 +201,7 @@ class PlaneJobs:
         self._number += 1
         number = self._number
         cancelled = self._cancelled = threading.Event()
-        self._shared.worker.submit(
+        self._services.worker.submit(
             'job', lambda: self._do(number, task, model_name, work, cancelled)
         )
         return number
@@ -220,7 +220,7 @@ class PlaneJobs:
             measure_speed,
         )
 
-        model = self._shared.load(model_name, 'everything')
+        model = self._services.load(model_name, 'everything')
         if model is None or asked != self._asked:
             return
         try:
@@ -233,15 +233,15 @@ class PlaneJobs:
                 speed,
                 first.region,
                 skip=None if first.skip is None else first.skip(),
-                diameter=self._shared.engine.diameter(first.plane),
+                diameter=self._services.engine.diameter(first.plane),
                 experience=self._experience,
                 what=what_of(first, parameters),
             )
         except Exception as error:  # noqa: BLE001 - every failure is told
-            self._shared.fail(error, 'everything')
+            self._services.fail(error, 'everything')
             return
         estimate = _times(one, len(tasks))
-        self._shared.deliver(lambda: self._show_estimate(asked, estimate))
+        self._services.deliver(lambda: self._show_estimate(asked, estimate))
 
     def _show_estimate(self, asked: int, estimate: Estimate) -> None:
         if asked == self._asked:
@@ -256,12 +256,12 @@ class PlaneJobs:
         cancelled: threading.Event,
     ) -> None:
         start = time.perf_counter()
-        model = self._shared.load(model_name, 'everything')
+        model = self._services.load(model_name, 'everything')
         if model is None:
             return
 
         def stop() -> bool:
-            self._shared.worker.serve('prompts')
+            self._services.worker.serve('prompts')
             return cancelled.is_set()
 
         def progress(done: int, total: int, message: str) -> None:
@@ -270,12 +270,12 @@ class PlaneJobs:
             )
 
         try:
-            rgb = self._shared.engine.rgb(task.plane)
+            rgb = self._services.engine.rgb(task.plane)
             value = work(rgb, model, progress=progress, cancelled=stop)
         except Exception as error:  # noqa: BLE001 - every failure is told
             failure = error
             self._tell(
-                number, lambda: self._shared.fail(failure, 'everything')
+                number, lambda: self._services.fail(failure, 'everything')
             )
             return
         result = JobResult(
@@ -288,7 +288,7 @@ class PlaneJobs:
             if number == self._number:
                 tell()
 
-        self._shared.deliver(tell_if_current)
+        self._services.deliver(tell_if_current)
 
 
 def _times(estimate: Estimate, count: int) -> Estimate:

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
-    Found,
+    PlaneMask,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
-    View,
+    ObjectView,
 )
 from napari_mobilesam.session.objects.targets import Box, LabelsError
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import Mask, Prompts
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SQUARE = 512
 
 
 @dataclass(frozen=True)
-class Known:
+class RunRecords:
     """What is known of the objects that a run was made of.
 
     Attributes
@@ -63,7 +64,7 @@ class Rewrite:
         What is written to.
     planes : sequence of ImagePlane
         Planes of the run.
-    known : Known
+    known : RunRecords
         What is known of the objects of the run.
     overwrite : bool
         Whether labels that are there already are covered.
@@ -75,7 +76,7 @@ class Rewrite:
         self,
         objects: ObjectStore,
         planes: Sequence[ImagePlane],
-        known: Known,
+        known: RunRecords,
         overwrite: bool = False,
         semantic: bool = False,
     ) -> None:
@@ -88,14 +89,14 @@ class Rewrite:
         self._made = dict(known.made)
 
     @property
-    def known(self) -> Known:
+    def known(self) -> RunRecords:
         """What is known now."""
-        return Known(self._records, self._made, self._deleted)
+        return RunRecords(self._records, self._made, self._deleted)
 
     def write(
         self, result: EverythingResult, key: Hashable, note: object
     ) -> None:
-        """Write as one step; see `Output.write`.
+        """Write as one step; see `EverythingOutput.write`.
 
         Parameters
         ----------
@@ -128,7 +129,7 @@ class Rewrite:
             + [self._records[label] for label in come]
         )
         count = len(wanted)
-        title = f'{count} object{"" if count == 1 else "s"}'
+        title = counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
             covered = self._paint(step, result.pictures, squares, frozen)
@@ -182,12 +183,12 @@ class Rewrite:
         return self._objects.free_label()
 
     def _make(
-        self, label: int, number: int, own: int, masks: Sequence[Found]
+        self, label: int, number: int, own: int, masks: Sequence[PlaneMask]
     ) -> None:
         views = {}
         for found in masks:
             plane = self._planes[found.plane]
-            views[plane.place] = View(
+            views[plane.place] = ObjectView(
                 plane, prompts_of(found.mask), ObjectCandidates((found.mask,))
             )
         record = ObjectRecord(number, own, views, origin='everything')
@@ -321,7 +322,7 @@ def prompts_of(mask: Mask) -> Prompts:
     return Prompts(box=np.array(mask.box, dtype=np.float64))
 
 
-def _differs(record: ObjectRecord, masks: Sequence[Found]) -> bool:
+def _differs(record: ObjectRecord, masks: Sequence[PlaneMask]) -> bool:
     before = {id(mask) for mask in record.masks}
     return before != {id(found.mask) for found in masks}
 

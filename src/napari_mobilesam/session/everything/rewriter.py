@@ -11,11 +11,11 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
 )
 from napari_mobilesam.session.everything.everything_output import (
-    Output,
-    Prepared,
+    EverythingOutput,
+    PreparedWrite,
 )
-from napari_mobilesam.session.objects.draft import TwiceError
-from napari_mobilesam.session.prompts.prompt_messages import explain
+from napari_mobilesam.session.objects.staging import OverlappingWriteError
+from napari_mobilesam.text import explain
 
 Job = Callable[[], None]
 # How often labels may have changed while a write to them was prepared, before
@@ -28,7 +28,7 @@ class _Attempt:
     result: EverythingResult
     key: Hashable
     left: int
-    prepared: Prepared
+    prepared: PreparedWrite
     error: Exception | None = None
 
     def work(self) -> None:
@@ -46,7 +46,7 @@ class Rewriter:
 
     Parameters
     ----------
-    output : Output
+    output : EverythingOutput
         Where to.
     apart : callable
         ``apart(job, then)`` does a job on another thread, then the rest on
@@ -64,7 +64,7 @@ class Rewriter:
     failed = Signal(str)
 
     def __init__(
-        self, output: Output, apart: Callable[[Job, Job], None]
+        self, output: EverythingOutput, apart: Callable[[Job, Job], None]
     ) -> None:
         self._output = output
         self._apart = apart
@@ -126,7 +126,10 @@ class Rewriter:
 
     def _done(self, attempt: _Attempt) -> bool:
         """Write; False if it has to be found out anew."""
-        at_once = isinstance(attempt.error, TwiceError) or attempt.left <= 0
+        at_once = (
+            isinstance(attempt.error, OverlappingWriteError)
+            or attempt.left <= 0
+        )
         if at_once:
             self._output.write(attempt.result, attempt.key)
             return True

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.everything.everything_messages import (
     Extent,
-    Found,
+    PlaneMask,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Sorted(NamedTuple):
 
     pictures: tuple[NDArray[Any], ...]
     table: pd.DataFrame
-    masks: dict[int, tuple[Found, ...]]
+    masks: dict[int, tuple[PlaneMask, ...]]
 
 
 class Sorter:
@@ -52,7 +52,7 @@ class Sorter:
     def __init__(self, linked: bool) -> None:
         self._linked = linked
         # label n is at n - 1; known by identity, and held by it
-        self._found: list[Found] = []
+        self._found: list[PlaneMask] = []
         self._labels: dict[int, int] = {}
         # labels of the masks of each object of several planes
         self._members: dict[int, list[int]] = {}
@@ -102,7 +102,7 @@ class Sorter:
         from napari_mobilesam.segmentation.masks import label_table
 
         picture, painted = candidates.paint(selection)
-        labels = [self._label(Found(number, mask)) for mask in painted]
+        labels = [self._label(PlaneMask(number, mask)) for mask in painted]
         table = label_table(picture, painted).assign(
             label=np.array(labels, np.int64),
             point_row=[mask.point[0] for mask in painted],
@@ -110,7 +110,7 @@ class Sorter:
         )
         return _as_labels(np.array([0, *labels]))[picture], table
 
-    def _label(self, found: Found) -> int:
+    def _label(self, found: PlaneMask) -> int:
         label = self._labels.get(id(found.mask))
         if label is None:
             self._found.append(found)

@@ -12,21 +12,21 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import xxhash
 
-from napari_mobilesam.session.images.engine import ImagePlane
-from napari_mobilesam.session.objects.records import (
-    Asked,
-    ObjectCandidates,
-    ObjectRecord,
-    View,
-)
-from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.session.objects.text import (
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.mask_text import (
     array_from,
     array_text,
     mask_from,
     mask_text,
 )
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+    PromptStep,
+)
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import Frame, Mask, Prompts, SegmentationError
 
 # Side of the five parts of a plane that its fingerprint is taken of.
@@ -54,7 +54,7 @@ def fingerprint(plane: ImagePlane) -> str:
     return digest.hexdigest()
 
 
-class RecordWriter:
+class RecordEncoder:
     """Objects as lines of JSON, compressed; each plane is described once.
 
     What is said of an object on a plane never changes, but for the pixels
@@ -75,7 +75,7 @@ class RecordWriter:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._numbers: dict[Hashable, int] = {}
-        self._views: WeakKeyDictionary[View, bytes] = WeakKeyDictionary()
+        self._views: WeakKeyDictionary[ObjectView, bytes] = WeakKeyDictionary()
         self.planes: list[Json] = []
 
     def lines(
@@ -108,14 +108,14 @@ class RecordWriter:
             yield pack(text.removesuffix(', ') + ']}')
             before = ',\n'
 
-    def _packed(self, view: View) -> bytes:
+    def _packed(self, view: ObjectView) -> bytes:
         """A view without its own pixels, and without the closing brace."""
         packed = self._views.get(view)
         if packed is None:
             packed = self._views[view] = pack(_open(self._view(view)))
         return packed
 
-    def _view(self, view: View) -> Json:
+    def _view(self, view: ObjectView) -> Json:
         return {
             'plane': self._plane(view.plane),
             'prompts': _prompts(view.prompts),
@@ -134,7 +134,7 @@ class RecordWriter:
 
     @staticmethod
     def _own(
-        target: LabelTarget, view: View, record: ObjectRecord
+        target: LabelTarget, view: ObjectView, record: ObjectRecord
     ) -> Mask | None:
         """The pixels of the mask that hold the label."""
         if view.mask is None:
@@ -154,7 +154,7 @@ class RecordWriter:
         return self._numbers[key]
 
 
-class RecordReader:
+class RecordDecoder:
     """The way back; the pixels of planes are compared when needed.
 
     Parameters
@@ -188,15 +188,15 @@ class RecordReader:
         own = [(v.plane, mask) for v, mask in views if mask is not None]
         return record, own
 
-    def _view(self, entry: Json) -> tuple[View, Mask | None]:
-        view = View(
+    def _view(self, entry: Json) -> tuple[ObjectView, Mask | None]:
+        view = ObjectView(
             self._plane(entry['plane']),
             _prompts_from(entry['prompts']),
             _optional(_candidates_from, entry['candidates']),
             entry['automatic'],
             _optional(_candidates_from, entry['previous']),
             tuple(
-                Asked(self._plane(plane), _prompts_from(prompts), chosen)
+                PromptStep(self._plane(plane), _prompts_from(prompts), chosen)
                 for plane, prompts, chosen in entry['steps']
             ),
         )

@@ -19,21 +19,16 @@ from typing import Any
 
 from napari_mobilesam.session.files.record_json import (
     Json,
-    RecordReader,
-    RecordWriter,
+    RecordDecoder,
+    RecordEncoder,
+    SessionFileError,
     pack,
 )
-from napari_mobilesam.session.files.record_json import (
-    SessionFileError as SessionFileError,
-)
-from napari_mobilesam.session.files.record_json import (
-    fingerprint as fingerprint,
-)
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.classes import hex_color
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.replay_code import Recipe, body
+from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import Mask, SegmentationError
@@ -44,7 +39,7 @@ MANY = 10
 
 
 @dataclass(frozen=True)
-class Choices:
+class SessionParameters:
     """Parameters of a session that its file keeps.
 
     Attributes
@@ -75,7 +70,7 @@ class Snapshot:
         The objects.
     script : tuple of str
         Lines that make them.
-    choices : Choices
+    choices : SessionParameters
         Parameters.
     name : str
         Name of the labels.
@@ -87,14 +82,14 @@ class Snapshot:
     target: LabelTarget
     records: tuple[ObjectRecord, ...]
     script: tuple[str, ...]
-    choices: Choices
+    choices: SessionParameters
     name: str
     held: Any = None
 
     @classmethod
-    def of(cls, objects: Objects, choices: Choices) -> Snapshot:
+    def of(cls, objects: Objects, choices: SessionParameters) -> Snapshot:
         """Take it, on the thread that the objects belong to."""
-        script = tuple(body(objects.history.recipes))
+        script = tuple(body(objects.history.replay_codes))
         target = objects.target
         held = getattr(target, 'layer', None)
         return cls(target, tuple(objects), script, choices, target.name, held)
@@ -104,7 +99,7 @@ def save(
     path: str | os.PathLike[str],
     scene: Scene,
     snapshot: Snapshot,
-    writer: RecordWriter | None = None,
+    writer: RecordEncoder | None = None,
 ) -> None:
     """Write a session, all or nothing.
 
@@ -116,7 +111,7 @@ def save(
         Tells planes.
     snapshot : Snapshot
         What is kept.
-    writer : RecordWriter, optional
+    writer : RecordEncoder, optional
         That of the last save, which remembers what it wrote.
 
     Raises
@@ -124,7 +119,7 @@ def save(
     OSError
         It cannot be written.
     """
-    writer = writer or RecordWriter(scene)
+    writer = writer or RecordEncoder(scene)
     head = {
         'format': FORMAT,
         'labels': snapshot.name,
@@ -146,7 +141,7 @@ def save(
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedSession:
     """What a file holds, ready to be written into labels.
 
     Attributes
@@ -157,22 +152,22 @@ class Loaded:
         Name of the labels that the objects were in.
     records : tuple of (ObjectRecord, list of (ImagePlane, Mask))
         Each object, and the pixels that are its own.
-    choices : Choices
+    choices : SessionParameters
         Parameters.
-    recipe : Recipe
+    replay_code : ReplayCode
         Lines that made the objects.
     """
 
     path: Path
     labels: str
     records: tuple[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]], ...]
-    choices: Choices
-    recipe: Recipe
+    choices: SessionParameters
+    replay_code: ReplayCode
 
 
 def load(
     path: str | os.PathLike[str], scene: Scene, objects: Objects
-) -> Choices:
+) -> SessionParameters:
     """Bring back the objects of a session, as one step.
 
     Their pixels are written where they are not there already.
@@ -258,7 +253,7 @@ def find_planes(
 
 def decode(
     path: str | os.PathLike[str], content: Json, planes: Sequence[ImagePlane]
-) -> Loaded:
+) -> LoadedSession:
     """Make objects of what was read, and compare the image with theirs.
 
     Raises
@@ -268,22 +263,22 @@ def decode(
     """
     with _damage_told(path):
         seen = [entry['fingerprint'] for entry in content['planes']]
-        reader = RecordReader(planes, seen)
-        return Loaded(
+        reader = RecordDecoder(planes, seen)
+        return LoadedSession(
             Path(path),
             str(content.get('labels', 'objects')),
             tuple(reader.record(entry) for entry in content['objects']),
-            Choices(
+            SessionParameters(
                 content['model'],
                 content['options'],
                 content['clean_up'],
                 _colors(content.get('classes', {})),
             ),
-            Recipe(tuple(content['script'])),
+            ReplayCode(tuple(content['script'])),
         )
 
 
-def put(loaded: Loaded, objects: Objects) -> None:
+def put(loaded: LoadedSession, objects: Objects) -> None:
     """Write what was decoded, as one step.
 
     Raises
@@ -295,7 +290,7 @@ def put(loaded: Loaded, objects: Objects) -> None:
     """
     check_empty(objects)
     with objects.step(f'loading {loaded.path.name}') as step:
-        step.recipe = loaded.recipe
+        step.replay_code = loaded.replay_code
         for plane, masks in _by_plane(loaded).values():
             step.paint_masks(plane, masks)
         for record, _ in loaded.records:
@@ -312,7 +307,7 @@ def check_empty(objects: Objects) -> None:
 
 
 def _by_plane(
-    loaded: Loaded,
+    loaded: LoadedSession,
 ) -> dict[Hashable, tuple[ImagePlane, list[tuple[Mask, int]]]]:
     planes: dict[Hashable, tuple[ImagePlane, list[tuple[Mask, int]]]] = {}
     for record, own in loaded.records:

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from napari_mobilesam.session.files.record_json import RecordWriter
+from napari_mobilesam.session.files.record_json import RecordEncoder
 from napari_mobilesam.session.files.saving import (
-    Choices,
+    SessionParameters,
     Snapshot,
     decode,
     find_planes,
     read,
     save,
 )
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.prompts.prompt_messages import explain
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.text import explain
 
 
 class Owner(Protocol):
@@ -27,7 +27,7 @@ class Owner(Protocol):
 
     loaded: Any
 
-    def choices(self) -> Choices:
+    def choices(self) -> SessionParameters:
         """Return the parameters that a session file keeps."""
 
     def later(self, function: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ class AutoSave:
         self._session = session
         self._path = path
         self._failed = False
-        self._writer: RecordWriter | None = None
+        self._writer: RecordEncoder | None = None
         self._worker = LatestWorker('napari-mobilesam-saving')
         objects.changed.connect(self._later)
         objects.forgotten.connect(self._keep_file)
@@ -105,7 +105,7 @@ class AutoSave:
         try:
             scene = self._session._scene()
             if self._writer is None:
-                self._writer = RecordWriter(scene)
+                self._writer = RecordEncoder(scene)
             save(self._path, scene, snapshot, self._writer)
         except Exception as error:  # noqa: BLE001 - every failure is told
             # once, not after each object

@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from napari_mobilesam.session.files.record_json import fingerprint
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.settings import APP_NAME
 
 SUFFIX = '.session'

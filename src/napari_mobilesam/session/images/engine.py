@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.plane_reader import PlaneReader
-from napari_mobilesam.session.images.planes import ImagePlane as ImagePlane
-from napari_mobilesam.session.images.planes import Window
+from napari_mobilesam.session.images.planes import ImagePlane, Window
 from napari_mobilesam.session.images.recent import (
-    LeastRecentlyUsed as LeastRecentlyUsed,
+    LeastRecentlyUsed,
 )
 from napari_mobilesam.types import (
     Embedding,

@@ -26,7 +26,7 @@ SMALL_PLANE = 1 << 22
 SAME_SIZE = 1.25
 
 
-class Seen(NamedTuple):
+class PlanePixels(NamedTuple):
     """What a model sees of a plane, or of a window of it.
 
     Attributes
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     not_finite: int
 
 
-class _Whole(NamedTuple):
+class _WholePlane(NamedTuple):
     """A plane as shown, and which pixels of it are NaN or infinite."""
 
     rgb: NDArray[np.uint8]
@@ -58,7 +58,9 @@ class PlaneReader:
     """
 
     def __init__(self, planes: int) -> None:
-        self._planes: LeastRecentlyUsed[_Whole] = LeastRecentlyUsed(planes)
+        self._planes: LeastRecentlyUsed[_WholePlane] = LeastRecentlyUsed(
+            planes
+        )
         self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
             512
         )
@@ -82,11 +84,11 @@ class PlaneReader:
         """Return a plane as shown, (H, W, 3) uint8, reading all of it."""
         return self._whole(plane).rgb
 
-    def _whole(self, plane: ImagePlane) -> _Whole:
-        def read() -> _Whole:
+    def _whole(self, plane: ImagePlane) -> _WholePlane:
+        def read() -> _WholePlane:
             holes: list[NDArray[np.bool_]] = []
             rgb = plane.rgb(not_finite=holes.append)
-            return _Whole(rgb, _union(holes))
+            return _WholePlane(rgb, _union(holes))
 
         return self._planes.get(plane.key, read)
 
@@ -98,7 +100,9 @@ class PlaneReader:
         """Return the typical object diameter in pixels, None if unknown."""
         return self._diameters.get(plane.key, lambda: self._measure(plane))
 
-    def pixels(self, plane: ImagePlane, window: Window, frame: Frame) -> Seen:
+    def pixels(
+        self, plane: ImagePlane, window: Window, frame: Frame
+    ) -> PlanePixels:
         """Return a window in the size of the model's input."""
         from napari_mobilesam.segmentation.image import resize
 
@@ -107,7 +111,9 @@ class PlaneReader:
             whole = self._whole(plane)
             inside = slice(row0, row1), slice(column0, column1)
             bad = 0 if whole.holes is None else whole.holes[inside].sum()
-            return Seen(resize(whole.rgb[inside], frame.input_shape), int(bad))
+            return PlanePixels(
+                resize(whole.rgb[inside], frame.input_shape), int(bad)
+            )
         level = plane.level_for(window, frame.input_size)
         read = plane.level_window(level, window)
         holes: list[NDArray[np.bool_]] = []
@@ -123,7 +129,7 @@ class PlaneReader:
         )
         union = _union(holes)
         bad = 0 if union is None else union.sum() * rows * columns
-        return Seen(resize(rgb, frame.input_shape, part), int(bad))
+        return PlanePixels(resize(rgb, frame.input_shape, part), int(bad))
 
     def _contrast(self, plane: ImagePlane) -> ContrastLimits | None:
         """Limits of a sample of the image, if the plane has none."""

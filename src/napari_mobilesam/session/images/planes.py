@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
-from napari_mobilesam.segmentation.sampling import in_memory as in_memory
+from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.segmentation.windows import Viewport
 
 Window = tuple[int, int, int, int]
@@ -104,7 +104,7 @@ def view_plane(
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class PlaneLevel:
     """A coarser level of the pyramid of a plane.
 
     Attributes
@@ -122,13 +122,13 @@ class Level:
     strided: bool = False
 
 
-def strided_levels(array: NDArray[Any]) -> tuple[Level, ...]:
+def strided_levels(array: NDArray[Any]) -> tuple[PlaneLevel, ...]:
     """Coarser levels of a plane in memory: every 2nd, 4th … pixel."""
     levels = []
     while max(array.shape[:2]) > 2 * COARSEST:
         array = array[::2, ::2]
         height, width = array.shape[:2]
-        levels.append(Level((height, width), partial(_same, array), True))
+        levels.append(PlaneLevel((height, width), partial(_same, array), True))
     return tuple(levels)
 
 
@@ -166,7 +166,7 @@ class ImagePlane:
     geometry : object
         Where the plane lies, for those who write labels onto it; nothing
         below the widgets looks into it.
-    coarser : tuple of Level
+    coarser : tuple of PlaneLevel
         Coarser levels of the pyramid, finest first.
     colors : ndarray or None
         (256, 3) uint8 colours that black to white are shown in; gray if
@@ -186,7 +186,7 @@ class ImagePlane:
     name: str = 'image'
     place: Hashable = None
     geometry: Any = None
-    coarser: tuple[Level, ...] = ()
+    coarser: tuple[PlaneLevel, ...] = ()
     colors: NDArray[np.uint8] | None = None
     added: tuple[ImagePlane, ...] = ()
     viewport: Viewport | None = None

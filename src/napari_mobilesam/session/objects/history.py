@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.session.objects.records import ObjectRecord
-    from napari_mobilesam.session.objects.replay_code import Recipe
+    from napari_mobilesam.session.objects.replay_code import ReplayCode
 
 MAX_BYTES = 256 * 1024 * 1024
 
@@ -45,7 +45,7 @@ class Entry:
     key : object
         Steps with the same key that follow each other become one; None
         never does.
-    recipe : Recipe or None
+    replay_code : ReplayCode or None
         How it was made; None if that cannot be typed.
     note : object
         What its maker wants to know of it later.
@@ -59,7 +59,7 @@ class Entry:
     rows_after: pd.DataFrame | None = None
     labels: tuple[int, ...] = ()
     key: object = None
-    recipe: Recipe | None = None
+    replay_code: ReplayCode | None = None
     note: object = None
 
     def joins(self, before: Entry) -> bool:
@@ -94,7 +94,7 @@ def joined(first: Entry, second: Entry) -> Entry:
         _merged(first.rows_after, second.rows_after, second.labels),
         tuple(sorted({*first.labels, *second.labels})),
         second.key,
-        second.recipe,
+        second.replay_code,
         second.note,
     )
 
@@ -128,12 +128,12 @@ class History:
         self._undone: list[Entry] = []
         self._sizes: dict[int, int] = {}
         # what is too old to be undone
-        self._settled: list[tuple[str, Recipe | None]] = []
+        self._settled: list[tuple[str, ReplayCode | None]] = []
 
     @property
-    def recipes(self) -> list[tuple[str, Recipe | None]]:
+    def replay_codes(self) -> list[tuple[str, ReplayCode | None]]:
         """Title of every step that was done, and how it was made."""
-        done = [(entry.title, entry.recipe) for entry in self._done]
+        done = [(entry.title, entry.replay_code) for entry in self._done]
         return [*self._settled, *done]
 
     @property
@@ -178,7 +178,7 @@ class History:
         self._sizes[id(entry)] = entry.nbytes
         while self.nbytes > self._max_bytes and len(self._done) > 1:
             oldest = self._done.pop(0)
-            self._settled.append((oldest.title, oldest.recipe))
+            self._settled.append((oldest.title, oldest.replay_code))
             self._forget([oldest])
 
     def replace_last(self, entry: Entry) -> None:

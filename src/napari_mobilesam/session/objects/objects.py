@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from psygnal import Signal
 
-from napari_mobilesam.session.images.engine import ImagePlane
-from napari_mobilesam.session.objects.draft import Draft
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import (
     MAX_BYTES,
     Entry,
@@ -20,7 +19,8 @@ from napari_mobilesam.session.objects.history import (
 )
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.replay_code import Recipe
+from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.staging import StagedObjects
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     LabelTarget,
@@ -101,26 +101,26 @@ class Objects(ObjectStore):
 
     # writing: see also `step` and `begin`
 
-    def draft(self) -> Draft:
+    def stage(self) -> StagedObjects:
         """Return these objects as what a step can be prepared on.
 
         To be called on the viewer's thread; the step can be made on any,
-        and `carry_out` writes it.
+        and `commit` writes it.
         """
-        return Draft(
+        return StagedObjects(
             self.target,
             self._records,
             self.version,
             self.history.last if not self.history.redoable else None,
         )
 
-    def carry_out(self, draft: Draft) -> bool:
+    def commit(self, staged: StagedObjects) -> bool:
         """Write what was prepared, as if it were done now.
 
         Parameters
         ----------
-        draft : Draft
-            Of `draft`, with a step that has been finished, or none.
+        draft : StagedObjects
+            Of `stage`, with a step that has been finished, or none.
 
         Returns
         -------
@@ -134,15 +134,15 @@ class Objects(ObjectStore):
             The target cannot be edited.
         """
         self.target.check()
-        change = draft.change
-        if draft.base != self.version or not draft.up_to_date():
+        change = staged.change
+        if staged.base != self.version or not staged.up_to_date():
             return False
         if change is None:
             return True
         if change.pixels is not None and not change.pixels.write(self.target):
             return False
         self.put_records(change.records)
-        draft.write_rows()
+        staged.write_rows()
         if change.joins:
             self.history.replace_last(change.entry)
         else:
@@ -229,7 +229,7 @@ class Objects(ObjectStore):
         record = self[which] if isinstance(which, int) else which
         number = record.number
         with self.step(f'deleting object {number}') as step:
-            step.recipe = Recipe(
+            step.replay_code = ReplayCode(
                 (f'session.open({number})', 'session.delete()')
             )
             step.erase(record)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.types import Frame, Mask, Prompts
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class ObjectCandidates:
         return replace(self, logits=kept)
 
 
-class Asked(NamedTuple):
+class PromptStep(NamedTuple):
     """Prompts that were asked before others were added to them.
 
     Attributes
@@ -140,7 +140,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ObjectView:
     """An object on one plane.
 
     Attributes
@@ -155,7 +155,7 @@ class View:
         Whether the prompts were made by propagation, not by a person.
     previous : ObjectCandidates or None
         Answer to fewer prompts whose mask was fed back for this one.
-    steps : tuple of Asked
+    steps : tuple of PromptStep
         Fewer prompts, one after the other, that led to this answer.
     """
 
@@ -164,7 +164,7 @@ class View:
     candidates: ObjectCandidates | None = None
     automatic: bool = False
     previous: ObjectCandidates | None = None
-    steps: tuple[Asked, ...] = ()
+    steps: tuple[PromptStep, ...] = ()
 
     @property
     def mask(self) -> Mask | None:
@@ -192,7 +192,7 @@ class ObjectRecord:
     label : int
         Value of its pixels; several objects may share one.
     views : mapping
-        Its `View` on each plane, by `ImagePlane.place`.
+        Its `ObjectView` on each plane, by `ImagePlane.place`.
     class_name : str
         Class it was assigned to, or empty.
     origin : str
@@ -203,7 +203,9 @@ class ObjectRecord:
 
     number: int = 0
     label: int = 0
-    views: Mapping[Hashable, View] = field(default_factory=dict, repr=False)
+    views: Mapping[Hashable, ObjectView] = field(
+        default_factory=dict, repr=False
+    )
     class_name: str = ''
     origin: Origin = 'prompts'
     reviewed: bool = False
@@ -248,11 +250,11 @@ class ObjectRecord:
         """Memory in bytes."""
         return sum(view.nbytes for view in self.views.values())
 
-    def view(self, plane: ImagePlane) -> View | None:
+    def view(self, plane: ImagePlane) -> ObjectView | None:
         """Return what is known of it on a plane."""
         return self.views.get(plane.place)
 
-    def with_view(self, view: View) -> ObjectRecord:
+    def with_view(self, view: ObjectView) -> ObjectRecord:
         """Return the record with another view on the view's plane."""
         return replace(self, views={**self.views, view.plane.place: view})
 

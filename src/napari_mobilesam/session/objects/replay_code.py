@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.images.engine import ImagePlane
-from napari_mobilesam.session.objects.records import Asked, ObjectRecord, View
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.mask_text import mask_text
+from napari_mobilesam.session.objects.records import (
+    ObjectRecord,
+    ObjectView,
+    PromptStep,
+)
 from napari_mobilesam.session.objects.targets import WriteOptions
-from napari_mobilesam.session.objects.text import mask_text
 from napari_mobilesam.types import Prompts
 
 # ImagePlane → the expression that finds it again
@@ -23,7 +27,7 @@ PlaneCode = Callable[[ImagePlane], str]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ReplayCode:
     """How a step was made.
 
     Attributes
@@ -46,7 +50,7 @@ import numpy as np
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.prompts.batch import BatchItem
-from napari_mobilesam.session.objects.text import mask_from
+from napari_mobilesam.session.objects.mask_text import mask_from
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.types import Prompts
 '''
@@ -64,7 +68,7 @@ def settings_code(
 
 
 def script(
-    setup: Sequence[str], steps: Iterable[tuple[str, Recipe | None]]
+    setup: Sequence[str], steps: Iterable[tuple[str, ReplayCode | None]]
 ) -> str:
     """Return the script of steps.
 
@@ -72,7 +76,7 @@ def script(
     ----------
     setup : sequence of str
         Lines that choose image and labels in the viewer.
-    steps : iterable of (str, Recipe or None)
+    steps : iterable of (str, ReplayCode or None)
         Title of each step, and how it was made.
     """
     from napari_mobilesam import __version__
@@ -81,20 +85,20 @@ def script(
     return '\n'.join(lines) + '\n'
 
 
-def body(steps: Iterable[tuple[str, Recipe | None]]) -> list[str]:
+def body(steps: Iterable[tuple[str, ReplayCode | None]]) -> list[str]:
     """Return the lines of steps, with a comment for each."""
     lines: list[str] = []
     state: dict[str, str] = {}
-    for title, recipe in steps:
+    for title, replay_code in steps:
         lines += ['', f'# {title}']
-        if recipe is None:
+        if replay_code is None:
             lines[-1] += ': cannot be repeated by this script'
             continue
-        for name, line in recipe.settings.items():
+        for name, line in replay_code.settings.items():
             if state.get(name) != line:
                 lines.append(line)
                 state[name] = line
-        lines += recipe.lines
+        lines += replay_code.lines
     return lines
 
 
@@ -132,13 +136,13 @@ def object_code(
 
 def _add_view(
     lines: list[str],
-    view: View,
-    before: View | None,
+    view: ObjectView,
+    before: ObjectView | None,
     plane_code: PlaneCode,
 ) -> None:
     """Add the lines that bring an object to what it is on a plane."""
     chosen = 0 if view.candidates is None else view.candidates.chosen
-    asked = [*view.steps, Asked(view.plane, view.prompts, chosen)]
+    asked = [*view.steps, PromptStep(view.plane, view.prompts, chosen)]
     last = Prompts()
     if before is not None:
         last, known = before.prompts, len(before.steps)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.engine import ImagePlane
-from napari_mobilesam.session.objects.history import Entry
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.history import Entry, Records
 from napari_mobilesam.session.objects.patch import Patch
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.targets import WritePolicy
+from napari_mobilesam.session.objects.targets import LabelTarget, WritePolicy
 from napari_mobilesam.types import Mask
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_mobilesam.session.objects.object_store import ObjectStore
-    from napari_mobilesam.session.objects.replay_code import Recipe
+    from napari_mobilesam.session.objects.replay_code import ReplayCode
 
 # Masks within as many pixels are drawn first, and written once.
 ONE_PICTURE = 1 << 22
@@ -27,13 +26,33 @@ ONE_PICTURE = 1 << 22
 Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
+class StepStore(Protocol):
+    """Objects that a step writes to; see `ObjectStore`."""
+
+    @property
+    def target(self) -> LabelTarget:
+        """Labels that hold the pixels of the objects."""
+
+    def get(self, number: int) -> ObjectRecord | None:
+        """Return an object by its number, None if there is none."""
+
+    def put_records(self, records: Records) -> None:
+        """Set records by number; None removes one."""
+
+    def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
+        """Return one row of the feature table per label of objects."""
+
+    def end(self, entry: Entry | None) -> None:
+        """End the step; None if nothing was written."""
+
+
 class Step:
-    """Writes of `ObjectStore.step`; each is seen at once.
+    """Writes of `ObjectStore.step`; each is shown at once.
 
     Parameters
     ----------
-    objects : ObjectStore
-        What is written to.
+    objects : StepStore
+        Objects that are written to.
     title : str
         What people call it.
     key : object
@@ -41,17 +60,17 @@ class Step:
 
     Attributes
     ----------
-    recipe : Recipe or None
+    replay_code : ReplayCode or None
         How it is made, for the script of the session.
     note : object
         See `Entry`.
     """
 
     def __init__(
-        self, objects: ObjectStore, title: str, key: object = None
+        self, objects: StepStore, title: str, key: object = None
     ) -> None:
         self.title = title
-        self.recipe: Recipe | None = None
+        self.replay_code: ReplayCode | None = None
         self.note: object = None
         self._objects = objects
         self._key = key
@@ -235,7 +254,7 @@ class Step:
             after,
             tuple(sorted(self._labels)),
             self._key,
-            self.recipe,
+            self.replay_code,
             self.note,
         )
         something = entry.patches or entry.records_before or entry.labels

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.records import ObjectRecord, View
-from napari_mobilesam.session.objects.replay_code import Recipe
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,
@@ -63,7 +63,7 @@ def finished(
     )
 
 
-def _kept(view: View) -> View:
+def _kept(view: ObjectView) -> ObjectView:
     """A view as it is kept, the same one if it was kept before."""
     if view.candidates is None:
         return view
@@ -76,7 +76,7 @@ def write_object(
     record: ObjectRecord,
     base: ObjectRecord | None,
     policy: WritePolicy,
-    recipe: Recipe | None = None,
+    replay_code: ReplayCode | None = None,
 ) -> None:
     """Write an object as one step.
 
@@ -90,7 +90,7 @@ def write_object(
         What it was before; its pixels are given up.
     policy : {'overwrite', 'keep'}
         What happens to labels that are there already.
-    recipe : Recipe, optional
+    replay_code : ReplayCode, optional
         How the object was made.
 
     Raises
@@ -100,7 +100,7 @@ def write_object(
         written then.
     """
     with objects.step(f'object {record.number}') as step:
-        step.recipe = recipe
+        step.replay_code = replay_code
         if base is not None:
             step.erase(base)
         covered = 0
@@ -126,7 +126,7 @@ def assign_class(objects: Objects, number: int, class_name: str) -> None:
         There is no such object.
     """
     with objects.step(f'the class of object {number}') as step:
-        step.recipe = Recipe(
+        step.replay_code = ReplayCode(
             (f'session.assign_class({class_name!r}, {number})',)
         )
         step.put(replace(objects[number], class_name=class_name))
@@ -138,7 +138,7 @@ def reassign_class(objects: Objects, class_name: str, new: str) -> None:
     if not members:
         return
     with objects.step(f'the class of {len(members)} objects') as step:
-        step.recipe = Recipe(
+        step.replay_code = ReplayCode(
             tuple(
                 f'session.assign_class({new!r}, {record.number})'
                 for record in members

@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.records import ObjectRecord, View
-from napari_mobilesam.session.objects.replay_code import Recipe
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WriteOptions
-from napari_mobilesam.session.prompts.prompt_messages import (
-    check_prompts,
-    explain,
-)
+from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.session.prompts.prompting import candidates_of
-from napari_mobilesam.session.runtime.background import Background, Job
+from napari_mobilesam.session.runtime.background import (
+    Background,
+    BackgroundJob,
+)
+from napari_mobilesam.text import explain
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class BatchItem(NamedTuple):
 
 class _Answer(NamedTuple):
     number: int
-    view: View
+    view: ObjectView
     problem: str = ''
 
 
@@ -89,7 +91,7 @@ class BatchResult:
 
 
 @dataclass
-class _Batch:
+class _RunningBatch:
     """A batch under way: what was written so far."""
 
     items: Sequence[BatchItem]
@@ -161,7 +163,7 @@ class _Batch:
         return np.asarray(allowed)
 
 
-class Batch:
+class BatchSegmentation:
     """Makes one object of each box or point, in the background.
 
     Parameters
@@ -191,7 +193,7 @@ class Batch:
         model_name: str,
         overlaps: Overlaps = 'best',
         clean_up: CleanUp | None = None,
-        recipe: Recipe | None = None,
+        replay_code: ReplayCode | None = None,
     ) -> None:
         """Begin; all that is written is one step of the history.
 
@@ -212,7 +214,7 @@ class Batch:
             before may be overwritten is for ``options`` to say.
         clean_up : CleanUp, optional
             What is done to the masks.
-        recipe : Recipe, optional
+        replay_code : ReplayCode, optional
             How it was asked for.
 
         Raises
@@ -226,7 +228,7 @@ class Batch:
             raise PromptError(
                 'There is no box or point: choose a layer that has some.'
             )
-        batch = _Batch(
+        batch = _RunningBatch(
             items,
             objects.begin(f'{len(items)} prompts'),
             objects,
@@ -237,7 +239,7 @@ class Batch:
 
         def end(complete: bool) -> None:
             # what was cancelled cannot be repeated exactly
-            batch.step.recipe = recipe if complete else None
+            batch.step.replay_code = replay_code if complete else None
             batch.step.finish()
             self.finished.emit(batch.result(complete))
 
@@ -245,7 +247,7 @@ class Batch:
             for number in _by_place(items):
                 yield self._answer(number, items[number], model, clean_up)
 
-        job = Job(answers, batch.take, end, len(items), 'Object')
+        job = BackgroundJob(answers, batch.take, end, len(items), 'Object')
         self._background.start(job, model_name)
 
     def _answer(
@@ -255,7 +257,7 @@ class Batch:
         model: Sam,
         clean_up: CleanUp | None,
     ) -> _Answer:
-        view = View(item.plane, item.prompts)
+        view = ObjectView(item.plane, item.prompts)
         # nobody looks at the objects of a list one by one: how far the viewer
         # has zoomed says nothing about them
         plane = replace(item.plane, viewport=None)
@@ -269,7 +271,7 @@ class Batch:
             return _Answer(number, view, explain(error))
         if found is None:
             return _Answer(number, view, 'the model found nothing.')
-        kept = View(item.plane, item.prompts, found.for_keeps())
+        kept = ObjectView(item.plane, item.prompts, found.for_keeps())
         return _Answer(number, kept)
 
 

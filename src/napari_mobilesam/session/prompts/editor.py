@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectRecord,
-    View,
+    ObjectView,
     count_prompts,
 )
 from napari_mobilesam.session.objects.targets import (
@@ -58,8 +58,6 @@ class Editor:
     changed : Signal()
         Prompts, candidates or choice of the open object are others than
         before, or another object is open.
-    answered : Signal(View)
-        The model has answered on a plane.
     accepted : Signal(ObjectRecord)
         The object was written, and a new one is open.
     opened : Signal(ObjectRecord)
@@ -74,7 +72,6 @@ class Editor:
     """
 
     changed = Signal()
-    answered = Signal(object)
     accepted = Signal(object)
     opened = Signal(object)
     failed = Signal(str)
@@ -91,7 +88,7 @@ class Editor:
         self._model_name = model_name
         self._recorder = recorder
         self.options = WriteOptions()
-        self._waiting: dict[Hashable, View] = {}
+        self._waiting: dict[Hashable, ObjectView] = {}
         self._asked = 0
         self._accept_when_ready = False
         self._modified = False
@@ -99,7 +96,6 @@ class Editor:
         self._base: ObjectRecord | None = None
         self._home: Objects | None = None
         self.record = ObjectRecord()
-        prompting.answered.connect(self._answer)
         prompting.failed.connect(self._no_answer)
 
     @property
@@ -112,7 +108,7 @@ class Editor:
         """Objects that the open one belongs, or will belong, to."""
         return self._find_objects(False) if self._home is None else self._home
 
-    def view(self, plane: ImagePlane) -> View | None:
+    def view(self, plane: ImagePlane) -> ObjectView | None:
         """Return prompts and candidates of the open object on a plane."""
         return self._waiting.get(plane.place) or self.record.view(plane)
 
@@ -121,9 +117,9 @@ class Editor:
     def ask(self, plane: ImagePlane, prompts: Prompts) -> None:
         """Set the prompts of the open object on a plane and ask the model.
 
-        `answered` brings the candidates. No prompt at all takes the object
-        off the plane. Where prompts were added to the last ones, the chosen
-        mask is fed back.
+        The session passes the answer to `take_answer`. Empty prompts take
+        the object off the plane. Where prompts were added to the last ones,
+        the chosen mask is fed back.
 
         Parameters
         ----------
@@ -162,13 +158,13 @@ class Editor:
         """Have the answer ready, should `ask` be called with these next."""
         self._submit(self._to_ask(plane, prompts), self._prompting.expect)
 
-    def _to_ask(self, plane: ImagePlane, prompts: Prompts) -> View:
+    def _to_ask(self, plane: ImagePlane, prompts: Prompts) -> ObjectView:
         before = self.record.view(plane)
         shown = None if before is None else before.candidates
-        view = View(plane, prompts, shown)
+        view = ObjectView(plane, prompts, shown)
         return refining(before, view) if self.options.refine else view
 
-    def _submit(self, view: View, how: Callable[..., T]) -> T:
+    def _submit(self, view: ObjectView, how: Callable[..., T]) -> T:
         objects, name = [view.prompts], self._model_name()
         return how(view.plane, objects, name, [view.previous])
 
@@ -286,8 +282,10 @@ class Editor:
             opened = (
                 base if base is not None and base.number in objects else None
             )
-            recipe = self._recorder.object(record, opened, self.options)
-            write_object(objects, record, base, self.options.policy, recipe)
+            replay_code = self._recorder.object(record, opened, self.options)
+            write_object(
+                objects, record, base, self.options.policy, replay_code
+            )
         self._start_anew()
         self.accepted.emit(record)
         return record
@@ -373,7 +371,17 @@ class Editor:
             self._asked = self._submit(view, self._prompting.ask)
             return
 
-    def _answer(self, result: PromptResult) -> None:
+    def take_answer(self, result: PromptResult) -> None:
+        """Show the candidates that the model has answered.
+
+        Ignored unless these prompts wait for an answer. An object that was
+        accepted meanwhile is written now.
+
+        Parameters
+        ----------
+        result : PromptResult
+            Answer to the newest prompts.
+        """
         place = result.request.plane.place
         view = self._waiting.get(place)
         if view is None or view.prompts is not result.request.objects[0]:
@@ -382,7 +390,6 @@ class Editor:
         view = replace(view, candidates=result.candidates[0])
         self.record = self.record.with_view(view)
         self._ask_next()
-        self.answered.emit(view)
         self.changed.emit()
         if self._accept_when_ready and not self.pending:
             self._accept_when_ready = False

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.session.images.engine import Engine, ImagePlane, click
+from napari_mobilesam.session.images.engine import Engine, click
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Deliver, Mask
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 KIND = 'hover'
 RANK = 1
-Deliver = Callable[[Callable[[], None]], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Hovered:
+class HoverResult:
     """What a click would give.
 
     Attributes
@@ -65,7 +65,7 @@ class Hover:
 
     Attributes
     ----------
-    shown : Signal(Hovered)
+    shown : Signal(HoverResult)
         Answer to the newest place, or to one shortly before it.
     """
 
@@ -127,7 +127,7 @@ class Hover:
                 rests or self._engine.ready(plane, point, model)
             ):
                 mask = self._engine.mask(plane, click(point), model)
-        answer = Hovered(plane, point, mask)
+        answer = HoverResult(plane, point, mask)
 
         def show() -> None:
             # an answer is late only if the cursor has left: one to an

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
-    View,
+    ObjectView,
 )
 from napari_mobilesam.session.objects.targets import LabelsError, mask_of_label
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import Prompts
 
 
-class Walk:
+class Navigation:
     """Opens the objects of the labels, and goes back and forth in time.
 
     What is open when it walks on is accepted if it was changed.
@@ -143,7 +143,7 @@ def adopted(
     assert mask.data[place]
     picture = objects.target.picture(plane, mask.box)
     label = int(picture[place])
-    view = View(plane, Prompts(region=mask), ObjectCandidates((mask,)))
+    view = ObjectView(plane, Prompts(region=mask), ObjectCandidates((mask,)))
     return ObjectRecord(
         objects.number_for(label),
         label,

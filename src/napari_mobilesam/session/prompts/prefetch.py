@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.worker import LatestWorker
 
 if TYPE_CHECKING:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectCandidates
 from napari_mobilesam.types import (
     Mask,
     PromptError,
     Prompts,
-    SegmentationError,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +72,6 @@ class PromptResult:
         return tuple(
             None if found is None else found.mask for found in self.candidates
         )
-
-
-def explain(error: BaseException) -> str:
-    """Return one sentence for people about an error."""
-    if isinstance(error, SegmentationError | OSError):
-        return str(error) or type(error).__name__
-    if isinstance(error, MemoryError) or 'out of memory' in str(error):
-        return (
-            'Not enough memory: use a smaller model, a smaller batch or a '
-            'crop of the image.'
-        )
-    return f'Unexpected {type(error).__name__}: {error}'
 
 
 def check_prompts(shape: tuple[int, int], prompts: Prompts) -> None:

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.everything.everything_runs import Shared
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
-    Asked,
     ObjectCandidates,
-    View,
+    ObjectView,
+    PromptStep,
 )
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptRequest,
     PromptResult,
     check_prompts,
 )
+from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.types import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Prompting:
 
     Parameters
     ----------
-    shared : Shared
+    shared : Services
         What is used of the session.
 
     Attributes
@@ -56,8 +56,8 @@ class Prompting:
     embedding = Signal(object)
     failed = Signal(int)
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._generation = 0
         self._expected: PromptResult | None = None
         self.clean_up = CleanUp()
@@ -102,9 +102,9 @@ class Prompting:
         request = self._request(plane, objects, model_name, previous)
         known = self._known(request)
         if known is not None:
-            self._shared.deliver(lambda: self._show(known))
+            self._services.deliver(lambda: self._show(known))
         else:
-            self._shared.worker.submit(
+            self._services.worker.submit(
                 'prompts', lambda: self._answer(request)
             )
         return request.generation
@@ -123,7 +123,9 @@ class Prompting:
         are those of `ask`.
         """
         request = self._request(plane, objects, model_name, previous)
-        self._shared.worker.submit('expected', lambda: self._prepare(request))
+        self._services.worker.submit(
+            'expected', lambda: self._prepare(request)
+        )
 
     def _request(
         self,
@@ -152,7 +154,7 @@ class Prompting:
     def forget(self) -> None:
         """Drop the answer to the newest prompts, wherever it is."""
         self._generation += 1
-        self._shared.worker.discard('prompts')
+        self._services.worker.discard('prompts')
 
     # below: on the worker thread
 
@@ -161,7 +163,7 @@ class Prompting:
         self._expected = None
         # what fails here fails when it is asked for, and is told then
         with contextlib.suppress(Exception):
-            model = self._shared.loaded()
+            model = self._services.loaded()
             if model is not None and self._is_embedded(request, model):
                 self._expected = self._result(request, model, start)
 
@@ -169,30 +171,30 @@ class Prompting:
         start = time.perf_counter()
         known = self._known(request)
         if known is not None:
-            self._shared.deliver(lambda: self._show(known))
+            self._services.deliver(lambda: self._show(known))
             return
         generation = request.generation
-        model = self._shared.load(request.model_name, 'prompts')
+        model = self._services.load(request.model_name, 'prompts')
         if generation != self._generation:
             return
         if model is None:
-            self._shared.deliver(lambda: self.failed.emit(generation))
+            self._services.deliver(lambda: self.failed.emit(generation))
             return
         try:
             if not self._is_embedded(request, model):
-                self._shared.deliver(lambda: self._say_if_current(request))
+                self._services.deliver(lambda: self._say_if_current(request))
             result = self._result(request, model, start)
         except Exception as error:  # noqa: BLE001 - every failure is told
             if generation == self._generation:
-                self._shared.fail(error, 'prompts')
-                self._shared.deliver(lambda: self.failed.emit(generation))
+                self._services.fail(error, 'prompts')
+                self._services.deliver(lambda: self.failed.emit(generation))
             return
-        self._shared.deliver(lambda: self._show(result))
+        self._services.deliver(lambda: self._show(result))
 
     def _result(
         self, request: PromptRequest, model: Sam, start: float
     ) -> PromptResult:
-        engine, plane = self._shared.engine, request.plane
+        engine, plane = self._services.engine, request.plane
         candidates = tuple(
             candidates_of(
                 engine, plane, prompts, model, before, request.clean_up
@@ -211,7 +213,7 @@ class Prompting:
     def _is_embedded(self, request: PromptRequest, model: Sam) -> bool:
         """Whether a request can be answered by decoding alone."""
         return all(
-            self._shared.engine.has_embedding(request.plane, prompts, model)
+            self._services.engine.has_embedding(request.plane, prompts, model)
             for prompts in request.objects
         )
 
@@ -288,14 +290,14 @@ def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     return np.array_equal(one, other)
 
 
-def refining(before: View | None, view: View) -> View:
+def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
     """Return a view to ask for with what it refines, if it refines anything.
 
     Parameters
     ----------
-    before : View or None
+    before : ObjectView or None
         What there was before.
-    view : View
+    view : ObjectView
         What is asked now. Where its prompts are those of before and some
         more, the chosen mask is fed back; where prompts were moved or
         removed, the model starts anew.
@@ -321,7 +323,7 @@ def refining(before: View | None, view: View) -> View:
     if len(new.points) == count and (new.box is None) == (old.box is None):
         # asked again: as it was asked then
         return replace(view, previous=before.previous, steps=before.steps)
-    asked = Asked(before.plane, old, chosen.chosen)
+    asked = PromptStep(before.plane, old, chosen.chosen)
     return replace(
         view, previous=chosen.only_chosen(), steps=(*before.steps, asked)
     )

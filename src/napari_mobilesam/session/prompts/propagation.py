@@ -21,8 +21,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.engine import ImagePlane
-from napari_mobilesam.session.objects.records import ObjectCandidates, View
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectView,
+)
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 Direction = Literal['both', 'forward', 'backward']
@@ -58,22 +61,22 @@ class PropagationOptions:
     most: int | None = None
 
 
-class Reached(NamedTuple):
+class PropagatedPlane(NamedTuple):
     """The object on a plane that it was followed to.
 
     Attributes
     ----------
     number : int
         Index of the plane.
-    view : View
+    view : ObjectView
         Prompts and mask.
     """
 
     number: int
-    view: View
+    view: ObjectView
 
 
-class Ended(NamedTuple):
+class PropagationEnd(NamedTuple):
     """The first plane that the object was not found on.
 
     Attributes
@@ -92,9 +95,9 @@ class Ended(NamedTuple):
 def propagate(
     predict: Predict,
     planes: Sequence[ImagePlane],
-    keys: Mapping[int, View],
+    keys: Mapping[int, ObjectView],
     options: PropagationOptions | None = None,
-) -> Iterator[Reached | Ended]:
+) -> Iterator[PropagatedPlane | PropagationEnd]:
     """Follow an object from the planes it was prompted on.
 
     Parameters
@@ -110,7 +113,7 @@ def propagate(
 
     Yields
     ------
-    Reached or Ended
+    Reached or PropagationEnd
         One per plane that was asked, gaps first.
 
     Raises
@@ -125,7 +128,7 @@ def propagate(
             'There is no mask to propagate: click the object on one plane '
             'first.'
         )
-    walker = _Walker(predict, planes, options)
+    walker = _Follower(predict, planes, options)
     for low, high in zip(starts, starts[1:], strict=False):
         yield from walker.fill(low, keys[low], high, keys[high])
     first, last = _bounds(starts, len(planes), options)
@@ -168,29 +171,31 @@ def _bounds(
 
 
 @dataclass(frozen=True)
-class _Walker:
+class _Follower:
     predict: Predict
     planes: Sequence[ImagePlane]
     options: PropagationOptions
 
-    def follow(self, start: View, numbers: range) -> Iterator[Reached | Ended]:
+    def follow(
+        self, start: ObjectView, numbers: range
+    ) -> Iterator[PropagatedPlane | PropagationEnd]:
         """Go on until the object ends."""
         before = start
         for number in numbers:
             step = self._step(before, number)
             yield step
-            if isinstance(step, Ended):
+            if isinstance(step, PropagationEnd):
                 return
             before = step.view
 
     def fill(
-        self, low: int, first: View, high: int, last: View
-    ) -> Iterator[Reached | Ended]:
+        self, low: int, first: ObjectView, high: int, last: ObjectView
+    ) -> Iterator[PropagatedPlane | PropagationEnd]:
         """Follow both ends of a gap; each plane takes the nearer one's.
 
         Where one end was lost on its way, the other one goes on.
         """
-        found: dict[int, Reached] = {}
+        found: dict[int, PropagatedPlane] = {}
         ends = [(first, low, 1), (last, high, -1)]
         while len(found) < high - low - 1 and ends:
             view, number, by = ends.pop(0)
@@ -199,14 +204,16 @@ class _Walker:
                 # the other end is beyond: they have met
                 return
             step = self._step(view, number)
-            if isinstance(step, Reached):
+            if isinstance(step, PropagatedPlane):
                 found[number] = step
                 ends.append((step.view, number, by))
                 yield step
             elif not ends:
                 yield step
 
-    def _step(self, before: View, number: int) -> Reached | Ended:
+    def _step(
+        self, before: ObjectView, number: int
+    ) -> PropagatedPlane | PropagationEnd:
         """Look for the object on the plane beside the last one."""
         plane = self.planes[number]
         mask = before.mask
@@ -217,10 +224,10 @@ class _Walker:
             reason = self._reason_to_end(mask, found)
             if found is not None and not reason:
                 kept = found.for_keeps()
-                return Reached(
-                    number, View(plane, prompts, kept, automatic=True)
+                return PropagatedPlane(
+                    number, ObjectView(plane, prompts, kept, automatic=True)
                 )
-        return Ended(number, reason)
+        return PropagationEnd(number, reason)
 
     def _reason_to_end(
         self, before: Mask, found: ObjectCandidates | None
@@ -240,7 +247,7 @@ class _Walker:
 
 
 def _attempts(
-    before: View, mask: Mask
+    before: ObjectView, mask: Mask
 ) -> Iterator[tuple[Prompts, ObjectCandidates | None]]:
     """Prompts to try, with the answer to feed back."""
     point = innermost_point(mask)
@@ -269,8 +276,8 @@ def mask_iou(first: Mask, second: Mask) -> float:
     if (high <= low).any():
         return 0.0
     parts = [_part(mask, low, high) for mask in (first, second)]
-    shared = int(np.count_nonzero(parts[0] & parts[1]))
-    return shared / (first.area + second.area - shared)
+    services = int(np.count_nonzero(parts[0] & parts[1]))
+    return services / (first.area + second.area - services)
 
 
 def _part(

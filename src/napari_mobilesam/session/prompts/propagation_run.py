@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.images.engine import Engine, ImagePlane
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
-    View,
+    ObjectView,
 )
-from napari_mobilesam.session.objects.replay_code import Recipe
+from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.prompts.propagation import (
-    Ended,
+    PropagatedPlane,
+    PropagationEnd,
     PropagationOptions,
-    Reached,
     asked,
     propagate,
 )
-from napari_mobilesam.session.runtime.background import Background, Job
+from napari_mobilesam.session.runtime.background import (
+    Background,
+    BackgroundJob,
+)
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import Prompts, SegmentationError
 
 if TYPE_CHECKING:
@@ -44,7 +49,7 @@ class PropagationResult:
         The object with all its planes.
     reached : tuple of int
         Planes that it was followed to, ascending.
-    ended : tuple of Ended
+    ended : tuple of PropagationEnd
         Planes on which it ended, and why.
     complete : bool
         False if it was cancelled or failed: what was found is kept.
@@ -52,17 +57,16 @@ class PropagationResult:
 
     record: ObjectRecord
     reached: tuple[int, ...]
-    ended: tuple[Ended, ...]
+    ended: tuple[PropagationEnd, ...]
     complete: bool
 
     @property
     def text(self) -> str:
         """One or two sentences on it."""
         stopped = '' if self.complete else 'Stopped. '
-        noun = 'plane' if len(self.reached) == 1 else 'planes'
         text = (
             f'{stopped}Object {self.record.number} was followed to '
-            f'{len(self.reached)} {noun}'
+            f'{counted(len(self.reached), "plane")}'
         )
         if self.reached:
             text += f', {self.reached[0]} to {self.reached[-1]}'
@@ -79,13 +83,13 @@ class _Run:
     record: ObjectRecord
     policy: WritePolicy
     # views of an earlier propagation that were not made anew yet
-    old: dict[Hashable, View]
+    old: dict[Hashable, ObjectView]
     reached: list[int] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[PropagationEnd] = field(default_factory=list)
 
-    def take(self, found: Reached | Ended) -> None:
+    def take(self, found: PropagatedPlane | PropagationEnd) -> None:
         """Write a plane."""
-        if isinstance(found, Ended):
+        if isinstance(found, PropagationEnd):
             self.ended.append(found)
             return
         view = found.view
@@ -149,7 +153,7 @@ class Propagation:
         options: PropagationOptions | None = None,
         policy: WritePolicy = 'overwrite',
         clean_up: CleanUp | None = None,
-        recipe: Recipe | None = None,
+        replay_code: ReplayCode | None = None,
     ) -> None:
         """Begin; all that is written is one step of the history.
 
@@ -172,7 +176,7 @@ class Propagation:
             What happens to labels that are there already.
         clean_up : CleanUp, optional
             What is done to the masks.
-        recipe : Recipe, optional
+        replay_code : ReplayCode, optional
             How it was asked for.
 
         Raises
@@ -183,8 +187,8 @@ class Propagation:
             There is no such object, or its labels cannot be written.
         """
         record = objects[number]
-        keys: dict[int, View] = {}
-        old: dict[int, View] = {}
+        keys: dict[int, ObjectView] = {}
+        old: dict[int, ObjectView] = {}
         for index, plane in enumerate(planes):
             view = record.view(plane)
             if view is None:
@@ -210,7 +214,7 @@ class Propagation:
             },
         )
 
-        def found(model: Sam) -> Iterator[Reached | Ended]:
+        def found(model: Sam) -> Iterator[PropagatedPlane | PropagationEnd]:
             def predict(
                 plane: ImagePlane,
                 prompts: Prompts,
@@ -224,10 +228,10 @@ class Propagation:
 
         def end(complete: bool) -> None:
             # what was cancelled cannot be repeated exactly
-            run.step.recipe = recipe if complete else None
+            run.step.replay_code = replay_code if complete else None
             self.finished.emit(run.end(complete))
 
         total = len(planes) - len(keys)
         self._background.start(
-            Job(found, run.take, end, total, 'Plane'), model_name
+            BackgroundJob(found, run.take, end, total, 'Plane'), model_name
         )

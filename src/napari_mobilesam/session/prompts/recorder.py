@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import (
     PlaneCode,
-    Recipe,
+    ReplayCode,
     object_code,
     prompts_code,
     settings_code,
@@ -43,20 +43,20 @@ class Recorder:
         self._model_name = model_name
         self._prompting = prompting
 
-    def lines(self, options: WriteOptions, *lines: str) -> Recipe:
-        """Recipe of lines that depend on the settings."""
+    def lines(self, options: WriteOptions, *lines: str) -> ReplayCode:
+        """Return replay code of lines that depend on the settings."""
         settings = settings_code(
             self._model_name(), options, self._prompting.clean_up
         )
-        return Recipe(lines, settings)
+        return ReplayCode(lines, settings)
 
     def object(
         self,
         record: ObjectRecord,
         base: ObjectRecord | None,
         options: WriteOptions,
-    ) -> Recipe:
-        """Recipe of an accepted object, see `object_code`."""
+    ) -> ReplayCode:
+        """Return the replay code of an accepted object, see `object_code`."""
         code = object_code(record, base, self._plane_code)
         # the line that accepts it says which label
         return self.lines(replace(options, label=None), *code)
@@ -68,8 +68,8 @@ class Recorder:
         axis: int | None,
         chosen: PropagationOptions,
         options: WriteOptions,
-    ) -> Recipe:
-        """Recipe of following an object through the planes around one."""
+    ) -> ReplayCode:
+        """Return the replay code of a propagation."""
         arguments = ', '.join(
             f'{each.name}={getattr(chosen, each.name)!r}'
             for each in fields(chosen)
@@ -87,8 +87,8 @@ class Recorder:
         items: Sequence[tuple[ImagePlane, Prompts]],
         overlaps: str,
         options: WriteOptions,
-    ) -> Recipe:
-        """Recipe of one object per prompt."""
+    ) -> ReplayCode:
+        """Return the replay code of one object per prompt."""
         entries = [
             f'    BatchItem({self._plane_code(plane)}, '
             f'{prompts_code(prompts)}),'

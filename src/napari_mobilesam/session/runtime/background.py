@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from psygnal import Signal
 
-from napari_mobilesam.session.everything.everything_runs import Shared
+from napari_mobilesam.session.runtime.services import Services
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -18,7 +18,7 @@ Item = TypeVar('Item')
 
 
 @dataclass(eq=False)
-class Job(Generic[Item]):
+class BackgroundJob(Generic[Item]):
     """What a long job does, and with what comes of it.
 
     Attributes
@@ -59,7 +59,7 @@ class Background:
 
     Parameters
     ----------
-    shared : Shared
+    shared : Services
         What is used of the session.
     whom : str
         For whom messages and progress are.
@@ -72,22 +72,22 @@ class Background:
 
     progress = Signal(int, int, str)
 
-    def __init__(self, shared: Shared, whom: str) -> None:
-        self._shared = shared
-        self._whom = whom
-        self._job: Job[object] | None = None
+    def __init__(self, services: Services, topic: str) -> None:
+        self._services = services
+        self._topic = topic
+        self._job: BackgroundJob[object] | None = None
 
     @property
     def running(self) -> bool:
         """Whether a job is under way."""
         return self._job is not None and not self._job.ended
 
-    def start(self, job: Job[Item], model_name: str) -> None:
+    def start(self, job: BackgroundJob[Item], model_name: str) -> None:
         """Begin a job; one that is still under way ends with what it has."""
         self.abandon()
         self._job = job  # type: ignore[assignment]
-        self._shared.worker.submit(
-            self._whom, lambda: self._work(job, model_name)
+        self._services.worker.submit(
+            self._topic, lambda: self._work(job, model_name)
         )
 
     def cancel(self) -> None:
@@ -104,25 +104,27 @@ class Background:
 
     # below: on the worker thread
 
-    def _work(self, job: Job[Item], model_name: str) -> None:
+    def _work(self, job: BackgroundJob[Item], model_name: str) -> None:
         complete = False
         try:
-            model = self._shared.load(model_name, self._whom)
+            model = self._services.load(model_name, self._topic)
             if model is not None:
                 complete = self._take_all(job, model)
         except Exception as error:  # noqa: BLE001 - every failure is told
-            self._shared.fail(error, self._whom)
-        self._shared.deliver(lambda: job.end_once(complete))
+            self._services.fail(error, self._topic)
+        self._services.deliver(lambda: job.end_once(complete))
 
-    def _take_all(self, job: Job[Item], model: Sam) -> bool:
+    def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
         for number, item in enumerate(job.items(model), start=1):
             self._deliver(job, item, number)
-            self._shared.worker.serve('prompts')
+            self._services.worker.serve('prompts')
             if job.cancelled.is_set():
                 return False
         return True
 
-    def _deliver(self, job: Job[Item], item: Item, number: int) -> None:
+    def _deliver(
+        self, job: BackgroundJob[Item], item: Item, number: int
+    ) -> None:
         def take() -> None:
             if not job.ended:
                 job.take(item)
@@ -130,4 +132,4 @@ class Background:
                     number, job.total, f'{job.title} {number} of {job.total}'
                 )
 
-        self._shared.deliver(take)
+        self._services.deliver(take)

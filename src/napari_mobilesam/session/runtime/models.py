@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.session.everything.everything_runs import Deliver
 from napari_mobilesam.session.images.engine import Engine
-from napari_mobilesam.session.prompts.prompt_messages import explain
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.types import ModelRecord, SegmentationError
+from napari_mobilesam.text import counted, explain
+from napari_mobilesam.types import Deliver, ModelRecord, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -148,15 +147,15 @@ class Models:
 
     # below: on the worker thread
 
-    def load(self, name: str, whom: str = 'model') -> Sam | None:
+    def load(self, name: str, topic: str = 'model') -> Sam | None:
         """Return a model; None after telling why there is none."""
         try:
             if self._loaded != name:
-                self.say(f'Loading the model {name} …', whom)
+                self.say(f'Loading the model {name} …', topic)
             model = self._engine.model(name)
             text = self._settle(model)
         except Exception as error:  # noqa: BLE001 - every failure is told
-            self.fail(error, whom)
+            self.fail(error, topic)
             return None
         if (self._loaded, self.device_text) != (name, text):
             self.device_text = text
@@ -189,16 +188,16 @@ class Models:
             self._placed = self._device
         if model.device.type != 'cpu':
             return str(model.device)
-        return f'cpu, up to {threads} thread{"s" if threads > 1 else ""}'
+        return f'cpu, up to {counted(threads, "thread")}'
 
-    def say(self, text: str, whom: str) -> None:
+    def say(self, text: str, topic: str) -> None:
         """Tell what happens, on the viewer's thread."""
-        self._deliver(lambda: self.status.emit(text, whom))
+        self._deliver(lambda: self.status.emit(text, topic))
 
-    def fail(self, error: BaseException, whom: str) -> None:
+    def fail(self, error: BaseException, topic: str) -> None:
         """Tell what went wrong, on the viewer's thread."""
         text = explain(error)
-        self._deliver(lambda: self.failed.emit(text, whom))
+        self._deliver(lambda: self.failed.emit(text, topic))
 
     def _preload(self, name: str) -> None:
         self.load(name)

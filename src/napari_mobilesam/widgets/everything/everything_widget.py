@@ -309,7 +309,7 @@ class EverythingWidget(EverythingRunning):
         self._scene.image = results.plane.layer
         self._scene.labels = results.layer
         try:
-            self.session.walk.open(record.number)
+            self.session.navigation.open(record.number)
         except SegmentationError as error:
             self.status.fail(str(error))
             return

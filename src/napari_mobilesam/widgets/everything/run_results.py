@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.session import EverythingResult, PlaneTask
-from napari_mobilesam.session.everything.everything_output import Output
+from napari_mobilesam.session.everything.everything_output import (
+    EverythingOutput,
+)
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.rewriter import Rewriter
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -98,7 +100,7 @@ class Results:
             for source, part in zip(self._sources, parts, strict=True)
         ]
         self.live = LiveView(viewer, self._planes)
-        self._output: Output | None = None
+        self._output: EverythingOutput | None = None
         self._rewriter: Rewriter | None = None
         self._outlines: OutlineLayer | None = None
 
@@ -154,13 +156,13 @@ class Results:
             return
         chosen = self.destination
         labels = chosen.labels or self._new_labels(result)
-        output = self._output = Output(
+        output = self._output = EverythingOutput(
             self._scene.objects_of(labels),
             self._sources,
             overwrite=not chosen.leave,
             semantic=chosen.semantic,
         )
-        output.went.connect(self._went)
+        output.selection_restored.connect(self._went)
         self._rewriter = Rewriter(output, runs.apart)
         self._rewriter.written.connect(self._tell)
         self._rewriter.failed.connect(self._fail)

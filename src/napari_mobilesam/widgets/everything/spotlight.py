@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_mobilesam.session.objects.records import ObjectRecord, View
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import apply
@@ -113,6 +113,6 @@ class Spotlight(QObject):
             self.clicked.emit(int(label))
 
 
-def _score(view: View) -> float:
+def _score(view: ObjectView) -> float:
     score = np.nan if view.mask is None else view.mask.score
     return float(np.nan_to_num(score, nan=np.inf))

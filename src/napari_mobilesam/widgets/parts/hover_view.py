@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_mobilesam.session.prompts.hover import Hovered
+from napari_mobilesam.session.prompts.hover import HoverResult
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.preview import (
     HOVER_COLOR,
@@ -100,7 +100,7 @@ class HoverView:
         self.switch(False)
         self.preview.remove()
 
-    def show(self, answer: Hovered) -> None:
+    def show(self, answer: HoverResult) -> None:
         """Show an answer of the session."""
         if self._asked is None or self._quiet:
             return

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_mobilesam.session.files.saving import Loaded
+from napari_mobilesam.session.files.saving import LoadedSession
 from napari_mobilesam.session.files.session_files import (
     beside,
     by_pixels,
     free,
     saved,
 )
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
 from napari_mobilesam.widgets.viewer.layers import data_of
@@ -148,7 +148,7 @@ class PromptSaving(PromptOutput):
             self.session.start_loading(path)
             self.status.say(f'Reading {path.name} …', busy=True)
 
-    def _loaded(self, loaded: Loaded) -> None:
+    def _loaded(self, loaded: LoadedSession) -> None:
         """Write what was read into labels of its own."""
 
         def take() -> None:

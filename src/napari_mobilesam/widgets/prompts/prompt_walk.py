@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from napari_mobilesam.session.objects.records import ObjectRecord, View
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.prompts.navigation import adopted
 from napari_mobilesam.types import Prompts, SegmentationError
 from napari_mobilesam.widgets.parts.hover_view import cursor_on
@@ -66,7 +66,7 @@ class PromptWalk(PromptObjects):
         self._quietly(lambda: self._put_back(plane, view))
         self.hover.be_quiet(True)
 
-    def _put_back(self, plane: LayerPlane, view: View) -> None:
+    def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:
         prompts = view.prompts
         self._planes[view.plane.place] = plane
         self._drawn[view.plane.place] = prompts
@@ -110,7 +110,7 @@ class PromptWalk(PromptObjects):
         def take_up() -> None:
             plane = self.plane()
             at = cursor_on(plane, self.viewer.cursor.position)
-            if at is None or not self.session.walk.open_at(
+            if at is None or not self.session.navigation.open_at(
                 plane.source(), *at
             ):
                 self.status.fail(NO_OBJECT)
@@ -137,16 +137,17 @@ class PromptWalk(PromptObjects):
 
     def next_object(self) -> None:
         """Take up the object after this one."""
-        self._walk(self.session.walk.next)
+        self._walk(self.session.navigation.next)
 
     def previous_object(self) -> None:
         """Take up the object before this one."""
-        self._walk(self.session.walk.previous)
+        self._walk(self.session.navigation.previous)
 
     def next_uncertain(self) -> None:
         """Take up the least certain object that nobody has looked at."""
         self._walk(
-            self.session.walk.next_uncertain, 'Every object was looked at.'
+            self.session.navigation.next_uncertain,
+            'Every object was looked at.',
         )
 
     def _walk(
@@ -196,11 +197,11 @@ class PromptWalk(PromptObjects):
 
     def undo(self) -> None:
         """Take back the last step, whatever plane it was on."""
-        self._through_history(self.session.walk.undo, 'Undone')
+        self._through_history(self.session.navigation.undo, 'Undone')
 
     def redo(self) -> None:
         """Repeat what was undone last."""
-        self._through_history(self.session.walk.redo, 'Done again')
+        self._through_history(self.session.navigation.redo, 'Done again')
 
     def _through_history(
         self, step: Callable[[], str | None], done: str

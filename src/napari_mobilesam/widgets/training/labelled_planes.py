@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_mobilesam.session.fine_tuning import LabelledPlane, Planes
+from napari_mobilesam.session.fine_tuning_messages import LabelledPlane, Planes
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import (

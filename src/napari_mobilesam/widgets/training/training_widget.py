@@ -20,13 +20,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_mobilesam.session.fine_tuning import (
+from napari_mobilesam.model.user_models import free_name
+from napari_mobilesam.session.fine_tuning import FineTuning
+from napari_mobilesam.session.fine_tuning_messages import (
     FineTuneRequest,
     FineTuneResult,
-    FineTuning,
     Planes,
     Survey,
-    free_name,
 )
 from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.sparse_labels import (
     SparseLabels,
     write_levels,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_mobilesam.session.images.planes import in_memory
+from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import MARK, data_of

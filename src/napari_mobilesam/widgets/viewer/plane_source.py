@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
-    Level,
-    in_memory,
+    PlaneLevel,
     strided_levels,
     view_plane,
 )
@@ -130,7 +130,7 @@ def _single(
 
 def _levels(
     image: Image, axes: PlaneAxes
-) -> tuple[Callable[[], Any], tuple[Level, ...]]:
+) -> tuple[Callable[[], Any], tuple[PlaneLevel, ...]]:
     """Return readers of a plane at full and at coarser resolution."""
     order = [axes.rows, axes.columns]
     if axes.channel_axis is not None:
@@ -150,7 +150,7 @@ def _levels(
 
     if image.multiscale:
         coarser = tuple(
-            Level(
+            PlaneLevel(
                 (int(data.shape[axes.rows]), int(data.shape[axes.columns])),
                 reader(data),
             )

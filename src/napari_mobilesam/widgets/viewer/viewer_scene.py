@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.images.engine import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.label_writer import new_labels

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
-from napari_mobilesam.session.objects.draft import TwiceError
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
-    View,
+    ObjectView,
 )
+from napari_mobilesam.session.objects.staging import OverlappingWriteError
 from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import Prompts
 
@@ -27,7 +27,7 @@ def objects(request):
 
 def record(number, row=2, column=3):
     plane, mask = plane_at(1), square(row, column)
-    view = View(plane, Prompts(), ObjectCandidates((mask,)))
+    view = ObjectView(plane, Prompts(), ObjectCandidates((mask,)))
     return ObjectRecord(number, number, {plane.place: view})
 
 
@@ -39,9 +39,9 @@ def write(store, number, row=2, column=3, key=None):
 
 
 def prepared(objects, *args, **kwargs):
-    draft = objects.draft()
-    write(draft, *args, **kwargs)
-    return draft
+    staged = objects.stage()
+    write(staged, *args, **kwargs)
+    return staged
 
 
 def state(objects):
@@ -57,9 +57,9 @@ def test_what_is_prepared_is_written_as_if_done_now(objects):
     other = Objects(FakeTarget())
     write(objects, 1)
     write(other, 1)
-    draft = prepared(objects, 2, 4, 5)
+    staged = prepared(objects, 2, 4, 5)
     assert state(objects) == state(other)
-    assert objects.carry_out(draft)
+    assert objects.commit(staged)
     write(other, 2, 4, 5)
     assert state(objects) == state(other)
     for do in ('undo', 'undo', 'redo', 'redo', 'undo'):
@@ -69,7 +69,7 @@ def test_what_is_prepared_is_written_as_if_done_now(objects):
 
 def test_it_becomes_one_with_the_step_before(objects):
     write(objects, 1, key='slider')
-    assert objects.carry_out(prepared(objects, 2, 4, 5, key='slider'))
+    assert objects.commit(prepared(objects, 2, 4, 5, key='slider'))
     assert len(objects.history) == 1
     objects.undo()
     assert not objects.target.data.any()
@@ -81,7 +81,7 @@ def test_steps_that_were_undone_do_not_become_one(objects):
     write(objects, 1, key='slider')
     write(objects, 2, 9, 9)
     objects.undo()
-    assert objects.carry_out(prepared(objects, 2, 4, 5, key='slider'))
+    assert objects.commit(prepared(objects, 2, 4, 5, key='slider'))
     assert len(objects.history) == 2
     objects.undo()
     assert [r.number for r in objects] == [1]
@@ -109,41 +109,41 @@ CHANGES = {
 @pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
 def test_nothing_is_written_if_something_has_changed_since(objects, change):
     write(objects, 1)
-    draft = prepared(objects, 2, 4, 5)
+    staged = prepared(objects, 2, 4, 5)
     change(objects)
     before = state(objects)
     steps = len(objects.history)
-    assert not objects.carry_out(draft)
+    assert not objects.commit(staged)
     assert state(objects) == before
     assert len(objects.history) == steps
 
 
 def test_a_label_that_was_taken_since_is_not_given_again(objects):
-    draft = objects.draft()
-    assert draft.free_label() == 1
-    write(draft, 1)
+    staged = objects.stage()
+    assert staged.free_label() == 1
+    write(staged, 1)
     objects.target.data[3, 30, 30] = 1
-    assert not objects.carry_out(draft)
+    assert not objects.commit(staged)
 
 
 def test_nothing_to_do_is_done(objects):
-    draft = objects.draft()
-    with draft.step('nothing'):
+    staged = objects.stage()
+    with staged.step('nothing'):
         pass
-    assert objects.carry_out(draft)
+    assert objects.commit(staged)
     assert not len(objects.history)
 
 
 def test_labels_that_cannot_be_edited_any_more(objects):
-    draft = prepared(objects, 1)
+    staged = prepared(objects, 1)
     objects.target.editable = False
     with pytest.raises(LabelsError, match='read-only'):
-        objects.carry_out(draft)
+        objects.commit(staged)
 
 
 def test_pixels_that_are_written_twice_are_refused(objects):
-    draft = objects.draft()
-    with pytest.raises(TwiceError), draft.step('twice') as step:
+    staged = objects.stage()
+    with pytest.raises(OverlappingWriteError), staged.step('twice') as step:
         for label in (1, 2):
             step.paint(plane_at(1), square(2, 3), label)
 
@@ -157,11 +157,11 @@ def test_far_apart_pixels_are_found_again(objects, monkeypatch):
     )
     objects.target.data[0] = np.arange(2000).reshape(40, 50) % 200
     whole = objects.target.data.copy()
-    draft = objects.draft()
-    with draft.step('many') as step:
+    staged = objects.stage()
+    with staged.step('many') as step:
         for number, row in enumerate((0, 4, 9, 30)):
             step.paint(plane_at(0), square(row, 3, 4), number + 201)
-    assert objects.carry_out(draft)
+    assert objects.commit(staged)
     assert np.count_nonzero(objects.target.data != whole) == 64
     assert [objects.target.data[0, r, 3] for r in (0, 4, 9, 30)] == [
         201,

@@ -9,15 +9,11 @@ import pytest
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.session import Session
-from napari_mobilesam.session.images.engine import (
-    ImagePlane,
-    LeastRecentlyUsed,
-)
-from napari_mobilesam.session.prompts.prompt_messages import (
-    check_prompts,
-    explain,
-)
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.images.recent import LeastRecentlyUsed
+from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.text import explain
 from napari_mobilesam.types import (
     CheckpointError,
     EverythingParameters,

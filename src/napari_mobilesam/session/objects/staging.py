@@ -1,7 +1,7 @@
 """Steps prepared on one thread, to be written at once on another.
 
 To find out what a step changes takes long where it is thousands of objects,
-to write it does not. A `Draft` stands in for the objects meanwhile.
+to write it does not. A `StagedObjects` stands in for the objects meanwhile.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class TwiceError(ValueError):
+class OverlappingWriteError(ValueError):
     """A step writes pixels twice, which cannot be prepared."""
 
 
-class Change(NamedTuple):
+class StagedStep(NamedTuple):
     """What a step is going to do.
 
     Attributes
@@ -56,8 +56,8 @@ class Change(NamedTuple):
     pixels: PreparedPatch | None
 
 
-class Draft(ObjectStore):
-    """Objects as they will be after a step; see `Objects.draft`.
+class StagedObjects(ObjectStore):
+    """Objects as they will be after a step; see `Objects.stage`.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Draft(ObjectStore):
 
     Attributes
     ----------
-    change : Change or None
+    change : StagedStep or None
         What the step does, once it is finished; None if that is nothing.
     """
 
@@ -83,12 +83,12 @@ class Draft(ObjectStore):
         base: int,
         last: Entry | None,
     ) -> None:
-        self._drafted = DraftTarget(target)
-        super().__init__(self._drafted)
+        self._staged_target = StagedTarget(target)
+        super().__init__(self._staged_target)
         self._records.update(records)
         self._last = last
         self.base = base
-        self.change: Change | None = None
+        self.change: StagedStep | None = None
 
     def push(self, entry: Entry) -> None:
         """Take what the step did."""
@@ -96,8 +96,10 @@ class Draft(ObjectStore):
         if entry.patches:
             patch = Patch.of_all(entry.patches)
             if len(patch) < sum(len(part) for part in entry.patches):
-                raise TwiceError('A step cannot write pixels twice.')
-            pixels = PreparedPatch(patch, self._drafted.target)
+                raise OverlappingWriteError(
+                    'A step cannot write pixels twice.'
+                )
+            pixels = PreparedPatch(patch, self._staged_target.target)
             entry = replace(entry, patches=(patch,))
         records = entry.records_after
         joins = self._last is not None and entry.joins(self._last)
@@ -105,15 +107,15 @@ class Draft(ObjectStore):
             entry = joined(self._last, entry)
         # counted here, where nobody waits
         _ = entry.nbytes
-        self.change = Change(entry, joins, records, pixels)
+        self.change = StagedStep(entry, joins, records, pixels)
 
     def up_to_date(self) -> bool:
         """Whether labels and rows are still those that were looked at."""
-        return self._drafted.up_to_date()
+        return self._staged_target.up_to_date()
 
     def write_rows(self) -> None:
         """Set the rows of the feature table."""
-        self._drafted.write_rows()
+        self._staged_target.write_rows()
 
 
 class PreparedPatch:
@@ -176,7 +178,7 @@ class PreparedPatch:
         return True
 
 
-class DraftTarget:
+class StagedTarget:
     """A labels target that is read as it is, and not written to.
 
     Parameters

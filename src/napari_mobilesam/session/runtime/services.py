@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.types import Deliver
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-Deliver = Callable[[Callable[[], None]], None]
-
 
 @dataclass(frozen=True)
-class Shared:
+class Services:
     """What a part uses of the session that it belongs to.
 
     Attributes

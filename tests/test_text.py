@@ -1,0 +1,33 @@
+"""Wording of messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_mobilesam.text import counted, explain
+from napari_mobilesam.types import PromptError
+
+
+@pytest.mark.parametrize(
+    ('count', 'expected'),
+    [(0, '0 objects'), (1, '1 object'), (1024, '1,024 objects')],
+)
+def test_counted(count: int, expected: str) -> None:
+    assert counted(count, 'object') == expected
+
+
+def test_counted_with_an_irregular_plural() -> None:
+    assert counted(2, 'box', 'boxes') == '2 boxes'
+
+
+@pytest.mark.parametrize(
+    ('error', 'expected'),
+    [
+        (PromptError('Click an object.'), 'Click an object.'),
+        (OSError(), 'OSError'),
+        (RuntimeError('CUDA out of memory'), 'Not enough memory'),
+        (KeyError('x'), "Unexpected KeyError: 'x'"),
+    ],
+)
+def test_explain(error: Exception, expected: str) -> None:
+    assert explain(error).startswith(expected)
