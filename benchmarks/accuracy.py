@@ -22,7 +22,7 @@ import pandas as pd
 
 import napari_mobilesam as nm
 from napari_mobilesam.cli.parameter_options import add_options, given_options
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
@@ -132,7 +132,7 @@ def measure(
     """Evaluate one model; return the numbers and the seconds it took."""
     started = time.perf_counter()
     rows = []
-    with Progress() as progress:
+    with ProgressLine() as progress:
         for number, image in enumerate(images):
             progress(number, len(images), f'{model.record.name}: images')
             chosen = replace(options, everything=image.dataset in everything)

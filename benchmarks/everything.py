@@ -22,7 +22,7 @@ import pandas as pd
 
 import napari_mobilesam as nm
 from napari_mobilesam.cli.parameter_options import add_options, given_options
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
@@ -112,7 +112,7 @@ def measure(
 ) -> pd.DataFrame:
     """One row per image and mode."""
     rows = []
-    with Progress() as progress:
+    with ProgressLine() as progress:
         for number, image in enumerate(images):
             progress(number, len(images), 'images')
             for mode, adaptive in MODES.items():

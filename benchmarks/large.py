@@ -34,13 +34,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from napari_mobilesam.large.io.interfaces import Level, Window
+from napari_mobilesam.large.io.interfaces import Level
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.large_plan import checked_large, make_plan
 from napari_mobilesam.large.model_references import NamedModel
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.propose import Proposer, grid_task
 from napari_mobilesam.large.tiling import Block
+from napari_mobilesam.types import Window
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = (

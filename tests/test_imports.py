@@ -15,38 +15,31 @@ import napari_mobilesam
 PACKAGE = Path(napari_mobilesam.__file__).parent
 NAME = 'napari_mobilesam'
 
-# What each room may import of the package, besides itself. `types` and
-# `text` stand below all of them.
-BELOW_SESSION = {
+# What each folder may import of the package, besides itself. `types`, `text`
+# and `files` stand below all of them.
+BASE = {'files', 'text', 'types'}
+BELOW_SESSION = BASE | {
     'extra',
     'large',
     'model',
     'readers',
     'segmentation',
-    'text',
     'training',
-    'types',
 }
 ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
+    'files': set(),
     'types': set(),
     'text': {'types'},
     # optional dependencies, and what to say where they are missing
     'extra': set(),
     # image files; below both training and large, which read them alike
-    'readers': {'extra', 'types'},
-    'model': {'text', 'types'},
-    'segmentation': {'model', 'text', 'types'},
-    'large': {
-        'extra',
-        'readers',
-        'segmentation',
-        'model',
-        'text',
-        'types',
-    },
-    'training': {'readers', 'segmentation', 'model', 'text', 'types'},
+    'readers': BASE | {'extra'},
+    'model': BASE,
+    'segmentation': BASE | {'model'},
+    'large': BASE | {'extra', 'readers', 'segmentation', 'model'},
+    'training': BASE | {'readers', 'segmentation', 'model'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},
     'sample_data': {'types'},

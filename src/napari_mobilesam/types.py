@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-# Runs a function on the thread that owns the viewer.
-Deliver = Callable[[Callable[[], None]], None]
-
 Architecture = Literal['vit_t', 'vit_b', 'vit_l', 'vit_h']
 Ranking = Literal['predicted_iou', 'agreement']
+
+# (row0, column0, row1, column1) in data pixels, half open: that around a
+# mask, and that which is read of an image.
+Box = tuple[int, int, int, int]
+Window = tuple[int, int, int, int]
+# Called with (steps done, steps in all or 0 if unknown, name of the step).
+Progress = Callable[[int, int, str], None]
+# Runs a function on the thread that owns the viewer.
+Deliver = Callable[[Callable[[], None]], None]
 
 
 class SegmentationError(ValueError):
@@ -121,7 +127,7 @@ class Frame:
     """
 
     image_shape: tuple[int, int]
-    window: tuple[int, int, int, int]
+    window: Window
     input_shape: tuple[int, int]
     input_size: int
 
@@ -129,7 +135,7 @@ class Frame:
     def of(
         cls,
         image_shape: tuple[int, int],
-        window: tuple[int, int, int, int],
+        window: Window,
         input_size: int,
     ) -> Frame:
         """Fit ``window`` of an image on an input of side ``input_size``."""
@@ -244,11 +250,11 @@ class Mask:
     """
 
     data: NDArray[np.bool_]
-    box: tuple[int, int, int, int]
+    box: Box
     score: float
     stability: float = float('nan')
     point: tuple[float, float] = (float('nan'), float('nan'))
-    crop_box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    crop_box: Box = (0, 0, 0, 0)
 
     @property
     def area(self) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 import napari_mobilesam
 from cli.conftest import Run
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.types import CheckpointError
 
 
@@ -139,7 +139,7 @@ class TestModels:
     def test_download_shows_progress(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        def download(name: str, progress: Progress) -> Path:
+        def download(name: str, progress: ProgressLine) -> Path:
             progress(20_000_000, 40_000_000, f'downloading {name}')
             return tmp_path / name
 
@@ -163,7 +163,7 @@ class Terminal(io.StringIO):
 
 def test_progress_in_a_log_is_short() -> None:
     stream = io.StringIO()
-    with Progress(stream) as progress:
+    with ProgressLine(stream) as progress:
         for done in range(1001):
             progress(done, 1000, 'decoding')
     assert len(stream.getvalue().splitlines()) == 11
@@ -172,7 +172,7 @@ def test_progress_in_a_log_is_short() -> None:
 
 def test_progress_on_a_terminal_is_one_line() -> None:
     stream = Terminal()
-    with Progress(stream) as progress:
+    with ProgressLine(stream) as progress:
         progress(1, 4, 'decoding')
         progress(2, 4, 'decoding')
     assert stream.getvalue().split('\r\x1b[K') == [

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.large.io.interfaces import Level, Window
+from napari_mobilesam.large.io.interfaces import Level
+from napari_mobilesam.types import Window
 
 Disc = tuple[int, int, int]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_mobilesam.large import journal as journal_module
 from napari_mobilesam.large.journal import JournalError, StorageError
 from napari_mobilesam.large.pipeline import records_folder, segment_large
 from napari_mobilesam.types import SegmentationError
@@ -99,7 +98,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert len(records) == tiles
     # One more was being written when the power failed.
     records[0].write_bytes(records[0].read_bytes()[:-9])
-    (records[0].parent / '.c9.record.17.tmp').write_bytes(b'torn')
+    (records[0].parent / '.c9.record.17-0f.part').write_bytes(b'torn')
     asked = []
     result = run(image_path, output, on_tile=asked.append)
     assert result.complete
@@ -247,7 +246,7 @@ def test_a_full_disk_keeps_all_that_was_done(
         written.append(target)
         write(source, target)
 
-    monkeypatch.setattr(journal_module.os, 'replace', filling)
+    monkeypatch.setattr(os, 'replace', filling)
     with pytest.raises(StorageError, match='all tiles done are kept'):
         run(image_path, output)
     monkeypatch.undo()

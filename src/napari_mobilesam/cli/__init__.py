@@ -24,7 +24,7 @@ from napari_mobilesam.cli.exit_codes import (
     ExitCode,
     exit_code,
 )
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_commands import (
     add_parsers as add_training_parsers,
 )
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for family in FAMILIES:
         family.add_parser(commands)
-    add_training_parsers(commands, lambda quiet: Progress(quiet=quiet))
+    add_training_parsers(commands, lambda quiet: ProgressLine(quiet=quiet))
     return parser
 
 

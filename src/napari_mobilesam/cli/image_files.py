@@ -7,7 +7,6 @@ renamed: a file of the final name is always whole.
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import InputError, OutputError, UsageError
+from napari_mobilesam.files import atomic_path
 
 TIFF_SUFFIXES = ('.tif', '.tiff')
 
@@ -155,22 +155,17 @@ def output_file(
         raise UsageError(f'{path} is an input: give another output')
     _refuse_existing(path, overwrite)
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f'.{path.stem}-', suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise OutputError(
             f'cannot write {path}: {error.strerror or error}'
         ) from error
-    temporary = Path(name)
 
     def commit(write: Callable[[Path], None]) -> None:
         try:
-            write(temporary)
-            temporary.chmod(0o666 & ~_umask())
-            _refuse_existing(path, overwrite)  # hours may have passed
-            temporary.replace(path)
+            with atomic_path(path, keep_suffix=True) as temporary:
+                write(temporary)
+                _refuse_existing(path, overwrite)  # hours may have passed
         except OutputError:
             raise
         except OSError as error:
@@ -178,10 +173,7 @@ def output_file(
                 f'cannot write {path}: {error.strerror or error}'
             ) from error
 
-    try:
-        yield commit
-    finally:
-        temporary.unlink(missing_ok=True)
+    yield commit
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
@@ -189,13 +181,6 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputError(f'cannot write {path}: it is a folder')
     if path.exists() and not overwrite:
         raise OutputError(f'{path} exists; --overwrite replaces it')
-
-
-def _umask() -> int:
-    """Permissions that new files of this process do not get."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_labels_path(path: Path) -> None:

@@ -13,7 +13,7 @@ from napari_mobilesam.cli.exit_codes import (
     ExitCode,
     UsageError,
 )
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.types import CheckpointError
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_chosen_model(options: argparse.Namespace, progress: Progress) -> Sam:
+def load_chosen_model(
+    options: argparse.Namespace, progress: ProgressLine
+) -> Sam:
     """Load what ``--model`` and ``--device`` say, downloading it first.
 
     Raises
@@ -92,7 +94,7 @@ def load_chosen_model(options: argparse.Namespace, progress: Progress) -> Sam:
 
 
 def prepare_model(
-    options: argparse.Namespace, progress: Progress
+    options: argparse.Namespace, progress: ProgressLine
 ) -> torch.device:
     """Check ``--device``, and download ``--model`` if need be.
 
@@ -113,7 +115,7 @@ def prepare_model(
     return device
 
 
-def download(name: str, progress: Progress) -> Path:
+def download(name: str, progress: ProgressLine) -> Path:
     """Make sure that a model is on this machine.
 
     Raises
@@ -164,7 +166,7 @@ def list_command(options: argparse.Namespace) -> int:
 
 def download_command(options: argparse.Namespace) -> int:
     """Download one model and print where it is."""
-    with Progress(quiet=options.quiet) as progress:
+    with ProgressLine(quiet=options.quiet) as progress:
         path = download(options.name, progress)
     print(path)
     return ExitCode.OK

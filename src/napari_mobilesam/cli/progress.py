@@ -8,7 +8,7 @@ from typing import TextIO
 MANY = 99_999
 
 
-class Progress:
+class ProgressLine:
     """Callable ``progress(done, total, message)`` that writes to a stream.
 
     On a terminal a single line is rewritten; in a log file one line is
@@ -59,7 +59,7 @@ class Progress:
             self.stream.flush()
             self._shown = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -35,7 +35,7 @@ from napari_mobilesam.cli.parameter_options import (
     given_options,
     option_name,
 )
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import (
     add_prompt_options,
     box_corners,
@@ -180,7 +180,7 @@ def segment_command(options: argparse.Namespace) -> int:
     inputs = [options.image]
     image = read_image(options.image, options.plane)
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(quiet=options.quiet))
+        progress = stack.enter_context(ProgressLine(quiet=options.quiet))
         commit = stack.enter_context(
             output_file(options.output, options.overwrite, inputs)
         )
@@ -225,7 +225,7 @@ class Job:
     image: NDArray[Any]
     model: Sam
     given: dict[str, Any]
-    progress: Progress
+    progress: ProgressLine
 
     def boxes(self, boxes: pd.DataFrame, kind: str) -> Result:
         """Segment the object in each box."""

@@ -17,7 +17,7 @@ from napari_mobilesam.cli.image_files import check_labels_path, output_file
 from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
-from napari_mobilesam.cli.progress import Progress
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def segment_large_command(options: argparse.Namespace) -> int:
             check_table_path(options.table)
         source = open_image(options)
         with contextlib.ExitStack() as stack:
-            progress = stack.enter_context(Progress(quiet=options.quiet))
+            progress = stack.enter_context(ProgressLine(quiet=options.quiet))
             commit = stack.enter_context(reserved_output(options))
             stopped = stack.enter_context(ctrl_c_stops(progress))
             result = run_tiles(options, source, progress, stopped)
@@ -165,7 +165,7 @@ def write_tiff(result: LargeResult, path: Path) -> None:
 def run_tiles(
     options: argparse.Namespace,
     source: Source,
-    progress: Progress,
+    progress: ProgressLine,
     stopped: threading.Event,
 ) -> LargeResult:
     """Call `segment_large` with what the options say."""
@@ -217,7 +217,7 @@ def run_tiles(
 
 
 def model_reference(
-    options: argparse.Namespace, progress: Progress
+    options: argparse.Namespace, progress: ProgressLine
 ) -> NamedModel:
     """The model by name or absolute path, downloaded if need be.
 
@@ -234,7 +234,7 @@ def model_reference(
 
 
 @contextlib.contextmanager
-def ctrl_c_stops(progress: Progress) -> Iterator[threading.Event]:
+def ctrl_c_stops(progress: ProgressLine) -> Iterator[threading.Event]:
     """Take the first Ctrl-C as a wish to end in good order."""
     stopped = threading.Event()
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_mobilesam.training.dataset import LabelledImage
 
-Progress = Callable[[int, int, str], None]
 
 DATA_HELP = (
     'folder of images and labels: <id>_image.* beside <id>_labels.*, or '

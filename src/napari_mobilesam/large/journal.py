@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from napari_mobilesam.files import write_atomic
 from napari_mobilesam.segmentation.masks import boxes_of
 from napari_mobilesam.types import Mask, SegmentationError
 
@@ -181,7 +181,7 @@ class Journal:
         there = self.manifest()
         if there is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(
+            write_atomic(
                 self.folder / MANIFEST,
                 json.dumps(wanted, indent=1, sort_keys=True).encode(),
             )
@@ -233,7 +233,7 @@ class Journal:
         path = self.path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, record.to_bytes())
+            write_atomic(path, record.to_bytes())
         except OSError as error:
             raise StorageError(
                 f'{path} cannot be written ({error.strerror or error}). Make '
@@ -294,16 +294,6 @@ class RecordReader:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.nbytes
         return record
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it into it."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def differences(

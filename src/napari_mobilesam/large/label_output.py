@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.large.executors import SerialWorkers, Work, Workers
 from napari_mobilesam.large.found import Found, gather
-from napari_mobilesam.large.io.interfaces import LabelSink, Window
+from napari_mobilesam.large.io.interfaces import LabelSink
 from napari_mobilesam.large.io.ome_zarr import LabelWriter, remove_labels
 from napari_mobilesam.large.journal import RecordReader
 from napari_mobilesam.large.render import ChunkTask, Renderer, chunk_tasks
@@ -26,6 +26,7 @@ from napari_mobilesam.large.stitch import (
 )
 from napari_mobilesam.large.tasks import run_tasks
 from napari_mobilesam.segmentation.linking import Linker, Overlaps
+from napari_mobilesam.types import Window
 
 CHUNK = (1024, 1024)
 

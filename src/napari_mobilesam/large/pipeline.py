@@ -44,8 +44,7 @@ from napari_mobilesam.large.results import (
     TileFound,
 )
 from napari_mobilesam.large.search import Hooks, Search
-from napari_mobilesam.segmentation.run import Progress
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import Progress, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam

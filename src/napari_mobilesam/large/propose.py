@@ -15,7 +15,6 @@ import torch
 import xxhash
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
@@ -36,7 +35,7 @@ from napari_mobilesam.segmentation.masks import (
 from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
-from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.types import EverythingParameters, Mask, Window
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam

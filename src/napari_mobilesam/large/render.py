@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.found import Found
-from napari_mobilesam.large.io.interfaces import LabelSink, Window
+from napari_mobilesam.large.io.interfaces import LabelSink
 from napari_mobilesam.large.journal import Journal, RecordReader
 from napari_mobilesam.large.resize import enlarge_mask, fine_box
+from napari_mobilesam.types import Window
 
 
 class ChunkTask(NamedTuple):

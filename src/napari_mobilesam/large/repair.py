@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.found import Found
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.propose import TileTask, repair_task
 from napari_mobilesam.large.tiling import Grid
+from napari_mobilesam.types import Window
 
 # What is seen of an object may be this part of the tile laid around it.
 LARGEST_PART = 0.5

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, Window
 
 
 def enlarge_mask(

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.found import Found
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.render import Painted
 from napari_mobilesam.segmentation.masks import TABLE_COLUMNS as COLUMNS
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, Window
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.large_plan import Plan
 from napari_mobilesam.large.propose import is_empty
 from napari_mobilesam.large.tiling import Block
+from napari_mobilesam.types import Window
 
 # Pixels of a coarse level across an object.
 ACROSS = 4

@@ -10,7 +10,6 @@ import numpy as np
 
 from napari_mobilesam.large.executors import Workers
 from napari_mobilesam.large.found import Found, gather, join, joined_boxes
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.large.journal import Journal, Record, RecordReader
 from napari_mobilesam.large.large_plan import Plan
 from napari_mobilesam.large.propose import TileTask, grid_task, summarize
@@ -20,7 +19,7 @@ from napari_mobilesam.large.results import CutObject, FailedTile, TileFound
 from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.large.stitch import unexplained
 from napari_mobilesam.large.tasks import run_tasks
-from napari_mobilesam.segmentation.run import Progress
+from napari_mobilesam.types import Progress, Window
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.interfaces import Window
 from napari_mobilesam.segmentation.windows import (
     HALO,
     POINTS_PER_DIAMETER,
     lattice_points,
     window_side,
 )
-from napari_mobilesam.types import EverythingParameters, ModelRecord
+from napari_mobilesam.types import EverythingParameters, ModelRecord, Window
 
 STRIDE = 16  # input pixels per pixel of the embedding
 LOW_RES = 4  # input pixels per pixel of the model's masks

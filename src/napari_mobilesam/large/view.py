@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.interfaces import Source, Window
+from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.segmentation.image import Limits, as_rgb_plane
+from napari_mobilesam.types import Window
 
 # Pixels read at once where a window is read coarser than its level.
 STRIP_PIXELS = 1 << 24

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from napari_mobilesam.files import atomic_path
 from napari_mobilesam.model.image_encoder_vit import PATCH_SIZE, VIT_CONFIGS
 from napari_mobilesam.model.registry import (
     METADATA_KEY,
-    Progress,
     cached_path,
     default_model_name,
     download_model,
@@ -32,6 +31,7 @@ from napari_mobilesam.types import (
     Architecture,
     CheckpointError,
     ModelRecord,
+    Progress,
 )
 
 Device = Literal['auto', 'cpu', 'cuda', 'mps']
@@ -170,17 +170,14 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
         for key, value in sam.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with atomic_path(path) as temporary:
         temporary.touch()  # safetensors would make it private to the user
         mode = temporary.stat().st_mode
-        save_file(state, temporary, {METADATA_KEY: record_to_json(record)})
+        try:
+            save_file(state, temporary, {METADATA_KEY: record_to_json(record)})
+        except SafetensorError as error:  # safetensors' own I/O errors
+            raise OSError(f'{path} could not be written: {error}') from error
         temporary.chmod(mode)
-        os.replace(temporary, path)
-    except SafetensorError as error:  # safetensors' own I/O errors
-        raise OSError(f'{path} could not be written: {error}') from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sam_dtype(value: Tensor) -> torch.dtype:

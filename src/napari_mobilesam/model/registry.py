@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from importlib.resources import files
@@ -23,9 +22,8 @@ from napari_mobilesam.types import (
     CheckpointError,
     ModelRecord,
     ObjectDiameter,
+    Progress,
 )
-
-Progress = Callable[[int, int, str], None]
 
 APP_NAME = 'napari-mobilesam'
 METADATA_KEY = 'napari_mobilesam'

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.appearance import Appearance, describe
 from napari_mobilesam.segmentation.collector import Collector
-from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.masks import (
@@ -27,7 +27,7 @@ from napari_mobilesam.segmentation.masks import (
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.segmentation.scope import at_points
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Box, Mask
 
 # Offsets of the points of each round in cells of 4 x 4 points of the grid,
 # and how likely a point has to give a mask to be asked: on validation images

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.types import EverythingParameters, Mask
-
-Box = tuple[int, int, int, int]
+from napari_mobilesam.types import Box, EverythingParameters, Mask
 
 # A mask this close to an inner edge of its crop, in data pixels, is cut off
 # by it (reference implementation).

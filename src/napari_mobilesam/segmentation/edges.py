@@ -16,7 +16,6 @@ from scipy.ndimage import (
 from scipy.special import expit
 from skimage.feature import hessian_matrix
 
-from napari_mobilesam.segmentation.crops import Box
 from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
@@ -27,14 +26,20 @@ from napari_mobilesam.segmentation.parameters import (
     thresholds_for,
 )
 from napari_mobilesam.segmentation.region_worker import Answer, RegionWorker
-from napari_mobilesam.segmentation.run import Hooks, Progress, Run
+from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.segmentation.upscaling import (
     as_mask,
     upscale_mask,
     upscaler,
 )
-from napari_mobilesam.types import EverythingParameters, Frame, Mask
+from napari_mobilesam.types import (
+    Box,
+    EverythingParameters,
+    Frame,
+    Mask,
+    Progress,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam

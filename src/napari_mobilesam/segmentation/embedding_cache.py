@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from napari_mobilesam.files import PART, write_atomic
 from napari_mobilesam.types import Frame
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class EmbeddingCache:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(path, (FORMAT, xxhash.xxh3_128_digest(body), body))
+            write_atomic(path, FORMAT, xxhash.xxh3_128_digest(body), body)
         except OSError as error:
             self._writable = False
             self._on_problem(
@@ -205,7 +205,7 @@ class EmbeddingCache:
         for file in entries:
             if file.name.endswith(SUFFIX):
                 yield file
-            elif file.name.endswith('.part'):
+            elif file.name.endswith(PART):
                 with contextlib.suppress(OSError):
                     if now - file.stat().st_mtime > ABANDONED:
                         _delete(Path(file.path))
@@ -216,19 +216,6 @@ def default_folder() -> Path:
     from napari_mobilesam.model.registry import cache_folder
 
     return cache_folder().parent / 'embeddings'
-
-
-def _replace(path: Path, parts: tuple[bytes | memoryview, ...]) -> None:
-    """Write a file all or nothing, whoever else writes it."""
-    number, name = tempfile.mkstemp('.part', dir=path.parent)
-    try:
-        with os.fdopen(number, 'wb') as file:
-            for part in parts:
-                file.write(part)
-        os.replace(name, path)
-    except BaseException:
-        _delete(Path(name))
-        raise
 
 
 def _delete(path: Path) -> None:

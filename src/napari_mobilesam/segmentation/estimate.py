@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.crops import Region, point_grid
 from napari_mobilesam.segmentation.everything_plan import (
@@ -274,10 +274,6 @@ def _write(path: Path, known: dict[str, dict[str, float]]) -> None:
     """Remember by rename; a folder that cannot be written is no error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            'w', dir=path.parent, delete=False, encoding='utf-8'
-        ) as file:
-            json.dump(known, file, indent=1)
-        Path(file.name).replace(path)
+        write_text_atomic(path, json.dumps(known, indent=1))
     except OSError:
         return

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.image import ContrastLimits
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
-from napari_mobilesam.segmentation.run import Progress
-from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.types import ImageError, SegmentationError
+from napari_mobilesam.types import ImageError, Progress, SegmentationError
 
 
 class Overlaps(NamedTuple):
@@ -141,7 +141,7 @@ def link_labels(
     *,
     min_iou: float = 0.3,
     gap: int = 1,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> NDArray[Any]:
     """Give the objects of a stack the same label in all planes they meet.

@@ -27,9 +27,9 @@ from napari_mobilesam.segmentation.parameters import (
 )
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.retry import ask_again
-from napari_mobilesam.segmentation.run import Hooks, Progress, Run
+from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import checked_scope
-from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.layout import Channels
@@ -20,12 +20,14 @@ from napari_mobilesam.segmentation.masks import paint_objects
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.segmentation.region_worker import RegionWorker
-from napari_mobilesam.segmentation.run import Hooks, Progress, Run
+from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.windows import window_for_prompts
 from napari_mobilesam.types import (
+    Box,
     EverythingParameters,
     Frame,
     Mask,
+    Progress,
     PromptError,
     Prompts,
 )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_mobilesam.segmentation.collector import Collector
-from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.masks import center_of, suppress
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Run
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Box, Mask
 
 # A cut mask is asked again unless whole masks cover this share of it, or the
 # box of another overlaps more with its own.

@@ -14,7 +14,7 @@ from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
-from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -25,7 +25,6 @@ BLOCK_BYTES = 1 << 28
 BYTES_PER_TOKEN = 4 * 256
 
 T = TypeVar('T')
-Progress = Callable[[int, int, str], None]
 
 # Prompts in all, per prompt answered, once there are more than expected.
 BEYOND_EXPECTED = 1.05

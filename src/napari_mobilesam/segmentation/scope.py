@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Box
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import Box, Mask, SegmentationError
 
 
 @dataclass(frozen=True, eq=False)

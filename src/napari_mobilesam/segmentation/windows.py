@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Box, Region
+from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.types import (
+    Box,
     EverythingParameters,
     ModelRecord,
     Prompts,

@@ -34,8 +34,8 @@ from napari_mobilesam.training.teacher import TeacherCache, embed_sample
 from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.training.train import TrainConfig, TrainingRun
 from napari_mobilesam.training.train_job import training_record
+from napari_mobilesam.types import Progress
 
-Progress = Callable[[int, int, str], None]
 Mode = Literal['decoupled', 'semi-coupled', 'coupled']
 
 

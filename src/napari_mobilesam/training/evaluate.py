@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.everything import segment_everything
@@ -36,12 +37,11 @@ from napari_mobilesam.training.simulated_prompts import (
     correction_point,
     random_point,
 )
-from napari_mobilesam.types import Embedding, Frame, Prompts
+from napari_mobilesam.types import Embedding, Frame, Progress, Prompts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[int, int, str], None]
 Bool = NDArray[np.bool_]
 
 
@@ -122,7 +122,7 @@ class Evaluation:
             'table': json.loads(self.table().to_json(orient='records')),
             'images': self.rows,
         }
-        path.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        write_text_atomic(path, json.dumps(content, indent=1))
 
 
 class Asker:

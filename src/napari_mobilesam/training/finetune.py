@@ -38,9 +38,7 @@ from napari_mobilesam.training.step_tasks import (
 )
 from napari_mobilesam.training.train import TrainConfig, TrainingRun
 from napari_mobilesam.training.train_job import training_record, write_result
-from napari_mobilesam.types import ModelRecord
-
-Progress = Callable[[int, int, str], None]
+from napari_mobilesam.types import ModelRecord, Progress
 
 MIN_AREA = 4  # data pixels; no zoom makes a smaller object a shape
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-Progress = Callable[[int, int, str], None]
+from napari_mobilesam.types import Progress
 
 
 class Job(Protocol):

@@ -22,12 +22,10 @@ from napari_mobilesam.training.simulated_prompts import (
     jitter_box,
     random_point,
 )
-from napari_mobilesam.types import Frame
+from napari_mobilesam.types import Frame, Window
 
 LARGEST_SHARE = 0.7  # of the input, that an object's diameter takes
 MIN_GRID_AREA = 24  # grid pixels; smaller objects are not asked for
-
-Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.training.train import TrainingError
-
-Progress = Callable[[int, int, str], None]
+from napari_mobilesam.types import Progress
 
 CHANNELS = 256
 SPARE_BYTES = 200 << 20  # left free on the disk
@@ -106,7 +106,7 @@ class TeacherCache:
                     'of other crops; use another folder'
                 )
             return
-        path.write_text(json.dumps(identity), 'utf-8')
+        write_text_atomic(path, json.dumps(identity))
 
     def _open(
         self, name: str, dtype: type[np.generic], shape: tuple[int, ...]

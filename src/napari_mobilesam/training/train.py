@@ -7,7 +7,6 @@ a run that was killed and resumed ends with the weights of one that was not.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_mobilesam.files import atomic_path
 from napari_mobilesam.training.interactive import StepResult
 from napari_mobilesam.training.optimisation import (
     Exchange,
@@ -26,8 +26,7 @@ from napari_mobilesam.training.optimisation import (
     update_average,
 )
 from napari_mobilesam.training.step_tasks import Score, Task, Turn
-
-Progress = Callable[[int, int, str], None]
+from napari_mobilesam.types import Progress
 
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 
@@ -346,13 +345,11 @@ class TrainingRun:
         }
         self.saved = self.seconds
         path = self.folder / 'run.pt'
-        partial = path.with_suffix('.partial')
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(state, partial)
-            os.replace(partial, path)
+            with atomic_path(path) as temporary:
+                torch.save(state, temporary)
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
             raise TrainingError(
                 f'the checkpoint {path} could not be written: {error}; the '
                 'one before is intact. Free disk space and resume.'

@@ -32,9 +32,12 @@ from napari_mobilesam.training.train import (
     TrainingError,
     TrainingRun,
 )
-from napari_mobilesam.types import ModelRecord, ObjectDiameter, Ranking
-
-Progress = Callable[[int, int, str], None]
+from napari_mobilesam.types import (
+    ModelRecord,
+    ObjectDiameter,
+    Progress,
+    Ranking,
+)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.io.interfaces import Level, Source, Window
+from napari_mobilesam.large.io.interfaces import Level, Source
 from napari_mobilesam.large.io.sources import Geometry
+from napari_mobilesam.types import Window
 
 # Parts begin on multiples of this, so that they begin on a pixel of coarser
 # levels, too.

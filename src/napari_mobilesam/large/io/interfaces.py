@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Window = tuple[int, int, int, int]
+from napari_mobilesam.types import Window
 
 
 class Level(NamedTuple):

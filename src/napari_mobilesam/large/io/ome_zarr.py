@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
-from napari_mobilesam.large.io.interfaces import Source, Window
+from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import (
     FORMATS,
     choose_version,
@@ -26,7 +26,7 @@ from napari_mobilesam.large.io.ngff import (
     source_link,
 )
 from napari_mobilesam.large.io.sources import Geometry
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import ImageError, Window
 
 OURS = 'napari-mobilesam'
 

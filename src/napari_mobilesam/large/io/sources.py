@@ -16,12 +16,12 @@ from napari_mobilesam.large.io.array_references import (
     file_behind,
     opened,
 )
-from napari_mobilesam.large.io.interfaces import Level, Source, Window
+from napari_mobilesam.large.io.interfaces import Level, Source
 from napari_mobilesam.readers.axes import Axes, plane_slices, read_axes
 from napari_mobilesam.readers.open_image import open_pyramid, reason
 from napari_mobilesam.readers.pyramid import Pyramid, downsampling
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import ImageError, Window
 
 # Pixels that tell one image from another: a grid of small blocks.
 SAMPLE_BLOCK = 32

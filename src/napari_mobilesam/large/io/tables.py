@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_mobilesam.extra import need
+from napari_mobilesam.files import atomic_path
 from napari_mobilesam.types import ImageError
 
 if TYPE_CHECKING:
@@ -54,15 +54,11 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """
     path = Path(path)
     check_table_path(path)
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
-    try:
+    with atomic_path(path, keep_suffix=True) as temporary:
         if path.suffix.lower() in PARQUET_SUFFIXES:
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.session.runtime.settings import settings_path
 from napari_mobilesam.types import EverythingParameters, SegmentationError
@@ -82,7 +82,6 @@ def save_choices(choices: EverythingChoices) -> None:
     }
     path = choices_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f'.{os.getpid()}.part')
     text = json.dumps(
         {
             'parameters': changed,
@@ -91,5 +90,4 @@ def save_choices(choices: EverythingChoices) -> None:
         },
         indent=2,
     )
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)
+    write_text_atomic(path, text)

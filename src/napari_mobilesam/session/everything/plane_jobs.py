@@ -14,7 +14,7 @@ from napari_mobilesam.segmentation.experience import Experience
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.pace import what_of
 from napari_mobilesam.session.runtime.services import Services
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class _Work(Protocol):
         rgb: NDArray[np.uint8],
         model: Sam,
         *,
-        progress: Callable[[int, int, str], None],
+        progress: Progress,
         cancelled: Callable[[], bool],
     ) -> Any: ...
 

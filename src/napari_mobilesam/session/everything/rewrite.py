@@ -20,9 +20,9 @@ from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
 )
-from napari_mobilesam.session.objects.targets import Box, LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.types import Box, Mask, Prompts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,12 @@ import json
 import os
 import zlib
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.files import atomic_path
 from napari_mobilesam.session.files.record_json import (
     Json,
     RecordDecoder,
@@ -126,18 +127,10 @@ def save(
         **asdict(snapshot.choices),
         'script': snapshot.script,
     }
-    target = Path(path)
-    part = target.with_name(f'{target.name}.{os.getpid()}.part')
-    try:
-        with part.open('wb') as file:
-            file.write(pack(f'{json.dumps(head)[:-1]}, "objects": [\n'))
-            file.writelines(writer.lines(snapshot.records, snapshot.target))
-            file.write(pack(f'\n], "planes": {json.dumps(writer.planes)}}}'))
-        part.replace(target)
-    finally:
-        # what cannot be removed must not hide what went wrong
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
+        file.write(pack(f'{json.dumps(head)[:-1]}, "objects": [\n'))
+        file.writelines(writer.lines(snapshot.records, snapshot.target))
+        file.write(pack(f'\n], "planes": {json.dumps(writer.planes)}}}'))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.plane_reader import PlaneReader
-from napari_mobilesam.session.images.planes import ImagePlane, Window
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.images.recent import (
     LeastRecentlyUsed,
 )
@@ -21,6 +21,7 @@ from napari_mobilesam.types import (
     Mask,
     PromptError,
     Prompts,
+    Window,
 )
 
 if TYPE_CHECKING:

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.planes import (
-    LONGEST_READ,
-    ImagePlane,
-    Window,
-)
+from napari_mobilesam.session.images.planes import LONGEST_READ, ImagePlane
 from napari_mobilesam.session.images.recent import LeastRecentlyUsed
-from napari_mobilesam.types import Frame, ImageError
+from napari_mobilesam.types import Frame, ImageError, Window
 
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.image import ContrastLimits

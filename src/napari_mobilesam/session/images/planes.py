@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.segmentation.windows import Viewport
-
-Window = tuple[int, int, int, int]
+from napari_mobilesam.types import Window
 
 # Longer sides are read from a coarser level: 48 MB as RGB.
 LONGEST_READ = 4096

@@ -19,13 +19,13 @@ from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.patch import Patch
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import (
-    Box,
     Indices,
     LabelTarget,
     Pixels,
     rows_of,
     with_rows,
 )
+from napari_mobilesam.types import Box
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import Box, Mask, SegmentationError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Indices = tuple[NDArray[np.intp], ...]
-Box = tuple[int, int, int, int]
 WritePolicy = Literal['overwrite', 'keep']
 # Side of the square in which the pixels of a label are looked for first.
 FIRST_LOOK = 128

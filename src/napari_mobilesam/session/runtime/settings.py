@@ -15,6 +15,8 @@ from typing import Any
 
 import platformdirs
 
+from napari_mobilesam.files import write_text_atomic
+
 APP_NAME = 'napari-mobilesam'
 FILE = 'settings.json'
 
@@ -129,6 +131,4 @@ def save_settings(settings: Settings) -> None:
     }
     path = settings_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f'.{os.getpid()}.part')
-    part.write_text(json.dumps(changed, indent=2), encoding='utf-8')
-    part.replace(path)
+    write_text_atomic(path, json.dumps(changed, indent=2))

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import SegmentationError, Window
 from napari_mobilesam.widgets.prompts.collection import CLOSED
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 OUTSIDE = 'The drawn regions are outside the image: draw one on it.'
 
 Region = NDArray[np.bool_]
-Window = tuple[int, int, int, int]
 
 
 def visible_region(plane: LayerPlane) -> Region | None:

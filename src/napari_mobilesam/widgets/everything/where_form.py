@@ -9,9 +9,9 @@ from napari.layers import Shapes
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
+from napari_mobilesam.types import Window
 from napari_mobilesam.widgets.everything.regions import (
     Region,
-    Window,
     drawn_region,
     drawn_window,
     narrowed,

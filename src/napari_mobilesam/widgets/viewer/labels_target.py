@@ -17,13 +17,13 @@ from napari_mobilesam.session.objects.sparse_labels import (
     write_levels,
 )
 from napari_mobilesam.session.objects.targets import (
-    Box,
     Indices,
     LabelsError,
     Pixels,
     rows_of,
     with_rows,
 )
+from napari_mobilesam.types import Box
 from napari_mobilesam.widgets.viewer.label_writer import (
     layer_pixels,
     next_label,

@@ -13,7 +13,8 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import MARK, data_of
 
 if TYPE_CHECKING:
-    from napari_mobilesam.large.io.interfaces import Source, Window
+    from napari_mobilesam.large.io.interfaces import Source
+    from napari_mobilesam.types import Window
 
 # Pixels of a run that are too many for one array of labels, and those beyond
 # which an image that is read piece by piece should not be read as a whole.

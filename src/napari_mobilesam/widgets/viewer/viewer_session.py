@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.session.runtime.settings import load_settings
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import Deliver, ImageError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -70,7 +70,7 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     return _ViewerState(session, painter)
 
 
-def _deliverer(viewer: Any) -> Callable[[Callable[[], None]], None] | None:
+def _deliverer(viewer: Any) -> Deliver | None:
     if not hasattr(viewer, 'window'):
         # a viewer model without a window has no event loop to wait for
         return None

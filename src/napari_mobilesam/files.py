@@ -1,0 +1,74 @@
+"""Writing files all or nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PART = '.part'
+
+
+@contextmanager
+def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
+    """Path of a temporary file that replaces ``path`` if nothing is raised.
+
+    The temporary file lies in the folder of ``path``, so that the last step
+    is a rename: a reader finds the old content or the new, never a part.
+    Threads and processes that write the same file do not meet.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be written. Its folder must exist.
+    keep_suffix : bool
+        End the temporary name as ``path`` does, for writers that choose a
+        format by it. Otherwise it ends in ``.part``.
+
+    Yields
+    ------
+    Path
+        Where to write; the file does not exist yet.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written or renamed. The temporary file is
+        deleted and an earlier ``path`` stays as it was, as with any other
+        exception.
+    """
+    token = f'{os.getpid()}-{secrets.token_hex(4)}'
+    suffix = path.suffix if keep_suffix else PART
+    temporary = path.with_name(f'.{path.name}.{token}{suffix}')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        # a failure to clean up must not hide the failure to write
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, *parts: bytes | bytearray | memoryview) -> None:
+    """Write bytes to a file, all or nothing.
+
+    Raises
+    ------
+    OSError
+        As `atomic_path`.
+    """
+    with atomic_path(path) as temporary, temporary.open('wb') as file:
+        file.writelines(parts)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write UTF-8 text to a file, all or nothing.
+
+    Raises
+    ------
+    OSError
+        As `atomic_path`.
+    """
+    write_atomic(path, text.encode('utf-8'))
