@@ -18,6 +18,7 @@ from napari_mobilesam.session.everything.plane_jobs import JobResult
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.everything.everything_panel import INSTANCES
+from napari_mobilesam.widgets.everything.object_editor import object_editor
 from napari_mobilesam.widgets.everything.review_panel import (
     EDIT_KEY,
     KEEP_KEY,
@@ -27,7 +28,6 @@ from napari_mobilesam.widgets.everything.review_panel import (
 from napari_mobilesam.widgets.everything.running import EverythingRunning
 from napari_mobilesam.widgets.everything.where_form import Part
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
-from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
 HINT = 'Run finds every object of the current plane.'
@@ -303,13 +303,9 @@ class EverythingWidget(EverythingRunning):
         results = self._results
         if results is None or results.layer is None:
             return
-        widget = self._prompt_widget()
-        widget.image_combo.layer = results.plane.layer
-        widget.labels_combo.layer = results.layer
-        self._scene.image = results.plane.layer
-        self._scene.labels = results.layer
+        editor = object_editor(self.viewer)
         try:
-            self.session.navigation.open(record.number)
+            editor.take_over(results.plane.layer, results.layer, record.number)
         except SegmentationError as error:
             self.status.fail(str(error))
             return
@@ -317,17 +313,6 @@ class EverythingWidget(EverythingRunning):
         self.status.say(
             f'Object {record.number} is open in “Segment by prompts”.'
         )
-
-    def _prompt_widget(self) -> PromptWidget:
-        window = self.viewer.window
-        for widget in window.dock_widgets.values():
-            if isinstance(widget, PromptWidget):
-                return widget
-        _, widget = window.add_plugin_dock_widget(
-            'napari-mobilesam', 'Segment by prompts', tabify=True
-        )
-        assert isinstance(widget, PromptWidget)
-        return widget
 
     # the session
 

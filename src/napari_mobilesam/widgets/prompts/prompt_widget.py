@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.types import ModelRecord, SegmentationError
@@ -257,6 +257,29 @@ class PromptWidget(PromptRuns):
         self.session.use_cache(settings.cache_mb)
         self.buttons['toggle_hover'].setChecked(settings.hover)
         self.hover.switch(settings.hover)
+
+    def take_over(self, image: Image, labels: Labels, number: int) -> None:
+        """Open an object of a labels layer for editing.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            Image that the object was found in.
+        labels : napari.layers.Labels
+            Layer that holds the object.
+        number : int
+            Number of the object's record.
+
+        Raises
+        ------
+        SegmentationError
+            The object cannot be edited.
+        """
+        self.image_combo.layer = image
+        self.labels_combo.layer = labels
+        self.scene.image = image
+        self.scene.labels = labels
+        self.session.navigation.open(number)
 
     def toggle_hover(self) -> None:
         """Show, or do not show, the mask under the cursor."""
