@@ -205,7 +205,7 @@ def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
     writer = RecordEncoder(session.scene)
 
     def save_again(name):
-        snapshot = Snapshot.of(objects, session.choices())
+        snapshot = Snapshot.of(objects, session.files.parameters())
         save(tmp_path / name, session.scene, snapshot, writer)
         return (tmp_path / name).read_bytes()
 

@@ -53,7 +53,7 @@ def press_save(d):
 
 def rest(d):
     """Wait until the thread that saves has nothing to do."""
-    d.session._autosave._worker.wait(20)
+    d.session.files._autosave._worker.wait(20)
     d.settle()
 
 
@@ -285,7 +285,7 @@ def test_no_place_to_save_says_so(desk, blobs):
     press_save(d)
     assert 'no place to save' in d.widget.status.text
     make(d, FIRST)
-    assert d.session.saved_objects is None
+    assert d.session.files.saved_objects is None
 
 
 def test_dock_that_is_closed_and_opened_goes_on(opened, file):

@@ -1,26 +1,39 @@
-"""Classes of objects, as methods: assigned, coloured, shown."""
+"""Commands that assign classes to objects, and rename and colour classes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 
 from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.writing import (
     assign_class,
     reassign_class,
 )
-from napari_mobilesam.session.prompt_commands import PromptCommands
+from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import SegmentationError
 
 
-class ClassCommands(PromptCommands):
-    """Methods of a session that deal with classes; see `PromptCommands`."""
+class ClassCommands:
+    """Classes of objects.
 
-    @cached_property
-    def classes(self) -> Classes:
-        """Names and colours of the classes that objects can be assigned to."""
-        return Classes()
+    Parameters
+    ----------
+    classes : Classes
+        Names and colours.
+    editor : Editor
+        Holds the open object.
+    scene : callable
+        Returns the `Scene` of the session.
+    """
+
+    def __init__(
+        self, classes: Classes, editor: Editor, scene: Callable[[], Scene]
+    ) -> None:
+        self._classes = classes
+        self._editor = editor
+        self._scene = scene
 
     def assign_class(self, class_name: str, number: int | None = None) -> None:
         """Assign an object to a class.
@@ -30,60 +43,61 @@ class ClassCommands(PromptCommands):
         class_name : str
             Name of the class, or empty for none.
         number : int, optional
-            Number of the object, which is one step; by default the open
-            object and those to come, when they are accepted.
+            Number of an object in the labels: one undoable step. By default
+            the open object, and those accepted after it.
         """
         if number is None:
-            self.editor.set_class(class_name)
+            self._editor.set_class(class_name)
         else:
             objects = self._scene().objects(False)
             if objects is None:
                 raise SegmentationError(f'There is no object {number} yet.')
             assign_class(objects, number, class_name)
-        self.classes.add(class_name)
+        self._classes.add(class_name)
 
     def rename_class(self, class_name: str, new: str) -> None:
-        """Rename a class, and with it its objects, as one step.
+        """Rename a class and reassign its objects, as one step.
 
         Parameters
         ----------
         class_name : str
-            What it is called. Its objects are those in the labels that are
-            written to; those in other labels keep what they are called.
+            Present name. Only objects of the labels that are written to are
+            reassigned.
         new : str
-            What it is to be called. If that is another class, the two become
-            one.
+            New name; if another class has it, the two are merged.
 
         Raises
         ------
         SegmentationError
             There is no such class, or the new name is empty.
         """
-        # told once objects are of it: who colours them adds what they are of
-        with self.classes.changed.paused():
-            self.classes.rename(class_name, new)
+        # emitted once the objects are reassigned: listeners that colour
+        # objects add the classes that they find
+        with self._classes.changed.paused():
+            self._classes.rename(class_name, new)
             if new != class_name:
                 self._reassign(class_name, new)
 
     def remove_class(self, class_name: str) -> None:
-        """Remove a class; its objects have none then, which is one step.
+        """Remove a class and unassign its objects, as one step.
 
         Parameters
         ----------
         class_name : str
-            Name of the class; of its objects see `rename_class`.
+            Name of the class. Only objects of the labels that are written
+            to are unassigned.
 
         Raises
         ------
         SegmentationError
             There is no such class.
         """
-        with self.classes.changed.paused():
-            self.classes.remove(class_name)
+        with self._classes.changed.paused():
+            self._classes.remove(class_name)
             self._reassign(class_name, '')
 
     def _reassign(self, class_name: str, new: str) -> None:
-        editor = self.editor
+        editor = self._editor
         if editor.options.class_name == class_name:
             editor.options = replace(editor.options, class_name=new)
         if editor.record.class_name == class_name:
@@ -94,7 +108,7 @@ class ClassCommands(PromptCommands):
             reassign_class(objects, class_name, new)
 
     def set_class_color(self, class_name: str, color: str) -> None:
-        """Give a class a colour; the class is added if it is not there.
+        """Set the colour of a class; a class that is missing is added.
 
         Parameters
         ----------
@@ -106,16 +120,16 @@ class ClassCommands(PromptCommands):
         Raises
         ------
         SegmentationError
-            It is no colour.
+            The colour is unknown.
         """
-        self.classes.set_color(class_name, color)
+        self._classes.set_color(class_name, color)
 
     def color_by_class(self, shown: bool = True) -> None:
-        """Show objects in the colour of their class.
+        """Show objects in the colours of their classes.
 
         Parameters
         ----------
         shown : bool
-            False gives the labels the colours back that they had.
+            False restores the colours that the labels had.
         """
-        self.classes.shown = shown
+        self._classes.shown = shown

@@ -1,18 +1,17 @@
-"""Keeping a session: its file, written as it goes, and its script."""
+"""Commands on session files, and the script of a session."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.files.record_json import SessionFileError
 from napari_mobilesam.session.files.saving import (
     LoadedSession,
@@ -23,15 +22,52 @@ from napari_mobilesam.session.files.saving import (
     save,
 )
 from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader
+from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import script
+from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import WriteOptions
-from napari_mobilesam.session.runtime.inbox import Inbox
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.prompts.prompting import Prompting
+from napari_mobilesam.session.runtime.models import Models
+from napari_mobilesam.types import Deliver, SegmentationError
 
 
-class FileCommands(ClassCommands):
-    """Methods of a session that keep what was done; see `PromptCommands`.
+class FileParts(NamedTuple):
+    """Parts of a session that its file is made of.
+
+    Attributes
+    ----------
+    scene : callable
+        Returns the `Scene`.
+    editor : Editor
+        Options of writing.
+    prompting : Prompting
+        Clean-up of masks.
+    models : Models
+        Chooses the model.
+    classes : Classes
+        Names and colours.
+    """
+
+    scene: Callable[[], Scene]
+    editor: Editor
+    prompting: Prompting
+    models: Models
+    classes: Classes
+
+
+class FileCommands:
+    """Session files: save, load, save in the background; and the script.
+
+    Parameters
+    ----------
+    parts : FileParts
+        Parts of the session that a file is made of.
+    deliver : callable
+        Runs a function on the thread that owns the viewer.
+    fail : callable
+        Reports an error message, from any thread.
 
     Attributes
     ----------
@@ -40,25 +76,23 @@ class FileCommands(ClassCommands):
     """
 
     loaded = Signal(object)
-    _autosave: AutoSave | None = None
-    _loader: Loader | None = None
-    _deliver: Inbox
 
-    @cached_property
-    def _files(self) -> WeakKeyDictionary[Objects, Path]:
-        return WeakKeyDictionary()
+    def __init__(
+        self,
+        parts: FileParts,
+        deliver: Deliver,
+        fail: Callable[[str], None],
+    ) -> None:
+        self._parts = parts
+        self._autosave: AutoSave | None = None
+        self._loader: Loader | None = None
+        self._paths: WeakKeyDictionary[Objects, Path] = WeakKeyDictionary()
+        self.later = deliver
+        self.tell = fail
 
-    def use_model(self, name: str) -> None:
-        """Answer with another model from now on."""
-        raise NotImplementedError
-
-    def later(self, function: Callable[[], None]) -> None:
-        """Run a function on the viewer's thread, from any thread."""
-        self._deliver(function)
-
-    def tell(self, problem: str) -> None:
-        """Say what went wrong beside the work on objects, on any thread."""
-        self.later(lambda: self.failed.emit(problem, 'objects'))
+    def scene(self) -> Scene:
+        """Return the viewer of the session."""
+        return self._parts.scene()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write objects, prompts, candidates and parameters into a file.
@@ -66,7 +100,7 @@ class FileCommands(ClassCommands):
         Parameters
         ----------
         path : path
-            ``'cells.session'``; what was there is replaced.
+            ``'cells.session'``; an existing file is replaced.
 
         Raises
         ------
@@ -75,25 +109,26 @@ class FileCommands(ClassCommands):
         OSError
             The file cannot be written.
         """
-        scene = self._scene()
+        scene = self.scene()
         objects = scene.objects(False)
         if objects is None:
             raise SegmentationError('There are no objects to save yet.')
-        save(path, scene, Snapshot.of(objects, self.choices()))
+        save(path, scene, Snapshot.of(objects, self.parameters()))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Bring back the objects of a file that `save` has written.
+        """Load the objects of a file that `save` has written.
 
-        The image of the session has to be open, and to be the one that is
-        chosen; its labels must not have objects yet. Pixels are written
-        where they are not there already, as one step.
+        The image of the session has to be open and chosen; its labels must
+        not have objects yet. Pixels that are missing are written, as one
+        step.
 
         Raises
         ------
         SegmentationError
-            It is no session file, of another image, or there are objects.
+            The file is no session file or of another image, or the labels
+            have objects.
         """
-        scene = self._scene()
+        scene = self.scene()
         objects = scene.objects(True)
         assert objects is not None
         choices = load(path, scene, objects)
@@ -102,19 +137,22 @@ class FileCommands(ClassCommands):
             clean_up = CleanUp(**choices.clean_up)
         except TypeError as error:
             raise SessionFileError(f'{path} is damaged ({error}).') from error
-        self.editor.options, self.prompting.clean_up = options, clean_up
-        self.classes.update(choices.classes)
-        self._files[objects] = Path(path)
-        if choices.model != self.model_name:
-            self.use_model(choices.model)
+        self._parts.editor.options, self._parts.prompting.clean_up = (
+            options,
+            clean_up,
+        )
+        self._parts.classes.update(choices.classes)
+        self._paths[objects] = Path(path)
+        if choices.model != self._parts.models.name:
+            self._parts.models.use(choices.model)
 
     def autosave(self, path: str | os.PathLike[str] | None) -> None:
-        """Save in the background whenever the objects have changed.
+        """Save in the background after every change of the objects.
 
         Parameters
         ----------
         path : path or None
-            File to write; None saves no more.
+            File to write; None ends it.
 
         Raises
         ------
@@ -125,84 +163,84 @@ class FileCommands(ClassCommands):
             self._autosave.stop()
             self._autosave = None
         if path is not None:
-            objects = self._scene().objects(True)
+            objects = self.scene().objects(True)
             assert objects is not None
-            self._files[objects] = Path(path)
+            self._paths[objects] = Path(path)
             self._autosave = AutoSave(self, objects, Path(path))
 
     @property
     def saved_objects(self) -> Objects | None:
-        """Objects that are saved as they change, None if none are."""
+        """Objects that are saved in the background, None if none are."""
         running = self._autosave
         return running.objects if running and running.following else None
 
     def file_of(self, objects: Objects) -> Path | None:
-        """Return the file that objects were saved to, or loaded from."""
-        return self._files.get(objects)
+        """Return the file that objects were saved to or loaded from."""
+        return self._paths.get(objects)
 
     def forget_file(self, objects: Objects) -> None:
-        """Leave the file of objects as it is, whatever becomes of them."""
-        self._files.pop(objects, None)
+        """Keep the file of objects as it is, whatever happens to them."""
+        self._paths.pop(objects, None)
 
     def start_loading(self, path: str | os.PathLike[str]) -> None:
         """Read a session file in the background; `loaded` brings it.
 
-        What is wrong with it is told by ``failed``.
+        Errors are reported by the signal ``failed`` of the session.
         """
         self.stop_loading()
         self._loader = Loader(self, Path(path))
 
     def stop_loading(self) -> None:
-        """Forget the file that is being read."""
+        """Stop reading a file."""
         if self._loader is not None:
             self._loader.stop()
             self._loader = None
 
     def take(self, loaded: LoadedSession, objects: Objects) -> None:
-        """Write what `loaded` brought into labels, as one step.
+        """Write the objects of a file that was read, as one step.
 
-        Parameters stay as they are, but for the classes.
+        Of the parameters only the classes are taken over.
 
         Raises
         ------
         SegmentationError
-            There are objects already, or the labels cannot be written.
+            The labels have objects, or cannot be written.
         """
-        # known first: those who hear of the objects ask for their file
-        self._files[objects] = loaded.path
+        # known first: listeners to the objects ask for their file
+        self._paths[objects] = loaded.path
         try:
             put(loaded, objects)
         except SegmentationError:
             self.forget_file(objects)
             raise
-        self.classes.update(loaded.choices.classes)
+        self._parts.classes.update(loaded.choices.classes)
 
-    def wait_for_file(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Block until a file is read; False on time-out."""
         return self._loader is None or self._loader.wait(timeout)
 
-    def end_files(self) -> None:
-        """Save what has changed; neither read nor save until the next use."""
+    def close(self) -> None:
+        """Stop reading, and save what has changed."""
         self.stop_loading()
         if self._autosave is not None:
             self._autosave.rest()
 
     def script(self) -> str:
-        """Return the Python that makes the same labels from the same image.
+        """Return Python code that makes the same labels from the same image.
 
-        It is what is there now: steps that were undone are left out. A step
-        that cannot be typed, such as a run of segment everything or one that
-        was stopped, becomes a comment.
+        Steps that were undone are left out. A step that cannot be replayed,
+        such as a run of segment everything or one that was cancelled, becomes
+        a comment.
         """
-        objects = self._scene().objects(False)
+        objects = self.scene().objects(False)
         steps = [] if objects is None else objects.history.replay_codes
-        return script(self._scene().setup_code(), steps)
+        return script(self.scene().setup_code(), steps)
 
-    def choices(self) -> SessionParameters:
+    def parameters(self) -> SessionParameters:
         """Return the parameters that a session file keeps."""
         return SessionParameters(
-            self.model_name,
-            asdict(self.editor.options),
-            asdict(self.prompting.clean_up),
-            self.classes.colors,
+            self._parts.models.name,
+            asdict(self._parts.editor.options),
+            asdict(self._parts.prompting.clean_up),
+            self._parts.classes.colors,
         )

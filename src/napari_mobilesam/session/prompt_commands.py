@@ -1,13 +1,12 @@
-"""What a person draws, as methods: clicks, boxes, scribbles, outlines."""
+"""Commands that prompt: clicks, boxes, scribbles, outlines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from psygnal import Signal
 
 from napari_mobilesam.segmentation.shapes import (
     box_of,
@@ -18,33 +17,33 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectCandidates
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.session.prompts.prompting import Prompting
-from napari_mobilesam.types import Prompts, SegmentationError
-
-if TYPE_CHECKING:
-    from psygnal import SignalInstance
+from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.types import Prompts
 
 
 class PromptCommands:
-    """Prompts of the open object, for people who type.
+    """Prompts of the open object.
 
-    Positions are (row, column) in data pixels of the plane that is shown, or
-    of the one that is given.
+    Each command returns when the model has answered. Positions are (row,
+    column) in data pixels of the plane that is shown, unless another plane is
+    given.
+
+    Parameters
+    ----------
+    editor : Editor
+        Holds the open object.
+    scene : callable
+        Returns the `Scene` of the session.
+    waiter : Waiter
+        Waits for answers.
     """
 
-    scene: Scene | None
-    prompting: Prompting
-    editor: Editor
-    failed: ClassVar[Signal]
-
-    @property
-    def model_name(self) -> str:
-        """Name or path of the model that answers."""
-        raise NotImplementedError
-
-    def finish(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is answered."""
-        raise NotImplementedError
+    def __init__(
+        self, editor: Editor, scene: Callable[[], Scene], waiter: Waiter
+    ) -> None:
+        self._editor = editor
+        self._scene = scene
+        self._waiter = waiter
 
     def click(
         self,
@@ -60,14 +59,14 @@ class PromptCommands:
         row, column : float
             Data pixels; pixel centres are integers.
         positive : bool
-            On the object, or on what does not belong to it.
+            On the object, or on the background.
         plane : ImagePlane, optional
             By default the plane that is shown.
 
         Returns
         -------
         ObjectCandidates or None
-            Masks with scores, the best chosen; None if there is none.
+            Masks with scores, the best one chosen; None if no mask was found.
 
         Raises
         ------
@@ -89,7 +88,7 @@ class PromptCommands:
         column1: float,
         plane: ImagePlane | None = None,
     ) -> ObjectCandidates | None:
-        """Give the open object a box, instead of the one it has.
+        """Set the box of the open object.
 
         Parameters
         ----------
@@ -100,7 +99,7 @@ class PromptCommands:
 
         See Also
         --------
-        click : what it returns, and its errors.
+        click : return value and errors.
         """
         box = np.array([row0, column0, row1, column1], dtype=np.float64)
         return self._add(plane, box=box)
@@ -118,13 +117,13 @@ class PromptCommands:
         path : array-like
             (N, 2) vertices in data pixels.
         positive : bool
-            Over the object, or over what does not belong to it.
+            Over the object, or over the background.
         plane : ImagePlane, optional
             By default the plane that is shown.
 
         See Also
         --------
-        click : what it returns, and its errors.
+        click : return value and errors.
         """
         points = points_along(np.asarray(path, dtype=np.float64))
         labels = np.full(len(points), int(positive), dtype=np.int64)
@@ -133,7 +132,7 @@ class PromptCommands:
     def outline(
         self, vertices: ArrayLike, plane: ImagePlane | None = None
     ) -> ObjectCandidates | None:
-        """Give the open object a drawn outline: its box and its inside.
+        """Prompt with the box and the inside of a drawn outline.
 
         Parameters
         ----------
@@ -144,7 +143,7 @@ class PromptCommands:
 
         See Also
         --------
-        click : what it returns, and its errors.
+        click : return value and errors.
         """
         plane = plane or self._scene().plane()
         drawn = np.asarray(vertices, dtype=np.float64)
@@ -157,70 +156,35 @@ class PromptCommands:
     def prompt(
         self, prompts: Prompts, plane: ImagePlane | None = None
     ) -> ObjectCandidates | None:
-        """Give the open object these prompts, instead of those it has.
+        """Set all prompts of the open object on a plane.
 
         Parameters
         ----------
         prompts : Prompts
-            All prompts on the plane; none takes the object off the plane.
+            Empty prompts take the object off the plane.
         plane : ImagePlane, optional
             By default the plane that is shown.
 
         See Also
         --------
-        click : what it returns, and its errors.
+        click : return value and errors.
         """
         plane = plane or self._scene().plane()
-        self.editor.ask(plane, prompts)
+        self._editor.ask(plane, prompts)
         return self._candidates(plane)
 
     def choose(self, index: int, plane: ImagePlane | None = None) -> None:
         """Choose the mask with this index of the candidates."""
-        self.editor.choose(plane or self._scene().plane(), index)
-
-    def _scene(self) -> Scene:
-        if self.scene is None:
-            raise SegmentationError(
-                'This session has no viewer: give the plane.'
-            )
-        return self.scene
+        self._editor.choose(plane or self._scene().plane(), index)
 
     def _add(
         self, plane: ImagePlane | None, **prompts: Any
     ) -> ObjectCandidates | None:
         plane = plane or self._scene().plane()
-        self.editor.add(plane, **prompts)
+        self._editor.add(plane, **prompts)
         return self._candidates(plane)
 
     def _candidates(self, plane: ImagePlane) -> ObjectCandidates | None:
-        self._finish()
-        view = self.editor.view(plane)
+        self._waiter.finish()
+        view = self._editor.view(plane)
         return None if view is None else view.candidates
-
-    def _finish(self) -> None:
-        """Wait for all answers, and raise what goes wrong meanwhile."""
-        problems: list[str] = []
-
-        def note(text: str, topic: str) -> None:
-            problems.append(text)
-
-        self.failed.connect(note)
-        try:
-            self.finish()
-        finally:
-            self.failed.disconnect(note)
-        if problems:
-            raise SegmentationError(problems[0])
-
-    def _wait_for(
-        self, signal: SignalInstance, start: Callable[[], None]
-    ) -> Any:
-        """Start something and wait for the answer that a signal brings."""
-        answers: list[Any] = []
-        signal.connect(answers.append)
-        try:
-            start()
-            self._finish()
-        finally:
-            signal.disconnect(answers.append)
-        return answers[0]

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.session.commands import Commands
+from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
-from napari_mobilesam.session.file_commands import FileCommands
+from napari_mobilesam.session.file_commands import FileCommands, FileParts
 from napari_mobilesam.session.images.disk_cache import DiskCache
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.object_commands import ObjectCommands
+from napari_mobilesam.session.object_jobs import ObjectJobs
+from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.prompt_commands import PromptCommands
 from napari_mobilesam.session.prompts.batch import BatchSegmentation
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.prompts.hover import Hover
@@ -39,18 +43,20 @@ from napari_mobilesam.session.runtime.inbox import Inbox
 from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
     EverythingParameters,
     ModelRecord,
     Prompts,
+    SegmentationError,
 )
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 
-class Session(Commands, FileCommands):
+class Session:
     """Everything the widgets of one viewer share.
 
     Parameters
@@ -165,7 +171,56 @@ class Session(Commands, FileCommands):
         self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background, self._engine)
         self.batching = BatchSegmentation(self.background, self._engine)
+        self.classes = Classes()
+        self.files = FileCommands(
+            FileParts(
+                self._require_scene,
+                self.editor,
+                self.prompting,
+                self.models,
+                self.classes,
+            ),
+            self._deliver,
+            self.tell,
+        )
         self._connect()
+        self._add_commands()
+
+    def _add_commands(self) -> None:
+        """Make the commands of the console methods of the session."""
+        waiter = Waiter(self.failed, self.finish)
+        scene, editor = self._require_scene, self.editor
+        prompts = PromptCommands(editor, scene, waiter)
+        self.click, self.box = prompts.click, prompts.box
+        self.scribble, self.outline = prompts.scribble, prompts.outline
+        self.prompt, self.choose = prompts.prompt, prompts.choose
+        jobs = ObjectJobs(
+            editor,
+            self.prompting,
+            self.recorder,
+            lambda: self.model_name,
+            scene,
+            self.propagation,
+            self.batching,
+        )
+        self.start_propagation = jobs.start_propagation
+        self.start_batch = jobs.start_batch
+        objects = ObjectCommands(editor, self.navigation, jobs, scene, waiter)
+        self.accept, self.reject = objects.accept, objects.reject
+        self.delete, self.open = objects.delete, objects.open
+        self.next, self.previous = objects.next, objects.previous
+        self.next_uncertain = objects.next_uncertain
+        self.undo, self.redo = objects.undo, objects.redo
+        self.propagate, self.batch = objects.propagate, objects.batch
+        classes = ClassCommands(self.classes, editor, scene)
+        self.assign_class = classes.assign_class
+        self.rename_class = classes.rename_class
+        self.remove_class = classes.remove_class
+        self.set_class_color = classes.set_class_color
+        self.color_by_class = classes.color_by_class
+        files = self.files
+        self.save, self.load = files.save, files.load
+        self.autosave, self.script = files.autosave, files.script
 
     def _connect(self) -> None:
         models, runs, prompting = self.models, self.runs, self.prompting
@@ -235,6 +290,10 @@ class Session(Commands, FileCommands):
         """
         return self.prompting.ask(plane, objects, self.model_name)
 
+    def tell(self, problem: str) -> None:
+        """Report an error message about objects, from any thread."""
+        self._deliver(lambda: self.failed.emit(problem, 'objects'))
+
     def forget(self) -> None:
         """Drop the answer to the newest prompts, wherever it is."""
         self.prompting.forget()
@@ -292,7 +351,7 @@ class Session(Commands, FileCommands):
             and self.runs.wait(timeout)
             and self.large.wait(timeout)
             and self.models.wait(timeout)
-            and self.wait_for_file(timeout)
+            and self.files.wait(timeout)
         )
 
     def finish(self, timeout: float | None = None) -> bool:
@@ -325,7 +384,7 @@ class Session(Commands, FileCommands):
         """
         self.forget()
         self.background.abandon()
-        self.end_files()
+        self.files.close()
         self.prefetch.want(())
         self.runs.close()
         self.large.close()
@@ -366,6 +425,13 @@ class Session(Commands, FileCommands):
 
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
+
+    def _require_scene(self) -> Scene:
+        if self.scene is None:
+            raise SegmentationError(
+                'This session has no viewer: give the plane.'
+            )
+        return self.scene
 
     def _plane_code(self, plane: ImagePlane) -> str:
         if self.scene is None:

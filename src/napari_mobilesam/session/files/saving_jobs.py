@@ -22,12 +22,12 @@ from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
 
 
-class Owner(Protocol):
-    """What these jobs ask of their session."""
+class FileOwner(Protocol):
+    """Commands that background saving and loading belong to."""
 
     loaded: Any
 
-    def choices(self) -> SessionParameters:
+    def parameters(self) -> SessionParameters:
         """Return the parameters that a session file keeps."""
 
     def later(self, function: Callable[[], None]) -> None:
@@ -39,7 +39,8 @@ class Owner(Protocol):
     def forget_file(self, objects: Objects) -> None:
         """Leave the file of objects as it is."""
 
-    def _scene(self) -> Scene: ...
+    def scene(self) -> Scene:
+        """Return the viewer of the session."""
 
 
 class AutoSave:
@@ -50,7 +51,7 @@ class AutoSave:
 
     Parameters
     ----------
-    session : Owner
+    session : FileOwner
         What is saved.
     objects : Objects
         Whose changes are followed.
@@ -63,7 +64,9 @@ class AutoSave:
         Whether changes are saved.
     """
 
-    def __init__(self, session: Owner, objects: Objects, path: Path) -> None:
+    def __init__(
+        self, session: FileOwner, objects: Objects, path: Path
+    ) -> None:
         self.objects = objects
         self.following = True
         self._session = session
@@ -96,14 +99,14 @@ class AutoSave:
         self._session.forget_file(self.objects)
 
     def _later(self) -> None:
-        snapshot = Snapshot.of(self.objects, self._session.choices())
+        snapshot = Snapshot.of(self.objects, self._session.parameters())
         self._worker.submit('save', lambda: self._save(snapshot))
 
     # below: on the thread
 
     def _save(self, snapshot: Snapshot) -> None:
         try:
-            scene = self._session._scene()
+            scene = self._session.scene()
             if self._writer is None:
                 self._writer = RecordEncoder(scene)
             save(self._path, scene, snapshot, self._writer)
@@ -128,13 +131,13 @@ class Loader:
 
     Parameters
     ----------
-    session : Owner
+    session : FileOwner
         Whose signal ``loaded`` brings what was read.
     path : Path
         File to read.
     """
 
-    def __init__(self, session: Owner, path: Path) -> None:
+    def __init__(self, session: FileOwner, path: Path) -> None:
         self._session = session
         self._path = path
         self._wanted = True
@@ -169,7 +172,7 @@ class Loader:
         self._session.later(self._guarded(lambda: self._find(content)))
 
     def _find(self, content: dict[str, Any]) -> None:
-        planes = find_planes(self._path, content, self._session._scene())
+        planes = find_planes(self._path, content, self._session.scene())
         self._worker.submit(
             'load', self._guarded(lambda: self._decode(content, planes))
         )

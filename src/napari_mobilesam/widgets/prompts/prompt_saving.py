@@ -63,7 +63,7 @@ class PromptSaving(PromptOutput):
 
     def _look_for_saved(self, image: Image) -> None:
         """Find what was saved of an image; bring it back, or offer that."""
-        self.session.stop_loading()
+        self.session.files.stop_loading()
         self._to_load, self._news = [], None
         self._file = session_file(image)
         self._follow_saving()
@@ -91,7 +91,7 @@ class PromptSaving(PromptOutput):
         elif (
             objects is not None
             and len(objects)
-            and self.session.saved_objects is not objects
+            and self.session.files.saved_objects is not objects
         ):
             path = self._goes_to()
             # a folder that cannot be made is told of when saving fails
@@ -109,7 +109,9 @@ class PromptSaving(PromptOutput):
     def _goes_to(self) -> Path:
         """Where the objects go: to their own file, or to one that is new."""
         objects = self.scene.objects(False)
-        known = None if objects is None else self.session.file_of(objects)
+        known = (
+            None if objects is None else self.session.files.file_of(objects)
+        )
         assert self._file is not None
         return known or free(self._file)
 
@@ -145,7 +147,7 @@ class PromptSaving(PromptOutput):
         if self._to_load:
             path = self._to_load.pop(0)
             self._reading = True
-            self.session.start_loading(path)
+            self.session.files.start_loading(path)
             self.status.say(f'Reading {path.name} …', busy=True)
 
     def _loaded(self, loaded: LoadedSession) -> None:
@@ -153,7 +155,7 @@ class PromptSaving(PromptOutput):
 
         def take() -> None:
             labels = self.scene.add_labels(loaded.labels)
-            self.session.take(loaded, self.scene.objects_of(labels))
+            self.session.files.take(loaded, self.scene.objects_of(labels))
             self._follow_output()
             count = len(loaded.records)
             what = 'object is' if count == 1 else 'objects are'

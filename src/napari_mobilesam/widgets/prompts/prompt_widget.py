@@ -81,7 +81,7 @@ class PromptWidget(PromptRuns):
         self.listen(editor.changed, self._editor_changed)
         self.listen(editor.accepted, self._accepted)
         self.listen(editor.opened, self._opened)
-        self.listen(session.loaded, self._loaded)
+        self.listen(session.files.loaded, self._loaded)
         self.listen(session.classes.changed, self._classes_changed)
         self.listen(session.batching.finished, self._batch_finished)
         self.listen(session.propagation.finished, self._propagated)

@@ -1,0 +1,202 @@
+"""Commands on objects: accept, reject, open, undo, propagate, batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from napari_mobilesam.session.object_jobs import ObjectJobs
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.prompts.batch import (
+    BatchItem,
+    BatchResult,
+    Overlaps,
+)
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.prompts.navigation import Navigation
+from napari_mobilesam.session.prompts.propagation import (
+    Direction,
+    PropagationOptions,
+)
+from napari_mobilesam.session.prompts.propagation_run import PropagationResult
+from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.types import Prompts, SegmentationError
+
+
+class ObjectCommands:
+    """Accept, reject, open, undo, propagate and batch.
+
+    Each command returns when it is done, so that a script is a list of lines.
+    The widgets use the parts of the session instead, and never block.
+
+    Parameters
+    ----------
+    editor : Editor
+        Holds the open object.
+    navigation : Navigation
+        Opens objects of the labels; undo and redo.
+    jobs : ObjectJobs
+        Propagation and batches.
+    scene : callable
+        Returns the `Scene` of the session.
+    waiter : Waiter
+        Waits for answers.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        navigation: Navigation,
+        jobs: ObjectJobs,
+        scene: Callable[[], Scene],
+        waiter: Waiter,
+    ) -> None:
+        self._editor = editor
+        self._navigation = navigation
+        self._jobs = jobs
+        self._scene = scene
+        self._waiter = waiter
+
+    def accept(self, label: int | None = None) -> ObjectRecord:
+        """Write the open object as one step and open a new one.
+
+        Parameters
+        ----------
+        label : int, optional
+            Label of a new object; by default see `WriteOptions`.
+
+        Raises
+        ------
+        SegmentationError
+            There is no mask, or the labels cannot be written.
+        """
+        self._waiter.finish()
+        before = self._editor.options
+        if label is not None:
+            self._editor.options = replace(before, label=label)
+        try:
+            record = self._editor.accept()
+        finally:
+            self._editor.options = before
+        assert record is not None, 'nothing was awaited'
+        return record
+
+    def reject(self) -> None:
+        """Close the open object without writing it."""
+        self._editor.reject()
+
+    def delete(self) -> int:
+        """Erase the open object from the labels; return its number."""
+        return self._editor.delete()
+
+    def open(
+        self,
+        number: int | None = None,
+        at: tuple[float, float] | None = None,
+    ) -> ObjectRecord | None:
+        """Open an object of the labels, by its number or a position.
+
+        Parameters
+        ----------
+        number : int, optional
+            Number of the object.
+        at : (row, column), optional
+            Position on the object, on the plane that is shown.
+
+        Returns
+        -------
+        ObjectRecord or None
+            None if there is no object at the position.
+        """
+        if number is not None:
+            return self._navigation.open(number)
+        if at is None:
+            raise SegmentationError(
+                'Which object? Give its number, or a position: open(5) or '
+                'open(at=(row, column)).'
+            )
+        return self._navigation.open_at(self._scene().plane(), *at)
+
+    def next(self) -> ObjectRecord | None:
+        """Open the next object of the labels; None if there is none."""
+        return self._navigation.next()
+
+    def previous(self) -> ObjectRecord | None:
+        """Open the previous object of the labels; None if there is none."""
+        return self._navigation.previous()
+
+    def next_uncertain(self) -> ObjectRecord | None:
+        """Open the least certain object that was not reviewed yet."""
+        return self._navigation.next_uncertain()
+
+    def undo(self) -> str | None:
+        """Undo the last step; return its title, None if there is none."""
+        return self._navigation.undo()
+
+    def redo(self) -> str | None:
+        """Redo the step undone last; return its title, or None."""
+        return self._navigation.redo()
+
+    def propagate(
+        self,
+        direction: Direction = 'both',
+        axis: int | None = None,
+        **options: Any,
+    ) -> PropagationResult:
+        """Follow the open object through z or t, as one step.
+
+        A new object is accepted first; it stays open afterwards, to be
+        corrected.
+
+        Parameters
+        ----------
+        direction : {'both', 'forward', 'backward'}
+            Direction beyond the planes with prompts.
+        axis : int, optional
+            Axis of the image; by default the last one that is not shown.
+        **options
+            Further fields of `PropagationOptions`.
+
+        Returns
+        -------
+        PropagationResult
+            Planes that were reached, and why it ended.
+
+        Raises
+        ------
+        SegmentationError
+            No object is open, the image is a single plane, or the model
+            cannot answer.
+        """
+        self._waiter.finish()
+        chosen = PropagationOptions(direction=direction, **options)
+        return self._waiter.answer(
+            self._jobs.propagation.finished,
+            lambda: self._jobs.start_propagation(chosen, axis),
+        )
+
+    def batch(
+        self,
+        prompts: Sequence[Prompts | BatchItem],
+        overlaps: Overlaps = 'best',
+    ) -> BatchResult:
+        """Make one object of each item of a list of prompts, as one step.
+
+        Parameters
+        ----------
+        prompts : sequence of Prompts or BatchItem
+            On the plane that is shown, or on the plane of the item.
+        overlaps : {'best', 'first', 'last'}
+            Object that a pixel goes to when several cover it.
+
+        Returns
+        -------
+        BatchResult
+            Objects, and prompts that gave none.
+        """
+        return self._waiter.answer(
+            self._jobs.batching.finished,
+            lambda: self._jobs.start_batch(prompts, overlaps),
+        )

@@ -1,0 +1,115 @@
+"""Long jobs on objects, with the settings of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.prompts.batch import (
+    BatchItem,
+    BatchSegmentation,
+    Overlaps,
+)
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.prompts.prompting import Prompting
+from napari_mobilesam.session.prompts.propagation import PropagationOptions
+from napari_mobilesam.session.prompts.propagation_run import Propagation
+from napari_mobilesam.session.prompts.recorder import Recorder
+from napari_mobilesam.types import Prompts, SegmentationError
+
+
+class ObjectJobs:
+    """Starts propagation and batches.
+
+    Parameters
+    ----------
+    editor : Editor
+        Holds the open object and the options of writing.
+    prompting : Prompting
+        Knows the clean-up of masks.
+    recorder : Recorder
+        Records replay code.
+    model_name : callable
+        Returns the name of the model.
+    scene : callable
+        Returns the `Scene` of the session.
+    propagation : Propagation
+        Follows objects through stacks.
+    batching : BatchSegmentation
+        Makes one object of each prompt.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        prompting: Prompting,
+        recorder: Recorder,
+        model_name: Callable[[], str],
+        scene: Callable[[], Scene],
+        propagation: Propagation,
+        batching: BatchSegmentation,
+    ) -> None:
+        self.propagation = propagation
+        self.batching = batching
+        self._editor = editor
+        self._prompting = prompting
+        self._recorder = recorder
+        self._model_name = model_name
+        self._scene = scene
+
+    def start_propagation(
+        self,
+        options: PropagationOptions | None = None,
+        axis: int | None = None,
+    ) -> None:
+        """Follow the open object; `propagation.finished` brings the result.
+
+        See `ObjectCommands.propagate`.
+        """
+        if self._editor.record.empty:
+            raise SegmentationError(
+                'No object is open: click one, or open one, to propagate it.'
+            )
+        shown, planes = self._scene().plane(), self._scene().stack(axis)
+        options = options or PropagationOptions()
+        record = self._editor.accept()
+        objects = self._scene().objects(False)
+        if record is None or objects is None:
+            raise SegmentationError(
+                'The mask is not there yet: propagate when it is.'
+            )
+        self.propagation.start(
+            record.number,
+            objects,
+            planes,
+            self._model_name(),
+            options,
+            self._editor.options.policy,
+            self._prompting.clean_up,
+            self._recorder.propagation(
+                record.number, shown, axis, options, self._editor.options
+            ),
+        )
+
+    def start_batch(
+        self,
+        prompts: Sequence[Prompts | BatchItem],
+        overlaps: Overlaps = 'best',
+    ) -> None:
+        """Begin what `batch` does; `BatchSegmentation.finished` ends it."""
+        shown = self._scene().plane()
+        items = [
+            item if isinstance(item, BatchItem) else BatchItem(shown, item)
+            for item in prompts
+        ]
+        objects = self._scene().objects(True)
+        assert objects is not None
+        self.batching.start(
+            items,
+            objects,
+            self._editor.options,
+            self._model_name(),
+            overlaps,
+            self._prompting.clean_up,
+            self._recorder.batch(items, overlaps, self._editor.options),
+        )
