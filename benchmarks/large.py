@@ -40,7 +40,7 @@ from napari_mobilesam.large.large_plan import checked_large, make_plan
 from napari_mobilesam.large.model_references import NamedModel
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.propose import Proposer, grid_task
-from napari_mobilesam.large.tiling import Block
+from napari_mobilesam.large.tiling import TileBlock
 from napari_mobilesam.types import Window
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -194,7 +194,7 @@ def time_tiles(image: Wallpaper, count: int) -> float:
     tiles = [(r, c) for r in range(1, rows - 1) for c in range(1, columns - 1)]
     step = max(1, len(tiles) // count)
     tasks = [
-        grid_task(plan.grid, Block(0, *tile, (tile,)))
+        grid_task(plan.grid, TileBlock(0, *tile, (tile,)))
         for tile in tiles[::step][:count]
     ]
     with tempfile.TemporaryDirectory() as folder:

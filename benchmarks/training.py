@@ -20,7 +20,11 @@ from napari_mobilesam.training.interactive import answer_of
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import InteractiveTask
-from napari_mobilesam.training.tensor_batch import Batch, collate, normalise
+from napari_mobilesam.training.tensor_batch import (
+    SampleBatch,
+    collate,
+    normalise,
+)
 from napari_mobilesam.training.train import TrainConfig, TrainingRun
 
 
@@ -33,14 +37,14 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def encoder_pass(sam: Sam, batch: Batch, half: bool) -> None:
+def encoder_pass(sam: Sam, batch: SampleBatch, half: bool) -> None:
     """Run the image encoder forward and backward."""
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=half):
         features = sam.encode(normalise(sam, batch))
     features.float().square().mean().backward()
 
 
-def decoder_pass(sam: Sam, batch: Batch, half: bool) -> None:
+def decoder_pass(sam: Sam, batch: SampleBatch, half: bool) -> None:
     """Decode the first point of every object, forward and backward."""
     size = sam.embedding_size
     features = torch.randn(

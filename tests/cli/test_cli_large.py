@@ -19,9 +19,9 @@ from segmentation.oracle import Oracle
 from napari_mobilesam.cli import large_options
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.large import model_references as models
+from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
 from napari_mobilesam.large.places import records_folder
-from napari_mobilesam.large.view import View
 from napari_mobilesam.segmentation import estimate
 
 from .conftest import Run
@@ -156,14 +156,14 @@ def test_existing_labels_are_replaced_only_if_asked(
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, row: int, column: int) -> None:
     """Let the tile at a place fail."""
-    show = View.rgb
+    show = ImageView.rgb
 
-    def rgb(self: View, plane: int, window: Any, shrink: int = 1) -> Any:
+    def rgb(self: ImageView, plane: int, window: Any, shrink: int = 1) -> Any:
         if tuple(window[:2]) == (row, column):
             raise OSError('the disk is worn out')
         return show(self, plane, window, shrink)
 
-    monkeypatch.setattr(View, 'rgb', rgb)
+    monkeypatch.setattr(ImageView, 'rgb', rgb)
 
 
 def test_failed_tiles_are_listed_and_tried_again(
@@ -197,10 +197,10 @@ def test_ctrl_c_keeps_tiles_and_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = tmp_path / 'out.zarr'
-    show = View.rgb
+    show = ImageView.rgb
     shown = 0
 
-    def rgb(self: View, *arguments: Any, **options: Any) -> Any:
+    def rgb(self: ImageView, *arguments: Any, **options: Any) -> Any:
         nonlocal shown
         shown += 1
         if shown == 3:
@@ -209,7 +209,7 @@ def test_ctrl_c_keeps_tiles_and_says_how_to_go_on(
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(View, 'rgb', rgb)
+        patch.setattr(ImageView, 'rgb', rgb)
         result = run(*command, '-o', output, '--executor', 'serial')
     assert signal.getsignal(signal.SIGINT) is before
     assert result.code == ExitCode.INTERRUPTED

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from napari_mobilesam.large.journal import (
     Journal,
     JournalError,
+    MaskRecordReader,
     Record,
-    RecordReader,
     StorageError,
 )
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
@@ -146,7 +146,7 @@ def test_a_reader_holds_few_records(tmp_path):
     journal = Journal(tmp_path)
     for number in range(20):
         journal.write(f'p0/{number}', record_of(one_mask(1000 + number)))
-    reader = RecordReader(journal, most_bytes=3000)
+    reader = MaskRecordReader(journal, most_bytes=3000)
     for number in [*range(20), 3, 19, 3]:
         data = reader.pixels(f'p0/{number}', 0)
         assert data.shape == (1, 1000 + number)

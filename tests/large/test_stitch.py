@@ -8,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_mobilesam.large.found import Found, gather, join, joined_boxes
-from napari_mobilesam.large.journal import Journal, Record, RecordReader
+from napari_mobilesam.large.journal import Journal, MaskRecordReader, Record
+from napari_mobilesam.large.mask_table import (
+    MaskTable,
+    gather,
+    join,
+    joined_boxes,
+)
 from napari_mobilesam.large.render import Renderer, chunk_tasks
 from napari_mobilesam.large.resize import enlarge_mask
 from napari_mobilesam.large.stitch import (
@@ -52,18 +57,18 @@ class Records:
 
     def __init__(self, folder: str, lots: list[list[Mask]]) -> None:
         self.journal = Journal(Path(folder))
-        self.reader = RecordReader(self.journal)
+        self.reader = MaskRecordReader(self.journal)
         self.keys = [f'p0/{number}' for number in range(len(lots))]
         for key, lot in zip(self.keys, lots, strict=True):
             none_cut = np.zeros(len(lot), bool)
             record = Record.of(lot, none_cut)
             self.journal.write(key, record)
 
-    def found(self) -> Found:
+    def found(self) -> MaskTable:
         return gather(self.journal, self.keys)
 
 
-def boxes_and_scores(found: Found) -> list[tuple]:
+def boxes_and_scores(found: MaskTable) -> list[tuple]:
     return [
         (*box, score)
         for box, score in zip(
@@ -160,7 +165,7 @@ def test_a_cut_mask_that_is_seen_whole_elsewhere_is_explained(tmp_path):
     journal.write('p0/b', Record.of([whole], np.zeros(1, bool)))
     found = gather(journal, ['p0/a', 'p0/b'])
     left = unexplained(
-        found.cut_ones(), found.whole_ones(), RecordReader(journal)
+        found.cut_ones(), found.whole_ones(), MaskRecordReader(journal)
     )
     assert left.boxes.tolist() == [[12, 14, 18, 20]]
 
@@ -175,7 +180,7 @@ def test_better_masks_explain_what_they_hide(tmp_path):
         journal.write('p0/a', record)
         found = gather(journal, ['p0/a'])
         parts = unexplained(
-            found.cut_ones(), found.whole_ones(), RecordReader(journal)
+            found.cut_ones(), found.whole_ones(), MaskRecordReader(journal)
         )
         assert len(parts) == left
 

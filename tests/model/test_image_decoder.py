@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_mobilesam.model.folded_attention import weights_of
 from napari_mobilesam.model.sam import EMBEDDINGS_KEPT, build_sam
-from napari_mobilesam.model.threads import Workers
+from napari_mobilesam.model.threads import ThreadTeam
 
 SIZE = 128
 
@@ -209,9 +209,9 @@ def test_workers_decode_as_one_thread_does(count):
         return decoder.decode(boxes=boxes[start : start + 3], multimask=True)
 
     starts = range(0, 12, 3)
-    serial = Workers(1, nullcontext).map(decode, starts)
+    serial = ThreadTeam(1, nullcontext).map(decode, starts)
     for one, other in zip(
-        Workers(count, nullcontext).map(decode, starts), serial, strict=True
+        ThreadTeam(count, nullcontext).map(decode, starts), serial, strict=True
     ):
         assert_same(one, other)
 

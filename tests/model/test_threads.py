@@ -13,7 +13,7 @@ from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.model.threads import (
     FRESH_SECONDS,
     ThreadChoice,
-    Workers,
+    ThreadTeam,
 )
 
 
@@ -108,7 +108,7 @@ def test_model_chooses_for_itself():
 
 @pytest.mark.parametrize('count', [1, 3])
 def test_results_come_in_the_order_of_the_items(count):
-    workers = Workers(count, nullcontext)
+    workers = ThreadTeam(count, nullcontext)
     items = [5, 1, 4, 2, 3, 0, 9]
     assert list(workers.map(lambda x: x * x, items)) == [x * x for x in items]
 
@@ -117,7 +117,7 @@ def test_workers_compute_on_one_thread_without_gradients():
     def look(_):
         return torch.get_num_threads(), torch.is_grad_enabled()
 
-    seen = list(Workers(2, nullcontext).map(look, range(6)))
+    seen = list(ThreadTeam(2, nullcontext).map(look, range(6)))
     assert seen == [(1, False)] * 6
     assert torch.is_grad_enabled()
     with ThreadPoolExecutor() as pool:
@@ -132,7 +132,7 @@ def test_items_are_taken_as_they_are_needed():
             taken.append(number)
             yield number
 
-    results = Workers(2, nullcontext).map(str, items())
+    results = ThreadTeam(2, nullcontext).map(str, items())
     assert next(results) == '0'
     assert len(taken) <= 4
     results.close()
@@ -145,7 +145,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_work():
             raise KeyError(item)
         return item
 
-    results = Workers(2, nullcontext).map(work, range(1000))
+    results = ThreadTeam(2, nullcontext).map(work, range(1000))
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(KeyError):
         next(results)

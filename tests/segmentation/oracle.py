@@ -16,7 +16,7 @@ from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mobilesam.model.threads import Workers
+from napari_mobilesam.model.threads import ThreadTeam
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 
 PATCH = 16
@@ -53,8 +53,8 @@ class Oracle:
         self.encoded += 1
         return functional.pixel_unshuffle(x[:, :1], PATCH)
 
-    def workers(self) -> Workers:
-        return Workers(1, nullcontext)
+    def workers(self) -> ThreadTeam:
+        return ThreadTeam(1, nullcontext)
 
     def image_decoder(self, features: Tensor) -> OracleDecoder:
         return OracleDecoder(features, self.input_size)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_mobilesam.model.threads import Workers
+from napari_mobilesam.model.threads import ThreadTeam
 from napari_mobilesam.segmentation import everything_plan as plan
 from napari_mobilesam.segmentation.adaptive import ROUNDS
-from napari_mobilesam.segmentation.appearance import (
-    LEAST_KNOWN,
-    Appearance,
-    describe,
-)
 from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.masks import center_of
+from napari_mobilesam.segmentation.point_classifier import (
+    LEAST_KNOWN,
+    PointClassifier,
+    describe,
+)
 from napari_mobilesam.types import EverythingParameters, Mask
 
 from .helpers import as_mask, disc, iou, paste
@@ -113,7 +113,7 @@ def test_crop_layers_are_the_full_grid(image):
 def test_what_is_asked_does_not_depend_on_workers(image, batch_size):
     class Two(Oracle):
         def workers(self):
-            return Workers(2, Oracle.threads)
+            return ThreadTeam(2, Oracle.threads)
 
     one = found(image, batch_size=16)
     two = found(image, Two(best=48), batch_size=batch_size)
@@ -167,14 +167,14 @@ def test_a_centre_is_within_a_mask_of_one_pixel():
     assert paste(mask, (9, 9))[tuple(int(x) for x in center_of(mask))]
 
 
-class TestAppearance:
+class TestPointClassifier:
     @pytest.fixture
     def appearance(self):
         """A lattice of 20 x 20 points, the left half dark."""
         image = np.zeros((100, 100, 3), np.uint8)
         image[:, 50:] = 200
         places = np.arange(20) * 5 + 2.5
-        return Appearance(describe(image, places, places, diameter=10))
+        return PointClassifier(describe(image, places, places, diameter=10))
 
     def index(self, columns):
         return np.stack(

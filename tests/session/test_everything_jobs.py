@@ -199,12 +199,12 @@ def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):
 
 def test_embeddings_for_clicks_tell_how_busy_the_machine_is(monkeypatch):
     from napari_mobilesam.segmentation import estimate
-    from napari_mobilesam.segmentation.experience import Experience
+    from napari_mobilesam.segmentation.cost_history import CostHistory
     from napari_mobilesam.session.everything.pace import EmbeddingWatch
 
     speed = estimate.Speed(embedding=1.0, prompt=0.01, mask=0.001)
     monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
-    experience = Experience(lambda: 0.0)
+    experience = CostHistory(lambda: 0.0)
     watch, model = EmbeddingWatch(experience), SimpleNamespace(key='a')
     watch(model, 9.0)  # the first one of a model
     assert experience.pace == 1

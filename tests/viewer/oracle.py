@@ -15,7 +15,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from napari_mobilesam.model.mask_decoder import mask_slice
-from napari_mobilesam.model.threads import Workers
+from napari_mobilesam.model.threads import ThreadTeam
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 
 SIZE = 128
@@ -53,7 +53,7 @@ class OracleSam:
         return x.mean(dim=1, keepdim=True)[:, :, 2::4, 2::4]
 
     def workers(self):
-        return Workers(1, contextlib.nullcontext)
+        return ThreadTeam(1, contextlib.nullcontext)
 
     def image_decoder(self, features):
         return OracleDecoder(features, self.go)

@@ -12,8 +12,8 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 from segmentation.oracle import Oracle
 
+from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.places import records_folder
-from napari_mobilesam.large.view import View
 from napari_mobilesam.session import session as controller
 from napari_mobilesam.widgets.everything.large_panel import LIVE_NAME
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
@@ -137,7 +137,7 @@ def test_cancel_keeps_tiles_and_run_goes_on(
     open_large, pyramid, monkeypatch, tmp_path
 ):
     d = open_large(pyramid, multiscale=True)
-    show = View.rgb
+    show = ImageView.rgb
     shown = []
 
     def rgb(self, plane, window, shrink=1):
@@ -146,7 +146,7 @@ def test_cancel_keeps_tiles_and_run_goes_on(
             d.session.large.cancel()
         return show(self, plane, window, shrink)
 
-    monkeypatch.setattr(View, 'rgb', rgb)
+    monkeypatch.setattr(ImageView, 'rgb', rgb)
     d.widget.run_button.click()
     d.settle()
     assert 'Stopped at' in d.widget.status.text
@@ -167,14 +167,14 @@ def test_cancel_keeps_tiles_and_run_goes_on(
 
 def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
     first = open_large(pyramid, multiscale=True, show=False)
-    show = View.rgb
+    show = ImageView.rgb
 
     def rgb(self, *arguments, **options):
         first.session.large.cancel()
         return show(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, 'rgb', rgb)
+        patch.setattr(ImageView, 'rgb', rgb)
         first.widget.run_button.click()
         first.settle()
     second = open_large(pyramid, multiscale=True, show=False)
@@ -262,13 +262,13 @@ def test_one_plane_of_a_stack_lies_on_that_plane(open_large):
 def test_removed_images_end_the_run(open_large, pyramid, monkeypatch):
     d = open_large(pyramid, multiscale=True, show=False)
     go = threading.Event()
-    show = View.rgb
+    show = ImageView.rgb
 
     def rgb(self, *arguments, **options):
         assert go.wait(30)
         return show(self, *arguments, **options)
 
-    monkeypatch.setattr(View, 'rgb', rgb)
+    monkeypatch.setattr(ImageView, 'rgb', rgb)
     d.widget.run_button.click()
     d.viewer.layers.remove(d.image)
     go.set()
@@ -290,7 +290,7 @@ def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
 
 
 def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
-    show = View.rgb
+    show = ImageView.rgb
 
     def rgb(self, plane, window, shrink=1):
         if window[:2] == (0, 0):
@@ -299,7 +299,7 @@ def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
 
     d = open_large(pyramid, multiscale=True, show=False)
     with monkeypatch.context() as patch:
-        patch.setattr(View, 'rgb', rgb)
+        patch.setattr(ImageView, 'rgb', rgb)
         d.widget.run_button.click()
         d.settle()
     assert 'the disk is worn out' in d.widget.status.text
@@ -310,14 +310,14 @@ def test_other_parameters_are_refused_with_the_difference(
     open_large, pyramid, monkeypatch
 ):
     d = open_large(pyramid, multiscale=True, show=False)
-    show = View.rgb
+    show = ImageView.rgb
 
     def rgb(self, *arguments, **options):
         d.session.large.cancel()
         return show(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, 'rgb', rgb)
+        patch.setattr(ImageView, 'rgb', rgb)
         d.widget.run_button.click()
         d.settle()
     d.widget.form.inputs['diameter'].setValue(SIDE + 6)

@@ -22,7 +22,7 @@ from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
-    from napari_mobilesam.large.large_plan import Plan
+    from napari_mobilesam.large.large_plan import LargePlan
     from napari_mobilesam.large.model_references import NamedModel
     from napari_mobilesam.large.results import LargeResult
 
@@ -188,7 +188,7 @@ def run_tiles(
 
     model = model_reference(options, progress)
 
-    def say_plan(plan: Plan) -> None:
+    def say_plan(plan: LargePlan) -> None:
         seconds = None
         if not options.scheduler:
             speed = measure_speed(model())

@@ -1,6 +1,6 @@
 """Threads, processes, or a Dask cluster, all asked in one way.
 
-Each kind of worker is a `Workers`: it takes the work (a picklable callable)
+Each kind is a `TaskWorkers`: it takes the work (a picklable callable)
 once and tasks one by one, and hands out ordinary futures.
 """
 
@@ -36,7 +36,7 @@ TRAVELS_WITH_TASKS = 1 << 20
 RECOUNT_SECONDS = 10.0
 
 
-class Workers(Protocol):
+class TaskWorkers(Protocol):
     """Something that does tasks.
 
     Attributes
@@ -196,7 +196,7 @@ def _unpacked(packed: bytes) -> Work:
 @contextmanager
 def open_workers(
     executor: Any, work: Work, count: int | None = None
-) -> Iterator[Workers]:
+) -> Iterator[TaskWorkers]:
     """Start workers and let go of them at the end.
 
     Parameters
@@ -221,7 +221,7 @@ def open_workers(
         raise SegmentationError(f'workers is {count}; give 1 or more.')
     chosen = count or available_cores()
     client = None
-    workers: Workers
+    workers: TaskWorkers
     if executor == 'serial':
         workers = SerialWorkers(work)
     elif executor == 'threads':

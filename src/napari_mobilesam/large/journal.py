@@ -248,7 +248,7 @@ class Journal:
             return None
 
 
-class RecordReader:
+class MaskRecordReader:
     """Reads records of a journal and keeps the latest at hand.
 
     Parameters

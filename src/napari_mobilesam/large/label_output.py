@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.executors import SerialWorkers, Work, Workers
-from napari_mobilesam.large.found import Found, gather
+from napari_mobilesam.large.executors import SerialWorkers, TaskWorkers, Work
 from napari_mobilesam.large.io.interfaces import LabelSink
 from napari_mobilesam.large.io.ome_zarr import LabelWriter, remove_labels
-from napari_mobilesam.large.journal import RecordReader
+from napari_mobilesam.large.journal import MaskRecordReader
+from napari_mobilesam.large.mask_table import MaskTable, gather
 from napari_mobilesam.large.render import ChunkTask, Renderer, chunk_tasks
 from napari_mobilesam.large.results import LargeResult, TableBuilder
 from napari_mobilesam.large.search import Search
@@ -30,7 +30,7 @@ from napari_mobilesam.types import Window
 
 CHUNK = (1024, 1024)
 
-OpenPool = Callable[[Work], AbstractContextManager[Workers]]
+OpenPool = Callable[[Work], AbstractContextManager[TaskWorkers]]
 
 
 class MemorySink:
@@ -55,7 +55,7 @@ class MemorySink:
         """All is there."""
 
 
-class Output:
+class LabelOutput:
     """Objects of all planes: decided, numbered, linked and painted.
 
     Parameters
@@ -67,10 +67,10 @@ class Output:
     def __init__(self, search: Search) -> None:
         self._search = search
         self._plan = search.plan
-        self._reader = RecordReader(search.journal)
+        self._reader = MaskRecordReader(search.journal)
         parameters = search.plan.parameters
         self._linker = Linker(parameters.link_iou, parameters.link_gap)
-        self._recent: deque[Found] = deque(maxlen=parameters.link_gap + 1)
+        self._recent: deque[MaskTable] = deque(maxlen=parameters.link_gap + 1)
         self._table = TableBuilder(search.plan.view.factor)
         self._labels = 0
 
@@ -100,7 +100,7 @@ class Output:
             self._search.journal.folder, self._plan.view.factor, sink
         )
 
-    def _render(self, pool: Workers) -> bool:
+    def _render(self, pool: TaskWorkers) -> bool:
         """Paint every chunk that has an object; False if cancelled."""
         cancelled = self._search.hooks.cancelled
         if self._search.cancelled:
@@ -139,7 +139,7 @@ class Output:
                 plane, found, labels, view.factor, view.source.shape, CHUNK
             )
 
-    def _objects(self, plane: int) -> Found:
+    def _objects(self, plane: int) -> MaskTable:
         """Masks of a plane that get a label, best first."""
         search, parameters = self._search, self._plan.parameters.everything
         found = gather(search.journal, search.keys[plane]).whole_ones()
@@ -148,7 +148,7 @@ class Output:
         found = without_duplicates(found, parameters.crop_nms)
         return visible(found, self._reader)
 
-    def _number(self, found: Found) -> NDArray[np.uint32]:
+    def _number(self, found: MaskTable) -> NDArray[np.uint32]:
         """Labels from 1 in the order found; linked planes share them."""
         if self._plan.parameters.link:
             numbers = self._linker.add(
@@ -160,7 +160,7 @@ class Output:
             self._labels += len(found)
         return numbers.astype(np.uint32)
 
-    def _overlaps(self, found: Found, distance: int) -> Overlaps:
+    def _overlaps(self, found: MaskTable, distance: int) -> Overlaps:
         return mask_overlaps(self._recent[distance], found, self._reader)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from napari_mobilesam.large.large_plan import Plan
+from napari_mobilesam.large.large_plan import LargePlan
 from napari_mobilesam.segmentation.estimate import (
     MASKS_PER_PROMPT,
     Speed,
@@ -12,12 +12,12 @@ from napari_mobilesam.segmentation.estimate import (
 )
 
 
-def run_seconds(plan: Plan, speed: Speed, workers: int) -> float:
+def run_seconds(plan: LargePlan, speed: Speed, workers: int) -> float:
     """Seconds that all tiles take if none of them is empty.
 
     Parameters
     ----------
-    plan : Plan
+    plan : LargePlan
         Of `napari_mobilesam.large.large_plan.make_plan`.
     speed : Speed
         Of `napari_mobilesam.segmentation.estimate.measure_speed`.
@@ -33,7 +33,7 @@ def run_seconds(plan: Plan, speed: Speed, workers: int) -> float:
     return (plan.tiles * speed.embedding + prompts * per_prompt) / workers
 
 
-def describe_plan(plan: Plan, seconds: float | None = None) -> str:
+def describe_plan(plan: LargePlan, seconds: float | None = None) -> str:
     """One line: planes, tiles, object size, and the time if it is known."""
     source = plan.view.source
     height, width = source.shape

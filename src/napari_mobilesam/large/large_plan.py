@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.measure import contrast_of, diameter_of
 from napari_mobilesam.large.tiling import Grid, plan_grid
-from napari_mobilesam.large.view import View
 from napari_mobilesam.segmentation.image import Limits
 from napari_mobilesam.segmentation.parameters import (
     checked_parameters,
@@ -98,12 +98,12 @@ def checked_large(
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class LargePlan:
     """How an image is worked through.
 
     Attributes
     ----------
-    view : View
+    view : ImageView
         What the model is shown.
     grid : Grid
         Tiles of every plane.
@@ -113,7 +113,7 @@ class Plan:
         As given.
     """
 
-    view: View
+    view: ImageView
     grid: Grid
     diameter: float | None
     parameters: LargeParameters
@@ -160,7 +160,7 @@ class Plan:
 
 def make_plan(
     source: Source, record: ModelRecord, parameters: LargeParameters
-) -> Plan:
+) -> LargePlan:
     """Measure what is not given, choose the level and lay the grid.
 
     Raises
@@ -175,14 +175,14 @@ def make_plan(
         # Digits beyond these are noise, and differ between machines.
         diameter = None if measured is None else float(f'{measured:.3g}')
     level, step = _resolution(source, diameter, record)
-    view = View(source, level, step, limits, parameters.gamma)
+    view = ImageView(source, level, step, limits, parameters.gamma)
     grid = plan_grid(
         view.shape,
         None if diameter is None else diameter / view.factor[0],
         record,
         parameters.everything,
     )
-    return Plan(view, grid, diameter, parameters)
+    return LargePlan(view, grid, diameter, parameters)
 
 
 def _resolution(

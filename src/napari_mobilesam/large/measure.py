@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.large.image_view import to_rgb
 from napari_mobilesam.large.io.interfaces import Source
-from napari_mobilesam.large.view import to_rgb
 from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
 from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
 from napari_mobilesam.types import Window

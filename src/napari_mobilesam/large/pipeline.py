@@ -25,10 +25,10 @@ from napari_mobilesam.large.executors import (
 )
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import Journal
-from napari_mobilesam.large.label_output import Output, never
+from napari_mobilesam.large.label_output import LabelOutput, never
 from napari_mobilesam.large.large_plan import (
     LargeParameters,
-    Plan,
+    LargePlan,
     checked_large,
     make_plan,
 )
@@ -43,7 +43,7 @@ from napari_mobilesam.large.results import (
     LargeResult,
     TileFound,
 )
-from napari_mobilesam.large.search import Hooks, Search
+from napari_mobilesam.large.search import Search, TileHooks
 from napari_mobilesam.types import Progress, SegmentationError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def segment_large(
     device: str = 'auto',
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
-    on_plan: Callable[[Plan], None] | None = None,
+    on_plan: Callable[[LargePlan], None] | None = None,
     on_tile: Callable[[TileFound], None] | None = None,
     resume: bool = True,
     **overrides: Any,
@@ -96,7 +96,7 @@ def segment_large(
         Asked between tiles; True ends the run: what was found until then is
         labelled, and the records are kept.
     on_plan : callable, optional
-        Called with the `Plan` before the first tile.
+        Called with the `LargePlan` before the first tile.
     on_tile : callable, optional
         Called with a `TileFound` when a tile is done.
     resume : bool
@@ -131,7 +131,7 @@ def segment_large(
     loaded = load()
     plan = make_plan(image, loaded.record, chosen)
     manifest = plan.manifest(loaded.record, loaded.key)
-    hooks = Hooks(
+    hooks = TileHooks(
         progress or (lambda done, total, message: None),
         cancelled or never,
         on_tile,
@@ -157,7 +157,7 @@ def segment_large(
         )
         with _threads_kept(), open_pool(proposer) as pool:
             search.run(pool)
-        output_of = Output(search)
+        output_of = LabelOutput(search)
         if target is None:
             result = output_of.to_memory()
         else:

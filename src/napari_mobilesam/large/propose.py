@@ -15,11 +15,11 @@ import torch
 import xxhash
 from numpy.typing import NDArray
 
+from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
-from napari_mobilesam.large.tiling import Block, Grid, cut_edge, is_cut
-from napari_mobilesam.large.view import View
+from napari_mobilesam.large.tiling import Grid, TileBlock, cut_edge, is_cut
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
@@ -109,7 +109,7 @@ def summarize(
     return TileSummary(task.key, int(np.count_nonzero(whole)), cut, prompts)
 
 
-def grid_task(grid: Grid, block: Block) -> TileTask:
+def grid_task(grid: Grid, block: TileBlock) -> TileTask:
     """Task of a block of the grid."""
     key = f'p{block.plane:05}/r{block.row:05}/c{block.column:05}'
     windows = np.array([grid.window(*tile) for tile in block.tiles])
@@ -138,7 +138,7 @@ class Proposer:
 
     Attributes
     ----------
-    view : View
+    view : ImageView
         What is shown.
     grid : Grid
         Whose points are asked.
@@ -152,7 +152,7 @@ class Proposer:
         Thresholds and more.
     """
 
-    view: View
+    view: ImageView
     grid: Grid
     diameter: float | None
     folder: Path

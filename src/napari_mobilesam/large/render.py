@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.found import Found
 from napari_mobilesam.large.io.interfaces import LabelSink
-from napari_mobilesam.large.journal import Journal, RecordReader
+from napari_mobilesam.large.journal import Journal, MaskRecordReader
+from napari_mobilesam.large.mask_table import MaskTable
 from napari_mobilesam.large.resize import enlarge_mask, fine_box
 from napari_mobilesam.types import Window
 
@@ -72,7 +72,7 @@ class Painted(NamedTuple):
 
 def chunk_tasks(
     plane: int,
-    found: Found,
+    found: MaskTable,
     labels: NDArray[np.uint32],
     factor: tuple[float, float],
     shape: tuple[int, int],
@@ -84,7 +84,7 @@ def chunk_tasks(
     ----------
     plane : int
         Plane of the output.
-    found : Found
+    found : MaskTable
         Masks that get a label, better ones first.
     labels : ndarray
         (N,) their labels.
@@ -145,7 +145,7 @@ class Renderer:
 
     def __call__(self, task: ChunkTask) -> Painted:
         """Paint and write a chunk; say what is seen of each label."""
-        reader = RecordReader(Journal(self.folder))
+        reader = MaskRecordReader(Journal(self.folder))
         row0, column0, row1, column1 = task.window
         chunk = np.zeros((row1 - row0, column1 - column0), np.uint32)
         seen = []

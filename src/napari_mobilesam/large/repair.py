@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.found import Found
+from napari_mobilesam.large.mask_table import MaskTable
 from napari_mobilesam.large.propose import TileTask, repair_task
 from napari_mobilesam.large.tiling import Grid
 from napari_mobilesam.types import Window
@@ -22,13 +22,13 @@ LARGEST_PART = 0.5
 
 
 def repair_tasks(
-    cut: Found, plane: int, grid: Grid, shrink: int
+    cut: MaskTable, plane: int, grid: Grid, shrink: int
 ) -> Iterator[TileTask]:
     """Tiles around cut objects; neighbours share one.
 
     Parameters
     ----------
-    cut : Found
+    cut : MaskTable
         Cut masks of one plane.
     plane : int
         The plane.
@@ -51,7 +51,7 @@ def repair_tasks(
         yield repair_task(plane, window, shrink, points)
 
 
-def fits(cut: Found, grid: Grid, shrink: int) -> NDArray[np.bool_]:
+def fits(cut: MaskTable, grid: Grid, shrink: int) -> NDArray[np.bool_]:
     """Which cut masks a tile may hold, by what is seen of them."""
     extents = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1, initial=0)
     small: NDArray[np.bool_] = extents <= LARGEST_PART * grid.side * shrink

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.found import Found
+from napari_mobilesam.large.mask_table import MaskTable
 from napari_mobilesam.large.render import Painted
 from napari_mobilesam.segmentation.masks import TABLE_COLUMNS as COLUMNS
 from napari_mobilesam.types import Mask, Window
@@ -121,7 +121,7 @@ class TableBuilder:
         self._planes: dict[int, _PlaneRows] = {}
 
     def add(
-        self, plane: int, found: Found, labels: NDArray[np.uint32]
+        self, plane: int, found: MaskTable, labels: NDArray[np.uint32]
     ) -> None:
         """Rows of the labels of a plane."""
         self._planes[plane] = _PlaneRows(found, labels, self._factor)
@@ -149,7 +149,7 @@ class _PlaneRows:
 
     def __init__(
         self,
-        found: Found,
+        found: MaskTable,
         labels: NDArray[np.uint32],
         factor: NDArray[np.float64],
     ) -> None:

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.large_plan import Plan
+from napari_mobilesam.large.large_plan import LargePlan
 from napari_mobilesam.large.propose import is_empty
-from napari_mobilesam.large.tiling import Block
+from napari_mobilesam.large.tiling import TileBlock
 from napari_mobilesam.types import Window
 
 # Pixels of a coarse level across an object.
 ACROSS = 4
 
 
-def scan_blocks(plan: Plan) -> Iterator[tuple[Block, int]]:
+def scan_blocks(plan: LargePlan) -> Iterator[tuple[TileBlock, int]]:
     """All blocks, in reading order, and how many tiles each has.
 
     A block lists those of its tiles in which there may be something.
@@ -45,10 +45,10 @@ def scan_blocks(plan: Plan) -> Iterator[tuple[Block, int]]:
                     if row not in strips or not strips[row].is_empty(column)
                 )
                 count = len(block_rows) * len(block_columns)
-                yield Block(plane, first_row, first, tiles), count
+                yield TileBlock(plane, first_row, first, tiles), count
 
 
-def _coarse_level(plan: Plan) -> int | None:
+def _coarse_level(plan: LargePlan) -> int | None:
     """The coarsest level at which tiles can be looked at."""
     if plan.diameter is None:
         return None
@@ -65,7 +65,9 @@ def _coarse_level(plan: Plan) -> int | None:
 class _Strip:
     """A row of tiles at a coarse level."""
 
-    def __init__(self, plan: Plan, plane: int, row: int, level: int) -> None:
+    def __init__(
+        self, plan: LargePlan, plane: int, row: int, level: int
+    ) -> None:
         self._plan = plan
         self._row = row
         described = plan.view.source.levels[level]

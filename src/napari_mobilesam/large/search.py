@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_mobilesam.large.executors import Workers
-from napari_mobilesam.large.found import Found, gather, join, joined_boxes
-from napari_mobilesam.large.journal import Journal, Record, RecordReader
-from napari_mobilesam.large.large_plan import Plan
+from napari_mobilesam.large.executors import TaskWorkers
+from napari_mobilesam.large.journal import Journal, MaskRecordReader, Record
+from napari_mobilesam.large.large_plan import LargePlan
+from napari_mobilesam.large.mask_table import (
+    MaskTable,
+    gather,
+    join,
+    joined_boxes,
+)
 from napari_mobilesam.large.propose import TileTask, grid_task, summarize
 from napari_mobilesam.large.repair import fits, repair_tasks
 from napari_mobilesam.large.resize import fine_box, place_mask
@@ -23,7 +28,7 @@ from napari_mobilesam.types import Progress, Window
 
 
 @dataclass(frozen=True)
-class Hooks:
+class TileHooks:
     """How a run talks to whoever started it; see `segment_large`."""
 
     progress: Progress
@@ -37,11 +42,11 @@ class Search:
 
     Attributes
     ----------
-    plan : Plan
+    plan : LargePlan
         What there is to do.
     journal : Journal
         Where records are.
-    hooks : Hooks
+    hooks : TileHooks
         Whom to tell.
     keys : list of list of str
         Records of each plane, those that are there.
@@ -55,9 +60,9 @@ class Search:
         Whether somebody ended it early.
     """
 
-    plan: Plan
+    plan: LargePlan
     journal: Journal
-    hooks: Hooks
+    hooks: TileHooks
     keys: list[list[str]] = field(init=False)
     failed: list[FailedTile] = field(default_factory=list)
     cut: list[CutObject] = field(default_factory=list)
@@ -71,7 +76,7 @@ class Search:
         self._total = self.plan.tiles
         self.keys = [[] for _ in range(self.plan.view.source.planes)]
 
-    def run(self, workers: Workers) -> None:
+    def run(self, workers: TaskWorkers) -> None:
         """Do all tiles that have no record, as long as nobody cancels."""
         self.tell()
         self._run(workers, self._grid_tasks())
@@ -107,12 +112,16 @@ class Search:
                 yield grid_task(self.plan.grid, block)
 
     def _repair(
-        self, workers: Workers, left: list[Found], shrink: int, last: bool
-    ) -> list[Found]:
+        self,
+        workers: TaskWorkers,
+        left: list[MaskTable],
+        shrink: int,
+        last: bool,
+    ) -> list[MaskTable]:
         """Propose cut objects again; return those still cut."""
         grid = self.plan.grid
         tasks: list[TileTask] = []
-        later: list[Found] = []
+        later: list[MaskTable] = []
         for plane, cut in enumerate(left):
             cut = self._unexplained(plane, cut)
             now = fits(cut, grid, shrink) | last
@@ -126,13 +135,13 @@ class Search:
             for cut, keys, count in zip(later, self.keys, known, strict=True)
         ]
 
-    def _unexplained(self, plane: int, cut: Found) -> Found:
+    def _unexplained(self, plane: int, cut: MaskTable) -> MaskTable:
         if not len(cut):
             return cut
         whole = gather(self.journal, self.keys[plane]).whole_ones()
-        return unexplained(cut, whole, RecordReader(self.journal))
+        return unexplained(cut, whole, MaskRecordReader(self.journal))
 
-    def _run(self, workers: Workers, tasks: Iterable[TileTask]) -> None:
+    def _run(self, workers: TaskWorkers, tasks: Iterable[TileTask]) -> None:
         """Do tasks that have no record yet, and take note of all."""
         done: list[tuple[int, str]] = []
         outcomes = run_tasks(

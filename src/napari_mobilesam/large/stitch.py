@@ -9,26 +9,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.large.found import (
-    Found,
+from napari_mobilesam.large.journal import MaskRecordReader
+from napari_mobilesam.large.mask_table import (
+    MaskTable,
     Neighbours,
     pairs_between,
     pairs_within,
     part,
     shared_pixels,
 )
-from napari_mobilesam.large.journal import RecordReader
 from napari_mobilesam.segmentation.linking import Overlaps
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 
 
-def without_duplicates(found: Found, threshold: float) -> Found:
+def without_duplicates(found: MaskTable, threshold: float) -> MaskTable:
     """Masks that greedy non-maximum suppression keeps, best first.
 
     Parameters
     ----------
-    found : Found
+    found : MaskTable
         Complete masks of one plane.
     threshold : float
         Box IoU above which the lower-scored mask is dropped.
@@ -40,10 +40,10 @@ def without_duplicates(found: Found, threshold: float) -> Found:
 
 
 def visible(
-    found: Found,
-    reader: RecordReader,
+    found: MaskTable,
+    reader: MaskRecordReader,
     least: float = VISIBLE_FRACTION,
-) -> Found:
+) -> MaskTable:
     """Masks that get a label when better masks are painted over worse ones.
 
     What `paint_labels` decides for one image, for a plane of any size: a
@@ -51,9 +51,9 @@ def visible(
 
     Parameters
     ----------
-    found : Found
+    found : MaskTable
         Masks of one plane, best first.
-    reader : RecordReader
+    reader : MaskRecordReader
         Where their pixels are.
     least : float
         Least share of a mask that no better mask covers.
@@ -82,8 +82,8 @@ def visible(
 
 
 def _left_over(
-    found: Found,
-    reader: RecordReader,
+    found: MaskTable,
+    reader: MaskRecordReader,
     number: int,
     rivals: NDArray[np.int64],
 ) -> int:
@@ -102,7 +102,9 @@ def _left_over(
     return int(np.count_nonzero(left))
 
 
-def unexplained(cut: Found, whole: Found, reader: RecordReader) -> Found:
+def unexplained(
+    cut: MaskTable, whole: MaskTable, reader: MaskRecordReader
+) -> MaskTable:
     """Cut masks that no complete mask stands for.
 
     A cut mask goes if a complete one looks the same within the tile, or if
@@ -119,11 +121,11 @@ def unexplained(cut: Found, whole: Found, reader: RecordReader) -> Found:
 
 
 def _is_explained(
-    cut: Found,
+    cut: MaskTable,
     number: int,
-    whole: Found,
+    whole: MaskTable,
     rivals: NDArray[np.int64],
-    reader: RecordReader,
+    reader: MaskRecordReader,
 ) -> bool:
     mine = cut.pixels(reader, number)
     left = mine.copy()
@@ -142,7 +144,7 @@ def _is_explained(
 
 
 def mask_overlaps(
-    earlier: Found, later: Found, reader: RecordReader
+    earlier: MaskTable, later: MaskTable, reader: MaskRecordReader
 ) -> Overlaps:
     """Overlaps of the masks of two planes, for linking."""
     pairs = pairs_between(earlier.boxes, later.boxes)

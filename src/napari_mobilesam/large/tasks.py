@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from napari_mobilesam.large.executors import Workers
+from napari_mobilesam.large.executors import TaskWorkers
 from napari_mobilesam.large.journal import StorageError
 
 Task = TypeVar('Task')
@@ -40,10 +40,10 @@ class _Entry(NamedTuple):
     suspect: bool = False
 
 
-class _Run:
+class _TaskQueue:
     """Tasks waiting and in flight, see `run_tasks`."""
 
-    def __init__(self, workers: Workers, tasks: Iterable[Any]) -> None:
+    def __init__(self, workers: TaskWorkers, tasks: Iterable[Any]) -> None:
         self._workers = workers
         self._fresh = iter(tasks)
         self._again: deque[_Entry] = deque()
@@ -141,7 +141,7 @@ class _Run:
 
 
 def run_tasks(
-    workers: Workers,
+    workers: TaskWorkers,
     tasks: Iterable[Task],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome[Task, Any]]:
@@ -153,7 +153,7 @@ def run_tasks(
 
     Parameters
     ----------
-    workers : Workers
+    workers : TaskWorkers
         Of `open_workers`.
     tasks : iterable
         Read only as fast as tasks are done.
@@ -173,7 +173,7 @@ def run_tasks(
     RuntimeError
         If workers die again and again.
     """
-    run = _Run(workers, tasks)
+    run = _TaskQueue(workers, tasks)
     while True:
         if cancelled():
             run.drop()

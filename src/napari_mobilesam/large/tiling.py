@@ -33,7 +33,7 @@ TASKS = 16
 BLOCK_SIDE = 2048
 
 
-class Block(NamedTuple):
+class TileBlock(NamedTuple):
     """Neighbouring tiles of a plane that are done together.
 
     Attributes

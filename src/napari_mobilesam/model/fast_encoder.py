@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mobilesam.model.layers import LayerNorm2d, gelu_, linear_gelu
+from napari_mobilesam.model.blocks import LayerNorm2d, gelu_, linear_gelu
 from napari_mobilesam.model.recorded import Recorded
 from napari_mobilesam.model.tiny_vit import (
     ConvBN,
+    ConvPatchEmbed,
     MBConv,
-    PatchEmbed,
     PatchMerging,
     Stage,
     TinyViT,
@@ -158,7 +158,7 @@ def _strips(height: int, row_values: int) -> Iterator[tuple[int, int]]:
 
 
 class _PatchEmbed:
-    def __init__(self, layer: PatchEmbed) -> None:
+    def __init__(self, layer: ConvPatchEmbed) -> None:
         first, _, second = layer.seq
         assert isinstance(first, ConvBN)
         assert isinstance(second, ConvBN)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from napari_mobilesam.model.mask_decoder import (
     NUM_HEADS,
-    Attention,
+    DecoderAttention,
     TwoWayAttentionBlock,
 )
 
@@ -136,7 +136,7 @@ class SharedImage(NamedTuple):
 class TokensToImage:
     """Tokens attend to the image."""
 
-    def __init__(self, attention: Attention, positions: Tensor) -> None:
+    def __init__(self, attention: DecoderAttention, positions: Tensor) -> None:
         self.layer = attention
         self.keys = ImageProjection(attention.k_proj, positions)
 

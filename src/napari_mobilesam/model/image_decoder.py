@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_mobilesam.model.blocks import LayerNorm2d, gelu_, linear_gelu
 from napari_mobilesam.model.folded_attention import (
     FoldedBlock,
     Logits,
@@ -28,7 +29,6 @@ from napari_mobilesam.model.folded_attention import (
     TokensToImage,
     tiles,
 )
-from napari_mobilesam.model.layers import LayerNorm2d, gelu_, linear_gelu
 from napari_mobilesam.model.mask_decoder import (
     NUM_MASK_TOKENS,
     MaskDecoder,

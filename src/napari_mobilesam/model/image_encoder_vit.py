@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mobilesam.model.layers import (
+from napari_mobilesam.model.blocks import (
     MLPBlock,
     merge_windows,
     neck,
@@ -41,7 +41,7 @@ VIT_CONFIGS: dict[Architecture, ViTConfig] = {
 }
 
 
-class PatchEmbed(nn.Module):
+class ViTPatchEmbed(nn.Module):
     """Patches of 16 x 16 pixels to tokens (B, H, W, C)."""
 
     def __init__(self, channels: int) -> None:
@@ -53,7 +53,7 @@ class PatchEmbed(nn.Module):
         return self.proj(x).permute(0, 2, 3, 1)
 
 
-class Attention(nn.Module):
+class ViTAttention(nn.Module):
     """Multi-head attention with decomposed relative positions."""
 
     def __init__(self, channels: int, num_heads: int, side: int) -> None:
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         return bias.flatten(4).flatten(2, 3)
 
 
-class Block(nn.Module):
+class ViTBlock(nn.Module):
     """Transformer block, over windows or over the whole image."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Block(nn.Module):
         super().__init__()
         self.window = window or grid
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
-        self.attn = Attention(channels, num_heads, self.window)
+        self.attn = ViTAttention(channels, num_heads, self.window)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.mlp = MLPBlock(channels, channels * 4, functional.gelu)
 
@@ -119,12 +119,12 @@ class ImageEncoderViT(nn.Module):
     ) -> None:
         super().__init__()
         grid = input_size // PATCH_SIZE
-        self.patch_embed = PatchEmbed(config.channels)
+        self.patch_embed = ViTPatchEmbed(config.channels)
         self.pos_embed = nn.Parameter(
             torch.zeros(1, grid, grid, config.channels)
         )
         self.blocks = nn.ModuleList(
-            Block(
+            ViTBlock(
                 config.channels,
                 config.num_heads,
                 grid,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mobilesam.model.layers import MLP, LayerNorm2d, MLPBlock
+from napari_mobilesam.model.blocks import MLP, LayerNorm2d, MLPBlock
 
 NUM_MASK_TOKENS = 4  # one for single-mask output, three for ambiguity
 NUM_HEADS = 8
@@ -22,7 +22,7 @@ def per_prompt(x: Tensor, index: Tensor | None) -> Tensor:
     return x if index is None else x[index]
 
 
-class Attention(nn.Module):
+class DecoderAttention(nn.Module):
     """Attention with projections to fewer channels."""
 
     def __init__(self, channels: int, downsample: int = 1) -> None:
@@ -68,14 +68,18 @@ class TwoWayAttentionBlock(nn.Module):
     def __init__(self, channels: int, hidden: int, first: bool) -> None:
         super().__init__()
         self.first = first
-        self.self_attn = Attention(channels)
+        self.self_attn = DecoderAttention(channels)
         self.norm1 = nn.LayerNorm(channels)
-        self.cross_attn_token_to_image = Attention(channels, downsample=2)
+        self.cross_attn_token_to_image = DecoderAttention(
+            channels, downsample=2
+        )
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLPBlock(channels, hidden, functional.relu)
         self.norm3 = nn.LayerNorm(channels)
         self.norm4 = nn.LayerNorm(channels)
-        self.cross_attn_image_to_token = Attention(channels, downsample=2)
+        self.cross_attn_image_to_token = DecoderAttention(
+            channels, downsample=2
+        )
 
     def forward(
         self,
@@ -126,7 +130,9 @@ class TwoWayTransformer(nn.Module):
             TwoWayAttentionBlock(channels, hidden, first=i == 0)
             for i in range(depth)
         )
-        self.final_attn_token_to_image = Attention(channels, downsample=2)
+        self.final_attn_token_to_image = DecoderAttention(
+            channels, downsample=2
+        )
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def forward(

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from napari_mobilesam.model.layers import LayerNorm2d
+from napari_mobilesam.model.blocks import LayerNorm2d
 
 #: Label of the padding point that stands in where there is no box.
 PADDING = -1

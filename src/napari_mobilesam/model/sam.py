@@ -24,7 +24,7 @@ from napari_mobilesam.model.image_encoder_vit import (
 from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
 from napari_mobilesam.model.precision import half_precision, products_in
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
-from napari_mobilesam.model.threads import ThreadChoice, Workers
+from napari_mobilesam.model.threads import ThreadChoice, ThreadTeam
 from napari_mobilesam.model.tiny_vit import TinyViT
 from napari_mobilesam.model.versions import LatestOnly, version_of
 from napari_mobilesam.types import Architecture, ModelRecord
@@ -113,7 +113,7 @@ class Sam(nn.Module):
             return nullcontext()
         return self._thread_choice.apply()
 
-    def workers(self) -> Workers:
+    def workers(self) -> ThreadTeam:
         """What does pieces of work, such as batches of prompts, at once.
 
         As many at once as pay off here; one after the other on a GPU. The
@@ -125,7 +125,7 @@ class Sam(nn.Module):
         ...     found += masks
         """
         if self.device.type != 'cpu':
-            return Workers(1, nullcontext)
+            return ThreadTeam(1, nullcontext)
         return self._worker_choice.workers()
 
     @cached_property

@@ -6,7 +6,7 @@ one; with a large model on an idle machine all threads win. Which of the two
 holds is measured at first use, and again from time to time.
 
 Pieces of work that do not depend on each other need no parallel regions:
-`Workers` does several at once, each on one thread.
+`ThreadTeam` does several at once, each on one thread.
 
 ``torch.set_num_threads`` sets the number of the calling Python thread, and
 of threads that have not used torch yet; it changes no other thread.
@@ -38,7 +38,7 @@ T = TypeVar('T')
 R = TypeVar('R')
 
 
-class Workers:
+class ThreadTeam:
     """Does independent pieces of work, several at once if that pays.
 
     Parameters
@@ -141,7 +141,7 @@ class ThreadChoice:
         finally:
             torch.set_num_threads(most)
 
-    def workers(self) -> Workers:
+    def workers(self) -> ThreadTeam:
         """Return as many workers as do more than the thread that calls.
 
         Never more than the threads that torch was set to use before.
@@ -149,7 +149,7 @@ class ThreadChoice:
         most = min(torch.get_num_threads(), MOST_WORKERS)
         if most > 1 and self._clock() >= self._workers_fresh_until:
             self._measure_workers(most)
-        return Workers(min(self._workers, most), self.apply)
+        return ThreadTeam(min(self._workers, most), self.apply)
 
     def _measure_threads(self, most: int) -> None:
         def work(threads: int) -> None:
@@ -163,7 +163,7 @@ class ThreadChoice:
 
     def _measure_workers(self, most: int) -> None:
         def work(count: int) -> None:
-            pieces = Workers(count, self.apply)
+            pieces = ThreadTeam(count, self.apply)
             deque(pieces.map(lambda _: self._work(), range(most)), maxlen=0)
 
         begun = self._clock()

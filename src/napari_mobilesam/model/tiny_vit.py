@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mobilesam.model.layers import (
+from napari_mobilesam.model.blocks import (
     merge_windows,
     neck,
     partition_windows,
@@ -77,7 +77,7 @@ class ConvBN(nn.Module):
         )
 
 
-class PatchEmbed(nn.Module):
+class ConvPatchEmbed(nn.Module):
     """Two strided convolutions: (B, 3, S, S) to (B, C, S/4, S/4)."""
 
     def __init__(self, channels: int) -> None:
@@ -128,7 +128,7 @@ class PatchMerging(nn.Module):
         return self.conv3(x)
 
 
-class Attention(nn.Module):
+class WindowAttention(nn.Module):
     """Window attention with a learned bias per relative position."""
 
     bias_index: Tensor
@@ -191,7 +191,7 @@ class TinyViTBlock(nn.Module):
     def __init__(self, channels: int, num_heads: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.attn = Attention(channels, num_heads, window)
+        self.attn = WindowAttention(channels, num_heads, window)
         self.mlp = Mlp(channels)
         self.local_conv = ConvBN(channels, channels, 3, 1, 1, groups=channels)
 
@@ -246,7 +246,7 @@ class TinyViT(nn.Module):
 
     def __init__(self, out_channels: int = 256) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(EMBED_DIMS[0])
+        self.patch_embed = ConvPatchEmbed(EMBED_DIMS[0])
         self.layers = nn.ModuleList(Stage(i) for i in range(len(DEPTHS)))
         self.norm_head = nn.LayerNorm(EMBED_DIMS[-1])
         self.head = nn.Linear(EMBED_DIMS[-1], 1000)

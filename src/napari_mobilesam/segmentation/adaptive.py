@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.appearance import Appearance, describe
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import Plan
@@ -23,6 +22,10 @@ from napari_mobilesam.segmentation.masks import (
     center_of,
     paint_labels,
     suppress,
+)
+from napari_mobilesam.segmentation.point_classifier import (
+    PointClassifier,
+    describe,
 )
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Run
@@ -78,7 +81,7 @@ class Chooser:
         self._lattice = lattice
         self._confident = confident
         self._largest = LARGEST * np.pi / 4 * diameter**2
-        self._appearance = Appearance(
+        self._appearance = PointClassifier(
             describe(rgb, lattice.rows, lattice.columns, diameter)
         )
         self._explained = np.zeros(rgb.shape[:2], dtype=bool)

@@ -25,7 +25,10 @@ from napari_mobilesam.segmentation.parameters import (
     checked_parameters,
     thresholds_for,
 )
-from napari_mobilesam.segmentation.region_worker import Answer, RegionWorker
+from napari_mobilesam.segmentation.region_worker import (
+    PromptMask,
+    RegionWorker,
+)
 from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.segmentation.upscaling import (
@@ -143,7 +146,7 @@ def _draw_all(
 
 
 def _draw(
-    worker: RegionWorker, answer: Answer, points: NDArray[np.float64]
+    worker: RegionWorker, answer: PromptMask, points: NDArray[np.float64]
 ) -> _Drawn | None:
     """Mask and edge of an answer; None if the mask is empty or cut off."""
     frame = worker.embedding.frame

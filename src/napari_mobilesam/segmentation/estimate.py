@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.registry import cache_folder
+from napari_mobilesam.segmentation.cost_history import CostHistory, Work
+from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid
 from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
     expected_windows,
     plan_for_shape,
 )
-from napari_mobilesam.segmentation.experience import Experience, Work
-from napari_mobilesam.segmentation.experience import Speed as Speed
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
@@ -151,7 +151,7 @@ def estimate_run(
     *,
     skip: Any = None,
     diameter: float | None = None,
-    experience: Experience | None = None,
+    experience: CostHistory | None = None,
     what: Hashable = None,
 ) -> Estimate:
     """Estimate time and memory of a run without reading the image.
@@ -172,10 +172,10 @@ def estimate_run(
         Object diameter in data pixels that `estimate_diameter` sees in the
         image; without it windows are planned only for a diameter among the
         parameters.
-    experience : Experience, optional
+    experience : CostHistory, optional
         What earlier runs have cost.
     what : hashable
-        Tells image and parameters from others, see `Experience.work`.
+        Tells image and parameters from others, see `CostHistory.work`.
 
     Returns
     -------

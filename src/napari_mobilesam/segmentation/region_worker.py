@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 
-class Answer(NamedTuple):
+class PromptMask(NamedTuple):
     """One mask of the answer to one prompt.
 
     Attributes
@@ -117,7 +117,7 @@ class RegionWorker:
             if (mask := self._finish(answer, centers)) is not None
         ]
 
-    def ask_points(self, points: NDArray[np.float64]) -> list[Answer]:
+    def ask_points(self, points: NDArray[np.float64]) -> list[PromptMask]:
         """Answers to (N, 2) points above the floor of predicted IoU."""
         labels = torch.ones((len(points), 1), dtype=torch.long)
         return self._decode(
@@ -126,7 +126,7 @@ class RegionWorker:
             labels=labels.to(self.model.device),
         )
 
-    def ask_boxes(self, boxes: NDArray[np.float64]) -> list[Answer]:
+    def ask_boxes(self, boxes: NDArray[np.float64]) -> list[PromptMask]:
         """Answers to (N, 4) boxes above the floor of predicted IoU."""
         corners = self._to_input(boxes.reshape(-1, 2, 2))
         return self._decode(multimask=False, boxes=corners.flatten(1))
@@ -137,8 +137,8 @@ class RegionWorker:
         tensor = torch.from_numpy(coordinates.astype(np.float32))
         return tensor.to(self.model.device)
 
-    def _decode(self, multimask: bool, **prompts: Tensor) -> list[Answer]:
-        def ask(part: slice) -> list[Answer]:
+    def _decode(self, multimask: bool, **prompts: Tensor) -> list[PromptMask]:
+        def ask(part: slice) -> list[PromptMask]:
             some = {name: given[part] for name, given in prompts.items()}
             return self._decode_batch(multimask, part.start, some)
 
@@ -148,7 +148,7 @@ class RegionWorker:
 
     def _decode_batch(
         self, multimask: bool, first: int, prompts: Mapping[str, Tensor]
-    ) -> list[Answer]:
+    ) -> list[PromptMask]:
         """Answers to prompts that are numbered from ``first``."""
         decoder = self.model.image_decoder(self.embedding.features)
         attended = decoder.attend(**prompts)
@@ -163,13 +163,13 @@ class RegionWorker:
         scores = iou.float().cpu().numpy()
         passed = good.cpu().numpy()
         return [
-            Answer(first + i, logits[row, token], float(scores[i, token]))
+            PromptMask(first + i, logits[row, token], float(scores[i, token]))
             for row, i in enumerate(drawn.tolist())
             for token in np.flatnonzero(passed[i])
         ]
 
     def _finish(
-        self, answer: Answer, points: NDArray[np.float64]
+        self, answer: PromptMask, points: NDArray[np.float64]
     ) -> Mask | None:
         """Upscale a mask; None if a filter drops it."""
         upscaled = upscale_mask(

@@ -46,7 +46,7 @@ TELL_SECONDS = 0.2  # between two reports of the loss
 
 
 @dataclass
-class _Run:
+class _FineTuningRun:
     """A run that is going on, to be cancelled or given up."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -106,7 +106,7 @@ class FineTuning:
         self._deliver = deliver or (lambda function: function())
         self._load_model = load_model or _load_model
         self._worker = LatestWorker('napari-mobilesam-fine-tuning')
-        self._run: _Run | None = None
+        self._run: _FineTuningRun | None = None
         self._asked = 0
         self._unsaved: tuple[FineTuneRequest, FineTuned, bool] | None = None
 
@@ -146,7 +146,7 @@ class FineTuning:
         check_name(request.name)
         check_folder()
         self._unsaved = None
-        run = self._run = _Run()
+        run = self._run = _FineTuningRun()
         self._worker.submit('train', lambda: self._train(request, run))
 
     def save(self, name: str) -> None:
@@ -163,7 +163,7 @@ class FineTuning:
         check_folder()
         request, tuned, complete = self._unsaved
         request = replace(request, name=name)
-        run = self._run = _Run()
+        run = self._run = _FineTuningRun()
         self._worker.submit(
             'train',
             lambda: self._guard(self._keep, run, request, tuned, complete),
@@ -202,14 +202,14 @@ class FineTuning:
 
         self._deliver(show)
 
-    def _tell(self, run: _Run, signal: Any, *values: Any) -> None:
+    def _tell(self, run: _FineTuningRun, signal: Any, *values: Any) -> None:
         def tell() -> None:
             if run is self._run:
                 signal.emit(*values)
 
         self._deliver(tell)
 
-    def _end(self, run: _Run, signal: Any, value: Any) -> None:
+    def _end(self, run: _FineTuningRun, signal: Any, value: Any) -> None:
         def end() -> None:
             if run is self._run:
                 self._run = None
@@ -217,7 +217,9 @@ class FineTuning:
 
         self._deliver(end)
 
-    def _guard(self, job: Callable[..., None], run: _Run, *args: Any) -> None:
+    def _guard(
+        self, job: Callable[..., None], run: _FineTuningRun, *args: Any
+    ) -> None:
         try:
             job(run, *args)
         except _Abandoned:
@@ -225,10 +227,12 @@ class FineTuning:
         except Exception as error:  # noqa: BLE001
             self._end(run, self.failed, sentence(error))
 
-    def _train(self, request: FineTuneRequest, run: _Run) -> None:
+    def _train(self, request: FineTuneRequest, run: _FineTuningRun) -> None:
         self._guard(self._fine_tune, run, request)
 
-    def _fine_tune(self, run: _Run, request: FineTuneRequest) -> None:
+    def _fine_tune(
+        self, run: _FineTuningRun, request: FineTuneRequest
+    ) -> None:
         self._tell(run, self.status, 'Reading image and labels …')
         images = list(labelled_images(request.planes()))
         if not images:
@@ -269,7 +273,9 @@ class FineTuning:
             raise _Abandoned
         self._keep(run, request, tuned, not run.cancelled.is_set())
 
-    def _step(self, run: _Run, minutes: float, step: StepResult) -> None:
+    def _step(
+        self, run: _FineTuningRun, minutes: float, step: StepResult
+    ) -> None:
         run.losses.append(step.loss)
         now = time.monotonic()
         if now - run.told < TELL_SECONDS:
@@ -280,7 +286,7 @@ class FineTuning:
 
     def _keep(
         self,
-        run: _Run,
+        run: _FineTuningRun,
         request: FineTuneRequest,
         tuned: FineTuned,
         complete: bool,

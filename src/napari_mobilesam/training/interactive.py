@@ -25,7 +25,7 @@ from napari_mobilesam.training.losses import (
 )
 from napari_mobilesam.training.samples import grid_stride, to_xy
 from napari_mobilesam.training.simulated_prompts import correction_point
-from napari_mobilesam.training.tensor_batch import Batch, normalise
+from napari_mobilesam.training.tensor_batch import SampleBatch, normalise
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
 BOX_SHARE = 0.4  # of the first prompts; boxes are learnt sooner than points
@@ -54,7 +54,7 @@ class DenseHead(nn.Module):
 
 
 @dataclass
-class Answer:
+class MaskPrediction:
     """What the model said to the current prompts.
 
     Attributes
@@ -69,14 +69,14 @@ class Answer:
     iou: Tensor
 
 
-class Dialogue:
+class PromptRounds:
     """Prompts of one batch, growing round by round.
 
     The first ``split`` objects are prompted by a point, the others by a box;
     clicks on the background join the points of the first round.
     """
 
-    def __init__(self, batch: Batch, rng: np.random.Generator) -> None:
+    def __init__(self, batch: SampleBatch, rng: np.random.Generator) -> None:
         self.batch = batch
         self.rng = rng
         count = len(batch.label)
@@ -115,7 +115,7 @@ class Dialogue:
         _, dense = sam.embed_prompts(masks=self.masks)
         return sparse, dense, index
 
-    def correct(self, answer: Answer, truth: Tensor) -> None:
+    def correct(self, answer: MaskPrediction, truth: Tensor) -> None:
         """Add a click in each object's error; keep the logits as prompts."""
         best = answer.iou[: len(truth), 1:].argmax(1) + 1
         rows = torch.arange(len(truth), device=best.device)
@@ -155,17 +155,17 @@ def _corrections(
 
 def answer_of(
     sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor, index: Tensor
-) -> Answer:
+) -> MaskPrediction:
     """All four masks and their predicted IoU."""
     # The fused attention's backward is slow for a handful of tokens.
     with sdpa_kernel(SDPBackend.MATH):
         tokens, image = sam.attend(features, sparse, dense, index)
     logits = sam.mask_decoder.draw(tokens, image, slice(None))
-    return Answer(logits, sam.mask_decoder.predict_iou(tokens).float())
+    return MaskPrediction(logits, sam.mask_decoder.predict_iou(tokens).float())
 
 
 def answer_loss(
-    answer: Answer,
+    answer: MaskPrediction,
     truth: Tensor,
     weights: Tensor,
     single: Tensor,
@@ -175,7 +175,7 @@ def answer_loss(
 
     Parameters
     ----------
-    answer : Answer
+    answer : MaskPrediction
         P objects first, then background clicks.
     truth, weights : Tensor
         (P, g, g).
@@ -244,7 +244,7 @@ class StepResult:
 
 def interactive_step(
     sam: Sam,
-    batch: Batch,
+    batch: SampleBatch,
     rng: np.random.Generator,
     *,
     rounds: int = 1,
@@ -260,7 +260,7 @@ def interactive_step(
     ----------
     sam : Sam
         Trained are its parameters that require gradients.
-    batch : Batch
+    batch : SampleBatch
         Images, objects and first prompts, on the model's device.
     rng : numpy.random.Generator
         Kinds of prompts and correction clicks.
@@ -296,7 +296,7 @@ def interactive_step(
         dense = head_weight * dense_loss(maps.float(), batch.ids[:, 0])
         dense.backward()
         total += float(dense.detach())
-    dialogue = Dialogue(batch, rng)
+    dialogue = PromptRounds(batch, rng)
     history = []
     for turn in range(rounds):
         first = turn == 0

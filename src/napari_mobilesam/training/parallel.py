@@ -21,7 +21,7 @@ import torch.multiprocessing as multiprocessing
 from napari_mobilesam.types import Progress
 
 
-class Job(Protocol):
+class ProcessJob(Protocol):
     """Picklable work of one process."""
 
     def run(
@@ -62,13 +62,13 @@ def _group(rank: int, size: int, meeting: Path) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _helper(rank: int, size: int, meeting: Path, job: Job) -> None:
+def _helper(rank: int, size: int, meeting: Path, job: ProcessJob) -> None:
     with _group(rank, size, meeting):
         job.run()
 
 
 def run_job(
-    job: Job,
+    job: ProcessJob,
     workers: int = 1,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -77,7 +77,7 @@ def run_job(
 
     Parameters
     ----------
-    job : Job
+    job : ProcessJob
         Its ``run`` finds the process group in `torch.distributed`.
     workers : int
         Number of processes.

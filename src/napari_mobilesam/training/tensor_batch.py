@@ -14,7 +14,7 @@ from napari_mobilesam.training.samples import Sample
 
 
 @dataclass
-class Batch:
+class SampleBatch:
     """Samples as tensors; P prompts on B images.
 
     Attributes
@@ -44,9 +44,11 @@ class Batch:
     background: Tensor
     background_index: Tensor
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> SampleBatch:
         """Copy to a device."""
-        return Batch(*(value.to(device) for value in vars(self).values()))
+        return SampleBatch(
+            *(value.to(device) for value in vars(self).values())
+        )
 
     def truth(self) -> tuple[Tensor, Tensor]:
         """Masks of the objects and of their neighbours, (P, g, g) float."""
@@ -55,7 +57,7 @@ class Batch:
         return mask.float(), ((ids > 0) & ~mask).float()
 
 
-def collate(samples: Sequence[Sample], input_size: int) -> Batch:
+def collate(samples: Sequence[Sample], input_size: int) -> SampleBatch:
     """Stack samples, padding images at the bottom and right."""
     count = len(samples)
     layers = max(len(sample.labels) for sample in samples)
@@ -73,7 +75,7 @@ def collate(samples: Sequence[Sample], input_size: int) -> Batch:
     def index_of(lengths: list[int]) -> Tensor:
         return torch.from_numpy(np.repeat(np.arange(count), lengths))
 
-    return Batch(
+    return SampleBatch(
         torch.from_numpy(images).permute(0, 3, 1, 2),
         torch.from_numpy(valid),
         torch.from_numpy(ids),
@@ -87,7 +89,7 @@ def collate(samples: Sequence[Sample], input_size: int) -> Batch:
     )
 
 
-def normalise(sam: Sam, batch: Batch) -> Tensor:
+def normalise(sam: Sam, batch: SampleBatch) -> Tensor:
     """Preprocess a batch: (B, 3, S, S) float, zero in the padding."""
     x = (batch.images.float() - sam.pixel_mean) / sam.pixel_std
     return x * batch.valid

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.segmentation.experience import Experience
+from napari_mobilesam.segmentation.cost_history import CostHistory
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingRequest,
     EverythingResult,
@@ -70,7 +70,7 @@ class EverythingRuns:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._experience = Experience()
+        self._experience = CostHistory()
         self.jobs = PlaneJobs(services, self._experience)
         services.engine.on_embedded = EmbeddingWatch(self._experience)
         self._sorting = LatestWorker('napari-mobilesam-sorting')

@@ -17,7 +17,7 @@ from napari_mobilesam.session.runtime.worker import LatestWorker
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
-    from napari_mobilesam.large.large_plan import LargeParameters, Plan
+    from napari_mobilesam.large.large_plan import LargeParameters, LargePlan
     from napari_mobilesam.large.results import LargeResult, TileFound
     from napari_mobilesam.model.sam import Sam
 
@@ -68,7 +68,7 @@ class LargeAnswer:
 
 
 @dataclass(eq=False)
-class _Run:
+class _LargeRun:
     request: LargeRequest
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -103,7 +103,7 @@ class LargeRuns:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._worker = LatestWorker('napari-mobilesam-large')
-        self._run: _Run | None = None
+        self._run: _LargeRun | None = None
 
     @property
     def running(self) -> bool:
@@ -113,7 +113,7 @@ class LargeRuns:
     def start(self, request: LargeRequest) -> None:
         """Begin a run, or go on with the one whose tiles are kept."""
         self.abandon()
-        run = self._run = _Run(request)
+        run = self._run = _LargeRun(request)
         # the session's models belong to its worker thread
         self._services.worker.submit('large', lambda: self._load(run))
 
@@ -139,7 +139,7 @@ class LargeRuns:
 
     # below: on the session's worker thread, then on that of the run
 
-    def _load(self, run: _Run) -> None:
+    def _load(self, run: _LargeRun) -> None:
         if run is not self._run:
             return
         model = self._services.load(run.request.model_name, 'everything')
@@ -148,7 +148,7 @@ class LargeRuns:
             return
         self._worker.submit('run', lambda: self._work(run, model))
 
-    def _work(self, run: _Run, model: Sam) -> None:
+    def _work(self, run: _LargeRun, model: Sam) -> None:
         if run is not self._run:
             return
         start = time.perf_counter()
@@ -174,7 +174,9 @@ class LargeRuns:
 
         self._tell(run, finish)
 
-    def _segment(self, run: _Run, model: Sam, folder: Path) -> LargeResult:
+    def _segment(
+        self, run: _LargeRun, model: Sam, folder: Path
+    ) -> LargeResult:
         from napari_mobilesam.large.live import LivePicture
         from napari_mobilesam.large.pipeline import segment_large
         from napari_mobilesam.large.time_left import TimeLeft
@@ -186,7 +188,7 @@ class LargeRuns:
         )
         time_left = TimeLeft()
 
-        def on_plan(plan: Plan) -> None:
+        def on_plan(plan: LargePlan) -> None:
             self._tell(run, lambda: self.began.emit(picture.levels))
 
         def on_tile(found: TileFound) -> None:
@@ -214,7 +216,7 @@ class LargeRuns:
     def _forget(self) -> None:
         self._run = None
 
-    def _tell(self, run: _Run, tell: Callable[[], Any]) -> None:
+    def _tell(self, run: _LargeRun, tell: Callable[[], Any]) -> None:
         def tell_if_current() -> None:
             if run is self._run:
                 tell()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from napari_mobilesam.segmentation.experience import Experience, Work
+from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.types import EverythingParameters
 
@@ -23,7 +23,7 @@ class PlaneWork:
 
     Parameters
     ----------
-    experience : Experience
+    experience : CostHistory
         What earlier runs have cost; learns from this one.
     task : PlaneTask
         The plane.
@@ -39,7 +39,7 @@ class PlaneWork:
 
     def __init__(
         self,
-        experience: Experience,
+        experience: CostHistory,
         task: PlaneTask,
         skip: Any,
         parameters: EverythingParameters,
@@ -101,11 +101,11 @@ class EmbeddingWatch:
 
     Parameters
     ----------
-    experience : Experience
+    experience : CostHistory
         What learns.
     """
 
-    def __init__(self, experience: Experience) -> None:
+    def __init__(self, experience: CostHistory) -> None:
         self._experience = experience
         self._warm = ''
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from psygnal import Signal
 
-from napari_mobilesam.segmentation.experience import Experience
+from napari_mobilesam.segmentation.cost_history import CostHistory
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.pace import what_of
 from napari_mobilesam.session.runtime.services import Services
@@ -66,7 +66,7 @@ class PlaneJobs:
     ----------
     shared : Services
         What is used of the session.
-    experience : Experience
+    experience : CostHistory
         What earlier runs have cost.
 
     Attributes
@@ -83,7 +83,7 @@ class PlaneJobs:
     finished = Signal(object)
     estimated = Signal(object)
 
-    def __init__(self, services: Services, experience: Experience) -> None:
+    def __init__(self, services: Services, experience: CostHistory) -> None:
         self._services = services
         self._experience = experience
         self._number = 0

@@ -76,7 +76,7 @@ class PropagationResult:
 
 
 @dataclass
-class _Run:
+class _PropagationRun:
     """A propagation under way: what was written so far."""
 
     step: Step
@@ -203,7 +203,7 @@ class Propagation:
                 f'Object {number} has no prompt on these planes: open it and '
                 'click it on one of them.'
             )
-        run = _Run(
+        run = _PropagationRun(
             objects.begin(f'propagating object {number}'),
             record,
             policy,

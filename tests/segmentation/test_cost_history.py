@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 from napari_mobilesam.large.time_left import TimeLeft
+from napari_mobilesam.segmentation.cost_history import (
+    HALF_LIFE,
+    MOST,
+    CostHistory,
+    Work,
+)
 from napari_mobilesam.segmentation.estimate import (
     Speed,
     estimate_run,
     expected_work,
-)
-from napari_mobilesam.segmentation.experience import (
-    HALF_LIFE,
-    MOST,
-    Experience,
-    Work,
 )
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -48,7 +48,7 @@ def clock():
 
 @pytest.fixture
 def experience(clock):
-    return Experience(clock)
+    return CostHistory(clock)
 
 
 def estimate(experience, what='image', shape=SHAPE):

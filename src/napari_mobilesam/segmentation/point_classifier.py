@@ -30,7 +30,7 @@ SOFTNESS = 0.05
 UNLIKE = 1.0
 
 
-class Appearance:
+class PointClassifier:
     """Tells points like those that gave masks from points like the others.
 
     Parameters

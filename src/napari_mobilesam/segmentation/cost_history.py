@@ -97,7 +97,7 @@ class _Seen(NamedTuple):
     weight: float
 
 
-class Experience:
+class CostHistory:
     """Learns how much longer, and how much more, than expected runs take.
 
     Safe to be used from any thread. Old experience counts less and less.

@@ -19,7 +19,7 @@ STRIP_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ImageView:
     """The working plane of every plane of a source.
 
     Attributes

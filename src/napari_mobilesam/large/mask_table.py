@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from napari_mobilesam.large.journal import Journal, RecordReader
+from napari_mobilesam.large.journal import Journal, MaskRecordReader
 from napari_mobilesam.segmentation.box_pairs import meeting_pairs
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class MaskTable:
     """Masks of one plane, without their pixels.
 
     Attributes
@@ -57,20 +57,22 @@ class Found:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def take(self, chosen: NDArray[Any]) -> Found:
+    def take(self, chosen: NDArray[Any]) -> MaskTable:
         """The masks of these indices, or where a (N,) bool is true."""
         columns = [getattr(self, f.name) for f in fields(self)[1:]]
-        return Found(self.keys, *(column[chosen] for column in columns))
+        return MaskTable(self.keys, *(column[chosen] for column in columns))
 
-    def cut_ones(self) -> Found:
+    def cut_ones(self) -> MaskTable:
         """The masks that a tile cuts off."""
         return self.take(self.cut)
 
-    def whole_ones(self) -> Found:
+    def whole_ones(self) -> MaskTable:
         """The complete masks."""
         return self.take(~self.cut)
 
-    def pixels(self, reader: RecordReader, number: int) -> NDArray[np.bool_]:
+    def pixels(
+        self, reader: MaskRecordReader, number: int
+    ) -> NDArray[np.bool_]:
         """Pixels of one mask, cropped to its box."""
         key = self.keys[int(self.record[number])]
         return reader.pixels(key, int(self.index[number]))
@@ -82,7 +84,7 @@ class Found:
         return np.lexsort([self.areas, *ties, -stabilities, -self.scores])
 
 
-def gather(journal: Journal, keys: Sequence[str]) -> Found:
+def gather(journal: Journal, keys: Sequence[str]) -> MaskTable:
     """Read what tiles found; records that are not there count as empty.
 
     Parameters
@@ -93,7 +95,7 @@ def gather(journal: Journal, keys: Sequence[str]) -> Found:
         Their names; the order decides nothing but equal entries.
     """
     named: list[str] = []
-    columns: list[list[NDArray[Any]]] = [[] for _ in fields(Found)[1:]]
+    columns: list[list[NDArray[Any]]] = [[] for _ in fields(MaskTable)[1:]]
     for key in keys:
         record = journal.read(key)
         if record is None or not len(record):
@@ -128,16 +130,16 @@ def gather(journal: Journal, keys: Sequence[str]) -> Found:
         np.concatenate([start, *column])
         for start, column in zip(empty, columns, strict=True)
     ]
-    return Found(tuple(named), *joined)
+    return MaskTable(tuple(named), *joined)
 
 
-def join(first: Found, second: Found) -> Found:
+def join(first: MaskTable, second: MaskTable) -> MaskTable:
     """Masks of two lots of records."""
     columns = [
         np.concatenate([getattr(first, f.name), getattr(second, f.name)])
-        for f in fields(Found)[1:]
+        for f in fields(MaskTable)[1:]
     ]
-    joined = Found(first.keys + second.keys, *columns)
+    joined = MaskTable(first.keys + second.keys, *columns)
     joined.record[len(first) :] += len(first.keys)
     return joined
 
