@@ -1,7 +1,8 @@
-"""Viewers with a real window, a mouse, and a model that is never wrong."""
+"""Viewers with a mouse and a model that is never wrong."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -98,6 +99,27 @@ class Mouse:
         QTest.keyClick(self.canvas.native, key, modifier)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def cheap_viewers():
+    """Do once per process what napari repeats for every viewer.
+
+    Plugin manifests are read from disk once, and what the imports made is
+    taken out of the garbage collections that end every viewer test.
+    """
+    import napari.viewer  # noqa: F401
+    import torch  # noqa: F401
+    from npe2 import PluginManager
+
+    manager = PluginManager.instance()
+    manager.discover()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, 'discover', lambda *args, **kwargs: 0)
+        gc.collect()
+        gc.freeze()
+        yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path, monkeypatch):
     """Neither read nor change the files of whoever runs the tests."""
@@ -135,15 +157,19 @@ def settle():
 
 
 @pytest.fixture
-def desk(make_napari_viewer, oracle, settle):
-    """Make viewers with a docked widget and a mouse.
+def desk(request, make_napari_viewer, oracle, settle):
+    """Make viewers with a docked widget.
+
+    The window is hidden, which saves a third of the time, but in tests marked
+    ``window``: those with a mouse, the keyboard or a look at what is drawn.
 
     Removing a Points layer that has points crashes the software renderer of
     Mesa at the next drawing, without any plugin too: tests that do so keep
     the window hidden, where nothing is drawn.
     """
+    window = request.node.get_closest_marker('window') is not None
 
-    def make(*images, widget='Segment by prompts', show=True, **kwargs):
+    def make(*images, widget='Segment by prompts', show=window, **kwargs):
         from napari_mobilesam import get_session
 
         viewer = make_napari_viewer(show=show)

@@ -17,6 +17,8 @@ from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 
+pytestmark = pytest.mark.window
+
 
 def choose(d, name):
     """Type a class, as a person does."""

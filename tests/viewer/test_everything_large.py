@@ -91,6 +91,7 @@ def assert_squares(labels, image):
     assert len(found) == image.size // STEP**2 == labels.max()
 
 
+@pytest.mark.window
 def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
     d = open_large(pyramid, multiscale=True, scale=(2, 3), translate=(5, 7))
     assert d.widget.large.isVisible()
@@ -209,6 +210,7 @@ def test_a_part_of_the_plane_only(open_large, pyramid):
     )
 
 
+@pytest.mark.window
 def test_the_current_view_only(open_large, pyramid):
     d = open_large(pyramid, multiscale=True)
     camera = getattr(d.viewer, 'scene', d.viewer).camera
@@ -327,6 +329,7 @@ def test_other_parameters_are_refused_with_the_difference(
     assert d.widget.run_button.isEnabled()
 
 
+@pytest.mark.window
 def test_small_images_are_segmented_as_ever(desk, blobs):
     d = desk(blobs, widget=EVERYTHING)
     assert not d.widget.large.isVisible()

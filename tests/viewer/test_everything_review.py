@@ -10,6 +10,8 @@ from qtpy.QtTest import QTest
 from napari_mobilesam.widgets.everything.spotlight import NAME as SPOTLIGHT
 from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
 
+pytestmark = pytest.mark.window
+
 EVERYTHING = 'Segment everything'
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 SHIFT = Qt.KeyboardModifier.ShiftModifier

@@ -64,6 +64,7 @@ def hold_after_first_mask(oracle):
     return stuck
 
 
+@pytest.mark.window
 def test_masks_are_shown_and_kept_by_cancel(
     everything_desk, image, oracle, qtbot
 ):
@@ -120,6 +121,7 @@ def test_intensity_is_that_of_the_image(everything_desk, image):
     assert there(labels.data) == (True, False)
 
 
+@pytest.mark.window
 def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
 from napari_mobilesam.widgets.viewer.layers import is_ours
@@ -21,6 +22,7 @@ def found(data, centres):
     return [bool(data[centre]) for centre in centres]
 
 
+@pytest.mark.window
 def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     d = everything_desk(blobs, scale=(2, 2), translate=(5, 3))
     whole = d.widget.estimate_label.text()
@@ -61,6 +63,7 @@ def test_a_region_has_to_be_drawn(everything_desk, blobs):
     assert d.widget.run_button.isEnabled()
 
 
+@pytest.mark.window
 def test_only_what_is_seen_is_done(everything_desk, blobs):
     d = everything_desk(blobs)
     camera = getattr(d.viewer, 'scene', d.viewer).camera

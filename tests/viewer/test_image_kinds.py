@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dask.array as da
 import numpy as np
+import pytest
 from endless import Endless
 
 from napari_mobilesam.session.objects.sparse_labels import SparseLabels
+
+pytestmark = pytest.mark.window
 
 INSIDE = (28, 92)
 

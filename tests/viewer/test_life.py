@@ -13,6 +13,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
 
+pytestmark = pytest.mark.window
+
 INSIDE = (28, 32)
 PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'
 

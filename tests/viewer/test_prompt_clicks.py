@@ -7,6 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+pytestmark = pytest.mark.window
+
 INSIDE, BESIDE = (28, 32), (28, 32)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.session.runtime.settings import load_settings
+
+pytestmark = pytest.mark.window
 
 FIRST, SECOND = (28, 32), (28, 92)
 NAME = 'under the cursor'

@@ -18,6 +18,8 @@ from napari_mobilesam.session.runtime.settings import (
 from napari_mobilesam.widgets.parts.keys import napari_s_use
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, keys_of
 
+pytestmark = pytest.mark.window
+
 INSIDE = (28, 32)
 PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'
 

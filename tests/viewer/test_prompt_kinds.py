@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.widgets.prompts.collection import PromptReader
 
+pytestmark = pytest.mark.window
+
 RIGHT = Qt.MouseButton.RightButton
 FIRST, SECOND = (28, 32), (28, 92)
 
