@@ -24,6 +24,7 @@ import napari_mobilesam as nm
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
 from napari_mobilesam.training.metrics import THRESHOLDS, iou_matrix, match
@@ -74,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_options(
         parser.add_argument_group('segment everything'),
         EverythingParameters,
-        skip=['adaptive'],
+        parameter_fields(EverythingParameters).keys() - {'adaptive'},
     )
     return parser
 

@@ -15,9 +15,9 @@ import napari_mobilesam
 NAME = 'napari_mobilesam'
 PACKAGE = Path(napari_mobilesam.__file__).parent
 
-# What each folder may import of the package, besides itself. `types`, `text`
-# and `files` stand below all of them.
-BASE = {'files', 'text', 'types'}
+# What each folder may import of the package, besides itself. `types`, `text`,
+# `files` and `parameter_fields` stand below all of them.
+BASE = {'files', 'parameter_fields', 'text', 'types'}
 BELOW_SESSION = BASE | {
     'extra',
     'large',
@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
     'files': set(),
-    'types': set(),
+    'parameter_fields': set(),
+    'types': {'parameter_fields'},
     'text': {'types'},
     # optional dependencies, and what to say where they are missing
     'extra': set(),

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.parameter_fields import documented, parameter
+
 if TYPE_CHECKING:
     import torch
 
@@ -262,67 +264,142 @@ class Mask:
         return int(np.count_nonzero(self.data))
 
 
+MORE_PARAMETERS = 'More parameters'
+
+
+@documented
 @dataclass(frozen=True)
 class EverythingParameters:
     """Parameters of segment everything (Segment Anything, appendix B).
 
     One instance serves the Python API, the command line and the form of the
-    widget; the defaults are written here only.
-
-    Attributes
-    ----------
-    points_per_side : int
-        Prompts along each side of the image; halved per crop layer.
-    crop_layers : int
-        Layers of crops: layer i has 2**i x 2**i overlapping crops.
-    crop_overlap : float
-        Overlap of neighbouring crops of the first layer, as a fraction of
-        the image's shorter side.
-    crop_points_downscale : int
-        Factor by which the point grid shrinks per layer.
-    predicted_iou : float or None
-        Masks with a lower predicted IoU are dropped; None takes the value
-        that suits the model, 0.88 for SAM.
-    stability : float or None
-        Masks with a lower stability score are dropped; None takes the value
-        that suits the model, 0.95 for SAM.
-    stability_offset : float
-        Logit offset of the stability score.
-    max_area_fraction : float
-        Masks covering more of the image than this are dropped.
-    box_nms : float
-        Box IoU above which the lower-scored mask of a crop is dropped.
-    crop_nms : float
-        Box IoU above which, between crops, the mask of the larger crop is
-        dropped.
-    min_area : int
-        Holes and islands smaller than this many pixels are removed.
-    diameter : float or None
-        Typical object diameter in data pixels; the image is worked through
-        in overlapping windows in which such objects suit the model. None
-        lets a quick look at the image decide.
-    whole_image : bool
-        Embed the image as a whole whatever the object size, as the papers.
-    adaptive : bool
-        Ask a coarse part of the grid first, and then only where it pays off:
-        about a sixth of the prompts for the same objects. Otherwise the full
-        grid, as the papers; so with crop layers.
-    batch_size : int
-        Prompts decoded together, at most: a CPU is faster with a few.
+    widget; defaults and descriptions are written here only.
     """
 
-    points_per_side: int = 32
-    crop_layers: int = 0
-    crop_overlap: float = 512 / 1500
-    crop_points_downscale: int = 2
-    predicted_iou: float | None = None
-    stability: float | None = None
-    stability_offset: float = 1.0
-    max_area_fraction: float = 0.95
-    box_nms: float = 0.7
-    crop_nms: float = 0.7
-    min_area: int = 0
-    diameter: float | None = None
-    whole_image: bool = False
-    adaptive: bool = True
-    batch_size: int = 64
+    diameter: float | None = parameter(
+        None,
+        'Typical object diameter in data pixels. Smaller objects are '
+        'segmented in overlapping windows that are magnified to suit the '
+        'model.',
+        label='Diameter (px)',
+        minimum=1,
+        maximum=100_000,
+        automatic='estimated from the image.',
+        typical=30.0,
+    )
+    points_per_side: int = parameter(
+        32,
+        'Point prompts along each side of the image; fewer in each further '
+        'crop layer.',
+        label='Points per side',
+        minimum=1,
+        maximum=256,
+    )
+    predicted_iou: float | None = parameter(
+        None,
+        'Least predicted IoU; masks below it are dropped.',
+        label='Predicted IoU ≥',
+        maximum=1,
+        step=0.01,
+        automatic='the value that suits the model, 0.88 for SAM.',
+        typical=0.88,
+    )
+    stability: float | None = parameter(
+        None,
+        'Least stability score, the IoU of the mask at a higher and a lower '
+        'threshold; masks below it are dropped.',
+        label='Stability ≥',
+        maximum=1,
+        step=0.01,
+        automatic='the value that suits the model, 0.95 for SAM.',
+        typical=0.95,
+    )
+    min_area: int = parameter(
+        0,
+        'Least area in pixels of the holes and islands of a mask; smaller '
+        'ones are removed.',
+        label='Min. area (px)',
+        maximum=10_000_000,
+    )
+    adaptive: bool = parameter(
+        True,
+        'Prompt a coarse part of the grid first, and the rest only where it '
+        'is likely to find more: about a sixth of the prompts for the same '
+        'objects. Off, or with crop layers: the full grid, as in the paper.',
+        label='Adaptive grid',
+    )
+    crop_layers: int = parameter(
+        0,
+        'Further layers of crops, for small objects: layer i has 2^i × 2^i '
+        'overlapping crops.',
+        label='Crop layers',
+        maximum=4,
+        group=MORE_PARAMETERS,
+    )
+    crop_overlap: float = parameter(
+        512 / 1500,
+        'Overlap of neighbouring crops of the first layer, as a fraction of '
+        "the image's shorter side.",
+        label='Crop overlap',
+        maximum=1,
+        step=0.05,
+        group=MORE_PARAMETERS,
+    )
+    crop_points_downscale: int = parameter(
+        2,
+        'Factor by which the grid of points shrinks per crop layer.',
+        label='Points reduction',
+        minimum=1,
+        maximum=8,
+        group=MORE_PARAMETERS,
+    )
+    stability_offset: float = parameter(
+        1.0,
+        'Offset of the threshold, in logits, in the stability score.',
+        label='Stability offset',
+        maximum=10,
+        step=0.1,
+        group=MORE_PARAMETERS,
+    )
+    max_area_fraction: float = parameter(
+        0.95,
+        'Largest area of a mask, as a fraction of the image; larger masks '
+        'are dropped.',
+        label='Max. area (fraction)',
+        maximum=1,
+        step=0.01,
+        group=MORE_PARAMETERS,
+    )
+    box_nms: float = parameter(
+        0.7,
+        'Box IoU above which the mask of lower score is dropped (NMS), '
+        'within a crop.',
+        label='NMS in a crop',
+        maximum=1,
+        step=0.05,
+        group=MORE_PARAMETERS,
+    )
+    crop_nms: float = parameter(
+        0.7,
+        'Box IoU above which the mask of the larger crop is dropped (NMS), '
+        'between crops.',
+        label='NMS between crops',
+        maximum=1,
+        step=0.05,
+        group=MORE_PARAMETERS,
+    )
+    whole_image: bool = parameter(
+        False,
+        'Embed the image as a whole, whatever the object size, as in the '
+        'paper.',
+        label='Whole image',
+        group=MORE_PARAMETERS,
+    )
+    batch_size: int = parameter(
+        64,
+        'Most prompts decoded at once; on a CPU a few are faster.',
+        label='Batch size',
+        minimum=1,
+        maximum=1024,
+        group=MORE_PARAMETERS,
+    )

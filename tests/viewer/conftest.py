@@ -204,7 +204,7 @@ def everything_desk(desk):
 
     def make(*images, **kwargs):
         d = desk(*images, widget='Segment everything', **kwargs)
-        d.widget.form.inputs['points_per_side'].setValue(10)
+        d.widget.form.controls['points_per_side'].value = 10
         d.settle()
         return d
 

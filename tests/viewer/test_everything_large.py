@@ -63,9 +63,9 @@ def open_large(desk, large, tmp_path):
         d.widget.large.folder_edit.setText(str(tmp_path / 'out.ome.zarr'))
         d.widget.large.look()
         # a grid of equal squares looks to it like its background
-        d.widget.form.inputs['adaptive'].setChecked(False)
-        d.widget.form.automatic['diameter'].setChecked(False)
-        d.widget.form.inputs['diameter'].setValue(SIDE)
+        d.widget.form.controls['adaptive'].value = False
+        d.widget.form.controls['diameter'].check.value = False
+        d.widget.form.controls['diameter'].value = SIDE
         return d
 
     return open_desk
@@ -322,7 +322,7 @@ def test_other_parameters_are_refused_with_the_difference(
         patch.setattr(ImageView, 'rgb', rgb)
         d.widget.run_button.click()
         d.settle()
-    d.widget.form.inputs['diameter'].setValue(SIDE + 6)
+    d.widget.form.controls['diameter'].value = SIDE + 6
     d.widget.run_button.click()
     d.settle()
     assert 'diameter was 24.0 and is 30.0 now' in d.widget.status.text

@@ -17,7 +17,7 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 @pytest.fixture
 def d(desk, blobs):
     made = desk(blobs, widget=EVERYTHING, scale=(2, 3), rotate=10)
-    made.widget.form.inputs['points_per_side'].setValue(10)
+    made.widget.form.controls['points_per_side'].value = 10
     made.settle()
     return made
 

@@ -69,7 +69,7 @@ def test_masks_are_shown_and_kept_by_cancel(
     everything_desk, image, oracle, qtbot
 ):
     d = everything_desk(image)
-    d.widget.form.inputs['batch_size'].setValue(1)
+    d.widget.form.controls['batch_size'].value = 1
     stuck = hold_after_first_mask(oracle)
     d.widget.run_button.click()
     assert not d.widget.run_button.isEnabled()
@@ -181,7 +181,7 @@ def test_a_result_that_is_removed_is_let_go(everything_desk, image):
 
 def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
     d = everything_desk(image)
-    d.widget.form.inputs['batch_size'].setValue(1)
+    d.widget.form.controls['batch_size'].value = 1
     hold_after_first_mask(oracle)
     d.widget.run_button.click()
     qtbot.waitUntil(lambda: LIVE in d.viewer.layers, timeout=20000)
@@ -198,7 +198,7 @@ def test_choices_are_remembered(everything_desk, image):
     run(d)
     d.viewer.window.remove_dock_widget(d.dock)
     other = everything_desk(image)
-    assert other.widget.form.inputs['points_per_side'].value() == 10
+    assert other.widget.form.controls['points_per_side'].value == 10
     assert other.widget.kind_combo.currentText() == FOREGROUND
 
 

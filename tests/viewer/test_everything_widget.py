@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
 
 from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.types import EverythingParameters
@@ -14,8 +16,8 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 
 def open_desk(desk, *images, **kwargs):
     d = desk(*images, widget=EVERYTHING, **kwargs)
-    d.widget.form.inputs['points_per_side'].setValue(10)
-    d.widget.form.inputs['min_area'].setValue(0)
+    d.widget.form.controls['points_per_side'].value = 10
+    d.widget.form.controls['min_area'].value = 0
     return d
 
 
@@ -83,7 +85,7 @@ def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
         'napari-mobilesam', 'Segment by prompts'
     )
     d.settle()
-    d.widget.form.inputs['batch_size'].setValue(1)
+    d.widget.form.controls['batch_size'].value = 1
     order = []
     d.session.preview.connect(lambda result: order.append('preview'))
     d.session.everything.connect(lambda result: order.append('everything'))
@@ -124,8 +126,8 @@ def test_no_image(desk):
 
 def test_contradicting_parameters(desk, blobs):
     d = open_desk(desk, blobs)
-    d.widget.form.automatic['diameter'].setChecked(False)
-    d.widget.form.inputs['crop_layers'].setValue(1)
+    d.widget.form.controls['diameter'].check.value = False
+    d.widget.form.controls['crop_layers'].value = 1
     d.widget.run_button.click()
     d.settle()
     assert 'diameter' in d.widget.status.text
@@ -135,11 +137,9 @@ def test_contradicting_parameters(desk, blobs):
 
 def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
     form = desk(blobs, widget=EVERYTHING).widget.form
-    defaults = EverythingParameters()
-    got = form.parameters()
-    assert got.crop_overlap == pytest.approx(defaults.crop_overlap, abs=0.01)
-    assert got.points_per_side == defaults.points_per_side
-    assert (got.diameter, got.predicted_iou, got.stability) == (None,) * 3
+    assert form.value == EverythingParameters()
+    heard = []
+    form.changed.connect(heard.append)
     other = EverythingParameters(
         points_per_side=7,
         diameter=33.0,
@@ -149,8 +149,40 @@ def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
         crop_overlap=0.25,
         batch_size=3,
     )
-    form.set_parameters(other)
-    assert form.parameters() == other
+    form.value = other
+    assert form.value == other
+    assert heard == [other]
+    assert form.controls['diameter'].number.native.text() == '33'
+
+
+def test_form_is_filled_in_by_keyboard_and_mouse(desk, blobs):
+    form = desk(blobs, widget=EVERYTHING).widget.form
+    heard = []
+    form.changed.connect(heard.append)
+    points = form.controls['points_per_side'].native
+    points.setFocus()
+    points.selectAll()
+    QTest.keyClicks(points, '24')
+    QTest.keyClick(points, Qt.Key.Key_Return)
+    assert form.value.points_per_side == 24
+    assert heard[-1] == EverythingParameters(points_per_side=24)
+    diameter = form.controls['diameter']
+    number, check = diameter.number.native, diameter.check.native
+    assert not number.isEnabled()
+    QTest.mouseClick(check, Qt.MouseButton.LeftButton, pos=inside(check))
+    assert number.isEnabled()
+    QTest.keyClick(number, Qt.Key.Key_Up)
+    assert form.value.diameter == 31
+    adaptive = form.controls['adaptive'].native
+    QTest.mouseClick(adaptive, Qt.MouseButton.LeftButton, pos=inside(adaptive))
+    assert not form.value.adaptive
+    QTest.mouseClick(check, Qt.MouseButton.LeftButton, pos=inside(check))
+    assert form.value.diameter is None
+    assert not number.isEnabled()
+
+
+def inside(box):
+    return QPoint(8, box.height() // 2)
 
 
 def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):

@@ -1,38 +1,48 @@
 """Options of a command from the fields of a parameter dataclass.
 
-The dataclass is the only place where defaults, types and descriptions are
-written; see `napari_mobilesam.types.EverythingParameters`.
+Defaults, types and descriptions are written in the dataclass only; see
+`napari_mobilesam.parameter_fields`.
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
-import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
+
+from napari_mobilesam.parameter_fields import parameter_fields
 
 
 def add_options(
     parser: argparse._ActionsContainer,
     parameters: type,
-    skip: Iterable[str] = (),
+    only: Collection[str] | None = None,
 ) -> None:
-    """Add one option per field of ``parameters`` (a dataclass).
+    """Add one option per described field of a dataclass.
 
-    An option that is not given leaves no attribute behind, so that
-    `given_options` tells what the user asked for from what is default.
+    An option that is not given leaves no attribute in the namespace, so that
+    `given_options` returns the given ones only.
+
+    Parameters
+    ----------
+    parser : argparse parser or group
+        Receives the options.
+    parameters : type
+        Parameter dataclass.
+    only : iterable of str, optional
+        Names of the fields to add; by default all that are described.
     """
     hints = typing.get_type_hints(parameters)
-    descriptions = field_descriptions(parameters)
+    described = parameter_fields(parameters)
+    names = described if only is None else only
     for field in fields(parameters):
-        if field.name in skip:
+        if field.name not in names:
             continue
         name = option_name(field.name)
-        text = descriptions.get(field.name, '').replace('%', '%%')
+        text = described[field.name].text.replace('%', '%%')
         if hints[field.name] is bool:
             parser.add_argument(
                 name,
@@ -54,7 +64,7 @@ def add_options(
 def given_options(
     options: argparse.Namespace, parameters: type
 ) -> dict[str, Any]:
-    """Fields of ``parameters`` that were given on the command line."""
+    """Return the fields that were given on the command line."""
     return {
         field.name: getattr(options, field.name)
         for field in fields(parameters)
@@ -63,12 +73,12 @@ def given_options(
 
 
 def option_name(field: str) -> str:
-    """``'points_per_side'`` → ``'--points-per-side'``."""
+    """Return the option of a field: ``'--points-per-side'``."""
     return '--' + field.replace('_', '-')
 
 
 def value_type(hint: Any) -> type:
-    """Type that parses a value of ``hint``; ``float | None`` is float."""
+    """Return the type that parses a value; float for ``float | None``."""
     if isinstance(hint, types.UnionType) or (
         typing.get_origin(hint) is typing.Union
     ):
@@ -77,30 +87,9 @@ def value_type(hint: Any) -> type:
 
 
 def default_text(default: object) -> str:
-    """What ``--help`` says about a default."""
+    """Return the note on a default in the help text."""
     if default is None:
         return ''
     if isinstance(default, float):
         return f'(default: {default:.4g})'
     return f'(default: {default})'
-
-
-def field_descriptions(parameters: type) -> dict[str, str]:
-    """Descriptions in the numpydoc *Attributes* section of a class."""
-    section = re.search(
-        r'^Attributes\n-+\n(.*?)(?:\n\n\S|\Z)',
-        inspect.getdoc(parameters) or '',
-        flags=re.DOTALL | re.MULTILINE,
-    )
-    if section is None:
-        return {}
-    entries = re.findall(
-        r'^(\w[\w, ]*) : .*\n((?:[ \t]+.*\n?|\n)*)',
-        section[1],
-        flags=re.MULTILINE,
-    )
-    return {
-        name: ' '.join(text.split())
-        for names, text in entries
-        for name in names.split(', ')
-    }

@@ -7,13 +7,14 @@ depend on the plan: its manifest tells whether they may be used again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.measure import contrast_of, diameter_of
 from napari_mobilesam.large.tiling import Grid, plan_grid
+from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import Limits
 from napari_mobilesam.segmentation.parameters import (
     checked_parameters,
@@ -21,6 +22,7 @@ from napari_mobilesam.segmentation.parameters import (
 )
 from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.types import (
+    MORE_PARAMETERS,
     EverythingParameters,
     ModelRecord,
     SegmentationError,
@@ -30,39 +32,51 @@ from napari_mobilesam.types import (
 LONGEST_SIDE = 4096
 
 
+@documented
 @dataclass(frozen=True)
 class LargeParameters:
-    """Parameters of segmenting a large image.
+    """Parameters of segmenting a large image."""
 
-    Attributes
-    ----------
-    everything : EverythingParameters
-        What is asked in each tile; its ``diameter``, in pixels of level 0,
-        chooses the level of the pyramid and the size of tiles.
-    contrast_limits : tuple of (low, high), optional
-        One pair, or one per channel, for all tiles; measured if None.
-    gamma : float
-        Exponent applied after the contrast limits.
-    coarser : int
-        Objects that a tile cannot hold are looked for in tiles twice as
-        large, so many times.
-    link : bool
-        Give objects of neighbouring planes that overlap the same label.
-    link_iou : float
-        Least overlap for that.
-    link_gap : int
-        Planes in which an object may be missing in between.
-    """
-
-    everything: EverythingParameters = field(
-        default_factory=EverythingParameters
+    everything: EverythingParameters = parameter(
+        default_factory=EverythingParameters,
+        description='Parameters of each tile. Their diameter, in pixels of '
+        'level 0, chooses the level of the pyramid and the size of tiles.',
     )
-    contrast_limits: tuple[Limits, ...] | None = None
-    gamma: float = 1.0
-    coarser: int = 2
-    link: bool = True
-    link_iou: float = 0.3
-    link_gap: int = 1
+    contrast_limits: tuple[Limits, ...] | None = parameter(
+        None,
+        'Contrast limits of all tiles, one (low, high) or one per channel.',
+        automatic='measured.',
+    )
+    gamma: float = parameter(
+        1.0, 'Exponent applied after the contrast limits.'
+    )
+    coarser: int = parameter(
+        2,
+        'Times that the tile size is doubled for objects too large for a '
+        'tile.',
+        label='Coarser levels',
+        maximum=8,
+        group=MORE_PARAMETERS,
+    )
+    link: bool = parameter(
+        True,
+        'Give overlapping objects of neighbouring planes the same label.',
+    )
+    link_iou: float = parameter(
+        0.3,
+        'Least IoU of linked objects of neighbouring planes.',
+        label='Link at IoU ≥',
+        maximum=1,
+        step=0.05,
+        group=MORE_PARAMETERS,
+    )
+    link_gap: int = parameter(
+        1,
+        'Most planes that a linked object may be missing from in between.',
+        label='Link across gaps',
+        maximum=20,
+        group=MORE_PARAMETERS,
+    )
 
 
 def checked_large(

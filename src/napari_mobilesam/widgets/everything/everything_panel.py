@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.everything.large_panel import LargePanel
 from napari_mobilesam.widgets.everything.more_panel import MorePanel
@@ -50,7 +51,7 @@ class EverythingPanel(ViewerWidget):
         self.channel_combo = ChannelCombo()
         self.model_box = ModelBox(self.session)
         self.where = WhereForm(self.viewer)
-        self.form = ParameterForm()
+        self.form = ParameterForm(EverythingParameters())
         self.kind_combo = QComboBox()
         narrow(self.kind_combo)
         self.kind_combo.addItems([INSTANCES, FOREGROUND, OUTLINES])
@@ -101,7 +102,7 @@ class EverythingPanel(ViewerWidget):
         contents = QVBoxLayout()
         for part in (
             image,
-            self.form,
+            _group('Parameters', self.form),
             self.result_group,
             self.large,
             self.filter_group,

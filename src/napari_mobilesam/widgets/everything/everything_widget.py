@@ -103,7 +103,7 @@ class EverythingWidget(EverythingRunning):
         self.listen(session.downloaded, self.model_box.arrived)
         self._keys = bind_keys(self, KEYS)
         if session.record is not None:
-            self.form.show_model(session.record)
+            self._show_thresholds(session.record)
         self._layers_changed()
         self._active_changed()
         self.where.follow(self.where.shapes_combo.layer)
@@ -208,13 +208,13 @@ class EverythingWidget(EverythingRunning):
     def choices(self) -> EverythingChoices:
         """Return what the form says."""
         return EverythingChoices(
-            self.form.parameters(),
+            self.form.value,
             self.kind_combo.currentText(),
             self.leave_box.isChecked(),
         )
 
     def _show_choices(self, choices: EverythingChoices) -> None:
-        self.form.set_parameters(choices.parameters)
+        self.form.value = choices.parameters
         self.kind_combo.setCurrentText(choices.result or INSTANCES)
         self.leave_box.setChecked(choices.leave)
 
@@ -231,7 +231,7 @@ class EverythingWidget(EverythingRunning):
         """Find the edges of the current plane."""
         self._do(
             lambda part: self.extras.edges(
-                part, self.form.parameters(), self.session.model_name
+                part, self.form.value, self.session.model_name
             )
         )
 
@@ -239,7 +239,7 @@ class EverythingWidget(EverythingRunning):
         """Find boxes that may hold objects on the current plane."""
         self._do(
             lambda part: self.extras.proposals(
-                part, self.form.parameters(), self.session.model_name
+                part, self.form.value, self.session.model_name
             )
         )
 
@@ -338,7 +338,12 @@ class EverythingWidget(EverythingRunning):
 
     def _model_changed(self, record: ModelRecord) -> None:
         self.model_box.refresh()
-        self.form.show_model(record)
+        self._show_thresholds(record)
         self._schedule_estimate()
         if not self._busy and self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')
+
+    def _show_thresholds(self, record: ModelRecord) -> None:
+        """Show the thresholds of a model where they are automatic."""
+        for name in ('predicted_iou', 'stability'):
+            self.form.show_typical(name, getattr(record, name))

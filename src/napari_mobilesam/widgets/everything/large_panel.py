@@ -19,8 +19,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_mobilesam.large.large_plan import LargeParameters
 from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
 from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
@@ -57,6 +59,7 @@ class LargePanel(QGroupBox):
         self.browse_button.setToolTip('Choose another folder.')
         self.state_label = QLabel()
         self.state_label.setWordWrap(True)
+        self.form = ParameterForm(LargeParameters())
         row = QHBoxLayout()
         row.addWidget(QLabel('Labels'))
         row.addWidget(self.folder_edit, 1)
@@ -66,6 +69,7 @@ class LargePanel(QGroupBox):
         layout.setSpacing(4)
         layout.addLayout(row)
         layout.addWidget(self.state_label)
+        layout.addWidget(self.form)
         self.folder_edit.editingFinished.connect(self.look)
         self.browse_button.clicked.connect(self._browse)
 

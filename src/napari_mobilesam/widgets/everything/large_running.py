@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from napari_mobilesam.session.everything.large_runs import LargeRequest
@@ -71,10 +72,7 @@ class EverythingTiles(EverythingPanel):
         SegmentationError
             The planes, the region or the parameters cannot be used.
         """
-        from napari_mobilesam.large.large_plan import (
-            LargeParameters,
-            checked_large,
-        )
+        from napari_mobilesam.large.large_plan import checked_large
 
         planes, output = self.where.planes, self.large.output
         image = large_image(plane, planes.axis, self.where.around(plane))
@@ -89,7 +87,7 @@ class EverythingTiles(EverythingPanel):
                 'gamma': float(layer.gamma),
             }
         chosen = checked_large(
-            LargeParameters(everything=parameters),
+            replace(self.large.form.value, everything=parameters),
             {'link': planes.linked, **shown},
         )
         self.large_view.begin(image, output)

@@ -116,7 +116,7 @@ class EverythingRunning(EverythingTiles):
         self.estimate_label.setText('Estimating …')
         jobs.estimate(
             one * self.where.count(plane),
-            self.form.parameters(),
+            self.form.value,
             self.session.model_name,
         )
 
@@ -142,7 +142,7 @@ class EverythingRunning(EverythingTiles):
     def run(self) -> None:
         """Segment the chosen part of the chosen image."""
         try:
-            parameters = self.form.parameters()
+            parameters = self.form.value
             plane = self._plane()
             if self.offer_large(plane):
                 self._run_large(plane, parameters)

@@ -1,260 +1,227 @@
-"""A form built from the parameters of segment everything."""
+"""Form of a parameter dataclass, built by magicgui."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+import typing
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
+from magicgui.widgets import (
+    CheckBox,
+    Container,
+    FloatSpinBox,
+    create_widget,
 )
+from magicgui.widgets.bases import BaseValueWidget, ValuedContainerWidget
+from psygnal import Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_mobilesam.types import EverythingParameters, ModelRecord
-from napari_mobilesam.widgets.parts.controls import form_layout
+from napari_mobilesam.parameter_fields import (
+    ParameterField,
+    parameter_fields,
+)
+from napari_mobilesam.widgets.parts.controls import narrow
 from napari_mobilesam.widgets.parts.fold import Fold
 
+P = TypeVar('P')
 
-class Field(NamedTuple):
-    """How a parameter is shown."""
-
-    label: str
-    tip: str
-    low: float
-    high: float
-    step: float = 1.0
-    advanced: bool = False
+# room for the largest number would make the dock too wide
+NUMBER_WIDTH = 80
 
 
-# shown, but not used, while a parameter is automatic
-TYPICAL = {'diameter': 30.0, 'predicted_iou': 0.88, 'stability': 0.95}
-AUTOMATIC = {
-    'diameter': 'A quick look at the image decides.',
-    'predicted_iou': "The value that suits the model's scores.",
-    'stability': "The value that suits the model's masks.",
-}
+class ParameterForm(QWidget, Generic[P]):
+    """Controls for the fields of a parameter dataclass.
 
-FIELDS = {
-    'diameter': Field(
-        'Diameter (px)',
-        'Typical diameter of an object. Small objects are worked through in '
-        'windows in which they suit the model. Automatic: a quick look at '
-        'the image decides.',
-        1,
-        100_000,
-    ),
-    'points_per_side': Field(
-        'Points per side', 'Prompts along each side of the image.', 1, 256
-    ),
-    'crop_layers': Field(
-        'Crop layers',
-        'Layer i looks at 2^i × 2^i overlapping crops, for small objects.',
-        0,
-        4,
-        advanced=True,
-    ),
-    'predicted_iou': Field(
-        'Predicted IoU ≥',
-        'Masks that the model trusts less are dropped. Automatic: the value '
-        'that suits the model.',
-        0,
-        1,
-        0.01,
-    ),
-    'stability': Field(
-        'Stability ≥',
-        'Masks that change more with the threshold are dropped. Automatic: '
-        'the value that suits the model.',
-        0,
-        1,
-        0.01,
-    ),
-    'min_area': Field(
-        'Min. area (px)',
-        'Smaller islands and holes are removed.',
-        0,
-        10_000_000,
-    ),
-    'stability_offset': Field(
-        'Stability offset',
-        'Logits that stability is tested with.',
-        0,
-        10,
-        0.1,
-        True,
-    ),
-    'max_area_fraction': Field(
-        'Largest area (fraction)',
-        'Masks that cover more of the image are dropped.',
-        0,
-        1,
-        0.01,
-        True,
-    ),
-    'box_nms': Field(
-        'Overlap in a crop',
-        'Box IoU above which the worse mask is dropped.',
-        0,
-        1,
-        0.05,
-        True,
-    ),
-    'crop_nms': Field(
-        'Overlap of crops',
-        'Box IoU above which the mask of the larger crop is dropped.',
-        0,
-        1,
-        0.05,
-        True,
-    ),
-    'crop_overlap': Field(
-        'Crop overlap',
-        'Of neighbouring crops, as a fraction.',
-        0,
-        1,
-        0.05,
-        True,
-    ),
-    'crop_points_downscale': Field(
-        'Points reduction',
-        'Factor by which the grid shrinks per crop layer.',
-        1,
-        8,
-        1,
-        True,
-    ),
-    'adaptive': Field(
-        'Adaptive',
-        'Ask a coarse part of the grid first, and then only where it pays '
-        'off: about a sixth of the prompts for the same objects.',
-        0,
-        1,
-        1,
-    ),
-    'batch_size': Field(
-        'Batch size', 'Prompts decoded together.', 1, 1024, 1, True
-    ),
-    'whole_image': Field(
-        'Whole image',
-        'Look at the image as a whole whatever the object size.',
-        0,
-        1,
-        1,
-        True,
-    ),
-}
+    Fields that belong to a group are folded away under its title.
 
-
-class ParameterForm(QWidget):
-    """All fields of `EverythingParameters`, the rarer ones folded away.
-
-    Parameters that may be None have a check box *auto* beside them.
+    Parameters
+    ----------
+    value : dataclass instance
+        Shown at first; see `napari_mobilesam.parameter_fields`.
+    names : collection of str, optional
+        Fields that are shown; by default all that have a label.
 
     Attributes
     ----------
-    changed : Signal
-        The form says something else.
+    changed : psygnal.Signal
+        Emitted with the parameters when a control or `value` changes.
+    controls : dict of str to magicgui widget
+        Control of each field.
     """
 
-    changed = Signal()
+    changed = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, value: P, names: Collection[str] | None = None) -> None:
         super().__init__()
-        self.inputs: dict[str, Any] = {}
-        self.automatic: dict[str, QCheckBox] = {}
-        self._arrange()
-        self.set_parameters(EverythingParameters())
-
-    def parameters(self) -> EverythingParameters:
-        """Return what the form says."""
-        values: dict[str, Any] = {}
-        for name, box in self.inputs.items():
-            is_check = isinstance(box, QCheckBox)
-            values[name] = box.isChecked() if is_check else box.value()
-        for name, check in self.automatic.items():
-            if check.isChecked():
-                values[name] = None
-        return EverythingParameters(**values)
-
-    def set_parameters(self, parameters: EverythingParameters) -> None:
-        """Show other values."""
-        for name, box in self.inputs.items():
-            value = getattr(parameters, name)
-            if isinstance(box, QCheckBox):
-                box.setChecked(value)
-            elif value is not None:
-                box.setValue(value)
-        for name, check in self.automatic.items():
-            check.setChecked(getattr(parameters, name) is None)
-
-    def show_model(self, record: ModelRecord) -> None:
-        """Show the thresholds that suit a model where they are automatic."""
-        for name in ('predicted_iou', 'stability'):
-            if self.automatic[name].isChecked():
-                self.inputs[name].setValue(getattr(record, name))
-
-    def _arrange(self) -> None:
-        group = QGroupBox('Parameters')
-        basic = form_layout()
-        rarer = QWidget()
-        advanced = form_layout(rarer)
-        defaults = EverythingParameters()
-        for name, field in FIELDS.items():
-            default = getattr(defaults, name)
-            typical = TYPICAL.get(name) if default is None else default
-            box = self.inputs[name] = _input(field, typical)
-            is_check = isinstance(box, QCheckBox)
-            told = box.toggled if is_check else box.valueChanged
-            told.connect(self._tell)
-            label = QLabel(field.label)
-            label.setToolTip(field.tip)
-            row = self._with_automatic(name) if default is None else box
-            (advanced if field.advanced else basic).addRow(label, row)
-        inner = QVBoxLayout(group)
-        inner.setContentsMargins(8, 8, 8, 8)
-        inner.setSpacing(6)
-        inner.addLayout(basic)
-        inner.addWidget(Fold('More parameters', rarer))
+        self._value = value
+        self._shown: dict[str, Any] = {}
+        self.controls: dict[str, BaseValueWidget[Any]] = {}
+        groups: dict[str, list[BaseValueWidget[Any]]] = {}
+        hints = typing.get_type_hints(type(value))
+        for name, described in parameter_fields(value).items():
+            if not described.label or (names and name not in names):
+                continue
+            control = _control(
+                name, described, getattr(value, name), hints[name]
+            )
+            control.changed.connect(self._control_changed)
+            self.controls[name] = control
+            self._shown[name] = control.value
+            groups.setdefault(described.group, []).append(control)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(group)
+        layout.setSpacing(6)
+        for title, controls in groups.items():
+            rows = _rows(controls)
+            layout.addWidget(Fold(title, rows) if title else rows)
 
-    def _with_automatic(self, name: str) -> QHBoxLayout:
-        box = self.inputs[name]
-        check = self.automatic[name] = QCheckBox('auto')
-        check.setToolTip(AUTOMATIC[name])
-        check.toggled.connect(box.setDisabled)
-        check.toggled.connect(self._tell)
-        row = QHBoxLayout()
-        row.addWidget(box, 1)
-        row.addWidget(check)
-        return row
+    @property
+    def value(self) -> P:
+        """The parameters shown.
 
-    def _tell(self, what: Any = None) -> None:
-        self.changed.emit()
+        Numbers are rounded in the form, but returned as they were set until
+        their control changes.
+        """
+        changed = {
+            name: control.value
+            for name, control in self.controls.items()
+            if control.value != self._shown[name]
+        }
+        return replace(self._value, **changed)  # type: ignore[type-var]
+
+    @value.setter
+    def value(self, value: P) -> None:
+        before = self.value
+        self._value = value
+        for name, control in self.controls.items():
+            with control.changed.blocked():
+                control.value = getattr(value, name)
+            self._shown[name] = control.value
+        if self.value != before:
+            self.changed.emit(self.value)
+
+    def show_typical(self, name: str, number: float) -> None:
+        """Show a number that is not used while its field is automatic."""
+        control = self.controls[name]
+        assert isinstance(control, AutomaticNumber)
+        control.show_typical(number)
+
+    def _control_changed(self) -> None:
+        self.changed.emit(self.value)
 
 
-def _input(field: Field, default: Any) -> Any:
-    if isinstance(default, bool):
-        check = QCheckBox()
-        check.setChecked(default)
-        check.setToolTip(field.tip)
-        return check
-    box: Any = QSpinBox() if isinstance(default, int) else QDoubleSpinBox()
-    number = int if isinstance(default, int) else float
-    if number is float:
-        box.setDecimals(max(0, math.ceil(-math.log10(field.step))))
-    # room for the largest number would make the dock too wide
-    box.setMinimumWidth(80)
-    box.setRange(number(field.low), number(field.high))
-    box.setSingleStep(number(field.step))
-    box.setValue(default)
-    box.setToolTip(field.tip)
-    return box
+class AutomaticNumber(ValuedContainerWidget[float | None]):
+    """A number, or None while the box beside it is checked.
+
+    Parameters
+    ----------
+    value : float or None
+        Shown at first.
+    min, max, step : float
+        Range and increment.
+    typical : float
+        Number shown, but not used, while the value is None.
+    automatic : str
+        Tooltip of the check box.
+    **options
+        Of a magicgui widget: name, label, tooltip, …
+    """
+
+    def __init__(
+        self,
+        value: float | None = None,
+        *,
+        min: float = 0,  # noqa: A002
+        max: float = 1,  # noqa: A002
+        step: float = 1,
+        typical: float = 0,
+        automatic: str = '',
+        **options: Any,
+    ) -> None:
+        self.number = FloatSpinBox(value=typical, min=min, max=max, step=step)
+        self.check = CheckBox(text='auto', tooltip=automatic)
+        options = {**options, 'nullable': True, 'layout': 'horizontal'}
+        super().__init__(
+            widgets=[self.number, self.check], labels=False, **options
+        )
+        self.number.tooltip = self.tooltip
+        self.margins = (0, 0, 0, 0)
+        self.value = value
+        self.check.changed.connect(self._inner_changed)
+        self.number.changed.connect(self._inner_changed)
+
+    def get_value(self) -> float | None:
+        """Return the number, or None."""
+        return None if self.check.value else self.number.value
+
+    def set_value(self, value: float | None) -> None:
+        """Show a number, or None."""
+        before = self.get_value()
+        with self.number.changed.blocked(), self.check.changed.blocked():
+            self.check.value = value is None
+            if value is not None:
+                self.number.value = value
+        self.number.enabled = value is not None
+        if self.get_value() != before:
+            self.changed.emit(self.get_value())
+
+    def show_typical(self, number: float) -> None:
+        """Show a number that is not used, while the value is None."""
+        if self.check.value:
+            with self.number.changed.blocked():
+                self.number.value = number
+
+    def _inner_changed(self) -> None:
+        self.number.enabled = not self.check.value
+        self.changed.emit(self.get_value())
+
+
+def _control(
+    name: str, described: ParameterField, value: Any, hint: Any
+) -> BaseValueWidget[Any]:
+    options: dict[str, Any] = {'tooltip': described.text}
+    if described.choices:
+        options['choices'] = described.choices
+    elif hint is not bool:
+        options |= {
+            'min': described.minimum,
+            'max': described.maximum,
+            'step': described.step,
+        }
+    if described.automatic:
+        options |= {
+            'widget_type': AutomaticNumber,
+            'typical': described.typical,
+            'automatic': _capitalised(described.automatic),
+        }
+    control = create_widget(
+        value=value,
+        annotation=hint,
+        name=name,
+        label=described.label,
+        options=options,
+    )
+    assert isinstance(control, BaseValueWidget)
+    number = getattr(control, 'number', control)
+    if isinstance(number.native, QComboBox):
+        narrow(number.native)
+    elif hint is not bool:
+        number.min_width = NUMBER_WIDTH
+        if hasattr(number.native, 'setDecimals'):
+            number.native.setDecimals(described.decimals)
+    return control
+
+
+def _rows(controls: list[BaseValueWidget[Any]]) -> QWidget:
+    rows: Container[BaseValueWidget[Any]] = Container(widgets=controls)
+    rows.margins = (0, 0, 0, 0)
+    native: QWidget = rows.native
+    layout = native.layout()
+    assert layout is not None
+    layout.setSpacing(6)
+    return native
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

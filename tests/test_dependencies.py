@@ -1,0 +1,74 @@
+"""The declared dependencies are the imported ones."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import napari_mobilesam
+
+PACKAGE = Path(napari_mobilesam.__file__).parent
+NAME = 'napari_mobilesam'
+PROJECT = tomllib.loads(
+    (Path(__file__).parents[1] / 'pyproject.toml').read_text('utf-8')
+)['project']
+# used without an import, and by what
+NOT_IMPORTED = {
+    'dask': 'distributed, and images given as dask arrays',
+    'imagecodecs': 'tifffile, to decode',
+    'npe2': 'napari, to read the manifest',
+}
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    """``['napari[pyqt6]>=0.7']`` → ``{'napari'}``."""
+    found = (re.match(r'[\w.-]+', each) for each in requirements)
+    names = {match[0].lower() for match in found if match}
+    return names - {PROJECT['name']}
+
+
+def imported_distributions(*, needed: bool) -> set[str]:
+    """Distributions that the package imports, lazily or not.
+
+    Parameters
+    ----------
+    needed : bool
+        Include modules given to `need`, which says what to install where
+        they are missing.
+    """
+    tops: set[str] = set()
+    for path in PACKAGE.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+            if isinstance(node, ast.Import):
+                tops |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                tops.add(node.module.split('.')[0])
+            elif (
+                needed
+                and isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == 'need'
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                tops.add(str(node.args[0].value).split('.')[0])
+    owners = packages_distributions()
+    foreign = tops - sys.stdlib_module_names - {NAME}
+    return {owner.lower() for top in foreign for owner in owners[top]}
+
+
+def test_every_dependency_is_imported() -> None:
+    declared = names_of(PROJECT['dependencies'])
+    for extra in ('large', 'all'):
+        declared |= names_of(PROJECT['optional-dependencies'][extra])
+    used = imported_distributions(needed=True) | set(NOT_IMPORTED)
+    assert declared - used == set()
+
+
+def test_every_import_is_declared() -> None:
+    declared = names_of(PROJECT['dependencies'])
+    declared |= names_of(PROJECT['optional-dependencies']['large'])
+    assert imported_distributions(needed=False) - declared == set()
