@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from npe2 import PluginManifest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import napari_mobilesam
 
@@ -141,25 +144,64 @@ def test_version_is_the_same_everywhere() -> None:
     assert re.search(rf'^version: {re.escape(written)}$', citation, re.M)
 
 
+def requirements() -> list[Requirement]:
+    """Dependencies of the package and its extras, but for Qt bindings."""
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))
+    lists = [
+        project['project']['dependencies'],
+        *project['project']['optional-dependencies'].values(),
+    ]
+    found = [Requirement(text) for texts in lists for text in texts]
+    return [r for r in found if r.name != NAME and r.specifier]
+
+
+def pins(file: str) -> dict[str, str]:
+    """Versions that a constraints file names."""
+    lines = re.findall(
+        r'^([\w.-]+)==(\S+)$', (ROOT / file).read_text('utf-8'), re.M
+    )
+    return {canonicalize_name(name): version for name, version in lines}
+
+
 def test_constraints_satisfy_the_ranges() -> None:
     """What the tests run with is what the package allows."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
+    pinned = pins('constraints.txt')
+    assert pinned['torch'] == '2.13.0'
+    for requirement in requirements():
+        pin = pinned.get(canonicalize_name(requirement.name))
+        assert pin is None or pin in requirement.specifier, requirement
 
+
+def test_oldest_constraints_are_the_floors() -> None:
+    """`tox -e oldest` installs the oldest version of every dependency."""
+    oldest = pins('constraints-oldest.txt')
+    for requirement in requirements():
+        (specifier,) = requirement.specifier
+        assert specifier.operator == '>=', requirement
+        pin = oldest[canonicalize_name(requirement.name)]
+        assert Version(pin) == Version(specifier.version), requirement
+
+
+IMPORT_NAMES = {'pillow': 'PIL', 'scikit-image': 'skimage'}
+READS_THE_MANIFEST = {'npe2'}
+
+
+def test_every_dependency_is_used() -> None:
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))
-    pins = {
-        canonicalize_name(name): pin
-        for name, pin in re.findall(
-            r'^([\w.-]+)==(\S+)$',
-            (ROOT / 'constraints.txt').read_text('utf-8'),
-            re.M,
+    names = {
+        Requirement(text).name for text in project['project']['dependencies']
+    }
+    source = '\n'.join(p.read_text('utf-8') for p in PACKAGE.rglob('*.py'))
+    unused = {
+        name
+        for name in names
+        if not re.search(
+            rf'^\s*(from|import) {IMPORT_NAMES.get(name, name)}\b',
+            source,
+            re.MULTILINE,
         )
     }
-    assert pins['torch'] == '2.13.0'
-    for text in project['project']['dependencies']:
-        requirement = Requirement(text)
-        pin = pins.get(canonicalize_name(requirement.name))
-        assert pin is None or pin in requirement.specifier
+    assert unused == READS_THE_MANIFEST
 
 
 def test_program_is_installed() -> None:
