@@ -172,7 +172,7 @@ def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
         runs.start([task], parameters, 'oracle')
         assert session.finish(30)
     first, second = estimates
-    real = runs._run.planes[0]
+    real = runs._runs.current.planes[0]
     assert first.prompts != real.prompts
     assert (second.prompts, second.windows) == (real.prompts, real.windows)
     assert first.seconds != pytest.approx(5, rel=0.3)

@@ -1,13 +1,12 @@
-"""Controller of fine-tuning on a user's labels, on a worker of its own.
+"""Fine-tuning on labels of the user, on a thread of its own.
 
-Like a session it knows neither Qt nor napari: it is given labelled planes and
-answers with signals. Clicks go on being answered by the session meanwhile.
+It is given labelled planes and answers with signals. The session answers
+clicks meanwhile.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,10 @@ from napari_mobilesam.session.fine_tuning_messages import (
     Survey,
     survey,
 )
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import Deliver, SegmentationError
@@ -45,18 +48,16 @@ if TYPE_CHECKING:
 TELL_SECONDS = 0.2  # between two reports of the loss
 
 
-@dataclass
-class _FineTuningRun:
-    """A run that is going on, to be cancelled or given up."""
+@dataclass(eq=False)
+class _FineTuningRun(BackgroundRun):
+    """A training run, and the losses since the last report."""
 
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    abandoned: bool = False
     losses: list[float] = field(default_factory=list)
     told: float = -math.inf
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the run any more."""
+    """The run was abandoned."""
 
 
 class FineTuning:
@@ -72,21 +73,21 @@ class FineTuning:
     Attributes
     ----------
     surveyed : Signal(Survey)
-        What the labels hold that were asked about last.
+        Counts of the newest survey.
     status : Signal(str)
-        One sentence on what happens.
+        Message on current work.
     progress : Signal(int, int)
-        Share of the budget used, and the whole.
+        Used and total budget.
     stepped : Signal(float, float)
         Minutes trained and mean loss since the signal before.
     validated : Signal(float, float)
         Minutes trained and mean IoU on the objects held back.
     finished : Signal(FineTuneResult)
-        A run ended, or was cancelled.
+        Result of a run that ended or was cancelled.
     failed : Signal(str)
-        One sentence on why a run came to nothing.
+        Error message of a run.
     uncountable : Signal(str)
-        One sentence on why a survey did.
+        Error message of a survey.
     """
 
     surveyed = Signal(object)
@@ -106,38 +107,37 @@ class FineTuning:
         self._deliver = deliver or (lambda function: function())
         self._load_model = load_model or _load_model
         self._worker = LatestWorker('napari-mobilesam-fine-tuning')
-        self._run: _FineTuningRun | None = None
-        self._asked = 0
+        self._runs: LatestRun[_FineTuningRun] = LatestRun(self._deliver)
+        self._surveys: LatestRun[BackgroundRun] = LatestRun(self._deliver)
         self._unsaved: tuple[FineTuneRequest, FineTuned, bool] | None = None
 
     @property
     def running(self) -> bool:
-        """Whether a run goes on."""
-        return self._run is not None
+        """Whether a run is in progress."""
+        return self._runs.current is not None
 
     @property
     def unsaved(self) -> bool:
-        """Whether a better model waits for a place to be written to."""
+        """Whether a better model could not be written yet."""
         return self._unsaved is not None
 
     def survey(self, planes: Planes) -> None:
-        """Count the objects of planes; `surveyed` brings the answer."""
-        self._asked += 1
-        number = self._asked
-        self._worker.submit('survey', lambda: self._survey(planes, number))
+        """Count the objects of planes; `surveyed` brings the counts."""
+        run = self._surveys.start(BackgroundRun())
+        self._worker.submit('survey', lambda: self._survey(planes, run))
 
     def forget_survey(self) -> None:
         """Drop the answer to the last survey."""
-        self._asked += 1
+        self._surveys.drop()
         self._worker.discard('survey')
 
     def start(self, request: FineTuneRequest) -> None:
-        """Train; `finished` or `failed` tells when it is over.
+        """Train; `finished` or `failed` ends the run.
 
         Raises
         ------
         SegmentationError
-            If a run goes on, or the name or the folder cannot be used.
+            A run is in progress, or the name or the folder cannot be used.
         """
         if self.running:
             raise SegmentationError(
@@ -146,7 +146,7 @@ class FineTuning:
         check_name(request.name)
         check_folder()
         self._unsaved = None
-        run = self._run = _FineTuningRun()
+        run = self._runs.start(_FineTuningRun())
         self._worker.submit('train', lambda: self._train(request, run))
 
     def save(self, name: str) -> None:
@@ -155,7 +155,7 @@ class FineTuning:
         Raises
         ------
         SegmentationError
-            If there is none, or the name or the folder cannot be used.
+            There is none, or the name or the folder cannot be used.
         """
         if self._unsaved is None or self.running:
             raise SegmentationError('There is no model waiting to be saved.')
@@ -163,7 +163,7 @@ class FineTuning:
         check_folder()
         request, tuned, complete = self._unsaved
         request = replace(request, name=name)
-        run = self._run = _FineTuningRun()
+        run = self._runs.start(_FineTuningRun())
         self._worker.submit(
             'train',
             lambda: self._guard(self._keep, run, request, tuned, complete),
@@ -171,51 +171,34 @@ class FineTuning:
 
     def cancel(self) -> None:
         """Stop after the current step and keep the best so far."""
-        if self._run is not None:
-            self._run.cancelled.set()
+        self._runs.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is done; False on time-out."""
+        """Block until all work is done; False on time-out."""
         return self._worker.wait(timeout)
 
     def close(self) -> None:
-        """Give a run up and end the thread; it can be used again."""
-        if self._run is not None:
-            self._run.abandoned = True
-            self._run = None
+        """Abandon a run and end the thread; the object can be used again."""
+        self._runs.drop()
         self.forget_survey()
         self._unsaved = None
         self._worker.close()
 
     # below: on the worker thread
 
-    def _survey(self, planes: Planes, number: int) -> None:
+    def _survey(self, planes: Planes, run: BackgroundRun) -> None:
         signal: Any = self.surveyed
         try:
             answer: Any = survey(planes())
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             signal, answer = self.uncountable, sentence(error)
-
-        def show() -> None:
-            if number == self._asked:
-                signal.emit(answer)
-
-        self._deliver(show)
+        self._surveys.tell(run, lambda: signal.emit(answer))
 
     def _tell(self, run: _FineTuningRun, signal: Any, *values: Any) -> None:
-        def tell() -> None:
-            if run is self._run:
-                signal.emit(*values)
-
-        self._deliver(tell)
+        self._runs.tell(run, lambda: signal.emit(*values))
 
     def _end(self, run: _FineTuningRun, signal: Any, value: Any) -> None:
-        def end() -> None:
-            if run is self._run:
-                self._run = None
-                signal.emit(value)
-
-        self._deliver(end)
+        self._runs.finish(run, lambda: signal.emit(value))
 
     def _guard(
         self, job: Callable[..., None], run: _FineTuningRun, *args: Any
@@ -249,9 +232,9 @@ class FineTuning:
         )
 
         def cancelled() -> bool:
-            # objects are counted between steps, as prompts are answered
+            # surveys are answered between steps
             self._worker.serve('survey')
-            if run.abandoned:
+            if run is not self._runs.current:
                 raise _Abandoned
             return run.cancelled.is_set()
 
@@ -269,7 +252,7 @@ class FineTuning:
             ),
             on_step=lambda minutes, step: self._step(run, minutes, step),
         )
-        if run.abandoned:
+        if run is not self._runs.current:
             raise _Abandoned
         self._keep(run, request, tuned, not run.cancelled.is_set())
 
@@ -291,7 +274,7 @@ class FineTuning:
         tuned: FineTuned,
         complete: bool,
     ) -> None:
-        """Write the model if it is better, and tell the outcome."""
+        """Write the model if it is better, and emit the result."""
         path = None
         if tuned.improved:
             path = user_models_folder() / f'{request.name}.safetensors'
@@ -350,7 +333,7 @@ def options(request: FineTuneRequest) -> FineTuneConfig:
 
 
 def sentence(error: BaseException) -> str:
-    """Return one sentence for people about an error, as a sentence."""
+    """Return the message about an error as a sentence."""
     from napari_mobilesam.training.train import TrainingError
 
     text = str(error) if isinstance(error, TrainingError) else explain(error)

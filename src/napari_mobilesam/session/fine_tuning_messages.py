@@ -1,4 +1,4 @@
-"""What is asked of fine-tuning, and what it answers."""
+"""Requests and results of fine-tuning."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Planes = Callable[[], Iterable[LabelledPlane]]
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is to learn from.
+    """Counts of labelled objects.
 
     Attributes
     ----------
     objects, planes : int
-        Objects that are large enough, and planes that hold some.
+        Objects that are large enough, and planes that have some.
     small : int
         Objects of fewer than `SMALLEST` pixels, which are left out.
     """
@@ -54,14 +54,14 @@ class Survey:
 
     @property
     def held_back(self) -> int:
-        """How many objects will be kept for validation; 0 if too few."""
+        """Number of objects kept for validation; 0 if there are too few."""
         if self.objects < 2:
             return 0
         return min(self.objects - 1, max(1, round(HELD_BACK * self.objects)))
 
     @property
     def text(self) -> str:
-        """One or two sentences on it."""
+        """Summary for the user."""
         left_out = (
             f' {self.small} smaller than {SMALLEST} pixels left out.'
             if self.small
@@ -80,7 +80,7 @@ class Survey:
 
 @dataclass(frozen=True, eq=False)
 class FineTuneRequest:
-    """What to train on, from what, and how long.
+    """Request of a training run.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class FineTuneRequest:
     name : str
         Name of the new model.
     minutes : float
-        Budget.
+        Budget of time.
     decoder_only : bool
         Train the mask decoder alone.
     complete : bool
@@ -113,16 +113,16 @@ class FineTuneResult:
     Attributes
     ----------
     request : FineTuneRequest
-        What was asked.
+        The request.
     base_score, score : float
         Mean IoU on the objects held back, before and after.
     held_back : int
         Number of these objects.
     complete : bool
-        False if it was cancelled: the best until then is kept.
+        False if it was cancelled; the best model until then is kept.
     path : Path or None
-        File of the new model; None if it is not better than the base, and
-        was not written therefore.
+        File of the new model; None if it is not better than the base and
+        was not written.
     """
 
     request: FineTuneRequest
@@ -134,7 +134,7 @@ class FineTuneResult:
 
     @property
     def text(self) -> str:
-        """One or two sentences on it."""
+        """Summary for the user."""
         objects = counted(self.held_back, 'object')
         digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
         base = Path(self.request.base).name

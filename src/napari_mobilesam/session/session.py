@@ -1,7 +1,7 @@
-"""Per-viewer controller: prompts in, masks out, on one worker thread.
+"""Session of a viewer: prompts in, masks out, on one worker thread.
 
-A session knows neither Qt nor napari. It is given planes and prompts, answers
-with signals, and drops answers that nobody waits for any more.
+A session is given planes and prompts and answers with signals. Answers to
+requests that were replaced by newer ones are dropped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Everything the widgets of one viewer share.
+    """State and commands shared by the widgets of one viewer.
+
+    The commands, such as `click`, `accept` or `save`, are methods of
+    `PromptCommands`, `ObjectCommands`, `ClassCommands` and `FileCommands`.
 
     Parameters
     ----------
@@ -74,22 +77,22 @@ class Session:
     Attributes
     ----------
     status : Signal(str, str)
-        One sentence on what happens, and for whom: ``'prompts'``,
-        ``'objects'``, ``'everything'`` or ``'model'``.
+        Message on current work and its topic: ``'prompts'``, ``'objects'``,
+        ``'everything'`` or ``'model'``.
     ready : Signal(str)
-        A plane can be clicked; one sentence on it.
+        Message: a plane can be clicked.
     progress : Signal(str, int, int)
-        For whom, steps done and steps in total.
+        Topic, steps done and steps in total.
     preview : Signal(PromptResult)
         Answer to the newest prompts.
     everything : Signal(EverythingResult)
         Labels of a finished or cancelled run.
     failed : Signal(str, str)
-        One sentence on what went wrong, and for whom.
+        Error message and its topic.
     model_changed : Signal(ModelRecord)
         A model has been loaded.
     downloaded : Signal(str)
-        A model of this name has arrived.
+        Name of a model that was downloaded.
     editor : Editor
         The open object: prompts, candidates, accept and reject.
     navigation : Navigation
@@ -99,19 +102,31 @@ class Session:
     batching : BatchSegmentation
         Makes one object of each box or point.
     background : Background
-        Runs these two, and stops them.
+        Runs propagation and batches, and cancels them.
     prompting : Prompting
         Answers prompts.
     models : Models
-        The model, and where it comes from.
+        Chooses, loads and downloads the model.
     hover : Hover
-        Asks what is under the cursor.
+        Masks of the object under the cursor.
     prefetch : Prefetch
-        Embeds planes that are likely to be seen next.
+        Embeds planes that are likely to be shown next.
     runs : EverythingRuns
         Runs of segment everything.
     large : LargeRuns
         Runs on images that do not fit in memory.
+    classes : Classes
+        Names and colours of classes.
+    files : FileCommands
+        Session files.
+    scene : Scene or None
+        The viewer.
+    classes : Classes
+        Names and colours of classes.
+    files : FileCommands
+        Session files.
+    scene : Scene or None
+        The viewer.
     """
 
     status = Signal(str, str)
@@ -259,10 +274,10 @@ class Session:
         Parameters
         ----------
         plane : ImagePlane
-            Plane that is seen.
+            Plane that is shown.
         neighbours : sequence of ImagePlane
-            Planes that are likely to be seen next, the likeliest first;
-            they are embedded when nothing else is to do.
+            Planes that are likely to be shown next, the likeliest first;
+            they are embedded when the worker is idle.
         """
         name = self.model_name
         self._worker.submit('prepare', lambda: self._prepare(plane, name))
@@ -274,7 +289,7 @@ class Session:
         Parameters
         ----------
         plane : ImagePlane
-            Where the prompts lie.
+            Plane of the prompts.
         objects : sequence of Prompts
             Prompts of each object.
 
@@ -295,7 +310,7 @@ class Session:
         self._deliver(lambda: self.failed.emit(problem, 'objects'))
 
     def forget(self) -> None:
-        """Drop the answer to the newest prompts, wherever it is."""
+        """Drop the answer to the newest prompts."""
         self.prompting.forget()
 
     def segment_everything(
@@ -305,8 +320,8 @@ class Session:
     ) -> int:
         """Find every object of a plane; `everything` brings the answer.
 
-        A run that is still going is cancelled. Prompts are answered between
-        the steps of a run.
+        A run in progress is cancelled. Prompts are answered between the steps
+        of a run.
         """
         return self.runs.start([PlaneTask(plane)], parameters, self.model_name)
 
@@ -315,37 +330,37 @@ class Session:
         self.runs.cancel()
 
     def download(self, name: str) -> None:
-        """Download a model and use it; `downloaded` tells when it is here."""
+        """Download a model and use it; emits `downloaded` when it is done."""
         self.models.download(name)
 
     def cancel_download(self) -> None:
-        """Stop a download; it leaves nothing behind."""
+        """Cancel a download; partial files are removed."""
         self.models.cancel_download()
 
     def use_cache(
         self, max_mb: int, folder: str | PathLike[str] | None = None
     ) -> None:
-        """Keep embeddings on disk, so that images seen before open at once.
+        """Keep embeddings on disk, so that known images open at once.
 
         Parameters
         ----------
         max_mb : int
-            Size in megabytes; 0 keeps nothing from now on.
+            Size in megabytes; 0 turns the cache off.
         folder : path, optional
             See `EmbeddingCache`.
         """
         self._disk.use(max_mb, folder)
 
     def clear_cache(self) -> None:
-        """Forget embeddings, those on disk too.
+        """Delete all embeddings, including those on disk.
 
-        Needed after pixels of an image were changed in place, which nobody
-        is told of.
+        Needed after the pixels of an image were changed in place, which is
+        not detected.
         """
         self._worker.submit('clear', self._clear)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is done; False on time-out."""
+        """Block until all work is done; False on time-out."""
         return (
             self._worker.wait(timeout)
             and self.runs.wait(timeout)
@@ -355,11 +370,11 @@ class Session:
         )
 
     def finish(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is answered; False on time-out.
+        """Block until all requests are answered; False on time-out.
 
-        For scripts: unlike `wait` it also gives the answers, which the event
-        loop of a viewer cannot do while a script runs. To be called on the
-        thread that owns the viewer.
+        For scripts: unlike `wait`, this also delivers the answers, because
+        the event loop of a viewer is blocked while a script runs. Call it on
+        the thread that owns the viewer.
         """
         while self.wait(timeout):
             if not self._deliver.empty():
@@ -367,18 +382,18 @@ class Session:
         return False
 
     def acquire(self) -> None:
-        """Count a user, such as an open dock widget."""
+        """Register a user of the session, such as an open dock widget."""
         self._users += 1
 
     def release(self) -> None:
-        """Give up one use; the last one ends the threads."""
+        """Unregister a user; the last one ends the threads."""
         self._users -= 1
         if self._users <= 0:
             self._users = 0
             self.close()
 
     def close(self) -> None:
-        """End the threads; answers still on their way are dropped.
+        """End the threads; pending answers are dropped.
 
         A session can be used again afterwards.
         """

@@ -1,4 +1,4 @@
-"""What “Segment everything” remembers from one day to the next."""
+"""Choices of “Segment everything” that are kept between sessions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FILE = 'everything.json'
 
 @dataclass(frozen=True)
 class EverythingChoices:
-    """Choices of the form.
+    """Choices in the form.
 
     Attributes
     ----------
     parameters : EverythingParameters
         Parameters of a run.
     result : str
-        What objects become, as the form says it; empty for its first choice.
+        Kind of result, as in the form; empty for the first choice.
     leave : bool
-        Whether labelled pixels are left alone.
+        Whether labelled pixels are left out.
     """
 
     parameters: EverythingParameters = field(
@@ -37,12 +37,12 @@ class EverythingChoices:
 
 
 def choices_path() -> Path:
-    """Return where the choices are kept: beside the settings."""
+    """Return the path of the choices, beside the settings."""
     return settings_path().with_name(FILE)
 
 
 def load_choices() -> EverythingChoices:
-    """Read the choices; what is missing or unusable is the default."""
+    """Read the choices; missing and unusable values are the defaults."""
     try:
         stored = json.loads(choices_path().read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -67,12 +67,12 @@ def _parameters(stored: Any) -> EverythingParameters:
 
 
 def save_choices(choices: EverythingChoices) -> None:
-    """Write what differs from the defaults, all or nothing.
+    """Write the values that differ from the defaults, atomically.
 
     Raises
     ------
     OSError
-        The folder cannot be written to.
+        The folder is not writable.
     """
     standard = asdict(EverythingParameters())
     changed = {

@@ -1,4 +1,4 @@
-"""What is asked of segment everything, and what it answers."""
+"""Requests and results of segment everything."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class PlaneTask:
-    """One plane to segment, and what part of it.
+    """One plane to segment, or a part of it.
 
     Attributes
     ----------
     plane : ImagePlane
         The plane.
     region : ndarray or None
-        (H, W) bool, where prompts are asked; None is everywhere.
+        (H, W) bool, where prompts are placed; None for everywhere.
     skip : callable or None
-        Returns the (H, W) bool pixels that are left alone; called on the
-        worker thread when the plane's turn comes.
+        Returns the (H, W) bool pixels to leave out; called on the worker
+        thread before the plane is segmented.
     """
 
     plane: ImagePlane
@@ -49,15 +49,15 @@ class EverythingRequest:
     generation : int
         Number of the run; only the newest is answered.
     tasks : tuple of PlaneTask
-        The planes, in their order along the stack.
+        The planes, in the order of the stack.
     parameters : EverythingParameters
-        Of all planes.
+        Parameters of all planes.
     model_name : str
-        Model that is to answer.
+        Name of the model.
     linked : bool
         Whether objects that overlap from plane to plane become one.
     outlined : bool
-        Whether outlines are wanted.
+        Whether to compute outlines.
     """
 
     generation: int
@@ -74,14 +74,15 @@ class EverythingRequest:
 
 
 class Extent(NamedTuple):
-    """What filters can reach over.
+    """Ranges of filters.
 
     Attributes
     ----------
     area, intensity : tuple of float
-        Least and most of what was found, in pixels and in image values.
+        Smallest and largest value of the masks, in pixels and in image
+        values.
     predicted_iou, stability : float
-        Values below which the run kept nothing.
+        Thresholds below which the run kept no mask.
     """
 
     area: Range = (1.0, 10_000.0)
@@ -91,7 +92,7 @@ class Extent(NamedTuple):
 
 
 class PlaneMask(NamedTuple):
-    """A mask and the index of the plane that it is on."""
+    """A mask and the index of its plane."""
 
     plane: int
     mask: Mask
@@ -99,12 +100,12 @@ class PlaneMask(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EverythingResult:
-    """Objects that were found, sorted out.
+    """Objects of a run.
 
     Attributes
     ----------
     request : EverythingRequest
-        What was asked.
+        The request.
     pictures : tuple of ndarray
         (H, W) labels of each plane, 0 is background. An object has the same
         label whatever selection it is in.
@@ -115,20 +116,20 @@ class EverythingResult:
         point_column, the prompt it came from. Of an object on several
         planes, area is the sum and the rest is of its least certain plane.
     masks : dict
-        For each label, plane and mask (see `PlaneMask`) of all its planes; of
-        a mask better ones may have covered a part.
+        `PlaneMask` of all planes of each label, before better masks covered
+        a part.
     selection : Selection
-        Which masks were taken for objects.
+        Criteria of objects.
     extent : Extent
-        What other selections can reach.
+        Ranges of other selections.
     found : int
-        Masks that there are to select from.
+        Number of masks to select from.
     complete : bool
-        False if it was cancelled: what was found until then is kept.
+        False if it was cancelled; masks until then are kept.
     seconds : float
-        How long the run took.
+        Duration of the run.
     problem : str
-        One sentence on what ended it before all planes were done, or empty.
+        Error message if it ended before all planes were done, or empty.
     outlines : tuple of list
         Of each plane, the outlines of its labels in ascending order, see
         `mask_outlines`; empty if they were not asked for.

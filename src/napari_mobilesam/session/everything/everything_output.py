@@ -1,4 +1,4 @@
-"""Writing the objects of a run into labels, and rewriting them."""
+"""Output of a run: its objects in the labels, replaced as they change."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SelectionNote:
-    """What the history keeps of a write.
+    """Note of a write in the history.
 
     Attributes
     ----------
     output : object
-        Stands for the output that has written.
+        Identity of the output.
     before, after : Selection or None
-        What was written before, if anything was, and now.
+        Selections written before, if any, and now.
     """
 
     output: object
@@ -42,18 +42,18 @@ class SelectionNote:
 
 @dataclass(frozen=True, eq=False)
 class PreparedWrite:
-    """A write that `EverythingOutput.finish` does at once.
+    """A staged write, for `EverythingOutput.finish`.
 
     Attributes
     ----------
     draft : StagedObjects
-        What the objects will be.
+        Staged changes of the objects.
     rewrite : Rewrite
-        What will be known of them.
+        Records of the run after the write.
     note : SelectionNote
-        What the history will keep of it.
+        Note for the history.
     work : callable
-        Finds out what is to be written; to be called first, on any thread.
+        Computes the changes; call it first, on any thread.
     """
 
     staged: StagedObjects
@@ -63,27 +63,27 @@ class PreparedWrite:
 
 
 class EverythingOutput:
-    """Where the objects of one run are.
+    """Objects of one run in the labels.
 
-    Another selection of the same run takes the place of the one before.
-    What somebody has reviewed, corrected or deleted since stays so, and so
-    do pixels that are labelled as something else.
+    Another selection of the same run replaces the one before. Objects that
+    the user has reviewed, corrected or deleted stay as they are, and so do
+    pixels with other labels.
 
     Parameters
     ----------
     objects : Objects
-        What is written to.
+        Objects of the labels.
     planes : sequence of ImagePlane
         Planes of the run.
     overwrite : bool
-        Whether the first write covers labels that are there already.
+        Whether the first write overwrites existing labels.
     semantic : bool
-        Whether all objects get one label.
+        Whether all objects share one label.
 
     Attributes
     ----------
     went : Signal(Selection)
-        An undo or redo has brought back the objects of another selection.
+        Emitted when undo or redo restores another selection.
     """
 
     selection_restored = Signal(object)
@@ -100,25 +100,25 @@ class EverythingOutput:
         self._overwrite = overwrite
         self._semantic = semantic
         self._known = RunRecords()
-        # tells its own entries of the history from those of others
+        # identifies own entries of the history
         self._mark = object()
         self._writing = False
         self._selection: Selection | None = None
         objects.changed.connect(self._look)
 
     def close(self) -> None:
-        """Forget the run; what was written stays."""
+        """Stop following the objects; the labels stay."""
         self.objects.changed.disconnect(self._look)
 
     @property
     def numbers(self) -> set[int]:
-        """Numbers of the objects of this run that there are now."""
+        """Numbers of the existing objects of this run."""
         known = {record.number for record in self._known.records.values()}
         return {number for number in known if number in self.objects}
 
     @property
     def selection(self) -> Selection | None:
-        """What the labels show, through undo and redo; None if nothing."""
+        """Selection in the labels, through undo and redo; None if none."""
         for note in self._notes(reversed(self.objects.history.done)):
             return note.after
         for note in self._notes(reversed(self.objects.history.undone)):
@@ -126,20 +126,20 @@ class EverythingOutput:
         return None
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
-        """Let the objects of a result take the place of those before.
+        """Replace the objects of the run by those of a result.
 
         Parameters
         ----------
         result : EverythingResult
-            Of the run that was written before, if any was.
+            Result of the same run as before, if any.
         key : hashable
-            Steps with the same key that follow each other become one.
+            Consecutive steps of the same key are merged.
 
         Raises
         ------
         LabelsError
-            The labels cannot be edited, have not enough labels left, or do
-            not cover the image. Nothing is written then.
+            The labels are not editable, have too few free values, or do not
+            cover the image. Nothing is written.
         """
         rewrite, before = self._rewrite(self.objects), self._before(key)
         with self._own():
@@ -149,9 +149,9 @@ class EverythingOutput:
     def prepare(
         self, result: EverythingResult, key: Hashable = None
     ) -> PreparedWrite:
-        """Begin a write that takes the viewer's thread a moment only.
+        """Stage a write, so that the viewer's thread is not blocked.
 
-        To be called on that thread. What it takes is as of `write`.
+        Call it on that thread. Parameters as in `write`.
         """
         staged = self.objects.stage()
         rewrite, before = self._rewrite(staged), self._before(key)
@@ -161,17 +161,17 @@ class EverythingOutput:
         )
 
     def finish(self, prepared: PreparedWrite) -> bool:
-        """Write what was prepared.
+        """Write a staged write.
 
         Returns
         -------
         bool
-            False if something has changed since; nothing is written then.
+            False if the labels have changed since; nothing is written.
 
         Raises
         ------
         LabelsError
-            The labels cannot be edited any more.
+            The labels are not editable any more.
         """
         with self._own():
             done = self.objects.commit(prepared.staged)
@@ -190,17 +190,17 @@ class EverythingOutput:
         return SelectionNote(self._mark, before, result.selection)
 
     def _before(self, key: Hashable) -> Selection | None:
-        """What an undo of the next write will bring back."""
+        """Return the selection that an undo of the next write restores."""
         history = self.objects.history
         last = history.last
         if last is not None and key is not None and last.key == key:
-            # they become one, unless something was undone
+            # merged, unless something was undone
             for note in self._notes([] if history.redoable else [last]):
                 return note.before
         return self.selection
 
     def _notes(self, entries: Iterable[Entry]) -> Iterator[SelectionNote]:
-        """What the history knows of writes of this output."""
+        """Yield the notes of this output in the history."""
         for entry in entries:
             note = entry.note
             if isinstance(note, SelectionNote) and note.output is self._mark:
@@ -219,8 +219,8 @@ class EverythingOutput:
         history = self.objects.history
         last = history.last
         if last is not None and not history.redoable:
-            # a selection of the same objects makes no step of its own: the
-            # last one stands for it, too
+            # a selection of the same objects is no step: the last one gets
+            # the new selection
             for note in self._notes([last]):
                 if note.after != after:
                     changed = replace(note, after=after)
@@ -228,7 +228,7 @@ class EverythingOutput:
         self._selection = self.selection
 
     def _look(self) -> None:
-        """See what people have done."""
+        """Follow changes by the user."""
         if self._writing:
             return
         last = self.objects.history.last

@@ -1,4 +1,4 @@
-"""Segment everything in the background, one run at a time."""
+"""Runs of segment everything, one at a time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from napari_mobilesam.session.everything.pace import (
 from napari_mobilesam.session.everything.plane_jobs import PlaneJobs
 from napari_mobilesam.session.everything.sorting import Sorter, extent_of
 from napari_mobilesam.session.everything.state import EverythingRun
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
@@ -31,30 +35,29 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.candidates import Selection
 
-# How far below its thresholds a run keeps masks, to lower them later:
-# predicted IoU, which costs drawing more masks, and stability, which does not.
+# Margin below the thresholds within which a run keeps masks, so that the
+# thresholds can be lowered later: predicted IoU and stability.
 FLOOR = (0.1, 0.3)
 
 
 class EverythingRuns:
     """Runs of segment everything; a new one cancels the one before.
 
-    Masks are found on the session's worker thread and sorted out on a thread
-    of their own. Sorting out therefore never waits for the model: a run that
-    is cancelled ends at once, with what was found, while the model finishes
-    its step unheard.
+    Masks are generated on the worker thread of the session. Selecting and
+    labelling objects has a thread of its own and never waits for the model: a
+    run that is cancelled ends at once, with the masks so far.
 
     Parameters
     ----------
     shared : Services
-        What is used of the session.
+        Worker, engine and messages of the session.
 
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Steps done, steps in all, and a line for people.
+        Steps done, steps in total, and a message.
     found : Signal(int, list)
-        Index of a plane and new masks on it, duplicates among them.
+        Index of a plane and new masks on it, including duplicates.
     finished : Signal(EverythingResult)
         Objects of a finished or cancelled run.
     selected : Signal(EverythingResult)
@@ -74,9 +77,11 @@ class EverythingRuns:
         self.jobs = PlaneJobs(services, self._experience)
         services.engine.on_embedded = EmbeddingWatch(self._experience)
         self._sorting = LatestWorker('napari-mobilesam-sorting')
-        self._run: EverythingRun | None = None
+        self._runs: LatestRun[EverythingRun] = LatestRun(services.deliver)
+        self._selections: LatestRun[BackgroundRun] = LatestRun(
+            services.deliver
+        )
         self._generation = 0
-        self._asked = 0
 
     def start(
         self,
@@ -95,11 +100,11 @@ class EverythingRuns:
         parameters : EverythingParameters or None
             The defaults if None.
         model_name : str
-            Model that answers.
+            Name of the model.
         linked : bool
             Whether objects that overlap from plane to plane become one.
         outlined : bool
-            Whether outlines are wanted.
+            Whether to compute outlines.
 
         Returns
         -------
@@ -116,36 +121,36 @@ class EverythingRuns:
             linked,
             outlined,
         )
-        run = self._run = EverythingRun(request, Sorter(linked))
+        run = self._runs.start(EverythingRun(request, Sorter(linked)))
         self._services.worker.submit('everything', lambda: self._work(run))
         return self._generation
 
     def cancel(self) -> None:
-        """End the run now, keeping what was found."""
-        if self._run is not None:
-            self._run.cancelled.set()
-            self._settle(self._run)
+        """End the run now, keeping all masks so far."""
+        run = self._runs.current
+        if run is not None:
+            run.cancelled.set()
+            self._settle(run)
 
     def abandon(self) -> None:
         """Stop the run and drop its answer."""
         self._services.worker.discard('everything')
-        if self._run is not None:
-            self._run.cancelled.set()
-            self._run = None
+        self._runs.drop()
 
     def select(self, selection: Selection) -> None:
-        """Sort out anew what the last run found; `selected` tells.
+        """Select objects of the last run again; `selected` brings them.
 
         Parameters
         ----------
         selection : Selection
-            Which masks are objects.
+            Criteria of objects.
         """
-        run, asked = self._run, self._asked
+        run = self._runs.current
         if run is not None and run.settled:
+            question = self._selections.start(BackgroundRun())
 
             def answer(result: EverythingResult) -> None:
-                if asked == self._asked:
+                if question is self._selections.current:
                     self.selected.emit(result)
 
             self._sorting.submit(
@@ -153,31 +158,31 @@ class EverythingRuns:
             )
 
     def forget_selection(self) -> None:
-        """Drop the answer to `select`, wherever it is."""
-        self._asked += 1
+        """Drop the answer to `select`."""
+        self._selections.drop()
         self._sorting.discard('select')
 
     def apart(self, job: Callable[[], None], then: Callable[[], None]) -> None:
-        """Do something with the last run on the thread that sorts out.
+        """Run a function on the thread that selects objects.
 
         Parameters
         ----------
         job : callable
-            What takes long.
+            The slow part.
         then : callable
-            Called on the viewer's thread when it is done, unless another
-            run has begun or it has failed.
+            Called on the viewer's thread afterwards, unless the job has
+            failed or another run was started.
         """
-        run = self._run
+        run = self._runs.current
         if run is not None:
             self._sorting.submit('job', lambda: self._apart(run, job, then))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all is sorted out; False on time-out."""
+        """Block until all selections are done; False on time-out."""
         return self._sorting.wait(timeout)
 
     def close(self) -> None:
-        """Forget the run and end the thread that sorts out."""
+        """Drop the run and end the thread."""
         self.abandon()
         self.jobs.abandon()
         self._sorting.close()
@@ -210,7 +215,7 @@ class EverythingRuns:
         except Exception as error:  # noqa: BLE001
             if not run.planes:
                 run.settle()
-                self._tell(run, self._failer(error))
+                self._runs.tell(run, self._failer(error))
                 return
             run.problem = explain(error)
         self._settle(run)
@@ -256,16 +261,16 @@ class EverythingRuns:
             return run.cancelled.is_set()
 
         def progress(done: int, total: int, message: str) -> None:
-            # in equal parts of the time, not of the prompts
+            # proportional to time, not to prompts
             share = 1.0 if done >= total else work.share
             step = (number + share, count, message)
             if count > 1:
                 step = (*step[:2], f'{plane.name}: {message}')
-            self._tell(run, lambda: self._show_progress(*step))
+            self._runs.tell(run, lambda: self._show_progress(*step))
 
         def on_masks(masks: list[Mask]) -> None:
             run.fresh.extend(masks)
-            self._tell(run, lambda: self.found.emit(number, masks))
+            self._runs.tell(run, lambda: self.found.emit(number, masks))
 
         started = time.perf_counter()
         candidates = generate_candidates(
@@ -308,7 +313,7 @@ class EverythingRuns:
             'finish', lambda: self._sort(run, selection, self.finished.emit)
         )
 
-    # below: on the thread that sorts out
+    # below: on the thread that selects objects
 
     def _sort(
         self,
@@ -337,9 +342,9 @@ class EverythingRuns:
                 outlines,
             )
         except Exception as error:  # noqa: BLE001
-            self._tell(run, self._failer(error))
+            self._runs.tell(run, self._failer(error))
             return
-        self._tell(run, lambda: answer(result))
+        self._runs.tell(run, lambda: answer(result))
 
     def _apart(
         self,
@@ -350,15 +355,6 @@ class EverythingRuns:
         try:
             job()
         except Exception as error:  # noqa: BLE001
-            self._tell(run, self._failer(error))
+            self._runs.tell(run, self._failer(error))
             return
-        self._tell(run, then)
-
-    def _tell(self, run: EverythingRun, tell: Callable[[], None]) -> None:
-        """Tell something of a run on the viewer's thread, if it is news."""
-
-        def tell_if_current() -> None:
-            if run is self._run:
-                tell()
-
-        self._services.deliver(tell_if_current)
+        self._runs.tell(run, then)

@@ -1,17 +1,19 @@
-"""Segment images of any size in the background, kept in a folder."""
+"""Runs on images of any size, with the results on disk."""
 
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 
@@ -31,14 +33,14 @@ class LargeRequest:
     source : Source
         The image.
     planes_shape : tuple of int
-        Sizes of its axes before rows and columns.
+        Sizes of the axes before rows and columns.
     output : Path
-        OME-Zarr for the labels; tiles are kept beside it until it is
+        OME-Zarr for the labels; tiles are kept beside it until the run is
         complete.
     parameters : LargeParameters
-        Of the run.
+        Parameters of the run.
     model_name : str
-        Model that is to answer.
+        Name of the model.
     """
 
     source: Source
@@ -50,16 +52,16 @@ class LargeRequest:
 
 @dataclass(frozen=True, eq=False)
 class LargeAnswer:
-    """What became of a run.
+    """Outcome of a run on a large image.
 
     Attributes
     ----------
     request : LargeRequest
-        What was asked.
+        The request.
     result : LargeResult
-        Labels on disk, table, and what failed.
+        Labels on disk, table, and failed tiles.
     seconds : float
-        How long it took.
+        Duration.
     """
 
     request: LargeRequest
@@ -68,9 +70,8 @@ class LargeAnswer:
 
 
 @dataclass(eq=False)
-class _LargeRun:
+class _LargeRun(BackgroundRun):
     request: LargeRequest
-    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class LargeRuns:
@@ -81,16 +82,16 @@ class LargeRuns:
     Parameters
     ----------
     shared : Services
-        What is used of the session.
+        Worker, engine and messages of the session.
 
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Tiles done, tiles in all, and a line for people.
+        Tiles done, tiles in total, and a message.
     began : Signal(list)
-        Levels of the picture that shows what is found, finest first.
+        Levels of the picture of objects so far, finest first.
     changed : Signal()
-        The picture shows more.
+        Emitted when the picture has more objects.
     finished : Signal(LargeAnswer)
         The run is complete, or was cancelled.
     """
@@ -103,30 +104,28 @@ class LargeRuns:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._worker = LatestWorker('napari-mobilesam-large')
-        self._run: _LargeRun | None = None
+        self._runs: LatestRun[_LargeRun] = LatestRun(services.deliver)
 
     @property
     def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._run is not None
+        """Whether a run is in progress."""
+        return self._runs.current is not None
 
     def start(self, request: LargeRequest) -> None:
-        """Begin a run, or go on with the one whose tiles are kept."""
+        """Start a run, or resume one whose tiles are kept."""
         self.abandon()
-        run = self._run = _LargeRun(request)
-        # the session's models belong to its worker thread
+        run = self._runs.start(_LargeRun(request))
+        # models of the session are loaded on its worker thread
         self._services.worker.submit('large', lambda: self._load(run))
 
     def cancel(self) -> None:
-        """End after the tiles at work; what is done is kept and labelled."""
-        if self._run is not None:
-            self._run.cancelled.set()
+        """End after the current tiles; finished ones are kept and labelled."""
+        self._runs.cancel()
 
     def abandon(self) -> None:
-        """End after the tiles at work, and tell nobody."""
+        """End after the current tiles and drop the answer."""
         self._services.worker.discard('large')
-        self.cancel()
-        self._run = None
+        self._runs.drop()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing runs; False on time-out."""
@@ -140,16 +139,16 @@ class LargeRuns:
     # below: on the session's worker thread, then on that of the run
 
     def _load(self, run: _LargeRun) -> None:
-        if run is not self._run:
+        if run is not self._runs.current:
             return
         model = self._services.load(run.request.model_name, 'everything')
         if model is None:
-            self._tell(run, self._forget)
+            self._runs.finish(run, lambda: None)
             return
         self._worker.submit('run', lambda: self._work(run, model))
 
     def _work(self, run: _LargeRun, model: Sam) -> None:
-        if run is not self._run:
+        if run is not self._runs.current:
             return
         start = time.perf_counter()
         try:
@@ -157,22 +156,14 @@ class LargeRuns:
                 prefix='napari-mobilesam-', ignore_cleanup_errors=True
             ) as folder:
                 result = self._segment(run, model, Path(folder))
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             failure = error
-
-            def fail() -> None:
-                self._forget()
-                self._services.fail(failure, 'everything')
-
-            self._tell(run, fail)
+            self._runs.finish(
+                run, lambda: self._services.fail(failure, 'everything')
+            )
             return
         answer = LargeAnswer(run.request, result, time.perf_counter() - start)
-
-        def finish() -> None:
-            self._forget()
-            self.finished.emit(answer)
-
-        self._tell(run, finish)
+        self._runs.finish(run, lambda: self.finished.emit(answer))
 
     def _segment(
         self, run: _LargeRun, model: Sam, folder: Path
@@ -189,18 +180,20 @@ class LargeRuns:
         time_left = TimeLeft()
 
         def on_plan(plan: LargePlan) -> None:
-            self._tell(run, lambda: self.began.emit(picture.levels))
+            self._runs.tell(run, lambda: self.began.emit(picture.levels))
 
         def on_tile(found: TileFound) -> None:
             if found.masks and not run.cancelled.is_set():
                 picture.paint(found)
-                self._tell(run, self.changed.emit)
+                self._runs.tell(run, self.changed.emit)
 
         def progress(done: int, total: int, message: str) -> None:
             seconds = time_left(done, total)
             if seconds is not None and done < total:
                 message = f'{message}, about {duration(seconds)} left'
-            self._tell(run, lambda: self.progress.emit(done, total, message))
+            self._runs.tell(
+                run, lambda: self.progress.emit(done, total, message)
+            )
 
         return segment_large(
             request.source,
@@ -212,13 +205,3 @@ class LargeRuns:
             on_plan=on_plan,
             on_tile=on_tile,
         )
-
-    def _forget(self) -> None:
-        self._run = None
-
-    def _tell(self, run: _LargeRun, tell: Callable[[], Any]) -> None:
-        def tell_if_current() -> None:
-            if run is self._run:
-                tell()
-
-        self._services.deliver(tell_if_current)

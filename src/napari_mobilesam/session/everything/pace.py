@@ -1,4 +1,4 @@
-"""How far runs of segment everything are, and what is learned from them."""
+"""Progress of runs of segment everything, and timings learned from them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 def what_of(task: PlaneTask, parameters: EverythingParameters) -> Hashable:
-    """Tell plane and parameters from others, without keeping either."""
+    """Return a key of plane and parameters that holds no reference to them."""
     return hash((task.plane.place, parameters))
 
 
 class PlaneWork:
-    """Work on one plane of a run, as far as it is done.
+    """Progress on one plane of a run.
 
     Parameters
     ----------
     experience : CostHistory
-        What earlier runs have cost; learns from this one.
+        Measured cost of earlier runs; updated by this one.
     task : PlaneTask
         The plane.
     skip : ndarray or None
-        Pixels that are left alone.
+        Pixels that are left out.
     parameters : EverythingParameters
         Parameters of the run.
     model : Sam
         Model of the run.
     diameter : float or None
-        Object diameter that is seen in the plane.
+        Object diameter estimated from the plane.
     """
 
     def __init__(
@@ -68,23 +68,23 @@ class PlaneWork:
         self._done = self._work(0, 0)
 
     def note(self, prompts: int, windows: int) -> None:
-        """Note how many prompts and windows are done."""
+        """Set the number of prompts and windows done."""
         self._done = self._work(prompts, windows)
 
     @property
     def share(self) -> float:
-        """Share of the time that the plane takes, from 0 to 1."""
+        """Share of the expected time of the plane, from 0 to 1."""
         return self._done.share_of(self._expected, self._speed)
 
     def learn(self, seconds: float, complete: bool) -> None:
-        """Let the experience learn from what was done.
+        """Update the measured cost of runs.
 
         Parameters
         ----------
         seconds : float
-            How long it took.
+            Duration.
         complete : bool
-            Whether that was all.
+            Whether the plane was completed.
         """
         if complete:
             self._experience.learn_work(self._usual, self._done, self._what)
@@ -97,12 +97,12 @@ class PlaneWork:
 
 
 class EmbeddingWatch:
-    """Lets the experience learn from embeddings made for clicks.
+    """Updates the measured cost from embeddings made for clicks.
 
     Parameters
     ----------
     experience : CostHistory
-        What learns.
+        Measured cost of earlier runs.
     """
 
     def __init__(self, experience: CostHistory) -> None:
@@ -110,10 +110,10 @@ class EmbeddingWatch:
         self._warm = ''
 
     def __call__(self, model: Sam, seconds: float) -> None:
-        """Note that an embedding took so many seconds."""
+        """Note the duration of an embedding."""
         from napari_mobilesam.segmentation.estimate import known_speed
 
-        # the first one of a model takes longer, whatever else goes on
+        # the first embedding of a model takes longer
         warm, self._warm = self._warm == model.key, model.key
         speed = known_speed(model) if warm else None
         if speed is not None:

@@ -1,8 +1,7 @@
-"""What else can be made of all prompts: estimates, edges, boxes."""
+"""Jobs on one plane: estimates, edges, object proposals, boxes."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,10 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cost_history import CostHistory
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.pace import what_of
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.types import EverythingParameters, Progress
 
@@ -26,18 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """Answer to a job.
+    """Result of a job.
 
     Attributes
     ----------
     number : int
         Number of the job.
     value : object
-        What was asked for: an array or a table, see `PlaneJobs`.
+        An array or a table, see `PlaneJobs`.
     complete : bool
-        False if it was cancelled: what was found until then is kept.
+        False if it was cancelled; the value is what was done until then.
     seconds : float
-        How long it took.
+        Duration.
     """
 
     number: int
@@ -47,7 +50,7 @@ class JobResult:
 
 
 class _Work(Protocol):
-    """What a job does on the worker thread."""
+    """Work of a job on the worker thread."""
 
     def __call__(
         self,
@@ -65,16 +68,16 @@ class PlaneJobs:
     Parameters
     ----------
     shared : Services
-        What is used of the session.
+        Worker, engine and messages of the session.
     experience : CostHistory
-        What earlier runs have cost.
+        Measured cost of earlier runs.
 
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Steps done, steps in all, and a line for people.
+        Steps done, steps in total, and a message.
     finished : Signal(JobResult)
-        Answer to the newest job.
+        Result of the newest job.
     estimated : Signal(Estimate)
         Answer to the newest `estimate`.
     """
@@ -87,8 +90,8 @@ class PlaneJobs:
         self._services = services
         self._experience = experience
         self._number = 0
-        self._asked = 0
-        self._cancelled = threading.Event()
+        self._jobs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
+        self._estimates: LatestRun[BackgroundRun] = LatestRun(services.deliver)
 
     def estimate(
         self,
@@ -96,32 +99,30 @@ class PlaneJobs:
         parameters: EverythingParameters,
         model_name: str,
     ) -> None:
-        """Ask what a run would cost; `estimated` tells.
+        """Estimate the cost of a run; `estimated` brings it.
 
-        The speed of this machine is measured once and remembered; runs since
-        then tell how busy it is, and how many prompts are needed.
+        The speed of the machine is measured once. Later runs correct the
+        estimate for load and number of prompts.
 
         Parameters
         ----------
         tasks : sequence of PlaneTask
-            Planes of the run; the first one stands for all that have the
-            same region.
+            Planes of the run; the first one represents all of them.
         parameters : EverythingParameters
             Parameters of the run.
         model_name : str
             Model of the run.
         """
-        self._asked += 1
-        asked, planes = self._asked, tuple(tasks)
+        run, planes = self._estimates.start(BackgroundRun()), tuple(tasks)
         self._services.worker.submit(
             'estimate',
-            lambda: self._estimate(asked, planes, parameters, model_name),
+            lambda: self._estimate(run, planes, parameters, model_name),
             rank=1,
         )
 
     def forget_estimate(self) -> None:
         """Drop the answer to the newest `estimate`."""
-        self._asked += 1
+        self._estimates.drop()
         self._services.worker.discard('estimate')
 
     def edges(
@@ -130,7 +131,7 @@ class PlaneJobs:
         parameters: EverythingParameters,
         model_name: str,
     ) -> int:
-        """Find the edges of a plane: (H, W) float32; see `edge_map`."""
+        """Compute the edges of a plane, (H, W) float32; see `edge_map`."""
 
         def work(rgb: Any, model: Sam, **hooks: Any) -> Any:
             from napari_mobilesam.segmentation.edges import edge_map
@@ -147,7 +148,7 @@ class PlaneJobs:
         parameters: EverythingParameters,
         model_name: str,
     ) -> int:
-        """Find boxes that may hold objects; see `object_proposals`."""
+        """Compute boxes that may hold objects; see `object_proposals`."""
 
         def work(rgb: Any, model: Sam, **hooks: Any) -> Any:
             from napari_mobilesam.segmentation.proposals import (
@@ -175,7 +176,7 @@ class PlaneJobs:
         boxes : ndarray
             (N, 4) row0, column0, row1, column1 in data pixels.
         model_name : str
-            Model that answers.
+            Name of the model.
         """
 
         def work(rgb: Any, model: Sam, **hooks: Any) -> Any:
@@ -186,23 +187,21 @@ class PlaneJobs:
         return self._start(task, model_name, work)
 
     def cancel(self) -> None:
-        """Stop the job after its current step, keeping what was found."""
-        self._cancelled.set()
+        """Stop the job after its current step, keeping its result so far."""
+        self._jobs.cancel()
 
     def abandon(self) -> None:
-        """Stop the job and drop its answer."""
-        self.cancel()
-        self._number += 1
+        """Stop the job and drop its result."""
+        self._jobs.drop()
         self._services.worker.discard('job')
         self.forget_estimate()
 
     def _start(self, task: PlaneTask, model_name: str, work: _Work) -> int:
-        self.cancel()
+        run = self._jobs.start(BackgroundRun())
         self._number += 1
         number = self._number
-        cancelled = self._cancelled = threading.Event()
         self._services.worker.submit(
-            'job', lambda: self._do(number, task, model_name, work, cancelled)
+            'job', lambda: self._do(run, number, task, model_name, work)
         )
         return number
 
@@ -210,7 +209,7 @@ class PlaneJobs:
 
     def _estimate(
         self,
-        asked: int,
+        run: BackgroundRun,
         tasks: Sequence[PlaneTask],
         parameters: EverythingParameters,
         model_name: str,
@@ -221,7 +220,7 @@ class PlaneJobs:
         )
 
         model = self._services.load(model_name, 'everything')
-        if model is None or asked != self._asked:
+        if model is None or run is not self._estimates.current:
             return
         try:
             speed = measure_speed(model)
@@ -237,23 +236,19 @@ class PlaneJobs:
                 experience=self._experience,
                 what=what_of(first, parameters),
             )
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             self._services.fail(error, 'everything')
             return
         estimate = _times(one, len(tasks))
-        self._services.deliver(lambda: self._show_estimate(asked, estimate))
-
-    def _show_estimate(self, asked: int, estimate: Estimate) -> None:
-        if asked == self._asked:
-            self.estimated.emit(estimate)
+        self._estimates.tell(run, lambda: self.estimated.emit(estimate))
 
     def _do(
         self,
+        run: BackgroundRun,
         number: int,
         task: PlaneTask,
         model_name: str,
         work: _Work,
-        cancelled: threading.Event,
     ) -> None:
         start = time.perf_counter()
         model = self._services.load(model_name, 'everything')
@@ -262,33 +257,29 @@ class PlaneJobs:
 
         def stop() -> bool:
             self._services.worker.serve('prompts')
-            return cancelled.is_set()
+            return run.cancelled.is_set()
 
         def progress(done: int, total: int, message: str) -> None:
-            self._tell(
-                number, lambda: self.progress.emit(done, total, message)
+            self._jobs.tell(
+                run, lambda: self.progress.emit(done, total, message)
             )
 
         try:
             rgb = self._services.engine.rgb(task.plane)
             value = work(rgb, model, progress=progress, cancelled=stop)
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             failure = error
-            self._tell(
-                number, lambda: self._services.fail(failure, 'everything')
+            self._jobs.tell(
+                run, lambda: self._services.fail(failure, 'everything')
             )
             return
         result = JobResult(
-            number, value, not cancelled.is_set(), time.perf_counter() - start
+            number,
+            value,
+            not run.cancelled.is_set(),
+            time.perf_counter() - start,
         )
-        self._tell(number, lambda: self.finished.emit(result))
-
-    def _tell(self, number: int, tell: Callable[[], None]) -> None:
-        def tell_if_current() -> None:
-            if number == self._number:
-                tell()
-
-        self._services.deliver(tell_if_current)
+        self._jobs.tell(run, lambda: self.finished.emit(result))
 
 
 def _times(estimate: Estimate, count: int) -> Estimate:

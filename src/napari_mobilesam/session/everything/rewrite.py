@@ -1,4 +1,4 @@
-"""What of the labels changes when the objects of a run do."""
+"""Difference between the labels in the layer and a new selection."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.session.objects.step import Step
 
-# Side of the squares of a plane that are looked at for changes.
+# Side of the squares of a plane that are compared.
 SQUARE = 512
 
 
 @dataclass(frozen=True)
 class RunRecords:
-    """What is known of the objects that a run was made of.
+    """Records of the objects of a run.
 
     Attributes
     ----------
     records : dict
-        What was made of each label of the run, by that label.
+        Record of each label of the run, by that label.
     made : dict
-        All that were ever made, known by identity and held by it.
+        All records that were ever made, by identity.
     deleted : frozenset of int
-        Numbers of those that people have deleted.
+        Numbers of objects that the user has deleted.
     """
 
     records: dict[int, ObjectRecord] = field(default_factory=dict)
@@ -53,23 +53,23 @@ class RunRecords:
 
 
 class Rewrite:
-    """Lets the objects of a result take the place of those before.
+    """Replaces the objects of a run by those of another result.
 
-    It changes nothing but the objects that it is given, so that it can work
-    on a draft of them.
+    Changes only the objects that are given, so that it can work on a staged
+    copy.
 
     Parameters
     ----------
     objects : ObjectStore
-        What is written to.
+        Objects of the labels, or a staged copy.
     planes : sequence of ImagePlane
         Planes of the run.
     known : RunRecords
-        What is known of the objects of the run.
+        Records of the run so far.
     overwrite : bool
-        Whether labels that are there already are covered.
+        Whether existing labels are overwritten.
     semantic : bool
-        Whether all objects get one label.
+        Whether all objects share one label.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Rewrite:
 
     @property
     def known(self) -> RunRecords:
-        """What is known now."""
+        """Records of the run now."""
         return RunRecords(self._records, self._made, self._deleted)
 
     def write(
@@ -103,7 +103,7 @@ class Rewrite:
         result : EverythingResult
             The objects.
         key : hashable
-            Steps with the same key that follow each other become one.
+            Consecutive steps of the same key are merged.
         note : object
             See `Entry`.
         """
@@ -111,7 +111,7 @@ class Rewrite:
             label: self._objects.get(record.number)
             for label, record in self._records.items()
         }
-        # an undo may have brought back earlier ones
+        # an undo may have restored earlier records
         mine = {
             label: record
             for label, record in now.items()
@@ -146,7 +146,7 @@ class Rewrite:
                 self._describe(step, result.table, gone, wanted)
 
     def _frozen(self) -> Iterator[int]:
-        """Labels of the run that somebody else has the say about."""
+        """Yield labels of objects that the user has deleted or changed."""
         for label, record in self._records.items():
             now = self._objects.get(record.number)
             deleted = now is None and record.number in self._deleted
@@ -154,7 +154,7 @@ class Rewrite:
                 yield label
 
     def _number(self, result: EverythingResult, wanted: set[int]) -> set[int]:
-        """Make records of objects not seen before, or linked differently."""
+        """Make records of new objects, and of objects linked differently."""
         new = sorted(wanted - set(self._records))
         other = {
             label
@@ -192,14 +192,14 @@ class Rewrite:
                 plane, prompts_of(found.mask), ObjectCandidates((found.mask,))
             )
         record = ObjectRecord(number, own, views, origin='everything')
-        # what tables show is measured once, here, where nobody waits
+        # cached here, off the thread of the viewer
         _ = record.score, record.stability, record.area, record.nbytes
         self._records[label] = self._made[id(record)] = record
 
     def _squares(
         self, records: Iterable[ObjectRecord]
     ) -> dict[int, set[tuple[int, int]]]:
-        """Return the squares of each plane that meet the box of an object."""
+        """Return the squares of each plane that intersect boxes of objects."""
         numbers = {plane.place: n for n, plane in enumerate(self._planes)}
         found: dict[int, set[tuple[int, int]]] = {}
         for record in records:
@@ -222,9 +222,9 @@ class Rewrite:
         squares: dict[int, set[tuple[int, int]]],
         frozen: set[int],
     ) -> int:
-        """Write what differs in squares; return how many pixels do.
+        """Write the changes in squares; return the number of pixels.
 
-        Beyond the objects that come and go nothing differs.
+        Nothing changes outside the boxes of added and removed objects.
         """
         values = np.zeros(max(self._records, default=0) + 1, dtype=np.int64)
         own = set()
@@ -277,9 +277,9 @@ class Rewrite:
         old: NDArray[Any],
         new: NDArray[Any],
     ) -> None:
-        """Leave the pixels of an object as they are.
+        """Keep the pixels of an object.
 
-        Only needed where others have the same label.
+        Only needed where objects share a label.
         """
         record = self._objects.get(self._records[label].number)
         view = None if record is None else record.view(plane)
@@ -302,7 +302,7 @@ class Rewrite:
         gone: set[int],
         wanted: set[int],
     ) -> None:
-        """Put the table of the run into the feature table of the labels."""
+        """Copy the table of the run to the feature table of the labels."""
         if self._semantic:
             return
         rows = table[table['label'].isin(wanted)]
@@ -315,7 +315,7 @@ class Rewrite:
 
 
 def prompts_of(mask: Mask) -> Prompts:
-    """Return the prompts that a mask came from: its point, or else its box."""
+    """Return the prompts of a mask: its point, or else its box."""
     point = np.array([mask.point], dtype=np.float64)
     if np.isfinite(point).all():
         return Prompts(point, np.ones(1, np.int64))
@@ -330,7 +330,7 @@ def _differs(record: ObjectRecord, masks: Sequence[PlaneMask]) -> bool:
 def _cut(
     low: NDArray[np.int64], high: NDArray[np.int64], box: Box
 ) -> tuple[slice, slice]:
-    """Slices of a picture of ``box`` that hold the pixels low … high."""
+    """Return the slices of a picture of ``box`` for pixels low … high."""
     row0, column0 = box[:2]
     return (
         slice(low[0] - row0, high[0] - row0),

@@ -1,4 +1,4 @@
-"""Rewriting labels without holding up the viewer."""
+"""Replaces the objects of a run without blocking the viewer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from napari_mobilesam.session.objects.staging import OverlappingWriteError
 from napari_mobilesam.text import explain
 
 Job = Callable[[], None]
-# How often labels may have changed while a write to them was prepared, before
-# it is done in one go.
+# Number of times that the labels may change while a write is staged, before it
+# is done on the viewer's thread.
 TRIES = 3
 
 
@@ -34,30 +34,30 @@ class _Attempt:
     def work(self) -> None:
         try:
             self.prepared.work()
-        except Exception as error:  # noqa: BLE001 - told on the other thread
+        except Exception as error:  # noqa: BLE001 - reported on the other thread
             self.error = error
 
 
 class Rewriter:
-    """Writes results to labels: one after the other, the newest wins.
+    """Writes results to labels, one after the other; the newest wins.
 
-    What is to be written is found out on another thread, and written on the
-    viewer's. If the labels have changed meanwhile it is found out anew.
+    Changes are computed on another thread and written on the viewer's thread.
+    If the labels have changed meanwhile, they are computed again.
 
     Parameters
     ----------
     output : EverythingOutput
-        Where to.
+        Output of the run.
     apart : callable
-        ``apart(job, then)`` does a job on another thread, then the rest on
-        the viewer's; see `EverythingRuns.apart`.
+        ``apart(job, then)`` runs ``job`` on another thread, then ``then`` on
+        the viewer's thread; see `EverythingRuns.apart`.
 
     Attributes
     ----------
     written : Signal(EverythingResult)
-        A result has been written.
+        Emitted when a result was written.
     failed : Signal(str)
-        One sentence on why it was not.
+        Error message if it was not.
     """
 
     written = Signal(object)
@@ -73,25 +73,25 @@ class Rewriter:
 
     @property
     def pending(self) -> bool:
-        """Whether something is still to be written."""
+        """Whether a write is pending."""
         return self._attempt is not None
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
-        """Write a result soon, instead of one that still waits.
+        """Write a result soon, instead of a waiting one.
 
         Parameters
         ----------
         result : EverythingResult
-            What is to be written.
+            Result to write.
         key : hashable
-            Steps with the same key that follow each other become one.
+            Consecutive steps of the same key are merged.
         """
         self._next = result, key
         if self._attempt is None:
             self._begin_next()
 
     def drop(self) -> None:
-        """Write nothing of what was asked so far."""
+        """Drop pending writes."""
         self._attempt = self._next = None
 
     def _begin_next(self) -> None:
@@ -112,7 +112,7 @@ class Rewriter:
         self._attempt = None
         try:
             done = self._done(attempt)
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             self.failed.emit(explain(error))
         else:
             if done:
@@ -120,12 +120,12 @@ class Rewriter:
             elif self._next is None:
                 self._begin(attempt.result, attempt.key, attempt.left - 1)
                 return
-        # who was told may have asked for more, or dropped it
+        # listeners may have requested another write, or dropped it
         if self._attempt is None:
             self._begin_next()
 
     def _done(self, attempt: _Attempt) -> bool:
-        """Write; False if it has to be found out anew."""
+        """Write; return False if the changes must be computed again."""
         at_once = (
             isinstance(attempt.error, OverlappingWriteError)
             or attempt.left <= 0

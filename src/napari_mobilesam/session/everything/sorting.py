@@ -1,4 +1,4 @@
-"""From the candidates of a run to labels, again and again."""
+"""Selection and labelling of the candidates of a run."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Sorted(NamedTuple):
 
 
 class Sorter:
-    """Labels the objects of a run; each keeps its label for good.
+    """Labels the objects of a run; each object keeps its label.
 
-    Moving a slider then neither renumbers nor recolours what stays.
+    So moving a slider neither renumbers nor recolours objects that stay.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Sorter:
 
     def __init__(self, linked: bool) -> None:
         self._linked = linked
-        # label n is at n - 1; known by identity, and held by it
+        # label n is at n - 1; held, because labels are keyed by identity
         self._found: list[PlaneMask] = []
         self._labels: dict[int, int] = {}
         # labels of the masks of each object of several planes
@@ -67,9 +67,9 @@ class Sorter:
         Parameters
         ----------
         planes : sequence of Candidates
-            What was found on each plane.
+            Candidates of each plane.
         selection : Selection
-            Which of it are objects.
+            Criteria of objects.
         """
         import pandas as pd
 
@@ -118,7 +118,7 @@ class Sorter:
         return label
 
     def _link(self, pictures: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
-        """Return the lowest label that each label is linked with."""
+        """Return the lowest label linked with each label."""
         from napari_mobilesam.segmentation.linking import link_labels
 
         linked = link_labels(np.stack(pictures))
@@ -150,7 +150,7 @@ def _empty_table() -> pd.DataFrame:
 
 
 def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
-    """Describe objects on several planes by their least certain one."""
+    """Describe objects on several planes by the plane of lowest score."""
     groups = table.groupby('label')
     weakest = table.sort_values(['score', 'plane']).drop_duplicates('label')
     label = weakest['label']
@@ -163,14 +163,14 @@ def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
 def extent_of(
     planes: Sequence[Candidates], floor: Thresholds | None
 ) -> Extent:
-    """Return what filters of these candidates can reach over.
+    """Return the ranges of filters of candidates.
 
     Parameters
     ----------
     planes : sequence of Candidates
-        With their images.
+        Candidates of each plane.
     floor : Thresholds or None
-        What the run kept; None if it did not get as far.
+        Lowest thresholds of the run; None if it ended before.
     """
     areas = [mask.area for plane in planes for mask in plane.masks]
     values = [

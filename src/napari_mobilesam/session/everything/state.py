@@ -1,4 +1,4 @@
-"""What there is of a run of segment everything at any moment."""
+"""State of a run of segment everything."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingRequest,
 )
 from napari_mobilesam.session.everything.sorting import Sorter
+from napari_mobilesam.session.runtime.latest_run import BackgroundRun
 from napari_mobilesam.types import Mask, ModelRecord
 
 if TYPE_CHECKING:
@@ -19,18 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class EverythingRun:
-    """A run: under way, or settled once nothing more is added to it."""
+class EverythingRun(BackgroundRun):
+    """A run: in progress, or settled when no more masks are added."""
 
     request: EverythingRequest
     sorter: Sorter
     record: ModelRecord | None = None
     floor: Thresholds | None = None
     planes: list[Candidates] = field(default_factory=list)
-    # the plane that is worked on, and its good masks so far
+    # the current plane, and its masks so far
     current: Candidates | None = None
     fresh: list[Mask] = field(default_factory=list)
-    cancelled: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
@@ -43,14 +43,14 @@ class EverythingRun:
             self.current, self.fresh = template, []
 
     def end(self, candidates: Candidates) -> None:
-        """Keep all that was found on the plane."""
+        """Add the candidates of the finished plane."""
         with self.lock:
             if not self.settled:
                 self.planes.append(candidates)
                 self.current = None
 
     def settle(self) -> bool:
-        """Add nothing more; False if that was so before."""
+        """Settle the run; return False if it was settled before."""
         with self.lock:
             if self.settled:
                 return False

@@ -1,4 +1,4 @@
-"""Objects of a session as plain values, and back."""
+"""JSON of object records."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import Frame, Mask, Prompts, SegmentationError
 
-# Side of the five parts of a plane that its fingerprint is taken of.
+# Side of the five parts of a plane that are fingerprinted.
 PART = 64
 
 Json = dict[str, Any]
 
 
 class SessionFileError(SegmentationError):
-    """A session file cannot be used; the message says why."""
+    """A session file cannot be used; the message gives the reason."""
 
 
 def fingerprint(plane: ImagePlane) -> str:
@@ -55,21 +55,21 @@ def fingerprint(plane: ImagePlane) -> str:
 
 
 class RecordEncoder:
-    """Objects as lines of JSON, compressed; each plane is described once.
+    """Encodes objects as compressed lines of JSON.
 
-    What is said of an object on a plane never changes, but for the pixels
-    that are still its own: it is written down, and compressed, once. So the
-    next save of a thousand objects takes a moment.
+    The view of an object on a plane never changes, except for the pixels
+    that still hold its label. It is encoded and compressed once, so that
+    saving a thousand objects again is fast.
 
     Parameters
     ----------
     scene : Scene
-        Tells planes.
+        Describes planes.
 
     Attributes
     ----------
     planes : list of dict
-        Planes that were met so far.
+        Descriptions of the planes so far.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -88,7 +88,7 @@ class RecordEncoder:
         records : sequence of ObjectRecord
             The objects.
         target : LabelTarget
-            Where their pixels are.
+                Labels that hold the pixels.
         """
         before = ''
         for record in records:
@@ -109,7 +109,7 @@ class RecordEncoder:
             before = ',\n'
 
     def _packed(self, view: ObjectView) -> bytes:
-        """A view without its own pixels, and without the closing brace."""
+        """Return a view without its own pixels and the closing brace."""
         packed = self._views.get(view)
         if packed is None:
             packed = self._views[view] = pack(_open(self._view(view)))
@@ -136,7 +136,7 @@ class RecordEncoder:
     def _own(
         target: LabelTarget, view: ObjectView, record: ObjectRecord
     ) -> Mask | None:
-        """The pixels of the mask that hold the label."""
+        """Return the pixels of the mask that hold the label."""
         if view.mask is None:
             return None
         seen = target.picture(view.plane, view.mask.box)
@@ -155,14 +155,14 @@ class RecordEncoder:
 
 
 class RecordDecoder:
-    """The way back; the pixels of planes are compared when needed.
+    """Decodes objects; compares the pixels of each plane once.
 
     Parameters
     ----------
     planes : sequence of ImagePlane
-        Planes of the image that the entries tell of.
+        Planes of the image that the entries refer to.
     fingerprints : sequence of str
-        What they have to look like.
+        Expected fingerprints of the planes.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class RecordDecoder:
     def record(
         self, entry: Json
     ) -> tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]:
-        """An object, and the pixels that are its own."""
+        """Return an object, and the pixels that hold its label."""
         views = [self._view(view) for view in entry['views']]
         record = ObjectRecord(
             entry['number'],
@@ -217,13 +217,13 @@ class RecordDecoder:
 def pack(text: str) -> bytes:
     """Return text as a gzip member; several, one after another, are a file.
 
-    Most of it is compressed already.
+    Fast compression, because most of the text is compressed already.
     """
     return gzip.compress(text.encode(), 1)
 
 
 def _open(content: Json) -> str:
-    """JSON of a dictionary that goes on."""
+    """Return the JSON of a dictionary without the closing brace."""
     return json.dumps(content)[:-1]
 
 

@@ -1,8 +1,7 @@
 """The file of a session: objects with prompts and candidates, and parameters.
 
-It is JSON, compressed, so that it can be read without this package. Planes are
-told by their index; a fingerprint of their pixels tells whether the image is
-the one that the session is of.
+The file is compressed JSON, readable without this package. Planes are
+identified by their index; a fingerprint of their pixels identifies the image.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import Mask, SegmentationError
 
 FORMAT = 'napari-mobilesam session 1'
-# Files of so many lines are parsed one by one.
+# Files of so many lines are parsed line by line.
 MANY = 10
 
 
 @dataclass(frozen=True)
 class SessionParameters:
-    """Parameters of a session that its file keeps.
+    """Parameters in a session file.
 
     Attributes
     ----------
@@ -50,7 +49,7 @@ class SessionParameters:
     options, clean_up : dict
         Fields of `WriteOptions` and `CleanUp`.
     classes : dict of str to str
-        Class to colour, in their order.
+        Class to colour, in order.
     """
 
     model: str
@@ -61,23 +60,23 @@ class SessionParameters:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What a session is at one moment, to be written by any thread.
+    """State of a session, to be written on any thread.
 
     Attributes
     ----------
     target : LabelTarget
-        Where the pixels are.
+        Labels that hold the pixels.
     records : tuple of ObjectRecord
         The objects.
     script : tuple of str
-        Lines that make them.
+        Lines of the script.
     choices : SessionParameters
         Parameters.
     name : str
         Name of the labels.
     held : object
-        Keeps the pixels there until they are written: a viewer that is
-        closed lets go of its layers at once.
+        Reference that keeps the layer alive until it is written: a viewer
+        that is closed releases its layers at once.
     """
 
     target: LabelTarget
@@ -89,7 +88,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, objects: Objects, choices: SessionParameters) -> Snapshot:
-        """Take it, on the thread that the objects belong to."""
+        """Take a snapshot, on the viewer's thread."""
         script = tuple(body(objects.history.replay_codes))
         target = objects.target
         held = getattr(target, 'layer', None)
@@ -102,23 +101,23 @@ def save(
     snapshot: Snapshot,
     writer: RecordEncoder | None = None,
 ) -> None:
-    """Write a session, all or nothing.
+    """Write a session file, atomically.
 
     Parameters
     ----------
     path : path
-        File to write; what was there is replaced.
+        File to write; an existing file is replaced.
     scene : Scene
-        Tells planes.
+        Describes planes.
     snapshot : Snapshot
-        What is kept.
+        State to write.
     writer : RecordEncoder, optional
-        That of the last save, which remembers what it wrote.
+        Encoder of the last save, with its cache.
 
     Raises
     ------
     OSError
-        It cannot be written.
+        The file cannot be written.
     """
     writer = writer or RecordEncoder(scene)
     head = {
@@ -135,20 +134,20 @@ def save(
 
 @dataclass(frozen=True, eq=False)
 class LoadedSession:
-    """What a file holds, ready to be written into labels.
+    """Content of a file, ready to be written into labels.
 
     Attributes
     ----------
     path : Path
         The file.
     labels : str
-        Name of the labels that the objects were in.
+        Name of the labels of the objects.
     records : tuple of (ObjectRecord, list of (ImagePlane, Mask))
-        Each object, and the pixels that are its own.
+        Each object, and the pixels that hold its label.
     choices : SessionParameters
         Parameters.
     replay_code : ReplayCode
-        Lines that made the objects.
+        Code that makes the objects.
     """
 
     path: Path
@@ -161,18 +160,18 @@ class LoadedSession:
 def load(
     path: str | os.PathLike[str], scene: Scene, objects: Objects
 ) -> SessionParameters:
-    """Bring back the objects of a session, as one step.
+    """Load the objects of a session, as one step.
 
-    Their pixels are written where they are not there already.
+    Pixels that are missing are written.
 
     Parameters
     ----------
     path : path
         File of `save`.
     scene : Scene
-        Finds planes; the image of the session has to be open in it.
+        Finds planes; the image of the session has to be open.
     objects : Objects
-        Where they go; none may be there.
+        Objects of the labels; there may be none yet.
 
     Returns
     -------
@@ -182,7 +181,8 @@ def load(
     Raises
     ------
     SessionFileError
-        It is no session file, of another image, or there are objects.
+        The file is no session file or of another image, or there are
+        objects.
     """
     content = read(path)
     check_empty(objects)
@@ -191,7 +191,7 @@ def load(
     return loaded.choices
 
 
-# the parts of it: a viewer reads and decodes on another thread
+# the steps of `load`: a viewer reads and decodes on another thread
 
 
 def read(path: str | os.PathLike[str]) -> Json:
@@ -200,7 +200,7 @@ def read(path: str | os.PathLike[str]) -> Json:
     Raises
     ------
     SessionFileError
-        It is none.
+        It is no session file.
     """
     try:
         with gzip.open(path, 'rt', encoding='utf-8') as file:
@@ -219,7 +219,7 @@ def read(path: str | os.PathLike[str]) -> Json:
 
 
 def _parsed(lines: list[str]) -> Any:
-    """Parse JSON line by line, which lets other threads have their turn."""
+    """Parse JSON line by line, so that other threads can run."""
     if len(lines) < MANY or not lines[0].endswith('"objects": [\n'):
         return json.loads(''.join(lines))
     first, *objects, last = lines
@@ -231,7 +231,7 @@ def _parsed(lines: list[str]) -> Any:
 def find_planes(
     path: str | os.PathLike[str], content: Json, scene: Scene
 ) -> list[ImagePlane]:
-    """Find the planes of a session, on the thread of the viewer.
+    """Find the planes of a session, on the viewer's thread.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def find_planes(
 def decode(
     path: str | os.PathLike[str], content: Json, planes: Sequence[ImagePlane]
 ) -> LoadedSession:
-    """Make objects of what was read, and compare the image with theirs.
+    """Decode the objects of a file, and check that the image is theirs.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def decode(
 
 
 def put(loaded: LoadedSession, objects: Objects) -> None:
-    """Write what was decoded, as one step.
+    """Write the objects of a file into labels, as one step.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Session files written and read while people go on working."""
+"""Session files written and read in the background."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class FileOwner(Protocol):
         """Run a function on the viewer's thread, from any thread."""
 
     def tell(self, problem: str) -> None:
-        """Say what went wrong, on any thread."""
+        """Report an error message, from any thread."""
 
     def forget_file(self, objects: Objects) -> None:
-        """Leave the file of objects as it is."""
+        """Keep the file of objects as it is."""
 
     def scene(self) -> Scene:
         """Return the viewer of the session."""
@@ -46,15 +46,15 @@ class FileOwner(Protocol):
 class AutoSave:
     """Saves a session on a thread of its own; the newest change wins.
 
-    Once the image of the objects is closed they are saved no more: what was
-    asked on it is forgotten then, and the file shall keep it.
+    Saving ends when the image of the objects is closed: their prompts are
+    dropped then, and the file must keep them.
 
     Parameters
     ----------
     session : FileOwner
-        What is saved.
+        Commands on files of the session.
     objects : Objects
-        Whose changes are followed.
+        Objects whose changes are saved.
     path : Path
         File to write.
 
@@ -79,12 +79,12 @@ class AutoSave:
         self._later()
 
     def stop(self) -> None:
-        """Save no more; what is being saved is finished."""
+        """End saving, after the current save."""
         self._unfollow()
         self.rest()
 
     def rest(self) -> None:
-        """Save what has changed and end the thread, until the next change."""
+        """Finish the current save and end the thread until the next change."""
         self._worker.wait()
         self._worker.close()
 
@@ -110,8 +110,8 @@ class AutoSave:
             if self._writer is None:
                 self._writer = RecordEncoder(scene)
             save(self._path, scene, snapshot, self._writer)
-        except Exception as error:  # noqa: BLE001 - every failure is told
-            # once, not after each object
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            # reported once, not after each object
             if not self._failed:
                 self._session.tell(
                     f'The session cannot be saved to {self._path}: '
@@ -126,13 +126,12 @@ class AutoSave:
 class Loader:
     """Reads a session file on a thread of its own.
 
-    Planes are found on the viewer's thread; reading, comparing and decoding
-    are not its business.
+    Only finding the planes runs on the viewer's thread.
 
     Parameters
     ----------
     session : FileOwner
-        Whose signal ``loaded`` brings what was read.
+        Commands whose signal ``loaded`` brings the content.
     path : Path
         File to read.
     """
@@ -145,23 +144,23 @@ class Loader:
         self._worker.submit('load', self._guarded(self._read))
 
     def stop(self) -> None:
-        """What is read is not wanted any more."""
+        """Stop reading and drop the content."""
         self._wanted = False
         self._worker.close()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until the thread has nothing to do; False on time-out."""
+        """Block until the thread is idle; False on time-out."""
         return self._worker.wait(timeout)
 
     def _guarded(self, job: Callable[[], None]) -> Callable[[], None]:
-        """Run a job if it is wanted; tell why it cannot be done."""
+        """Return a job that reports its errors and heeds `stop`."""
 
         def run() -> None:
             if not self._wanted:
                 return
             try:
                 job()
-            except Exception as error:  # noqa: BLE001 - every failure is told
+            except Exception as error:  # noqa: BLE001 - every failure is reported
                 if self._wanted:
                     self._session.tell(explain(error))
 

@@ -1,4 +1,4 @@
-"""Where the objects of an image are kept, for the next time it is opened."""
+"""Paths of the session files of images."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def beside(image: str | os.PathLike[str]) -> Path:
 def by_pixels(plane: ImagePlane) -> Path:
     """Return the session file of an image that is no file.
 
-    It is told by the pixels of a plane, which are read for that.
-    ``NAPARI_MOBILESAM_SESSIONS`` names another folder than the user's own.
+    The name is a fingerprint of the pixels of a plane.
+    ``NAPARI_MOBILESAM_SESSIONS`` overrides the folder.
     """
     override = os.environ.get('NAPARI_MOBILESAM_SESSIONS')
     data = platformdirs.user_data_dir(APP_NAME, False)
@@ -38,9 +38,9 @@ def by_pixels(plane: ImagePlane) -> Path:
 
 
 def saved(first: Path) -> list[Path]:
-    """Return the session files of an image that there are.
+    """Return the existing session files of an image.
 
-    One that has several labels layers has several: ``cells.tif.session``,
+    An image with several labels layers has several: ``cells.tif.session``,
     ``cells.tif.2.session`` and so on.
     """
     found: list[Path] = []
@@ -52,7 +52,7 @@ def saved(first: Path) -> list[Path]:
 
 
 def free(first: Path) -> Path:
-    """Return the first name that no session file of an image has."""
+    """Return the first unused name of a session file of an image."""
     return next(path for path in _names(first) if not path.exists())
 
 

@@ -1,4 +1,4 @@
-"""Embeddings of a session: from the disk where they were made before."""
+"""Disk cache of the embeddings of a session."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class DiskCache:
-    """Embeds windows for the engine, with a cache that can be changed.
+    """Embeds windows for the engine, through a cache on disk.
 
     Parameters
     ----------
     on_problem : callable
-        Called with one sentence, on the worker thread.
+        Called with a message on the worker thread.
     """
 
     def __init__(self, on_problem: Callable[[str], None]) -> None:
@@ -30,7 +30,7 @@ class DiskCache:
         self._cache: EmbeddingCache | None = None
 
     def use(self, max_mb: int, folder: str | os.PathLike[str] | None) -> None:
-        """Keep as many megabytes from now on; 0 keeps nothing."""
+        """Set folder and size in megabytes; 0 turns the cache off."""
         self._cache = (
             EmbeddingCache(folder, max_mb * 2**20, self._on_problem)
             if max_mb > 0
@@ -38,7 +38,7 @@ class DiskCache:
         )
 
     def clear(self) -> None:
-        """Delete what is on the disk, whether it is used now or not."""
+        """Delete all cached embeddings, even if the cache is turned off."""
         (self._cache or EmbeddingCache(max_bytes=0)).clear()
 
     def embed(

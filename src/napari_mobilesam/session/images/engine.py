@@ -1,4 +1,4 @@
-"""Model and caches of a session, used by its worker thread only."""
+"""Model and caches of a session, for its worker thread only."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class _Embedded(NamedTuple):
 
 
 class Engine:
-    """From planes and prompts to masks, remembering what is expensive.
+    """Predicts masks of prompts on planes, with caches.
 
-    Nothing here is safe to call from two threads: a session gives it to its
-    worker thread. Of large planes only samples and windows are read.
+    Not thread-safe: only the worker thread of a session uses it. Of large
+    planes only samples and windows are read.
 
     Parameters
     ----------
     load_model : callable
         ``load_model(name) -> Sam``.
     embeddings, planes : int
-        How many embeddings and small planes are remembered. An embedding
-        of a 1024 model is 4 MB, a plane three bytes per pixel.
+        Number of embeddings and small planes that are cached. An embedding
+        of a 1024 model takes 4 MB, a plane three bytes per pixel.
     embed : callable, optional
         ``embed(model, rgb, frame) -> Embedding`` of a window in the size of
         the model's input, for instance from a cache on disk; by default the
@@ -83,7 +83,7 @@ class Engine:
         self._embed = embed or _run_encoder
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
         self._reader = PlaneReader(planes)
-        # by what is shown, and by place however it is shown
+        # by appearance, and by place whatever the appearance
         self._embeddings: LeastRecentlyUsed[_Embedded] = LeastRecentlyUsed(
             embeddings
         )
@@ -92,13 +92,13 @@ class Engine:
         )
 
     def clear(self) -> None:
-        """Forget planes, sizes and embeddings, not the model."""
+        """Drop cached planes, sizes and embeddings, but not the model."""
         self._reader.clear()
         self._embeddings.clear()
         self._newest.clear()
 
     def model(self, name: str) -> Sam:
-        """Return the model of that name, loading it if it is another."""
+        """Return the model of a name, loading it if needed."""
         return self._models.get(name, lambda: self._load_model(name))
 
     def rgb(self, plane: ImagePlane) -> NDArray[np.uint8]:
@@ -110,10 +110,10 @@ class Engine:
         return self._reader.diameter(plane)
 
     def prepare(self, plane: ImagePlane, model: Sam) -> float | None:
-        """Do what a first prompt on a plane will need.
+        """Embed a plane ahead of its first prompt.
 
-        The plane is embedded if it suits the model as a whole, else the
-        window in the middle of the screen, if that is known.
+        Small planes are embedded as a whole, others at the centre of the
+        viewport, if that is known.
 
         Returns
         -------
@@ -127,14 +127,14 @@ class Engine:
         return diameter
 
     def prepared(self, plane: ImagePlane, model: Sam) -> bool:
-        """Tell whether `prepare` would have nothing to do."""
+        """Return whether `prepare` has nothing left to do."""
         if not self._reader.knows_diameter(plane):
             return False
         likely = self._likely(plane, model)
         return likely is None or self.has_embedding(plane, likely, model)
 
     def _likely(self, plane: ImagePlane, model: Sam) -> Prompts | None:
-        """Prompts whose window a first prompt is likely to be in."""
+        """Return prompts whose window is likely to hold the first prompt."""
         from napari_mobilesam.segmentation.windows import window_side
 
         if plane.viewport is not None:
@@ -159,15 +159,15 @@ class Engine:
     def has_embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> bool:
-        """Tell whether the prompts can be answered without embedding."""
+        """Return whether the prompts need no embedding."""
         return self._slot(plane, prompts, model) in self._embeddings
 
     def not_finite(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> int:
-        """Return how many pixels of the embedded window are NaN or infinite.
+        """Return the number of NaN or infinite pixels in the embedded window.
 
-        About as many, where a coarser level was read; 0 if it is not
+        An estimate where a coarser level was read; 0 if the window is not
         embedded.
         """
         embedded = self._embeddings.peek(self._slot(plane, prompts, model))
@@ -179,14 +179,14 @@ class Engine:
         point: tuple[float, float],
         model: Sam,
     ) -> bool:
-        """Tell whether a click at a place is answered by decoding alone.
+        """Return whether a click at a position needs decoding only.
 
-        Reads and computes nothing, for previews that must never lag.
+        Reads and computes nothing, for previews that must not lag.
 
         Parameters
         ----------
         plane : ImagePlane
-            Plane that is pointed at.
+            Plane under the cursor.
         point : tuple of float
             (row, column) in data pixels.
         model : Sam
@@ -208,14 +208,13 @@ class Engine:
         Parameters
         ----------
         plane : ImagePlane
-            Where the prompts lie.
+            Plane of the prompts.
         prompts : Prompts
             Prompts of the object in data pixels.
         model : Sam
             Model that answers.
         previous : Prediction, optional
-            Answer to be refined: its best mask is fed back, wherever its
-            window was.
+            Answer to refine: its best mask is fed back.
 
         Returns
         -------
@@ -250,7 +249,7 @@ class Engine:
     def _slot(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> tuple[Hashable, Window, str]:
-        """Where the embedding for prompts is kept."""
+        """Return the cache key of the embedding for prompts."""
         return plane.key, self._window(plane, prompts, model), model.key
 
     def _window(
@@ -279,7 +278,7 @@ class Engine:
     def _embedded(
         self, plane: ImagePlane, window: Window, model: Sam
     ) -> _Embedded:
-        """Embed a window, unless it looks as it did under other limits."""
+        """Embed a window, unless it looks the same as when embedded last."""
         from napari_mobilesam.segmentation.image import resize
 
         frame = Frame.of(plane.shape, window, model.input_size)
@@ -296,7 +295,7 @@ class Engine:
 
 
 def _ignore(model: Sam, seconds: float) -> None:
-    """Time nothing."""
+    """Default callback: does nothing."""
 
 
 def _run_encoder(
@@ -308,7 +307,7 @@ def _run_encoder(
 
 
 def _check_size(prediction: Prediction, name: str) -> None:
-    """Refuse masks that would take minutes and the memory to write."""
+    """Raise `PromptError` for masks too large to be written."""
     frame = prediction.frame
     inside = prediction.logits[prediction.best] > prediction.threshold
     scale = max(frame.window_shape) / len(inside)
@@ -334,7 +333,7 @@ def click(point: tuple[float, float]) -> Prompts:
 
 
 def _refining(prompts: Prompts, previous: Prediction, frame: Frame) -> Prompts:
-    """Put the best mask of an earlier answer to prompts."""
+    """Add the best mask of an earlier answer to prompts."""
     if previous.frame == frame:
         return replace(prompts, mask_input=previous.logits[previous.best])
     mask = previous.mask()

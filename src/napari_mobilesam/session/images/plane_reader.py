@@ -1,4 +1,4 @@
-"""What a model is to see of a plane, read in bounded parts."""
+"""Reads planes as input of a model, in bounded parts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SAME_SIZE = 1.25
 
 
 class PlanePixels(NamedTuple):
-    """What a model sees of a plane, or of a window of it.
+    """Window of a plane as input of a model.
 
     Attributes
     ----------
     rgb : ndarray
         (H, W, 3) uint8.
     not_finite : int
-        Number of data pixels in it that are NaN or infinite, about.
+        Approximate number of its data pixels that are NaN or infinite.
     """
 
     rgb: NDArray[np.uint8]
@@ -38,19 +38,19 @@ class PlanePixels(NamedTuple):
 
 
 class _WholePlane(NamedTuple):
-    """A plane as shown, and which pixels of it are NaN or infinite."""
+    """A whole plane as shown, and its pixels that are NaN or infinite."""
 
     rgb: NDArray[np.uint8]
     holes: NDArray[np.bool_] | None
 
 
 class PlaneReader:
-    """Reads, converts and measures planes, remembering what is small.
+    """Reads, converts and measures planes; caches small ones.
 
     Parameters
     ----------
     planes : int
-        How many small planes are remembered, three bytes per pixel.
+        Number of small planes that are cached, three bytes per pixel.
     """
 
     def __init__(self, planes: int) -> None:
@@ -60,14 +60,14 @@ class PlaneReader:
         self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
             512
         )
-        # of the newest look at a place, however it was shown
+        # last estimate of each place, whatever its appearance
         self._newest: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(512)
         self._limits: LeastRecentlyUsed[ContrastLimits] = LeastRecentlyUsed(
             512
         )
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all cached values."""
         for cache in (
             self._planes,
             self._diameters,
@@ -89,7 +89,7 @@ class PlaneReader:
         return self._planes.get(plane.key, read)
 
     def knows_diameter(self, plane: ImagePlane) -> bool:
-        """Tell whether `diameter` has its answer at hand."""
+        """Return whether the diameter is cached."""
         return plane.key in self._diameters
 
     def diameter(self, plane: ImagePlane) -> float | None:
@@ -128,7 +128,7 @@ class PlaneReader:
         return PlanePixels(resize(rgb, frame.input_shape, part), int(bad))
 
     def _contrast(self, plane: ImagePlane) -> ContrastLimits | None:
-        """Limits of a sample of the image, if the plane has none."""
+        """Return limits of a sample of the image, if the plane has none."""
         from napari_mobilesam.segmentation.image import contrast_limits_of
 
         if plane.contrast_limits is not None:
@@ -139,7 +139,7 @@ class PlaneReader:
         )
 
     def _measure(self, plane: ImagePlane) -> float | None:
-        """Estimate the object size, the same as before if that is close."""
+        """Estimate the object size; keep the last estimate if it is close."""
         from napari_mobilesam.segmentation.diameter import estimate_diameter
 
         if plane.pixels <= SMALL_PLANE:

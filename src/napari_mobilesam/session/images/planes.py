@@ -31,7 +31,7 @@ FINER = 4
 
 
 class ArrayLike(Protocol):
-    """What is asked of the array of an image."""
+    """Array of an image."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -43,7 +43,7 @@ class ArrayLike(Protocol):
 
 
 class PlaneView:
-    """A plane of an n-D array that reads only what it is asked for.
+    """Plane of an n-D array that reads only the part asked for.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class PlaneView:
         NumPy, memory map, dask, zarr, h5py or whatever takes integers and
         slices.
     index : sequence of int
-        Index of the plane on every axis; that on ``axes`` is ignored.
+        Index of the plane on every axis; ignored on ``axes``.
     axes : sequence of int
         Axes of the array that are rows, columns and, if there are three,
         channels.
@@ -95,8 +95,8 @@ def view_plane(
 ) -> Any:
     """Return a plane of an array without reading it.
 
-    An array in memory gives an array, which may be sampled in any way; all
-    else a `PlaneView`. See there for the parameters.
+    Returns an array for an array in memory, else a `PlaneView`, whose
+    parameters are the same.
     """
     view = PlaneView(array, index, axes)
     return view[:] if in_memory(array) else view
@@ -113,7 +113,7 @@ class PlaneLevel:
     read : callable
         Returns the (h, w) or (h, w, channels) array-like.
     strided : bool
-        Whether it is every n-th pixel of the finest level instead of means.
+        Whether it holds every n-th pixel of the finest level, not means.
     """
 
     shape: tuple[int, int]
@@ -158,13 +158,12 @@ class ImagePlane:
         Channels of the last axis shown as red, green and blue; None for
         gray and RGB planes.
     name : str
-        What people call it, for messages: ``'nuclei'``.
+        Name for messages: ``'nuclei'``.
     place : hashable
-        Which plane of which image it is, however it is shown; the key if
-        None is given.
+        Identity of image and plane, whatever the appearance; by default
+        the key.
     geometry : object
-        Where the plane lies, for those who write labels onto it; nothing
-        below the widgets looks into it.
+        Position of the plane, for writing labels; only used by the widgets.
     coarser : tuple of PlaneLevel
         Coarser levels of the pyramid, finest first.
     colors : ndarray or None
@@ -173,7 +172,7 @@ class ImagePlane:
     added : tuple of ImagePlane
         Planes of the same shape whose colours are added to this one's.
     viewport : Viewport or None
-        Where a person looks; None if that is unknown, or does not matter.
+        Part of the plane on screen; None if unknown or irrelevant.
     """
 
     key: Hashable
@@ -214,9 +213,9 @@ class ImagePlane:
         return self.shape[0] / rows, self.shape[1] / columns
 
     def level_for(self, window: Window, side: int, smooth: bool = True) -> int:
-        """Coarsest level that still has ``side`` pixels along a window.
+        """Return the coarsest level with ``side`` pixels along a window.
 
-        Or a coarser one, if that were too much to read.
+        A coarser one if that level were too much to read.
 
         Parameters
         ----------
@@ -294,8 +293,8 @@ class ImagePlane:
             For a plane that has none of its own; by default those of a
             sample of the image.
         not_finite : callable, optional
-            Is told which pixels are NaN or infinite, (h, w) bool, if any
-            are.
+            Called with an (h, w) bool mask of NaN and infinite pixels, if
+            there are any.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""A small memory of what was made last."""
+"""Least recently used cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar('Value')
 
 
 class LeastRecentlyUsed(Generic[Value]):
-    """A small dictionary that forgets what was not used for longest."""
+    """Dictionary of limited size; the least recently used item is dropped."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -23,22 +23,22 @@ class LeastRecentlyUsed(Generic[Value]):
         return key in self._items
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all items."""
         self._items.clear()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of ``key``, made by ``make`` if not known."""
+        """Return the value of ``key``; call ``make`` if it is missing."""
         if key in self._items:
             self._items.move_to_end(key)
             return self._items[key]
         return self.put(key, make())
 
     def peek(self, key: Hashable) -> Value | None:
-        """Return the value of ``key``, None if not known."""
+        """Return the value of ``key``, None if it is missing."""
         return self._items.get(key)
 
     def put(self, key: Hashable, value: Value) -> Value:
-        """Remember a value and return it."""
+        """Add a value and return it."""
         self._items[key] = value
         self._items.move_to_end(key)
         while len(self._items) > self._capacity:

@@ -1,4 +1,4 @@
-"""Classes of objects: their names in order, and a colour for each."""
+"""Classes of objects: ordered names, with a colour each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from psygnal import Signal
 
 from napari_mobilesam.types import SegmentationError
 
-# Told apart by people who do not see red and green apart too; none is gray,
-# which is what has no class.
+# Distinguishable with red-green colour blindness; gray is for no class.
 PALETTE = (
     '#56b4e9',
     '#e69f00',
@@ -21,12 +20,12 @@ PALETTE = (
     '#0072b2',
     '#7a3fbf',
 )
-# What colours of the palette are mixed with when it is used up, and how much.
+# Colour and share mixed with the palette when it is used up.
 TINTS = (('#000000', 0.0), ('#ffffff', 0.5), ('#000000', 0.4))
 
 
 class ClassError(SegmentationError):
-    """A class or its colour cannot be used; the message says why."""
+    """Invalid class or colour; the message gives the reason."""
 
 
 class Classes:
@@ -35,7 +34,7 @@ class Classes:
     Attributes
     ----------
     changed : Signal()
-        Names, colours or whether objects are coloured are others.
+        Emitted when names, colours or `shown` change.
     """
 
     changed = Signal()
@@ -48,12 +47,12 @@ class Classes:
         return len(self._colors)
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is a class of this name."""
+        """Return whether there is a class of this name."""
         return name in self._colors
 
     @property
     def names(self) -> list[str]:
-        """Names, the oldest first: the number of a class is its place."""
+        """Names, the oldest first; the position is the number of a class."""
         return list(self._colors)
 
     @property
@@ -73,14 +72,14 @@ class Classes:
             self.changed.emit()
 
     def add(self, *names: str) -> None:
-        """Add classes, each in the first colour that no other has.
+        """Add classes, each with the first unused colour.
 
-        Those that are there, and empty names, are left out.
+        Known classes and empty names are skipped.
         """
         self._put((name, self._colors.get(name, '')) for name in names)
 
     def set_color(self, name: str, color: str) -> None:
-        """Give a class a colour; the class is added if it is not there.
+        """Set the colour of a class; a class that is missing is added.
 
         Parameters
         ----------
@@ -92,16 +91,16 @@ class Classes:
         Raises
         ------
         ClassError
-            The name is empty, or it is no colour.
+            The name is empty, or the colour is unknown.
         """
         if not name:
             raise ClassError('A class needs a name to have a colour.')
         self._put([(name, hex_color(color))])
 
     def rename(self, name: str, new: str) -> None:
-        """Give a class another name; it keeps its place and colour.
+        """Rename a class; it keeps its position and colour.
 
-        Where there is a class of the new name already, that one stays.
+        If another class has the new name, only that one remains.
 
         Raises
         ------
@@ -142,19 +141,19 @@ class Classes:
             )
 
     def update(self, colors: Mapping[str, str]) -> None:
-        """Add classes with their colours, and recolour those that are there.
+        """Add classes with their colours, and recolour known ones.
 
         Raises
         ------
         ClassError
-            One of them is no colour; nothing is changed then.
+            A colour is unknown; nothing is changed.
         """
         self._put([(name, hex_color(c)) for name, c in colors.items()])
 
     def restore(self, names: Iterable[str], colors: Mapping[str, str]) -> None:
-        """Add classes as a file of settings names them.
+        """Add classes from settings.
 
-        People edit such files: a class without a usable colour gets one.
+        A class without a valid colour gets an unused one.
         """
         self._put((name, _usable(colors.get(name, ''))) for name in names)
 
@@ -174,7 +173,7 @@ class Classes:
 
 
 def default_color(number: int) -> str:
-    """Return the colour that the class with a number gets, from 0 on."""
+    """Return the default colour of a class by its number, from 0."""
     rounds, place = divmod(number, len(PALETTE))
     other, share = TINTS[rounds % len(TINTS)]
     pairs = zip(rgb(PALETTE[place]), rgb(other), strict=True)
@@ -188,7 +187,7 @@ def hex_color(color: str) -> str:
     Raises
     ------
     ClassError
-        It is no colour.
+        The colour is unknown.
     """
     try:
         red, green, blue = ImageColor.getrgb(str(color))[:3]

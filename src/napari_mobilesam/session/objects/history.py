@@ -1,7 +1,7 @@
 """Undo and redo of label writes, across commits, planes and whole runs.
 
 napari forgets the history of a Labels layer whenever another plane is shown.
-This one belongs to the labels, not to the view. An entry keeps what changed,
+This history belongs to the labels, not to the view. An entry keeps the changes
 as runs of pixels, see `Patch`.
 """
 
@@ -32,23 +32,22 @@ class Entry:
     Attributes
     ----------
     title : str
-        What people call it: ``'object 5'``.
+        Name for the user: ``'object 5'``.
     patches : tuple of Patch
-        In the order they were written.
+        Changes of pixels, in the order of writing.
     records_before, records_after : mapping
-        Records of the objects that changed, by number; None where there is
-        none.
+        Records of the changed objects, by number; None for a missing
+        object.
     rows_before, rows_after : pandas.DataFrame or None
-        Rows of the feature table of the labels that changed.
+        Rows of the feature table of the changed labels.
     labels : tuple of int
-        These labels.
+        The changed labels.
     key : object
-        Steps with the same key that follow each other become one; None
-        never does.
+        Consecutive steps of the same key are merged; None is never merged.
     replay_code : ReplayCode or None
-        How it was made; None if that cannot be typed.
+        Code that repeats the step; None if there is none.
     note : object
-        What its maker wants to know of it later.
+        Data of the caller.
     """
 
     title: str
@@ -63,12 +62,12 @@ class Entry:
     note: object = None
 
     def joins(self, before: Entry) -> bool:
-        """Whether it becomes one with the step before it."""
+        """Return whether it is merged with the step before."""
         return self.key is not None and self.key == before.key
 
     @cached_property
     def nbytes(self) -> int:
-        """Memory in bytes that forgetting this entry would free, about."""
+        """Approximate memory of this entry in bytes."""
         records = [*self.records_before.values(), *self.records_after.values()]
         tables = (self.rows_before, self.rows_after)
         return (
@@ -83,7 +82,7 @@ class Entry:
 
 
 def joined(first: Entry, second: Entry) -> Entry:
-    """Return two steps, one after the other, as one."""
+    """Return two consecutive steps as one."""
     patches = [*first.patches, *second.patches]
     return Entry(
         second.title,
@@ -104,7 +103,7 @@ def _merged(
     others: pd.DataFrame | None,
     labels: tuple[int, ...],
 ) -> pd.DataFrame | None:
-    """Return rows, but for labels that others count for."""
+    """Return rows, with others instead for their labels."""
     import pandas as pd
 
     if rows is None or others is None:
@@ -114,12 +113,12 @@ def _merged(
 
 
 class History:
-    """What was done, and what was undone, up to a number of bytes.
+    """Steps that can be undone and redone, up to a number of bytes.
 
     Parameters
     ----------
     max_bytes : int
-        The oldest steps are forgotten beyond it; the newest never is.
+        Memory beyond which the oldest steps are dropped, never the newest.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -127,12 +126,12 @@ class History:
         self._done: list[Entry] = []
         self._undone: list[Entry] = []
         self._sizes: dict[int, int] = {}
-        # what is too old to be undone
+        # steps dropped from the undo history, for the script
         self._settled: list[tuple[str, ReplayCode | None]] = []
 
     @property
     def replay_codes(self) -> list[tuple[str, ReplayCode | None]]:
-        """Title of every step that was done, and how it was made."""
+        """Title and replay code of every step that is done."""
         done = [(entry.title, entry.replay_code) for entry in self._done]
         return [*self._settled, *done]
 
@@ -148,7 +147,7 @@ class History:
 
     @property
     def last(self) -> Entry | None:
-        """The step that was done last."""
+        """The last step."""
         return self._done[-1] if self._done else None
 
     @property
@@ -158,12 +157,12 @@ class History:
 
     @property
     def undone(self) -> Sequence[Entry]:
-        """Steps that can be done again, the first of them last."""
+        """Steps that can be redone, the next one last."""
         return tuple(self._undone)
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes, about."""
+        """Approximate memory in bytes."""
         return sum(self._sizes.values())
 
     def __len__(self) -> int:
@@ -171,7 +170,7 @@ class History:
         return len(self._done)
 
     def push(self, entry: Entry) -> None:
-        """Add a step that was done; what was undone cannot be redone."""
+        """Add a step; undone steps are dropped."""
         self._forget(self._undone)
         self._undone = []
         self._done.append(entry)
@@ -182,22 +181,22 @@ class History:
             self._forget([oldest])
 
     def replace_last(self, entry: Entry) -> None:
-        """Let a step take the place of the one that was done last."""
+        """Replace the last step."""
         self._forget([self._done.pop()])
         self.push(entry)
 
     def pop_undo(self) -> Entry | None:
-        """Return the newest step that was done, to be undone."""
+        """Return the last step, to be undone."""
         return self._move(self._done, self._undone)
 
     def pop_redo(self) -> Entry | None:
-        """Return the newest step that was undone, to be done again."""
+        """Return the step that was undone last, to be redone."""
         return self._move(self._undone, self._done)
 
     def map_records(
         self, change: Callable[[ObjectRecord], ObjectRecord | None]
     ) -> None:
-        """Replace the records of all steps, or drop those without answer."""
+        """Map the records of all steps; None drops a record."""
 
         def mapped(records: Records) -> Records:
             return {
@@ -219,7 +218,7 @@ class History:
         }
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all steps."""
         self._done, self._undone, self._sizes = [], [], {}
         self._settled = []
 

@@ -22,12 +22,12 @@ class ObjectStore:
     Parameters
     ----------
     target : LabelTarget
-        Where the pixels are.
+        Labels that hold the pixels.
 
     Attributes
     ----------
     version : int
-        Another one after each change of the records.
+        Increases with each change of the records.
     """
 
     def __init__(self, target: LabelTarget) -> None:
@@ -44,7 +44,7 @@ class ObjectStore:
         return iter([self._records[n] for n in sorted(self._records)])
 
     def __contains__(self, number: int) -> bool:
-        """Whether there is an object of this number."""
+        """Return whether there is an object of this number."""
         return number in self._records
 
     def get(self, number: int) -> ObjectRecord | None:
@@ -57,7 +57,7 @@ class ObjectStore:
         Raises
         ------
         LabelsError
-            The target cannot be edited, or has not as many labels left.
+            The labels are not editable, or have too few free values.
         """
         self.target.check()
         first = self.target.highest() + 1
@@ -70,20 +70,20 @@ class ObjectStore:
         return first
 
     def begin(self, title: str, key: object = None) -> Step:
-        """Begin a step; what it writes is seen at once, `Step.finish` ends it.
+        """Begin a step; its writes are shown at once, `Step.finish` ends it.
 
         Parameters
         ----------
         title : str
-            What people call it: ``'object 5'``.
+            Name for the user: ``'object 5'``.
         key : object, optional
-            A step with the key of the last one becomes one with it, as the
-            movements of a slider do.
+            Consecutive steps of the same key are merged, such as those of
+            one slider.
 
         Raises
         ------
         LabelsError
-            The target cannot be edited.
+            The labels are not editable.
         """
         self.target.check()
         self._open_steps += 1
@@ -91,7 +91,7 @@ class ObjectStore:
 
     @contextmanager
     def step(self, title: str, key: object = None) -> Iterator[Step]:
-        """Write as one step; an error takes back what was written.
+        """Write as one step; an error rolls it back.
 
         See `begin`.
         """
@@ -104,17 +104,17 @@ class ObjectStore:
         step.finish()
 
     def end(self, entry: Entry | None) -> None:
-        """End a step; None if it left nothing behind."""
+        """End a step; None if nothing was written."""
         self._open_steps -= 1
         if entry is not None:
             self.push(entry)
 
     def push(self, entry: Entry) -> None:
-        """Take what a step did."""
+        """Take the entry of a finished step."""
         raise NotImplementedError
 
     def put_records(self, records: Records) -> None:
-        """Set records by number, None removes one; not a step of its own."""
+        """Set records by number, None removes one; not a step by itself."""
         self.version += 1
         for number, record in records.items():
             if record is None:
@@ -125,8 +125,8 @@ class ObjectStore:
     def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
         """Return one row for the feature table per label of objects.
 
-        Of objects that share a label the lowest score counts, and their
-        prompts are added.
+        Objects that share a label have one row: the lowest score and the sum
+        of the prompts.
 
         Returns
         -------

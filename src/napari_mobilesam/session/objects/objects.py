@@ -1,4 +1,4 @@
-"""The objects of a labels target: written, undone, found again, described."""
+"""Objects of a labels target, with the history of all writes."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Objects(ObjectStore):
     Parameters
     ----------
     target : LabelTarget
-        Where the pixels are.
+        Labels that hold the pixels.
     max_bytes : int
         Memory of the history.
 
     Attributes
     ----------
     changed : Signal()
-        Objects, pixels or history are others than before.
+        Emitted when objects, pixels or history change.
     forgotten : Signal()
-        What was asked on planes is about to be forgotten.
+        Emitted before the prompts of a closed image are dropped.
     history : History
-        What can be undone and redone.
+        Steps to undo and redo.
     """
 
     changed = Signal()
@@ -75,7 +75,7 @@ class Objects(ObjectStore):
     def at(
         self, plane: ImagePlane, row: float, column: float
     ) -> ObjectRecord | None:
-        """Return the object whose pixel lies at a position of a plane."""
+        """Return the object at a position of a plane, if there is one."""
         label = label_at(self.target, plane, row, column)
         if label == 0:
             return None
@@ -92,20 +92,18 @@ class Objects(ObjectStore):
         return None
 
     def number_for(self, label: int) -> int:
-        """Return a number for a new object: its label, if that is free."""
+        """Return a number for a new object: its label if that is free."""
         if label not in self._records:
             return label
         return max(self._records) + 1
 
-    # writing
-
-    # writing: see also `step` and `begin`
+    # writing; see also `step` and `begin`
 
     def stage(self) -> StagedObjects:
-        """Return these objects as what a step can be prepared on.
+        """Return a copy of the objects on which a step can be staged.
 
-        To be called on the viewer's thread; the step can be made on any,
-        and `commit` writes it.
+        Call it on the viewer's thread. The step can be made on any thread;
+        `commit` writes it.
         """
         return StagedObjects(
             self.target,
@@ -115,23 +113,23 @@ class Objects(ObjectStore):
         )
 
     def commit(self, staged: StagedObjects) -> bool:
-        """Write what was prepared, as if it were done now.
+        """Write a staged step.
 
         Parameters
         ----------
         draft : StagedObjects
-            Of `stage`, with a step that has been finished, or none.
+            Result of `stage`, with at most one finished step.
 
         Returns
         -------
         bool
-            False if objects, pixels or rows have changed since: nothing is
-            written then.
+            False if objects, pixels or rows have changed since; nothing is
+            written.
 
         Raises
         ------
         LabelsError
-            The target cannot be edited.
+            The labels are not editable.
         """
         self.target.check()
         change = staged.change
@@ -151,14 +149,14 @@ class Objects(ObjectStore):
         return True
 
     def undo(self) -> str | None:
-        """Take the last step back; return its title, None if there is none.
+        """Undo the last step; return its title, None if there is none.
 
-        Pixels that somebody else has changed since stay as they are.
+        Pixels that were painted over since stay as they are.
 
         Raises
         ------
         LabelsError
-            A long job is still writing.
+            A job is still writing.
         """
         self._check_closed()
         entry = self.history.pop_undo()
@@ -173,12 +171,12 @@ class Objects(ObjectStore):
         return entry.title
 
     def redo(self) -> str | None:
-        """Repeat the step that was undone last; return its title.
+        """Redo the step that was undone last; return its title.
 
         Raises
         ------
         LabelsError
-            A long job is still writing.
+            A job is still writing.
         """
         self._check_closed()
         entry = self.history.pop_redo()
@@ -200,7 +198,7 @@ class Objects(ObjectStore):
             )
 
     def push(self, entry: Entry) -> None:
-        """Add what a step did to the history."""
+        """Add a finished step to the history."""
         self.version += 1
         last = self.history.last
         if (
@@ -219,12 +217,12 @@ class Objects(ObjectStore):
         Parameters
         ----------
         which : int or ObjectRecord
-            Its number, or itself: it need not be one of these objects.
+            Number, or record, which need not be one of these objects.
 
         Raises
         ------
         LabelsError
-            There is no such object, or the labels cannot be edited.
+            There is no such object, or the labels are not editable.
         """
         record = self[which] if isinstance(which, int) else which
         number = record.number
@@ -236,9 +234,9 @@ class Objects(ObjectStore):
             step.remove(record)
 
     def review(self, number: int) -> ObjectRecord:
-        """Remember that somebody has looked at an object and kept it.
+        """Mark an object as reviewed.
 
-        No step of its own: there is nothing to be seen or taken back.
+        Not a step: nothing visible changes.
         """
         record = replace(self[number], reviewed=True)
         self.put_records({number: record})
@@ -246,10 +244,10 @@ class Objects(ObjectStore):
         return record
 
     def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
-        """Forget what was asked on planes, such as those of a closed image.
+        """Drop the prompts on planes, such as those of a closed image.
 
-        Their pixels stay, and can still be undone; the planes, and with them
-        the image, are not kept alive.
+        Labelled pixels stay and can be undone; references to the planes, and
+        so to the image, are released.
         """
         kept = {
             number: record.without_planes(gone)
@@ -262,10 +260,10 @@ class Objects(ObjectStore):
         self.history.map_records(lambda record: record.without_planes(gone))
         self.changed.emit()
 
-    # walking
+    # navigation
 
     def following(self, number: int, by: int = 1) -> ObjectRecord | None:
-        """Return the object after (or before) a number, counted around."""
+        """Return the object after (or before) a number, cyclically."""
         numbers = sorted(self._records)
         if not numbers:
             return None
@@ -277,14 +275,13 @@ class Objects(ObjectStore):
         return self._records[numbers[place % len(numbers)]]
 
     def least_certain(self, after: int = 0) -> ObjectRecord | None:
-        """Return the object to look at next: the lowest score not reviewed.
+        """Return the object of the lowest score that was not reviewed.
 
         Parameters
         ----------
         after : int
-            Number of the object that is looked at now: the next one in the
-            order of certainty is returned, and the first one again after
-            the last.
+            Number of the present object: the next one in the order of
+            scores is returned, and the first one after the last.
         """
         waiting = sorted(
             (record for record in self if not record.reviewed),
@@ -300,7 +297,7 @@ class Objects(ObjectStore):
 
 
 def _certainty(record: ObjectRecord) -> tuple[float, int]:
-    # what nobody knows the score of comes last
+    # unknown scores come last
     score = record.score
     return (math.inf if math.isnan(score) else score), record.number
 

@@ -22,7 +22,7 @@ LONGEST_GAP = 1 << 16
 
 
 class Array(Protocol):
-    """What a patch is applied to; see `LabelTarget`."""
+    """Array that a patch is applied to; see `LabelTarget`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,23 +35,23 @@ class Array(Protocol):
         """Set the values of pixels."""
 
     def row(self, pixels: int) -> NDArray[Any] | None:
-        """Return all pixels as one writable row, if that pays."""
+        """Return a flat view of all pixels, None if `write` is faster."""
 
     def refresh(self, highest: int) -> None:
-        """Show what was written into the row."""
+        """Show changes made through the row."""
 
 
 class Span(NamedTuple):
-    """A part of an array in which a patch changes pixels.
+    """Part of an array in which a patch changes pixels.
 
     Attributes
     ----------
     place : slice
-        Where it is in the flat array.
+        Position in the flat array.
     changed : ndarray
-        (N,) bool, which of its pixels are changed.
+        (N,) bool mask of the changed pixels.
     before, after : ndarray
-        (N,) values of those that are.
+        (N,) values of the changed pixels.
     """
 
     place: slice
@@ -141,11 +141,11 @@ class Patch:
         return offsets + np.arange(len(offsets))
 
     def undo(self, array: Array) -> None:
-        """Put back what was before, where nobody has painted since."""
+        """Restore the values before, except where others have painted."""
         self._swap(array, self.after, self.before)
 
     def redo(self, array: Array) -> None:
-        """Write again, where nobody has painted since."""
+        """Write again, except where others have painted."""
         self._swap(array, self.before, self.after)
 
     def _swap(
@@ -171,17 +171,16 @@ class Patch:
 
     @property
     def dense(self) -> bool:
-        """Whether few pixels lie between its runs, so that `spans` pay."""
+        """Whether few pixels lie between the runs, so that `spans` pay off."""
         ends = self.starts + self.lengths
         gaps = self.starts[1:] - ends[:-1]
         between = int(gaps[gaps < LONGEST_GAP].sum())
         return between <= MOST_BETWEEN * len(self)
 
     def spans(self) -> Iterator[Span]:
-        """Spread the runs out, part by part.
+        """Yield the runs as spans, part by part.
 
-        Whole parts of an array are compared and copied far faster than
-        pixels are looked up.
+        Copying contiguous parts is far faster than indexing pixels.
         """
         ends = self.starts + self.lengths
         far = np.flatnonzero(self.starts[1:] - ends[:-1] >= LONGEST_GAP) + 1
@@ -196,7 +195,7 @@ class Patch:
     def _span(self, low: int, high: int) -> Span:
         starts, lengths = self.starts[low:high], self.lengths[low:high]
         start, stop = int(starts[0]), int(starts[-1] + lengths[-1])
-        # runs and what is between them take turns
+        # runs alternate with the gaps between them
         pieces = np.zeros(2 * len(starts), dtype=np.int64)
         pieces[1::2] = lengths
         pieces[2::2] = starts[1:] - starts[:-1] - lengths[:-1]
@@ -215,14 +214,14 @@ class Patch:
 
     @classmethod
     def of_all(cls, patches: Sequence[Patch]) -> Patch:
-        """Return the patch that does some, one after the other, at once."""
+        """Return one patch with the effect of several, applied in order."""
         if len(patches) == 1:
             return patches[0]
         flat = np.concatenate([patch.flat() for patch in patches])
         before = np.concatenate([_all(patch, 'before') for patch in patches])
         after = np.concatenate([_all(patch, 'after') for patch in patches])
-        # the first to change a pixel knows what was there before, the last
-        # what is there now
+        # the first change of a pixel has the value before, the last one the
+        # value after
         order = np.argsort(flat, kind='stable')
         flat = flat[order]
         new = np.ones(len(flat), dtype=bool)

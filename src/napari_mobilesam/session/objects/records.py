@@ -1,4 +1,4 @@
-"""What is known of an object: its prompts, candidates and class, per plane."""
+"""Records of objects: prompts and candidates on each plane, class."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ObjectCandidates:
     Attributes
     ----------
     masks : tuple of Mask
-        None is empty; whole, part and subpart where the prompts are
+        Non-empty masks: whole, part and subpart where the prompts are
         ambiguous, else one.
     chosen : int
-        Index of the one that is shown and written; the best at first.
+        Index of the mask that is shown and written; initially the best.
     logits : tuple of (ndarray or None)
-        (s, s) float16 low-res logits of each mask, to be fed back when
-        prompts are added; None where they were not kept.
+        (s, s) float16 low-res logits of each mask, fed back when prompts are
+        added; None where they were not kept.
     frame : Frame or None
-        Window that the logits belong to.
+        Window of the logits.
     """
 
     masks: tuple[Mask, ...] = field(repr=False)
@@ -46,15 +46,14 @@ class ObjectCandidates:
 
     @classmethod
     def of(cls, prediction: Prediction) -> ObjectCandidates | None:
-        """Candidates of a prediction that have a pixel; None if none has."""
+        """Return the non-empty candidates of a prediction, None if none."""
         masks = [prediction.mask(i) for i in range(len(prediction.scores))]
         found = [i for i, mask in enumerate(masks) if mask.data.any()]
         if not found:
             return None
         scores, preferred = prediction.scores, prediction.best
         best = max(found, key=lambda i: (i == preferred, scores[i]))
-        # half precision is far finer than what the decoder makes of it, and
-        # an object that is kept takes half the memory
+        # half precision is enough for the decoder, and takes half the memory
         logits = np.clip(prediction.logits[found], -1e4, 1e4)
         return cls(
             tuple(masks[i] for i in found),
@@ -65,7 +64,7 @@ class ObjectCandidates:
 
     @property
     def mask(self) -> Mask:
-        """The mask that is chosen."""
+        """The chosen mask."""
         return self.masks[self.chosen]
 
     @property
@@ -76,11 +75,11 @@ class ObjectCandidates:
 
     @property
     def chosen_logits(self) -> NDArray[np.float16] | None:
-        """Logits of the mask that is chosen, if they were kept."""
+        """Logits of the chosen mask, None if they were not kept."""
         return self.logits[self.chosen] if self.logits else None
 
     def as_prediction(self) -> Prediction | None:
-        """Return the chosen mask as an answer to be refined.
+        """Return the chosen mask as a prediction to refine.
 
         None if its logits were not kept.
         """
@@ -97,7 +96,7 @@ class ObjectCandidates:
         )
 
     def choose(self, index: int) -> ObjectCandidates:
-        """Choose another mask, counted around: -1 is the last one."""
+        """Choose another mask, cyclically: -1 is the last one."""
         return replace(self, chosen=index % len(self.masks))
 
     def only_chosen(self) -> ObjectCandidates:
@@ -106,9 +105,9 @@ class ObjectCandidates:
         return ObjectCandidates((self.mask,), 0, logits, self.frame)
 
     def for_keeps(self) -> ObjectCandidates:
-        """What an object that is done is kept with: the chosen logits only.
+        """Return the candidates with the chosen logits only, to save memory.
 
-        Each takes an eighth of a megabyte.
+        Logits take 128 kB per mask.
         """
         kept = tuple(
             logits if i == self.chosen else None
@@ -116,22 +115,22 @@ class ObjectCandidates:
         )
         if all(a is b for a, b in zip(kept, self.logits, strict=True)):
             return self
-        # a copy, because all three are parts of one array
+        # copied, because all three are views of one array
         kept = tuple(None if part is None else part.copy() for part in kept)
         return replace(self, logits=kept)
 
 
 class PromptStep(NamedTuple):
-    """Prompts that were asked before others were added to them.
+    """Earlier prompts on a plane, before others were added.
 
     Attributes
     ----------
     plane : ImagePlane
         The plane as it was shown.
     prompts : Prompts
-        All prompts then.
+        All prompts at that step.
     chosen : int
-        Index of the mask that was chosen, and fed back.
+        Index of the mask that was chosen and fed back.
     """
 
     plane: ImagePlane
@@ -146,17 +145,17 @@ class ObjectView:
     Attributes
     ----------
     plane : ImagePlane
-        Which plane.
+        The plane.
     prompts : Prompts
-        What the model was asked.
+        Prompts of the object.
     candidates : ObjectCandidates or None
-        What it answered; None while that is awaited, or if it found nothing.
+        Answer of the model; None if it is pending or no mask was found.
     automatic : bool
-        Whether the prompts were made by propagation, not by a person.
+        Whether the prompts come from propagation, not from the user.
     previous : ObjectCandidates or None
-        Answer to fewer prompts whose mask was fed back for this one.
+        Earlier answer whose mask was fed back for this one.
     steps : tuple of PromptStep
-        Fewer prompts, one after the other, that led to this answer.
+        Earlier prompts, one after the other, that led to this answer.
     """
 
     plane: ImagePlane
@@ -168,7 +167,7 @@ class ObjectView:
 
     @property
     def mask(self) -> Mask | None:
-        """The mask that is chosen, None if there is none."""
+        """The chosen mask, None if there is none."""
         return None if self.candidates is None else self.candidates.mask
 
     @property
@@ -187,18 +186,18 @@ class ObjectRecord:
     Attributes
     ----------
     number : int
-        Its own among the objects of a target, its label where that is free;
-        0 while it is not written.
+        Unique among the objects of the labels, and equal to the label where
+        that is free; 0 before the object is written.
     label : int
-        Value of its pixels; several objects may share one.
+        Value of its pixels; several objects may share a label.
     views : mapping
-        Its `ObjectView` on each plane, by `ImagePlane.place`.
+        `ObjectView` on each plane, by `ImagePlane.place`.
     class_name : str
-        Class it was assigned to, or empty.
+        Class of the object, or empty.
     origin : str
-        How it was made.
+        How the object was made.
     reviewed : bool
-        Whether somebody has looked at it and kept it.
+        Whether the user has reviewed it.
     """
 
     number: int = 0
@@ -223,22 +222,22 @@ class ObjectRecord:
 
     @cached_property
     def score(self) -> float:
-        """Lowest predicted IoU of its planes; NaN if there is none."""
+        """Lowest predicted IoU on its planes; NaN if there is none."""
         return _lowest(mask.score for mask in self.masks)
 
     @cached_property
     def stability(self) -> float:
-        """Lowest stability of its planes; NaN if there is none."""
+        """Lowest stability on its planes; NaN if there is none."""
         return _lowest(mask.stability for mask in self.masks)
 
     @cached_property
     def area(self) -> int:
-        """Pixels of the masks of all its planes."""
+        """Number of pixels of the masks on all planes."""
         return sum(mask.area for mask in self.masks)
 
     @property
     def prompts(self) -> int:
-        """Number of prompts that people gave, on all planes."""
+        """Number of prompts of the user on all planes."""
         return sum(
             count_prompts(view.prompts)
             for view in self.views.values()
@@ -251,11 +250,11 @@ class ObjectRecord:
         return sum(view.nbytes for view in self.views.values())
 
     def view(self, plane: ImagePlane) -> ObjectView | None:
-        """Return what is known of it on a plane."""
+        """Return the view on a plane, None if there is none."""
         return self.views.get(plane.place)
 
     def with_view(self, view: ObjectView) -> ObjectRecord:
-        """Return the record with another view on the view's plane."""
+        """Return the record with a view added, or replaced on its plane."""
         return replace(self, views={**self.views, view.plane.place: view})
 
     def without(self, plane: ImagePlane) -> ObjectRecord:
@@ -272,7 +271,7 @@ class ObjectRecord:
     def without_planes(
         self, gone: Callable[[ImagePlane], bool]
     ) -> ObjectRecord | None:
-        """Return the record without some planes, None if no other is left."""
+        """Return the record without some planes, None if none is left."""
         record = self
         for view in self.views.values():
             if gone(view.plane):

@@ -1,7 +1,7 @@
-"""Steps as Python: the script that makes the same labels again.
+"""Replay code: a script that makes the same labels again.
 
-Every step of the history knows the lines that a person would have typed for
-it, see `Commands`. Those that are still there, in their order, are the script.
+Every step of the history keeps the equivalent commands of a session. The code
+of all steps that are not undone, in their order, is the script.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from napari_mobilesam.session.objects.records import (
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.types import Prompts
 
-# ImagePlane → the expression that finds it again
+# ImagePlane → the expression that finds it
 PlaneCode = Callable[[ImagePlane], str]
 
 
 @dataclass(frozen=True)
 class ReplayCode:
-    """How a step was made.
+    """Python code that repeats a step.
 
     Attributes
     ----------
     lines : tuple of str
         Lines of Python.
     settings : mapping of str to str
-        Lines that set what has to be set for it, by what they set.
+        Lines that set the parameters of the step, by parameter.
     """
 
     lines: tuple[str, ...]
@@ -77,7 +77,7 @@ def script(
     setup : sequence of str
         Lines that choose image and labels in the viewer.
     steps : iterable of (str, ReplayCode or None)
-        Title of each step, and how it was made.
+        Title and code of each step.
     """
     from napari_mobilesam import __version__
 
@@ -110,12 +110,12 @@ def object_code(
     Parameters
     ----------
     record : ObjectRecord
-        The object as it was written.
+        The object as written.
     base : ObjectRecord or None
-        What it was when it was opened; None if it was new, or not one of
-        the session's objects.
+        The object when it was opened; None if it was new, or not an object
+        of the session.
     plane_code : callable
-        Returns the expression that finds a plane again.
+        Returns the expression that finds a plane.
     """
     lines: list[str] = []
     if base is not None:
@@ -140,13 +140,13 @@ def _add_view(
     before: ObjectView | None,
     plane_code: PlaneCode,
 ) -> None:
-    """Add the lines that bring an object to what it is on a plane."""
+    """Add the lines that prompt an object on a plane."""
     chosen = 0 if view.candidates is None else view.candidates.chosen
     asked = [*view.steps, PromptStep(view.plane, view.prompts, chosen)]
     last = Prompts()
     if before is not None:
         last, known = before.prompts, len(before.steps)
-        # what was asked before it was opened need not be asked again
+        # prompts from before it was opened are not repeated
         if known < len(asked) and asked[known].prompts is last:
             asked = asked[known:]
     shown = ''
@@ -163,7 +163,7 @@ def _add_view(
 
 
 def _prompt_code(prompts: Prompts, before: Prompts) -> str:
-    """One line for what was added, or for all prompts."""
+    """Return one line for the added prompt, or for all prompts."""
     count = len(before.points)
     same = prompts.region is before.region and np.array_equal(
         prompts.points[:count], before.points

@@ -1,4 +1,4 @@
-"""What a session asks of the viewer it belongs to."""
+"""Interface of a viewer to its session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scene(Protocol):
         Parameters
         ----------
         axis : int, optional
-            Axis of the image that they follow each other along; by default
+            Axis of the image along which the planes are ordered; by default
             the last one that is neither shown nor of channels.
 
         Raises
@@ -42,22 +42,22 @@ class Scene(Protocol):
         Parameters
         ----------
         create : bool
-            Whether to make labels where there are none.
+            Whether to create labels if there are none.
 
         Raises
         ------
         ImageError
-            Labels are to be made, and there is no image to make them for.
+            Labels cannot be created, because there is no image.
         """
 
     def show(self, plane: ImagePlane) -> None:
-        """Let the viewer show a plane."""
+        """Show a plane in the viewer."""
 
     def describe(self, plane: ImagePlane) -> dict[str, Any]:
-        """Return what `find` needs to find a plane again, as plain values."""
+        """Return the arguments of `find` for a plane, as plain values."""
 
     def find(self, *args: Any, **kwargs: Any) -> ImagePlane:
-        """Return the plane that `describe` described.
+        """Return the plane of arguments from `describe`.
 
         Raises
         ------

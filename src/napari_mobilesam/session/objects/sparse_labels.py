@@ -1,4 +1,4 @@
-"""Labels of images that do not fit into memory: only what is labelled is kept.
+"""Labels of images that do not fit into memory: only labelled parts are kept.
 
 An empty label image of a slide of 100,000 x 100,000 pixels takes 20 GB, and
 its objects a few. `SparseLabels` keeps the squares that hold a label; a
@@ -19,22 +19,21 @@ Indices = tuple[NDArray[np.intp], ...]
 
 # Side of a square that is kept as a whole.
 SIDE = 256
-# Points that are looked up in one go: more would take much memory.
+# Points that are indexed at once, which bounds the memory.
 AT_ONCE = 1 << 22
 # Longest side of the coarsest level of a pyramid.
 COARSEST = 2048
-# Empty labels of more bytes than this are kept sparsely, as no
-# machine has to have that much memory.
+# Labels of more bytes than this are kept sparsely.
 DENSE_BYTES = 1 << 32
 # Planes of more pixels are drawn level by level.
 PLANE_PIXELS = 1 << 29
 
 
 class SparseLabels:
-    """An n-D array of integers, zero but where something was written.
+    """Sparse n-D array of integers.
 
-    Is read and written like a NumPy array, with integers and slices or with
-    one index array per axis.
+    Read and written like a NumPy array, with integers and slices or with one
+    index array per axis.
 
     Parameters
     ----------
@@ -43,7 +42,7 @@ class SparseLabels:
     dtype : dtype
         Integer type.
     axes : tuple of int
-        Axes of the squares, for instance rows and columns.
+        Axes of the squares that are kept, for instance rows and columns.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class SparseLabels:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are taken."""
+        """Memory in bytes."""
         return sum(square.nbytes for square in self._kept.values())
 
     def __len__(self) -> int:
@@ -145,7 +144,7 @@ class SparseLabels:
     def _by_square(
         self, flat: Indices
     ) -> list[tuple[tuple[int, ...], NDArray[np.intp]]]:
-        """Squares that points lie in, and which points lie in each."""
+        """Return the squares of points, and the points of each square."""
         if not len(flat[0]):
             return []
         counts = [
@@ -179,7 +178,7 @@ class SparseLabels:
     def _box_of(
         self, keys: tuple[Any, ...]
     ) -> tuple[list[range], tuple[Any, ...]]:
-        """Range of each axis, and the index that drops single pixels."""
+        """Return ranges on each axis, and the index that drops single ones."""
         full = [slice(None)] * (self.ndim - len(keys))
         if Ellipsis in keys:
             place = keys.index(Ellipsis)
@@ -205,7 +204,7 @@ class SparseLabels:
         low: Sequence[int],
         high: Sequence[int],
     ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Where a square is in a box, and where the box is in the square."""
+        """Return slices of a square in a box, and of the box in the square."""
         here, there = [], []
         for n, side, a, b in zip(number, self._square, low, high, strict=True):
             start, stop = max(a, n * side), min(b, (n + 1) * side)
@@ -216,7 +215,7 @@ class SparseLabels:
     def _squares_between(
         self, low: Sequence[int], high: Sequence[int], new: bool = False
     ) -> list[tuple[int, ...]]:
-        """Squares that meet a box; new ones too, or those that are kept."""
+        """Return the kept squares in a box, or all of them if ``new``."""
         reach = [
             range(a // side, -(-b // side))
             for a, b, side in zip(low, high, self._square, strict=True)
@@ -231,7 +230,7 @@ class SparseLabels:
 
 
 def _in_parts(flat: Indices) -> Iterator[tuple[Indices, int]]:
-    """Millions of points a few at a time, with the number of the first."""
+    """Yield points in parts, with the number of the first point of each."""
     for start in range(0, len(flat[0]), AT_ONCE):
         yield tuple(part[start : start + AT_ONCE] for part in flat), start
 
@@ -239,7 +238,7 @@ def _in_parts(flat: Indices) -> Iterator[tuple[Indices, int]]:
 def _distinct(
     keys: NDArray[np.intp],
 ) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """`numpy.unique` with inverse; without sorting where keys are close."""
+    """Return `numpy.unique` with inverse, without sorting close keys."""
     first = int(keys.min())
     span = int(keys.max()) - first + 1
     if span > AT_ONCE:
@@ -256,7 +255,7 @@ def _distinct(
 
 
 def _ends(ranges: Sequence[range]) -> tuple[list[int], list[int]]:
-    """First index of each range, and one beyond the last."""
+    """Return the first index of each range, and the end of the last."""
     low = [min(r, default=0) for r in ranges]
     return low, [max(r, default=-1) + 1 for r in ranges]
 
@@ -278,8 +277,8 @@ def empty_labels(
     Returns
     -------
     ndarray, SparseLabels or list of those
-        An array while it is small; a sparse one for many planes; a pyramid
-        for planes too large to be drawn as a whole.
+        An array if it is small; a sparse one for many planes; a pyramid for
+        planes too large to be drawn as a whole.
     """
     if math.prod(shape[axis] for axis in axes) > PLANE_PIXELS:
         return label_pyramid(shape, dtype, axes)
@@ -295,8 +294,8 @@ def label_pyramid(
 ) -> list[SparseLabels | NDArray[Any]]:
     """Return the empty levels of a pyramid, each half as large.
 
-    The coarsest is an array: napari keeps that level, as an array, for as
-    long as the layer lives, and would not see what is written elsewhere.
+    The coarsest level is an array: napari converts that level once, so that
+    later writes to a sparse one would not be shown.
 
     Parameters
     ----------
@@ -323,8 +322,8 @@ def write_levels(
 ) -> None:
     """Write pixels into all levels of a `label_pyramid`.
 
-    A coarser level is every second pixel of the finer one, so that the
-    levels agree whatever was written before.
+    A coarser level holds every second pixel of the finer one, so that the
+    levels always agree.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Steps prepared on one thread, to be written at once on another.
+"""Steps staged on one thread and committed on another.
 
-To find out what a step changes takes long where it is thousands of objects,
-to write it does not. A `StagedObjects` stands in for the objects meanwhile.
+Computing the changes of thousands of objects is slow, writing them is not.
+The changes are computed on `StagedObjects`, a copy that writes nothing.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 
 class OverlappingWriteError(ValueError):
-    """A step writes pixels twice, which cannot be prepared."""
+    """A step writes a pixel twice, which cannot be staged."""
 
 
 class StagedStep(NamedTuple):
-    """What a step is going to do.
+    """Changes of a staged step.
 
     Attributes
     ----------
     entry : Entry
-        What the history will know of it.
+        Entry for the history.
     joins : bool
-        Whether that takes the place of the last step, which is part of it.
+        Whether the entry replaces the last one, which it includes.
     records : mapping
-        Records that it sets, by number.
+        Records to set, by number.
     pixels : PreparedPatch or None
-        Pixels that it sets.
+        Pixels to write.
     """
 
     entry: Entry
@@ -57,23 +57,23 @@ class StagedStep(NamedTuple):
 
 
 class StagedObjects(ObjectStore):
-    """Objects as they will be after a step; see `Objects.stage`.
+    """Copy of objects on which a step is computed; see `Objects.stage`.
 
     Parameters
     ----------
     target : LabelTarget
-        Where the pixels are; it is read only.
+        Labels; they are only read.
     records : mapping
         Records by number.
     base : int
         Version of the objects.
     last : Entry or None
-        The step that this one may become one with.
+        Last step, which a step of the same key is merged with.
 
     Attributes
     ----------
     change : StagedStep or None
-        What the step does, once it is finished; None if that is nothing.
+        Changes of the finished step; None if there are none.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class StagedObjects(ObjectStore):
         self.change: StagedStep | None = None
 
     def push(self, entry: Entry) -> None:
-        """Take what the step did."""
+        """Keep the changes of a step."""
         pixels = None
         if entry.patches:
             patch = Patch.of_all(entry.patches)
@@ -105,12 +105,12 @@ class StagedObjects(ObjectStore):
         joins = self._last is not None and entry.joins(self._last)
         if joins and self._last is not None:
             entry = joined(self._last, entry)
-        # counted here, where nobody waits
+        # computed here, off the thread of the viewer
         _ = entry.nbytes
         self.change = StagedStep(entry, joins, records, pixels)
 
     def up_to_date(self) -> bool:
-        """Whether labels and rows are still those that were looked at."""
+        """Return whether labels and rows are unchanged since the staging."""
         return self._staged_target.up_to_date()
 
     def write_rows(self) -> None:
@@ -119,14 +119,14 @@ class StagedObjects(ObjectStore):
 
 
 class PreparedPatch:
-    """A patch spread out, ready to be copied into an array.
+    """Patch expanded to arrays, ready to be written.
 
     Parameters
     ----------
     patch : Patch
-        What is to be written.
+        Pixels to write.
     target : LabelTarget
-        Where to.
+        Labels to write to.
     """
 
     def __init__(self, patch: Patch, target: LabelTarget) -> None:
@@ -146,7 +146,7 @@ class PreparedPatch:
             self._parts.append((span.place, before, after))
 
     def write(self, target: LabelTarget) -> bool:
-        """Write, if nobody else has written there since.
+        """Write unless the pixels have changed; return whether it was done.
 
         Parameters
         ----------
@@ -179,12 +179,12 @@ class PreparedPatch:
 
 
 class StagedTarget:
-    """A labels target that is read as it is, and not written to.
+    """Labels target that is read, and keeps what is written to itself.
 
     Parameters
     ----------
     target : LabelTarget
-        What is read.
+        Labels that are read.
     """
 
     def __init__(self, target: LabelTarget) -> None:
@@ -195,7 +195,7 @@ class StagedTarget:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for messages."""
         return self.target.name
 
     @property
@@ -205,16 +205,16 @@ class StagedTarget:
 
     @property
     def limit(self) -> int:
-        """Largest label that it holds."""
+        """Largest label that the dtype holds."""
         return self.target.limit
 
     @property
     def preserved(self) -> bool:
-        """Whether labels that are there are to be kept."""
+        """Whether existing labels are preserved."""
         return self.target.preserved
 
     def check(self) -> None:
-        """Raise `LabelsError` if it cannot be written to."""
+        """Raise `LabelsError` if the labels are not editable."""
         self.target.check()
 
     def highest(self) -> int:
@@ -225,7 +225,7 @@ class StagedTarget:
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
     ) -> Pixels:
-        """Find the pixels that a picture covers."""
+        """Return the pixels that a picture covers."""
         return self.target.locate(plane, picture, corner)
 
     def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
@@ -237,22 +237,22 @@ class StagedTarget:
         return self.target.read(indices)
 
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
-        """Do nothing: the step keeps what it writes."""
+        """Do nothing: the step keeps its patches."""
 
     def row(self, pixels: int) -> None:
-        """Return nothing to write into."""
+        """Return None: there is no memory to write into."""
 
     def refresh(self, highest: int) -> None:
         """Do nothing."""
 
     def features(self) -> pd.DataFrame:
-        """Return the feature table with what was set."""
+        """Return the feature table with staged rows."""
         if self._before is None:
             self._before = self.target.features().copy()
         return self._before if self._after is None else self._after
 
     def set_features(self, table: pd.DataFrame) -> None:
-        """Keep another feature table."""
+        """Stage another feature table."""
         self._after = table
 
     def rows(self, labels: Collection[int]) -> pd.DataFrame:
@@ -260,17 +260,17 @@ class StagedTarget:
         return rows_of(self.features(), labels)
 
     def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Keep other rows for labels."""
+        """Stage other rows for labels."""
         self.set_features(with_rows(self.features(), labels, rows))
 
     def up_to_date(self) -> bool:
-        """Whether labels and rows are still those that were looked at."""
+        """Return whether labels and rows are unchanged since the staging."""
         if self._highest not in (None, self.target.highest()):
             return False
         known = self._before
         return known is None or bool(known.equals(self.target.features()))
 
     def write_rows(self) -> None:
-        """Set the feature table, if it is another one."""
+        """Write the staged feature table, if there is one."""
         if self._after is not None:
             self.target.set_features(self._after)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.session.objects.replay_code import ReplayCode
 
-# Masks within as many pixels are drawn first, and written once.
+# Masks within so many pixels are drawn into one picture, written once.
 ONE_PICTURE = 1 << 22
-# tells which of the (N,) values in an array may be overwritten, (N,) bool
+# (N,) values in an array → (N,) bool, which of them may be overwritten
 Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
@@ -54,14 +54,14 @@ class Step:
     objects : StepStore
         Objects that are written to.
     title : str
-        What people call it.
+        Name for the user.
     key : object
         See `ObjectStore.begin`.
 
     Attributes
     ----------
     replay_code : ReplayCode or None
-        How it is made, for the script of the session.
+        Code that repeats the step, for the script of the session.
     note : object
         See `Entry`.
     """
@@ -96,20 +96,20 @@ class Step:
         Parameters
         ----------
         plane : ImagePlane
-            Plane that the mask lies on.
+            Plane of the mask.
         mask : Mask
             In data pixels of the plane.
         label : int
             Value to write; 0 erases.
         policy : {'overwrite', 'keep'} or callable
             Over everything, on background only, or where a function of the
-            labels there says so.
+            present labels allows it.
 
         Returns
         -------
         int
-            Number of pixels of the mask in the target, whether they were
-            written or not; 0 if the target does not cover it.
+            Number of pixels of the mask inside the labels, written or not;
+            0 if the labels do not cover it.
         """
         picture = mask.data.astype(np.uint8)
         return self._write(
@@ -127,9 +127,9 @@ class Step:
         corner: tuple[int, int] = (0, 0),
         policy: WritePolicy | Overwritable = 'overwrite',
     ) -> int:
-        """Write a picture of labels; its zeros are left as they are.
+        """Write a picture of labels, except its zeros.
 
-        Parameters and answer are as of `paint`; the picture is (h, w)
+        Parameters and return value as in `paint`; the picture is (h, w)
         integers, with its first pixel at ``corner``.
         """
         return self._write(
@@ -139,14 +139,14 @@ class Step:
     def paint_masks(
         self, plane: ImagePlane, masks: Sequence[tuple[Mask, int]]
     ) -> None:
-        """Write masks with a label each, at once if they lie close together.
+        """Write masks with a label each, in one go if they are close together.
 
         Parameters
         ----------
         plane : ImagePlane
-            Plane that they lie on.
+            Plane of the masks.
         masks : sequence of (Mask, int)
-            Of those that overlap, the last one is seen.
+            Where masks overlap, the last one wins.
         """
         boxes = np.array([mask.box for mask, _ in masks])
         low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
@@ -169,17 +169,17 @@ class Step:
         new: NDArray[Any],
         corner: tuple[int, int] = (0, 0),
     ) -> int:
-        """Let a picture of labels take the place of an earlier one.
+        """Replace a picture of labels by another.
 
-        Pixels that do not hold what the old picture says are somebody
-        else's, and stay.
+        Pixels that differ from the old picture were painted by others, and
+        stay.
 
         Parameters
         ----------
         plane : ImagePlane
-            Plane that the pictures lie on.
+            Plane of the pictures.
         old, new : ndarray
-            (h, w) integers, the first with what was written before.
+            (h, w) integers: the labels written before, and the new ones.
         corner : tuple of int
             (row, column) of their first pixel.
 
@@ -189,7 +189,7 @@ class Step:
             Number of pixels in the target that differ between the two.
         """
         differ = old != new
-        # indices into the pair, because 0 is not looked up
+        # from 1, because `locate` skips 0
         pair = np.where(
             differ, np.arange(1, old.size + 1).reshape(old.shape), 0
         )
@@ -206,7 +206,7 @@ class Step:
         return len(places)
 
     def erase(self, record: ObjectRecord) -> None:
-        """Set to background what an object has in the target."""
+        """Erase the pixels of an object."""
 
         def own(values: NDArray[Any]) -> NDArray[np.bool_]:
             return np.asarray(values == record.label)
@@ -221,7 +221,7 @@ class Step:
         self._objects.put_records({record.number: record})
 
     def remove(self, record: ObjectRecord) -> None:
-        """Remove an object; its pixels are another matter, see `erase`."""
+        """Remove an object, without its pixels; see `erase`."""
         self._remember(record)
         self._objects.put_records({record.number: None})
 
@@ -231,7 +231,7 @@ class Step:
         Parameters
         ----------
         labels : set of int
-            Labels that are described anew; those without a row lose theirs.
+            Labels whose rows are replaced; labels without a row lose theirs.
         rows : pandas.DataFrame
             With the label in a column ``index``.
         """
@@ -239,7 +239,7 @@ class Step:
         self._rows = rows
 
     def finish(self) -> None:
-        """End the step: from now on it is one entry of the history."""
+        """End the step and add it to the history."""
         try:
             before, after = self._write_rows()
         except BaseException:
@@ -261,7 +261,7 @@ class Step:
         self._objects.end(entry if something else None)
 
     def roll_back(self) -> None:
-        """Take back what was written so far."""
+        """Undo the writes of this step."""
         for patch in reversed(self._patches):
             patch.undo(self._objects.target)
         self._objects.put_records(self._before)

@@ -1,8 +1,7 @@
-"""What objects are written to: an array of labels, wherever it lies.
+"""Targets of writing: arrays of labels.
 
-The session writes through `LabelTarget` and knows no layer. A plane of an
-image and the labels need not share their pixels: the target maps between
-them, with whatever transform lies between.
+A session writes through `LabelTarget` and knows no layer. Image and labels
+may have different pixel grids: the target maps between them.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 
 Indices = tuple[NDArray[np.intp], ...]
 WritePolicy = Literal['overwrite', 'keep']
-# Side of the square in which the pixels of a label are looked for first.
+# Side of the square in which connected pixels are searched first.
 FIRST_LOOK = 128
-# Larger boxes than this are not looked through: as for masks of the model.
+# Largest box that is searched, as for masks of the model.
 MOST_PIXELS = 1 << 26
 
 
@@ -37,13 +36,13 @@ class WriteOptions:
     Attributes
     ----------
     policy : {'overwrite', 'keep'}
-        ``'overwrite'``: over whatever is there. ``'keep'``: on background
-        only; what is labelled already stays.
+        ``'overwrite'``: over existing labels. ``'keep'``: on background
+        only.
     label : int or None
         None gives each object the next free label (instance segmentation);
         a number gives all of them this label (semantic segmentation).
     class_name : str
-        Class of new objects, or empty.
+        Class of new objects, or empty for none.
     refine : bool
         Feed the mask back to the model when prompts are added to it
         (Segment Anything, section 3).
@@ -56,16 +55,16 @@ class WriteOptions:
 
 
 class LabelsError(SegmentationError):
-    """Labels cannot be written; the message says what to do."""
+    """Labels cannot be written; the message says how to fix it."""
 
 
 class Pixels(NamedTuple):
-    """Pixels of a target and what shall be, or is, in them.
+    """Pixels of a target and their values.
 
     Attributes
     ----------
     indices : tuple of ndarray
-        One (N,) intp array per axis of the target; no pixel twice.
+        One (N,) intp array per axis of the target, without duplicates.
     values : ndarray
         (N,) of the target's dtype.
     """
@@ -79,22 +78,22 @@ class LabelTarget(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for messages."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array; pixels are told by their index in it."""
+        """Shape of the array."""
 
     @property
     def limit(self) -> int:
-        """Largest label that it holds."""
+        """Largest label that the dtype holds."""
 
     @property
     def preserved(self) -> bool:
-        """Whether labels that are there are to be kept, come what may."""
+        """Whether existing labels are always preserved."""
 
     def check(self) -> None:
-        """Raise `LabelsError` if it cannot be written to."""
+        """Raise `LabelsError` if the labels are not editable."""
 
     def highest(self) -> int:
         """Return the largest label in it, 0 if it is empty."""
@@ -102,14 +101,14 @@ class LabelTarget(Protocol):
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
     ) -> Pixels:
-        """Find the pixels that a picture covers.
+        """Return the pixels that a picture covers.
 
         Parameters
         ----------
         plane : ImagePlane
-            Plane that the picture lies on.
+            Plane of the picture.
         picture : ndarray
-            (h, w) integers; 0 where nothing is to be written.
+            (h, w) integers; pixels of value 0 are skipped.
         corner : tuple of int
             (row, column) of the picture's first pixel in the plane.
         """
@@ -120,14 +119,14 @@ class LabelTarget(Protocol):
         Parameters
         ----------
         plane : ImagePlane
-            Plane to look at.
+            Plane to read.
         box : tuple of int
             (row0, column0, row1, column1), half open, inside the plane.
 
         Returns
         -------
         ndarray
-            (h, w) integers, 0 beyond the target.
+            (h, w) integers, 0 outside the labels.
         """
 
     def read(self, indices: Indices) -> NDArray[Any]:
@@ -137,25 +136,25 @@ class LabelTarget(Protocol):
         """Set the values of pixels and show them."""
 
     def row(self, pixels: int) -> NDArray[Any] | None:
-        """Return all pixels as one row that shares their memory.
+        """Return a flat view of all pixels, for large changes.
 
-        What is written into it is shown by `refresh`. Large changes are made
-        in it: whole parts are copied far faster than pixels are looked up.
+        Copying contiguous parts is far faster than indexing pixels. Call
+        `refresh` after writing.
 
         Parameters
         ----------
         pixels : int
-            How many are going to be changed.
+            Number of pixels that will be changed.
 
         Returns
         -------
         ndarray or None
-            None if the pixels do not lie in memory one after the other, or
-            if so few are better off with `write`.
+            None if the memory is not contiguous, or if `write` is faster for
+            so few pixels.
         """
 
     def refresh(self, highest: int) -> None:
-        """Show what was written into `row`: no label above ``highest``."""
+        """Show changes made through `row`, of labels up to ``highest``."""
 
     def features(self) -> pd.DataFrame:
         """Return the feature table, with the label in a column ``index``."""
@@ -164,21 +163,21 @@ class LabelTarget(Protocol):
         """Set the feature table."""
 
     def rows(self, labels: Collection[int]) -> pd.DataFrame:
-        """Return what is known of labels: their rows of the table."""
+        """Return the rows of labels in the feature table."""
 
     def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Replace the rows of these labels in the table."""
+        """Replace the rows of labels in the feature table."""
 
 
 def rows_of(table: pd.DataFrame, labels: Collection[int]) -> pd.DataFrame:
-    """Return what a feature table says of labels."""
+    """Return the rows of labels in a feature table."""
     return table[table['index'].isin(list(labels))]
 
 
 def with_rows(
     table: pd.DataFrame, labels: Collection[int], rows: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return a feature table with other rows for labels."""
+    """Return a feature table with the rows of labels replaced."""
     import pandas as pd
 
     kept = table[~table['index'].isin(list(labels))]
@@ -199,9 +198,9 @@ def label_at(
     Parameters
     ----------
     target : LabelTarget
-        Where to look.
+        Labels to read.
     plane : ImagePlane
-        Plane that the position is on.
+        Plane of the position.
     row, column : float
         Data pixels; pixel centres are integers.
     """
@@ -218,17 +217,17 @@ def mask_of_label(
 ) -> Mask | None:
     """Return the connected pixels of the label at a position.
 
-    Only as much of the plane is read as the object covers.
+    Only a neighbourhood of the object is read.
 
     Returns
     -------
     Mask or None
-        Its score is NaN; None if there is no label.
+        Mask with the score NaN; None if there is no label.
 
     Raises
     ------
     LabelsError
-        It is too large to be held in memory as one object.
+        The object is too large to be held in memory.
     """
     number = label_at(target, plane, row, column)
     if number == 0:
@@ -252,7 +251,7 @@ def mask_of_label(
 
 
 def _around(at: tuple[int, int], shape: tuple[int, int]) -> Box:
-    """Box in which the pixels of a label are looked for first."""
+    """Return the box in which connected pixels are searched first."""
     low = [max(0, place - FIRST_LOOK // 2) for place in at]
     high = [
         min(size, place + FIRST_LOOK // 2)
@@ -264,7 +263,7 @@ def _around(at: tuple[int, int], shape: tuple[int, int]) -> Box:
 def _connected(
     same: NDArray[np.bool_], at: tuple[int, int], box: Box
 ) -> tuple[NDArray[np.bool_], Box]:
-    """Pixels of a box that are connected to one of them, and their box."""
+    """Return the connected pixels at a position, and their box."""
     from scipy.ndimage import label as connected_components
 
     parts, _ = connected_components(same, np.ones((3, 3)))
@@ -273,10 +272,9 @@ def _connected(
 
 
 def _grown(box: Box, tight: Box, shape: tuple[int, int]) -> Box:
-    """A box twice as large towards where its contents touch its edge.
+    """Return a box doubled on the sides that its contents touch.
 
-    Only there: something long and thin would else need a square as wide as
-    it is long.
+    Other sides stay, so that a long thin object does not need a square.
     """
     grown = list(box)
     for axis, size in enumerate(shape):

@@ -1,4 +1,4 @@
-"""Objects into labels: written, deleted, assigned, each as one step."""
+"""Writing of objects and assignment of classes, each as one step."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def finished(
     objects: Objects,
     options: WriteOptions,
 ) -> ObjectRecord:
-    """Return an open object as it will be kept, with number and label.
+    """Return an open object as it is written, with number and label.
 
     Parameters
     ----------
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        What it was when it was opened, whose number and label it keeps.
+        The object when it was opened; its number and label are kept.
     objects : Objects
-        Where it will be written to.
+        Objects of the labels.
     options : WriteOptions
-        Which label a new object gets.
+        Label and class of a new object.
 
     Raises
     ------
     LabelsError
-        The labels cannot be edited or are full, or do not hold the label.
+        The labels are not editable or full, or cannot hold the label.
     """
     number, label = record.number, record.label
     class_name = record.class_name
@@ -64,7 +64,7 @@ def finished(
 
 
 def _kept(view: ObjectView) -> ObjectView:
-    """A view as it is kept, the same one if it was kept before."""
+    """Return a view without the logits of masks that were not chosen."""
     if view.candidates is None:
         return view
     kept = view.candidates.for_keeps()
@@ -83,21 +83,21 @@ def write_object(
     Parameters
     ----------
     objects : Objects
-        Where to.
+        Objects of the labels.
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        What it was before; its pixels are given up.
+        The object before; its pixels are erased.
     policy : {'overwrite', 'keep'}
-        What happens to labels that are there already.
+        Treatment of existing labels.
     replay_code : ReplayCode, optional
-        How the object was made.
+        Code that repeats the step.
 
     Raises
     ------
     LabelsError
-        The labels cannot be edited, or do not meet the object. Nothing is
-        written then.
+        The labels are not editable, or do not cover the object. Nothing is
+        written.
     """
     with objects.step(f'object {record.number}') as step:
         step.replay_code = replay_code
@@ -133,7 +133,7 @@ def assign_class(objects: Objects, number: int, class_name: str) -> None:
 
 
 def reassign_class(objects: Objects, class_name: str, new: str) -> None:
-    """Assign all objects of a class to another, or to none, as one step."""
+    """Assign all objects of a class to another class or none, as one step."""
     members = [r for r in objects if r.class_name == class_name]
     if not members:
         return

@@ -1,4 +1,4 @@
-"""One object per box or point of a list, in one go."""
+"""Segmentation of many prompts at once, one object each."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class BatchResult:
     first_label : int
         Label of the first prompt; prompt ``i`` has ``first_label + i``.
     missing : dict of int to str
-        Why the prompts of these numbers gave no object.
+        Reason for each prompt that gave no object, by its number.
     total : int
         Number of prompts.
     complete : bool
-        False if it was cancelled or failed: what was found is kept.
+        False if it was cancelled or failed; objects so far are kept.
     """
 
     records: tuple[ObjectRecord, ...]
@@ -80,7 +80,7 @@ class BatchResult:
 
     @property
     def text(self) -> str:
-        """One sentence on it."""
+        """Summary for the user."""
         stopped = '' if self.complete else 'Stopped. '
         text = f'{stopped}{len(self.records)} of {self.total} prompts gave '
         text += 'an object.'
@@ -92,7 +92,7 @@ class BatchResult:
 
 @dataclass
 class _RunningBatch:
-    """A batch under way: what was written so far."""
+    """A batch in progress: objects written so far."""
 
     items: Sequence[BatchItem]
     step: Step
@@ -105,7 +105,7 @@ class _RunningBatch:
     missing: dict[int, str] = field(default_factory=dict)
 
     def take(self, answer: _Answer) -> None:
-        """Write an object, if there is one."""
+        """Write an answer, if it has an object."""
         mask = answer.view.mask
         if mask is None:
             self.missing[answer.number] = answer.problem
@@ -135,7 +135,7 @@ class _RunningBatch:
         self.records[answer.number] = record
 
     def result(self, complete: bool) -> BatchResult:
-        """Say what came of it."""
+        """Return the outcome."""
         ordered = tuple(self.records[n] for n in sorted(self.records))
         return BatchResult(
             ordered,
@@ -148,7 +148,7 @@ class _RunningBatch:
     def _overwritable(
         self, values: NDArray[Any], score: float
     ) -> NDArray[np.bool_]:
-        """Which pixels an object of this score may be written to."""
+        """Return where an object of this score may be written."""
         keep = self.options.policy == 'keep' or self.objects.target.preserved
         free = values == 0
         labels = np.fromiter(self.scores, dtype=np.int64)
@@ -164,12 +164,12 @@ class _RunningBatch:
 
 
 class BatchSegmentation:
-    """Makes one object of each box or point, in the background.
+    """Makes one object of each item of prompts, in the background.
 
     Parameters
     ----------
     background : Background
-        Runs it.
+        Runs the job.
     engine : Engine
         Answers prompts, on the worker thread.
 
@@ -195,7 +195,7 @@ class BatchSegmentation:
         clean_up: CleanUp | None = None,
         replay_code: ReplayCode | None = None,
     ) -> None:
-        """Begin; all that is written is one step of the history.
+        """Start a batch; everything is written as one step.
 
         Parameters
         ----------
@@ -203,19 +203,19 @@ class BatchSegmentation:
             Prompts, one object each; object ``i`` gets the ``i``-th free
             label, whichever are found.
         objects : Objects
-            Where they are written to.
+            Objects of the labels.
         options : WriteOptions
-            How they are written.
+            Options of writing.
         model_name : str
-            Model that is to answer.
+            Name of the model.
         overlaps : {'best', 'first', 'last'}
-            Whose a pixel is that several of them claim: that of the highest
-            predicted IoU, of the first or of the last. Whether labels from
-            before may be overwritten is for ``options`` to say.
+            Object that a pixel goes to when several cover it: the one of the
+            highest predicted IoU, the first or the last. ``options`` decides
+            on labels from before.
         clean_up : CleanUp, optional
-            What is done to the masks.
+            Clean-up of the masks.
         replay_code : ReplayCode, optional
-            How it was asked for.
+            Code of the step in the script.
 
         Raises
         ------
@@ -238,7 +238,7 @@ class BatchSegmentation:
         )
 
         def end(complete: bool) -> None:
-            # what was cancelled cannot be repeated exactly
+            # a cancelled batch cannot be replayed exactly
             batch.step.replay_code = replay_code if complete else None
             batch.step.finish()
             self.finished.emit(batch.result(complete))
@@ -258,8 +258,7 @@ class BatchSegmentation:
         clean_up: CleanUp | None,
     ) -> _Answer:
         view = ObjectView(item.plane, item.prompts)
-        # nobody looks at the objects of a list one by one: how far the viewer
-        # has zoomed says nothing about them
+        # the viewport says nothing about prompts that are not clicked
         plane = replace(item.plane, viewport=None)
         try:
             check_prompts(plane.shape, item.prompts)
@@ -267,7 +266,7 @@ class BatchSegmentation:
                 self._engine, plane, item.prompts, model, None, clean_up
             )
         except SegmentationError as error:
-            # one prompt beside the image must not end all the others
+            # one invalid prompt must not end the batch
             return _Answer(number, view, explain(error))
         if found is None:
             return _Answer(number, view, 'the model found nothing.')
@@ -276,9 +275,9 @@ class BatchSegmentation:
 
 
 def _by_place(items: Sequence[BatchItem]) -> list[int]:
-    """Numbers of the items in their order, plane by plane.
+    """Return the numbers of the items, plane by plane.
 
-    Each plane is read and embedded once.
+    So each plane is read and embedded once.
     """
     places: dict[Any, int] = {}
     for item in items:

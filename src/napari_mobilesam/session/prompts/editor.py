@@ -1,4 +1,4 @@
-"""The object that is open: prompts, candidates, accept and reject."""
+"""The open object: prompts, candidates, accept and reject."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ T = TypeVar('T')
 
 
 class FindObjects(Protocol):
-    """Where accepted objects go."""
+    """Finds the objects of the labels that accepted objects go to."""
 
     def __call__(self, create: bool) -> Objects | None:
-        """Return the objects to write to; None if not there nor wanted."""
+        """Return the objects; None if there are none and none are made."""
 
 
 class Editor:
@@ -51,24 +51,23 @@ class Editor:
     model_name : callable
         Returns the name of the model that is to answer.
     recorder : Recorder
-        Writes down how objects are made.
+        Records replay code of objects.
 
     Attributes
     ----------
     changed : Signal()
-        Prompts, candidates or choice of the open object are others than
-        before, or another object is open.
+        Emitted when the open object or its prompts, candidates or choice
+        change.
     accepted : Signal(ObjectRecord)
         The object was written, and a new one is open.
     opened : Signal(ObjectRecord)
-        An object of the labels was brought back for editing.
+        An object of the labels was opened for editing.
     failed : Signal(str)
-        An object that waited for its mask could not be accepted; one
-        sentence on why.
+        Message: an object that waited for its mask was not accepted.
     options : WriteOptions
-        How objects are written.
+        Options of writing.
     record : ObjectRecord
-        The open object as it is now; its number is 0 if it is new.
+        The open object; its number is 0 if it is new.
     """
 
     changed = Signal()
@@ -92,7 +91,7 @@ class Editor:
         self._asked = 0
         self._accept_when_ready = False
         self._modified = False
-        # the object as it was when it was opened, and where it is from
+        # the object when it was opened, and the objects that it belongs to
         self._base: ObjectRecord | None = None
         self._home: Objects | None = None
         self.record = ObjectRecord()
@@ -100,12 +99,12 @@ class Editor:
 
     @property
     def pending(self) -> bool:
-        """Whether an answer is awaited."""
+        """Whether an answer is pending."""
         return bool(self._waiting)
 
     @property
     def objects(self) -> Objects | None:
-        """Objects that the open one belongs, or will belong, to."""
+        """Objects that the open object belongs to, or will."""
         return self._find_objects(False) if self._home is None else self._home
 
     def view(self, plane: ImagePlane) -> ObjectView | None:
@@ -124,7 +123,7 @@ class Editor:
         Parameters
         ----------
         plane : ImagePlane
-            Where the prompts lie.
+            Plane of the prompts.
         prompts : Prompts
             All prompts on this plane, not only the new ones.
 
@@ -143,19 +142,19 @@ class Editor:
             self._ask_next()
             return
         view = self._to_ask(plane, prompts)
-        # waiting first: the answer may be there already
+        # registered first: the answer may come at once
         self._waiting[plane.place] = view
         try:
             self._asked = self._submit(view, self._prompting.ask)
         except PromptError:
-            # prompts that cannot be used change nothing
+            # invalid prompts change nothing
             del self._waiting[plane.place]
             raise
         self._modified = True
         self.changed.emit()
 
     def expect(self, plane: ImagePlane, prompts: Prompts) -> None:
-        """Have the answer ready, should `ask` be called with these next."""
+        """Precompute the answer to prompts that are likely to follow."""
         self._submit(self._to_ask(plane, prompts), self._prompting.expect)
 
     def _to_ask(self, plane: ImagePlane, prompts: Prompts) -> ObjectView:
@@ -180,7 +179,7 @@ class Editor:
         Parameters
         ----------
         plane : ImagePlane
-            Where they lie.
+            Plane of the prompts.
         points : ndarray, optional
             (N, 2) (row, column) in data pixels.
         labels : ndarray, optional
@@ -201,7 +200,7 @@ class Editor:
         self.ask(plane, prompts)
 
     def ask_again(self) -> None:
-        """Ask anew on all planes, after another model or clean-up is used."""
+        """Predict all planes again, after a change of model or clean-up."""
         for view in self.record.views.values():
             self._waiting.setdefault(view.plane.place, view)
         self._prompting.forget()
@@ -231,19 +230,19 @@ class Editor:
         self.changed.emit()
 
     def cycle(self, plane: ImagePlane, by: int = 1) -> None:
-        """Choose the next candidate on a plane, counted around."""
+        """Choose the next candidate on a plane, cyclically."""
         view = self.record.view(plane)
         chosen = view.candidates.chosen if view and view.candidates else 0
         self.choose(plane, chosen + by)
 
     def set_class(self, class_name: str) -> None:
-        """Assign the open object, and those to come, to a class."""
+        """Assign the open object and the following ones to a class."""
         self.options = replace(self.options, class_name=class_name)
         self.record = replace(self.record, class_name=class_name)
         self._modified |= self._base is not None
         self.changed.emit()
 
-    # the end of an object
+    # accepting and rejecting
 
     def accept(self) -> ObjectRecord | None:
         """Write the open object as one step and open a new one.
@@ -251,8 +250,8 @@ class Editor:
         Returns
         -------
         ObjectRecord or None
-            What was written; None if an answer is awaited: it is written
-            when that is there.
+            The object as written; None if an answer is pending: the object
+            is written when it arrives.
 
         Raises
         ------
@@ -275,7 +274,7 @@ class Editor:
             raise LabelsError('There are no labels to write the object to.')
         base = self._base
         if base is not None and not self._modified and base.number in objects:
-            # looked at and kept: its pixels are as they are
+            # unchanged: only marked as reviewed
             record = objects.review(base.number)
         else:
             record = finished(self.record, base, objects, self.options)
@@ -291,7 +290,7 @@ class Editor:
         return record
 
     def reject(self) -> None:
-        """Close the open object as if it had never been opened."""
+        """Close the open object without writing it."""
         self._prompting.forget()
         self._start_anew()
 
@@ -319,20 +318,19 @@ class Editor:
         return base.number
 
     def forget_undone(self) -> None:
-        """Close the open object if it is not what the labels hold now."""
+        """Close the open object if an undo or redo has replaced it."""
         base, home = self._base, self._home
         if base is None or home is None:
             return
         if home.get(base.number) is not base and base.origin != 'labels':
             self.reject()
 
-    # the rest
+    # opening and closing
 
     def put_aside(self) -> None:
         """Accept the open object if it was changed, else close it.
 
-        Walking on loses nothing; an answer that is awaited is not waited
-        for.
+        A pending answer is dropped.
         """
         if self._modified and self.record.masks:
             self._waiting.clear()
@@ -342,15 +340,14 @@ class Editor:
     def bring_back(
         self, objects: Objects, record: ObjectRecord
     ) -> ObjectRecord:
-        """Open an object of the labels, with prompts and candidates.
+        """Open an object with its prompts and candidates.
 
         Parameters
         ----------
         objects : Objects
-            Objects that it is one of.
+            Objects of the labels.
         record : ObjectRecord
-            The object; one that is not among them yet is added when it is
-            accepted.
+            The object. If it is not one of them yet, accepting adds it.
         """
         self.put_aside()
         self._home, self._base, self.record = objects, record, record
@@ -366,7 +363,7 @@ class Editor:
         self.changed.emit()
 
     def _ask_next(self) -> None:
-        """Ask for a plane whose answer was dropped for a newer request."""
+        """Repeat a request whose answer was dropped for a newer one."""
         for view in self._waiting.values():
             self._asked = self._submit(view, self._prompting.ask)
             return

@@ -1,7 +1,7 @@
-"""The object under the cursor, before anybody has clicked.
+"""Mask of the object under the cursor, before a click.
 
-Asked on every move of the mouse and answered at the pace of the machine: one
-place waits at a time, the newest, and it goes last on the worker.
+Requested on every move of the mouse. Only the newest position waits, and it
+has the lowest priority on the worker.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ RANK = 1
 
 @dataclass(frozen=True, eq=False)
 class HoverResult:
-    """What a click would give.
+    """Mask that a click would give.
 
     Attributes
     ----------
     plane : ImagePlane
-        Plane that the cursor is over.
+        Plane under the cursor.
     point : tuple of float
         (row, column) in data pixels.
     mask : Mask or None
-        Best mask; None where the model finds nothing, or where the image is
-        not embedded yet.
+        Best mask; None if the model finds nothing or the image is not
+        embedded yet.
     """
 
     plane: ImagePlane
@@ -46,27 +46,27 @@ class HoverResult:
 
 
 class Hover:
-    """Answers what is under the cursor, never at the cost of a click.
+    """Predicts the mask under the cursor, without delaying clicks.
 
-    A place whose window is not embedded has no answer while the cursor moves,
-    and one that is being embedded has it right after. Where the cursor rests
-    the window is embedded: the click will need it.
+    Where the image is not embedded there is no answer while the cursor moves.
+    Where the cursor rests the window is embedded, because a click will need
+    it.
 
     Parameters
     ----------
     worker : LatestWorker
         Thread that also answers prompts.
     engine : Engine
-        Only used on that thread.
+        Used on the worker thread only.
     deliver : callable
         Runs a function on the thread that owns the viewer.
     loaded : callable
-        Returns the model if it is loaded; called on the worker's thread.
+        Returns the model if it is loaded; called on the worker thread.
 
     Attributes
     ----------
     shown : Signal(HoverResult)
-        Answer to the newest place, or to one shortly before it.
+        Answer to the newest position, or to a recent one.
     """
 
     shown = Signal(object)
@@ -90,16 +90,16 @@ class Hover:
         point: tuple[float, float],
         rests: bool = False,
     ) -> None:
-        """Ask what a click at a place would give; `shown` brings it.
+        """Request the mask of a click at a position; `shown` brings it.
 
         Parameters
         ----------
         plane : ImagePlane
-            Plane that the cursor is over.
+            Plane under the cursor.
         point : tuple of float
             (row, column) in data pixels, on the plane.
         rests : bool
-            Whether the cursor rests there: embeds the window if need be.
+            Whether the cursor rests there: embeds the window if needed.
         """
         self._generation += 1
         generation = self._generation
@@ -108,7 +108,7 @@ class Hover:
         )
 
     def forget(self) -> None:
-        """Drop the answers on their way: the cursor has left."""
+        """Drop pending answers, because the cursor has left."""
         self._forgotten = self._generation
         self._worker.discard(KIND)
 
@@ -120,7 +120,7 @@ class Hover:
         rests: bool,
     ) -> None:
         mask = None
-        # what fails here fails for the click too, which says so
+        # an error here occurs again for the click, which reports it
         with contextlib.suppress(Exception):
             model = self._loaded()
             if model is not None and (
@@ -130,8 +130,8 @@ class Hover:
         answer = HoverResult(plane, point, mask)
 
         def show() -> None:
-            # an answer is late only if the cursor has left: one to an
-            # earlier place of the same journey still follows the mouse
+            # answers to earlier positions are shown too: while the cursor
+            # moves, the preview follows it
             if generation > self._forgotten:
                 self.shown.emit(answer)
 

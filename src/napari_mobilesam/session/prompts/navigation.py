@@ -1,4 +1,4 @@
-"""From object to object: open, next, least certain, undo and redo."""
+"""Navigation between objects: open, next, least certain, undo, redo."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from napari_mobilesam.types import Prompts
 
 
 class Navigation:
-    """Opens the objects of the labels, and goes back and forth in time.
+    """Opens objects of the labels; undo and redo.
 
-    What is open when it walks on is accepted if it was changed.
+    An open object that was changed is accepted before another one is opened.
 
     Parameters
     ----------
@@ -29,10 +29,7 @@ class Navigation:
         self._editor = editor
 
     def open(self, number: int) -> ObjectRecord:
-        """Bring an object back for editing, with prompts and candidates.
-
-        The object that is open is accepted if it was changed and has a
-        mask.
+        """Open an object for editing, with its prompts and candidates.
 
         Raises
         ------
@@ -48,10 +45,10 @@ class Navigation:
     def open_at(
         self, plane: ImagePlane, row: float, column: float
     ) -> ObjectRecord | None:
-        """Bring back the object at a position, None if there is none.
+        """Open the object at a position, None if there is none.
 
-        Pixels that this session has no object for become one: the connected
-        pixels of their label, with the mask as the prompt.
+        Labelled pixels without an object become one: the connected pixels of
+        the label, with the mask as the prompt.
 
         Parameters
         ----------
@@ -70,7 +67,7 @@ class Navigation:
         return self._open(objects, record)
 
     def next(self, by: int = 1) -> ObjectRecord | None:
-        """Open the object after the open one, counted around.
+        """Open the object after the open one, cyclically.
 
         Parameters
         ----------
@@ -93,7 +90,7 @@ class Navigation:
         return self.next(-1)
 
     def next_uncertain(self) -> ObjectRecord | None:
-        """Open the next least certain object that nobody has reviewed."""
+        """Open the least certain object that was not reviewed yet."""
         objects, here = self._objects, self._editor.record.number
         if objects is None:
             return None
@@ -101,11 +98,11 @@ class Navigation:
         return self._open(objects, objects.least_certain(here))
 
     def undo(self) -> str | None:
-        """Take back the last step; return its title, None if there is none."""
+        """Undo the last step; return its title, None if there is none."""
         return self._through_history(-1)
 
     def redo(self) -> str | None:
-        """Repeat the step undone last; return its title."""
+        """Redo the step undone last; return its title, if there is one."""
         return self._through_history(1)
 
     def _through_history(self, direction: int) -> str | None:
@@ -131,10 +128,10 @@ class Navigation:
 def adopted(
     objects: Objects, plane: ImagePlane, row: float, column: float
 ) -> ObjectRecord | None:
-    """Make an object of pixels that no session has written.
+    """Make an object of labelled pixels that were not written by a session.
 
-    The connected pixels of the label at a position become the mask, and the
-    mask the prompt. None if there is no label.
+    The connected pixels of the label at a position become the mask and the
+    prompt. None if there is no label.
     """
     mask = mask_of_label(objects.target, plane, row, column)
     if mask is None:

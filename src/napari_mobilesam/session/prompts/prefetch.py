@@ -1,7 +1,7 @@
-"""Embedding the planes that are likely to be seen next.
+"""Embedding of planes that are likely to be shown next.
 
-It goes last on the worker, one plane at a time, and stops between two layers
-of the model when a person asks for something.
+Runs with the lowest priority, one plane at a time, and stops between two
+layers of the model when the user requests something.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 KIND = 'prefetch'
 # after prompts, and after what is under the cursor
 RANK = 2
-# planes ahead in the direction of travel; one behind is wanted too
+# planes ahead in the direction of travel; one behind is embedded too
 AHEAD = 2
 
 _log = logging.getLogger(__name__)
 
 
 class Prefetch:
-    """Embeds planes before they are asked for.
+    """Embeds planes before they are shown.
 
     Parameters
     ----------
     worker : LatestWorker
         Thread that also answers prompts.
     engine : Engine
-        Only used on that thread.
+        Used on the worker thread only.
     loaded : callable
-        Returns the model if it is loaded; called on the worker's thread.
+        Returns the model if it is loaded; called on the worker thread.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Prefetch:
         self._wanted: deque[ImagePlane] = deque()
 
     def want(self, planes: Sequence[ImagePlane]) -> None:
-        """Embed planes when nothing else is to do, instead of earlier ones.
+        """Embed planes when the worker is idle, instead of earlier ones.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Prefetch:
             self._worker.discard(KIND)
 
     def _embed_next(self) -> None:
-        # the viewer's thread may put another in its place at any time
+        # the viewer's thread may replace it at any time
         wanted = self._wanted
         model = self._loaded()
         if model is None or not wanted:
@@ -80,7 +80,7 @@ class Prefetch:
         except _GiveWay:
             wanted.appendleft(plane)
         except Exception:  # noqa: BLE001
-            # a plane that cannot be read says so when somebody goes there
+            # the error is reported when the plane is shown
             _log.debug('A plane was not embedded ahead', exc_info=True)
         if wanted is self._wanted and wanted:
             self._worker.submit(KIND, self._embed_next, RANK)
@@ -91,29 +91,29 @@ class Prefetch:
 
 
 class _GiveWay(Exception):
-    """Something that a person waits for has come."""
+    """A request of the user is waiting."""
 
 
 def planes_ahead(
     before: Sequence[int] | None, now: Sequence[int], axes: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Guess where a person who browses planes goes next.
+    """Predict the planes that are shown next.
 
     Parameters
     ----------
     before : sequence of int or None
-        Index of the plane seen before, if any.
+        Index of the plane shown before, if any.
     now : sequence of int
-        Index of the plane seen now.
+        Index of the plane shown now.
     axes : sequence of int
-        Axes along which there are other planes; people browse the last one
-        if nothing tells otherwise.
+        Axes along which there are other planes; the last one is the
+        default.
 
     Returns
     -------
     list of tuple of int
-        (axis, steps) from here, the likeliest first: some planes on in the
-        direction of travel, and one back.
+        (axis, steps), the likeliest first: planes ahead in the direction of
+        travel, and one behind.
     """
     if not axes:
         return []

@@ -1,4 +1,4 @@
-"""What is asked of a session, what it answers, and what it refuses."""
+"""Requests and answers of prompts, and checks of prompts."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class PromptRequest:
     generation : int
         Number of the request; an answer to an older one is dropped.
     plane : ImagePlane
-        Where the prompts lie.
+        Plane of the prompts.
     objects : tuple of Prompts
         One entry per object.
     model_name : str
-        Model that is to answer.
+        Name of the model.
     previous : tuple of (ObjectCandidates or None)
-        For each object an answer to refine.
+        Answer to refine, for each object.
     clean_up : CleanUp
-        What is done to the masks.
+        Clean-up of the masks.
     """
 
     generation: int
@@ -51,14 +51,13 @@ class PromptResult:
     Attributes
     ----------
     request : PromptRequest
-        What was asked.
+        The request.
     candidates : tuple of (ObjectCandidates or None)
         One per object; None where the model found no pixel.
     seconds : float
-        How long it took, embedding included.
+        Duration, embedding included.
     not_finite : int
-        Pixels of the window that are NaN or infinite, of the object where
-        there are most.
+        Number of NaN or infinite pixels in the window with the most.
     """
 
     request: PromptRequest

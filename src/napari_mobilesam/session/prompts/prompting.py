@@ -1,4 +1,4 @@
-"""Answers to prompts, on the worker thread; only the newest are given."""
+"""Answers the newest prompts on the worker thread."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 
 
 class Prompting:
-    """From prompts to candidates, one request at a time, the newest wins.
+    """Predicts candidate masks of prompts; only the newest request counts.
 
     Parameters
     ----------
     shared : Services
-        What is used of the session.
+        Worker, engine and messages of the session.
 
     Attributes
     ----------
     answered : Signal(PromptResult)
         Answer to the newest request.
     embedding : Signal(ImagePlane)
-        The newest request has to wait for an embedding.
+        The newest request waits for the embedding of this plane.
     failed : Signal(int)
-        The request of this number has no answer; the session says why.
+        Number of a request that failed; the session reports the error.
     clean_up : CleanUp
-        What is done to masks before they are shown.
+        Clean-up of masks before they are shown.
     """
 
     answered = Signal(object)
@@ -69,18 +69,18 @@ class Prompting:
         model_name: str,
         previous: Sequence[ObjectCandidates | None] = (),
     ) -> int:
-        """Ask for the candidates of objects; `answered` brings them.
+        """Request candidates of objects; `answered` brings them.
 
         Parameters
         ----------
         plane : ImagePlane
-            Where the prompts lie.
+            Plane of the prompts.
         objects : sequence of Prompts
             Prompts of each object.
         model_name : str
-            Model that is to answer.
+            Name of the model.
         previous : sequence of (ObjectCandidates or None), optional
-            For each object an answer to refine: its chosen mask is fed back.
+            Answer to refine for each object: its chosen mask is fed back.
 
         Returns
         -------
@@ -116,11 +116,10 @@ class Prompting:
         model_name: str,
         previous: Sequence[ObjectCandidates | None] = (),
     ) -> None:
-        """Have the answer ready if this is what `ask` is given next.
+        """Precompute the answer to a request that is likely to follow.
 
-        For prompts that are on their way, as those of a mouse button that
-        is down. Nothing is told, and nothing is embedded; the parameters
-        are those of `ask`.
+        For prompts of a mouse button that is still down. Emits no signal and
+        embeds nothing. The parameters are those of `ask`.
         """
         request = self._request(plane, objects, model_name, previous)
         self._services.worker.submit(
@@ -144,7 +143,7 @@ class Prompting:
         )
 
     def _known(self, request: PromptRequest) -> PromptResult | None:
-        """Answer to a request that was expected, once it is there."""
+        """Return the precomputed answer to a request, if there is one."""
         expected = self._expected
         if expected is None or not _same(expected.request, request):
             return None
@@ -152,7 +151,7 @@ class Prompting:
         return replace(expected, request=request)
 
     def forget(self) -> None:
-        """Drop the answer to the newest prompts, wherever it is."""
+        """Drop the answer to the newest prompts."""
         self._generation += 1
         self._services.worker.discard('prompts')
 
@@ -161,7 +160,7 @@ class Prompting:
     def _prepare(self, request: PromptRequest) -> None:
         start = time.perf_counter()
         self._expected = None
-        # what fails here fails when it is asked for, and is told then
+        # an error here occurs again in `ask`, which reports it
         with contextlib.suppress(Exception):
             model = self._services.loaded()
             if model is not None and self._is_embedded(request, model):
@@ -184,7 +183,7 @@ class Prompting:
             if not self._is_embedded(request, model):
                 self._services.deliver(lambda: self._say_if_current(request))
             result = self._result(request, model, start)
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             if generation == self._generation:
                 self._services.fail(error, 'prompts')
                 self._services.deliver(lambda: self.failed.emit(generation))
@@ -211,7 +210,7 @@ class Prompting:
         return PromptResult(request, candidates, seconds, not_finite)
 
     def _is_embedded(self, request: PromptRequest, model: Sam) -> bool:
-        """Whether a request can be answered by decoding alone."""
+        """Return whether a request needs decoding only."""
         return all(
             self._services.engine.has_embedding(request.plane, prompts, model)
             for prompts in request.objects
@@ -236,7 +235,7 @@ def candidates_of(
     previous: ObjectCandidates | None = None,
     clean_up: CleanUp | None = None,
 ) -> ObjectCandidates | None:
-    """Ask the model about one object, on the thread of the engine.
+    """Predict candidates of one object, on the worker thread.
 
     Returns
     -------
@@ -252,7 +251,7 @@ def candidates_of(
 
 
 def _same(one: PromptRequest, other: PromptRequest) -> bool:
-    """Whether two requests have the same answer, to the last bit."""
+    """Return whether two requests have bitwise the same answer."""
     return (
         one.plane.key == other.plane.key
         and one.plane.viewport == other.plane.viewport
@@ -291,22 +290,22 @@ def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
 
 
 def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
-    """Return a view to ask for with what it refines, if it refines anything.
+    """Return a view with the answer that its prompts refine, if any.
 
     Parameters
     ----------
     before : ObjectView or None
-        What there was before.
+        The object on the plane before.
     view : ObjectView
-        What is asked now. Where its prompts are those of before and some
-        more, the chosen mask is fed back; where prompts were moved or
-        removed, the model starts anew.
+        The object with new prompts. The chosen mask is fed back if prompts
+        were only added; if prompts were moved or removed, the model starts
+        anew.
     """
     chosen = None if before is None else before.candidates
     if before is None or chosen is None or chosen.chosen_logits is None:
         return view
     if before.automatic:
-        # a click corrects the mask, not what propagation asked
+        # a click refines the mask, not the prompts of the propagation
         return replace(view, previous=chosen.only_chosen())
     old, new = before.prompts, view.prompts
     count = len(old.points)
@@ -321,7 +320,7 @@ def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
     if not same_points or not same_box or new.region is not old.region:
         return view
     if len(new.points) == count and (new.box is None) == (old.box is None):
-        # asked again: as it was asked then
+        # the same prompts again: the same feedback again
         return replace(view, previous=before.previous, steps=before.steps)
     asked = PromptStep(before.plane, old, chosen.chosen)
     return replace(

@@ -1,4 +1,4 @@
-"""Following an object through a stack in the background, as one step."""
+"""Propagation of an object in the background, as one step."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PropagationResult:
-    """Outcome of following an object.
+    """Outcome of a propagation.
 
     Attributes
     ----------
     record : ObjectRecord
         The object with all its planes.
     reached : tuple of int
-        Planes that it was followed to, ascending.
+        Indices of the planes that were reached, ascending.
     ended : tuple of PropagationEnd
-        Planes on which it ended, and why.
+        Planes on which it ended, with the reasons.
     complete : bool
-        False if it was cancelled or failed: what was found is kept.
+        False if it was cancelled or failed; planes so far are kept.
     """
 
     record: ObjectRecord
@@ -62,7 +62,7 @@ class PropagationResult:
 
     @property
     def text(self) -> str:
-        """One or two sentences on it."""
+        """Summary for the user."""
         stopped = '' if self.complete else 'Stopped. '
         text = (
             f'{stopped}Object {self.record.number} was followed to '
@@ -77,12 +77,12 @@ class PropagationResult:
 
 @dataclass
 class _PropagationRun:
-    """A propagation under way: what was written so far."""
+    """A propagation in progress: planes written so far."""
 
     step: Step
     record: ObjectRecord
     policy: WritePolicy
-    # views of an earlier propagation that were not made anew yet
+    # views of an earlier propagation that were not replaced yet
     old: dict[Hashable, ObjectView]
     reached: list[int] = field(default_factory=list)
     ended: list[PropagationEnd] = field(default_factory=list)
@@ -102,7 +102,7 @@ class _PropagationRun:
         self.reached.append(found.number)
 
     def end(self, complete: bool) -> PropagationResult:
-        """Take off the planes that it does not reach any more."""
+        """Erase planes of an earlier propagation that were not reached."""
         if complete:
             for view in list(self.old.values()):
                 self._erase(view.plane)
@@ -128,7 +128,7 @@ class Propagation:
     Parameters
     ----------
     background : Background
-        Runs it.
+        Runs the job.
     engine : Engine
         Answers prompts, on the worker thread.
 
@@ -155,34 +155,34 @@ class Propagation:
         clean_up: CleanUp | None = None,
         replay_code: ReplayCode | None = None,
     ) -> None:
-        """Begin; all that is written is one step of the history.
+        """Start a propagation; everything is written as one step.
 
-        The planes that people prompted stay as they are; those of an earlier
-        propagation are made anew from them.
+        Planes with prompts of the user stay as they are; planes of an earlier
+        propagation are predicted again.
 
         Parameters
         ----------
         number : int
             Number of the object.
         objects : Objects
-            What it is one of.
+            Objects that it belongs to.
         planes : sequence of ImagePlane
             All planes, in order along the axis.
         model_name : str
-            Model that is to answer.
+            Name of the model.
         options : PropagationOptions, optional
-            Where to follow it, and when it ends.
+            Direction and stopping criteria.
         policy : {'overwrite', 'keep'}
-            What happens to labels that are there already.
+            Treatment of existing labels.
         clean_up : CleanUp, optional
-            What is done to the masks.
+            Clean-up of the masks.
         replay_code : ReplayCode, optional
-            How it was asked for.
+            Code of the step in the script.
 
         Raises
         ------
         SegmentationError
-            The object has no prompt of a person on these planes.
+            The object has no prompt of the user on these planes.
         LabelsError
             There is no such object, or its labels cannot be written.
         """
@@ -227,7 +227,7 @@ class Propagation:
             return propagate(predict, planes, keys, options)
 
         def end(complete: bool) -> None:
-            # what was cancelled cannot be repeated exactly
+            # a cancelled propagation cannot be replayed exactly
             run.step.replay_code = replay_code if complete else None
             self.finished.emit(run.end(complete))
 

@@ -1,4 +1,4 @@
-"""Writes down how the steps of a session are made."""
+"""Records the replay code of the steps of a session."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from napari_mobilesam.types import Prompts
 
 
 class Recorder:
-    """Writes the recipes of a session's steps.
+    """Makes the replay code of steps.
 
     Parameters
     ----------
     plane_code : callable
-        Returns the expression that finds a plane again.
+        Returns the expression that finds a plane.
     model_name : callable
         Returns the name of the model that answers.
     prompting : Prompting
-        Says how masks are cleaned.
+        Knows the clean-up of masks.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Threads, models and settings that the parts of a session share."""
+"""Threads, models and settings of a session."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from psygnal import Signal
 
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
 from napari_mobilesam.session.runtime.services import Services
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ Item = TypeVar('Item')
 
 
 @dataclass(eq=False)
-class BackgroundJob(Generic[Item]):
-    """What a long job does, and with what comes of it.
+class BackgroundJob(BackgroundRun, Generic[Item]):
+    """A long job that yields results one after the other.
 
     Attributes
     ----------
@@ -28,12 +31,12 @@ class BackgroundJob(Generic[Item]):
     take : callable
         Takes a result; runs on the viewer's thread.
     end : callable
-        ``end(complete)`` is called once, on the viewer's thread, whatever
-        happens: when all is done, cancelled or failed.
+        ``end(complete)`` is called once, on the viewer's thread, when the
+        job is complete, cancelled or failed.
     total : int
-        Number of results at most, for progress.
+        Largest number of results, for progress.
     title : str
-        What people call it, for messages.
+        Name of a result in messages: ``'Object'``.
     """
 
     items: Callable[[Sam], Iterator[Item]]
@@ -41,33 +44,25 @@ class BackgroundJob(Generic[Item]):
     end: Callable[[bool], None]
     total: int
     title: str
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    ended: bool = False
-
-    def end_once(self, complete: bool) -> None:
-        """End it, unless it has ended."""
-        if not self.ended:
-            self.ended = True
-            self.end(complete)
 
 
 class Background:
     """Runs long jobs on the worker thread, one at a time.
 
-    Prompts are answered between two results. What was taken before a job is
-    cancelled, or fails, is kept.
+    Prompts are answered between two results. Results that were taken before
+    a job is cancelled or fails are kept.
 
     Parameters
     ----------
-    shared : Services
-        What is used of the session.
-    whom : str
-        For whom messages and progress are.
+    services : Services
+        Worker, engine and messages of the session.
+    topic : str
+        Topic of messages.
 
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Results so far, in total, and a line for people.
+        Results so far, number in total, and a message.
     """
 
     progress = Signal(int, int, str)
@@ -75,32 +70,31 @@ class Background:
     def __init__(self, services: Services, topic: str) -> None:
         self._services = services
         self._topic = topic
-        self._job: BackgroundJob[object] | None = None
+        self._jobs: LatestRun[BackgroundJob[Any]] = LatestRun(services.deliver)
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way."""
-        return self._job is not None and not self._job.ended
+        """Whether a job is running."""
+        return self._jobs.current is not None
 
     def start(self, job: BackgroundJob[Item], model_name: str) -> None:
-        """Begin a job; one that is still under way ends with what it has."""
+        """Start a job; a job that still runs ends with its results so far."""
         self.abandon()
-        self._job = job  # type: ignore[assignment]
+        self._jobs.start(job)
         self._services.worker.submit(
             self._topic, lambda: self._work(job, model_name)
         )
 
     def cancel(self) -> None:
-        """Stop after the current result, keeping all that was taken."""
-        if self._job is not None:
-            self._job.cancelled.set()
+        """Stop after the current result, keeping all results."""
+        self._jobs.cancel()
 
     def abandon(self) -> None:
-        """Stop now: what is on its way is dropped."""
-        job, self._job = self._job, None
+        """Stop now; results on their way are dropped."""
+        job = self._jobs.current
+        self._jobs.drop()
         if job is not None:
-            job.cancelled.set()
-            job.end_once(False)
+            job.end(False)
 
     # below: on the worker thread
 
@@ -110,9 +104,9 @@ class Background:
             model = self._services.load(model_name, self._topic)
             if model is not None:
                 complete = self._take_all(job, model)
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             self._services.fail(error, self._topic)
-        self._services.deliver(lambda: job.end_once(complete))
+        self._jobs.finish(job, lambda: job.end(complete))
 
     def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
         for number, item in enumerate(job.items(model), start=1):
@@ -126,10 +120,9 @@ class Background:
         self, job: BackgroundJob[Item], item: Item, number: int
     ) -> None:
         def take() -> None:
-            if not job.ended:
-                job.take(item)
-                self.progress.emit(
-                    number, job.total, f'{job.title} {number} of {job.total}'
-                )
+            job.take(item)
+            self.progress.emit(
+                number, job.total, f'{job.title} {number} of {job.total}'
+            )
 
-        self._services.deliver(take)
+        self._jobs.tell(job, take)

@@ -1,4 +1,4 @@
-"""Answers on their way to the thread that owns the viewer."""
+"""Queue of functions for the thread that owns the viewer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Function = Callable[[], None]
 
 
 class Inbox:
-    """Functions to run on the viewer's thread, in the order they came.
+    """Functions to run on the viewer's thread, first in, first out.
 
-    The event loop runs each when its turn comes; a script that waits for an
-    answer, and so keeps the event loop from running, calls `empty`.
+    The event loop runs them one by one. A script that blocks the event loop
+    while it waits for an answer calls `empty`.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Inbox:
         self._deliver(self._run_next)
 
     def empty(self) -> bool:
-        """Run all that waits, here; whether there was anything."""
+        """Run all waiting functions now; return whether there were any."""
         found = bool(self._waiting)
         while self._waiting:
             self._run_next()

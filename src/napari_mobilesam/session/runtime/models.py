@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 
-# of a layer of points, and of a model
+# imported by a Points layer, and by a model
 LIBRARIES = ('pandas', 'torch')
 
 
 class Models:
-    """Which model answers, and how it comes here.
+    """Chooses, loads and downloads the model of a session.
 
     Parameters
     ----------
     engine : Engine
-        Holds the model; used on the worker's thread only.
+        Holds the model; used on the worker thread only.
     worker : LatestWorker
         Thread that models are loaded on.
     deliver : callable
@@ -40,15 +40,15 @@ class Models:
     Attributes
     ----------
     status : Signal(str, str)
-        One sentence on what happens, and for whom.
+        Message on current work and its topic.
     progress : Signal(int, int)
         Bytes downloaded and in total.
     failed : Signal(str, str)
-        One sentence on what went wrong, and for whom.
+        Error message and its topic.
     changed : Signal(ModelRecord)
         A model has been loaded.
     downloaded : Signal(str)
-        A model of this name has arrived.
+        Name of a model that was downloaded.
     """
 
     status = Signal(str, str)
@@ -92,13 +92,13 @@ class Models:
         self._worker.submit('model', lambda: self._preload(name))
 
     def import_libraries(self, then: Callable[[], None]) -> None:
-        """Import what takes longest in the background.
+        """Import slow libraries in the background.
 
         Parameters
         ----------
         then : callable
-            Called on the thread that owns the viewer; at once, if all is
-            imported already.
+            Called on the viewer's thread when they are imported; at once if
+            they are already.
         """
         if all(name in sys.modules for name in LIBRARIES):
             then()
@@ -112,14 +112,14 @@ class Models:
         self._worker.submit('imports', job)
 
     def compute_with(self, device: str = 'auto', threads: int = 0) -> None:
-        """Compute elsewhere, or with more or fewer threads, from now on.
+        """Set device and number of threads.
 
         Parameters
         ----------
         device : {'auto', 'cpu', 'cuda', 'mps'}
-            Where the model is; told by `failed` if it is not available.
+            Device of the model; `failed` reports one that is not available.
         threads : int
-            Most threads that torch may use; 0 for as many as it likes.
+            Largest number of threads; 0 leaves the choice to torch.
         """
         if (device, threads) == (self._device, self._threads):
             return
@@ -128,16 +128,16 @@ class Models:
             self._worker.submit('device', lambda: self._preload(self.name))
 
     def download(self, name: str) -> None:
-        """Download a model and use it; `downloaded` tells when it is here."""
+        """Download a model and use it; emits `downloaded` when it is done."""
         self._download_cancelled.clear()
         self._downloader.submit('download', lambda: self._download(name))
 
     def cancel_download(self) -> None:
-        """Stop a download; it leaves nothing behind."""
+        """Cancel a download; partial files are removed."""
         self._download_cancelled.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until no download is under way; False on time-out."""
+        """Block until no download is running; False on time-out."""
         return self._downloader.wait(timeout)
 
     def close(self) -> None:
@@ -148,13 +148,13 @@ class Models:
     # below: on the worker thread
 
     def load(self, name: str, topic: str = 'model') -> Sam | None:
-        """Return a model; None after telling why there is none."""
+        """Return a model; None if it failed, which is reported."""
         try:
             if self._loaded != name:
                 self.say(f'Loading the model {name} …', topic)
             model = self._engine.model(name)
             text = self._settle(model)
-        except Exception as error:  # noqa: BLE001 - every failure is told
+        except Exception as error:  # noqa: BLE001 - every failure is reported
             self.fail(error, topic)
             return None
         if (self._loaded, self.device_text) != (name, text):
@@ -164,12 +164,12 @@ class Models:
         return model
 
     def loaded(self) -> Sam | None:
-        """Return the chosen model if it is loaded already."""
+        """Return the chosen model if it is loaded, else None."""
         name = self.name
         return self._engine.model(name) if name == self._loaded else None
 
     def _settle(self, model: Sam) -> str:
-        """Let a model compute as was wanted; return where it does."""
+        """Move a model to the device that was set; return a description."""
         import torch
 
         self._threads_of_torch = (
@@ -191,11 +191,11 @@ class Models:
         return f'cpu, up to {counted(threads, "thread")}'
 
     def say(self, text: str, topic: str) -> None:
-        """Tell what happens, on the viewer's thread."""
+        """Emit `status` on the viewer's thread."""
         self._deliver(lambda: self.status.emit(text, topic))
 
     def fail(self, error: BaseException, topic: str) -> None:
-        """Tell what went wrong, on the viewer's thread."""
+        """Emit `failed` on the viewer's thread."""
         text = explain(error)
         self._deliver(lambda: self.failed.emit(text, topic))
 

@@ -1,4 +1,4 @@
-"""What the parts of a session use of it."""
+"""Services of a session to its parts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """What a part uses of the session that it belongs to.
+    """Services of a session to its parts.
 
     Attributes
     ----------
     worker : LatestWorker
         Thread that everything is computed on.
     engine : Engine
-        Models and planes; to be used on that thread only.
+        Models and planes; used on the worker thread only.
     load : callable
-        ``load(name, whom)`` returns the model, or None after it has told
-        why there is none.
+        ``load(name, topic)`` returns the model, or reports an error and
+        returns None.
     loaded : callable
         Returns the chosen model if it is loaded, else None.
     deliver : callable
         Runs a function on the thread that owns the viewer.
     fail : callable
-        ``fail(error, whom)`` tells what went wrong.
+        ``fail(error, topic)`` reports an error.
     """
 
     worker: LatestWorker

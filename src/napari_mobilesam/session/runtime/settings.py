@@ -1,7 +1,6 @@
-"""Choices of a user that outlive a session, in one small file.
+"""Settings of a user, kept between sessions in one JSON file.
 
-The file is JSON, so that people can read it, copy it and throw it away. It
-holds only what differs from the defaults.
+The file holds only values that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ FILE = 'settings.json'
 
 @dataclass(frozen=True)
 class Settings:
-    """What “Segment by prompts” remembers.
+    """Settings of “Segment by prompts”.
 
     Attributes
     ----------
@@ -35,8 +34,7 @@ class Settings:
     smooth : bool
         Round off corners smaller than a pixel or two.
     policy : str
-        What happens to labels that are there already: ``'overwrite'`` or
-        ``'keep'``.
+        Treatment of existing labels: ``'overwrite'`` or ``'keep'``.
     numbers : str
         ``'instance'``: a new label for each object; ``'semantic'``: one for
         each class.
@@ -55,9 +53,9 @@ class Settings:
     cache_mb : int
         Size of the disk cache of embeddings; 0 turns it off.
     keys : mapping of str to str
-        Action to key, for keys that were changed; an empty key is none.
+        Action to key, for keys that were changed; empty for no key.
     seconds : mapping of str to float
-        How long each model took here to embed an image.
+        Seconds that each model took to embed an image.
     """
 
     hover: bool = False
@@ -77,9 +75,9 @@ class Settings:
 
 
 def settings_path() -> Path:
-    """Return where settings are kept.
+    """Return the path of the settings file.
 
-    ``NAPARI_MOBILESAM_CONFIG`` names another folder than the user's own.
+    ``NAPARI_MOBILESAM_CONFIG`` overrides its folder.
     """
     override = os.environ.get('NAPARI_MOBILESAM_CONFIG')
     folder = override or platformdirs.user_config_dir(APP_NAME, False)
@@ -87,7 +85,7 @@ def settings_path() -> Path:
 
 
 def load_settings() -> Settings:
-    """Read the settings; what is missing or unusable is the default."""
+    """Read the settings; missing and unusable values are the defaults."""
     try:
         stored = json.loads(settings_path().read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -115,12 +113,12 @@ def load_settings() -> Settings:
 
 
 def save_settings(settings: Settings) -> None:
-    """Write what differs from the defaults, all or nothing.
+    """Write the values that differ from the defaults, atomically.
 
     Raises
     ------
     OSError
-        The folder cannot be written to.
+        The folder is not writable.
     """
     standard = Settings()
     changed = {

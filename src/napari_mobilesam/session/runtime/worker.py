@@ -1,4 +1,4 @@
-"""One background thread on which the newest request of each kind wins."""
+"""Background thread on which the newest request of each kind wins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LatestWorker:
     Parameters
     ----------
     name : str
-        Prefix of the thread's name, for people who look at threads.
+        Prefix of the name of the thread, for debugging.
     """
 
     def __init__(self, name: str = 'napari-mobilesam') -> None:
@@ -39,12 +39,12 @@ class LatestWorker:
         Parameters
         ----------
         kind : str
-            Whose waiting place it takes.
+            Kind of the job; it replaces a waiting job of this kind.
         job : callable
-            Reports its own errors.
+            The job; it reports its own errors.
         rank : int
-            0 for what people wait for; jobs of a higher rank run only when
-            none of a lower rank waits.
+            0 for jobs that the user waits for; jobs of a higher rank run only
+            when none of a lower rank waits.
         """
         with self._changed:
             self._waiting[kind] = rank, job
@@ -58,12 +58,12 @@ class LatestWorker:
             self._executor.submit(self._drain)
 
     def discard(self, kind: str) -> None:
-        """Forget the waiting job of a kind; a running one is not stopped."""
+        """Drop the waiting job of a kind; a running job is not stopped."""
         with self._changed:
             self._waiting.pop(kind, None)
 
     def waits(self, below: int) -> bool:
-        """Tell whether a job of a rank below this one waits."""
+        """Return whether a job of a lower rank waits."""
         with self._changed:
             return any(rank < below for rank, _ in self._waiting.values())
 
@@ -86,7 +86,7 @@ class LatestWorker:
             )
 
     def close(self) -> None:
-        """Forget waiting jobs and end the thread after the running job."""
+        """Drop waiting jobs and end the thread after the running job."""
         with self._changed:
             self._waiting.clear()
             executor, self._executor = self._executor, None
