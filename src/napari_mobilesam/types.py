@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Architecture = Literal['vit_t', 'vit_b', 'vit_l', 'vit_h']
 Ranking = Literal['predicted_iou', 'agreement']
 
-# (row0, column0, row1, column1) in data pixels, half open: that around a
-# mask, and that which is read of an image.
+# (row0, column0, row1, column1) in data pixels, half open: around a mask,
+# and of a part of an image.
 Box = tuple[int, int, int, int]
 Window = tuple[int, int, int, int]
 # Called with (steps done, steps in all or 0 if unknown, name of the step).
@@ -62,7 +62,7 @@ class ObjectDiameter(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What is known of a checkpoint.
+    """Metadata of a checkpoint.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class ModelRecord:
     purpose, licence, citation : str
         For people: what it is for, under which licence, where it is from.
     url : str
-        Where it is downloaded from; empty for bundled and own files.
+        Address of the download; empty for bundled and own files.
     hash : str
         ``'sha256:…'`` or ``'xxh128:…'`` of the file; empty for own files.
     size_bytes : int
@@ -111,7 +111,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a window of an image lies on the model's square input.
+    """Geometry of an image window on the model's square input.
 
     The window is resized so that its longer side is the input size, and
     padded with zeros at the bottom and right (Segment Anything, appendix A).
@@ -218,7 +218,7 @@ class Prompts:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether a whole, a part and a subpart may be meant.
+        """True if a whole, a part and a subpart may be meant.
 
         One point alone is; with more prompts the single mask is better
         (Segment Anything, section 3, "Resolving ambiguity").

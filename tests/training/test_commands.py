@@ -18,6 +18,8 @@ from napari_mobilesam.training.train import TrainConfig, TrainingError
 from napari_mobilesam.training.train_job import TrainJob
 
 NAMES = ('train', 'distill', 'finetune', 'evaluate')
+# Scoring takes longer than the few steps that are tested here.
+QUICK = ('--validation-crops', 2, '--threshold-images', 0)
 
 
 def run(*arguments: object) -> tuple[int, list[str]]:
@@ -46,7 +48,7 @@ def test_train_writes_a_model_that_loads(
     output = tmp_path / 'new.safetensors'
     code, seen = run(
         'train', disc_folder, '-o', output, '--base', base, '--input-size',
-        128, '--steps', 2, '--batch-size', 2,
+        128, '--steps', 2, '--batch-size', 2, '--validation-crops', 2,
     )  # fmt: skip
     assert code == 0
     assert seen[-1].startswith('step 2')
@@ -58,7 +60,7 @@ def test_train_writes_a_model_that_loads(
     # The run's state is kept: the same command goes on from there.
     code, seen = run(
         'train', disc_folder, '-o', output, '--base', base, '--input-size',
-        128, '--steps', 3, '--batch-size', 2,
+        128, '--steps', 3, '--batch-size', 2, *QUICK,
     )  # fmt: skip
     assert [s.split(',')[0] for s in seen] == ['step 3']
 
@@ -75,7 +77,7 @@ def test_small_inputs_first(
     command = (
         'train', disc_folder, '-o', output, '--input-size', 192,
         '--first-size', 128, '--first-share', 0.5, '--steps', 4,
-        '--batch-size', 1, '--compile',
+        '--batch-size', 1, '--compile', *QUICK,
     )  # fmt: skip
     code, seen = run(*command)
     assert code == 0
@@ -126,6 +128,8 @@ def test_cancelled_on_small_inputs_goes_on_there(
         config=TrainConfig(steps=4, batch_size=1, half=False),
         first_size=128,
         first_share=0.5,
+        validation_crops=2,
+        threshold_images=0,
     )
     job.run(cancelled=lambda: True)
     assert load_model(output).record.input_size == 128
@@ -142,6 +146,7 @@ def test_two_workers_train_together(
     code, _ = run(
         'train', disc_folder, '-o', output, '--base', base, '--input-size',
         128, '--steps', 2, '--batch-size', 1, '--workers', 2,
+        *QUICK,
     )  # fmt: skip
     assert code == 0
     assert load_model(output).record.training['processes'] == 2

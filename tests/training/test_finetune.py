@@ -23,6 +23,7 @@ from napari_mobilesam.training.finetune import (
     hold_back,
 )
 from napari_mobilesam.training.train import TrainConfig, TrainingError
+from napari_mobilesam.types import SegmentationError
 
 QUICK = FineTuneConfig(
     crops=3,
@@ -110,9 +111,9 @@ def test_names_are_never_taken_twice(
     assert result.path is not None
     assert result.path.stem == 'tiny_tuned2'
     for name in ('tiny_tuned2', 'mobile_sam_cells'):
-        with pytest.raises(TrainingDataError, match='another name'):
+        with pytest.raises(SegmentationError, match='another name'):
             finetune(tiny, disc_images, QUICK, name=name)
-    with pytest.raises(TrainingDataError, match='slashes'):
+    with pytest.raises(SegmentationError, match='cannot be the name'):
         finetune(tiny, disc_images, QUICK, name='a/b')
 
 

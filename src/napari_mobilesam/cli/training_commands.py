@@ -140,6 +140,19 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         help='share of procedural images (default: %(default)g)',
     )
     parser.add_argument(
+        '--validation-crops',
+        type=int,
+        default=60,
+        help='crops on which the model is scored (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--threshold-images',
+        type=int,
+        default=12,
+        help='images on which the thresholds of segment everything are '
+        'chosen; 0 keeps those of --base (default: %(default)s)',
+    )
+    parser.add_argument(
         '--workers', type=int, default=1, help='processes (default: 1)'
     )
     _add_budget(parser, 60)
@@ -288,6 +301,8 @@ def train_command(options: argparse.Namespace) -> int:
         first_size=options.first_size,
         first_share=options.first_share,
         compiled=options.compile,
+        validation_crops=options.validation_crops,
+        threshold_images=options.threshold_images,
         device=options.device,
     )
     with options.make_progress(options.quiet) as progress:

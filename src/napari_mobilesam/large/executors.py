@@ -1,4 +1,4 @@
-"""Threads, processes, or a Dask cluster, all asked in one way.
+"""One interface to threads, processes and Dask clusters.
 
 Each kind is a `TaskWorkers`: it takes the work (a picklable callable)
 once and tasks one by one, and hands out ordinary futures.
@@ -32,24 +32,24 @@ KINDS = ('threads', 'serial', 'processes')
 IN_FLIGHT = 2
 # Larger work is sent to each worker of a cluster once, before its tasks.
 TRAVELS_WITH_TASKS = 1 << 20
-# How often the workers of a cluster are counted.
+# Interval at which the workers of a cluster are counted.
 RECOUNT_SECONDS = 10.0
 
 
 class TaskWorkers(Protocol):
-    """Something that does tasks.
+    """Pool of workers that run tasks.
 
     Attributes
     ----------
     in_flight : int
-        Tasks that may be begun or wait at a time.
+        Largest number of tasks that run or wait at a time.
     """
 
     @property
     def in_flight(self) -> int: ...
 
     def submit(self, task: Any) -> Future[Any]:
-        """Begin a task."""
+        """Start a task."""
         ...
 
     def restart(self) -> None:
@@ -57,12 +57,12 @@ class TaskWorkers(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what has not begun, and wait for the rest."""
+        """Cancel pending tasks and wait for running ones."""
         ...
 
 
 class SerialWorkers:
-    """Does each task at once, on the calling thread."""
+    """Run each task at once, on the calling thread."""
 
     in_flight = 1
 
@@ -73,16 +73,16 @@ class SerialWorkers:
         future: Future[Any] = Future()
         try:
             future.set_result(self._work(task))
-        # Whatever a task fails with is its outcome, as on other workers.
+        # An exception is the outcome of its task, as on other workers.
         except Exception as error:  # noqa: BLE001
             future.set_exception(error)
         return future
 
     def restart(self) -> None:
-        """Nothing can die here."""
+        """Do nothing: the calling thread cannot die."""
 
     def close(self) -> None:
-        """Nothing is under way here."""
+        """Do nothing: no task is running."""
 
 
 class ThreadWorkers:
@@ -97,7 +97,7 @@ class ThreadWorkers:
         return self._pool.submit(self._work, task)
 
     def restart(self) -> None:
-        """Threads do not die alone."""
+        """Do nothing: a thread dies with its process."""
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -205,7 +205,7 @@ def open_workers(
         ``'threads'``, ``'processes'``, ``'serial'``, the address of a Dask
         scheduler, or its client.
     work : callable
-        What is done with each task; picklable, but for threads.
+        Function of a task; picklable, unless for threads.
     count : int, optional
         Threads or processes; as many as there are cores if None. A cluster
         has its own.
@@ -248,7 +248,7 @@ def open_workers(
 
 
 def is_remote(executor: Any) -> bool:
-    """Whether tasks leave this process."""
+    """True if tasks run in other processes."""
     return executor not in ('serial', 'threads')
 
 

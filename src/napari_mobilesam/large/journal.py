@@ -28,7 +28,7 @@ MANIFEST = 'manifest.json'
 # Changes when records of an older version would be misread.
 VERSION = 2
 SUM_BYTES = 16
-# Bytes of masks that a reader keeps at hand.
+# Size of a reader's cache of records.
 READER_BYTES = 64 << 20
 
 
@@ -158,7 +158,7 @@ class Journal:
     Parameters
     ----------
     folder : Path
-        Where records are, and will be.
+        Folder of the records; created by `open`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -196,7 +196,7 @@ class Journal:
             )
 
     def manifest(self) -> dict[str, Any] | None:
-        """What the run there was begun with; None if there is none."""
+        """Manifest of the run in the folder; None if there is none."""
         try:
             content = json.loads((self.folder / MANIFEST).read_text('utf-8'))
         except FileNotFoundError:
@@ -249,14 +249,14 @@ class Journal:
 
 
 class MaskRecordReader:
-    """Reads records of a journal and keeps the latest at hand.
+    """Read records of a journal, with a cache of the latest.
 
     Parameters
     ----------
     journal : Journal
-        Whose records.
+        Journal that is read.
     most_bytes : int
-        Memory to keep records in.
+        Size of the cache.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class MaskRecordReader:
 def differences(
     there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ''
 ) -> list[str]:
-    """What differs between two manifests, one line for people each."""
+    """Differences between two manifests, one sentence each."""
     lines = []
     for name in sorted({*there, *wanted}):
         old, new = there.get(name), wanted.get(name)

@@ -1,4 +1,4 @@
-"""Records to labels: what is an object, its number, its pixels."""
+"""Labels from the records of tiles."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MemorySink:
         self._stack[plane, row0:row1, column0:column1] = labels
 
     def finish(self) -> None:
-        """All is there."""
+        """Do nothing: the array is complete."""
 
 
 class LabelOutput:
@@ -104,7 +104,7 @@ class LabelOutput:
         """Paint every chunk that has an object; False if cancelled."""
         cancelled = self._search.hooks.cancelled
         if self._search.cancelled:
-            # What an early end has found is labelled all the same.
+            # The objects found before an early end are labelled, too.
             cancelled = never
         outcomes = run_tasks(pool, self._tasks(), cancelled)
         for written, outcome in enumerate(outcomes, start=1):
@@ -165,5 +165,5 @@ class LabelOutput:
 
 
 def never() -> bool:
-    """Nobody cancels."""
+    """Default of ``cancelled``: never cancel."""
     return False

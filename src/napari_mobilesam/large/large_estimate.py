@@ -1,4 +1,4 @@
-"""What a run on a large image is going to take, before it starts."""
+"""Estimate of the time of a run on a large image."""
 
 from __future__ import annotations
 

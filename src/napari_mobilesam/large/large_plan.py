@@ -1,4 +1,4 @@
-"""What a run will do, decided before it starts and written down.
+"""Plan of a run, made before it starts and written to its manifest.
 
 A plan depends on the image, the model and the parameters alone. All records
 depend on the plan: its manifest tells whether they may be used again.
@@ -113,12 +113,12 @@ def checked_large(
 
 @dataclass(frozen=True, eq=False)
 class LargePlan:
-    """How an image is worked through.
+    """Tiles, scale and limits of a run on one image.
 
     Attributes
     ----------
     view : ImageView
-        What the model is shown.
+        The image as the model sees it.
     grid : Grid
         Tiles of every plane.
     diameter : float or None

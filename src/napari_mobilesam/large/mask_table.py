@@ -1,4 +1,4 @@
-"""What the tiles of a plane found, as columns of numbers.
+"""Masks of the tiles of a plane, as columns of numbers.
 
 The masks themselves stay in the records: what is held of each is its box,
 its scores, and where it is written.
@@ -90,7 +90,7 @@ def gather(journal: Journal, keys: Sequence[str]) -> MaskTable:
     Parameters
     ----------
     journal : Journal
-        Where the records are.
+        Journal of the run.
     keys : sequence of str
         Their names; the order decides nothing but equal entries.
     """

@@ -1,4 +1,4 @@
-"""What a run has to know of an image before it starts, from a few windows.
+"""Contrast limits and object size of a large image, from a few windows.
 
 The same image gives the same numbers wherever it is measured, so that all
 tiles are shown with one contrast and worked through at one size.

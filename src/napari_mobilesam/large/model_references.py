@@ -66,7 +66,7 @@ def model_loader(
         A model; a picklable callable that returns one; a name or a path; None
         for the default.
     device : str
-        Where a named model is computed.
+        Device of a named model.
     """
     if model is None or isinstance(model, str | Path):
         from napari_mobilesam.model.registry import default_model_name

@@ -71,7 +71,7 @@ def segment_large(
     Parameters
     ----------
     source : array, path, or Source
-        What `napari_mobilesam.large.io.sources.open_source` opens: (H, W),
+        Anything `napari_mobilesam.large.io.sources.open_source` opens: (H, W),
         (H, W, 3 or 4), or planes of either; NumPy, memory map, dask, zarr,
         TIFF, OME-Zarr.
     output : path, optional
@@ -89,7 +89,7 @@ def segment_large(
     workers : int, optional
         Threads or processes; as many as there are cores if None.
     device : str
-        Where a named model is computed: ``'auto'``, ``'cpu'``, ``'cuda'``.
+        Device of a named model: ``'auto'``, ``'cpu'``, ``'cuda'``.
     progress : callable, optional
         ``progress(done, total, message)``, in tiles, then in chunks written.
     cancelled : callable, optional
@@ -169,7 +169,7 @@ def segment_large(
 
 @contextmanager
 def _records(target: Path | None) -> Iterator[Path]:
-    """The folder of the records; one that goes if there is no output."""
+    """Folder of the records; a temporary one if there is no output."""
     if target is not None:
         yield records_folder(target)
         return
@@ -178,7 +178,7 @@ def _records(target: Path | None) -> Iterator[Path]:
 
 
 def _check_output(target: Path | None, journal: Journal) -> None:
-    """Refuse what could not be written at the end.
+    """Refuse an output that could not be written at the end.
 
     That is also labels that no records beside them speak of: they are not
     replaced.
@@ -194,7 +194,7 @@ def _check_output(target: Path | None, journal: Journal) -> None:
 
 @contextmanager
 def _threads_kept() -> Iterator[None]:
-    """Leave torch with as many threads as it had."""
+    """Restore the number of torch's threads on leaving."""
     threads = torch.get_num_threads()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where a run keeps what."""
+"""Paths of the files of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def records_folder(output: str | Path) -> Path:
-    """Where the records of a run that is not complete are."""
+    """Folder of the records of a run that is not complete."""
     path = Path(output).absolute()
     # Nothing foreign inside an OME-Zarr that the labels are part of.
     if path.parent.name == 'labels':

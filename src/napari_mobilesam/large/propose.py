@@ -1,7 +1,7 @@
-"""A few tiles: show them to the model, ask their points, keep the record.
+"""Mask proposals of a few tiles, written as one record.
 
-A task says where; a `Proposer` knows the rest and travels to the
-workers. The model does not: each process loads it by its name once.
+A task names the tiles; a `Proposer` has all else and is sent to the
+workers. The model is not sent: each process loads it by its name, once.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 # Windows of the overview are this many times as long as tiles.
 OVERVIEW = 2
-# A tile whose gray values differ by no more shows nothing.
+# Largest range of gray values of a tile that counts as empty.
 EMPTY_RANGE = 8
 # Box IoU above which masks are counted as one object while a run goes on.
 SAME = 0.3
 
 
 class TileTask(NamedTuple):
-    """What is to be embedded and asked.
+    """Windows to embed and points to prompt, as one unit of work.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class TileTask(NamedTuple):
 
 
 class TileSummary(NamedTuple):
-    """What a worker says of a task; the masks are in its record."""
+    """Counts that a worker returns; the masks are in the record."""
 
     key: str
     objects: int
@@ -139,13 +139,13 @@ class Proposer:
     Attributes
     ----------
     view : ImageView
-        What is shown.
+        The image as the model sees it.
     grid : Grid
-        Whose points are asked.
+        Tiles and their point prompts.
     diameter : float or None
         Typical object diameter in pixels of the working plane.
     folder : Path
-        Where records go.
+        Folder of the records.
     load : callable
         Returns the model; picklable, and equal where the model is.
     parameters : EverythingParameters
@@ -183,7 +183,7 @@ class Proposer:
         return summarize(task, record, self.grid, prompts)
 
     def _regions(self, task: TileTask) -> list[Region]:
-        """What is embedded, in pixels that are shown."""
+        """Regions to embed, in pixels of the view."""
         row0, column0, row1, column1 = task.window
         if task.points is not None:
             rows, columns = (
@@ -221,7 +221,7 @@ class Proposer:
         regions: list[Region],
     ) -> tuple[list[Mask], int]:
         """Masks in pixels of ``rgb`` as they were found, and prompts."""
-        # What a mask may cover is a question to the whole plane.
+        # The largest area is a fraction of the plane, not of a tile.
         parameters = replace(self.parameters, max_area_fraction=1.0)
         thresholds = thresholds_for(parameters, model.record)
         collector = Collector(Scope(), thresholds, Hooks())
@@ -319,6 +319,6 @@ def _part(rgb: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 
 
 def is_empty(rgb: NDArray[np.uint8]) -> bool:
-    """Whether an image shows nothing that stands out."""
+    """True if the gray values of an image hardly differ."""
     low = rgb.min(axis=(0, 1)).astype(int)
     return bool((rgb.max(axis=(0, 1)) - low <= EMPTY_RANGE).all())

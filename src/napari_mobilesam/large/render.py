@@ -47,7 +47,7 @@ class ChunkTask(NamedTuple):
 
 
 class Painted(NamedTuple):
-    """What is seen of each label in a chunk.
+    """Visible part of each label in a chunk.
 
     Attributes
     ----------
@@ -132,11 +132,11 @@ class Renderer:
     Attributes
     ----------
     folder : Path
-        Where the records are.
+        Folder of the records.
     factor : tuple of float
         Pixels of level 0 per pixel of the working plane.
     sink : LabelSink
-        Where chunks go.
+        Writer of the chunks.
     """
 
     folder: Path
@@ -144,7 +144,7 @@ class Renderer:
     sink: LabelSink
 
     def __call__(self, task: ChunkTask) -> Painted:
-        """Paint and write a chunk; say what is seen of each label."""
+        """Paint and write a chunk; return the visible part of each label."""
         reader = MaskRecordReader(Journal(self.folder))
         row0, column0, row1, column1 = task.window
         chunk = np.zeros((row1 - row0, column1 - column0), np.uint32)

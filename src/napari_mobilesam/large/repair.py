@@ -17,7 +17,7 @@ from napari_mobilesam.large.propose import TileTask, repair_task
 from napari_mobilesam.large.tiling import Grid
 from napari_mobilesam.types import Window
 
-# What is seen of an object may be this part of the tile laid around it.
+# Largest share of a new tile that the seen part of an object may take.
 LARGEST_PART = 0.5
 
 
@@ -35,7 +35,7 @@ def repair_tasks(
     grid : Grid
         The tiles that cut them.
     shrink : int
-        How many times larger than those the new tiles are, and coarser.
+        Factor by which the new tiles are larger, and coarser.
     """
     cut = cut.take(cut.best_first())
     side = grid.side * shrink

@@ -99,7 +99,7 @@ def place_mask(
 
 
 def fine_box(box: Window, factor: tuple[float, float]) -> Window:
-    """What a box of the coarse plane can reach on the fine one."""
+    """Box on the fine plane that a box of the coarse plane covers."""
     return (
         math.floor(box[0] * factor[0]),
         math.floor(box[1] * factor[1]),

@@ -1,4 +1,4 @@
-"""What a run on a large image gives back."""
+"""Results of a run on a large image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FailedTile(NamedTuple):
     window : tuple of int
         (row0, column0, row1, column1) at level 0.
     error : str
-        What it last failed with.
+        Its last error.
     """
 
     plane: int
@@ -54,7 +54,8 @@ class CutObject(NamedTuple):
     plane : int
         Its plane.
     box : tuple of int
-        What was seen of it: (row0, column0, row1, column1) at level 0.
+        (row0, column0, row1, column1) at level 0 around the part that was
+        seen.
     """
 
     plane: int
@@ -62,7 +63,7 @@ class CutObject(NamedTuple):
 
 
 class TileFound(NamedTuple):
-    """What neighbouring tiles found, as soon as they are done.
+    """Masks of neighbouring tiles, as soon as they are done.
 
     Attributes
     ----------

@@ -85,7 +85,7 @@ class _Strip:
         self._nothing = is_empty(self._rgb)
 
     def is_empty(self, column: int) -> bool:
-        """Whether nothing stands out in a tile of the row."""
+        """True if a tile of the row is empty."""
         if self._nothing:
             return True
         _, column0, _, column1 = self._coarse(column)

@@ -29,7 +29,7 @@ from napari_mobilesam.types import Progress, Window
 
 @dataclass(frozen=True)
 class TileHooks:
-    """How a run talks to whoever started it; see `segment_large`."""
+    """Callbacks of a run, see `segment_large`."""
 
     progress: Progress
     cancelled: Callable[[], bool]
@@ -43,21 +43,21 @@ class Search:
     Attributes
     ----------
     plan : LargePlan
-        What there is to do.
+        Plan of the run.
     journal : Journal
-        Where records are.
+        Journal of the run.
     hooks : TileHooks
-        Whom to tell.
+        Callbacks.
     keys : list of list of str
-        Records of each plane, those that are there.
+        Keys of the records of each plane.
     failed : list of FailedTile
         Tiles that failed.
     cut : list of CutObject
         Objects too large for the largest tiles.
     skipped : int
-        Tiles in which there is nothing.
+        Number of empty tiles.
     cancelled : bool
-        Whether somebody ended it early.
+        True if the run was cancelled.
     """
 
     plan: LargePlan
@@ -77,7 +77,7 @@ class Search:
         self.keys = [[] for _ in range(self.plan.view.source.planes)]
 
     def run(self, workers: TaskWorkers) -> None:
-        """Do all tiles that have no record, as long as nobody cancels."""
+        """Do all tiles that have no record, unless cancelled."""
         self.tell()
         self._run(workers, self._grid_tasks())
         left = [gather(self.journal, keys).cut_ones() for keys in self.keys]
@@ -89,7 +89,7 @@ class Search:
         self._report_cut()
 
     def _report_cut(self) -> None:
-        """Take note of what was seen in parts and never as a whole."""
+        """Record the objects that no tile showed as a whole."""
         for plane, keys in enumerate(self.keys):
             parts = gather(self.journal, keys).cut_ones()
             lost = self._unexplained(plane, parts)

@@ -46,15 +46,15 @@ def visible(
 ) -> MaskTable:
     """Masks that get a label when better masks are painted over worse ones.
 
-    What `paint_labels` decides for one image, for a plane of any size: a
-    mask waits for the better masks that it meets, and for no other.
+    The rule of `paint_labels`, for a plane of any size: the visible part of
+    a mask depends on the better masks that it meets, and on no other.
 
     Parameters
     ----------
     found : MaskTable
         Masks of one plane, best first.
     reader : MaskRecordReader
-        Where their pixels are.
+        Reader of their pixels.
     least : float
         Least share of a mask that no better mask covers.
     """

@@ -20,12 +20,12 @@ Result = TypeVar('Result')
 RETRIES = 2
 # Deaths of workers with no task done in between.
 MOST_DEATHS = 6
-# How often a run that waits looks whether it was cancelled.
+# Interval at which a waiting run checks if it was cancelled.
 WAIT_SECONDS = 0.2
 
 
 class Outcome(NamedTuple, Generic[Task, Result]):
-    """How a task ended: with a result, or the error it last failed with."""
+    """Result of a task, or its last error."""
 
     task: Task
     result: Result | None
@@ -79,7 +79,7 @@ class _TaskQueue:
         return None
 
     def drop(self) -> None:
-        """Let go of tasks that have not begun."""
+        """Cancel the tasks that have not begun."""
         for future in [f for f in self._running if f.cancel()]:
             del self._running[future]
 
@@ -136,7 +136,7 @@ class _TaskQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in flight."""
+        """True if no task is in flight."""
         return not self._running
 
 

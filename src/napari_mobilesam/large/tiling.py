@@ -54,7 +54,7 @@ class TileBlock(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """How a plane is divided.
+    """Grid of overlapping tiles of a plane.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Grid:
         return max(1, min(MOST_TILES, enough, small))
 
     def window(self, row: int, column: int) -> Window:
-        """What is embedded for a tile."""
+        """Window that is embedded for a tile."""
         row0, column0 = row * self.stride, column * self.stride
         return (
             row0,
@@ -179,7 +179,7 @@ def plan_grid(
 
 
 def cut_edge(side: int, input_size: int) -> float:
-    """How near an inner edge of a tile a mask counts as cut off by it.
+    """Distance from an inner edge of a tile within which masks are cut off.
 
     One pixel of the model's masks blurs where a mask ends.
     """

@@ -1,4 +1,4 @@
-"""How long what is left will take, from how fast the last steps went."""
+"""Estimate of the remaining time from the pace of the last steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many prompts to decode at once, and what to do if that is too many."""
+"""Size of the batches of prompts, and recovery when memory runs out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def in_batches(
         Called with one slice after the other; called again with a smaller
         one if it runs out of memory.
     count, size : int
-        How many there are, and how many to do at once.
+        Number of prompts, and of those decoded at once.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def in_batches(
 
 
 def ran_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that memory ran out."""
+    """True if an error of torch means that memory ran out."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     # Of MPS ("MPS backend out of memory") and of the CPU.

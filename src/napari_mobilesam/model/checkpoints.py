@@ -36,7 +36,7 @@ from napari_mobilesam.types import (
 
 Device = Literal['auto', 'cpu', 'cuda', 'mps']
 
-# How training codes wrap the state dict of SAM.
+# Keys under which training codes store the state dict of SAM.
 _WRAPPERS = ('model_state', 'model_state_dict', 'state_dict', 'model')
 _PREFIXES = ('module.', 'sam.', 'model.')
 
@@ -254,7 +254,7 @@ def _record_of(path: Path, state: Mapping[str, Tensor]) -> ModelRecord:
         try:
             return replace(read_record(path), name=path.stem)
         except CheckpointError:
-            pass  # somebody else's safetensors: the tensors have to tell
+            pass  # no record of ours: the tensors tell the architecture
     architecture: Architecture = 'vit_t'
     input_size = 1024
     positions = state.get('image_encoder.pos_embed')

@@ -49,7 +49,7 @@ Layer = Callable[[Tensor], Tensor]
 
 
 class FastTinyViT:
-    """What `TinyViT` computes, without gradients.
+    """Fast twin of `TinyViT`, without gradients.
 
     Parameters
     ----------

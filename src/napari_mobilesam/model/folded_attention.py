@@ -115,7 +115,7 @@ class ImageProjection:
 
 
 class SharedImage(NamedTuple):
-    """What the first block makes of the image, whatever the prompt.
+    """Output of the first block that does not depend on the prompt.
 
     Attributes
     ----------

@@ -44,7 +44,7 @@ TOKEN_PIXELS = 16  # low-res logits per image token
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """What the transformer makes of B prompts on one image.
+    """Output of the transformer for B prompts on one image.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Attended:
 
 
 class FoldedDecoder:
-    """What inference needs that follows from the weights alone.
+    """Constants of inference that depend on the weights alone.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class FoldedDecoder:
         )
 
     def share(self, features: Tensor) -> SharedImage:
-        """What prompts on one embedding (1, C, s, s) have in common."""
+        """Part of the decoding of (1, C, s, s) that all prompts share."""
         return SharedImage(*self._share_one(features))
 
     def _share(self, features: Tensor) -> SharedImage:
@@ -273,7 +273,7 @@ def _as_linear(layer: nn.Module) -> tuple[Tensor, Tensor]:
 class ImageDecoder:
     """Decodes prompts on one embedded image.
 
-    What prompts have in common is computed when it is made, which costs
+    The part that all prompts share is computed when it is made, which costs
     about as much as a prompt. Nothing is computed with gradients.
 
     Parameters
@@ -380,6 +380,6 @@ class ImageDecoder:
 
 
 def _is_all(indices: Tensor, count: int) -> bool:
-    """Whether indices are 0 … count - 1: nothing need be copied then."""
+    """True if indices are 0 … count - 1, so that no copy is needed."""
     everything = torch.arange(count, device=indices.device)
     return len(indices) == count and torch.equal(indices, everything)

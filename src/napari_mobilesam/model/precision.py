@@ -26,7 +26,7 @@ def half_precision(device: torch.device) -> torch.dtype | None:
 
 
 def autocast_is_there(device_type: str) -> bool:
-    """Whether this torch has autocast for a type of device."""
+    """True if torch has autocast for a type of device."""
     try:
         torch.autocast(device_type, dtype=torch.float16)
     except RuntimeError:

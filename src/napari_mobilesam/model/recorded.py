@@ -39,7 +39,7 @@ class Recorded:
         tensors. What it does may depend on shapes, and on values only by
         operations of torch; the weights it uses are those of the first call.
     *modules : nn.Module
-        That have these weights.
+        Modules with these weights.
     lengths_vary : bool
         One recording does for all shapes with the same first axes: the
         function does nothing in Python by the others that vary.

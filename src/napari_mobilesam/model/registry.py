@@ -225,7 +225,7 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
                 timeout=30,
             ),
         )
-    except ValueError as error:  # pooch's answer to a wrong hash
+    except ValueError as error:  # raised by pooch on a wrong hash
         raise CheckpointError(
             f'the download of {name} from {record.url} does not have the '
             f'expected hash {record.hash}; it was deleted. Try again, or '
@@ -241,7 +241,7 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
 
 
 def verify(path: Path, name: str) -> bool:
-    """Whether a file has the hash that the registry knows for ``name``."""
+    """True if a file has the hash of ``name`` in the registry."""
     record = registry().get(name)
     if record is None or not record.hash:
         return True
@@ -293,7 +293,7 @@ def _bundled_record() -> ModelRecord:
 
 
 class _ProgressAdapter:
-    """What pooch expects of a progress bar, calling ``progress``."""
+    """Progress bar for pooch that calls ``progress``."""
 
     def __init__(self, name: str, progress: Progress | None) -> None:
         self.name = name

@@ -44,7 +44,7 @@ class Sam(nn.Module):
     image_encoder : nn.Module
         (B, 3, S, S) to (B, 256, S/16, S/16).
     record : ModelRecord
-        What is known of the weights; its ``input_size`` is S.
+        Record of the weights; its ``input_size`` is S.
     """
 
     mask_threshold = 0.0
@@ -82,7 +82,7 @@ class Sam(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.pixel_mean.device
 
     @property
@@ -114,10 +114,10 @@ class Sam(nn.Module):
         return self._thread_choice.apply()
 
     def workers(self) -> ThreadTeam:
-        """What does pieces of work, such as batches of prompts, at once.
+        """Thread pool for batches of prompts.
 
-        As many at once as pay off here; one after the other on a GPU. The
-        results do not depend on it.
+        Its size is what is fastest on this machine, one on a GPU. Results
+        do not depend on it.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""How many threads torch computes with, measured and not guessed.
+"""Number of torch's threads, chosen by measurement.
 
 Parallel regions of a small model last microseconds. While another process
 takes a core they wait for it, and two threads become many times slower than
@@ -39,7 +39,7 @@ R = TypeVar('R')
 
 
 class ThreadTeam:
-    """Does independent pieces of work, several at once if that pays.
+    """Thread pool for independent pieces of work, such as batches of prompts.
 
     Parameters
     ----------

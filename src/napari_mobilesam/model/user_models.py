@@ -1,4 +1,4 @@
-"""Names of the user's own models, and the place to write them to."""
+"""Names and files of the user's own models."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 
 def free_name(base: str) -> str:
-    """Return a name for a model made from another that no model has.
+    """Unused name for a model that is made from another.
 
     Parameters
     ----------
     base : str
-        Name or path of the other.
+        Name or path of the other model.
+
+    Returns
+    -------
+    str
+        ``<base>_tuned<number>``.
     """
     stem = re.sub(r'_tuned\d*$', '', Path(base).stem)
     taken = _taken()
@@ -29,6 +34,23 @@ def free_name(base: str) -> str:
     while f'{stem}_tuned{number}'.lower() in taken:
         number += 1
     return f'{stem}_tuned{number}'
+
+
+def new_model_path(name: str) -> Path:
+    """File of a new model; never one that exists.
+
+    Raises
+    ------
+    SegmentationError
+        If a new model cannot have this name.
+    """
+    check_name(name)
+    return user_model_path(name)
+
+
+def user_model_path(name: str) -> Path:
+    """File of a user's model, whether it exists or not."""
+    return user_models_folder() / f'{name}.safetensors'
 
 
 def check_name(name: str) -> None:
@@ -76,7 +98,7 @@ def check_space(model: Sam) -> None:
 
 
 def _taken() -> set[str]:
-    """Names of models and files, without case: some disks have none."""
+    """Names in use, in lower case: some file systems ignore case."""
     names = {record.name.lower() for record in list_models()}
     files = user_models_folder().glob('*.safetensors')
     return names | {path.stem.lower() for path in files}

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_mobilesam.model.registry import user_models_folder
 from napari_mobilesam.model.user_models import (
     check_folder,
     check_name,
     check_space,
+    user_model_path,
 )
 from napari_mobilesam.session.fine_tuning_messages import (
     HELD_BACK,
@@ -277,7 +277,7 @@ class FineTuning:
         """Write the model if it is better, and emit the result."""
         path = None
         if tuned.improved:
-            path = user_models_folder() / f'{request.name}.safetensors'
+            path = user_model_path(request.name)
             self._unsaved = request, tuned, complete
             _write(tuned, path)
             self._unsaved = None

@@ -54,7 +54,7 @@ class LabelledImage:
 
     @property
     def group(self) -> str:
-        """What the image is sampled and reported with."""
+        """Group of images with which it is sampled and reported."""
         return ' '.join(part for part in (self.dataset, self.modality) if part)
 
     @cached_property

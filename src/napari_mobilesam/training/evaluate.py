@@ -47,7 +47,7 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is measured.
+    """Options of an evaluation.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Evaluation:
     model : str
         Name of the model.
     options : EvaluationOptions
-        What was measured.
+        Options of the evaluation.
     """
 
     rows: list[dict[str, Any]]
@@ -345,7 +345,7 @@ def evaluate(
     images : sequence of LabelledImage
         Ground truth.
     options : EvaluationOptions, optional
-        What is measured.
+        Options of the evaluation.
     teacher : Sam, optional
         Model to agree with (MobileSAM, table 7).
     progress : callable, optional

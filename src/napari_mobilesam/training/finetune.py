@@ -15,11 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.model.registry import (
-    registry,
-    user_models_folder,
-)
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.model.user_models import free_name, new_model_path
 from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.training.dataset import (
     LabelledImage,
@@ -113,7 +110,7 @@ class FineTuned:
 
     @property
     def improved(self) -> bool:
-        """Whether it is better than the model it started from."""
+        """True if it is better than the model it started from."""
         return self.score > self.base_score
 
 
@@ -125,7 +122,7 @@ def hold_back(
     Parameters
     ----------
     images : sequence of LabelledImage
-        Whose objects are divided.
+        Images whose objects are divided.
     share : float
         Of the objects for validation; at least one, at least one stays.
     seed : int
@@ -255,12 +252,16 @@ def finetune(
     Raises
     ------
     TrainingDataError
-        If there are too few objects, or the name is taken.
+        If there are too few objects.
+    SegmentationError
+        If the name is taken or cannot be the name of a model.
     TrainingError
         If training fails or the checkpoint cannot be written.
     """
     options = options or FineTuneConfig()
-    path = _new_path(name, model.record.name) if save else None
+    path = None
+    if save:
+        path = new_model_path(name or free_name(model.record.name))
     training, validation = hold_back(
         images, options.held_back, options.config.seed
     )
@@ -301,28 +302,6 @@ def _task(sam: Sam, source: SampleSource, options: FineTuneConfig) -> Task:
     if options.decoder_only:
         return DecoderTask(sam, source, options.crops)
     return InteractiveTask(sam, source, warmup=0, head_weight=0)
-
-
-def _new_path(name: str | None, base: str) -> Path:
-    """File of the new model; never one that is there already."""
-    folder = user_models_folder()
-    taken = registry()
-    if name is None:
-        stem, number = base.split('_tuned')[0], 1
-        while (folder / f'{stem}_tuned{number}.safetensors').exists():
-            number += 1
-        name = f'{stem}_tuned{number}'
-    path = folder / f'{name}.safetensors'
-    if name in taken or path.exists():
-        raise TrainingDataError(
-            f'a model named {name!r} exists; choose another name: models '
-            'are never overwritten'
-        )
-    if Path(name).name != name:
-        raise TrainingDataError(
-            f'{name!r} cannot be the name of a model; leave out slashes'
-        )
-    return path
 
 
 def _record(

@@ -55,7 +55,7 @@ class DenseHead(nn.Module):
 
 @dataclass
 class MaskPrediction:
-    """What the model said to the current prompts.
+    """Masks predicted for the current prompts.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ def erode(x: Tensor, size: int) -> Tensor:
 
 
 def pixel_weights(truth: Tensor, others: Tensor) -> Tensor:
-    """How much each pixel of a mask matters, summing to 1 per mask.
+    """Weight of each pixel of a mask, summing to 1 per mask.
 
     Pixels near the object count, far ones hardly; the border counts double,
     and so do the neighbouring objects that a mask would leak into. On small

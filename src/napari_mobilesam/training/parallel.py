@@ -87,7 +87,7 @@ def run_job(
     Returns
     -------
     object
-        What the job returns in this process.
+        Result of the job in this process.
     """
     if workers <= 1:
         return job.run(progress, cancelled)

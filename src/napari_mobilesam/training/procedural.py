@@ -167,7 +167,7 @@ def _background(rng: np.random.Generator) -> Array:
 
 
 class _Look:
-    """How the objects of one scene are painted."""
+    """Random style of the objects of one scene."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng

@@ -120,7 +120,7 @@ def choose_window(
     Parameters
     ----------
     image : LabelledImage
-        Where the window is cut.
+        Image that the window is cut from.
     target : float or None
         Diameter in input pixels; None for the whole image.
     input_size : int

@@ -1,4 +1,4 @@
-"""What a training run can be told to do in each of its steps."""
+"""Tasks of a training run: the computation of one step."""
 
 from __future__ import annotations
 

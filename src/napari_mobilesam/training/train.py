@@ -91,7 +91,7 @@ class TrainConfig:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32."""
+    """True if matrix products in bfloat16 are faster than in float32."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported()
     if device.type != 'cpu':
@@ -107,12 +107,12 @@ class TrainingRun:
     Parameters
     ----------
     task : Task
-        What a step does, and the model: trained in place, afterwards it
+        Computation of a step, and the model: trained in place, afterwards it
         holds the best averaged weights.
     config : TrainConfig
         Budget and optimiser.
     folder : Path, optional
-        Where checkpoints and the log are kept; None keeps nothing.
+        Folder of checkpoints and log; None keeps nothing.
     score : callable, optional
         Validation: model to numbers; ``'score'`` decides which is best.
     """

@@ -49,7 +49,7 @@ class TrainJob:
     data : Path
         Folder of images and labels, see `read_folder`.
     folder : Path
-        Where the run keeps its checkpoints and log; an interrupted run in it
+        Folder of the run's checkpoints and log; an interrupted run in it
         is resumed.
     output : Path
         Checkpoint file to write at the end.
@@ -71,6 +71,11 @@ class TrainJob:
     compiled : bool
         Compile the image encoder (`torch.compile`): for CUDA, or where there
         is a C++ compiler.
+    validation_crops : int
+        Crops on which the model is scored along the way.
+    threshold_images : int
+        Images on which the thresholds of segment everything are chosen; with
+        0 those of ``base`` stay.
     device : str
         As in `load_model`.
     purpose, licence : str
@@ -88,6 +93,8 @@ class TrainJob:
     first_size: int = 0
     first_share: float = 0.4
     compiled: bool = False
+    validation_crops: int = 60
+    threshold_images: int = 12
     device: str = 'auto'
     purpose: str = 'trained with napari-mobilesam'
     licence: str = ''
@@ -128,7 +135,7 @@ class TrainJob:
             sam = run.sam
             if checked:
                 sam.record = replace(sam.record, ranking=best_ranking(run))
-            thresholds = choose_thresholds(sam, checked)
+            thresholds = choose_thresholds(sam, checked, self.threshold_images)
             sam.record = replace(sam.record, **thresholds._asdict())
             write_result(sam, self.output, sam.record)
         return self.output
@@ -203,7 +210,7 @@ class TrainJob:
         if not images or (dist.is_initialized() and dist.get_rank()):
             return None
         samples = validation_samples(
-            images, self.input_size, self.zoom.best, count=60
+            images, self.input_size, self.zoom.best, self.validation_crops
         )
         return lambda sam: quick_score(sam, samples)
 
@@ -271,7 +278,7 @@ def resized(sam: Sam, input_size: int) -> Sam:
 
 
 def best_ranking(run: TrainingRun) -> Ranking:
-    """How to rank the masks of the weights that were kept."""
+    """Ranking of masks that suits the weights that were kept."""
     kept = max(run.curve, key=lambda entry: entry.get('score', float('-inf')))
     agreed = kept.get('agreement', 0) > kept.get('point', 0)
     return 'agreement' if agreed else 'predicted_iou'
@@ -280,7 +287,7 @@ def best_ranking(run: TrainingRun) -> Ranking:
 def training_record(
     run: TrainingRun, images: list[LabelledImage], **more: Any
 ) -> dict[str, Any]:
-    """What a checkpoint says about how it was made."""
+    """Training record of a checkpoint."""
     data = sha256()
     for digest in sorted(image.digest for image in images):
         data.update(digest.encode())
