@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,13 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from napari_mobilesam.files import write_atomic
+from napari_mobilesam.files import PART, write_atomic
 from napari_mobilesam.segmentation.masks import boxes_of
 from napari_mobilesam.types import Mask, SegmentationError
 
 MANIFEST = 'manifest.json'
-# Changes when records of an older version would be misread.
+SUFFIX = '.record'
+# Format of the records; raised when older ones could not be read.
 VERSION = 2
 SUM_BYTES = 16
 # Size of a reader's cache of records.
@@ -127,7 +128,7 @@ class Record:
         return np.concatenate([[0], np.cumsum(-(-sizes // 8))])
 
     def to_bytes(self) -> bytes:
-        """The arrays, after a sum to check them by."""
+        """Serialise: a checksum, then the arrays."""
         buffer = io.BytesIO()
         arrays = {
             field.name: getattr(self, field.name) for field in fields(self)
@@ -165,7 +166,7 @@ class Journal:
         self.folder = folder
 
     def open(self, manifest: Mapping[str, Any]) -> None:
-        """Begin a run, or go on with the one whose records are there.
+        """Start a run, or resume the one whose records exist.
 
         Parameters
         ----------
@@ -209,21 +210,28 @@ class Journal:
         return dict(content)
 
     def remove(self) -> None:
-        """Delete all records, the manifest last; other files are left."""
+        """Delete all records, the manifest last; other files are kept."""
         if self.manifest() is None:
             return
-        for part in sorted(self.folder.glob('p*')):
-            shutil.rmtree(part)
+        for plane in self.folder.glob('p[0-9]*'):
+            # also the temporary files of a process that was killed
+            for pattern in (f'*{SUFFIX}', f'.*{SUFFIX}.*{PART}'):
+                for path in plane.rglob(pattern):
+                    path.unlink()
+            folders = [p for p in plane.rglob('*') if p.is_dir()]
+            for folder in [*sorted(folders, reverse=True), plane]:
+                with suppress(OSError):  # not empty
+                    folder.rmdir()
         (self.folder / MANIFEST).unlink()
-        if not any(self.folder.iterdir()):
+        with suppress(OSError):
             self.folder.rmdir()
 
     def path(self, key: str) -> Path:
         """File of a record."""
-        return self.folder / f'{key}.record'
+        return self.folder / f'{key}{SUFFIX}'
 
     def write(self, key: str, record: Record) -> None:
-        """Keep a record, as a whole or not at all.
+        """Write a record, all or nothing.
 
         Raises
         ------
@@ -241,7 +249,7 @@ class Journal:
             ) from error
 
     def read(self, key: str) -> Record | None:
-        """A record; None if it is not there or damaged."""
+        """Read a record; None if it is missing or damaged."""
         try:
             return Record.from_bytes(self.path(key).read_bytes())
         except (FileNotFoundError, ValueError):
@@ -268,11 +276,11 @@ class MaskRecordReader:
         self._kept: OrderedDict[str, Record] = OrderedDict()
 
     def pixels(self, key: str, index: int) -> NDArray[np.bool_]:
-        """Pixels of one mask of a record that is known to be there."""
+        """Pixels of one mask of a record that exists."""
         return self.record(key).pixels(index)
 
     def record(self, key: str) -> Record:
-        """A record that is known to be there.
+        """Read a record that exists.
 
         Raises
         ------

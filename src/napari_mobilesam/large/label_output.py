@@ -83,7 +83,7 @@ class LabelOutput:
         return self._result(sink.labels, complete)
 
     def to_zarr(self, path: Path, open_pool: OpenPool) -> LargeResult:
-        """Labels as an OME-Zarr; labels of this run that are there go."""
+        """Labels as an OME-Zarr; replaces unfinished labels of this run."""
         source = self._plan.view.source
         remove_labels(path)
         sink = LabelWriter.create(
@@ -142,7 +142,10 @@ class LabelOutput:
     def _objects(self, plane: int) -> MaskTable:
         """Masks of a plane that get a label, best first."""
         search, parameters = self._search, self._plan.parameters.everything
-        found = gather(search.journal, search.keys[plane]).whole_ones()
+        missing: list[str] = []
+        found = gather(search.journal, search.keys[plane], missing)
+        search.fail_missing(plane, missing)
+        found = found.whole_ones()
         most = parameters.max_area_fraction * np.prod(self._plan.view.shape)
         found = found.take(found.areas <= most)
         found = without_duplicates(found, parameters.crop_nms)

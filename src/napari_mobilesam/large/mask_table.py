@@ -84,21 +84,29 @@ class MaskTable:
         return np.lexsort([self.areas, *ties, -stabilities, -self.scores])
 
 
-def gather(journal: Journal, keys: Sequence[str]) -> MaskTable:
-    """Read what tiles found; records that are not there count as empty.
+def gather(
+    journal: Journal, keys: Sequence[str], missing: list[str] | None = None
+) -> MaskTable:
+    """Read the masks of tiles; a missing record counts as empty.
 
     Parameters
     ----------
     journal : Journal
         Journal of the run.
     keys : sequence of str
-        Their names; the order decides nothing but equal entries.
+        Keys of the records; the order matters to equal entries only.
+    missing : list of str, optional
+        Gets the keys of records that are gone or damaged.
     """
     named: list[str] = []
     columns: list[list[NDArray[Any]]] = [[] for _ in fields(MaskTable)[1:]]
     for key in keys:
         record = journal.read(key)
-        if record is None or not len(record):
+        if record is None:
+            if missing is not None:
+                missing.append(key)
+            continue
+        if not len(record):
             continue
         count = len(record)
         values = (
@@ -134,7 +142,7 @@ def gather(journal: Journal, keys: Sequence[str]) -> MaskTable:
 
 
 def join(first: MaskTable, second: MaskTable) -> MaskTable:
-    """Masks of two lots of records."""
+    """Concatenate two tables."""
     columns = [
         np.concatenate([getattr(first, f.name), getattr(second, f.name)])
         for f in fields(MaskTable)[1:]
@@ -146,7 +154,7 @@ def join(first: MaskTable, second: MaskTable) -> MaskTable:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """For each of a number of boxes those that meet it.
+    """Boxes that meet each box.
 
     Attributes
     ----------

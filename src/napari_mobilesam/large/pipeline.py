@@ -43,6 +43,7 @@ from napari_mobilesam.large.results import (
     LargeResult,
     TileFound,
 )
+from napari_mobilesam.large.run_lock import run_lock
 from napari_mobilesam.large.search import Search, TileHooks
 from napari_mobilesam.types import Progress, SegmentationError
 
@@ -114,6 +115,8 @@ def segment_large(
     ------
     ImageError, SegmentationError, TypeError
         If image, parameters or output cannot be used.
+    OutputInUseError
+        If another run writes to the same output.
     JournalError
         If the records beside the output are of another run; says what
         differs.
@@ -137,7 +140,7 @@ def segment_large(
         on_tile,
     )
     target = None if output is None else Path(output).absolute()
-    with _records(target) as folder:
+    with _records(target) as folder, run_lock(folder):
         journal = Journal(folder)
         _check_output(target, journal)
         if not resume:

@@ -38,7 +38,7 @@ class TileHooks:
 
 @dataclass(eq=False)
 class Search:
-    """A run's tiles, done or still to do.
+    """Tiles of a run: proposes masks and repairs cut objects.
 
     Attributes
     ----------
@@ -71,6 +71,7 @@ class Search:
     _done: int = 0
     _total: int = 0
     _objects: int = 0
+    _windows: dict[str, Window] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._total = self.plan.tiles
@@ -142,7 +143,7 @@ class Search:
         return unexplained(cut, whole, MaskRecordReader(self.journal))
 
     def _run(self, workers: TaskWorkers, tasks: Iterable[TileTask]) -> None:
-        """Do tasks that have no record yet, and take note of all."""
+        """Run the tasks that have no record yet, and collect all keys."""
         done: list[tuple[int, str]] = []
         outcomes = run_tasks(
             workers, self._missing(tasks, done), self._asked_to_end
@@ -150,7 +151,7 @@ class Search:
         for outcome in outcomes:
             if outcome.error is None:
                 self._note(outcome.task, outcome.result)
-                done.append((outcome.task.plane, outcome.task.key))
+                self._keep(outcome.task, done)
             else:
                 self._note_failed(outcome.task, outcome.error)
         # Sorted, so that nothing depends on which worker was faster.
@@ -166,7 +167,11 @@ class Search:
                 yield task
                 continue
             self._note(task, summarize(task, record, self.plan.grid), record)
-            done.append((task.plane, task.key))
+            self._keep(task, done)
+
+    def _keep(self, task: TileTask, done: list[tuple[int, str]]) -> None:
+        self._windows[task.key] = task.window
+        done.append((task.plane, task.key))
 
     def _note(
         self, task: TileTask, summary: Any, record: Record | None = None
@@ -176,6 +181,17 @@ class Search:
             if record is not None:
                 self.hooks.on_tile(self._found(task, record))
         self._count(summary.objects, max(1, len(task.tiles)))
+
+    def fail_missing(self, plane: int, keys: Iterable[str]) -> None:
+        """Count tiles as failed whose records are gone or damaged."""
+        self.failed += [
+            FailedTile(
+                plane,
+                self._at_level_0(self._windows[key]),
+                f'{self.journal.path(key)} is gone or damaged',
+            )
+            for key in keys
+        ]
 
     def _note_failed(self, task: TileTask, error: BaseException) -> None:
         said = f'{type(error).__name__}: {error}'
