@@ -133,7 +133,7 @@ class ProcessWorkers:
 
 
 class _Installed:
-    """The work of a worker process."""
+    """Holder of the work in a worker process."""
 
     work: Work
 
@@ -164,7 +164,7 @@ class DaskWorkers:
 
     @property
     def in_flight(self) -> int:
-        """Grows and shrinks with the cluster."""
+        """Largest number of tasks at a time, by the size of the cluster."""
         if time.monotonic() > self._counted + RECOUNT_SECONDS:
             threads = sum(self._client.nthreads().values())
             self._in_flight = IN_FLIGHT * max(1, threads)
@@ -176,7 +176,7 @@ class DaskWorkers:
         return future
 
     def restart(self) -> None:
-        """The scheduler does."""
+        """Do nothing: the scheduler replaces its workers."""
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
@@ -197,7 +197,7 @@ def _unpacked(packed: bytes) -> Work:
 def open_workers(
     executor: Any, work: Work, count: int | None = None
 ) -> Iterator[TaskWorkers]:
-    """Start workers and let go of them at the end.
+    """Start workers, and shut them down on leaving.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ STRIP_PIXELS = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class ImageView:
-    """The working plane of every plane of a source.
+    """View of a source at the working resolution.
 
     Attributes
     ----------

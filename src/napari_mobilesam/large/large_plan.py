@@ -146,7 +146,7 @@ class LargePlan:
         return self.view.source.planes * rows * columns
 
     def manifest(self, record: ModelRecord, model_key: str) -> dict[str, Any]:
-        """All that the records depend on, for people to read."""
+        """Everything that the records depend on, in readable form."""
         source = self.view.source
         thresholds = thresholds_for(self.parameters.everything, record)
         linking = {'link', 'link_iou', 'link_gap'}
@@ -175,7 +175,7 @@ class LargePlan:
 def make_plan(
     source: Source, record: ModelRecord, parameters: LargeParameters
 ) -> LargePlan:
-    """Measure what is not given, choose the level and lay the grid.
+    """Measure the parameters that are None, choose level and grid.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def make_plan(
 def _resolution(
     source: Source, diameter: float | None, record: ModelRecord
 ) -> tuple[int, int]:
-    """Level and step of the working plane, no coarser than the model sees."""
+    """Level and step of the working plane, no coarser than the model input."""
     if diameter is None:
         return 0, 1
     side = window_side(source.shape, diameter, record)

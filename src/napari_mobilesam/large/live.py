@@ -1,4 +1,4 @@
-"""A picture of what tiles find, as they find it: a pyramid on disk.
+"""Live preview of the objects found so far: a pyramid on disk.
 
 Duplicates of neighbouring tiles are painted over each other, and colours mean
 nothing: it is for looking at while a run goes on.
@@ -16,13 +16,13 @@ from napari_mobilesam.extra import need
 from napari_mobilesam.large.results import TileFound
 
 CHUNK = 512
-# The coarsest level is what a viewer shows of all.
+# Side of the coarsest level, on which a viewer shows the whole image.
 COARSEST = 1024
 COLOURS = 250
 
 
 class LivePicture:
-    """Labels 1 to 250 of what was found so far.
+    """Labels 1 to 250 of the objects found so far.
 
     Parameters
     ----------

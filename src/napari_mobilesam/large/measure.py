@@ -18,14 +18,14 @@ from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
 from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
 from napari_mobilesam.types import Window
 
-# A level of up to so many pixels is read as a whole, of a larger one windows.
+# Number of pixels up to which a level is read whole, not in windows.
 WHOLE_PIXELS = 1 << 22
 WINDOW = 256
-# Windows per side; more, until something is seen.
+# Windows per side; the next number is tried if all pixels are equal.
 WINDOWS = (4, 8, 16, 32)
 MOST_PLANES = 5
 MOST_LOOKS = 6
-# Objects may be this part of a look at them, to be measured.
+# Largest diameter that a look can measure.
 LARGEST_LOOK = LOOK / 10
 
 
@@ -157,7 +157,7 @@ def _lively_places(
     limits: tuple[Limits, ...],
     gamma: float,
 ) -> list[tuple[int, tuple[float, float]]]:
-    """Planes and places, as fractions of the shape, with most contrast."""
+    """Planes and positions, as fractions of the shape, with most contrast."""
     ranked = []
     for plane in planes:
         for per_side in WINDOWS:

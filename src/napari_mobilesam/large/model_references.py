@@ -1,4 +1,4 @@
-"""Models by reference: what travels is a name, never the weights."""
+"""Models by reference: a name is sent to workers, never the weights."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _load(named: NamedModel) -> Sam:
 def model_loader(
     model: Sam | ModelLoader | str | Path | None, device: str = 'auto'
 ) -> ModelLoader:
-    """A loader of what a user may give as a model.
+    """Loader of a model that is given as name, path, model or callable.
 
     Parameters
     ----------

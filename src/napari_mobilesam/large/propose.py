@@ -40,11 +40,11 @@ from napari_mobilesam.types import EverythingParameters, Mask, Window
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Windows of the overview are this many times as long as tiles.
+# Side of the windows of the overview, in sides of tiles.
 OVERVIEW = 2
 # Largest range of gray values of a tile that counts as empty.
 EMPTY_RANGE = 8
-# Box IoU above which masks are counted as one object while a run goes on.
+# Box IoU above which masks count as one object in the progress of a run.
 SAME = 0.3
 
 
@@ -201,7 +201,7 @@ class Proposer:
         return regions
 
     def _region(self, window: Window, points: NDArray[np.float64]) -> Region:
-        """A region that drops nothing: what is cut is looked at later.
+        """Region that keeps masks at its edges: repair handles cut objects.
 
         The model's input is scaled by the longer side of a window. The last
         tile of a plane, which both its ends cut off, would be shown larger
@@ -298,7 +298,7 @@ class Proposer:
 
 
 def moved(window: Window, by: tuple[int, int]) -> Window:
-    """A window that many rows and columns farther."""
+    """Window shifted by rows and columns."""
     row0, column0, row1, column1 = window
     return row0 + by[0], column0 + by[1], row1 + by[0], column1 + by[1]
 

@@ -1,4 +1,4 @@
-"""Objects that tiles cut off: tiles are laid around them, larger if need be.
+"""Repair of objects that tiles cut off: new, larger tiles around them.
 
 A cut object is proposed again in a tile centred on what was seen of it. One
 that such a tile cannot hold either is proposed again in a tile twice as large
@@ -52,7 +52,7 @@ def repair_tasks(
 
 
 def fits(cut: MaskTable, grid: Grid, shrink: int) -> NDArray[np.bool_]:
-    """Which cut masks a tile may hold, by what is seen of them."""
+    """Cut masks that may fit in a tile, judged by their visible part."""
     extents = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1, initial=0)
     small: NDArray[np.bool_] = extents <= LARGEST_PART * grid.side * shrink
     return small

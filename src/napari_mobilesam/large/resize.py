@@ -114,7 +114,7 @@ Weights = tuple[NDArray[np.intp], NDArray[np.float32]]
 def _weights(
     origin: int, length: int, factor: float, start: int, stop: int
 ) -> Weights:
-    """For each fine pixel the coarse one before it, and how far beyond.
+    """Interpolation weights: coarse pixel before each fine pixel, and offset.
 
     Indices count a pixel of background before the first.
     """

@@ -18,7 +18,7 @@ from napari_mobilesam.types import Mask, Window
 if TYPE_CHECKING:
     import pandas as pd
 
-# What `label_table` says of a label, and where it is in the run.
+# Columns of `label_table`, and those that a run adds.
 TABLE_COLUMNS = {
     'label': 'uint32',
     'plane': 'int64',
@@ -29,7 +29,7 @@ TABLE_COLUMNS = {
 
 
 class FailedTile(NamedTuple):
-    """Tiles that could not be done.
+    """Tiles that failed.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class LargeResult:
 
 
 class TableBuilder:
-    """Gathers the table: first what was found, then what is seen of it."""
+    """Builder of the table: objects first, then their visible pixels."""
 
     def __init__(self, factor: tuple[float, float]) -> None:
         self._factor = np.array(factor)
@@ -128,7 +128,7 @@ class TableBuilder:
         self._planes[plane] = _PlaneRows(found, labels, self._factor)
 
     def see(self, painted: Painted) -> None:
-        """Add what a chunk shows."""
+        """Add the visible pixels of a chunk."""
         self._planes[painted.plane].see(painted)
 
     def table(self) -> pd.DataFrame:

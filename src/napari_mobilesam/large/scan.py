@@ -1,4 +1,4 @@
-"""Tiles in which there is nothing, told from a coarse level.
+"""Detection of empty tiles on a coarse level.
 
 A tile is left out only if a level at which objects are still several pixels
 wide shows nothing there that stands out. Where there is no such level, the
@@ -23,7 +23,7 @@ ACROSS = 4
 
 
 def scan_blocks(plan: LargePlan) -> Iterator[tuple[TileBlock, int]]:
-    """All blocks, in reading order, and how many tiles each has.
+    """All blocks, in reading order, and the number of tiles of each.
 
     A block lists those of its tiles in which there may be something.
     """
@@ -49,7 +49,7 @@ def scan_blocks(plan: LargePlan) -> Iterator[tuple[TileBlock, int]]:
 
 
 def _coarse_level(plan: LargePlan) -> int | None:
-    """The coarsest level at which tiles can be looked at."""
+    """Coarsest level on which objects are still visible."""
     if plan.diameter is None:
         return None
     view = plan.view

@@ -1,4 +1,4 @@
-"""From what tiles found to the objects of a plane.
+"""Objects of a plane from the masks of its tiles.
 
 All here depends on the records alone, in one total order (score, stability,
 place): which worker wrote them, and when, makes no difference.
@@ -105,7 +105,7 @@ def _left_over(
 def unexplained(
     cut: MaskTable, whole: MaskTable, reader: MaskRecordReader
 ) -> MaskTable:
-    """Cut masks that no complete mask stands for.
+    """Cut masks that no complete mask replaces.
 
     A cut mask goes if a complete one looks the same within the tile, or if
     better complete masks leave too little of it.

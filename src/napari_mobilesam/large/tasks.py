@@ -1,4 +1,4 @@
-"""Many tasks on few workers.
+"""Execution of many tasks on few workers.
 
 A bounded number is in flight and what failed is tried again, so that neither
 the number of tasks nor what they return adds up anywhere.
@@ -47,13 +47,13 @@ class _TaskQueue:
         self._workers = workers
         self._fresh = iter(tasks)
         self._again: deque[_Entry] = deque()
-        # In flight when a worker died: one of them may be why.
+        # In flight when a worker died: one of them may be the cause.
         self._suspects: deque[_Entry] = deque()
         self._running: dict[Future[Any], _Entry] = {}
         self._deaths = 0
 
     def fill(self) -> None:
-        """Begin as many tasks as may be in flight; suspects one by one."""
+        """Start as many tasks as allowed; suspects one by one."""
         while len(self._running) < self._workers.in_flight:
             if any(entry.suspect for entry in self._running.values()) or (
                 self._suspects and self._running
@@ -84,7 +84,7 @@ class _TaskQueue:
             del self._running[future]
 
     def collect(self) -> Iterator[Outcome[Any, Any]]:
-        """Outcomes of what has ended, after waiting a moment for it."""
+        """Wait a moment and return the outcomes of finished tasks."""
         ended, _ = wait(self._running, WAIT_SECONDS, FIRST_COMPLETED)
         alone = len(self._running) == 1
         died = False
@@ -120,7 +120,7 @@ class _TaskQueue:
             queue.append(entry._replace(failures=entry.failures + 1))
 
     def _recover(self) -> None:
-        """Start workers anew; what was in flight is tried one by one."""
+        """Restart workers; tasks that were in flight are tried one by one."""
         self._deaths += 1
         if self._deaths > MOST_DEATHS:
             raise RuntimeError(
@@ -145,7 +145,7 @@ def run_tasks(
     tasks: Iterable[Task],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome[Task, Any]]:
-    """Do tasks, a bounded number at a time, in any order.
+    """Run tasks, a bounded number at a time, in any order.
 
     A task that fails is tried again twice. Where a worker process died, the
     tasks that were in flight are tried one by one, so that one that kills

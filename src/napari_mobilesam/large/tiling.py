@@ -34,7 +34,7 @@ BLOCK_SIDE = 2048
 
 
 class TileBlock(NamedTuple):
-    """Neighbouring tiles of a plane that are done together.
+    """Neighbouring tiles of a plane that form one task.
 
     Attributes
     ----------
@@ -192,7 +192,7 @@ def is_cut(
     shape: tuple[int, int],
     edge: float,
 ) -> NDArray[np.bool_]:
-    """Which of (N, 4) boxes their windows cut off inside of the plane."""
+    """(N,) bool, True for boxes that an inner edge of their tile cuts off."""
     near = np.abs(boxes - windows) < edge
     ends = np.array([0, 0, *shape])
     # A window may be said to reach beyond the plane.

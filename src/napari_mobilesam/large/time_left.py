@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 # Steps that the speed is measured over.
 RECENT = 24
-# Before so many seconds there is nothing to say.
+# Seconds before the first estimate.
 LEAST_SECONDS = 2.0
 
 
 class TimeLeft:
-    """Tells the seconds left each time that it hears of steps done.
+    """Estimate the seconds left from the steps done.
 
     Only recent steps count: those that an earlier run had done, or in which
     there is nothing, pass in no time and say nothing of the others.

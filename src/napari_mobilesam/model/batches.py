@@ -91,7 +91,7 @@ def ran_out_of_memory(error: RuntimeError) -> bool:
 
 
 def release_memory() -> None:
-    """Give back what torch keeps of freed memory on a GPU."""
+    """Release the GPU memory that torch caches."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -67,7 +67,7 @@ def weights_of(logits: Tensor, dim: int) -> Tensor:
 
 
 class Logits(NamedTuple):
-    """Logits between tokens and images, filled in as images are computed.
+    """Logits between tokens and images, filled as images are computed.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ LEAST_CAPABILITY = (7, 0)
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """Type of products in half precision; None where they do not pay off.
+    """Dtype of products in half precision; None where it is slower.
 
     On a CPU they are slower, or save time at the cost of more rounding than
     the parity with the reference allows. float16 rounds eight times finer

@@ -1,4 +1,4 @@
-"""Known checkpoints, where they are kept, and how they are downloaded.
+"""Registry of checkpoints: names, files and downloads.
 
 Importing this module does not load torch, so that the models can be listed
 as soon as a widget opens.
@@ -155,7 +155,7 @@ def list_models() -> list[ModelRecord]:
 
 
 def cached_path(name: str) -> Path | None:
-    """File of a model if it is on this machine, else None.
+    """File of a model if it exists on this machine, else None.
 
     Raises
     ------

@@ -87,7 +87,7 @@ class Sam(nn.Module):
 
     @property
     def batch_size(self) -> int:
-        """Prompts to decode at once: few on a CPU, on a GPU what fits."""
+        """Prompts to decode at once: few on a CPU, as many as fit on a GPU."""
         return batch_size(self.device, self.embedding_size**2)
 
     @property
@@ -108,7 +108,7 @@ class Sam(nn.Module):
         return f'{self.record.name}-{digest.hexdigest()[:16]}'
 
     def threads(self) -> AbstractContextManager[None]:
-        """Context in which torch uses as many threads as pay off here."""
+        """Context in which torch uses the fastest number of threads."""
         if self.device.type != 'cpu':
             return nullcontext()
         return self._thread_choice.apply()
@@ -137,7 +137,7 @@ class Sam(nn.Module):
         return ThreadChoice(self._answer(max(1, self.batch_size // 4)))
 
     def _answer(self, prompts: int) -> Callable[[], object]:
-        """Work that is measured: prompts on an embedding of zeros."""
+        """Benchmark: decode prompts on an embedding of zeros."""
         side, device = self.embedding_size, self.device
         channels = self.mask_decoder.iou_token.embedding_dim
         decoder = self.image_decoder(torch.zeros(1, channels, side, side))

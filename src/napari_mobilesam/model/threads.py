@@ -104,7 +104,7 @@ def _without_grad(function: Callable[[T], R], item: T) -> R:
 
 
 class ThreadChoice:
-    """One thread, all, or several workers: what does a piece of work sooner.
+    """Choice between one thread, all, or several workers, by speed.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class ThreadChoice:
             torch.set_num_threads(most)
 
     def workers(self) -> ThreadTeam:
-        """Return as many workers as do more than the thread that calls.
+        """Return the thread pool that is faster than the calling thread.
 
         Never more than the threads that torch was set to use before.
         """
@@ -171,7 +171,7 @@ class ThreadChoice:
         self._workers_fresh_until = self._fresh_since(begun)
 
     def _faster(self, work: Callable[[int], None], most: int) -> int:
-        """1 or ``most``, whichever ``work`` is done sooner with."""
+        """1 or ``most``, whichever runs ``work`` faster."""
         seconds = {1: float('inf'), most: float('inf')}
         for _ in range(REPEATS):
             for count in seconds:

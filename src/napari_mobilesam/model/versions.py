@@ -1,4 +1,4 @@
-"""Values that follow from weights, and are made anew when those change."""
+"""Cached values that depend on weights, recomputed when those change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar('T')
 
 
 def version_of(*sources: nn.Module | Tensor) -> Hashable:
-    """What changes whenever tensors are written to, moved or replaced.
+    """Value that changes when tensors are written to, moved or replaced.
 
     torch counts the writes to each tensor: optimisers and
     ``load_state_dict`` raise the count. Writing to ``tensor.data`` does not.

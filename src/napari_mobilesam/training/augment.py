@@ -1,4 +1,4 @@
-"""Changes of look that keep the objects where they are.
+"""Intensity augmentation, which leaves objects in place.
 
 Images here are (h, w, 3) float32 in 0 … 1.
 """

@@ -74,7 +74,7 @@ class LabelledImage:
 
     @cached_property
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Intensity ranges: all, robust, and as the product takes them."""
+        """Intensity ranges: full, robust, and that of the predictor."""
         values = np.asarray(self.image)
         values = values[..., :3] if values.ndim == 3 else values
         step = max(1, int(np.sqrt(values.size / 2**18)))
@@ -328,7 +328,7 @@ def _read_source(
 
 @dataclass(frozen=True, eq=False)
 class BalancedSampler:
-    """Draws images so that large data sets do not drown the small ones.
+    """Sampler that draws from small data sets more often than their share.
 
     A group is drawn with odds (number of instances) ** ``exponent``; an image
     uniformly within its group.

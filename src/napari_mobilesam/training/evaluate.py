@@ -1,4 +1,4 @@
-"""Evaluation by the path that users take: zoomed windows, product defaults.
+"""Evaluation as in the application: zoomed windows, default parameters.
 
 Segment Anything, section 7 and appendix D (mIoU by point, oracle of three,
 clicks), MobileSAM, table 7 (agreement with the teacher), and what the
@@ -126,7 +126,7 @@ class Evaluation:
 
 
 class Asker:
-    """Asks a model about one image, as the prompt widget does."""
+    """Predictor of one image, used as by the prompt widget."""
 
     def __init__(self, model: Sam, image: LabelledImage) -> None:
         self.model, self.image = model, image

@@ -37,7 +37,7 @@ from napari_mobilesam.training.train import TrainConfig, TrainingRun
 from napari_mobilesam.training.train_job import training_record, write_result
 from napari_mobilesam.types import ModelRecord, Progress
 
-MIN_AREA = 4  # data pixels; no zoom makes a smaller object a shape
+MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
 
 
 def _default_budget() -> TrainConfig:

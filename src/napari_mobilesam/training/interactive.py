@@ -1,4 +1,4 @@
-"""Interactive training: prompt, answer, correct (Segment Anything, A).
+"""Interactive training: prompt, predict, correct (Segment Anything, A).
 
 All prompts of a batch of images are decoded together. The image encoder is
 run once per step; gradients of every round gather at the embedding and go

@@ -229,7 +229,7 @@ def _outline(
 def _debris(
     canvas: Array, labels: NDArray[np.int32], rng: np.random.Generator
 ) -> None:
-    """Specks and out-of-focus patches that are no objects."""
+    """Specks and blurred patches that are not objects."""
     if rng.random() < 0.5:
         return
     specks = np.zeros((SIDE, SIDE), dtype=np.float32)

@@ -156,7 +156,7 @@ def cut(
     input_size: int,
     rng: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Cut and resize a window; with ``rng`` vary its look and orientation.
+    """Cut and resize a window; with ``rng`` augment it.
 
     Returns
     -------

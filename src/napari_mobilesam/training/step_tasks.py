@@ -27,7 +27,7 @@ Part = Literal['all', 'encoder', 'decoder']
 
 
 class Turn(NamedTuple):
-    """Which step it is.
+    """Number, samples and seed of a step.
 
     Attributes
     ----------

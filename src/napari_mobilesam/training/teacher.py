@@ -113,7 +113,7 @@ class TeacherCache:
     ) -> NDArray[np.generic]:
         path = self.folder / name
         try:
-            # A new file is sparse: zero, and not done.
+            # A new file is sparse: all zero, which means not done.
             return np.lib.format.open_memmap(
                 path,
                 mode='r+' if path.exists() else 'w+',
@@ -146,7 +146,7 @@ class TeacherCache:
         return bool(self.done.all())
 
     def _commit(self, count: int) -> None:
-        """Embeddings reach the disk before they are called done."""
+        """Flush embeddings to disk, and mark them as done afterwards."""
         for array, change in ((self.embeddings, None), (self.done, count)):
             if change is not None:
                 array[:change] = True

@@ -102,7 +102,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 class TrainingRun:
-    """One run: model, optimiser, averaged weights and where it stands.
+    """State of one run: model, optimiser, averaged weights, progress.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ class TrainingRun:
             ) from error
 
     def save(self) -> None:
-        """Write the state of the run; the file before stays until it is."""
+        """Write the state of the run, all or nothing."""
         if self.folder is None or self.exchange.rank != 0:
             return
         state = {
@@ -356,7 +356,7 @@ class TrainingRun:
             ) from error
 
     def resume(self) -> bool:
-        """Go on where the checkpoint in the folder stands, if there is one.
+        """Resume from the checkpoint in the folder, if there is one.
 
         Raises
         ------

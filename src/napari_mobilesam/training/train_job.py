@@ -124,7 +124,7 @@ class TrainJob:
             if not first.output.is_file():
                 first._train(images, checked, progress, cancelled)
                 if cancelled is not None and cancelled():
-                    # the small inputs are not done with: go on there
+                    # resume with the small inputs
                     first.output.replace(self.output)
                     return self.output
             if dist.is_initialized():
@@ -141,7 +141,7 @@ class TrainJob:
         return self.output
 
     def _phases(self) -> tuple[TrainJob, TrainJob]:
-        """Divide the work into that on small inputs and the rest."""
+        """Jobs of the two phases: small inputs, then the full size."""
         config, share = self.config, self.first_share
         if not 0 < share < 1:
             raise TrainingError(
@@ -179,7 +179,7 @@ class TrainJob:
         progress: Progress | None,
         cancelled: Callable[[], bool] | None,
     ) -> TrainingRun:
-        """Train at one input size, and write what came of it."""
+        """Train at one input size and write the result."""
         torch.manual_seed(self.config.seed)
         sam = self._start()
         if self.compiled:
