@@ -13,7 +13,7 @@ from napari_mobilesam.large.large_plan import (
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.segmentation.everything import segment_everything
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 from .images import (
     DIAMETER,
@@ -184,6 +184,26 @@ def test_a_slide_starts_at_once():
     # Less than a hundredth of the slide, and no large part at once.
     assert max(reads) < 5e6
     assert sum(reads) < 1e8
+
+
+def test_an_image_of_more_tiles_than_one_run_is_refused():
+    source = Discs((10**9, 10**9), ((300, 60_000, 14),), depth=2)
+    parameters = checked_large(None, {'diameter': DIAMETER})
+    with pytest.raises(ImageError, match='1000000000 × 1000000000 pixels'):
+        make_plan(source, small_model().record, parameters)
+
+
+def test_a_run_over_empty_tiles_can_be_cancelled():
+    source = Discs((3000, 3000), ((2900, 2900, 15),), depth=4)
+    told = []
+    result = segmented(
+        source,
+        progress=lambda done, total, message: told.append(done),
+        cancelled=lambda: len(told) > 3,
+    )
+    assert not result.complete
+    assert result.labels.max() == 0
+    assert 0 < result.skipped < result.tiles / 2
 
 
 def test_large_objects_are_worked_through_at_a_coarser_level():

@@ -24,12 +24,15 @@ from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.types import (
     MORE_PARAMETERS,
     EverythingParameters,
+    ImageError,
     ModelRecord,
     SegmentationError,
 )
 
 # Sides of tiles that are read at once; larger ones are read coarser.
 LONGEST_SIDE = 4096
+# Tiles of one run: weeks of computation. More are a damaged file or a mistake.
+LARGEST_RUN = 10_000_000
 
 
 @documented
@@ -180,7 +183,8 @@ def make_plan(
     Raises
     ------
     ImageError
-        If no pixel that is looked at is finite.
+        If no pixel that is looked at is finite, or the image has more than
+        `LARGEST_RUN` tiles.
     """
     limits = parameters.contrast_limits or contrast_of(source)
     diameter = parameters.everything.diameter
@@ -196,7 +200,16 @@ def make_plan(
         record,
         parameters.everything,
     )
-    return LargePlan(view, grid, diameter, parameters)
+    plan = LargePlan(view, grid, diameter, parameters)
+    if plan.tiles > LARGEST_RUN:
+        planes, (rows, columns) = source.planes, source.shape
+        raise ImageError(
+            f'The image of {planes} × {rows} × {columns} pixels (planes, '
+            f'rows, columns) has {plan.tiles:.1e} tiles, more than the '
+            f'{LARGEST_RUN:,} of one run: give a part of it, or a larger '
+            'diameter.'
+        )
+    return plan
 
 
 def _resolution(

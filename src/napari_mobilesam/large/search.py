@@ -105,6 +105,9 @@ class Search:
 
     def _grid_tasks(self) -> Iterator[TileTask]:
         for block, count in scan_blocks(self.plan):
+            # no task checks it while all tiles are empty
+            if self._asked_to_end():
+                return
             nothing = count - len(block.tiles)
             self.skipped += nothing
             if nothing:
@@ -162,6 +165,8 @@ class Search:
         self, tasks: Iterable[TileTask], done: list[tuple[int, str]]
     ) -> Iterator[TileTask]:
         for task in tasks:
+            if self._asked_to_end():
+                return
             record = self.journal.read(task.key)
             if record is None:
                 yield task
