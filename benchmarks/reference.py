@@ -106,10 +106,10 @@ class Ours:
         self.model.load_state_dict(state)
         self.model.eval().requires_grad_(False)
         self.predictor = nm.Predictor(self.model)
-        self.embedding = self.predictor.embed(self.image)
+        self.embedding = self.predictor.embed_window(self.image)
 
     def embed(self) -> object:
-        return self.predictor.embed(self.image)
+        return self.predictor.embed_window(self.image)
 
     def click(self) -> object:
         return self.predictor.predict(

@@ -69,9 +69,13 @@ def test_predictor_embeds_an_image_once(tmp_path, monkeypatch):
         'vit_t', record=ModelRecord('tiny', input_size=64)
     ).eval()
     image = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
-    first = nm.Predictor(model, nm.EmbeddingCache(tmp_path)).embed(image)
+    first = nm.Predictor(model, nm.EmbeddingCache(tmp_path)).embed_window(
+        image
+    )
     monkeypatch.setattr(model, 'encode', lambda batch: refused())
-    again = nm.Predictor(model, nm.EmbeddingCache(tmp_path)).embed(image)
+    again = nm.Predictor(model, nm.EmbeddingCache(tmp_path)).embed_window(
+        image
+    )
     assert torch.equal(first.features, again.features)
     assert first.frame == again.frame
 

@@ -54,7 +54,7 @@ def predictor(golden_model):
 
 @pytest.fixture(scope='module')
 def embedding(predictor):
-    return predictor.embed(golden_image())
+    return predictor.embed_window(golden_image())
 
 
 def assert_as_reference(prediction, golden, name, index=...):

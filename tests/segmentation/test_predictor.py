@@ -22,7 +22,7 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 
-from .helpers import paste
+from .helpers import disc, iou, paste
 
 SHAPE = (60, 90)
 
@@ -39,7 +39,7 @@ def predictor(tiny_model):
 
 @pytest.fixture(scope='module')
 def embedding(predictor, image):
-    return predictor.embed(image)
+    return predictor.embed_window(image)
 
 
 @pytest.mark.parametrize(('multimask', 'count'), [(True, 3), (False, 1)])
@@ -137,8 +137,12 @@ def test_logits_can_be_given_back_as_a_mask(predictor, embedding):
 
 def test_a_window_is_embedded_as_the_image_it_is(predictor, image):
     window = (10, 20, 50, 80)
-    part = predictor.embed(image, window=window, contrast_limits=(0, 255))
-    alone = predictor.embed(image[10:50, 20:80], contrast_limits=(0, 255))
+    part = predictor.embed_window(
+        image, window=window, contrast_limits=(0, 255)
+    )
+    alone = predictor.embed_window(
+        image[10:50, 20:80], contrast_limits=(0, 255)
+    )
     assert torch.equal(part.features, alone.features)
     there = predictor.predict(part, points=[[25, 47]])
     here = predictor.predict(alone, points=[[15, 27]])
@@ -151,17 +155,17 @@ def test_a_window_is_embedded_as_the_image_it_is(predictor, image):
 
 def test_contrast_and_channels_reach_the_model(predictor, image):
     stack = np.stack([image, 255 - image])
-    first = predictor.embed(stack, channels=0)
-    assert torch.equal(first.features, predictor.embed(image).features)
-    darker = predictor.embed(image, contrast_limits=(0, 500))
+    first = predictor.embed_window(stack, channels=0)
+    assert torch.equal(first.features, predictor.embed_window(image).features)
+    darker = predictor.embed_window(image, contrast_limits=(0, 500))
     assert not torch.equal(first.features, darker.features)
-    bent = predictor.embed(image, gamma=0.5)
+    bent = predictor.embed_window(image, gamma=0.5)
     assert not torch.equal(first.features, bent.features)
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 70), (300, 2)])
 def test_images_of_odd_shapes_are_segmented(predictor, shape):
-    embedding = predictor.embed(np.zeros(shape, np.uint8))
+    embedding = predictor.embed_window(np.zeros(shape, np.uint8))
     prediction = predictor.predict(embedding, points=[[0, 0]])
     assert prediction.masks.shape == (3, *shape)
 
@@ -170,7 +174,7 @@ def test_nan_pixels_are_told_and_do_not_spoil_the_embedding(predictor):
     image = np.random.default_rng(1).random((20, 30))
     image[4, 5] = np.nan
     with pytest.warns(UserWarning, match=r'1 pixels .*\(4, 5\)'):
-        embedding = predictor.embed(image)
+        embedding = predictor.embed_window(image)
     assert torch.isfinite(embedding.features).all()
 
 
@@ -179,7 +183,7 @@ def test_nan_pixels_are_told_and_do_not_spoil_the_embedding(predictor):
 )
 def test_images_that_cannot_be_embedded(predictor, bad):
     with pytest.raises(ImageError):
-        predictor.embed(bad)
+        predictor.embed_window(bad)
 
 
 def test_the_embedding_of_another_model_is_refused(embedding):
@@ -254,3 +258,82 @@ def test_the_best_mask_is_the_highest_scored():
     assert not prediction.masks.any()
     lower = replace(prediction, threshold=-1.0)
     assert lower.masks.all()
+
+
+@pytest.fixture(scope='module')
+def whole(predictor, image):
+    return predictor.embed(image)
+
+
+def test_a_box_is_answered_where_its_object_has_the_best_size(
+    predictor, whole
+):
+    small = predictor.predict(whole, box=[20, 30, 28, 38])
+    large = predictor.predict(whole, box=[2, 5, 58, 80])
+    assert len(small.scores) == len(large.scores) == 1
+    assert small.frame.window_shape[0] < large.frame.window_shape[0]
+    assert small.masks.shape == (1, *SHAPE)
+
+
+def test_a_diameter_says_the_scale(predictor, whole):
+    small = predictor.predict(whole, points=[[20, 30]], diameter=8)
+    large = predictor.predict(whole, points=[[20, 30]], diameter=60)
+    assert len(small.scores) == 3
+    assert small.frame.window_shape[0] < large.frame.window_shape[0]
+
+
+def test_points_far_apart_are_held_by_one_window(predictor, whole):
+    found = predictor.predict(whole, points=[[5, 5], [50, 80]])
+    row0, column0, row1, column1 = found.frame.window
+    assert row0 <= 5
+    assert row1 >= 50
+    assert column0 <= 5
+    assert column1 >= 80
+
+
+def test_a_correction_stays_at_its_scale(predictor, whole):
+    first = predictor.predict(whole, points=[[20, 30]], diameter=20)
+    second = predictor.predict(
+        whole, points=[[20, 30], [22, 33]], labels=[1, 0], previous=first
+    )
+    assert second.frame == first.frame
+    assert np.array_equal(second.prompts.mask_input, first.logits[first.best])
+
+
+def test_a_correction_far_away_takes_a_coarser_scale(predictor, whole):
+    first = predictor.predict(whole, points=[[20, 30]], diameter=4)
+    second = predictor.predict(
+        whole, points=[[20, 30], [50, 80]], labels=[1, 1], previous=first
+    )
+    assert second.frame.window_shape > first.frame.window_shape
+    assert second.prompts.mask_input is not None
+
+
+def test_logits_without_their_window_are_refused(predictor, whole):
+    with pytest.raises(PromptError, match='previous='):
+        predictor.predict(
+            whole, points=[[20, 30]], mask_input=np.zeros((32, 32))
+        )
+
+
+def test_prompts_outside_the_image_are_refused_by_name(predictor, whole):
+    with pytest.raises(PromptError, match='outside the image'):
+        predictor.predict(whole, points=[[20, 300]])
+    with pytest.raises(PromptError, match='no prompt'):
+        predictor.predict(whole)
+
+
+@pytest.mark.parametrize('factor', [0.25, 0.5, 2, 4])
+def test_a_click_finds_the_object_at_any_size(bundled, factor):
+    """The bundled model finds a disc of 40 pixels resized by ¼ … 4."""
+    side, radius = round(256 * factor), 20 * factor
+    rng = np.random.default_rng(0)
+    truth = disc((side, side), (0.45 * side, 0.55 * side), radius)
+    noise = rng.normal(0, 6, (side, side))
+    shown = np.clip(60 + 120 * truth + noise, 0, 255).astype(np.uint8)
+    predictor = Predictor(bundled)
+    found = predictor.predict(
+        predictor.embed(shown, contrast_limits=(0, 255)),
+        points=[[0.45 * side, 0.55 * side]],
+    )
+    assert iou(paste(found.mask(), truth.shape), truth) > 0.85

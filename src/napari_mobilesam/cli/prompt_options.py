@@ -144,7 +144,7 @@ def segment_prompts(
             rgb.shape[:2], prompts, diameter=diameter, record=model.record
         )
         if window not in embeddings:
-            embeddings[window] = predictor.embed(rgb, window=window)
+            embeddings[window] = predictor.embed_window(rgb, window=window)
         prediction = predictor.predict_object(embeddings[window], prompts)
         masks.append(prediction.mask())
     return paint_objects(masks, rgb.shape[:2])

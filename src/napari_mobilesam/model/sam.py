@@ -144,15 +144,28 @@ class Sam(nn.Module):
         boxes = torch.zeros(prompts, 4, device=device)
         return lambda: decoder.predict_iou(decoder.attend(boxes=boxes))
 
-    def preprocess(self, rgb: Tensor) -> Tensor:
-        """Normalise (B, 3, h, w) values of 0 … 255 and pad to (B, 3, S, S)."""
+    def preprocess(
+        self, rgb: Tensor, canvas: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Normalise (B, 3, h, w) values of 0 … 255 and pad with zeros.
+
+        Parameters
+        ----------
+        rgb : Tensor
+            (B, 3, h, w).
+        canvas : tuple of int, optional
+            (H, W) to pad to, multiples of 16; (S, S) if None.
+        """
         x = (rgb - self.pixel_mean) / self.pixel_std
-        pad_bottom = self.input_size - x.shape[-2]
-        pad_right = self.input_size - x.shape[-1]
+        height, width = canvas or (self.input_size, self.input_size)
+        pad_bottom = height - x.shape[-2]
+        pad_right = width - x.shape[-1]
         return functional.pad(x, (0, pad_right, 0, pad_bottom))
 
     def encode(self, x: Tensor) -> Tensor:
         """Embed preprocessed images: (B, 3, S, S) to (B, 256, s, s).
+
+        TinyViT takes any height and width that are multiples of 16.
 
         In inference mode and without gradients, on a CPU by an equal but
         faster encoder, where there is one, and on a GPU in half precision.

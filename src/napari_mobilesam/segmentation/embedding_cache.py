@@ -3,8 +3,8 @@
 An entry is found by what was embedded: the pixels as the model sees them and
 the model. The file name is their hash, so that nothing is ever out of date:
 changed pixels, other contrast or another model are another entry. Features
-are kept in single precision: half precision would halve the files, but masks
-of a second visit would differ in a few pixels from those of the first.
+are kept in the precision in which they are used, so that a second visit gives
+the masks of the first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 # Changes whenever the same pixels and weights would give other features.
-FORMAT = b'napari-mobilesam embedding 1\n'
+FORMAT = b'napari-mobilesam embedding 2\n'
 SUFFIX = '.embedding'
 DEFAULT_BYTES = 2 * 1024**3
 # A file that was being written this many seconds ago is nobody's any more.
@@ -105,7 +105,7 @@ class EmbeddingCache:
         Returns
         -------
         torch.Tensor
-            (1, 256, s, s) float32, on the CPU if they were on the disk.
+            (1, 256, h, w) as made, on the CPU if they were on the disk.
         """
         import torch
 
@@ -115,7 +115,7 @@ class EmbeddingCache:
             return torch.from_numpy(known)
         features = make()
         if self._writable:
-            self._write(path, features.float().cpu().numpy())
+            self._write(path, features.cpu().numpy())
         return features
 
     def clear(self) -> None:
@@ -138,7 +138,7 @@ class EmbeddingCache:
         digest.update(np.ascontiguousarray(pixels).data)
         return self.folder / f'{digest.hexdigest()}{SUFFIX}'
 
-    def _read(self, path: Path) -> NDArray[np.float32] | None:
+    def _read(self, path: Path) -> NDArray[Any] | None:
         """Features of a file; None if it is not there, or not sound."""
         try:
             content = path.read_bytes()
@@ -155,12 +155,10 @@ class EmbeddingCache:
         with contextlib.suppress(OSError):
             # the time of the last use decides what is deleted first
             os.utime(path)
-        features: NDArray[np.float32] = np.load(
-            io.BytesIO(body), allow_pickle=False
-        )
+        features: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
         return features
 
-    def _write(self, path: Path, features: NDArray[np.float32]) -> None:
+    def _write(self, path: Path, features: NDArray[Any]) -> None:
         buffer = io.BytesIO()
         np.save(buffer, features, allow_pickle=False)
         body = buffer.getbuffer()

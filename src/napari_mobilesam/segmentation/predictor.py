@@ -1,8 +1,8 @@
 """Prompts to masks: embed an image once, then ask about it.
 
 A `Predictor` holds a model and nothing else: what it knows of an image is in
-the `Embedding` it returns, so that embeddings can be kept, shared between
-threads and asked in any order.
+the `ImageEmbedding` it returns, so that embeddings can be kept, shared
+between threads and asked in any order.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from napari_mobilesam.segmentation.image import (
     as_rgb_plane,
     resize,
 )
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
+from napari_mobilesam.segmentation.scale_choice import predict_at_scale
 from napari_mobilesam.segmentation.shapes import low_res_logits
 from napari_mobilesam.segmentation.upscaling import (
     as_mask,
@@ -32,6 +34,7 @@ from napari_mobilesam.types import (
     Embedding,
     Frame,
     Mask,
+    PromptError,
     Prompts,
     Ranking,
     SegmentationError,
@@ -141,7 +144,6 @@ class Predictor:
         self.model = model
         self.cache = cache
 
-    @torch.no_grad()
     def embed(
         self,
         image: Any,
@@ -149,9 +151,11 @@ class Predictor:
         channels: Channels | None = None,
         contrast_limits: ContrastLimits | None = None,
         gamma: float = 1.0,
-        window: tuple[int, int, int, int] | None = None,
-    ) -> Embedding:
-        """Embed an image, or a window of it.
+    ) -> ImageEmbedding:
+        """Embed an image at all scales, lazily.
+
+        Nothing is computed yet: `predict` embeds what the prompts need, at
+        the scales that suit their objects, and it is kept for later ones.
 
         Parameters
         ----------
@@ -165,6 +169,44 @@ class Predictor:
             None, see `contrast_limits_of`.
         gamma : float
             Exponent applied after the contrast limits.
+
+        Returns
+        -------
+        ImageEmbedding
+            For `predict`.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be used; the message says why.
+        """
+        rgb = as_rgb_plane(
+            image,
+            channels=channels,
+            contrast_limits=contrast_limits,
+            gamma=gamma,
+        )
+        return ImageEmbedding.of_rgb(self.model, rgb, self.cache)
+
+    @torch.no_grad()
+    def embed_window(
+        self,
+        image: Any,
+        *,
+        channels: Channels | None = None,
+        contrast_limits: ContrastLimits | None = None,
+        gamma: float = 1.0,
+        window: tuple[int, int, int, int] | None = None,
+    ) -> Embedding:
+        """Embed an image, or a window of it, as one input of the model.
+
+        This is what the papers do (Segment Anything, appendix A): objects
+        have to suit the model in the whole image.
+
+        Parameters
+        ----------
+        image, channels, contrast_limits, gamma
+            As `embed`.
         window : tuple of int, optional
             (row0, column0, row1, column1), half open; the whole image if
             None.
@@ -215,22 +257,25 @@ class Predictor:
         with self.model.threads():
             return self.model.encode(self.model.preprocess(batch))
 
-    @torch.no_grad()
     def predict(
         self,
-        embedding: Embedding,
+        embedding: Embedding | ImageEmbedding,
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask_input: ArrayLike | None = None,
-        multimask: bool = True,
+        multimask: bool | None = None,
+        *,
+        diameter: float | None = None,
+        previous: Prediction | None = None,
     ) -> Prediction:
         """Predict masks of one object.
 
         Parameters
         ----------
-        embedding : Embedding
-            Of `embed` with the same model.
+        embedding : ImageEmbedding or Embedding
+            Of `embed`, which gives the masks of the widget, or of
+            `embed_window` with the same model.
         points : array-like, optional
             (N, 2) (row, column) in data pixels.
         labels : array-like, optional
@@ -239,10 +284,19 @@ class Predictor:
             (row0, column0, row1, column1) in data pixels; a part beyond the
             image is cut off.
         mask_input : array-like, optional
-            (s, s) or (1, s, s) low-res logits of an earlier prediction.
-        multimask : bool
+            (s, s) or (1, s, s) low-res logits of an earlier prediction on
+            the same `Embedding`.
+        multimask : bool, optional
             Three masks, for prompts that may mean whole, part or subpart;
-            else one, better for several points or a box with points.
+            else one, better for several points or a box with points. Three
+            for a single point, else one, if None.
+        diameter : float, optional
+            Diameter of the object in data pixels, if it is known; otherwise
+            box or mask tell, or several scales are tried. For an
+            `ImageEmbedding`.
+        previous : Prediction, optional
+            Answer that these prompts correct; its best mask is fed back. For
+            an `ImageEmbedding`.
 
         Returns
         -------
@@ -258,9 +312,35 @@ class Predictor:
             If another model made the embedding.
         """
         self.check(embedding)
-        prompts = checked_prompts(
-            embedding.frame, points, labels, box, mask_input
+        if isinstance(embedding, Embedding):
+            prompts = checked_prompts(
+                embedding.frame, points, labels, box, mask_input
+            )
+            return self._decode(embedding, prompts, multimask)
+        if mask_input is not None:
+            raise PromptError(
+                'Low-res logits belong to one window: give the prediction '
+                'that is to be corrected as previous=… instead.'
+            )
+        shape = embedding.image_shape
+        frame = Frame.of(shape, (0, 0, *shape), self.model.input_size)
+        prompts = checked_prompts(frame, points, labels, box)
+        return predict_at_scale(
+            self,
+            embedding,
+            prompts,
+            previous=previous,
+            diameter=diameter,
+            multimask=multimask,
         )
+
+    @torch.no_grad()
+    def _decode(
+        self, embedding: Embedding, prompts: Prompts, multimask: bool | None
+    ) -> Prediction:
+        """Decode checked prompts on one window."""
+        if multimask is None:
+            multimask = prompts.ambiguous
         with self.model.threads():
             logits, iou = self.model.image_decoder(embedding.features).decode(
                 **self._to_input(prompts, embedding.frame),
@@ -276,11 +356,14 @@ class Predictor:
         )
 
     def predict_object(
-        self, embedding: Embedding, prompts: Prompts
+        self,
+        embedding: Embedding,
+        prompts: Prompts,
+        multimask: bool | None = None,
     ) -> Prediction:
-        """Predict one object as the widgets do; see `predict`.
+        """Predict one object on one window; see `predict`.
 
-        Three masks where the prompts are ambiguous, else one.
+        A region becomes the mask input of the window.
         """
         pointed = len(prompts.points) > 0
         mask_input, box = prompts.mask_input, prompts.box
@@ -295,10 +378,10 @@ class Predictor:
             prompts.labels if pointed else None,
             box,
             mask_input,
-            multimask=prompts.ambiguous,
+            multimask=prompts.ambiguous if multimask is None else multimask,
         )
 
-    def check(self, embedding: Embedding) -> None:
+    def check(self, embedding: Embedding | ImageEmbedding) -> None:
         """Refuse the embedding of another model."""
         if embedding.model_key != self.model.key:
             raise SegmentationError(

@@ -1,0 +1,303 @@
+"""The scale at which the prompts of one object are answered.
+
+A box, an outline or a mask says how large the object is. A click does not:
+it is asked at several scales, and the answers tell, since a model is sure of
+masks of the size it was trained on. An answer is worth its predicted IoU less
+a penalty for each factor of two between the size of its mask on the model's
+input and the size that suits the model best, and more if the answers at
+neighbouring scales show the same object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.model.sam import STRIDE
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.types import (
+    Frame,
+    ModelRecord,
+    PromptError,
+    Prompts,
+)
+
+if TYPE_CHECKING:
+    from napari_mobilesam.segmentation.predictor import Prediction, Predictor
+
+# Predicted IoU that a factor of two between the size of a mask and the best
+# size is worth.
+SIZE_WEIGHT = 0.15
+# IoU with the answers at neighbouring scales, likewise: what is seen at
+# several scales is an object.
+AGREEMENT_WEIGHT = 0.5
+# Octaves between neighbouring scales.
+NEIGHBOURS = 1.25
+# Scales are tried in steps of two.
+STEP = 2
+# No finer scale is tried once so many were worth less than an answer of this.
+BEHIND = 2
+SURE = 0.5
+# Diameter of an object, as part of the geometric mean of its box's sides; on
+# validation images 0.6 and 1 were worse by 0.01 of IoU.
+BOX_DIAMETER = 0.8
+# Cells of a decoder block at each side that prompts are kept away from.
+EDGE = 1.0
+
+
+def worths(prediction: Prediction, record: ModelRecord) -> NDArray[np.float64]:
+    """(M,) predicted IoU less the penalty for the size of each mask."""
+    inside = prediction.logits > prediction.threshold
+    areas = np.count_nonzero(inside, axis=(1, 2)) * LOW_RES_STRIDE**2
+    diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
+    octaves = np.abs(np.log2(diameters / record.object_diameter.best))
+    return prediction.scores.astype(np.float64) - SIZE_WEIGHT * octaves
+
+
+def predict_at_scale(
+    predictor: Predictor,
+    image: ImageEmbedding,
+    prompts: Prompts,
+    *,
+    previous: Prediction | None = None,
+    diameter: float | None = None,
+    likely: Sequence[float] = (),
+    multimask: bool | None = None,
+) -> Prediction:
+    """Answer the prompts of one object at the scale that suits.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of the model that made the embedding.
+    image : ImageEmbedding
+        Embedding of the image.
+    prompts : Prompts
+        Prompts in data pixels, checked.
+    previous : Prediction, optional
+        Answer that the prompts correct: its best mask is fed back, and its
+        scale is kept where it holds all prompts.
+    diameter : float, optional
+        Diameter of the object in data pixels; what the prompts say if None.
+    likely : sequence of float
+        Likely object diameters in data pixels: their scales are tried first,
+        instead of all.
+    multimask : bool, optional
+        Three masks or one; three for a single point if None.
+
+    Returns
+    -------
+    Prediction
+        Masks at one scale.
+    """
+    if previous is not None:
+        return _correct(predictor, image, prompts, previous, multimask)
+    known = known_diameter(prompts) if diameter is None else diameter
+    if known is None:
+        return _search(predictor, image, prompts, likely, multimask)
+    pitch = _holding(image, prompts, image.pitch_for(known))
+    embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
+    return predictor.predict_object(embedding, prompts, multimask)
+
+
+def _correct(
+    predictor: Predictor,
+    image: ImageEmbedding,
+    prompts: Prompts,
+    previous: Prediction,
+    multimask: bool | None,
+) -> Prediction:
+    """Feed a mask back, at its scale if that holds the prompts."""
+    frame = previous.frame
+    corners = prompt_corners(prompts)
+    if not len(corners) or _in_window(corners, frame):
+        row0, column0, row1, column1 = frame.window
+        center = (row0 + row1) / 2, (column0 + column1) / 2
+        embedding = image.cut(center, pitch_of(frame))
+        if embedding.frame == frame:
+            logits = previous.logits[previous.best]
+            refined = replace(prompts, mask_input=logits)
+            return predictor.predict_object(embedding, refined, multimask)
+    mask = previous.mask()
+    if mask.data.size:
+        prompts = replace(prompts, region=mask)
+    pitch = _holding(image, prompts, pitch_of(frame))
+    embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
+    return predictor.predict_object(embedding, prompts, multimask)
+
+
+def _search(
+    predictor: Predictor,
+    image: ImageEmbedding,
+    prompts: Prompts,
+    likely: Sequence[float],
+    multimask: bool | None,
+) -> Prediction:
+    """Ask at several scales, from coarse to fine; the best answer."""
+    ladder = [p for p in image.pitches[::STEP] if _holds(image, prompts, p)]
+    record = predictor.model.record
+    wanted = sorted({image.pitch_for(d) for d in likely}, reverse=True)
+    starts = [min(ladder, key=lambda p: _octaves(p, x)) for x in wanted]
+    answers: dict[int, Prediction] = {}
+    values: dict[int, float] = {}
+
+    def ask(pitch: int) -> None:
+        if pitch not in answers:
+            center = center_of_prompts(prompts, image, pitch)
+            answers[pitch] = predictor.predict_object(
+                image.cut(center, pitch), prompts, multimask
+            )
+            values[pitch] = worths(answers[pitch], record).max()
+
+    if not starts:
+        for pitch in ladder:
+            ask(pitch)
+            best = max(values, key=lambda p: values[p])
+            behind = sum(p < best for p in values)
+            if values[best] >= SURE and behind >= BEHIND:
+                break
+    for pitch in [*starts, *wanted]:
+        ask(pitch)
+    before = 0
+    while starts and before != len(answers):
+        before = len(answers)
+        place = ladder.index(max(starts, key=lambda p: values[p]))
+        starts = ladder[max(0, place - 1) : place + 2]
+        for pitch in starts:
+            ask(pitch)
+    return answers[_agreed(answers, values)]
+
+
+def _agreed(answers: dict[int, Prediction], values: dict[int, float]) -> int:
+    """Scale of the answer that is worth most and that others agree with."""
+    boxes = {pitch: _boxes(answer) for pitch, answer in answers.items()}
+
+    def value(pitch: int) -> float:
+        best = boxes[pitch][answers[pitch].best]
+        agreed = [
+            max(_overlap(best, box) for box in boxes[other])
+            for other in boxes
+            if other != pitch and _octaves(other, pitch) <= NEIGHBOURS
+        ]
+        mean = sum(agreed) / len(agreed) if agreed else 0.0
+        return values[pitch] + AGREEMENT_WEIGHT * mean
+
+    return max(answers, key=value)
+
+
+def _octaves(one: float, other: float) -> float:
+    return abs(math.log2(one / other))
+
+
+def _boxes(prediction: Prediction) -> list[NDArray[np.float64]]:
+    """(row0, column0, row1, column1) of each mask, in data pixels, about."""
+    frame = prediction.frame
+    origin = np.array(frame.window[:2] * 2, np.float64)
+    pixels = LOW_RES_STRIDE * pitch_of(frame) / STRIDE
+    boxes = []
+    for inside in prediction.logits > prediction.threshold:
+        _, box = crop_to_mask(inside)
+        boxes.append(origin + pixels * np.array(box))
+    return boxes
+
+
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """IoU of two boxes."""
+    low, high = np.maximum(one, other)[:2], np.minimum(one, other)[2:]
+    shared = float(np.prod(np.maximum(high - low, 0)))
+    areas = [float(np.prod(box[2:] - box[:2])) for box in (one, other)]
+    return shared / max(sum(areas) - shared, 1e-9)
+
+
+def known_diameter(prompts: Prompts) -> float | None:
+    """Diameter of the object by its box or region, if there is one."""
+    box = prompts.box
+    if box is None and prompts.region is not None:
+        box = np.asarray(prompts.region.box, dtype=np.float64)
+    if box is None:
+        return None
+    height, width = box[2:] - box[:2]
+    return BOX_DIAMETER * math.sqrt(max(height, 1) * max(width, 1))
+
+
+def prompt_corners(prompts: Prompts) -> NDArray[np.float64]:
+    """(N, 2) points, and corners of box and region, in data pixels."""
+    corners = [prompts.points]
+    if prompts.box is not None:
+        corners.append(prompts.box.reshape(2, 2))
+    if prompts.region is not None:
+        region = np.asarray(prompts.region.box, np.float64)
+        corners.append(region.reshape(2, 2))
+    return np.concatenate(corners)
+
+
+def anchor_of(prompts: Prompts) -> NDArray[np.float64]:
+    """(row, column) of what is prompted for: box, region or first point."""
+    box = prompts.box
+    if box is None and prompts.region is not None:
+        box = np.asarray(prompts.region.box, np.float64)
+    if box is not None:
+        center: NDArray[np.float64] = box.reshape(2, 2).mean(axis=0)
+        return center
+    positive = prompts.points[prompts.labels == 1]
+    points = positive if len(positive) else prompts.points
+    if not len(points):
+        raise PromptError(
+            'There is no prompt: give at least a point, a box or a mask.'
+        )
+    first: NDArray[np.float64] = points[0]
+    return first
+
+
+def center_of_prompts(
+    prompts: Prompts, image: ImageEmbedding, pitch: int
+) -> tuple[float, float]:
+    """Middle of the decoder block that prompts are answered in.
+
+    The object is in the middle, moved as far as the other prompts need.
+    """
+    corners = prompt_corners(prompts)
+    half = (image.cells / 2 - EDGE) * pitch
+    low, high = corners.max(axis=0) - half, corners.min(axis=0) + half
+    middle = (low + high) / 2
+    fits = low <= high
+    center = np.where(
+        fits, np.clip(anchor_of(prompts), low, np.maximum(low, high)), middle
+    )
+    return float(center[0]), float(center[1])
+
+
+def pitch_of(frame: Frame) -> int:
+    """Pitch of a decoder block."""
+    sides = zip(frame.window_shape, frame.input_shape, strict=True)
+    length, on_input = max(sides)
+    return max(1, round(length * STRIDE / on_input))
+
+
+def _holding(image: ImageEmbedding, prompts: Prompts, pitch: int) -> int:
+    """The scale, or the next coarser one whose blocks hold all prompts."""
+    coarser = [p for p in image.pitches if p >= pitch]
+    for candidate in reversed(coarser):
+        if _holds(image, prompts, candidate):
+            return candidate
+    return image.pitches[0]
+
+
+def _holds(image: ImageEmbedding, prompts: Prompts, pitch: int) -> bool:
+    corners = prompt_corners(prompts)
+    extent = corners.max(axis=0) - corners.min(axis=0)
+    room = (image.cells - 2 * EDGE) * pitch
+    whole = np.asarray(image.image_shape) <= image.cells * pitch
+    return bool(((extent <= room) | whole).all())
+
+
+def _in_window(corners: NDArray[np.float64], frame: Frame) -> bool:
+    low, high = np.array(frame.window[:2]), np.array(frame.window[2:])
+    return bool(((corners >= low - 0.5) & (corners <= high)).all())

@@ -1,0 +1,188 @@
+"""One embedding at every scale: where blocks lie, and what is cut of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
+from napari_mobilesam.segmentation.image_embedding import (
+    ImageEmbedding,
+    pitches,
+)
+from napari_mobilesam.segmentation.predictor import Predictor
+from napari_mobilesam.types import Frame, ModelRecord, Prompts
+
+from .helpers import disc, iou, paste
+
+
+def picture(shape, seed=0):
+    """Smooth blobs, so that what surrounds a cell matters."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (*(n // 16 + 1 for n in shape), 3), np.uint8)
+    return np.kron(coarse, np.ones((16, 16, 1), np.uint8))[
+        : shape[0], : shape[1]
+    ]
+
+
+@pytest.fixture(scope='module')
+def image():
+    return picture((300, 420))
+
+
+@pytest.fixture
+def embedding(tiny_model, image):
+    return ImageEmbedding.of_rgb(tiny_model, image)
+
+
+@given(
+    st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)),
+    st.sampled_from([8, 16, 64]),
+)
+def test_scales_go_from_the_whole_image_down(shape, cells):
+    found = pitches(shape, cells)
+    assert found == sorted(set(found), reverse=True)
+    assert found[0] * cells >= max(shape)
+    assert (found[0] - 1) * cells < max(shape)
+    ratios = np.array(found[:-1]) / found[1:]
+    assert (ratios <= 1.75).all()
+
+
+@given(
+    st.tuples(st.integers(1, 900), st.integers(1, 900)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.booleans(),
+)
+def test_a_cut_holds_its_centre_and_lies_in_its_block(
+    tiny_model, shape, place, large
+):
+    embedding = ImageEmbedding(tiny_model, shape, None)
+    center = np.multiply(place, np.subtract(shape, 1))
+    for pitch in embedding.pitches:
+        find = embedding.large_block_key if large else embedding.block_key
+        key = find(center, pitch)
+        grid = embedding.grid(pitch)
+        sides = [
+            max(8, min(key.side, n - first))
+            for first, n in zip(key[1:3], grid, strict=True)
+        ]
+        features = torch.zeros(1, *sides)
+        frame = embedding.cut_from((features, key[1:3]), key, center).frame
+        low, high = np.array(frame.window[:2]), np.array(frame.window[2:])
+        assert (low <= center).all()
+        assert (center < high).all()
+        assert (low >= 0).all()
+        assert (high <= shape).all()
+        assert max(frame.input_shape) <= 128
+        # Centred within two cells, but for the edges of the image.
+        inner = (low > 0) & (high < shape)
+        off = np.abs((low + high) / 2 - center)
+        assert (off[inner] <= (6 if large else 3) * pitch).all()
+
+
+def test_a_block_is_embedded_once(embedding, tiny_model, monkeypatch):
+    first = embedding.cut((150, 200), 4)
+    assert embedding.has((150, 200), 4)
+    assert not embedding.has((20, 20), 4)
+    monkeypatch.setattr(tiny_model, 'encode', None)
+    assert embedding.cut((150, 200), 4) is first
+    beside = embedding.cut((150, 206), 4)
+    assert beside.frame != first.frame
+
+
+def test_only_the_pixels_of_a_block_are_read(tiny_model, image):
+    read = []
+
+    def pixels(window, shape):
+        read.append(window)
+        return np.zeros((*shape, 3), np.uint8)
+
+    embedding = ImageEmbedding(tiny_model, (100_000, 90_000), pixels)
+    embedding.cut((50_000, 40_000), 4)
+    ((row0, column0, row1, column1),) = read
+    assert row0 <= 50_000 < row1
+    assert column0 <= 40_000 < column1
+    assert max(row1 - row0, column1 - column0) == 4 * 14
+
+
+def test_features_are_those_of_a_window_of_the_same_pixels(
+    tiny_model, image, embedding
+):
+    """A scale of one block is what the whole image gives, but for rounding."""
+    small = image[:120, :128]
+    one = ImageEmbedding.of_rgb(tiny_model, small)
+    cut = one.cut((60, 60), 16)
+    frame = Frame.of((120, 128), (0, 0, 120, 128), 128)
+    assert cut.frame == frame
+    window = Predictor(tiny_model).embed_rgb(small, frame)
+    torch.testing.assert_close(
+        cut.features, window.features, atol=2e-3, rtol=2e-3
+    )
+
+
+def test_masks_hardly_depend_on_the_block_they_are_cut_from(bundled):
+    """Whatever a cell was embedded with, its objects look the same."""
+    shape = (400, 400)
+    rng = np.random.default_rng(1)
+    centers = [(90, 110), (190, 205), (250, 330), (120, 310)]
+    truths = [disc(shape, center, 24) for center in centers]
+    gray = 60 + 120 * np.any(truths, axis=0) + rng.normal(0, 6, shape)
+    rgb = np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    embedding = ImageEmbedding.of_rgb(bundled, rgb)
+    predictor = Predictor(bundled)
+    for center in centers:
+        prompts = Prompts(np.array([center], float), np.ones(1, np.int64))
+        masks = [
+            paste(predictor.predict_object(cut, prompts).mask(), shape)
+            for cut in (
+                embedding.cut(center, 11),
+                embedding.cut(center, 11, large=True),
+            )
+        ]
+        assert iou(*masks) > 0.95
+
+
+def test_blocks_are_dropped_beyond_the_budget(tiny_model, image):
+    embedding = ImageEmbedding(
+        tiny_model,
+        image.shape[:2],
+        lambda window, shape: np.zeros((*shape, 3), np.uint8),
+        budget=3 * 256 * 14 * 14 * 2,
+    )
+    places = [(40, 40), (40, 200), (200, 40), (200, 300)]
+    for place in places:
+        embedding.cut(place, 4)
+    assert not embedding.has(places[0], 4)
+    assert all(embedding.has(place, 4) for place in places[1:])
+
+
+def test_blocks_come_from_the_disk(tmp_path, tiny_model, image, monkeypatch):
+    cache = EmbeddingCache(tmp_path)
+    first = ImageEmbedding.of_rgb(tiny_model, image, cache).cut((90, 90), 4)
+    monkeypatch.setattr(tiny_model, 'encode', None)
+    again = ImageEmbedding.of_rgb(tiny_model, image, cache).cut((90, 90), 4)
+    assert torch.equal(first.features, again.features)
+
+
+def test_encoders_with_positions_embed_whole_inputs():
+    record = ModelRecord('vit', 'vit_b', input_size=64)
+    model = build_sam(record=record).eval()
+    embedding = ImageEmbedding.of_rgb(model, picture((200, 260)))
+    cut = embedding.cut((100, 130), 8)
+    assert cut.features.shape == (1, 256, 4, 4)
+    assert embedding.large_block_key((100, 130), 8).side == 4
+
+
+def test_work_on_a_large_image_is_bounded(tiny_model):
+    """Large blocks embed a scale little more than once."""
+    embedding = ImageEmbedding(tiny_model, (6000, 6000), None)
+    keys = {
+        embedding.large_block_key((row, column), 4)
+        for row in range(0, 6000, 32)
+        for column in range(0, 6000, 32)
+    }
+    assert sum(key.side**2 for key in keys) < 1.5 * 1500**2
