@@ -40,9 +40,9 @@ def time_prompts(model: Sam, repeats: int) -> tuple[float, float]:
     image = np.random.default_rng(0).integers(
         0, 256, (side, side, 3), dtype=np.uint8
     )
-    embedding = predictor.embed(image)
+    embedding = predictor.embed_window(image)
     return (
-        median_ms(lambda: predictor.embed(image), repeats),
+        median_ms(lambda: predictor.embed_window(image), repeats),
         median_ms(
             lambda: predictor.predict(
                 embedding, points=[[side / 2, side / 2]]

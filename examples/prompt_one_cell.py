@@ -14,7 +14,7 @@ image = read_sample('nuclei')[100:356, 100:356]
 model = nm.load_model()
 predictor = nm.Predictor(model)
 
-# The expensive part, once per image; every question after that is quick.
+# Lazy: questions embed what they need, and later ones nearby are quick.
 embedding = predictor.embed(image)
 
 # The brightest spot, where a nucleus surely is: (row, column).
@@ -29,5 +29,5 @@ print(
 # A box asks less ambiguously: (row0, column0, row1, column1).
 rows, columns = np.nonzero(mask)
 box = [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
-boxed = predictor.predict(embedding, box=box, multimask=False)
+boxed = predictor.predict(embedding, box=box)
 print(f'box {[int(x) for x in box]}: {boxed.masks[0].sum()} pixels')

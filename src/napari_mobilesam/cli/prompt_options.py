@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.types import Embedding
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +117,7 @@ def segment_prompts(
     objects : sequence of Prompts
         Prompts of each object, in (row, column) data pixels.
     diameter : float or None
-        Typical object diameter in pixels; None to look at the image.
+        Diameter of the objects in pixels; None to try several scales.
 
     Returns
     -------
@@ -127,27 +126,19 @@ def segment_prompts(
     table : DataFrame
         One row per object that has a pixel.
     """
-    from napari_mobilesam.segmentation.diameter import estimate_diameter
-    from napari_mobilesam.segmentation.image import as_rgb_plane
     from napari_mobilesam.segmentation.masks import paint_objects
     from napari_mobilesam.segmentation.predictor import Predictor
-    from napari_mobilesam.segmentation.windows import window_for_prompts
+    from napari_mobilesam.segmentation.scale_choice import predict_at_scale
 
-    rgb = as_rgb_plane(image)
-    if diameter is None:
-        diameter = estimate_diameter(rgb)
     predictor = Predictor(model)
-    embeddings: dict[tuple[int, int, int, int], Embedding] = {}
-    masks = []
-    for prompts in objects:
-        window = window_for_prompts(
-            rgb.shape[:2], prompts, diameter=diameter, record=model.record
-        )
-        if window not in embeddings:
-            embeddings[window] = predictor.embed_window(rgb, window=window)
-        prediction = predictor.predict_object(embeddings[window], prompts)
-        masks.append(prediction.mask())
-    return paint_objects(masks, rgb.shape[:2])
+    embedding = predictor.embed(image)
+    masks = [
+        predict_at_scale(
+            predictor, embedding, prompts, diameter=diameter
+        ).mask()
+        for prompts in objects
+    ]
+    return paint_objects(masks, embedding.image_shape)
 
 
 def row_column(text: str) -> tuple[float, float]:
