@@ -8,11 +8,8 @@ import pytest
 import torch
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.segmentation.predictor import (
-    Prediction,
-    Predictor,
-    agreement,
-)
+from napari_mobilesam.segmentation.prediction import Prediction, agreement
+from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.types import (
     Frame,

@@ -128,13 +128,12 @@ def segment_prompts(
     """
     from napari_mobilesam.segmentation.masks import paint_objects
     from napari_mobilesam.segmentation.predictor import Predictor
-    from napari_mobilesam.segmentation.scale_choice import predict_at_scale
 
     predictor = Predictor(model)
     embedding = predictor.embed(image)
     masks = [
-        predict_at_scale(
-            predictor, embedding, prompts, diameter=diameter
+        predictor.predict_at_scale(
+            embedding, prompts, diameter=diameter
         ).mask()
         for prompts in objects
     ]

@@ -7,8 +7,8 @@ between threads and asked in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,109 +22,21 @@ from napari_mobilesam.segmentation.image import (
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
+from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
-from napari_mobilesam.segmentation.scale_choice import predict_at_scale
+from napari_mobilesam.segmentation.scale_choice import answer_at_scale
 from napari_mobilesam.segmentation.shapes import low_res_logits
-from napari_mobilesam.segmentation.upscaling import (
-    as_mask,
-    upscale_mask,
-    upscale_plane,
-)
 from napari_mobilesam.types import (
     Embedding,
     Frame,
-    Mask,
     PromptError,
     Prompts,
-    Ranking,
     SegmentationError,
 )
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Answer to the prompts of one object.
-
-    Attributes
-    ----------
-    scores : ndarray
-        (M,) float32 predicted IoU.
-    logits : ndarray
-        (M, s, s) float32 low-res logits on the model's input,
-        ``s = input_size // 4``; one of them is a ``mask_input``.
-    frame : Frame
-        Where the embedded window lies.
-    prompts : Prompts
-        What was asked.
-    threshold : float
-        Logit above which a pixel is in the mask.
-    ranking : {'predicted_iou', 'agreement'}
-        Which mask is the best, see `ModelRecord`.
-    """
-
-    scores: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    frame: Frame
-    prompts: Prompts
-    threshold: float = 0.0
-    ranking: Ranking = 'predicted_iou'
-
-    @cached_property
-    def best(self) -> int:
-        """Index of the mask that is likely to be meant."""
-        if self.ranking == 'predicted_iou':
-            return int(np.argmax(self.scores))
-        return int(np.argmax(agreement(self.logits > self.threshold)))
-
-    @cached_property
-    def masks(self) -> NDArray[np.bool_]:
-        """(M, H, W) bool masks of the whole image, computed when asked for."""
-        return np.stack(
-            [
-                upscale_plane(logits, self.frame, self.threshold)
-                for logits in self.logits
-            ]
-        )
-
-    def mask(self, index: int | None = None) -> Mask:
-        """One mask cropped to its box, the best if no index is given."""
-        if index is None:
-            index = self.best
-        upscaled = upscale_mask(self.logits[index], self.frame, self.threshold)
-        point = (float('nan'), float('nan'))
-        positive = self.prompts.points[self.prompts.labels == 1]
-        if len(positive):
-            point = (float(positive[0, 0]), float(positive[0, 1]))
-        return as_mask(
-            upscaled, float(self.scores[index]), point, self.frame.window
-        )
-
-
-def agreement(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean IoU of each mask with all of them.
-
-    Where each of M masks is as likely to be the right one, this is the IoU
-    to be expected of it.
-
-    Parameters
-    ----------
-    masks : ndarray
-        (M, h, w) bool.
-
-    Returns
-    -------
-    ndarray
-        (M,); 0 for an empty mask.
-    """
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
-    shared = (flat @ flat.T).astype(np.float64)
-    areas = np.diagonal(shared)
-    union = areas[:, None] + areas - shared
-    return (shared / np.maximum(union, 1)).mean(axis=1)
 
 
 class Predictor:
@@ -325,13 +237,32 @@ class Predictor:
         shape = embedding.image_shape
         frame = Frame.of(shape, (0, 0, *shape), self.model.input_size)
         prompts = checked_prompts(frame, points, labels, box)
-        return predict_at_scale(
-            self,
+        return self.predict_at_scale(
             embedding,
             prompts,
             previous=previous,
             diameter=diameter,
             multimask=multimask,
+        )
+
+    def predict_at_scale(
+        self,
+        image: ImageEmbedding,
+        prompts: Prompts,
+        *,
+        previous: Prediction | None = None,
+        diameter: float | None = None,
+        likely: Sequence[float] = (),
+        multimask: bool | None = None,
+    ) -> Prediction:
+        """Predict one object as the widgets do; see `answer_at_scale`."""
+        return answer_at_scale(
+            partial(self.predict_object, multimask=multimask),
+            image,
+            prompts,
+            previous=previous,
+            diameter=diameter,
+            likely=likely,
         )
 
     @torch.no_grad()

@@ -11,26 +11,27 @@ neighbouring scales show the same object.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import (
+    Embedding,
     Frame,
     ModelRecord,
     PromptError,
     Prompts,
 )
 
-if TYPE_CHECKING:
-    from napari_mobilesam.segmentation.predictor import Prediction, Predictor
+# ask(embedding, prompts) is one decoding
+Ask = Callable[[Embedding, Prompts], Prediction]
 
 # Predicted IoU that a factor of two between the size of a mask and the best
 # size is worth.
@@ -61,22 +62,21 @@ def worths(prediction: Prediction, record: ModelRecord) -> NDArray[np.float64]:
     return prediction.scores.astype(np.float64) - SIZE_WEIGHT * octaves
 
 
-def predict_at_scale(
-    predictor: Predictor,
+def answer_at_scale(
+    ask: Ask,
     image: ImageEmbedding,
     prompts: Prompts,
     *,
     previous: Prediction | None = None,
     diameter: float | None = None,
     likely: Sequence[float] = (),
-    multimask: bool | None = None,
 ) -> Prediction:
     """Answer the prompts of one object at the scale that suits.
 
     Parameters
     ----------
-    predictor : Predictor
-        Of the model that made the embedding.
+    ask : callable
+        ``ask(embedding, prompts)`` answers prompts on a decoder block.
     image : ImageEmbedding
         Embedding of the image.
     prompts : Prompts
@@ -89,8 +89,6 @@ def predict_at_scale(
     likely : sequence of float
         Likely object diameters in data pixels: their scales are tried first,
         instead of all.
-    multimask : bool, optional
-        Three masks or one; three for a single point if None.
 
     Returns
     -------
@@ -98,21 +96,20 @@ def predict_at_scale(
         Masks at one scale.
     """
     if previous is not None:
-        return _correct(predictor, image, prompts, previous, multimask)
+        return _correct(ask, image, prompts, previous)
     known = known_diameter(prompts) if diameter is None else diameter
     if known is None:
-        return _search(predictor, image, prompts, likely, multimask)
+        return _search(ask, image, prompts, likely)
     pitch = _holding(image, prompts, image.pitch_for(known))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
-    return predictor.predict_object(embedding, prompts, multimask)
+    return ask(embedding, prompts)
 
 
 def _correct(
-    predictor: Predictor,
+    ask: Ask,
     image: ImageEmbedding,
     prompts: Prompts,
     previous: Prediction,
-    multimask: bool | None,
 ) -> Prediction:
     """Feed a mask back, at its scale if that holds the prompts."""
     frame = previous.frame
@@ -124,54 +121,51 @@ def _correct(
         if embedding.frame == frame:
             logits = previous.logits[previous.best]
             refined = replace(prompts, mask_input=logits)
-            return predictor.predict_object(embedding, refined, multimask)
+            return ask(embedding, refined)
     mask = previous.mask()
     if mask.data.size:
         prompts = replace(prompts, region=mask)
     pitch = _holding(image, prompts, pitch_of(frame))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
-    return predictor.predict_object(embedding, prompts, multimask)
+    return ask(embedding, prompts)
 
 
 def _search(
-    predictor: Predictor,
+    ask: Ask,
     image: ImageEmbedding,
     prompts: Prompts,
     likely: Sequence[float],
-    multimask: bool | None,
 ) -> Prediction:
     """Ask at several scales, from coarse to fine; the best answer."""
     ladder = [p for p in image.pitches[::STEP] if _holds(image, prompts, p)]
-    record = predictor.model.record
+    record = image.model.record
     wanted = sorted({image.pitch_for(d) for d in likely}, reverse=True)
     starts = [min(ladder, key=lambda p: _octaves(p, x)) for x in wanted]
     answers: dict[int, Prediction] = {}
     values: dict[int, float] = {}
 
-    def ask(pitch: int) -> None:
+    def try_scale(pitch: int) -> None:
         if pitch not in answers:
             center = center_of_prompts(prompts, image, pitch)
-            answers[pitch] = predictor.predict_object(
-                image.cut(center, pitch), prompts, multimask
-            )
+            answers[pitch] = ask(image.cut(center, pitch), prompts)
             values[pitch] = worths(answers[pitch], record).max()
 
     if not starts:
         for pitch in ladder:
-            ask(pitch)
+            try_scale(pitch)
             best = max(values, key=lambda p: values[p])
             behind = sum(p < best for p in values)
             if values[best] >= SURE and behind >= BEHIND:
                 break
     for pitch in [*starts, *wanted]:
-        ask(pitch)
+        try_scale(pitch)
     before = 0
     while starts and before != len(answers):
         before = len(answers)
         place = ladder.index(max(starts, key=lambda p: values[p]))
         starts = ladder[max(0, place - 1) : place + 2]
         for pitch in starts:
-            ask(pitch)
+            try_scale(pitch)
     return answers[_agreed(answers, values)]
 
 

@@ -21,7 +21,8 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.segmentation.image import as_rgb_plane
-from napari_mobilesam.segmentation.predictor import Prediction, Predictor
+from napari_mobilesam.segmentation.prediction import Prediction
+from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.windows import window_for_prompts
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.metrics import (

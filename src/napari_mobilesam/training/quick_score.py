@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.segmentation.predictor import agreement
+from napari_mobilesam.segmentation.prediction import agreement
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.losses import iou_of
 from napari_mobilesam.training.samples import (

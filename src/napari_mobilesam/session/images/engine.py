@@ -26,7 +26,7 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.predictor import Prediction
+    from napari_mobilesam.segmentation.prediction import Prediction
 
 Embed = Callable[['Sam', NDArray[np.uint8], Frame], Embedding]
 

@@ -14,7 +14,7 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.types import Frame, Mask, Prompts
 
 if TYPE_CHECKING:
-    from napari_mobilesam.segmentation.predictor import Prediction
+    from napari_mobilesam.segmentation.prediction import Prediction
 
 Origin = Literal['prompts', 'batch', 'propagation', 'everything', 'labels']
 
@@ -83,7 +83,7 @@ class ObjectCandidates:
 
         None if its logits were not kept.
         """
-        from napari_mobilesam.segmentation.predictor import Prediction
+        from napari_mobilesam.segmentation.prediction import Prediction
 
         logits = self.chosen_logits
         if logits is None or self.frame is None:
