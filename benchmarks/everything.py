@@ -1,4 +1,4 @@
-"""The full grid of prompts beside the adaptive one, on labelled images.
+"""Comparison of the full and the adaptive grid of prompts.
 
 Every image is segmented both ways, one after the other, and compared with
 its labels: prompts asked, seconds of the processor, average precision and
@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure both ways and print a table."""
+    """Measure both modes and print a table."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:

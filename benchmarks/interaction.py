@@ -1,4 +1,4 @@
-"""How good masks are after clicks, and when objects are followed.
+"""Accuracy of masks after clicks and of objects followed in stacks.
 
 Clicks: the middle of each object, then up to five in the middle of the largest
 error, with the mask fed back to the model and without. Following: five moving,

@@ -1,4 +1,4 @@
-"""What segmenting large images costs: memory, time, workers, seams.
+"""Memory, time, workers and seams in segmenting large images.
 
 memory   peak memory of a small and of a large image, each in a process of
          its own
@@ -56,7 +56,7 @@ RADIUS = 28
 
 @dataclass(frozen=True)
 class Wallpaper:
-    """Discs that repeat in some blocks of an image, the others being black.
+    """Image with discs in some blocks and black elsewhere.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def pattern() -> np.ndarray:
 
 
 def segment(image: Any, **options: Any) -> tuple[Any, float]:
-    """Labels in a folder that is removed, and the seconds they took."""
+    """Label image, written to a temporary folder, and the seconds taken."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         result = segment_large(
@@ -125,7 +125,7 @@ def segment(image: Any, **options: Any) -> tuple[Any, float]:
 
 
 def one_run(options: argparse.Namespace) -> int:
-    """Segment one image and print what it took, for `memory`."""
+    """Segment one image and print its peak memory, for `memory`."""
     image = Wallpaper(options.side, options.every)
     result, seconds = segment(image, executor='serial')
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -295,7 +295,7 @@ def mosaic(
 
 
 def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
-    """Where the cores of two tiles meet."""
+    """Pixels where the cores of two tiles meet."""
     record = NamedModel(MODEL)().record
     parameters = checked_large(None, {'diameter': diameter})
     grid = make_plan(open_source(image), record, parameters).grid
@@ -311,7 +311,7 @@ def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
 def match(
     truth: np.ndarray, labels: np.ndarray, count: int
 ) -> tuple[np.ndarray, int, int]:
-    """Which of the true objects are found, false labels, and all labels."""
+    """Mask of the true objects that are found, false labels, all labels."""
     size = int(labels.max()) + 1
     shared = np.bincount(
         (truth * size + labels).ravel(), minlength=count * size

@@ -1,4 +1,4 @@
-"""From a click to the painted preview, in a real window.
+"""Time from a click to the painted preview, in a real window.
 
 Run where there is a display, or with a virtual one::
 
@@ -55,14 +55,14 @@ def cells(side: int, folder: Path) -> NDArray[np.uint8]:
 
 
 class Blocks:
-    """How long functions keep the Qt thread; those inside do not count."""
+    """Time that functions block the Qt thread, without nested calls."""
 
     def __init__(self) -> None:
         self.seconds: list[tuple[float, str]] = []
         self._depth = 0
 
     def watch(self, owner: Any, name: str) -> None:
-        """Take the time of a method from now on."""
+        """Time all calls of a method from now on."""
         method = getattr(owner, name)
 
         @wraps(method)
@@ -81,7 +81,7 @@ class Blocks:
 
 
 class Desk:
-    """A viewer with an image, and a mouse that clicks cells of it."""
+    """Viewer with an image, and a mouse that clicks its cells."""
 
     def __init__(self, image: NDArray[np.uint8], hold: float = 0.0) -> None:
         import napari
@@ -121,13 +121,13 @@ class Desk:
             yield float(row), float(column)
 
     def events(self, seconds: float) -> None:
-        """Let Qt live for a while."""
+        """Process Qt events for a while."""
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             self.next_events()
 
     def next_events(self) -> None:
-        """Wait for events and let Qt see to them."""
+        """Wait for events and process them."""
         from qtpy.QtCore import QEventLoop
         from qtpy.QtWidgets import QApplication
 
@@ -251,7 +251,7 @@ def measure(side: int, count: int, hold: float = 0.0) -> dict[str, Any]:
 
 @contextmanager
 def own_files() -> Iterator[None]:
-    """Neither read nor change the settings of whoever measures."""
+    """Keep the benchmark out of the user's settings."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ['NAPARI_MOBILESAM_CONFIG'] = folder
         yield

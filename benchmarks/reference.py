@@ -1,4 +1,4 @@
-"""The reference implementation beside ours: ratios of time and memory.
+"""Time and memory relative to the reference implementation.
 
 Both run in turns in one process, with the same weights and the same number of
 threads at hand, so that other work on the machine meets both: the ratios
@@ -96,7 +96,7 @@ def image_and_weights(
 
 
 class Ours:
-    """What is measured, of this project."""
+    """Operations of this project that are measured."""
 
     name = 'ours'
 
@@ -135,7 +135,7 @@ class Ours:
 
 
 class Reference:
-    """The same, of a checkout of ChaoningZhang/MobileSAM."""
+    """The same operations in a checkout of ChaoningZhang/MobileSAM."""
 
     name = 'reference'
 
@@ -194,7 +194,7 @@ def in_turns(
     warm_up: bool,
     clock: Callable[[], float],
 ) -> dict[str, float]:
-    """Median seconds of each, done in turns."""
+    """Median seconds of each function, run alternately."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats + warm_up):
         for name, work in works.items():
@@ -240,7 +240,7 @@ def compare(weights: str, options: argparse.Namespace) -> Iterator[Ratio]:
 
 
 def peak_memory(side: str, options: argparse.Namespace) -> float:
-    """Peak resident MB of a process that does segment everything."""
+    """Peak resident MB of a process that segments everything."""
     command = [sys.executable, __file__, '--alone', side]
     command += ['--points', str(options.points)]
     if options.reference is not None:
@@ -250,7 +250,7 @@ def peak_memory(side: str, options: argparse.Namespace) -> float:
 
 
 def run_alone(options: argparse.Namespace) -> None:
-    """Do segment everything once and print the peak memory as JSON."""
+    """Segment everything once and print the peak memory as JSON."""
     side: Any = (
         Ours(WEIGHTS[0])
         if options.alone == 'ours'

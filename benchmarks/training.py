@@ -1,4 +1,4 @@
-"""Images and prompts per second in training, and where the time goes.
+"""Images and prompts per second in training, with the time per stage.
 
 Procedural images, so that nothing has to be downloaded; one process with the
 threads that torch has.

@@ -1,4 +1,4 @@
-"""Point at a cell, get its mask.
+"""Segment one cell from a point.
 
 python examples/prompt_one_cell.py
 """

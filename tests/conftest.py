@@ -37,7 +37,9 @@ def load_script(path: Path) -> ModuleType:
 
 
 @pytest.fixture(autouse=True, scope='session')
-def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def isolated_folders(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
     """Keep the tests out of the user's caches and settings."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ('CACHE', 'CONFIG'):

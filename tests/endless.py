@@ -1,4 +1,4 @@
-"""Images of any size, made where they are read."""
+"""Synthetic images of any size, computed as they are read."""
 
 from __future__ import annotations
 

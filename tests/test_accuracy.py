@@ -1,4 +1,4 @@
-"""The bundled model still segments nuclei: a floor, no benchmark."""
+"""Minimum accuracy of the bundled model on nuclei."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of prompts measures what it says."""
+"""Tests of the benchmark of prompts."""
 
 from __future__ import annotations
 

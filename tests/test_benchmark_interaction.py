@@ -1,4 +1,4 @@
-"""The benchmark of clicks and stacks measures what it says."""
+"""Tests of the benchmark of clicks and stacks."""
 
 from __future__ import annotations
 

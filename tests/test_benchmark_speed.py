@@ -1,4 +1,4 @@
-"""The timing commands run and print a table; the times are not looked at."""
+"""The timing commands run and print a table; times are not compared."""
 
 from __future__ import annotations
 

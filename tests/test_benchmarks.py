@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, on images made for it."""
+"""Tests of the accuracy benchmark on synthetic images."""
 
 from __future__ import annotations
 

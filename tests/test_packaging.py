@@ -1,4 +1,4 @@
-"""What is installed: manifest, wheel, version."""
+"""Contents of the manifest and the wheel; versions and dependencies."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_wheel_has_manifest_weights_and_types(wheel: zipfile.ZipFile) -> None:
 
 
 def test_wheel_has_every_data_file(wheel: zipfile.ZipFile) -> None:
-    """Sample images and the like, whatever their suffix."""
+    """Sample images and other data files, whatever their suffix."""
     inside = set(wheel.namelist())
     missing = [
         path.relative_to(ROOT / 'src').as_posix()
@@ -164,7 +164,7 @@ def pins(file: str) -> dict[str, str]:
 
 
 def test_constraints_satisfy_the_ranges() -> None:
-    """What the tests run with is what the package allows."""
+    """The tests run with versions that the package allows."""
     pinned = pins('constraints.txt')
     assert pinned['torch'] == '2.13.0'
     for requirement in requirements():
@@ -180,28 +180,6 @@ def test_oldest_constraints_are_the_floors() -> None:
         assert specifier.operator == '>=', requirement
         pin = oldest[canonicalize_name(requirement.name)]
         assert Version(pin) == Version(specifier.version), requirement
-
-
-IMPORT_NAMES = {'pillow': 'PIL', 'scikit-image': 'skimage'}
-READS_THE_MANIFEST = {'npe2'}
-
-
-def test_every_dependency_is_used() -> None:
-    project = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))
-    names = {
-        Requirement(text).name for text in project['project']['dependencies']
-    }
-    source = '\n'.join(p.read_text('utf-8') for p in PACKAGE.rglob('*.py'))
-    unused = {
-        name
-        for name in names
-        if not re.search(
-            rf'^\s*(from|import) {IMPORT_NAMES.get(name, name)}\b',
-            source,
-            re.MULTILINE,
-        )
-    }
-    assert unused == READS_THE_MANIFEST
 
 
 def test_program_is_installed() -> None:

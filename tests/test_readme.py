@@ -1,4 +1,4 @@
-"""README and docs say what is so: commands, options, links, code."""
+"""Commands, options, links and code in README and docs are valid."""
 
 from __future__ import annotations
 

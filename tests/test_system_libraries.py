@@ -1,4 +1,4 @@
-"""The script that gives a bare machine what napari's window needs."""
+"""Tests of the script that installs system libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def commands(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> list[list[str]]:
-    """Commands that would have been run, instead of running them."""
+    """Record commands instead of running them."""
     run: list[list[str]] = []
 
     def record(

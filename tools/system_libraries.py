@@ -7,7 +7,7 @@ other distributions too. Standard library only: it runs before anything is
 installed.
 
 ``python tools/system_libraries.py``          installs what is missing
-``python tools/system_libraries.py --check``  only says so; exit code 1 if
+``python tools/system_libraries.py --check``  only lists it; exit code 1 if
                                               something is missing
 """
 
@@ -91,7 +91,7 @@ def missing_packages() -> list[str]:
 
 
 def can_load(library: str) -> bool:
-    """Whether the dynamic linker finds ``library``."""
+    """True if the dynamic linker finds ``library``."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -100,7 +100,7 @@ def can_load(library: str) -> bool:
 
 
 def any_file(patterns: tuple[str, ...]) -> bool:
-    """Whether a file matches one of the absolute glob ``patterns``."""
+    """True if a file matches one of the absolute glob ``patterns``."""
     root = Path('/')
     return any(
         True for pattern in patterns for _ in root.glob(pattern.lstrip('/'))
@@ -108,7 +108,7 @@ def any_file(patterns: tuple[str, ...]) -> bool:
 
 
 def privilege() -> list[str] | None:
-    """Command prefix that makes one root, or None if there is no way."""
+    """Command prefix for root rights, or None if there are none."""
     if os.geteuid() == 0:
         return []
     if shutil.which('sudo') is None:
@@ -131,13 +131,13 @@ def install(packages: list[str], prefix: list[str]) -> int:
         say(' '.join(command))
         code = subprocess.run(command, env=environment, check=False).returncode
         if code:
-            say(f'apt-get failed with exit code {code}; see its words above')
+            say(f'apt-get failed with exit code {code}; see its output above')
             return code
     return 0
 
 
 def say(message: str) -> None:
-    """Print at once, so that the order with apt-get's own words is right."""
+    """Print unbuffered, in the right order with the output of apt-get."""
     print(f'system libraries: {message}', file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A small model and images for the command line."""
+"""Small model and images for the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_mobilesam.cli import main
 
 
 class Result(NamedTuple):
-    """What a command left."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope='session')
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """File of an untrained model with a small input: fast, not good."""
+    """File of an untrained model with a small input, for speed."""
     import torch
 
     from napari_mobilesam.model.checkpoints import save_checkpoint

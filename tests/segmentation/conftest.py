@@ -9,7 +9,7 @@ from napari_mobilesam.model.sam import Sam, build_sam
 
 @pytest.fixture(scope='session')
 def tiny_model() -> Sam:
-    """Untrained model that answers in milliseconds."""
+    """Untrained model that runs in milliseconds."""
     torch.manual_seed(0)
     return build_sam('vit_t', input_size=128).eval()
 

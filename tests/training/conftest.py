@@ -1,4 +1,4 @@
-"""A small data set and model, quick enough to train in a test."""
+"""Small data set and model that train within a test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECORD = ModelRecord(
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads gain nothing at this size and make sums vary."""
+    """Use one thread: more gain nothing at this size and make sums vary."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,7 +44,7 @@ def tiny() -> Sam:
 
 @pytest.fixture
 def disc_folder(tmp_path: Path) -> Path:
-    """Folder of three pairs, as `read_folder` expects them."""
+    """Folder of three pairs in the layout of `read_folder`."""
     from skimage.io import imsave
 
     folder = tmp_path / 'data'

@@ -1,4 +1,4 @@
-"""Viewers with a mouse and a model that is never wrong."""
+"""Fixtures for viewers, with a mouse and a model that is always right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .oracle import OracleSam  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
-    """Skip, with a reason, where no window can be opened."""
+    """Skip viewer tests where no window can be opened."""
     if not sys.platform.startswith('linux') or os.environ.get('DISPLAY'):
         return
     skip = pytest.mark.skip(reason='no display: run under xvfb-run')
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items):
 
 
 class Mouse:
-    """Presses and releases buttons on the canvas of a viewer."""
+    """Mouse and keyboard events on the canvas of a viewer."""
 
     def __init__(self, viewer):
         self.viewer = viewer
@@ -101,7 +101,7 @@ class Mouse:
 
 @pytest.fixture(autouse=True, scope='session')
 def cheap_viewers():
-    """Do once per process what napari repeats for every viewer.
+    """Run costly steps once per process instead of once per viewer.
 
     Plugin manifests are read from disk once, and what the imports made is
     taken out of the garbage collections that end every viewer test.
@@ -122,7 +122,7 @@ def cheap_viewers():
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path, monkeypatch):
-    """Neither read nor change the files of whoever runs the tests."""
+    """Keep the tests out of the user's settings, caches and sessions."""
     for name in ('CONFIG', 'CACHE', 'SESSIONS'):
         folder = str(tmp_path / name.lower())
         monkeypatch.setenv(f'NAPARI_MOBILESAM_{name}', folder)
@@ -130,7 +130,7 @@ def own_settings(tmp_path, monkeypatch):
 
 @pytest.fixture
 def oracle(monkeypatch):
-    """Every session loads this model instead of a real one."""
+    """Model that every session loads instead of a real one."""
     model = OracleSam()
     monkeypatch.setattr(
         'napari_mobilesam.session.session._load_model', lambda name: model
@@ -141,7 +141,7 @@ def oracle(monkeypatch):
 
 @pytest.fixture
 def settle():
-    """Let events and background work run until nothing is left to do."""
+    """Process events until no background work is left."""
 
     def run(session, widget, seconds=60.0):
         end = time.monotonic() + seconds
@@ -200,7 +200,7 @@ def desk(request, make_napari_viewer, oracle, settle):
 
 @pytest.fixture
 def everything_desk(desk):
-    """Make viewers with “Segment everything” that asks few prompts."""
+    """Make viewers with “Segment everything” on a coarse grid of points."""
 
     def make(*images, **kwargs):
         d = desk(*images, widget='Segment everything', **kwargs)
@@ -213,7 +213,7 @@ def everything_desk(desk):
 
 @pytest.fixture(autouse=True)
 def no_leaked_threads():
-    """Every thread that a test started ends with its viewer."""
+    """Check that every thread of a test ends with its viewer."""
     yield
     end = time.monotonic() + 10
     while time.monotonic() < end:
