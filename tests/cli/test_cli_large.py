@@ -21,7 +21,7 @@ from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.large import model_references as models
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
-from napari_mobilesam.large.places import records_folder
+from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.segmentation import estimate
 
 from .conftest import Run

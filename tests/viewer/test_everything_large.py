@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 from segmentation.oracle import Oracle
 
 from napari_mobilesam.large.image_view import ImageView
-from napari_mobilesam.large.places import records_folder
+from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.session import session as controller
 from napari_mobilesam.widgets.everything.large_panel import LIVE_NAME
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW

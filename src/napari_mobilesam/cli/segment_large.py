@@ -122,7 +122,7 @@ def reserved_output(
         If there is no run to resume.
     """
     from napari_mobilesam.large.io.ome_zarr import remove_labels
-    from napari_mobilesam.large.places import records_folder
+    from napari_mobilesam.large.run_folder import records_folder
 
     target = labels_path(options)
     unfinished = records_folder(target).exists()

@@ -37,13 +37,12 @@ from napari_mobilesam.large.model_references import (
     ModelLoader,
     model_loader,
 )
-from napari_mobilesam.large.places import records_folder
 from napari_mobilesam.large.propose import Proposer
 from napari_mobilesam.large.results import (
     LargeResult,
     TileFound,
 )
-from napari_mobilesam.large.run_lock import run_lock
+from napari_mobilesam.large.run_folder import records_folder, run_lock
 from napari_mobilesam.large.search import Search, TileHooks
 from napari_mobilesam.types import Progress, SegmentationError
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.large.large_plan import LargeParameters
-from napari_mobilesam.large.places import records_folder
+from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage

@@ -1,4 +1,4 @@
-"""Lock of a run's output: one run at a time writes to it."""
+"""Folder of a run's records, and its lock: one run at a time writes to it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ FAR = 1 << 20
 
 class OutputInUseError(SegmentationError):
     """Another run writes to the same output; the message names it."""
+
+
+def records_folder(output: str | Path) -> Path:
+    """Folder of the records of a run that is not complete."""
+    path = Path(output).absolute()
+    # Nothing foreign inside an OME-Zarr that the labels are part of.
+    if path.parent.name == 'labels':
+        image = path.parent.parent
+        return image.with_name(f'{image.name}.{path.name}.records')
+    return path.with_name(f'{path.name}.records')
 
 
 @contextmanager

@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.large.places import records_folder
-from napari_mobilesam.large.run_lock import OutputInUseError, run_lock
+from napari_mobilesam.large.run_folder import (
+    OutputInUseError,
+    records_folder,
+    run_lock,
+)
 
 from .images import DIAMETER, content, drawn, field_of_discs, small_model
 
 HOLD = """
 import sys
 from pathlib import Path
-from napari_mobilesam.large.run_lock import run_lock
+from napari_mobilesam.large.run_folder import run_lock
 with run_lock(Path(sys.argv[1])):
     print('held', flush=True)
     sys.stdin.read()
