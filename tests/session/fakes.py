@@ -152,7 +152,7 @@ FIRST, SECOND = (28, 32), (68, 88)
 
 
 def oracle_session(images, **options):
-    """Return a session on a stack whose model is never wrong."""
+    """Return a session on a stack, with an exact oracle model."""
     scene = FakeScene(images)
     model = OracleSam()
     return Session(

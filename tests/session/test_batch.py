@@ -1,4 +1,4 @@
-"""One object per prompt of a list: order, overlaps, one undo."""
+"""Batches: one object per prompt, overlaps, one undoable step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes: names in order, colours told apart, kept with the session."""
+"""Classes: order of names, distinct colours, saving with the session."""
 
 from __future__ import annotations
 

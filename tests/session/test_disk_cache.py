@@ -1,4 +1,4 @@
-"""Images that were seen before open without the image encoder."""
+"""Cached images open without running the image encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open object: prompts, candidates, accept, reject, and back again."""
+"""The open object: prompts, candidates, accept, reject, reopen."""
 
 from __future__ import annotations
 

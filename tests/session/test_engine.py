@@ -1,4 +1,4 @@
-"""From planes and prompts to masks: what is read, kept and answered."""
+"""Engine: reading, caching and prediction."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_an_image_without_levels_that_cannot_be_seen_is_said(engine, tiny):
 
 
 def test_levels_give_the_window_where_it_is(engine, tiny):
-    """What is embedded from a coarse level is what the fine one shows."""
+    """Embedding from a coarse level equals that of the fine level."""
     side = 6000
     image = np.zeros((side, side), np.uint8)
     image[1000:3000, 2001:4003] = 200

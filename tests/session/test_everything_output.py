@@ -1,4 +1,4 @@
-"""Objects of a run written, sorted out anew, and left to people."""
+"""Output of a run: written, selected again, edited by the user."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INSIDE = {1: (0, 3, 4), 2: (0, 13, 14), 3: (0, 23, 24)}
 
 
 def result(*labels, shape=(40, 50)):
-    """What a run answers that found the masks of these labels."""
+    """Return the result of a run with the masks of these labels."""
     picture = np.zeros(shape, np.uint16)
     for label in labels:
         row0, column0, row1, column1 = MASKS[label].box

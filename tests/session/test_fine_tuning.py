@@ -1,4 +1,4 @@
-"""Fine-tuning without a display: what it counts, refuses, keeps and says."""
+"""Fine-tuning without a display: counts, errors, results, messages."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def planes() -> list[LabelledPlane]:
 
 
 class Scores:
-    """Validation that gives the numbers it was made with, then the last."""
+    """Validation with given scores; the last one is repeated."""
 
     def __init__(self, *numbers: float) -> None:
         self.numbers = list(numbers)
@@ -80,7 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A controller with a tiny model, few steps, and all that it says."""
+    """Fine-tuning with a tiny model and few steps, and its messages."""
     torch.manual_seed(3)
     model = build_sam(record=RECORD).eval()
     quick = FineTuneConfig(

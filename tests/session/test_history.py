@@ -1,4 +1,4 @@
-"""Undo and redo of label writes: whatever was done comes back."""
+"""Undo and redo of label writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def objects_on(shape=SHAPE, **options):
 
 
 def apply(objects, steps):
-    """Do the writes one step each; the pixels after each of them."""
+    """Write one step each; return the pixels after each step."""
     states = [objects.target.data.copy()]
     for z, row, column, side, label, policy in steps:
         with objects.step('a write') as step:

@@ -1,4 +1,4 @@
-"""The object under the cursor: newest place only, and never before a click."""
+"""Mask under the cursor: newest position only, clicks first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects of a target: written, found, described, walked through."""
+"""Objects of labels: writing, lookup, feature table, navigation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from napari_mobilesam.types import Prompts
 
 
 def record_of(*masks, **options):
-    """An object with a mask on each plane, from a point each."""
+    """Return an object with a point and a mask on each plane."""
     views = {}
     for z, mask in enumerate(masks):
         prompts = Prompts(np.array([[1.0, 1.0]]), np.ones(1, np.int64))

@@ -1,4 +1,4 @@
-"""Planes that are likely next are embedded when nothing else is to do."""
+"""Planes that are likely to be shown next are embedded when idle."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_prompts_stop_the_embedding_of_planes(engine, worker, tiny):
         order.append('embedded')
 
     class Interrupted:
-        """The model, asked something while its third layer works."""
+        """Return the model; a request comes during its third layer."""
 
         def __getattr__(self, name):
             return getattr(tiny, name)

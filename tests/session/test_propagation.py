@@ -1,4 +1,4 @@
-"""Following an object through a stack: where it goes, where it ends."""
+"""Propagation of an object through a stack."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLANES = [plane_at(z) for z in range(10)]
 
 
 class Model:
-    """Answers with the square that each plane has, if it is prompted on."""
+    """Model that answers with the square of a plane, if that is prompted."""
 
     def __init__(self, squares):
         self.squares = squares

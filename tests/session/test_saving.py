@@ -1,4 +1,4 @@
-"""Session files and scripts: tomorrow everything is there again."""
+"""Session files and scripts restore all objects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGES = [np.roll(blobs(), 3 * z, axis=1) for z in range(4)]
 
 @pytest.fixture
 def sessions():
-    """Make sessions on the same images; all are closed in the end."""
+    """Factory of sessions on the same images; closes them."""
     made = []
 
     def make(images=None):
@@ -46,7 +46,7 @@ def sessions():
 
 
 def work(session):
-    """A bit of everything."""
+    """Make objects of all kinds."""
     session.click(*FIRST)
     session.choose(2)
     session.click(20, 24)
@@ -140,7 +140,7 @@ def test_file_brings_back_objects_prompts_and_candidates(sessions, tmp_path):
 
 
 def test_work_goes_on_as_if_nothing_had_been(sessions, tmp_path):
-    """A click refines the same mask, and the script knows all of it."""
+    """Restored objects are refined as before, and scripted completely."""
     session = sessions()
     session.click(*FIRST)
     session.choose(1)

@@ -1,4 +1,4 @@
-"""Sparse labels are an array of zeros to whoever reads and writes them."""
+"""Sparse labels read and write like an array."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ HERE, BESIDE = (20_008, 20_008), (20_048, 20_008)
 
 
 class SparseTarget(FakeTarget):
-    """Labels of one plane that nobody could hold in memory."""
+    """Labels of one plane larger than memory."""
 
     def __init__(self):
         super().__init__((1, 1, 1), np.uint16)
@@ -56,7 +56,7 @@ class SparseTarget(FakeTarget):
         return None
 
     def paint(self, rows, columns, label):
-        """Paint a box, as somebody else does."""
+        """Paint a box, not as part of a step."""
         where = np.indices((rows.stop - rows.start, len(range(*columns))))
         indices = (
             where[0].ravel() + rows.start,
@@ -106,7 +106,7 @@ def slide():
 
 
 def seen(session, place=HERE, side=40):
-    """What is labelled around a place, the same on all levels."""
+    """Return the labels around a position, checked on all levels."""
     levels = session.target.levels
     row, column = (n - side for n in place)
     row, column = row // 32 * 32, column // 32 * 32
@@ -192,7 +192,7 @@ def test_label_at_the_edge_of_the_plane(slide, corner):
 
 
 def test_something_long_and_thin_is_found_without_reading_the_plane(slide):
-    """Such as a vessel: a square as wide as it is long would be the slide."""
+    """A long thin object, such as a vessel, needs no square box."""
     slide.target.paint(slice(900, 904), (0, SIDE), 5)
     tracemalloc.start()
     mask = mask_of_label(slide.target, slide.scene.plane(), 901, 30_000)
@@ -216,7 +216,7 @@ def test_what_is_too_large_to_be_one_object_says_so(slide, monkeypatch):
 
 
 def test_large_object_is_deleted_and_comes_back(slide, monkeypatch):
-    """In many goes, none of which holds all of its pixels."""
+    """Written in many parts, none of which holds all pixels."""
     monkeypatch.setattr(
         'napari_mobilesam.session.objects.sparse_labels.AT_ONCE', 10_000
     )

@@ -1,4 +1,4 @@
-"""Steps that are prepared first and carried out later, or not at all."""
+"""Steps staged on a copy, and committed or refused later."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from napari_mobilesam.types import Box, Mask, Prompts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_mobilesam.session.objects.step import Step
+    from napari_mobilesam.session.objects.object_store import Step
 
 # Side of the squares of a plane that are compared.
 SQUARE = 512

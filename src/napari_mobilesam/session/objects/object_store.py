@@ -1,19 +1,39 @@
-"""The records of a labels target, written to in steps."""
+"""Records of the objects of labels, and the steps that write to them.
+
+A step writes pixels, records and feature rows together, and is one entry of
+the history.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records
+from napari_mobilesam.session.objects.patch import Patch
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.step import Step
-from napari_mobilesam.session.objects.targets import LabelsError, LabelTarget
+from napari_mobilesam.session.objects.targets import (
+    LabelsError,
+    LabelTarget,
+    WritePolicy,
+)
+from napari_mobilesam.types import Mask
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from napari_mobilesam.session.objects.replay_code import ReplayCode
+
+# Masks within so many pixels are drawn into one picture, written once.
+ONE_PICTURE = 1 << 22
+# (N,) values in an array → (N,) bool, which of them may be overwritten
+Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 class ObjectStore:
@@ -161,3 +181,278 @@ def _least(records: list[ObjectRecord], name: str) -> float:
     values = [getattr(record, name) for record in records]
     known = [value for value in values if not math.isnan(value)]
     return min(known, default=math.nan)
+
+
+class Step:
+    """Writes of `ObjectStore.step`; each is shown at once.
+
+    Parameters
+    ----------
+    objects : ObjectStore
+        Objects that are written to.
+    title : str
+        Name for the user.
+    key : object
+        See `ObjectStore.begin`.
+
+    Attributes
+    ----------
+    replay_code : ReplayCode or None
+        Code that repeats the step, for the script of the session.
+    note : object
+        See `Entry`.
+    """
+
+    def __init__(
+        self, objects: ObjectStore, title: str, key: object = None
+    ) -> None:
+        self.title = title
+        self.replay_code: ReplayCode | None = None
+        self.note: object = None
+        self._objects = objects
+        self._key = key
+        self._patches: list[Patch] = []
+        self._before: dict[int, ObjectRecord | None] = {}
+        self._rows: pd.DataFrame | None = None
+        self._labels: set[int] = set()
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels that were changed."""
+        return sum(len(patch) for patch in self._patches)
+
+    def paint(
+        self,
+        plane: ImagePlane,
+        mask: Mask,
+        label: int,
+        policy: WritePolicy | Overwritable = 'overwrite',
+    ) -> int:
+        """Write a mask.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane of the mask.
+        mask : Mask
+            In data pixels of the plane.
+        label : int
+            Value to write; 0 erases.
+        policy : {'overwrite', 'keep'} or callable
+            Over everything, on background only, or where a function of the
+            present labels allows it.
+
+        Returns
+        -------
+        int
+            Number of pixels of the mask inside the labels, written or not;
+            0 if the labels do not cover it.
+        """
+        picture = mask.data.astype(np.uint8)
+        return self._write(
+            plane,
+            picture,
+            mask.box[:2],
+            policy,
+            lambda values: np.full(len(values), label),
+        )
+
+    def paint_picture(
+        self,
+        plane: ImagePlane,
+        picture: NDArray[Any],
+        corner: tuple[int, int] = (0, 0),
+        policy: WritePolicy | Overwritable = 'overwrite',
+    ) -> int:
+        """Write a picture of labels, except its zeros.
+
+        Parameters and return value as in `paint`; the picture is (h, w)
+        integers, with its first pixel at ``corner``.
+        """
+        return self._write(
+            plane, picture, corner, policy, lambda values: values
+        )
+
+    def paint_masks(
+        self, plane: ImagePlane, masks: Sequence[tuple[Mask, int]]
+    ) -> None:
+        """Write masks with a label each, in one go if they are close together.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane of the masks.
+        masks : sequence of (Mask, int)
+            Where masks overlap, the last one wins.
+        """
+        boxes = np.array([mask.box for mask, _ in masks])
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        if np.prod(high - low) > ONE_PICTURE:
+            for mask, label in masks:
+                self.paint(plane, mask, label)
+            return
+        picture = np.zeros(tuple(high - low), np.int64)
+        for mask, label in masks:
+            row, column = mask.box[0] - low[0], mask.box[1] - low[1]
+            height, width = mask.data.shape
+            part = picture[row : row + height, column : column + width]
+            part[mask.data] = label
+        self.paint_picture(plane, picture, (int(low[0]), int(low[1])))
+
+    def replace_picture(
+        self,
+        plane: ImagePlane,
+        old: NDArray[Any],
+        new: NDArray[Any],
+        corner: tuple[int, int] = (0, 0),
+    ) -> int:
+        """Replace a picture of labels by another.
+
+        Pixels that differ from the old picture were painted by others, and
+        stay.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane of the pictures.
+        old, new : ndarray
+            (h, w) integers: the labels written before, and the new ones.
+        corner : tuple of int
+            (row, column) of their first pixel.
+
+        Returns
+        -------
+        int
+            Number of pixels in the target that differ between the two.
+        """
+        differ = old != new
+        # from 1, because `locate` skips 0
+        pair = np.where(
+            differ, np.arange(1, old.size + 1).reshape(old.shape), 0
+        )
+        target = self._objects.target
+        indices, places = target.locate(plane, pair, corner)
+        chosen = np.asarray(places, dtype=np.intp) - 1
+        before = target.read(indices)
+        mine = before == old.ravel()[chosen]
+        self._swap(
+            tuple(index[mine] for index in indices),
+            before[mine],
+            new.ravel()[chosen][mine],
+        )
+        return len(places)
+
+    def erase(self, record: ObjectRecord) -> None:
+        """Erase the pixels of an object."""
+
+        def own(values: NDArray[Any]) -> NDArray[np.bool_]:
+            return np.asarray(values == record.label)
+
+        for view in record.views.values():
+            if view.mask is not None:
+                self.paint(view.plane, view.mask, 0, own)
+
+    def put(self, record: ObjectRecord) -> None:
+        """Add an object, or replace the one with its number."""
+        self._remember(record)
+        self._objects.put_records({record.number: record})
+
+    def remove(self, record: ObjectRecord) -> None:
+        """Remove an object, without its pixels; see `erase`."""
+        self._remember(record)
+        self._objects.put_records({record.number: None})
+
+    def describe(self, labels: set[int], rows: pd.DataFrame) -> None:
+        """Set rows of the feature table instead of those of the objects.
+
+        Parameters
+        ----------
+        labels : set of int
+            Labels whose rows are replaced; labels without a row lose theirs.
+        rows : pandas.DataFrame
+            With the label in a column ``index``.
+        """
+        self._labels |= labels
+        self._rows = rows
+
+    def finish(self) -> None:
+        """End the step and add it to the history."""
+        try:
+            before, after = self._write_rows()
+        except BaseException:
+            self.roll_back()
+            raise
+        entry = Entry(
+            self.title,
+            tuple(self._patches),
+            self._before,
+            {number: self._objects.get(number) for number in self._before},
+            before,
+            after,
+            tuple(sorted(self._labels)),
+            self._key,
+            self.replay_code,
+            self.note,
+        )
+        something = entry.patches or entry.records_before or entry.labels
+        self._objects.end(entry if something else None)
+
+    def roll_back(self) -> None:
+        """Undo the writes of this step."""
+        for patch in reversed(self._patches):
+            patch.undo(self._objects.target)
+        self._objects.put_records(self._before)
+        self._patches, self._before, self._labels = [], {}, set()
+        self._objects.end(None)
+
+    def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+        """Bring the feature table up to date; its rows before and after."""
+        if not self._labels:
+            return None, None
+        labels = tuple(sorted(self._labels))
+        target = self._objects.target
+        before = target.rows(labels)
+        rows = self._rows
+        after = self._objects.rows(labels) if rows is None else rows
+        target.set_rows(labels, after)
+        return before, after
+
+    def _remember(self, record: ObjectRecord) -> None:
+        before = self._objects.get(record.number)
+        self._before.setdefault(record.number, before)
+        self._labels |= {r.label for r in (before, record) if r is not None}
+
+    def _write(
+        self,
+        plane: ImagePlane,
+        picture: NDArray[Any],
+        corner: tuple[int, int],
+        policy: WritePolicy | Overwritable,
+        values_of: Callable[[NDArray[Any]], NDArray[Any]],
+    ) -> int:
+        target = self._objects.target
+        indices, values = target.locate(plane, picture, corner)
+        before = target.read(indices)
+        allowed = np.ones(len(values), dtype=bool)
+        if callable(policy):
+            allowed &= policy(before)
+        if policy == 'keep' or (target.preserved and not callable(policy)):
+            allowed &= before == 0
+        count = len(values)
+        if not allowed.all():
+            indices = tuple(index[allowed] for index in indices)
+            before, values = before[allowed], values[allowed]
+        self._swap(indices, before, values_of(values))
+        return count
+
+    def _swap(
+        self, indices: Any, before: NDArray[Any], after: NDArray[Any]
+    ) -> None:
+        if not len(before):
+            return
+        target = self._objects.target
+        after = np.asarray(after).astype(before.dtype, copy=False)
+        patch = Patch.of(target.shape, indices, before, after)
+        if len(patch):
+            target.write(indices, after)
+            self._patches.append(patch)

@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -18,7 +19,6 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.prompts.propagation import (

@@ -1,4 +1,4 @@
-"""Writes that are prepared apart: the newest wins, and nothing is lost."""
+"""Staged writes of a run: the newest wins, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_mobilesam.session.objects.objects import Objects
 
 
 class Desk:
-    """A rewriter whose other thread works when the test says so."""
+    """Rewriter whose other thread runs on demand."""
 
     def __init__(self, planes=1):
         self.target = FakeTarget()
@@ -36,7 +36,7 @@ class Desk:
         self.waiting.append((job, then))
 
     def work(self):
-        """Let the other thread prepare; what is left to do here."""
+        """Run the other thread; return the remaining functions."""
         job, then = self.waiting.pop(0)
         self.prepared += 1
         job()
@@ -205,7 +205,7 @@ def test_what_is_forgotten_by_the_history_is_still_known(desk):
 
 
 def test_a_selection_of_the_same_objects_is_remembered(desk):
-    """It makes no step, but sliders were moved to it."""
+    """A selection of the same objects makes no step."""
     chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
     for labels, selection in zip(((1, 2), (1,), (1,)), chosen, strict=True):
         found = replace(result(*labels), selection=selection)

@@ -1,4 +1,4 @@
-"""Answers that are ready before they are asked for."""
+"""Precomputed answers to prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def session():
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Prompts that the model was asked, in order."""
+    """Prompts given to the model, in order."""
     asked = []
     decode = OracleDecoder.decode
 
@@ -36,7 +36,7 @@ def decoded(monkeypatch):
 
 
 def embedded(session, z=0):
-    """Return a plane that has been asked about before."""
+    """Return a plane that is embedded."""
     plane = session.scene.plane_at(z)
     session.editor.ask(plane, point(*SECOND))
     assert session.finish(20)

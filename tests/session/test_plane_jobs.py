@@ -148,7 +148,7 @@ def test_failures_are_told_in_one_sentence(session, task, answers):
 
 
 def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
-    """The same run again asks what it asked, and takes what it took."""
+    """The same run again has the same prompts and duration."""
     from napari_mobilesam.segmentation import estimate
     from napari_mobilesam.session.everything import (
         everything_runs as everything_run,

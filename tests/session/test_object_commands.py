@@ -1,4 +1,4 @@
-"""What a script types: the same steps as the buttons, done when it returns."""
+"""Blocking commands of scripts and the console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the form of segment everything remembers."""
+"""Saved choices of the form of segment everything."""
 
 from __future__ import annotations
 
