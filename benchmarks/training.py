@@ -25,7 +25,8 @@ from napari_mobilesam.training.tensor_batch import (
     collate,
     normalise,
 )
-from napari_mobilesam.training.train import TrainConfig, TrainingRun
+from napari_mobilesam.training.train import TrainingRun
+from napari_mobilesam.training.training_parameters import TrainConfig
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:

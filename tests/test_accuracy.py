@@ -14,7 +14,8 @@ from napari_mobilesam.model.checkpoints import load_model
 @pytest.mark.timeout(1800)
 def test_prompts_on_nuclei(shared: Path) -> None:
     from napari_mobilesam.training.dataset import read_folder
-    from napari_mobilesam.training.evaluate import EvaluationOptions, evaluate
+    from napari_mobilesam.training.evaluate import evaluate
+    from napari_mobilesam.training.training_parameters import EvaluationOptions
 
     images = read_folder(
         shared / 'data', split='val', datasets=['dsb2018'], limit=4

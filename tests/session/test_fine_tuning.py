@@ -33,12 +33,12 @@ from napari_mobilesam.session.fine_tuning_messages import (
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.training.dataset import labelled_image
-from napari_mobilesam.training.finetune import (
-    MIN_AREA,
+from napari_mobilesam.training.finetune import MIN_AREA, hold_back
+from napari_mobilesam.training.train import TrainingError
+from napari_mobilesam.training.training_parameters import (
     FineTuneConfig,
-    hold_back,
+    TrainConfig,
 )
-from napari_mobilesam.training.train import TrainConfig, TrainingError
 from napari_mobilesam.types import (
     ModelRecord,
     ObjectDiameter,

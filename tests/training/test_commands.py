@@ -14,8 +14,9 @@ import pytest
 from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.train import TrainConfig, TrainingError
+from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.train_job import TrainJob
+from napari_mobilesam.training.training_parameters import TrainConfig
 
 NAMES = ('train', 'distill', 'finetune', 'evaluate')
 # Scoring takes longer than the few steps that are tested here.

@@ -11,15 +11,15 @@ import torch
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.dataset import LabelledImage
-from napari_mobilesam.training.distill import (
-    DistillConfig,
-    Mode,
-    distill,
-    make_student,
-)
-from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.distill import Mode, distill, make_student
+from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.teacher import TeacherCache
-from napari_mobilesam.training.train import TrainConfig, TrainingError
+from napari_mobilesam.training.train import TrainingError
+from napari_mobilesam.training.training_parameters import (
+    DistillConfig,
+    TrainConfig,
+    ZoomRange,
+)
 
 CONFIG = DistillConfig(
     crops=6,

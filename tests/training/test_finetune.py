@@ -17,12 +17,12 @@ from napari_mobilesam.training.dataset import (
     TrainingDataError,
     labelled_image,
 )
-from napari_mobilesam.training.finetune import (
+from napari_mobilesam.training.finetune import finetune, hold_back
+from napari_mobilesam.training.train import TrainingError
+from napari_mobilesam.training.training_parameters import (
     FineTuneConfig,
-    finetune,
-    hold_back,
+    TrainConfig,
 )
-from napari_mobilesam.training.train import TrainConfig, TrainingError
 from napari_mobilesam.types import SegmentationError
 
 QUICK = FineTuneConfig(

@@ -11,7 +11,6 @@ from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.samples import (
     SampleSource,
-    ZoomRange,
     choose_window,
     cut,
     grid_stride,
@@ -24,6 +23,7 @@ from napari_mobilesam.training.simulated_prompts import (
     correction_point,
     jitter_box,
 )
+from napari_mobilesam.training.training_parameters import ZoomRange
 from training.helpers import discs
 
 

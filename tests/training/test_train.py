@@ -22,14 +22,17 @@ from napari_mobilesam.training.quick_score import (
     quick_score,
     validation_samples,
 )
-from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import DecoderTask, InteractiveTask
 from napari_mobilesam.training.tensor_batch import collate
 from napari_mobilesam.training.train import (
-    TrainConfig,
     TrainingError,
     TrainingRun,
     has_fast_bfloat16,
+)
+from napari_mobilesam.training.training_parameters import (
+    TrainConfig,
+    ZoomRange,
 )
 
 CONFIG = TrainConfig(

@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.session import fine_tuning
-from napari_mobilesam.training.finetune import FineTuneConfig
-from napari_mobilesam.training.train import TrainConfig
+from napari_mobilesam.training.training_parameters import (
+    FineTuneConfig,
+    TrainConfig,
+)
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -18,8 +18,9 @@ from napari_mobilesam.parameter_fields import parameter_fields
 
 def add_options(
     parser: argparse._ActionsContainer,
-    parameters: type,
+    parameters: Any,
     only: Collection[str] | None = None,
+    kinds: Mapping[str, Callable[[str], Any]] | None = None,
 ) -> None:
     """Add one option per described field of a dataclass.
 
@@ -30,18 +31,21 @@ def add_options(
     ----------
     parser : argparse parser or group
         Receives the options.
-    parameters : type
-        Parameter dataclass.
+    parameters : type or instance of one
+        Parameter dataclass; an instance gives the defaults of the help text.
     only : iterable of str, optional
         Names of the fields to add; by default all that are described.
+    kinds : dict of str to callable, optional
+        Parsers of values, where they are not the types of the fields.
     """
-    hints = typing.get_type_hints(parameters)
+    defaults = parameters() if isinstance(parameters, type) else parameters
+    hints = typing.get_type_hints(type(defaults))
     described = parameter_fields(parameters)
     names = described if only is None else only
     for field in fields(parameters):
         if field.name not in names:
             continue
-        name = option_name(field.name)
+        name, value = option_name(field.name), getattr(defaults, field.name)
         text = described[field.name].text.replace('%', '%%')
         if hints[field.name] is bool:
             parser.add_argument(
@@ -52,12 +56,15 @@ def add_options(
             )
         else:
             kind = value_type(hints[field.name])
+            choices = typing.get_args(hints[field.name])
+            is_choice = typing.get_origin(hints[field.name]) is typing.Literal
             parser.add_argument(
                 name,
-                type=kind,
-                metavar={int: 'N', float: 'X'}.get(kind, 'TEXT'),
+                type=(kinds or {}).get(field.name, kind),
+                choices=choices if is_choice else None,
+                metavar={int: 'N', float: 'X'}.get(kind),
                 default=argparse.SUPPRESS,
-                help=f'{text} {default_text(field.default)}'.strip(),
+                help=f'{text} {default_text(value)}'.strip(),
             )
 
 
@@ -79,6 +86,8 @@ def option_name(field: str) -> str:
 
 def value_type(hint: Any) -> type:
     """Return the type that parses a value; float for ``float | None``."""
+    if typing.get_origin(hint) is typing.Literal:
+        return str
     if isinstance(hint, types.UnionType) or (
         typing.get_origin(hint) is typing.Union
     ):

@@ -7,8 +7,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.training.training_parameters import (
+    DistillConfig,
+    EvaluationOptions,
+    FineTuneConfig,
+    TrainConfig,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.training.dataset import LabelledImage
@@ -66,25 +75,15 @@ def _parser(
     return parser
 
 
-def _add_budget(parser: argparse.ArgumentParser, minutes: float) -> None:
-    parser.add_argument(
-        '--minutes',
-        type=positive,
-        default=minutes,
-        help='budget of training time, summed over resumes '
-        '(default: %(default)g)',
-    )
-    parser.add_argument(
-        '--steps', type=int, default=0, help='budget in steps (default: none)'
-    )
-    parser.add_argument(
-        '--batch-size', type=int, help='images per step and process'
-    )
-    parser.add_argument(
-        '--learning-rate', type=positive, help='at its highest'
-    )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='default: %(default)s'
+def _add_budget(
+    parser: argparse.ArgumentParser, defaults: TrainConfig
+) -> None:
+    parser.set_defaults(default_minutes=defaults.minutes)
+    add_options(
+        parser,
+        defaults,
+        ('minutes', 'steps', 'batch_size', 'learning_rate', 'seed'),
+        {'minutes': positive, 'learning_rate': positive},
     )
 
 
@@ -155,7 +154,7 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--workers', type=int, default=1, help='processes (default: 1)'
     )
-    _add_budget(parser, 60)
+    _add_budget(parser, TrainConfig(minutes=60))
     return parser
 
 
@@ -175,25 +174,14 @@ def _add_distill(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--teacher', required=True, help='name or file of a SAM'
     )
-    parser.add_argument(
-        '--mode',
-        choices=('decoupled', 'semi-coupled', 'coupled'),
-        default='decoupled',
-        help='default: %(default)s',
-    )
-    parser.add_argument(
-        '--crops',
-        type=int,
-        default=2000,
-        help='crops whose teacher embeddings are kept (default: %(default)s)',
-    )
+    add_options(parser, DistillConfig, ('mode', 'crops'))
     parser.add_argument(
         '--max-gigabytes', type=positive, help='of embeddings on disk'
     )
     parser.add_argument(
         '--run-folder', type=Path, help='as in train; also the embeddings'
     )
-    _add_budget(parser, 60)
+    _add_budget(parser, replace(DistillConfig().config, minutes=60))
     return parser
 
 
@@ -217,12 +205,8 @@ def _add_finetune(commands: Any) -> argparse.ArgumentParser:
         action='store_true',
         help='train the image encoder too, not only the decoder',
     )
-    parser.add_argument(
-        '--complete',
-        action='store_true',
-        help='every object is labelled: learn what is background as well',
-    )
-    _add_budget(parser, 4)
+    add_options(parser, FineTuneConfig, ('complete',))
+    _add_budget(parser, FineTuneConfig().config)
     return parser
 
 
@@ -243,21 +227,7 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--limit', type=int, help='images per data set and modality'
     )
-    parser.add_argument(
-        '--objects',
-        type=int,
-        default=40,
-        help='objects prompted for per image (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--clicks',
-        type=int,
-        default=10,
-        help='longest dialogue, 0 for none (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--no-everything', action='store_true', help='prompts only'
-    )
+    add_options(parser, EvaluationOptions, ('objects', 'clicks', 'everything'))
     parser.add_argument(
         '--teacher', help='also measure agreement with this model'
     )
@@ -265,18 +235,15 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _train_config(options: argparse.Namespace, base: Any) -> Any:
-    """Budget and optimiser of the options on top of defaults."""
-    from dataclasses import replace
-
-    given = {
-        'minutes': 0 if options.steps else options.minutes,
-        'steps': options.steps,
-        'batch_size': options.batch_size,
-        'learning_rate': options.learning_rate,
-        'seed': options.seed,
-    }
-    return replace(base, **{k: v for k, v in given.items() if v is not None})
+def _train_config(
+    options: argparse.Namespace, base: TrainConfig
+) -> TrainConfig:
+    """Apply the options of the budget and the optimiser to defaults."""
+    given = given_options(options, TrainConfig)
+    steps = given.get('steps', 0)
+    minutes = given.get('minutes', options.default_minutes)
+    given['minutes'] = 0 if steps else minutes
+    return replace(base, **given)
 
 
 def _run_folder(options: argparse.Namespace) -> Path:
@@ -287,7 +254,6 @@ def _run_folder(options: argparse.Namespace) -> Path:
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
     from napari_mobilesam.training.parallel import run_job
-    from napari_mobilesam.training.train import TrainConfig
     from napari_mobilesam.training.train_job import TrainJob
 
     job = TrainJob(
@@ -314,14 +280,14 @@ def train_command(options: argparse.Namespace) -> int:
 def distill_command(options: argparse.Namespace) -> int:
     """Distil and write the student."""
     from napari_mobilesam.model.checkpoints import load_model
-    from napari_mobilesam.training.distill import DistillConfig, distill
+    from napari_mobilesam.training.distill import distill
     from napari_mobilesam.training.train_job import read_split, write_result
 
     defaults = DistillConfig()
     limit = options.max_gigabytes
-    config = DistillConfig(
-        options.mode,
-        options.crops,
+    config = replace(
+        defaults,
+        **given_options(options, DistillConfig),
         max_bytes=int(limit * 1e9) if limit else None,
         config=_train_config(options, defaults.config),
     )
@@ -346,12 +312,13 @@ def finetune_command(options: argparse.Namespace) -> int:
     """Fine-tune and add the result to the user's models."""
     from napari_mobilesam.model.checkpoints import load_model
     from napari_mobilesam.training.dataset import read_folder
-    from napari_mobilesam.training.finetune import FineTuneConfig, finetune
+    from napari_mobilesam.training.finetune import finetune
 
     defaults = FineTuneConfig()
-    config = FineTuneConfig(
-        not options.all,
-        options.complete,
+    config = replace(
+        defaults,
+        **given_options(options, FineTuneConfig),
+        decoder_only=not options.all,
         config=_train_config(options, defaults.config),
     )
     with options.make_progress(options.quiet) as progress:
@@ -374,10 +341,7 @@ def finetune_command(options: argparse.Namespace) -> int:
 def evaluate_command(options: argparse.Namespace) -> int:
     """Measure and print a table."""
     from napari_mobilesam.model.checkpoints import load_model
-    from napari_mobilesam.training.evaluate import (
-        EvaluationOptions,
-        evaluate,
-    )
+    from napari_mobilesam.training.evaluate import evaluate
 
     teacher = (
         load_model(options.teacher, options.device)
@@ -388,11 +352,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         result = evaluate(
             load_model(options.model, options.device),
             _chosen_images(options),
-            EvaluationOptions(
-                objects=options.objects,
-                clicks=options.clicks,
-                everything=not options.no_everything,
-            ),
+            EvaluationOptions(**given_options(options, EvaluationOptions)),
             teacher=teacher,
             progress=progress,
         )

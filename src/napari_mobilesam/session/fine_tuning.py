@@ -42,8 +42,9 @@ from napari_mobilesam.types import Deliver, SegmentationError
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.training.dataset import LabelledImage
-    from napari_mobilesam.training.finetune import FineTuneConfig, FineTuned
+    from napari_mobilesam.training.finetune import FineTuned
     from napari_mobilesam.training.interactive import StepResult
+    from napari_mobilesam.training.training_parameters import FineTuneConfig
 
 TELL_SECONDS = 0.2  # between two reports of the loss
 
@@ -320,7 +321,7 @@ def labelled_images(
 
 def options(request: FineTuneRequest) -> FineTuneConfig:
     """Parameters of training for a request."""
-    from napari_mobilesam.training.finetune import FineTuneConfig
+    from napari_mobilesam.training.training_parameters import FineTuneConfig
 
     standard = FineTuneConfig(
         decoder_only=request.decoder_only,

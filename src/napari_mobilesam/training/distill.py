@@ -9,9 +9,8 @@ encoder learns through the frozen decoder, from the teacher's masks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,48 +27,16 @@ from napari_mobilesam.training.losses import (
     pixel_weights,
 )
 from napari_mobilesam.training.procedural import make_scene
-from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import Turn, choose_trained
 from napari_mobilesam.training.teacher import TeacherCache, embed_sample
 from napari_mobilesam.training.tensor_batch import collate, normalise
-from napari_mobilesam.training.train import TrainConfig, TrainingRun
+from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import training_record
+from napari_mobilesam.training.training_parameters import (
+    DistillConfig,
+)
 from napari_mobilesam.types import Progress
-
-Mode = Literal['decoupled', 'semi-coupled', 'coupled']
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Parameters of a distillation.
-
-    Attributes
-    ----------
-    mode : {'decoupled', 'semi-coupled', 'coupled'}
-        See the module's docstring.
-    crops : int
-        Crops whose teacher embeddings are kept.
-    check_crops : int
-        Further crops, for validation.
-    max_bytes : int or None
-        Largest size of the embeddings on disk.
-    procedural : float
-        Share of procedural images among the crops.
-    zoom : ZoomRange
-        Object sizes at the input.
-    config : TrainConfig
-        Budget and optimiser.
-    """
-
-    mode: Mode = 'decoupled'
-    crops: int = 2000
-    check_crops: int = 16
-    max_bytes: int | None = None
-    procedural: float = 0.3
-    zoom: ZoomRange = field(default_factory=ZoomRange)
-    config: TrainConfig = field(
-        default_factory=lambda: TrainConfig(minutes=30, batch_size=8)
-    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,44 +38,13 @@ from napari_mobilesam.training.simulated_prompts import (
     correction_point,
     random_point,
 )
+from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import Embedding, Frame, Progress, Prompts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Bool = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """Options of an evaluation.
-
-    Attributes
-    ----------
-    objects : int
-        Objects per image that are prompted for, drawn under the seed.
-    clicks : int
-        Longest dialogue when clicks are counted; 0 does not count them.
-    click_objects : int
-        Objects per image whose clicks are counted.
-    everything : bool
-        Segment everything as well.
-    everything_parameters : dict
-        Fields of `EverythingParameters` that differ from their defaults.
-    distances : tuple of float
-        Distances in pixels between the positive and the negative click at
-        which agreement with a teacher is measured.
-    seed : int
-        Seed of the objects and random points.
-    """
-
-    objects: int = 40
-    clicks: int = 10
-    click_objects: int = 8
-    everything: bool = True
-    everything_parameters: dict[str, Any] = field(default_factory=dict)
-    distances: tuple[float, ...] = (10, 20, 40)
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,59 +27,21 @@ from napari_mobilesam.training.quick_score import (
     quick_score,
     validation_samples,
 )
-from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import (
     DecoderTask,
     InteractiveTask,
     Task,
 )
-from napari_mobilesam.training.train import TrainConfig, TrainingRun
+from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import training_record, write_result
+from napari_mobilesam.training.training_parameters import (
+    FineTuneConfig,
+    ZoomRange,
+)
 from napari_mobilesam.types import ModelRecord, Progress
 
 MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
-
-
-def _default_budget() -> TrainConfig:
-    return TrainConfig(
-        minutes=4,
-        batch_size=4,
-        learning_rate=2e-4,
-        weight_decay=0.01,
-        warmup=10,
-        average=0.98,
-        validation_minutes=0.25,
-        patience=6,
-    )
-
-
-@dataclass(frozen=True)
-class FineTuneConfig:
-    """Parameters of fine-tuning.
-
-    Attributes
-    ----------
-    decoder_only : bool
-        Train the mask decoder alone; else the image encoder too, which takes
-        far longer and wants more labels.
-    complete : bool
-        Every object of the images is labelled, so that clicks elsewhere may
-        teach what is background. Otherwise nothing is learnt from pixels
-        that are not labelled, other than that they are not of the object.
-    held_back : float
-        Share of the objects kept for validation.
-    crops : int
-        Crops embedded for training the decoder.
-    config : TrainConfig
-        Budget and optimiser; the run ends early when validation does not
-        improve for ``config.patience`` times.
-    """
-
-    decoder_only: bool = True
-    complete: bool = False
-    held_back: float = 0.2
-    crops: int = 40
-    config: TrainConfig = field(default_factory=_default_budget)
 
 
 @dataclass(frozen=True)

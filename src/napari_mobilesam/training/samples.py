@@ -8,7 +8,7 @@ chosen diameter at the input, from `ZoomRange`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,50 +22,10 @@ from napari_mobilesam.training.simulated_prompts import (
     jitter_box,
     random_point,
 )
+from napari_mobilesam.training.training_parameters import ZoomRange
 from napari_mobilesam.types import Frame, Window
 
-LARGEST_SHARE = 0.7  # of the input, that an object's diameter takes
 MIN_GRID_AREA = 24  # grid pixels; smaller objects are not asked for
-
-
-@dataclass(frozen=True)
-class ZoomRange:
-    """Diameters, in pixels of the input, that objects are zoomed to.
-
-    Most crops zoom one object to about ``best`` (log-normal), some anywhere
-    between ``smallest`` and ``largest``, some show the whole image.
-    """
-
-    smallest: float = 20
-    best: float = 60
-    largest: float = 180
-    spread: float = 0.4
-    anywhere: float = 0.25
-    whole: float = 0.1
-
-    def within(self, input_size: int) -> ZoomRange:
-        """The same on a smaller input, on which objects still fit."""
-        largest = min(self.largest, LARGEST_SHARE * input_size)
-        return replace(
-            self,
-            smallest=min(self.smallest, largest),
-            best=min(self.best, largest),
-            largest=largest,
-        )
-
-    def draw(self, rng: np.random.Generator) -> float | None:
-        """Draw a diameter, None for the whole image."""
-        kind = rng.random()
-        if kind < self.whole:
-            return None
-        if kind < self.whole + self.anywhere:
-            return float(
-                np.exp(
-                    rng.uniform(np.log(self.smallest), np.log(self.largest))
-                )
-            )
-        drawn = self.best * np.exp(rng.normal(0, self.spread))
-        return float(np.clip(drawn, self.smallest, self.largest))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from napari_mobilesam.training.optimisation import (
     update_average,
 )
 from napari_mobilesam.training.step_tasks import Score, Task, Turn
+from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import Progress
 
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
@@ -33,61 +34,6 @@ BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the last checkpoint is intact."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Budget and optimiser of a training run.
-
-    Attributes
-    ----------
-    steps : int
-        Budget in steps; 0 for none.
-    minutes : float
-        Budget in minutes of training, summed over resumes; 0 for none. The
-        learning rate falls to its end along whichever budget is nearer.
-    batch_size : int
-        Images per step and process.
-    learning_rate, weight_decay, warmup, clip
-        Of AdamW; warm-up in steps, clip of the gradient's norm.
-    average : float
-        Decay of the averaged weights, which are what is validated and kept.
-    half : bool or None
-        bfloat16; None where the machine has instructions for it.
-    seed : int
-        Seed of all chance.
-    checkpoint_minutes : float
-        Interval of checkpoints.
-    validation_steps : int
-        Interval of validations in steps; 0 goes by ``validation_minutes``.
-    validation_minutes : float
-        Interval of validations.
-    patience : int
-        Validations without a better score after which the run ends; 0 never.
-    """
-
-    steps: int = 0
-    minutes: float = 0
-    batch_size: int = 4
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: int = 50
-    clip: float = 1.0
-    average: float = 0.998
-    half: bool | None = None
-    seed: int = 0
-    checkpoint_minutes: float = 3
-    validation_steps: int = 0
-    validation_minutes: float = 8
-    patience: int = 0
-
-    def fraction(self, step: int, seconds: float) -> float:
-        """Share of the budget that is used up."""
-        parts = [
-            step / self.steps if self.steps else 0,
-            seconds / (60 * self.minutes) if self.minutes else 0,
-        ]
-        return min(1.0, max(parts))
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -24,13 +24,13 @@ from napari_mobilesam.training.quick_score import (
     quick_score,
     validation_samples,
 )
-from napari_mobilesam.training.samples import SampleSource, ZoomRange
+from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import InteractiveTask, Score
 from napari_mobilesam.training.thresholds import choose_thresholds
-from napari_mobilesam.training.train import (
+from napari_mobilesam.training.train import TrainingError, TrainingRun
+from napari_mobilesam.training.training_parameters import (
     TrainConfig,
-    TrainingError,
-    TrainingRun,
+    ZoomRange,
 )
 from napari_mobilesam.types import (
     ModelRecord,

@@ -7,21 +7,20 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from magicgui.widgets import (
-    CheckBox,
-    Container,
-    FloatSpinBox,
-    create_widget,
+from magicgui.widgets import CheckBox, FloatSpinBox, create_widget
+from magicgui.widgets.bases import (
+    BaseValueWidget,
+    ButtonWidget,
+    ValuedContainerWidget,
 )
-from magicgui.widgets.bases import BaseValueWidget, ValuedContainerWidget
 from psygnal import Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_mobilesam.parameter_fields import (
     ParameterField,
     parameter_fields,
 )
-from napari_mobilesam.widgets.parts.controls import narrow
+from napari_mobilesam.widgets.parts.controls import form_layout, narrow
 from napari_mobilesam.widgets.parts.fold import Fold
 
 P = TypeVar('P')
@@ -214,13 +213,17 @@ def _control(
 
 
 def _rows(controls: list[BaseValueWidget[Any]]) -> QWidget:
-    rows: Container[BaseValueWidget[Any]] = Container(widgets=controls)
-    rows.margins = (0, 0, 0, 0)
-    native: QWidget = rows.native
-    layout = native.layout()
-    assert layout is not None
-    layout.setSpacing(6)
-    return native
+    # aligned labels, as in the other forms; a magicgui Container has none
+    rows = QWidget()
+    form = form_layout(rows)
+    for control in controls:
+        if isinstance(control, ButtonWidget):
+            form.addRow(control.native)
+            continue
+        label = QLabel(control.label)
+        label.setToolTip(control.tooltip)
+        form.addRow(label, control.native)
+    return rows
 
 
 def _capitalised(text: str) -> str:

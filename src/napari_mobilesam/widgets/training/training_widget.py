@@ -11,9 +11,6 @@ import napari.viewer
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -28,6 +25,7 @@ from napari_mobilesam.session.fine_tuning_messages import (
     Planes,
     Survey,
 )
+from napari_mobilesam.training.training_parameters import FineTuneConfig
 from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import (
@@ -36,12 +34,12 @@ from napari_mobilesam.widgets.parts.controls import (
     StatusLine,
     ViewerWidget,
     group_form,
-    narrow,
     scrollable,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
 from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
@@ -100,21 +98,9 @@ class TrainingWidget(ViewerWidget):
         self.model_box = ModelBox(self.session)
         self.count_label = QLabel()
         self.count_label.setWordWrap(True)
-        self.part_combo = QComboBox()
-        narrow(self.part_combo)
-        self.part_combo.addItem('Decoder only: minutes', True)
-        self.part_combo.addItem('Everything: far longer', False)
-        self.minutes_spin = QDoubleSpinBox()
-        self.minutes_spin.setRange(0.1, 24 * 60)
-        self.minutes_spin.setDecimals(1)
-        self.minutes_spin.setValue(4)
-        self.minutes_spin.setToolTip(
-            'At most; it ends sooner when validation no longer improves.'
-        )
-        self.complete_box = QCheckBox('Every object is labelled')
-        self.complete_box.setToolTip(
-            'The rest then teaches what is background.'
-        )
+        defaults = FineTuneConfig()
+        self.form = ParameterForm(defaults)
+        self.budget_form = ParameterForm(defaults.config)
         self.name_edit = QLineEdit()
         self.plot = CurvePlot()
         self.run_button = wide_button('Run')
@@ -134,11 +120,12 @@ class TrainingWidget(ViewerWidget):
         rows.addRow('Labels', self.labels_combo)
         rows.addRow(self.count_label)
         training, rows = group_form('Training')
-        rows.addRow('Start from', self.model_box)
+        # the button of the model needs the width
+        rows.addRow(QLabel('Start from'))
+        rows.addRow(self.model_box)
         rows.addRow('New model', self.name_edit)
-        rows.addRow('Train', self.part_combo)
-        rows.addRow('Minutes', self.minutes_spin)
-        rows.addRow(self.complete_box)
+        rows.addRow(self.form)
+        rows.addRow(self.budget_form)
         buttons = QHBoxLayout()
         for button in (self.run_button, self.cancel_button, self.save_button):
             buttons.addWidget(button)
@@ -305,9 +292,9 @@ class TrainingWidget(ViewerWidget):
                 self._planes(),
                 self.session.model_name,
                 self.name_edit.text().strip(),
-                self.minutes_spin.value(),
-                bool(self.part_combo.currentData()),
-                self.complete_box.isChecked(),
+                self.budget_form.value.minutes,
+                self.form.value.decoder_only,
+                self.form.value.complete,
             )
             self.tuning.start(request)
         except SegmentationError as error:
