@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.widgets.everything.spotlight import NAME as SPOTLIGHT
+from napari_mobilesam.widgets.everything.review_view import NAME as REVIEW_NAME
 from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
 
 pytestmark = pytest.mark.window
@@ -42,7 +42,7 @@ def test_keys_walk_keep_and_reject(reviewed):
     press(d, Qt.Key.Key_N)
     first = current(d)
     assert first
-    assert SPOTLIGHT in d.viewer.layers
+    assert REVIEW_NAME in d.viewer.layers
     press(d, Qt.Key.Key_Y)
     second = current(d)
     assert second not in (0, first)

@@ -115,11 +115,11 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning as people expect it of a command."""
+    """Print a warning on one line."""
     text = ' '.join(str(message).split())
     print(f'{PROGRAM}: warning: {text}', file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:
-    """Message of ``error`` on one line; its type where it has none."""
+    """Return the message of an error on one line, or else its type."""
     return ' '.join(str(error).split()) or type(error).__name__

@@ -8,7 +8,7 @@ from napari_mobilesam.types import SegmentationError
 
 
 class ExitCode(IntEnum):
-    """What the process ends with."""
+    """Exit codes of the process."""
 
     OK = 0
     FAILURE = 1
@@ -28,15 +28,15 @@ EXIT_CODES_HELP = """\
 
 
 class UsageError(ValueError):
-    """Options that make no sense together, or a value that is none."""
+    """Contradicting options, or an invalid value."""
 
 
 class InputError(ValueError):
-    """A file that cannot be read as what it should be."""
+    """A file that cannot be read."""
 
 
 class OutputError(OSError):
-    """A file that cannot be written, or that must not be overwritten."""
+    """A file that cannot be written or may not be overwritten."""
 
 
 class DownloadError(RuntimeError):
@@ -44,7 +44,7 @@ class DownloadError(RuntimeError):
 
 
 def exit_code(error: BaseException) -> ExitCode:
-    """Exit code that tells a script whose fault ``error`` is."""
+    """Return the exit code of an error."""
     if isinstance(error, OutputError):
         return ExitCode.OUTPUT
     if isinstance(error, UsageError | InputError | SegmentationError):

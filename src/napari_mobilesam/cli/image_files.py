@@ -90,14 +90,14 @@ def _read_tiff(path: Path, plane: Sequence[int] | None) -> NDArray[Any]:
 
 
 def _leading_shape(shape: Sequence[int], axes: str) -> tuple[int, ...]:
-    """Sizes of the axes before row and column (and samples)."""
+    """Return the sizes of the axes before row and column (and samples)."""
     return tuple(shape[: len(axes) - (3 if axes.endswith('S') else 2)])
 
 
 def _choose_plane(
     image: NDArray[Any], axes: str, plane: Sequence[int] | None, path: Path
 ) -> NDArray[Any]:
-    """One (H, W[, S]) plane of an array with leading axes."""
+    """Return one (H, W[, S]) plane of an array with leading axes."""
     if axes.startswith('S') and len(axes) == 3:  # planar RGB
         image, axes = np.moveaxis(image, 0, -1), axes[1:] + 'S'
     leading = _leading_shape(image.shape, axes)
@@ -137,7 +137,7 @@ def _check_plane(
 def output_file(
     path: Path, overwrite: bool, inputs: Sequence[Path] = ()
 ) -> Iterator[Callable[[Callable[[Path], None]], None]]:
-    """Reserve ``path`` now, write it later, leave nothing on failure.
+    """Reserve a path now and write it later; leave nothing on failure.
 
     Entering proves that the folder can be written to, before any long
     computation. The context gives a function ``commit(write)``: it calls

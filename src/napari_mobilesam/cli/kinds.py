@@ -1,4 +1,4 @@
-"""What ``segment`` writes: labels, or another picture or table of them."""
+"""Kinds of output of ``segment``: label images, other images, tables."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ TABLES = ('outlines', 'proposals')
 UNLABELLED = ('edges', 'proposals')
 
 
-class Result(NamedTuple):
-    """What there is to write.
+class SegmentOutput(NamedTuple):
+    """Output of a segmentation.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Result(NamedTuple):
     table : DataFrame or None
         One row per object.
     summary : str
-        What it is, for people: ``'3 objects'``.
+        Message on the output: ``'3 objects'``.
     """
 
     write: Callable[[Path], None]
@@ -82,23 +82,29 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
             )
 
 
-def of_labels(kind: str, labels: NDArray[Any], table: pd.DataFrame) -> Result:
-    """Labels, or what is made of them."""
+def of_labels(
+    kind: str, labels: NDArray[Any], table: pd.DataFrame
+) -> SegmentOutput:
+    """Return the output for labels: as they are, semantic or outlines."""
     count = len(table)
     summary = f'{count} object{"" if count == 1 else "s"}'
     if kind == 'semantic':
         foreground = (labels > 0).astype(np.uint8)
-        return Result(
+        return SegmentOutput(
             lambda path: write_labels(path, foreground), table, summary
         )
     if kind == 'outlines':
         shapes = outline_table(labels)
-        return Result(lambda path: write_table(path, shapes), table, summary)
-    return Result(lambda path: write_labels(path, labels), table, summary)
+        return SegmentOutput(
+            lambda path: write_table(path, shapes), table, summary
+        )
+    return SegmentOutput(
+        lambda path: write_labels(path, labels), table, summary
+    )
 
 
-def of_edges(edges: NDArray[np.float32]) -> Result:
-    """A picture of edges."""
+def of_edges(edges: NDArray[np.float32]) -> SegmentOutput:
+    """Return the output for an edge map."""
 
     def write(path: Path) -> None:
         import tifffile
@@ -107,14 +113,14 @@ def of_edges(edges: NDArray[np.float32]) -> Result:
             path, edges, compression='zlib', metadata={'axes': 'YX'}
         )
 
-    return Result(write, None, 'edges')
+    return SegmentOutput(write, None, 'edges')
 
 
-def of_proposals(boxes: pd.DataFrame) -> Result:
-    """A table of boxes."""
+def of_proposals(boxes: pd.DataFrame) -> SegmentOutput:
+    """Return the output for object proposals."""
     count = len(boxes)
     summary = f'{count} box{"" if count == 1 else "es"}'
-    return Result(lambda path: write_table(path, boxes), None, summary)
+    return SegmentOutput(lambda path: write_table(path, boxes), None, summary)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -123,7 +129,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def outline_table(labels: NDArray[Any]) -> pd.DataFrame:
-    """Outlines as napari reads them into a Shapes layer.
+    """Return outlines as napari reads them into a Shapes layer.
 
     Returns
     -------

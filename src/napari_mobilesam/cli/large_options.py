@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_mobilesam.cli.image_files import TIFF_SUFFIXES
 
-# A plane of more pixels is worked through in tiles that are kept on disk.
+# A plane of more pixels is segmented in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
 ONLY_LARGE = (
@@ -95,7 +95,7 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
 
 
 def wants_tiles(options: argparse.Namespace) -> bool:
-    """Whether an image is worked through tile by tile, kept on disk.
+    """Return whether an image is segmented tile by tile, kept on disk.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def wants_tiles(options: argparse.Namespace) -> bool:
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether an output is a zarr, or labels inside one."""
+    """Return whether an output is a zarr, or labels inside one."""
     return path.suffix.lower() == '.zarr' or path.parent.name == 'labels'
 
 

@@ -78,7 +78,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def load_chosen_model(
     options: argparse.Namespace, progress: ProgressLine
 ) -> Sam:
-    """Load what ``--model`` and ``--device`` say, downloading it first.
+    """Load the model of ``--model`` on ``--device``, downloading it first.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def prepare_model(
 
 
 def download(name: str, progress: ProgressLine) -> Path:
-    """Make sure that a model is on this machine.
+    """Download a model unless it is on this machine.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Prompts on the command line: options, files of boxes, and answers."""
+"""Prompts on the command line: options, tables of boxes, segmentation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prompts_of(options: argparse.Namespace) -> list[Prompts]:
-    """Prompts of each object that was asked for; empty for everything."""
+    """Return the prompts of each object; empty for segment everything."""
     points = np.array(options.point + options.negative).reshape(-1, 2)
     labels = np.repeat([1, 0], [len(options.point), len(options.negative)])
     boxes = [np.array(box) for box in options.box]

@@ -17,7 +17,7 @@ from napari_mobilesam.cli.exit_codes import (
 )
 from napari_mobilesam.cli.image_files import output_file, read_image
 from napari_mobilesam.cli.kinds import (
-    Result,
+    SegmentOutput,
     add_kind_option,
     check_kind,
     of_edges,
@@ -151,13 +151,13 @@ def add_scope_options(group: argparse._ArgumentGroup) -> None:
         '--region',
         type=box_corners,
         metavar='R0,C0,R1,C1',
-        help='look for objects here alone',
+        help='find objects in this box only',
     )
     group.add_argument(
         '--skip',
         type=Path,
         metavar='LABELS.tif',
-        help='leave alone what is labelled here',
+        help='skip pixels labelled in this image',
     )
 
 
@@ -190,7 +190,7 @@ def segment_command(options: argparse.Namespace) -> int:
         boxes = options.boxes and read_boxes(options.boxes)
         skip = options.skip and read_image(options.skip)
         model = load_chosen_model(options, progress)
-        job = Job(image, model, given, progress)
+        job = SegmentJob(image, model, given, progress)
         if boxes is not None:
             result = job.boxes(boxes, options.output_kind)
         elif prompts:
@@ -207,8 +207,8 @@ def segment_command(options: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True)
-class Job:
-    """An image and what to do with it.
+class SegmentJob:
+    """Segmentation of one image.
 
     Attributes
     ----------
@@ -227,7 +227,7 @@ class Job:
     given: dict[str, Any]
     progress: ProgressLine
 
-    def boxes(self, boxes: pd.DataFrame, kind: str) -> Result:
+    def boxes(self, boxes: pd.DataFrame, kind: str) -> SegmentOutput:
         """Segment the object in each box."""
         from napari_mobilesam.segmentation.proposals import segment_boxes
 
@@ -245,7 +245,7 @@ class Job:
         kind: str,
         region: tuple[float, ...] | None,
         skip: NDArray[Any] | None,
-    ) -> Result:
+    ) -> SegmentOutput:
         """Find all objects, or edges, or boxes that may hold objects."""
         from napari_mobilesam.segmentation.edges import edge_map
         from napari_mobilesam.segmentation.everything import (
@@ -272,7 +272,7 @@ class Job:
 def refuse_everything_options(
     options: argparse.Namespace, given: dict[str, Any]
 ) -> None:
-    """Complain of options that a prompt would silently ignore."""
+    """Refuse options that have no effect with prompts."""
     idle = [
         option_name(field.name)
         for field in fields(EverythingParameters)
@@ -291,7 +291,7 @@ def refuse_everything_options(
 
 
 def refuse_in_tiles(options: argparse.Namespace) -> None:
-    """Complain of options that work on images in memory alone."""
+    """Refuse options that need the image in memory."""
     given = [
         option_name(name)
         for name in ('region', 'skip', 'boxes')

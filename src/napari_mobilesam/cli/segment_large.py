@@ -31,7 +31,7 @@ MOST_LISTED = 20
 
 
 def segment_large_command(options: argparse.Namespace) -> int:
-    """Check, work through the tiles, say what came out."""
+    """Check the options, segment the tiles and report the result."""
     from napari_mobilesam.large.io.tables import check_table_path, write_table
     from napari_mobilesam.large.journal import StorageError
 
@@ -56,7 +56,7 @@ def segment_large_command(options: argparse.Namespace) -> int:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse options that make no sense together, or for large images."""
+    """Refuse contradicting options and options not for large images."""
     if options.point or options.negative or options.box:
         raise UsageError(
             '--point, --negative and --box are for images that fit in '
@@ -84,7 +84,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def open_image(options: argparse.Namespace) -> Source:
-    """Open the image as ``--axes``, ``--channels`` … say."""
+    """Open the image, following ``--axes``, ``--channels`` …"""
     from napari_mobilesam.large.io.sources import open_source
 
     planes = options.planes
@@ -100,7 +100,7 @@ def open_image(options: argparse.Namespace) -> Source:
 
 
 def labels_path(options: argparse.Namespace) -> Path:
-    """The zarr that labels are written to, a TIFF being made of it later."""
+    """Return the zarr that labels are written to before the TIFF."""
     output: Path = options.output
     return (
         output if is_zarr(output) else output.with_name(f'{output.name}.zarr')
@@ -111,7 +111,7 @@ def labels_path(options: argparse.Namespace) -> Path:
 def reserved_output(
     options: argparse.Namespace,
 ) -> Iterator[Callable[[LargeResult], None]]:
-    """Refuse or remove what is there; gives what writes a TIFF at the end.
+    """Refuse or remove existing outputs; return the writer of the TIFF.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def run_tiles(
     progress: ProgressLine,
     stopped: threading.Event,
 ) -> LargeResult:
-    """Call `segment_large` with what the options say."""
+    """Call `segment_large` with the options."""
     from napari_mobilesam.large.executors import available_cores
     from napari_mobilesam.large.large_estimate import (
         describe_plan,
@@ -219,7 +219,7 @@ def run_tiles(
 def model_reference(
     options: argparse.Namespace, progress: ProgressLine
 ) -> NamedModel:
-    """The model by name or absolute path, downloaded if need be.
+    """Return the name or absolute path of the model, downloading it first.
 
     Workers elsewhere load it themselves, and stand in other folders.
     """
@@ -235,7 +235,7 @@ def model_reference(
 
 @contextlib.contextmanager
 def ctrl_c_stops(progress: ProgressLine) -> Iterator[threading.Event]:
-    """Take the first Ctrl-C as a wish to end in good order."""
+    """Stop gracefully on the first Ctrl-C."""
     stopped = threading.Event()
 
     def stop(number: int, frame: object) -> None:
@@ -257,7 +257,7 @@ def ctrl_c_stops(progress: ProgressLine) -> Iterator[threading.Event]:
 def report(
     options: argparse.Namespace, result: LargeResult, stopped: bool
 ) -> int:
-    """Say what came out, and what did not."""
+    """Print the result and the failures."""
     count = result.table['label'].nunique()
     found = f'{count} object{"" if count == 1 else "s"}'
     if result.cut:

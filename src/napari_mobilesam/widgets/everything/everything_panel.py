@@ -1,4 +1,4 @@
-"""What “Segment everything” looks like."""
+"""Layout of “Segment everything”."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.everything.large_panel import LargePanel
-from napari_mobilesam.widgets.everything.more_panel import MorePanel
 from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
+from napari_mobilesam.widgets.everything.tools_panel import ToolsPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import (
@@ -42,7 +42,7 @@ INSTANCES, FOREGROUND, OUTLINES = (
 
 
 class EverythingPanel(ViewerWidget):
-    """The parts of the form; `EverythingWidget` brings them to life."""
+    """Controls of the form, without behaviour."""
 
     def _build(self) -> None:
         self.image_combo = LayerCombo(
@@ -58,23 +58,23 @@ class EverythingPanel(ViewerWidget):
         self.labels_combo = LayerCombo(
             self.viewer, is_output, 'a new layer for each run'
         )
-        self.leave_box = QCheckBox('Leave labelled pixels alone')
+        self.leave_box = QCheckBox('Skip labelled pixels')
         self.leave_box.setChecked(True)
         self.leave_box.setToolTip(
-            'Nothing is looked for, or written, where the layer has labels.'
+            'Labelled pixels are neither searched nor overwritten.'
         )
         self.estimate_label = QLabel()
         self.estimate_label.setToolTip(
-            'Measured on this computer. Memory is that of the whole program.'
+            'Estimated from runs on this computer. Memory is that of napari.'
         )
         self.run_button = wide_button('Run')
         self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stops and keeps what was found.')
+        self.cancel_button.setToolTip('Stop and keep the objects found.')
         self.cancel_button.setEnabled(False)
         self.large = LargePanel()
         self.filters = FilterPanel()
         self.review = ReviewPanel()
-        self.more = MorePanel(self.viewer)
+        self.more = ToolsPanel(self.viewer)
         self.status = StatusLine()
         self._arrange()
         self.kind_combo.currentIndexChanged.connect(self.show_output_rows)
@@ -92,11 +92,11 @@ class EverythingPanel(ViewerWidget):
         rows.addRow('Model', self.model_box)
         rows.addRow(self.where)
         self.result_group, rows = group_form('Result')
-        rows.addRow('As', self.kind_combo)
+        rows.addRow('Output', self.kind_combo)
         self._labels_label = QLabel('Labels')
         rows.addRow(self._labels_label, self.labels_combo)
         rows.addRow(self.leave_box)
-        self.filter_group = _group('Sort out', self.filters)
+        self.filter_group = _group('Filter results', self.filters)
         self.review_group = _group('Review', self.review)
 
         contents = QVBoxLayout()
@@ -123,11 +123,11 @@ class EverythingPanel(ViewerWidget):
 
     @property
     def outlines(self) -> bool:
-        """Whether the result is to be shapes, not labels."""
+        """Whether the output is a Shapes layer."""
         return bool(self.kind_combo.currentText() == OUTLINES)
 
     def show_output_rows(self) -> None:
-        """Offer a layer of labels only where labels are made."""
+        """Show the choice of a labels layer only for labels."""
         for part in (self._labels_label, self.labels_combo):
             part.setVisible(not self.outlines)
         self.leave_box.setVisible(
@@ -135,12 +135,12 @@ class EverythingPanel(ViewerWidget):
         )
 
     def show_large(self, large: bool) -> None:
-        """Ask for a folder instead of a layer, for images of any size."""
+        """Show the folder of a large image instead of the output layer."""
         self.large.setVisible(large)
         self.result_group.setVisible(not large)
 
     def show_results(self, there: bool, reviewable: bool = False) -> None:
-        """Offer to sort out and to review what was found."""
+        """Show the filters and the review."""
         self.filter_group.setVisible(there)
         self.review_group.setVisible(there and reviewable)
 

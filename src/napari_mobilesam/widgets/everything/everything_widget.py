@@ -26,7 +26,7 @@ from napari_mobilesam.widgets.everything.review_panel import (
     REJECT_KEY,
 )
 from napari_mobilesam.widgets.everything.running import EverythingRunning
-from napari_mobilesam.widgets.everything.where_form import Part
+from napari_mobilesam.widgets.everything.where_form import PlaneRegion
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
@@ -43,8 +43,8 @@ class EverythingWidget(EverythingRunning):
     """Dock widget “Segment everything”.
 
     The form holds `EverythingParameters`. Masks are shown as they are found
-    and sorted out at the end; sliders sort them out anew without asking the
-    model again, and the objects are reviewed one by one.
+    and filtered at the end; sliders filter them again without running the
+    model, and the objects are reviewed one by one.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ class EverythingWidget(EverythingRunning):
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.filters.changed.connect(lambda: self._select_timer.start(0))
-        self.review.chosen.connect(self.spotlight.show)
+        self.review.chosen.connect(self.review_view.show)
         self.review.said.connect(self.status.say)
         self.review.refreshed.connect(self._show_count)
         self.review.edit_asked.connect(self._edit)
-        self.spotlight.clicked.connect(self.review.go_to_label)
+        self.review_view.clicked.connect(self.review.go_to_label)
         self.more.edges_asked.connect(self.find_edges)
         self.more.proposals_asked.connect(self.propose)
         self.more.boxes_asked.connect(self.segment_boxes)
@@ -81,7 +81,7 @@ class EverythingWidget(EverythingRunning):
     # life in the viewer
 
     def attach(self) -> None:
-        """Listen to the viewer and the session, take the keys."""
+        """Connect to the viewer and the session, and bind the keys."""
         super().attach()
         self.follow_layers()
         dims, session = self.viewer.dims, self.session
@@ -110,11 +110,11 @@ class EverythingWidget(EverythingRunning):
         self._image_chosen(self.image_combo.layer)
 
     def detach(self) -> None:
-        """Stop what runs, stop listening, return the keys."""
+        """Stop the run, disconnect, and unbind the keys."""
         for timer in self._timers:
             timer.stop()
         self.session.runs.abandon()
-        self.extras.abandon()
+        self.tools.abandon()
         self.end_large()
         self._let_go()
         self.where.let_go()
@@ -132,7 +132,7 @@ class EverythingWidget(EverythingRunning):
             self._removed(gone)
 
     def _removed(self, gone: Layer) -> None:
-        """Stop working on a layer that is gone."""
+        """Stop the run on a layer that was removed."""
         if self._asked is not None:
             results = self._asked[1]
             if gone is results.live.layer:
@@ -143,9 +143,9 @@ class EverythingWidget(EverythingRunning):
         elif gone is self.large_view.image:
             self.end_large()
             self._stopped(gone)
-        elif self.extras.plane is not None:
-            if gone is self.extras.plane.layer:
-                self.extras.abandon()
+        elif self.tools.plane is not None:
+            if gone is self.tools.plane.layer:
+                self.tools.abandon()
                 self._stopped(gone)
         elif self._results is not None and gone in (
             self._results.layer,
@@ -168,7 +168,7 @@ class EverythingWidget(EverythingRunning):
 
     def _active_changed(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
-        # edges that are added become active for a moment
+        # an edge layer becomes active when it is added
         if isinstance(active, Image) and not is_ours(active):
             self.image_combo.layer = active
 
@@ -195,18 +195,18 @@ class EverythingWidget(EverythingRunning):
         self._schedule_estimate()
 
     def draw_region(self) -> None:
-        """Make drags on the canvas draw where to look."""
+        """Start drawing a region on the canvas."""
         try:
             self.where.draw(self._plane())
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self.status.say('Drag a rectangle over what is to be segmented.')
+        self.status.say('Drag a rectangle around the objects to segment.')
 
     # what is remembered
 
     def choices(self) -> EverythingChoices:
-        """Return what the form says."""
+        """Return the choices of the form."""
         return EverythingChoices(
             self.form.value,
             self.kind_combo.currentText(),
@@ -221,7 +221,7 @@ class EverythingWidget(EverythingRunning):
     def run(self) -> None:
         """Segment the chosen part of the chosen image."""
         super().run()
-        # a full disk is no reason not to segment
+        # segment even if the choices cannot be saved
         with contextlib.suppress(OSError):
             save_choices(self.choices())
 
@@ -230,7 +230,7 @@ class EverythingWidget(EverythingRunning):
     def find_edges(self) -> None:
         """Find the edges of the current plane."""
         self._do(
-            lambda part: self.extras.edges(
+            lambda part: self.tools.edges(
                 part, self.form.value, self.session.model_name
             )
         )
@@ -238,7 +238,7 @@ class EverythingWidget(EverythingRunning):
     def propose(self) -> None:
         """Find boxes that may hold objects on the current plane."""
         self._do(
-            lambda part: self.extras.proposals(
+            lambda part: self.tools.proposals(
                 part, self.form.value, self.session.model_name
             )
         )
@@ -252,7 +252,7 @@ class EverythingWidget(EverythingRunning):
             A layer of rectangles, or a CSV file.
         """
         self._do(
-            lambda part: self.extras.boxes(
+            lambda part: self.tools.boxes(
                 part,
                 source,
                 self.labels_combo.layer,
@@ -260,7 +260,7 @@ class EverythingWidget(EverythingRunning):
             )
         )
 
-    def _do(self, ask: Callable[[Part], None]) -> None:
+    def _do(self, ask: Callable[[PlaneRegion], None]) -> None:
         try:
             part = self.where.part(self._plane())
             ask(part)
@@ -272,7 +272,7 @@ class EverythingWidget(EverythingRunning):
 
     def _job_done(self, result: JobResult) -> None:
         try:
-            text = self.extras.show(result)
+            text = self.tools.show(result)
         except SegmentationError as error:
             text = None
             self._show_running(False)
@@ -309,7 +309,7 @@ class EverythingWidget(EverythingRunning):
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self.spotlight.preview.hide()
+        self.review_view.preview.hide()
         self.status.say(
             f'Object {record.number} is open in “Segment by prompts”.'
         )
@@ -327,7 +327,7 @@ class EverythingWidget(EverythingRunning):
         elif whom == 'everything':
             if self._busy:
                 self._let_go()
-                self.extras.abandon()
+                self.tools.abandon()
                 self.end_large()
             self._show_running(False)
             self.status.fail(text)

@@ -1,4 +1,4 @@
-"""Sliders that sort out again what a run of segment everything found."""
+"""Sliders that filter the results of segment everything."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ HORIZONTAL = Qt.Orientation.Horizontal
 Range = tuple[float, float]
 
 
-class Threshold(QDoubleSlider):
-    """A slider for one number, with its value beside it."""
+class ThresholdSlider(QDoubleSlider):
+    """Slider for one number, with its value beside it."""
 
     def __init__(self, low: float, high: float, step: float = 0.01) -> None:
         super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
@@ -41,13 +41,13 @@ class Threshold(QDoubleSlider):
         self.text.setText(f'{value:.2f}')
 
 
-class Interval(QDoubleRangeSlider):
-    """A slider for a least and a most value, with both beside it.
+class RangeSlider(QDoubleRangeSlider):
+    """Slider for a range, with both ends beside it.
 
     Parameters
     ----------
     logarithmic : bool
-        Whether equal steps are equal factors, for areas.
+        Whether the scale is logarithmic, for areas.
     """
 
     def __init__(self, logarithmic: bool = False) -> None:
@@ -59,7 +59,7 @@ class Interval(QDoubleRangeSlider):
         self.set_extent((0.0, 1.0) if not logarithmic else (1.0, 10.0))
 
     def set_extent(self, extent: Range) -> None:
-        """Reach over other values, keeping the choice where it fits."""
+        """Set the limits, keeping the chosen range where it fits."""
         chosen = self.interval
         low, high = extent
         self._extent = (low, max(high, low + 1e-6))
@@ -69,7 +69,7 @@ class Interval(QDoubleRangeSlider):
         self.set_interval(chosen)
 
     def set_interval(self, interval: Range | None) -> None:
-        """Choose values; None for all."""
+        """Choose a range; None for all values."""
         low, high = self._extent
         least, most = interval or self._extent
         ends = (max(low, least), min(high, most))
@@ -80,7 +80,7 @@ class Interval(QDoubleRangeSlider):
 
     @property
     def interval(self) -> Range | None:
-        """The chosen values; None if nothing is left out.
+        """Chosen range; None if it includes all values.
 
         An end of the slider leaves out nothing on its side.
         """
@@ -112,12 +112,12 @@ class Interval(QDoubleRangeSlider):
 
 
 class FilterPanel(QWidget):
-    """Which of the masks that were found are objects.
+    """Filters that decide which masks become objects.
 
     Attributes
     ----------
     changed : Signal
-        Another selection was chosen.
+        Emitted when another selection is chosen.
     moved : str
         Name of the slider that was moved last; empty for all of them.
     """
@@ -127,16 +127,16 @@ class FilterPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.count = QLabel()
-        self.predicted_iou = Threshold(0, 1)
-        self.stability = Threshold(0, 1)
-        self.overlap = Threshold(0, 1)
-        self.area = Interval(logarithmic=True)
-        self.eccentricity = Interval()
-        self.solidity = Interval()
-        self.intensity = Interval()
+        self.predicted_iou = ThresholdSlider(0, 1)
+        self.stability = ThresholdSlider(0, 1)
+        self.overlap = ThresholdSlider(0, 1)
+        self.area = RangeSlider(logarithmic=True)
+        self.eccentricity = RangeSlider()
+        self.solidity = RangeSlider()
+        self.intensity = RangeSlider()
         self.border = QCheckBox('Keep objects at the border')
-        self.reset_button = QPushButton('As found')
-        self.reset_button.setToolTip('Back to the thresholds of the run.')
+        self.reset_button = QPushButton('Reset filters')
+        self.reset_button.setToolTip('Return to the thresholds of the run.')
         self.moved = ''
         self._initial = Selection()
         self._arrange()
@@ -152,19 +152,19 @@ class FilterPanel(QWidget):
             (
                 'Predicted IoU ≥',
                 self.predicted_iou,
-                'Masks that the model trusts less are left out.',
+                'Masks below are dropped.',
             ),
             (
                 'Stability ≥',
                 self.stability,
-                'Masks that change more with the threshold are left out.',
+                'Masks below are dropped.',
             ),
             (
                 'Overlap ≤',
                 self.overlap,
-                'Of two masks whose boxes overlap more, the worse one goes.',
+                'Of two masks of higher box IoU the worse is dropped.',
             ),
-            ('Area (px)', self.area, 'Least and most pixels of an object.'),
+            ('Area (px)', self.area, 'Smallest and largest area.'),
             (
                 'Eccentricity',
                 self.eccentricity,
@@ -203,7 +203,7 @@ class FilterPanel(QWidget):
         layout.addWidget(self.reset_button)
 
     def selection(self) -> Selection:
-        """Return what the sliders say."""
+        """Return the chosen selection."""
         first = self._initial
         overlap: float = self.overlap.value()
         kept = abs(overlap - first.box_nms) < 0.005
@@ -225,29 +225,29 @@ class FilterPanel(QWidget):
         )
 
     def begin(self, initial: Selection, extent: Extent) -> None:
-        """Show the selection of a run, without telling of a change.
+        """Show the selection of a run, without emitting `changed`.
 
         Parameters
         ----------
         initial : Selection
             With numbers for both thresholds.
         extent : Extent
-            What was found.
+            Ranges of the values found.
         """
         self._initial = initial
         self._silently(lambda: self._show(initial, extent))
 
     def show_selection(self, selection: Selection) -> None:
-        """Show a selection of the same run, without telling of a change."""
+        """Show a selection of the same run, without emitting `changed`."""
         self._silently(lambda: self._show(selection))
 
     def reset(self) -> None:
-        """Choose what the run has chosen."""
+        """Return to the selection of the run."""
         self.show_selection(self._initial)
         self._tell('')
 
     def show_count(self, kept: int, found: int) -> None:
-        """Say how much is left."""
+        """Show the number of objects kept."""
         self.count.setText(f'Kept {kept:,} of {found:,} masks')
 
     def _show(
@@ -279,7 +279,7 @@ class FilterPanel(QWidget):
 
 
 def _short(value: float) -> str:
-    """Three digits of a number: 0.45, 12.3, 450, 12.3k."""
+    """Format a number with three digits: 0.45, 12.3, 450, 12.3k."""
     for factor, unit in ((1e6, 'M'), (1e3, 'k')):
         if abs(value) >= factor:
             return f'{value / factor:.3g}{unit}'

@@ -1,4 +1,4 @@
-"""Large images in “Segment everything”: the folder, and what is shown."""
+"""Large images in “Segment everything”: output folder and layers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.large.large_plan import LargeParameters
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
+from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
 from napari_mobilesam.widgets.viewer.layers import (
@@ -40,7 +41,7 @@ REFRESH_MS = 700
 
 
 class LargePanel(QGroupBox):
-    """Where the labels and tiles of a large image are kept.
+    """Choice of the folder for the labels and tiles of a large image.
 
     Shown only for images that are too large to be segmented in memory.
     """
@@ -75,7 +76,7 @@ class LargePanel(QGroupBox):
 
     @property
     def output(self) -> Path:
-        """The OME-Zarr that labels are written to."""
+        """OME-Zarr that labels are written to."""
         path = Path(self.folder_edit.text()).expanduser()
         return path if path.suffix else path.with_name(path.name + SUFFIX)
 
@@ -87,7 +88,7 @@ class LargePanel(QGroupBox):
         self.look()
 
     def look(self) -> None:
-        """Say what is in the folder."""
+        """Show the state of the folder."""
         self.state_label.setText(state_of(self.output))
 
     def _browse(self) -> None:
@@ -104,7 +105,7 @@ class LargePanel(QGroupBox):
 
 
 def suggested_output(image: Image) -> Path:
-    """A place beside the image's file, or in the home folder."""
+    """Return a free path beside the image's file, or in the home folder."""
     folder = Path.home() / 'napari-mobilesam'
     if image.source.path:
         path = Path(image.source.path)
@@ -123,12 +124,12 @@ def suggested_output(image: Image) -> Path:
 
 
 def is_finished_output(path: Path) -> bool:
-    """Whether there are labels of a complete run."""
+    """Return whether a path holds the labels of a complete run."""
     return path.exists() and not records_folder(path).exists()
 
 
 def state_of(path: Path) -> str:
-    """What is at a place for labels, in a sentence."""
+    """Return a message on the run at a path."""
     if is_finished_output(path):
         return 'There are finished labels here: Run shows them.'
     records = records_folder(path)
@@ -139,7 +140,7 @@ def state_of(path: Path) -> str:
 
 
 class LargeView:
-    """The layers of a run: what is found, and the labels at the end.
+    """Layers of a run: objects found so far, and the labels at the end.
 
     Parameters
     ----------
@@ -159,11 +160,11 @@ class LargeView:
 
     @property
     def image(self) -> Image | None:
-        """The image that is worked on."""
+        """Image of the run, if any."""
         return None if self._image is None else self._image.plane.layer
 
     def begin(self, image: LargeImage, output: Path) -> None:
-        """Prepare for a run; labels of an earlier one there are taken out."""
+        """Prepare for a run; remove the layer of an earlier one there."""
         self.close()
         if output == self._output:
             self._remove(self.layer)
@@ -171,17 +172,17 @@ class LargeView:
         self._image, self._output = image, output
 
     def show_live(self, levels: list[Any]) -> None:
-        """Show a picture of what is found."""
+        """Add a layer of the objects found so far."""
         self._live = self._add(levels, LIVE_NAME)
         self._live.opacity = 0.5
 
     def changed(self) -> None:
-        """Draw the picture anew, soon."""
+        """Schedule a redraw of the objects found so far."""
         if not self._timer.isActive():
             self._timer.start(REFRESH_MS)
 
     def finish(self, answer: LargeAnswer) -> str:
-        """Show the labels of a run; returns what to say."""
+        """Show the labels of a run; return a message."""
         from napari_mobilesam.large.io.ome_zarr import open_labels
 
         table = answer.result.table
@@ -196,7 +197,7 @@ class LargeView:
         return summary(answer)
 
     def show_finished(self, image: LargeImage, path: Path) -> str:
-        """Show labels of an earlier run; returns what to say."""
+        """Show labels of an earlier run; return a message."""
         from napari_mobilesam.large.io.ome_zarr import open_labels
 
         self.begin(image, path)
@@ -213,7 +214,7 @@ class LargeView:
         return f'Finished before: its labels are in “{self.layer.name}”.'
 
     def close(self) -> None:
-        """Take the picture out of the viewer."""
+        """Remove the objects found so far from the viewer."""
         self._timer.stop()
         self._remove(self._live)
         self._live = self._image = None
@@ -247,12 +248,12 @@ def _layer_name(path: Path) -> str:
 
 
 def summary(answer: LargeAnswer) -> str:
-    """Say what a run has found, where it is, and what is left to do."""
+    """Return a message on the result of a run and what is left to do."""
     from napari_mobilesam.segmentation.estimate import duration
 
     result, path = answer.result, answer.request.output
     count = result.table['label'].nunique()
-    found = f'{count:,} object{"" if count == 1 else "s"}'
+    found = counted(count, 'object')
     if result.failed:
         first = result.failed[0]
         return (

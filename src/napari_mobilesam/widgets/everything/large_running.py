@@ -1,4 +1,4 @@
-"""Runs of “Segment everything” on images that do not fit in memory."""
+"""Runs of “Segment everything” on images too large for memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 
 class EverythingTiles(EverythingPanel):
-    """Works through large images in tiles, kept in a folder.
+    """Segments large images in tiles, kept in a folder.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class EverythingTiles(EverythingPanel):
         self.large_view = LargeView(self.viewer)
 
     def offer_large(self, plane: LayerPlane | None) -> bool:
-        """Ask for a folder if the chosen planes are too large for memory.
+        """Show the folder if the chosen planes are too large for memory.
 
         Parameters
         ----------
@@ -42,7 +42,7 @@ class EverythingTiles(EverythingPanel):
         Returns
         -------
         bool
-            Whether they are.
+            Whether they are too large.
         """
         large = plane is not None and is_large(plane, self.where.planes.axis)
         if large and plane is not None:
@@ -53,19 +53,19 @@ class EverythingTiles(EverythingPanel):
     def start_large(
         self, plane: LayerPlane, parameters: EverythingParameters
     ) -> str | None:
-        """Begin a run, go on with one, or show what one has left.
+        """Start or resume a run, or show the labels of a finished one.
 
         Parameters
         ----------
         plane : LayerPlane
             Plane that is shown.
         parameters : EverythingParameters
-            What the form says.
+            Parameters of the form.
 
         Returns
         -------
         str or None
-            What to say if there is nothing to run.
+            Message, if there is nothing to run.
 
         Raises
         ------

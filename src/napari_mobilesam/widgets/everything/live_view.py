@@ -1,4 +1,4 @@
-"""Masks on the canvas while segment everything is still looking."""
+"""Masks on the canvas while segment everything runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COLORS = 250
 
 
 class LiveView:
-    """A layer that shows masks as they come, duplicates and all.
+    """Layer that shows masks as they are found, duplicates included.
 
     Masks wait in a queue and are painted, within their boxes, by a timer: a
     fast model cannot hold up the window.
@@ -67,7 +67,7 @@ class LiveView:
         return bool(self._timer.isActive())
 
     def add(self, number: int, masks: Sequence[Mask]) -> None:
-        """Show masks of a plane, soon."""
+        """Queue masks of a plane for painting."""
         plane = self._planes[number]
         if self._forgotten or np.prod(plane.shape) > MOST_PIXELS:
             return
@@ -76,7 +76,7 @@ class LiveView:
             self._timer.start(INTERVAL_MS)
 
     def close(self) -> None:
-        """Take the layer out of the viewer."""
+        """Remove the layer from the viewer."""
         self._timer.stop()
         self._waiting.clear()
         layer, self.layer = self.layer, None
@@ -84,7 +84,7 @@ class LiveView:
             self._viewer.layers.remove(layer)
 
     def forget(self) -> None:
-        """Show nothing more: somebody has removed the layer."""
+        """Stop painting: the layer was removed by the user."""
         self._timer.stop()
         self._waiting.clear()
         self.layer = None

@@ -1,4 +1,4 @@
-"""The objects of a run as outlines in a Shapes layer."""
+"""Outlines of the objects of a run in a Shapes layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.session import EverythingResult
-from napari_mobilesam.widgets.everything.more_panel import (
+from napari_mobilesam.widgets.everything.tools_panel import (
     add_polygons,
     in_layer,
 )
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OutlineLayer:
-    """A Shapes layer that shows the outlines of a result.
+    """Shapes layer of the outlines of a result.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class OutlineLayer:
         self.layer: Shapes | None = None
 
     def write(self, result: EverythingResult) -> None:
-        """Show the outlines of a result instead of those before."""
+        """Replace the outlines by those of a result."""
         shapes: list[NDArray[np.float64]] = []
         labels: list[int] = []
         for plane, picture, outlines in zip(

@@ -1,4 +1,4 @@
-"""Regions of a plane: what is seen of it, and what is drawn on it."""
+"""Regions of a plane: the visible part, and drawn shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Region = NDArray[np.bool_]
 
 
 def visible_region(plane: LayerPlane) -> Region | None:
-    """Return what of a plane can be seen; None if all of it can.
+    """Return the visible part of a plane; None if all of it is visible.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def visible_region(plane: LayerPlane) -> Region | None:
 
 
 def visible_window(plane: LayerPlane) -> Window | None:
-    """Return row0, column0, row1, column1 of what can be seen of a plane.
+    """Return the visible window of a plane: row0, column0, row1, column1.
 
     As `visible_region`, but without a picture of the plane.
     """
@@ -64,7 +64,7 @@ def visible_window(plane: LayerPlane) -> Window | None:
 def narrowed(
     window: Window | None, viewer: ViewerModel, plane: LayerPlane
 ) -> Window | None:
-    """Narrow down what a multiscale layer has loaded to what can be seen.
+    """Limit the loaded window of a multiscale layer to its visible part.
 
     napari keeps what it has loaded when the view zooms in on a part of it.
     """

@@ -1,4 +1,4 @@
-"""Walking through objects, the least certain first: keep, reject, edit."""
+"""Review of objects, the least certain first: keep, reject, edit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.widgets.everything.review_table import ReviewTable, Row
+from napari_mobilesam.widgets.everything.review_table import (
+    ReviewRow,
+    ReviewTable,
+)
 from napari_mobilesam.widgets.parts.controls import wide_button
 
 NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
@@ -20,7 +23,7 @@ KEPT = 'kept'
 
 
 class ReviewPanel(QWidget):
-    """Table of the objects of labels, and buttons to decide on them.
+    """Table of the objects of labels, and buttons to keep or reject them.
 
     Each decision is one step of the history of the labels, and goes on to
     the next least certain object.
@@ -28,11 +31,11 @@ class ReviewPanel(QWidget):
     Attributes
     ----------
     chosen : Signal(ObjectRecord)
-        The object to look at now.
+        Object to show.
     edit_asked : Signal(ObjectRecord)
-        An object is to be opened for prompts.
+        Object to open for editing.
     said : Signal(str)
-        What was done, for the status line.
+        Message for the status line.
     refreshed : Signal
         The table shows objects that were changed.
     """
@@ -66,14 +69,12 @@ class ReviewPanel(QWidget):
 
     def _arrange(self) -> None:
         tips = {
-            self.next_button: 'Show the object with the lowest score that '
-            'nobody has looked at yet.',
-            self.keep_button: 'It is right: it stays whatever the sliders '
-            'say.',
-            self.reject_button: 'It is no object: erase it. Undo brings it '
-            'back.',
-            self.edit_button: 'Open it in “Segment by prompts”, with its '
-            'prompt in place.',
+            self.next_button: 'Show the object of lowest score that was '
+            'not reviewed yet.',
+            self.keep_button: 'Keep the object, whatever the filters.',
+            self.reject_button: 'Erase the object. Undo restores it.',
+            self.edit_button: 'Edit the object and its prompts in “Segment '
+            'by prompts”.',
         }
         for button, tip in tips.items():
             button.setToolTip(tip)
@@ -95,7 +96,7 @@ class ReviewPanel(QWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether a change of the objects is still to be shown."""
+        """Whether the table is still to be refreshed."""
         return bool(self._refresh_timer.isActive())
 
     @property
@@ -161,13 +162,13 @@ class ReviewPanel(QWidget):
         )
 
     def go_to(self, number: int) -> None:
-        """Look at an object, if it is there."""
+        """Show an object, if it exists."""
         record = None if self._objects is None else self._objects.get(number)
         if record is not None:
             self._show(record)
 
     def go_to_label(self, label: int) -> None:
-        """Look at the object of a label; of several the least certain."""
+        """Show the object of a label; of several the least certain."""
         objects = self._objects or ()
         members = [record for record in objects if record.label == label]
         if members:
@@ -195,7 +196,7 @@ class ReviewPanel(QWidget):
         objects = self._objects
         records = [] if objects is None else list(objects)
         rows = [
-            Row(
+            ReviewRow(
                 record.number,
                 record.score,
                 record.stability,
@@ -214,8 +215,6 @@ class ReviewPanel(QWidget):
         title = objects.history.undoable if objects is not None else None
         self.undo_button.setEnabled(title is not None)
         self.undo_button.setToolTip(
-            'There is nothing to take back.'
-            if title is None
-            else f'Take back: {title}.'
+            'Nothing to undo.' if title is None else f'Undo: {title}.'
         )
         self.refreshed.emit()

@@ -1,4 +1,4 @@
-"""The objects of labels as a table, the least certain first."""
+"""Table of the objects of labels, the least certain first."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 HEADERS = ('Object', 'Score', 'Stability', 'Area', 'State')
 TIPS = (
-    'Its number in the labels.',
-    'IoU with the true object that the model predicts.',
-    'How little the mask changes with its threshold.',
-    'Pixels; of an object on several planes all of them.',
-    'Kept objects stay whatever the sliders say.',
+    'Label of the object.',
+    'Predicted IoU with the true object.',
+    'Stability score of the mask.',
+    'Area in pixels, over all planes.',
+    'Kept objects stay, whatever the filters.',
 )
 LIST_ROWS = 6
 
 
-class Row(NamedTuple):
-    """One object."""
+class ReviewRow(NamedTuple):
+    """Row of one object."""
 
     number: int
     score: float
@@ -34,16 +34,16 @@ class Row(NamedTuple):
     state: str
 
 
-class _Model(QAbstractTableModel):
-    """Rows for Qt, in the order that was asked for.
+class _ReviewModel(QAbstractTableModel):
+    """Sorted rows.
 
-    Thousands of them are sorted here in a millisecond, where a proxy model
-    would ask for each value again and again.
+    Thousands of rows are sorted here in a millisecond; a proxy model would
+    request each value many times.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[Row] = []
+        self.rows: list[ReviewRow] = []
         self._by = 0
         self._order = Qt.SortOrder.AscendingOrder
 
@@ -74,8 +74,8 @@ class _Model(QAbstractTableModel):
             return HEADERS[section]
         return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
-    def show(self, rows: list[Row]) -> None:
-        """Show other rows, in the order of their numbers."""
+    def show(self, rows: list[ReviewRow]) -> None:
+        """Replace the rows and sort them."""
         self.beginResetModel()
         self.rows = sorted(
             rows,
@@ -89,31 +89,31 @@ class _Model(QAbstractTableModel):
         column: int,
         order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
     ) -> None:
-        """Show the rows in another order."""
+        """Sort the rows by a column."""
         self._by, self._order = column, order
         self.show(sorted(self.rows))
 
 
 def _known(value: Any) -> Any:
-    """What nobody knows comes after all that is known."""
+    """Sort NaN after all numbers."""
     unknown = isinstance(value, float) and math.isnan(value)
     return math.inf if unknown else value
 
 
 class ReviewTable(QTableView):
-    """Rows that can be sorted and chosen.
+    """Table of objects that can be sorted and chosen.
 
     Attributes
     ----------
     chosen : Signal(int)
-        Number of the object whose row was clicked or walked to.
+        Number of the object whose row becomes current.
     """
 
     chosen = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
-        self._model = _Model()
+        self._model = _ReviewModel()
         self._current = 0
         self.setModel(self._model)
         self.setSortingEnabled(True)
@@ -136,15 +136,15 @@ class ReviewTable(QTableView):
         selection.currentRowChanged.connect(self._tell)
         self._model.modelReset.connect(self._choose_again)
 
-    def show_rows(self, rows: list[Row], current: int) -> None:
-        """Show other rows, with that of an object chosen."""
+    def show_rows(self, rows: list[ReviewRow], current: int) -> None:
+        """Replace the rows and choose that of an object."""
         self._current = current
         self._selection.blockSignals(True)
         self._model.show(rows)
         self._selection.blockSignals(False)
 
     def choose(self, number: int) -> None:
-        """Choose the row of an object, without telling of it."""
+        """Choose the row of an object, without emitting `chosen`."""
         self._current = number
         self._choose_again()
 

@@ -1,4 +1,4 @@
-"""Runs of “Segment everything”: asked, shown, sorted out again."""
+"""Runs of “Segment everything”: start, results, filtering."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,
@@ -19,24 +20,24 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 from napari_mobilesam.widgets.everything.everything_panel import FOREGROUND
-from napari_mobilesam.widgets.everything.extras import Extras
 from napari_mobilesam.widgets.everything.large_running import EverythingTiles
-from napari_mobilesam.widgets.everything.run_results import (
-    Destination,
-    Results,
+from napari_mobilesam.widgets.everything.plane_tools import PlaneTools
+from napari_mobilesam.widgets.everything.review_view import ReviewView
+from napari_mobilesam.widgets.everything.run_layers import (
+    OutputChoice,
+    RunLayers,
 )
-from napari_mobilesam.widgets.everything.spotlight import Spotlight
-from napari_mobilesam.widgets.everything.where_form import Part
+from napari_mobilesam.widgets.everything.where_form import PlaneRegion
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'There is no image: open one first.'
-# typing a number should not estimate at each of its digits
+# wait for the end of typing a number
 ESTIMATE_PAUSE_MS = 250
 
 
 class EverythingRunning(EverythingTiles):
-    """The run under way, and the objects of the last one.
+    """The current run and the objects of the last one.
 
     Parameters
     ----------
@@ -49,16 +50,16 @@ class EverythingRunning(EverythingTiles):
         scene = self.session.scene
         assert isinstance(scene, ViewerScene)
         self._scene = scene
-        self._asked: tuple[int, Results] | None = None
-        self._results: Results | None = None
+        self._asked: tuple[int, RunLayers] | None = None
+        self._results: RunLayers | None = None
         self._last: EverythingResult | None = None
         self._time_left = TimeLeft()
         self._timers: list[QTimer] = []
         self._estimate_timer = self._timer(self._estimate)
         self._select_timer = self._timer(self._select)
         self._build()
-        self.spotlight = Spotlight(self.viewer, scene)
-        self.extras = Extras(self.viewer, scene, self.session.runs.jobs)
+        self.review_view = ReviewView(self.viewer, scene)
+        self.tools = PlaneTools(self.viewer, scene, self.session.runs.jobs)
 
     def _timer(self, callback: Callable[[], None]) -> QTimer:
         timer = QTimer(self)
@@ -69,7 +70,7 @@ class EverythingRunning(EverythingTiles):
 
     @property
     def pending(self) -> bool:
-        """Whether a change has not been answered yet."""
+        """Whether a change is still to be answered."""
         shown = self._asked[1] if self._asked is not None else self._results
         return (
             self.review.pending
@@ -81,7 +82,7 @@ class EverythingRunning(EverythingTiles):
     def _busy(self) -> bool:
         return (
             self._asked is not None
-            or self.extras.plane is not None
+            or self.tools.plane is not None
             or self.session.large.running
         )
 
@@ -125,13 +126,13 @@ class EverythingRunning(EverythingTiles):
 
     # a run
 
-    def _planned(self, parts: tuple[Part, ...]) -> Results:
-        """What a run would do now."""
-        return Results(
+    def _planned(self, parts: tuple[PlaneRegion, ...]) -> RunLayers:
+        """Return the layers of a run with the chosen output."""
+        return RunLayers(
             self.viewer,
             self._scene,
             parts,
-            Destination(
+            OutputChoice(
                 None if self.outlines else self.labels_combo.layer,
                 self.leave_box.isChecked(),
                 self.kind_combo.currentText() == FOREGROUND,
@@ -186,9 +187,9 @@ class EverythingRunning(EverythingTiles):
         self.status.say(said)
 
     def cancel(self) -> None:
-        """Stop at once and keep what was found."""
+        """Stop and keep the objects found."""
         self.status.say('Stopping, keeping what was found …', busy=True)
-        self.extras.cancel()
+        self.tools.cancel()
         self.session.runs.cancel()
         self.session.large.cancel()
 
@@ -201,13 +202,13 @@ class EverythingRunning(EverythingTiles):
             self._schedule_estimate()
 
     def _let_go(self) -> None:
-        """Leave the objects of the last run as they are."""
+        """Forget the last run; its objects stay as they are."""
         if self._asked is not None:
             self._asked[1].close()
         if self._results is not None:
             self._results.close()
         self._asked = self._results = self._last = None
-        self.spotlight.follow(None)
+        self.review_view.follow(None)
         self.review.review(None)
         self.show_results(False)
 
@@ -239,19 +240,19 @@ class EverythingRunning(EverythingTiles):
         self._last = result
         self._show_count()
         self.status.say(
-            f'{plural(len(result.table), "object")} of '
-            f'{plural(result.found, "mask")}.'
+            f'{counted(len(result.table), "object")} of '
+            f'{counted(result.found, "mask")}.'
         )
 
     def _went(self, selection: Selection) -> None:
-        """Let the sliders follow undo and redo, asking for nothing."""
+        """Show the selection that undo or redo has restored."""
         self._select_timer.stop()
         self.session.runs.forget_selection()
         self.filters.show_selection(selection)
         count = self._results.count if self._results is not None else None
-        self.status.say(f'Back to {plural(count or 0, "object")}.')
+        self.status.say(f'Back to {counted(count or 0, "object")}.')
 
-    def _show(self, results: Results, result: EverythingResult) -> None:
+    def _show(self, results: RunLayers, result: EverythingResult) -> None:
         self._asked = None
         self._show_running(False)
         results.show()
@@ -259,14 +260,14 @@ class EverythingRunning(EverythingTiles):
         self.filters.begin(result.selection, result.extent)
         self.show_results(True, results.objects is not None)
         if isinstance(results.layer, Labels):
-            self.spotlight.follow(results.layer)
+            self.review_view.follow(results.layer)
             self.review.review(results.objects)
         self._last = result
         self._show_count()
         self.status.say(summary(result, results))
 
     def _show_count(self) -> None:
-        """Say how many objects are left, undone and rejected ones too."""
+        """Show the number of objects, after undo and rejection too."""
         if self._results is None or self._last is None:
             return
         count = self._results.count
@@ -301,7 +302,7 @@ class EverythingRunning(EverythingTiles):
 
 
 def nothing_found(result: EverythingResult) -> str:
-    """Say why there is no object, and what to do."""
+    """Return a message on why nothing was found, and what to do."""
     if result.problem:
         return result.problem
     if not result.complete:
@@ -312,17 +313,12 @@ def nothing_found(result: EverythingResult) -> str:
     )
 
 
-def summary(result: EverythingResult, results: Results) -> str:
-    """Say what a run has found, and where it is."""
+def summary(result: EverythingResult, results: RunLayers) -> str:
+    """Return a message on the objects of a run and their layer."""
     how = 'in' if result.complete else 'until stopped after'
     name = '' if results.layer is None else f', in “{results.layer.name}”'
     problem = f' {result.problem}' if result.problem else ''
     return (
-        f'{plural(len(result.table), "object")} {how} '
+        f'{counted(len(result.table), "object")} {how} '
         f'{result.seconds:.1f} s{name}.{problem}'
     )
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a number and its noun: ``'1 object'``, ``'1,024 masks'``."""
-    return f'{count:,} {noun}{"" if count == 1 else "s"}'

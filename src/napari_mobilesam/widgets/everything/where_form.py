@@ -1,4 +1,4 @@
-"""Where “Segment everything” looks: which planes, and what part of them."""
+"""Choice of the planes and the region of “Segment everything”."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
-# axes along which an object is another one at the next step
+# axes along which objects are not linked by default
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
 
 
 @dataclass(frozen=True)
-class Planes:
-    """Which planes of an image a run works on.
+class PlaneChoice:
+    """Planes of an image that a run segments.
 
     Attributes
     ----------
     axis : int or None
-        Axis of the image of which every plane is taken; None for the plane
-        that is shown.
+        Axis whose planes are all segmented; None for the plane that is
+        shown.
     linked : bool
         Whether objects that overlap from plane to plane become one.
     """
@@ -53,15 +53,15 @@ class Planes:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One plane of a run.
+class PlaneRegion:
+    """One plane of a run and its region.
 
     Attributes
     ----------
     plane : LayerPlane
         The plane.
     region : ndarray or None
-        (H, W) bool, where prompts are asked; None is everywhere.
+        (H, W) bool, where objects are searched; None for everywhere.
     """
 
     plane: LayerPlane
@@ -79,7 +79,7 @@ class WhereForm(QWidget):
     Attributes
     ----------
     changed : Signal
-        Another region or other planes were chosen.
+        Emitted when the region or the planes change.
     """
 
     changed = Signal()
@@ -90,7 +90,7 @@ class WhereForm(QWidget):
         self.region_combo = QComboBox()
         self.region_combo.addItems([PLANE, VIEW, DRAWN])
         self.region_combo.setToolTip(
-            'Objects are looked for here only. Their masks may reach a '
+            'Objects are searched here only. Their masks may extend a '
             'little beyond.'
         )
         self.draw_button = QPushButton('Draw')
@@ -119,10 +119,10 @@ class WhereForm(QWidget):
         self._show_rows()
 
     @property
-    def planes(self) -> Planes:
+    def planes(self) -> PlaneChoice:
         """The chosen planes."""
         chosen = self.planes_combo.currentData()
-        return Planes() if chosen is None else Planes(*chosen)
+        return PlaneChoice() if chosen is None else PlaneChoice(*chosen)
 
     def offer(self, plane: LayerPlane | None) -> None:
         """Offer the planes of an image, keeping the choice if it has them.
@@ -159,7 +159,7 @@ class WhereForm(QWidget):
         if self.planes_combo.currentText() != before:
             self._tell()
 
-    def parts(self, plane: LayerPlane) -> tuple[Part, ...]:
+    def parts(self, plane: LayerPlane) -> tuple[PlaneRegion, ...]:
         """Return the planes to work on and the region of each.
 
         Parameters
@@ -180,7 +180,7 @@ class WhereForm(QWidget):
         planes = [other for other in moved if other is not None]
         if self.region_combo.currentText() == VIEW:
             seen = visible_region(plane)
-            return tuple(Part(other, seen) for other in planes)
+            return tuple(PlaneRegion(other, seen) for other in planes)
         return tuple(self.part(other) for other in planes)
 
     def count(self, plane: LayerPlane) -> int:
@@ -188,14 +188,16 @@ class WhereForm(QWidget):
         axis = self.planes.axis
         return 1 if axis is None else int(data_of(plane.layer).shape[axis])
 
-    def part(self, plane: LayerPlane) -> Part:
+    def part(self, plane: LayerPlane) -> PlaneRegion:
         """Return one plane and its region; see `parts`."""
         kind = self.region_combo.currentText()
         if kind == VIEW:
-            return Part(plane, visible_region(plane))
+            return PlaneRegion(plane, visible_region(plane))
         if kind == DRAWN:
-            return Part(plane, drawn_region(plane, self.shapes_combo.layer))
-        return Part(plane, None)
+            return PlaneRegion(
+                plane, drawn_region(plane, self.shapes_combo.layer)
+            )
+        return PlaneRegion(plane, None)
 
     def around(self, plane: LayerPlane) -> Window | None:
         """Return the smallest window around the region of a plane.
@@ -215,12 +217,12 @@ class WhereForm(QWidget):
         return None
 
     def use_drawn(self, shapes: Shapes) -> None:
-        """Look in the shapes of a layer from now on."""
+        """Choose the shapes of a layer as region."""
         self.shapes_combo.layer = shapes
         self.region_combo.setCurrentText(DRAWN)
 
     def draw(self, plane: LayerPlane) -> None:
-        """Make drags on the canvas draw regions of a plane's image."""
+        """Start drawing regions on the canvas."""
         shapes = self.shapes_combo.layer
         if shapes is None or shapes.ndim != len(plane.output_axes):
             shapes = self._own(plane)
@@ -250,7 +252,7 @@ class WhereForm(QWidget):
         return layer
 
     def follow(self, shapes: Shapes | None) -> None:
-        """Hear of shapes that are drawn, moved and removed."""
+        """Listen to shapes being drawn, moved and removed."""
         self.let_go()
         self._followed = shapes
         if shapes is not None:
@@ -263,7 +265,7 @@ class WhereForm(QWidget):
             self._tell()
 
     def let_go(self) -> None:
-        """Hear of no shapes any more."""
+        """Stop listening to shapes."""
         if self._followed is not None:
             self._followed.events.data.disconnect(self._drawn)
         self._followed = None

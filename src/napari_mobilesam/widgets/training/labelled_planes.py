@@ -1,4 +1,4 @@
-"""The planes of an image on which a Labels layer was drawn."""
+"""Planes of an image paired with those of a Labels layer."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def labelled_planes(
 def _planes(
     plane: LayerPlane, labels: Any, offsets: np.ndarray[Any, Any]
 ) -> Iterator[LabelledPlane]:
-    """Walk over the labels' planes; ``offsets`` lead to the image's."""
+    """Iterate over the planes of the labels; offsets give the image's."""
     missing = plane.ndim - labels.ndim
     rows = plane.rows + plane.offset - missing
     columns = plane.columns + plane.offset - missing

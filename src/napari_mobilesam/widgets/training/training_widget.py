@@ -1,4 +1,4 @@
-"""“Fine-tune on labels”: a model that learns from corrected objects."""
+"""“Fine-tune on labels”: train a model on labelled objects."""
 
 from __future__ import annotations
 
@@ -105,10 +105,10 @@ class TrainingWidget(ViewerWidget):
         self.plot = CurvePlot()
         self.run_button = wide_button('Run')
         self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stops and keeps the best so far.')
+        self.cancel_button.setToolTip('Stop and keep the best model so far.')
         self.cancel_button.setEnabled(False)
         self.save_button = wide_button('Save')
-        self.save_button.setToolTip('Writes the model that was trained.')
+        self.save_button.setToolTip('Save the trained model.')
         self.save_button.hide()
         self.status = StatusLine()
         self._arrange()
@@ -137,7 +137,7 @@ class TrainingWidget(ViewerWidget):
         scrollable(self, contents, self.status, buttons)
 
     def attach(self) -> None:
-        """Listen to the viewer, the session and the training."""
+        """Connect to the viewer, the session and the training."""
         super().attach()
         self.follow_layers()
         self.listen(self.viewer.dims.events.order, self._edited)
@@ -162,7 +162,7 @@ class TrainingWidget(ViewerWidget):
         self.status.say(HINT if self.image_combo.layer else NO_IMAGE)
 
     def detach(self) -> None:
-        """Give up a run and stop listening."""
+        """Stop the run and disconnect."""
         self.count_timer.stop()
         self._counting = False
         self.tuning.close()
@@ -171,7 +171,7 @@ class TrainingWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether something is still to come."""
+        """Whether a count or a run is going on."""
         waiting = self.count_timer.isActive() or self._counting
         return bool(waiting or self.tuning.running)
 
@@ -307,7 +307,7 @@ class TrainingWidget(ViewerWidget):
         self._begin()
 
     def save(self) -> None:
-        """Write a trained model that could not be written before."""
+        """Save a trained model whose saving has failed."""
         try:
             self.tuning.save(self.name_edit.text().strip())
         except SegmentationError as error:
@@ -316,16 +316,16 @@ class TrainingWidget(ViewerWidget):
         self._begin()
 
     def cancel(self) -> None:
-        """Stop after the current step and keep the best so far."""
+        """Stop after the current step and keep the best model so far."""
         self.tuning.cancel()
         self.cancel_button.setEnabled(False)
-        self.status.say('Stopping, keeping the best so far …', busy=True)
+        self.status.say('Stopping; keeping the best model so far …', busy=True)
 
     def _begin(self) -> None:
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.save_button.hide()
-        self.status.say('Beginning …', busy=True)
+        self.status.say('Starting …', busy=True)
 
     def _end(self) -> None:
         self._used = ()

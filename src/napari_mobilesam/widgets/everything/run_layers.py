@@ -1,4 +1,4 @@
-"""What a run of segment everything leaves in the viewer."""
+"""Layers of a run of segment everything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.everything.outline_layer import OutlineLayer
-from napari_mobilesam.widgets.everything.where_form import Part
+from napari_mobilesam.widgets.everything.where_form import PlaneRegion
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Destination:
-    """What the objects of a run become.
+class OutputChoice:
+    """Output of a run.
 
     Attributes
     ----------
     labels : napari.layers.Labels or None
-        Layer that they are added to; None makes a new one.
+        Layer that objects are added to; None for a new one.
     leave : bool
-        Whether pixels that the layer has labels on are left alone.
+        Whether labelled pixels of the layer are skipped.
     semantic : bool
         Whether all objects get one label.
     outlined : bool
-        Whether they become shapes instead of labels.
+        Whether the output is a Shapes layer.
     """
 
     labels: Labels | None = None
@@ -54,8 +54,8 @@ class Destination:
     outlined: bool = False
 
 
-class Results:
-    """The layers of one run: masks as they come, and objects at the end.
+class RunLayers:
+    """Layers of one run: masks while it runs, and objects at the end.
 
     Parameters
     ----------
@@ -63,19 +63,19 @@ class Results:
         Viewer, no proxy.
     scene : ViewerScene
         Knows the objects of layers.
-    parts : sequence of Part
+    parts : sequence of PlaneRegion
         Planes and regions of the run.
-    destination : Destination
-        What the objects become.
+    destination : OutputChoice
+        Output of the run.
 
     Attributes
     ----------
     written : Signal(EverythingResult)
         A result has been written.
     failed : Signal(str)
-        One sentence on why it was not.
+        Message on why it was not written.
     went : Signal(Selection)
-        Undo or redo has brought back the objects of another selection.
+        Undo or redo has restored the objects of another selection.
     """
 
     written = Signal(object)
@@ -86,8 +86,8 @@ class Results:
         self,
         viewer: ViewerModel,
         scene: ViewerScene,
-        parts: tuple[Part, ...],
-        destination: Destination,
+        parts: tuple[PlaneRegion, ...],
+        destination: OutputChoice,
     ) -> None:
         self._viewer = viewer
         self._scene = scene
@@ -106,7 +106,7 @@ class Results:
 
     @property
     def layer(self) -> Layer | None:
-        """The layer that objects were, or will be, written to, if any."""
+        """Layer that objects are written to, if any."""
         if self._outlines is not None:
             return self._outlines.layer
         return self.destination.labels
@@ -123,7 +123,7 @@ class Results:
 
     @property
     def count(self) -> int | None:
-        """How many objects of the run there are; None for outlines."""
+        """Number of objects of the run; None for outlines."""
         return None if self._output is None else len(self._output.numbers)
 
     def _skip(
@@ -141,14 +141,14 @@ class Results:
         return occupied
 
     def first(self, result: EverythingResult, runs: EverythingRuns) -> None:
-        """Begin to write; `written` tells when it is done.
+        """Start writing; `written` is emitted at the end.
 
         Parameters
         ----------
         result : EverythingResult
             Of a run that is over.
         runs : EverythingRuns
-            Have the thread that finds out what is to be written.
+            Provides the background thread.
         """
         if self.destination.outlined:
             self._outlines = OutlineLayer(self._viewer, self._planes)
@@ -170,7 +170,7 @@ class Results:
         if chosen.labels is not None:
             self._rewriter.write(result)
             return
-        # nobody sees it yet, so that any thread can fill it
+        # not in the viewer yet, so any thread may write it
         runs.apart(lambda: output.write(result), lambda: self._tell(result))
 
     def _new_labels(self, result: EverythingResult) -> Labels:
@@ -179,16 +179,16 @@ class Results:
         return new_labels(self.plane, name, np.uint16 if small else np.int32)
 
     def show(self) -> None:
-        """Show what `first` has written, instead of the masks as they came."""
+        """Show the objects written by `first` instead of the live masks."""
         self.live.close()
         labels = self.destination.labels
         if labels is not None and labels not in self._viewer.layers:
             insert_below_prompts(self._viewer, labels)
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
-        """Let other objects take the place of those before, soon.
+        """Schedule replacing the objects.
 
-        Steps with the same key that follow each other become one.
+        Consecutive steps with the same key are merged in the history.
         """
         if self._outlines is not None:
             self._outlines.write(result)
@@ -209,7 +209,7 @@ class Results:
         self.went.emit(selection)
 
     def close(self) -> None:
-        """Let go of what was written; it stays as it is."""
+        """Disconnect from the layers; their objects stay."""
         self.live.close()
         if self._rewriter is not None:
             self._rewriter.drop()

@@ -11,12 +11,12 @@ from napari.layers import Labels
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
 from napari_mobilesam.types import EverythingParameters
-from napari_mobilesam.widgets.everything.more_panel import (
+from napari_mobilesam.widgets.everything.tools_panel import (
     add_boxes,
     add_edges,
     boxes_in,
 )
-from napari_mobilesam.widgets.everything.where_form import Part
+from napari_mobilesam.widgets.everything.where_form import PlaneRegion
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
@@ -25,12 +25,12 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-# adds what was found to the viewer and says so
+# adds the result to the viewer and returns a message
 Show = Callable[[Any], str]
 
 
-class Extras:
-    """Asks for edges and boxes, and adds the layers they become.
+class PlaneTools:
+    """Starts searches for edges and boxes, and adds their layers.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class Extras:
 
     @property
     def plane(self) -> LayerPlane | None:
-        """The plane that is worked on, None if none is."""
+        """Plane being analysed, if any."""
         return None if self._asked is None else self._asked[1]
 
     def edges(
-        self, part: Part, parameters: EverythingParameters, model: str
+        self, part: PlaneRegion, parameters: EverythingParameters, model: str
     ) -> None:
-        """Ask for the edges of a plane."""
+        """Start finding the edges of a plane."""
         plane = part.plane
 
         def show(edges: Any) -> str:
@@ -69,9 +69,9 @@ class Extras:
         self._asked = (number, plane, show)
 
     def proposals(
-        self, part: Part, parameters: EverythingParameters, model: str
+        self, part: PlaneRegion, parameters: EverythingParameters, model: str
     ) -> None:
-        """Ask for boxes that may hold objects."""
+        """Start finding boxes that may hold objects."""
         plane = part.plane
 
         def show(table: Any) -> str:
@@ -84,13 +84,13 @@ class Extras:
         self._asked = (number, plane, show)
 
     def boxes(
-        self, part: Part, source: Any, labels: Labels | None, model: str
+        self, part: PlaneRegion, source: Any, labels: Labels | None, model: str
     ) -> None:
-        """Ask for the objects in boxes.
+        """Start segmenting the objects in boxes.
 
         Parameters
         ----------
-        part : Part
+        part : PlaneRegion
             The plane; the whole of it is looked at.
         source : Shapes, Path or None
             See `boxes_in`.
@@ -118,7 +118,7 @@ class Extras:
         self._asked = (number, plane, show)
 
     def show(self, result: JobResult) -> str | None:
-        """Add the layer of an answer; return what to say, if it is ours.
+        """Add the layer of a result; return a message, None if not ours.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Extras:
         return f'{text}{stopped} ({result.seconds:.1f} s).'
 
     def cancel(self) -> None:
-        """Stop, keeping what was found."""
+        """Stop and keep the result so far."""
         self._jobs.cancel()
 
     def abandon(self) -> None:
@@ -165,5 +165,5 @@ class Extras:
         return layer
 
 
-def _task(part: Part) -> PlaneTask:
+def _task(part: PlaneRegion) -> PlaneTask:
     return PlaneTask(part.plane.source(), part.region)

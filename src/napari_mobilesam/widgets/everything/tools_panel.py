@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 BOX_COLUMNS = ['row0', 'column0', 'row1', 'column1']
 
 
-class MorePanel(QWidget):
-    """Buttons for what else the prompts of the whole image are good for.
+class ToolsPanel(QWidget):
+    """Buttons for edges, object proposals and segmenting boxes.
 
     Attributes
     ----------
     edges_asked, proposals_asked : Signal
         A button was pressed.
     boxes_asked : Signal(object)
-        What the boxes are in: a Shapes layer, or the path of a table.
+        Source of the boxes: a Shapes layer, or the path of a table.
     """
 
     edges_asked = Signal()
@@ -48,12 +48,12 @@ class MorePanel(QWidget):
         super().__init__()
         self.edges_button = wide_button('Edges')
         self.edges_button.setToolTip(
-            'An image layer of how strong an edge of an object each pixel '
-            'is\n(Segment Anything, section 7.2).'
+            'Add an image layer with the edge strength of each pixel\n'
+            '(Segment Anything, section 7.2).'
         )
         self.proposals_button = wide_button('Object proposals')
         self.proposals_button.setToolTip(
-            'Up to a thousand boxes that may hold objects, with scores\n'
+            'Add up to a thousand boxes that may hold objects, with scores\n'
             '(Segment Anything, section 7.3).'
         )
         self.shapes_combo = LayerCombo(
@@ -63,7 +63,7 @@ class MorePanel(QWidget):
         self.boxes_button.setToolTip(
             'One object for each rectangle, ellipse or polygon of the layer.'
         )
-        self.table_button = wide_button('Boxes of a table …')
+        self.table_button = wide_button('Import boxes (CSV) …')
         self.table_button.setToolTip(
             'A CSV file with the columns row0, column0, row1, column1 in '
             'pixels,\nor of a shapes layer as napari saves it.'
@@ -85,7 +85,7 @@ class MorePanel(QWidget):
 
     @property
     def buttons(self) -> tuple[Any, ...]:
-        """All that start something."""
+        """Buttons that start a search."""
         return (
             self.edges_button,
             self.proposals_button,
@@ -193,7 +193,7 @@ def add_edges(
 def add_boxes(
     viewer: ViewerModel, plane: LayerPlane, table: pd.DataFrame
 ) -> Shapes:
-    """Add a Shapes layer of boxes, with what is known of them."""
+    """Add a Shapes layer of boxes with their features."""
     corners = table[BOX_COLUMNS].to_numpy(float) - 0.5
     rectangles = corners[:, [0, 1, 0, 3, 2, 3, 2, 1]].reshape(-1, 4, 2)
     return add_polygons(

@@ -1,4 +1,4 @@
-"""Objects under review on the canvas: shown, clicked, handed over."""
+"""Objects under review on the canvas: highlight and clicks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SMALLEST_SHOWN, ZOOMED_TO = 40, 120
 LEFT_BUTTON = 1
 
 
-class Spotlight(QObject):
-    """Shows one object of a labels layer, and tells which one is clicked.
+class ReviewView(QObject):
+    """Highlights one object of a labels layer and reports clicked ones.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Spotlight(QObject):
             callbacks.append(self._click)
 
     def show(self, record: ObjectRecord) -> None:
-        """Bring an object into view, on the plane that is least certain."""
+        """Bring an object into view, on its least certain plane."""
         views = [view for view in record.views.values() if view.mask]
         if not views or self._layer not in self._viewer.layers:
             self.preview.hide()
@@ -93,7 +93,7 @@ class Spotlight(QObject):
     def _click(
         self, viewer: ViewerModel, event: Any
     ) -> Generator[None, None, None]:
-        """Tell of a click that is no drag, while clicks mean nothing else."""
+        """Report a click, not a drag, unless it has another meaning."""
         layer, active = self._layer, viewer.layers.selection.active
         free = active is layer or isinstance(active, Image)
         if layer is None or event.button != LEFT_BUTTON or not free:
