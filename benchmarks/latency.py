@@ -183,12 +183,20 @@ def clicks_of_napari(desk: Desk, count: int) -> list[float]:
 def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
     """Seconds until the mask of a click is painted."""
     from napari_mobilesam import get_session
-    from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
+    from napari_mobilesam.widgets.prompts.open_object import OpenObject
+    from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
+    from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
     from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
     blocks.watch(MainThread, '_run')
-    for name in ('_update', '_press', 'accept', 'reject', '_prompts_changed'):
-        blocks.watch(PromptWidget, name)
+    for part, name in (
+        (OpenObject, 'update'),
+        (OpenObject, 'reject'),
+        (PromptRuns, 'accept'),
+        (PromptTools, '_press'),
+        (PromptTools, '_edited'),
+    ):
+        blocks.watch(part, name)
     session = get_session(desk.viewer)
     _, widget = desk.viewer.window.add_plugin_dock_widget(
         'napari-mobilesam', 'Segment by prompts'
@@ -222,7 +230,7 @@ def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
         shown.clear()
         seconds.append(desk.click(place, lambda: shown[0] if shown else None))
         settle()
-        (widget.accept if number % 2 else widget.reject)()
+        widget.trigger('accept' if number % 2 else 'reject')
         settle()
     return seconds[FIRST_CLICKS:]
 

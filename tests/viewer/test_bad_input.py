@@ -18,11 +18,11 @@ def add_prompt(d, position=INSIDE):
 def test_no_image(desk):
     d = desk()
     assert 'Open an image' in d.widget.status.text
-    d.widget.accept()
-    d.widget.reject()
-    d.widget.undo()
-    d.widget.buttons['use_points_tool'].click()
-    d.widget.buttons['use_boxes_tool'].click()
+    d.widget.trigger('accept')
+    d.widget.trigger('reject')
+    d.widget.trigger('undo')
+    d.widget.panel.buttons['use_points_tool'].click()
+    d.widget.panel.buttons['use_boxes_tool'].click()
     assert len(d.viewer.layers) == 0
 
 
@@ -33,13 +33,13 @@ def test_image_dropped_after_the_dock_was_opened(desk, blobs):
     d.settle()
     d.mouse.click(image, INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
 def test_commit_without_prompts(desk, blobs):
     d = desk(blobs)
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'no prompt' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
@@ -48,21 +48,21 @@ def test_prompt_outside_the_image(desk, blobs):
     d = desk(blobs)
     add_prompt(d, (-20, 10))
     assert 'outside the image' in d.widget.status.text
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'outside the image' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
 
 def test_only_negative_points(desk, blobs):
     d = desk(blobs)
-    d.widget.flip_polarity()
+    d.widget.trigger('flip_polarity')
     add_prompt(d)
     assert 'negative' in d.widget.status.text
 
 
 def test_box_without_area(desk, blobs):
     d = desk(blobs)
-    d.widget.buttons['use_boxes_tool'].click()
+    d.widget.panel.buttons['use_boxes_tool'].click()
     d.viewer.layers['shapes'].add_rectangles([[-30, -30], [-10, -10]])
     d.settle()
     assert 'no area' in d.widget.status.text
@@ -72,7 +72,7 @@ def test_background_click(desk, blobs):
     d = desk(blobs)
     add_prompt(d, (2, 2))
     assert 'nothing here' in d.widget.status.text
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'nothing here' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
@@ -82,9 +82,9 @@ def test_full_uint8_labels(desk, blobs):
     data = np.zeros(blobs.shape, np.uint8)
     data[0, 0] = 255
     own = d.viewer.add_labels(data, name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     add_prompt(d)
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'is full' in d.widget.status.text
     assert np.count_nonzero(own.data) == 1
     # the prompts stay, so that another layer can be chosen
@@ -95,9 +95,9 @@ def test_pyramid_labels(desk, blobs):
     d = desk(blobs)
     levels = [np.zeros((96, 128), int), np.zeros((48, 64), int)]
     own = d.viewer.add_labels(levels, multiscale=True, name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     add_prompt(d)
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'pyramid' in d.widget.status.text
     assert not levels[0].any()
 
@@ -106,9 +106,9 @@ def test_read_only_labels(desk, blobs):
     d = desk(blobs)
     data = np.zeros(blobs.shape, int)
     data.flags.writeable = False
-    d.widget.labels_combo.layer = d.viewer.add_labels(data, name='own')
+    d.widget.panel.labels_combo.layer = d.viewer.add_labels(data, name='own')
     add_prompt(d)
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'read-only' in d.widget.status.text
 
 
@@ -133,24 +133,24 @@ def test_some_nan_pixels_do_no_harm_and_are_told_of_once(desk, blobs):
     assert sentence in d.widget.status.text
     assert 'score' in d.widget.status.text
     assert not d.widget.status.failed
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[INSIDE] == 1
     d.mouse.click(d.image, (68, 92))
     d.settle()
     assert 'score' in d.widget.status.text
     assert 'NaN' not in d.widget.status.text
-    d.widget.reject()
+    d.widget.trigger('reject')
     # of another image it is said again, of one without them never
     for data, said in ((image[:, ::-1].copy(), True), (blobs, False)):
-        d.widget.image_combo.layer = d.viewer.add_image(
+        d.widget.header.image_combo.layer = d.viewer.add_image(
             data, contrast_limits=(0, 255)
         )
         d.settle()
-        d.widget.use_points_tool()
+        d.widget.trigger('use_points_tool')
         d.mouse.click(d.viewer.layers['prompts'], (68, 92))
         d.settle()
         assert ('NaN' in d.widget.status.text) == said
-        d.widget.reject()
+        d.widget.trigger('reject')
 
 
 @pytest.mark.window
@@ -165,7 +165,7 @@ def test_status_tells_how_long_the_first_answer_took(desk, blobs):
 def test_tiny_images(desk, shape):
     d = desk(np.zeros(shape, np.uint8))
     add_prompt(d, (0, 0))
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'nothing here' in d.widget.status.text
 
 
@@ -175,7 +175,7 @@ def test_image_removed_while_embedding(desk, blobs, oracle):
     oracle.go.clear()
     d.session.clear_cache()
     d.mouse.click(d.image, INSIDE)
-    d.widget._update()
+    d.widget.object.update()
     d.viewer.layers.remove(d.image)
     oracle.go.set()
     d.settle()
@@ -186,11 +186,11 @@ def test_image_removed_while_embedding(desk, blobs, oracle):
 def test_labels_removed_before_commit(desk, blobs):
     d = desk(blobs)
     add_prompt(d)
-    d.widget.accept()
+    d.widget.trigger('accept')
     add_prompt(d, (28, 92))
     d.viewer.layers.remove('objects')
     assert 'was removed' in d.widget.status.text
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[28, 92] == 1
 
 
@@ -201,7 +201,7 @@ def test_prompts_layer_removed(desk, blobs):
     d.settle()
     assert 'was removed' in d.widget.status.text
     assert not d.widget.preview.visible
-    d.widget.buttons['use_points_tool'].click()
+    d.widget.panel.buttons['use_points_tool'].click()
     assert d.viewer.layers['prompts'].mode == 'add'
 
 

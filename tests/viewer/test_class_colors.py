@@ -22,7 +22,7 @@ pytestmark = pytest.mark.window
 
 def choose(d, name):
     """Type a class, as a person does."""
-    edit = d.widget.class_box.combo.lineEdit()
+    edit = d.widget.panel.class_box.combo.lineEdit()
     edit.selectAll()
     QTest.keyClicks(edit, name)
     QTest.keyClick(edit, Qt.Key.Key_Return)
@@ -30,7 +30,7 @@ def choose(d, name):
 
 
 def press_box(d):
-    box = d.widget.class_box.shown_box
+    box = d.widget.panel.class_box.shown_box
     QTest.mouseClick(
         box, Qt.MouseButton.LeftButton, pos=box.rect().center() * 0.2
     )
@@ -49,7 +49,7 @@ def has_no_class(layer, label):
 def classed(desk, blobs):
     """A nucleus, a piece of debris and an object without class."""
     d = desk(blobs)
-    d.widget.use_points_tool()
+    d.widget.trigger('use_points_tool')
     choose(d, 'nucleus')
     make(d, FIRST)
     choose(d, 'debris')
@@ -64,7 +64,7 @@ def test_box_shows_class_colours_and_gives_the_former_back(classed):
     former = labels.colormap
     colors = [color_of(labels, label) for label in (1, 2, 3)]
     press_box(d)
-    assert d.widget.class_box.shown_box.isChecked()
+    assert d.widget.panel.class_box.shown_box.isChecked()
     assert color_of(labels, 1) == rgb(PALETTE[0])
     assert color_of(labels, 2) == rgb(PALETTE[1])
     assert has_no_class(labels, 3)
@@ -91,7 +91,7 @@ def test_colours_follow_commits_classes_deletion_and_undo(classed):
     point_at(d, SECOND)
     d.mouse.key(Qt.Key.Key_G)
     d.settle()
-    assert d.widget.class_box.name == 'debris'
+    assert d.widget.panel.class_box.name == 'debris'
     choose(d, 'nucleus')
     d.mouse.key(Qt.Key.Key_W)
     d.settle()
@@ -101,7 +101,7 @@ def test_colours_follow_commits_classes_deletion_and_undo(classed):
     d.mouse.key(Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
     assert color_of(labels, 2) == rgb(PALETTE[0])
     point_at(d, FIRST)
-    d.widget.delete_object()
+    d.widget.trigger('delete_object')
     assert has_no_class(labels, 1)
     d.mouse.key(Qt.Key.Key_U)
     assert color_of(labels, 1) == rgb(PALETTE[0])
@@ -113,7 +113,7 @@ def test_colours_follow_commits_classes_deletion_and_undo(classed):
 
 
 def test_menu_renames_and_removes_a_class(classed):
-    d, box = classed, classed.widget.class_box
+    d, box = classed, classed.widget.panel.class_box
     press_box(d)
     assert not box.menu_button.isEnabled()
     choose(d, 'nucleus')
@@ -129,7 +129,7 @@ def test_menu_renames_and_removes_a_class(classed):
     rename.trigger()
     d.settle()
     assert box.name == 'nuclei'
-    assert d.widget.session.classes.names == ['nuclei', 'debris']
+    assert d.session.classes.names == ['nuclei', 'debris']
     assert load_settings().classes == ['nuclei', 'debris']
     assert color_of(d.labels, 1) == rgb(PALETTE[0])
     remove.trigger()
@@ -142,22 +142,22 @@ def test_menu_renames_and_removes_a_class(classed):
 
 
 def test_classes_whose_numbers_are_labels_keep_their_numbers(classed):
-    d, box = classed, classed.widget.class_box
-    numbers = d.widget.numbers_combo
+    d, box = classed, classed.widget.panel.class_box
+    numbers = d.widget.panel.numbers_combo
     numbers.setCurrentIndex(numbers.findData('semantic'))
     numbers.activated.emit(numbers.currentIndex())
     _, remove = box.menu_button.menu().actions()
     choose(d, 'nucleus')
     remove.trigger()
     box.renamed.emit('nucleus', 'debris')
-    assert d.widget.session.classes.names == ['nucleus', 'debris']
+    assert d.session.classes.names == ['nucleus', 'debris']
     assert 'would get other numbers' in d.widget.status.text
     choose(d, 'debris')
-    assert d.widget.editor.options.label == 2
+    assert d.session.editor.options.label == 2
     remove.trigger()
     d.settle()
-    assert d.widget.session.classes.names == ['nucleus']
-    assert d.widget.editor.options.label == 1
+    assert d.session.classes.names == ['nucleus']
+    assert d.session.editor.options.label == 1
 
 
 def test_dialog_changes_the_colour_and_it_is_kept(classed):
@@ -173,11 +173,11 @@ def test_dialog_changes_the_colour_and_it_is_kept(classed):
 
     QTimer.singleShot(200, answer)
     QTest.mouseClick(
-        d.widget.class_box.color_button, Qt.MouseButton.LeftButton
+        d.widget.panel.class_box.color_button, Qt.MouseButton.LeftButton
     )
     d.settle()
     assert color_of(d.labels, 1) == (255, 0, 255)
-    icon = d.widget.class_box.combo.itemIcon(1).pixmap(14, 14).toImage()
+    icon = d.widget.panel.class_box.combo.itemIcon(1).pixmap(14, 14).toImage()
     assert icon.pixelColor(5, 5).getRgb()[:3] == (255, 0, 255)
     settings = load_settings()
     assert settings.class_colors['nucleus'] == '#ff00ff'
@@ -185,7 +185,7 @@ def test_dialog_changes_the_colour_and_it_is_kept(classed):
 
 
 def test_no_class_has_no_colour_to_change(classed):
-    assert not classed.widget.class_box.color_button.isEnabled()
+    assert not classed.widget.panel.class_box.color_button.isEnabled()
 
 
 def test_former_labels_get_their_colours_back_when_others_are_chosen(classed):
@@ -195,18 +195,18 @@ def test_former_labels_get_their_colours_back_when_others_are_chosen(classed):
     own = d.viewer.add_labels(np.zeros((96, 128), np.int32), name='own')
     own.features = pd.DataFrame({'index': [5, 7], 'class': ['debris', 'x']})
     theirs = own.colormap
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     assert labels.colormap is former
     assert color_of(own, 5) == rgb(PALETTE[1])
     # a class that came with the labels is offered too
     assert 'x' in d.session.classes
     assert has_no_class(own, 6)
-    d.widget.labels_combo.layer = labels
+    d.widget.panel.labels_combo.layer = labels
     assert own.colormap is theirs
     assert color_of(labels, 1) == rgb(PALETTE[0])
     d.viewer.layers.remove(labels)
     d.settle()
-    assert d.widget.class_box.shown_box.isChecked()
+    assert d.widget.panel.class_box.shown_box.isChecked()
 
 
 def test_labels_that_cannot_be_coloured_say_so(classed):
@@ -214,11 +214,11 @@ def test_labels_that_cannot_be_coloured_say_so(classed):
     own = d.viewer.add_labels(np.zeros((96, 128), np.int32), name='own')
     own.features = pd.DataFrame({'index': [70_000], 'class': ['debris']})
     theirs = own.colormap
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     press_box(d)
     assert 'above 64999' in d.widget.status.text
     assert d.widget.status.failed
-    assert not d.widget.class_box.shown_box.isChecked()
+    assert not d.widget.panel.class_box.shown_box.isChecked()
     assert own.colormap is theirs
 
 
@@ -243,7 +243,7 @@ def test_colours_of_many_labels_are_one_array(desk, blobs):
     layer.features = pd.DataFrame(
         {'index': np.arange(1, 5001), 'class': names[np.arange(5000) % 3]}
     )
-    d.widget.labels_combo.layer = layer
+    d.widget.panel.labels_combo.layer = layer
     d.session.color_by_class()
     colormap = layer.colormap
     assert isinstance(colormap, CyclicLabelColormap)

@@ -119,7 +119,7 @@ def test_an_object_is_handed_over_with_its_prompt(reviewed):
         for widget in d.viewer.window.dock_widgets.values()
         if isinstance(widget, PromptWidget)
     )
-    assert prompts.labels_combo.layer is d.labels
+    assert prompts.panel.labels_combo.layer is d.labels
     record = d.session.editor.record
     assert record.number == number
     points = d.viewer.layers['prompts']

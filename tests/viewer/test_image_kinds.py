@@ -24,7 +24,7 @@ def look_at(d, position, zoom):
 
 def embedded(d, position):
     """Whether a click is answered at once."""
-    engine, plane = d.session._engine, d.widget.plane().source()
+    engine, plane = d.session._engine, d.session.scene.plane()
     model = engine.model(d.session.model_name)
     return engine.ready(plane, position[-2:], model)
 
@@ -36,7 +36,7 @@ def test_a_slide_is_clicked_written_and_undone(desk):
     look_at(d, (30_020, 50_020), 8)
     d.mouse.click(d.image, (30_008, 50_008))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     labels = d.viewer.layers['objects']
     assert isinstance(labels.data[0], SparseLabels)
@@ -45,7 +45,7 @@ def test_a_slide_is_clicked_written_and_undone(desk):
     around = labels.data[0][29_990:30_030, 49_990:50_030]
     assert 16**2 * 0.7 < (around > 0).sum() < 16**2 * 1.4
     assert labels.get_value((30_008, 50_008), world=True)[1] == 1
-    d.widget.undo()
+    d.widget.trigger('undo')
     d.settle()
     assert labels.data[0].max() == 0
 
@@ -66,7 +66,7 @@ def test_a_large_image_in_memory(desk):
     look_at(d, (2020, 2020), 8)
     d.mouse.click(d.image, (2008, 2008))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert labels.shape == image.shape
@@ -84,7 +84,7 @@ def test_lazy_planes_are_read_in_windows(desk):
     look_at(d, (2, 5020, 5020), 8)
     d.mouse.click(d.image, (2, 5008, 5008))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[2, 5008, 5008] == 1
 
 
@@ -94,7 +94,7 @@ def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     d.settle()
     d.viewer.dims.set_current_step(0, 3)
     d.settle()
-    shown = d.widget.plane()
+    shown = d.session.scene.layer_plane()
     engine = d.session._engine
     model = engine.model(d.session.model_name)
     ready = [
@@ -107,7 +107,7 @@ def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     d.settle()
     d.mouse.click(d.image, (4, *INSIDE))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[(4, *INSIDE)] == 1
     # all that was embedded since is the plane that came within reach
     assert model.encoded <= encoded + 1
@@ -146,15 +146,15 @@ def test_layers_are_composed_into_colours(desk, blobs):
     other = d.viewer.layers[1]
     d.image.name, other.name = 'left', 'right'
     d.image.colormap, other.colormap = 'blue', 'yellow'
-    d.widget.image_combo.layer = d.image
+    d.widget.header.image_combo.layer = d.image
     d.settle()
-    d.widget.channel_combo.offer(d.image, d.viewer.layers)
+    d.widget.header.channel_combo.offer(d.image, d.viewer.layers)
     d.mouse.click(d.image, INSIDE)
     d.settle()
     assert 'nothing' in d.widget.status.text
-    choose(d.widget.channel_combo, 'with right')
+    choose(d.widget.header.channel_combo, 'with right')
     d.settle()
-    assert 'left + right' in d.widget.plane().name
+    assert 'left + right' in d.session.scene.layer_plane().name
     assert d.widget.preview.visible
     # the model takes a third of full brightness for background
     other.colormap = 'red'
@@ -162,23 +162,23 @@ def test_layers_are_composed_into_colours(desk, blobs):
     assert not d.widget.preview.visible
     other.colormap = 'yellow'
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
 def test_a_layer_that_was_composed_and_is_gone(desk, blobs):
     d = desk(blobs, blobs)
-    d.widget.image_combo.layer = d.image
+    d.widget.header.image_combo.layer = d.image
     d.settle()
     other = d.viewer.layers[1]
-    choose(d.widget.channel_combo, f'with {other.name}')
+    choose(d.widget.header.channel_combo, f'with {other.name}')
     d.settle()
-    assert d.widget.plane().composed == (other,)
+    assert d.session.scene.layer_plane().composed == (other,)
     d.viewer.layers.remove(other)
     d.settle()
-    assert d.widget.plane().composed == ()
-    assert d.widget.channel_combo.findText(f'with {other.name}') == -1
+    assert d.session.scene.layer_plane().composed == ()
+    assert d.widget.header.channel_combo.findText(f'with {other.name}') == -1
 
 
 def test_a_click_outside_the_image_says_so(desk, blobs):

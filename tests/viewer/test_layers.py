@@ -23,7 +23,7 @@ TRANSFORMS = {
 def click_and_commit(d, position):
     d.mouse.click(d.image, position)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     return d.viewer.layers['objects']
 
@@ -56,10 +56,10 @@ def test_prompts_in_a_layer_with_another_transform(desk, blobs):
     points = d.viewer.add_points(
         ndim=2, name='mine', scale=(2, 2), translate=(3, 3)
     )
-    d.widget.points_combo.layer = points
+    d.widget.panel.points_combo.layer = points
     points.add(points.world_to_data(d.image.data_to_world(INSIDE)))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
@@ -68,11 +68,11 @@ def test_labels_layer_with_another_transform_and_size(desk, blobs):
     own = d.viewer.add_labels(
         np.zeros((500, 500), np.int32), name='own', translate=(-90, -90)
     )
-    d.widget.labels_combo.layer = own
-    d.widget.buttons['use_points_tool'].click()
+    d.widget.panel.labels_combo.layer = own
+    d.widget.panel.buttons['use_points_tool'].click()
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert own.get_value(d.image.data_to_world(INSIDE), world=True) == 1
     # 24 x 24 pixels of two by two
     assert (own.data > 0).sum() == pytest.approx(48 * 48, rel=0.25)
@@ -85,13 +85,13 @@ def test_labels_layer_elsewhere_is_refused(desk, blobs):
     own = d.viewer.add_labels(
         np.zeros((9, 9), int), name='far', translate=(500, 500)
     )
-    d.widget.labels_combo.layer = own
-    d.widget.buttons['use_points_tool'].click()
+    d.widget.panel.labels_combo.layer = own
+    d.widget.panel.buttons['use_points_tool'].click()
     d.viewer.reset_view()
     QApplication.processEvents()
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'does not cover' in d.widget.status.text
     assert len(d.viewer.layers['prompts'].data) == 1
 
@@ -123,7 +123,7 @@ def test_prompts_belong_to_their_plane(desk, blobs):
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
     # the object is on its plane, whichever is shown
-    d.widget.accept()
+    d.widget.trigger('accept')
     labels = d.viewer.layers['objects'].data
     assert labels[0][INSIDE] == 1
     assert not labels[1].any()
@@ -146,7 +146,7 @@ def test_volume_display_says_what_to_do(desk, blobs):
     d = desk(np.stack([blobs, blobs]))
     d.viewer.dims.ndisplay = 3
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert '2-D display' in d.widget.status.text
 
 
@@ -154,9 +154,9 @@ def test_two_d_image_beside_a_stack(desk, blobs):
     d = desk(blobs)
     d.viewer.add_image(np.zeros((4, *blobs.shape)), name='stack')
     d.viewer.dims.set_current_step(0, 2)
-    d.widget.image_combo.layer = d.image
+    d.widget.header.image_combo.layer = d.image
     d.settle()
-    d.widget.buttons['use_points_tool'].click()
+    d.widget.panel.buttons['use_points_tool'].click()
     labels = click_and_commit(d, INSIDE)
     assert labels.data.shape == blobs.shape
     assert labels.data[INSIDE] == 1
@@ -179,7 +179,7 @@ def test_channel_axis(desk, blobs, axis):
     plane = (slice(None), 1) if axis == 0 else (1, slice(None))
     stack[plane] = channels
     d = desk(stack)
-    combo = d.widget.channel_combo
+    combo = d.widget.header.channel_combo
     choice = combo.findText(f'first 2 of axis {axis} as colours')
     combo.setCurrentIndex(choice)
     combo.activated.emit(combo.currentIndex())
@@ -189,7 +189,7 @@ def test_channel_axis(desk, blobs, axis):
     where[1 - axis] = 1
     d.viewer.layers['prompts'].add((*where, *INSIDE))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     labels = d.viewer.layers['objects'].data
     if axis == 0:
         # a leading channel axis is dropped
@@ -224,10 +224,10 @@ def test_zarr_labels_are_written_and_undone(desk, blobs):
         store={}, shape=blobs.shape, chunks=(48, 64), dtype='uint16'
     )
     own = d.viewer.add_labels(store, name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert store[INSIDE] == 1
     own.undo()
     assert store[INSIDE] == 0
@@ -237,12 +237,12 @@ def test_dask_labels_become_an_array(desk, blobs):
     d = desk(blobs)
     lazy = da.zeros(blobs.shape, dtype=np.uint16, chunks=48)
     own = d.viewer.add_labels(lazy, name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert own.data[INSIDE] == 1
-    d.widget.undo()
+    d.widget.trigger('undo')
     assert not np.asarray(own.data).any()
 
 
@@ -252,9 +252,18 @@ def test_preserve_labels_is_respected(desk, blobs):
     data[:30] = 7
     own = d.viewer.add_labels(data, name='own')
     own.preserve_labels = True
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert own.data[20, 92] == 7
     assert own.data[34, 92] == 8
+
+
+def test_form_follows_the_image_of_the_console(desk, blobs):
+    d = desk(blobs, blobs[::-1].copy(), show=False)
+    other = d.viewer.layers[0 if d.session.scene.image is not d.image else 1]
+    d.session.scene.image = other
+    d.settle()
+    assert d.widget.header.image_combo.layer is other
+    assert d.widget.image.layer is other

@@ -47,8 +47,8 @@ def test_two_viewers_are_independent(desk, blobs):
     second.mouse.click(second.image, (68, 92))
     first.settle()
     second.settle()
-    first.widget.accept()
-    second.widget.accept()
+    first.widget.trigger('accept')
+    second.widget.trigger('accept')
     one = first.viewer.layers['objects'].data
     two = second.viewer.layers['objects'].data
     assert (one[INSIDE], one[68, 92]) == (1, 0)
@@ -56,7 +56,7 @@ def test_two_viewers_are_independent(desk, blobs):
     first.viewer.close()
     second.mouse.click(second.image, INSIDE)
     second.settle()
-    second.widget.accept()
+    second.widget.trigger('accept')
     assert two[INSIDE] == 2
 
 
@@ -101,7 +101,7 @@ def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.mouse.click(d.image, (68, 92))
     d.settle()
     close_dock(d)
@@ -144,9 +144,9 @@ def test_layers_renamed_and_reordered_while_working(desk, blobs):
     d.viewer.layers['prompts'].name = 'my clicks'
     d.viewer.layers.move(0, 2)
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[INSIDE] == 1
-    assert d.widget.image_combo.currentText() == 'renamed'
+    assert d.widget.header.image_combo.currentText() == 'renamed'
 
 
 def test_image_combo_follows_the_active_image(desk, blobs):
@@ -154,33 +154,33 @@ def test_image_combo_follows_the_active_image(desk, blobs):
     first, second = d.viewer.layers[0], d.viewer.layers[1]
     d.viewer.layers.selection.active = first
     d.settle()
-    assert d.widget.image_combo.layer is first
-    d.widget.buttons['use_points_tool'].click()
+    assert d.widget.header.image_combo.layer is first
+    d.widget.panel.buttons['use_points_tool'].click()
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
     # an open object keeps its image
     d.viewer.layers.selection.active = second
-    assert d.widget.image_combo.layer is first
-    d.widget.reject()
+    assert d.widget.header.image_combo.layer is first
+    d.widget.trigger('reject')
     d.viewer.layers.selection.active = first
     d.viewer.layers.selection.active = second
-    assert d.widget.image_combo.layer is second
+    assert d.widget.header.image_combo.layer is second
 
 
 def test_labels_of_each_image_are_kept_apart(desk, blobs):
     d = desk(blobs, np.pad(blobs, 20))
     first, second = d.viewer.layers[0], d.viewer.layers[1]
     for image, position in ((first, INSIDE), (second, (48, 52))):
-        d.widget.image_combo.layer = image
+        d.widget.header.image_combo.layer = image
         d.settle()
         d.viewer.layers['prompts'].add(position)
         d.settle()
-        d.widget.accept()
+        d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data.shape == blobs.shape
     assert d.viewer.layers['objects [1]'].data[48, 52] == 1
-    d.widget.image_combo.layer = first
+    d.widget.header.image_combo.layer = first
     d.settle()
-    assert d.widget.labels_combo.layer is d.viewer.layers['objects']
+    assert d.widget.panel.labels_combo.layer is d.viewer.layers['objects']
 
 
 @pytest.mark.parametrize('key', list('WQNU'))

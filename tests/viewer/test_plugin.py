@@ -60,7 +60,7 @@ def empty_cache(monkeypatch, tmp_path):
 def test_bundled_model_is_named_and_the_official_one_offered(
     desk, blobs, empty_cache
 ):
-    box = desk(blobs).widget.model_box
+    box = desk(blobs).widget.header.model_box
     assert box.combo.currentData() == registry.BUNDLED
     assert not box.button.isHidden()
     assert registry.OFFICIAL in box.button.text()
@@ -81,7 +81,7 @@ def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
 
     monkeypatch.setattr(registry, 'download_model', download)
     d = desk(blobs)
-    box = d.widget.model_box
+    box = d.widget.header.model_box
     steps = []
     d.session.progress.connect(lambda *step: steps.append(step))
     box.button.click()
@@ -101,22 +101,22 @@ def test_failed_download_is_told(desk, blobs, empty_cache, monkeypatch):
 
     monkeypatch.setattr(registry, 'download_model', download)
     d = desk(blobs)
-    d.widget.model_box.button.click()
+    d.widget.header.model_box.button.click()
     d.session.wait(20)
     d.settle()
     assert 'no route to host' in d.widget.status.text
     assert d.session.model_name == registry.BUNDLED
-    assert 'Download' in d.widget.model_box.button.text()
+    assert 'Download' in d.widget.header.model_box.button.text()
 
 
 def test_model_that_is_not_here_is_not_used(desk, blobs, empty_cache):
     d = desk(blobs)
-    combo = d.widget.model_box.combo
+    combo = d.widget.header.model_box.combo
     combo.setCurrentIndex(combo.findData('vit_b'))
     combo.activated.emit(combo.currentIndex())
     assert d.session.model_name == registry.BUNDLED
-    assert 'goes on answering' in d.widget.model_box.note.text()
-    assert 'Download vit_b (358 MB)' in d.widget.model_box.button.text()
+    assert 'goes on answering' in d.widget.header.model_box.note.text()
+    assert 'Download vit_b (358 MB)' in d.widget.header.model_box.button.text()
 
 
 def test_file_of_the_user_s_own(desk, blobs, empty_cache, monkeypatch):
@@ -128,7 +128,7 @@ def test_file_of_the_user_s_own(desk, blobs, empty_cache, monkeypatch):
         lambda *args: ('/somewhere/mine.pt', ''),
     )
     d = desk(blobs)
-    combo = d.widget.model_box.combo
+    combo = d.widget.header.model_box.combo
     combo.setCurrentIndex(combo.findText(model_box.OPEN_FILE))
     combo.activated.emit(combo.currentIndex())
     d.settle()
@@ -162,7 +162,7 @@ def test_bundled_model_on_a_real_image(make_napari_viewer, settle, qtbot):
     nucleus, background = (310, 165), (300, 300)
     Mouse(viewer).click(image, nucleus)
     settle(session, widget)
-    widget.accept()
+    widget.trigger('accept')
     QApplication.processEvents()
     labels = viewer.layers['objects'].data
     assert labels[nucleus] == 1

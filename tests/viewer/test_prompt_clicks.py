@@ -22,7 +22,7 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     assert preview.get_value(INSIDE, world=True) == 1
     assert 'objects' not in d.viewer.layers
 
-    d.widget.buttons['accept'].click()
+    d.widget.panel.buttons['accept'].click()
     d.settle()
     labels = d.viewer.layers['objects']
     assert labels.data[INSIDE] == 1
@@ -30,9 +30,9 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     assert not d.widget.preview.visible
     assert len(d.viewer.layers['prompts'].data) == 0
 
-    d.widget.undo()
+    d.widget.trigger('undo')
     assert not labels.data.any()
-    d.widget.redo()
+    d.widget.trigger('redo')
     assert labels.data[INSIDE] == 1
 
 
@@ -40,7 +40,7 @@ def test_model_answers_while_the_button_is_down(desk, blobs, oracle, qtbot):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    d.widget.reject()
+    d.widget.trigger('reject')
     d.settle()
     canvas, place = d.mouse.canvas.native, d.mouse.at(d.image, INSIDE)
     left = Qt.MouseButton.LeftButton
@@ -68,7 +68,7 @@ def test_next_object_gets_the_next_free_id(desk, blobs):
     for number, position in enumerate([(28, 32), (28, 92), (68, 32)], 1):
         d.mouse.click(d.image, position)
         d.settle()
-        d.widget.accept()
+        d.widget.trigger('accept')
         assert d.viewer.layers['objects'].data[position] == number
 
 
@@ -145,11 +145,11 @@ def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
 
 def test_box_by_drag(desk, blobs):
     d = desk(blobs)
-    d.widget.buttons['use_boxes_tool'].click()
+    d.widget.panel.buttons['use_boxes_tool'].click()
     d.mouse.drag(d.image, (10, 14), (46, 50))
     d.settle()
     assert len(d.viewer.layers['shapes'].data) == 1
-    d.widget.accept()
+    d.widget.trigger('accept')
     labels = d.viewer.layers['objects'].data
     assert labels[INSIDE] == 1
     assert labels[28, 92] == 0
@@ -158,33 +158,33 @@ def test_box_by_drag(desk, blobs):
 
 def test_boxes_alone_are_one_object_each_and_one_undo(desk, blobs):
     d = desk(blobs)
-    d.widget.buttons['use_boxes_tool'].click()
+    d.widget.panel.buttons['use_boxes_tool'].click()
     d.mouse.drag(d.image, (10, 14), (46, 50))
     d.mouse.drag(d.image, (10, 74), (46, 110))
     d.settle()
     assert '2 objects' in d.widget.status.text
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     labels = d.viewer.layers['objects']
     assert {labels.data[28, 32], labels.data[28, 92]} == {1, 2}
     assert len(d.viewer.layers['shapes'].data) == 0
-    d.widget.undo()
+    d.widget.trigger('undo')
     assert not labels.data.any()
 
 
 def test_points_take_the_newest_box_and_leave_older_ones(desk, blobs):
     d = desk(blobs)
-    d.widget.buttons['use_boxes_tool'].click()
+    d.widget.panel.buttons['use_boxes_tool'].click()
     d.mouse.drag(d.image, (50, 14), (90, 50))
     d.mouse.drag(d.image, (10, 14), (46, 50))
-    d.widget.buttons['use_points_tool'].click()
+    d.widget.panel.buttons['use_points_tool'].click()
     d.mouse.click(d.image, INSIDE)
     d.settle()
     assert '1 older box waits' in d.widget.status.text
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     assert len(d.viewer.layers['shapes'].data) == 1
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[68, 32] == 2
 
 
@@ -192,7 +192,7 @@ def test_commit_before_the_mask_is_there_waits_for_it(desk, blobs, oracle):
     d = desk(blobs)
     oracle.go.clear()
     d.mouse.click(d.image, INSIDE)
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 'as soon as' in d.widget.status.text
     oracle.go.set()
     d.settle()
@@ -221,7 +221,7 @@ def test_one_embedding_serves_all_clicks(desk, blobs, oracle):
     for position in [(28, 32), (28, 92), (68, 32)]:
         d.mouse.click(d.image, position)
         d.settle()
-        d.widget.accept()
+        d.widget.trigger('accept')
     assert oracle.encoded == 1
 
 
@@ -233,7 +233,6 @@ def test_contrast_limits_are_respected(desk, blobs):
     d.settle()
     assert 'nothing here' in d.widget.status.text
     d.image.contrast_limits = (0, 255)
-    d.widget._update_timer.setInterval(0)
-    d.widget._update()
+    d.widget.object.update()
     d.settle()
     assert d.widget.preview.visible

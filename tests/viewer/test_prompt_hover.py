@@ -12,7 +12,7 @@ from napari_mobilesam.session.runtime.settings import load_settings
 pytestmark = pytest.mark.window
 
 FIRST, SECOND = (28, 32), (28, 92)
-NAME = 'under the cursor'
+NAME = 'hover preview'
 
 
 def hover(d, position, rest=False):
@@ -45,7 +45,7 @@ def test_mask_is_shown_before_the_click_and_follows(desk, blobs):
 
 def test_nothing_is_shown_beside_objects_and_outside(desk, blobs):
     d = desk(blobs)
-    d.widget.toggle_hover()
+    d.widget.trigger('toggle_hover')
     hover(d, FIRST)
     assert shown(d)
     hover(d, (4, 4))
@@ -57,14 +57,14 @@ def test_nothing_is_shown_beside_objects_and_outside(desk, blobs):
 
 def test_click_puts_an_end_to_it_until_the_object_is_done(desk, blobs):
     d = desk(blobs)
-    d.widget.toggle_hover()
+    d.widget.trigger('toggle_hover')
     hover(d, FIRST)
     d.mouse.click(d.image, FIRST)
     d.settle()
     hover(d, SECOND)
     assert not shown(d)
     assert d.widget.preview.visible
-    d.widget.accept()
+    d.widget.trigger('accept')
     hover(d, SECOND)
     assert shown(d)
 
@@ -85,7 +85,7 @@ def test_hover_on_a_plane_of_a_transformed_stack(desk, blobs):
     d = desk(np.stack([blobs, blobs]), scale=(3, 2, 1.5), translate=(5, 9, 7))
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
-    d.widget.toggle_hover()
+    d.widget.trigger('toggle_hover')
     hover(d, (1, *SECOND), rest=True)
     layer = d.viewer.layers[NAME]
     world = d.image.data_to_world((1, *SECOND))
@@ -96,7 +96,7 @@ def test_hover_on_a_plane_of_a_transformed_stack(desk, blobs):
 
 def test_closing_the_dock_leaves_the_mouse_alone(desk, blobs):
     d = desk(blobs, show=False)
-    d.widget.toggle_hover()
+    d.widget.trigger('toggle_hover')
     assert len(d.viewer.mouse_move_callbacks) == 1
     d.viewer.window.remove_dock_widget(d.dock)
     assert d.viewer.mouse_move_callbacks == []

@@ -15,7 +15,7 @@ from napari_mobilesam.session.runtime.settings import (
     save_settings,
     settings_path,
 )
-from napari_mobilesam.widgets.parts.keys import napari_s_use
+from napari_mobilesam.widgets.parts.keys import command_of_napari
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, keys_of
 
 pytestmark = pytest.mark.window
@@ -38,7 +38,7 @@ def activate(d):
 
 
 def change_key(d, action, key):
-    edit = d.widget.settings_box.keys_box.edits[action]
+    edit = d.widget.panel.settings_box.keys_box.edits[action]
     edit.setKeySequence(QKeySequence(key))
     edit.editingFinished.emit()
 
@@ -52,7 +52,7 @@ def test_no_key_is_napari_s_and_none_is_given_twice():
 
 def test_every_button_says_its_key(desk, blobs):
     d = desk(blobs)
-    for action, button in d.widget.buttons.items():
+    for action, button in d.widget.panel.buttons.items():
         key = ACTIONS[action].key
         assert f'({key})' in button.text()
         assert f'Key: {key}' in button.toolTip()
@@ -65,8 +65,8 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     d.mouse.click(d.image, INSIDE)
     d.settle()
     target = {
-        'button': d.widget.buttons['undo'],
-        'combo': d.widget.image_combo,
+        'button': d.widget.panel.buttons['undo'],
+        'combo': d.widget.header.image_combo,
         'layers': d.viewer.window._qt_viewer.layers,
         'canvas': d.mouse.canvas.native,
     }[where]
@@ -76,7 +76,7 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     labels = d.viewer.layers['objects']
     assert labels.data[INSIDE] == 1
     # once, not by the shortcut and the keymap both
-    assert len(d.widget.editor.objects) == 1
+    assert len(d.session.editor.objects) == 1
     QTest.keyClick(target, Qt.Key.Key_U)
     assert not labels.data.any()
     QTest.keyClick(target, Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
@@ -88,7 +88,7 @@ def test_text_fields_keep_what_is_typed(desk, blobs):
     activate(d)
     d.mouse.click(d.image, INSIDE)
     d.settle()
-    edit = d.widget.class_box.combo.lineEdit()
+    edit = d.widget.panel.class_box.combo.lineEdit()
     assert isinstance(edit, QLineEdit)
     edit.setFocus()
     edit.clear()
@@ -100,7 +100,7 @@ def test_text_fields_keep_what_is_typed(desk, blobs):
 def test_changed_keys_work_at_once_and_are_kept(desk, blobs):
     d = desk(blobs)
     change_key(d, 'accept', 'Y')
-    assert '(Y)' in d.widget.buttons['accept'].text()
+    assert '(Y)' in d.widget.panel.buttons['accept'].text()
     d.mouse.click(d.image, INSIDE)
     d.settle()
     d.mouse.key(Qt.Key.Key_W)
@@ -112,15 +112,15 @@ def test_changed_keys_work_at_once_and_are_kept(desk, blobs):
     assert load_settings().keys == {'accept': 'Y'}
     d.viewer.window.remove_dock_widget(d.dock)
     _, widget = d.viewer.window.add_plugin_dock_widget(PLUGIN, PROMPTS)
-    assert '(Y)' in widget.buttons['accept'].text()
-    widget.settings_box.keys_box.reset_button.click()
-    assert '(W)' in widget.buttons['accept'].text()
+    assert '(Y)' in widget.panel.buttons['accept'].text()
+    widget.panel.settings_box.keys_box.reset_button.click()
+    assert '(W)' in widget.panel.buttons['accept'].text()
     assert load_settings().keys == {}
 
 
 def test_a_key_of_napari_or_given_twice_is_told(desk, blobs):
     d = desk(blobs)
-    note = d.widget.settings_box.keys_box.note
+    note = d.widget.panel.settings_box.keys_box.note
     change_key(d, 'accept', 'V')
     assert 'napari uses V' in note.text()
     change_key(d, 'accept', 'Q')
@@ -130,7 +130,7 @@ def test_a_key_of_napari_or_given_twice_is_told(desk, blobs):
 def test_an_action_without_key_has_none(desk, blobs):
     d = desk(blobs)
     change_key(d, 'accept', '')
-    assert d.widget.buttons['accept'].text() == 'Accept'
+    assert d.widget.panel.buttons['accept'].text() == 'Accept'
     assert '' not in keys_of(load_settings().keys)
 
 
@@ -145,8 +145,8 @@ def test_closing_the_dock_returns_all_keys(desk, blobs):
 
 
 def test_what_napari_does_with_a_key():
-    assert 'rectangle' in napari_s_use('R')
-    assert napari_s_use('W') == ''
+    assert 'rectangle' in command_of_napari('R')
+    assert command_of_napari('W') == ''
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_settings_that_cannot_be_kept_are_told(desk, blobs, monkeypatch):
         settings_path().unlink(missing_ok=True)
         path.rmdir()
     path.write_text('a file where the folder should be')
-    d.widget.toggle_hover()
-    assert 'could not be kept' in d.widget.status.text
+    d.widget.trigger('toggle_hover')
+    assert 'could not be saved' in d.widget.status.text
 
 
 def test_clean_up_is_applied_to_the_open_object(desk, blobs):
@@ -191,7 +191,7 @@ def test_clean_up_is_applied_to_the_open_object(desk, blobs):
     d.mouse.click(d.image, (20, 24))
     d.settle()
     with_hole = int((d.widget.preview.layer.data > 0).sum())
-    d.widget.settings_box.area_spin.setValue(200)
+    d.widget.panel.settings_box.area_spin.setValue(200)
     d.settle()
     assert int((d.widget.preview.layer.data > 0).sum()) > with_hole
     assert load_settings().min_area == 200

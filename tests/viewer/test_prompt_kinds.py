@@ -18,16 +18,16 @@ FIRST, SECOND = (28, 32), (28, 92)
 
 def prompts_of(d):
     """What the widget asks the model about now."""
-    plane = d.widget.plane()
+    plane = d.session.scene.layer_plane()
     collected = PromptReader().collect(
-        plane, d.widget._points, d.widget._shapes
+        plane, d.widget.tools.points, d.widget.tools.shapes
     )
     return collected.objects
 
 
 def use(d, tool):
     """Press the button of a tool; the canvas may change its size for it."""
-    d.widget.buttons[tool].click()
+    d.widget.panel.buttons[tool].click()
     d.settle()
 
 
@@ -50,7 +50,7 @@ def stroke(d, path, button=Qt.MouseButton.LeftButton):
 
 
 def accepted(d):
-    d.widget.accept()
+    d.widget.trigger('accept')
     d.settle()
     return d.viewer.layers['objects'].data
 
@@ -113,7 +113,7 @@ def test_scribble_with_the_other_polarity_is_negative(desk, blobs):
     d.mouse.click(d.image, (22, 26))
     d.settle()
     before = int((d.widget.preview.layer.data > 0).sum())
-    d.widget.flip_polarity()
+    d.widget.trigger('flip_polarity')
     use(d, 'use_scribble_tool')
     stroke(d, [(34, 28), (34, 40)])
     (prompts,) = prompts_of(d)

@@ -37,7 +37,7 @@ def preview_area(d):
 
 def test_candidates_of_one_point_and_one_mask_of_several(desk, blobs):
     d = desk(blobs)
-    view = d.widget.candidates_view
+    view = d.widget.panel.candidates_view
     assert not view.isVisible()
     click(d, FIRST)
     assert view.isVisible()
@@ -55,10 +55,10 @@ def test_key_and_thumbnail_choose_a_candidate(desk, blobs):
     d = desk(blobs)
     click(d, FIRST)
     d.mouse.key(Qt.Key.Key_K)
-    assert d.widget.candidates_view.buttons[1].isChecked()
-    d.widget.candidates_view.buttons[2].click()
+    assert d.widget.panel.candidates_view.buttons[1].isChecked()
+    d.widget.panel.candidates_view.buttons[2].click()
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     features = d.viewer.layers['objects'].features
     assert features['score'].iloc[-1] == pytest.approx(0.5)
 
@@ -72,7 +72,7 @@ def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
     d.settle()
     points = d.viewer.layers['prompts']
     assert points.data[0] == pytest.approx(FIRST, abs=0.5)
-    assert d.widget.candidates_view.isVisible()
+    assert d.widget.panel.candidates_view.isVisible()
     assert preview_area(d) == area
     d.mouse.right_click(d.image, (36, 40))
     d.settle()
@@ -86,11 +86,11 @@ def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
 def test_button_takes_up_the_object_that_is_clicked_next(desk, blobs):
     d = desk(blobs)
     make(d, FIRST)
-    d.widget.buttons['edit_object'].click()
+    d.widget.panel.buttons['edit_object'].click()
     assert 'Click the object' in d.widget.status.text
     click(d, FIRST)
-    assert d.widget.editor.record.label == 1
-    assert not d.widget.buttons['edit_object'].isChecked()
+    assert d.session.editor.record.label == 1
+    assert not d.widget.panel.buttons['edit_object'].isChecked()
     # clicks add points again
     assert d.viewer.layers.selection.active is d.viewer.layers['prompts']
 
@@ -100,18 +100,18 @@ def test_label_of_somebody_else_is_corrected(desk, blobs):
     data = np.zeros(blobs.shape, np.uint16)
     data[16:40, 20:44] = 7
     own = d.viewer.add_labels(data.copy(), name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     point_at(d, FIRST)
-    d.widget.edit_object()
+    d.widget.trigger('edit_object')
     d.settle()
     assert preview_area(d) == 24 * 24
-    d.widget.use_points_tool()
+    d.widget.trigger('use_points_tool')
     click(d, FIRST)
     d.mouse.right_click(d.image, (20, 24))
     d.settle()
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert 0 < (own.data == 7).sum() < 24 * 24
-    d.widget.undo()
+    d.widget.trigger('undo')
     assert np.array_equal(own.data, data)
 
 
@@ -119,9 +119,9 @@ def test_nothing_under_the_cursor_says_so(desk, blobs):
     d = desk(blobs)
     make(d, FIRST)
     point_at(d, SECOND)
-    d.widget.edit_object()
+    d.widget.trigger('edit_object')
     assert 'no object' in d.widget.status.text
-    d.widget.delete_object()
+    d.widget.trigger('delete_object')
     assert 'no object' in d.widget.status.text
 
 
@@ -149,11 +149,11 @@ def test_rejecting_an_object_taken_up_again_changes_nothing(desk, blobs):
     d = desk(blobs)
     labels = make(d, FIRST)
     before = labels.data.copy()
-    d.widget.previous_object()
+    d.widget.trigger('previous_object')
     d.settle()
     d.mouse.right_click(d.image, (36, 40))
     d.settle()
-    d.widget.reject()
+    d.widget.trigger('reject')
     d.settle()
     assert np.array_equal(labels.data, before)
 
@@ -161,16 +161,16 @@ def test_rejecting_an_object_taken_up_again_changes_nothing(desk, blobs):
 def test_delete_the_open_object_and_the_one_under_the_cursor(desk, blobs):
     d = desk(blobs)
     labels = make(d, FIRST, SECOND)
-    d.widget.previous_object()
+    d.widget.trigger('previous_object')
     d.settle()
-    d.widget.delete_object()
+    d.widget.trigger('delete_object')
     assert not (labels.data == 2).any()
     assert len(d.viewer.layers['prompts'].data) == 0
     point_at(d, FIRST)
-    d.widget.delete_object()
+    d.widget.trigger('delete_object')
     assert not labels.data.any()
-    d.widget.undo()
-    d.widget.undo()
+    d.widget.trigger('undo')
+    d.widget.trigger('undo')
     assert {1, 2} <= set(np.unique(labels.data))
 
 
@@ -180,7 +180,7 @@ def test_undo_and_redo_across_planes(desk, blobs):
         d.viewer.dims.set_current_step(0, plane)
         d.settle()
         click(d, (plane, *FIRST))
-        d.widget.accept()
+        d.widget.trigger('accept')
     labels = d.viewer.layers['objects'].data
     assert (labels[0][FIRST], labels[1][FIRST]) == (1, 2)
     d.viewer.dims.set_current_step(0, 0)
@@ -192,7 +192,7 @@ def test_undo_and_redo_across_planes(desk, blobs):
     d.mouse.key(Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
     d.mouse.key(Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
     assert (labels[0][FIRST], labels[1][FIRST]) == (1, 2)
-    d.widget.redo()
+    d.widget.trigger('redo')
     assert 'Nothing' in d.widget.status.text
 
 
@@ -201,27 +201,27 @@ def test_keep_policy_leaves_what_is_there(desk, blobs):
     data = np.zeros(blobs.shape, np.uint16)
     data[:28] = 9
     own = d.viewer.add_labels(data, name='own')
-    d.widget.labels_combo.layer = own
-    combo = d.widget.policy_combo
+    d.widget.panel.labels_combo.layer = own
+    combo = d.widget.panel.policy_combo
     combo.setCurrentIndex(combo.findData('keep'))
     combo.activated.emit(combo.currentIndex())
-    d.widget.use_points_tool()
+    d.widget.trigger('use_points_tool')
     click(d, (34, 32))
-    d.widget.accept()
+    d.widget.trigger('accept')
     assert (own.data[20, 32], own.data[34, 32]) == (9, 10)
 
 
 def test_classes_give_labels_and_are_remembered(desk, blobs):
     d = desk(blobs)
-    combo = d.widget.numbers_combo
+    combo = d.widget.panel.numbers_combo
     combo.setCurrentIndex(combo.findData('semantic'))
     combo.activated.emit(combo.currentIndex())
     for name, positions in (
         ('nucleus', (FIRST, SECOND)),
         ('debris', (THIRD,)),
     ):
-        d.widget.class_box.combo.setCurrentText(name)
-        d.widget.class_box.combo.lineEdit().editingFinished.emit()
+        d.widget.panel.class_box.combo.setCurrentText(name)
+        d.widget.panel.class_box.combo.lineEdit().editingFinished.emit()
         labels = make(d, *positions)
     found = [labels.data[p] for p in (FIRST, SECOND, THIRD)]
     assert found == [1, 1, 2]
@@ -234,20 +234,20 @@ def test_classes_give_labels_and_are_remembered(desk, blobs):
 def test_batch_of_a_points_layer_of_somebody_else(desk, blobs):
     d = desk(blobs)
     d.viewer.add_points(np.array(ALL), name='found elsewhere')
-    d.widget.run_batch()
+    d.widget.trigger('run_batch')
     d.settle()
     labels = d.viewer.layers['objects']
     assert [labels.data[p] for p in ALL] == [1, 2, 3, 4]
     assert '4 of 4' in d.widget.status.text
     assert len(d.viewer.layers['found elsewhere'].data) == 4
-    d.widget.undo()
+    d.widget.trigger('undo')
     assert not labels.data.any()
 
 
 def test_batch_goes_through_the_planes_of_a_layer(desk, blobs):
     d = desk(np.stack([blobs, blobs[:, ::-1]]))
     d.viewer.add_points(np.array([(0, *FIRST), (1, *SECOND)]), name='found')
-    d.widget.run_batch()
+    d.widget.trigger('run_batch')
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert (labels[0][FIRST], labels[1][SECOND]) == (1, 2)
@@ -257,25 +257,25 @@ def test_batch_goes_through_the_planes_of_a_layer(desk, blobs):
 def test_propagation_follows_and_is_one_undo(desk, blobs):
     stack = np.stack([np.roll(blobs, shift, 1) for shift in (0, 1, 2, 3, 4)])
     d = desk(stack)
-    assert d.widget.planes_box.isVisible()
+    assert d.widget.panel.planes_box.isVisible()
     d.viewer.dims.set_current_step(0, 2)
     d.settle()
     click(d, (2, 28, 34))
-    d.widget.propagate_both()
+    d.widget.trigger('propagate_both')
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert [int(plane[28, 34]) for plane in labels] == [1] * 5
     assert 'followed to 4 planes' in d.widget.status.text
     # it stays open, to be corrected
-    assert d.widget.editor.record.label == 1
-    d.widget.undo()
+    assert d.session.editor.record.label == 1
+    d.widget.trigger('undo')
     assert [int(plane.any()) for plane in labels] == [0, 0, 1, 0, 0]
 
 
 def test_planes_section_only_for_stacks(desk, blobs):
     d = desk(blobs)
-    assert not d.widget.planes_box.isVisible()
-    d.widget.propagate_both()
+    assert not d.widget.panel.planes_box.isVisible()
+    d.widget.trigger('propagate_both')
     assert 'No object is open' in d.widget.status.text
 
 

@@ -42,7 +42,7 @@ def opened(desk, file):
 
 
 def press_save(d):
-    box = d.widget.save_box
+    box = d.widget.panel.save_box
     QTest.mouseClick(
         box,
         Qt.MouseButton.LeftButton,
@@ -66,9 +66,9 @@ def test_box_saves_beside_the_image_and_says_where(opened, file):
     make(d, FIRST)
     assert names(file) == ['cells.tif']
     press_save(d)
-    assert d.widget.save_box.isChecked()
+    assert d.widget.panel.save_box.isChecked()
     assert 'cells.tif.session' in d.widget.status.text
-    assert 'cells.tif.session' in d.widget.save_box.toolTip()
+    assert 'cells.tif.session' in d.widget.panel.save_box.toolTip()
     rest(d)
     assert names(file) == ['cells.tif', 'cells.tif.session']
     assert load_settings().autosave
@@ -93,22 +93,22 @@ def test_nothing_is_made_before_the_first_object(opened, file):
 def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     d = opened()
     press_save(d)
-    d.widget.class_box.chosen.emit('nucleus')
+    d.widget.panel.class_box.chosen.emit('nucleus')
     labels = make(d, FIRST, SECOND).data.copy()
     # what was done last counts too, and no layer that is closed is missed
     d.viewer.close()
     again = opened(show=True)
     restored = again.viewer.layers['objects']
     assert np.array_equal(restored.data, labels)
-    assert '2 objects are back' in again.widget.status.text
-    assert not again.widget.restore_button.isVisible()
+    assert 'Restored 2 saved objects' in again.widget.status.text
+    assert not again.widget.panel.restore_button.isVisible()
     point_at(again, FIRST)
     again.mouse.key(Qt.Key.Key_G)
     again.settle()
     points = again.viewer.layers['prompts'].data
     assert points[0] == pytest.approx(FIRST, abs=0.5)
-    assert again.widget.candidates_view.isVisible()
-    assert again.widget.class_box.name == 'nucleus'
+    assert again.widget.panel.candidates_view.isVisible()
+    assert again.widget.panel.class_box.name == 'nucleus'
     # and it goes on in the same file
     make(again, THIRD)
     rest(again)
@@ -123,15 +123,15 @@ def test_switched_off_it_is_offered(opened, file):
     d.viewer.close()
     again = opened(show=True)
     assert 'objects' not in again.viewer.layers
-    button = again.widget.restore_button
+    button = again.widget.panel.restore_button
     assert button.isVisible()
     assert 'cells.tif.session' in button.toolTip()
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     again.settle()
     assert again.viewer.layers['objects'].data[FIRST] == 1
     assert not button.isVisible()
-    assert '1 object is back' in again.widget.status.text
-    again.widget.undo()
+    assert 'Restored 1 saved object' in again.widget.status.text
+    again.widget.trigger('undo')
     assert not again.viewer.layers['objects'].data.any()
 
 
@@ -173,12 +173,12 @@ def test_other_labels_have_a_file_of_their_own(opened, file):
     make(d, FIRST)
     rest(d)
     other = d.viewer.add_labels(np.zeros((96, 128), np.uint16), name='mine')
-    d.widget.labels_combo.layer = other
-    d.widget.use_points_tool()
+    d.widget.panel.labels_combo.layer = other
+    d.widget.trigger('use_points_tool')
     make(d, SECOND)
     rest(d)
     assert names(file)[1:] == ['cells.tif.2.session', 'cells.tif.session']
-    d.widget.labels_combo.layer = d.viewer.layers['objects']
+    d.widget.panel.labels_combo.layer = d.viewer.layers['objects']
     make(d, THIRD)
     rest(d)
     d.viewer.close()
@@ -203,7 +203,7 @@ def test_file_of_another_image_is_left_alone(opened, file, blobs):
     assert again.widget.status.failed
     assert 'its pixels are others' in again.widget.status.text
     click(again, (5, 5))
-    again.widget.accept()
+    again.widget.trigger('accept')
     rest(again)
     assert (file.parent / 'cells.tif.session').read_bytes() == before
     assert 'cells.tif.2.session' in names(file)
@@ -214,7 +214,7 @@ def test_damaged_file_says_so_and_is_left_alone(opened, file):
     path.write_bytes(b'nothing of use')
     d = opened()
     press_save(d)
-    d.widget._bring_back()
+    d.widget.saving.restore()
     d.settle()
     assert 'no session file' in d.widget.status.text
     make(d, FIRST)
@@ -300,7 +300,7 @@ def test_dock_that_is_closed_and_opened_goes_on(opened, file):
     )
     d.settle()
     assert len([x for x in d.viewer.layers if x.name == 'objects']) == 1
-    d.widget.use_points_tool()
+    d.widget.trigger('use_points_tool')
     make(d, SECOND)
     rest(d)
     assert names(file) == ['cells.tif', 'cells.tif.session']

@@ -1,8 +1,7 @@
-"""The main job in one command: napari, an image, a click, a labelled cell.
+"""Demonstration: napari, an image, a click, a labelled cell.
 
-Where there is a display napari opens and is the user's. Where there is none,
-or when asked for, the tour does with mouse events what a user would do, and
-leaves pictures and label images.
+Opens napari if there is a display. Without one, or on request, a tour sends
+mouse events as a user would, and saves screenshots and label images.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ def run_demo(
     Parameters
     ----------
     output : Path
-        Folder for what the tour leaves; made if it is missing.
+        Folder of the results of the tour; made if it is missing.
     model : str, optional
         Name or file of a model.
     tour : bool
-        Take the tour even where there is a display.
+        Take the tour even if there is a display.
 
     Returns
     -------
     int
-        0, or the exit code of a tour on a virtual display, which has said
-        what is wrong; other failures are raised.
+        0, or the exit code of a tour on a virtual display, which has printed
+        its error; other failures are raised.
 
     Raises
     ------
@@ -69,10 +68,10 @@ def run_demo(
 
 
 def tour_in_a_process(output: Path, model: str | None) -> int:
-    """Take the tour in a process of its own, and return its exit code.
+    """Take the tour in a separate process, and return its exit code.
 
-    Qt stays connected to a display until its process ends, and ends its
-    process if the display goes first.
+    Qt keeps its display until the process ends, and aborts if the display is
+    closed before.
     """
     command = [sys.executable, '-m', 'napari_mobilesam', 'demo', '--tour']
     command += ['--output', str(output)]
@@ -104,7 +103,7 @@ def open_viewer(model: str | None = None) -> tuple[Any, Any]:
 
 
 def take_tour(output: Path, model: str | None = None) -> None:
-    """Click a cell, accept it, segment everything; leave the results."""
+    """Click a cell, accept it, segment everything; save the results."""
     import napari
 
     try:
@@ -115,7 +114,7 @@ def take_tour(output: Path, model: str | None = None) -> None:
 
 
 class Tour:
-    """Drives a viewer through its windows, as a user's mouse would.
+    """Drives a viewer with mouse events.
 
     Parameters
     ----------
@@ -124,7 +123,7 @@ class Tour:
     widget : PromptWidget
         Docked in the viewer.
     output : Path
-        Existing folder for pictures and labels.
+        Existing folder for screenshots and labels.
     """
 
     def __init__(self, viewer: Any, widget: Any, output: Path) -> None:
@@ -151,7 +150,7 @@ class Tour:
         say(
             f'clicking the cell at row {position[0]:g}, column {position[1]:g}'
         )
-        prompts = self.widget.points_combo
+        prompts = self.widget.panel.points_combo
         self.wait(lambda: prompts.layer, 'the layer of prompts')
         answers: list[Any] = []
         self.session.preview.connect(answers.append)
@@ -164,9 +163,9 @@ class Tour:
 
     def accept(self, position: tuple[float, float]) -> None:
         """Press *Accept* and look for the label at the clicked pixel."""
-        self.press(self.widget.buttons['accept'])
-        self.wait(lambda: self.widget.labels_combo.layer, 'the label')
-        labels = self.widget.labels_combo.layer
+        self.press(self.widget.panel.buttons['accept'])
+        self.wait(lambda: self.widget.panel.labels_combo.layer, 'the label')
+        labels = self.widget.panel.labels_combo.layer
         pixel = tuple(round(value) for value in position)
         found = int(labels.data[pixel])
         if not found:
@@ -223,7 +222,7 @@ class Tour:
         )
 
     def wait(self, condition: Callable[[], Any], what: str) -> None:
-        """Let the window live until ``condition`` holds."""
+        """Process events until ``condition`` holds."""
         from qtpy.QtWidgets import QApplication
 
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -233,17 +232,17 @@ class Tour:
                 raise RuntimeError(self._failures[0])
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f'waited {PATIENCE_SECONDS} s in vain for {what}'
+                    f'{what} did not appear within {PATIENCE_SECONDS} s'
                 )
             time.sleep(0.01)
 
     def settle(self, seconds: float = 1.0) -> None:
-        """Let the window draw what is pending."""
+        """Process events for some seconds."""
         end = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() > end, 'the clock')
 
     def picture(self, name: str) -> None:
-        """Save a picture of the whole window."""
+        """Save a screenshot of the whole window."""
         path = str(self.output / name)
         self.viewer.screenshot(path, canvas_only=False, flash=False)
 
@@ -253,15 +252,14 @@ class Tour:
 
         tifffile.imwrite(self.output / name, labels, compression='zlib')
 
-    def _fail(self, message: str, whom: str) -> None:
+    def _fail(self, message: str, topic: str) -> None:
         self._failures.append(message)
 
 
 def a_cell(image: NDArray[Any]) -> tuple[float, float]:
-    """(row, column) well inside the typical bright object nearest the centre.
+    """Return (row, column) inside a typical bright object near the centre.
 
-    Otsu's threshold and a distance transform: good enough to point at
-    something, as an eye would.
+    By Otsu's threshold and a distance transform.
     """
     from scipy.ndimage import distance_transform_edt
     from skimage.filters import gaussian, threshold_otsu
@@ -289,5 +287,5 @@ def a_cell(image: NDArray[Any]) -> tuple[float, float]:
 
 
 def say(message: str) -> None:
-    """Tell on stderr what happens, as it happens."""
+    """Print progress to stderr."""
     print(f'demo: {message}', file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ START_SECONDS = 30
 
 
 def has_display() -> bool:
-    """Whether a window can be shown: always, but for a bare Linux."""
+    """Return True if a window can be shown: on Linux only with a display."""
     if not sys.platform.startswith('linux'):
         return True
     return bool(os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'))

@@ -21,6 +21,7 @@ from napari_mobilesam.widgets.everything.tools_panel import ToolsPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import (
+    CollapsibleSection,
     LayerCombo,
     StatusLine,
     ViewerWidget,
@@ -29,7 +30,6 @@ from napari_mobilesam.widgets.parts.controls import (
     scrollable,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.fold import Fold
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.layers import is_output
@@ -107,7 +107,7 @@ class EverythingPanel(ViewerWidget):
             self.large,
             self.filter_group,
             self.review_group,
-            Fold('Edges, proposals, boxes', self.more),
+            CollapsibleSection('Edges, proposals, boxes', self.more),
         ):
             contents.addWidget(part)
         contents.addStretch(1)

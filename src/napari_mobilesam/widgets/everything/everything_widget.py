@@ -101,7 +101,9 @@ class EverythingWidget(EverythingRunning):
         self.listen(session.progress, self._download_progress)
         self.listen(session.model_changed, self._model_changed)
         self.listen(session.downloaded, self.model_box.arrived)
-        self._keys = bind_keys(self, KEYS)
+        self._keys = bind_keys(
+            self, {key: getattr(self, name) for key, name in KEYS.items()}
+        )
         if session.record is not None:
             self._show_thresholds(session.record)
         self._layers_changed()

@@ -9,8 +9,8 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.types import SegmentationError, Window
-from napari_mobilesam.widgets.prompts.collection import CLOSED
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -136,7 +136,7 @@ def drawn_outlines(
     elsewhere: list[NDArray[np.float64]] = []
     if shapes is not None:
         for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
-            if kind not in CLOSED:
+            if kind not in CLOSED_SHAPES:
                 continue
             outline, on_plane = plane.image_points(shapes, vertices)
             if kind == 'ellipse':

@@ -18,9 +18,12 @@ from napari_mobilesam.widgets.parts.controls import (
     form_layout,
     wide_button,
 )
-from napari_mobilesam.widgets.prompts.collection import CLOSED
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import MARK, insert_below_prompts
+from napari_mobilesam.widgets.viewer.layers import (
+    CLOSED_SHAPES,
+    MARK,
+    insert_below_prompts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +169,7 @@ def _of_shapes(plane: LayerPlane, shapes: Shapes) -> NDArray[np.float64]:
     boxes = []
     for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
         corners, here = plane.image_points(shapes, vertices)
-        if kind in CLOSED and here.all():
+        if kind in CLOSED_SHAPES and here.all():
             # pixel centres are at integers, edges of a box between pixels
             low, high = corners.min(axis=0) + 0.5, corners.max(axis=0) + 0.5
             boxes.append([*low, *high])

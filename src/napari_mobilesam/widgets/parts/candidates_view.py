@@ -1,4 +1,4 @@
-"""Small pictures of the masks that a prompt may mean, to choose from."""
+"""Thumbnails of candidate masks, to choose from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ GROUND = '#1b2026'
 
 
 class CandidatesView(QWidget):
-    """One button per mask: its shape and its score, the chosen one pressed.
+    """One button per mask with its shape and score; the chosen one is checked.
 
-    All shapes are drawn to the same scale, so that whole, part and subpart
-    are told apart. Nothing is shown where there is nothing to choose.
+    All shapes are drawn to the same scale: whole, part and subpart differ in
+    size. Hidden if there are fewer than two masks.
 
     Attributes
     ----------
@@ -60,14 +60,14 @@ class CandidatesView(QWidget):
         self.clear()
 
     def show_masks(self, masks: Sequence[Mask], chosen: int) -> None:
-        """Show masks in their order.
+        """Show thumbnails of masks.
 
         Parameters
         ----------
         masks : sequence of Mask
             In data pixels of one plane.
         chosen : int
-            Index of the one that counts.
+            Index of the chosen one.
         """
         if len(masks) < 2:
             self.clear()
@@ -88,12 +88,12 @@ class CandidatesView(QWidget):
         self.show()
 
     def clear(self) -> None:
-        """Show nothing."""
+        """Hide the thumbnails."""
         self.hide()
 
 
 def thumbnails(masks: Sequence[Mask]) -> list[NDArray[np.bool_]]:
-    """Return masks as (SIDE, SIDE) bool pictures of the same region.
+    """Return masks as (SIDE, SIDE) bool arrays of the same region.
 
     The region is a square around all of them, with a small margin.
     """
@@ -115,5 +115,5 @@ def _icon(picture: NDArray[np.bool_]) -> QIcon:
     image = QImage(
         pixels.tobytes(), SIDE, SIDE, SIDE * 4, QImage.Format.Format_RGB32
     )
-    # the copy owns its pixels, those of the array are gone soon
+    # the copy owns its pixels
     return QIcon(QPixmap.fromImage(image.copy()))

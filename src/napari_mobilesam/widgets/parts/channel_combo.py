@@ -24,27 +24,26 @@ from napari_mobilesam.widgets.viewer.layers import (
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-# more layers than this would make more pairs than anybody reads
+# limits the number of pairs that are offered
 MOST_OTHERS = 4
 _LOOKS = ('contrast_limits', 'gamma', 'colormap')
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """An axis whose channels are colours, or layers that are added."""
+    """A channel axis, or other layers to compose with."""
 
     axis: int | None = None
     others: tuple[weakref.ref[Image], ...] = ()
 
 
 class ChannelCombo(QComboBox):
-    """An axis of an image, or other layers, as colours; hidden if none can.
+    """Choice of a channel axis or of layers as colours; hidden if none.
 
     Attributes
     ----------
     changed : Signal
-        Something else was chosen, or a layer that is composed is shown
-        differently.
+        The choice changed, or the display of a composed layer.
     """
 
     changed = Signal()
@@ -60,12 +59,12 @@ class ChannelCombo(QComboBox):
 
     @property
     def axis(self) -> int | None:
-        """The chosen axis, None to segment the plane that is shown."""
+        """Chosen axis; None to segment the plane that is shown."""
         return self._choice.axis
 
     @property
     def composed(self) -> tuple[Image, ...]:
-        """The chosen layers that are added to the image in their colours."""
+        """Chosen layers, which are added to the image in their colours."""
         layers = (reference() for reference in self._choice.others)
         return tuple(layer for layer in layers if layer is not None)
 

@@ -1,4 +1,4 @@
-"""Choice of a class, its colour, and whether objects are shown in it."""
+"""Choice of a class and its colour."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class ClassBox(QWidget):
     Parameters
     ----------
     classes : Classes
-        What is offered; changed by the colour button and the check box.
+        Classes; the colour button changes them.
 
     Attributes
     ----------
     chosen : Signal(str)
-        Somebody has chosen a class, or typed a new one; empty for none.
+        The user chose a class, or typed a new one; empty for none.
     shown : Signal(bool)
-        Somebody has switched the colours on or off.
+        The user switched class colours on or off.
     renamed : Signal(str, str)
-        Somebody wants a class to be called otherwise.
+        The user renamed a class: old and new name.
     removed : Signal(str)
-        Somebody wants a class to be gone.
+        The user removed a class.
     """
 
     chosen = Signal(str)
@@ -56,8 +56,8 @@ class ClassBox(QWidget):
         self.combo.setEditable(True)
         self.combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.combo.setToolTip(
-            'Class of the open object and those to come; type a name to add '
-            'one.\nAn object that is taken up again can be given another.'
+            'Class of the open object and of the next ones; type a name to '
+            'add one.\nEdit an object to change its class.'
         )
         self.color_button = QPushButton()
         self.color_button.setIconSize(QSize(SWATCH, SWATCH))
@@ -79,9 +79,8 @@ class ClassBox(QWidget):
         self.menu_button.setMenu(menu)
         self.shown_box = QCheckBox('Colour by class')
         self.shown_box.setToolTip(
-            'Shows objects in the colours of their classes, and those '
-            'without one in pale violet.\nSwitched off, the labels get the '
-            'colours back that they had.'
+            'Show objects in the colours of their classes; without a class, '
+            'in pale violet.\nOff restores the former colours of the labels.'
         )
         self.shown_box.toggled.connect(self.shown.emit)
         grid = QGridLayout(self)
@@ -99,12 +98,12 @@ class ClassBox(QWidget):
 
     @property
     def name(self) -> str:
-        """The class that is chosen, empty for none."""
+        """Chosen class; empty for none."""
         text = self.combo.currentText().strip()
         return '' if text == NO_CLASS else text
 
     def refresh(self, chosen: str) -> None:
-        """Offer the classes that there are, with one of them chosen."""
+        """Show the current classes, and choose one."""
         names, combo = self._classes.names, self.combo
         combo.blockSignals(True)
         combo.clear()
@@ -160,7 +159,7 @@ class ClassBox(QWidget):
 
 
 def swatch(color: str) -> QIcon:
-    """Return a square of a colour."""
+    """Return an icon filled with a colour."""
     pixmap = QPixmap(SWATCH, SWATCH)
     pixmap.fill(QColor(color))
     return QIcon(pixmap)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QAbstractScrollArea,
     QComboBox,
@@ -22,8 +24,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
 
 from napari_mobilesam.session import Session
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 Connection = tuple[Any, Callable[..., None]]
 
 ERROR_STYLE = 'color: #ff8a80;'
+QWIDGETSIZE_MAX = (1 << 24) - 1
 
 
 def _let_go(connections: list[Connection], session: Session) -> None:
@@ -45,11 +50,10 @@ def _let_go(connections: list[Connection], session: Session) -> None:
 
 
 class ViewerWidget(QWidget):
-    """A widget that listens to its viewer only while it is docked.
+    """Widget that listens to its viewer only while it is docked.
 
-    Closing a dock in napari sends no close event: the widget loses its
-    parent and would go on receiving layer events for ever. A widget that is
-    docked again listens again.
+    Closing a dock in napari sends no close event: the widget only loses its
+    parent. A widget that is docked again listens again.
 
     Parameters
     ----------
@@ -62,18 +66,18 @@ class ViewerWidget(QWidget):
         self.viewer: ViewerModel = unwrap(viewer)
         self.session = get_session(self.viewer)
         self._connections: list[Connection] = []
-        # no bound method: Qt drops those of an object that it destroys
+        # Qt disconnects bound methods of an object that it destroys
         self.destroyed.connect(
             partial(_let_go, self._connections, self.session)
         )
 
     def listen(self, signal: Any, callback: Callable[..., None]) -> None:
-        """Call back on a napari or psygnal signal until detached."""
+        """Connect to a napari or psygnal signal until the dock closes."""
         signal.connect(callback)
         self._connections.append((signal, callback))
 
     def deafen(self, signal: Any, callback: Callable[..., None]) -> None:
-        """Undo `listen`."""
+        """Disconnect what `listen` connected."""
         signal.disconnect(callback)
         self._connections.remove((signal, callback))
 
@@ -82,17 +86,17 @@ class ViewerWidget(QWidget):
         self.session.acquire()
 
     def follow_layers(self) -> None:
-        """Hear of layers that come, go and become active."""
+        """Listen to changes of the layer list and of the selection."""
         layers = self.viewer.layers
         for event in ('inserted', 'removed', 'reordered'):
             self.listen(getattr(layers.events, event), self._layers_changed)
         self.listen(layers.selection.events.active, self._active_changed)
 
     def _layers_changed(self, event: Any = None) -> None:
-        """Layers are others, or in another order."""
+        """Handle layers that were inserted, removed or reordered."""
 
     def _active_changed(self, event: Any = None) -> None:
-        """Another layer is active, or none."""
+        """Handle a change of the active layer."""
 
     def detach(self) -> None:
         """Stop listening; subclasses clean the viewer up here."""
@@ -100,11 +104,11 @@ class ViewerWidget(QWidget):
 
     @property
     def attached(self) -> bool:
-        """Whether the widget listens to its viewer."""
+        """True while the widget listens to its viewer."""
         return bool(self._connections)
 
     def event(self, event: QEvent | None) -> bool:
-        """Follow the parent: that is how a dock opens and closes."""
+        """Attach or detach when the parent changes: a dock opens or closes."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parent() is None and self.attached:
                 self.detach()
@@ -113,26 +117,71 @@ class ViewerWidget(QWidget):
         return bool(super().event(event))
 
 
+class CollapsibleSection(QCollapsible):
+    """Section of a form that can be collapsed, and is at first.
+
+    The arrow is text, which follows napari's theme; superqt's own icons take
+    their colour from the palette, which does not.
+
+    Parameters
+    ----------
+    title : str
+        Text of the button.
+    contents : QWidget
+        Hidden while collapsed.
+    """
+
+    def __init__(self, title: str, contents: QWidget) -> None:
+        super().__init__(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self._title = title
+        layout = self.layout()
+        assert layout is not None
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        self.setContent(contents)
+        # without animation, which would move the controls below
+        self.setDuration(0)
+        self.toggled.connect(self._show_arrow)
+        self.collapse(animate=False)
+        self._show_arrow(False)
+
+    def _show_arrow(self, expanded: bool) -> None:
+        self.setText(f'{"▾" if expanded else "▸"}  {self._title}')
+        # superqt fixes the height, which cuts off sections in sections, and
+        # leaves collapsed controls in the tab order
+        self.content().setMaximumHeight(QWIDGETSIZE_MAX if expanded else 0)
+        self.content().setVisible(expanded)
+
+
+def fill(widget: QWidget, contents: QWidget) -> None:
+    """Fill a widget with another one."""
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(contents)
+    # otherwise napari adds a stretch that takes half the height
+    contents.setSizePolicy(
+        QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding
+    )
+
+
 def scrollable(
     widget: QWidget,
     contents: QLayout,
     status: StatusLine,
     buttons: QLayout | None = None,
 ) -> None:
-    """Fill a dock widget: contents that scroll, a status that never does.
-
-    Small screens and stacked docks then cut nothing off.
+    """Fill a dock widget: contents that scroll above a fixed status line.
 
     Parameters
     ----------
     widget : QWidget
-        What to fill.
+        Dock widget.
     contents : QLayout
-        What scrolls.
+        Scrolling part.
     status : StatusLine
-        Stays at the bottom.
+        At the bottom.
     buttons : QLayout, optional
-        Stays above the status.
+        Above the status.
     """
     inner = QWidget()
     inner.setLayout(contents)
@@ -143,12 +192,16 @@ def scrollable(
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inner)
-    # as tall as its contents where there is room, and shrinking below that
+    # as tall as its contents if there is room, smaller otherwise
     area.setSizeAdjustPolicy(
         QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents
     )
     area.setMinimumHeight(120)
-    area.setMinimumWidth(inner.minimumSizeHint().width())
+    scroll_bar = area.verticalScrollBar()
+    assert scroll_bar is not None
+    area.setMinimumWidth(
+        inner.minimumSizeHint().width() + scroll_bar.sizeHint().width()
+    )
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 8)
     layout.setSpacing(4)
@@ -161,14 +214,14 @@ def scrollable(
 
 
 class LayerCombo(QComboBox):
-    """Choice among the layers of a viewer, held by identity.
+    """Combo box of layers, held by identity.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
     accepts : callable
-        Which layers are offered.
+        Returns whether a layer is offered.
     nothing : str
         Text of the entry for no layer; no such entry if empty.
     """
@@ -232,7 +285,7 @@ class LayerCombo(QComboBox):
 
 
 class StatusLine(QWidget):
-    """One sentence that always says what is happening, and a thin bar."""
+    """Status in one sentence, and a progress bar."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -244,7 +297,7 @@ class StatusLine(QWidget):
         self.label.setAlignment(
             Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         )
-        # three lines always, so that buttons never move under the mouse
+        # always three lines, so that buttons do not move
         self.label.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
@@ -266,16 +319,16 @@ class StatusLine(QWidget):
 
     @property
     def busy(self) -> bool:
-        """Whether the sentence is about work that goes on."""
+        """True while work goes on."""
         return not self.bar.isHidden()
 
     @property
     def failed(self) -> bool:
-        """Whether the sentence is about what went wrong."""
+        """True if an error is shown."""
         return bool(self.label.styleSheet() == ERROR_STYLE)
 
     def say(self, text: str, busy: bool = False) -> None:
-        """Show a sentence; ``busy`` shows that work goes on."""
+        """Show a sentence; ``busy`` also shows the progress bar."""
         self.label.setStyleSheet('')
         self.label.setText(text)
         if busy and self.bar.isHidden():
@@ -284,19 +337,27 @@ class StatusLine(QWidget):
             self.bar.hide()
 
     def fail(self, text: str) -> None:
-        """Show what went wrong."""
+        """Show an error."""
         self.say(text)
         self.label.setStyleSheet(ERROR_STYLE)
 
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Show a `SegmentationError` of the context, and go on after it."""
+        try:
+            yield
+        except SegmentationError as error:
+            self.fail(str(error))
+
     def show_progress(self, done: int, total: int) -> None:
-        """Show how far work is; a total of 0 means unknown."""
+        """Show progress; a total of 0 means unknown."""
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         self.bar.show()
 
 
 def narrow(combo: QComboBox) -> None:
-    """Let a combo box shrink below its longest entry."""
+    """Allow a combo box to be narrower than its longest entry."""
     combo.setSizeAdjustPolicy(
         QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     )
@@ -305,7 +366,7 @@ def narrow(combo: QComboBox) -> None:
 
 
 def wide_button(text: str) -> QPushButton:
-    """Return a button that shares the width of its row."""
+    """Return a button that expands to the width of its column."""
     button = QPushButton(text)
     button.setSizePolicy(
         QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed

@@ -1,4 +1,4 @@
-"""The mask under the cursor, shown while nothing is prompted."""
+"""Hover preview: the mask that a click under the cursor would give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
+from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session.prompts.hover import HoverResult
 from napari_mobilesam.types import SegmentationError
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.prompts.hover import Hover
 
 
-# a cursor that has not moved for so long rests
+# the cursor is at rest after this time
 REST_MS = 250
 
 
 class HoverView:
-    """Follows the mouse over the image and shows what a click would give.
+    """Shows the mask that a click at the cursor would give.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
     hover : Hover
-        Answers; the widget connects its signal to `show`.
+        Answers; its signal is to be connected to `show`.
     plane : callable
-        Returns the plane that is worked on; may raise `ImageError`.
+        Returns the plane that is shown; may raise `ImageError`.
     """
 
     def __init__(
@@ -53,19 +53,18 @@ class HoverView:
         self._plane = plane
         self._on = self._quiet = False
         self._asked: LayerPlane | None = None
-        self._rest = QTimer()
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(REST_MS)
-        self._rest.timeout.connect(self._rests)
+        self._rest = QSignalDebouncer()
+        self._rest.setTimeout(REST_MS)
+        self._rest.triggered.connect(self._rests)
         self.preview = Preview(viewer, HOVER_NAME, HOVER_COLOR, HOVER_OPACITY)
 
     @property
     def on(self) -> bool:
-        """Whether it follows the mouse."""
+        """True if it follows the mouse."""
         return self._on
 
     def switch(self, on: bool) -> None:
-        """Follow the mouse, or leave it."""
+        """Start or stop following the mouse."""
         callbacks = self._viewer.mouse_move_callbacks
         if on and self._moved not in callbacks:
             callbacks.append(self._moved)
@@ -78,25 +77,25 @@ class HoverView:
             self.hide()
 
     def be_quiet(self, quiet: bool) -> None:
-        """Show nothing while an object is prompted: its mask counts."""
+        """Show nothing while an object has prompts."""
         if quiet and not self._quiet:
             self.hide()
         self._quiet = quiet
 
     def look(self) -> None:
-        """Ask about the place where the cursor is, though it has not moved."""
+        """Ask about the cursor's position, though it has not moved."""
         if self._on and not self._quiet:
             self._ask(self._viewer.cursor.position)
 
     def hide(self) -> None:
         """Show nothing until the mouse moves again."""
         self._asked = None
-        self._rest.stop()
+        self._rest.cancel()
         self._hover.forget()
         self.preview.hide()
 
     def remove(self) -> None:
-        """Leave the mouse and take the layer out of the viewer."""
+        """Stop following the mouse, and remove the layer."""
         self.switch(False)
         self.preview.remove()
 
@@ -128,7 +127,7 @@ class HoverView:
         self._asked = plane
         self._hover.ask(plane.source(), point, rests)
         if not rests:
-            self._rest.start()
+            self._rest.throttle()
 
 
 def cursor_on(plane: LayerPlane, position: Any) -> tuple[float, float] | None:

@@ -1,9 +1,8 @@
-"""Keys that call methods of a widget, wherever the focus is.
+"""Keyboard shortcuts that work wherever the focus is.
 
-Each key is taken twice: as a shortcut of the window, which works while a
+Each key is bound twice: as a shortcut of the window, which works while a
 button, a slider or the layer list has the focus, and in the viewer's keymap,
-which also works where a window is not active. Text fields keep what is typed
-into them.
+which also works in a window that is not active. Text fields are not affected.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from qtpy.QtWidgets import QShortcut, QWidget  # type: ignore[attr-defined]
 
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 
-NAME = 'napari-mobilesam'
+SHORTCUT_NAME = 'napari-mobilesam'
 
 
 @dataclass
 class Keys:
-    """Keys that a widget has taken; for `unbind_keys`.
+    """Bound keys, for `unbind_keys`.
 
     Attributes
     ----------
@@ -39,20 +38,23 @@ class Keys:
     shortcuts: list[QShortcut] = field(default_factory=list)
 
 
-def bind_keys(widget: ViewerWidget, actions: Mapping[str, str]) -> Keys:
-    """Let keys call methods of a widget.
+def bind_keys(
+    widget: ViewerWidget, actions: Mapping[str, Callable[[], None]]
+) -> Keys:
+    """Bind keys to bound methods.
 
     Parameters
     ----------
     widget : ViewerWidget
-        Not kept alive by its keys.
-    actions : mapping of str to str
-        Key such as ``'W'`` or ``'Shift+W'`` to name of the method.
+        Docked in the window that is to have the shortcuts.
+    actions : mapping of str to callable
+        Key such as ``'W'`` or ``'Shift+W'`` to a bound method, whose object
+        is not kept alive.
     """
     keys = Keys()
     window = _window(widget)
     for key, action in actions.items():
-        callback = _weakly(widget, action)
+        callback = _weakly(action)
         widget.viewer.bind_key(key, callback, overwrite=True)
         keys.callbacks.append(callback)
         if window is not None:
@@ -61,7 +63,7 @@ def bind_keys(widget: ViewerWidget, actions: Mapping[str, str]) -> Keys:
 
 
 def unbind_keys(viewer: Any, keys: Keys) -> None:
-    """Return keys, unless a second dock has taken them since."""
+    """Unbind keys, unless a second dock has bound them since."""
     for bound, function in list(viewer.keymap.items()):
         if function in keys.callbacks:
             viewer.bind_key(bound, None, overwrite=True)
@@ -73,8 +75,8 @@ def unbind_keys(viewer: Any, keys: Keys) -> None:
     keys.shortcuts.clear()
 
 
-def napari_s_use(key: str) -> str:
-    """Return what napari itself does with a key; empty if nothing.
+def command_of_napari(key: str) -> str:
+    """Return the command that napari binds to a key; empty if none.
 
     Parameters
     ----------
@@ -90,12 +92,12 @@ def napari_s_use(key: str) -> str:
 def _shortcut(
     window: QWidget, key: str, callback: Callable[[Any], None]
 ) -> QShortcut:
-    for other in window.findChildren(QShortcut, NAME):
+    for other in window.findChildren(QShortcut, SHORTCUT_NAME):
         if other.key() == QKeySequence(key):
-            # Qt calls neither of two shortcuts with the same key
+            # of two shortcuts with the same key Qt would call neither
             other.setEnabled(False)
     shortcut = QShortcut(QKeySequence(key), window)
-    shortcut.setObjectName(NAME)
+    shortcut.setObjectName(SHORTCUT_NAME)
     shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
     shortcut.setAutoRepeat(False)
     shortcut.activated.connect(lambda: callback(None))
@@ -110,12 +112,12 @@ def _window(widget: ViewerWidget) -> QWidget | None:
     return window
 
 
-def _weakly(widget: ViewerWidget, action: str) -> Callable[[Any], None]:
-    reference = weakref.ref(widget)
+def _weakly(action: Callable[[], None]) -> Callable[[Any], None]:
+    reference = weakref.WeakMethod(action)
 
     def call(viewer: Any) -> None:
-        target = reference()
-        if target is not None:
-            getattr(target, action)()
+        method = reference()
+        if method is not None:
+            method()
 
     return call

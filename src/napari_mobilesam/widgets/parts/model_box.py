@@ -32,8 +32,8 @@ OPEN_FILE = 'Open a file …'
 class ModelBox(QWidget):
     """Combo box of models with a note and a download button under it.
 
-    A model that is not on this computer is not used before it has been
-    downloaded: until then the model chosen before goes on answering.
+    A model is used once it has been downloaded; until then the previous one
+    stays in use.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class ModelBox(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.button = QPushButton()
-        # its longest text needs little more; a dock shall not be cut off
+        # little less than its longest text, to keep docks narrow
         self.button.setMinimumWidth(160)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -62,7 +62,7 @@ class ModelBox(QWidget):
         self.refresh()
 
     def refresh(self, *args: object) -> None:
-        """Show the models there are, and which one answers."""
+        """Show the available models, and the one in use."""
         self.combo.blockSignals(True)
         self.combo.clear()
         for record in list_models():
@@ -76,19 +76,19 @@ class ModelBox(QWidget):
         self._explain()
 
     def fail(self) -> None:
-        """A download ended without a model."""
+        """Show that a download failed."""
         self._downloading = ''
         self._explain()
 
     def arrived(self, name: str) -> None:
-        """A download ended well."""
+        """Show a model that was downloaded."""
         self._downloading = ''
         self.refresh()
 
     def _select(self, name: str) -> None:
         index = self.combo.findData(name)
         if index < 0:
-            # a file of the user's own, shown by its name
+            # a file of the user, shown by its name
             index = self.combo.count()
             self.combo.insertItem(index, Path(name).name, name)
         self.combo.setCurrentIndex(index)
@@ -134,11 +134,10 @@ class ModelBox(QWidget):
         offered = self._offered()
         if self._downloading:
             self.note.setText(f'Downloading {self._downloading} …')
-            self.button.setText('Stop the download')
+            self.button.setText('Stop download')
         elif offered and offered == self.combo.currentData():
             self.note.setText(
-                f'Not on this computer yet; {self._session.model_name} '
-                'goes on answering.'
+                f'Not downloaded yet; {self._session.model_name} stays in use.'
             )
         elif offered:
             self.note.setText(
@@ -157,7 +156,7 @@ _TOOLTIP = 3  # Qt.ToolTipRole, an int in every binding
 
 
 def _here(name: str) -> bool:
-    """Whether a model can be used without a download."""
+    """Return True if a model needs no download."""
     known = {record.name for record in list_models()}
     return name not in known or cached_path(name) is not None
 

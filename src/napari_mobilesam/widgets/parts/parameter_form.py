@@ -20,8 +20,11 @@ from napari_mobilesam.parameter_fields import (
     ParameterField,
     parameter_fields,
 )
-from napari_mobilesam.widgets.parts.controls import form_layout, narrow
-from napari_mobilesam.widgets.parts.fold import Fold
+from napari_mobilesam.widgets.parts.controls import (
+    CollapsibleSection,
+    form_layout,
+    narrow,
+)
 
 P = TypeVar('P')
 
@@ -73,7 +76,9 @@ class ParameterForm(QWidget, Generic[P]):
         layout.setSpacing(6)
         for title, controls in groups.items():
             rows = _rows(controls)
-            layout.addWidget(Fold(title, rows) if title else rows)
+            layout.addWidget(
+                CollapsibleSection(title, rows) if title else rows
+            )
 
     @property
     def value(self) -> P:

@@ -1,4 +1,4 @@
-"""Previews: the mask of the open object, and that under the cursor."""
+"""Preview layers: the mask of the open object, and the hover preview."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ if TYPE_CHECKING:
 
 PREVIEW_NAME = 'preview'
 COLOR = '#00d5ff'
-HOVER_NAME = 'under the cursor'
+HOVER_NAME = 'hover preview'
 HOVER_COLOR = '#ffffff'
 HOVER_OPACITY = 0.3
-# Boxes grow to steps of this share of their size, so that a mask that
-# changes a little needs no new texture.
+# Boxes are rounded up to this fraction of their size, so that a small change
+# of the mask needs no new texture.
 STEPS = 4
 SMALLEST_STEP = 8
 
 
 class Preview:
-    """A layer as large as the masks' box, placed with the image's transform.
+    """Labels layer that covers the bounding box of masks.
 
-    A layer of the whole image would be uploaded to the graphics card as a
-    whole for every click.
+    A layer of the whole image would be uploaded to the GPU at every click.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ class Preview:
         self.layer: Labels | None = None
 
     def show(self, plane: LayerPlane, masks: Sequence[Mask]) -> None:
-        """Show masks of a plane, instead of what was shown."""
+        """Show masks of a plane instead of the previous ones."""
         if not masks:
             self.hide()
             return
@@ -83,19 +82,19 @@ class Preview:
 
     @property
     def visible(self) -> bool:
-        """Whether a mask is shown."""
+        """True if a mask is shown."""
         return self._shown is not None and self.layer is not None
 
     def hide(self) -> None:
-        """Show nothing; the layer stays for the next object."""
+        """Clear the layer; it stays for the next object."""
         if self.layer is not None and self._shown is not None:
-            # an empty layer is sooner painted than one that comes and goes
+            # faster than removing and adding the layer
             self.layer.data[...] = 0
             refresh_pixels(self.layer)
         self._shown = None
 
     def remove(self) -> None:
-        """Take the layer out of the viewer."""
+        """Remove the layer from the viewer."""
         self._shown = None
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._viewer.layers:
@@ -129,7 +128,7 @@ class Preview:
         if layer.data.shape != picture.shape:
             layer.data = picture
         else:
-            # ten times faster than new data
+            # ten times faster than setting `data`
             layer.data[...] = picture
             if not moved:
                 refresh_pixels(layer)
@@ -159,7 +158,7 @@ class Preview:
 def _picture(
     masks: Sequence[Mask],
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Draw masks; return the picture and its corner in the image."""
+    """Draw masks into an array; return it and its corner in the image."""
     boxes = np.array([mask.box for mask in masks])
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     side = int((high - low).max())

@@ -1,7 +1,7 @@
-"""What “Segment by prompts” can be told to do, and with which key.
+"""Actions of “Segment by prompts”, with their default keys.
 
-The keys are free in napari's own keymaps of images, points, shapes and
-labels, and can be changed in the settings of the form.
+napari does not use these keys in its keymaps of images, points, shapes and
+labels. They can be changed in the settings of the form.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 
 class Action(NamedTuple):
-    """One thing to do.
+    """One action of a button and a key.
 
     Attributes
     ----------
     text : str
-        What its button says, without the key.
+        Text of the button, without the key.
     key : str
-        Key as shipped.
+        Default key.
     tip : str
-        What it does, in one or two sentences.
+        Tooltip.
     """
 
     text: str
@@ -28,56 +28,53 @@ class Action(NamedTuple):
     tip: str
 
 
-# by the name of the widget's method
+# by the names in `PromptWidget.commands`
 ACTIONS: Mapping[str, Action] = {
     'use_points_tool': Action(
         'Points',
         'Shift+D',
-        'Click objects: left button on the object, right button (or Ctrl) '
-        'beside it.\nDrag points in the select mode of the layer.',
+        'Click objects: left button to add, right button (or Ctrl) to '
+        'remove.\nMove points in the select mode of the layer.',
     ),
     'use_boxes_tool': Action(
         'Box',
         'Shift+B',
-        'Drag a box around an object. Several boxes without points are '
-        'several objects;\nwith points, the newest box and all points are '
-        'one object.',
+        'Drag a box around an object. Without points, each box is one object;'
+        '\nwith points, the newest box and all points are one object.',
     ),
     'use_outline_tool': Action(
         'Outline',
         'Shift+O',
-        'Draw around an object by hand. Polygons and ellipses, which napari '
-        'draws with\nthe buttons of the shapes layer, count too: the model '
-        'is given box and region.',
+        'Draw around an object. Polygons and ellipses of the shapes layer are '
+        'outlines too:\nthe prompt is their bounding box and their inside.',
     ),
     'use_scribble_tool': Action(
         'Scribble',
         'Shift+S',
-        'Draw a line over an object, with the right button over what does '
-        'not belong to it:\npoints are set along it.',
+        'Draw a line over an object; with the right button, over background.'
+        '\nPoints along the line are the prompt.',
     ),
     'edit_object': Action(
         'Edit object',
         'G',
-        'Take up the object under the cursor again: its prompts come back, '
-        'or, if it has none,\nits mask is the prompt. Add points, then '
-        'accept.',
+        'Edit the object under the cursor: its prompts come back; without '
+        'prompts,\nits mask is the prompt. Add points, then accept.',
     ),
     'flip_polarity': Action(
         'flip',
         'N',
-        'What a left click means. With points selected in the select mode, '
-        'flips those.',
+        'Invert the effect of a left click. In the select mode, flip the '
+        'selected points.',
     ),
     'toggle_hover': Action(
         'Hover',
         'H',
-        'Show the mask that a click would give, before the click.',
+        'Preview the mask that a click at the cursor would give.',
     ),
     'next_candidate': Action(
         'Next mask',
         'K',
-        'Show the next of the whole, the part and the subpart.',
+        'Show the next of three masks: whole, part and subpart.',
     ),
     'accept': Action(
         'Accept',
@@ -87,31 +84,25 @@ ACTIONS: Mapping[str, Action] = {
     'reject': Action(
         'Reject',
         'Q',
-        'Drop the mask and its prompts. An object that was taken up again '
-        'stays as it was.',
+        'Drop the mask and its prompts. An edited object stays as it was.',
     ),
     'undo': Action(
         'Undo',
         'U',
-        'Take back the last object, whatever plane it was written on.',
+        'Undo the last step, on whatever plane it was.',
     ),
-    'redo': Action('Redo', 'Shift+U', 'Repeat what was undone.'),
-    'previous_object': Action(
-        'Previous', 'J', 'Take up the object before this one.'
-    ),
-    'next_object': Action(
-        'Next', 'Shift+J', 'Take up the object after this one.'
-    ),
+    'redo': Action('Redo', 'Shift+U', 'Redo the step that was undone last.'),
+    'previous_object': Action('Previous', 'J', 'Edit the previous object.'),
+    'next_object': Action('Next', 'Shift+J', 'Edit the next object.'),
     'next_uncertain': Action(
         'Least certain',
         'Shift+Q',
-        'Take up the object with the lowest score that nobody has looked at '
-        'yet.',
+        'Edit the object with the lowest score that was not reviewed yet.',
     ),
     'delete_object': Action(
         'Delete',
         'Shift+X',
-        'Erase the object that is taken up, or the one under the cursor.',
+        'Delete the open object, or the one under the cursor.',
     ),
     'propagate_back': Action(
         '◀ Back',
@@ -127,27 +118,27 @@ ACTIONS: Mapping[str, Action] = {
         'Follow the object through the planes after this one.',
     ),
     'run_batch': Action(
-        'All prompts of a layer',
+        'Segment all prompts in layer',
         'Shift+M',
-        'Segment one object for each box, or each point, of the chosen layer.',
+        'Segment one object per box or positive point of the selected layer.',
     ),
 }
 
 
 def key_of(action: str, changed: Mapping[str, str]) -> str:
-    """Return the key of an action, as shipped or as the user wants it."""
+    """Return the key of an action: the user's, else the default."""
     return changed.get(action, ACTIONS[action].key)
 
 
 def label_of(action: str, changed: Mapping[str, str]) -> str:
-    """Return the text of a button: what it does and its key."""
+    """Return the text of a button with its key."""
     key = key_of(action, changed)
     text = ACTIONS[action].text
     return f'{text} ({key})' if key else text
 
 
 def keys_of(changed: Mapping[str, str]) -> dict[str, str]:
-    """Return which action each key calls; of two with one key the first."""
+    """Return the action of each key; the first of two with one key."""
     actions: dict[str, str] = {}
     for action in ACTIONS:
         key = key_of(action, changed)

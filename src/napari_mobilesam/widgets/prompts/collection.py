@@ -1,4 +1,4 @@
-"""From Points and Shapes layers to prompts of objects, and back."""
+"""Conversion of Points and Shapes layers to prompts, and back."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
     polarities,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import apply, data_to_world_matrix
+from napari_mobilesam.widgets.viewer.layers import (
+    CLOSED_SHAPES,
+    OPEN_SHAPES,
+    apply,
+    data_to_world_matrix,
+)
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
-# shapes around an object, and those over it
-CLOSED = ('rectangle', 'ellipse', 'polygon')
-OPEN = ('line', 'path')
 REGIONS_KEPT = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """Prompts of the objects that are being worked on.
+    """Prompts of the open objects on one plane.
 
     Attributes
     ----------
     objects : tuple of Prompts
-        With points or scribbles, one object: all of the plane and the newest
-        closed shape. With closed shapes only, one object per shape.
+        One object if there are points or scribbles: all of them, and the
+        newest closed shape. Else one object per closed shape.
     points, shapes : tuple of int
-        Which points and shapes those are, to remove them when the objects
-        are written.
+        Indices in their layers, to remove them when the objects are
+        written.
     waiting : int
-        Closed shapes that wait for the next object.
+        Number of closed shapes left for the next object.
     """
 
     objects: tuple[Prompts, ...]
@@ -59,7 +61,7 @@ class Collected:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no prompt at all."""
+        """True if there is no prompt."""
         return not self.objects
 
 
@@ -76,7 +78,7 @@ class _Scribble(NamedTuple):
 
 
 class PromptReader:
-    """Reads the prompts of a plane; fills each drawn region once."""
+    """Reads prompts from layers; caches the regions of drawn outlines."""
 
     def __init__(self) -> None:
         self._regions: OrderedDict[Any, Mask | None] = OrderedDict()
@@ -96,13 +98,12 @@ class PromptReader:
         plane : LayerPlane
             Plane of the image to segment.
         points, shapes : layer or None
-            Where the prompts are, with any transforms.
+            Layers of the prompts, with any transforms.
         carried : Prompts, optional
-            Box, region or mask input of an object that was taken up again,
-            which no layer shows; a closed shape takes their place.
+            Box, region or mask input of an edited object that no layer
+            shows; a closed shape replaces them.
         coming : (ndarray, int), optional
-            Row and column of a point that is about to be added to the
-            layer, and its label.
+            Row and column, and label, of a point that will be added.
         """
         numbers, positions, labels = points_on(plane, points)
         if coming is not None:
@@ -149,9 +150,9 @@ class PromptReader:
             outline, here = plane.image_points(shapes, vertices)
             if not here.all():
                 continue
-            if kind in CLOSED:
+            if kind in CLOSED_SHAPES:
                 closed.append(self._closed(number, kind, outline, plane))
-            elif kind in OPEN:
+            elif kind in OPEN_SHAPES:
                 label = int(not _is_negative(shapes)[number])
                 scribbles.append(
                     _Scribble(number, points_along(outline), label)
@@ -181,12 +182,12 @@ class PromptReader:
 def points_on(
     plane: LayerPlane, points: Points | None
 ) -> tuple[list[int], NDArray[np.float64], NDArray[np.int64]]:
-    """Return numbers, positions and labels of the points on a plane.
+    """Return indices, positions and labels of the points on a plane.
 
     Returns
     -------
     numbers : list of int
-        Which points of the layer.
+        Indices in the layer.
     positions : ndarray
         (N, 2) row and column in data pixels of the image.
     labels : ndarray
@@ -201,14 +202,14 @@ def points_on(
 
 
 def planes_with(plane: LayerPlane, layer: Points | Shapes) -> list[LayerPlane]:
-    """Return the planes of an image that points or shapes lie on.
+    """Return the planes of an image that have points or shapes.
 
     Parameters
     ----------
     plane : LayerPlane
         Any plane of the image, along the same axes.
     layer : napari.layers.Points or napari.layers.Shapes
-        Shapes are where their first vertex is.
+        The first vertex of a shape counts.
     """
     points = np.array([np.atleast_2d(each)[0] for each in layer.data])
     if not len(points):
@@ -235,11 +236,11 @@ def _is_negative(layer: Points | Shapes) -> NDArray[np.bool_]:
 def remove_prompts(
     layer: Points | Shapes | None, numbers: Collection[int]
 ) -> None:
-    """Remove prompts of objects that are done from their layer."""
+    """Remove points or shapes from their layer."""
     if layer is None or not numbers:
         return
     if isinstance(layer, Points):
-        # selecting them first would make theirs the current colour and size
+        # selecting them would make their colour and size current
         layer.remove(list(numbers))
     else:
         layer.selected_data = set(numbers)
@@ -303,7 +304,7 @@ def on_layer(
 
 
 def same_prompts(one: Prompts, other: Prompts) -> bool:
-    """Whether two prompts ask the same, but for rounding."""
+    """Compare two prompts up to rounding."""
     return (
         _same(one.points, other.points)
         and np.array_equal(one.labels, other.labels)

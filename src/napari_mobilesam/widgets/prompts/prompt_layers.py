@@ -1,4 +1,4 @@
-"""The Points and Shapes layers that prompts are drawn in."""
+"""Points and Shapes layers of prompts: made, adopted, coloured, flipped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPE_COLOR = '#ffd54f'
 
 
 def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
-    """Add a Points layer for prompts of a plane's image, ready to click."""
+    """Add a Points layer for prompts on an image, in add mode."""
     import pandas as pd
 
     layer: Points = viewer.add_points(
@@ -33,22 +33,22 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
         size=max(2.0, max(plane.shape) / 80),
         **plane.transform(),
     )
-    # the same size on screen at any zoom, never hiding the object
+    # pixels on screen: visible at any zoom, and never hiding the object
     layer.canvas_size_limits = (9, 12)
     layer.mode = 'add'
     return layer
 
 
 def polarities(values: Any) -> pd.Categorical:
-    """Return a column of polarities that knows both."""
-    # imported here: a dock must not wait for pandas
+    """Return polarities as a categorical column with both categories."""
+    # lazily: the form shows before pandas is imported
     import pandas as pd
 
     return pd.Categorical(values, categories=[POSITIVE, NEGATIVE])
 
 
 def adopt_points(layer: Points) -> None:
-    """Give a Points layer of somebody else's a polarity, all positive."""
+    """Add the polarity feature to a user's own Points layer, all positive."""
     if POLARITY in layer.features:
         return
     features = layer.features.copy()
@@ -63,7 +63,7 @@ def adopt_points(layer: Points) -> None:
 
 
 def add_shapes(viewer: ViewerModel, plane: LayerPlane) -> Shapes:
-    """Add a Shapes layer for a plane's image, ready to draw boxes."""
+    """Add a Shapes layer for prompts on an image, in rectangle mode."""
     import pandas as pd
 
     layer: Shapes = viewer.add_shapes(
@@ -82,10 +82,10 @@ def add_shapes(viewer: ViewerModel, plane: LayerPlane) -> Shapes:
 
 
 def set_next_polarity(layer: Points | Shapes, polarity: str) -> None:
-    """Choose what the next click means.
+    """Set the polarity of the next click.
 
-    Not through ``current_properties``, which would silently rewrite the
-    point that was just added, because it is still selected.
+    Through ``feature_defaults``: ``current_properties`` would also rewrite
+    the selected points, and the point added last is selected.
     """
     if layer.feature_defaults[POLARITY].iloc[0] != polarity:
         layer.feature_defaults = {
@@ -95,7 +95,7 @@ def set_next_polarity(layer: Points | Shapes, polarity: str) -> None:
 
 
 def flip(layer: Points, numbers: Any) -> None:
-    """Turn positive points into negative ones and back."""
+    """Flip the polarity of points."""
     features = layer.features.copy()
     column = features[POLARITY].astype(object).to_numpy(copy=True)
     for number in numbers:

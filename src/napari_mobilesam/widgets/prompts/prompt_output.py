@@ -1,106 +1,123 @@
-"""Where objects go: labels layer, write policy, numbers and classes."""
+"""Output: labels layer, overlaps, numbering and classes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from napari.layers import Image, Labels
+from napari.layers import Labels
 
 from napari_mobilesam.session.objects.targets import WritePolicy
-from napari_mobilesam.widgets.prompts.prompt_walk import PromptWalk
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
 from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
-class PromptOutput(PromptWalk):
-    """How accepted objects are written."""
+class PromptOutput:
+    """Chooses how accepted objects are written.
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
-        self._written_to: Labels | None = None
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives the session.
+    panel : PromptPanel
+        Controls of the output.
+    scene : ViewerScene
+        Told which layer is written to.
+    settings : SettingsStore
+        Keeps choices and classes.
 
-    def _connect_output(self) -> None:
-        settings = self.settings
+    Attributes
+    ----------
+    layer : napari.layers.Labels or None
+        The chosen layer; None until the first object makes one.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: PromptPanel,
+        scene: ViewerScene,
+        settings: SettingsStore,
+    ) -> None:
+        self._session = dock.session
+        self._editor = dock.session.editor
+        self._panel = panel
+        self._scene = scene
+        self._settings = settings
+        self._shown_class = ''
+        self.layer: Labels | None = None
         for combo, value in (
-            (self.policy_combo, settings.policy),
-            (self.numbers_combo, settings.numbers),
+            (panel.policy_combo, settings.current.policy),
+            (panel.numbers_combo, settings.current.numbers),
         ):
             combo.setCurrentIndex(max(0, combo.findData(value)))
-            combo.activated.connect(self._choose_output)
-        self.class_box.chosen.connect(self._choose_class)
-        self.class_box.shown.connect(self.session.color_by_class)
-        self.class_box.renamed.connect(self._rename_class)
-        self.class_box.removed.connect(self._remove_class)
-        self.labels_combo.layer_changed.connect(self._use_labels)
-        self._choose_output()
+            combo.activated.connect(self._use_choices)
+        panel.class_box.chosen.connect(self._choose_class)
+        panel.class_box.shown.connect(self._session.color_by_class)
+        panel.class_box.renamed.connect(self._rename_class)
+        panel.class_box.removed.connect(self._remove_class)
+        panel.labels_combo.layer_changed.connect(self._use_labels)
+        self._use_choices()
 
-    def _choose_output(self, index: int = 0) -> None:
-        self._remember(
-            policy=str(self.policy_combo.currentData()),
-            numbers=str(self.numbers_combo.currentData()),
+    # labels
+
+    def _use_labels(self, layer: Labels | None) -> None:
+        self.layer = layer
+        self._scene.labels = layer
+
+    def show_labels(self) -> None:
+        """Show the layer that is written to, which the session may make."""
+        self._panel.labels_combo.layer = self._scene.labels
+
+    def start_image(self) -> None:
+        """Choose the labels of the current image, if they are ours."""
+        labels = self._panel.labels_combo.layer
+        if labels is None or is_ours(labels):
+            self._scene.labels = None
+            self.show_labels()
+
+    def _use_choices(self, index: int = 0) -> None:
+        self._settings.save(
+            self._panel.status,
+            policy=str(self._panel.policy_combo.currentData()),
+            numbers=str(self._panel.numbers_combo.currentData()),
         )
-        policy: WritePolicy = (
-            'keep' if self.settings.policy == 'keep' else 'overwrite'
-        )
-        self.editor.options = replace(self.editor.options, policy=policy)
+        keep = self._settings.current.policy == 'keep'
+        policy: WritePolicy = 'keep' if keep else 'overwrite'
+        self._editor.options = replace(self._editor.options, policy=policy)
         self._number_by_class()
 
     def _number_by_class(self) -> None:
         """Give new objects the label of their class, if so chosen."""
         label = None
-        if self.settings.numbers == 'semantic':
-            name = self.editor.options.class_name
-            names = self.session.classes.names
+        if self._settings.current.numbers == 'semantic':
+            name = self._editor.options.class_name
+            names = self._session.classes.names
             label = names.index(name) + 1 if name in names else 1
-        self.editor.options = replace(self.editor.options, label=label)
+        self._editor.options = replace(self._editor.options, label=label)
 
-    def _choose_class(self, name: str) -> None:
-        self.session.classes.add(name)
-        if name != self._class_name():
-            self.editor.set_class(name)
-        self._show_class()
-        self._number_by_class()
+    # classes
 
-    def _rename_class(self, name: str, new: str) -> None:
-        becomes_another = new != name and new in self.session.classes
-        if not becomes_another or self._may_go(name):
-            self._try(lambda: self.session.rename_class(name, new))
-
-    def _remove_class(self, name: str) -> None:
-        if self._may_go(name):
-            self._try(lambda: self.session.remove_class(name))
-
-    def _may_go(self, name: str) -> bool:
-        """Whether no label that is painted would mean another class."""
-        last = self.session.classes.names[-1:]
-        if self.settings.numbers != 'semantic' or last == [name]:
-            return True
-        self.status.fail(
-            f'“{name}” stays: labels are the numbers of classes, and those '
-            'after it would get other numbers. Choose a new label for each '
-            'object first.'
-        )
-        return False
-
-    def _class_name(self) -> str:
-        """Class of the object that is open, or of the next one."""
-        record = self.editor.record
+    @property
+    def class_name(self) -> str:
+        """Class of the open object, else of the next one."""
+        record = self._editor.record
         if record.number:
             return record.class_name
-        return self.editor.options.class_name
+        return self._editor.options.class_name
 
-    def _show_class(self) -> None:
-        self.class_box.refresh(self._class_name())
-
-    def _editor_changed(self) -> None:
-        super()._editor_changed()
-        if self.class_box.name != self._class_name():
+    def follow_editor(self) -> None:
+        """Show the class of the open object."""
+        if self._shown_class != self.class_name:
             self._show_class()
 
-    def _classes_changed(self) -> None:
-        """Keep the classes for the next time."""
-        classes = self.session.classes
-        self._remember(
+    def classes_changed(self) -> None:
+        """Save the classes, and show them."""
+        classes = self._session.classes
+        self._settings.save(
+            self._panel.status,
             classes=classes.names,
             class_colors=classes.colors,
             color_by_class=classes.shown,
@@ -108,25 +125,36 @@ class PromptOutput(PromptWalk):
         self._number_by_class()
         self._show_class()
 
-    def _remember(self, **changed: Any) -> None:
-        before, self.settings = (
-            self.settings,
-            replace(self.settings, **changed),
+    def _show_class(self) -> None:
+        self._shown_class = self.class_name
+        self._panel.class_box.refresh(self._shown_class)
+
+    def _choose_class(self, name: str) -> None:
+        self._session.classes.add(name)
+        if name != self.class_name:
+            self._editor.set_class(name)
+        self._show_class()
+        self._number_by_class()
+
+    def _rename_class(self, name: str, new: str) -> None:
+        merges = new != name and new in self._session.classes
+        if not merges or self._may_remove(name):
+            with self._panel.status.errors():
+                self._session.rename_class(name, new)
+
+    def _remove_class(self, name: str) -> None:
+        if self._may_remove(name):
+            with self._panel.status.errors():
+                self._session.remove_class(name)
+
+    def _may_remove(self, name: str) -> bool:
+        """Return whether no painted label would mean another class."""
+        last = self._session.classes.names[-1:]
+        if self._settings.current.numbers != 'semantic' or last == [name]:
+            return True
+        self._panel.status.fail(
+            f'“{name}” stays: labels are the numbers of classes, and the '
+            'classes after it would get other numbers. Choose one label per '
+            'object first.'
         )
-        if self.settings != before:
-            self._save_settings()
-
-    def _use_labels(self, layer: Labels | None) -> None:
-        self._written_to = layer
-        self.scene.labels = layer
-
-    def _follow_output(self) -> None:
-        """Show the layer that is written to, which the session may make."""
-        self.labels_combo.layer = self.scene.labels
-
-    def _choose_labels(self, image: Image) -> None:
-        """Go on with the labels of this image, not with another's."""
-        labels = self.labels_combo.layer
-        if labels is None or is_ours(labels):
-            self.scene.labels = None
-            self._follow_output()
+        return False

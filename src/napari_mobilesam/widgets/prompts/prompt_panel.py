@@ -1,40 +1,35 @@
-"""What “Segment by prompts” looks like."""
+"""Controls of the prompt form, without behaviour."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from napari.layers import Image, Points, Shapes
+from napari.components import ViewerModel
+from napari.layers import Points, Shapes
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QLayout,
     QPushButton,
     QVBoxLayout,
+    QWidget,
 )
 
-from napari_mobilesam.session.runtime.settings import (
-    load_settings,
-    save_settings,
-)
+from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.session.runtime.settings import Settings
 from napari_mobilesam.widgets.parts.candidates_view import CandidatesView
-from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.class_box import ClassBox
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
     StatusLine,
-    ViewerWidget,
     group_form,
     narrow,
     scrollable,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.model_box import ModelBox
-from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.prompts.actions import (
     ACTIONS,
     key_of,
@@ -42,8 +37,7 @@ from napari_mobilesam.widgets.prompts.actions import (
 )
 from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
-from napari_mobilesam.widgets.viewer.layers import is_output
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+from napari_mobilesam.widgets.viewer.layers import is_of, is_output
 
 TOOLS = (
     'use_points_tool',
@@ -51,89 +45,79 @@ TOOLS = (
     'use_outline_tool',
     'use_scribble_tool',
 )
-WALK = ('undo', 'redo', 'previous_object', 'next_object')
-PLANES = ('propagate_back', 'propagate_both', 'propagate_forward')
-POLICIES = {
-    'overwrite': 'overwrite what is there',
-    'keep': 'keep what is there, fill the rest',
+CHECKABLE = (*TOOLS, 'edit_object', 'toggle_hover')
+HISTORY = ('undo', 'redo', 'previous_object', 'next_object')
+OVERLAPS = {
+    'overwrite': 'overwrite',
+    'keep': 'keep existing labels',
 }
 NUMBERS = {
-    'instance': 'a new label for each object',
-    'semantic': 'one label for each class',
+    'instance': 'one label per object',
+    'semantic': 'one label per class',
 }
+NEW_LAYER = 'New layer (automatic)'
 
 
-class PromptPanel(ViewerWidget):
-    """Combos, buttons and status line; `PromptWidget` brings them to life.
+class PromptPanel(QWidget):
+    """Layout of buttons, choices and status line.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    header : ImageHeader
+        Shown at the top.
+    classes : Classes
+        Classes to choose from.
+    settings : Settings
+        Initial state.
 
     Attributes
     ----------
     buttons : dict of str to QPushButton
-        By the name of the method that they call, see `ACTIONS`.
+        Buttons by action, see `ACTIONS`.
     """
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
-        scene = self.session.scene
-        assert isinstance(scene, ViewerScene)
-        self.scene = scene
-        self.editor = self.session.editor
-
-    def _build(self) -> None:
-        self.preview = Preview(self.viewer)
-        self.settings = load_settings()
-        self.image_combo = LayerCombo(
-            self.viewer, lambda layer: isinstance(layer, Image)
-        )
-        self.channel_combo = ChannelCombo()
-        self.model_box = ModelBox(self.session)
-        self.device_label = QLabel()
-        self.points_combo = LayerCombo(
-            self.viewer,
-            lambda layer: isinstance(layer, Points),
-            'made when needed',
-        )
-        self.shapes_combo = LayerCombo(
-            self.viewer,
-            lambda layer: isinstance(layer, Shapes),
-            'made when needed',
-        )
-        self.labels_combo = LayerCombo(
-            self.viewer, is_output, 'made by the first object'
-        )
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        header: ImageHeader,
+        classes: Classes,
+        settings: Settings,
+    ) -> None:
+        super().__init__()
+        self._keys: Mapping[str, str] = settings.keys
+        self._polarity = POSITIVE
+        self.points_combo = LayerCombo(viewer, is_of(Points), NEW_LAYER)
+        self.shapes_combo = LayerCombo(viewer, is_of(Shapes), NEW_LAYER)
+        self.labels_combo = LayerCombo(viewer, is_output, NEW_LAYER)
         self.candidates_view = CandidatesView()
-        self.policy_combo = _choice(POLICIES)
+        self.policy_combo = _choice(OVERLAPS)
+        self.policy_combo.setToolTip(
+            'Pixels of an object that other objects have already.'
+        )
         self.numbers_combo = _choice(NUMBERS)
-        self.class_box = ClassBox(self.session.classes)
-        self.save_box = QCheckBox('Save as I go')
-        self.restore_button = wide_button('Bring back saved objects')
+        self.class_box = ClassBox(classes)
+        self.save_box = QCheckBox('Autosave')
+        self.restore_button = wide_button('Restore saved objects')
         self.restore_button.hide()
-        self.buttons: dict[str, QPushButton] = {}
-        for action in ACTIONS:
-            button = self.buttons[action] = wide_button('')
-            if action != 'edit_object':
-                button.clicked.connect(getattr(self, action))
-        for action in (*TOOLS, 'edit_object', 'toggle_hover'):
+        self.buttons: dict[str, QPushButton] = {
+            action: wide_button('') for action in ACTIONS
+        }
+        for action in CHECKABLE:
             self.buttons[action].setCheckable(True)
         self.cancel_button = wide_button('Stop')
-        self.cancel_button.setToolTip('Stops and keeps what was found.')
+        self.cancel_button.setToolTip('Stop, and keep the objects so far.')
         self.cancel_button.hide()
         self.buttons['next_candidate'].hide()
-        self.settings_box = SettingsBox(self.settings)
+        self.settings_box = SettingsBox(settings)
         self.status = StatusLine()
-        self._arrange()
-        self.show_keys(self.settings.keys)
-        self.show_polarity(POSITIVE)
+        self._arrange(header)
+        self.show_keys(settings.keys)
 
-    def _arrange(self) -> None:
-        image, form = group_form('Image')
-        form.addRow('Image', self.image_combo)
-        form.addRow(self.channel_combo.label, self.channel_combo)
-        form.addRow('Model', self.model_box)
-        form.addRow('Runs on', self.device_label)
-
+    def _arrange(self, header: ImageHeader) -> None:
         prompt, form = group_form('Prompt')
-        form.addRow(self._grid((*TOOLS, 'edit_object', 'toggle_hover')))
+        form.addRow(self._grid(CHECKABLE))
         form.addRow(self.buttons['flip_polarity'])
         form.addRow('Points', self.points_combo)
         form.addRow('Shapes', self.shapes_combo)
@@ -143,23 +127,23 @@ class PromptPanel(ViewerWidget):
         form.addRow(self.candidates_view)
         form.addRow(self.buttons['next_candidate'])
         form.addRow(self.buttons['accept'])
-        form.addRow(self._grid(('reject', 'delete_object', *WALK)))
+        form.addRow(self._grid(('reject', 'delete_object', *HISTORY)))
         form.addRow(self.buttons['next_uncertain'])
 
-        self.planes_box, form = group_form('Planes')
+        self.planes_box, form = group_form('Propagate through stack')
         form.addRow(self._grid(('propagate_back', 'propagate_forward')))
         form.addRow(self.buttons['propagate_both'])
 
         output, form = group_form('Output')
         form.addRow('Labels', self.labels_combo)
-        form.addRow('Write', self.policy_combo)
-        form.addRow('Give', self.numbers_combo)
+        form.addRow('On overlap', self.policy_combo)
+        form.addRow('Numbering', self.numbers_combo)
         form.addRow('Class', self.class_box)
         form.addRow('', self.save_box)
         form.addRow(self.restore_button)
 
         contents = QVBoxLayout()
-        for box in (image, prompt, result, self.planes_box, output):
+        for box in (header, prompt, result, self.planes_box, output):
             contents.addWidget(box)
         contents.addWidget(self.settings_box)
         contents.addStretch(1)
@@ -174,33 +158,30 @@ class PromptPanel(ViewerWidget):
             grid.addWidget(self.buttons[action], *divmod(index, 2))
         return grid
 
-    def _save_settings(self) -> None:
-        try:
-            save_settings(self.settings)
-        except OSError as error:
-            self.status.fail(f'The settings could not be kept: {error}.')
-
     def show_keys(self, changed: Mapping[str, str]) -> None:
-        """Write the keys on the buttons.
+        """Show the shortcuts on the buttons.
 
         Parameters
         ----------
         changed : mapping of str to str
-            Action to key, for those that are not as shipped.
+            Action to key, where it is not the default.
         """
+        self._keys = changed
         for action, button in self.buttons.items():
             button.setText(label_of(action, changed))
             key = key_of(action, changed)
             tip = ACTIONS[action].tip
             button.setToolTip(f'{tip}\nKey: {key}' if key else tip)
+        self.show_polarity(self._polarity)
 
     def show_polarity(self, polarity: str) -> None:
-        """Say what the next left click means, in words and in colour."""
-        sign = '+' if polarity == POSITIVE else '−'
-        key = key_of('flip_polarity', self.settings.keys)
+        """Show the effect of the next left click, in words and colour."""
+        self._polarity = polarity
+        effect = 'add (+)' if polarity == POSITIVE else 'remove (−)'
+        key = key_of('flip_polarity', self._keys)
+        flip = f'  ·  flip ({key})' if key else '  ·  flip'
         button = self.buttons['flip_polarity']
-        flip = f'flip ({key})' if key else 'flip'
-        button.setText(f'{sign}  Left click is {polarity}: {flip}')
+        button.setText(f'Left click: {effect}{flip}')
         button.setStyleSheet(
             'QPushButton { text-align: left; border-left: 6px solid '
             f'{COLORS[polarity]}; }}'

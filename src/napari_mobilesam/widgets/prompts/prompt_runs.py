@@ -1,9 +1,8 @@
-"""What takes longer: a batch of prompts, an object through a stack."""
+"""Long tasks: batches of prompts, and propagation through a stack."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from napari.layers import Points, Shapes
@@ -15,21 +14,54 @@ from napari_mobilesam.session.prompts.propagation import (
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.types import PromptError, Prompts
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
     planes_with,
     points_on,
 )
-from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
+from napari_mobilesam.widgets.prompts.open_object import OpenObject
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
-class PromptRuns(PromptSaving):
-    """Batches and propagation: begun, shown, stopped."""
+class PromptRuns:
+    """Starts and stops batches and propagation.
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
-        self._batch_is_ours = False
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : PromptPanel
+        Stop button and status line.
+    tools : PromptTools
+        Layers of the prompts.
+    scene : ViewerScene
+        Finds the plane that is shown.
+    object : OpenObject
+        The object to propagate.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: PromptPanel,
+        tools: PromptTools,
+        scene: ViewerScene,
+        object: OpenObject,  # noqa: A002
+    ) -> None:
+        self._viewer = dock.viewer
+        self._session = dock.session
+        self._panel = panel
+        self._tools = tools
+        self._scene = scene
+        self._object = object
+        self._removes_prompts = False
+        panel.cancel_button.clicked.connect(self.cancel)
+
+    # propagation
 
     def propagate_back(self) -> None:
         """Follow the object through the planes before this one."""
@@ -44,56 +76,56 @@ class PromptRuns(PromptSaving):
         self._propagate('both')
 
     def _propagate(self, direction: Direction) -> None:
-        if self._update_timer.isActive():
-            self._update()
-
-        def start() -> None:
-            self.session.start_propagation(
+        self._object.catch_up()
+        with self._panel.status.errors():
+            self._session.start_propagation(
                 PropagationOptions(direction=direction)
             )
             self._begin('Following the object …')
 
-        self._try(start)
-
-    def run_batch(self) -> None:
-        """Segment one object for each box, or each point, of a layer."""
-
-        def start() -> None:
-            layer = self._batch_layer()
-            items = self._items(layer)
-            if not items:
-                raise PromptError(
-                    f'“{layer.name}” has neither box nor positive point: '
-                    'select a layer that has some.'
-                )
-            self._batch_is_ours = is_ours(layer)
-            for plane in planes_with(self.plane(), layer):
-                self._planes[plane.source().place] = plane
-            self.session.start_batch(items)
-            self._begin(f'{len(items)} prompts of “{layer.name}” …')
-
-        self._try(start)
+    # batches
 
     def accept(self) -> None:
         """Write the mask, or one object per closed shape, as one step."""
-        if self._update_timer.isActive():
-            self._update()
-        several = self._several
+        self._object.catch_up()
+        several = self._object.several
         if several is None:
-            super().accept()
+            self._object.accept()
             return
-
-        def start() -> None:
-            self._batch_is_ours = True
-            self._planes[several.plane.source().place] = several.plane
-            self.session.start_batch(several.collected.objects)
+        with self._panel.status.errors():
+            self._removes_prompts = True
+            self._object.add_planes({several.place: several.plane})
+            self._session.start_batch(several.collected.objects)
             self._begin('Writing the objects …')
 
-        self._try(start)
+    def run_batch(self) -> None:
+        """Segment one object for each box, or each point, of a layer."""
+        with self._panel.status.errors():
+            layer = self._batch_layer()
+            planes = {
+                (source := plane.source()).place: (plane, source)
+                for plane in planes_with(self._scene.layer_plane(), layer)
+            }
+            items = [
+                BatchItem(source, prompts)
+                for plane, source in planes.values()
+                for prompts in self._prompts_on(plane, layer)
+            ]
+            if not items:
+                raise PromptError(
+                    f'“{layer.name}” has neither boxes nor positive points: '
+                    'select a layer that has some.'
+                )
+            self._removes_prompts = is_ours(layer)
+            self._object.add_planes(
+                {place: plane for place, (plane, _) in planes.items()}
+            )
+            self._session.start_batch(items)
+            self._begin(f'{len(items)} prompts of “{layer.name}” …')
 
     def _batch_layer(self) -> Points | Shapes:
-        active = self.viewer.layers.selection.active
-        for layer in (active, self._shapes, self._points):
+        active = self._viewer.layers.selection.active
+        for layer in (active, self._tools.shapes, self._tools.points):
             if isinstance(layer, Points | Shapes) and len(layer.data):
                 return layer
         raise PromptError(
@@ -101,42 +133,39 @@ class PromptRuns(PromptSaving):
             'has some.'
         )
 
-    def _items(self, layer: Points | Shapes) -> list[BatchItem]:
-        items = []
-        for plane in planes_with(self.plane(), layer):
-            source = plane.source()
-            for prompts in self._prompts_on(plane, layer):
-                items.append(BatchItem(source, prompts))
-        return items
-
     def _prompts_on(
         self, plane: LayerPlane, layer: Points | Shapes
     ) -> Iterable[Prompts]:
         if isinstance(layer, Shapes):
-            return self._reader.collect(plane, None, layer).objects
+            return self._object.collect_shapes(plane, layer)
         _, positions, labels = points_on(plane, layer)
         one = np.ones(1, dtype=np.int64)
         return [
             Prompts(position[None], one) for position in positions[labels == 1]
         ]
 
+    # beginning and end
+
     def _begin(self, text: str) -> None:
-        self.cancel_button.show()
-        self.status.say(text, busy=True)
+        self._panel.cancel_button.show()
+        self._panel.status.say(text, busy=True)
 
     def cancel(self) -> None:
-        """Stop a batch or a propagation, keeping what was found."""
-        self.session.background.cancel()
-        self.status.say('Stopping, keeping what was found …', busy=True)
+        """Stop, and keep the objects so far."""
+        self._session.background.cancel()
+        self._panel.status.say('Stopping …', busy=True)
 
-    def _batch_finished(self, result: BatchResult) -> None:
-        if self._batch_is_ours:
-            self._remove_prompts()
+    def batch_finished(self, result: BatchResult) -> None:
+        """Report a batch, and remove its prompts."""
+        if self._removes_prompts:
+            self._object.remove_prompts()
         self._end(result.text)
 
-    def _propagated(self, result: PropagationResult) -> None:
+    def propagated(self, result: PropagationResult) -> None:
+        """Report a propagation."""
         self._end(result.text)
 
     def _end(self, text: str) -> None:
-        self.cancel_button.hide()
-        self.status.say(f'{text} {self.buttons["undo"].text()} takes it back.')
+        self._panel.cancel_button.hide()
+        undo = self._panel.buttons['undo'].text()
+        self._panel.status.say(f'{text} {undo} takes it back.')

@@ -1,4 +1,4 @@
-"""Objects that are kept as one goes, and are there again the next time."""
+"""Autosave of objects beside their image, and restoring them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import contextlib
 import weakref
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image
 
 from napari_mobilesam.session.files.saving import LoadedSession
 from napari_mobilesam.session.files.session_files import (
@@ -20,125 +19,155 @@ from napari_mobilesam.session.files.session_files import (
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
 from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_PLACE = (
-    'This image is no file on this computer, so that there is no place to '
-    'save beside it: use session.autosave(path) in the console.'
+    'This image is not a file on this computer, so there is no place to save '
+    'beside it: use session.autosave(path) in the console.'
 )
 
 
-class PromptSaving(PromptOutput):
-    """Saving as one goes, and bringing back what was saved."""
+class PromptSaving:
+    """Saves the objects of the image as they change, and restores them.
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
-        # where the objects of the image go, the first name of them
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives the session.
+    panel : PromptPanel
+        Check box, restore button and status line.
+    scene : ViewerScene
+        Finds the objects.
+    settings : SettingsStore
+        Keeps whether objects are saved.
+
+    Attributes
+    ----------
+    news : tuple of (str, bool) or None
+        Result of reading and whether it failed, to be shown again once the
+        image is embedded.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: PromptPanel,
+        scene: ViewerScene,
+        settings: SettingsStore,
+    ) -> None:
+        self._files = dock.session.files
+        self._panel = panel
+        self._scene = scene
+        self._settings = settings
+        # the image, and the first choice of a file for its objects
+        self._image: weakref.ref[Image] | None = None
         self._file: Path | None = None
         self._to_load: list[Path] = []
         self._watched: weakref.ref[Objects] | None = None
-        # what came of reading, said again once the image is ready
         self._reading = False
-        self._news: tuple[str, bool] | None = None
+        self.news: tuple[str, bool] | None = None
         # whether the session saves because of the check box
         self._saves = False
+        panel.save_box.setChecked(settings.current.autosave)
+        panel.save_box.toggled.connect(self._toggle)
+        panel.restore_button.clicked.connect(self.restore)
 
-    def _connect_saving(self) -> None:
-        self.save_box.setChecked(self.settings.autosave)
-        self.save_box.toggled.connect(self._save_as_i_go)
-        self.restore_button.clicked.connect(self._bring_back)
-
-    def _save_as_i_go(self, wanted: bool) -> None:
-        self._remember(autosave=wanted)
-        self._follow_saving()
+    def _toggle(self, wanted: bool) -> None:
+        status = self._panel.status
+        self._settings.save(status, autosave=wanted)
+        self.follow()
         if not wanted:
-            self.status.say('Objects are not saved any more.')
+            status.say('Autosave off.')
         elif self._file is None:
-            self.status.fail(NO_PLACE)
+            status.fail(NO_PLACE)
         else:
-            self.status.say(f'Objects are saved to {self._goes_to()}.')
+            status.say(f'Autosave to {self._target()}.')
 
-    # the image
-
-    def _look_for_saved(self, image: Image) -> None:
-        """Find what was saved of an image; bring it back, or offer that."""
-        self.session.files.stop_loading()
-        self._to_load, self._news = [], None
+    def start_image(self, image: Image) -> None:
+        """Find the saved objects of an image; restore them, or offer to."""
+        self._files.stop_loading()
+        self._to_load, self.news = [], None
+        self._image = weakref.ref(image)
         self._file = session_file(image)
-        self._follow_saving()
-        if self.settings.autosave and not self.restore_button.isHidden():
-            self._bring_back()
-
-    def _use_labels(self, layer: Labels | None) -> None:
-        super()._use_labels(layer)
-        self._follow_saving()
-
-    def _follow_output(self) -> None:
-        super()._follow_output()
-        self._follow_saving()
-
-    def _follow_saving(self) -> None:
-        """Save the objects that there are now, if there are any."""
-        objects = self.scene.objects(False)
-        self._watch(objects)
-        self._offer(objects)
-        wanted = self.settings.autosave and self._file is not None
-        if not wanted:
-            if self._saves:
-                self.session.autosave(None)
-            self._saves = False
-        elif (
-            objects is not None
-            and len(objects)
-            and self.session.files.saved_objects is not objects
+        self.follow()
+        if (
+            self._settings.current.autosave
+            and not self._panel.restore_button.isHidden()
         ):
-            path = self._goes_to()
-            # a folder that cannot be made is told of when saving fails
+            self.restore()
+
+    # saving
+
+    def follow(self) -> None:
+        """Save the objects of the output layer, which may be another one."""
+        if self._image is None or self._image() is not self._scene.image:
+            # the file is that of another image still
+            return
+        self.watch(self._scene.objects(False))
+        self._show_target()
+        self._save()
+
+    def _save(self) -> None:
+        """Start or stop the autosave, and offer to restore."""
+        objects = None if self._watched is None else self._watched()
+        self._offer(objects)
+        if not self._settings.current.autosave or self._file is None:
+            if self._saves:
+                self._files.autosave(None)
+            self._saves = False
+        elif objects and self._files.saved_objects is not objects:
+            path = self._target()
+            # saving reports a folder that cannot be made
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self.session.autosave(path)
+            self._files.autosave(path)
             self._saves = True
-        self.save_box.setToolTip(
+            self._show_target()
+
+    def _show_target(self) -> None:
+        self._panel.save_box.setToolTip(
             NO_PLACE
             if self._file is None
-            else 'Saves objects, prompts and candidates after each change, '
-            f'to\n{self._goes_to()}.'
+            else 'Save objects, prompts and candidates after each change, to\n'
+            f'{self._target()}.'
         )
 
-    def _goes_to(self) -> Path:
-        """Where the objects go: to their own file, or to one that is new."""
-        objects = self.scene.objects(False)
-        known = (
-            None if objects is None else self.session.files.file_of(objects)
-        )
+    def _target(self) -> Path:
+        """Return the file of the objects, or a new one."""
+        objects = self._scene.objects(False)
+        known = None if objects is None else self._files.file_of(objects)
         assert self._file is not None
         return known or free(self._file)
 
-    def _watch(self, objects: Objects | None) -> None:
+    def watch(self, objects: Objects | None) -> None:
+        """Follow the changes of objects, instead of others."""
         before = None if self._watched is None else self._watched()
         if before is objects:
             return
         if before is not None:
-            before.changed.disconnect(self._follow_saving)
+            before.changed.disconnect(self._save)
         self._watched = None
         if objects is not None:
-            objects.changed.connect(self._follow_saving)
+            objects.changed.connect(self._save)
             self._watched = weakref.ref(objects)
 
-    # bringing back
+    # restoring
 
     def _offer(self, objects: Objects | None) -> None:
-        files = [] if self._file is None else saved(self._file)
-        nothing = objects is None or not len(objects)
-        self.restore_button.setVisible(bool(files) and nothing)
+        files = [] if objects or self._file is None else saved(self._file)
+        self._panel.restore_button.setVisible(bool(files))
         if files:
             when = datetime.fromtimestamp(files[-1].stat().st_mtime)
-            self.restore_button.setToolTip(
+            self._panel.restore_button.setToolTip(
                 f'{files[-1]},\nsaved on {when:%d %B %Y at %H:%M}.'
             )
 
-    def _bring_back(self) -> None:
+    def restore(self) -> None:
+        """Read the saved objects into new labels."""
         assert self._file is not None
         self._to_load = saved(self._file)
         self._load_next()
@@ -147,55 +176,47 @@ class PromptSaving(PromptOutput):
         if self._to_load:
             path = self._to_load.pop(0)
             self._reading = True
-            self.session.files.start_loading(path)
-            self.status.say(f'Reading {path.name} …', busy=True)
+            self._files.start_loading(path)
+            self._panel.status.say(f'Reading {path.name} …', busy=True)
 
-    def _loaded(self, loaded: LoadedSession) -> None:
-        """Write what was read into labels of its own."""
-
-        def take() -> None:
-            labels = self.scene.add_labels(loaded.labels)
-            self.session.files.take(loaded, self.scene.objects_of(labels))
-            self._follow_output()
-            count = len(loaded.records)
-            what = 'object is' if count == 1 else 'objects are'
-            self._tell_news(
-                f'{count} {what} back from {loaded.path.name}, with their '
-                'prompts.'
-            )
-
+    def loaded(self, loaded: LoadedSession) -> None:
+        """Write objects that were read into a new labels layer."""
         self._reading = False
-        self._try(take)
+        with self._panel.status.errors():
+            labels = self._scene.add_labels(loaded.labels)
+            self._files.take(loaded, self._scene.objects_of(labels))
+            self._panel.labels_combo.layer = labels
+            count = len(loaded.records)
+            noun = 'object' if count == 1 else 'objects'
+            self._tell(
+                f'Restored {count} saved {noun} from {loaded.path.name}.'
+            )
         self._load_next()
 
-    def _not_read(self, text: str) -> None:
-        """Give up reading, if it was that which went wrong."""
+    def failed(self, text: str) -> None:
+        """Stop reading, if a file could not be read."""
         if self._reading:
             self._reading = False
             self._to_load = []
-            self._tell_news(text, failed=True)
+            self._tell(text, failed=True)
 
-    def _tell_news(self, text: str, failed: bool = False) -> None:
-        self._news = text, failed
-        self._repeat_news()
+    def _tell(self, text: str, failed: bool = False) -> None:
+        self.news = text, failed
+        self.repeat_news()
 
-    def _repeat_news(self) -> None:
-        """Say again what an image that was embedded meanwhile has hidden."""
-        if self._news is not None:
-            text, failed = self._news
-            (self.status.fail if failed else self.status.say)(text)
-
-    def _editor_changed(self) -> None:
-        super()._editor_changed()
-        if not self.editor.record.empty:
-            self._news = None
+    def repeat_news(self) -> None:
+        """Show the result of reading again, after other messages."""
+        if self.news is not None:
+            text, failed = self.news
+            status = self._panel.status
+            (status.fail if failed else status.say)(text)
 
 
 def session_file(image: Image) -> Path | None:
-    """Return where the objects of an image are saved.
+    """Return the file that the objects of an image are saved to.
 
-    Beside its file; an image in memory that comes from none has a file among
-    the user's own, told by its pixels. None if there is no such place.
+    It lies beside the file of the image; for an array in memory, it lies in
+    the user's folder, named by a hash of the pixels. None for other images.
     """
     path = image.source.path
     if isinstance(path, str | Path) and Path(path).exists():

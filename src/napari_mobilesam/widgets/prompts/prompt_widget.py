@@ -1,261 +1,359 @@
-"""“Segment by prompts”: click an object, see its mask, keep it."""
+"""Dock widget “Segment by prompts”: wires the parts of the form."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.types import ModelRecord, SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.hover_view import HoverView
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.prompts.actions import keys_of
-from napari_mobilesam.widgets.prompts.prompt_objects import HINT
+from napari_mobilesam.widgets.prompts.open_object import HINT, OpenObject
+from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
+from napari_mobilesam.widgets.prompts.prompt_navigation import (
+    PromptNavigation,
+)
+from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
-from napari_mobilesam.widgets.prompts.tools import NO_IMAGE
-from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
+from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
+from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
+from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-# dragging a contrast slider should not embed at each of its steps
+NO_IMAGE = 'Open an image, or choose one, to begin.'
+# dragging a contrast slider embeds once, at its end
 CONTRAST_PAUSE_MS = 250
-_TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
+TOPICS = ('prompts', 'model', 'objects')
 
 
-class PromptWidget(PromptRuns):
+class PromptWidget(ViewerWidget):
     """Dock widget “Segment by prompts”.
 
-    Points are positive or negative prompts of the current object; boxes,
+    Points are positive or negative prompts of the open object; boxes,
     outlines and scribbles are prompts too. Each change asks the session for
-    the mask and shows it; *Accept* writes it as one undoable step under the
-    next free id and starts the next object. Nothing is computed on the Qt
-    thread.
+    the mask and shows it; *Accept* writes it as one undoable step with the
+    next free label, and starts the next object. The session computes in
+    the background.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
         Given by napari.
+
+    Attributes
+    ----------
+    header : ImageHeader
+        Choices of image, channels and model.
+    panel : PromptPanel
+        Other controls.
+    status : StatusLine
+        Status line of the panel.
+    commands : dict of str to callable
+        Functions of buttons and keys, by the names in `ACTIONS`.
+    image : PromptImage
+        The chosen image.
+    tools : PromptTools
+        Layers of the prompts.
+    object : OpenObject
+        Prompts and mask of the open object.
+    navigation : PromptNavigation
+        Editing, deleting and undoing objects.
+    output : PromptOutput
+        Labels layer, numbering and classes.
+    saving : PromptSaving
+        Autosave.
+    runs : PromptRuns
+        Batches and propagation.
+    preparation : ViewPreparation
+        Embedding ahead of clicks.
+    preview, hover : Preview, HoverView
+        Masks on the canvas.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        session = self.session
+        scene = session.scene
+        assert isinstance(scene, ViewerScene)
+        self._scene = scene
         self._keys = Keys()
         self._embedding_since: float | None = None
-        self._image_timer = self.timer(self._enter_image)
-        self._build()
-        self.prompts_settled.connect(self._update)
-        self.point_coming.connect(self._expect)
-        self.image_combo.layer_changed.connect(self._image_timer.start)
-        self.channel_combo.changed.connect(self._channels_chosen)
-        self.points_combo.layer_changed.connect(self._use_points)
-        self.shapes_combo.layer_changed.connect(self._use_shapes)
-        self.buttons['edit_object'].clicked.connect(self._pick)
-        self.candidates_view.chosen.connect(self._choose)
-        self.settings_box.changed.connect(self._change_settings)
-        self.settings_box.clear_button.clicked.connect(self._clear_cache)
-        self.cancel_button.clicked.connect(self.cancel)
-        self._connect_output()
-        self._connect_saving()
+        self.settings = SettingsStore()
+        self.header = ImageHeader(self)
+        self.panel = panel = PromptPanel(
+            self.viewer, self.header, session.classes, self.settings.current
+        )
+        self.status = panel.status
+        fill(self, panel)
+        self.preview = Preview(self.viewer)
+        self.hover = HoverView(self.viewer, session.hover, scene.layer_plane)
+        self.image = PromptImage(self, self.header, scene)
+        self.tools = PromptTools(self, panel, scene)
+        self.object = OpenObject(
+            self, panel, self.tools, scene, self.preview, self.hover
+        )
+        self.navigation = PromptNavigation(
+            self, panel, self.tools, scene, self.object
+        )
+        self.output = PromptOutput(self, panel, scene, self.settings)
+        self.saving = PromptSaving(self, panel, scene, self.settings)
+        self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
+        self.preparation = ViewPreparation(self, scene)
+        self.commands = self._commands()
+        self._connect()
         self.attach()
 
-    # life in the viewer
+    def _commands(self) -> dict[str, Callable[[], None]]:
+        tools, navigation, runs = self.tools, self.navigation, self.runs
+        return {
+            'use_points_tool': tools.use_points_tool,
+            'use_boxes_tool': tools.use_boxes_tool,
+            'use_outline_tool': tools.use_outline_tool,
+            'use_scribble_tool': tools.use_scribble_tool,
+            'edit_object': navigation.edit_object,
+            'flip_polarity': tools.flip_polarity,
+            'toggle_hover': self.toggle_hover,
+            'next_candidate': self.object.next_candidate,
+            'accept': runs.accept,
+            'reject': self.object.reject,
+            'undo': navigation.undo,
+            'redo': navigation.redo,
+            'previous_object': navigation.previous_object,
+            'next_object': navigation.next_object,
+            'next_uncertain': navigation.next_uncertain,
+            'delete_object': navigation.delete_object,
+            'propagate_back': runs.propagate_back,
+            'propagate_both': runs.propagate_both,
+            'propagate_forward': runs.propagate_forward,
+            'run_batch': runs.run_batch,
+        }
+
+    def _connect(self) -> None:
+        panel = self.panel
+        for action, button in panel.buttons.items():
+            if action == 'edit_object':
+                button.clicked.connect(self.navigation.pick)
+            else:
+                button.clicked.connect(self.commands[action])
+        panel.candidates_view.chosen.connect(self.object.choose)
+        panel.settings_box.changed.connect(self._change_settings)
+        panel.settings_box.clear_button.clicked.connect(self._clear_cache)
+        self.image.chosen.connect(self._image_chosen)
+        self.image.pixels_changed.connect(self._pixels_changed)
+        self.image.moved.connect(self.object.schedule)
+        self.tools.edited.connect(self.object.update)
+        self.tools.restyled.connect(self.object.schedule)
+        self.tools.pressed.connect(self.object.expect)
+
+    def trigger(self, action: str) -> None:
+        """Do what a button or a key does.
+
+        Parameters
+        ----------
+        action : str
+            One of `commands`.
+        """
+        self.commands[action]()
+
+    @property
+    def pending(self) -> bool:
+        """True while a change in the viewer is still to be handled."""
+        return (
+            self.image.pending
+            or self.object.pending
+            or self.preparation.pending
+        )
+
+    # docking
 
     def attach(self) -> None:
-        """Listen to the viewer and the session, take the keys."""
+        """Listen to viewer and session, and bind the keys."""
         super().attach()
-        dims = self.viewer.dims
         self.follow_layers()
+        dims = self.viewer.dims
         for event in ('current_step', 'order', 'ndisplay'):
             self.listen(getattr(dims.events, event), self._plane_changed)
-        session, editor = self.session, self.editor
-        self.listen(session.preview, self._show_answer)
-        self.listen(session.status, self._say)
-        self.listen(session.ready, self._ready)
-        self.listen(session.failed, self._fail)
-        self.listen(session.progress, self._progress)
-        self.listen(session.model_changed, self._model_changed)
-        self.listen(session.downloaded, self.model_box.arrived)
-        self.listen(session.hover.shown, self.hover.show)
-        self.listen(editor.changed, self._editor_changed)
-        self.listen(editor.accepted, self._accepted)
-        self.listen(editor.opened, self._opened)
-        self.listen(session.files.loaded, self._loaded)
-        self.listen(session.classes.changed, self._classes_changed)
-        self.listen(session.batching.finished, self._batch_finished)
-        self.listen(session.propagation.finished, self._propagated)
-        self.anticipation.attach()
-        self._keys = bind_keys(self, keys_of(self.settings.keys))
+        session, editor = self.session, self.session.editor
+        for signal, callback in (
+            (session.preview, self.object.show_answer),
+            (session.status, self._say),
+            (session.ready, self._ready),
+            (session.failed, self._fail),
+            (session.progress, self._progress),
+            (session.model_changed, self._model_changed),
+            (session.downloaded, self.header.model_box.arrived),
+            (session.hover.shown, self.hover.show),
+            (session.files.loaded, self.saving.loaded),
+            (session.classes.changed, self.output.classes_changed),
+            (session.batching.finished, self.runs.batch_finished),
+            (session.propagation.finished, self.runs.propagated),
+            (editor.changed, self._editor_changed),
+            (editor.accepted, self.object.accepted),
+            (editor.opened, self.object.reopened),
+            (self._scene.image_changed, self.image.follow_scene),
+            (self._scene.labels_changed, self._labels_changed),
+        ):
+            self.listen(signal, callback)
+        self.preparation.attach()
+        self._bind_keys()
         self._apply_settings()
-        self.model_box.refresh()
+        self.header.model_box.refresh()
         self._layers_changed()
         self.status.say('Starting …', busy=True)
-        # the first import of pandas and torch takes longer than a window may
-        self.session.models.import_libraries(self._begin_work)
+        # importing pandas and torch takes seconds the first time
+        session.models.import_libraries(self._start)
 
-    def _begin_work(self) -> None:
+    def _start(self) -> None:
         if not self.attached:
             return
         active = self.viewer.layers.selection.active
         if isinstance(active, Image):
-            self.image_combo.layer = active
-        for combo in (self.points_combo, self.shapes_combo):
-            # those of a dock that was closed, or of another one
-            combo.layer = next(filter(is_ours, combo.layers), combo.layer)
-        self._use_points(self.points_combo.layer)
-        self._use_shapes(self.shapes_combo.layer)
-        self._enter_image()
+            self.header.image_combo.layer = active
+        self.tools.adopt()
+        self.image.enter()
 
     def detach(self) -> None:
-        """Stop listening, return the keys, take the previews away."""
-        for timer in self._timers:
-            timer.stop()
-        self.anticipation.detach()
-        self._pick(False)
+        """Stop listening, unbind the keys, and remove the previews."""
+        self.object.stop()
+        self.preparation.detach()
+        self.navigation.pick(False)
         self.session.background.cancel()
         self.session.forget()
         unbind_keys(self.viewer, self._keys)
-        self._watch(None)
+        self.saving.watch(None)
         super().detach()
-        for layer in (self._points, self._shapes):
-            self._drop_mouse(layer)
+        self.tools.release()
         self.hover.remove()
         self.preview.remove()
-        self._image = self._points = self._shapes = None
+        self.image.release()
+
+    # the viewer
 
     def _layers_changed(self, event: Any = None) -> None:
-        prompts = (self._points, self._shapes)
-        written_to = self._written_to
+        layer: Any = getattr(event, 'value', None)
+        removed = getattr(event, 'type', '') == 'removed'
+        if isinstance(layer, Layer) and PREVIEW_MARK in layer.metadata:
+            # no form offers previews
+            if removed and layer is self.preview.layer:
+                self.preview.layer = None
+                self.object.schedule()
+            return
+        before = self.tools.points, self.tools.shapes, self.output.layer
+        if not isinstance(layer, Layer) or isinstance(layer, Image):
+            self.image.refresh()
+        panel = self.panel
         for combo in (
-            self.image_combo,
-            self.points_combo,
-            self.shapes_combo,
-            self.labels_combo,
+            panel.points_combo,
+            panel.shapes_combo,
+            panel.labels_combo,
         ):
             combo.refresh()
-        self._follow_output()
-        composed = self.channel_combo.composed
-        self.channel_combo.offer(self._image, self.viewer.layers)
-        if self.channel_combo.composed != composed:
-            self._channels_chosen()
-        gone = getattr(event, 'value', None)
-        name = getattr(gone, 'name', '')
-        if gone is None or getattr(event, 'type', '') != 'removed':
-            return
-        if gone is self.preview.layer:
-            self.preview.layer = None
-            self._schedule()
-        elif gone is self._image:
-            self._enter_image()
+        self.output.show_labels()
+        if removed and isinstance(layer, Layer):
+            self._layer_removed(layer, *before)
+
+    def _layer_removed(
+        self, layer: Any, points: Any, shapes: Any, labels: Any
+    ) -> None:
+        name = layer.name
+        if layer is self.image.layer:
+            self.image.enter()
             self.status.fail(
                 f'The image “{name}” was removed; nothing was written.'
             )
-        elif any(gone is layer for layer in prompts):
-            self._let_go()
+        elif layer is points or layer is shapes:
+            self.object.drop()
             self.status.fail(
-                f'The layer “{name}” was removed and its prompts with '
+                f'The layer “{name}” was removed, and its prompts with '
                 'it: Points and Box make new ones.'
             )
-        elif gone is written_to:
+        elif layer is labels:
             self.status.fail(
                 f'The labels layer “{name}” was removed: choose '
                 'another one, or the next object makes a new one.'
             )
 
-    def _let_go(self) -> None:
-        """What the open object rests on is gone."""
-        self.session.forget()
-        self.editor.reject()
-        self._planes.clear()
-        self._drawn.clear()
-        self._carried.clear()
-        self._several = None
-        self.preview.hide()
-
     def _active_changed(self, event: Any = None) -> None:
-        self._show_tool()
-        active = self.viewer.layers.selection.active
-        # an object that is open keeps its image
-        free = isinstance(active, Image) and not is_ours(active)
-        if free and not self._planes:
-            self.image_combo.layer = active
+        self.tools.show_tool()
+        # an open object keeps its image
+        if self.object.empty:
+            self.image.follow_selection()
 
-    # the image
-
-    def _enter_image(self) -> None:
-        self._image_timer.stop()
-        image = self.image_combo.layer
-        if image is self._image and image is not None:
-            return
-        self._leave(self._image, self._image_events())
-        previous, self._image = self._image, image
-        self.channel_combo.offer(image, self.viewer.layers)
-        self.scene.image = image
-        if previous is not None:
-            self._let_go()
+    def _image_chosen(self, before: Image | None) -> None:
+        image = self.image.layer
+        if before is not None:
+            self.object.drop()
         if image is None:
-            if previous is None:
+            if before is None:
                 self.status.say(NO_IMAGE)
             return
-        for name, callback in self._image_events().items():
-            self.listen(getattr(image.events, name), callback)
-        self._choose_labels(image)
-        self._look_for_saved(image)
+        self.output.start_image()
+        self.saving.start_image(image)
         try:
-            plane = self.plane()
+            plane = self._scene.layer_plane()
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self.planes_box.setVisible(bool(plane.travel_axes))
-        self._ready_to_click(plane)
+        self.panel.planes_box.setVisible(bool(plane.travel_axes))
+        self.tools.begin(plane)
         self.status.say(HINT)
-        self.anticipation.start()
-        self._schedule()
+        self.preparation.start()
+        self.object.schedule()
 
-    def _channels_chosen(self) -> None:
-        self.scene.channel_axis = self.channel_combo.axis
-        self.scene.composed = self.channel_combo.composed
-        self._image_shown_differently()
-
-    def _image_events(self) -> dict[str, Callable[..., None]]:
-        return {
-            'contrast_limits': self._image_shown_differently,
-            'gamma': self._image_shown_differently,
-            'data': self._image_shown_differently,
-            **dict.fromkeys(_TRANSFORMS, self._schedule),
-        }
-
-    def _image_shown_differently(self, event: Any = None) -> None:
-        self._update_timer.start(CONTRAST_PAUSE_MS)
+    def _pixels_changed(self) -> None:
+        self.object.schedule(CONTRAST_PAUSE_MS)
 
     def _plane_changed(self, event: Any = None) -> None:
-        self._news = None
+        self.saving.news = None
         self.hover.hide()
-        self._schedule()
+        self.object.schedule()
+
+    def _labels_changed(self) -> None:
+        labels = self.output.layer
+        # `_layers_changed` handles, and reports, labels that were removed
+        if labels is None or labels in self.viewer.layers:
+            self.output.show_labels()
+        self.saving.follow()
 
     # settings
 
+    def _bind_keys(self) -> None:
+        keys = keys_of(self.settings.current.keys)
+        self._keys = bind_keys(
+            self,
+            {key: self.commands[action] for key, action in keys.items()},
+        )
+
     def _change_settings(self, changed: Mapping[str, Any]) -> None:
-        before = self.settings
-        self._remember(**changed)
-        settings = self.settings
-        if settings.keys != before.keys:
+        before = self.settings.current
+        self.settings.save(self.status, **changed)
+        if self.settings.current.keys != before.keys:
             unbind_keys(self.viewer, self._keys)
-            self._keys = bind_keys(self, keys_of(settings.keys))
-            self.show_keys(settings.keys)
-            self.show_polarity(self._polarity)
+            self._bind_keys()
+            self.panel.show_keys(self.settings.current.keys)
         self._apply_settings()
 
     def _apply_settings(self) -> None:
-        settings = self.settings
+        settings = self.settings.current
         clean_up = CleanUp(settings.min_area, settings.smooth)
         if clean_up != self.session.prompting.clean_up:
             self.session.prompting.clean_up = clean_up
-            self.editor.ask_again()
+            self.session.editor.ask_again()
         self.session.models.compute_with(settings.device, settings.threads)
         self.session.use_cache(settings.cache_mb)
-        self.buttons['toggle_hover'].setChecked(settings.hover)
+        self.panel.buttons['toggle_hover'].setChecked(settings.hover)
         self.hover.switch(settings.hover)
 
     def take_over(self, image: Image, labels: Labels, number: int) -> None:
@@ -275,15 +373,13 @@ class PromptWidget(PromptRuns):
         SegmentationError
             The object cannot be edited.
         """
-        self.image_combo.layer = image
-        self.labels_combo.layer = labels
-        self.scene.image = image
-        self.scene.labels = labels
+        self._scene.image = image
+        self._scene.labels = labels
         self.session.navigation.open(number)
 
     def toggle_hover(self) -> None:
-        """Show, or do not show, the mask under the cursor."""
-        self._change_settings({'hover': not self.settings.hover})
+        """Show or hide the mask under the cursor."""
+        self._change_settings({'hover': not self.settings.current.hover})
 
     def _clear_cache(self) -> None:
         self.session.clear_cache()
@@ -291,56 +387,61 @@ class PromptWidget(PromptRuns):
 
     # the session
 
-    def _say(self, text: str, whom: str) -> None:
-        if whom not in ('prompts', 'model', 'objects'):
+    def _editor_changed(self) -> None:
+        self.object.editor_changed()
+        self.output.follow_editor()
+        if not self.session.editor.record.empty:
+            self.saving.news = None
+
+    def _say(self, text: str, topic: str) -> None:
+        if topic not in TOPICS:
             return
         if text.startswith('Embedding'):
             self._embedding_since = time.monotonic()
-            seconds = self.settings.seconds.get(self.session.model_name)
+            model = self.session.models.name
+            seconds = self.settings.current.seconds.get(model)
             if seconds is not None:
                 text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
         self.status.say(text, busy=True)
 
     def _ready(self, text: str) -> None:
-        self._learn_speed()
+        self._save_embedding_time()
         self.hover.look()
-        settled = not self._planes and self._several is None
-        if settled and not self.status.failed:
+        if self.object.empty and not self.status.failed:
             self.status.say(text)
-            self._repeat_news()
+            self.saving.repeat_news()
 
-    def _learn_speed(self) -> None:
-        """Remember how long embedding takes here, to say it beforehand."""
+    def _save_embedding_time(self) -> None:
+        """Save how long embedding takes, to estimate it next time."""
         since, self._embedding_since = self._embedding_since, None
         seconds = 0.0 if since is None else time.monotonic() - since
-        # an image that was embedded before tells nothing
+        # shorter ones come from the cache
         if seconds > 0.1:
-            self.settings = replace(
-                self.settings,
+            self.settings.save(
+                self.status,
                 seconds={
-                    **self.settings.seconds,
+                    **self.settings.current.seconds,
                     self.session.model_name: round(seconds, 1),
                 },
             )
-            self._save_settings()
 
-    def _fail(self, text: str, whom: str) -> None:
-        if whom == 'model':
-            self.model_box.fail()
-        if whom in ('prompts', 'model', 'objects'):
+    def _fail(self, text: str, topic: str) -> None:
+        if topic == 'model':
+            self.header.model_box.fail()
+        if topic in TOPICS:
             self.status.fail(text)
-        if whom == 'objects':
-            self._not_read(text)
+        if topic == 'objects':
+            self.saving.failed(text)
 
-    def _progress(self, whom: str, done: int, total: int) -> None:
-        if whom in ('model', 'objects'):
+    def _progress(self, topic: str, done: int, total: int) -> None:
+        if topic in ('model', 'objects'):
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
-        self.model_box.refresh()
-        self.device_label.setText(self.session.models.device_text)
-        if self._planes:
-            # the other model's answer
-            self.editor.ask_again()
+        self.header.model_box.refresh()
+        self.header.device_label.setText(self.session.models.device_text)
+        if not self.object.empty:
+            # with the new model
+            self.session.editor.ask_again()
         elif self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')

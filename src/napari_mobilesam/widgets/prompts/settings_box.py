@@ -1,4 +1,4 @@
-"""Settings of “Segment by prompts”, folded away at the end of the form."""
+"""Settings of “Segment by prompts”, collapsed at the end of the form."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.session.runtime.settings import Settings
 from napari_mobilesam.widgets.parts.controls import (
     ERROR_STYLE,
+    CollapsibleSection,
     form_layout,
     narrow,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.fold import Fold
-from napari_mobilesam.widgets.parts.keys import napari_s_use
+from napari_mobilesam.widgets.parts.keys import command_of_napari
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of
 
 DEVICES = {
-    'auto': 'the best there is',
-    'cpu': 'processor (cpu)',
-    'cuda': 'NVIDIA or AMD graphics card (cuda)',
-    'mps': 'Apple graphics (mps)',
+    'auto': 'Automatic',
+    'cpu': 'CPU',
+    'cuda': 'NVIDIA or AMD GPU (cuda)',
+    'mps': 'Apple GPU (mps)',
 }
 
 
@@ -42,15 +42,15 @@ class SettingsBox(QWidget):
     Parameters
     ----------
     settings : Settings
-        What is shown first.
+        Initial values.
 
     Attributes
     ----------
     changed : Signal(dict)
-        Somebody has chosen something else: all fields of `Settings` that
-        are shown here.
+        The user changed a value: the fields of `Settings` that are shown
+        here.
     clear_button : QPushButton
-        Asks for the disk cache to be emptied.
+        Empties the disk cache.
     """
 
     changed = Signal(object)
@@ -61,8 +61,8 @@ class SettingsBox(QWidget):
             0,
             100_000,
             settings.min_area,
-            'Holes and islands of fewer pixels are removed from masks.',
-            'keep all',
+            'Fill smaller holes in masks, and remove smaller islands.',
+            'off',
             ' px',
         )
         self.smooth_box = QCheckBox('Smooth outlines')
@@ -78,15 +78,15 @@ class SettingsBox(QWidget):
             0,
             os.cpu_count() or 1,
             settings.threads,
-            'Processor cores that the model may use.',
-            'as many as pay off',
+            'CPU threads of the model.',
+            'Automatic',
         )
         self.cache_spin = _spin(
             0,
             1_000_000,
             settings.cache_mb,
-            'Embeddings are kept on disk up to this size, so that an image '
-            'that was\nopened before needs none.',
+            'Size of the embeddings on disk, which save embedding an image '
+            'again.',
             'no cache',
             ' MB',
         )
@@ -103,14 +103,15 @@ class SettingsBox(QWidget):
         contents = QWidget()
         form = form_layout(contents)
         form.setContentsMargins(8, 0, 8, 0)
-        form.addRow('Remove below', self.area_spin)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.addRow('Remove specks smaller than', self.area_spin)
         form.addRow(self.smooth_box)
         form.addRow('Device', self.device_combo)
         form.addRow('Threads', self.threads_spin)
         form.addRow('Cache', self.cache_spin)
         form.addRow('', self.clear_button)
-        form.addRow(Fold('Keys', self.keys_box))
-        self.fold = Fold('Settings', contents)
+        form.addRow(CollapsibleSection('Keys', self.keys_box))
+        self.fold = CollapsibleSection('Settings', contents)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.fold)
@@ -129,14 +130,14 @@ class SettingsBox(QWidget):
 
 
 class KeysBox(QWidget):
-    """A field for the key of each action; says which keys are napari's.
+    """Shortcut of each action, with a note on conflicts.
 
     Attributes
     ----------
     changed : Signal()
-        A key is another than before.
+        The user changed a key.
     keys : dict of str to str
-        Action to key, for those that are not as shipped.
+        Action to key, where it is not the default.
     """
 
     changed = Signal()
@@ -148,7 +149,7 @@ class KeysBox(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.note.setStyleSheet(ERROR_STYLE)
-        self.reset_button = wide_button('Keys as shipped')
+        self.reset_button = wide_button('Reset shortcuts')
         form: QFormLayout = form_layout(self)
         for name, action in ACTIONS.items():
             edit = self.edits[name] = QKeySequenceEdit()
@@ -163,28 +164,26 @@ class KeysBox(QWidget):
     def _show(self) -> None:
         for name, edit in self.edits.items():
             edit.setKeySequence(QKeySequence(key_of(name, self.keys)))
-        self.note.setText(' '.join(self._troubles()))
+        self.note.setText(' '.join(self._conflicts()))
         self.note.setVisible(bool(self.note.text()))
 
-    def _troubles(self) -> list[str]:
+    def _conflicts(self) -> list[str]:
         owners: dict[str, str] = {}
-        troubles = []
+        conflicts = []
         for name, action in ACTIONS.items():
             key = key_of(name, self.keys)
             if not key:
                 continue
             if key in owners:
-                troubles.append(
-                    f'{key} is the key of “{owners[key]}” already.'
-                )
+                conflicts.append(f'{key} is also the key of “{owners[key]}”.')
             owners.setdefault(key, action.text)
-            if taken := napari_s_use(key):
-                troubles.append(f'napari uses {key} to {taken}.')
-        return troubles
+            if taken := command_of_napari(key):
+                conflicts.append(f'napari uses {key} to {taken}.')
+        return conflicts
 
     def _edited(self, name: str) -> None:
         sequence = self.edits[name].keySequence()
-        # one stroke, not a chord of several
+        # the first of a sequence of strokes
         key = sequence.toString().split(', ')[0]
         if key == key_of(name, self.keys):
             return
@@ -209,6 +208,6 @@ def _spin(
     spin.setToolTip(tip)
     spin.setSpecialValueText(nothing)
     spin.setSuffix(unit)
-    # what is being typed is not yet a choice
+    # emit when editing ends, not at each digit
     spin.setKeyboardTracking(False)
     return spin

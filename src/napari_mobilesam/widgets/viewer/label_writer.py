@@ -1,8 +1,8 @@
-"""Which pixels of a Labels layer lie where on a plane of an image."""
+"""Mapping between pixels of a Labels layer and a plane of an image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels
@@ -19,9 +19,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_to_world_matrix,
 )
 
-if TYPE_CHECKING:
-    pass
-
 Indices = tuple[NDArray[np.intp], ...]
 Place = tuple[Indices, NDArray[Any]]
 
@@ -29,10 +26,9 @@ Place = tuple[Indices, NDArray[Any]]
 def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
     """Return an empty Labels layer that lies exactly on the plane's image.
 
-    uint16 is drawn an order of magnitude faster than int32 where an image
-    exceeds the texture size, and holds all ids that people make by hand. Of
-    images that do not fit into memory only what is labelled is kept, see
-    `empty_labels`.
+    uint16 is drawn ten times faster than int32 where an image exceeds the
+    texture size, and holds the labels of manual work. Of images that do not
+    fit into memory only labelled pixels are stored, see `empty_labels`.
     """
     axes = (
         plane.output_axes.index(plane.rows),
@@ -63,10 +59,10 @@ def layer_pixels(
     picture: NDArray[Any],
     corner: tuple[int, int] = (0, 0),
 ) -> Place:
-    """Find the pixels of a layer that a picture of labels covers.
+    """Find the pixels of a layer that an array of labels covers.
 
-    A layer that lies on the image pixel by pixel gets the picture as it is;
-    any other is looked up pixel by pixel, nearest neighbour.
+    A layer that is aligned with the image pixel by pixel gets the array as it
+    is; any other is sampled by nearest neighbour.
 
     Parameters
     ----------
@@ -131,7 +127,7 @@ def _moved(
 def seen_on_plane(
     labels: Labels, plane: LayerPlane, box: tuple[int, int, int, int]
 ) -> NDArray[Any]:
-    """Return what a layer has in the pixels of a plane.
+    """Return the labels of a layer in the pixels of a plane.
 
     Parameters
     ----------
@@ -213,10 +209,9 @@ def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
 
 
 def _shift(to_labels: NDArray[np.float64]) -> NDArray[np.intp] | None:
-    """Return by how many pixels layers are apart, None if they do not align.
+    """Return the shift between aligned layers in whole pixels.
 
-    None stands for all that is not whole pixels: another scale, a rotation,
-    half a pixel.
+    None if they do not align: another scale, a rotation, half a pixel.
     """
     linear, shift = to_labels[:-1, :-1], to_labels[:-1, -1]
     aligned = np.allclose(linear, np.eye(len(linear)), atol=1e-6)

@@ -1,4 +1,4 @@
-"""A Labels layer as what the session writes objects to."""
+"""A Labels layer as the target of written objects."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from napari_mobilesam.widgets.viewer.layers import data_of, refresh_pixels
 if TYPE_CHECKING:
     import pandas as pd
 
-# One full refresh is cheaper than napari's own bookkeeping, which also keeps
-# a copy of every index for its own undo, if more than so many pixels and this
-# share of a plane are written. Measured; labels of up to 16 bits are drawn as
-# they are, others are mapped.
+# Above this number of pixels, and this share of a plane, one full refresh is
+# cheaper than napari's partial update, which also copies every index for its
+# undo. Measured; labels of up to 16 bits are drawn as they are, others are
+# mapped.
 PARTIAL_PIXELS = 1 << 15
 PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
-# Arrays up to this size are counted whenever a new label is needed.
+# Arrays up to this size are searched whenever a new label is needed.
 COUNTED_PIXELS = 1 << 22
 
 
 class LabelsTarget:
     """Writes to a Labels layer with any transform; see `LabelTarget`.
 
-    The layer is not kept alive.
+    Keeps no reference to the layer.
 
     Parameters
     ----------
     layer : napari.layers.Labels
-        Where labels go.
+        Output layer.
     """
 
     def __init__(self, layer: Labels) -> None:
@@ -77,7 +77,7 @@ class LabelsTarget:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name of the layer."""
         return str(self.layer.name)
 
     @property
@@ -93,7 +93,7 @@ class LabelsTarget:
 
     @property
     def preserved(self) -> bool:
-        """Whether the layer's “preserve labels” is on."""
+        """True if *preserve labels* of the layer is on."""
         return bool(self.layer.preserve_labels)
 
     def check(self) -> None:
@@ -112,7 +112,7 @@ class LabelsTarget:
             )
 
     def highest(self) -> int:
-        """Return the largest label; kept up to date where counting is slow."""
+        """Return the largest label; cached for large arrays."""
         layer = self.layer
         if self._highest is None or data_of(layer).size <= COUNTED_PIXELS:
             self._highest = next_label(layer) - 1
@@ -121,7 +121,7 @@ class LabelsTarget:
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
     ) -> Pixels:
-        """Find the pixels of the layer that a picture covers."""
+        """Find the pixels of the layer that an array of labels covers."""
         return Pixels(
             *layer_pixels(self.layer, plane.geometry, picture, corner)
         )
@@ -138,7 +138,7 @@ class LabelsTarget:
         return np.asarray(data[indices])
 
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
-        """Set the values of pixels and show them."""
+        """Set the values of pixels, and redraw them."""
         layer = self.layer
         if len(values) == 0:
             return
@@ -149,7 +149,7 @@ class LabelsTarget:
             write_levels(list(layer.data), indices, values)
             refresh_pixels(layer)
         elif hasattr(layer.data, 'dask'):
-            # dask arrays know no assignment in place, only a new graph
+            # dask arrays cannot be assigned to in place
             array = np.array(layer.data)
             array[indices] = values
             layer.data = array
@@ -162,7 +162,7 @@ class LabelsTarget:
         self._highest = highest
 
     def row(self, pixels: int) -> NDArray[Any] | None:
-        """Return all pixels as one row, if they lie in memory like that."""
+        """Return all pixels as a 1-D view, if memory is contiguous."""
         data = self.layer.data
         if (
             self.layer.multiscale
@@ -174,7 +174,7 @@ class LabelsTarget:
         return data.reshape(-1)
 
     def refresh(self, highest: int) -> None:
-        """Show what was written into the row."""
+        """Redraw after writing into `row`."""
         if self._highest is not None:
             self._highest = max(self._highest, highest)
         refresh_pixels(self.layer)
@@ -202,7 +202,7 @@ class LabelsTarget:
     def _painted(self, event: Any) -> None:
         if self._highest is None:
             return
-        # strokes of the brush are recorded in another form than writes
+        # brush strokes are tuples, programmatic writes are not
         written = [
             int(np.max(atom[2])) for atom in event.value if type(atom) is tuple
         ]
@@ -215,7 +215,7 @@ class LabelsTarget:
 
 
 def _refresh_pays(data: Any, pixels: int) -> bool:
-    """Whether to show the whole plane anew once so many pixels are written."""
+    """Return True if redrawing the whole plane is cheaper."""
     mapped = np.dtype(data.dtype).itemsize > 2
     share = PARTIAL_SHARE_MAPPED if mapped else PARTIAL_SHARE
     plane = math.prod(sorted(data.shape)[-2:])
@@ -223,5 +223,5 @@ def _refresh_pays(data: Any, pixels: int) -> bool:
 
 
 def _is_sparse(layer: Labels) -> bool:
-    """Whether a pyramid is one of `empty_labels`, which can be written."""
+    """Return True for pyramids of `empty_labels`, which are writable."""
     return isinstance(layer.data[0], SparseLabels)

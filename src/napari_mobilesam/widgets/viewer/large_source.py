@@ -1,4 +1,4 @@
-"""Image layers as images of any size, and labels that lie on them."""
+"""Image layers as sources for tiled segmentation."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
     from napari_mobilesam.types import Window
 
-# Pixels of a run that are too many for one array of labels, and those beyond
-# which an image that is read piece by piece should not be read as a whole.
+# Most pixels of one array of labels, and of a lazy image that is read at once.
 MOST_PIXELS = 8192**2
 MOST_LAZY_PIXELS = 2048**2
 
 
 @dataclass(frozen=True, eq=False)
 class LargeImage:
-    """Planes of a layer, or a part of them, to be segmented tile by tile.
+    """Planes of a layer, or a part of them, for tiled segmentation.
 
     Attributes
     ----------
@@ -44,7 +43,7 @@ class LargeImage:
     origin: tuple[float, ...]
 
     def transform(self) -> dict[str, Any]:
-        """Keyword arguments that put a layer of labels on the image."""
+        """Return keyword arguments that place a Labels layer on the image."""
         layer = self.plane.layer
         return {
             'affine': self.plane.output_matrix(self.origin),
@@ -54,14 +53,14 @@ class LargeImage:
 
 
 def is_large(plane: LayerPlane, axis: int | None) -> bool:
-    """Whether planes are too large to be segmented in memory.
+    """Return True if planes are too large to be segmented in memory.
 
     Parameters
     ----------
     plane : LayerPlane
         Plane that is shown.
     axis : int or None
-        Axis of the image of which every plane is taken.
+        Axis along which all planes are segmented; None for one plane.
     """
     image = plane.layer
     full = data_of(image)
@@ -75,16 +74,16 @@ def is_large(plane: LayerPlane, axis: int | None) -> bool:
 def large_image(
     plane: LayerPlane, axis: int | None, window: Window | None = None
 ) -> LargeImage:
-    """Take a plane, or all along an axis, as an image of any size.
+    """Return a plane, or all planes along an axis, as a large image.
 
     Parameters
     ----------
     plane : LayerPlane
         Plane that is shown.
     axis : int or None
-        Axis of the image of which every plane is taken.
+        Axis along which all planes are segmented; None for one plane.
     window : tuple of int, optional
-        (row0, column0, row1, column1) of the part that is wanted.
+        (row0, column0, row1, column1) of the part to segment.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def large_image(
 
 
 def _axis_names(plane: LayerPlane) -> str:
-    """A letter for each axis of the layer."""
+    """Return one letter per axis of the layer."""
     image = plane.layer
     if (plane.rows, plane.columns) != (image.ndim - 2, image.ndim - 1):
         raise ImageError(

@@ -1,4 +1,4 @@
-"""The plane of an image that a viewer shows, and layers that lie on it."""
+"""The plane of an image that a viewer shows."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ fewer dimensions than the viewer, need no special case.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 MARK = 'napari-mobilesam'
 # key in the metadata of labels that are shown only, never written to
 PREVIEW_MARK = 'napari-mobilesam-preview'
+
+# types of shapes that enclose a region, and of lines
+CLOSED_SHAPES = ('rectangle', 'ellipse', 'polygon')
+OPEN_SHAPES = ('line', 'path')
 
 Matrix = NDArray[np.float64]
 
@@ -85,21 +90,21 @@ def channel_axes(image: Image) -> list[int]:
 
 
 def axis_name(layer: Layer, axis: int) -> str:
-    """Return what people call an axis of a layer."""
+    """Return the name of an axis of a layer for messages."""
     label = str(layer.axis_labels[axis])
-    # napari's own labels are negative numbers, which say little
+    # napari's default labels are negative numbers
     return f'axis {axis}' if label.lstrip('-').isdigit() else label
 
 
 def is_ours(layer: Layer, image: Image | None = None) -> bool:
-    """Whether this plugin made a layer.
+    """Return True if this plugin made a layer.
 
     Parameters
     ----------
     layer : napari.layers.Layer
         Any layer.
     image : napari.layers.Image, optional
-        Only if it was made for this image.
+        Image that it must have been made for.
     """
     made_for = layer.metadata.get(MARK)
     return made_for is not None and (
@@ -107,8 +112,13 @@ def is_ours(layer: Layer, image: Image | None = None) -> bool:
     )
 
 
+def is_of(kind: type[Layer]) -> Callable[[Layer], bool]:
+    """Return a predicate for layers of a type."""
+    return lambda layer: isinstance(layer, kind)
+
+
 def is_output(layer: Layer) -> bool:
-    """Whether objects can be written to a layer: labels, but no preview."""
+    """Return True for labels that can be written to, no previews."""
     return isinstance(layer, Labels) and PREVIEW_MARK not in layer.metadata
 
 

@@ -1,11 +1,11 @@
-"""What a viewer shows and where objects go, for its session."""
+"""Current image, plane and output labels of a viewer."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
@@ -30,10 +30,25 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 
+class ShownPlane(NamedTuple):
+    """A plane of an image as the viewer and as the session see it.
+
+    Attributes
+    ----------
+    plane : LayerPlane
+        The plane with its layer.
+    source : ImagePlane
+        The plane as the session reads it.
+    """
+
+    plane: LayerPlane
+    source: ImagePlane
+
+
 class ViewerScene:
     """Planes and labels of a viewer; see `Scene`.
 
-    Neither the viewer nor a layer is kept alive by it.
+    Keeps neither the viewer nor a layer alive.
 
     Parameters
     ----------
@@ -46,10 +61,13 @@ class ViewerScene:
         Data axis of the image used as colours instead of being sliced.
     composed : tuple of napari.layers.Image
         Layers that are added to the image in their colours.
+    image_changed : Signal(Image or None)
+        Another image was set.
     labels_changed : Signal()
-        Objects may go to another layer than before.
+        The output layer may be another one.
     """
 
+    image_changed = Signal(object)
     labels_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -80,7 +98,7 @@ class ViewerScene:
 
     @property
     def image(self) -> Image | None:
-        """The image that is clicked on: the one that was set, else active."""
+        """Image to segment: the one that was set, else the selected one."""
         layers = self.viewer.layers
         chosen = None if self._image is None else self._image()
         if chosen is not None and chosen in layers:
@@ -95,11 +113,12 @@ class ViewerScene:
     def image(self, layer: Image | None) -> None:
         self._image = None if layer is None else weakref.ref(unwrap(layer))
         self.channel_axis, self.composed = None, ()
+        self.image_changed.emit(unwrap(layer))
         self.labels_changed.emit()
 
     @property
     def labels(self) -> Labels | None:
-        """The layer that is written to: the one that was set, else ours."""
+        """Output layer: the one that was set, else one made for the image."""
         layers = self.viewer.layers
         chosen = None if self._labels is None else self._labels()
         if chosen is not None and chosen in layers:
@@ -127,8 +146,13 @@ class ViewerScene:
         """
         image = self.image
         if image is None:
-            raise ImageError('There is no image: open one to begin.')
+            raise ImageError('Open an image, or choose one, to begin.')
         return plane_of(self.viewer, image, self.channel_axis, self.composed)
+
+    def shown(self) -> ShownPlane:
+        """Return the plane of the image that is shown; see `layer_plane`."""
+        plane = self.layer_plane()
+        return ShownPlane(plane, plane.source())
 
     def plane(self) -> ImagePlane:
         """Return the plane of the image that is shown."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -76,11 +75,4 @@ def _deliverer(viewer: Any) -> Deliver | None:
         return None
     from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
-    main_thread = MainThread()
-
-    def deliver(function: Callable[[], None]) -> None:
-        # Qt may already be gone when a worker ends after the last window
-        with contextlib.suppress(RuntimeError):
-            main_thread.run.emit(function)
-
-    return deliver
+    return MainThread()

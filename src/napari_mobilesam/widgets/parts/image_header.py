@@ -1,0 +1,51 @@
+"""Choice of image, channels and model, at the top of a form."""
+
+from __future__ import annotations
+
+from napari.layers import Image
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    ViewerWidget,
+    group_form,
+)
+from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.viewer.layers import is_of
+
+
+class ImageHeader(QWidget):
+    """Image, channels, model, and the device that computes.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Form whose viewer and session are shown.
+
+    Attributes
+    ----------
+    image_combo : LayerCombo
+        Image layers of the viewer.
+    channel_combo : ChannelCombo
+        Channel axes, or other layers as colours; hidden if there are none.
+    model_box : ModelBox
+        Models.
+    device_label : QLabel
+        Device of the loaded model.
+    """
+
+    def __init__(self, dock: ViewerWidget) -> None:
+        super().__init__()
+        self.image_combo = LayerCombo(dock.viewer, is_of(Image))
+        self.channel_combo = ChannelCombo()
+        self.model_box = ModelBox(dock.session)
+        self.device_label = QLabel()
+        box, form = group_form('Image')
+        form.addRow('Image', self.image_combo)
+        form.addRow(self.channel_combo.label, self.channel_combo)
+        form.addRow('Model', self.model_box)
+        form.addRow('Device', self.device_label)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(box)

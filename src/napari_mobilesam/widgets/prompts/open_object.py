@@ -1,0 +1,465 @@
+"""The open object: prompts to the editor, masks to the canvas."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+from superqt.utils import QSignalDebouncer
+
+from napari_mobilesam.session import PromptResult, check_prompts
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.hover_view import HoverView
+from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.prompts.collection import (
+    Collected,
+    PromptReader,
+    put_box,
+    put_points,
+    remove_prompts,
+    same_prompts,
+)
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.viewer_scene import (
+    ShownPlane,
+    ViewerScene,
+)
+
+HINT = 'Click an object; right-click what does not belong to it.'
+NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
+NOTHING = 'The model found nothing here: add a point, or draw a box.'
+
+
+class SeveralShapes(NamedTuple):
+    """Closed shapes without points: one object each, asked together."""
+
+    generation: int
+    plane: LayerPlane
+    place: Hashable
+    collected: Collected
+
+
+class OpenObject:
+    """Passes prompts from the canvas to the editor, and masks back.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : PromptPanel
+        Candidates and status line.
+    tools : PromptTools
+        Layers of the prompts.
+    scene : ViewerScene
+        Finds the plane that is shown.
+    preview : Preview
+        Shows the mask.
+    hover : HoverView
+        Silent while there are prompts.
+
+    Attributes
+    ----------
+    several : SeveralShapes or None
+        Several objects that are asked together.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: PromptPanel,
+        tools: PromptTools,
+        scene: ViewerScene,
+        preview: Preview,
+        hover: HoverView,
+    ) -> None:
+        self._dock = dock
+        self._session = dock.session
+        self._editor = dock.session.editor
+        self._panel = panel
+        self._tools = tools
+        self._scene = scene
+        self._preview = preview
+        self._hover = hover
+        self._reader = PromptReader()
+        self.several: SeveralShapes | None = None
+        # images whose pixels that are no numbers were reported
+        self._reported: WeakSet[Image] = WeakSet()
+        # box, region or mask of a reopened object that no layer shows
+        self._carried: dict[Hashable, Prompts] = {}
+        # planes of the open object, and its prompts in the layers there
+        self._planes: dict[Hashable, LayerPlane] = {}
+        self._drawn: dict[Hashable, Prompts] = {}
+        # plane and count of waiting shapes at the last look
+        self._place: Hashable = None
+        self._waiting_shapes = 0
+        # True while `update` changes the editor
+        self._asking = False
+        self._waiting = False
+        self._later = QSignalDebouncer(parent=dock)
+        self._later.triggered.connect(self.update)
+
+    # when to look at the prompts
+
+    @property
+    def pending(self) -> bool:
+        """True while prompts are still to be read."""
+        return self._waiting
+
+    @property
+    def empty(self) -> bool:
+        """True if no plane has prompts."""
+        return not self._planes and self.several is None
+
+    def schedule(self, delay: int = 0) -> None:
+        """Read the prompts soon.
+
+        Parameters
+        ----------
+        delay : int
+            Milliseconds after the last call.
+        """
+        if self._dock.attached:
+            self._waiting = True
+            self._later.setTimeout(delay)
+            self._later.throttle()
+
+    def stop(self) -> None:
+        """Cancel a scheduled reading."""
+        self._waiting = False
+        self._later.cancel()
+
+    def catch_up(self) -> None:
+        """Read the prompts now if that is scheduled."""
+        if self._waiting:
+            self.update()
+
+    # prompts to masks
+
+    def update(self) -> None:
+        """Read the prompts and ask the model for their mask."""
+        self.stop()
+        if self._scene.image is None:
+            return
+        self._asking = True
+        try:
+            self._ask(self._scene.shown())
+        except SegmentationError as error:
+            self._show_nothing()
+            self._panel.status.fail(str(error))
+        finally:
+            self._asking = False
+
+    def _ask(self, shown: ShownPlane) -> None:
+        plane, source = shown
+        collected = self._collect(shown)
+        self._place = source.place
+        self._waiting_shapes = collected.waiting
+        self._hover.be_quiet(not collected.empty)
+        self.several = None
+        if len(collected.objects) > 1:
+            self._editor.reject()
+            self._show_nothing()
+            generation = self._session.predict(source, collected.objects)
+            self.several = SeveralShapes(
+                generation, plane, source.place, collected
+            )
+            return
+        view = self._editor.view(source)
+        if collected.empty:
+            self._planes.pop(source.place, None)
+            self._drawn.pop(source.place, None)
+            if view is not None:
+                self._editor.ask(source, Prompts())
+                self._panel.status.say(HINT)
+            self._show(shown)
+            return
+        self._planes[source.place] = plane
+        prompts = self._drawn[source.place] = collected.objects[0]
+        if (
+            view is not None
+            and view.plane.key == source.key
+            and same_prompts(view.prompts, prompts)
+        ):
+            self._drawn[source.place] = view.prompts
+        else:
+            self._editor.ask(source, prompts)
+        self._show(shown)
+
+    def _collect(
+        self,
+        shown: ShownPlane,
+        coming: tuple[NDArray[np.float64], int] | None = None,
+    ) -> Collected:
+        return self._reader.collect(
+            shown.plane,
+            self._tools.points,
+            self._tools.shapes,
+            self._carried.get(shown.source.place),
+            coming,
+        )
+
+    def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
+        """Precompute the mask between press and release of the mouse.
+
+        Parameters
+        ----------
+        coordinates : ndarray
+            (ndim,) data coordinates in the Points layer.
+        label : int
+            1 positive, 0 negative.
+        """
+        # errors are reported when the point is there
+        with contextlib.suppress(SegmentationError):
+            shown = self._scene.shown()
+            points, here = shown.plane.image_points(
+                self._tools.points, coordinates[None]
+            )
+            if here.all():
+                (prompts,) = self._collect(shown, (points[0], label)).objects
+                self._editor.expect(shown.source, prompts)
+
+    # masks to the canvas
+
+    def editor_changed(self) -> None:
+        """Show the open object; draw prompts that came from the console."""
+        if self._asking:
+            return
+        try:
+            shown = self._scene.shown()
+        except SegmentationError:
+            shown = None
+        if self.several is None:
+            self._follow_editor(shown)
+        self._show(shown)
+
+    def _follow_editor(self, shown: ShownPlane | None) -> None:
+        if self._editor.record.empty and not self._editor.pending:
+            self.remove_prompts()
+            return
+        if shown is None:
+            return
+        place = shown.source.place
+        view = self._editor.view(shown.source)
+        if view is None or view.prompts is self._drawn.get(place):
+            return
+        self._planes[place] = shown.plane
+        self.remove_prompts()
+        self._put_back(shown.plane, view)
+        self._hover.be_quiet(True)
+
+    def _show(self, shown: ShownPlane | None) -> None:
+        """Show the mask of the open object on a plane."""
+        if self.several is not None or not self._dock.attached:
+            return
+        view = None if shown is None else self._editor.view(shown.source)
+        if shown is None or view is None or view.candidates is None:
+            self._show_nothing()
+            return
+        found = view.candidates
+        self._preview.show(shown.plane, [found.mask])
+        self._panel.candidates_view.show_masks(found.masks, found.chosen)
+        self._panel.buttons['next_candidate'].setVisible(len(found.masks) > 1)
+
+    def _show_nothing(self) -> None:
+        self._preview.hide()
+        self._panel.candidates_view.clear()
+        self._panel.buttons['next_candidate'].hide()
+
+    def show_answer(self, result: PromptResult) -> None:
+        """Describe an answer; show it, if it is for several objects."""
+        several = self.several
+        if several is None:
+            view = self._editor.record.view(result.request.plane)
+            if view is not None and view.plane.place == self._place:
+                self._panel.status.say(self._describe((view.mask,), result))
+        elif several.generation == result.request.generation:
+            masks = [mask for mask in result.masks if mask is not None]
+            self._preview.show(several.plane, masks)
+            self._panel.candidates_view.clear()
+            self._panel.buttons['next_candidate'].hide()
+            self._panel.status.say(self._describe(result.masks, result))
+
+    def _describe(
+        self, masks: tuple[Mask | None, ...], result: PromptResult
+    ) -> str:
+        found = [mask for mask in masks if mask is not None]
+        if not found:
+            return NOTHING + self._not_finite(result)
+        if len(masks) > 1:
+            text = f'{len(found)} objects for {len(masks)} boxes'
+            waiting = 0
+        else:
+            text = f'{found[0].area} pixels, score {found[0].score:.2f}'
+            waiting = self._waiting_shapes
+        keep = 'them all' if len(found) > 1 else 'it'
+        accept = self._panel.buttons['accept'].text()
+        text += f', {_duration(result.seconds)}. {accept} keeps {keep}.'
+        if waiting:
+            noun = 'box waits' if waiting == 1 else 'boxes wait'
+            text += f' {waiting} older {noun} for the next object.'
+        return text + self._not_finite(result)
+
+    def _not_finite(self, result: PromptResult) -> str:
+        """Report pixels that are NaN or infinite, once per image."""
+        image = self._scene.image
+        if not result.not_finite or image is None or image in self._reported:
+            return ''
+        self._reported.add(image)
+        return (
+            f' {result.not_finite} pixels around here are NaN or infinite, '
+            'and are black to the model (+∞ is white).'
+        )
+
+    def next_candidate(self) -> None:
+        """Show the next candidate mask."""
+        with self._panel.status.errors():
+            self._editor.cycle(self._scene.shown().source)
+
+    def choose(self, index: int) -> None:
+        """Show one of the candidate masks."""
+        with self._panel.status.errors():
+            self._editor.choose(self._scene.shown().source, index)
+
+    # accept and reject
+
+    def accept(self) -> None:
+        """Write the mask as one undoable step, and start the next object."""
+        with self._panel.status.errors():
+            if not self._editor.pending and not self._editor.record.masks:
+                self._explain_no_mask()
+            elif self._editor.accept() is None:
+                self._panel.status.say(
+                    'Accepts as soon as the mask is there …', True
+                )
+
+    def _explain_no_mask(self) -> None:
+        shown = self._scene.shown()
+        collected = self._collect(shown)
+        for prompts in collected.objects:
+            check_prompts(shown.plane.shape, prompts)
+        self._panel.status.fail(NO_PROMPT if collected.empty else NOTHING)
+
+    def accepted(self, record: ObjectRecord) -> None:
+        """Remove the prompts of an object that was written."""
+        self.remove_prompts()
+        objects = self._scene.objects(False)
+        where = '' if objects is None else f' to “{objects.target.name}”'
+        undo = self._panel.buttons['undo'].text()
+        self._panel.status.say(
+            f'Object {record.label} written{where}. {undo} takes it back.'
+        )
+        self.schedule()
+
+    def reject(self) -> None:
+        """Drop the mask and its prompts; write nothing."""
+        self.stop()
+        with self._panel.status.errors():
+            shown = self._scene.shown()
+            self._planes[shown.source.place] = shown.plane
+        self._session.forget()
+        self._editor.reject()
+        self.remove_prompts()
+        self._panel.status.say(HINT)
+        self.schedule()
+
+    def drop(self) -> None:
+        """Close the object because its image or its prompts are gone."""
+        self._session.forget()
+        self._editor.reject()
+        self._forget()
+        self._preview.hide()
+
+    def _forget(self) -> None:
+        self._planes.clear()
+        self._drawn.clear()
+        self._carried.clear()
+        self.several = None
+
+    # prompts in their layers
+
+    def add_planes(self, planes: dict[Hashable, LayerPlane]) -> None:
+        """Include planes whose prompts `remove_prompts` is to remove."""
+        self._planes.update(planes)
+
+    def remove_prompts(self) -> None:
+        """Remove the prompts of the open object from their layers."""
+        points: set[int] = set()
+        shapes: set[int] = set()
+        for plane in self._planes.values():
+            collected = self._reader.collect(
+                plane, self._tools.points, self._tools.shapes
+            )
+            points |= set(collected.points)
+            shapes |= set(collected.shapes)
+        self._forget()
+        with self._tools.blocked():
+            remove_prompts(self._tools.points, points)
+            remove_prompts(self._tools.shapes, shapes)
+        self._preview.hide()
+        self._hover.be_quiet(False)
+
+    def reopened(self, record: ObjectRecord) -> None:
+        """Put the prompts of an object back into their layers."""
+        self.remove_prompts()
+        for view in record.views.values():
+            plane = view.plane.geometry
+            if plane is not None and plane.layer in self._dock.viewer.layers:
+                self._put_back(plane, view)
+        place = None
+        with self._panel.status.errors():
+            place = self._scene.shown().source.place
+        if self._planes and place not in self._planes:
+            self._scene.show(next(iter(record.views.values())).plane)
+        self._panel.status.say(self._describe_record(record))
+        self.schedule()
+
+    def _describe_record(self, record: ObjectRecord) -> str:
+        known = [
+            f'{name} {value:.2f}'
+            for name, value in (
+                ('score', record.score),
+                ('stability', record.stability),
+            )
+            if not math.isnan(value)
+        ]
+        about = f' ({", ".join(known)})' if known else ''
+        buttons = self._panel.buttons
+        return (
+            f'Editing object {record.label}{about}. Add points, then '
+            f'{buttons["accept"].text()} or {buttons["reject"].text()}.'
+        )
+
+    def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:
+        prompts, place = view.prompts, view.plane.place
+        self._planes[place] = plane
+        self._drawn[place] = prompts
+        unseen = prompts.region is not None or prompts.mask_input is not None
+        with self._tools.blocked():
+            if len(prompts.points):
+                put_points(self._tools.points_for(plane), plane, prompts)
+            if prompts.box is not None and not (unseen or view.automatic):
+                put_box(self._tools.shapes_for(plane), plane, prompts.box)
+            elif unseen or prompts.box is not None:
+                self._carried[place] = Prompts(
+                    box=prompts.box,
+                    mask_input=prompts.mask_input,
+                    region=prompts.region,
+                )
+
+    def collect_shapes(self, plane: LayerPlane, layer: Any) -> list[Prompts]:
+        """Return one prompt per closed shape of a layer on a plane."""
+        return list(self._reader.collect(plane, None, layer).objects)
+
+
+def _duration(seconds: float) -> str:
+    return f'{seconds * 1e3:.0f} ms' if seconds < 1 else f'{seconds:.1f} s'

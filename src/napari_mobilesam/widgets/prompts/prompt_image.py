@@ -1,0 +1,134 @@
+"""The image that prompts refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.layers import Image
+from psygnal import Signal
+from superqt.utils import QSignalDebouncer
+
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+_TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
+
+
+class PromptImage:
+    """Follows the chosen image, its channels, its contrast and its position.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Listens to the image while it is docked.
+    header : ImageHeader
+        Choices of image and channels.
+    scene : ViewerScene
+        Told which image and channels are chosen.
+
+    Attributes
+    ----------
+    chosen : Signal(Image or None)
+        Another image is chosen; the image before it.
+    pixels_changed : Signal()
+        Data, contrast, gamma or channels changed.
+    moved : Signal()
+        The transform of the image changed.
+    layer : napari.layers.Image or None
+        The image.
+    """
+
+    chosen = Signal(object)
+    pixels_changed = Signal()
+    moved = Signal()
+
+    def __init__(
+        self, dock: ViewerWidget, header: ImageHeader, scene: ViewerScene
+    ) -> None:
+        self._dock = dock
+        self._header = header
+        self._scene = scene
+        self._waiting = False
+        self.layer: Image | None = None
+        # later: a combo box changes several times while layers come and go
+        self._later = QSignalDebouncer(parent=dock)
+        self._later.setTimeout(0)
+        self._later.triggered.connect(self.enter)
+        header.image_combo.layer_changed.connect(self._enter_later)
+        header.channel_combo.changed.connect(self._use_channels)
+
+    @property
+    def pending(self) -> bool:
+        """True while a choice is still to be applied."""
+        return self._waiting
+
+    def _enter_later(self, layer: Any = None) -> None:
+        self._waiting = True
+        self._later.throttle()
+
+    def enter(self) -> None:
+        """Go to the chosen image."""
+        self._waiting = False
+        self._later.cancel()
+        image = self._header.image_combo.layer
+        if image is self.layer and image is not None:
+            return
+        before, self.layer = self.layer, image
+        if before is not None and self._dock.attached:
+            for name, callback in self._events().items():
+                self._dock.deafen(getattr(before.events, name), callback)
+        self._header.channel_combo.offer(image, self._dock.viewer.layers)
+        self._scene.image = image
+        if image is not None:
+            for name, callback in self._events().items():
+                self._dock.listen(getattr(image.events, name), callback)
+        self.chosen.emit(before)
+
+    def follow_scene(self, image: Image | None) -> None:
+        """Choose the image that another form, or a script, has set."""
+        if image is not None and image is not self.layer:
+            self._header.image_combo.layer = image
+            self.enter()
+
+    def follow_selection(self) -> None:
+        """Choose the selected image, unless the plugin made it."""
+        active = self._dock.viewer.layers.selection.active
+        if isinstance(active, Image) and not is_ours(active):
+            self._header.image_combo.layer = active
+
+    def refresh(self) -> None:
+        """Offer the images and channels that the viewer has now."""
+        self._header.image_combo.refresh()
+        channels = self._header.channel_combo
+        composed = channels.composed
+        channels.offer(self.layer, self._dock.viewer.layers)
+        if channels.composed != composed:
+            self._use_channels()
+
+    def release(self) -> None:
+        """Forget the image."""
+        self._waiting = False
+        self._later.cancel()
+        self.layer = None
+
+    def _use_channels(self) -> None:
+        self._scene.channel_axis = self._header.channel_combo.axis
+        self._scene.composed = self._header.channel_combo.composed
+        self.pixels_changed.emit()
+
+    def _events(self) -> dict[str, Callable[..., None]]:
+        return {
+            **dict.fromkeys(
+                ('contrast_limits', 'gamma', 'data'), self._pixels
+            ),
+            **dict.fromkeys(_TRANSFORMS, self._moved),
+        }
+
+    def _pixels(self, event: Any = None) -> None:
+        self.pixels_changed.emit()
+
+    def _moved(self, event: Any = None) -> None:
+        self.moved.emit()

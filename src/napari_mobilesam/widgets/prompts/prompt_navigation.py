@@ -1,0 +1,161 @@
+"""Navigation among written objects: edit, next, delete, undo, redo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.prompts.navigation import adopted
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.hover_view import cursor_on
+from napari_mobilesam.widgets.prompts.open_object import OpenObject
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+NO_OBJECT = 'There is no object under the cursor.'
+NO_OBJECTS = 'There are no objects yet: click one, and accept it.'
+PICK = 'Click the object to edit.'
+
+
+class PromptNavigation:
+    """Opens, deletes and restores objects of the labels.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : PromptPanel
+        Buttons and status line.
+    tools : PromptTools
+        Selected again after an object was picked.
+    scene : ViewerScene
+        Finds plane and objects.
+    object : OpenObject
+        Its prompts are removed when it is deleted.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: PromptPanel,
+        tools: PromptTools,
+        scene: ViewerScene,
+        object: OpenObject,  # noqa: A002
+    ) -> None:
+        self._viewer = dock.viewer
+        self._editor = dock.session.editor
+        self._session = dock.session
+        self._panel = panel
+        self._tools = tools
+        self._scene = scene
+        self._object = object
+
+    # edit
+
+    def edit_object(self) -> None:
+        """Open the object under the cursor."""
+        with self._panel.status.errors():
+            plane, source = self._scene.shown()
+            at = cursor_on(plane, self._viewer.cursor.position)
+            navigation = self._session.navigation
+            if at is None or not navigation.open_at(source, *at):
+                self._panel.status.fail(NO_OBJECT)
+
+    def pick(self, wanted: bool) -> None:
+        """Open the object at the next click on the canvas, or cancel that."""
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._picked in callbacks:
+            callbacks.remove(self._picked)
+        self._panel.buttons['edit_object'].setChecked(wanted)
+        if wanted:
+            # a layer in a drawing mode would take the click
+            self._viewer.layers.selection.active = self._scene.image
+            callbacks.append(self._picked)
+            self._panel.status.say(PICK)
+
+    def _picked(self, viewer: Any, event: Any) -> None:
+        self.pick(False)
+        self._viewer.cursor.position = event.position
+        self.edit_object()
+        self._tools.use_points_tool()
+
+    def next_object(self) -> None:
+        """Open the next object."""
+        self._open(self._session.navigation.next)
+
+    def previous_object(self) -> None:
+        """Open the previous object."""
+        self._open(self._session.navigation.previous)
+
+    def next_uncertain(self) -> None:
+        """Open the least certain object that was not reviewed yet."""
+        self._open(
+            self._session.navigation.next_uncertain,
+            'All objects were reviewed.',
+        )
+
+    def _open(
+        self,
+        step: Callable[[], ObjectRecord | None],
+        nothing: str = NO_OBJECTS,
+    ) -> None:
+        with self._panel.status.errors():
+            if step() is None:
+                objects = self._scene.objects(False)
+                self._panel.status.fail(nothing if objects else NO_OBJECTS)
+
+    # delete
+
+    def delete_object(self) -> None:
+        """Erase the open object, or the one under the cursor."""
+        with self._panel.status.errors():
+            if self._editor.record.number:
+                number = self._editor.record.label
+                self._editor.delete()
+                self._object.remove_prompts()
+            else:
+                number = self._delete_under_cursor()
+            if number:
+                undo = self._panel.buttons['undo'].text()
+                self._panel.status.say(
+                    f'Object {number} erased. {undo} brings it back.'
+                )
+            else:
+                self._panel.status.fail(NO_OBJECT)
+
+    def _delete_under_cursor(self) -> int:
+        plane, source = self._scene.shown()
+        objects = self._scene.objects(False)
+        at = cursor_on(plane, self._viewer.cursor.position)
+        if at is None or objects is None:
+            return 0
+        record = objects.at(source, *at) or adopted(objects, source, *at)
+        if record is None:
+            return 0
+        with objects.step(f'deleting object {record.label}') as step:
+            step.erase(record)
+            if objects.get(record.number) is not None:
+                step.remove(record)
+        return record.label
+
+    # history
+
+    def undo(self) -> None:
+        """Undo the last step, on whatever plane it was."""
+        self._restore(self._session.navigation.undo, 'Undone', 'undo')
+
+    def redo(self) -> None:
+        """Redo the step that was undone last."""
+        self._restore(self._session.navigation.redo, 'Redone', 'redo')
+
+    def _restore(
+        self, step: Callable[[], str | None], done: str, verb: str
+    ) -> None:
+        with self._panel.status.errors():
+            title = step()
+            if title is None:
+                self._panel.status.fail(f'Nothing to {verb}.')
+            else:
+                self._panel.status.say(f'{done}: {title}.')

@@ -1,0 +1,280 @@
+"""Drawing tools: layers that hold the prompts, mouse buttons, polarity."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer, Points, Shapes
+from psygnal import Signal
+
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.prompts.prompt_layers import (
+    NEGATIVE,
+    POLARITY,
+    POSITIVE,
+    add_points,
+    add_shapes,
+    adopt_points,
+    flip,
+    set_next_polarity,
+)
+from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+RIGHT_BUTTON = 2
+SHAPE_MODES = {
+    'use_boxes_tool': 'add_rectangle',
+    'use_outline_tool': 'add_polygon_lasso',
+    'use_scribble_tool': 'add_path',
+}
+
+
+class PromptTools:
+    """Points and Shapes layers of the prompts, and mouse clicks on them.
+
+    Layers are made when a tool is first used; layers of the user are adopted
+    only if they are chosen.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Listens to layers while it is docked.
+    panel : PromptPanel
+        Buttons and layer choices.
+    scene : ViewerScene
+        Finds the plane that new layers are made for.
+
+    Attributes
+    ----------
+    edited : Signal()
+        Prompts were added, moved or removed.
+    restyled : Signal()
+        Polarities changed, or another layer was chosen.
+    pressed : Signal(ndarray, int)
+        The mouse button went down in add mode: data coordinates in the
+        Points layer and label of the point that will be added on release.
+    points : napari.layers.Points or None
+        Layer of points.
+    shapes : napari.layers.Shapes or None
+        Layer of boxes, outlines and scribbles.
+    polarity : str
+        Polarity of the next left click.
+    """
+
+    edited = Signal()
+    restyled = Signal()
+    pressed = Signal(object, int)
+
+    def __init__(
+        self, dock: ViewerWidget, panel: PromptPanel, scene: ViewerScene
+    ) -> None:
+        self._dock = dock
+        self._panel = panel
+        self._scene = scene
+        self._blocked = False
+        self.points: Points | None = None
+        self.shapes: Shapes | None = None
+        self.polarity = POSITIVE
+        panel.points_combo.layer_changed.connect(self.use_points)
+        panel.shapes_combo.layer_changed.connect(self.use_shapes)
+
+    @contextlib.contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Emit no signal while the context lasts."""
+        before, self._blocked = self._blocked, True
+        try:
+            yield
+        finally:
+            self._blocked = before
+
+    # tools
+
+    def use_points_tool(self) -> None:
+        """Make clicks on the canvas add points."""
+        self._use_tool(
+            self.points, self._panel.points_combo, add_points, 'add'
+        )
+
+    def use_boxes_tool(self) -> None:
+        """Make drags on the canvas draw boxes."""
+        self._use_shapes_tool('use_boxes_tool')
+
+    def use_outline_tool(self) -> None:
+        """Make drags on the canvas draw outlines."""
+        self._use_shapes_tool('use_outline_tool')
+
+    def use_scribble_tool(self) -> None:
+        """Make drags on the canvas draw scribbles."""
+        self._use_shapes_tool('use_scribble_tool')
+
+    def _use_shapes_tool(self, action: str) -> None:
+        self._use_tool(
+            self.shapes,
+            self._panel.shapes_combo,
+            add_shapes,
+            SHAPE_MODES[action],
+        )
+
+    def _use_tool(
+        self, layer: Any, combo: Any, make: Callable[..., Any], mode: str
+    ) -> None:
+        if layer is None:
+            try:
+                layer = make(self._dock.viewer, self._scene.layer_plane())
+            except SegmentationError as error:
+                self._panel.status.fail(str(error))
+                self.show_tool()
+                return
+            combo.layer = layer
+        self._dock.viewer.layers.selection.active = layer
+        layer.mode = mode
+        self.show_tool()
+
+    def begin(self, plane: LayerPlane) -> None:
+        """Select a Points layer with the axes of a plane, in add mode."""
+        layer = self.points
+        if layer is not None:
+            fits = layer.ndim == len(plane.output_axes)
+            if fits or len(layer.data) or not is_ours(layer):
+                return
+            self._dock.viewer.layers.remove(layer)
+        self.use_points_tool()
+
+    def show_tool(self, event: Any = None) -> None:
+        """Check the button of the active tool."""
+        active = self._dock.viewer.layers.selection.active
+        mode = str(getattr(active, 'mode', ''))
+        for action in TOOLS:
+            layer = self.points if action == TOOLS[0] else self.shapes
+            self._panel.buttons[action].setChecked(
+                active is not None
+                and active is layer
+                and SHAPE_MODES.get(action, mode) == mode
+            )
+
+    # layers
+
+    def points_for(self, plane: LayerPlane) -> Points:
+        """Return the Points layer; make one for a plane if there is none."""
+        if self.points is None:
+            layer = add_points(self._dock.viewer, plane)
+            self._panel.points_combo.layer = layer
+        assert self.points is not None
+        return self.points
+
+    def shapes_for(self, plane: LayerPlane) -> Shapes:
+        """Return the Shapes layer; make one for a plane if there is none."""
+        if self.shapes is None:
+            layer = add_shapes(self._dock.viewer, plane)
+            self._panel.shapes_combo.layer = layer
+        assert self.shapes is not None
+        return self.shapes
+
+    def adopt(self) -> None:
+        """Take over layers of a closed dock, or the chosen ones."""
+        for combo in (self._panel.points_combo, self._panel.shapes_combo):
+            combo.layer = next(filter(is_ours, combo.layers), combo.layer)
+        self.use_points(self._panel.points_combo.layer)
+        self.use_shapes(self._panel.shapes_combo.layer)
+
+    def use_points(self, layer: Any) -> None:
+        """Read points from another layer."""
+        self.points = self._replace(
+            self.points, layer, {'features': self._restyled}
+        )
+
+    def use_shapes(self, layer: Any) -> None:
+        """Read boxes, outlines and scribbles from another layer."""
+        self.shapes = self._replace(self.shapes, layer, {})
+
+    def release(self) -> None:
+        """Disconnect from mouse and layers."""
+        for layer in (self.points, self.shapes):
+            self._release_mouse(layer)
+        self.points = self.shapes = None
+
+    def _replace(
+        self, before: Any, layer: Any, more: dict[str, Callable[..., None]]
+    ) -> Any:
+        if layer is before:
+            return layer
+        events = {'data': self._edited, 'mode': self.show_tool, **more}
+        if before is not None and self._dock.attached:
+            for name, callback in events.items():
+                self._dock.deafen(getattr(before.events, name), callback)
+        self._release_mouse(before)
+        if layer is not None:
+            if isinstance(layer, Points):
+                adopt_points(layer)
+            if POLARITY in layer.features:
+                set_next_polarity(layer, self.polarity)
+            layer.mouse_drag_callbacks.insert(0, self._press)
+            for name, callback in events.items():
+                self._dock.listen(getattr(layer.events, name), callback)
+        self.show_tool()
+        self._restyled()
+        return layer
+
+    def _release_mouse(self, layer: Layer | None) -> None:
+        if layer is not None:
+            with contextlib.suppress(ValueError):
+                layer.mouse_drag_callbacks.remove(self._press)
+
+    def _edited(self, event: Any) -> None:
+        # “adding”, “changing” and “removing” come before the change, and a
+        # shape that is being drawn is already in the data
+        if str(getattr(event, 'action', '')).endswith('ing'):
+            return
+        if self._dock.attached and not self._blocked:
+            self._reset_polarity()
+            self.edited.emit()
+
+    def _restyled(self, event: Any = None) -> None:
+        if not self._blocked:
+            self.restyled.emit()
+
+    # mouse and polarity
+
+    def _press(self, layer: Any, event: Any) -> None:
+        """Invert the polarity of the right button, and of Ctrl+click."""
+        other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers
+        if other and isinstance(layer, Points) and layer.mode == 'select':
+            number = layer.get_value(event.position, world=True)
+            if number is not None:
+                flip(layer, [number])
+            return
+        polarity = self.polarity
+        if other:
+            polarity = NEGATIVE if polarity == POSITIVE else POSITIVE
+        if POLARITY in layer.features:
+            set_next_polarity(layer, polarity)
+        if isinstance(layer, Points) and layer.mode == 'add':
+            coordinates = np.asarray(layer.world_to_data(event.position))
+            self.pressed.emit(coordinates, int(polarity == POSITIVE))
+
+    def _reset_polarity(self) -> None:
+        """Restore the polarity after a click with the right button."""
+        for layer in (self.points, self.shapes):
+            if layer is not None and POLARITY in layer.features:
+                set_next_polarity(layer, self.polarity)
+
+    def flip_polarity(self) -> None:
+        """Flip the selected points; without any, the next left click."""
+        layer = self.points
+        if (
+            layer is not None
+            and layer is self._dock.viewer.layers.selection.active
+            and layer.mode == 'select'
+            and layer.selected_data
+        ):
+            flip(layer, layer.selected_data)
+            return
+        self.polarity = NEGATIVE if self.polarity == POSITIVE else POSITIVE
+        self._panel.show_polarity(self.polarity)
+        self._reset_polarity()

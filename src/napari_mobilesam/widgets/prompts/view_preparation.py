@@ -1,0 +1,74 @@
+"""Embedding of the visible region before it is clicked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from superqt.utils import QSignalDebouncer
+
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+# sliders, panning and zooming change in many small steps
+PAUSE_MS = 150
+
+
+class ViewPreparation:
+    """Embeds the visible plane once sliders and camera are still.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Listens while it is docked.
+    scene : ViewerScene
+        Finds the plane that is shown.
+    """
+
+    def __init__(self, dock: ViewerWidget, scene: ViewerScene) -> None:
+        self._dock = dock
+        self._scene = scene
+        self._before: LayerPlane | None = None
+        self._waiting = False
+        self._later = QSignalDebouncer(parent=dock)
+        self._later.setTimeout(PAUSE_MS)
+        self._later.triggered.connect(self._prepare)
+
+    @property
+    def pending(self) -> bool:
+        """True while a change of the view is not prepared yet."""
+        return self._waiting
+
+    def attach(self) -> None:
+        """Follow the sliders and the camera of the viewer."""
+        camera = camera_of(self._dock.viewer)
+        for event in ('zoom', 'center'):
+            self._dock.listen(getattr(camera.events, event), self.start)
+        dims = self._dock.viewer.dims
+        for event in ('current_step', 'order'):
+            self._dock.listen(getattr(dims.events, event), self.start)
+
+    def detach(self) -> None:
+        """Forget the view; the dock disconnects the events."""
+        self._waiting = False
+        self._later.cancel()
+        self._before = None
+
+    def start(self, event: Any = None) -> None:
+        """Prepare the view after a pause."""
+        if self._dock.attached:
+            self._waiting = True
+            self._later.throttle()
+
+    def _prepare(self) -> None:
+        self._waiting = False
+        try:
+            shown = self._scene.shown()
+        except SegmentationError:
+            return
+        neighbours = shown.plane.neighbours(self._before)
+        self._dock.session.prepare(
+            shown.source, [other.source() for other in neighbours]
+        )
+        self._before = shown.plane

@@ -1,0 +1,67 @@
+"""Building blocks of the forms."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.controls import (
+    CollapsibleSection,
+    StatusLine,
+)
+
+NAME = 'napari_mobilesam.widgets'
+
+
+@pytest.mark.parametrize('folder', ['parts', 'prompts', 'viewer'])
+def test_classes_inherit_at_most_one_of_ours(folder):
+    """Forms are composed of parts, not built on top of each other."""
+    package = importlib.import_module(f'{NAME}.{folder}')
+    seen = 0
+    for module in pkgutil.iter_modules(package.__path__, f'{NAME}.{folder}.'):
+        for _, found in inspect.getmembers(
+            importlib.import_module(module.name), inspect.isclass
+        ):
+            ours = [c for c in found.__mro__ if c.__module__.startswith(NAME)]
+            assert len(ours) <= 2, ours
+            seen += bool(ours)
+    assert seen > 3
+
+
+def test_sections_in_sections_are_not_cut_off(qtbot):
+    inner = QWidget()
+    rows = QVBoxLayout(inner)
+    for number in range(12):
+        rows.addWidget(QLabel(str(number)))
+    keys = CollapsibleSection('Keys', inner)
+    outer = QWidget()
+    QVBoxLayout(outer).addWidget(keys)
+    section = CollapsibleSection('Settings', outer)
+    qtbot.addWidget(section)
+    section.resize(320, 800)
+    section.show()
+    assert not outer.isVisible()
+    section.toggleButton().click()
+    assert outer.isVisible()
+    assert not inner.isVisible()
+    keys.toggleButton().click()
+    qtbot.waitUntil(lambda: inner.height() >= inner.sizeHint().height())
+    section.toggleButton().click()
+    assert not inner.isVisible()
+    assert section.text().endswith('Settings')
+
+
+def test_errors_go_to_the_status_line(qtbot):
+    status = StatusLine()
+    qtbot.addWidget(status)
+    with status.errors():
+        raise ImageError('no image')
+    assert status.failed
+    assert status.text == 'no image'
+    with pytest.raises(ZeroDivisionError), status.errors():
+        _ = 1 / 0
