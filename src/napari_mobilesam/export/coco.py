@@ -1,0 +1,312 @@
+"""COCO instance annotations: one per object and plane.
+
+Masks are compressed run lengths, exact and with holes, or polygons, where a
+hole is joined to its shell by a cut of no width: COCO's polygons have no
+holes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from napari_mobilesam.export.contours import Polygon, label_contours
+from napari_mobilesam.export.exported import (
+    NO_CLASS,
+    ExportError,
+    LabelledImage,
+    ObjectProperties,
+    Plane,
+    smallest_dtype,
+)
+from napari_mobilesam.export.filling import fill_polygons
+from napari_mobilesam.export.geojson import read_json
+from napari_mobilesam.export.polygon_file import properties_table
+from napari_mobilesam.export.run_lengths import (
+    decompress,
+    encode_objects,
+    paint_runs,
+    runs_of,
+)
+from napari_mobilesam.palette import default_color, rgb
+
+SEGMENTATIONS = ('rle', 'polygons')
+OURS = 'napari-mobilesam'
+
+
+def write_coco(
+    image: LabelledImage, path: Path, segmentation: str = 'rle'
+) -> int:
+    """Write the objects of a label image as COCO instances.
+
+    Each plane is an image of the file, each class a category. Annotations
+    have, beside what COCO asks for, their ``label``, ``score`` and
+    ``measurements``.
+
+    Parameters
+    ----------
+    image : LabelledImage
+        The labels, and what is known of the objects.
+    path : Path
+        File to write.
+    segmentation : {'rle', 'polygons'}
+        How masks are written.
+
+    Returns
+    -------
+    int
+        Number of annotations.
+    """
+    if segmentation not in SEGMENTATIONS:
+        raise ExportError(
+            f'COCO has no segmentation {segmentation!r}: choose '
+            f'{", ".join(SEGMENTATIONS)}.'
+        )
+    categories = _categories(image)
+    height, width = image.shape[-2:]
+    several = len(image.shape) > 2
+    images = []
+    count = 0
+    with path.open('w', encoding='utf-8') as file:
+        file.write('{"annotations": [')
+        for plane in image.planes():
+            number = plane.number + 1
+            name = f'{image.name}-{plane.number}' if several else image.name
+            images.append(
+                {
+                    'id': number,
+                    'file_name': name,
+                    'height': height,
+                    'width': width,
+                }
+            )
+            for entry in _annotations(image, plane, categories, segmentation):
+                count += 1
+                file.write(',\n' if count > 1 else '\n')
+                file.write(
+                    json.dumps({'id': count, 'image_id': number, **entry})
+                )
+        rest = {
+            'images': images,
+            'categories': [
+                {
+                    'id': number,
+                    'name': name,
+                    'supercategory': NO_CLASS,
+                    'color': list(rgb(color)),
+                }
+                for name, (number, color) in categories.items()
+            ],
+            'info': {
+                'description': f'Objects of {image.name}',
+                OURS: {'shape': image.shape, 'axes': image.axes},
+            },
+            'licenses': [],
+        }
+        file.write(f'\n], {json.dumps(rest)[1:]}\n')
+    return count
+
+
+def _categories(image: LabelledImage) -> dict[str, tuple[int, str]]:
+    """Number and colour of each class; the last is that of no class."""
+    colors = image.colors()
+    colors.setdefault(NO_CLASS, default_color(len(colors)))
+    return {
+        name: (number, color)
+        for number, (name, color) in enumerate(colors.items(), start=1)
+    }
+
+
+def _annotations(
+    image: LabelledImage,
+    plane: Plane,
+    categories: dict[str, tuple[int, str]],
+    segmentation: str,
+) -> Iterator[dict[str, Any]]:
+    known = image.properties()
+    labels = np.asarray(plane.labels)
+    found, compact = np.unique(labels, return_inverse=True)
+    compact = compact.reshape(labels.shape)
+    if found[0] != 0:
+        compact = compact + 1
+        found = np.concatenate([[0], found])
+    areas = np.bincount(compact.reshape(-1), minlength=len(found))
+    boxes = find_objects(compact.astype(np.int32))
+    for number, (label, mask) in enumerate(
+        _masks(labels, segmentation), start=1
+    ):
+        rows, columns = boxes[number - 1]
+        properties = known(plane.number, label)
+        entry: dict[str, Any] = {
+            'category_id': categories[properties.class_name or NO_CLASS][0],
+            'segmentation': mask,
+            'area': int(areas[number]),
+            'bbox': [
+                columns.start,
+                rows.start,
+                columns.stop - columns.start,
+                rows.stop - rows.start,
+            ],
+            'iscrowd': 0,
+            'label': label,
+        }
+        if properties.score is not None:
+            entry['score'] = properties.score
+        if properties.measurements:
+            entry['measurements'] = properties.measurements
+        yield entry
+
+
+def _masks(
+    labels: NDArray[Any], segmentation: str
+) -> Iterator[tuple[int, Any]]:
+    if segmentation == 'rle':
+        size = list(labels.shape)
+        for label, counts in encode_objects(labels).items():
+            yield label, {'size': size, 'counts': counts}
+        return
+    for label, polygons in label_contours(labels):
+        yield (
+            label,
+            [_joined(p)[:, ::-1].reshape(-1).tolist() for p in polygons],
+        )
+
+
+def _joined(polygon: Polygon) -> NDArray[np.int64]:
+    """One ring that goes to every hole and back the same way.
+
+    Ways run straight from the hole's first corner to the nearest corner of
+    what is joined already; going and coming back enclose nothing.
+    """
+    ring, *holes = polygon
+    for hole in sorted(holes, key=lambda points: points[:, 1].min()):
+        start = int(np.argmin(hole[:, 1]))
+        turned = np.roll(hole, -start, axis=0)
+        near = int(np.argmin(((ring - turned[0]) ** 2).sum(1)))
+        ring = np.concatenate(
+            [ring[: near + 1], turned, turned[:1], ring[near:]]
+        )
+    return ring
+
+
+def read_coco(
+    path: Path, shape: tuple[int, ...] | None = None
+) -> LabelledImage:
+    """Read COCO instances; several images of one size are planes.
+
+    Parameters
+    ----------
+    path : Path
+        File of this program or any other: run lengths or polygons.
+    shape : tuple of int, optional
+        Shape of the labels; by default that of the images in the file.
+
+    Returns
+    -------
+    LabelledImage
+        The labels, and a table of classes and measurements. Objects that
+        overlap are painted in the order of the file.
+
+    Raises
+    ------
+    ExportError
+        If it is no COCO file, or its images are of several sizes.
+    """
+    content = read_json(path)
+    try:
+        return _decoded(content, path, shape)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ExportError(
+            f'{path} is no file of COCO instances '
+            f'({type(error).__name__}: {error}).'
+        ) from error
+    except ValueError as error:
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(
+            f'{path} has a mask that cannot be read: {error}.'
+        ) from error
+
+
+def _decoded(
+    content: Any, path: Path, shape: tuple[int, ...] | None
+) -> LabelledImage:
+    images, annotations = content['images'], content['annotations']
+    sizes = {(int(i['height']), int(i['width'])) for i in images}
+    if len(sizes) != 1:
+        raise ExportError(
+            f'{path} has {len(images)} images of {len(sizes)} sizes: only '
+            'images of one size can be read as the planes of one.'
+        )
+    size = sizes.pop()
+    info = content.get('info') or {}
+    known = (info.get(OURS) or {}).get('shape')
+    planes = (len(images),) if len(images) > 1 else ()
+    shape = shape or (tuple(known) if known else (*planes, *size))
+    plane_of = {entry['id']: n for n, entry in enumerate(images)}
+    names = {c['id']: str(c['name']) for c in content.get('categories', [])}
+    labels = _labels_of(annotations)
+    # column after column, as run lengths go
+    columns = np.zeros(
+        (len(images), size[1], size[0]), smallest_dtype(max(labels, default=0))
+    )
+    for label, entry in zip(labels, annotations, strict=True):
+        _paint(
+            entry['segmentation'], label, columns[plane_of[entry['image_id']]]
+        )
+    out = np.ascontiguousarray(columns.swapaxes(1, 2))
+    if out.size != np.prod(shape):
+        raise ExportError(
+            f'{path} has {len(images)} images of {size[0]} × {size[1]} '
+            f'pixels, which are no labels of shape {tuple(shape)}.'
+        )
+    table = properties_table(labels, [_properties(a, names) for a in annotations])
+    colors = {
+        str(c['name']): '#{:02x}{:02x}{:02x}'.format(*c['color'])
+        for c in content.get('categories', [])
+        if 'color' in c and c['name'] != NO_CLASS
+    }
+    return LabelledImage(out.reshape(shape), table, colors, name=path.stem)
+
+
+def _labels_of(annotations: list[Any]) -> list[int]:
+    known = [int(entry.get('label', 0)) for entry in annotations]
+    if min(known, default=1) > 0:
+        return known
+    return list(range(1, len(annotations) + 1))
+
+
+def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:
+    name = names.get(entry.get('category_id'), '')
+    numbers = dict(entry.get('measurements') or {})
+    if 'score' in entry:
+        numbers['score'] = entry['score']
+    return ObjectProperties(
+        '' if name == NO_CLASS else name, numbers.get('score'), numbers
+    )
+
+
+def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:
+    """Paint a mask into a plane that lies column after column."""
+    width, height = columns.shape
+    if isinstance(mask, dict):
+        if list(mask['size']) != [height, width]:
+            raise ValueError(
+                f'its size is {mask["size"]}, that of the image '
+                f'{[height, width]}'
+            )
+        counts = mask['counts']
+        counts = decompress(counts) if isinstance(counts, str) else counts
+        if sum(counts) > height * width or min(counts, default=0) < 0:
+            raise ValueError('its run lengths go beyond the image')
+        paint_runs(runs_of(counts), label, columns.reshape(-1))
+        return
+    polygons = [[np.asarray(p, float).reshape(-1, 2)] for p in mask]
+    # (x, y) of the points are row and column here
+    fill_polygons(polygons, [label] * len(polygons), columns)

@@ -1,0 +1,240 @@
+"""What is exported and read back: labels with what is known of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.palette import default_color
+from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXES = {2: 'yx', 3: 'zyx', 4: 'tzyx'}
+# What objects without a class are called where a format wants one.
+NO_CLASS = 'object'
+# Columns that are no measurements.
+KEYS = ('label', 'index', 'plane')
+
+
+class ExportError(SegmentationError):
+    """Labels cannot be exported or read back; the message says why."""
+
+
+class Plane(NamedTuple):
+    """A plane of a label image.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 0 through all planes.
+    t, z : int
+        Time and depth, from 0.
+    labels : array
+        (H, W) integers.
+    """
+
+    number: int
+    t: int
+    z: int
+    labels: Any
+
+
+class ObjectProperties(NamedTuple):
+    """What is known of an object.
+
+    Attributes
+    ----------
+    class_name : str
+        Empty if it has none.
+    score : float or None
+        Predicted IoU.
+    measurements : dict of str to float
+        Finite numbers of its row.
+    """
+
+    class_name: str
+    score: float | None
+    measurements: dict[str, float]
+
+
+UNKNOWN = ObjectProperties('', None, {})
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """A label image, and what is known of its objects.
+
+    Attributes
+    ----------
+    labels : array
+        (H, W) or (planes, H, W) or (T, Z, H, W) integers, 0 is background;
+        anything that is indexed like a NumPy array.
+    table : DataFrame or None
+        A row per object: its label in a column ``label`` or ``index``; its
+        ``class`` and ``score`` where known; numbers of other columns are
+        measurements. With a column ``plane`` a row is of that plane alone.
+    class_colors : dict of str to str
+        Class to colour, ``'#rrggbb'``; others get one of the palette.
+    axes : str
+        A letter for each axis; by default yx, zyx or tzyx.
+    scale : tuple of float
+        Size of a pixel along each axis; empty if unknown.
+    units : tuple of (str or None)
+        Unit of each axis, such as ``'micrometer'``; empty if unknown.
+    name : str
+        Name of the image, for formats that mention it.
+
+    Raises
+    ------
+    ExportError
+        If the labels are no integers, have no or too many axes, or the table
+        has no labels.
+    """
+
+    labels: Any
+    table: pd.DataFrame | None = None
+    class_colors: Mapping[str, str] = field(default_factory=dict)
+    axes: str = ''
+    scale: tuple[float, ...] = ()
+    units: tuple[str | None, ...] = ()
+    name: str = 'image'
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.labels.shape)
+        kind = np.dtype(self.labels.dtype).kind
+        if kind not in 'iub':
+            raise ExportError(
+                f'The labels are of type {self.labels.dtype}: give integers, '
+                'one number for each object.'
+            )
+        if len(shape) not in AXES or 0 in shape:
+            raise ExportError(
+                f'Labels of shape {shape} cannot be exported: give (rows, '
+                'columns), (planes, rows, columns) or (times, planes, rows, '
+                'columns).'
+            )
+        axes = self.axes or AXES[len(shape)]
+        if len(axes) != len(shape) or axes not in ('yx', 'zyx', 'tyx', 'tzyx'):
+            raise ExportError(
+                f'Axes {axes!r} do not suit labels of shape {shape}: they '
+                'are yx, zyx, tyx or tzyx.'
+            )
+        object.__setattr__(self, 'axes', axes)
+        label_column(self.table)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the labels."""
+        return tuple(int(size) for size in self.labels.shape)
+
+    def planes(self) -> Iterator[Plane]:
+        """Yield the planes one by one."""
+        leading = self.shape[:-2]
+        for number, index in enumerate(np.ndindex(*leading)):
+            at = dict(zip(self.axes, index, strict=False))
+            plane = self.labels[index] if index else self.labels
+            if hasattr(plane, 'compute'):
+                plane = plane.compute(scheduler='synchronous')
+            yield Plane(number, at.get('t', 0), at.get('z', 0), plane)
+
+    def properties(self) -> PropertiesLookup:
+        """Properties of the objects."""
+        return PropertiesLookup(self.table)
+
+    def colors(self) -> dict[str, str]:
+        """Colour of every class of the table, ``'#rrggbb'``."""
+        names = list(self.class_colors)
+        if self.table is not None and 'class' in self.table:
+            names += [n for n in self.table['class'].unique() if _named(n)]
+        unique = dict.fromkeys(names)
+        return {
+            name: self.class_colors.get(name) or default_color(number)
+            for number, name in enumerate(unique)
+        }
+
+
+def label_column(table: pd.DataFrame | None) -> str | None:
+    """Column that holds the labels.
+
+    Raises
+    ------
+    ExportError
+        If there is none.
+    """
+    if table is None or not len(table.columns):
+        return None
+    for name in ('label', 'index'):
+        if name in table:
+            return name
+    raise ExportError(
+        'The table has no column “label”, so nothing tells which object a '
+        f'row is of; there are: {", ".join(map(str, table.columns))}.'
+    )
+
+
+class PropertiesLookup:
+    """Properties of objects by plane and label."""
+
+    def __init__(self, table: pd.DataFrame | None) -> None:
+        self._known: dict[tuple[int | None, int], ObjectProperties] = {}
+        column = label_column(table)
+        if table is None or column is None:
+            return
+        records = table.to_dict('records')
+        for row in records:
+            if _number(row[column]) is None:
+                continue
+            plane = _number(row.get('plane'))
+            key = (None if plane is None else int(plane), int(row[column]))
+            self._known[key] = _properties(row)
+
+    def __call__(self, plane: int, label: int) -> ObjectProperties:
+        """Properties of an object, `UNKNOWN` if there is no row."""
+        known = self._known.get((None, label))
+        return known or self._known.get((plane, label), UNKNOWN)
+
+
+def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
+    name = row.get('class')
+    numbers = {
+        str(key): value
+        for key, entry in row.items()
+        if key not in KEYS
+        for value in [_number(entry)]
+        if value is not None
+    }
+    return ObjectProperties(
+        name if _named(name) else '', numbers.get('score'), numbers
+    )
+
+
+def _named(name: Any) -> bool:
+    return isinstance(name, str) and bool(name)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str | bool) or value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def smallest_dtype(largest: int) -> np.dtype[Any]:
+    """Type of label images: uint16, or uint32 for more objects."""
+    small = largest <= np.iinfo(np.uint16).max
+    return np.dtype(np.uint16 if small else np.uint32)
+
+
+def as_uint(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels in the smallest type of label images."""
+    return labels.astype(smallest_dtype(int(labels.max(initial=0))))

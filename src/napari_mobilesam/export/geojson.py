@@ -1,0 +1,223 @@
+"""GeoJSON as QuPath writes and reads it: a feature per object and plane.
+
+Coordinates are (x, y) in pixels of full resolution, where the pixel at row 0,
+column 0 covers 0 to 1. What QuPath reads of a feature: ``id``, ``geometry``
+with its ``plane``, and ``objectType``, ``classification``, ``measurements``
+and ``isLocked`` of its properties.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mobilesam.export.contours import Polygon, label_contours
+from napari_mobilesam.export.exported import (
+    ExportError,
+    LabelledImage,
+    ObjectProperties,
+    Plane,
+)
+from napari_mobilesam.export.polygon_file import (
+    PolygonObject,
+    labels_from_polygons,
+)
+from napari_mobilesam.palette import rgb
+
+OBJECT_TYPES = ('detection', 'annotation', 'cell')
+# Measurement that keeps the label through QuPath.
+LABEL = 'Label'
+# Member of the collection with the shape; others ignore it.
+OURS = 'napari-mobilesam'
+# Makes the ids of features: the same objects have the same ids again.
+NAMESPACE = uuid.UUID('6f1d3a54-52a0-4c1c-9d0b-2c1f5c9e8a11')
+
+
+def write_geojson(
+    image: LabelledImage, path: Path, object_type: str = 'detection'
+) -> int:
+    """Write the objects of a label image for QuPath.
+
+    Parameters
+    ----------
+    image : LabelledImage
+        The labels, and what is known of the objects.
+    path : Path
+        File to write.
+    object_type : {'detection', 'annotation', 'cell'}
+        What QuPath makes of them: detections are fast with very many
+        objects, annotations can be edited.
+
+    Returns
+    -------
+    int
+        Number of features.
+    """
+    if object_type not in OBJECT_TYPES:
+        raise ExportError(
+            f'QuPath has no objects of type {object_type!r}: choose '
+            f'{", ".join(OBJECT_TYPES)}.'
+        )
+    count = 0
+    ours = {'shape': image.shape, 'axes': image.axes}
+    with path.open('w', encoding='utf-8') as file:
+        file.write('{"type": "FeatureCollection", ')
+        file.write(f'"{OURS}": {json.dumps(ours)}, "features": [')
+        for feature in _features(image, object_type):
+            file.write(',\n' if count else '\n')
+            file.write(json.dumps(feature))
+            count += 1
+        file.write('\n]}\n')
+    return count
+
+
+def _features(
+    image: LabelledImage, object_type: str
+) -> Iterator[dict[str, Any]]:
+    known, colors = image.properties(), image.colors()
+    classes = {
+        name: {'name': name, 'color': list(rgb(color))}
+        for name, color in colors.items()
+    }
+    for plane in image.planes():
+        for label, polygons in label_contours(plane.labels):
+            properties = known(plane.number, label)
+            told: dict[str, Any] = {'objectType': object_type}
+            if properties.class_name:
+                told['classification'] = classes[properties.class_name]
+            told['isLocked'] = False
+            told['measurements'] = {LABEL: label, **properties.measurements}
+            key = f'{image.name}/{plane.number}/{label}'
+            yield {
+                'type': 'Feature',
+                'id': str(uuid.uuid5(NAMESPACE, key)),
+                'geometry': _geometry(polygons, plane),
+                'properties': told,
+            }
+
+
+def _geometry(polygons: list[Polygon], plane: Plane) -> dict[str, Any]:
+    parts = []
+    for polygon in polygons:
+        rings = []
+        for ring in polygon:
+            points = ring[:, ::-1].tolist()
+            points.append(points[0])
+            rings.append(points)
+        parts.append(rings)
+    at = {'c': -1, 'z': plane.z, 't': plane.t}
+    if len(parts) == 1:
+        return {'type': 'Polygon', 'coordinates': parts[0], 'plane': at}
+    return {'type': 'MultiPolygon', 'coordinates': parts, 'plane': at}
+
+
+def read_geojson(
+    path: Path, shape: tuple[int, ...] | None = None
+) -> LabelledImage:
+    """Read objects from GeoJSON, of this program or of QuPath.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+    shape : tuple of int, optional
+        Shape of the labels; by default that in the file, or else the
+        smallest that holds all objects.
+
+    Returns
+    -------
+    LabelledImage
+        The labels, and a table of classes and measurements.
+
+    Raises
+    ------
+    ExportError
+        If it is no GeoJSON, or an object has no area.
+    """
+    content = read_json(path)
+    if isinstance(content, dict):
+        ours = content.get(OURS, {})
+        features = content.get('features', [content])
+    else:
+        # QuPath can write a plain list of features
+        ours, features = {}, content
+    objects, colors = [], {}
+    try:
+        for feature in features:
+            found, color = _object(feature)
+            objects.append(found)
+            colors.update(color)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ExportError(
+            f'{path} is no GeoJSON of objects: feature {len(objects)} '
+            f'cannot be read ({type(error).__name__}: {error}).'
+        ) from error
+    known = ours.get('shape') if isinstance(ours, dict) else None
+    return labels_from_polygons(
+        objects, shape or (tuple(known) if known else None), colors, path
+    )
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises
+    ------
+    ExportError
+        If it is none.
+    """
+    try:
+        return json.loads(path.read_text('utf-8'))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ExportError(f'{path} is no JSON: {error}.') from error
+
+
+def _object(feature: Any) -> tuple[PolygonObject, dict[str, str]]:
+    geometry = feature['geometry']
+    kind, parts = geometry['type'], geometry['coordinates']
+    if kind == 'Polygon':
+        parts = [parts]
+    elif kind != 'MultiPolygon':
+        raise ValueError(f'a {kind} has no area')
+    polygons = [
+        [_ring(np.asarray(ring, float)) for ring in part] for part in parts
+    ]
+    properties = feature.get('properties') or {}
+    measurements = properties.get('measurements') or {}
+    if isinstance(measurements, list):  # QuPath before 0.4
+        measurements = {m['name']: m['value'] for m in measurements}
+    numbers = {
+        str(name): float(value)
+        for name, value in measurements.items()
+        if isinstance(value, int | float)
+    }
+    label = numbers.pop(LABEL, None)
+    known = properties.get('classification') or {}
+    name = str(known.get('name', ''))
+    color = known.get('color')
+    colors = {}
+    if name and isinstance(color, list) and len(color) == 3:
+        colors[name] = '#{:02x}{:02x}{:02x}'.format(*map(int, color))
+    at = geometry.get('plane') or {}
+    return (
+        PolygonObject(
+            polygons,
+            None if label is None else int(label),
+            int(at.get('t', 0)),
+            int(at.get('z', 0)),
+            ObjectProperties(name, numbers.get('score'), numbers),
+        ),
+        colors,
+    )
+
+
+def _ring(points: Any) -> Any:
+    """(N, 2) (row, column) of a ring, its first point not repeated."""
+    if points.ndim != 2 or points.shape[1] < 2 or len(points) < 4:
+        raise ValueError('a ring needs four points, x and y each')
+    return points[:-1, 1::-1]

@@ -1,0 +1,152 @@
+"""Objects as polygons, read from files, back to a label image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.export.exported import (
+    ExportError,
+    LabelledImage,
+    ObjectProperties,
+    smallest_dtype,
+)
+from napari_mobilesam.export.filling import fill_polygons
+
+# Larger planes are not made from a file that may just be damaged.
+MOST_PIXELS = 1 << 34
+
+
+class PolygonObject(NamedTuple):
+    """An object of a plane, as a file has it.
+
+    Attributes
+    ----------
+    polygons : list of list of ndarray
+        Rings of each polygon, (N, 2) (row, column).
+    label : int or None
+        Its label, if the file tells it.
+    t, z : int
+        Time and depth, from 0.
+    properties : ObjectProperties
+        What the file tells of it.
+    """
+
+    polygons: list[list[NDArray[Any]]]
+    label: int | None
+    t: int
+    z: int
+    properties: ObjectProperties
+
+
+def labels_from_polygons(
+    objects: Sequence[PolygonObject],
+    shape: tuple[int, ...] | None,
+    colors: Mapping[str, str],
+    path: Path,
+) -> LabelledImage:
+    """Label image of objects.
+
+    Objects keep their labels if all have one; else they are numbered from 1
+    in the order of the file. Later objects paint over earlier ones.
+
+    Parameters
+    ----------
+    objects : sequence of PolygonObject
+        The objects.
+    shape : tuple of int or None
+        Shape of the labels; by default the smallest that holds them.
+    colors : mapping
+        Colours of classes.
+    path : Path
+        The file, for messages and as the name.
+
+    Raises
+    ------
+    ExportError
+        If an object lies on a plane that is not there.
+    """
+    labels = _numbers(objects)
+    shape = shape or _extent(objects)
+    if min(shape, default=0) <= 0 or not 2 <= len(shape) <= 4:
+        raise ExportError(f'{path} has no object, and no shape is given.')
+    if int(np.prod(shape, dtype=object)) > MOST_PIXELS:
+        raise ExportError(
+            f'{path} has objects far outside: an image of shape {shape} '
+            'would be too large. Give the shape of the image.'
+        )
+    out = np.zeros(shape, smallest_dtype(max(labels, default=0)))
+    planes = out.reshape(-1, *shape[-2:])
+    depth = shape[-3] if len(shape) > 2 else 1
+    groups: dict[int, list[int]] = {}
+    for number, found in enumerate(objects):
+        at = _plane_number(found, shape, depth)
+        if not 0 <= at < len(planes):
+            raise ExportError(
+                f'{path} has an object on plane z={found.z}, t={found.t}, '
+                f'which labels of shape {shape} do not have.'
+            )
+        groups.setdefault(at, []).append(number)
+    for at, numbers in groups.items():
+        polygons = [(n, p) for n in numbers for p in objects[n].polygons]
+        fill_polygons(
+            [polygon for _, polygon in polygons],
+            [labels[number] for number, _ in polygons],
+            planes[at],
+        )
+    table = properties_table(
+        labels, [found.properties for found in objects]
+    )
+    return LabelledImage(out, table, dict(colors), name=path.stem)
+
+
+def _plane_number(
+    found: PolygonObject, shape: tuple[int, ...], depth: int
+) -> int:
+    if len(shape) == 3 and found.z == 0:
+        return found.t
+    if found.z >= depth:
+        return -1
+    return found.t * depth + found.z
+
+
+def _numbers(objects: Sequence[PolygonObject]) -> list[int]:
+    known = [found.label for found in objects]
+    if all(label is not None and label > 0 for label in known):
+        return [int(label) for label in known if label is not None]
+    return list(range(1, len(objects) + 1))
+
+
+def _extent(objects: Sequence[PolygonObject]) -> tuple[int, ...]:
+    if not objects:
+        return ()
+    rings = [ring for o in objects for p in o.polygons for ring in p]
+    height, width = np.ceil(np.max([r.max(0) for r in rings], axis=0))
+    times = max(found.t for found in objects) + 1
+    depth = max(found.z for found in objects) + 1
+    plane = (int(height), int(width))
+    if times > 1 and depth > 1:
+        return (times, depth, *plane)
+    return (times * depth, *plane) if times * depth > 1 else plane
+
+
+def properties_table(
+    labels: Sequence[int], properties: Sequence[ObjectProperties]
+) -> Any:
+    """Table with a row per label: class, score and measurements."""
+    import pandas as pd
+
+    rows: dict[int, dict[str, Any]] = {}
+    for label, known in zip(labels, properties, strict=True):
+        row = rows.setdefault(label, {'label': label})
+        if known.class_name:
+            row['class'] = known.class_name
+        row.update(known.measurements)
+    table = pd.DataFrame(list(rows.values()), columns=None)
+    if not len(table):
+        return pd.DataFrame({'label': np.zeros(0, np.int64)})
+    return table.sort_values('label').reset_index(drop=True)

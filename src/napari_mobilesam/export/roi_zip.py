@@ -1,0 +1,253 @@
+"""ROIs of ImageJ and Fiji: a zip with one ROI per object and plane."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.export.contours import Polygon, label_contours
+from napari_mobilesam.export.exported import (
+    ExportError,
+    LabelledImage,
+    ObjectProperties,
+    Plane,
+)
+from napari_mobilesam.export.polygon_file import (
+    PolygonObject,
+    labels_from_polygons,
+)
+from napari_mobilesam.extra import need
+from napari_mobilesam.palette import rgb
+from napari_mobilesam.readers.open_image import reason
+
+# Coordinates that a ROI holds as integers; larger ones are floats.
+MOST_INTEGER = 60_535
+MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
+
+
+def write_roi_zip(image: LabelledImage, path: Path) -> int:
+    """Write the objects of a label image for ImageJ's ROI Manager.
+
+    An object of one part without holes is a traced polygon, any other a
+    composite; both enclose exactly its pixels. Colours are those of the
+    classes; label, class and measurements are properties of the ROI.
+
+    Parameters
+    ----------
+    image : LabelledImage
+        The labels, and what is known of the objects.
+    path : Path
+        File to write: a zip that is there is replaced, not added to.
+
+    Returns
+    -------
+    int
+        Number of ROIs.
+    """
+    need('roifile', extra='export')
+    count = 0
+    with zipfile.ZipFile(
+        path, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
+    ) as file:
+        for roi in _rois(image):
+            file.writestr(f'{roi.name}.roi', roi.tobytes())
+            count += 1
+    return count
+
+
+def _rois(image: LabelledImage) -> Iterator[Any]:
+    known, colors = image.properties(), image.colors()
+    strokes = {n: bytes([255, *rgb(c)]) for n, c in colors.items()}
+    groups = {name: number for number, name in enumerate(colors, start=1)}
+    shape = ','.join(map(str, image.shape))
+    for plane in image.planes():
+        prefix = ''.join(
+            f'{axis}{getattr(plane, axis) + 1:04}-' for axis in image.axes[:-2]
+        )
+        for label, polygons in label_contours(plane.labels):
+            properties = known(plane.number, label)
+            roi = _shape(polygons)
+            roi.name = f'{prefix}{label:06}'
+            roi.props = _props(label, shape, properties)
+            _place(roi, plane, image.axes)
+            if properties.class_name:
+                roi.stroke_color = strokes[properties.class_name]
+                # ImageJ keeps 255 groups
+                roi.group = min(groups[properties.class_name], 255)
+            yield roi
+
+
+def _props(label: int, shape: str, properties: ObjectProperties) -> str:
+    """Properties as ImageJ keeps them: ``key: value`` lines."""
+    lines = {'label': label, 'shape': shape}
+    if properties.class_name:
+        lines['class'] = ' '.join(properties.class_name.split())
+    lines |= {
+        ' '.join(key.replace(':', ' ').split()): repr(value)
+        for key, value in properties.measurements.items()
+        if key not in lines
+    }
+    return ''.join(f'{key}: {value}\n' for key, value in lines.items())
+
+
+def _place(roi: Any, plane: Plane, axes: str) -> None:
+    """Say which slice a ROI lies on; ImageJ counts from 1."""
+    if len(axes) == 3:
+        roi.position = plane.number + 1
+    elif len(axes) == 4:
+        roi.c_position = 1
+        roi.z_position = plane.z + 1
+        roi.t_position = plane.t + 1
+
+
+def _shape(polygons: list[Polygon]) -> Any:
+    roifile = need('roifile', extra='export')
+    if len(polygons) > 1 or len(polygons[0]) > 1:
+        return _composite(polygons, roifile)
+    points = polygons[0][0][:, ::-1]
+    low, high = points.min(0), points.max(0)
+    roi = roifile.ImagejRoi(
+        roitype=roifile.ROI_TYPE.TRACED,
+        n_coordinates=len(points),
+        integer_coordinates=(points - low).astype(np.int32),
+    )
+    if high.max() > MOST_INTEGER or (high - low).max() > np.iinfo(np.int16).max:
+        roi.options = roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+        roi.subpixel_coordinates = points.astype(np.float32)
+    _bound(roi, low, high)
+    return roi
+
+
+def _composite(polygons: list[Polygon], roifile: Any) -> Any:
+    rings = [ring for polygon in polygons for ring in polygon]
+    path = []
+    for ring in rings:
+        steps = np.empty((len(ring), 3), np.float32)
+        steps[:, 0] = LINE
+        steps[0, 0] = MOVE
+        steps[:, 1:] = ring[:, ::-1]
+        path += [steps.reshape(-1), np.array([CLOSE], np.float32)]
+    coordinates = np.concatenate(path)
+    points = np.concatenate(rings)[:, ::-1]
+    roi = roifile.ImagejRoi(
+        roitype=roifile.ROI_TYPE.RECT,
+        shape_roi_size=len(coordinates),
+        multi_coordinates=coordinates,
+    )
+    _bound(roi, points.min(0), points.max(0))
+    return roi
+
+
+def _bound(roi: Any, low: NDArray[Any], high: NDArray[Any]) -> None:
+    roi.left, roi.top = map(int, low)
+    roi.right, roi.bottom = map(int, high)
+
+
+def read_roi_zip(
+    path: Path, shape: tuple[int, ...] | None = None
+) -> LabelledImage:
+    """Read the ROIs of a .zip or .roi file that have an area.
+
+    Parameters
+    ----------
+    path : Path
+        File of this program or of ImageJ.
+    shape : tuple of int, optional
+        Shape of the labels; by default that in the file, or else the
+        smallest that holds all ROIs.
+
+    Returns
+    -------
+    LabelledImage
+        The labels, and a table of what the ROIs tell.
+
+    Raises
+    ------
+    ExportError
+        If it is no file of ROIs.
+    """
+    roifile = need('roifile', extra='export')
+    try:
+        rois = roifile.roiread(path)
+        rois = rois if isinstance(rois, list) else [rois]
+        known = [_known(roi) for roi in rois]
+        axes = _axes(shape, known)
+        objects = [
+            found
+            for roi, props in zip(rois, known, strict=True)
+            for found in [_object(roi, props, axes)]
+            if found is not None
+        ]
+    except FileNotFoundError:
+        raise
+    # the reader fails with whatever comes to hand on a damaged file
+    except Exception as error:  # noqa: BLE001
+        raise ExportError(
+            f'{path} is no file of ImageJ ROIs: {reason(error)}.'
+        ) from error
+    colors = {
+        props['class']: color
+        for roi, props in zip(rois, known, strict=True)
+        for color in [roi.hexcolor(roi.stroke_color)]
+        if 'class' in props and color
+    }
+    if shape is None and known and 'shape' in known[0]:
+        shape = tuple(int(n) for n in known[0]['shape'].split(','))
+    return labels_from_polygons(objects, shape, colors, path)
+
+
+def _axes(
+    shape: tuple[int, ...] | None, known: list[dict[str, str]]
+) -> int:
+    """Number of axes of the labels, 0 if unknown."""
+    if shape is not None:
+        return len(shape)
+    return known[0].get('shape', '').count(',') + 1 if known else 0
+
+
+def _known(roi: Any) -> dict[str, str]:
+    pairs = (line.partition(': ') for line in roi.props.splitlines())
+    return {key: value for key, _, value in pairs if key}
+
+
+def _object(
+    roi: Any, known: dict[str, str], axes: int
+) -> PolygonObject | None:
+    rings = [
+        np.asarray(ring, float)[:, ::-1]
+        for ring in roi.coordinates(multi=True)
+        if len(ring) > 2
+    ]
+    roifile = need('roifile', extra='export')
+    lines = (
+        roifile.ROI_TYPE.LINE,
+        roifile.ROI_TYPE.POLYLINE,
+        roifile.ROI_TYPE.FREELINE,
+        roifile.ROI_TYPE.ANGLE,
+        roifile.ROI_TYPE.POINT,
+    )
+    if not rings or roi.roitype in lines:
+        return None
+    numbers = {}
+    for key, value in known.items():
+        if key not in ('label', 'shape', 'class'):
+            try:
+                numbers[key] = float(value)
+            except ValueError:
+                continue
+    label = known.get('label', '')
+    t, z = max(0, roi.t_position - 1), max(0, roi.z_position - 1)
+    if roi.position > 0 and axes != 4:
+        z = roi.position - 1
+    return PolygonObject(
+        [rings],
+        int(label) if label.isdigit() else None,
+        t,
+        z,
+        ObjectProperties(known.get('class', ''), numbers.get('score'), numbers),
+    )

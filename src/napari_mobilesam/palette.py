@@ -1,0 +1,33 @@
+"""Colours that tell classes apart."""
+
+from __future__ import annotations
+
+# Distinguishable with colour blindness too; none is gray, which is what has
+# no class.
+PALETTE = (
+    '#56b4e9',
+    '#e69f00',
+    '#009e73',
+    '#cc79a7',
+    '#f0e442',
+    '#d55e00',
+    '#0072b2',
+    '#7a3fbf',
+)
+# What colours of the palette are mixed with when it is used up, and how much.
+TINTS = (('#000000', 0.0), ('#ffffff', 0.5), ('#000000', 0.4))
+
+
+def default_color(number: int) -> str:
+    """Return the colour that the class with a number gets, from 0 on."""
+    rounds, place = divmod(number, len(PALETTE))
+    other, share = TINTS[rounds % len(TINTS)]
+    pairs = zip(rgb(PALETTE[place]), rgb(other), strict=True)
+    mixed = [round(a * (1 - share) + b * share) for a, b in pairs]
+    return '#{:02x}{:02x}{:02x}'.format(*mixed)
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue of ``'#rrggbb'``, 0 to 255."""
+    red, green, blue = bytes.fromhex(color.removeprefix('#'))
+    return red, green, blue
