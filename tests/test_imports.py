@@ -16,9 +16,10 @@ NAME = 'napari_mobilesam'
 PACKAGE = Path(napari_mobilesam.__file__).parent
 
 # What each folder may import of the package, besides itself. `types`, `text`,
-# `files` and `parameter_fields` stand below all of them.
-BASE = {'files', 'parameter_fields', 'text', 'types'}
+# `files`, `palette` and `parameter_fields` stand below all of them.
+BASE = {'files', 'palette', 'parameter_fields', 'text', 'types'}
 BELOW_SESSION = BASE | {
+    'export',
     'extra',
     'large',
     'model',
@@ -30,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
     'files': set(),
+    'palette': set(),
     'parameter_fields': set(),
     'types': {'parameter_fields'},
     'text': {'types'},
@@ -40,6 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     'model': BASE,
     'segmentation': BASE | {'model'},
     'large': BASE | {'extra', 'readers', 'segmentation', 'model'},
+    # labels in the formats of other programs, and tables of measurements
+    'export': BASE | {'extra', 'large', 'readers'},
     'training': BASE | {'readers', 'segmentation', 'model'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},

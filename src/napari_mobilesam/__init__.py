@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_mobilesam.export.formats import export_labels as export_labels
+    from napari_mobilesam.export.formats import read_labels as read_labels
     from napari_mobilesam.large.pipeline import segment_large as segment_large
     from napari_mobilesam.model.checkpoints import load_model as load_model
     from napari_mobilesam.model.registry import (
@@ -65,6 +67,8 @@ _MODULE_OF = {
     'estimate_run': 'segmentation.estimate',
     'measure_speed': 'segmentation.estimate',
     'segment_large': 'large.pipeline',
+    'export_labels': 'export.formats',
+    'read_labels': 'export.formats',
     'get_session': 'widgets.viewer.viewer_session',
 }
 

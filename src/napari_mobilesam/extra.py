@@ -25,7 +25,8 @@ def need(module: str, extra: str = 'large') -> Any:
         return import_module(module)
     except ImportError as error:
         name = module.partition('.')[0]
-        what = f'"napari-mobilesam[{extra}]"' if extra == 'large' else extra
+        ours = extra in ('export', 'large')
+        what = f'"napari-mobilesam[{extra}]"' if ours else extra
         raise ImportError(
             f'{name} is not installed: `pip install {what}`.', name=name
         ) from error

@@ -11,7 +11,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 
 from napari_mobilesam import get_session
-from napari_mobilesam.session.objects.classes import PALETTE, rgb
+from napari_mobilesam.palette import PALETTE, rgb
 from napari_mobilesam.session.runtime.settings import load_settings
 from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 

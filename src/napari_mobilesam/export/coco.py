@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from napari_mobilesam.export.contours import Polygon, label_contours
 from napari_mobilesam.export.exported import (
@@ -23,6 +22,8 @@ from napari_mobilesam.export.exported import (
     LabelledImage,
     ObjectProperties,
     Plane,
+    PropertiesLookup,
+    objects_of,
     smallest_dtype,
 )
 from napari_mobilesam.export.filling import fill_polygons
@@ -68,7 +69,7 @@ def write_coco(
             f'COCO has no segmentation {segmentation!r}: choose '
             f'{", ".join(SEGMENTATIONS)}.'
         )
-    categories = _categories(image)
+    categories, known = _categories(image), image.properties()
     height, width = image.shape[-2:]
     several = len(image.shape) > 2
     images = []
@@ -86,7 +87,7 @@ def write_coco(
                     'width': width,
                 }
             )
-            for entry in _annotations(image, plane, categories, segmentation):
+            for entry in _annotations(plane, known, categories, segmentation):
                 count += 1
                 file.write(',\n' if count > 1 else '\n')
                 file.write(
@@ -124,24 +125,17 @@ def _categories(image: LabelledImage) -> dict[str, tuple[int, str]]:
 
 
 def _annotations(
-    image: LabelledImage,
     plane: Plane,
+    known: PropertiesLookup,
     categories: dict[str, tuple[int, str]],
     segmentation: str,
 ) -> Iterator[dict[str, Any]]:
-    known = image.properties()
     labels = np.asarray(plane.labels)
-    found, compact = np.unique(labels, return_inverse=True)
-    compact = compact.reshape(labels.shape)
-    if found[0] != 0:
-        compact = compact + 1
-        found = np.concatenate([[0], found])
-    areas = np.bincount(compact.reshape(-1), minlength=len(found))
-    boxes = find_objects(compact.astype(np.int32))
-    for number, (label, mask) in enumerate(
-        _masks(labels, segmentation), start=1
-    ):
-        rows, columns = boxes[number - 1]
+    found, areas, boxes = objects_of(labels)
+    at = {label: number for number, label in enumerate(found.tolist())}
+    for label, mask in _masks(labels, segmentation):
+        number = at[label]
+        rows, columns = boxes[number]
         properties = known(plane.number, label)
         entry: dict[str, Any] = {
             'category_id': categories[properties.class_name or NO_CLASS][0],
@@ -266,7 +260,9 @@ def _decoded(
             f'{path} has {len(images)} images of {size[0]} × {size[1]} '
             f'pixels, which are no labels of shape {tuple(shape)}.'
         )
-    table = properties_table(labels, [_properties(a, names) for a in annotations])
+    table = properties_table(
+        labels, [_properties(a, names) for a in annotations]
+    )
     colors = {
         str(c['name']): '#{:02x}{:02x}{:02x}'.format(*c['color'])
         for c in content.get('categories', [])

@@ -145,8 +145,9 @@ def _corners(labels: Any) -> _Corners:
         padded = np.pad(strip, ((1 - above, 1 - under), (1, 1)))
         found += _strip_corners(padded, start)
     if not found:
-        none, no = np.zeros(0, np.int64), np.zeros(0, bool)
-        return _Corners(*[none] * 5, *[no] * 5)
+        none: NDArray[Any] = np.zeros(0, np.int64)
+        no: NDArray[Any] = np.zeros(0, bool)
+        return _Corners(none, none, none, none, none, no, no, no, no, no)
     columns = zip(*found, strict=True)
     return _Corners(*(np.concatenate(part) for part in columns))
 

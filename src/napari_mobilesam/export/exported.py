@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -144,6 +144,10 @@ class LabelledImage:
                 plane = plane.compute(scheduler='synchronous')
             yield Plane(number, at.get('t', 0), at.get('z', 0), plane)
 
+    def with_table(self, table: pd.DataFrame) -> LabelledImage:
+        """Return the same labels with another table."""
+        return replace(self, table=table)
+
     def properties(self) -> PropertiesLookup:
         """Properties of the objects."""
         return PropertiesLookup(self.table)
@@ -202,7 +206,7 @@ class PropertiesLookup:
 
 
 def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
-    name = row.get('class')
+    name: Any = row.get('class')
     numbers = {
         str(key): value
         for key, entry in row.items()
@@ -211,7 +215,7 @@ def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
         if value is not None
     }
     return ObjectProperties(
-        name if _named(name) else '', numbers.get('score'), numbers
+        str(name) if _named(name) else '', numbers.get('score'), numbers
     )
 
 
@@ -238,3 +242,39 @@ def smallest_dtype(largest: int) -> np.dtype[Any]:
 def as_uint(labels: NDArray[Any]) -> NDArray[Any]:
     """Labels in the smallest type of label images."""
     return labels.astype(smallest_dtype(int(labels.max(initial=0))))
+
+
+def objects_of(
+    labels: NDArray[Any],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[slice, ...]]]:
+    """Labels that are there, with their areas and boxes.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Integers, 0 is background.
+
+    Returns
+    -------
+    found : ndarray
+        (n,) labels, ascending.
+    areas : ndarray
+        (n,) pixels of each.
+    boxes : list of tuple of slice
+        One slice per axis for each.
+    """
+    from scipy.ndimage import find_objects
+
+    largest = int(labels.max(initial=0))
+    names = None
+    if largest > max(labels.size, 1 << 20):
+        # find_objects makes a list as long as the largest label
+        names, compact = np.unique(labels, return_inverse=True)
+        labels = compact.reshape(labels.shape) + (names[0] != 0)
+        names = names[names != 0]
+    areas = np.bincount(labels.reshape(-1))[1:]
+    there = np.flatnonzero(areas)
+    every = find_objects(labels.astype(np.int32, copy=False))
+    boxes = [box for box in every if box is not None]
+    found = there + 1 if names is None else names
+    return found.astype(np.int64), areas[there], boxes

@@ -221,3 +221,9 @@ def _ring(points: Any) -> Any:
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < 4:
         raise ValueError('a ring needs four points, x and y each')
     return points[:-1, 1::-1]
+
+
+def is_geojson(path: Path) -> bool:
+    """Whether a JSON file begins as GeoJSON does."""
+    with path.open(encoding='utf-8', errors='replace') as file:
+        return '"Feature' in file.read(200)

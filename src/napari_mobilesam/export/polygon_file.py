@@ -98,9 +98,7 @@ def labels_from_polygons(
             [labels[number] for number, _ in polygons],
             planes[at],
         )
-    table = properties_table(
-        labels, [found.properties for found in objects]
-    )
+    table = properties_table(labels, [found.properties for found in objects])
     return LabelledImage(out, table, dict(colors), name=path.stem)
 
 

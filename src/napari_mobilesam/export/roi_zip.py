@@ -116,7 +116,10 @@ def _shape(polygons: list[Polygon]) -> Any:
         n_coordinates=len(points),
         integer_coordinates=(points - low).astype(np.int32),
     )
-    if high.max() > MOST_INTEGER or (high - low).max() > np.iinfo(np.int16).max:
+    if (
+        high.max() > MOST_INTEGER
+        or (high - low).max() > np.iinfo(np.int16).max
+    ):
         roi.options = roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
         roi.subpixel_coordinates = points.astype(np.float32)
     _bound(roi, low, high)
@@ -201,9 +204,7 @@ def read_roi_zip(
     return labels_from_polygons(objects, shape, colors, path)
 
 
-def _axes(
-    shape: tuple[int, ...] | None, known: list[dict[str, str]]
-) -> int:
+def _axes(shape: tuple[int, ...] | None, known: list[dict[str, str]]) -> int:
     """Number of axes of the labels, 0 if unknown."""
     if shape is not None:
         return len(shape)
@@ -249,5 +250,7 @@ def _object(
         int(label) if label.isdigit() else None,
         t,
         z,
-        ObjectProperties(known.get('class', ''), numbers.get('score'), numbers),
+        ObjectProperties(
+            known.get('class', ''), numbers.get('score'), numbers
+        ),
     )

@@ -91,7 +91,7 @@ def compress(
     size = np.ones(len(values), np.int64)
     rest = values.copy()
     while True:
-        more = ~(((rest >= -SIGN) & (rest < SIGN)))
+        more = ~((rest >= -SIGN) & (rest < SIGN))
         if not more.any():
             break
         rest[more] >>= GROUP

@@ -45,8 +45,8 @@ def open_tiff(path: Path) -> Pyramid:
             arrays: tuple[Any, ...] = (_mapped(path, file, series),)
         else:
             arrays = ()
-        axes = _tiff_axes(series.axes, series.shape)
-        scale, units = _pixel_sizes(file)
+        axes = tiff_axes(series.axes, series.shape)
+        scale, units = pixel_sizes(file)
         rgb = 'S' in series.axes and series.keyframe.photometric in (
             tifffile.PHOTOMETRIC.RGB,
             tifffile.PHOTOMETRIC.YCBCR,
@@ -60,7 +60,7 @@ def open_tiff(path: Path) -> Pyramid:
     )
 
 
-def _pixel_sizes(file: Any) -> tuple[dict[str, float], dict[str, str]]:
+def pixel_sizes(file: Any) -> tuple[dict[str, float], dict[str, str]]:
     """Sizes and units for each axis, as OME and ImageJ write them."""
     if file.is_ome and file.ome_metadata:
         return _ome_sizes(file.ome_metadata)
@@ -146,7 +146,7 @@ def _decoded(path: Path) -> tuple[Any, ...]:
     )
 
 
-def _tiff_axes(axes: str, shape: Sequence[int]) -> str:
+def tiff_axes(axes: str, shape: Sequence[int]) -> str:
     """Letters of this package for those of tifffile.
 
     Q, I and others of unknown meaning are pages: planes.

@@ -7,7 +7,7 @@ for an image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +151,15 @@ class LabelWriter:
         index = (slice(row0, row1), slice(column0, column1))
         self.array[(*_plane_index(self.array, plane), *index)] = labels
 
-    def finish(self) -> None:
-        """Write the coarser levels, then the metadata."""
+    def finish(self, described: Mapping[str, Any] | None = None) -> None:
+        """Write the coarser levels, then the metadata.
+
+        Parameters
+        ----------
+        described : mapping, optional
+            ``colors`` and ``properties`` of the labels, as ``image-label``
+            of OME-NGFF has them.
+        """
         attributes = dict(self._group.attrs)
         mark = attributes[OURS]
         level, array = 0, self.array
@@ -160,6 +167,7 @@ class LabelWriter:
             level += 1
             array = _write_coarser(self._group, level, array, mark['axes'])
         metadata = label_metadata(self.path.name, mark, level + 1)
+        metadata['image-label'].update(described or {})
         if mark['version'] == '0.4':
             attributes.update(metadata)
         else:

@@ -7,21 +7,8 @@ from collections.abc import Iterable, Mapping
 from PIL import ImageColor
 from psygnal import Signal
 
+from napari_mobilesam.palette import PALETTE, TINTS, default_color
 from napari_mobilesam.types import SegmentationError
-
-# Distinguishable with red-green colour blindness; gray is for no class.
-PALETTE = (
-    '#56b4e9',
-    '#e69f00',
-    '#009e73',
-    '#cc79a7',
-    '#f0e442',
-    '#d55e00',
-    '#0072b2',
-    '#7a3fbf',
-)
-# Colour and share mixed with the palette when it is used up.
-TINTS = (('#000000', 0.0), ('#ffffff', 0.5), ('#000000', 0.4))
 
 
 class ClassError(SegmentationError):
@@ -172,15 +159,6 @@ class Classes:
         return free[0] if free else colors[len(self._colors) % len(colors)]
 
 
-def default_color(number: int) -> str:
-    """Return the default colour of a class by its number, from 0."""
-    rounds, place = divmod(number, len(PALETTE))
-    other, share = TINTS[rounds % len(TINTS)]
-    pairs = zip(rgb(PALETTE[place]), rgb(other), strict=True)
-    mixed = [round(a * (1 - share) + b * share) for a, b in pairs]
-    return '#{:02x}{:02x}{:02x}'.format(*mixed)
-
-
 def hex_color(color: str) -> str:
     """Return a colour as ``'#rrggbb'``.
 
@@ -204,9 +182,3 @@ def _usable(color: str) -> str:
         return hex_color(color)
     except ClassError:
         return ''
-
-
-def rgb(color: str) -> tuple[int, int, int]:
-    """Return red, green and blue of ``'#rrggbb'``, 0 to 255."""
-    red, green, blue = bytes.fromhex(color.removeprefix('#'))
-    return red, green, blue

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.objects.classes import Classes, rgb
+from napari_mobilesam.palette import rgb
+from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.widgets.viewer.layers import data_of
 
 if TYPE_CHECKING:

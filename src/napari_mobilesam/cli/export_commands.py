@@ -1,0 +1,191 @@
+"""``napari-mobilesam export``: labels for other programs, and back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.cli.exit_codes import (
+    EXIT_CODES_HELP,
+    ExitCode,
+    InputError,
+    OutputError,
+    UsageError,
+)
+from napari_mobilesam.export.formats import (
+    FORMATS,
+    export_labels,
+    format_of,
+    read_labels,
+)
+from napari_mobilesam.text import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPORT_EXAMPLES = f"""\
+examples:
+  ROIs for the ROI Manager of ImageJ and Fiji
+    napari-mobilesam export labels.tif -o cells.zip
+  objects for QuPath, with the columns of a table as measurements
+    napari-mobilesam export labels.tif -o cells.geojson --table cells.csv
+  COCO instances, as polygons
+    napari-mobilesam export labels.tif -o cells.json --coco-masks polygons
+  labels in the OME-Zarr image that they belong to
+    napari-mobilesam export labels.tif -o image.ome.zarr/labels/cells
+  back to a label image
+    napari-mobilesam export cells.geojson -o labels.tif
+
+exit codes:
+{EXIT_CODES_HELP}
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``export``."""
+    formats = ', '.join(f'{name}: {text}' for name, text in FORMATS.items())
+    parser = commands.add_parser(
+        'export',
+        help='write labels for ImageJ, QuPath, COCO and others, or read them',
+        description='Write labels in the format of another program, or read '
+        'them back. The suffixes of the files decide.',
+        epilog=EXPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_labels_argument(parser)
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='.zip, .geojson, .json, .zarr, .tif or .png',
+    )
+    parser.add_argument(
+        '--format',
+        choices=FORMATS,
+        metavar='FORMAT',
+        help=f'format where the suffix does not tell it; {formats}',
+    )
+    parser.add_argument(
+        '--image',
+        type=Path,
+        metavar='IMAGE',
+        help='image that the labels are of: its name, and for OME-Zarr its '
+        'pixel sizes and a link to it',
+    )
+    parser.add_argument(
+        '--table',
+        type=Path,
+        metavar='TABLE.csv',
+        help='row per label with score, class and measurements, such as '
+        '`segment --table` and `measure` write',
+    )
+    parser.add_argument(
+        '--object-type',
+        default='detection',
+        choices=('detection', 'annotation', 'cell'),
+        help='objects that QuPath makes of a GeoJSON (default: detection)',
+    )
+    parser.add_argument(
+        '--coco-masks',
+        default='rle',
+        choices=('rle', 'polygons'),
+        help='run lengths or polygons (default: rle)',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing output'
+    )
+    parser.set_defaults(run=export_command)
+
+
+def add_labels_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the label image and how it is read."""
+    parser.add_argument(
+        'labels',
+        type=Path,
+        metavar='LABELS',
+        help='label image (TIFF, PNG, OME-Zarr), ROI zip, GeoJSON or COCO',
+    )
+    parser.add_argument(
+        '--channel',
+        type=int,
+        metavar='N',
+        help='channel that holds the labels, from 0, of a TIFF with several',
+    )
+    parser.add_argument(
+        '--shape',
+        type=sizes,
+        metavar='H,W',
+        help='shape of the labels, for ROIs and polygons whose file does '
+        'not tell it',
+    )
+
+
+def export_command(options: argparse.Namespace) -> int:
+    """Read labels, write them in another format."""
+    output = options.output
+    format_of(output, options.format)
+    if output.resolve() == options.labels.resolve():
+        raise UsageError(f'{output} is the input: give another output')
+    labels = read_labels(
+        options.labels, shape=options.shape, channel=options.channel
+    )
+    if options.image is not None and not options.image.exists():
+        raise InputError(f'there is no file {options.image}')
+    if options.table is not None:
+        labels = labels.with_table(read_object_table(options.table))
+    try:
+        done = export_labels(
+            labels,
+            output,
+            image=options.image,
+            format=options.format,
+            overwrite=options.overwrite,
+            object_type=options.object_type,
+            segmentation=options.coco_masks,
+        )
+    except FileExistsError as error:
+        raise OutputError(f'{output} exists; --overwrite replaces it') from error
+    except OSError as error:
+        raise OutputError(f'cannot write {output}: {error}') from error
+    print(f'{output}: {counted(done.objects, "object")}')
+    return ExitCode.OK
+
+
+def read_object_table(path: Path) -> pd.DataFrame:
+    """Read a table of objects.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    from napari_mobilesam.large.io.tables import read_table
+
+    if not path.is_file():
+        raise InputError(f'there is no file {path}')
+    try:
+        return read_table(path)
+    except ImportError:
+        raise
+    # readers of tables fail in many ways on other files
+    except Exception as error:  # noqa: BLE001
+        reason = ' '.join(str(error).split())
+        raise InputError(f'cannot read the table {path}: {reason}') from error
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse ``'512,512'`` or ``'10,512,512'``."""
+    try:
+        shape = tuple(int(part) for part in text.split(','))
+    except ValueError:
+        shape = ()
+    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not H,W, such as 512,512 or 10,512,512'
+        )
+    return shape
+
+

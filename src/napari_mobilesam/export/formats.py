@@ -1,0 +1,263 @@
+"""Export of labels to any format, and back: the suffix decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_mobilesam.export.exported import ExportError, LabelledImage
+from napari_mobilesam.files import atomic_path
+from napari_mobilesam.types import ImageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Format → what it is, for ``--help``.
+FORMATS = {
+    'roi': 'ROIs of ImageJ and Fiji (.zip)',
+    'geojson': 'objects for QuPath (.geojson)',
+    'coco': 'COCO instances (.json)',
+    'ome-zarr': 'labels with colours and properties (.zarr)',
+    'tiff': 'label image (.tif)',
+    'png': 'label image of 16 bits (.png)',
+}
+SUFFIXES = {
+    '.zip': 'roi',
+    '.roi': 'roi',
+    '.geojson': 'geojson',
+    '.json': 'coco',
+    '.zarr': 'ome-zarr',
+    '.tif': 'tiff',
+    '.tiff': 'tiff',
+    '.png': 'png',
+}
+
+
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+        Where.
+    format : str
+        A key of `FORMATS`.
+    objects : int
+        Objects, counted on each plane; of label images the largest label.
+    """
+
+    path: Path
+    format: str
+    objects: int
+
+
+def format_of(path: Path, name: str | None = None) -> str:
+    """Format of a file by its suffix, or the one that is named.
+
+    Raises
+    ------
+    ExportError
+        If neither tells.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise ExportError(
+                f'There is no format {name!r}: choose {", ".join(FORMATS)}.'
+            )
+        return name
+    if path.parent.name == 'labels' and path.parent.parent.suffix == '.zarr':
+        return 'ome-zarr'
+    known = SUFFIXES.get(path.suffix.lower())
+    if known is None:
+        raise ExportError(
+            f'{path} does not tell its format: end it in '
+            f'{", ".join(SUFFIXES)}, or name one of {", ".join(FORMATS)}.'
+        )
+    return known
+
+
+def export_labels(
+    labels: Any,
+    path: str | Path,
+    *,
+    table: pd.DataFrame | None = None,
+    class_colors: Mapping[str, str] | None = None,
+    axes: str = '',
+    scale: tuple[float, ...] = (),
+    units: tuple[str | None, ...] = (),
+    name: str | None = None,
+    image: str | Path | None = None,
+    format: str | None = None,  # noqa: A002
+    overwrite: bool = False,
+    object_type: str = 'detection',
+    segmentation: str = 'rle',
+) -> Exported:
+    """Write labels in the format of another program.
+
+    Parameters
+    ----------
+    labels : array or LabelledImage
+        (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background.
+    path : path
+        File or folder to write; its suffix tells the format.
+    table : DataFrame, optional
+        A row per object: its label in a column ``label`` or ``index``, its
+        ``class``, ``score``, and measurements.
+    class_colors : mapping, optional
+        Class to colour, ``'#rrggbb'``.
+    axes : str, optional
+        A letter for each axis, such as ``'tyx'``.
+    scale, units : tuple, optional
+        Size of a pixel and its unit along each axis.
+    name : str, optional
+        Name of the image, for formats that mention it.
+    image : path, optional
+        Image that the labels are of, for OME-Zarr.
+    format : str, optional
+        A key of `FORMATS`, where the suffix does not tell.
+    overwrite : bool
+        Replace a file that is there. Of folders, only labels of this program
+        are replaced.
+    object_type : {'detection', 'annotation', 'cell'}
+        What QuPath makes of the objects.
+    segmentation : {'rle', 'polygons'}
+        How COCO masks are written.
+
+    Returns
+    -------
+    Exported
+        What was written.
+
+    Raises
+    ------
+    ExportError
+        If the labels or the table cannot be exported.
+    OSError
+        If the file exists or cannot be written.
+
+    Examples
+    --------
+    >>> import napari_mobilesam as nm
+    >>> nm.export_labels(labels, 'cells.geojson')  # doctest: +SKIP
+    """
+    path = Path(path)
+    kind = format_of(path, format)
+    given = labels
+    if not isinstance(given, LabelledImage):
+        given = LabelledImage(
+            labels,
+            table,
+            dict(class_colors or {}),
+            axes,
+            tuple(scale),
+            tuple(units),
+        )
+    if name or image is not None:
+        given = replace(given, name=name or Path(str(image)).name)
+    if kind == 'ome-zarr':
+        from napari_mobilesam.export.ome_zarr_labels import write_ome_zarr
+
+        of = None if image is None else Path(image)
+        return Exported(path, kind, write_ome_zarr(given, path, of, overwrite))
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder: give a file.')
+    if path.exists() and not overwrite:
+        raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'There is no folder {path.parent}.')
+    with atomic_path(path, keep_suffix=True) as temporary:
+        count = _write(given, temporary, kind, object_type, segmentation)
+    return Exported(path, kind, count)
+
+
+def _write(
+    image: LabelledImage,
+    path: Path,
+    kind: str,
+    object_type: str,
+    segmentation: str,
+) -> int:
+    if kind == 'roi':
+        from napari_mobilesam.export.roi_zip import write_roi_zip
+
+        return write_roi_zip(image, path)
+    if kind == 'geojson':
+        from napari_mobilesam.export.geojson import write_geojson
+
+        return write_geojson(image, path, object_type)
+    if kind == 'coco':
+        from napari_mobilesam.export.coco import write_coco
+
+        return write_coco(image, path, segmentation)
+    from napari_mobilesam.export import label_images
+
+    if kind == 'png':
+        return label_images.write_png(image, path)
+    return label_images.write_tiff(image, path)
+
+
+def read_labels(
+    path: str | Path,
+    *,
+    shape: tuple[int, ...] | None = None,
+    channel: int | None = None,
+    format: str | None = None,  # noqa: A002
+) -> LabelledImage:
+    """Read labels of this program or of others.
+
+    Parameters
+    ----------
+    path : path
+        ROI zip, GeoJSON, COCO, OME-Zarr, TIFF or PNG.
+    shape : tuple of int, optional
+        Shape of the labels, for polygons whose file does not tell it.
+    channel : int, optional
+        Channel of a TIFF of several.
+    format : str, optional
+        A key of `FORMATS`, where the suffix does not tell.
+
+    Returns
+    -------
+    LabelledImage
+        The labels, and what the file tells of the objects.
+
+    Raises
+    ------
+    ExportError, ImageError
+        If the file holds no labels.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(f'There is no file or folder {path}.')
+    kind = format_of(path, format) if format or path.is_file() else 'ome-zarr'
+    if kind == 'roi':
+        from napari_mobilesam.export.roi_zip import read_roi_zip
+
+        return read_roi_zip(path, shape)
+    if kind == 'geojson':
+        from napari_mobilesam.export.geojson import read_geojson
+
+        return read_geojson(path, shape)
+    if kind == 'coco':
+        return _read_json(path, shape)
+    if kind == 'ome-zarr':
+        from napari_mobilesam.export.ome_zarr_labels import read_ome_zarr
+
+        return read_ome_zarr(path)
+    from napari_mobilesam.export import label_images
+
+    if kind == 'png':
+        return label_images.read_png(path)
+    return label_images.read_tiff(path, channel)
+
+
+def _read_json(path: Path, shape: tuple[int, ...] | None) -> LabelledImage:
+    """COCO, or the GeoJSON that QuPath may save as .json."""
+    from napari_mobilesam.export.coco import read_coco
+    from napari_mobilesam.export.geojson import is_geojson, read_geojson
+
+    if is_geojson(path):
+        return read_geojson(path, shape)
+    return read_coco(path, shape)

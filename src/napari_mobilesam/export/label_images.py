@@ -1,0 +1,232 @@
+"""Label images as TIFF and PNG, of this program and of others.
+
+Cellpose (``_cp_masks.tif`` and ``.png``), StarDist (TIFF for ImageJ, where
+labels may be float32) and InstanSeg (a channel each for nuclei and cells)
+write label images; all are read as integers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.export.exported import (
+    ExportError,
+    LabelledImage,
+    as_uint,
+)
+from napari_mobilesam.readers.open_image import reason
+from napari_mobilesam.readers.tiff import pixel_sizes, tiff_axes
+from napari_mobilesam.types import SegmentationError
+
+MICRON = 'micrometer'
+# Metres in a unit, for the resolution of a PNG.
+METRES = {'nanometer': 1e-9, MICRON: 1e-6, 'millimeter': 1e-3, 'meter': 1.0}
+
+
+def write_tiff(image: LabelledImage, path: Path) -> int:
+    """Write labels as compressed TIFF with the size of a pixel.
+
+    Up to 65,535 labels are written as ImageJ writes them, more as OME-TIFF,
+    as ImageJ's own TIFF has no larger integers.
+
+    Returns
+    -------
+    int
+        Largest label.
+    """
+    import tifffile
+
+    labels = as_uint(in_memory(image))
+    axes = image.axes.upper()
+    scale = dict(zip(image.axes, image.scale, strict=False))
+    units = dict(zip(image.axes, image.units, strict=False))
+    options: dict[str, Any] = {'compression': 'zlib'}
+    if labels.dtype == np.uint16 and not path.name.lower().endswith(
+        ('.ome.tif', '.ome.tiff')
+    ):
+        metadata: dict[str, Any] = {'axes': axes}
+        options['imagej'] = True
+        if scale.get('x') and scale.get('y'):
+            options['resolution'] = (1 / scale['x'], 1 / scale['y'])
+            unit = units.get('x')
+            metadata['unit'] = 'um' if unit == MICRON else unit or 'pixel'
+        if scale.get('z'):
+            metadata['spacing'] = scale['z']
+        if scale.get('t'):
+            metadata['finterval'] = scale['t']
+    else:
+        options['ome'] = True
+        metadata = {'axes': axes}
+        for axis in 'xyz':
+            if scale.get(axis) and units.get(axis) == MICRON:
+                metadata[f'PhysicalSize{axis.upper()}'] = scale[axis]
+                metadata[f'PhysicalSize{axis.upper()}Unit'] = 'µm'
+    tifffile.imwrite(path, labels, metadata=metadata, **options)
+    return int(labels.max(initial=0))
+
+
+def write_png(image: LabelledImage, path: Path) -> int:
+    """Write labels of one plane as PNG of 16 bits.
+
+    Raises
+    ------
+    ExportError
+        If there are several planes, or labels above 65,535.
+    """
+    from PIL import Image
+
+    labels = in_memory(image)
+    if labels.size != np.prod(labels.shape[-2:]):
+        raise ExportError(
+            f'PNG has one plane, and labels of shape {labels.shape} more: '
+            'write a TIFF or an OME-Zarr.'
+        )
+    largest = int(labels.max(initial=0))
+    if largest > np.iinfo(np.uint16).max:
+        raise ExportError(
+            f'PNG has 16 bits, which do not hold label {largest}: write a '
+            'TIFF or an OME-Zarr.'
+        )
+    options: dict[str, Any] = {}
+    unit = METRES.get(str(image.units[-1])) if image.units else None
+    if unit and image.scale and min(image.scale[-2:]) > 0:
+        inch = 0.0254
+        options['dpi'] = tuple(
+            inch / (size * unit) for size in image.scale[:-3:-1]
+        )
+    plane = np.ascontiguousarray(labels.reshape(labels.shape[-2:]))
+    Image.fromarray(plane.astype(np.uint16)).save(path, 'PNG', **options)
+    return largest
+
+
+def in_memory(image: LabelledImage) -> NDArray[Any]:
+    """All labels as one array."""
+    labels = image.labels
+    if hasattr(labels, 'compute'):
+        labels = labels.compute(scheduler='synchronous')
+    return np.asarray(labels[...])
+
+
+def read_tiff(path: Path, channel: int | None = None) -> LabelledImage:
+    """Read a label image from TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        File to read.
+    channel : int, optional
+        Channel of a file that has several, such as InstanSeg's.
+
+    Raises
+    ------
+    ExportError
+        If it is no label image, or has channels and none is chosen.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            labels = series.asarray()
+            axes = tiff_axes(series.axes, series.shape)
+            scale, units = pixel_sizes(file)
+    except (FileNotFoundError, SegmentationError):
+        raise
+    # the reader fails with whatever comes to hand on a damaged file
+    except Exception as error:  # noqa: BLE001
+        raise ExportError(
+            f'{path} cannot be read: {reason(error)}.'
+        ) from error
+    labels, axes = _one_channel(labels, axes, channel, path)
+    return LabelledImage(
+        as_labels(labels, path),
+        axes=axes,
+        scale=tuple(scale.get(a, 1.0) for a in axes) if scale else (),
+        units=tuple(units.get(a) for a in axes) if units else (),
+        name=stem(path),
+    )
+
+
+def _one_channel(
+    labels: NDArray[Any], axes: str, channel: int | None, path: Path
+) -> tuple[NDArray[Any], str]:
+    for axis, name in reversed(list(enumerate(axes))):
+        if name in 'cs':
+            count = labels.shape[axis]
+            if count > 1 and channel is None:
+                raise ExportError(
+                    f'{path} has {count} channels: say which one holds the '
+                    f'labels, 0 to {count - 1}.'
+                )
+            if not 0 <= (channel or 0) < count:
+                raise ExportError(
+                    f'{path} has no channel {channel}: there are {count}, '
+                    'counted from 0.'
+                )
+            labels = labels.take(channel or 0, axis)
+            axes = axes.replace(name, '')
+    # a page on its own is a plane, not a stack
+    while len(axes) > 2 and labels.shape[0] == 1:
+        labels, axes = labels[0], axes[1:]
+    return labels, axes
+
+
+def as_labels(labels: NDArray[Any], path: Path | str) -> NDArray[Any]:
+    """Label images of any type as integers.
+
+    Raises
+    ------
+    ExportError
+        If there are negative or fractional values.
+    """
+    kind = labels.dtype.kind
+    if kind == 'b':
+        return labels.astype(np.uint8)
+    if kind not in 'iuf':
+        raise ExportError(f'{path} is of type {labels.dtype}: no labels.')
+    if kind == 'f':
+        whole = labels.astype(np.int64)
+        if not np.array_equal(whole, labels):
+            raise ExportError(
+                f'{path} has fractions or NaN (type {labels.dtype}): it is '
+                'an image, not labels.'
+            )
+        labels = whole
+    if kind != 'u' and labels.min(initial=0) < 0:
+        raise ExportError(
+            f'{path} has negative values ({labels.min()}): labels are '
+            'numbers from 1, and 0 is background.'
+        )
+    return as_uint(labels) if kind == 'f' else labels
+
+
+def read_png(path: Path) -> LabelledImage:
+    """Read a label image from PNG, of 8 or 16 bits or with a palette."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            labels = np.array(file)
+    except FileNotFoundError:
+        raise
+    # the reader fails with whatever comes to hand on a damaged file
+    except Exception as error:  # noqa: BLE001
+        raise ExportError(
+            f'{path} cannot be read: {reason(error)}.'
+        ) from error
+    if labels.ndim != 2:
+        raise ExportError(f'{path} has colours: it is a picture, not labels.')
+    return LabelledImage(as_labels(labels, path), name=stem(path))
+
+
+def stem(path: Path) -> str:
+    """Name of a file without its suffixes."""
+    name = path.name
+    for suffix in ('.ome.tiff', '.ome.tif', '.ome.zarr'):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem

@@ -1,0 +1,246 @@
+"""Labels as OME-Zarr, with colours and properties of the objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from napari_mobilesam.export.exported import (
+    ExportError,
+    LabelledImage,
+    smallest_dtype,
+)
+from napari_mobilesam.extra import need
+from napari_mobilesam.large.io.interfaces import Source
+from napari_mobilesam.large.io.ome_zarr import (
+    LabelWriter,
+    is_begun,
+    is_finished,
+    remove_labels,
+)
+from napari_mobilesam.large.io.sources import Geometry, open_source
+from napari_mobilesam.palette import rgb
+from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.types import ImageError
+
+CHUNK = 1024
+VALUE = 'label-value'
+# Of objects without a class, among others that have one.
+NO_COLOR = '#808080'
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Geometry and file that labels are of, as `LabelWriter` asks for."""
+
+    geometry: Geometry
+    path: Path | None = None
+
+
+def write_ome_zarr(
+    image: LabelledImage,
+    path: Path,
+    of: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write labels as OME-Zarr.
+
+    Parameters
+    ----------
+    image : LabelledImage
+        The labels, and what is known of the objects.
+    path : Path
+        Folder to write. ``image.ome.zarr/labels/cells`` adds labels to that
+        image, as does ``image.ome.zarr`` if it is there: they are called
+        like the labelled image then.
+    of : Path, optional
+        Image that they are of: they get its pixel sizes, position and units,
+        and a link to it.
+    overwrite : bool
+        Replace labels of this program. Nothing else is ever replaced.
+
+    Returns
+    -------
+    int
+        Number of objects.
+
+    Raises
+    ------
+    ExportError
+        If the image is of another shape.
+    ImageError
+        If something else is at ``path``.
+    """
+    path = labels_folder(path, image.name)
+    if is_finished(path) and not overwrite:
+        raise ImageError(f'{path} exists: remove it, or give another.')
+    like = _like(image, of)
+    if is_begun(path) or overwrite:
+        remove_labels(path)
+    height, width = image.shape[-2:]
+    largest, found = _objects(image)
+    planes = int(np.prod(image.shape[:-2]))
+    writer = LabelWriter.create(
+        path,
+        planes,
+        (height, width),
+        (CHUNK, CHUNK),
+        smallest_dtype(largest),
+        like=cast(Source, like),
+    )
+    for plane in image.planes():
+        for row in range(0, height, CHUNK):
+            strip = np.asarray(plane.labels[row : row + CHUNK])
+            for column in range(0, width, CHUNK):
+                block = strip[:, column : column + CHUNK]
+                if block.any():
+                    rows, columns = block.shape
+                    window = (row, column, row + rows, column + columns)
+                    writer.write_chunk(plane.number, window, block)
+    # empty lists are not allowed
+    writer.finish(
+        {key: told for key, told in _described(image, found) if told}
+    )
+    return len(found)
+
+
+def _described(
+    image: LabelledImage, found: dict[int, int]
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """``colors`` and ``properties`` of the labels that something is known of.
+
+    OME-NGFF wants both lists to be of the same labels.
+    """
+    known, shades = image.properties(), image.colors()
+    properties: list[dict[str, Any]] = []
+    colors: list[dict[str, Any]] = []
+    for label, number in found.items():
+        told = known(number, label)
+        entry: dict[str, Any] = {VALUE: label, **told.measurements}
+        if told.class_name:
+            entry['class'] = told.class_name
+        if len(entry) > 1:
+            properties.append(entry)
+            color = shades.get(told.class_name, NO_COLOR)
+            colors.append({VALUE: label, 'rgba': [*rgb(color), 255]})
+    yield 'properties', properties
+    if any('class' in entry for entry in properties):
+        yield 'colors', colors
+
+
+def labels_folder(path: Path, name: str) -> Path:
+    """Where labels go: into an OME-Zarr image if ``path`` is one."""
+    if is_begun(path) or is_finished(path):
+        return path
+    if any((path / mark).exists() for mark in ('.zattrs', 'zarr.json')):
+        return path / 'labels' / name
+    return path
+
+
+def _objects(image: LabelledImage) -> tuple[int, dict[int, int]]:
+    """Largest label, and each label with the first plane that it is on."""
+    found: dict[int, int] = {}
+    for plane in image.planes():
+        for row in range(0, image.shape[-2], CHUNK):
+            strip = np.asarray(plane.labels[row : row + CHUNK])
+            for label in np.unique(strip[strip != 0]).tolist():
+                found.setdefault(label, plane.number)
+    return max(found, default=0), dict(sorted(found.items()))
+
+
+def _like(image: LabelledImage, of: Path | None) -> _Origin:
+    count = len(image.axes)
+    own = Geometry(
+        image.axes,
+        image.shape[:-2],
+        image.scale or (1.0,) * count,
+        (0.0,) * count,
+        image.units or (None,) * count,
+    )
+    if of is None:
+        return _Origin(own)
+    geometry, shape = image_geometry(of)
+    if shape != image.shape[-2:] or int(np.prod(geometry.planes_shape)) != int(
+        np.prod(image.shape[:-2])
+    ):
+        raise ExportError(
+            f'{of} has planes of {shape[0]} × {shape[1]} pixels, the labels '
+            f'are of shape {image.shape}: they are not of this image.'
+        )
+    return _Origin(geometry, of)
+
+
+def image_geometry(path: Path) -> tuple[Geometry, tuple[int, int]]:
+    """Geometry of an image file, and the shape of its planes."""
+    try:
+        source = open_source(path)
+    except ImageError:
+        # channels do not matter here; other problems are raised again
+        source = open_source(path, channels=0)
+    geometry: Geometry = source.geometry  # type: ignore[attr-defined]
+    return geometry, source.shape
+
+
+def read_ome_zarr(path: Path) -> LabelledImage:
+    """Read OME-Zarr labels, or those of an image that has one label image.
+
+    Returns
+    -------
+    LabelledImage
+        Its labels are a zarr array, read when they are indexed.
+
+    Raises
+    ------
+    ExportError, ImageError
+        If there are none, or several.
+    """
+    zarr = need('zarr')
+    path = _one_label_image(path)
+    pyramid = open_pyramid(path)
+    attributes = dict(zarr.open(str(path), mode='r').attrs)
+    told = dict(attributes.get('ome', attributes)).get('image-label', {})
+    colors: dict[str, str] = {}
+    table = None
+    if told.get('properties'):
+        import pandas as pd
+
+        table = pd.DataFrame(told['properties'])
+        table = table.rename(columns={VALUE: 'label'})
+        shades = {
+            entry[VALUE]: '#{:02x}{:02x}{:02x}'.format(*entry['rgba'][:3])
+            for entry in told.get('colors', [])
+        }
+        if 'class' in table:
+            pairs = zip(table['class'], table['label'], strict=True)
+            colors = {
+                name: shades[label]
+                for name, label in pairs
+                if isinstance(name, str) and label in shades
+            }
+    return LabelledImage(
+        pyramid.arrays[0],
+        table,
+        colors,
+        pyramid.axes or '',
+        pyramid.scale,
+        pyramid.units,
+        path.name.removesuffix('.zarr').removesuffix('.ome'),
+    )
+
+
+def _one_label_image(path: Path) -> Path:
+    folder = path / 'labels'
+    if not folder.is_dir():
+        return path
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    if len(names) != 1:
+        raise ExportError(
+            f'{path} has {len(names)} label images '
+            f'({", ".join(names) or "none"}): give one of them, such as '
+            f'{folder / (names[0] if names else "cells")}.'
+        )
+    return folder / names[0]

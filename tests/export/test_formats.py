@@ -1,0 +1,537 @@
+"""Round trips of every format, checked with the format's own library."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import napari_mobilesam as nm
+from napari_mobilesam.export.exported import ExportError, LabelledImage
+from napari_mobilesam.export.formats import export_labels, read_labels
+from napari_mobilesam.types import ImageError
+
+NAMES = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr', 'x.tif', 'x.ome.tif')
+POLYGONS = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr')
+
+
+def same(found: LabelledImage, labels: NDArray[Any]) -> None:
+    np.testing.assert_array_equal(np.asarray(found.labels[...]), labels)
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'x.png'])
+def test_round_trip(
+    name: str, image: LabelledImage, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    export_labels(image, tmp_path / name)
+    same(read_labels(tmp_path / name), labels)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('axes', ['zyx', 'tyx'])
+def test_round_trip_of_planes(
+    name: str,
+    axes: str,
+    volume: LabelledImage,
+    stack: NDArray[Any],
+    tmp_path: Path,
+) -> None:
+    export_labels(replace(volume, axes=axes), tmp_path / name)
+    same(read_labels(tmp_path / name), stack)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_round_trip_of_a_series_of_stacks(
+    name: str, stack: NDArray[Any], tmp_path: Path
+) -> None:
+    series = np.stack([stack, stack[::-1]])
+    export_labels(series, tmp_path / name)
+    same(read_labels(tmp_path / name), series)
+
+
+@pytest.mark.parametrize('name', POLYGONS)
+def test_round_trip_of_what_is_known(
+    name: str, image: LabelledImage, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    export_labels(image, tmp_path / name)
+    found = read_labels(tmp_path / name)
+    assert found.table is not None
+    rows = found.table.set_index('label')
+    for _, row in table.iterrows():
+        known = rows.loc[row['label']]
+        if isinstance(row['class'], str):
+            assert known['class'] == row['class']
+        if not np.isnan(row['score']):
+            assert known['score'] == row['score']
+        assert known['mean intensity'] == row['mean intensity']
+    assert found.class_colors['nucleus'] == '#e69f00'
+    assert found.class_colors['cell “ä”'].startswith('#')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_labels_without_objects(name: str, tmp_path: Path) -> None:
+    nothing = np.zeros((7, 9), np.int64)
+    export_labels(nothing, tmp_path / name)
+    if name == 'x.zip':
+        with pytest.raises(ExportError, match='no object'):
+            read_labels(tmp_path / name)
+        same(read_labels(tmp_path / name, shape=(7, 9)), nothing)
+    else:
+        same(read_labels(tmp_path / name), nothing)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_labels_above_16_bits(name: str, tmp_path: Path) -> None:
+    labels = np.zeros((7, 9), np.int64)
+    labels[2:5, 3:6] = 70_000
+    export_labels(labels, tmp_path / name)
+    same(read_labels(tmp_path / name), labels)
+
+
+# each format with its own library
+
+
+def test_roi_zip_as_roifile_reads_it(
+    image: LabelledImage, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    roifile = pytest.importorskip('roifile')
+    shapely = pytest.importorskip('shapely')
+    path = tmp_path / 'x.zip'
+    count = export_labels(image, path).objects
+    rois = roifile.roiread(path)
+    assert len(rois) == count == 8
+    for roi in rois:
+        label = int(roi.name)
+        rings = [np.asarray(r) for r in roi.coordinates(multi=True)]
+        area = sum(
+            # holes run the other way around
+            -_signed_area(ring)
+            for ring in rings
+        )
+        assert area == (labels == label).sum()
+        ys, xs = np.nonzero(labels == label)
+        assert (roi.top, roi.left) == (ys.min(), xs.min())
+        assert (roi.bottom, roi.right) == (ys.max() + 1, xs.max() + 1)
+        if label == 1:
+            assert roi.roitype == roifile.ROI_TYPE.TRACED
+            assert shapely.Polygon(rings[0]).area == 48
+            assert roi.stroke_color == bytes([255, 0xE6, 0x9F, 0])
+            assert 'class: nucleus\n' in roi.props
+        assert roi.composite == (label in (2, 4, 6))
+
+
+def _signed_area(ring: NDArray[Any]) -> float:
+    x, y = np.asarray(ring, float).T
+    return float(-0.5 * (x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+
+
+def test_roi_positions(volume: LabelledImage, tmp_path: Path) -> None:
+    roifile = pytest.importorskip('roifile')
+    export_labels(volume, tmp_path / 'x.zip')
+    rois = roifile.roiread(tmp_path / 'x.zip')
+    assert {roi.position for roi in rois} == {1, 3}
+    series = np.stack([volume.labels, volume.labels[::-1]])
+    export_labels(series, tmp_path / 'y.zip')
+    rois = roifile.roiread(tmp_path / 'y.zip')
+    assert {(r.t_position, r.z_position) for r in rois} == {
+        (1, 1),
+        (1, 3),
+        (2, 1),
+        (2, 3),
+    }
+
+
+def test_roi_zip_is_written_anew(image: LabelledImage, tmp_path: Path) -> None:
+    path = tmp_path / 'x.zip'
+    export_labels(image, path)
+    export_labels(image, path, overwrite=True)
+    with zipfile.ZipFile(path) as file:
+        assert len(file.namelist()) == len(set(file.namelist())) == 8
+
+
+def test_roi_beyond_integers(tmp_path: Path) -> None:
+    labels = np.zeros((3, 70_000), np.uint8)
+    labels[1:3, 65_000:66_000] = 1
+    labels[0, 10:60_000] = 2
+    export_labels(labels, tmp_path / 'x.zip')
+    same(read_labels(tmp_path / 'x.zip'), labels)
+
+
+def test_geojson_as_qupath_reads_it(
+    image: LabelledImage, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    shapely = pytest.importorskip('shapely')
+    path = tmp_path / 'x.geojson'
+    export_labels(image, path, object_type='annotation')
+    content = json.loads(path.read_text('utf-8'))
+    assert content['type'] == 'FeatureCollection'
+    assert len({f['id'] for f in content['features']}) == 8
+    for feature in content['features']:
+        assert feature['type'] == 'Feature'
+        told = feature['properties']
+        label = told['measurements']['Label']
+        shape = shapely.geometry.shape(feature['geometry'])
+        assert shape.is_valid
+        assert shape.area == (labels == label).sum()
+        ys, xs = np.nonzero(labels == label)
+        assert shape.bounds == (
+            xs.min(),
+            ys.min(),
+            xs.max() + 1,
+            ys.max() + 1,
+        )
+        assert feature['geometry']['plane'] == {'c': -1, 'z': 0, 't': 0}
+        assert told['objectType'] == 'annotation'
+        assert told['isLocked'] is False
+        assert all(
+            isinstance(value, int | float)
+            for value in told['measurements'].values()
+        )
+        if label in (1, 2):
+            assert told['classification'] == {
+                'name': 'nucleus',
+                'color': [0xE6, 0x9F, 0],
+            }
+        if label == 5:
+            assert 'classification' not in told
+    kinds = {
+        f['properties']['measurements']['Label']: f['geometry']['type']
+        for f in content['features']
+    }
+    assert kinds[1] == 'Polygon'
+    assert kinds[4] == 'MultiPolygon'
+
+
+def test_geojson_planes(volume: LabelledImage, tmp_path: Path) -> None:
+    for axes, key in (('zyx', 'z'), ('tyx', 't')):
+        path = tmp_path / f'{key}.geojson'
+        export_labels(replace(volume, axes=axes), path)
+        content = json.loads(path.read_text('utf-8'))
+        planes = [f['geometry']['plane'] for f in content['features']]
+        assert {plane[key] for plane in planes} == {0, 2}
+
+
+def test_geojson_of_qupath(tmp_path: Path) -> None:
+    """A list of features drawn by hand, with measurements of QuPath 0.3."""
+    path = tmp_path / 'x.json'
+    ring = [[1.5, 2], [6.5, 2], [6.5, 5], [1.5, 5], [1.5, 2]]
+    feature = {
+        'type': 'Feature',
+        'geometry': {'type': 'Polygon', 'coordinates': [ring]},
+        'properties': {
+            'objectType': 'annotation',
+            'classification': {'name': 'Tumor', 'color': [200, 0, 0]},
+            'measurements': [{'name': 'Area', 'value': 15.0}],
+        },
+    }
+    path.write_text(json.dumps([feature]), 'utf-8')
+    found = read_labels(path, shape=(8, 9))
+    expected = np.zeros((8, 9))
+    expected[2:5, 1:6] = 1
+    # half of a pixel decides: the centre is inside, or on the edge
+    same(found, expected)
+    assert found.table is not None
+    assert found.table['class'].tolist() == ['Tumor']
+    assert found.table['Area'].tolist() == [15.0]
+    assert found.class_colors == {'Tumor': '#c80000'}
+
+
+@pytest.mark.parametrize('segmentation', ['rle', 'polygons'])
+def test_coco_as_pycocotools_reads_it(
+    segmentation: str,
+    image: LabelledImage,
+    labels: NDArray[Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    coco = pytest.importorskip('pycocotools.coco')
+    path = tmp_path / 'x.json'
+    export_labels(image, path, segmentation=segmentation)
+    data = coco.COCO(str(path))
+    assert len(data.anns) == 8
+    assert data.imgs[1]['width'], data.imgs[1]['height'] == (48, 40)
+    for entry in data.anns.values():
+        mask = labels == entry['label']
+        np.testing.assert_array_equal(data.annToMask(entry), mask)
+        assert entry['area'] == mask.sum()
+        ys, xs = np.nonzero(mask)
+        assert entry['bbox'] == [
+            xs.min(),
+            ys.min(),
+            np.ptp(xs) + 1,
+            np.ptp(ys) + 1,
+        ]
+    names = {c['id']: c['name'] for c in data.cats.values()}
+    classes = {a['label']: names[a['category_id']] for a in data.anns.values()}
+    assert classes[1] == 'nucleus'
+    assert classes[3] == 'object'
+    same(read_labels(path), labels)
+
+
+def test_run_lengths_are_those_of_pycocotools(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    mask_of = pytest.importorskip('pycocotools.mask')
+    from napari_mobilesam.export.run_lengths import (
+        decompress,
+        encode_objects,
+    )
+
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 3, (300, 200))
+    full = np.ones((30, 20), int)
+    for image in (labels, noise, full):
+        for label, counts in encode_objects(image).items():
+            mask = np.asfortranarray(image == label, np.uint8)
+            theirs = mask_of.encode(mask)['counts']
+            assert counts.encode() == theirs
+            assert decompress(counts).sum() <= image.size
+
+
+def test_coco_of_others(tmp_path: Path) -> None:
+    """Uncompressed run lengths and polygons, no labels, no categories."""
+    path = tmp_path / 'x.json'
+    content = {
+        'images': [{'id': 7, 'width': 5, 'height': 4, 'file_name': 'a'}],
+        'annotations': [
+            {
+                'id': 1,
+                'image_id': 7,
+                'segmentation': {'size': [4, 5], 'counts': [0, 4, 16]},
+            },
+            {
+                'id': 2,
+                'image_id': 7,
+                'segmentation': [[2, 1, 4, 1, 4, 3, 2, 3]],
+            },
+        ],
+    }
+    path.write_text(json.dumps(content), 'utf-8')
+    expected = np.zeros((4, 5))
+    expected[:, 0] = 1
+    expected[1:3, 2:4] = 2
+    same(read_labels(path), expected)
+
+
+@pytest.mark.parametrize('version', ['0.4', '0.5'])
+def test_ome_zarr_in_the_image_they_belong_to(
+    version: str,
+    image: LabelledImage,
+    labels: NDArray[Any],
+    tmp_path: Path,
+) -> None:
+    models = pytest.importorskip('ome_zarr_models')
+    zarr = pytest.importorskip('zarr')
+    path = write_image(tmp_path / 'image.ome.zarr', labels.shape, version)
+    done = export_labels(replace(image, name='cells'), path, image=path)
+    assert done.objects == 8
+    folder = path / 'labels' / 'image.ome.zarr'
+    assert folder.is_dir()
+    export_labels(image, path / 'labels' / 'more')
+    folder = path / 'labels' / 'more'
+    group = zarr.open_group(str(folder), mode='r')
+    models.open_ome_zarr(group)
+    found = read_labels(folder)
+    same(found, labels)
+    attributes = dict(group.attrs)
+    told = attributes.get('ome', attributes)['image-label']
+    assert told['source'] == {'image': '../../'}
+    assert {'label-value': 1, 'rgba': [0xE6, 0x9F, 0, 255]} in told['colors']
+    known = {entry['label-value']: entry for entry in told['properties']}
+    assert known[2]['score'] == 0.75
+    with pytest.raises(ExportError, match='2 label images'):
+        read_labels(path)
+
+
+def write_image(path: Path, shape: tuple[int, ...], version: str) -> Path:
+    import zarr
+
+    formats = {'0.4': 2, '0.5': 3}
+    group = zarr.create_group(str(path), zarr_format=formats[version])
+    group.create_array('0', shape=shape, dtype='uint8')
+    scale = {'type': 'scale', 'scale': [0.5, 0.25]}
+    image = {
+        'axes': [
+            {'name': a, 'type': 'space', 'unit': 'micrometer'} for a in 'yx'
+        ],
+        'datasets': [{'path': '0', 'coordinateTransformations': [scale]}],
+    }
+    if version == '0.4':
+        group.attrs['multiscales'] = [{**image, 'version': '0.4'}]
+    else:
+        group.attrs['ome'] = {'version': '0.5', 'multiscales': [image]}
+    return path
+
+
+def test_ome_zarr_gets_the_scale_of_its_image(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    source = write_image(tmp_path / 'image.ome.zarr', labels.shape, '0.4')
+    path = tmp_path / 'cells.ome.zarr'
+    export_labels(labels, path, image=source)
+    found = read_labels(path)
+    assert found.scale == (0.5, 0.25)
+    assert found.units == ('micrometer', 'micrometer')
+    with pytest.raises(ExportError, match='not of this image'):
+        export_labels(labels[:20], tmp_path / 'y.zarr', image=source)
+
+
+@pytest.mark.parametrize('name', ['x.tif', 'x.ome.tif', 'x.ome.zarr'])
+def test_pixel_sizes(name: str, stack: NDArray[Any], tmp_path: Path) -> None:
+    scale, units = (2.0, 0.5, 0.25), ('micrometer',) * 3
+    export_labels(stack, tmp_path / name, scale=scale, units=units)
+    found = read_labels(tmp_path / name)
+    assert found.scale == pytest.approx(scale)
+    assert found.units == units
+
+
+def test_png_has_one_plane_of_16_bits(
+    stack: NDArray[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match='one plane'):
+        export_labels(stack, tmp_path / 'x.png')
+    with pytest.raises(ExportError, match='label 70000'):
+        export_labels(np.full((3, 3), 70_000), tmp_path / 'x.png')
+    assert not list(tmp_path.iterdir())
+
+
+# other people's labels
+
+
+def test_labels_as_others_write_them(
+    labels: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    # Cellpose: TIFF and PNG of 16 bits
+    path = tmp_path / 'a_cp_masks.tif'
+    tifffile.imwrite(path, labels)
+    same(read_labels(path), labels)
+    path = tmp_path / 'a_cp_masks.png'
+    Image.fromarray(labels).save(path)
+    same(read_labels(path), labels)
+    # StarDist: TIFF for ImageJ, int32 as float32
+    path = tmp_path / 'stardist.tif'
+    tifffile.imwrite(
+        path, labels.astype(np.float32), imagej=True, metadata={'axes': 'YX'}
+    )
+    same(read_labels(path), labels)
+    # InstanSeg: nuclei and cells as two channels of int32
+    path = tmp_path / 'instanseg.tif'
+    both = np.stack([labels, labels[::-1]]).astype(np.int32)
+    tifffile.imwrite(path, both, metadata={'axes': 'CYX'}, ome=True)
+    same(read_labels(path, channel=1), labels[::-1])
+    with pytest.raises(ExportError, match='2 channels'):
+        read_labels(path)
+    with pytest.raises(ExportError, match='no channel 2'):
+        read_labels(path, channel=2)
+    # a threshold: 8 bits, 255 on objects
+    path = tmp_path / 'threshold.png'
+    Image.fromarray(np.where(labels, 255, 0).astype(np.uint8)).save(path)
+    same(read_labels(path), np.where(labels, 255, 0))
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        (np.zeros((4, 4)), 'float64'),
+        (np.zeros(4, int), r'shape \(4,\)'),
+        (np.zeros((0, 4), int), r'shape \(0, 4\)'),
+        (np.zeros((1, 1, 1, 4, 4), int), r'shape \(1, 1, 1, 4, 4\)'),
+    ],
+)
+def test_no_labels(labels: NDArray[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=message):
+        export_labels(labels, tmp_path / 'x.zip')
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_tables_and_names(labels: NDArray[Any], tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match='no column “label”'):
+        export_labels(
+            labels, tmp_path / 'x.zip', table=pd.DataFrame({'a': [1]})
+        )
+    with pytest.raises(ExportError, match='does not tell its format'):
+        export_labels(labels, tmp_path / 'x.txt')
+    with pytest.raises(ExportError, match="no format 'svg'"):
+        export_labels(labels, tmp_path / 'x', format='svg')
+    with pytest.raises(ExportError, match="type 'tile'"):
+        export_labels(labels, tmp_path / 'x.geojson', object_type='tile')
+    with pytest.raises(ExportError, match="segmentation 'png'"):
+        export_labels(labels, tmp_path / 'x.json', segmentation='png')
+    # a table without rows, and one without columns
+    export_labels(
+        labels, tmp_path / 'x.zip', table=pd.DataFrame({'label': []})
+    )
+    export_labels(labels, tmp_path / 'y.zip', table=pd.DataFrame())
+    same(read_labels(tmp_path / 'y.zip'), labels)
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'x.png'])
+def test_nothing_is_written_over_what_is_there(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if name.endswith('.zarr'):
+        path.mkdir()
+        (path / 'mine').write_text('mine', 'utf-8')
+        with pytest.raises(ImageError, match='exists'):
+            export_labels(labels, path, overwrite=True)
+        assert (path / 'mine').read_text('utf-8') == 'mine'
+        return
+    path.write_text('mine', 'utf-8')
+    with pytest.raises(FileExistsError, match='exists'):
+        export_labels(labels, path)
+    assert path.read_text('utf-8') == 'mine'
+    with pytest.raises(FileNotFoundError, match='no folder'):
+        export_labels(labels, tmp_path / 'nowhere' / name)
+    with pytest.raises(IsADirectoryError, match='is a folder'):
+        (tmp_path / 'folder').mkdir()
+        (tmp_path / 'folder' / name).mkdir()
+        export_labels(labels, tmp_path / 'folder' / name)
+
+
+@pytest.mark.parametrize(
+    'name', ['x.zip', 'x.geojson', 'x.json', 'x.tif', 'x.png']
+)
+@pytest.mark.parametrize(
+    'content', [b'', b'not what it should be', b'{"images": 3}', b'[[1]]']
+)
+def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ExportError, match=name):
+        read_labels(tmp_path / name)
+
+
+def test_files_that_are_no_labels(tmp_path: Path) -> None:
+    from PIL import Image
+
+    with pytest.raises(ImageError, match='no file'):
+        read_labels(tmp_path / 'none.tif')
+    path = tmp_path / 'x.tif'
+    tifffile.imwrite(path, np.full((4, 4), 0.5, np.float32))
+    with pytest.raises(ExportError, match='fractions'):
+        read_labels(path)
+    tifffile.imwrite(path, np.full((4, 4), -1, np.int16))
+    with pytest.raises(ExportError, match='negative'):
+        read_labels(path)
+    path = tmp_path / 'x.png'
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+    with pytest.raises(ExportError, match='colours'):
+        read_labels(path)
+
+
+def test_public_names(labels: NDArray[Any], tmp_path: Path) -> None:
+    nm.export_labels(labels, tmp_path / 'x.zip')
+    same(nm.read_labels(tmp_path / 'x.zip'), labels)
