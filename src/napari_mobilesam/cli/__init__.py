@@ -18,7 +18,12 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from napari_mobilesam import __version__
-from napari_mobilesam.cli import demo_command, model_commands, segment
+from napari_mobilesam.cli import (
+    demo_command,
+    export_commands,
+    model_commands,
+    segment,
+)
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
@@ -30,12 +35,13 @@ from napari_mobilesam.cli.training_commands import (
 )
 
 PROGRAM = 'napari-mobilesam'
-FAMILIES = (segment, model_commands, demo_command)
+FAMILIES = (segment, export_commands, model_commands, demo_command)
 
 EXAMPLES = f"""\
 examples:
   napari-mobilesam segment cells.tif -o labels.tif
   napari-mobilesam segment cells.tif -o one.tif --point 120,85
+  napari-mobilesam export labels.tif -o cells.geojson
   napari-mobilesam models
   napari-mobilesam demo
 

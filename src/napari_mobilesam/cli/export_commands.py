@@ -147,7 +147,9 @@ def export_command(options: argparse.Namespace) -> int:
             segmentation=options.coco_masks,
         )
     except FileExistsError as error:
-        raise OutputError(f'{output} exists; --overwrite replaces it') from error
+        raise OutputError(
+            f'{output} exists; --overwrite replaces it'
+        ) from error
     except OSError as error:
         raise OutputError(f'cannot write {output}: {error}') from error
     print(f'{output}: {counted(done.objects, "object")}')
@@ -187,5 +189,3 @@ def sizes(text: str) -> tuple[int, ...]:
             f'{text!r} is not H,W, such as 512,512 or 10,512,512'
         )
     return shape
-
-

@@ -1,0 +1,91 @@
+"""``napari-mobilesam export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from .conftest import Run
+
+
+@pytest.fixture
+def labels_path(tmp_path: Path) -> Path:
+    labels = np.zeros((20, 30), np.uint16)
+    labels[2:8, 3:9] = 1
+    labels[4:6, 5:7] = 0
+    labels[12:20, 20:30] = 5
+    tifffile.imwrite(tmp_path / 'labels.tif', labels)
+    return tmp_path / 'labels.tif'
+
+
+@pytest.mark.parametrize(
+    'name', ['c.zip', 'c.geojson', 'c.json', 'c.ome.zarr']
+)
+def test_there_and_back(
+    name: str, run: Run, labels_path: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / 'cells.csv'
+    pd.DataFrame({'label': [1, 5], 'class': ['a', 'b']}).to_csv(table)
+    path = tmp_path / name
+    done = run('export', labels_path, '-o', path, '--table', table)
+    assert done.code == 0, done.err
+    assert done.out == f'{path}: 2 objects\n'
+    back = tmp_path / 'back.tif'
+    assert run('export', path, '-o', back).code == 0
+    np.testing.assert_array_equal(
+        tifffile.imread(back), tifffile.imread(labels_path)
+    )
+    again = run('export', labels_path, '-o', path)
+    assert again.code in (2, 3)
+    assert 'exists' in again.err
+    assert run('export', labels_path, '-o', path, '--overwrite').code == 0
+
+
+def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'cells'
+    done = run(
+        'export', labels_path, '-o', path, '--format', 'geojson',
+        '--object-type', 'annotation',
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    features = json.loads(path.read_text('utf-8'))['features']
+    assert {f['properties']['objectType'] for f in features} == {'annotation'}
+    path = tmp_path / 'c.json'
+    run('export', labels_path, '-o', path, '--coco-masks', 'polygons')
+    entries = json.loads(path.read_text('utf-8'))['annotations']
+    assert all(isinstance(e['segmentation'], list) for e in entries)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'message'),
+    [
+        (['none.tif', '-o', 'c.zip'], 2, 'no file or folder none.tif'),
+        (['{labels}', '-o', 'c.txt'], 2, 'does not tell its format'),
+        (['{labels}', '-o', '{labels}'], 2, 'is the input'),
+        (['{labels}', '-o', 'no/c.zip'], 3, 'There is no folder no'),
+        (['{labels}', '-o', 'c.zip', '--table', 'no.csv'], 2, 'no.csv'),
+        (['{labels}', '-o', 'c.zip', '--image', 'no.tif'], 2, 'no.tif'),
+        (['{labels}', '-o', 'c.zip', '--shape', '3'], 2, "'3' is not H,W"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str],
+    code: int,
+    message: str,
+    run: Run,
+    labels_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [a.format(labels=labels_path) for a in arguments]
+    done = run('export', *given)
+    assert done.code == code
+    assert message in done.err
+    assert 'Traceback' not in done.err
+    assert [p.name for p in tmp_path.iterdir()] == ['labels.tif']
