@@ -8,12 +8,11 @@ import json
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
 
+from napari_mobilesam.palette import PALETTE, rgb
 from napari_mobilesam.session.objects.classes import (
-    PALETTE,
     ClassError,
     Classes,
     hex_color,
-    rgb,
 )
 from napari_mobilesam.session.runtime.settings import (
     load_settings,
