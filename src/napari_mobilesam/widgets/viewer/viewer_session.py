@@ -50,6 +50,12 @@ def get_session(viewer: Any) -> Session:
     return state.session
 
 
+def known_session(viewer: Any) -> Session | None:
+    """Session of a viewer, None if none of its widgets has been opened."""
+    state = _states.get(unwrap(viewer))
+    return None if state is None else state.session
+
+
 def _new_state(viewer: ViewerModel) -> _ViewerState:
     scene = ViewerScene(viewer)
     session = Session(deliver=_deliverer(viewer), scene=scene)

@@ -1,0 +1,144 @@
+"""Labels layers through napari's own *Save* and *Open*.
+
+Writers and readers of the manifest: ROIs of ImageJ, GeoJSON, COCO, OME-Zarr.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_mobilesam.export.exported import LabelledImage
+from napari_mobilesam.export.formats import export_labels, read_labels
+from napari_mobilesam.session.runtime.settings import load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+# key in the metadata of labels that were read: colours of their classes
+CLASS_COLORS = 'class_colors'
+# Beginning of a JSON file in which what it is must show.
+HEAD = 4096
+
+
+def write_layer(
+    path: str, data: Any, attributes: Mapping[str, Any]
+) -> list[str]:
+    """Write a Labels layer; the suffix decides the format.
+
+    Parameters
+    ----------
+    path : str
+        File to write; napari has asked whether to replace it.
+    data : array or sequence of array
+        Labels, or the levels of a pyramid, finest first.
+    attributes : mapping
+        Those of the layer.
+
+    Returns
+    -------
+    list of str
+        The path.
+    """
+    if isinstance(data, Sequence) or attributes.get('multiscale'):
+        data = data[0]
+    scale = tuple(float(size) for size in attributes.get('scale', ()))
+    image = LabelledImage(
+        data,
+        _table(attributes.get('features')),
+        _class_colors(attributes),
+        scale=scale,
+        units=_units(attributes.get('units'), len(scale)),
+        name=str(attributes.get('name') or 'labels'),
+    )
+    export_labels(image, path, overwrite=True)
+    return [path]
+
+
+def _table(features: Any) -> pd.DataFrame | None:
+    """Feature table with the label of each row."""
+    import pandas as pd
+
+    if features is None or not len(features):
+        return None
+    table = pd.DataFrame(features)
+    if 'index' not in table:
+        # napari numbers rows by label if there is no such column
+        return table.assign(index=np.arange(len(table)))
+    # a column of another meaning must not be taken for the label
+    return table.drop(columns='label', errors='ignore')
+
+
+def _class_colors(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Colours of the classes in this viewer, or as they were last time."""
+    import napari
+
+    from napari_mobilesam.widgets.viewer.viewer_session import known_session
+
+    known = dict(load_settings().class_colors)
+    viewer = napari.current_viewer()
+    session = None if viewer is None else known_session(viewer)
+    if session is not None:
+        known |= session.classes.colors
+    return known | dict(attributes.get('metadata', {}).get(CLASS_COLORS, {}))
+
+
+def _units(units: Any, count: int) -> tuple[str | None, ...]:
+    """Names of OME-NGFF; napari's pixel is no unit."""
+    names = [str(unit) for unit in units or ()]
+    if len(names) != count or 'pixel' in names:
+        return ()
+    return tuple(names)
+
+
+def get_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerTuple]] | None:
+    """Return the reader of a file of objects; None if it is none."""
+    paths = [path] if isinstance(path, str) else path
+    if not paths or not all(_is_ours(Path(each)) for each in paths):
+        return None
+    return read_layers
+
+
+def read_layers(path: str | list[str]) -> list[LayerTuple]:
+    """Read files of objects, each as a Labels layer."""
+    paths = [path] if isinstance(path, str) else path
+    return [_layer(read_labels(each)) for each in paths]
+
+
+def _layer(image: LabelledImage) -> LayerTuple:
+    attributes: dict[str, Any] = {
+        'name': image.name,
+        'metadata': {CLASS_COLORS: dict(image.class_colors)},
+    }
+    if image.table is not None and len(image.table):
+        attributes['features'] = image.table.rename(columns={'label': 'index'})
+    return np.asarray(image.labels), attributes, 'labels'
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file has ROIs, GeoJSON or COCO instances in it."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        return False
+    if suffix in ('.roi', '.geojson'):
+        return True
+    if suffix == '.zip':
+        try:
+            with zipfile.ZipFile(path) as file:
+                names = file.namelist()
+        except zipfile.BadZipFile:
+            return False
+        return bool(names) and all(n.lower().endswith('.roi') for n in names)
+    if suffix == '.json':
+        with path.open(encoding='utf-8', errors='replace') as file:
+            head = file.read(HEAD)
+        known = ('"annotations"', '"FeatureCollection"', '"Feature"')
+        return any(name in head for name in known)
+    return False

@@ -1,0 +1,87 @@
+"""Labels through napari's own *Save* and *Open*."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_mobilesam import get_session, read_labels
+
+PLUGIN = 'napari-mobilesam'
+
+
+@pytest.fixture
+def labels():
+    labels = np.zeros((3, 30, 40), np.uint8)
+    labels[0, 2:10, 3:12] = 1
+    labels[0, 4:6, 5:7] = 0
+    labels[1:, 15:30, 20:40] = 7
+    return labels
+
+
+@pytest.mark.parametrize('suffix', ['.zip', '.geojson', '.json', '.zarr'])
+def test_save_and_open(make_napari_viewer, labels, tmp_path, suffix):
+    viewer = make_napari_viewer(show=False)
+    get_session(viewer).classes.update({'a': '#123456'})
+    features = pd.DataFrame(
+        {'index': [1, 7], 'class': ['a', None], 'score': [0.5, 0.25]}
+    )
+    layer = viewer.add_labels(
+        labels, name='cells', features=features, scale=(2, 0.5, 0.5)
+    )
+    viewer.layers.selection = {layer}
+    path = str(tmp_path / f'cells{suffix}')
+    assert viewer.layers.save(path, selected=True) == [path]
+    # again: napari asks before, and then the file is replaced
+    viewer.layers.save(path, selected=True)
+    if suffix == '.zarr':
+        found = read_labels(path)
+        np.testing.assert_array_equal(found.labels[...], labels)
+        assert found.scale == (2, 0.5, 0.5)
+        return
+    (again,) = viewer.open(path, plugin=PLUGIN)
+    assert type(again) is type(layer)
+    np.testing.assert_array_equal(again.data, labels)
+    rows = again.features.set_index('index')
+    assert rows.loc[1, 'class'] == 'a'
+    assert rows.loc[7, 'score'] == 0.25
+    assert again.metadata['class_colors'] == {'a': '#123456'}
+
+
+def test_features_without_an_index_are_numbered_by_label(
+    make_napari_viewer, labels, tmp_path
+):
+    viewer = make_napari_viewer(show=False)
+    layer = viewer.add_labels(
+        np.minimum(labels, 2), features={'size': [0.0, 10.0, 20.0]}
+    )
+    path = tmp_path / 'cells.geojson'
+    layer.save(str(path))
+    features = json.loads(path.read_text('utf-8'))['features']
+    sizes = {
+        f['properties']['measurements']['Label']: f['properties'][
+            'measurements'
+        ]['size']
+        for f in features
+    }
+    assert sizes == {1: 10.0, 2: 20.0}
+
+
+def test_other_files_are_left_to_others(tmp_path):
+    from napari_mobilesam.widgets.viewer.layer_files import get_reader
+
+    path = tmp_path / 'x.zip'
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('readme.txt', 'no ROI')
+    assert get_reader(str(path)) is None
+    path.write_bytes(b'no zip')
+    assert get_reader(str(path)) is None
+    path = tmp_path / 'x.json'
+    path.write_text('{"a": 1}', 'utf-8')
+    assert get_reader(str(path)) is None
+    assert get_reader(str(tmp_path / 'none.geojson')) is None
+    assert get_reader([]) is None
