@@ -20,6 +20,7 @@ PACKAGE = Path(napari_mobilesam.__file__).parent
 BASE = {'files', 'palette', 'parameter_fields', 'text', 'types'}
 BELOW_SESSION = BASE | {
     'export',
+    'measure',
     'extra',
     'large',
     'model',
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     'large': BASE | {'extra', 'readers', 'segmentation', 'model'},
     # labels in the formats of other programs, and tables of measurements
     'export': BASE | {'extra', 'large', 'readers'},
+    'measure': BASE | {'export'},
     'training': BASE | {'readers', 'segmentation', 'model'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.export.formats import export_labels as export_labels
     from napari_mobilesam.export.formats import read_labels as read_labels
     from napari_mobilesam.large.pipeline import segment_large as segment_large
+    from napari_mobilesam.measure.object_table import (
+        measure_objects as measure_objects,
+    )
     from napari_mobilesam.model.checkpoints import load_model as load_model
     from napari_mobilesam.model.registry import (
         download_model as download_model,
@@ -69,6 +72,7 @@ _MODULE_OF = {
     'segment_large': 'large.pipeline',
     'export_labels': 'export.formats',
     'read_labels': 'export.formats',
+    'measure_objects': 'measure.object_table',
     'get_session': 'widgets.viewer.viewer_session',
 }
 

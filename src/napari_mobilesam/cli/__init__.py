@@ -21,6 +21,7 @@ from napari_mobilesam import __version__
 from napari_mobilesam.cli import (
     demo_command,
     export_commands,
+    measure_command,
     model_commands,
     segment,
 )
@@ -35,7 +36,13 @@ from napari_mobilesam.cli.training_commands import (
 )
 
 PROGRAM = 'napari-mobilesam'
-FAMILIES = (segment, export_commands, model_commands, demo_command)
+FAMILIES = (
+    segment,
+    measure_command,
+    export_commands,
+    model_commands,
+    demo_command,
+)
 
 EXAMPLES = f"""\
 examples:

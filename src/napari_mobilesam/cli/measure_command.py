@@ -1,0 +1,231 @@
+"""``napari-mobilesam measure``: labels in, a table of objects out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.cli.exit_codes import ExitCode, InputError, UsageError
+from napari_mobilesam.cli.export_commands import (
+    add_labels_argument,
+    read_object_table,
+)
+from napari_mobilesam.cli.image_files import output_file
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.export.exported import LabelledImage
+from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.large.io.tables import check_table_path, write_table
+from napari_mobilesam.readers.axes import read_axes
+from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.text import counted
+
+# Names in columns for units of OME-NGFF.
+SHORT = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
+PICTURES = ('.png', '.jpg', '.jpeg')
+
+EXAMPLES = """\
+examples:
+  shapes and intensities, in pixels and in the units of the file
+    napari-mobilesam measure labels.tif --image cells.tif -o cells.csv
+  a pixel of 0.65 µm, classes and scores from another table
+    napari-mobilesam measure labels.tif -o cells.csv --scale 0.65,0.65 \\
+        --units µm --table objects.csv
+  a large image, part by part
+    napari-mobilesam measure cells.ome.zarr --image slide.ome.zarr \\
+        -o cells.parquet
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``measure``."""
+    parser = commands.add_parser(
+        'measure',
+        help='measure shapes and intensities of the objects of a label image',
+        description='Measure every object: area, centroid, axes, '
+        'eccentricity, solidity, perimeter, and mean, minimum, maximum and '
+        'standard deviation of the intensity of each channel.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_labels_argument(parser)
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='TABLE.csv|.parquet',
+        help='table to write, one row per object and plane',
+    )
+    parser.add_argument(
+        '--image',
+        type=Path,
+        metavar='IMAGE',
+        help='image to measure intensities in, of the shape of the labels',
+    )
+    parser.add_argument(
+        '--table',
+        type=Path,
+        metavar='TABLE.csv',
+        help='table whose class, score and stability are kept',
+    )
+    parser.add_argument(
+        '--scale',
+        type=pixel_sizes,
+        metavar='S,S',
+        help='size of a pixel along each axis (default: that of the labels)',
+    )
+    parser.add_argument(
+        '--units',
+        metavar='UNIT',
+        help='unit of the size, such as µm, for the names of columns',
+    )
+    parser.add_argument(
+        '--volumes',
+        action='store_true',
+        help='measure objects of a stack in 3-D, not plane by plane',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing table'
+    )
+    parser.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
+    )
+    parser.set_defaults(run=measure_command)
+
+
+def measure_command(options: argparse.Namespace) -> int:
+    """Read labels and image, measure, write the table."""
+    from napari_mobilesam.measure.object_table import measure_objects
+
+    check_table_path(options.output)
+    inputs = [
+        path
+        for path in (options.labels, options.image, options.table)
+        if path is not None
+    ]
+    labels = read_labels(
+        options.labels, shape=options.shape, channel=options.channel
+    )
+    image = None if options.image is None else open_image(options.image)
+    known = labels.table
+    if options.table is not None:
+        known = read_object_table(options.table)
+    scale, units = _scale(options, labels)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(ProgressLine(quiet=options.quiet))
+        commit = stack.enter_context(
+            output_file(options.output, options.overwrite, inputs)
+        )
+        table = measure_objects(
+            labels.labels,
+            image,
+            scale=scale,
+            units=units,
+            table=known,
+            volumes=options.volumes,
+            progress=progress,
+        )
+        commit(lambda path: write_table(table, path))
+    print(f'{options.output}: {counted(len(table), "object")}')
+    return ExitCode.OK
+
+
+def _scale(
+    options: argparse.Namespace, labels: LabelledImage
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Size of a pixel and its unit: what is given, or what the file says."""
+    if options.units and not (options.scale or labels.scale):
+        raise UsageError(
+            f'--units {options.units} needs a size: {options.labels} does '
+            'not say how large a pixel is, so give --scale'
+        )
+    known = labels.units[-1] if labels.units else None
+    units = options.units or SHORT.get(str(known), known)
+    if options.scale:
+        return options.scale, units
+    return (labels.scale, units) if labels.scale and units else (None, None)
+
+
+def open_image(path: Path) -> Any:
+    """Open an image with its channels last, read part by part if it can be.
+
+    Raises
+    ------
+    InputError, ImageError
+        If it cannot be read.
+    """
+    if path.suffix.lower() in PICTURES:
+        from napari_mobilesam.cli.image_files import read_image
+
+        return read_image(path)
+    pyramid = open_pyramid(path)
+    array = pyramid.arrays[0]
+    names = pyramid.axes
+    if names is None:
+        axes = read_axes(array.shape)
+        names = axes.names
+    return ChannelsLast(array, names)
+
+
+class ChannelsLast:
+    """An array of any axes as (…, rows, columns[, channels]), unread.
+
+    Axes of one index only are left out.
+
+    Parameters
+    ----------
+    array : array
+        Indexed like a NumPy array.
+    names : str
+        A letter of ``'tzcsyx'`` for each axis.
+    """
+
+    def __init__(self, array: Any, names: str) -> None:
+        self._array = array
+        self.dtype = array.dtype
+        kept = [
+            axis
+            for axis, name in enumerate(names)
+            if name in 'yx' or array.shape[axis] > 1
+        ]
+        self._order = [axis for axis in kept if names[axis] not in 'cs']
+        self._order += [axis for axis in kept if names[axis] in 'cs']
+        if [names[a] for a in self._order if names[a] in 'yx'] != ['y', 'x']:
+            raise InputError(
+                f'the axes {names} do not have rows before columns: save the '
+                'image as (…, y, x)'
+            )
+        self.shape = tuple(int(array.shape[axis]) for axis in self._order)
+
+    def __getitem__(self, index: Any) -> Any:
+        index = index if isinstance(index, tuple) else (index,)
+        index = (*index, *(slice(None),) * (len(self._order) - len(index)))
+        full: list[Any] = [0] * len(self._array.shape)
+        for axis, part in zip(self._order, index, strict=True):
+            full[axis] = part
+        block = self._array[tuple(full)]
+        left = [
+            axis
+            for axis, part in zip(self._order, index, strict=True)
+            if isinstance(part, slice)
+        ]
+        return block.transpose([sorted(left).index(axis) for axis in left])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[number] for number in range(self.shape[0]))
+
+
+def pixel_sizes(text: str) -> tuple[float, ...]:
+    """Parse ``'0.65,0.65'`` or ``'2,0.65,0.65'``."""
+    try:
+        found = tuple(float(part) for part in text.split(','))
+    except ValueError:
+        found = ()
+    if not 2 <= len(found) <= 3 or not all(0 < s < 1e12 for s in found):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not S,S, such as 0.65,0.65 or 2,0.65,0.65'
+        )
+    return found

@@ -1,0 +1,436 @@
+"""A table with a row of measurements for each object.
+
+Shapes and intensities are those of `skimage.measure.regionprops_table`. Labels
+of any size are measured part by part: an object is measured in its box, in
+the part that its box begins in, so that the table does not depend on the
+parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[int, int, str], None]
+Box = tuple[slice, ...]
+
+# Pixels along each axis of a part that is read in one go, planes and others.
+PART = {2: (2048, 2048), 3: (32, 512, 512)}
+# Objects whose boxes have more pixels than this are refused, not measured
+# wrongly or with all memory.
+MOST_BOX_PIXELS = 1 << 28
+SHAPES_2D = (
+    'label',
+    'area',
+    'centroid',
+    'bbox',
+    'axis_major_length',
+    'axis_minor_length',
+    'eccentricity',
+    'solidity',
+    'perimeter',
+)
+# Of volumes scikit-image has no eccentricity and perimeter; solidity takes
+# the convex hull of every object.
+SHAPES_3D = (
+    'label',
+    'area',
+    'centroid',
+    'bbox',
+    'axis_major_length',
+    'axis_minor_length',
+)
+AXES = {2: ('row', 'column'), 3: ('z', 'row', 'column')}
+
+
+class MeasurementError(SegmentationError):
+    """Objects cannot be measured; the message says why."""
+
+
+def measure_objects(
+    labels: Any,
+    image: Any = None,
+    *,
+    scale: Sequence[float] | None = None,
+    units: str | None = None,
+    channels: Sequence[str] | None = None,
+    table: pd.DataFrame | None = None,
+    volumes: bool = False,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure every object of a label image.
+
+    Parameters
+    ----------
+    labels : array
+        (H, W) or (planes, H, W) integers, 0 is background. NumPy, zarr and
+        dask arrays are read part by part.
+    image : array, optional
+        Intensities, of the shape of the labels; with channels last, such as
+        (H, W, 3), one set of columns for each.
+    scale : sequence of float, optional
+        Size of a pixel along each axis of the labels.
+    units : str, optional
+        Unit of the scale, such as ``'µm'``: the name of the columns measured
+        in it.
+    channels : sequence of str, optional
+        Names of the channels.
+    table : DataFrame, optional
+        Known rows of the objects with a column ``label`` (and ``plane``):
+        their ``class``, ``score`` and ``stability`` are kept.
+    volumes : bool
+        Measure objects of a stack in 3-D. By default each plane is measured
+        by itself, with its number in a column ``plane``.
+    progress : callable, optional
+        Called with parts done, parts in all, and a line for people; what it
+        raises ends the measurement.
+
+    Returns
+    -------
+    DataFrame
+        A row per object, and plane: label, area (pixels), row and column
+        (centroid), row0, column0, row1, column1 (box, half open),
+        axis_major_length, axis_minor_length, eccentricity, solidity,
+        perimeter (pixels); mean, min, max and standard deviation of the
+        intensity of each channel; with a scale the area, axes and perimeter
+        in units too, if pixels are square.
+
+    Raises
+    ------
+    MeasurementError
+        If image, scale or channels do not suit the labels.
+    """
+    import pandas as pd
+
+    _check(labels, image, scale, channels)
+    size = tuple(float(s) for s in scale) if scale is not None else None
+    parts = []
+    for number, plane, pixels in _planes(labels, image, volumes):
+        measured = _measure(plane, pixels, channels, progress)
+        if volumes or len(labels.shape) == 2:
+            parts.append(measured)
+        else:
+            measured.insert(1, 'plane', number)
+            parts.append(measured)
+    rows = [part for part in parts if len(part)] or parts[:1]
+    found = pd.concat(rows, ignore_index=True)
+    if size is not None:
+        ndim = 3 if volumes else 2
+        _add_units(found, size[-ndim:], units or 'units')
+    return _with_known(found, table)
+
+
+def _check(
+    labels: Any,
+    image: Any,
+    scale: Sequence[float] | None,
+    channels: Sequence[str] | None,
+) -> None:
+    shape = tuple(labels.shape)
+    kind = np.dtype(labels.dtype).kind
+    if kind not in 'iub' or len(shape) not in (2, 3) or 0 in shape:
+        raise MeasurementError(
+            f'Labels of type {labels.dtype} and shape {shape} cannot be '
+            'measured: give integers, (rows, columns) or (planes, rows, '
+            'columns).'
+        )
+    count = 0
+    if image is not None:
+        given = tuple(image.shape)
+        if given[: len(shape)] != shape or len(given) > len(shape) + 1:
+            raise MeasurementError(
+                f'The image is of shape {given}, the labels are of shape '
+                f'{shape}: give an image of the same shape, with channels '
+                'last if there are any.'
+            )
+        count = given[-1] if len(given) > len(shape) else 1
+    if channels is not None and len(channels) != count:
+        raise MeasurementError(
+            f'{len(channels)} names of channels were given, but the image '
+            f'has {count}.'
+        )
+    if scale is not None and (
+        len(scale) != len(shape) or not all(0 < s < math.inf for s in scale)
+    ):
+        raise MeasurementError(
+            f'The scale {tuple(scale)} does not suit labels of shape {shape}: '
+            'give a positive size of a pixel for each axis.'
+        )
+
+
+def _planes(
+    labels: Any, image: Any, volumes: bool
+) -> Iterator[tuple[int, Any, Any]]:
+    """Number, labels and intensities of what is measured by itself."""
+    if volumes or len(labels.shape) == 2:
+        yield 0, _Window(labels), None if image is None else _Window(image)
+        return
+    for plane in range(labels.shape[0]):
+        yield (
+            plane,
+            _Window(labels, plane),
+            None if image is None else _Window(image, plane),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """An array, or a plane of it, that is read window by window."""
+
+    array: Any
+    plane: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = tuple(int(size) for size in self.array.shape)
+        return shape if self.plane is None else shape[1:]
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """Pixels of a window."""
+        index = box if self.plane is None else (self.plane, *box)
+        block = self.array[index]
+        if hasattr(block, 'compute'):
+            block = block.compute(scheduler='synchronous')
+        return np.asarray(block)
+
+
+def _measure(
+    labels: _Window,
+    image: _Window | None,
+    channels: Sequence[str] | None,
+    progress: Progress | None,
+) -> pd.DataFrame:
+    """Measure all objects of one plane or volume."""
+    import pandas as pd
+
+    windows = list(_windows(labels.shape))
+    boxes = _boxes(labels, windows, progress)
+    pending: dict[int, list[int]] = {}
+    for label, (low, _) in boxes.items():
+        pending.setdefault(_part_of(low, labels.shape), []).append(label)
+    parts = []
+    for number in range(len(windows)):
+        wanted = pending.get(number, [])
+        if progress is not None:
+            steps = 2 * len(windows)
+            progress(len(windows) + number, steps, 'Measuring objects')
+        parts += [
+            _measure_group(labels, image, group, boxes)
+            for group in _groups(wanted, boxes)
+        ]
+    table = pd.concat(parts) if parts else _empty(labels, image)
+    table = table.sort_values('label', ignore_index=True)
+    return _renamed(table, labels, image, channels)
+
+
+def _windows(shape: tuple[int, ...]) -> Iterator[Box]:
+    part = PART[len(shape)]
+    counts = [math.ceil(n / p) for n, p in zip(shape, part, strict=True)]
+    for index in np.ndindex(*counts):
+        yield tuple(
+            slice(i * p, min((i + 1) * p, n))
+            for i, p, n in zip(index, part, shape, strict=True)
+        )
+
+
+def _part_of(low: Sequence[int], shape: tuple[int, ...]) -> int:
+    """Number of the window that a pixel lies in."""
+    part = PART[len(shape)]
+    counts = [math.ceil(n / p) for n, p in zip(shape, part, strict=True)]
+    index = [at // p for at, p in zip(low, part, strict=True)]
+    return int(np.ravel_multi_index(index, counts))
+
+
+def _boxes(
+    labels: _Window, windows: list[Box], progress: Progress | None
+) -> dict[int, tuple[list[int], list[int]]]:
+    """First and last + 1 pixel of every object along each axis."""
+    from napari_mobilesam.export.exported import objects_of
+
+    found: dict[int, tuple[list[int], list[int]]] = {}
+    for number, window in enumerate(windows):
+        if progress is not None:
+            progress(number, 2 * len(windows), 'Looking for objects')
+        block = labels.read(window)
+        if block.dtype.kind == 'b':
+            block = block.astype(np.uint8)
+        if not block.any():
+            continue
+        names, _, boxes = objects_of(block)
+        for label, box in zip(names.tolist(), boxes, strict=True):
+            low = [s.start + w.start for s, w in zip(box, window, strict=True)]
+            high = [s.stop + w.start for s, w in zip(box, window, strict=True)]
+            if label in found:
+                before = found[label]
+                low = list(map(min, low, before[0]))
+                high = list(map(max, high, before[1]))
+            found[label] = (low, high)
+    return found
+
+
+def _groups(
+    labels: list[int], boxes: dict[int, tuple[list[int], list[int]]]
+) -> Iterator[list[int]]:
+    """Objects that are read together: those with small boxes, large alone."""
+    together = []
+    for label in labels:
+        low, high = boxes[label]
+        sizes = [b - a for a, b in zip(low, high, strict=True)]
+        if math.prod(sizes) > MOST_BOX_PIXELS:
+            raise MeasurementError(
+                f'Object {label} extends over {" × ".join(map(str, sizes))} '
+                'pixels, too many to be measured as one: are all objects of '
+                'one class one label? Label their parts.'
+            )
+        part = PART[len(low)]
+        if any(size > p for size, p in zip(sizes, part, strict=True)):
+            yield [label]
+        else:
+            together.append(label)
+    if together:
+        yield together
+
+
+def _measure_group(
+    labels: _Window,
+    image: _Window | None,
+    group: list[int],
+    boxes: dict[int, tuple[list[int], list[int]]],
+) -> pd.DataFrame:
+    """Measure some objects in the window around all of them."""
+    import pandas as pd
+    from skimage.measure import regionprops_table
+
+    low = np.min([boxes[label][0] for label in group], axis=0)
+    high = np.max([boxes[label][1] for label in group], axis=0)
+    window = tuple(map(slice, low.tolist(), high.tolist()))
+    block = labels.read(window)
+    if block.dtype.kind == 'b':
+        block = block.astype(np.uint8)
+    # numbers without gaps: regionprops takes them as places in a list
+    names = np.sort(np.array(group, block.dtype))
+    where = np.searchsorted(names, block)
+    where[where == len(names)] = 0
+    compact = np.where(names[where] == block, where + 1, 0).astype(np.int32)
+    pixels = None if image is None else image.read(window)
+    shapes = SHAPES_2D if block.ndim == 2 else SHAPES_3D
+    rows = regionprops_table(
+        compact,
+        None if pixels is None else _measurable(pixels),
+        properties=(*shapes, *(INTENSITIES if pixels is not None else ())),
+        extra_properties=None if pixels is None else (intensity_sd,),
+    )
+    rows['label'] = names[rows['label'] - 1].astype(np.int64)
+    for axis in range(block.ndim):
+        rows[f'centroid-{axis}'] = rows[f'centroid-{axis}'] + low[axis]
+        for place in (axis, axis + block.ndim):
+            rows[f'bbox-{place}'] = rows[f'bbox-{place}'] + low[axis]
+    return pd.DataFrame(rows)
+
+
+INTENSITIES = ('intensity_mean', 'intensity_min', 'intensity_max')
+
+
+def intensity_sd(
+    mask: NDArray[np.bool_], intensity: NDArray[Any]
+) -> NDArray[np.float64] | float:
+    """Return the standard deviation of the intensity of each channel."""
+    values = np.asarray(intensity, float)[mask]
+    return np.std(values, axis=0)
+
+
+def _measurable(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Integers and floats that sums of do not overflow."""
+    return pixels.astype(np.float64) if pixels.dtype.kind != 'f' else pixels
+
+
+def _empty(labels: _Window, image: _Window | None) -> pd.DataFrame:
+    """Table without rows: that of one object, less the object."""
+    import pandas as pd
+    from skimage.measure import regionprops_table
+
+    ndim = len(labels.shape)
+    mask = np.zeros((3,) * ndim, np.int32)
+    mask[(slice(0, 2),) * ndim] = 1
+    pixels = None
+    if image is not None:
+        pixels = np.zeros(mask.shape + image.shape[ndim:])
+    shapes = SHAPES_2D if ndim == 2 else SHAPES_3D
+    rows = regionprops_table(
+        mask,
+        pixels,
+        properties=(*shapes, *(INTENSITIES if pixels is not None else ())),
+        extra_properties=None if pixels is None else (intensity_sd,),
+    )
+    return pd.DataFrame(rows).iloc[:0]
+
+
+def _renamed(
+    table: pd.DataFrame,
+    labels: _Window,
+    image: _Window | None,
+    channels: Sequence[str] | None,
+) -> pd.DataFrame:
+    """Columns as in the other tables of this package."""
+    axes = AXES[len(labels.shape)]
+    names = {f'centroid-{n}': axis for n, axis in enumerate(axes)}
+    names |= {f'bbox-{n}': f'{axis}0' for n, axis in enumerate(axes)}
+    names |= {
+        f'bbox-{n + len(axes)}': f'{axis}1' for n, axis in enumerate(axes)
+    }
+    if image is not None and len(image.shape) > len(labels.shape):
+        count = image.shape[-1]
+        called = channels or [f'channel {n}' for n in range(count)]
+        for kind in (*INTENSITIES, 'intensity_sd'):
+            names |= {
+                f'{kind}-{n}': f'{kind} {called[n]}' for n in range(count)
+            }
+    table = table.rename(columns=names)
+    table['area'] = table['area'].round().astype(np.int64)
+    return table
+
+
+def _add_units(
+    table: pd.DataFrame, scale: tuple[float, ...], unit: str
+) -> None:
+    """Add columns in units; lengths only where pixels are isotropic."""
+    power = {2: '²', 3: '³'}[len(scale)]
+    table[f'area {unit}{power}'] = table['area'] * math.prod(scale)
+    for axis, size in zip(AXES[len(scale)], scale, strict=True):
+        table[f'{axis} {unit}'] = table[axis] * size
+    if not np.allclose(scale, scale[0], rtol=1e-6):
+        return
+    for name in ('axis_major_length', 'axis_minor_length', 'perimeter'):
+        if name in table:
+            table[f'{name} {unit}'] = table[name] * scale[0]
+
+
+def _with_known(
+    measured: pd.DataFrame, known: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Add class, score and stability of the rows that are known."""
+    if known is None or not len(known.columns):
+        return measured
+    column = next((n for n in ('label', 'index') if n in known), None)
+    if column is None:
+        raise MeasurementError(
+            'The table has no column “label”, so nothing tells which object '
+            f'a row is of; there are: {", ".join(map(str, known.columns))}.'
+        )
+    told = [n for n in ('class', 'score', 'stability') if n in known]
+    keys = ['label']
+    if 'plane' in known and 'plane' in measured:
+        keys.append('plane')
+    known = known.rename(columns={column: 'label'})[[*keys, *told]]
+    known = known.drop_duplicates(keys, keep='last')
+    return measured.merge(known, how='left', on=keys)

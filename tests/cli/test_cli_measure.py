@@ -1,0 +1,98 @@
+"""``napari-mobilesam measure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from napari_mobilesam import export_labels, measure_objects
+
+from .conftest import Run
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    labels = np.zeros((20, 30), np.uint16)
+    labels[2:8, 3:9] = 1
+    labels[12:20, 20:30] = 5
+    labels[15, 3] = 6
+    return labels
+
+
+@pytest.fixture
+def labels_path(labels: np.ndarray, tmp_path: Path) -> Path:
+    path = tmp_path / 'labels.tif'
+    units = ('micrometer', 'micrometer')
+    export_labels(labels, path, scale=(0.5, 0.5), units=units)
+    return path
+
+
+@pytest.mark.parametrize('suffix', ['.csv', '.parquet'])
+def test_table(
+    suffix: str,
+    run: Run,
+    labels: np.ndarray,
+    labels_path: Path,
+    tmp_path: Path,
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3, 20, 30), np.uint8)
+    tifffile.imwrite(
+        tmp_path / 'image.tif', image, ome=True, metadata={'axes': 'CYX'}
+    )
+    known = tmp_path / 'known.csv'
+    pd.DataFrame({'label': [5], 'class': ['a']}).to_csv(known)
+    path = tmp_path / f'table{suffix}'
+    done = run(
+        'measure', labels_path, '--image', tmp_path / 'image.tif',
+        '--table', known, '-o', path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out == f'{path}: 3 objects\n'
+    read = pd.read_csv if suffix == '.csv' else pd.read_parquet
+    expected = measure_objects(
+        labels,
+        np.moveaxis(image, 0, -1),
+        scale=(0.5, 0.5),
+        units='µm',
+        table=pd.read_csv(known),
+    )
+    pd.testing.assert_frame_equal(read(path), expected, rtol=1e-6)
+    assert expected['area µm²'].tolist() == [9, 20, 0.25]
+    assert run('measure', labels_path, '-o', path).code == 3
+    assert run('measure', labels_path, '-o', path, '--overwrite').code == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'message'),
+    [
+        (['none.tif', '-o', 't.csv'], 2, 'no file or folder none.tif'),
+        (['{labels}', '-o', 't.txt'], 2, 'must end in'),
+        (['{labels}', '-o', 'no/t.csv'], 3, 'cannot write'),
+        (['{labels}', '-o', 't.csv', '--image', 'no.tif'], 2, 'no.tif'),
+        (['{labels}', '-o', 't.csv', '--image', 'b.tif'], 2, 'same shape'),
+        (['{labels}', '-o', 't.csv', '--table', 'no.csv'], 2, 'no.csv'),
+        (['{labels}', '-o', 't.csv', '--scale', '1,0'], 2, "'1,0' is not"),
+        (['b.tif', '-o', 't.csv', '--units', 'µm'], 2, 'give --scale'),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str],
+    code: int,
+    message: str,
+    run: Run,
+    labels_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite('b.tif', np.zeros((5, 5), np.uint8))
+    given = [a.format(labels=labels_path) for a in arguments]
+    done = run('measure', *given)
+    assert done.code == code
+    assert message in done.err
+    assert 'Traceback' not in done.err
+    assert not list(tmp_path.glob('t.*'))

@@ -1,0 +1,222 @@
+"""Measurements: those of scikit-image, whatever the parts they come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from skimage.measure import regionprops
+
+import napari_mobilesam as nm
+from napari_mobilesam.measure import object_table
+from napari_mobilesam.measure.object_table import (
+    MeasurementError,
+    measure_objects,
+)
+
+
+@pytest.fixture
+def labels() -> NDArray[np.uint32]:
+    """(90, 130): ellipses, one cut by the border, one in two parts."""
+    labels = np.zeros((90, 130), np.uint32)
+    rows, columns = np.mgrid[:90, :130]
+    for label, row, column, a, b in (
+        (1, 5, 20, 12, 18),
+        (3, 45, 40, 20, 9),
+        (70_000, 60, 100, 15, 25),
+        (4, 80, 10, 5, 5),
+        (4, 70, 60, 4, 4),
+    ):
+        inside = ((rows - row) / a) ** 2 + ((columns - column) / b) ** 2 <= 1
+        labels[inside] = label
+    return labels
+
+
+@pytest.fixture
+def image(labels: NDArray[Any]) -> NDArray[np.uint16]:
+    """(90, 130, 2) noise."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 60_000, (*labels.shape, 2)).astype(np.uint16)
+
+
+def test_is_what_scikit_image_measures(
+    labels: NDArray[Any], image: NDArray[Any]
+) -> None:
+    table = measure_objects(labels, image, channels=('DAPI', 'actin'))
+    assert table['label'].tolist() == [1, 3, 4, 70_000]
+    for region in regionprops(labels.astype(np.int32), image):
+        row = table[table['label'] == region.label].iloc[0]
+        assert row['area'] == (labels == region.label).sum()
+        assert (row['row'], row['column']) == pytest.approx(region.centroid)
+        box = tuple(row[['row0', 'column0', 'row1', 'column1']])
+        assert box == region.bbox
+        for name in (
+            'axis_major_length',
+            'axis_minor_length',
+            'eccentricity',
+            'solidity',
+            'perimeter',
+        ):
+            assert row[name] == pytest.approx(getattr(region, name))
+        values = image[labels == region.label].astype(float)
+        for number, channel in enumerate(('DAPI', 'actin')):
+            of = values[:, number]
+            assert row[f'intensity_mean {channel}'] == pytest.approx(of.mean())
+            assert row[f'intensity_min {channel}'] == of.min()
+            assert row[f'intensity_max {channel}'] == of.max()
+            assert row[f'intensity_sd {channel}'] == pytest.approx(of.std())
+
+
+@pytest.mark.parametrize('kind', ['numpy', 'zarr', 'dask'])
+@pytest.mark.parametrize('part', [(16, 16), (7, 200), (90, 130)])
+def test_parts_make_no_difference(
+    kind: str,
+    part: tuple[int, int],
+    labels: NDArray[Any],
+    image: NDArray[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+) -> None:
+    expected = measure_objects(labels, image)
+    monkeypatch.setitem(object_table.PART, 2, part)
+    given: list[Any] = [labels, image]
+    if kind == 'zarr':
+        zarr = pytest.importorskip('zarr')
+        given = [
+            zarr.array(
+                a, chunks=(32, 32, 1)[: a.ndim], store=str(tmp_path / n)
+            )
+            for a, n in zip(given, 'ab', strict=True)
+        ]
+    if kind == 'dask':
+        dask_array = pytest.importorskip('dask.array')
+        given = [dask_array.from_array(array, chunks=20) for array in given]
+    found = measure_objects(*given)
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+
+
+def test_reads_no_more_than_parts(
+    labels: NDArray[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting:
+        shape, dtype = labels.shape, labels.dtype
+        largest = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            block = labels[index]
+            self.largest = max(self.largest, block.size)
+            return block
+
+    monkeypatch.setitem(object_table.PART, 2, (16, 16))
+    counting = Counting()
+    measure_objects(counting)
+    # the largest object's box, not the image
+    assert counting.largest < labels.size / 2
+
+
+def test_planes_and_volumes(labels: NDArray[Any]) -> None:
+    stack = np.stack([labels, np.zeros_like(labels), labels])
+    table = measure_objects(stack)
+    assert table['plane'].tolist() == [0] * 4 + [2] * 4
+    one = measure_objects(labels)
+    pd.testing.assert_frame_equal(
+        table[table['plane'] == 2]
+        .drop(columns='plane')
+        .reset_index(drop=True),
+        one,
+    )
+    volumes = measure_objects(stack, volumes=True, scale=(2, 0.5, 0.5))
+    np.testing.assert_array_equal(volumes['area'], 2 * one['area'])
+    np.testing.assert_allclose(volumes['area units³'], volumes['area'] * 0.5)
+    assert (volumes['z'] == 1).all()
+
+
+def test_units(labels: NDArray[Any]) -> None:
+    table = measure_objects(labels, scale=(0.5, 0.5), units='µm')
+    np.testing.assert_allclose(table['area µm²'], table['area'] / 4)
+    np.testing.assert_allclose(table['row µm'], table['row'] / 2)
+    np.testing.assert_allclose(table['perimeter µm'], table['perimeter'] / 2)
+    # no lengths where they depend on the direction
+    assert 'perimeter µm' not in measure_objects(
+        labels, scale=(1, 0.5), units='µm'
+    )
+
+
+def test_keeps_class_and_score(labels: NDArray[Any]) -> None:
+    known = pd.DataFrame(
+        {'index': [3, 1], 'class': ['a', 'b'], 'score': [0.5, 0.75]}
+    )
+    table = measure_objects(labels, table=known).set_index('label')
+    assert table.loc[3, 'class'] == 'a'
+    assert table.loc[1, 'score'] == 0.75
+    assert np.isnan(table.loc[4, 'score'])
+    empty = measure_objects(labels, table=known.iloc[:0])
+    assert empty['score'].isna().all()
+
+
+def test_no_objects_is_a_table_without_rows(image: NDArray[Any]) -> None:
+    nothing = np.zeros(image.shape[:2], int)
+    table = measure_objects(nothing, image, scale=(1, 1), units='µm')
+    assert len(table) == 0
+    assert 'intensity_sd channel 1' in table
+    assert 'area µm²' in table
+    assert len(measure_objects(np.zeros((2, 5, 5), int))) == 0
+
+
+def test_progress_can_end_it(labels: NDArray[Any]) -> None:
+    seen = []
+
+    class Stop(Exception): ...
+
+    def progress(done: int, total: int, text: str) -> None:
+        seen.append((done, total))
+        if done == 1:
+            raise Stop
+
+    with pytest.raises(Stop):
+        measure_objects(labels, progress=progress)
+    assert seen == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'image': np.zeros((90, 131))}, 'same shape'),
+        ({'image': np.zeros((2, 90, 130))}, 'same shape'),
+        ({'scale': (1,)}, 'does not suit'),
+        ({'scale': (1, 0)}, 'does not suit'),
+        ({'channels': ['a']}, 'has 0'),
+        ({'table': pd.DataFrame({'a': [1]})}, 'no column “label”'),
+    ],
+)
+def test_bad_input(
+    given: dict[str, Any], message: str, labels: NDArray[Any]
+) -> None:
+    with pytest.raises(MeasurementError, match=message):
+        measure_objects(labels, **given)
+
+
+def test_bad_labels(
+    labels: NDArray[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bad in (np.zeros((4, 4)), np.zeros(4, int), np.zeros((0, 3), int)):
+        with pytest.raises(MeasurementError, match='cannot be measured'):
+            measure_objects(bad)
+    monkeypatch.setattr(object_table, 'MOST_BOX_PIXELS', 1000)
+    with pytest.raises(MeasurementError, match='extends over .* pixels'):
+        measure_objects(labels)
+
+
+def test_objects_of_a_pixel_or_a_line() -> None:
+    labels = np.zeros((6, 7), np.uint8)
+    labels[0, 0], labels[2, 1:5], labels[4, 3:5] = 1, 2, 3
+    table = measure_objects(labels, labels)
+    assert table['area'].tolist() == [1, 4, 2]
+    assert table['intensity_mean'].tolist() == [1, 2, 3]
+
+
+def test_public_name(labels: NDArray[Any]) -> None:
+    assert len(nm.measure_objects(labels)) == 4
