@@ -23,7 +23,8 @@ EXIT_CODES_HELP = """\
     1  it failed while running: no memory, no network, no display
     2  bad usage or bad input: options, image, prompt, model
     3  the output cannot be written, or exists and --overwrite is not given
-    4  some tiles of a large image failed; the rest is written
+    4  some tiles of a large image, or some of many images, failed; the rest
+       is written
   130  interrupted (Ctrl-C); outputs are whole or were not written"""
 
 

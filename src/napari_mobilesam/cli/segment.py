@@ -44,6 +44,11 @@ from napari_mobilesam.cli.prompt_options import (
     segment_prompts,
 )
 from napari_mobilesam.cli.segment_large import segment_large_command
+from napari_mobilesam.cli.segment_many import (
+    add_series_options,
+    is_series,
+    segment_many_command,
+)
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -71,6 +76,9 @@ examples:
         --region 0,0,512,512
   one object for each box of a table
     napari-mobilesam segment cells.tif -o labels.tif --boxes boxes.csv
+  all images of a folder, two at a time; the same command goes on where it
+  was stopped
+    napari-mobilesam segment folder/ -o out/ --workers 2
   plane 4 of a stack
     napari-mobilesam segment stack.tif -o labels.tif --plane 4
 
@@ -94,18 +102,20 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'image',
+        'images',
         type=Path,
+        nargs='+',
         metavar='IMAGE',
-        help='TIFF, PNG, JPEG, zarr or OME-Zarr; gray or RGB, any bit depth',
+        help='TIFF, PNG, JPEG, zarr or OME-Zarr; gray or RGB, any bit depth; '
+        'several images, or folders of them, are written into a folder',
     )
     parser.add_argument(
         '-o',
         '--output',
         type=Path,
         required=True,
-        metavar='LABELS.tif|.zarr',
-        help='label image to write: 0 is background',
+        metavar='LABELS.tif|.zarr|FOLDER',
+        help='label image to write: 0 is background; of many images a folder',
     )
     parser.add_argument(
         '--table',
@@ -141,6 +151,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         default=argparse.SUPPRESS,
         help='the same as --no-adaptive',
     )
+    add_series_options(parser)
     add_large_options(parser)
     parser.set_defaults(run=segment_command)
 
@@ -163,6 +174,11 @@ def add_scope_options(group: argparse._ArgumentGroup) -> None:
 
 def segment_command(options: argparse.Namespace) -> int:
     """Read, segment, write; outputs are reserved before the long part."""
+    if is_series(options.images):
+        return segment_many_command(options, segment_in_series)
+    if options.names is not None:
+        raise UsageError('--names is for many images: leave it out')
+    (options.image,) = options.images
     if wants_tiles(options):
         refuse_in_tiles(options)
         return segment_large_command(options)
@@ -204,6 +220,17 @@ def segment_command(options: argparse.Namespace) -> int:
             commit_table(lambda path: write_table(path, table))
     print(f'{options.output}: {result.summary}')
     return ExitCode.OK
+
+
+def segment_in_series(
+    options: argparse.Namespace, model: Sam
+) -> SegmentOutput:
+    """Segment everything in one of many images."""
+    check_kind(options, prompted=False)
+    given = given_options(options, EverythingParameters)
+    image = read_image(options.image, options.plane)
+    job = SegmentJob(image, model, given, ProgressLine(quiet=True))
+    return job.everything(options.output_kind, options.region, None)
 
 
 @dataclass(frozen=True)

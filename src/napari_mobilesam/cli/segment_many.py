@@ -1,0 +1,489 @@
+"""``segment`` for many images: a folder of label images, resumed at will.
+
+Beside the label images lies a folder of records, one per image: which image
+and parameters they are of, and what was written. An image whose record still
+holds is skipped, and a file without a record is never replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.cli.exit_codes import (
+    ExitCode,
+    InputError,
+    OutputError,
+    UsageError,
+)
+from napari_mobilesam.cli.image_files import output_file
+from napari_mobilesam.cli.kinds import TABLES, SegmentOutput, write_table
+from napari_mobilesam.cli.large_options import (
+    ONLY_LARGE,
+    ZARR_FILES,
+    wants_tiles,
+)
+from napari_mobilesam.cli.model_commands import load_chosen_model
+from napari_mobilesam.cli.parameter_options import given_options, option_name
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.text import counted, explain
+from napari_mobilesam.types import EverythingParameters
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+
+SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
+RECORDS = '.napari-mobilesam'
+SUMMARY = 'summary.csv'
+COLUMNS = ('image', 'labels', 'status', 'objects', 'seconds', 'error')
+# Failed images that are named one by one.
+MOST_LISTED = 20
+
+SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
+
+
+def is_series(images: Sequence[Path]) -> bool:
+    """Return whether several images, or a folder of them, are given."""
+    return len(images) > 1 or is_image_folder(images[0])
+
+
+def is_image_folder(path: Path) -> bool:
+    """Return whether a path is a folder, but no zarr."""
+    return path.is_dir() and not any(
+        (path / name).exists() for name in ZARR_FILES
+    )
+
+
+def add_series_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--names``."""
+    group = parser.add_argument_group(
+        'many images',
+        'Several images, or folders of them, are written into the folder '
+        '--output, with a table summary.csv. The same command goes on where '
+        'it was stopped: images that are done and unchanged are skipped. '
+        '--workers images are segmented at a time.',
+    )
+    group.add_argument(
+        '--names',
+        metavar='PATTERN',
+        help='names of the label images: {name} of the image without its '
+        'suffix, {folder} that it lies in, {number} from 1 (default: '
+        '{name}_labels.tif)',
+    )
+
+
+@dataclass(frozen=True)
+class SeriesImage:
+    """An image of a series.
+
+    Attributes
+    ----------
+    image, labels : Path
+        File to read, and file to write.
+    record : Path
+        File that tells what was written.
+    made_of : dict
+        Image file and parameters that the labels depend on.
+    """
+
+    image: Path
+    labels: Path
+    record: Path
+    made_of: dict[str, Any]
+
+    def done(self) -> dict[str, Any] | None:
+        """What was written, if it is still there and would be the same."""
+        known = self._known()
+        if known.get('made_of') != self.made_of or 'objects' not in known:
+            return None
+        if known.get('written') != file_state(self.labels):
+            return None
+        return known
+
+    def begin(self, overwrite: bool) -> bool:
+        """Make sure that nothing foreign is replaced.
+
+        Returns
+        -------
+        bool
+            Whether there are labels that may be replaced.
+
+        Raises
+        ------
+        OutputError
+            If there is a file that is not of this program, or was edited.
+        """
+        known = self._known()
+        state = file_state(self.labels)
+        # a stop may have come between the labels and their record
+        ours = known.get('writing', False) or known.get('written') == state
+        if state is not None and not ours and not overwrite:
+            raise OutputError(
+                f'{self.labels} exists and was not written by this command, '
+                'or was edited since; --overwrite replaces it'
+            )
+        self._write({'made_of': self.made_of, 'writing': True})
+        return state is not None
+
+    def finish(self, objects: int, seconds: float) -> dict[str, Any]:
+        """Remember that the labels are written."""
+        known = {
+            'made_of': self.made_of,
+            'written': file_state(self.labels),
+            'objects': objects,
+            'seconds': round(seconds, 3),
+        }
+        self._write(known)
+        return known
+
+    @property
+    def table(self) -> Path:
+        """File of the table of this image."""
+        return self.record.with_suffix('.csv')
+
+    def _known(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self.record.read_text('utf-8'))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def _write(self, known: dict[str, Any]) -> None:
+        write_text_atomic(self.record, json.dumps(known))
+
+
+def file_state(path: Path) -> list[int] | None:
+    """Size and time of a file, None if there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
+def segment_many_command(
+    options: argparse.Namespace, segment_one: SegmentOne
+) -> int:
+    """Segment many images, write a summary, list what failed.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of ``segment``.
+    segment_one : callable
+        Reads and segments the image of its options with a model.
+
+    Returns
+    -------
+    int
+        `ExitCode.PARTIAL` if an image failed; the others are written.
+    """
+    refuse_for_series(options)
+    folder = options.output
+    images = list(series_of(options))
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f'{folder} is a file: many images are written into a folder'
+        )
+    records = folder / RECORDS
+    try:
+        records.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f'cannot write to {folder}: {error}') from error
+    summary = SeriesImage(
+        folder, folder / SUMMARY, records / f'{SUMMARY}.json', {}
+    )
+    summary.begin(options.overwrite)
+    rows: dict[Path, dict[str, Any]] = {}
+    try:
+        with ProgressLine(quiet=options.quiet) as progress:
+            _segment_all(options, images, segment_one, rows, progress)
+    finally:
+        # also of what was finished before Ctrl-C
+        _write_tables(options, images, rows, summary)
+    return _report(options, images, rows)
+
+
+def refuse_for_series(options: argparse.Namespace) -> None:
+    """Refuse options that are for one image.
+
+    Raises
+    ------
+    UsageError
+        If one is given.
+    """
+    names = ['point', 'negative', 'box', 'boxes', 'skip']
+    names += [name for name in ONLY_LARGE if name != 'workers']
+    given = [
+        option_name(name) for name in names if getattr(options, name, None)
+    ]
+    if given:
+        raise UsageError(
+            f'{", ".join(given)} is for one image: leave it out, or give '
+            'one image'
+        )
+
+
+def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
+    """Images of a series with the files that are written for them.
+
+    Raises
+    ------
+    UsageError
+        If there are none, or two would be written to the same file.
+    """
+    suffix = '.csv' if options.output_kind in TABLES else '.tif'
+    pattern = options.names or f'{{name}}_labels{suffix}'
+    records = options.output / RECORDS
+    parameters = _parameters(options)
+    summary = options.output / SUMMARY
+    taken = {_key(summary): summary}
+    for number, image in enumerate(_files(options.images), start=1):
+        name = output_name(pattern, image, number)
+        labels = options.output / name
+        key = _key(labels)
+        if key in taken:
+            raise UsageError(
+                f'{image} and {taken[key]} would both be written to '
+                f'{labels}: give --names, for example '
+                f'{{folder}}_{{name}}{suffix}'
+            )
+        if labels.resolve() == image.resolve():
+            raise UsageError(f'{labels} is an input: give another output')
+        taken[key] = image
+        made_of = {
+            'image': str(image.resolve()),
+            'file': file_state(image),
+            **parameters,
+        }
+        yield SeriesImage(image, labels, records / f'{name}.json', made_of)
+
+
+def _key(path: Path) -> str:
+    """What tells files apart, on file systems that ignore case too."""
+    return str(path.resolve()).casefold()
+
+
+def _files(given: Sequence[Path]) -> Iterator[Path]:
+    seen = set()
+    for path in given:
+        found = [path]
+        if is_image_folder(path):
+            found = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in SUFFIXES
+                and not file.name.startswith('.')
+            )
+            if not found:
+                raise UsageError(
+                    f'{path} is a folder without images '
+                    f'({", ".join(SUFFIXES)})'
+                )
+        for file in found:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def output_name(pattern: str, image: Path, number: int) -> str:
+    """Name of the labels of an image.
+
+    Raises
+    ------
+    UsageError
+        If the pattern gives no name of a file.
+    """
+    try:
+        name = pattern.format(
+            name=image.stem, folder=image.resolve().parent.name, number=number
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise UsageError(
+            f'--names {pattern!r} is no pattern ({error}): use {{name}}, '
+            '{folder} and {number}, for example {name}_labels.tif'
+        ) from error
+    if Path(name).name != name or not name:
+        raise UsageError(
+            f'--names {pattern!r} gives {name!r}, which is no name of a file'
+        )
+    return name
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """What labels depend on besides the image, as JSON gives it back."""
+    from napari_mobilesam.model.registry import default_model_name
+
+    model = options.model or default_model_name()
+    known = {
+        'model': [str(model), file_state(Path(model))],
+        'kind': options.output_kind,
+        'plane': options.plane,
+        'region': options.region,
+        'parameters': given_options(options, EverythingParameters),
+    }
+    restored: dict[str, Any] = json.loads(json.dumps(known))
+    return restored
+
+
+def _segment_all(
+    options: argparse.Namespace,
+    images: list[SeriesImage],
+    segment_one: SegmentOne,
+    rows: dict[Path, dict[str, Any]],
+    progress: ProgressLine,
+) -> None:
+    """Segment what is not done; a row for each image."""
+    waiting = []
+    for image in images:
+        known = None if options.overwrite else image.done()
+        if known is None:
+            waiting.append(image)
+        else:
+            rows[image.image] = {'status': 'skipped', **known}
+    if not waiting:
+        return
+    model = load_chosen_model(options, progress)
+    workers = min(options.workers or 1, len(waiting))
+    pool = ThreadPoolExecutor(workers, 'segment')
+    with _threads_for(workers):
+        try:
+            tasks: dict[Future[dict[str, Any]], SeriesImage] = {
+                pool.submit(
+                    _segment, image, options, model, segment_one
+                ): image
+                for image in waiting
+            }
+            for done, task in enumerate(as_completed(tasks), start=1):
+                image = tasks[task]
+                rows[image.image] = task.result()
+                progress(done, len(waiting), f'Segmenting {image.image.name}')
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _threads_for(workers: int) -> Iterator[None]:
+    """One thread of torch for each worker, if there are several."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if workers > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _segment(
+    image: SeriesImage,
+    options: argparse.Namespace,
+    model: Sam,
+    segment_one: SegmentOne,
+) -> dict[str, Any]:
+    """Segment one image; a failure is told, and does not stop the others."""
+    own = argparse.Namespace(
+        **vars(options)
+        | {'image': image.image, 'output': image.labels, 'workers': None}
+    )
+    start = time.perf_counter()
+    try:
+        if wants_tiles(own):
+            raise InputError(
+                f'{image.image} is to be segmented tile by tile: give it alone'
+            )
+        there = image.begin(options.overwrite)
+        result = segment_one(own, model)
+        with output_file(image.labels, there, [image.image]) as commit:
+            commit(result.write)
+        objects = 0
+        if result.table is not None:
+            objects = len(result.table)
+            write_table(image.table, result.table)
+        known = image.finish(objects, time.perf_counter() - start)
+    # whatever is wrong with one image must not stop the others
+    except Exception as error:  # noqa: BLE001
+        own_errors = InputError | OutputError | UsageError
+        told = str(error) if isinstance(error, own_errors) else explain(error)
+        return {'status': 'failed', 'error': ' '.join(told.split())}
+    return {'status': 'done', **known}
+
+
+def _write_tables(
+    options: argparse.Namespace,
+    images: list[SeriesImage],
+    rows: dict[Path, dict[str, Any]],
+    summary: SeriesImage,
+) -> None:
+    """Write the summary, and the table of all objects if asked for."""
+    import pandas as pd
+
+    told = [
+        {
+            'image': str(image.image),
+            'labels': str(image.labels),
+            **rows.get(image.image, {'status': 'to do'}),
+        }
+        for image in images
+    ]
+    for row in told:
+        if row['status'] not in ('done', 'skipped'):
+            row['labels'] = ''
+    table = pd.DataFrame(told).reindex(columns=list(COLUMNS))
+    table['objects'] = table['objects'].astype('Int64')
+    with output_file(summary.labels, True) as commit:
+        commit(lambda path: write_table(path, table))
+    summary.finish(len(images), 0)
+    if options.table is None:
+        return
+    parts = []
+    for image, row in zip(images, told, strict=True):
+        if row['labels'] and image.table.exists():
+            part = pd.read_csv(image.table)
+            part.insert(0, 'image', str(image.image))
+            parts.append(part)
+    everything = pd.concat(parts) if parts else pd.DataFrame({'image': []})
+    # a table of an earlier run of the same series may grow
+    with output_file(options.table, True) as commit:
+        commit(lambda path: write_table(path, everything))
+
+
+def _report(
+    options: argparse.Namespace,
+    images: list[SeriesImage],
+    rows: dict[Path, dict[str, Any]],
+) -> int:
+    status = [row['status'] for row in rows.values()]
+    objects = sum(int(row.get('objects', 0)) for row in rows.values())
+    skipped = status.count('skipped')
+    note = f' ({skipped:,} were done before)' if skipped else ''
+    good = len(images) - status.count('failed')
+    print(
+        f'{options.output}: {counted(objects, "object")} in '
+        f'{counted(good, "image")}{note}'
+    )
+    failed = [
+        (image.image, rows[image.image]['error'])
+        for image in images
+        if rows[image.image]['status'] == 'failed'
+    ]
+    if not failed:
+        return ExitCode.OK
+    print(f'{counted(len(failed), "image")} failed:', file=sys.stderr)
+    for path, error in failed[:MOST_LISTED]:
+        where = '' if str(path) in error else f'{path}: '
+        print(f'  {where}{error}', file=sys.stderr)
+    if len(failed) > MOST_LISTED:
+        left = len(failed) - MOST_LISTED
+        print(f'  and {left:,} more: see {SUMMARY}', file=sys.stderr)
+    return ExitCode.PARTIAL

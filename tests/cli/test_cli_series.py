@@ -1,0 +1,234 @@
+"""``napari-mobilesam segment`` on many images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from napari_mobilesam.cli import segment, segment_many
+
+from .conftest import Run
+
+OPTIONS = ('--points-per-side', '4', '--quiet')
+
+
+@pytest.fixture
+def folder(tmp_path: Path, discs: np.ndarray) -> Path:
+    """Three images, and a file that is none."""
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number, name in enumerate(('a', 'b', 'c')):
+        tifffile.imwrite(folder / f'{name}.tif', np.roll(discs, 9 * number, 1))
+    (folder / 'notes.txt').write_text('no image', 'utf-8')
+    return folder
+
+
+@pytest.fixture
+def go(run: Run, tiny_model: Path, tmp_path: Path) -> Any:
+    def go(*arguments: object) -> Any:
+        return run(
+            'segment', *arguments, '-o', tmp_path / 'out',
+            '--model', tiny_model, *OPTIONS,
+        )  # fmt: skip
+
+    return go
+
+
+def test_folder(
+    go: Any, run: Run, folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    done = go(folder, '--table', tmp_path / 'all.csv')
+    assert done.code == 0, done.err
+    out = tmp_path / 'out'
+    names = [f'{name}_labels.tif' for name in 'abc']
+    assert sorted(p.name for p in out.glob('*.tif')) == names
+    summary = pd.read_csv(out / 'summary.csv')
+    assert summary['status'].tolist() == ['done'] * 3
+    for _, row in summary.iterrows():
+        one = tmp_path / 'one.tif'
+        run('segment', row['image'], '-o', one, '--overwrite',
+            '--model', tiny_model, *OPTIONS)  # fmt: skip
+        labels = tifffile.imread(row['labels'])
+        np.testing.assert_array_equal(labels, tifffile.imread(one))
+        assert row['objects'] == len(np.unique(labels[labels > 0]))
+    table = pd.read_csv(tmp_path / 'all.csv')
+    assert len(table) == summary['objects'].sum()
+
+
+def test_goes_on_where_it_was(
+    go: Any, folder: Path, tmp_path: Path, discs: np.ndarray
+) -> None:
+    go(folder)
+    out = tmp_path / 'out'
+    before = {p: p.stat().st_mtime_ns for p in out.glob('*.tif')}
+    again = go(folder)
+    assert again.code == 0
+    assert '3 images (3 were done before)' in again.out
+    assert before == {p: p.stat().st_mtime_ns for p in out.glob('*.tif')}
+    # one image is changed, the labels of another are gone
+    tifffile.imwrite(folder / 'a.tif', discs[::-1])
+    (out / 'b_labels.tif').unlink()
+    assert '(1 were done before)' in go(folder).out
+    assert (out / 'b_labels.tif').exists()
+    # other parameters
+    assert 'before' not in go(folder, '--diameter', 20).out
+
+
+def test_failures_are_listed_at_the_end(
+    go: Any, folder: Path, tmp_path: Path
+) -> None:
+    (folder / 'b.tif').write_bytes(b'II*\x00 broken')
+    tifffile.imwrite(folder / 'stack.tif', np.zeros((5, 40, 40), np.uint8))
+    done = go(folder, tmp_path / 'none.tif')
+    assert done.code == 4
+    lines = done.err.splitlines()
+    assert '3 images failed:' in lines
+    failed = lines[lines.index('3 images failed:') + 1 :]
+    assert 'b.tif' in failed[0]
+    assert '--plane' in failed[1]
+    assert 'there is no file' in failed[2]
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    assert summary['status'].value_counts()['failed'] == 3
+    assert summary['status'].value_counts()['done'] == 2
+    # mended: only this one is done
+    shutil.copy(folder / 'a.tif', folder / 'b.tif')
+    assert '(2 were done before)' in go(folder / 'b.tif', folder).out
+
+
+def test_foreign_and_edited_files_stay(
+    go: Any, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'a_labels.tif').write_bytes(b'mine')
+    done = go(folder)
+    assert done.code == 4
+    assert 'a_labels.tif exists' in done.err
+    assert (out / 'a_labels.tif').read_bytes() == b'mine'
+    # labels that were corrected by hand
+    tifffile.imwrite(out / 'b_labels.tif', np.ones((96, 128), np.uint8))
+    done = go(folder, '--diameter', 20)
+    assert 'b_labels.tif exists' in done.err
+    assert (tifffile.imread(out / 'b_labels.tif') == 1).all()
+    assert go(folder, '--overwrite').code == 0
+    (out / 'summary.csv').write_text('mine', 'utf-8')
+    assert go(folder).code == 3
+    assert (out / 'summary.csv').read_text('utf-8') == 'mine'
+
+
+def test_stopped_between_labels_and_record(
+    go: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException): ...
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_many.SeriesImage, 'finish', killed)
+        with pytest.raises(Killed):
+            go(folder)
+    assert list((tmp_path / 'out').glob('*_labels.tif'))
+    done = go(folder)
+    assert done.code == 0, done.err
+
+
+def test_ctrl_c_keeps_what_is_done(
+    go: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = segment.segment_in_series
+    calls = []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment, 'segment_in_series', interrupted)
+        assert go(folder).code == 130
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    assert summary['status'].tolist()[0] == 'done'
+    assert 'to do' in summary['status'].tolist()
+    assert go(folder).code == 0
+
+
+def test_names(go: Any, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'other'
+    other.mkdir()
+    shutil.copy(folder / 'a.tif', other / 'a.tif')
+    done = go(folder, other)
+    assert done.code == 2
+    assert 'would both be written to' in done.err
+    assert not (tmp_path / 'out').exists()
+    done = go(folder, other, '--names', '{folder}-{name}-{number}.tif')
+    assert done.code == 0, done.err
+    names = sorted(p.name for p in (tmp_path / 'out').glob('*.tif'))
+    assert names == [
+        'images-a-1.tif',
+        'images-b-2.tif',
+        'images-c-3.tif',
+        'other-a-4.tif',
+    ]
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_workers_make_no_difference(
+    workers: int, go: Any, folder: Path, tmp_path: Path
+) -> None:
+    go(folder)
+    out = tmp_path / 'out'
+    expected = {p.name: tifffile.imread(p) for p in out.glob('*.tif')}
+    shutil.rmtree(out)
+    assert go(folder, '--workers', workers).code == 0
+    for name, labels in expected.items():
+        np.testing.assert_array_equal(tifffile.imread(out / name), labels)
+
+
+def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    for arguments, message in (
+        ((folder, empty), 'is a folder without images'),
+        ((folder, '--point', '3,4'), '--point is for one image'),
+        ((folder, '--names', '{x}.tif'), 'is no pattern'),
+        ((folder, '--names', 'a/{name}.tif'), 'is no name of a file'),
+        ((folder, '--names', 'one.tif'), 'would both be written'),
+        ((folder / 'a.tif', '--names', '{name}.tif'), '--names is for many'),
+    ):
+        done = go(*arguments)
+        assert done.code == 2
+        assert message in done.err
+        assert not (tmp_path / 'out').exists()
+    (tmp_path / 'out').write_text('a file', 'utf-8')
+    done = go(folder)
+    assert done.code == 3
+    assert 'is a file' in done.err
+
+
+@pytest.mark.slow
+def test_a_thousand_images(go: Any, tmp_path: Path, discs: np.ndarray) -> None:
+    folder = tmp_path / 'many'
+    folder.mkdir()
+    broken = (17, 500, 999)
+    for number in range(1000):
+        path = folder / f'{number:04}.tif'
+        tifffile.imwrite(path, np.roll(discs, number, 0)[:64, :64])
+        if number in broken:
+            os.truncate(path, 100)
+    done = go(folder, '--workers', 2)
+    assert done.code == 4
+    assert '3 images failed' in done.err
+    for number in broken:
+        assert f'{number:04}.tif' in done.err
+    labels = list((tmp_path / 'out').glob('*_labels.tif'))
+    assert len(labels) == 997
+    assert '(997 were done before)' in go(folder, '--workers', 2).out
