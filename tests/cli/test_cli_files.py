@@ -31,7 +31,7 @@ def stack_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_plane_of_a_stack(stack_path: Path) -> None:
-    assert np.array_equal(read_image(stack_path, (1, 2)), STACK[1, 2])
+    assert np.array_equal(read_image(stack_path, (1, 2)).pixels, STACK[1, 2])
 
 
 def test_stack_needs_a_plane(stack_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_wrong_plane(
 def test_single_plane_stack_needs_none(tmp_path: Path) -> None:
     path = tmp_path / 'one.tif'
     tifffile.imwrite(path, STACK[:1, :1], metadata={'axes': 'TZYX'})
-    assert np.array_equal(read_image(path), STACK[0, 0])
+    assert np.array_equal(read_image(path).pixels, STACK[0, 0])
 
 
 @pytest.mark.parametrize('suffix', ['.tif', '.png'])
@@ -71,7 +71,7 @@ def test_colours_come_last(suffix: str, channels: int, tmp_path: Path) -> None:
         tifffile.imwrite(path, image, photometric='rgb')
     else:
         imsave(path, image, check_contrast=False)
-    assert np.array_equal(read_image(path), image)
+    assert np.array_equal(read_image(path).pixels, image)
 
 
 def test_planar_colours_are_moved_last(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_planar_colours_are_moved_last(tmp_path: Path) -> None:
         0, 255, (3, 10, 12), dtype=np.uint8
     )
     tifffile.imwrite(path, image, photometric='rgb', planarconfig='separate')
-    assert np.array_equal(read_image(path), np.moveaxis(image, 0, -1))
+    assert np.array_equal(read_image(path).pixels, np.moveaxis(image, 0, -1))
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32, bool])
@@ -88,7 +88,7 @@ def test_dtype_stays(dtype: type, tmp_path: Path) -> None:
     path = tmp_path / 'image.tif'
     image = (np.arange(80).reshape(8, 10) % 2).astype(dtype)
     tifffile.imwrite(path, image)
-    read = read_image(path)
+    read = read_image(path).pixels
     assert read.dtype == image.dtype
     assert np.array_equal(read, image)
 
@@ -96,7 +96,7 @@ def test_dtype_stays(dtype: type, tmp_path: Path) -> None:
 def test_jpeg(tmp_path: Path) -> None:
     path = tmp_path / 'image.jpg'
     imsave(path, np.full((16, 20), 90, np.uint8), check_contrast=False)
-    assert read_image(path).shape == (16, 20)
+    assert read_image(path).pixels.shape == (16, 20)
 
 
 @pytest.mark.parametrize(

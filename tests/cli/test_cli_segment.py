@@ -107,7 +107,7 @@ BAD_USAGE = {
     'a point of three': (['--point', '1,2,3'], 'is not R,C'),
     'an infinite box': (['--box', '0,0,inf,5'], 'is not R0,C0,R1,C1'),
     'a plane that is none': (['--plane', 'first'], "'first' is not I"),
-    'a plane too many': (['--plane', '3'], '0 axes before row and column'),
+    'a plane too many': (['--plane', '3'], '0 axes besides rows and columns'),
     'only negative': (['--negative', '3,3'], 'points at no object'),
     'boxes and points': (
         ['--box', '0,0,9,9', '--box', '5,5,20,20', '--point', '3,3'],
@@ -165,11 +165,11 @@ def complex_image(path: Path) -> None:
 
 
 BAD_IMAGES = {
-    'missing.tif': (lambda path: None, 'there is no file'),
+    'missing.tif': (lambda path: None, 'There is no file'),
     'folder.tif': (Path.mkdir, 'is a folder'),
-    'empty.tif': (empty_file, 'cannot read'),
-    'empty.png': (empty_file, 'cannot read'),
-    'torn.png': (torn_png, 'cannot read'),
+    'empty.tif': (empty_file, 'cannot be read'),
+    'empty.png': (empty_file, 'cannot be read'),
+    'torn.png': (torn_png, 'cannot be read'),
     'nan.tif': (nan_image, 'no finite pixel'),
     'complex.tif': (complex_image, 'complex'),
 }
@@ -317,7 +317,7 @@ class TestOutput:
         output.write_text('precious')
         labels, table = np.zeros((4, 4), np.uint16), pd.DataFrame()
 
-        def full(path: Path, labels: np.ndarray) -> None:
+        def full(path: Path, *content: object) -> None:
             path.write_text('half of')
             raise OSError(28, 'No space left on device')
 

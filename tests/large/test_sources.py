@@ -310,13 +310,13 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match='no file or folder'):
         open_source(tmp_path / 'none.zarr')
     (tmp_path / 'notes.txt').write_text('hello')
-    with pytest.raises(ImageError, match='piece by piece'):
+    with pytest.raises(ImageError, match='is no image of a kind'):
         open_source(tmp_path / 'notes.txt')
     (tmp_path / 'broken.tif').write_bytes(b'II*\0nonsense')
     with pytest.raises(ImageError, match='no image in it'):
         open_source(tmp_path / 'broken.tif')
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(ImageError, match='cannot be read'):
+    with pytest.raises(ImageError, match='is a folder and no zarr'):
         open_source(tmp_path / 'folder')
 
 

@@ -10,108 +10,135 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import InputError, OutputError, UsageError
 from napari_mobilesam.files import atomic_path
+from napari_mobilesam.readers.open_image import (
+    axis_names,
+    open_pyramid,
+    reason,
+)
 
-TIFF_SUFFIXES = ('.tif', '.tiff')
+LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
+LABEL_TIFF_SUFFIXES = LABEL_SUFFIXES[:2]
 
 
-def read_image(path: Path, plane: Sequence[int] | None = None) -> NDArray[Any]:
+class FilePlane(NamedTuple):
+    """One plane of an image file.
+
+    Attributes
+    ----------
+    pixels : ndarray
+        (H, W) or (H, W, 3 | 4), any dtype.
+    scale : dict
+        Size of a pixel along ``'y'`` and ``'x'``, where the file says it.
+    units : dict
+        Unit along ``'y'`` and ``'x'`` as OME-NGFF names it, or None.
+    nodata : float or None
+        Value of pixels that were not recorded.
+    """
+
+    pixels: NDArray[Any]
+    scale: dict[str, float]
+    units: dict[str, str | None]
+    nodata: float | None = None
+
+
+def read_image(
+    path: Path, plane: Sequence[int] | None = None, *, labels: bool = False
+) -> FilePlane:
     """Read one plane of an image file.
 
     Parameters
     ----------
     path : Path
-        TIFF (also OME-TIFF and ImageJ), PNG, JPEG, or what else imageio
-        reads.
+        TIFF (also OME-TIFF and ImageJ), PNG, JPEG, .npy, zarr, or another
+        file that Pillow reads.
     plane : sequence of int, optional
-        Index along each axis before row and column (time, z, channel, … in
-        the file's order); needed if there is more than one plane.
+        Index along each axis other than rows, columns and colours (time, z,
+        channel, … in the file's order); needed if there is more than one
+        plane.
+    labels : bool
+        The file is a label image: indices of a palette are read.
 
     Returns
     -------
-    ndarray
-        (H, W) or (H, W, 3 | 4), any dtype.
+    FilePlane
+        Pixels, and what the file says of them.
 
     Raises
     ------
+    ImageError
+        The file is missing, unreadable, or does not say what its axes are.
     InputError
-        The file is missing, unreadable, or has no such plane.
+        It has no such plane, or channels of which some have to be chosen.
     """
-    if path.is_dir():
-        raise InputError(f'{path} is a folder; give an image file')
-    if not path.exists():
-        raise InputError(f'there is no file {path}')
+    pyramid = open_pyramid(path, indices=labels, lazy=False)
+    array, names = pyramid.arrays[0], axis_names(pyramid)
+    if len(names) != len(array.shape):
+        raise InputError(
+            f'{path} names the axes {names}, but its shape is {array.shape}: '
+            'say what they are with --axes'
+        )
+    leading = [axis for axis, name in enumerate(names) if name not in 'yxs']
+    index = _chosen(path, plane, names, array.shape, leading)
     try:
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            return _read_tiff(path, plane)
-        return _read_picture(path, plane)
-    except InputError:
-        raise
-    # Decoders fail with whatever comes to hand on a damaged file.
+        pixels = np.asarray(array[index])
+    # decoders fail with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise InputError(f'cannot read {path}: {reason}') from error
+        raise InputError(f'cannot read {path}: {reason(error)}') from error
+    kept = [name for name in names if name in 'yxs']
+    pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
+    if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
+        pixels = _without_alpha(path, pixels)
+    sizes = zip(names, pyramid.scale, strict=False)
+    units = zip(names, pyramid.units, strict=False)
+    return FilePlane(pixels, dict(sizes), dict(units), pyramid.nodata)
 
 
-def _read_picture(path: Path, plane: Sequence[int] | None) -> NDArray[Any]:
-    """Read PNG, JPEG and the like: (H, W) or (H, W, 3 | 4)."""
-    from skimage.io import imread
-
-    image: NDArray[Any] = np.asarray(imread(path))
-    axes = 'YXS' if image.ndim == 3 and image.shape[-1] <= 4 else ''
-    if image.ndim > 2 and not axes:  # an animated GIF, say
-        axes = 'Q' * (image.ndim - 2) + 'YX'
-    return _choose_plane(image, axes or 'YX', plane, path)
-
-
-def _read_tiff(path: Path, plane: Sequence[int] | None) -> NDArray[Any]:
-    """Read the first series of a TIFF, by its axes."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        if not file.series:
-            raise InputError(f'{path} has no image in it')
-        series = file.series[0]
-        axes = series.axes
-        leading = _leading_shape(series.shape, axes)
-        pages = len(series.pages)
-        if plane is not None and pages > 1 and pages == np.prod(leading):
-            # One plane per page: read that page, not the whole stack.
-            _check_plane(plane, leading, axes, path)
-            page = int(np.ravel_multi_index(tuple(plane), leading))
-            return np.asarray(series.asarray(key=page))
-        return _choose_plane(series.asarray(), axes, plane, path)
-
-
-def _leading_shape(shape: Sequence[int], axes: str) -> tuple[int, ...]:
-    """Return the sizes of the axes before row and column (and samples)."""
-    return tuple(shape[: len(axes) - (3 if axes.endswith('S') else 2)])
-
-
-def _choose_plane(
-    image: NDArray[Any], axes: str, plane: Sequence[int] | None, path: Path
-) -> NDArray[Any]:
-    """Return one (H, W[, S]) plane of an array with leading axes."""
-    if axes.startswith('S') and len(axes) == 3:  # planar RGB
-        image, axes = np.moveaxis(image, 0, -1), axes[1:] + 'S'
-    leading = _leading_shape(image.shape, axes)
+def _chosen(
+    path: Path,
+    plane: Sequence[int] | None,
+    names: str,
+    shape: Sequence[int],
+    leading: Sequence[int],
+) -> tuple[Any, ...]:
+    """Index of one plane of an array."""
+    sizes = [shape[axis] for axis in leading]
+    letters = ''.join(names[axis] for axis in leading).upper()
     if plane is None:
-        if any(size != 1 for size in leading):
-            names = axes[: len(leading)]
-            sizes = ' x '.join(map(str, leading))
+        if any(size != 1 for size in sizes):
+            zeros = ','.join('0' * len(leading))
+            what = f'{" x ".join(map(str, sizes))} planes (axes {letters})'
+            more = ''
+            if letters == 'C':
+                what = f'{sizes[0]} channels'
+                more = ', or up to three with --channels 0,1'
             raise InputError(
-                f'{path} has {sizes} planes (axes {names}): choose one with '
-                f'--plane {",".join("0" * len(leading))} (counted from 0)'
+                f'{path} has {what}: choose one with --plane {zeros} (counted '
+                f'from 0){more}'
             )
         plane = (0,) * len(leading)
-    _check_plane(plane, leading, axes, path)
-    return np.asarray(image[tuple(plane)])
+    _check_plane(plane, sizes, letters, path)
+    index: list[Any] = [slice(None)] * len(names)
+    for axis, number in zip(leading, plane, strict=True):
+        index[axis] = int(number)
+    return tuple(index)
+
+
+def _without_alpha(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Gray pixels with, at most, an alpha channel."""
+    count = pixels.shape[2]
+    if count > 2:
+        raise InputError(
+            f'{path} has {count} channels: choose one with --channels 0, or '
+            'up to three as red, green and blue with --channels 0,1,2'
+        )
+    return pixels[..., 0]
 
 
 def _check_plane(
@@ -120,10 +147,9 @@ def _check_plane(
     """Refuse a plane index that the file does not have."""
     asked = ','.join(map(str, plane))
     if len(plane) != len(leading):
-        names = axes[: len(leading)] or 'none'
         raise InputError(
             f'--plane {asked} has {len(plane)} indices, but {path} has '
-            f'{len(leading)} axes before row and column ({names})'
+            f'{len(leading)} axes besides rows and columns ({axes or "none"})'
         )
     for index, size in zip(plane, leading, strict=True):
         if not 0 <= index < size:
@@ -183,19 +209,64 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputError(f'{path} exists; --overwrite replaces it')
 
 
-def check_labels_path(path: Path) -> None:
+def check_labels_path(
+    path: Path, suffixes: Sequence[str] = LABEL_TIFF_SUFFIXES
+) -> None:
     """Refuse a suffix that label images cannot be written as."""
-    if path.suffix.lower() not in TIFF_SUFFIXES:
+    if path.suffix.lower() not in suffixes:
+        known = f'{", ".join(suffixes[:-1])} or {suffixes[-1]}'
         raise UsageError(
             f'cannot write labels as {path.suffix or "a file of no suffix"!r}'
-            f': {path} must end in .tif or .tiff'
+            f': {path} must end in {known}'
         )
 
 
-def write_labels(path: Path, labels: NDArray[Any]) -> None:
-    """Write a (H, W) label image as compressed TIFF, uint16 if that holds."""
-    import tifffile
+def write_labels(
+    path: Path, labels: NDArray[Any], like: FilePlane | None = None
+) -> None:
+    """Write a label image, uint16 if that holds the labels.
 
+    Parameters
+    ----------
+    path : Path
+        Ends in .png, .tif or .tiff; .ome.tif makes it an OME-TIFF.
+    labels : ndarray
+        (H, W) labels, 0 is background.
+    like : FilePlane, optional
+        Image whose pixel sizes a TIFF gets.
+
+    Raises
+    ------
+    OutputError
+        If a PNG cannot hold as many labels.
+    """
     if labels.max(initial=0) <= np.iinfo(np.uint16).max:
         labels = labels.astype(np.uint16)
-    tifffile.imwrite(path, labels, compression='zlib', metadata={'axes': 'YX'})
+    elif path.suffix.lower() == '.png':
+        raise OutputError(
+            f'{labels.max()} labels do not fit in a PNG: write a .tif'
+        )
+    if path.suffix.lower() == '.png':
+        from PIL import Image
+
+        Image.fromarray(labels).save(path)
+        return
+    write_tiff(path, labels, like)
+
+
+def write_tiff(
+    path: Path, pixels: NDArray[Any], like: FilePlane | None = None
+) -> None:
+    """Write a (H, W) plane as compressed TIFF with the image's pixel sizes."""
+    import tifffile
+
+    from napari_mobilesam.large.io.label_tiff import tiff_metadata
+
+    scale, units = (like.scale, like.units) if like else ({}, {})
+    tifffile.imwrite(
+        path,
+        pixels,
+        compression='zlib',
+        photometric='minisblack',
+        **tiff_metadata(path, 'yx', pixels.shape, scale, units),
+    )

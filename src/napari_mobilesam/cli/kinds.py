@@ -1,4 +1,4 @@
-"""Kinds of output of ``segment``: label images, other images, tables."""
+"""Kinds of output of ``segment``: labels, pictures and tables."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import UsageError
-from napari_mobilesam.cli.image_files import check_labels_path, write_labels
+from napari_mobilesam.cli.image_files import (
+    LABEL_SUFFIXES,
+    LABEL_TIFF_SUFFIXES,
+    FilePlane,
+    check_labels_path,
+    write_labels,
+    write_tiff,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Kind → what it is, for ``--help``.
+# Kind and its description in ``--help``.
 KINDS = {
-    'labels': 'a number for each object (TIFF)',
-    'semantic': '1 on objects, 0 elsewhere (TIFF)',
+    'labels': 'a number for each object (TIFF, PNG)',
+    'semantic': '1 on objects, 0 elsewhere (TIFF, PNG)',
     'outlines': "polygons as in napari's Shapes files (CSV)",
     'edges': 'strength of edges from 0 to 1 (TIFF)',
     'proposals': 'boxes that may hold objects, likeliest first (CSV)',
@@ -30,7 +37,7 @@ UNLABELLED = ('edges', 'proposals')
 
 
 class SegmentOutput(NamedTuple):
-    """Output of a segmentation.
+    """Output of one kind, ready to be written.
 
     Attributes
     ----------
@@ -39,7 +46,7 @@ class SegmentOutput(NamedTuple):
     table : DataFrame or None
         One row per object.
     summary : str
-        Message on the output: ``'3 objects'``.
+        Short description, such as ``'3 objects'``.
     """
 
     write: Callable[[Path], None]
@@ -60,15 +67,17 @@ def add_kind_option(parser: argparse.ArgumentParser) -> None:
 
 
 def check_kind(options: argparse.Namespace, prompted: bool) -> None:
-    """Refuse a kind that suits neither the output nor the other options."""
+    """Refuse a kind that does not suit the output or the other options."""
     kind, output = options.output_kind, options.output
     if kind in TABLES:
         if output.suffix.lower() != '.csv':
             raise UsageError(
                 f'--output-kind {kind} is a table: {output} must end in .csv'
             )
+    elif kind == 'edges':
+        check_labels_path(output, LABEL_TIFF_SUFFIXES)
     else:
-        check_labels_path(output)
+        check_labels_path(output, LABEL_SUFFIXES)
     if kind in UNLABELLED:
         if prompted:
             raise UsageError(
@@ -83,41 +92,32 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
 
 
 def of_labels(
-    kind: str, labels: NDArray[Any], table: pd.DataFrame
+    kind: str, labels: NDArray[Any], table: pd.DataFrame, image: FilePlane
 ) -> SegmentOutput:
-    """Return the output for labels: as they are, semantic or outlines."""
+    """Labels of an image, or what is made of them."""
     count = len(table)
     summary = f'{count} object{"" if count == 1 else "s"}'
-    if kind == 'semantic':
-        foreground = (labels > 0).astype(np.uint8)
-        return SegmentOutput(
-            lambda path: write_labels(path, foreground), table, summary
-        )
     if kind == 'outlines':
         shapes = outline_table(labels)
         return SegmentOutput(
             lambda path: write_table(path, shapes), table, summary
         )
+    if kind == 'semantic':
+        labels = (labels > 0).astype(np.uint8)
     return SegmentOutput(
-        lambda path: write_labels(path, labels), table, summary
+        lambda path: write_labels(path, labels, image), table, summary
     )
 
 
-def of_edges(edges: NDArray[np.float32]) -> SegmentOutput:
-    """Return the output for an edge map."""
-
-    def write(path: Path) -> None:
-        import tifffile
-
-        tifffile.imwrite(
-            path, edges, compression='zlib', metadata={'axes': 'YX'}
-        )
-
-    return SegmentOutput(write, None, 'edges')
+def of_edges(edges: NDArray[np.float32], image: FilePlane) -> SegmentOutput:
+    """A picture of edges."""
+    return SegmentOutput(
+        lambda path: write_tiff(path, edges, image), None, 'edges'
+    )
 
 
 def of_proposals(boxes: pd.DataFrame) -> SegmentOutput:
-    """Return the output for object proposals."""
+    """A table of boxes."""
     count = len(boxes)
     summary = f'{count} box{"" if count == 1 else "es"}'
     return SegmentOutput(lambda path: write_table(path, boxes), None, summary)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_mobilesam.cli.image_files import TIFF_SUFFIXES
+from napari_mobilesam.cli.image_files import LABEL_SUFFIXES
+from napari_mobilesam.readers.open_image import is_url
+from napari_mobilesam.readers.tiff import TIFF_SUFFIXES
 
 # A plane of more pixels is segmented in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
+GROUP_FILES = ('zarr.json', '.zgroup', '.zattrs')
 ONLY_LARGE = (
     'workers',
     'executor',
@@ -112,13 +115,23 @@ def wants_tiles(options: argparse.Namespace) -> bool:
 
 
 def is_zarr(path: Path) -> bool:
-    """Return whether an output is a zarr, or labels inside one."""
-    return path.suffix.lower() == '.zarr' or path.parent.name == 'labels'
+    """Whether an output is a zarr, or labels inside one.
+
+    The suffix decides; a name without one is a zarr inside the ``labels``
+    folder of an OME-Zarr.
+    """
+    suffix = path.suffix.lower()
+    if suffix == '.zarr':
+        return True
+    inside = path.parent.name == 'labels' and any(
+        (path.parent.parent / name).exists() for name in GROUP_FILES
+    )
+    return inside and suffix not in (*LABEL_SUFFIXES, '.csv')
 
 
 def _plane_pixels(path: Path) -> int:
     """Pixels of a plane of a TIFF; 0 for what is none."""
-    if path.suffix.lower() not in TIFF_SUFFIXES:
+    if is_url(str(path)) or path.suffix.lower() not in TIFF_SUFFIXES:
         return 0
     import tifffile
 
@@ -126,7 +139,7 @@ def _plane_pixels(path: Path) -> int:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
             return int(page.imagelength * page.imagewidth)
-    # what is wrong with the file is told when it is read
+    # errors of the file are reported when it is read
     except Exception:  # noqa: BLE001
         return 0
 

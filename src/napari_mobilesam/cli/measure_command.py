@@ -160,7 +160,7 @@ def open_image(path: Path) -> Any:
     if path.suffix.lower() in PICTURES:
         from napari_mobilesam.cli.image_files import read_image
 
-        return read_image(path)
+        return read_image(path).pixels
     pyramid = open_pyramid(path)
     array = pyramid.arrays[0]
     names = pyramid.axes

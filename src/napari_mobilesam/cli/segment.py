@@ -15,7 +15,11 @@ from napari_mobilesam.cli.exit_codes import (
     ExitCode,
     UsageError,
 )
-from napari_mobilesam.cli.image_files import output_file, read_image
+from napari_mobilesam.cli.image_files import (
+    FilePlane,
+    output_file,
+    read_image,
+)
 from napari_mobilesam.cli.kinds import (
     SegmentOutput,
     add_kind_option,
@@ -204,14 +208,16 @@ def segment_command(options: argparse.Namespace) -> int:
             output_file(options.table, options.overwrite, inputs)
         )
         boxes = options.boxes and read_boxes(options.boxes)
-        skip = options.skip and read_image(options.skip)
+        skip = options.skip and read_image(options.skip, labels=True).pixels
         model = load_chosen_model(options, progress)
         job = SegmentJob(image, model, given, progress)
         if boxes is not None:
             result = job.boxes(boxes, options.output_kind)
         elif prompts:
-            found = segment_prompts(image, model, prompts, parameters.diameter)
-            result = of_labels(options.output_kind, *found)
+            found = segment_prompts(
+                image.pixels, model, prompts, parameters.diameter
+            )
+            result = of_labels(options.output_kind, *found, image)
         else:
             result = job.everything(options.output_kind, options.region, skip)
         commit(result.write)
@@ -239,8 +245,8 @@ class SegmentJob:
 
     Attributes
     ----------
-    image : ndarray
-        (H, W) or (H, W, 3 | 4).
+    image : FilePlane
+        Image.
     model : Sam
         Model.
     given : dict
@@ -249,7 +255,7 @@ class SegmentJob:
         Called with steps done, steps in all, and a line for people.
     """
 
-    image: NDArray[Any]
+    image: FilePlane
     model: Sam
     given: dict[str, Any]
     progress: ProgressLine
@@ -259,13 +265,13 @@ class SegmentJob:
         from napari_mobilesam.segmentation.proposals import segment_boxes
 
         labels, table = segment_boxes(
-            self.image,
+            self.image.pixels,
             self.model,
             boxes,
             diameter=self.given.get('diameter'),
             progress=self.progress,
         )
-        return of_labels(kind, labels, table)
+        return of_labels(kind, labels, table, self.image)
 
     def everything(
         self,
@@ -286,14 +292,15 @@ class SegmentJob:
             **self.given,
         }
         if kind == 'edges':
-            return of_edges(edge_map(self.image, self.model, **options))
+            edges = edge_map(self.image.pixels, self.model, **options)
+            return of_edges(edges, self.image)
         options['skip'] = skip
         if kind == 'proposals':
             return of_proposals(
-                object_proposals(self.image, self.model, **options)
+                object_proposals(self.image.pixels, self.model, **options)
             )
-        found = segment_everything(self.image, self.model, **options)
-        return of_labels(kind, *found)
+        found = segment_everything(self.image.pixels, self.model, **options)
+        return of_labels(kind, *found, self.image)
 
 
 def refuse_everything_options(

@@ -42,7 +42,7 @@ def segment_large_command(options: argparse.Namespace) -> int:
         source = open_image(options)
         with contextlib.ExitStack() as stack:
             progress = stack.enter_context(ProgressLine(quiet=options.quiet))
-            commit = stack.enter_context(reserved_output(options))
+            commit = stack.enter_context(reserved_output(options, source))
             stopped = stack.enter_context(ctrl_c_stops(progress))
             result = run_tiles(options, source, progress, stopped)
             commit(result)
@@ -109,7 +109,7 @@ def labels_path(options: argparse.Namespace) -> Path:
 
 @contextlib.contextmanager
 def reserved_output(
-    options: argparse.Namespace,
+    options: argparse.Namespace, source: Source
 ) -> Iterator[Callable[[LargeResult], None]]:
     """Refuse or remove existing outputs; return the writer of the TIFF.
 
@@ -145,21 +145,25 @@ def reserved_output(
         def commit(result: LargeResult) -> None:
             # one that was stopped is not taken for the result
             if result.complete or result.failed:
-                commit_file(lambda path: write_tiff(result, path))
+                commit_file(
+                    lambda path: write_result_tiff(result, path, source)
+                )
             if result.complete:
                 remove_labels(target)
 
         yield commit
 
 
-def write_tiff(result: LargeResult, path: Path) -> None:
+def write_result_tiff(result: LargeResult, path: Path, source: Source) -> None:
     """Write the labels of a run as TIFF."""
     from napari_mobilesam.large.io.label_tiff import write_label_tiff
     from napari_mobilesam.large.io.ome_zarr import open_labels
 
     assert isinstance(result.labels, Path)
     largest = int(result.table['label'].max()) if len(result.table) else 0
-    write_label_tiff(open_labels(result.labels)[0], path, largest)
+    labels = open_labels(result.labels)[0]
+    geometry = getattr(source, 'geometry', None)
+    write_label_tiff(labels, path, largest, geometry)
 
 
 def run_tiles(

@@ -19,7 +19,7 @@ from napari_mobilesam.export.exported import (
     as_uint,
 )
 from napari_mobilesam.readers.open_image import reason
-from napari_mobilesam.readers.tiff import pixel_sizes, tiff_axes
+from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
 from napari_mobilesam.types import SegmentationError
 
 MICRON = 'micrometer'
@@ -132,8 +132,8 @@ def read_tiff(path: Path, channel: int | None = None) -> LabelledImage:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             labels = series.asarray()
-            axes = tiff_axes(series.axes, series.shape)
-            scale, units = pixel_sizes(file)
+            axes = tiff_axes(series.axes, series.shape) or UNNAMED
+            scale, units = pixel_sizes(path, file, series.keyframe)
     except (FileNotFoundError, SegmentationError):
         raise
     # the reader fails with whatever comes to hand on a damaged file

@@ -54,13 +54,14 @@ def contrast_of(source: Source) -> tuple[Limits, ...]:
         sample = _sample(source, per_side)
         if sample.min() != sample.max():
             break
+    nodata = getattr(source, 'nodata', None)
     if source.rgb or sample.shape[2] == 1:
         image = sample if source.rgb else sample[..., 0]
-        return contrast_limits_of(image)
+        return contrast_limits_of(image, nodata=nodata)
     return tuple(
         limits
         for channel in np.moveaxis(sample, -1, 0)
-        for limits in contrast_limits_of(channel)
+        for limits in contrast_limits_of(channel, nodata=nodata)
     )
 
 

@@ -1,4 +1,4 @@
-"""What the axes of an array mean: planes, rows, columns, channels."""
+"""Meaning of the axes of an array: planes, rows, columns, channels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from napari_mobilesam.types import ImageError
 Channels = int | Sequence[int]
 
 PLANE_AXES = 'tz'
+# More than this are planes, whatever the shape.
+MOST_CHANNELS = 16
 CHANNEL_AXES = 'cs'  # s: the samples of RGB pixels, as TIFF names them
-KNOWN = PLANE_AXES + CHANNEL_AXES + 'yx'
+KNOWN_AXES = PLANE_AXES + CHANNEL_AXES + 'yx'
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def read_axes(
             f'The image is empty: its shape is {shape}. Give one with at '
             'least one pixel.'
         )
-    names = _guessed(shape, channels) if names is None else names.lower()
+    names = guessed_axes(shape, channels) if names is None else names.lower()
     _check_names(names, shape)
     fixed = _fixed(names, shape, select or {})
     axis = next((i for i, a in enumerate(names) if a in CHANNEL_AXES), None)
@@ -122,7 +124,23 @@ def read_axes(
     return Axes(names, fixed, shown, rgb)
 
 
-def _guessed(shape: tuple[int, ...], channels: Channels | None) -> str:
+def guessed_axes(
+    shape: Sequence[int], channels: Channels | None = None
+) -> str:
+    """Letters of axes that nothing names, from the shape alone.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    channels : int or sequence of int, optional
+        Channels asked for: the axis before the rows or the last one is theirs.
+
+    Raises
+    ------
+    ImageError
+        If the shape may mean several things.
+    """
     colours = len(shape) > 2 and shape[-1] in (3, 4)
     if colours and channels is None:
         plane = 'yxs'
@@ -131,6 +149,13 @@ def _guessed(shape: tuple[int, ...], channels: Channels | None) -> str:
         plane = 'yxc' if last else 'cyx'
     else:
         plane = 'yx'
+    if channels is None and looks_like_channels_last(shape):
+        raise ImageError(
+            f'The image has the shape {tuple(shape)}, and nothing says what '
+            f'its last axis of {shape[-1]} is: give axes="yxc" (--axes yxc) '
+            'if it holds channels, axes="zyx" (--axes zyx) if these are '
+            f'{shape[0]} planes of {shape[1]} × {shape[2]}.'
+        )
     leading = len(shape) - len(plane)
     if leading < 0 or leading > 1:
         raise ImageError(
@@ -142,8 +167,18 @@ def _guessed(shape: tuple[int, ...], channels: Channels | None) -> str:
     return 'z' * leading + plane
 
 
+def looks_like_channels_last(shape: Sequence[int]) -> bool:
+    """Whether three axes may rather be (rows, columns, channels).
+
+    Planes of so few columns are rare, images of so many channels are not.
+    """
+    if len(shape) != 3 or shape[-1] in (3, 4):
+        return False
+    return 2 <= shape[-1] <= MOST_CHANNELS and 4 * shape[-1] <= min(shape[:2])
+
+
 def _check_names(names: str, shape: tuple[int, ...]) -> None:
-    unknown = sorted(set(names) - set(KNOWN))
+    unknown = sorted(set(names) - set(KNOWN_AXES))
     doubled = len(set(names)) < len(names) or {'c', 's'} <= set(names)
     problem = ''
     if len(names) != len(shape):
@@ -197,7 +232,7 @@ def _channels(
     count: int, name: str, channels: Channels | None
 ) -> tuple[int, ...]:
     if channels is None:
-        if count == 1:
+        if count == 1 or (name == 's' and count == 2):  # gray and alpha
             return (0,)
         if name == 's' and count in (3, 4):
             return (0, 1, 2)

@@ -1,59 +1,172 @@
-"""Image files as arrays that are read piece by piece."""
+"""Open image files of every kind.
+
+The one place where files are read: training, the command line and large
+images all start here, so that a file is the same image for each of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
+from napari_mobilesam.readers.axes import KNOWN_AXES, guessed_axes
+from napari_mobilesam.readers.pictures import PICTURE_SUFFIXES, open_picture
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.readers.tiff import TIFF_SUFFIXES, open_tiff
 from napari_mobilesam.types import ImageError
 
+Read = TypeVar('Read')
+
 COLOURS = ('FF0000', '00FF00', '0000FF')
+ZARR_METADATA = ('zarr.json', '.zarray', '.zgroup', '.zattrs')
+# Names of axes that zarr arrays carry in words.
+SPELLED_OUT = {
+    'time': 't',
+    'depth': 'z',
+    'channel': 'c',
+    'channels': 'c',
+    'band': 'c',
+    'sample': 's',
+    'samples': 's',
+    'rgb': 's',
+    'row': 'y',
+    'rows': 'y',
+    'column': 'x',
+    'columns': 'x',
+}
+IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, '.npy', '.zarr')
 
 
-def open_pyramid(path: Path) -> Pyramid:
-    """Open a .npy, TIFF, zarr or OME-Zarr without reading its pixels.
+def open_pyramid(
+    path: Path, *, indices: bool = False, lazy: bool = True
+) -> Pyramid:
+    """Open an image file without reading more of it than needed.
+
+    TIFF, .npy, zarr and OME-Zarr are read piece by piece later; PNG, JPEG
+    and other pictures are read now.
 
     Parameters
     ----------
     path : Path
-        File or folder. Inside a zarr, an array or a group of it.
+        File or folder; its suffix counts in capitals, too. Inside a zarr, an
+        array or a group of it.
+    indices : bool
+        Return the indices of palettes instead of their colours, for label
+        images.
+    lazy : bool
+        Require zarr for compressed TIFF, see `open_tiff`.
+
+    Returns
+    -------
+    Pyramid
+        Arrays and what the file says of axes, pixel sizes and missing values.
 
     Raises
     ------
     ImageError
-        If it is missing, damaged, or of a kind that cannot be read piece by
-        piece.
+        If it is missing, damaged, or of a kind that is not read.
+    ImportError
+        If a package that reads it is not installed; says which.
     """
+    if is_url(str(path)):
+        raise ImageError(
+            f'{path} is a URL, and only files and folders are read: download '
+            'it first.'
+        )
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
     if path.is_dir():
-        return _open(path, open_zarr)
+        if not any((path / name).exists() for name in ZARR_METADATA):
+            raise ImageError(
+                f'{path} is a folder and no zarr: give an image file.'
+            )
+        return _guarded(path, lambda: open_zarr(path))
     suffix = path.suffix.lower()
     if suffix == '.npy':
-        return _open(path, open_npy)
+        return _guarded(path, lambda: open_npy(path))
     if suffix in TIFF_SUFFIXES:
-        return _open(path, open_tiff)
-    raise ImageError(
-        f'{path} is no TIFF, .npy or zarr: only these can be read piece by '
-        'piece. Save it as a tiled TIFF or an OME-Zarr.'
-    )
+        return _guarded(
+            path, lambda: open_tiff(path, indices=indices, lazy=lazy)
+        )
+    return _guarded(path, lambda: open_picture(path, indices=indices))
 
 
-def _open(path: Path, opener: Any) -> Pyramid:
+def is_url(text: str) -> bool:
+    """Whether a path is a URL; `Path` writes one slash where two were."""
+    scheme, colon, rest = text.partition(':/')
+    return bool(colon and rest) and len(scheme) > 1 and scheme.isalnum()
+
+
+def axis_names(pyramid: Pyramid) -> str:
+    """Letters of the axes, guessed from the shape where the file is silent.
+
+    Raises
+    ------
+    ImageError
+        If the shape alone does not tell.
+    """
+    if pyramid.axes is not None:
+        return pyramid.axes
+    return guessed_axes(pyramid.arrays[0].shape)
+
+
+def read_array(
+    path: Path, *, indices: bool = False
+) -> tuple[NDArray[Any], str | None]:
+    """Read all planes of an image file at full resolution.
+
+    Parameters
+    ----------
+    path, indices
+        As for `open_pyramid`.
+
+    Returns
+    -------
+    pixels : ndarray
+        (..., H, W) or (..., H, W, samples).
+    axes : str or None
+        A letter of ``'tzcyxs'`` for each axis; None if unknown.
+
+    Raises
+    ------
+    ImageError, ImportError
+        As `open_pyramid`.
+    """
+    pyramid = open_pyramid(path, indices=indices, lazy=False)
+    pixels = _guarded(path, lambda: np.asarray(pyramid.arrays[0][...]))
+    if pyramid.axes is None:
+        return pixels, None
+    return with_plane_last(pixels, pyramid.axes)
+
+
+def with_plane_last(
+    pixels: NDArray[Any], axes: str
+) -> tuple[NDArray[Any], str]:
+    """Move rows, columns and samples to the end."""
+    if len(axes) != pixels.ndim or not {'y', 'x'} <= set(axes):
+        raise ImageError(
+            f'The axes {axes!r} that the file names do not suit its shape '
+            f'{pixels.shape}.'
+        )
+    last = [name for name in 'yxs' if name in axes]
+    order = [name for name in axes if name not in last] + last
+    moved = pixels.transpose([axes.index(name) for name in order])
+    return moved, ''.join(order)
+
+
+def _guarded(path: Path, read: Callable[[], Read]) -> Read:
     try:
-        opened: Pyramid = opener(path)
+        return read()
     except (ImageError, ImportError):
         raise
     # readers fail with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
         raise ImageError(f'{path} cannot be read: {reason(error)}.') from error
-    return opened
 
 
 def reason(error: BaseException) -> str:
@@ -72,15 +185,16 @@ def open_zarr(path: Path) -> Pyramid:
     zarr = need('zarr')
     node = zarr.open(str(path), mode='r')
     if isinstance(node, zarr.Array):
-        return Pyramid((node,))
+        return Pyramid((node,), _dimension_names(node))
     attributes = dict(node.attrs)
     ome = dict(attributes.get('ome', attributes))
     if 'multiscales' in ome:
-        return _open_multiscale(node, ome)
+        return _open_multiscale(path, node, ome)
     _refuse_containers(path, node, ome)
     arrays = list(node.array_keys())
     if len(arrays) == 1:
-        return Pyramid((node[arrays[0]],))
+        array = node[arrays[0]]
+        return Pyramid((array,), _dimension_names(array))
     inside = sorted([*arrays, *node.group_keys()])
     raise ImageError(
         f'{path} is a zarr group without an OME-Zarr image. Give the one of '
@@ -120,8 +234,37 @@ def _some(path: Path, names: Sequence[str]) -> str:
     return (shown or 'there is none') + (' …' if len(names) > 3 else '')
 
 
-def _open_multiscale(group: Any, ome: dict[str, Any]) -> Pyramid:
+def _dimension_names(array: Any) -> str | None:
+    """Axes that a zarr array names: zarr 3, or xarray's for zarr 2."""
+    names = getattr(array.metadata, 'dimension_names', None)
+    names = names or array.attrs.get('_ARRAY_DIMENSIONS') or ()
+    letters = [SPELLED_OUT.get(str(n).lower(), str(n).lower()) for n in names]
+    known = len(letters) == array.ndim and set(letters) <= set(KNOWN_AXES)
+    return ''.join(letters) if known else None
+
+
+def _open_multiscale(path: Path, group: Any, ome: dict[str, Any]) -> Pyramid:
     """Read OME-Zarr metadata 0.1 to 0.5."""
+    try:
+        return _multiscale(group, ome)
+    # whatever is missing, or of another type than it should be
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ImageError(
+            f'The OME-Zarr metadata of {path} is damaged or incomplete '
+            f'({_what_is_wrong(error)}): write it again, or give one of its '
+            f'arrays, {path / "0"}.'
+        ) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f'{error.args[0]!r} is missing'
+    if isinstance(error, IndexError):
+        return 'a list is empty or too short'
+    return f'a value is not what it should be: {reason(error)}'
+
+
+def _multiscale(group: Any, ome: dict[str, Any]) -> Pyramid:
     image = ome['multiscales'][0]
     arrays = [group[level['path']] for level in image['datasets']]
     ndim = len(arrays[0].shape)

@@ -28,6 +28,8 @@ class Pyramid:
         Names of the channels; empty if unknown.
     version : str
         Of the OME-Zarr; empty if it is none.
+    nodata : float or None
+        Value of pixels that were not recorded, None if there is none.
     """
 
     arrays: tuple[Any, ...]
@@ -38,6 +40,7 @@ class Pyramid:
     rgb: bool = False
     channels: tuple[str, ...] = ()
     version: str = ''
+    nodata: float | None = None
 
 
 def downsampling(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
 from napari_mobilesam.readers.pyramid import Pyramid
@@ -23,56 +25,228 @@ UNITS = {
     'um': 'micrometer',
     '\\u00B5m': 'micrometer',
     'micron': 'micrometer',
+    'microns': 'micrometer',
     'mm': 'millimeter',
     's': 'second',
     'sec': 'second',
 }
+# A series is taken for a thumbnail, label or macro image of another one if
+# its planes have fewer pixels than this share of the other's.
+THUMBNAIL = 0.5
+# Axes of pages of which the file does not say what they are.
+UNNAMED = 'zyx'
+ORIENTATION, GDAL_NODATA = 'Orientation', 'GDAL_NODATA'
 
 
-def open_tiff(path: Path) -> Pyramid:
-    """Open the first series of a TIFF with its pyramid levels.
+def open_tiff(
+    path: Path, *, indices: bool = False, lazy: bool = True
+) -> Pyramid:
+    """Open the image of a TIFF with its pyramid levels.
 
     Pixels that lie as they are in the file are mapped into memory; others
-    are decoded tile by tile or strip by strip.
+    are decoded tile by tile or strip by strip. CMYK, palettes and turned
+    images are read and converted as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF, OME-TIFF, ImageJ TIFF or whole-slide image.
+    indices : bool
+        Return the indices of a palette instead of its colours.
+    lazy : bool
+        Require zarr to read compressed files piece by piece; otherwise they
+        are read as a whole where it is not installed.
+
+    Returns
+    -------
+    Pyramid
+        The largest series of the file. Its axes are None where the file does
+        not name them.
+
+    Raises
+    ------
+    ImageError
+        If pages are missing, or the file holds several images of similar
+        size.
     """
     import tifffile
 
     with _whole_pages(path), tifffile.TiffFile(path) as file:
-        if not file.series:
-            raise ImageError(f'{path} has no image in it.')
-        series = file.series[0]
-        if series.dataoffset is not None and series.keyframe.is_memmappable:
-            arrays: tuple[Any, ...] = (_mapped(path, file, series),)
-        else:
-            arrays = ()
+        number, series = _main_series(path, file)
+        _refuse_missing(path, file, series)
+        page = series.keyframe
         axes = tiff_axes(series.axes, series.shape)
-        scale, units = pixel_sizes(file)
-        rgb = 'S' in series.axes and series.keyframe.photometric in (
+        if indices and axes == 'syx':
+            # tifffile writes three planes of integers as planar RGB
+            axes = None
+        scale, units = pixel_sizes(path, file, page)
+        convert = _conversion(path, page, indices)
+        rgb = 's' in (axes or '') and page.photometric in (
             tifffile.PHOTOMETRIC.RGB,
             tifffile.PHOTOMETRIC.YCBCR,
         )
+        nodata = _nodata(page)
+        arrays: tuple[Any, ...] = ()
+        if convert is not None:
+            array, axes = convert(series.asarray(), axes or UNNAMED)
+            arrays, rgb = (array,), rgb or axes.endswith('s')
+        elif series.dataoffset is not None and page.is_memmappable:
+            arrays = (_mapped(path, file, series),)
+        elif not lazy and not _has_zarr():
+            arrays = (series.asarray(),)
+    known = axes or UNNAMED
     return Pyramid(
-        arrays or _decoded(path),
+        arrays or _decoded(path, number),
         axes,
-        scale=tuple(scale.get(axis, 1.0) for axis in axes),
-        units=tuple(units.get(axis) for axis in axes),
+        scale=tuple(scale.get(axis, 1.0) for axis in known),
+        units=tuple(units.get(axis) for axis in known),
         rgb=rgb,
+        nodata=nodata,
     )
 
 
-def pixel_sizes(file: Any) -> tuple[dict[str, float], dict[str, str]]:
+def _main_series(path: Path, file: Any) -> tuple[int, Any]:
+    """The largest series, if all others are much smaller."""
+    if not file.series:
+        raise ImageError(f'{path} has no image in it.')
+    sizes = [_plane_pixels(series) for series in file.series]
+    largest = int(np.argmax(sizes))
+    rivals = [
+        i for i, size in enumerate(sizes) if size > THUMBNAIL * max(sizes)
+    ]
+    if len(rivals) > 1:
+        shapes = ', '.join(
+            ' × '.join(map(str, file.series[i].shape)) for i in rivals[:4]
+        )
+        more = ' …' if len(rivals) > 4 else ''
+        raise ImageError(
+            f'{path} holds {len(rivals)} images ({shapes}{more}), and nothing '
+            'says which is meant: save the one to segment as a file of its '
+            'own.'
+        )
+    return largest, file.series[largest]
+
+
+def _plane_pixels(series: Any) -> int:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    return int(sizes.get('Y', 1) * sizes.get('X', 1))
+
+
+def _refuse_missing(path: Path, file: Any, series: Any) -> None:
+    """Refuse planes that are in other files, which are not there."""
+    # tifffile reads them as zeros, and says so in its log only
+    missing = sum(page is None for page in series.pages)
+    if missing:
+        raise ImageError(
+            f'{missing} of the {len(series.pages)} planes that {path} lists '
+            'are not there: they are in other files of the same OME-TIFF. '
+            'Copy these files beside it.'
+        )
+
+
+def _conversion(path: Path, page: Any, indices: bool) -> Any:
+    """Function of pixels and axes that makes them gray or RGB, if needed."""
+    import tifffile
+
+    turn = _turn(page)
+    colours = None
+    photometric = page.photometric
+    if photometric == tifffile.PHOTOMETRIC.SEPARATED:
+        if page.samplesperpixel != 4:
+            raise ImageError(
+                f'{path} has {page.samplesperpixel} inks instead of cyan, '
+                'magenta, yellow and black: save it as RGB.'
+            )
+        colours = _rgb_of_cmyk
+    elif (
+        photometric == tifffile.PHOTOMETRIC.PALETTE
+        and not indices
+        and not _is_lookup_table(page.colormap)
+    ):
+        table = np.moveaxis(np.asarray(page.colormap) >> 8, 0, -1)
+
+        def colours(pixels: NDArray[Any]) -> NDArray[Any]:
+            return table.astype(np.uint8)[pixels]
+
+    if colours is None and turn is None:
+        return None
+
+    def convert(pixels: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
+        if 's' in axes:
+            pixels = np.moveaxis(pixels, axes.index('s'), -1)
+            axes = axes.replace('s', '') + 's'
+        if colours is not None:
+            pixels = colours(pixels)
+            axes = axes.replace('s', '') + 's'
+        if turn is not None:
+            rows, columns = axes.index('y'), axes.index('x')
+            pixels = turn(pixels, rows, columns)
+        return pixels, axes
+
+    return convert
+
+
+def _is_lookup_table(colormap: NDArray[Any]) -> bool:
+    """Whether colours only get brighter: gray values, shown in a colour."""
+    steps = np.diff(np.asarray(colormap, dtype=np.int64), axis=1)
+    return bool((steps >= 0).all())
+
+
+def _rgb_of_cmyk(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(..., 4) inks of any unsigned type to (..., 3) uint8."""
+    full = float(np.iinfo(pixels.dtype).max)
+    light = 1 - pixels.astype(np.float32) / full
+    rgb = light[..., :3] * light[..., 3:]
+    return (255 * rgb + 0.5).astype(np.uint8)
+
+
+def _turn(page: Any) -> Any:
+    """Function that brings pixels upright; None if they are."""
+    tag = page.tags.get(ORIENTATION)
+    orientation = 1 if tag is None else int(tag.value)
+    if orientation not in range(2, 9):
+        return None
+
+    def turn(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+        # TIFF 6.0, Orientation: where row 0 and column 0 of the file are
+        if orientation >= 5:
+            pixels = np.swapaxes(pixels, rows, columns)
+        if orientation in (2, 3, 6, 7):
+            pixels = np.flip(pixels, columns)
+        if orientation in (3, 4, 7, 8):
+            pixels = np.flip(pixels, rows)
+        return pixels
+
+    return turn
+
+
+def _nodata(page: Any) -> float | None:
+    """Value of pixels that were not recorded, as GDAL writes it."""
+    tag = page.tags.get(GDAL_NODATA)
+    if tag is None:
+        return None
+    try:
+        return float(str(tag.value).strip().rstrip('\0'))
+    except ValueError:
+        return None
+
+
+def pixel_sizes(
+    path: Path, file: Any, page: Any
+) -> tuple[dict[str, float], dict[str, str]]:
     """Sizes and units for each axis, as OME and ImageJ write them."""
     if file.is_ome and file.ome_metadata:
-        return _ome_sizes(file.ome_metadata)
-    if not file.is_imagej:
-        return {}, {}
-    known = file.imagej_metadata or {}
-    tags = file.pages.first.tags
-    scale, units = {}, {}
+        return _ome_sizes(path, file.ome_metadata)
+    tags = page.tags
+    scale: dict[str, float] = {}
     for axis, name in (('x', 'XResolution'), ('y', 'YResolution')):
         pixels, length = tags[name].value if name in tags else (0, 0)
         if pixels and length:
             scale[axis] = length / pixels
+    if not file.is_imagej:
+        return _centimetres(page, scale)
+    known = file.imagej_metadata or {}
+    units: dict[str, str] = {}
     if known.get('spacing', 0) > 0:
         scale['z'] = float(known['spacing'])
     unit = UNITS.get(known.get('unit', ''))
@@ -83,16 +257,47 @@ def pixel_sizes(file: Any) -> tuple[dict[str, float], dict[str, str]]:
     return scale, units
 
 
-def _ome_sizes(xml: str) -> tuple[dict[str, float], dict[str, str]]:
+def _centimetres(
+    page: Any, scale: dict[str, float]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Pixel sizes of a TIFF that counts pixels per centimetre.
+
+    Per inch is of printers and says nothing.
+    """
+    unit = page.tags.get('ResolutionUnit')
+    if unit is None or int(unit.value) != 3:
+        return {}, {}
+    return (
+        {axis: 1e4 * size for axis, size in scale.items()},
+        dict.fromkeys(scale, 'micrometer'),
+    )
+
+
+def _ome_sizes(
+    path: Path, xml: str
+) -> tuple[dict[str, float], dict[str, str]]:
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
-    pixels = ElementTree.fromstring(xml).find('.//{*}Pixels')
+    try:
+        pixels = ElementTree.fromstring(xml).find('.//{*}Pixels')
+    except ElementTree.ParseError as error:
+        raise ImageError(
+            f'The OME metadata of {path} is damaged: {error}. Save the file '
+            'again.'
+        ) from error
     known = {} if pixels is None else pixels.attrib
     for axis in 'XYZ':
-        size = float(known.get(f'PhysicalSize{axis}', 0))
+        name = f'PhysicalSize{axis}'
+        try:
+            size = float(known.get(name, 0))
+        except ValueError as error:
+            raise ImageError(
+                f'The OME metadata of {path} says {name}='
+                f'"{known[name]}", which is no number. Save the file again.'
+            ) from error
         if size > 0:
             scale[axis.lower()] = size
-            unit = known.get(f'PhysicalSize{axis}Unit', 'µm')
+            unit = known.get(f'{name}Unit', 'µm')
             if unit in UNITS:
                 units[axis.lower()] = UNITS[unit]
     return scale, units
@@ -101,7 +306,7 @@ def _ome_sizes(xml: str) -> tuple[dict[str, float], dict[str, str]]:
 @contextlib.contextmanager
 def _whole_pages(path: Path) -> Iterator[None]:
     """Refuse a file of which tifffile says in its log only that it ends."""
-    heard = _Heard()
+    heard = _LogMessages()
     logger = logging.getLogger('tifffile')
     logger.addHandler(heard)
     try:
@@ -115,7 +320,7 @@ def _whole_pages(path: Path) -> Iterator[None]:
         )
 
 
-class _Heard(logging.Handler):
+class _LogMessages(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.texts: list[str] = []
@@ -134,23 +339,29 @@ def _mapped(path: Path, file: Any, series: Any) -> Any:
     )
 
 
-def _decoded(path: Path) -> tuple[Any, ...]:
+def _has_zarr() -> bool:
+    return find_spec('zarr') is not None
+
+
+def _decoded(path: Path, number: int) -> tuple[Any, ...]:
     """Levels as zarr arrays over the file, which stays open for them."""
     zarr = need('zarr')
     import tifffile
 
-    series = tifffile.TiffFile(path).series[0]
+    series = tifffile.TiffFile(path).series[number]
     return tuple(
         zarr.open_array(series.aszarr(level=level), mode='r')
         for level in range(len(series.levels))
     )
 
 
-def tiff_axes(axes: str, shape: Sequence[int]) -> str:
-    """Letters of this package for those of tifffile.
+def tiff_axes(axes: str, shape: Sequence[int]) -> str | None:
+    """Letters of this package for those of tifffile, None if unknown.
 
     Q, I and others of unknown meaning are pages: planes.
     """
+    if axes in ('QYX', 'IYX'):
+        return None
     names = ''.join(
         name if name in 'tzcsyx' else 'z' if 'z' not in axes.lower() else 't'
         for name in axes.lower()

@@ -1,4 +1,4 @@
-"""Any array to the 8-bit RGB plane that the models were trained on.
+"""Conversion of any array to the 8-bit RGB that the models were trained on.
 
 Nothing here copies an image that does not have to be read: shape and type are
 checked first, contrast limits come from a sample, and only the window asked
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_mobilesam.segmentation.contrast import robust_limits
 from napari_mobilesam.segmentation.layout import (
     Channels,
     Layout,
@@ -27,21 +28,21 @@ from napari_mobilesam.types import Frame, ImageError
 Limits = tuple[float, float]
 ContrastLimits = Limits | Sequence[Limits]
 
-# Share of the pixels that may saturate at each end, in percent: ignores hot
-# pixels and dust, keeps nuclei that cover a thousandth of the image.
-SATURATED_PERCENT = 0.1
-
 
 def contrast_limits_of(
-    image: Any, channels: Channels | None = None
+    image: Any,
+    channels: Channels | None = None,
+    *,
+    nodata: float | None = None,
 ) -> tuple[Limits, ...]:
     """Contrast limits that an image is shown to the model with.
 
     8-bit RGB is taken as it is, and so is RGB of real numbers within 0 … 1;
     bool is black and white. Anything else is stretched between the 0.1 and
-    the 99.9 percentile of its finite pixels: the colours of other RGB images
-    together, so that hues stay, and chosen channels each for itself. Large
-    images are sampled, by rule and not by chance.
+    the 99.9 percentile of its finite pixels, without those that lie far from
+    all others (`without_extremes`): the colours of other RGB images together,
+    so that hues stay, and chosen channels each for itself. Large images are
+    sampled, by rule and not by chance.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def contrast_limits_of(
         As in `as_rgb_plane`.
     channels : int or sequence of int, optional
         As in `as_rgb_plane`.
+    nodata : float, optional
+        Value of pixels that were not recorded.
 
     Returns
     -------
@@ -76,28 +79,21 @@ def contrast_limits_of(
         values = np.concatenate(samples)
         if dtype.kind == 'f' and _within_unit(values):
             return ((0.0, 1.0),)
-        return (_robust_limits(values),)
-    return tuple(_robust_limits(values) for values in samples)
+        return (_limits_of(values, nodata),)
+    return tuple(_limits_of(values, nodata) for values in samples)
 
 
 def _within_unit(values: NDArray[Any]) -> bool:
     return values.size > 0 and bool(values.min() >= 0 and values.max() <= 1)
 
 
-def _robust_limits(values: NDArray[Any]) -> Limits:
+def _limits_of(values: NDArray[Any], nodata: float | None) -> Limits:
     if values.size == 0:
         raise ImageError(
             'The image has no finite pixel: all that were read are NaN or '
             'infinite. Check how it was read or computed.'
         )
-    low, high = np.percentile(
-        values.astype(np.float64),
-        [SATURATED_PERCENT, 100 - SATURATED_PERCENT],
-    )
-    if low == high:
-        # A few bright pixels on a constant background are still a signal.
-        low, high = float(values.min()), float(values.max())
-    return float(low), float(high)
+    return robust_limits(values, nodata)
 
 
 def as_rgb_plane(

@@ -1,15 +1,17 @@
 """Folders of images with label images, as planes to train and evaluate on.
 
 A folder holds pairs ``<id>_image.*`` and ``<id>_labels.*``, or two
-subfolders ``images/`` and ``labels/`` with files of the same stem. TIFF, PNG
-and zarr are read; a stack gives one entry per plane. A ``MANIFEST.csv`` with
-the columns dataset, id, split and modality is used where there is one.
+subfolders ``images/`` and ``labels/`` with files of the same name but for the
+suffix. TIFF, PNG, .npy, zarr and OME-Zarr are read, of images JPEG, too; a
+stack gives one entry per plane. A ``MANIFEST.csv`` with the columns dataset,
+id, split and modality is used where there is one.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,10 +21,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.readers.open_image import (
+    IMAGE_SUFFIXES,
+    open_pyramid,
+    read_array,
+)
+from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
+from napari_mobilesam.segmentation.contrast import (
+    robust_limits,
+    without_extremes,
+)
+from napari_mobilesam.types import ImageError, SegmentationError
 
-SUFFIXES = ('.tif', '.tiff', '.png', '.zarr')
-COLOUR_CHANNELS = (3, 4)
+# Before the suffix proper, as in ``cells.ome.tif``.
+OME = '.ome'
+# Unmatched files that a warning names.
+MOST_NAMED = 5
 
 
 class TrainingDataError(SegmentationError):
@@ -78,13 +92,13 @@ class LabelledImage:
         values = np.asarray(self.image)
         values = values[..., :3] if values.ndim == 3 else values
         step = max(1, int(np.sqrt(values.size / 2**18)))
-        sample = values[::step, ::step].astype(np.float32)
-        sample = sample[np.isfinite(sample)]
-        cuts = [float(v) for v in np.percentile(sample, (0.1, 1, 99, 99.9))]
-        full = (float(sample.min()), float(sample.max()))
-        product = (cuts[0], cuts[3]) if cuts[3] > cuts[0] else full
-        return {'full': full, 'robust': (cuts[1], cuts[2])} | {
-            'product': product
+        pixels = values[::step, ::step].astype(np.float32)
+        sample = without_extremes(pixels[np.isfinite(pixels)])
+        low, high = np.percentile(sample, (1, 99))
+        return {
+            'full': (float(sample.min()), float(sample.max())),
+            'robust': (float(low), float(high)),
+            'product': robust_limits(sample),
         }
 
     @property
@@ -177,24 +191,120 @@ def _renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
     return result
 
 
-def read_array(path: Path) -> NDArray[Any]:
-    """Read a TIFF, PNG or zarr array as it is stored."""
-    try:
-        if path.suffix == '.zarr':
-            import zarr
+def read_pair(
+    image_path: Path, labels_path: Path
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read an image and its label image.
 
-            return np.asarray(zarr.open_array(str(path), mode='r')[...])
-        if path.suffix in ('.tif', '.tiff'):
-            import tifffile
+    Returns
+    -------
+    image : ndarray
+        (..., H, W) or (..., H, W, 3 or 4).
+    labels : ndarray
+        (..., H, W) numbers of objects.
 
-            return np.asarray(tifffile.imread(path))
-        from skimage.io import imread
-
-        return np.asarray(imread(path))
-    except (OSError, ValueError, SyntaxError, KeyError) as error:
+    Raises
+    ------
+    TrainingDataError
+        If one of them cannot be read, has channels of which none is chosen,
+        or if the labels are colours or a mask.
+    """
+    image, axes = _read(image_path, indices=False)
+    labels, label_axes = _read(labels_path, indices=True)
+    # channels with labels of their own are planes
+    if 'c' in (axes or '') and image.shape != labels.shape:
+        image = _one_channel(image_path, image, str(axes))
+    if 's' in (axes or ''):
+        if _are_planes(image_path, image, labels):
+            return np.moveaxis(image, -1, 0), labels
+        image = _without_alpha(image_path, image)
+    if labels_path.suffix.lower() in LOSSY_SUFFIXES:
         raise TrainingDataError(
-            f'{path} cannot be read as an image: {error}'
-        ) from error
+            f'{labels_path} is compressed with loss, which changes the '
+            'numbers of objects: save label images as PNG or TIFF.'
+        )
+    if 's' in (label_axes or ''):
+        labels = _gray_labels(labels_path, labels)
+    if 'c' in (label_axes or '') and image.shape != labels.shape:
+        labels = _one_channel(labels_path, labels, str(label_axes))
+    _refuse_mask(labels_path, labels)
+    return image, labels
+
+
+def _read(path: Path, indices: bool) -> tuple[NDArray[Any], str | None]:
+    try:
+        return read_array(path, indices=indices)
+    except (ImageError, ImportError) as error:
+        raise TrainingDataError(str(error)) from error
+
+
+def _are_planes(path: Path, image: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Whether colours stored plane by plane are the planes of a stack.
+
+    tifffile writes three or four planes of integers so.
+    """
+    return (
+        labels.ndim == 3
+        and labels.shape[0] == image.shape[-1]
+        and open_pyramid(path, lazy=False).axes == 'syx'
+    )
+
+
+def _one_channel(path: Path, image: NDArray[Any], axes: str) -> NDArray[Any]:
+    axis = axes.index('c')
+    if image.shape[axis] > 1:
+        raise TrainingDataError(
+            f'{path} has {image.shape[axis]} channels: save the one to train '
+            'on as gray, or three as RGB.'
+        )
+    return image.squeeze(axis)
+
+
+def _without_alpha(path: Path, image: NDArray[Any]) -> NDArray[Any]:
+    """(..., H, W) of gray samples, (..., H, W, 3 or 4) of colours."""
+    count = image.shape[-1]
+    if count > 4:
+        raise TrainingDataError(
+            f'{path} has {count} channels: save the one to train on as gray, '
+            'or three as RGB.'
+        )
+    return image if count > 2 else image[..., 0]
+
+
+def _gray_labels(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of a label image that was saved as a gray RGB picture."""
+    first = labels[..., 0]
+    colours = labels[..., : min(3, labels.shape[-1])]
+    if labels.shape[-1] > 2 and (colours != first[..., np.newaxis]).any():
+        raise TrainingDataError(
+            f'{path} is a colour picture: a label image has one number per '
+            'object. Save the labels themselves, not how they are shown.'
+        )
+    return first
+
+
+def _refuse_mask(path: Path, labels: NDArray[Any]) -> None:
+    """Refuse a mask, in which all objects have the same number."""
+    from scipy.ndimage import label
+
+    if labels.dtype.kind not in 'bui' or not labels.any():
+        return
+    number = int(labels.max())
+    if labels.dtype.kind != 'b' and (
+        (labels.min() < 0) or ((labels != 0) & (labels != number)).any()
+    ):
+        return
+    white = labels.dtype.kind == 'b' or number in (255, 65535)
+    pieces = max(
+        label(labels[index])[1] for index in np.ndindex(labels.shape[:-2])
+    )
+    # an object may lie in two pieces, the white of a mask is no number
+    if pieces > (1 if white else 2):
+        raise TrainingDataError(
+            f'{path} is a mask of 0 and {number}, not a label image: its '
+            f'{pieces} objects need a number each, for example those of '
+            'skimage.measure.label(mask).'
+        )
 
 
 def _planes(
@@ -211,25 +321,60 @@ def _planes(
         yield suffix, image[index], labels[index]
 
 
-def _pairs(folder: Path) -> list[tuple[str, Path, Path]]:
+def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
+    """Identifiers, images and label images of a folder.
+
+    Warns
+    -----
+    UserWarning
+        If images lack labels, or labels an image: they are left out.
+    """
     if (folder / 'images').is_dir() and (folder / 'labels').is_dir():
-        labels = {path.stem: path for path in _files(folder / 'labels')}
-        return [
-            (path.stem, path, labels[path.stem])
-            for path in _files(folder / 'images')
-            if path.stem in labels
-        ]
-    found = {path.stem: path for path in _files(folder)}
-    return [
-        (stem.removesuffix('_image'), path, found[other])
-        for stem, path in found.items()
-        if stem.endswith('_image')
-        and (other := stem.removesuffix('_image') + '_labels') in found
-    ]
+        images = _files(folder / 'images')
+        labels = _files(folder / 'labels')
+    else:
+        found = _files(folder)
+        images, labels = (
+            {
+                stem.removesuffix(kind): path
+                for stem, path in found.items()
+                if stem.endswith(kind)
+            }
+            for kind in ('_image', '_labels')
+        )
+    both = [stem for stem in images if stem in labels]
+    for stem in both:
+        for same in (images[stem], labels[stem]):
+            if len(same) > 1:
+                raise TrainingDataError(
+                    f'{same[0]} and {same[1].name} have the same name: '
+                    'remove one, or rename it.'
+                )
+    paths = {*images, *labels} - {*both}
+    alone = [p for stem in sorted(paths) for p in images.get(stem, ())]
+    alone += [p for stem in sorted(paths) for p in labels.get(stem, ())]
+    if both and alone and warn:
+        named = ', '.join(path.name for path in alone[:MOST_NAMED])
+        more = ' …' if len(alone) > MOST_NAMED else ''
+        warnings.warn(
+            f'{folder}: {len(alone)} files have no partner of the same name '
+            f'and are left out: {named}{more}',
+            UserWarning,
+            stacklevel=2,
+        )
+    return [(stem, images[stem][0], labels[stem][0]) for stem in both]
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Image files of a folder by their name without suffixes."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            stem = path.stem
+            if stem.lower().endswith(OME):
+                stem = stem[: -len(OME)]
+            files.setdefault(stem, []).append(path)
+    return files
 
 
 def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -275,7 +420,7 @@ def read_folder(
     if not folder.is_dir():
         raise TrainingDataError(f'{folder} is not a folder.')
     manifest = _manifest(folder)
-    sources = [(folder, '')] if _pairs(folder) else []
+    sources = [(folder, '')] if _pairs(folder, warn=False) else []
     sources += [
         (sub, sub.name) for sub in sorted(folder.iterdir()) if sub.is_dir()
     ]
@@ -289,7 +434,7 @@ def read_folder(
             f'{folder} holds no labelled images'
             + (f' of the split {split!r}' if split else '')
             + ': expected <id>_image.* beside <id>_labels.*, or images/ and '
-            'labels/ with equal file names (TIFF, PNG or zarr).'
+            'labels/ with equal file names (TIFF, PNG, .npy or zarr).'
         )
     return images
 
@@ -310,7 +455,7 @@ def _read_source(
         modality = row.get('modality', '')
         if limit is not None and taken.get(modality, 0) >= limit:
             continue
-        pair = read_array(image_path), read_array(labels_path)
+        pair = read_pair(image_path, labels_path)
         for suffix, image, labels in _planes(*pair):
             if labels.any():
                 images.append(

@@ -57,6 +57,11 @@ class CropSource:
         return self.source.rgb
 
     @property
+    def nodata(self) -> float | None:
+        """Value of pixels that were not recorded, None if unknown."""
+        return getattr(self.source, 'nodata', None)
+
+    @property
     def levels(self) -> tuple[Level, ...]:
         """Levels on whose pixels the window begins; the first ones only."""
         kept: list[Level] = []

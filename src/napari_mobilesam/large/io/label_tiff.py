@@ -1,18 +1,25 @@
-"""Labels of an OME-Zarr as a TIFF, tile by tile."""
+"""Label images as TIFF, with the pixel sizes of the image they belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.large.io.sources import Geometry
+
 TILE = 512
+# Symbols of OME, and of ImageJ in ASCII, for units as OME-NGFF names them.
+OME_UNITS = {'nanometer': 'nm', 'micrometer': 'µm', 'millimeter': 'mm'}
+IMAGEJ_UNITS = {**OME_UNITS, 'micrometer': 'um'}
 
 
-def write_label_tiff(labels: Any, path: Path, largest: int) -> None:
+def write_label_tiff(
+    labels: Any, path: Path, largest: int, geometry: Geometry | None = None
+) -> None:
     """Write a label image as compressed, tiled TIFF in bounded memory.
 
     Parameters
@@ -20,15 +27,25 @@ def write_label_tiff(labels: Any, path: Path, largest: int) -> None:
     labels : array
         (..., H, W) labels, such as a zarr array.
     path : Path
-        File to write.
+        File to write; an OME-TIFF if it ends in .ome.tif or .ome.tiff.
     largest : int
         Largest label: uint16 is written if that holds it, else uint32.
+    geometry : Geometry, optional
+        Pixel sizes and units, written as OME or as ImageJ does.
     """
     import tifffile
 
     small = largest <= np.iinfo(np.uint16).max
     dtype = np.dtype(np.uint16 if small else np.uint32)
-    leading = 'TZ'[-(labels.ndim - 2) :] if labels.ndim > 2 else ''
+    leading = 'tz'[-(labels.ndim - 2) :] if labels.ndim > 2 else ''
+    axes = f'{leading}yx'
+    scale: dict[str, float] = {}
+    units: dict[str, str | None] = {}
+    if geometry is not None:
+        if len(geometry.axes) == labels.ndim:
+            axes = geometry.axes
+        scale = dict(zip(geometry.axes, geometry.scale, strict=True))
+        units = dict(zip(geometry.axes, geometry.units, strict=True))
     tifffile.imwrite(
         path,
         _tiles(labels, dtype),
@@ -39,8 +56,65 @@ def write_label_tiff(labels: Any, path: Path, largest: int) -> None:
         photometric='minisblack',
         # compressed it may be smaller, but nobody knows before
         bigtiff=int(np.prod(labels.shape)) * dtype.itemsize >= 1 << 32,
-        metadata={'axes': f'{leading}YX'},
+        **tiff_metadata(path, axes, labels.shape, scale, units),
     )
+
+
+def tiff_metadata(
+    path: Path,
+    axes: str,
+    shape: tuple[int, ...],
+    scale: Mapping[str, float],
+    units: Mapping[str, str | None],
+) -> dict[str, Any]:
+    """Arguments of ``tifffile.imwrite`` that say axes and pixel sizes.
+
+    Parameters
+    ----------
+    path : Path
+        File to be written; its suffix chooses OME or ImageJ.
+    axes : str
+        A letter of ``'tzyx'`` for each axis.
+    shape : tuple of int
+        Shape of the label image.
+    scale, units : mapping
+        Size of a pixel along an axis, and its unit as OME-NGFF names it.
+        Sizes without a unit are not written.
+    """
+    known = {a: scale[a] for a in axes if units.get(a) and a in scale}
+    if path.name.lower().endswith(('.ome.tif', '.ome.tiff')):
+        sizes: dict[str, Any] = {}
+        for axis in 'xyz':
+            unit = OME_UNITS.get(str(units.get(axis)))
+            if axis in known and unit is not None:
+                sizes[f'PhysicalSize{axis.upper()}'] = known[axis]
+                sizes[f'PhysicalSize{axis.upper()}Unit'] = unit
+        return {'ome': True, 'metadata': {'axes': axes.upper(), **sizes}}
+    unit = IMAGEJ_UNITS.get(str(units.get('x')))
+    if unit is None or not {'x', 'y'} <= set(known):
+        return {'metadata': {'axes': axes.upper()}}
+    return {
+        'description': _imagej_description(axes, shape, known, unit),
+        'metadata': None,
+        'resolution': (1 / known['x'], 1 / known['y']),
+        'resolutionunit': 1,  # the unit is in the description
+    }
+
+
+def _imagej_description(
+    axes: str, shape: tuple[int, ...], sizes: Mapping[str, float], unit: str
+) -> str:
+    counts = dict(zip(axes, shape, strict=True))
+    slices, frames = counts.get('z', 1), counts.get('t', 1)
+    lines = ['ImageJ=1.54f', f'images={slices * frames}']
+    if slices * frames > 1:
+        lines += [f'slices={slices}', f'frames={frames}', 'hyperstack=true']
+    lines.append(f'unit={unit}')
+    if 'z' in sizes:
+        lines.append(f'spacing={sizes["z"]!r}')
+    if 't' in sizes:
+        lines.append(f'finterval={sizes["t"]!r}')
+    return '\n'.join([*lines, 'loop=false', ''])
 
 
 def _tiles(labels: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:

@@ -85,6 +85,7 @@ class ArraySource:
         self.path = path
         self.planes = planes
         self.rgb = axes.rgb
+        self.nodata = pyramid.nodata
         self._first = first
         self._axes = axes
         self._pyramid = pyramid

@@ -1,0 +1,127 @@
+"""PNG, JPEG and other pictures, read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+
+from napari_mobilesam.readers.pyramid import Pyramid
+from napari_mobilesam.types import ImageError
+
+# Lossy: the numbers of label images do not survive it.
+LOSSY_SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.webp')
+PICTURE_SUFFIXES = ('.png', '.bmp', '.gif', *LOSSY_SUFFIXES)
+# What Pillow's modes hold: the mode to convert to, and the axes.
+GRAY_MODES = ('L', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+WITH_ALPHA = {'LA': 'L', 'La': 'L', 'PA': 'RGB', 'RGBa': 'RGBA'}
+
+
+def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
+    """Read a picture as it is meant to be seen.
+
+    The orientation of EXIF is applied, CMYK and palettes become RGB, and the
+    alpha of gray pictures is dropped. The frames of an animation are planes.
+
+    Parameters
+    ----------
+    path : Path
+        PNG, JPEG, BMP, GIF, WebP or another file that Pillow reads.
+    indices : bool
+        Return the indices of a palette instead of its colours: label images
+        are often saved so.
+
+    Returns
+    -------
+    Pyramid
+        One array, (H, W) or (H, W, 3 or 4), with the time axis first if there
+        are several frames.
+
+    Raises
+    ------
+    ImageError
+        If Pillow does not know the format, or would lose bits of it.
+    """
+    try:
+        with Image.open(path) as picture:
+            deep = _deep_png(path, picture)
+            frames = (
+                [deep] if deep is not None else list(_frames(picture, indices))
+            )
+    except UnidentifiedImageError as error:
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            raise ImageError(
+                f'{path} cannot be read: it is damaged, or no '
+                f'{path.suffix[1:].upper()}.'
+            ) from error
+        raise ImageError(
+            f'{path} is no image of a kind that is read: TIFF, PNG, JPEG, '
+            '.npy, zarr and OME-Zarr are. Save it as one of these, for '
+            'example with Fiji.'
+        ) from error
+    if len({frame.shape for frame in frames}) > 1:
+        # an animation whose frames are gray or coloured in turns
+        raise ImageError(
+            f'{path} has frames of different kinds: save the one to segment '
+            'as a file of its own.'
+        )
+    array = frames[0] if len(frames) == 1 else np.stack(frames)
+    axes = 'yxs' if frames[0].ndim == 3 else 'yx'
+    return Pyramid(
+        (array,),
+        axes if len(frames) == 1 else f't{axes}',
+        rgb=frames[0].ndim == 3,
+    )
+
+
+def _frames(picture: Any, indices: bool) -> Iterator[NDArray[Any]]:
+    for frame in ImageSequence.Iterator(picture):
+        yield _pixels(ImageOps.exif_transpose(frame), indices)
+
+
+def _pixels(frame: Any, indices: bool) -> NDArray[Any]:
+    mode = frame.mode
+    if mode == 'P':
+        if indices:
+            return np.array(frame)
+        mode = 'RGBA' if 'transparency' in frame.info else 'RGB'
+        return _gray_if_equal(np.array(frame.convert(mode)))
+    if mode == '1' or mode in GRAY_MODES:
+        array = np.array(frame)
+        return array.astype(array.dtype.newbyteorder('='), copy=False)
+    if mode in WITH_ALPHA:
+        return np.array(frame.convert(WITH_ALPHA[mode]))
+    # CMYK, YCbCr, LAB, HSV: colours of other kinds
+    return np.array(frame if mode in ('RGB', 'RGBA') else frame.convert('RGB'))
+
+
+def _gray_if_equal(colours: NDArray[Any]) -> NDArray[Any]:
+    """Gray for a palette of grays."""
+    gray = colours[..., 0]
+    if all(np.array_equal(gray, colours[..., i]) for i in (1, 2)):
+        return gray
+    return colours
+
+
+def _deep_png(path: Path, picture: Any) -> NDArray[Any] | None:
+    """Pixels of a PNG of 16 bits per colour, which Pillow cuts to 8."""
+    if picture.format != 'PNG':
+        return None
+    with path.open('rb') as file:
+        header = file.read(26)
+    bits, kind = header[24], header[25]
+    if bits != 16 or kind not in (2, 4, 6):
+        return None
+    try:
+        from imagecodecs import png_decode
+    except ImportError as error:
+        raise ImageError(
+            f'{path} has 16 bits per colour: `pip install imagecodecs` reads '
+            'it, or save it as a TIFF.'
+        ) from error
+    pixels: NDArray[Any] = png_decode(path.read_bytes())
+    return pixels[..., 0] if kind == 4 else pixels

@@ -1,0 +1,410 @@
+"""A table of files: the right pixels, or a plain refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from napari_mobilesam.cli.exit_codes import InputError
+from napari_mobilesam.cli.image_files import read_image
+from napari_mobilesam.large.io.sources import open_source
+from napari_mobilesam.readers.axes import guessed_axes, read_axes
+from napari_mobilesam.readers.open_image import (
+    is_url,
+    open_pyramid,
+    read_array,
+)
+from napari_mobilesam.training.dataset import TrainingDataError, read_pair
+from napari_mobilesam.types import ImageError
+
+GRAY = np.random.default_rng(0).integers(0, 250, (40, 56), np.uint8)
+RGB = np.random.default_rng(1).integers(0, 250, (40, 56, 3), np.uint8)
+LABELS = np.zeros((40, 56), np.uint8)
+LABELS[4:12, 6:20], LABELS[20:33, 30:44] = 1, 2
+
+Write = Callable[[Path], None]
+
+
+def picture(pixels: np.ndarray, mode: str, **options: Any) -> Write:
+    def write(path: Path) -> None:
+        Image.fromarray(pixels).convert(mode).save(path, **options)
+
+    return write
+
+
+def gray_alpha(path: Path) -> None:
+    both = np.dstack([GRAY, np.full_like(GRAY, 9)])
+    Image.fromarray(both, 'LA').save(path)
+
+
+def turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(GRAY)).save(path, exif=exif)
+
+
+def cmyk(path: Path) -> None:
+    inks = 255 - np.dstack([RGB, np.full_like(GRAY, 255)])
+    tifffile.imwrite(path, inks, photometric='separated')
+
+
+def cmyk_jpeg(path: Path) -> None:
+    smooth = np.full((40, 56, 3), (200, 90, 30), np.uint8)
+    Image.fromarray(smooth).convert('CMYK').save(path, quality=95)
+
+
+def palette_tiff(path: Path) -> None:
+    table = np.random.default_rng(2).integers(0, 65536, (3, 256))
+    tifffile.imwrite(
+        path,
+        LABELS,
+        photometric='palette',
+        colormap=table.astype(np.uint16),
+    )
+
+
+def lookup_table(path: Path) -> None:
+    table = np.zeros((3, 256), np.uint16)
+    table[1] = np.arange(256) * 257
+    tifffile.imwrite(path, GRAY, photometric='palette', colormap=table)
+
+
+def turned_tiff(path: Path) -> None:
+    stored = np.rot90(GRAY)
+    tifffile.imwrite(path, stored, extratags=[(274, 'H', 1, 6, True)])
+
+
+def thumbnail_first(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB[:8, :10], photometric='rgb')
+        file.write(GRAY)
+
+
+def tiff(pixels: np.ndarray, **options: Any) -> Write:
+    return lambda path: tifffile.imwrite(path, pixels, **options)
+
+
+def deep_rgb(path: Path) -> None:
+    import imagecodecs
+
+    path.write_bytes(imagecodecs.png_encode(RGB.astype(np.uint16) * 5))
+
+
+RIGHT = {
+    'gray PNG': ('a.png', picture(GRAY, 'L'), GRAY),
+    'capitals': ('a.PNG', picture(GRAY, 'L', format='PNG'), GRAY),
+    'gray and alpha PNG': ('a.png', gray_alpha, GRAY),
+    'RGB PNG': ('a.png', picture(RGB, 'RGB'), RGB),
+    'PNG of 16 bits per colour': ('a.png', deep_rgb, RGB.astype('u2') * 5),
+    'orientation of EXIF': ('a.png', turned, GRAY),
+    'orientation of TIFF': ('a.tif', turned_tiff, GRAY),
+    'capitals of TIFF': ('a.TIF', tiff(GRAY), GRAY),
+    'CMYK TIFF': ('a.tif', cmyk, RGB),
+    'gray with a lookup table': ('a.tif', lookup_table, GRAY),
+    'thumbnail first': ('a.tif', thumbnail_first, GRAY),
+    'gray and alpha TIFF': (
+        'a.tif',
+        tiff(
+            np.dstack([GRAY, GRAY * 0 + 3]),
+            photometric='minisblack',
+            planarconfig='contig',
+            extrasamples=['unassalpha'],
+        ),
+        GRAY,
+    ),
+    'planar RGB': (
+        'a.tif',
+        tiff(
+            np.moveaxis(RGB, -1, 0),
+            photometric='rgb',
+            planarconfig='separate',
+        ),
+        RGB,
+    ),
+    'compressed': ('a.tif', tiff(GRAY, compression='zlib'), GRAY),
+    'columns named first': (
+        'a.ome.tif',
+        tiff(GRAY[None, None], metadata={'axes': 'CZYX'}, ome=True),
+        GRAY,
+    ),
+    '.npy': ('a.npy', lambda path: np.save(path, GRAY), GRAY),
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'write', 'expected'), RIGHT.values(), ids=RIGHT
+)
+def test_right_pixels(
+    name: str, write: Write, expected: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    write(path)
+    plane = read_image(path).pixels
+    assert plane.dtype == expected.dtype
+    assert np.array_equal(plane, expected)
+    source = open_source(path)
+    whole = source.read(0, 0, (0, 0, *source.shape))
+    assert np.array_equal(whole, expected)
+
+
+def test_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
+    cmyk_jpeg(tmp_path / 'a.jpg')
+    plane = read_image(tmp_path / 'a.jpg').pixels
+    assert np.abs(plane.astype(int) - (200, 90, 30)).max() < 12
+
+
+def ome_with_missing_sibling(path: Path) -> None:
+    names = [path.name, 'gone.ome.tif']
+    planes = ''.join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate(names)
+    )
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/'
+        'Schemas/OME/2016-06" UUID="urn:uuid:0"><Image ID="Image:0"><Pixels '
+        'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="56" '
+        'SizeY="40" SizeZ="2" SizeC="1" SizeT="1">'
+        f'{planes}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, GRAY, description=xml, metadata=None)
+
+
+def two_images(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(GRAY)
+        file.write(GRAY[:30])
+
+
+def bad_size(path: Path) -> None:
+    tifffile.imwrite(path, GRAY, ome=True, metadata={'PhysicalSizeX': 12345.5})
+    data = path.read_bytes()
+    assert b'12345.5' in data
+    path.write_bytes(data.replace(b'12345.5', b'a pixel'))
+
+
+def bad_ngff(path: Path) -> None:
+    group = zarr.open_group(str(path), mode='w', zarr_format=2)
+    group.create_array('0', data=GRAY)
+    group.attrs['multiscales'] = [{'axes': ['y', 'x']}]
+
+
+def bare_zarr(path: Path) -> None:
+    zarr.save_array(str(path), np.zeros((64, 64, 5), np.uint8))
+
+
+FIVE = np.zeros((40, 56, 5), np.uint8)
+REFUSED = {
+    'missing sibling': (
+        'a.ome.tif',
+        ome_with_missing_sibling,
+        r'1 of the 2 planes .* not there.*other files',
+    ),
+    'two images': ('a.tif', two_images, r'holds 2 images \(40 × 56, 30 × 56'),
+    'channels last': (
+        'a.tif',
+        tiff(FIVE, photometric='minisblack', metadata={'axes': 'YXC'}),
+        r'5 channels: choose one',
+    ),
+    'channels last, not named': (
+        'a.tif',
+        tiff(FIVE, photometric='minisblack'),
+        r'--axes yxc',
+    ),
+    'zarr of channels last, not named': ('a.zarr', bare_zarr, '--axes yxc'),
+    'pixel size that is none': (
+        'a.ome.tif',
+        bad_size,
+        r'OME metadata .* PhysicalSizeX="a pixel", which is no number',
+    ),
+    'OME-Zarr without data sets': (
+        'a.zarr',
+        bad_ngff,
+        r"OME-Zarr metadata .*'datasets' is missing",
+    ),
+    'text': ('a.txt', lambda p: p.write_text('hello'), 'no image of a kind'),
+    'damaged PNG': (
+        'a.png',
+        lambda p: p.write_text('hello'),
+        'damaged, or no PNG',
+    ),
+    'five inks': (
+        'a.tif',
+        tiff(FIVE, photometric='separated'),
+        '5 inks instead of cyan',
+    ),
+    'missing': ('a.tif', lambda path: None, 'no file or folder'),
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'write', 'words'), REFUSED.values(), ids=REFUSED
+)
+def test_plain_refusals(
+    name: str, write: Write, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    write(path)
+    with pytest.raises((ImageError, InputError), match=words):
+        read_image(path)
+    with pytest.raises(ImageError):
+        open_source(path)
+
+
+def test_urls_are_refused_in_words() -> None:
+    for url in ('https://example.org/a.tif', 's3://bucket/a.zarr'):
+        assert is_url(url)
+        with pytest.raises(ImageError, match='is a URL'):
+            open_pyramid(Path(url))
+    assert not is_url('C:/images/a.tif')
+    assert not is_url('/data/a.tif')
+
+
+def test_named_channels_can_be_chosen(tmp_path: Path) -> None:
+    image = np.random.default_rng(3).integers(0, 99, (64, 64, 5), np.uint8)
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(
+        path, image, photometric='minisblack', metadata={'axes': 'YXC'}
+    )
+    assert np.array_equal(read_image(path, (2,)).pixels, image[..., 2])
+    source = open_source(path, channels=2)
+    assert source.planes == 1
+    assert np.array_equal(source.read(0, 0, (0, 0, 64, 64)), image[..., 2])
+
+
+@pytest.mark.parametrize('names', [('y', 'x', 'c'), ('row', 'column', 'band')])
+def test_names_of_a_zarr_array_are_used(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / 'a.zarr'
+    zarr.create_array(
+        str(path), data=np.zeros((64, 64, 5), 'u1'), dimension_names=names
+    )
+    assert open_pyramid(path).axes == 'yxc'
+
+
+SAVED_LABELS = {
+    'palette PNG': ('l.png', 'palette'),
+    'palette TIFF': ('l.tif', palette_tiff),
+    'gray saved as RGB': ('l.png', picture(LABELS, 'RGB')),
+    'bare': ('l.tif', tiff(LABELS)),
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'write'), SAVED_LABELS.values(), ids=SAVED_LABELS
+)
+def test_numbers_of_label_images(
+    name: str, write: Any, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / 'image.tif', GRAY)
+    path = tmp_path / name
+    if write == 'palette':
+        saved = Image.fromarray(LABELS)
+        saved.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0] + [7] * 759)
+        saved.save(path)
+    else:
+        write(path)
+    image, labels = read_pair(tmp_path / 'image.tif', path)
+    assert np.array_equal(image, GRAY)
+    assert np.array_equal(labels, LABELS)
+
+
+WRONG_LABELS = {
+    'colours': ('l.png', picture(RGB, 'RGB'), 'is a colour picture'),
+    'mask': (
+        'l.png',
+        picture((LABELS > 0).astype(np.uint8) * 255, 'L'),
+        'mask of 0 and 255, not a label image: its 2 objects',
+    ),
+    'black and white': (
+        'l.tif',
+        tiff(LABELS > 0),
+        'is a mask of 0 and 1',
+    ),
+    'JPEG': ('l.jpg', picture(LABELS, 'L'), 'compressed with loss'),
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'write', 'words'), WRONG_LABELS.values(), ids=WRONG_LABELS
+)
+def test_label_images_that_are_none(
+    name: str, write: Write, words: str, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / 'image.tif', GRAY)
+    write(tmp_path / name)
+    with pytest.raises(TrainingDataError, match=words):
+        read_pair(tmp_path / 'image.tif', tmp_path / name)
+
+
+@pytest.mark.parametrize('suffix', ['.tif', '.TIF', '.ome.tif'])
+@pytest.mark.parametrize('planes', [2, 3, 4, 5])
+def test_stacks_of_few_planes_are_no_colours(
+    suffix: str, planes: int, tmp_path: Path
+) -> None:
+    stack = np.stack([GRAY] * planes).astype(np.uint16)
+    labels = np.stack([LABELS] * planes).astype(np.uint16)
+    for name, pixels in (('image', stack), ('labels', labels)):
+        options = {'photometric': 'minisblack'} if '.ome' in suffix else {}
+        tifffile.imwrite(tmp_path / f'{name}{suffix}', pixels, **options)
+    read = read_pair(tmp_path / f'image{suffix}', tmp_path / f'labels{suffix}')
+    assert np.array_equal(read[0], stack)
+    assert np.array_equal(read[1], labels)
+
+
+@given(
+    shape=st.lists(st.integers(1, 300), min_size=2, max_size=4),
+    named=st.booleans(),
+    data=st.data(),
+)
+def test_any_shape_gives_planes_or_a_refusal(
+    shape: list[int], named: bool, data: st.DataObject
+) -> None:
+    names = None
+    if named:
+        letters = data.draw(st.permutations('tzcyx'))
+        names = ''.join(letters[: len(shape)])
+    try:
+        axes = read_axes(shape, names)
+    except ImageError as error:
+        assert str(tuple(shape)) in str(error) or 'channels' in str(error)
+        return
+    rows, columns = axes.plane_shape(shape)
+    if names is None:
+        assert axes.names == guessed_axes(shape)
+    total = rows * columns * axes.planes(shape)
+    assert np.prod(shape) % total == 0
+    assert np.prod(shape) // total <= 4
+
+
+DTYPES = ['u1', 'u2', 'u4', 'i2', 'i4', 'f4', 'f8', '>u2', '>f4']
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('suffix', ['.tif', '.npy', '.zarr'])
+def test_types_stay(dtype: str, suffix: str, tmp_path: Path) -> None:
+    values = GRAY.astype(dtype)
+    path = tmp_path / f'a{suffix}'
+    if suffix == '.tif':
+        tifffile.imwrite(
+            path,
+            values,
+            byteorder=values.dtype.byteorder[:1].replace('|', '<'),
+        )
+    elif suffix == '.npy':
+        np.save(path, values)
+    else:
+        zarr.save_array(str(path), values)
+    pixels, _ = read_array(path)
+    assert pixels.dtype.newbyteorder('=') == values.dtype.newbyteorder('=')
+    assert np.array_equal(pixels, values)
