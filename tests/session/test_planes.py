@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.sampling import in_memory
+from napari_mobilesam.session.images.plane_reader import PlaneReader
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
     PlaneLevel,
@@ -212,3 +213,28 @@ def test_a_plane_without_finite_pixels_is_refused():
     image = np.full((4, 4), np.nan)
     with pytest.raises(ImageError, match='no finite pixel'):
         ImagePlane('a', lambda: image, (4, 4), (0, 1)).rgb()
+
+
+@pytest.mark.parametrize('automatic', [True, False])
+def test_extreme_pixels_widen_nobodys_choice_only(automatic):
+    """Limits that napari chose are narrowed, those of a person are kept."""
+    rows, columns = np.mgrid[:100, :120]
+    image = (1000 + 500 * np.sin(rows / 9) * np.sin(columns / 9)).astype('u2')
+    clean = ImagePlane('clean', lambda: image, (100, 120), (500, 1500))
+    spoilt = image.copy()
+    spoilt[90:93, 20:110] = 65535
+    plane = ImagePlane(
+        'spoilt',
+        lambda: spoilt,
+        (100, 120),
+        (500, 65535),
+        automatic=automatic,
+    )
+    reader = PlaneReader(2)
+    shown = reader.rgb(plane)[:90].astype(int)
+    difference = shown - reader.rgb(clean)[:90]
+    assert bool(np.abs(difference).max() < 3) is automatic
+    ordinary = ImagePlane(
+        'wide', lambda: image, (100, 120), (0, 4000), automatic=True
+    )
+    assert reader.rgb(ordinary).max() < 100

@@ -25,6 +25,7 @@ from napari_mobilesam.cli import (
     model_commands,
     segment,
 )
+from napari_mobilesam.cli.command_parser import CommandParser, show_any_text
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
@@ -59,7 +60,7 @@ exit codes:
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROGRAM,
         description='Segment cells and other objects with MobileSAM.',
         epilog=EXAMPLES,
@@ -96,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code, see `ExitCode`.
     """
+    show_any_text()
     try:
         options = build_parser().parse_args(arguments)
     except SystemExit as stop:  # argparse exits on --help and bad usage

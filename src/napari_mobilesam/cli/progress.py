@@ -28,12 +28,15 @@ class ProgressLine:
         self.stream = sys.stderr if stream is None else stream
         self.quiet = quiet
         self._shown: tuple[str, int] | None = None
+        # total of the first call of a phase, and the largest share told
+        self._phase: tuple[str, int] = ('', 0)
+        self._percent = 0
 
     def __call__(self, done: int, total: int, message: str) -> None:
         """Show that ``done`` of ``total`` steps are done."""
         if self.quiet:
             return
-        text = describe(done, total, message)
+        text = self._text(done, total, message)
         if self.stream.isatty():
             self.stream.write(f'\r\x1b[K{text}')
             self.stream.flush()
@@ -45,6 +48,17 @@ class ProgressLine:
         if self._shown != (phase, tenth):
             self._shown = (phase, tenth)
             print(text, file=self.stream, flush=True)
+
+    def _text(self, done: int, total: int, message: str) -> str:
+        """Steps done; per cent, which never fall, once the total moves."""
+        phase, first = self._phase
+        if message != phase:
+            self._phase, self._percent = (message, total), 0
+            return describe(done, total, message)
+        self._percent = max(self._percent, 100 * done // max(total, 1))
+        if total == first or total <= 1:
+            return describe(done, total, message)
+        return f'{message} {self._percent} %'
 
     def say(self, text: str) -> None:
         """Write a line that stays."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.image import ContrastLimits
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
@@ -80,13 +81,60 @@ def prompts_of(options: argparse.Namespace) -> list[Prompts]:
     return [Prompts(points, labels, boxes[0] if boxes else None)]
 
 
-def read_boxes(path: Path) -> pd.DataFrame:
-    """Read a table of boxes.
+def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
+    """Refuse points and boxes outside an image before the model is loaded.
+
+    Parameters
+    ----------
+    options : Namespace
+        With points, negative points and boxes in (row, column) data pixels.
+    shape : tuple of int
+        (H, W) of the image.
 
     Raises
     ------
     InputError
-        If the file is no table of boxes.
+        If a point lies on no pixel, or a box meets none.
+    """
+    height, width = shape
+    last = f'rows are 0 to {height - 1}, columns 0 to {width - 1}'
+    for name in ('point', 'negative'):
+        for row, column in getattr(options, name):
+            # a pixel reaches half a pixel around its centre
+            if not (
+                -0.5 <= row < height - 0.5 and -0.5 <= column < width - 0.5
+            ):
+                raise InputError(
+                    f'--{name} {row:g},{column:g} is outside the image: {last}'
+                )
+    for row0, column0, row1, column1 in options.box:
+        text = f'--box {row0:g},{column0:g},{row1:g},{column1:g}'
+        if row0 >= row1 or column0 >= column1:
+            raise InputError(
+                f'{text} has no area: give the first row and column, then '
+                'the last'
+            )
+        if row1 <= 0 or column1 <= 0 or row0 >= height or column0 >= width:
+            raise InputError(f'{text} is outside the image: {last}')
+
+
+def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
+    """Read a table of boxes.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with row0, column0, row1, column1, or a Shapes layer that napari
+        saved.
+    plane : sequence of int, optional
+        Plane of the image: of shapes with more axes, those on it are read.
+
+    Raises
+    ------
+    InputError
+        If the file is no table.
+    PromptError
+        If it is no table of boxes, or none is on the plane.
     """
     import pandas as pd
 
@@ -97,7 +145,7 @@ def read_boxes(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise InputError(f'cannot read {path}: {reason}') from error
-    return boxes_of_table(table)
+    return boxes_of_table(table, plane)
 
 
 def segment_prompts(
@@ -105,6 +153,7 @@ def segment_prompts(
     model: Sam,
     objects: Sequence[Prompts],
     diameter: float | None,
+    contrast_limits: ContrastLimits | None = None,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
     """Segment one object per element of ``objects``.
 
@@ -118,6 +167,8 @@ def segment_prompts(
         Prompts of each object, in (row, column) data pixels.
     diameter : float or None
         Diameter of the objects in pixels; None to try several scales.
+    contrast_limits : (low, high), optional
+        Values shown black and white; found in the image if None.
 
     Returns
     -------
@@ -130,7 +181,7 @@ def segment_prompts(
     from napari_mobilesam.segmentation.predictor import Predictor
 
     predictor = Predictor(model)
-    embedding = predictor.embed(image)
+    embedding = predictor.embed(image, contrast_limits=contrast_limits)
     masks = [
         predictor.predict_at_scale(
             embedding, prompts, diameter=diameter

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from napari_mobilesam.cli.contrast_options import (
+    add_contrast_option,
+    chosen_limits,
+)
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
@@ -43,6 +47,7 @@ from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import (
     add_prompt_options,
     box_corners,
+    check_inside,
     prompts_of,
     read_boxes,
     segment_prompts,
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.image import Limits
 
 EXAMPLES = f"""\
 examples:
@@ -140,6 +146,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--quiet', action='store_true', help='no progress on stderr'
     )
+    add_contrast_option(parser)
     add_kind_option(parser)
     add_model_options(parser)
     add_prompt_options(parser)
@@ -199,6 +206,8 @@ def segment_command(options: argparse.Namespace) -> int:
     parameters = checked_parameters(None, given)
     inputs = [options.image]
     image = read_image(options.image, options.plane)
+    check_inside(options, image.pixels.shape[:2])
+    limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))
         commit = stack.enter_context(
@@ -207,15 +216,15 @@ def segment_command(options: argparse.Namespace) -> int:
         commit_table = options.table and stack.enter_context(
             output_file(options.table, options.overwrite, inputs)
         )
-        boxes = options.boxes and read_boxes(options.boxes)
+        boxes = options.boxes and read_boxes(options.boxes, options.plane)
         skip = options.skip and read_image(options.skip, labels=True).pixels
         model = load_chosen_model(options, progress)
-        job = SegmentJob(image, model, given, progress)
+        job = SegmentJob(image, limits, model, given, progress)
         if boxes is not None:
             result = job.boxes(boxes, options.output_kind)
         elif prompts:
             found = segment_prompts(
-                image.pixels, model, prompts, parameters.diameter
+                image.pixels, model, prompts, parameters.diameter, limits
             )
             result = of_labels(options.output_kind, *found, image)
         else:
@@ -235,7 +244,8 @@ def segment_in_series(
     check_kind(options, prompted=False)
     given = given_options(options, EverythingParameters)
     image = read_image(options.image, options.plane)
-    job = SegmentJob(image, model, given, ProgressLine(quiet=True))
+    limits = chosen_limits(options.contrast_limits, image)
+    job = SegmentJob(image, limits, model, given, ProgressLine(quiet=True))
     return job.everything(options.output_kind, options.region, None)
 
 
@@ -247,6 +257,8 @@ class SegmentJob:
     ----------
     image : FilePlane
         Image.
+    limits : tuple of (low, high)
+        Contrast limits.
     model : Sam
         Model.
     given : dict
@@ -256,6 +268,7 @@ class SegmentJob:
     """
 
     image: FilePlane
+    limits: tuple[Limits, ...]
     model: Sam
     given: dict[str, Any]
     progress: ProgressLine
@@ -269,6 +282,7 @@ class SegmentJob:
             self.model,
             boxes,
             diameter=self.given.get('diameter'),
+            contrast_limits=self.limits,
             progress=self.progress,
         )
         return of_labels(kind, labels, table, self.image)
@@ -288,6 +302,7 @@ class SegmentJob:
 
         options: dict[str, Any] = {
             'region': region,
+            'contrast_limits': self.limits,
             'progress': self.progress,
             **self.given,
         }

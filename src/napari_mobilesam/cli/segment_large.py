@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_mobilesam.cli.contrast_options import values_only
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
 from napari_mobilesam.cli.image_files import check_labels_path, output_file
 from napari_mobilesam.cli.large_options import is_zarr
@@ -204,6 +205,8 @@ def run_tiles(
         progress.say(f'{options.image.name}: {text}')
 
     given = given_options(options, EverythingParameters)
+    if options.contrast_limits is not None:
+        given['contrast_limits'] = values_only(options.contrast_limits)
     if options.link is not None:
         given['link'] = options.link
     return segment_large(

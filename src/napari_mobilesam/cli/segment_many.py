@@ -329,6 +329,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         'kind': options.output_kind,
         'plane': options.plane,
         'region': options.region,
+        'contrast_limits': options.contrast_limits,
         'parameters': given_options(options, EverythingParameters),
     }
     restored: dict[str, Any] = json.loads(json.dumps(known))

@@ -75,8 +75,8 @@ def open_pyramid(
     """
     if is_url(str(path)):
         raise ImageError(
-            f'{path} is a URL, and only files and folders are read: download '
-            'it first.'
+            f'{str(path).replace(":/", "://", 1)} is a URL, and only files '
+            'and folders are read: download it first.'
         )
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')

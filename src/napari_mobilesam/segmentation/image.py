@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_mobilesam.segmentation.contrast import robust_limits
+from napari_mobilesam.segmentation.contrast import (
+    robust_limits,
+    without_extremes,
+)
 from napari_mobilesam.segmentation.layout import (
     Channels,
     Layout,
@@ -81,6 +84,37 @@ def contrast_limits_of(
             return ((0.0, 1.0),)
         return (_limits_of(values, nodata),)
     return tuple(_limits_of(values, nodata) for values in samples)
+
+
+def limits_without_extremes(
+    image: Any, channels: Channels | None, limits: Limits
+) -> Limits:
+    """Limits given, unless extreme pixels made them so wide.
+
+    Parameters
+    ----------
+    image, channels
+        As in `as_rgb_plane`.
+    limits : (low, high)
+        Such as the smallest and the largest value of the image.
+
+    Returns
+    -------
+    low, high : float
+        Those of `robust_limits` if values of the image lie far from all
+        others (`without_extremes`), else those given.
+    """
+    image = _as_array(image)
+    layout = plane_layout(image, channels)
+    values = np.concatenate(
+        [
+            sample_channel(image, layout.channel_axis, channel)
+            for channel in layout.channels or (None,)
+        ]
+    )
+    if values.size == 0 or without_extremes(values).size == values.size:
+        return limits
+    return robust_limits(values)
 
 
 def _within_unit(values: NDArray[Any]) -> bool:

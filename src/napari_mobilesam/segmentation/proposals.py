@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -217,15 +218,21 @@ def _checked_boxes(
     return np.array(checked, dtype=np.float64)
 
 
-def boxes_of_table(table: pd.DataFrame) -> pd.DataFrame:
+def boxes_of_table(
+    table: pd.DataFrame, plane: Sequence[int] | None = None
+) -> pd.DataFrame:
     """Boxes of a table, as `segment_boxes` takes them.
 
     Parameters
     ----------
     table : DataFrame
         With the columns row0, column0, row1, column1; or as napari saves a
-        Shapes layer: index, axis-0, axis-1, … of each vertex, of which the
-        last two axes count.
+        Shapes layer: index, axis-0, axis-1, … of each vertex, the last two
+        axes being rows and columns. Paths and lines enclose nothing and are
+        left out.
+    plane : sequence of int, optional
+        Index along the axes before rows and columns: shapes of other planes
+        are left out. Needed if there are shapes on several planes.
 
     Returns
     -------
@@ -235,7 +242,12 @@ def boxes_of_table(table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     PromptError
-        If the table has neither.
+        If the table has neither, or no box on the plane.
+
+    Warns
+    -----
+    UserWarning
+        If there are paths or lines.
     """
     axes = [name for name in table.columns if str(name).startswith('axis-')]
     if set(BOX_COLUMNS) <= set(table.columns):
@@ -246,7 +258,61 @@ def boxes_of_table(table: pd.DataFrame) -> pd.DataFrame:
             'nor those of a Shapes layer: index, axis-0, axis-1. It has '
             f'{", ".join(map(str, table.columns))}.'
         )
+    table = _on_plane(_areas(table), axes[:-2], plane)
     corners = table.groupby('index')[axes[-2:]]
     low, high = corners.min(), corners.max()
     low.columns, high.columns = BOX_COLUMNS[:2], BOX_COLUMNS[2:]
     return low.join(high)
+
+
+def _areas(table: pd.DataFrame) -> pd.DataFrame:
+    """Vertices of shapes that enclose an area."""
+    if 'shape-type' not in table.columns:
+        return table
+    kinds = table['shape-type'].astype(str).str.lower()
+    open_shapes = kinds.isin(('path', 'line'))
+    count = int(table.loc[open_shapes, 'index'].nunique())
+    if open_shapes.all():
+        raise PromptError(
+            f'The {count} shapes of the table are paths or lines, which '
+            'enclose nothing: draw rectangles, ellipses or polygons.'
+        )
+    if count:
+        warnings.warn(
+            f'{count} shapes are paths or lines, which enclose nothing, and '
+            'are left out.',
+            UserWarning,
+            stacklevel=3,
+        )
+    return table[~open_shapes]
+
+
+def _on_plane(
+    table: pd.DataFrame, leading: list[str], plane: Sequence[int] | None
+) -> pd.DataFrame:
+    """Vertices of shapes on one plane."""
+    if not leading:
+        return table
+    places = table[leading].round().astype(int)
+    there = sorted(set(map(tuple, places.to_numpy().tolist())))
+    named = '; '.join(','.join(map(str, place)) for place in there[:5])
+    more = ' …' if len(there) > 5 else ''
+    if plane is None:
+        if len(there) > 1:
+            raise PromptError(
+                f'The shapes lie on {len(there)} planes ({named}{more}): '
+                'choose one with plane (--plane).'
+            )
+        return table
+    if len(plane) != len(leading):
+        raise PromptError(
+            f'The shapes have {len(leading)} axes before rows and columns, '
+            f'but the plane {tuple(plane)} has {len(plane)}.'
+        )
+    chosen = (places == list(plane)).all(axis=1)
+    if not chosen.any():
+        raise PromptError(
+            f'No shape lies on the plane {tuple(plane)}: they are on '
+            f'{named}{more}.'
+        )
+    return table[chosen]

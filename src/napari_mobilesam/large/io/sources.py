@@ -18,7 +18,11 @@ from napari_mobilesam.large.io.array_references import (
 )
 from napari_mobilesam.large.io.interfaces import Level, Source
 from napari_mobilesam.readers.axes import Axes, plane_slices, read_axes
-from napari_mobilesam.readers.open_image import open_pyramid, reason
+from napari_mobilesam.readers.open_image import (
+    is_url,
+    open_pyramid,
+    reason,
+)
 from napari_mobilesam.readers.pyramid import Pyramid, downsampling
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.types import ImageError, Window
@@ -218,7 +222,9 @@ def open_source(
     """
     path = None
     if isinstance(image, str | Path):
-        path = Path(image).absolute()
+        # a URL stays as it is, to be refused by its name
+        path = Path(image)
+        path = path if is_url(str(path)) else path.absolute()
         pyramid = open_pyramid(path)
         name = path.name
     elif all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):

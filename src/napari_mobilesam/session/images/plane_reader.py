@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.types import Frame, ImageError, Window
 
 if TYPE_CHECKING:
-    from napari_mobilesam.segmentation.image import ContrastLimits
+    from napari_mobilesam.segmentation.image import ContrastLimits, Limits
 
 # Planes of fewer pixels are converted as a whole, once; larger ones window
 # by window.
@@ -62,6 +63,7 @@ class PlaneReader:
         )
         # last estimate of each place, whatever its appearance
         self._newest: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(512)
+        self._automatic: LeastRecentlyUsed[Limits] = LeastRecentlyUsed(512)
         self._limits: LeastRecentlyUsed[ContrastLimits] = LeastRecentlyUsed(
             512
         )
@@ -73,6 +75,7 @@ class PlaneReader:
             self._diameters,
             self._newest,
             self._limits,
+            self._automatic,
         ):
             cache.clear()
 
@@ -83,7 +86,7 @@ class PlaneReader:
     def _whole(self, plane: ImagePlane) -> _WholePlane:
         def read() -> _WholePlane:
             holes: list[NDArray[np.bool_]] = []
-            rgb = plane.rgb(not_finite=holes.append)
+            rgb = self._settled(plane).rgb(not_finite=holes.append)
             return _WholePlane(rgb, _union(holes))
 
         return self._planes.get(plane.key, read)
@@ -113,7 +116,8 @@ class PlaneReader:
         level = plane.level_for(window, frame.input_size)
         read = plane.level_window(level, window)
         holes: list[NDArray[np.bool_]] = []
-        rgb = plane.rgb(read, level, self._contrast(plane), holes.append)
+        shown = self._settled(plane)
+        rgb = shown.rgb(read, level, self._contrast(plane), holes.append)
         if not rgb.any():
             _check_finite(plane, level, read)
         rows, columns = plane.factors(level)
@@ -126,6 +130,31 @@ class PlaneReader:
         union = _union(holes)
         bad = 0 if union is None else union.sum() * rows * columns
         return PlanePixels(resize(rgb, frame.input_shape, part), int(bad))
+
+    def _settled(self, plane: ImagePlane) -> ImagePlane:
+        """Return the plane with limits that extreme pixels do not widen."""
+        parts = (plane, *plane.added)
+        if not any(part.automatic for part in parts):
+            return plane
+        limits = [self._without_extremes(part) for part in parts]
+        added = tuple(
+            replace(part, contrast_limits=pair)
+            for part, pair in zip(plane.added, limits[1:], strict=True)
+        )
+        return replace(plane, contrast_limits=limits[0], added=added)
+
+    def _without_extremes(self, plane: ImagePlane) -> Limits | None:
+        from napari_mobilesam.segmentation.image import limits_without_extremes
+
+        limits = plane.contrast_limits
+        if limits is None or not plane.automatic:
+            return limits
+        return self._automatic.get(
+            plane.key,
+            lambda: limits_without_extremes(
+                plane.array(), plane.channels, limits
+            ),
+        )
 
     def _contrast(self, plane: ImagePlane) -> ContrastLimits | None:
         """Return limits of a sample of the image, if the plane has none."""
@@ -162,6 +191,7 @@ class PlaneReader:
             places_to_look_at,
         )
 
+        plane = self._settled(plane)
         limits = self._contrast(plane)
         overview, step = None, 1.0
         level = plane.level_for((0, 0, *plane.shape), LOOK, smooth=False)

@@ -173,6 +173,9 @@ class ImagePlane:
         Planes of the same shape whose colours are added to this one's.
     viewport : Viewport or None
         Part of the plane on screen; None if unknown or irrelevant.
+    automatic : bool
+        The limits are the range of the pixels and nobody's choice: extreme
+        pixels may have made them too wide.
     """
 
     key: Hashable
@@ -188,6 +191,7 @@ class ImagePlane:
     colors: NDArray[np.uint8] | None = None
     added: tuple[ImagePlane, ...] = ()
     viewport: Viewport | None = None
+    automatic: bool = False
 
     def __post_init__(self) -> None:
         if self.place is None:

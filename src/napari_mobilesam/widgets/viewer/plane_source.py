@@ -100,10 +100,12 @@ def image_plane(
 def _single(
     image: Image, axes: PlaneAxes, colors: Colors | None
 ) -> ImagePlane:
-    limits, gamma = None, 1.0
+    limits, gamma, automatic = None, 1.0, False
     if not image.rgb:
         low, high = image.contrast_limits
         limits, gamma = (float(low), float(high)), float(image.gamma)
+        # as napari sets them: the range of the pixels, nobody's choice
+        automatic = limits == tuple(image.contrast_limits_range)
     shape = data_of(image).shape
     channels = None
     if axes.channel_axis is not None:
@@ -125,6 +127,7 @@ def _single(
         place=place,
         coarser=coarser,
         colors=colors,
+        automatic=automatic,
     )
 
 

@@ -1,0 +1,220 @@
+"""Input of the command line: each kind is taken rightly or refused plainly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_mobilesam.cli.contrast_options import (
+    chosen_limits,
+    contrast_option,
+)
+from napari_mobilesam.cli.image_files import (
+    FilePlane,
+    read_image,
+    write_labels,
+)
+from napari_mobilesam.cli.large_options import is_zarr
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.segmentation.proposals import boxes_of_table
+from napari_mobilesam.types import PromptError
+
+from .conftest import Run
+
+REFUSED = {
+    'an unknown option': (['--colour', 'red'], 'there is no option --colour'),
+    'a point of one number': (['--point', '26'], "'26' is not R,C such as"),
+    'a point below': (['--point', '96,10'], 'rows are 0 to 95'),
+    'a point far away': (['--point', '10,4000'], '--point 10,4000 is outside'),
+    'a negative point outside': (
+        ['--point', '3,3', '--negative=-5,1'],
+        '--negative -5,1 is outside the image',
+    ),
+    'a box outside': (['--box', '200,0,300,20'], 'is outside the image'),
+    'a box turned round': (['--box', '20,20,5,5'], 'has no area'),
+    'limits the wrong way': (['--contrast-limits', '9,2'], 'has to be below'),
+    'limits of two kinds': (['--contrast-limits', '1%,9'], 'is not LOW,HIGH'),
+    'more than all pixels': (['--contrast-limits', '1%,101%'], 'within 0%'),
+}
+
+
+@pytest.mark.parametrize(('options', 'words'), REFUSED.values(), ids=REFUSED)
+def test_refused_in_one_line_before_the_model_is_loaded(
+    options: list[str], words: str, run: Run, image_path: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'labels.tif'
+    result = run(
+        *('segment', image_path, '-o', output, *options),
+        *('--model', tmp_path / 'none.pt'),
+    )
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_an_argument_too_many(run: Run) -> None:
+    result = run('demo', 'cells.tif')
+    assert result.code == 2
+    assert 'one argument too many: cells.tif' in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_url_is_refused_by_its_name(run: Run, tmp_path: Path) -> None:
+    for url in ('https://example.org/a.tif', 's3://bucket/a.zarr'):
+        result = run('segment', url, '-o', tmp_path / 'labels.tif')
+        assert result.code == 2
+        assert f'{url} is a URL' in result.err
+
+
+def test_help_on_a_terminal_of_ascii() -> None:
+    for command in ([], ['segment']):
+        done = subprocess.run(
+            [sys.executable, '-m', 'napari_mobilesam', *command, '--help'],
+            env={**os.environ, 'PYTHONIOENCODING': 'ascii'},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b'usage' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('name', 'zarr'),
+    [
+        ('labels/x.tif', False),
+        ('labels/x.TIF', False),
+        ('labels/o.csv', False),
+        ('labels/x.png', False),
+        ('labels/x', False),
+        ('labels/x.zarr', True),
+        ('image.zarr/labels/x', True),
+        ('image.zarr/labels/x.tif', False),
+    ],
+)
+def test_the_suffix_of_an_output_decides(
+    name: str, zarr: bool, tmp_path: Path
+) -> None:
+    (tmp_path / 'image.zarr').mkdir()
+    (tmp_path / 'image.zarr' / '.zattrs').write_text('{}')
+    assert is_zarr(tmp_path / name) is zarr
+
+
+def test_labels_as_png(tmp_path: Path) -> None:
+    labels = np.arange(60_000, 60_012, dtype=np.int32).reshape(3, 4)
+    write_labels(tmp_path / 'labels.png', labels)
+    assert np.array_equal(Image.open(tmp_path / 'labels.png'), labels)
+
+
+def image_with_size(path: Path, kind: str) -> None:
+    image = np.zeros((20, 30), np.uint8)
+    if kind == 'imagej':
+        tifffile.imwrite(
+            path,
+            image,
+            imagej=True,
+            resolution=(4, 2),
+            metadata={'unit': 'um'},
+        )
+    else:
+        tifffile.imwrite(
+            path,
+            image,
+            ome=True,
+            metadata={
+                'axes': 'YX',
+                'PhysicalSizeX': 0.25,
+                'PhysicalSizeXUnit': 'µm',
+                'PhysicalSizeY': 0.5,
+                'PhysicalSizeYUnit': 'µm',
+            },
+        )
+
+
+@pytest.mark.parametrize('kind', ['imagej', 'ome'])
+@pytest.mark.parametrize('output', ['labels.tif', 'labels.ome.tif'])
+def test_labels_keep_the_pixel_size(
+    kind: str, output: str, tmp_path: Path
+) -> None:
+    image_with_size(tmp_path / 'a.tif', kind)
+    image = read_image(tmp_path / 'a.tif')
+    labels = np.ones((20, 30), np.int32)
+    write_labels(tmp_path / output, labels, image)
+    written = read_image(tmp_path / output)
+    assert np.array_equal(written.pixels, labels)
+    assert written.scale == pytest.approx({'y': 0.5, 'x': 0.25})
+    assert written.units == {'y': 'micrometer', 'x': 'micrometer'}
+
+
+def shapes_table() -> pd.DataFrame:
+    """Two boxes on plane 1, one on plane 3, and a path on plane 1."""
+    rows = []
+    for index, (plane, kind, corner) in enumerate(
+        [
+            (1, 'rectangle', 5),
+            (1, 'ellipse', 40),
+            (3, 'polygon', 20),
+            (1, 'path', 60),
+        ]
+    ):
+        for vertex, (row, column) in enumerate(
+            [(0, 0), (0, 9), (9, 9), (9, 0)]
+        ):
+            rows.append(
+                (index, kind, vertex, plane, corner + row, corner + column)
+            )
+    columns = ['index', 'shape-type', 'vertex-index']
+    return pd.DataFrame(rows, columns=[*columns, 'axis-0', 'axis-1', 'axis-2'])
+
+
+def test_boxes_of_the_plane_alone() -> None:
+    table = shapes_table()
+    with pytest.warns(UserWarning, match='1 shapes are paths or lines'):
+        boxes = boxes_of_table(table, (1,))
+    assert boxes.to_numpy().tolist() == [[5, 5, 14, 14], [40, 40, 49, 49]]
+    table = table[table['shape-type'] != 'path']
+    assert len(boxes_of_table(table, (3,))) == 1
+    for plane, words in (
+        (None, r'lie on 2 planes \(1; 3\): choose one with plane'),
+        ((2,), r'No shape lies on the plane \(2,\): they are on 1; 3'),
+        ((0, 1), r'1 axes before rows and columns'),
+    ):
+        with pytest.raises(PromptError, match=words):
+            boxes_of_table(table, plane)
+    paths = shapes_table().query("`shape-type` == 'path'")
+    with pytest.raises(PromptError, match='enclose nothing'):
+        boxes_of_table(paths, (1,))
+
+
+def test_contrast_limits_as_asked() -> None:
+    pixels = np.linspace(0, 1000, 1001).reshape(7, 143).astype(np.float32)
+    image = FilePlane(pixels, {}, {})
+    assert chosen_limits(contrast_option('100,4000'), image) == ((100, 4000),)
+    ((low, high),) = chosen_limits(contrast_option('10%,90%'), image)
+    assert (low, high) == pytest.approx((100, 900))
+
+
+def test_pixels_within_a_few_gray_levels_are_told_of() -> None:
+    pixels = np.random.default_rng(0).integers(90, 110, (50, 50), np.uint16)
+    image = FilePlane(pixels, {}, {})
+    with pytest.warns(UserWarning, match='within 1 of 256 gray levels'):
+        chosen_limits(contrast_option('0,65535'), image)
+    chosen_limits(None, image)
+
+
+def test_per_cent_that_do_not_fall_where_the_total_moves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ProgressLine() as progress:
+        for done, total in ((1, 10), (6, 10), (7, 20), (20, 20)):
+            progress(done, total, 'prompts')
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == 'prompts 1/10'
+    assert told[-2:] == ['prompts 60 %', 'prompts 100 %']
