@@ -93,7 +93,7 @@ def test_failures_are_listed_at_the_end(
     failed = lines[lines.index('3 images failed:') + 1 :]
     assert 'b.tif' in failed[0]
     assert '--plane' in failed[1]
-    assert 'there is no file' in failed[2]
+    assert 'There is no file' in failed[2]
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
     assert summary['status'].value_counts()['failed'] == 3
     assert summary['status'].value_counts()['done'] == 2
