@@ -149,6 +149,26 @@ def test_roi_positions(volume: LabelledImage, tmp_path: Path) -> None:
     }
 
 
+def test_roi_properties_are_those_of_java(
+    image: LabelledImage, tmp_path: Path
+) -> None:
+    """A key ends at its first space, colon or = that is not escaped."""
+    roifile = pytest.importorskip('roifile')
+    export_labels(image, tmp_path / 'x.zip')
+    props = {r.name: r.props for r in roifile.roiread(tmp_path / 'x.zip')}
+    assert 'mean\\ intensity: 3.0\n' in props['000700']
+    assert 'class: cell \\u201c\\u00e4\\u201d\n' in props['000700']
+    # ImageJ writes them without escapes
+    roi = roifile.roiread(tmp_path / 'x.zip')[0]
+    roi.props = 'label: 9\nmean intensity: 4\nclass: a: b\n'
+    roi.tofile(tmp_path / 'x.roi')
+    found = read_labels(tmp_path / 'x.roi', shape=(40, 48))
+    assert found.table is not None
+    assert found.table['label'].tolist() == [9]
+    assert found.table['mean intensity'].tolist() == [4]
+    assert found.table['class'].tolist() == ['a: b']
+
+
 def test_roi_zip_is_written_anew(image: LabelledImage, tmp_path: Path) -> None:
     path = tmp_path / 'x.zip'
     export_labels(image, path)

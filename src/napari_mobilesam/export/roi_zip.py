@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,10 @@ from napari_mobilesam.readers.open_image import reason
 # Coordinates that a ROI holds as integers; larger ones are floats.
 MOST_INTEGER = 60_535
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
+# A colon that is not escaped.
+KEY_END = re.compile(r'(?<!\\): ')
+# Properties that are no measurements.
+LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
 
 
 def write_roi_zip(image: LabelledImage, path: Path) -> int:
@@ -83,16 +89,36 @@ def _rois(image: LabelledImage) -> Iterator[Any]:
 
 
 def _props(label: int, shape: str, properties: ObjectProperties) -> str:
-    """Properties as ImageJ keeps them: ``key: value`` lines."""
-    lines = {'label': label, 'shape': shape}
+    """Properties as ImageJ keeps them: lines of Java's ``Properties``."""
+    lines = {LABEL: str(label), SHAPE: shape}
     if properties.class_name:
-        lines['class'] = ' '.join(properties.class_name.split())
+        lines[CLASS] = properties.class_name
     lines |= {
-        ' '.join(key.replace(':', ' ').split()): repr(value)
+        key: repr(value)
         for key, value in properties.measurements.items()
-        if key not in lines
+        if key not in (LABEL, SHAPE, CLASS)
     }
-    return ''.join(f'{key}: {value}\n' for key, value in lines.items())
+    return ''.join(
+        f'{_escaped(key, "=: ")}: {_escaped(value)}\n'
+        for key, value in lines.items()
+    )
+
+
+def _escaped(text: str, special: str = '') -> str:
+    """ASCII, with a backslash before characters that would end a key."""
+    text = json.dumps(text)[1:-1]
+    for character in special:
+        text = text.replace(character, f'\\{character}')
+    return text
+
+
+def _unescaped(text: str) -> str:
+    for character in '=: ':
+        text = text.replace(f'\\{character}', character)
+    try:
+        return str(json.loads(f'"{text}"'))
+    except ValueError:  # as ImageJ writes it again, without escapes
+        return text
 
 
 def _place(roi: Any, plane: Plane, axes: str) -> None:
@@ -194,13 +220,13 @@ def read_roi_zip(
             f'{path} is no file of ImageJ ROIs: {reason(error)}.'
         ) from error
     colors = {
-        props['class']: color
+        props[CLASS]: color
         for roi, props in zip(rois, known, strict=True)
         for color in [roi.hexcolor(roi.stroke_color)]
-        if 'class' in props and color
+        if CLASS in props and color
     }
-    if shape is None and known and 'shape' in known[0]:
-        shape = tuple(int(n) for n in known[0]['shape'].split(','))
+    if shape is None and known and SHAPE in known[0]:
+        shape = tuple(int(n) for n in known[0][SHAPE].split(','))
     return labels_from_polygons(objects, shape, colors, path)
 
 
@@ -208,12 +234,18 @@ def _axes(shape: tuple[int, ...] | None, known: list[dict[str, str]]) -> int:
     """Number of axes of the labels, 0 if unknown."""
     if shape is not None:
         return len(shape)
-    return known[0].get('shape', '').count(',') + 1 if known else 0
+    return known[0].get(SHAPE, '').count(',') + 1 if known else 0
 
 
 def _known(roi: Any) -> dict[str, str]:
-    pairs = (line.partition(': ') for line in roi.props.splitlines())
-    return {key: value for key, _, value in pairs if key}
+    pairs = (
+        KEY_END.split(line, maxsplit=1) for line in roi.props.splitlines()
+    )
+    return {
+        _unescaped(pair[0]): _unescaped(pair[1])
+        for pair in pairs
+        if len(pair) == 2
+    }
 
 
 def _object(
@@ -236,12 +268,12 @@ def _object(
         return None
     numbers = {}
     for key, value in known.items():
-        if key not in ('label', 'shape', 'class'):
+        if key not in (LABEL, SHAPE, CLASS):
             try:
                 numbers[key] = float(value)
             except ValueError:
                 continue
-    label = known.get('label', '')
+    label = known.get(LABEL, '')
     t, z = max(0, roi.t_position - 1), max(0, roi.z_position - 1)
     if roi.position > 0 and axes != 4:
         z = roi.position - 1
@@ -250,7 +282,5 @@ def _object(
         int(label) if label.isdigit() else None,
         t,
         z,
-        ObjectProperties(
-            known.get('class', ''), numbers.get('score'), numbers
-        ),
+        ObjectProperties(known.get(CLASS, ''), numbers.get('score'), numbers),
     )
