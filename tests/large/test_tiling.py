@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.large.tiling import cut_edge, is_cut, plan_grid
-from napari_mobilesam.segmentation.windows import lattice_points
+from napari_mobilesam.segmentation.lattice import lattice_points
 from napari_mobilesam.types import (
     EverythingParameters,
     ModelRecord,

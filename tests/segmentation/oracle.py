@@ -44,9 +44,12 @@ class Oracle:
     def threads(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def preprocess(self, rgb: Tensor) -> Tensor:
-        right = self.input_size - rgb.shape[-1]
-        bottom = self.input_size - rgb.shape[-2]
+    def preprocess(
+        self, rgb: Tensor, canvas: tuple[int, int] | None = None
+    ) -> Tensor:
+        height, width = canvas or (self.input_size, self.input_size)
+        right = width - rgb.shape[-1]
+        bottom = height - rgb.shape[-2]
         return functional.pad(rgb, (0, right, 0, bottom))
 
     def encode(self, x: Tensor) -> Tensor:

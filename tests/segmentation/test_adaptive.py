@@ -8,7 +8,7 @@ import pytest
 from napari_mobilesam.model.threads import ThreadTeam
 from napari_mobilesam.segmentation import everything_plan as plan
 from napari_mobilesam.segmentation.adaptive import ROUNDS
-from napari_mobilesam.segmentation.everything_plan import plan_run
+from napari_mobilesam.segmentation.everything_plan import plan_for_shape
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.masks import center_of
@@ -75,38 +75,17 @@ def test_progress_says_done_at_the_end_and_not_before(image, monkeypatch):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_windows_without_anything_are_not_embedded(image):
-    full, few = Oracle(best=48), Oracle(best=48)
-    found(image, full, adaptive=False)
-    found(image, few)
-    assert few.encoded < 0.8 * full.encoded
-
-
-def test_windows_of_the_overview_ask_the_same_grid(image):
-    rgb = np.stack([image] * 3, axis=-1)
-    planned = plan_run(
-        rgb, Oracle(best=48).record, EverythingParameters(diameter=14)
-    )
-    assert 0 < 3 * len(planned.overview) <= len(planned.regions)
-    points = [
-        np.concatenate([region.points for region in regions])
-        for regions in (planned.regions, planned.overview)
-    ]
-    assert np.array_equal(*(np.unique(p, axis=0) for p in points))
-
-
-def test_the_full_grid_has_no_overview(image):
-    rgb = np.stack([image] * 3, axis=-1)
+def test_the_full_grid_is_not_adaptive(image):
     parameters = EverythingParameters(diameter=14, adaptive=False)
-    planned = plan_run(rgb, Oracle(best=48).record, parameters)
-    assert not planned.overview
+    planned = plan_for_shape(image.shape, Oracle(best=48).record, parameters)
     assert not planned.adaptive
 
 
 def test_crop_layers_are_the_full_grid(image):
-    rgb = np.stack([image] * 3, axis=-1)
     parameters = EverythingParameters(crop_layers=1, adaptive=True)
-    assert not plan_run(rgb, Oracle().record, parameters).adaptive
+    assert not plan_for_shape(
+        image.shape, Oracle().record, parameters
+    ).adaptive
 
 
 @pytest.mark.parametrize('batch_size', [1, 5])
@@ -199,9 +178,8 @@ class TestPointClassifier:
 
 
 def test_lattice_finds_its_points(image):
-    rgb = np.stack([image] * 3, axis=-1)
-    planned = plan_run(
-        rgb, Oracle(best=48).record, EverythingParameters(diameter=14)
+    planned = plan_for_shape(
+        image.shape, Oracle(best=48).record, EverythingParameters(diameter=14)
     )
     lattice = Lattice.of(planned.regions)
     for region in planned.regions:

@@ -92,7 +92,7 @@ def test_a_region_costs_its_share():
     region = (0, 0, 200, 400)
     half = estimate_run((400, 400), RECORD, GRID, SPEED, region, diameter=20)
     assert half.prompts == whole.prompts // 2
-    assert half.windows < whole.windows
+    assert half.windows <= whole.windows
     skip = np.zeros((400, 400), bool)
     skip[:200] = True
     rest = estimate_run(
@@ -107,7 +107,7 @@ def test_the_adaptive_run_costs_less():
     )
     full = estimate_run((400, 400), RECORD, GRID, SPEED, diameter=20)
     assert few.prompts < full.prompts / 4
-    assert few.windows < full.windows
+    assert few.windows == full.windows
     assert few.seconds < full.seconds
 
 

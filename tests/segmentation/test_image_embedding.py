@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
-from napari_mobilesam.segmentation.image_embedding import (
-    ImageEmbedding,
+from napari_mobilesam.segmentation.embedding_grid import (
+    EmbeddingGrid,
     pitches,
 )
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.types import Frame, ModelRecord, Prompts
 
@@ -57,31 +58,22 @@ def test_scales_go_from_the_whole_image_down(shape, cells):
     st.tuples(st.floats(0, 1), st.floats(0, 1)),
     st.booleans(),
 )
-def test_a_cut_holds_its_centre_and_lies_in_its_block(
-    tiny_model, shape, place, large
-):
-    embedding = ImageEmbedding(tiny_model, shape, None)
+def test_a_decoder_block_lies_around_its_centre(shape, place, large):
+    grid = EmbeddingGrid(shape, ModelRecord('any', input_size=128))
     center = np.multiply(place, np.subtract(shape, 1))
-    for pitch in embedding.pitches:
-        find = embedding.large_block_key if large else embedding.block_key
-        key = find(center, pitch)
-        grid = embedding.grid(pitch)
-        sides = [
-            max(8, min(key.side, n - first))
-            for first, n in zip(key[1:3], grid, strict=True)
-        ]
-        features = torch.zeros(1, *sides)
-        frame = embedding.cut_from((features, key[1:3]), key, center).frame
+    for pitch in grid.pitches:
+        find = grid.large_block if large else grid.small_block
+        frame = grid.frame(find(center, pitch), center)
         low, high = np.array(frame.window[:2]), np.array(frame.window[2:])
         assert (low <= center).all()
         assert (center < high).all()
         assert (low >= 0).all()
         assert (high <= shape).all()
         assert max(frame.input_shape) <= 128
-        # Centred within two cells, but for the edges of the image.
+        # In the middle, but for the edges of the image and its block.
         inner = (low > 0) & (high < shape)
         off = np.abs((low + high) / 2 - center)
-        assert (off[inner] <= (6 if large else 3) * pitch).all()
+        assert (off[inner] <= 4 * pitch).all()
 
 
 def test_a_block_is_embedded_once(embedding, tiny_model, monkeypatch):
@@ -174,14 +166,14 @@ def test_encoders_with_positions_embed_whole_inputs():
     embedding = ImageEmbedding.of_rgb(model, picture((200, 260)))
     cut = embedding.cut((100, 130), 8)
     assert cut.features.shape == (1, 256, 4, 4)
-    assert embedding.large_block_key((100, 130), 8).side == 4
+    assert embedding.grid.large_block((100, 130), 8).side == 4
 
 
 def test_work_on_a_large_image_is_bounded(tiny_model):
     """Large blocks embed a scale little more than once."""
     embedding = ImageEmbedding(tiny_model, (6000, 6000), None)
     keys = {
-        embedding.large_block_key((row, column), 4)
+        embedding.grid.large_block((row, column), 4)
         for row in range(0, 6000, 32)
         for column in range(0, 6000, 32)
     }

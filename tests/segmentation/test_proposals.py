@@ -99,7 +99,6 @@ def test_boxes_of_a_table_and_across_windows(noise, tiny_model):
         noise,
         tiny_model,
         boxes,
-        diameter=6,
         progress=lambda *report: done.append(report[:2]),
     )
     assert done[0] == (0, 3)

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.crops import crop_regions, point_grid
+from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
+from napari_mobilesam.segmentation.everything_plan import block_regions
+from napari_mobilesam.segmentation.lattice import lattice_points
 from napari_mobilesam.segmentation.windows import (
-    lattice_points,
     plan_windows,
     window_for_prompts,
-    window_regions,
     window_side,
 )
 from napari_mobilesam.types import (
@@ -46,7 +47,12 @@ def test_cores_divide_the_image(shape, diameter):
 @given(shapes, diameters, st.integers(1, 12))
 def test_every_point_is_owned_once(shape, diameter, per_side):
     parameters = EverythingParameters(points_per_side=per_side)
-    regions = window_regions(shape, diameter, RECORD, parameters)
+    grid = EmbeddingGrid(shape, RECORD)
+    regions = block_regions(grid, diameter, parameters)
+    for region in regions:
+        window = np.array(region.window)
+        assert (region.points >= window[:2]).all()
+        assert (region.points < window[2:]).all()
     asked = np.concatenate([region.points for region in regions])
     assert len(np.unique(asked, axis=0)) == len(asked)
     spacing = max(1, min(max(shape) / per_side, diameter / 2.5))

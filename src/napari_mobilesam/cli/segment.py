@@ -281,7 +281,6 @@ class SegmentJob:
             self.image.pixels,
             self.model,
             boxes,
-            diameter=self.given.get('diameter'),
             contrast_limits=self.limits,
             progress=self.progress,
         )

@@ -24,6 +24,7 @@ from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import WORTHWHILE, Plan
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import ask_grid
 from napari_mobilesam.segmentation.masks import (
@@ -226,7 +227,8 @@ class Proposer:
         thresholds = thresholds_for(parameters, model.record)
         collector = Collector(Scope(), thresholds, Hooks())
         total = sum(len(region.points) for region in regions)
-        run = Run(model, rgb, parameters, thresholds, Hooks(), total)
+        image = ImageEmbedding.of_rgb(model, rgb)
+        run = Run(image, rgb, parameters, thresholds, Hooks(), total)
         adaptive = parameters.adaptive and task.points is None
         plan = Plan(
             regions,

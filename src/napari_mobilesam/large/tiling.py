@@ -15,12 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.windows import (
-    HALO,
+from napari_mobilesam.segmentation.lattice import (
     POINTS_PER_DIAMETER,
     lattice_points,
-    window_side,
 )
+from napari_mobilesam.segmentation.windows import HALO, window_side
 from napari_mobilesam.types import EverythingParameters, ModelRecord, Window
 
 STRIDE = 16  # input pixels per pixel of the embedding

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,24 @@ from napari_mobilesam.types import Box, EverythingParameters, Mask
 # A mask this close to an inner edge of its crop, in data pixels, is cut off
 # by it (reference implementation).
 CROP_EDGE = 20.0
+
+
+class Cut(NamedTuple):
+    """Which decoder block of an image embedding to ask, see `ImageEmbedding`.
+
+    Attributes
+    ----------
+    center : tuple of float
+        (row, column) in data pixels.
+    pitch : int
+        Scale.
+    large : bool
+        Cut from a large block.
+    """
+
+    center: tuple[float, float]
+    pitch: int
+    large: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +50,15 @@ class Region:
     edge : float
         A mask within this distance of an edge of the window that is no edge
         of the image is cut off.
+    cut : Cut or None
+        Decoder block that is asked; the window is one input of the model,
+        as in the paper, if None.
     """
 
     window: Box
     points: NDArray[np.float64]
     edge: float = CROP_EDGE
+    cut: Cut | None = None
 
     @property
     def area(self) -> int:

@@ -18,6 +18,7 @@ from skimage.feature import hessian_matrix
 
 from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import suppress
 from napari_mobilesam.segmentation.parameters import (
@@ -120,11 +121,12 @@ cancelled
     )
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region)
-    plan = plan_run(rgb, model.record, chosen, scope)
+    embedding = ImageEmbedding.of_rgb(model, rgb)
+    plan = plan_run(embedding, rgb, chosen, scope)
     least = thresholds_for(chosen, model.record).predicted_iou
     floor = Thresholds(least, stability=float('-inf'))
     hooks = Hooks.of(progress, cancelled)
-    run = Run(model, rgb, chosen, floor, hooks, plan.points)
+    run = Run(embedding, rgb, chosen, floor, hooks, plan.points)
     edges = np.zeros(shape, dtype=np.float32)
     for region in plan.regions:
         asked = [(worker, region.points) for worker in run.embed([region])]

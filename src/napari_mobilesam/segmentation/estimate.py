@@ -22,9 +22,9 @@ from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid
 from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
-    expected_windows,
     plan_for_shape,
 )
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
@@ -137,7 +137,7 @@ def expected_work(
     plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
     return Work(
         expected_prompts(plan),
-        expected_windows(plan),
+        plan.inputs,
         MASKS_PER_ADAPTIVE_PROMPT if plan.adaptive else MASKS_PER_PROMPT,
     )
 
@@ -229,11 +229,10 @@ def _measure(model: Sam) -> Speed:
 
     def worker(floor: float) -> RegionWorker:
         return RegionWorker(
-            model,
+            ImageEmbedding.of_rgb(model, rgb),
             EverythingParameters(),
             Thresholds(floor, float('-inf')),
             region,
-            rgb,
         )
 
     def ask(floor: float, points: NDArray[np.float64]) -> Callable[[], object]:

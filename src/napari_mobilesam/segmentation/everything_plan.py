@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Region, crop_regions
+from napari_mobilesam.segmentation.crops import Cut, Region, crop_regions
 from napari_mobilesam.segmentation.diameter import estimate_diameter
-from napari_mobilesam.segmentation.lattice import Lattice
-from napari_mobilesam.segmentation.scope import Scope
-from napari_mobilesam.segmentation.windows import (
-    plan_windows,
-    window_regions,
+from napari_mobilesam.segmentation.embedding_grid import (
+    STRIDE,
+    BlockKey,
+    EmbeddingGrid,
 )
-from napari_mobilesam.types import EverythingParameters, ModelRecord
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.lattice import (
+    POINTS_PER_DIAMETER,
+    Lattice,
+    lattice_points,
+)
+from napari_mobilesam.segmentation.scope import Scope
+from napari_mobilesam.types import Box, EverythingParameters, ModelRecord
 
-# Windows of the overview are this many times as long as the others, and
-# looked through only if that saves this many times their number.
-OVERVIEW = 2.0
-WORTHWHILE = 3
 # Points of the full grid that an adaptive run asks: on validation images of
 # cells a sixth.
 ADAPTIVE_SHARE = 1 / 6
-# Windows that it embeds after an overview, likewise.
-ADAPTIVE_WINDOWS = 3 / 4
+# Larger windows are looked through first, in large images, only if that saves
+# this many times their number.
+WORTHWHILE = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Windows and points of a run.
+    """Regions and points of a run.
 
     Attributes
     ----------
     regions : list of Region
-        Windows with the points of the full grid that are in scope.
+        Decoder blocks with the points of the full grid that are in scope.
     overview : list of Region
-        Larger windows with the same points, for an adaptive run; may be
-        none.
+        Larger windows with the same points, for an adaptive run on a part of
+        a large image; may be none.
     lattice : Lattice
         All points of the full grid.
     diameter : float or None
         Typical object diameter in data pixels, given or seen.
     adaptive : bool
         Only a part of the points is asked.
+    inputs : int
+        Pixels to embed, in inputs of the model.
     """
 
     regions: list[Region]
@@ -53,6 +59,7 @@ class Plan:
     lattice: Lattice
     diameter: float | None
     adaptive: bool
+    inputs: int = 0
 
     @property
     def points(self) -> int:
@@ -61,23 +68,23 @@ class Plan:
 
 
 def plan_run(
+    image: ImageEmbedding,
     rgb: NDArray[np.uint8],
-    record: ModelRecord,
     parameters: EverythingParameters,
     scope: Scope | None = None,
 ) -> Plan:
     """Decide what is embedded and which points may be asked.
 
-    A given diameter asks for windows; ``whole_image`` or crop layers for the
-    procedure of the paper; otherwise a quick look at the image decides.
+    A given diameter tells the scale; ``whole_image`` or crop layers ask for
+    the procedure of the paper; otherwise a quick look at the image decides.
     """
     decided = parameters.whole_image or parameters.crop_layers > 0
-    look = parameters.diameter is None and not (
-        decided and not parameters.adaptive
+    seen = None
+    if parameters.diameter is None and not decided:
+        seen = estimate_diameter(rgb)
+    return plan_for_shape(
+        image.image_shape, image.model.record, parameters, scope, seen
     )
-    seen = estimate_diameter(rgb) if look else None
-    shape = (rgb.shape[0], rgb.shape[1])
-    return plan_for_shape(shape, record, parameters, scope, seen)
 
 
 def plan_for_shape(
@@ -92,60 +99,86 @@ def plan_for_shape(
     ``seen`` is the object diameter that `estimate_diameter` sees in it.
     """
     scope = scope or Scope()
-    windows = parameters.diameter
-    if windows is None and not (
-        parameters.whole_image or parameters.crop_layers
-    ):
-        worthwhile = len(plan_windows(image_shape, seen, record)) > 1
-        windows = seen if worthwhile else None
-    if windows is None:
+    diameter = parameters.diameter
+    if not (diameter or parameters.whole_image or parameters.crop_layers):
+        diameter = seen
+    if diameter is None:
         regions = crop_regions(image_shape, parameters)
     else:
-        regions = window_regions(image_shape, windows, record, parameters)
-    # The grids of crop layers are no lattice.
-    adaptive = parameters.adaptive and not parameters.crop_layers
-    overview: list[Region] = []
-    if windows is not None and adaptive:
-        overview = _overview(image_shape, windows, record, parameters)
-        if WORTHWHILE * len(overview) > len(regions):
-            overview = []
+        grid = EmbeddingGrid(image_shape, record)
+        regions = block_regions(grid, diameter, parameters)
     return Plan(
         in_scope(regions, scope),
-        in_scope(overview, scope),
+        [],
         Lattice.of(regions),
-        seen if parameters.diameter is None else parameters.diameter,
-        adaptive,
+        diameter,
+        # The grids of crop layers are no lattice.
+        parameters.adaptive and not parameters.crop_layers,
+        inputs_of(in_scope(regions, scope), image_shape, record),
     )
+
+
+def block_regions(
+    grid: EmbeddingGrid, diameter: float, parameters: EverythingParameters
+) -> list[Region]:
+    """Decoder blocks of segment everything for objects of a known size.
+
+    One lattice of points covers the image, no coarser than the grid of
+    ``points_per_side`` and fine enough for the objects; each decoder block
+    is asked the points in its middle.
+    """
+    pitch = grid.pitch_for(diameter)
+    spacing = min(
+        max(grid.image_shape) / parameters.points_per_side,
+        diameter / POINTS_PER_DIAMETER,
+    )
+    points = lattice_points(
+        grid.image_shape, max(spacing, 1.0), (0, 0, *grid.image_shape)
+    )
+    side = grid.core * pitch
+    cores, owner = np.unique(
+        np.floor(points / side).astype(int), axis=0, return_inverse=True
+    )
+    found: dict[tuple[BlockKey, Box], tuple[Cut, list[NDArray[np.float64]]]]
+    found = {}
+    for number, core in enumerate(cores):
+        row, column = ((core + 0.5) * side).tolist()
+        cut = Cut((row, column), pitch, large=True)
+        block = grid.large_block(cut.center, pitch)
+        window = grid.frame(block, cut.center).window
+        own = points[owner.reshape(-1) == number]
+        found.setdefault((block, window), (cut, []))[1].append(own)
+    # One pixel of the low-res logits blurs where a mask ends.
+    edge = 1 + pitch / 4
+    return [
+        Region(window, np.concatenate(own), edge, cut)
+        for (_, window), (cut, own) in sorted(
+            found.items(), key=lambda item: item[0]
+        )
+    ]
+
+
+def inputs_of(
+    regions: Sequence[Region],
+    image_shape: tuple[int, int],
+    record: ModelRecord,
+) -> int:
+    """Pixels that regions embed, in inputs of the model, rounded up."""
+    grid = EmbeddingGrid(image_shape, record)
+    blocks = {
+        grid.large_block(region.cut.center, region.cut.pitch)
+        for region in regions
+        if region.cut is not None
+    }
+    cells = [math.prod(grid.canvas(key).cells) for key in blocks]
+    whole = sum(region.cut is None for region in regions)
+    return whole + -(-sum(cells) * STRIDE**2 // record.input_size**2)
 
 
 def expected_prompts(plan: Plan) -> int:
     """How many prompts a run is likely to ask."""
     share = ADAPTIVE_SHARE if plan.adaptive else 1.0
     return max(1, round(share * plan.points))
-
-
-def expected_windows(plan: Plan) -> int:
-    """How many windows a run is likely to embed."""
-    if not plan.overview:
-        return len(plan.regions)
-    return len(plan.overview) + round(ADAPTIVE_WINDOWS * len(plan.regions))
-
-
-def _overview(
-    image_shape: tuple[int, int],
-    diameter: float,
-    record: ModelRecord,
-    parameters: EverythingParameters,
-) -> list[Region]:
-    """Windows in which objects are smaller than the model likes them."""
-    sizes = record.object_diameter
-    small = sizes._replace(best=sizes.best / OVERVIEW)
-    return window_regions(
-        image_shape,
-        diameter,
-        replace(record, object_diameter=small),
-        parameters,
-    )
 
 
 def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.types import Box
+
+# Points per object diameter: with 2.5 two or more fall on a round object.
+POINTS_PER_DIAMETER = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +50,32 @@ class Lattice:
         """Distance of neighbours in pixels; 1 if there are none."""
         steps = np.concatenate([np.diff(self.rows), np.diff(self.columns)])
         return float(steps.max()) if len(steps) else 1.0
+
+
+def lattice_points(
+    image_shape: tuple[int, int], spacing: float, core: Box
+) -> NDArray[np.float64]:
+    """Points of the lattice of an image that a core owns.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W); the lattice is the same whatever the core.
+    spacing : float
+        Largest distance of neighbours along an axis, in pixels.
+    core : tuple of int
+        (row0, column0, row1, column1), half open.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) float64 (row, column).
+    """
+    axes = []
+    for axis, length in enumerate(image_shape):
+        count = max(1, math.ceil(length / spacing))
+        places = (np.arange(count) + 0.5) * (length / count)
+        inside = (places >= core[axis]) & (places < core[axis + 2])
+        axes.append(places[inside])
+    grid = np.meshgrid(*axes, indexing='ij')
+    return np.stack(grid, axis=-1).reshape(-1, 2)

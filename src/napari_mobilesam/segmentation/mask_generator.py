@@ -19,6 +19,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     plan_run,
 )
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.parameters import (
     Thresholds,
@@ -34,8 +35,8 @@ from napari_mobilesam.types import EverythingParameters, Mask, Progress
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Windows that are embedded before their points are asked.
-WINDOWS_AT_ONCE = 8
+# Regions of which what prompts share is kept at once.
+REGIONS_AT_ONCE = 64
 
 
 def generate_masks(
@@ -167,11 +168,12 @@ cancelled, on_masks, **overrides
     )
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region, skip)
-    plan = plan_run(rgb, model.record, chosen, scope)
+    embedding = ImageEmbedding.of_rgb(model, rgb)
+    plan = plan_run(embedding, rgb, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks, on_work)
     thresholds = thresholds_for(chosen, model.record)
     least = Thresholds(*floor) if floor else thresholds
-    run = Run(model, rgb, chosen, least, hooks, expected_prompts(plan))
+    run = Run(embedding, rgb, chosen, least, hooks, expected_prompts(plan))
     collector = Collector(scope, thresholds, hooks)
     if plan.adaptive:
         ask_adaptively(run, plan, collector)
@@ -197,7 +199,7 @@ cancelled, on_masks, **overrides
 
 def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:
     """Ask all points of the full grid (Segment Anything, appendix B)."""
-    for part in run.blocks(plan.regions, WINDOWS_AT_ONCE):
+    for part in run.blocks(plan.regions, REGIONS_AT_ONCE):
         asked = [(worker, worker.region.points) for worker in run.embed(part)]
         for _, proposed in run.ask(asked, RegionWorker.divide):
             collector.add(*proposed)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mobilesam.segmentation.crops import Region
-from napari_mobilesam.segmentation.diameter import estimate_diameter
+from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import (
-    WINDOWS_AT_ONCE,
+    REGIONS_AT_ONCE,
     generate_candidates,
 )
 from napari_mobilesam.segmentation.masks import paint_objects
@@ -22,9 +22,11 @@ from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Hooks, Run
-from napari_mobilesam.segmentation.windows import window_for_prompts
+from napari_mobilesam.segmentation.scale_choice import (
+    holding_pitch,
+    known_diameter,
+)
 from napari_mobilesam.types import (
-    Box,
     EverythingParameters,
     Frame,
     Mask,
@@ -112,7 +114,6 @@ def segment_boxes(
     model: Sam,
     boxes: ArrayLike | pd.DataFrame,
     *,
-    diameter: float | None = None,
     channels: Channels | None = None,
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
@@ -128,9 +129,6 @@ def segment_boxes(
     boxes : array-like or DataFrame
         (N, 4) (row0, column0, row1, column1) in data pixels, or a table with
         these columns, such as that of `object_proposals`.
-    diameter : float, optional
-        Typical object diameter in data pixels; a quick look at the image
-        tells if None.
 
     Returns
     -------
@@ -155,18 +153,17 @@ def segment_boxes(
     )
     shape = (rgb.shape[0], rgb.shape[1])
     corners = _checked_boxes(boxes, shape, model.input_size)
-    if diameter is None:
-        diameter = estimate_diameter(rgb)
-    groups: dict[Box, list[int]] = {}
+    embedding = ImageEmbedding.of_rgb(model, rgb)
+    groups: dict[Cut, list[int]] = {}
     for index, box in enumerate(corners):
-        window = window_for_prompts(
-            shape, Prompts(box=box), diameter, model.record
-        )
-        groups.setdefault(window, []).append(index)
+        groups.setdefault(_cut_for(box, embedding), []).append(index)
     # No mask is cut off: its box says where it ends.
-    regions = [Region(box, np.zeros((0, 2)), edge=-1.0) for box in groups]
+    regions = [
+        Region(_frame_of(cut, embedding).window, np.zeros((0, 2)), -1.0, cut)
+        for cut in groups
+    ]
     run = Run(
-        model,
+        embedding,
         rgb,
         EverythingParameters(max_area_fraction=1.0),
         ANY,
@@ -181,15 +178,44 @@ def segment_boxes(
     ) -> list[tuple[int, Mask]]:
         return worker.segment_boxes(corners[members])
 
-    for part in run.blocks(regions, WINDOWS_AT_ONCE):
+    for part in run.blocks(regions, REGIONS_AT_ONCE):
         asked = [
-            (worker, np.array(groups[worker.region.window]))
+            (worker, np.array(groups[worker.region.cut]))
             for worker in run.embed(part)
+            if worker.region.cut is not None
         ]
         for members, answers in run.ask(asked, answer):
             for number, mask in answers:
                 masks[members[number]] = mask
     return paint_objects(masks, shape)
+
+
+def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:
+    """Decoder block to ask a box in; boxes close by share one.
+
+    Its middle is on a lattice of cores, unless the box does not fit in that.
+    """
+    grid = image.grid
+    prompts = Prompts(box=box)
+    diameter = known_diameter(prompts)
+    assert diameter is not None
+    pitch = holding_pitch(grid, prompts, grid.pitch_for(diameter))
+    side = grid.core * pitch
+    row, column = box.reshape(2, 2).mean(axis=0)
+    cut = Cut(
+        ((row // side + 0.5) * side, (column // side + 0.5) * side),
+        pitch,
+        large=True,
+    )
+    window = np.array(_frame_of(cut, image).window)
+    inside = (box[:2] >= window[:2]) & (box[2:] <= window[2:])
+    return cut if inside.all() else Cut((row, column), pitch)
+
+
+def _frame_of(cut: Cut, image: ImageEmbedding) -> Frame:
+    grid = image.grid
+    find = grid.large_block if cut.large else grid.small_block
+    return grid.frame(find(cut.center, cut.pitch), cut.center)
 
 
 def _checked_boxes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,18 +14,16 @@ from torch import Tensor
 from napari_mobilesam.model.batches import in_batches
 from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.upscaling import as_mask, upscale_mask
 from napari_mobilesam.types import (
-    Embedding,
     EverythingParameters,
-    Frame,
     Mask,
 )
 
 if TYPE_CHECKING:
-    from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.model.image_decoder import ImageDecoder
 
 
 class PromptMask(NamedTuple):
@@ -57,36 +56,38 @@ class RegionWorker:
 
     Parameters
     ----------
-    model : Sam
-        Model.
+    image : ImageEmbedding
+        Embedding of the image.
     parameters : EverythingParameters
         Stability offset and largest area.
     floor : Thresholds
         Predicted IoU and stability below which masks are not kept.
     region : Region
-        Window and edge.
-    rgb : ndarray
-        (H, W, 3) uint8, the whole image.
+        Decoder block or window, and edge.
     """
 
     def __init__(
         self,
-        model: Sam,
+        image: ImageEmbedding,
         parameters: EverythingParameters,
         floor: Thresholds,
         region: Region,
-        rgb: NDArray[np.uint8],
     ) -> None:
-        self.model = model
+        self.model = image.model
         self.parameters = parameters
         self.floor = floor
         self.region = region
-        self.shape = (rgb.shape[0], rgb.shape[1])
-        row0, column0, row1, column1 = region.window
-        frame = Frame.of(self.shape, region.window, model.input_size)
-        self.embedding: Embedding = Predictor(model).embed_rgb(
-            rgb[row0:row1, column0:column1], frame
+        self.shape = image.image_shape
+        self.embedding = (
+            image.window(region.window)
+            if region.cut is None
+            else image.cut(*region.cut)
         )
+
+    @cached_property
+    def _decoder(self) -> ImageDecoder:
+        """Decoder with what all prompts of the region share."""
+        return self.model.image_decoder(self.embedding.features)
 
     def propose(self, points: NDArray[np.float64]) -> list[Mask]:
         """Masks of (N, 2) points (row, column): up to three for each."""
@@ -150,7 +151,7 @@ class RegionWorker:
         self, multimask: bool, first: int, prompts: Mapping[str, Tensor]
     ) -> list[PromptMask]:
         """Answers to prompts that are numbered from ``first``."""
-        decoder = self.model.image_decoder(self.embedding.features)
+        decoder = self._decoder
         attended = decoder.attend(**prompts)
         chosen = mask_slice(multimask)
         iou = decoder.predict_iou(attended)[:, chosen]

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_mobilesam.segmentation.collector import Collector
-from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.crops import Cut, Region
+from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.masks import center_of, suppress
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Run
-from napari_mobilesam.types import Box, Mask
+from napari_mobilesam.types import Mask
 
 # A cut mask is asked again unless whole masks cover this share of it, or the
 # box of another overlaps more with its own.
@@ -27,11 +28,13 @@ def ask_again(run: Run, collector: Collector) -> None:
     What such a window cuts off in turn is longer than twice what was seen of
     it, and is dropped.
     """
-    shape = (run.rgb.shape[0], run.rgb.shape[1])
-    left = _uncovered(collector.cut, collector.good(collector.masks), shape)
+    left = _uncovered(
+        collector.cut,
+        collector.good(collector.masks),
+        run.image.image_shape,
+    )
     regions = [
-        _window_around(mask, shape, run.model.input_size)
-        for mask in suppress(left, RIVAL)
+        _coarser(mask, run.image.grid) for mask in suppress(left, RIVAL)
     ]
     for part in run.blocks(regions):
         asked = [
@@ -63,19 +66,17 @@ def _uncovered(
     return left
 
 
-def _window_around(
-    mask: Mask, shape: tuple[int, int], input_size: int
-) -> Region:
-    """A window centred on a mask, and the two points asked in it."""
-    row0, column0, row1, column1 = mask.crop_box
+def _coarser(mask: Mask, grid: EmbeddingGrid) -> Region:
+    """A decoder block centred on a mask, and the two points asked in it."""
+    row0, column0, row1, column1 = mask.box
+    center = (row0 + row1) / 2, (column0 + column1) / 2
     side = max(
-        row1 - row0, column1 - column0, *(ROOM * n for n in mask.data.shape)
+        mask.crop_box[2] - mask.crop_box[0],
+        mask.crop_box[3] - mask.crop_box[1],
+        *(ROOM * n for n in mask.data.shape),
     )
-    low = []
-    for axis in (0, 1):
-        start = (mask.box[axis] + mask.box[axis + 2] - side) // 2
-        low.append(max(0, min(start, shape[axis] - side)))
-    high = [min(a + side, n) for a, n in zip(low, shape, strict=True)]
-    window: Box = (low[0], low[1], high[0], high[1])
+    least = min(side, max(grid.image_shape)) / grid.cells
+    pitch = min(p for p in grid.pitches if p >= least)
+    frame = grid.frame(grid.small_block(center, pitch), center)
     points = np.array([mask.point, center_of(mask)])
-    return Region(window, points, edge=1 + 4 * side / input_size)
+    return Region(frame.window, points, 1 + pitch / 4, Cut(center, pitch))

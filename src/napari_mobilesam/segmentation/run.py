@@ -5,24 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
-if TYPE_CHECKING:
-    from napari_mobilesam.model.sam import Sam
-
-# Embeddings kept of a run, in bytes: enough that rounds over many small
-# windows are rounds over the whole image.
-BLOCK_BYTES = 1 << 28
-BYTES_PER_TOKEN = 4 * 256
+# What regions that are asked in turns keep of their decoder blocks, in bytes.
+BLOCK_BYTES = 1 << 27
+# The features of a cell, and what prompts share of them in the decoder.
+BYTES_PER_CELL = 4 * 4 * 256
 
 T = TypeVar('T')
 
@@ -60,7 +57,7 @@ class Hooks:
     on_masks : callable
         Called with the good masks of each batch of prompts.
     on_work : callable
-        Called with prompts answered and windows embedded so far.
+        Called with prompts answered and inputs of the model embedded so far.
     """
 
     progress: Progress = field(default=_ignore_progress)
@@ -93,10 +90,10 @@ class Run:
 
     Parameters
     ----------
-    model : Sam
-        Model.
+    image : ImageEmbedding
+        Embedding of the image.
     rgb : ndarray
-        (H, W, 3) uint8.
+        (H, W, 3) uint8, what is embedded.
     parameters : EverythingParameters
         Batch size, and what `RegionWorker` needs.
     floor : Thresholds
@@ -110,60 +107,74 @@ class Run:
     ----------
     prompts : int
         Prompts answered so far.
-    embedded : int
-        Windows embedded so far.
     complete : bool
         False once cancelled.
     """
 
     def __init__(
         self,
-        model: Sam,
+        image: ImageEmbedding,
         rgb: NDArray[np.uint8],
         parameters: EverythingParameters,
         floor: Thresholds,
         hooks: Hooks,
         total: int,
     ) -> None:
-        self.model = model
+        self.image = image
+        self.model = image.model
         self.rgb = rgb
         self.parameters = parameters
         self.floor = floor
         self.hooks = hooks
         self.total = total
         self.prompts = 0
-        self.embedded = 0
         self.complete = True
 
     def blocks(
         self, regions: Sequence[Region], most: int | None = None
     ) -> Iterator[Sequence[Region]]:
-        """Divide regions so that the embeddings of a block can be kept."""
-        side = self.model.input_size // STRIDE
-        size = max(1, BLOCK_BYTES // (BYTES_PER_TOKEN * side * side))
+        """Divide regions so that what is shared in each can be kept."""
+        cells = self.image.grid.cells**2
+        size = max(1, BLOCK_BYTES // (BYTES_PER_CELL * cells))
         size = min(size, most or size)
         for start in range(0, len(regions), size):
             yield regions[start : start + size]
 
     def embed(self, regions: Sequence[Region]) -> list[RegionWorker]:
-        """Embed windows; of a cancelled run those that were done."""
+        """Embed regions; of a cancelled run those that were done."""
+        if not regions:
+            return []
+        grid = self.image.grid
+        blocks = {
+            grid.large_block(region.cut.center, region.cut.pitch)
+            for region in regions
+            if region.cut is not None and region.cut.large
+        }
+        missing = sorted(key for key in blocks if not self.image.knows(key))
+        self._tell('Embedding')
+        # One alone is embedded by all threads that pay off.
+        do = self.model.workers().map if len(missing) > 1 else map
+        for _ in do(self.image.block, self._until_cancelled(missing)):
+            self._tell('Embedding')
 
-        def embed(region: Region) -> RegionWorker:
+        def worker(region: Region) -> RegionWorker:
             return RegionWorker(
-                self.model, self.parameters, self.floor, region, self.rgb
+                self.image, self.parameters, self.floor, region
             )
 
         done: list[RegionWorker] = []
-        if not regions:
-            return done
-        # One alone is embedded by all threads that pay off.
-        do = self.model.workers().map if len(regions) > 1 else map
-        self._tell(f'Embedding window {self.embedded + 1}')
-        for worker in do(embed, self._until_cancelled(regions)):
-            done.append(worker)
-            self.embedded += 1
-            self._tell(f'Embedded window {self.embedded}')
+        cheap = all(region.cut is not None for region in regions)
+        do = map if cheap or len(regions) == 1 else self.model.workers().map
+        for made in do(worker, self._until_cancelled(regions)):
+            done.append(made)
+            if made.region.cut is None:
+                self._tell('Embedding')
         return done
+
+    @property
+    def embedded(self) -> int:
+        """Pixels embedded so far, in inputs of the model."""
+        return -(-self.image.embedded_pixels // self.model.input_size**2)
 
     def ask(
         self,

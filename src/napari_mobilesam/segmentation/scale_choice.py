@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.model.sam import STRIDE
+from napari_mobilesam.segmentation.embedding_grid import STRIDE, EmbeddingGrid
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
@@ -100,7 +100,7 @@ def answer_at_scale(
     known = known_diameter(prompts) if diameter is None else diameter
     if known is None:
         return _search(ask, image, prompts, likely)
-    pitch = _holding(image, prompts, image.pitch_for(known))
+    pitch = holding_pitch(image.grid, prompts, image.grid.pitch_for(known))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
     return ask(embedding, prompts)
 
@@ -125,7 +125,7 @@ def _correct(
     mask = previous.mask()
     if mask.data.size:
         prompts = replace(prompts, region=mask)
-    pitch = _holding(image, prompts, pitch_of(frame))
+    pitch = holding_pitch(image.grid, prompts, pitch_of(frame))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
     return ask(embedding, prompts)
 
@@ -137,9 +137,10 @@ def _search(
     likely: Sequence[float],
 ) -> Prediction:
     """Ask at several scales, from coarse to fine; the best answer."""
-    ladder = [p for p in image.pitches[::STEP] if _holds(image, prompts, p)]
+    grid = image.grid
+    ladder = [p for p in grid.pitches[::STEP] if _holds(grid, prompts, p)]
     record = image.model.record
-    wanted = sorted({image.pitch_for(d) for d in likely}, reverse=True)
+    wanted = sorted({grid.pitch_for(d) for d in likely}, reverse=True)
     starts = [min(ladder, key=lambda p: _octaves(p, x)) for x in wanted]
     answers: dict[int, Prediction] = {}
     values: dict[int, float] = {}
@@ -166,10 +167,12 @@ def _search(
         starts = ladder[max(0, place - 1) : place + 2]
         for pitch in starts:
             try_scale(pitch)
-    return answers[_agreed(answers, values)]
+    return answers[agreed_scale(answers, values)]
 
 
-def _agreed(answers: dict[int, Prediction], values: dict[int, float]) -> int:
+def agreed_scale(
+    answers: dict[int, Prediction], values: dict[int, float]
+) -> int:
     """Scale of the answer that is worth most and that others agree with."""
     boxes = {pitch: _boxes(answer) for pitch, answer in answers.items()}
 
@@ -258,7 +261,7 @@ def center_of_prompts(
     The object is in the middle, moved as far as the other prompts need.
     """
     corners = prompt_corners(prompts)
-    half = (image.cells / 2 - EDGE) * pitch
+    half = (image.grid.cells / 2 - EDGE) * pitch
     low, high = corners.max(axis=0) - half, corners.min(axis=0) + half
     middle = (low + high) / 2
     fits = low <= high
@@ -275,20 +278,19 @@ def pitch_of(frame: Frame) -> int:
     return max(1, round(length * STRIDE / on_input))
 
 
-def _holding(image: ImageEmbedding, prompts: Prompts, pitch: int) -> int:
+def holding_pitch(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> int:
     """The scale, or the next coarser one whose blocks hold all prompts."""
-    coarser = [p for p in image.pitches if p >= pitch]
-    for candidate in reversed(coarser):
-        if _holds(image, prompts, candidate):
+    for candidate in reversed([p for p in grid.pitches if p >= pitch]):
+        if _holds(grid, prompts, candidate):
             return candidate
-    return image.pitches[0]
+    return grid.pitches[0]
 
 
-def _holds(image: ImageEmbedding, prompts: Prompts, pitch: int) -> bool:
+def _holds(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> bool:
     corners = prompt_corners(prompts)
     extent = corners.max(axis=0) - corners.min(axis=0)
-    room = (image.cells - 2 * EDGE) * pitch
-    whole = np.asarray(image.image_shape) <= image.cells * pitch
+    room = (grid.cells - 2 * EDGE) * pitch
+    whole = np.asarray(grid.image_shape) <= grid.cells * pitch
     return bool(((extent <= room) | whole).all())
 
 

@@ -14,10 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.types import (
     Box,
-    EverythingParameters,
     ModelRecord,
     Prompts,
 )
@@ -30,8 +28,6 @@ MAX_ZOOM = 8
 # Diameter of an object, as part of the geometric mean of its box's sides; on
 # validation images 0.6 and 1 were worse by 0.01 of IoU.
 BOX_DIAMETER = 0.8
-# Points per object diameter: with 2.5 two or more fall on a round object.
-POINTS_PER_DIAMETER = 2.5
 
 
 # Objects of fewer screen pixels across are not what is pointed at.
@@ -155,63 +151,6 @@ def _axis(length: int, side: int, halo: int) -> list[tuple[int, ...]]:
     stops = starts + min(side, length)
     columns = (starts, stops, edges[:-1], edges[1:])
     return list(zip(*(part.tolist() for part in columns), strict=True))
-
-
-def lattice_points(
-    image_shape: tuple[int, int], spacing: float, core: Box
-) -> NDArray[np.float64]:
-    """Points of the lattice of an image that a core owns.
-
-    Parameters
-    ----------
-    image_shape : tuple of int
-        (H, W); the lattice is the same whatever the core.
-    spacing : float
-        Largest distance of neighbours along an axis, in pixels.
-    core : tuple of int
-        (row0, column0, row1, column1), half open.
-
-    Returns
-    -------
-    ndarray
-        (N, 2) float64 (row, column).
-    """
-    axes = []
-    for axis, length in enumerate(image_shape):
-        count = max(1, math.ceil(length / spacing))
-        places = (np.arange(count) + 0.5) * (length / count)
-        inside = (places >= core[axis]) & (places < core[axis + 2])
-        axes.append(places[inside])
-    grid = np.meshgrid(*axes, indexing='ij')
-    return np.stack(grid, axis=-1).reshape(-1, 2)
-
-
-def window_regions(
-    image_shape: tuple[int, int],
-    diameter: float,
-    record: ModelRecord,
-    parameters: EverythingParameters,
-) -> list[Region]:
-    """Regions of segment everything for objects of a known size.
-
-    One lattice of points covers the image, no coarser than the grid of
-    ``points_per_side`` and fine enough for the objects; each window asks
-    about the points of its core.
-    """
-    spacing = min(
-        max(image_shape) / parameters.points_per_side,
-        diameter / POINTS_PER_DIAMETER,
-    )
-    regions = []
-    for window in plan_windows(image_shape, diameter, record):
-        side = max(
-            window.box[2] - window.box[0], window.box[3] - window.box[1]
-        )
-        # One pixel of the low-res logits blurs where a mask ends.
-        edge = 1 + 4 * side / record.input_size
-        points = lattice_points(image_shape, max(spacing, 1.0), window.core)
-        regions.append(Region(window.box, points, edge))
-    return regions
 
 
 def window_for_prompts(

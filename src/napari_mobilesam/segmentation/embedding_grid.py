@@ -1,0 +1,282 @@
+"""Where the blocks of an image embedding lie: plain geometry.
+
+A scale is the number of data pixels along a cell of the embedding, its
+*pitch*; a cell is 16 pixels of the model's input. Everything here follows
+from the shape of the image and the record of the model, so that an embedding
+made for a click serves the next one, and equal images are embedded equally.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from napari_mobilesam.types import Frame, ModelRecord
+
+# Input pixels along a cell.
+STRIDE = 16
+# Side of TinyViT's smaller attention windows, in cells: a canvas of a multiple
+# of it has less padding. By processor time 21 cells cost 1.3 times as much
+# as 16, 24 cost 2.2 times as much.
+ATTENTION_WINDOW = 7
+# Cells of a small block beyond a decoder block: prompts nearby find what they
+# need in it.
+ROOM = 5
+# A scale of at most so many cells along its longer side is one block.
+WHOLE_SCALE = 28
+# Greatest side of a large block in cells.
+LARGE_SIDE = 72
+# Enlarging more than 8 times adds no detail that the decoder could use.
+SMALLEST_PITCH = 2
+# A scale this close to that of the whole image is not needed beside it.
+SAME_SCALE = 0.85
+
+
+def pitches(image_shape: tuple[int, int], cells: int) -> list[int]:
+    """Scales of an image, from the whole image to the finest.
+
+    Powers of the square root of two, as integers: a cell is whole pixels.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    cells : int
+        Side of the decoder block in cells.
+
+    Returns
+    -------
+    list of int
+        Data pixels along a cell, descending. The first shows the whole image
+        in one decoder block.
+    """
+    whole = max(1, math.ceil(max(image_shape) / cells))
+    finer = {round(2 ** (exponent / 2)) for exponent in range(2, 40)}
+    return [
+        whole,
+        *sorted(
+            (p for p in finer if SMALLEST_PITCH <= p < SAME_SCALE * whole),
+            reverse=True,
+        ),
+    ]
+
+
+class BlockKey(NamedTuple):
+    """Place of a block: pitch, first cell and greatest side in cells."""
+
+    pitch: int
+    row: int
+    column: int
+    side: int
+
+
+class Canvas(NamedTuple):
+    """What is embedded as a block.
+
+    Attributes
+    ----------
+    window : tuple of int
+        (row0, column0, row1, column1) in data pixels, half open.
+    shape : tuple of int
+        (h, w) of these pixels at the scale of the block.
+    cells : tuple of int
+        Rows and columns of cells of the block; what the image does not fill
+        is padded at the bottom and right.
+    """
+
+    window: tuple[int, int, int, int]
+    shape: tuple[int, int]
+    cells: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class EmbeddingGrid:
+    """Scales and blocks of an image for a model.
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    record : ModelRecord
+        Input size, object size and architecture of the model.
+    """
+
+    image_shape: tuple[int, int]
+    record: ModelRecord
+
+    @property
+    def cells(self) -> int:
+        """Side of a decoder block in cells."""
+        return self.record.input_size // STRIDE
+
+    @property
+    def core(self) -> int:
+        """Side in cells of what a decoder block of many prompts owns."""
+        return max(1, self.cells // 2)
+
+    @property
+    def whole_inputs(self) -> bool:
+        """Whether the encoder has absolute positions: blocks are inputs."""
+        return self.record.architecture != 'vit_t'
+
+    @property
+    def pitches(self) -> list[int]:
+        """Scales of the image, see `pitches`."""
+        return pitches(self.image_shape, self.cells)
+
+    def shape(self, pitch: int) -> tuple[int, int]:
+        """Rows and columns of cells of a scale."""
+        rows, columns = (-(-n // pitch) for n in self.image_shape)
+        return rows, columns
+
+    def pitch_for(self, diameter: float) -> int:
+        """Scale at which objects of a diameter in data pixels suit best."""
+        best = self.record.object_diameter.best
+        wanted = math.log(max(diameter, 1e-6) * STRIDE / best)
+        return min(self.pitches, key=lambda p: abs(math.log(p) - wanted))
+
+    def small_block(self, center: Sequence[float], pitch: int) -> BlockKey:
+        """Small block that a decoder block around a place is cut from."""
+        shape = self.shape(pitch)
+        side, step = self._small_blocks(shape)
+        row, column = (
+            _nearest_origin(place / pitch, count, side, step)
+            for place, count in zip(center, shape, strict=True)
+        )
+        return BlockKey(pitch, row, column, side)
+
+    def _small_blocks(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Side of small blocks and distance of their origins, in cells."""
+        if self.whole_inputs:
+            return self.cells, max(1, self.cells // 4)
+        if max(shape) <= WHOLE_SCALE:
+            return WHOLE_SCALE, 1
+        windows = -(-(self.cells + ROOM) // ATTENTION_WINDOW)
+        return windows * ATTENTION_WINDOW, ATTENTION_WINDOW
+
+    def large_block(self, center: Sequence[float], pitch: int) -> BlockKey:
+        """Large block whose core holds a place."""
+        shape = self.shape(pitch)
+        most = self.cells if self.whole_inputs else max(LARGE_SIDE, self.cells)
+        # A decoder block around the core of a region lies in the block.
+        halo = (self.cells - self.core) // 2 + (not self.whole_inputs)
+        counts = [_block_count(count, most, halo) for count in shape]
+        # Blocks are square, so that there are few shapes of canvas.
+        side = max(
+            min(most, _even_side(count, number, halo))
+            for count, number in zip(shape, counts, strict=True)
+        )
+        row, column = (
+            _even_origin(place / pitch, count, number, side)
+            for place, count, number in zip(center, shape, counts, strict=True)
+        )
+        return BlockKey(pitch, row, column, side)
+
+    def canvas(self, key: BlockKey) -> Canvas:
+        """Pixels and cells of a block.
+
+        At the lower and right edge of the image the input is padded to whole
+        cells, and to a decoder block, as the model was trained.
+        """
+        low = key.row * key.pitch, key.column * key.pitch
+        sides = [
+            min(key.side, count - first)
+            for first, count in zip(
+                (key.row, key.column), self.shape(key.pitch), strict=True
+            )
+        ]
+        window = self._window(low, sides, key.pitch)
+        rows, columns = (max(n, self.cells) for n in sides)
+        return Canvas(window, _on_input(window, key.pitch), (rows, columns))
+
+    def first_cell(
+        self, key: BlockKey, center: Sequence[float]
+    ) -> tuple[int, int]:
+        """First cell of the decoder block of a block, around a place."""
+        canvas = self.canvas(key)
+        row, column = (
+            _clamped(
+                round(place / key.pitch - self.cells / 2),
+                first,
+                first + length - self.cells,
+            )
+            for place, first, length in zip(
+                center, (key.row, key.column), canvas.cells, strict=True
+            )
+        )
+        return row, column
+
+    def frame(self, key: BlockKey, center: Sequence[float]) -> Frame:
+        """Frame of the decoder block of a block, around a place."""
+        row, column = self.first_cell(key, center)
+        window = self._window(
+            (row * key.pitch, column * key.pitch),
+            (self.cells, self.cells),
+            key.pitch,
+        )
+        return Frame(
+            self.image_shape,
+            window,
+            _on_input(window, key.pitch),
+            self.record.input_size,
+        )
+
+    def _window(
+        self, low: tuple[int, int], sides: Sequence[int], pitch: int
+    ) -> tuple[int, int, int, int]:
+        """Data pixels of cells, as far as the image goes."""
+        row1, column1 = (
+            min(start + side * pitch, length)
+            for start, side, length in zip(
+                low, sides, self.image_shape, strict=True
+            )
+        )
+        return (*low, row1, column1)
+
+
+def _on_input(
+    window: tuple[int, int, int, int], pitch: int
+) -> tuple[int, int]:
+    """Pixels of the model's input that a window takes."""
+    height, width = window[2] - window[0], window[3] - window[1]
+    scale = STRIDE / pitch
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _nearest_origin(place: float, count: int, side: int, step: int) -> int:
+    """First cell of the block in whose middle a place in cells lies best."""
+    if count <= side:
+        return 0
+    # The last block reaches the edge of the image, beyond it if need be.
+    last = -(-(count - side) // step)
+    return step * _clamped(round((place - side / 2) / step), 0, last)
+
+
+def _block_count(count: int, side: int, halo: int) -> int:
+    """Blocks of a side that divide an axis of cells, overlapping by halos."""
+    if count <= side:
+        return 1
+    return 1 + math.ceil((count - side) / max(1, side - 2 * halo))
+
+
+def _even_side(count: int, number: int, halo: int) -> int:
+    """Side of so many blocks that divide an axis of cells evenly."""
+    return math.ceil((count + 2 * halo * (number - 1)) / number)
+
+
+def _even_origin(place: float, count: int, number: int, side: int) -> int:
+    """First cell of the one of evenly spaced blocks whose core it is."""
+    if number == 1:
+        return 0
+    origins = np.linspace(0, max(0, count - side), number)
+    starts = origins.round().astype(int)
+    middles = (starts[1:] + starts[:-1] + side) / 2
+    return int(starts[np.searchsorted(middles, place, side='right')])
+
+
+def _clamped(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))
