@@ -16,7 +16,9 @@ from napari_mobilesam.cli import segment, segment_many
 
 from .conftest import Run
 
-OPTIONS = ('--points-per-side', '4', '--quiet')
+OPTIONS = (
+    '--points-per-side', 4, '--predicted-iou', 0, '--stability', 0, '--quiet',
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def test_folder(
     assert sorted(p.name for p in out.glob('*.tif')) == names
     summary = pd.read_csv(out / 'summary.csv')
     assert summary['status'].tolist() == ['done'] * 3
+    assert (summary['objects'] > 0).all()
     for _, row in summary.iterrows():
         one = tmp_path / 'one.tif'
         run('segment', row['image'], '-o', one, '--overwrite',
@@ -215,6 +218,7 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_thousand_images(go: Any, tmp_path: Path, discs: np.ndarray) -> None:
     folder = tmp_path / 'many'
     folder.mkdir()
