@@ -477,6 +477,35 @@ def test_no_labels(labels: NDArray[Any], message: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('name', [*NAMES, 'x.png'])
+def test_masks_and_negative_labels(name: str, tmp_path: Path) -> None:
+    mask = np.zeros((6, 8), bool)
+    mask[1:4, 2:5] = True
+    export_labels(mask, tmp_path / name)
+    same(read_labels(tmp_path / name), mask)
+    negative = np.where(mask, 2, -1)
+    with pytest.raises(ExportError, match='negative'):
+        export_labels(negative, tmp_path / f'y{name}')
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize('segmentation', ['rle', 'polygons'])
+def test_coco_of_noise(
+    segmentation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Holes in parts in holes, all touching at corners."""
+    coco = pytest.importorskip('pycocotools.coco')
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (30, 41))
+    export_labels(labels, tmp_path / 'x.json', segmentation=segmentation)
+    data = coco.COCO(str(tmp_path / 'x.json'))
+    for entry in data.anns.values():
+        np.testing.assert_array_equal(
+            data.annToMask(entry), labels == entry['label']
+        )
+    same(read_labels(tmp_path / 'x.json'), labels)
+
+
 def test_bad_tables_and_names(labels: NDArray[Any], tmp_path: Path) -> None:
     with pytest.raises(ExportError, match='no column “label”'):
         export_labels(

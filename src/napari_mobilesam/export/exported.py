@@ -142,7 +142,9 @@ class LabelledImage:
             plane = self.labels[index] if index else self.labels
             if hasattr(plane, 'compute'):
                 plane = plane.compute(scheduler='synchronous')
-            yield Plane(number, at.get('t', 0), at.get('z', 0), plane)
+            yield Plane(
+                number, at.get('t', 0), at.get('z', 0), _checked(plane)
+            )
 
     def with_table(self, table: pd.DataFrame) -> LabelledImage:
         """Return the same labels with another table."""
@@ -162,6 +164,26 @@ class LabelledImage:
             name: self.class_colors.get(name) or default_color(number)
             for number, name in enumerate(unique)
         }
+
+
+def _checked(plane: Any) -> Any:
+    """Labels of a plane as numbers from 0; arrays on disk as they are.
+
+    Raises
+    ------
+    ExportError
+        If there are negative ones.
+    """
+    if not isinstance(plane, np.ndarray):
+        return plane
+    if plane.dtype.kind == 'b':
+        return plane.astype(np.uint8)
+    if plane.dtype.kind == 'i' and plane.min() < 0:
+        raise ExportError(
+            f'There are negative labels ({plane.min()}): labels are numbers '
+            'from 1, and 0 is background.'
+        )
+    return plane
 
 
 def label_column(table: pd.DataFrame | None) -> str | None:

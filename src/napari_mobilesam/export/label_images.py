@@ -108,7 +108,7 @@ def in_memory(image: LabelledImage) -> NDArray[Any]:
     labels = image.labels
     if hasattr(labels, 'compute'):
         labels = labels.compute(scheduler='synchronous')
-    return np.asarray(labels[...])
+    return as_labels(np.asarray(labels[...]), image.name)
 
 
 def read_tiff(path: Path, channel: int | None = None) -> LabelledImage:
