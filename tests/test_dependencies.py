@@ -62,7 +62,7 @@ def imported_distributions(*, needed: bool) -> set[str]:
 
 def test_every_dependency_is_imported() -> None:
     declared = names_of(PROJECT['dependencies'])
-    for extra in ('large', 'all'):
+    for extra in ('export', 'large', 'all'):
         declared |= names_of(PROJECT['optional-dependencies'][extra])
     used = imported_distributions(needed=True) | set(NOT_IMPORTED)
     assert declared - used == set()

@@ -85,3 +85,28 @@ def test_other_files_are_left_to_others(tmp_path):
     assert get_reader(str(path)) is None
     assert get_reader(str(tmp_path / 'none.geojson')) is None
     assert get_reader([]) is None
+
+
+def test_the_save_dialog_offers_the_formats(
+    make_napari_viewer, labels, tmp_path, monkeypatch
+):
+    """*File ▸ Save Selected Layers*, with what is chosen in its dialog."""
+    from qtpy.QtWidgets import QFileDialog
+
+    viewer = make_napari_viewer(show=False)
+    layer = viewer.add_labels(labels, name='cells')
+    viewer.layers.selection = {layer}
+    offered = []
+
+    def choose(*_, **options):
+        filters = options['filter'].split(';;')
+        offered.extend(filters)
+        (mine,) = [text for text in filters if 'QuPath' in text]
+        return str(tmp_path / 'cells.geojson'), mine
+
+    monkeypatch.setattr(QFileDialog, 'getSaveFileName', choose)
+    viewer.window._qt_viewer._save_layers_dialog(selected=True)
+    for name in ('ROIs for ImageJ', 'GeoJSON', 'COCO', 'OME-Zarr'):
+        assert any(name in text for text in offered), offered
+    found = read_labels(tmp_path / 'cells.geojson')
+    np.testing.assert_array_equal(found.labels, labels)
