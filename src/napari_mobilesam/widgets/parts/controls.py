@@ -289,6 +289,7 @@ class StatusLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._keep = False
         self.label = QLabel()
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(
@@ -323,12 +324,28 @@ class StatusLine(QWidget):
         return not self.bar.isHidden()
 
     @property
+    def kept(self) -> bool:
+        """True if background news must not replace the sentence."""
+        return self._keep or self.failed
+
+    @property
     def failed(self) -> bool:
         """True if an error is shown."""
         return bool(self.label.styleSheet() == ERROR_STYLE)
 
-    def say(self, text: str, busy: bool = False) -> None:
-        """Show a sentence; ``busy`` also shows the progress bar."""
+    def say(self, text: str, busy: bool = False, keep: bool = False) -> None:
+        """Show a sentence.
+
+        Parameters
+        ----------
+        text : str
+            The sentence.
+        busy : bool
+            Also show the progress bar.
+        keep : bool
+            Only an answer to the user's next action replaces it, see `kept`.
+        """
+        self._keep = keep
         self.label.setStyleSheet('')
         self.label.setText(text)
         if busy and self.bar.isHidden():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from napari.layers import Image
 from psygnal import Signal
@@ -37,6 +38,8 @@ class PromptImage:
         Data, contrast, gamma or channels changed.
     moved : Signal()
         The transform of the image changed.
+    hidden : Signal()
+        The image was hidden or shown.
     layer : napari.layers.Image or None
         The image.
     """
@@ -44,6 +47,7 @@ class PromptImage:
     chosen = Signal(object)
     pixels_changed = Signal()
     moved = Signal()
+    hidden = Signal()
 
     def __init__(
         self, dock: ViewerWidget, header: ImageHeader, scene: ViewerScene
@@ -52,6 +56,8 @@ class PromptImage:
         self._header = header
         self._scene = scene
         self._waiting = False
+        # images that came into the viewer and were not chosen yet
+        self._new: WeakSet[Image] = WeakSet()
         self.layer: Image | None = None
         # later: a combo box changes several times while layers come and go
         self._later = QSignalDebouncer(parent=dock)
@@ -93,11 +99,33 @@ class PromptImage:
             self._header.image_combo.layer = image
             self.enter()
 
+    @property
+    def other_selected(self) -> Image | None:
+        """The selected image, if it is not the chosen one or ours."""
+        active = self._dock.viewer.layers.selection.active
+        other = isinstance(active, Image) and active is not self.layer
+        return active if other and not is_ours(active) else None
+
     def follow_selection(self) -> None:
         """Choose the selected image, unless the plugin made it."""
+        selected = self.other_selected
+        if selected is not None:
+            self._header.image_combo.layer = selected
+
+    def note_new(self, layer: Image) -> None:
+        """Remember an image that was opened."""
+        self._new.add(layer)
+
+    def take_selected(self) -> bool:
+        """Return whether the image was selected in the list of layers.
+
+        False for an image that was just opened, which napari selects.
+        """
+        layer = self.layer
         active = self._dock.viewer.layers.selection.active
-        if isinstance(active, Image) and not is_ours(active):
-            self._header.image_combo.layer = active
+        by_hand = active is layer and layer not in self._new
+        self._new.clear()
+        return by_hand
 
     def refresh(self) -> None:
         """Offer the images and channels that the viewer has now."""
@@ -125,6 +153,7 @@ class PromptImage:
                 ('contrast_limits', 'gamma', 'data'), self._pixels
             ),
             **dict.fromkeys(_TRANSFORMS, self._moved),
+            'visible': self._hidden,
         }
 
     def _pixels(self, event: Any = None) -> None:
@@ -132,3 +161,6 @@ class PromptImage:
 
     def _moved(self, event: Any = None) -> None:
         self.moved.emit()
+
+    def _hidden(self, event: Any = None) -> None:
+        self.hidden.emit()

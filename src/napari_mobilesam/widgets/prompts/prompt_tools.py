@@ -136,12 +136,23 @@ class PromptTools:
         layer.mode = mode
         self.show_tool()
 
-    def begin(self, plane: LayerPlane) -> None:
-        """Select a Points layer with the axes of a plane, in add mode."""
+    def begin(self, plane: LayerPlane, select: bool = True) -> None:
+        """Select a Points layer with the axes of a plane, in add mode.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            Plane of the image that is chosen.
+        select : bool
+            False leaves the selection of the viewer, if there is a Points
+            layer that fits.
+        """
         layer = self.points
         if layer is not None:
             fits = layer.ndim == len(plane.output_axes)
             if fits or len(layer.data) or not is_ours(layer):
+                if select:
+                    self.use_points_tool()
                 return
             self._dock.viewer.layers.remove(layer)
         self.use_points_tool()

@@ -8,8 +8,10 @@ from typing import Any
 
 import napari.viewer
 from napari.layers import Image, Labels, Layer
+from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.hover_view import HoverView
@@ -29,7 +31,7 @@ from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
-from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK
+from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
@@ -90,6 +92,9 @@ class PromptWidget(ViewerWidget):
         self._scene = scene
         self._keys = Keys()
         self._embedding_since: float | None = None
+        # later: layers cannot be moved while napari moves or inserts them
+        self._raise_later = QSignalDebouncer(parent=self)
+        self._raise_later.setTimeout(0)
         self.settings = SettingsStore()
         self.header = ImageHeader(self)
         self.panel = panel = PromptPanel(
@@ -127,7 +132,7 @@ class PromptWidget(ViewerWidget):
             'toggle_hover': self.toggle_hover,
             'next_candidate': self.object.next_candidate,
             'accept': runs.accept,
-            'reject': self.object.reject,
+            'reject': self._reject,
             'undo': navigation.undo,
             'redo': navigation.redo,
             'previous_object': navigation.previous_object,
@@ -153,6 +158,8 @@ class PromptWidget(ViewerWidget):
         self.image.chosen.connect(self._image_chosen)
         self.image.pixels_changed.connect(self._pixels_changed)
         self.image.moved.connect(self.object.schedule)
+        self.image.hidden.connect(self._image_hidden)
+        self._raise_later.triggered.connect(self._raise_layers)
         self.tools.edited.connect(self.object.update)
         self.tools.restyled.connect(self.object.schedule)
         self.tools.pressed.connect(self.object.expect)
@@ -201,6 +208,7 @@ class PromptWidget(ViewerWidget):
             (session.propagation.finished, self.runs.propagated),
             (editor.changed, self._editor_changed),
             (editor.accepted, self.object.accepted),
+            (editor.accepted, self._object_closed),
             (editor.opened, self.object.reopened),
             (self._scene.image_changed, self.image.follow_scene),
             (self._scene.labels_changed, self._labels_changed),
@@ -251,8 +259,11 @@ class PromptWidget(ViewerWidget):
                 self.object.schedule()
             return
         before = self.tools.points, self.tools.shapes, self.output.layer
+        if isinstance(layer, Image) and not removed:
+            self.image.note_new(layer)
         if not isinstance(layer, Layer) or isinstance(layer, Image):
             self.image.refresh()
+        self._raise_later.throttle()
         panel = self.panel
         for combo in (
             panel.points_combo,
@@ -269,9 +280,10 @@ class PromptWidget(ViewerWidget):
     ) -> None:
         name = layer.name
         if layer is self.image.layer:
+            open_object = '' if self.object.empty else ', and its open object'
             self.image.enter()
-            self.status.fail(
-                f'The image “{name}” was removed; nothing was written.'
+            self.status.say(
+                f'The image “{name}” was removed{open_object}.', keep=True
             )
         elif layer is points or layer is shapes:
             self.object.drop()
@@ -287,9 +299,50 @@ class PromptWidget(ViewerWidget):
 
     def _active_changed(self, event: Any = None) -> None:
         self.tools.show_tool()
-        # an open object keeps its image
-        if self.object.empty:
+        self._follow_selection()
+
+    def _follow_selection(self) -> None:
+        """Go to the selected image; an open object keeps its image."""
+        selected, image = self.image.other_selected, self.image.layer
+        if selected is None:
+            return
+        if self.object.empty or image is None:
             self.image.follow_selection()
+            return
+        buttons = self.panel.buttons
+        self.status.say(
+            f'The open object is on “{image.name}”. '
+            f'{buttons["accept"].text()} or {buttons["reject"].text()} it '
+            f'to go on with “{selected.name}”.',
+            keep=True,
+        )
+
+    def _raise_layers(self) -> None:
+        """Keep prompts, previews and labels above the chosen image."""
+        image = self.image.layer
+        if image is None or not self.attached:
+            return
+        layers = (
+            self._scene.labels,
+            self.preview.layer,
+            self.hover.preview.layer,
+            self.tools.shapes,
+            self.tools.points,
+        )
+        raise_above(self.viewer, image, layers)
+
+    def _image_hidden(self) -> None:
+        image = self.image.layer
+        if image is None:
+            return
+        if image.visible:
+            self.status.say(f'“{image.name}” is shown again. {HINT}')
+        else:
+            self.status.say(
+                f'“{image.name}” is hidden, but clicks still go to it: show '
+                'it, or select another image.',
+                keep=True,
+            )
 
     def _image_chosen(self, before: Image | None) -> None:
         image = self.image.layer
@@ -307,8 +360,10 @@ class PromptWidget(ViewerWidget):
             self.status.fail(str(error))
             return
         self.panel.planes_box.setVisible(bool(plane.travel_axes))
-        self.tools.begin(plane)
-        self.status.say(HINT)
+        by_hand = before is not None and self.image.take_selected()
+        self.tools.begin(plane, select=not by_hand)
+        self._raise_later.throttle()
+        self.status.say(f'“{image.name}”: {HINT[0].lower()}{HINT[1:]}')
         self.preparation.start()
         self.object.schedule()
 
@@ -326,6 +381,14 @@ class PromptWidget(ViewerWidget):
         if labels is None or labels in self.viewer.layers:
             self.output.show_labels()
         self.saving.follow()
+
+    def _reject(self) -> None:
+        self.object.reject()
+        self._follow_selection()
+
+    def _object_closed(self, record: ObjectRecord) -> None:
+        # an image that was selected meanwhile
+        self._follow_selection()
 
     # settings
 
@@ -407,7 +470,7 @@ class PromptWidget(ViewerWidget):
     def _ready(self, text: str) -> None:
         self._save_embedding_time()
         self.hover.look()
-        if self.object.empty and not self.status.failed:
+        if self.object.empty and not self.status.kept:
             self.status.say(text)
             self.saving.repeat_news()
 

@@ -7,7 +7,7 @@ fewer dimensions than the viewer, need no special case.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -144,8 +144,45 @@ def insert_below_prompts(
     pixels = [
         index
         for index, other in enumerate(layers)
-        if type(other).__name__ in ('Image', 'Labels') and other is not below
+        if _has_pixels(other) and other is not below
     ]
     layers.insert(pixels[-1] + 1 if pixels else 0, layer)
     if active is not None:
         layers.selection.active = active
+
+
+def raise_above(
+    viewer: ViewerModel, image: Layer, layers: Sequence[Layer | None]
+) -> None:
+    """Move layers that lie below an image above it, keeping their order.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    image : napari.layers.Layer
+        Image that must not hide them.
+    layers : sequence of (Layer or None)
+        Layers to show; those that are not in the viewer are skipped.
+    """
+    order = viewer.layers
+    if image not in order:
+        return
+    below = [
+        layer
+        for layer in order[: order.index(image)]
+        if any(layer is other for other in layers)
+    ]
+    # pixels first, so that they do not hide points and shapes
+    for layer in sorted(below, key=lambda layer: not _has_pixels(layer)):
+        if _has_pixels(layer):
+            above = order.index(image) + 1
+            while above < len(order) and _has_pixels(order[above]):
+                above += 1
+            order.move(order.index(layer), above)
+        else:
+            order.move(order.index(layer), len(order))
+
+
+def _has_pixels(layer: Layer) -> bool:
+    return type(layer).__name__ in ('Image', 'Labels')

@@ -1,0 +1,119 @@
+"""More than one image: the form follows, and nothing lies beneath an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+pytestmark = pytest.mark.window
+
+FIRST, SECOND = (28, 32), (28, 92)
+
+
+def click(d, image, position):
+    d.mouse.click(image, position)
+    d.settle()
+
+
+def accept(d):
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+
+
+def open_file(d, folder, data, name):
+    """Open an image as *File ▸ Open* does."""
+    path = folder / f'{name}.npy'
+    np.save(path, data)
+    (layer,) = d.viewer.open(path, plugin='napari')
+    d.settle()
+    return layer
+
+
+def above(d, layer, image):
+    layers = d.viewer.layers
+    return layers.index(layer) > layers.index(image)
+
+
+def test_opened_image_is_the_one_that_is_segmented(desk, blobs, tmp_path):
+    d = desk(blobs)
+    click(d, d.image, FIRST)
+    accept(d)
+    before = d.viewer.layers['objects'].data.copy()
+    other = open_file(d, tmp_path, np.pad(blobs[:, ::-1], 8), 'other')
+    assert d.widget.header.image_combo.layer is other
+    assert 'other' in d.widget.status.text
+    click(d, other, (36, 100))
+    preview = d.widget.preview.layer
+    assert preview.data.any()
+    for layer in (d.widget.tools.points, preview):
+        assert above(d, layer, other)
+    accept(d)
+    labels = d.widget.output.layer
+    assert labels.data.shape == other.data.shape
+    assert labels.data[36, 100] == 1
+    assert above(d, labels, other)
+    assert np.array_equal(d.viewer.layers['objects'].data, before)
+
+
+def test_open_object_keeps_its_image_and_says_so(desk, blobs, tmp_path):
+    d = desk(blobs)
+    click(d, d.image, FIRST)
+    other = open_file(d, tmp_path, np.pad(blobs, 8), 'other')
+    assert d.widget.image.layer is d.image
+    assert f'open object is on “{d.image.name}”' in d.widget.status.text
+    accept(d)
+    assert d.viewer.layers['objects'].data[FIRST] == 1
+    assert d.viewer.layers['objects'].data.shape == blobs.shape
+    # accepted: now the form follows
+    assert d.widget.image.layer is other
+    click(d, other, (36, 100))
+    assert d.widget.preview.layer.data.any()
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert d.widget.image.layer is other
+
+
+def test_image_dragged_to_the_top_hides_no_prompts(desk, blobs):
+    d = desk(blobs)
+    click(d, d.image, FIRST)
+    accept(d)
+    click(d, d.image, SECOND)
+    layers = d.viewer.layers
+    layers.move(layers.index(d.image), len(layers))
+    d.settle()
+    for layer in (
+        layers['objects'],
+        d.widget.preview.layer,
+        d.widget.tools.points,
+    ):
+        assert above(d, layer, d.image)
+    names = [layer.name for layer in layers]
+    assert names.index('prompts') > names.index('preview')
+
+
+def test_selecting_an_image_in_the_list_keeps_it_selected(desk, blobs):
+    d = desk(blobs, blobs[::-1])
+    first, second = d.viewer.layers[:2]
+    assert d.widget.image.layer is second
+    d.viewer.layers.selection.active = first
+    d.settle()
+    assert d.widget.image.layer is first
+    # its contrast can be changed at once
+    assert d.viewer.layers.selection.active is first
+
+
+def test_hidden_and_removed_images_are_named(desk, blobs):
+    d = desk(blobs, blobs[::-1])
+    first, second = d.viewer.layers[:2]
+    second.visible = False
+    d.settle()
+    assert f'“{second.name}” is hidden' in d.widget.status.text
+    click(d, second, FIRST)
+    d.viewer.layers.remove(second)
+    d.settle()
+    assert d.widget.image.layer is first
+    assert d.widget.session.editor.record.empty
+    click(d, first, SECOND)
+    accept(d)
+    assert d.viewer.layers['objects'].data[SECOND] == 1
