@@ -218,3 +218,26 @@ def test_mask_of_a_label_is_its_connected_part_however_large():
     assert mask_of_label(target, plane, -5, 9000) is None
     target.data[0] = 7
     assert mask_of_label(target, plane, 0, 0).box == (0, 0, 600, 500)
+
+
+def test_label_of_an_object_without_pixels_is_not_given_again(objects):
+    write(objects, record_of(square(0, 0)))
+    second = write(objects, record_of(square(0, 10)))
+    objects.target.data[objects.target.data == second.label] = 0
+    third = write(objects, record_of(square(0, 20)))
+    assert [record.label for record in objects] == [1, 2, 3]
+    assert third.number == 3
+    staged = objects.stage()
+    assert staged.free_label() == 4
+
+
+def test_labels_that_a_job_reserved_are_not_given_to_others(objects):
+    first = objects.reserve_labels(3)
+    step = objects.begin('3 prompts')
+    other = write(objects, record_of(square(0, 0)))
+    assert (first, other.label) == (1, 4)
+    assert objects.stage().free_label() == 5
+    step.finish()
+    objects.undo()
+    # the job is over, and left no label
+    assert objects.free_label() == 1

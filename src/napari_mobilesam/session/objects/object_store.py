@@ -54,6 +54,8 @@ class ObjectStore:
         self.target = target
         self._records: dict[int, ObjectRecord] = {}
         self._open_steps = 0
+        # highest label that a running job has reserved
+        self._reserved = 0
         self.version = 0
 
     def __len__(self) -> int:
@@ -72,7 +74,10 @@ class ObjectStore:
         return self._records.get(number)
 
     def free_label(self, count: int = 1) -> int:
-        """Return the lowest of ``count`` labels above all that are there.
+        """Return the lowest of ``count`` labels above all that are used.
+
+        Labels of pixels, of objects (whose pixels may have been erased by
+        hand) and those that a running job has reserved are used.
 
         Raises
         ------
@@ -80,13 +85,26 @@ class ObjectStore:
             The labels are not editable, or have too few free values.
         """
         self.target.check()
-        first = self.target.highest() + 1
+        objects = (record.label for record in self._records.values())
+        first = 1 + max(
+            self.target.highest(), self._reserved, max(objects, default=0)
+        )
         if first + count - 1 > self.target.limit:
             raise LabelsError(
                 f'“{self.target.name}” is full: it holds labels up to '
                 f'{self.target.limit}. Convert it to a larger type '
                 '(right-click the layer), or choose another one.'
             )
+        return first
+
+    def reserve_labels(self, count: int) -> int:
+        """Return `free_label`, and reserve the labels until all steps end.
+
+        For a job that writes its objects one by one, while others are
+        accepted.
+        """
+        first = self.free_label(count)
+        self._reserved = first + count - 1
         return first
 
     def begin(self, title: str, key: object = None) -> Step:
@@ -126,6 +144,8 @@ class ObjectStore:
     def end(self, entry: Entry | None) -> None:
         """End a step; None if nothing was written."""
         self._open_steps -= 1
+        if not self._open_steps:
+            self._reserved = 0
         if entry is not None:
             self.push(entry)
 

@@ -110,6 +110,7 @@ class Objects(ObjectStore):
             self._records,
             self.version,
             self.history.last if not self.history.redoable else None,
+            self._reserved,
         )
 
     def commit(self, staged: StagedObjects) -> bool:

@@ -69,6 +69,8 @@ class StagedObjects(ObjectStore):
         Version of the objects.
     last : Entry or None
         Last step, which a step of the same key is merged with.
+    reserved : int
+        Highest label that a running job has reserved.
 
     Attributes
     ----------
@@ -82,10 +84,12 @@ class StagedObjects(ObjectStore):
         records: Mapping[int, ObjectRecord],
         base: int,
         last: Entry | None,
+        reserved: int = 0,
     ) -> None:
         self._staged_target = StagedTarget(target)
         super().__init__(self._staged_target)
         self._records.update(records)
+        self._reserved = reserved
         self._last = last
         self.base = base
         self.change: StagedStep | None = None

@@ -228,13 +228,15 @@ class BatchSegmentation:
             raise PromptError(
                 'There is no box or point: choose a layer that has some.'
             )
+        # first: an error here must not leave a step open
+        first_label = objects.reserve_labels(len(items))
         batch = _RunningBatch(
             items,
             objects.begin(f'{len(items)} prompts'),
             objects,
             options,
             overlaps,
-            objects.free_label(len(items)),
+            first_label,
         )
 
         def end(complete: bool) -> None:
