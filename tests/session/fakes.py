@@ -125,6 +125,9 @@ class FakeScene:
             self._objects = Objects(self.target)
         return self._objects
 
+    def all_objects(self):
+        return [] if self._objects is None else [self._objects]
+
     def show(self, plane):
         self.shown = plane.geometry
 

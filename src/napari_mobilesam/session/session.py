@@ -182,7 +182,7 @@ class Session:
             lambda: self.model_name,
             self.recorder,
         )
-        self.navigation = Navigation(self.editor)
+        self.navigation = Navigation(self.editor, self._all_objects)
         self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background, self._engine)
         self.batching = BatchSegmentation(self.background, self._engine)
@@ -440,6 +440,9 @@ class Session:
 
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
+
+    def _all_objects(self) -> Sequence[Objects]:
+        return () if self.scene is None else self.scene.all_objects()
 
     def _require_scene(self) -> Scene:
         if self.scene is None:

@@ -7,6 +7,7 @@ as runs of pixels, see `Patch`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -119,10 +120,22 @@ class History:
     ----------
     max_bytes : int
         Memory beyond which the oldest steps are dropped, never the newest.
+    clock : callable, optional
+        Returns increasing numbers. Histories with the same clock can be
+        undone in the order of all their steps, see `undo_order`.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self._max_bytes = max_bytes
+        self._clock = clock or itertools.count(1).__next__
+        # when the newest step was made; when each step, by its id, was done
+        # or undone last
+        self._pushed = 0
+        self._moved: dict[int, int] = {}
         self._done: list[Entry] = []
         self._undone: list[Entry] = []
         self._sizes: dict[int, int] = {}
@@ -161,6 +174,21 @@ class History:
         return tuple(self._undone)
 
     @property
+    def push_order(self) -> int:
+        """Time of the newest step of the clock; 0 if there was none."""
+        return self._pushed
+
+    @property
+    def undo_order(self) -> int:
+        """Time at which the last step was done; 0 if there is none."""
+        return self._moved[id(self._done[-1])] if self._done else 0
+
+    @property
+    def redo_order(self) -> int:
+        """Time at which a step was undone last; 0 if there is none."""
+        return self._moved[id(self._undone[-1])] if self._undone else 0
+
+    @property
     def nbytes(self) -> int:
         """Approximate memory in bytes."""
         return sum(self._sizes.values())
@@ -175,6 +203,7 @@ class History:
         self._undone = []
         self._done.append(entry)
         self._sizes[id(entry)] = entry.nbytes
+        self._pushed = self._moved[id(entry)] = self._clock()
         while self.nbytes > self._max_bytes and len(self._done) > 1:
             oldest = self._done.pop(0)
             self._settled.append((oldest.title, oldest.replay_code))
@@ -205,6 +234,7 @@ class History:
             }
 
         for entries in (self._done, self._undone):
+            times = [self._moved.pop(id(entry)) for entry in entries]
             entries[:] = [
                 replace(
                     entry,
@@ -213,6 +243,7 @@ class History:
                 )
                 for entry in entries
             ]
+            self._moved.update(zip(map(id, entries), times, strict=True))
         self._sizes = {
             id(entry): entry.nbytes for entry in (*self._done, *self._undone)
         }
@@ -220,15 +251,18 @@ class History:
     def clear(self) -> None:
         """Drop all steps."""
         self._done, self._undone, self._sizes = [], [], {}
+        self._moved = {}
         self._settled = []
 
-    @staticmethod
-    def _move(source: list[Entry], target: list[Entry]) -> Entry | None:
+    def _move(self, source: list[Entry], target: list[Entry]) -> Entry | None:
         if not source:
             return None
-        target.append(source.pop())
-        return target[-1]
+        entry = source.pop()
+        target.append(entry)
+        self._moved[id(entry)] = self._clock()
+        return entry
 
     def _forget(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             self._sizes.pop(id(entry), None)
+            self._moved.pop(id(entry), None)

@@ -37,6 +37,8 @@ class Objects(ObjectStore):
         Labels that hold the pixels.
     max_bytes : int
         Memory of the history.
+    clock : callable, optional
+        Clock shared with other objects, see `History`.
 
     Attributes
     ----------
@@ -52,10 +54,13 @@ class Objects(ObjectStore):
     forgotten = Signal()
 
     def __init__(
-        self, target: LabelTarget, max_bytes: int = MAX_BYTES
+        self,
+        target: LabelTarget,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(target)
-        self.history = History(max_bytes)
+        self.history = History(max_bytes, clock)
 
     def __getitem__(self, number: int) -> ObjectRecord:
         """Return an object by its number.

@@ -50,6 +50,9 @@ class Scene(Protocol):
             Labels cannot be created, because there is no image.
         """
 
+    def all_objects(self) -> Sequence[Objects]:
+        """Return the objects of all labels, whose histories share a clock."""
+
     def show(self, plane: ImagePlane) -> None:
         """Show a plane in the viewer."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
@@ -23,10 +25,15 @@ class Navigation:
     ----------
     editor : Editor
         Holds the open object.
+    all_objects : callable
+        Returns the objects of all labels of the viewer.
     """
 
-    def __init__(self, editor: Editor) -> None:
+    def __init__(
+        self, editor: Editor, all_objects: Callable[[], Sequence[Objects]]
+    ) -> None:
         self._editor = editor
+        self._all_objects = all_objects
 
     def open(self, number: int) -> ObjectRecord:
         """Open an object for editing, with its prompts and candidates.
@@ -98,20 +105,48 @@ class Navigation:
         return self._open(objects, objects.least_certain(here))
 
     def undo(self) -> str | None:
-        """Undo the last step; return its title, None if there is none."""
-        return self._through_history(-1)
+        """Undo the newest step, in whichever labels it was made.
+
+        Returns
+        -------
+        str or None
+            Title of the step, with the labels if there are several; None if
+            there is no step.
+        """
+        newest = max(
+            self._all_objects(),
+            key=lambda objects: objects.history.undo_order,
+            default=None,
+        )
+        return self._restore(newest, Objects.undo)
 
     def redo(self) -> str | None:
-        """Redo the step undone last; return its title, if there is one."""
-        return self._through_history(1)
+        """Redo the step undone last; see `undo`.
 
-    def _through_history(self, direction: int) -> str | None:
-        objects = self._objects
-        if objects is None:
+        As in any history, a new step in some labels ends the redoing.
+        """
+        known = self._all_objects()
+        newest = max(
+            known,
+            key=lambda objects: objects.history.redo_order,
+            default=None,
+        )
+        last_step = max((o.history.push_order for o in known), default=0)
+        if newest is None or newest.history.redo_order < last_step:
             return None
-        title = objects.undo() if direction < 0 else objects.redo()
+        return self._restore(newest, Objects.redo)
+
+    def _restore(
+        self,
+        objects: Objects | None,
+        step: Callable[[Objects], str | None],
+    ) -> str | None:
+        title = None if objects is None else step(objects)
+        if objects is None or title is None:
+            return None
         self._editor.forget_undone()
-        return title
+        several = len(self._all_objects()) > 1
+        return f'{title} in “{objects.target.name}”' if several else title
 
     @property
     def _objects(self) -> Objects | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -77,6 +78,8 @@ class ViewerScene:
         self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
             weakref.WeakKeyDictionary()
         )
+        # one for all labels: steps are undone in the order they were made
+        self._clock = itertools.count(1).__next__
         self.channel_axis: int | None = None
         self.composed: tuple[Image, ...] = ()
         viewer.layers.events.removed.connect(self._removed)
@@ -174,8 +177,18 @@ class ViewerScene:
         layer = unwrap(labels)
         objects = self._objects.get(layer)
         if objects is None:
-            objects = self._objects[layer] = Objects(LabelsTarget(layer))
+            objects = self._objects[layer] = Objects(
+                LabelsTarget(layer), clock=self._clock
+            )
         return objects
+
+    def all_objects(self) -> Sequence[Objects]:
+        """Return the objects of all labels in the viewer."""
+        return [
+            self._objects[layer]
+            for layer in self.viewer.layers
+            if layer in self._objects
+        ]
 
     def show(self, plane: ImagePlane) -> None:
         """Move the sliders to a plane."""
