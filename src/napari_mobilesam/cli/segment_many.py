@@ -330,7 +330,6 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         'plane': options.plane,
         'region': options.region,
         'contrast_limits': options.contrast_limits,
-        'contrast_limits': options.contrast_limits,
         'parameters': given_options(options, EverythingParameters),
     }
     restored: dict[str, Any] = json.loads(json.dumps(known, default=str))
