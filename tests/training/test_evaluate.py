@@ -13,7 +13,6 @@ from napari_mobilesam.training import evaluate as module
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.evaluate import Asker, Evaluation, evaluate
 from napari_mobilesam.training.training_parameters import EvaluationOptions
-from napari_mobilesam.types import Prompts
 
 QUICK = EvaluationOptions(
     objects=2,
@@ -100,15 +99,16 @@ def test_perfect_masks_score_one(
     assert (row['clicks_80'], row['clicks_90']) == (1, 1)
 
 
-def test_prompts_go_to_the_product_window(
+def test_prompts_are_answered_as_in_the_product(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
+    """A box of eight pixels is not asked in the whole image."""
     asker = Asker(tiny.eval(), disc_images[0])
-    asker.diameter = 4.0
-    first = asker.embedding(Prompts(np.array([[10.0, 10.0]]), np.array([1])))
-    again = asker.embedding(Prompts(np.array([[11.0, 9.0]]), np.array([1])))
-    assert first is again
-    assert first.frame.window_shape < (96, 96)
+    small = asker.ask(box=np.array([10.0, 10.0, 18.0, 18.0]))
+    assert small.frame.window_shape < (96, 96)
+    more = asker.ask([(12, 12)], [1], previous=small)
+    assert more.frame == small.frame
+    assert more.prompts.mask_input is not None
 
 
 def test_empty_evaluation_has_an_empty_table() -> None:

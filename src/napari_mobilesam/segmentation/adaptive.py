@@ -133,6 +133,8 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
         plan.diameter or SPACINGS * plan.lattice.spacing,
         confident=least + CONFIDENT * (1 - least),
     )
+    # What another scale has found is not asked again.
+    chooser.explain(collector.good(collector.masks))
     first, _ = ROUNDS[0]
     for part in run.blocks(plan.overview, OVERVIEW_BLOCK):
         wanted = [(region, chooser.choose(region, first)) for region in part]

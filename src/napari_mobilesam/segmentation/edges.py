@@ -122,13 +122,14 @@ cancelled
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region)
     embedding = ImageEmbedding.of_rgb(model, rgb)
-    plan = plan_run(embedding, rgb, chosen, scope)
+    plans = plan_run(embedding, rgb, chosen, scope)
     least = thresholds_for(chosen, model.record).predicted_iou
     floor = Thresholds(least, stability=float('-inf'))
     hooks = Hooks.of(progress, cancelled)
-    run = Run(embedding, rgb, chosen, floor, hooks, plan.points)
+    total = sum(plan.points for plan in plans)
+    run = Run(embedding, rgb, chosen, floor, hooks, total)
     edges = np.zeros(shape, dtype=np.float32)
-    for region in plan.regions:
+    for region in (r for plan in plans for r in plan.regions):
         asked = [(worker, region.points) for worker in run.embed([region])]
         drawn = [one for _, some in run.ask(asked, _draw_all) for one in some]
         for one in _without_duplicates(drawn, chosen.box_nms):

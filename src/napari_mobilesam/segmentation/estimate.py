@@ -169,7 +169,7 @@ def estimate_run(
     region, skip : optional
         As in `generate_candidates`.
     diameter : float, optional
-        Object diameter in data pixels that `estimate_diameter` sees in the
+        Object diameter in data pixels that `find_diameters` sees in the
         image; without it windows are planned only for a diameter among the
         parameters.
     experience : CostHistory, optional

@@ -22,6 +22,7 @@ from napari_mobilesam.segmentation.lattice import (
     Lattice,
     lattice_points,
 )
+from napari_mobilesam.segmentation.object_size import find_diameters
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import Box, EverythingParameters, ModelRecord
 
@@ -72,19 +73,21 @@ def plan_run(
     rgb: NDArray[np.uint8],
     parameters: EverythingParameters,
     scope: Scope | None = None,
-) -> Plan:
-    """Decide what is embedded and which points may be asked.
+) -> list[Plan]:
+    """Decide what is embedded and which points may be asked, by scale.
 
     A given diameter tells the scale; ``whole_image`` or crop layers ask for
-    the procedure of the paper; otherwise a quick look at the image decides.
+    the procedure of the paper; otherwise the model is asked in a few places.
     """
     decided = parameters.whole_image or parameters.crop_layers > 0
-    seen = None
+    seen: list[float | None] = [None]
     if parameters.diameter is None and not decided:
-        seen = estimate_diameter(rgb)
-    return plan_for_shape(
-        image.image_shape, image.model.record, parameters, scope, seen
-    )
+        seen = [*find_diameters(image, estimate_diameter(rgb))] or seen
+    record = image.model.record
+    return [
+        plan_for_shape(image.image_shape, record, parameters, scope, diameter)
+        for diameter in seen
+    ]
 
 
 def plan_for_shape(
@@ -96,7 +99,7 @@ def plan_for_shape(
 ) -> Plan:
     """Plan a run on an image of which only the shape is known.
 
-    ``seen`` is the object diameter that `estimate_diameter` sees in it.
+    ``seen`` is the object diameter that `find_diameters` sees in it.
     """
     scope = scope or Scope()
     diameter = parameters.diameter

@@ -169,16 +169,18 @@ cancelled, on_masks, **overrides
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region, skip)
     embedding = ImageEmbedding.of_rgb(model, rgb)
-    plan = plan_run(embedding, rgb, chosen, scope)
+    plans = plan_run(embedding, rgb, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks, on_work)
     thresholds = thresholds_for(chosen, model.record)
     least = Thresholds(*floor) if floor else thresholds
-    run = Run(embedding, rgb, chosen, least, hooks, expected_prompts(plan))
+    total = sum(expected_prompts(plan) for plan in plans)
+    run = Run(embedding, rgb, chosen, least, hooks, total)
     collector = Collector(scope, thresholds, hooks)
-    if plan.adaptive:
-        ask_adaptively(run, plan, collector)
-    else:
-        ask_grid(run, plan, collector)
+    for plan in plans:
+        if plan.adaptive:
+            ask_adaptively(run, plan, collector)
+        else:
+            ask_grid(run, plan, collector)
     if not chosen.crop_layers:
         # The crops of the paper drop what they cut off.
         ask_again(run, collector)

@@ -167,26 +167,33 @@ def _search(
         starts = ladder[max(0, place - 1) : place + 2]
         for pitch in starts:
             try_scale(pitch)
-    return answers[agreed_scale(answers, values)]
+    return answers[
+        max(answers, key=lambda pitch: agreed_worth(pitch, answers, values))
+    ]
 
 
-def agreed_scale(
-    answers: dict[int, Prediction], values: dict[int, float]
-) -> int:
-    """Scale of the answer that is worth most and that others agree with."""
-    boxes = {pitch: _boxes(answer) for pitch, answer in answers.items()}
+def agreed_worth(
+    pitch: int, answers: dict[int, Prediction], values: dict[int, float]
+) -> float:
+    """Worth of an answer, and how far those of near scales agree with it.
 
-    def value(pitch: int) -> float:
-        best = boxes[pitch][answers[pitch].best]
-        agreed = [
-            max(_overlap(best, box) for box in boxes[other])
-            for other in boxes
-            if other != pitch and _octaves(other, pitch) <= NEIGHBOURS
-        ]
-        mean = sum(agreed) / len(agreed) if agreed else 0.0
-        return values[pitch] + AGREEMENT_WEIGHT * mean
-
-    return max(answers, key=value)
+    Parameters
+    ----------
+    pitch : int
+        Scale of the answer.
+    answers : dict of int to Prediction
+        Answers by pitch.
+    values : dict of int to float
+        Their worths.
+    """
+    best = _boxes(answers[pitch])[answers[pitch].best]
+    agreed = [
+        max(_overlap(best, box) for box in _boxes(answers[other]))
+        for other in answers
+        if other != pitch and _octaves(other, pitch) <= NEIGHBOURS
+    ]
+    mean = sum(agreed) / len(agreed) if agreed else 0.0
+    return values[pitch] + AGREEMENT_WEIGHT * mean
 
 
 def _octaves(one: float, other: float) -> float:

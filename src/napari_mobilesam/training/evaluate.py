@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.everything import segment_everything
-from napari_mobilesam.segmentation.image import as_rgb_plane
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.predictor import Predictor
-from napari_mobilesam.segmentation.windows import window_for_prompts
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.metrics import (
     THRESHOLDS,
@@ -39,7 +36,7 @@ from napari_mobilesam.training.simulated_prompts import (
     random_point,
 )
 from napari_mobilesam.training.training_parameters import EvaluationOptions
-from napari_mobilesam.types import Embedding, Frame, Progress, Prompts
+from napari_mobilesam.types import Progress, Prompts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,23 +98,8 @@ class Asker:
     def __init__(self, model: Sam, image: LabelledImage) -> None:
         self.model, self.image = model, image
         self.predictor = Predictor(model)
-        self.rgb = as_rgb_plane(image.image)
-        self.shape = (self.rgb.shape[0], self.rgb.shape[1])
-        self.diameter = estimate_diameter(self.rgb)
-        self.windows: dict[tuple[int, ...], Embedding] = {}
-
-    def embedding(self, prompts: Prompts) -> Embedding:
-        """Embedding of the window that the product takes for the prompts."""
-        window = window_for_prompts(
-            self.shape, prompts, self.diameter, self.model.record
-        )
-        if window not in self.windows:
-            row0, column0, row1, column1 = window
-            frame = Frame.of(self.shape, window, self.model.input_size)
-            self.windows[window] = self.predictor.embed_rgb(
-                self.rgb[row0:row1, column0:column1], frame
-            )
-        return self.windows[window]
+        self.embedding = self.predictor.embed(image.image)
+        self.shape = self.embedding.image_shape
 
     def ask(
         self,
@@ -126,17 +108,15 @@ class Asker:
         box: NDArray[np.float64] | None = None,
         previous: Prediction | None = None,
     ) -> Prediction:
-        """Predict; with ``previous`` its logits are given as a mask."""
+        """Predict; with ``previous`` its best mask is fed back."""
         prompts = Prompts(
             np.asarray(points, dtype=float).reshape(-1, 2),
             np.asarray(labels, dtype=np.int64),
             box,
         )
-        embedding = self.embedding(prompts)
-        if previous is not None and previous.frame == embedding.frame:
-            mask = previous.logits[previous.best]
-            prompts = replace(prompts, mask_input=mask)
-        return self.predictor.predict_object(embedding, prompts)
+        return self.predictor.predict_at_scale(
+            self.embedding, prompts, previous=previous
+        )
 
 
 class Target(NamedTuple):

@@ -1,0 +1,222 @@
+"""Sizes of the objects of an image, as the model sees them.
+
+A few points spread over the image are asked as clicks at several scales, and
+each takes the scale that `scale_choice` would take. Only answers that the
+model is sure of, and that neighbouring scales agree with, tell a size.
+
+Autocorrelation guesses a size within milliseconds. The scale of the guess is
+asked first, since it is right more often than not; all scales are asked, from
+coarse to fine, only where the answers there do not confirm it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.crops import Cut, Region
+from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, STRIDE
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.prediction import Prediction
+from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.scale_choice import (
+    STEP,
+    agreed_worth,
+    worths,
+)
+from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
+from napari_mobilesam.types import EverythingParameters, Prompts
+
+# Points asked, and drawn for each: those of the strongest contrast are taken.
+POINTS = 16
+DRAWN = 2
+# Points asked at a scale that is too fine to be embedded as a whole.
+FEW = 8
+# Once so many inputs of the model are embedded, a size that is known is taken.
+ENOUGH = 24
+# An answer of less worth, agreement included, tells no size. On training
+# images answers of more were right, most others were not.
+TELLING = 0.75
+# So many answers of this worth overrule a guess that was not confirmed.
+STRONG = 0.9
+OVERRULING = 3
+# Such answers that make a second size, and octaves between two sizes.
+SECOND = 2
+OCTAVES = 1.0
+# Sure answers that confirm a guess, and how far off it may be.
+CONFIRMING = 2
+CLOSE = 1.5
+# Half side of the neighbourhood whose contrast counts, in pixels of the
+# overview.
+NEAR = 8
+# Plastic number: its powers spread points evenly over a square.
+PLASTIC = 1.32471795724474602596
+
+
+@dataclass
+class _Point:
+    """A point and the answers to it, by pitch."""
+
+    place: tuple[float, float]
+    answers: dict[int, Prediction] = field(default_factory=dict)
+    values: dict[int, float] = field(default_factory=dict)
+
+    def best(self) -> tuple[float, int]:
+        """Worth and scale of the best answer."""
+        return max(
+            (agreed_worth(pitch, self.answers, self.values), pitch)
+            for pitch in self.answers
+        )
+
+    @property
+    def diameter(self) -> float:
+        """Diameter of the best mask in data pixels."""
+        _, pitch = self.best()
+        answer = self.answers[pitch]
+        inside = answer.logits[answer.best] > answer.threshold
+        area = max(1, int(np.count_nonzero(inside)))
+        return 2 * LOW_RES_STRIDE * pitch / STRIDE * math.sqrt(area / math.pi)
+
+
+def find_diameters(
+    image: ImageEmbedding, guess: float | None = None
+) -> list[float]:
+    """Typical object diameters of an image.
+
+    Parameters
+    ----------
+    image : ImageEmbedding
+        What is embedded on the way serves later prompts.
+    guess : float, optional
+        Guess of `estimate_diameter` in data pixels.
+
+    Returns
+    -------
+    list of float
+        Diameters in data pixels, the likeliest first; the guess, if there is
+        one, where the model is sure of nothing.
+    """
+    points = [_Point(place) for place in _places(image)]
+    ladder = image.grid.pitches[::STEP]
+    if guess is not None:
+        pitch = image.grid.pitch_for(guess)
+        for scale in sorted({pitch, min(2 * pitch, ladder[0])}):
+            near = min(image.grid.pitches, key=lambda p: abs(p - scale))
+            whole = max(image.grid.shape(near)) <= LARGE_SIDE
+            _ask(image, points if whole else points[:FEW], near)
+        found = _diameters(points, TELLING)
+        if len(found) >= CONFIRMING:
+            typical = _typical(found)
+            if 1 / CLOSE < typical / guess < CLOSE:
+                return [typical]
+    start = image.embedded_pixels
+    for pitch in ladder:
+        inputs = (image.embedded_pixels - start) / image.model.input_size**2
+        if inputs >= ENOUGH and len(_diameters(points, STRONG)) >= OVERRULING:
+            break
+        if max(image.grid.shape(pitch)) <= LARGE_SIDE:
+            _ask(image, points, pitch)
+            continue
+        rising = _rising(points, pitch)
+        if not rising:
+            break
+        _ask(image, rising[:FEW], pitch)
+    strong = _diameters(points, STRONG)
+    if guess is not None and len(strong) < OVERRULING:
+        return [guess]
+    return _modes(strong if len(strong) else _diameters(points, TELLING))
+
+
+def _diameters(points: Sequence[_Point], least: float) -> NDArray[np.float64]:
+    """Diameters of the best answers that are worth enough."""
+    return np.array(
+        [p.diameter for p in points if p.answers and p.best()[0] >= least]
+    )
+
+
+def _modes(diameters: NDArray[np.float64]) -> list[float]:
+    """One or two sizes that diameters gather around."""
+    if not len(diameters):
+        return []
+    first = _typical(diameters)
+    others = diameters[np.abs(np.log2(diameters / first)) > OCTAVES]
+    if len(others) < SECOND:
+        return [first]
+    return [first, _typical(others)]
+
+
+def _typical(diameters: NDArray[np.float64]) -> float:
+    """Median of the objects: points fall on large ones more often."""
+    order = np.argsort(diameters, kind='stable')
+    share = np.cumsum(1 / diameters[order])
+    return float(diameters[order][np.searchsorted(share, share[-1] / 2)])
+
+
+def _rising(points: Sequence[_Point], pitch: int) -> list[_Point]:
+    """Points that may find something better at this finer scale.
+
+    Those whose best scale is the next coarser one, and if there are none
+    that are sure, the unsure ones.
+    """
+    coarser = [p for p in points if any(q > pitch for q in p.answers)]
+    if not coarser:
+        return list(points)
+    finest = min(min(p.answers) for p in coarser)
+    rising = [p for p in coarser if p.best()[1] == finest]
+    unsure = [p for p in coarser if p.best()[0] < TELLING]
+    if len(unsure) < len(coarser) / 2:
+        return rising
+    return rising + [p for p in unsure if p not in rising]
+
+
+def _places(image: ImageEmbedding) -> list[tuple[float, float]]:
+    """(row, column) of points, those of the strongest contrast first."""
+    gray = image.overview().mean(axis=2)
+    number = np.arange(1, DRAWN * POINTS + 1)[:, None]
+    unit = (0.5 + number * (PLASTIC ** np.array([-1.0, -2.0]))) % 1
+    at = (unit * gray.shape).astype(int)
+    contrast = [
+        gray[
+            max(0, row - NEAR) : row + NEAR + 1,
+            max(0, column - NEAR) : column + NEAR + 1,
+        ].std()
+        for row, column in at
+    ]
+    order = np.argsort(-np.array(contrast), kind='stable')[:POINTS]
+    places = unit[order] * (np.array(image.image_shape) - 1)
+    return [(float(row), float(column)) for row, column in places]
+
+
+def _ask(image: ImageEmbedding, points: Sequence[_Point], pitch: int) -> None:
+    """Ask clicks at a scale."""
+    large = max(image.grid.shape(pitch)) <= LARGE_SIDE
+    for point in points:
+        if pitch not in point.answers:
+            answer = _answer(image, Cut(point.place, pitch, large))
+            worth = worths(answer, image.model.record).max()
+            point.answers[pitch] = answer
+            point.values[pitch] = float(worth)
+
+
+def _answer(image: ImageEmbedding, cut: Cut) -> Prediction:
+    """Answer to a click in the middle of a decoder block."""
+    grid = image.grid
+    find = grid.large_block if cut.large else grid.small_block
+    window = grid.frame(find(cut.center, cut.pitch), cut.center).window
+    region = Region(window, np.array([cut.center]), -1.0, cut)
+    floor = Thresholds(float('-inf'), float('-inf'))
+    worker = RegionWorker(image, EverythingParameters(), floor, region)
+    masks = worker.ask_points(region.points)
+    return Prediction(
+        np.array([mask.score for mask in masks], np.float32),
+        np.stack([mask.logits for mask in masks]),
+        worker.embedding.frame,
+        Prompts(region.points, np.ones(1, np.int64)),
+        image.model.mask_threshold,
+        image.model.record.ranking,
+    )

@@ -1,0 +1,45 @@
+"""Sizes of objects, as the model sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.object_size import find_diameters
+
+from .helpers import disc
+from .oracle import Oracle
+
+
+def scene(shape, radius, step):
+    planes = [
+        disc(shape, (row, column), radius)
+        for row in range(step // 2, shape[0], step)
+        for column in range(step // 2, shape[1], step)
+    ]
+    gray = np.where(np.any(planes, axis=0), 255, 0).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize('radius', [6, 12, 24, 48])
+@pytest.mark.parametrize('guess', [None, 30])
+def test_the_size_is_found_whatever_the_guess(radius, guess):
+    rgb = scene((500, 500), radius, round(2.5 * radius))
+    image = ImageEmbedding.of_rgb(Oracle(best=64), rgb)
+    found = find_diameters(image, guess)
+    assert found[0] == pytest.approx(2 * radius, rel=0.35)
+
+
+def test_nothing_leaves_the_guess():
+    black = np.zeros((200, 240, 3), np.uint8)
+    assert find_diameters(ImageEmbedding.of_rgb(Oracle(), black), 30) == [30]
+    assert find_diameters(ImageEmbedding.of_rgb(Oracle(), black)) == []
+
+
+def test_a_confirmed_guess_costs_little():
+    rgb = scene((1000, 1000), 12, 30)
+    image = ImageEmbedding.of_rgb(Oracle(best=64), rgb)
+    (found,) = find_diameters(image, 24)
+    assert found == pytest.approx(24, rel=0.2)
+    assert image.embedded_pixels < 0.5 * (1000 * 64 / 24) ** 2
