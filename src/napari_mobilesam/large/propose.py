@@ -22,8 +22,12 @@ from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.tiling import Grid, TileBlock, cut_edge, is_cut
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
-from napari_mobilesam.segmentation.crops import Region
-from napari_mobilesam.segmentation.everything_plan import WORTHWHILE, Plan
+from napari_mobilesam.segmentation.crops import Cut, Region
+from napari_mobilesam.segmentation.embedding_grid import (
+    STRIDE,
+    EmbeddingGrid,
+)
+from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import ask_grid
@@ -36,13 +40,16 @@ from napari_mobilesam.segmentation.masks import (
 from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
-from napari_mobilesam.types import EverythingParameters, Mask, Window
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Mask,
+    ModelRecord,
+    Window,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Side of the windows of the overview, in sides of tiles.
-OVERVIEW = 2
 # Largest range of gray values of a tile that counts as empty.
 EMPTY_RANGE = 8
 # Box IoU above which masks count as one object in the progress of a run.
@@ -102,10 +109,9 @@ def summarize(
         middles = (record.boxes[:, :2] + record.boxes[:, 2:]) / 2
         owned = np.zeros(len(record), bool)
         for tile in task.tiles:
-            start, core = grid.window(*tile)[:2], grid.core(*tile)
-            found_here = (record.windows[:, :2] == start).all(axis=1)
+            core = grid.core(*tile)
             inside = (middles >= core[:2]) & (middles < core[2:])
-            owned |= found_here & inside.all(axis=1)
+            owned |= inside.all(axis=1)
         whole &= owned
     return TileSummary(task.key, int(np.count_nonzero(whole)), cut, prompts)
 
@@ -113,10 +119,16 @@ def summarize(
 def grid_task(grid: Grid, block: TileBlock) -> TileTask:
     """Task of a block of the grid."""
     key = f'p{block.plane:05}/r{block.row:05}/c{block.column:05}'
-    windows = np.array([grid.window(*tile) for tile in block.tiles])
-    row0, column0 = windows[:, :2].min(axis=0).tolist()
-    row1, column1 = windows[:, 2:].max(axis=0).tolist()
-    window = (row0, column0, row1, column1)
+    # All of the block is shown, whatever tiles of it are left out: what a tile
+    # finds must not depend on that.
+    first, last = (
+        grid.window(
+            min(block.row + further, grid.tiles[0] - 1),
+            min(block.column + further, grid.tiles[1] - 1),
+        )
+        for further in (0, grid.block - 1)
+    )
+    window = (*first[:2], *last[2:])
     return TileTask(key, block.plane, window, block.tiles)
 
 
@@ -176,8 +188,10 @@ class Proposer:
             # wherever and with however many workers a tile is computed.
             torch.set_num_threads(1)
             model = self.load()
-            shown = pad_for(rgb, regions)
-            found, prompts = self._ask(model, task, shown, regions)
+            if task.points is None:
+                shape = rgb.shape[0], rgb.shape[1]
+                regions = [self._cut(r, shape, model.record) for r in regions]
+            found, prompts = self._ask(model, task, rgb, regions)
             masks, cut = self._sort(task, found, model.input_size)
         record = Record.of(masks, cut)
         Journal(self.folder).write(task.key, record)
@@ -192,27 +206,29 @@ class Proposer:
                 for length in (row1 - row0, column1 - column0)
             )
             points = (task.points - (row0, column0)) / task.shrink
-            return [self._region((0, 0, rows, columns), points)]
+            # Nothing is dropped: what is cut off is looked at later.
+            return [Region((0, 0, rows, columns), points, edge=-1)]
         regions = []
         for tile in task.tiles:
             points = self.grid.points(*tile)
             if len(points):
                 window = moved(self.grid.window(*tile), (-row0, -column0))
-                regions.append(self._region(window, points - (row0, column0)))
+                points = points - (row0, column0)
+                regions.append(Region(window, points, edge=-1))
         return regions
 
-    def _region(self, window: Window, points: NDArray[np.float64]) -> Region:
-        """Region that keeps masks at its edges: repair handles cut objects.
-
-        The model's input is scaled by the longer side of a window. The last
-        tile of a plane, which both its ends cut off, would be shown larger
-        than the others: it gets the side of a whole one.
-        """
-        row0, column0, row1, column1 = window
-        longest = max(row1 - row0, column1 - column0)
-        if longest < self.grid.side and max(self.grid.tiles) > 1:
-            column1 = column0 + self.grid.side
-        return Region((row0, column0, row1, column1), points, edge=-1)
+    def _cut(
+        self, region: Region, shape: tuple[int, int], record: ModelRecord
+    ) -> Region:
+        """Region as a decoder block of the one embedding of its task."""
+        side, pitch = self.grid.side, self.grid.grain
+        if side != pitch * (record.input_size // STRIDE):
+            return region
+        row, column = region.window[:2]
+        cut = Cut((row + side / 2, column + side / 2), pitch, large=True)
+        grid = EmbeddingGrid(shape, record)
+        frame = grid.frame(grid.large_block(cut.center, pitch), cut.center)
+        return replace(region, window=frame.window, cut=cut)
 
     def _ask(
         self,
@@ -232,7 +248,6 @@ class Proposer:
         adaptive = parameters.adaptive and task.points is None
         plan = Plan(
             regions,
-            self._overview(task, regions) if adaptive else [],
             Lattice.of(regions),
             self.diameter,
             adaptive,
@@ -242,24 +257,6 @@ class Proposer:
         else:
             ask_grid(run, plan, collector)
         return collector.masks, run.prompts
-
-    def _overview(self, task: TileTask, regions: list[Region]) -> list[Region]:
-        """Larger windows with the same points, if they are few enough."""
-        points = np.concatenate([region.points for region in regions])
-        row0, column0, row1, column1 = task.window
-        coarse = replace(
-            self.grid,
-            shape=(row1 - row0, column1 - column0),
-            side=OVERVIEW * self.grid.side,
-            stride=OVERVIEW * self.grid.stride,
-        )
-        overview = []
-        for tile in np.ndindex(*coarse.tiles):
-            core = np.array(coarse.core(*tile)).reshape(2, 2)
-            own = ((points >= core[0]) & (points < core[1])).all(axis=1)
-            if own.any():
-                overview.append(Region(coarse.window(*tile), points[own]))
-        return overview if WORTHWHILE * len(overview) <= len(regions) else []
 
     def _sort(
         self, task: TileTask, found: list[Mask], input_size: int
@@ -303,16 +300,6 @@ def moved(window: Window, by: tuple[int, int]) -> Window:
     """Window shifted by rows and columns."""
     row0, column0, row1, column1 = window
     return row0 + by[0], column0 + by[1], row1 + by[0], column1 + by[1]
-
-
-def pad_for(
-    rgb: NDArray[np.uint8], regions: list[Region]
-) -> NDArray[np.uint8]:
-    """Add black columns where windows reach beyond the plane."""
-    beyond = max(region.window[3] for region in regions) - rgb.shape[1]
-    if beyond <= 0:
-        return rgb
-    return np.pad(rgb, ((0, 0), (0, beyond), (0, 0)))
 
 
 def _part(rgb: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:

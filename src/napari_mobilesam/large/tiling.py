@@ -27,7 +27,7 @@ LOW_RES = 4  # input pixels per pixel of the model's masks
 
 # Of a block of tiles: most along a side, least blocks of a plane with enough
 # tiles, most pixels along a side of several.
-MOST_TILES = 4
+MOST_TILES = 8
 TASKS = 16
 BLOCK_SIDE = 2048
 

@@ -2,9 +2,8 @@
 
 The points of the full grid are asked in rounds that grow denser. A point is
 left out where a confident mask explains it, and where it looks like points
-that gave no mask. Large windows are looked through first: windows in which
-objects have their best size are embedded only where there is something to
-ask. At last the centre of every object is asked, where the answer is best.
+that gave no mask. At last the centre of every object is asked, where the
+answer is best.
 """
 
 from __future__ import annotations
@@ -52,8 +51,6 @@ CONFIDENT = 1 / 3
 LARGEST = 4.0
 # Typical diameter, in distances of the grid's points, if none is seen.
 SPACINGS = 2.5
-# Windows of the overview that are embedded together.
-OVERVIEW_BLOCK = 16
 
 
 class Chooser:
@@ -135,11 +132,6 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
     )
     # What another scale has found is not asked again.
     chooser.explain(collector.good(collector.masks))
-    first, _ = ROUNDS[0]
-    for part in run.blocks(plan.overview, OVERVIEW_BLOCK):
-        wanted = [(region, chooser.choose(region, first)) for region in part]
-        for points, (proposed, _) in _ask_points(run, {}, wanted):
-            chooser.learn(points, collector.good(proposed))
     for part in run.blocks(plan.regions):
         _ask_block(run, part, chooser, collector)
 

@@ -29,9 +29,6 @@ from napari_mobilesam.types import Box, EverythingParameters, ModelRecord
 # Points of the full grid that an adaptive run asks: on validation images of
 # cells a sixth.
 ADAPTIVE_SHARE = 1 / 6
-# Larger windows are looked through first, in large images, only if that saves
-# this many times their number.
-WORTHWHILE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +39,6 @@ class Plan:
     ----------
     regions : list of Region
         Decoder blocks with the points of the full grid that are in scope.
-    overview : list of Region
-        Larger windows with the same points, for an adaptive run on a part of
-        a large image; may be none.
     lattice : Lattice
         All points of the full grid.
     diameter : float or None
@@ -56,7 +50,6 @@ class Plan:
     """
 
     regions: list[Region]
-    overview: list[Region]
     lattice: Lattice
     diameter: float | None
     adaptive: bool
@@ -112,7 +105,6 @@ def plan_for_shape(
         regions = block_regions(grid, diameter, parameters)
     return Plan(
         in_scope(regions, scope),
-        [],
         Lattice.of(regions),
         diameter,
         # The grids of crop layers are no lattice.
