@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
 pytestmark = pytest.mark.window
 
-FIRST, SECOND = (28, 32), (28, 92)
+FIRST, SECOND, THIRD = (28, 32), (28, 92), (68, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
-def test_undo_takes_back_a_run_in_another_layer_first(desk, blobs):
+def accept_at(d, position):
+    d.mouse.click(d.image, position)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+
+
+def test_undo_takes_back_the_newest_step_of_any_layer(desk, blobs):
     d = desk(blobs)
     for position in (FIRST, SECOND):
-        d.mouse.click(d.image, position)
-        d.settle()
-        d.mouse.key(Qt.Key.Key_W)
-        d.settle()
+        accept_at(d, position)
     objects = d.viewer.layers['objects']
     written = objects.data.copy()
-    _, everything = d.viewer.window.add_plugin_dock_widget(
-        'napari-mobilesam', 'Segment everything'
-    )
-    everything.form.controls['points_per_side'].value = 10
-    everything.form.controls['min_area'].value = 0
-    d.settle()
-    everything.labels_combo.layer = None
-    everything.run_button.click()
-    d.settle()
-    run = d.viewer.layers['image objects']
-    assert run.data.max() == 4
+    own = d.viewer.add_labels(np.zeros(blobs.shape, np.uint16), name='own')
+    combo = d.widget.panel.labels_combo
+    combo.layer = own
     d.widget.trigger('use_points_tool')
+    accept_at(d, THIRD)
+    assert own.data[THIRD] == 1
+    combo.layer = objects
     d.mouse.key(Qt.Key.Key_U)
     d.settle()
-    assert not run.data.any()
+    assert not own.data.any()
     assert (objects.data == written).all()
-    assert f'“{run.name}”' in d.widget.status.text
+    assert 'Undone: object 1 in “own”' in d.widget.status.text
     d.mouse.key(Qt.Key.Key_U)
     d.settle()
     assert objects.data.max() == 1
@@ -45,4 +45,4 @@ def test_undo_takes_back_a_run_in_another_layer_first(desk, blobs):
     d.mouse.key(Qt.Key.Key_U, SHIFT)
     d.settle()
     assert (objects.data == written).all()
-    assert run.data.max() == 4
+    assert own.data[THIRD] == 1
