@@ -114,7 +114,9 @@ def test_accept_of_nothing_found_says_so_when_the_answer_is_there(session):
     gate.set()
     session.finish(20)
     assert failed[0][1] == 'prompts'
-    assert 'no mask to keep' in failed[0][0]
+    assert 'found nothing here' in failed[0][0]
+    # its prompts are not lost
+    assert len(session.editor.record.views) == 1
 
 
 def test_nothing_to_accept_or_choose(session):
@@ -213,9 +215,15 @@ def test_walking_on_keeps_what_was_changed(session):
     session.editor.add(plane, box=(16, 20, 30, 44))
     session.finish(20)
     area = session.editor.record.masks[0].area
+    written = labels(session).copy()
     assert session.navigation.next().number == 2
+    # kept aside, and neither written nor lost
+    assert np.array_equal(labels(session), written)
+    session.editor.reject()
+    assert session.editor.record.number == 1
+    session.editor.accept()
     assert (labels(session) == 1).sum() == area
-    assert session.navigation.previous().number == 1
+    assert session.navigation.previous().number == 2
     session.editor.reject()
     assert session.navigation.next_uncertain() is None
 

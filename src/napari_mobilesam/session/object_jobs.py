@@ -70,6 +70,10 @@ class ObjectJobs:
             raise SegmentationError(
                 'No object is open: click one, or open one, to propagate it.'
             )
+        if self._editor.pending:
+            raise SegmentationError(
+                'The mask is not there yet: propagate when it is.'
+            )
         shown, planes = self._scene().plane(), self._scene().stack(axis)
         options = options or PropagationOptions()
         record = self._editor.accept()

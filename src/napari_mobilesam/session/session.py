@@ -173,6 +173,7 @@ class Session:
             self._worker, self._engine, self.models.loaded
         )
         self.prompting = Prompting(services)
+        self._queue_prompting = Prompting(services, 'accepted')
         self.recorder = Recorder(
             self._plane_code, lambda: self.model_name, self.prompting
         )
@@ -181,6 +182,7 @@ class Session:
             self._objects,
             lambda: self.model_name,
             self.recorder,
+            self._queue_prompting,
         )
         self.navigation = Navigation(self.editor, self._all_objects)
         self.background = Background(services, 'objects')
@@ -248,6 +250,7 @@ class Session:
         runs.finished.connect(self.everything.emit)
         prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
+        self._queue_prompting.embedding.connect(self._say_embedding)
         self.editor.failed.connect(self._prompts_failed)
         self.background.progress.connect(self._objects_progress)
         self.propagation.finished.connect(self._reopen)
@@ -398,6 +401,7 @@ class Session:
         A session can be used again afterwards.
         """
         self.forget()
+        self.editor.queue.clear()
         self.background.abandon()
         self.files.close()
         self.prefetch.want(())

@@ -22,10 +22,14 @@ from napari_mobilesam.session.objects.targets import (
     WriteOptions,
 )
 from napari_mobilesam.session.objects.writing import finished, write_object
+from napari_mobilesam.session.prompts.accept_queue import (
+    AcceptQueue,
+    ClosedObject,
+)
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting, refining
 from napari_mobilesam.session.prompts.recorder import Recorder
-from napari_mobilesam.types import PromptError, Prompts, SegmentationError
+from napari_mobilesam.types import PromptError, Prompts
 
 T = TypeVar('T')
 
@@ -52,6 +56,9 @@ class Editor:
         Returns the name of the model that is to answer.
     recorder : Recorder
         Records replay code of objects.
+    queue_prompting : Prompting
+        Answers the prompts of objects that were accepted before their masks
+        were there.
 
     Attributes
     ----------
@@ -59,7 +66,14 @@ class Editor:
         Emitted when the open object or its prompts, candidates or choice
         change.
     accepted : Signal(ObjectRecord)
-        The object was written, and a new one is open.
+        An object was written: the open one, or one of the queue.
+    queue : AcceptQueue
+        Accepted objects whose masks are still to come.
+    aside : list of ClosedObject
+        Changed objects that were open when another one was opened; the last
+        one is open again when that is done.
+    brought_back : Signal(ObjectRecord)
+        An object that was kept aside is open again.
     opened : Signal(ObjectRecord)
         An object of the labels was opened for editing.
     failed : Signal(str)
@@ -73,6 +87,7 @@ class Editor:
     changed = Signal()
     accepted = Signal(object)
     opened = Signal(object)
+    brought_back = Signal(object)
     failed = Signal(str)
 
     def __init__(
@@ -81,6 +96,7 @@ class Editor:
         find_objects: FindObjects,
         model_name: Callable[[], str],
         recorder: Recorder,
+        queue_prompting: Prompting,
     ) -> None:
         self._prompting = prompting
         self._find_objects = find_objects
@@ -89,8 +105,11 @@ class Editor:
         self.options = WriteOptions()
         self._waiting: dict[Hashable, ObjectView] = {}
         self._asked = 0
-        self._accept_when_ready = False
         self._modified = False
+        self.aside: list[ClosedObject] = []
+        self.queue = AcceptQueue(queue_prompting, model_name, self._write)
+        self.queue.written.connect(self.accepted.emit)
+        self.queue.failed.connect(self._not_written)
         # the object when it was opened, and the objects that it belongs to
         self._base: ObjectRecord | None = None
         self._home: Objects | None = None
@@ -132,7 +151,6 @@ class Editor:
         PromptError
             A prompt is outside the plane, or a box without area.
         """
-        self._accept_when_ready = False
         self._waiting.pop(plane.place, None)
         if count_prompts(prompts) == 0 and prompts.mask_input is None:
             self._prompting.forget()
@@ -250,8 +268,8 @@ class Editor:
         Returns
         -------
         ObjectRecord or None
-            The object as written; None if an answer is pending: the object
-            is written when it arrives.
+            The object as written; None if its answer is pending, or that of
+            an object before it: it is closed, and written when it arrives.
 
         Raises
         ------
@@ -260,39 +278,78 @@ class Editor:
         LabelsError
             The labels cannot be written.
         """
-        if self.pending:
-            self._accept_when_ready = True
-            return None
-        if not self.record.masks:
+        if not self.pending and not self.record.masks:
             raise PromptError(
                 'There is no mask to keep yet: click an object, or draw a box.'
             )
-        objects = self._home
-        if objects is None:
-            objects = self._find_objects(True)
-        if objects is None:
+        # decided now: the image may be another one when the answer comes
+        home = self._home or self._find_objects(True)
+        if home is None:
             raise LabelsError('There are no labels to write the object to.')
-        base = self._base
-        if base is not None and not self._modified and base.number in objects:
-            # unchanged: only marked as reviewed
-            record = objects.review(base.number)
-        else:
-            record = finished(self.record, base, objects, self.options)
-            opened = (
-                base if base is not None and base.number in objects else None
-            )
-            replay_code = self._recorder.object(record, opened, self.options)
-            write_object(
-                objects, record, base, self.options.policy, replay_code
-            )
+        home.target.check()
+        closed = replace(self._closed(), home=home)
+        if self.pending or len(self.queue):
+            self._prompting.forget()
+            self._start_anew()
+            self.queue.add(closed)
+            return None
+        record = self._write(closed)
         self._start_anew()
         self.accepted.emit(record)
         return record
 
+    def _closed(self) -> ClosedObject:
+        return ClosedObject(
+            self.record,
+            self._base,
+            self._home,
+            self.options,
+            self._modified,
+            dict(self._waiting),
+        )
+
+    def _write(self, closed: ClosedObject) -> ObjectRecord:
+        objects, base = closed.home, closed.base
+        assert objects is not None
+        if not closed.record.masks:
+            raise PromptError(
+                'The model found nothing here: add a point, or draw a box.'
+            )
+        known = base is not None and base.number in objects
+        if base is not None and known and not closed.modified:
+            # unchanged: only marked as reviewed
+            return objects.review(base.number)
+        record = finished(closed.record, base, objects, closed.options)
+        replay_code = self._recorder.object(
+            record, base if known else None, closed.options
+        )
+        write_object(objects, record, base, closed.options.policy, replay_code)
+        return record
+
+    def _not_written(self, closed: ClosedObject, reason: str) -> None:
+        """Open an object again that could not be written, if none is open."""
+        if self.record.empty and not self.pending:
+            self._open_again(closed)
+        elif not reason:
+            reason = (
+                'An accepted object was not written, because its mask could '
+                'not be computed: prompt it again.'
+            )
+        if reason:
+            self.failed.emit(reason)
+
     def reject(self) -> None:
-        """Close the open object without writing it."""
+        """Close the open object without writing it.
+
+        One that was kept aside is open again.
+        """
         self._prompting.forget()
         self._start_anew()
+
+    def drop_all(self) -> None:
+        """Close the open object and drop those that were kept aside."""
+        self.aside.clear()
+        self.reject()
 
     def delete(self) -> int:
         """Erase the open object from the labels, on all its planes.
@@ -328,14 +385,32 @@ class Editor:
     # opening and closing
 
     def put_aside(self) -> None:
-        """Accept the open object if it was changed, else close it.
+        """Keep the open object aside if it was changed, and close it.
 
-        A pending answer is dropped.
+        It is open again as soon as no other object is.
         """
-        if self._modified and self.record.masks:
-            self._waiting.clear()
-            self.accept()
-        self.reject()
+        closed = self._closed() if self._modified else None
+        self._prompting.forget()
+        self._close()
+        if closed is not None and not closed.asked.empty:
+            self.aside.append(closed)
+        self.changed.emit()
+
+    def _take_from_aside(
+        self, home: Objects, number: int
+    ) -> ClosedObject | None:
+        """Return the changes to an object that were kept aside, if any."""
+        for closed in self.aside:
+            if closed.home is home and closed.record.number == number:
+                self.aside.remove(closed)
+                return closed
+        return None
+
+    def _open_again(self, closed: ClosedObject) -> None:
+        self.record, self._base = closed.asked, closed.base
+        self._home, self._modified = closed.home, closed.modified
+        self.opened.emit(self.record)
+        self.changed.emit()
 
     def bring_back(
         self, objects: Objects, record: ObjectRecord
@@ -350,17 +425,39 @@ class Editor:
             The object. If it is not one of them yet, accepting adds it.
         """
         self.put_aside()
+        kept = self._take_from_aside(objects, record.number)
+        if kept is not None and (
+            kept.base is record or record.origin == 'labels'
+        ):
+            self._open_again(kept)
+            return self.record
         self._home, self._base, self.record = objects, record, record
         self.opened.emit(record)
         self.changed.emit()
         return record
 
-    def _start_anew(self) -> None:
+    def _close(self) -> None:
         self._waiting.clear()
-        self._accept_when_ready = self._modified = False
+        self._modified = False
         self._base = self._home = None
         self.record = ObjectRecord()
+
+    def _start_anew(self) -> None:
+        """Close the open object, and open the one kept aside last."""
+        self._close()
         self.changed.emit()
+        while self.aside:
+            closed = self.aside.pop()
+            base, home = closed.base, closed.home
+            if base is not None and home is not None:
+                undone = home.get(base.number) is not base
+                if undone and base.origin != 'labels':
+                    continue
+            self._open_again(closed)
+            self.brought_back.emit(self.record)
+            if closed.waiting:
+                self.ask_again()
+            return
 
     def _ask_next(self) -> None:
         """Repeat a request whose answer was dropped for a newer one."""
@@ -388,15 +485,8 @@ class Editor:
         self.record = self.record.with_view(view)
         self._ask_next()
         self.changed.emit()
-        if self._accept_when_ready and not self.pending:
-            self._accept_when_ready = False
-            try:
-                self.accept()
-            except SegmentationError as error:
-                self.failed.emit(str(error))
 
     def _no_answer(self, generation: int) -> None:
         if generation == self._asked:
             self._waiting.clear()
-            self._accept_when_ready = False
             self.changed.emit()

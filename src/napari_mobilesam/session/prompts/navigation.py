@@ -19,7 +19,7 @@ from napari_mobilesam.types import Prompts
 class Navigation:
     """Opens objects of the labels; undo and redo.
 
-    An open object that was changed is accepted before another one is opened.
+    An open object that was changed is kept aside while another one is open.
 
     Parameters
     ----------
@@ -67,7 +67,6 @@ class Navigation:
         objects = self._objects
         if objects is None:
             return None
-        self._editor.put_aside()
         record = objects.at(plane, row, column)
         if record is None:
             record = adopted(objects, plane, row, column)
@@ -89,7 +88,6 @@ class Navigation:
         objects, here = self._objects, self._editor.record.number
         if objects is None:
             return None
-        self._editor.put_aside()
         return self._open(objects, objects.following(here, by))
 
     def previous(self) -> ObjectRecord | None:
@@ -101,7 +99,6 @@ class Navigation:
         objects, here = self._objects, self._editor.record.number
         if objects is None:
             return None
-        self._editor.put_aside()
         return self._open(objects, objects.least_certain(here))
 
     def undo(self) -> str | None:

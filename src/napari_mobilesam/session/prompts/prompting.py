@@ -37,8 +37,11 @@ class Prompting:
 
     Parameters
     ----------
-    shared : Services
+    services : Services
         Worker, engine and messages of the session.
+    kind : str
+        Kind of the jobs on the worker; requests of different kinds do not
+        replace each other.
 
     Attributes
     ----------
@@ -56,8 +59,9 @@ class Prompting:
     embedding = Signal(object)
     failed = Signal(int)
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, kind: str = 'prompts') -> None:
         self._services = services
+        self._kind = kind
         self._generation = 0
         self._expected: PromptResult | None = None
         self.clean_up = CleanUp()
@@ -105,7 +109,7 @@ class Prompting:
             self._services.deliver(lambda: self._show(known))
         else:
             self._services.worker.submit(
-                'prompts', lambda: self._answer(request)
+                self._kind, lambda: self._answer(request)
             )
         return request.generation
 
@@ -153,7 +157,7 @@ class Prompting:
     def forget(self) -> None:
         """Drop the answer to the newest prompts."""
         self._generation += 1
-        self._services.worker.discard('prompts')
+        self._services.worker.discard(self._kind)
 
     # below: on the worker thread
 

@@ -111,6 +111,7 @@ class Background:
     def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
         for number, item in enumerate(job.items(model), start=1):
             self._deliver(job, item, number)
+            self._services.worker.serve('accepted')
             self._services.worker.serve('prompts')
             if job.cancelled.is_set():
                 return False

@@ -167,7 +167,7 @@ class OpenObject:
         self._hover.be_quiet(not collected.empty)
         self.several = None
         if len(collected.objects) > 1:
-            self._editor.reject()
+            self._editor.drop_all()
             self._show_nothing()
             generation = self._session.predict(source, collected.objects)
             self.several = SeveralShapes(
@@ -338,8 +338,12 @@ class OpenObject:
             if not self._editor.pending and not self._editor.record.masks:
                 self._explain_no_mask()
             elif self._editor.accept() is None:
+                count = len(self._editor.queue)
+                objects = 'object is' if count == 1 else 'objects are'
                 self._panel.status.say(
-                    'Accepts as soon as the mask is there …', True
+                    f'{count} accepted {objects} written as soon as the '
+                    'mask is there. Click the next object.',
+                    True,
                 )
 
     def _explain_no_mask(self) -> None:
@@ -351,13 +355,17 @@ class OpenObject:
 
     def accepted(self, record: ObjectRecord) -> None:
         """Remove the prompts of an object that was written."""
-        self.remove_prompts()
+        if self._editor.record.empty and not self._editor.pending:
+            self.remove_prompts()
         objects = self._scene.objects(False)
         where = '' if objects is None else f' to “{objects.target.name}”'
         undo = self._panel.buttons['undo'].text()
-        self._panel.status.say(
-            f'Object {record.label} written{where}. {undo} takes it back.'
-        )
+        text = f'Object {record.label} written{where}. {undo} takes it back.'
+        opened = self._editor.record
+        if opened.number:
+            text += f' {self._describe_record(opened)}'
+        waits = len(self._editor.queue) > 0
+        self._panel.status.say(text, busy=waits)
         self.schedule()
 
     def reject(self) -> None:
@@ -367,15 +375,15 @@ class OpenObject:
             shown = self._scene.shown()
             self._planes[shown.source.place] = shown.plane
         self._session.forget()
-        self._editor.reject()
         self.remove_prompts()
         self._panel.status.say(HINT)
+        self._editor.reject()
         self.schedule()
 
     def drop(self) -> None:
         """Close the object because its image or its prompts are gone."""
         self._session.forget()
-        self._editor.reject()
+        self._editor.drop_all()
         self._forget()
         self._preview.hide()
 
@@ -434,10 +442,17 @@ class OpenObject:
         ]
         about = f' ({", ".join(known)})' if known else ''
         buttons = self._panel.buttons
-        return (
-            f'Editing object {record.label}{about}. Add points, then '
+        name = f'object {record.label}' if record.label else 'the new object'
+        text = (
+            f'Editing {name}{about}. Add points, then '
             f'{buttons["accept"].text()} or {buttons["reject"].text()}.'
         )
+        aside = self._editor.aside
+        if aside:
+            kept = aside[-1].record.label
+            name = f'object {kept}' if kept else 'the new object'
+            text += f' Then {name}, which was kept aside, is open again.'
+        return text
 
     def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:
         prompts, place = view.prompts, view.plane.place

@@ -114,7 +114,8 @@ class PromptNavigation:
             if self._editor.record.number:
                 number = self._editor.record.label
                 self._editor.delete()
-                self._object.remove_prompts()
+                if self._editor.record.empty:
+                    self._object.remove_prompts()
             else:
                 number = self._delete_under_cursor()
             if number:

@@ -181,6 +181,7 @@ class PromptWidget(ViewerWidget):
             self.image.pending
             or self.object.pending
             or self.preparation.pending
+            or len(self.session.editor.queue) > 0
         )
 
     # docking

@@ -1,0 +1,157 @@
+"""Accepted objects whose masks are still to come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from psygnal import Signal
+
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.prompts.prompt_messages import PromptResult
+from napari_mobilesam.session.prompts.prompting import Prompting
+from napari_mobilesam.types import SegmentationError
+
+
+@dataclass(eq=False)
+class ClosedObject:
+    """An object that is no longer open, with all that is needed to write it.
+
+    Attributes
+    ----------
+    record : ObjectRecord
+        The object.
+    base : ObjectRecord or None
+        The object when it was opened; None if it is new.
+    home : Objects or None
+        Objects that it belongs to; None if that is not decided yet.
+    options : WriteOptions
+        Options of writing.
+    modified : bool
+        Whether it was changed since it was opened.
+    waiting : dict
+        Views whose answers are pending, by place.
+    """
+
+    record: ObjectRecord
+    base: ObjectRecord | None
+    home: Objects | None
+    options: WriteOptions
+    modified: bool
+    waiting: dict[Hashable, ObjectView] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> ObjectRecord:
+        """The record with the views that are not answered yet."""
+        record = self.record
+        for view in self.waiting.values():
+            record = record.with_view(view)
+        return record
+
+
+class AcceptQueue:
+    """Asks for the masks of accepted objects and writes them, in order.
+
+    Parameters
+    ----------
+    prompting : Prompting
+        Answers prompts; used by the queue alone.
+    model_name : callable
+        Returns the name of the model that is to answer.
+    write : callable
+        Writes a `ClosedObject`; returns its record.
+
+    Attributes
+    ----------
+    written : Signal(ObjectRecord)
+        An object was written.
+    failed : Signal(ClosedObject, str)
+        An object was not written, and why; empty if the session has
+        reported the reason.
+    """
+
+    written = Signal(object)
+    failed = Signal(object, str)
+
+    def __init__(
+        self,
+        prompting: Prompting,
+        model_name: Callable[[], str],
+        write: Callable[[ClosedObject], ObjectRecord],
+    ) -> None:
+        self._prompting = prompting
+        self._model_name = model_name
+        self._write = write
+        self._items: deque[ClosedObject] = deque()
+        prompting.answered.connect(self._take_answer)
+        prompting.failed.connect(self._no_answer)
+
+    def __len__(self) -> int:
+        """Number of objects that are still to be written."""
+        return len(self._items)
+
+    def add(self, item: ClosedObject) -> None:
+        """Write an object after those before it."""
+        self._items.append(item)
+        if len(self._items) == 1:
+            self._go_on()
+
+    def clear(self) -> None:
+        """Drop all objects."""
+        self._prompting.forget()
+        self._items.clear()
+
+    def _go_on(self) -> None:
+        while self._items:
+            first = self._items[0]
+            for view in first.waiting.values():
+                try:
+                    self._prompting.ask(
+                        view.plane,
+                        [view.prompts],
+                        self._model_name(),
+                        [view.previous],
+                    )
+                except SegmentationError as error:
+                    self._items.popleft()
+                    self.failed.emit(first, str(error))
+                    break
+                return
+            else:
+                self._items.popleft()
+                self._finish(first)
+
+    def _finish(self, item: ClosedObject) -> None:
+        try:
+            record = self._write(item)
+        except SegmentationError as error:
+            self.failed.emit(item, str(error))
+        else:
+            self.written.emit(record)
+
+    def _take_answer(self, result: PromptResult) -> None:
+        if not self._items:
+            return
+        first, place = self._items[0], result.request.plane.place
+        view = first.waiting.get(place)
+        if view is None or view.prompts is not result.request.objects[0]:
+            return
+        del first.waiting[place]
+        answered = ObjectView(
+            view.plane,
+            view.prompts,
+            result.candidates[0],
+            view.automatic,
+            view.previous,
+            view.steps,
+        )
+        first.record = first.record.with_view(answered)
+        self._go_on()
+
+    def _no_answer(self, generation: int) -> None:
+        if self._items:
+            self.failed.emit(self._items.popleft(), '')
+            self._go_on()

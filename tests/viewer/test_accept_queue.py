@@ -1,0 +1,84 @@
+"""Accepting before the mask is there, and opening while another is open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+pytestmark = pytest.mark.window
+
+FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
+ALL = (FIRST, SECOND, THIRD, FOURTH)
+
+
+def test_objects_accepted_while_embedding_are_written_in_order(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    d.session.clear_cache()
+    d.settle()
+    oracle.go.clear()
+    for position in ALL:
+        d.mouse.click(d.image, position)
+        QApplication.processEvents()
+        d.mouse.key(Qt.Key.Key_W)
+        QApplication.processEvents()
+    assert 'as soon as' in d.widget.status.text
+    assert len(d.viewer.layers['prompts'].data) == 0
+    assert not d.viewer.layers['objects'].data.any()
+    oracle.go.set()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [labels[position] for position in ALL] == [1, 2, 3, 4]
+    assert [(labels == n).sum() for n in (1, 2, 3, 4)] == [576] * 4
+
+
+def test_prompts_of_the_next_object_stay_when_one_is_written(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    d.session.clear_cache()
+    d.settle()
+    oracle.go.clear()
+    d.mouse.click(d.image, FIRST)
+    d.mouse.key(Qt.Key.Key_W)
+    d.mouse.click(d.image, SECOND)
+    oracle.go.set()
+    d.settle()
+    assert d.viewer.layers['objects'].data[FIRST] == 1
+    assert d.viewer.layers['objects'].data[SECOND] == 0
+    assert len(d.viewer.layers['prompts'].data) == 1
+    assert d.widget.preview.layer.data.any()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.viewer.layers['objects'].data[SECOND] == 2
+
+
+def test_opening_another_object_keeps_the_open_one_aside(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    d.mouse.click(d.image, SECOND)
+    d.settle()
+    written = d.viewer.layers['objects'].data.copy()
+    d.mouse.move(d.mouse.at(d.image, FIRST))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_G)
+    d.settle()
+    assert 'Editing object 1' in d.widget.status.text
+    assert 'kept aside' in d.widget.status.text
+    points = d.viewer.layers['prompts']
+    assert points.data == pytest.approx(np.array([FIRST]), abs=0.5)
+    # not accepted unasked
+    assert np.array_equal(d.viewer.layers['objects'].data, written)
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert points.data == pytest.approx(np.array([SECOND]), abs=0.5)
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.viewer.layers['objects'].data[SECOND] == 2
+    assert len(points.data) == 0
