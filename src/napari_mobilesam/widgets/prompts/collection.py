@@ -137,6 +137,22 @@ class PromptReader:
             max(0, len(closed) - 1),
         )
 
+    def one_each(
+        self, plane: LayerPlane, shapes: Shapes
+    ) -> tuple[list[Prompts], int]:
+        """Read each closed shape on a plane as an object of its own.
+
+        Returns
+        -------
+        prompts : list of Prompts
+            One per rectangle, ellipse and polygon.
+        skipped : int
+            Number of lines and paths, which enclose nothing.
+        """
+        closed, scribbles = self._shapes_on(plane, shapes)
+        prompts = [Prompts(box=c.box, region=c.region) for c in closed]
+        return prompts, len(scribbles)
+
     def _shapes_on(
         self, plane: LayerPlane, shapes: Shapes | None
     ) -> tuple[list[_Closed], list[_Scribble]]:

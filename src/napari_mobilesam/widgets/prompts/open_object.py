@@ -471,9 +471,14 @@ class OpenObject:
                     region=prompts.region,
                 )
 
-    def collect_shapes(self, plane: LayerPlane, layer: Any) -> list[Prompts]:
-        """Return one prompt per closed shape of a layer on a plane."""
-        return list(self._reader.collect(plane, None, layer).objects)
+    def collect_shapes(
+        self, plane: LayerPlane, layer: Any
+    ) -> tuple[list[Prompts], int]:
+        """Return a prompt per closed shape on a plane, and the others' number.
+
+        See `PromptReader.one_each`.
+        """
+        return self._reader.one_each(plane, layer)
 
 
 def _duration(seconds: float) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from napari.layers import Points, Shapes
 
@@ -59,6 +57,8 @@ class PromptRuns:
         self._scene = scene
         self._object = object
         self._removes_prompts = False
+        # lines and paths among the shapes of a batch
+        self._skipped = 0
         panel.cancel_button.clicked.connect(self.cancel)
 
     # propagation
@@ -94,6 +94,7 @@ class PromptRuns:
             return
         with self._panel.status.errors():
             self._removes_prompts = True
+            self._skipped = 0
             self._object.add_planes({several.place: several.plane})
             self._session.start_batch(several.collected.objects)
             self._begin('Writing the objects …')
@@ -106,17 +107,18 @@ class PromptRuns:
                 (source := plane.source()).place: (plane, source)
                 for plane in planes_with(self._scene.layer_plane(), layer)
             }
-            items = [
-                BatchItem(source, prompts)
-                for plane, source in planes.values()
-                for prompts in self._prompts_on(plane, layer)
-            ]
+            items, skipped = [], 0
+            for plane, source in planes.values():
+                found, others = self._prompts_on(plane, layer)
+                items += [BatchItem(source, prompts) for prompts in found]
+                skipped += others
             if not items:
                 raise PromptError(
                     f'“{layer.name}” has neither boxes nor positive points: '
                     'select a layer that has some.'
                 )
             self._removes_prompts = is_ours(layer)
+            self._skipped = skipped
             self._object.add_planes(
                 {place: plane for place, (plane, _) in planes.items()}
             )
@@ -135,14 +137,17 @@ class PromptRuns:
 
     def _prompts_on(
         self, plane: LayerPlane, layer: Points | Shapes
-    ) -> Iterable[Prompts]:
+    ) -> tuple[list[Prompts], int]:
+        """Return prompts of one object each, and the number of others."""
         if isinstance(layer, Shapes):
             return self._object.collect_shapes(plane, layer)
         _, positions, labels = points_on(plane, layer)
         one = np.ones(1, dtype=np.int64)
-        return [
+        found = [
             Prompts(position[None], one) for position in positions[labels == 1]
         ]
+        # negative points are nobody's object, and need no mention
+        return found, 0
 
     # beginning and end
 
@@ -159,7 +164,11 @@ class PromptRuns:
         """Report a batch, and remove its prompts."""
         if self._removes_prompts:
             self._object.remove_prompts()
-        self._end(result.text)
+        text = result.text
+        if self._skipped:
+            paths = 'path is' if self._skipped == 1 else 'paths are'
+            text += f' {self._skipped} {paths} no box, and skipped.'
+        self._end(text)
 
     def propagated(self, result: PropagationResult) -> None:
         """Report a propagation."""
@@ -168,4 +177,5 @@ class PromptRuns:
     def _end(self, text: str) -> None:
         self._panel.cancel_button.hide()
         undo = self._panel.buttons['undo'].text()
-        self._panel.status.say(f'{text} {undo} takes it back.')
+        # “Ready” must not replace what failed
+        self._panel.status.say(f'{text} {undo} takes it back.', keep=True)
