@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
@@ -38,3 +39,45 @@ def test_label_erased_by_hand_is_not_given_again(desk, blobs):
     make(d, THIRD)
     assert labels.data[THIRD] == 3
     assert [r.label for r in d.session.scene.objects(False)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize('dtype', ['>u2', '>i2', '>i4'])
+def test_labels_of_the_other_byte_order_are_written_right(
+    desk, blobs, tmp_path, dtype
+):
+    path = tmp_path / 'labels.raw'
+    data = np.memmap(path, dtype, 'w+', shape=blobs.shape)
+    d = desk(blobs)
+    own = d.viewer.add_labels(data, name='own')
+    d.widget.panel.labels_combo.layer = own
+    d.widget.trigger('use_points_tool')
+    click(d, FIRST)
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    data.flush()
+    written = np.fromfile(path, dtype).reshape(blobs.shape)
+    assert written[FIRST] == 1
+    assert set(np.unique(written)) == {0, 1}
+    d.mouse.key(Qt.Key.Key_U)
+    data.flush()
+    assert not np.fromfile(path, dtype).any()
+
+
+def test_classes_are_coloured_in_labels_that_the_first_object_makes(
+    desk, blobs
+):
+    d = desk(blobs)
+    d.session.color_by_class(True)
+    d.session.classes.add('nucleus')
+    d.widget.output._choose_class('nucleus')
+    d.settle()
+    labels = make(d, FIRST, SECOND)
+    color = labels.get_color(1)
+    from napari_mobilesam.palette import rgb
+
+    wanted = np.array(rgb(d.session.classes.colors['nucleus'])) / 255
+    assert color[:3] == pytest.approx(wanted, abs=0.01)
+    shown = d.viewer.screenshot(canvas_only=True, flash=False)
+    place = d.mouse.at(d.image, SECOND)
+    near = shown[place.y(), place.x(), :3] / 255
+    print('SHOWN', near, wanted, labels.opacity)

@@ -145,6 +145,7 @@ class LabelsTarget:
         if self._highest is not None:
             self._highest = max(self._highest, int(values.max()))
         highest = self._highest
+        native = np.dtype(layer.data.dtype).isnative
         if layer.multiscale:
             write_levels(list(layer.data), indices, values)
             refresh_pixels(layer)
@@ -153,7 +154,8 @@ class LabelsTarget:
             array = np.array(layer.data)
             array[indices] = values
             layer.data = array
-        elif _refresh_pays(layer.data, len(values)):
+        elif _refresh_pays(layer.data, len(values)) or not native:
+            # napari's setter writes the bytes of other byte orders reversed
             layer.data[indices] = values
             refresh_pixels(layer)
         else:
