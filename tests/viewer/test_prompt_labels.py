@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.palette import rgb
+
 pytestmark = pytest.mark.window
 
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
@@ -72,12 +74,13 @@ def test_classes_are_coloured_in_labels_that_the_first_object_makes(
     d.widget.output._choose_class('nucleus')
     d.settle()
     labels = make(d, FIRST, SECOND)
-    color = labels.get_color(1)
-    from napari_mobilesam.palette import rgb
-
-    wanted = np.array(rgb(d.session.classes.colors['nucleus'])) / 255
-    assert color[:3] == pytest.approx(wanted, abs=0.01)
-    shown = d.viewer.screenshot(canvas_only=True, flash=False)
-    place = d.mouse.at(d.image, SECOND)
-    near = shown[place.y(), place.x(), :3] / 255
-    print('SHOWN', near, wanted, labels.opacity)
+    expected = np.array(rgb(d.session.classes.colors['nucleus'])) / 255
+    canvas = d.viewer.window._qt_viewer.canvas
+    for label in (1, 2):
+        assert labels.get_color(label)[:3] == pytest.approx(expected, abs=0.01)
+        # and so it is drawn
+        drawn = canvas.layer_to_visual[labels].texture_data.reshape(-1, 4)
+        assert drawn[label, :3] == pytest.approx(expected, abs=0.01)
+    d.widget.trigger('undo')
+    drawn = canvas.layer_to_visual[labels].texture_data.reshape(-1, 4)
+    assert drawn[2, :3] != pytest.approx(expected, abs=0.01)

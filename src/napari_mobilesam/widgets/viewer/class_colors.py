@@ -113,6 +113,9 @@ class ClassPainter:
         changed = not np.array_equal(table, self._ours.colors)
         if changed:
             self._ours.colors = table
+            # napari draws the colours of 8 and 16 bits that it looked up
+            # first, whatever the colormap is set to
+            self._ours._clear_cache()
         if layer.colormap is not self._ours:
             _show(layer, self._ours)
         elif changed:
