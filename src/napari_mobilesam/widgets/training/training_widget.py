@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -64,8 +62,7 @@ class TrainingWidget(ViewerWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        main_thread = MainThread()
-        self.tuning = FineTuning(partial(_post, main_thread))
+        self.tuning = FineTuning(MainThread())
         # no bound method of ours, as for the session
         self.destroyed.connect(partial(_close, self.tuning))
         self._named = False
@@ -362,12 +359,6 @@ class TrainingWidget(ViewerWidget):
         if self.tuning.unsaved:
             text += ' Save tries again; the model is kept until the next run.'
         self.status.fail(text)
-
-
-def _post(main_thread: MainThread, function: Callable[[], None]) -> None:
-    # Qt may already be gone when a worker ends after the last window
-    with contextlib.suppress(RuntimeError):
-        main_thread.run.emit(function)
 
 
 def _close(tuning: FineTuning, *args: object) -> None:
