@@ -140,7 +140,7 @@ def test_clicks_are_answered_while_training(
     trainer.go.clear()
     d.widget.run()
     d.viewer.layers['prompts'].add((28, 32))
-    prompts._update()
+    prompts.object.update()
     qtbot.waitUntil(lambda: bool(answers), timeout=20000)
     assert d.widget.tuning.running
     trainer.go.set()
