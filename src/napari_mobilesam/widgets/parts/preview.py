@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
@@ -77,7 +77,7 @@ class Preview:
             a for a in range(len(origin)) if a not in (rows, columns)
         )
         picture = np.expand_dims(picture, fixed)
-        self._place(picture, plane.output_matrix(origin))
+        self._place(picture, plane.output_matrix(origin), plane.axes())
         self._shown = place, tuple(masks)
 
     @property
@@ -113,7 +113,10 @@ class Preview:
         )
 
     def _place(
-        self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
+        self,
+        picture: NDArray[np.uint8],
+        affine: NDArray[np.float64],
+        axes: dict[str, Any],
     ) -> None:
         if self.layer is not None and (
             self.layer not in self._viewer.layers
@@ -122,8 +125,11 @@ class Preview:
             self.remove()
         layer = self.layer
         if layer is None:
-            self._add(picture, affine)
+            self._add(picture, affine, axes)
             return
+        for name, values in axes.items():
+            if tuple(getattr(layer, name)) != tuple(values):
+                setattr(layer, name, values)
         moved = not np.array_equal(layer.affine.affine_matrix, affine)
         if layer.data.shape != picture.shape:
             layer.data = picture
@@ -137,7 +143,10 @@ class Preview:
             layer.affine = affine
 
     def _add(
-        self, picture: NDArray[np.uint8], affine: NDArray[np.float64]
+        self,
+        picture: NDArray[np.uint8],
+        affine: NDArray[np.float64],
+        axes: dict[str, Any],
     ) -> None:
         from napari.utils.colormaps import DirectLabelColormap
 
@@ -146,6 +155,7 @@ class Preview:
             name=self._name,
             metadata={PREVIEW_MARK: True},
             affine=affine,
+            **axes,
             opacity=self._opacity,
             colormap=DirectLabelColormap(
                 color_dict={0: 'transparent', None: self._color}

@@ -114,8 +114,7 @@ class LayerPlane:
         """Return keyword arguments that place a new layer on the image."""
         layer = self.layer
         axes = list(self.output_axes)
-        mark = {'metadata': {MARK: str(layer.unique_id)}}
-        units = [layer.units[axis] for axis in axes]
+        mark = {'metadata': {MARK: str(layer.unique_id)}, **self.axes()}
         if len(axes) == layer.ndim:
             return {
                 'scale': layer.scale,
@@ -123,10 +122,22 @@ class LayerPlane:
                 'rotate': layer.rotate,
                 'shear': layer.shear,
                 'affine': layer.affine.affine_matrix,
-                'units': units,
                 **mark,
             }
-        return {'affine': self.output_matrix(), 'units': units, **mark}
+        return {'affine': self.output_matrix(), **mark}
+
+    def axes(self) -> dict[str, Any]:
+        """Return units and labels of `output_axes`, for a layer on the image.
+
+        A layer in pixels would move images of other units in the scene.
+        """
+        layer = self.layer
+        return {
+            'units': [layer.units[axis] for axis in self.output_axes],
+            'axis_labels': [
+                layer.axis_labels[axis] for axis in self.output_axes
+            ],
+        }
 
     def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
         """Homogeneous matrix of `output_axes` data to world.
