@@ -286,6 +286,41 @@ def test_damaged_files_bring_nothing(sessions, tmp_path):
     assert len(again.scene.objects(False)) == 0
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        'import os',
+        'session.save("/tmp/x")',
+        '# comment\rimport os',
+        'session.click(__import__("os").getpid(), 1)',
+        'session.click(*[1, 2]); print()',
+        'session.__class__ = 1',
+        'session.accept() if print() else 1',
+        'plane = scene.find(lambda: 1)',
+        'session.prompt(f"{print()}")',
+        'session.batch([',
+        '\0',
+    ],
+)
+def test_foreign_code_in_a_file_is_left_out_of_the_script(
+    sessions, tmp_path, line
+):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.save(tmp_path / 'good')
+    content = json.loads(gzip.decompress((tmp_path / 'good').read_bytes()))
+    content['script'].append(line)
+    path = tmp_path / 'a\nprint(1)'
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    again = sessions()
+    again.load(path)
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    script = again.script()
+    assert '# loading a print(1): cannot be repeated by this script' in script
+    assert script.rstrip().endswith('script')
+
+
 def test_another_image_and_full_labels_are_refused(sessions, tmp_path):
     session = sessions()
     session.click(*FIRST)

@@ -24,6 +24,7 @@ from napari_mobilesam.session.files.record_json import (
     SessionFileError,
     pack,
 )
+from napari_mobilesam.session.files.script_check import is_replay_script
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.classes import hex_color
 from napari_mobilesam.session.objects.objects import Objects
@@ -146,7 +147,7 @@ class LoadedSession:
         Each object, and the pixels that hold its label.
     choices : SessionParameters
         Parameters.
-    replay_code : ReplayCode
+    replay_code : ReplayCode or None
         Code that makes the objects.
     """
 
@@ -154,7 +155,7 @@ class LoadedSession:
     labels: str
     records: tuple[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]], ...]
     choices: SessionParameters
-    replay_code: ReplayCode
+    replay_code: ReplayCode | None
 
 
 def load(
@@ -267,7 +268,7 @@ def decode(
                 content['clean_up'],
                 _colors(content.get('classes', {})),
             ),
-            ReplayCode(tuple(content['script'])),
+            _replay_code(content['script']),
         )
 
 
@@ -331,3 +332,10 @@ def _damage_told(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _colors(classes: Json) -> dict[str, str]:
     return {str(name): hex_color(color) for name, color in classes.items()}
+
+
+def _replay_code(lines: list[str]) -> ReplayCode | None:
+    """Script of a file; None if it has anything but commands of a session."""
+    if is_replay_script('\n'.join(lines)):
+        return ReplayCode(tuple(lines))
+    return None

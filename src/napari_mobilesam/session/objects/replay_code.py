@@ -89,7 +89,9 @@ def body(steps: Iterable[tuple[str, ReplayCode | None]]) -> list[str]:
     """Return the lines of steps, with a comment for each."""
     lines: list[str] = []
     state: dict[str, str] = {}
-    for title, replay_code in steps:
+    for name_of_step, replay_code in steps:
+        # a file name in the title may have line breaks
+        title = ''.join(c if c.isprintable() else ' ' for c in name_of_step)
         lines += ['', f'# {title}']
         if replay_code is None:
             lines[-1] += ': cannot be repeated by this script'
