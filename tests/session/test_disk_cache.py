@@ -31,7 +31,8 @@ def test_second_session_embeds_nothing_and_finds_the_same(sessions):
     first, second = sessions(), sessions()
     before = first.click(*FIRST)
     after = second.click(*FIRST)
-    assert (encoded(first), encoded(second)) == (1, 0)
+    assert encoded(first) > 0
+    assert encoded(second) == 0
     assert before.mask.box == after.mask.box
     assert (before.mask.data == after.mask.data).all()
     assert before.mask.score == after.mask.score
@@ -40,12 +41,13 @@ def test_second_session_embeds_nothing_and_finds_the_same(sessions):
 def test_cleared_cache_is_empty_on_the_disk_too(sessions, tmp_path):
     session = sessions()
     session.click(*FIRST)
+    once = encoded(session)
     session.clear_cache()
     session.finish(20)
     assert EmbeddingCache(tmp_path / 'embeddings').use().entries == 0
     session.reject()
     session.click(*FIRST)
-    assert encoded(session) == 2
+    assert encoded(session) == 2 * once
 
 
 def test_no_cache_writes_nothing(sessions, tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from endless import Endless
 
 from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.windows import SCREEN, Viewport
-from napari_mobilesam.session.images.engine import Engine, click
+from napari_mobilesam.session.images.engine import Engine, NotEmbedded, click
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
     PlaneLevel,
@@ -66,8 +67,12 @@ def endless_pyramid(side, levels, **kwargs):
     return plane, arrays
 
 
-def side_of(embedding):
-    return max(embedding.frame.window_shape)
+def side_of(prediction):
+    return max(prediction.frame.window_shape)
+
+
+def ask(engine, plane, point, model, **kwargs):
+    return engine.predict(plane, click(point), model, **kwargs)
 
 
 def test_all_candidates_are_returned(engine, tiny):
@@ -84,7 +89,8 @@ def test_objects_too_large_to_be_written_are_refused(
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     prediction = engine.predict(plane, click((15, 15)), tiny)
     inside = np.count_nonzero(prediction.logits[prediction.best] > 0)
-    found = inside * (100 / 32) ** 2
+    scale = max(prediction.frame.window_shape) / 32
+    found = inside * scale**2
     limit = 'napari_mobilesam.session.images.engine.MOST_PIXELS'
     monkeypatch.setattr(limit, found - 1)
     with pytest.raises(PromptError, match='Zoom in'):
@@ -115,32 +121,54 @@ def test_an_earlier_answer_is_moved_to_another_window(engine, tiny):
     assert len(second.logits) == 1
 
 
-def test_a_place_is_ready_once_its_window_is_embedded(engine, tiny):
+def test_answers_without_embedding_are_given_where_it_is_there(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
-    assert not engine.ready(plane, (15, 15), tiny)
-    engine.predict(plane, click((15, 15)), tiny)
-    assert engine.ready(plane, (15, 15), tiny)
+    with pytest.raises(NotEmbedded):
+        ask(engine, plane, (15, 15), tiny, embed=False)
+    first = ask(engine, plane, (15, 15), tiny)
+    again = ask(engine, plane, (15, 15), tiny, embed=False)
+    assert np.array_equal(first.logits, again.logits)
     other = plane_of_array(squares(*[np.arange(90)] * 2), 'b')
-    assert not engine.ready(other, (15, 15), tiny)
+    with pytest.raises(NotEmbedded):
+        ask(engine, other, (15, 15), tiny, embed=False)
+
+
+def test_session_and_script_give_the_same_mask(engine, tiny):
+    image = squares(*[np.arange(300)] * 2)
+    plane = plane_of_array(image)
+    predictor = Predictor(tiny)
+    embedding = predictor.embed(image, contrast_limits=(0, 255))
+    for prompts, given in (
+        (click((130, 210)), {'points': [[130, 210]]}),
+        (
+            Prompts(box=np.array([118.0, 198, 138, 218])),
+            {'box': [118, 198, 138, 218]},
+        ),
+    ):
+        one = engine.predict(plane, prompts, tiny)
+        other = predictor.predict(embedding, **given)
+        assert one.frame == other.frame
+        assert np.array_equal(one.logits, other.logits)
 
 
 @pytest.mark.parametrize('side', [20_000, 100_000])
-def test_of_a_large_image_only_places_and_windows_are_read(side, engine, tiny):
+def test_of_a_large_image_only_blocks_are_read(side, engine, tiny):
     image = Endless((side, side))
+    view = Viewport((9007, 8008), 0.3)
     plane = ImagePlane(
-        'a', lambda: PlaneView(image, (0, 0), (0, 1)), image.shape, (0, 255)
+        'a',
+        lambda: PlaneView(image, (0, 0), (0, 1)),
+        image.shape,
+        (0, 255),
+        viewport=view,
     )
-    first = engine.embedding(plane, click((9007, 8008)), tiny)
-    assert side_of(first) < 1000
-    assert image.pixels < 4 * 640**2 + 1000**2
+    first = ask(engine, plane, (9007, 8008), tiny)
+    assert side_of(first) <= 1000
+    assert image.largest <= 1000**2
     image.pixels = 0
-    row0, column0, row1, column1 = first.frame.window
-    middle = click(((row0 + row1) / 2, (column0 + column1) / 2))
-    assert engine.embedding(plane, middle, tiny) is first
+    again = ask(engine, plane, (9007, 8008), tiny)
     assert image.pixels == 0
-    # beside it, only the new window is read
-    engine.embedding(plane, click((5007, 4008)), tiny)
-    assert image.pixels == side_of(first) ** 2
+    assert again.frame == first.frame
 
 
 def test_the_mask_of_a_large_image_is_at_full_resolution(engine, tiny):
@@ -148,41 +176,38 @@ def test_the_mask_of_a_large_image_is_at_full_resolution(engine, tiny):
     plane = ImagePlane(
         'a', lambda: PlaneView(image, (0, 0), (0, 1)), image.shape, (0, 255)
     )
-    frame = engine.embedding(plane, click((40_007, 30_008)), tiny).frame
+    frame = ask(engine, plane, (40_007, 30_008), tiny).frame
     assert frame.image_shape == (50_000, 50_000)
     row0, column0, row1, column1 = frame.window
     assert row0 < 40_007 < row1
     assert column0 < 30_008 < column1
+    assert image.largest <= 4096**2
 
 
 def test_pyramids_are_read_at_the_level_that_suits(engine, tiny):
     far = Viewport((32_000, 32_000), 64.0)
     plane, arrays = endless_pyramid(1 << 16, 9, viewport=far)
-    embedding = engine.embedding(plane, click((30_000, 30_000)), tiny)
-    # the objects are less than a pixel of the screen: the view is meant
-    assert 1 << 12 < side_of(embedding) < 1 << 14
+    wide = ask(engine, plane, (30_000, 30_000), tiny)
+    # objects are less than a pixel of the screen: those of the view are meant
+    assert side_of(wide) > 64 * 6
     assert max(array.largest for array in arrays) <= 1024**2
     near = Viewport((30_030, 30_030), 0.06)
     plane, arrays = endless_pyramid(1 << 16, 9, viewport=near)
-    finest = engine.embedding(plane, click((30_007, 30_008)), tiny)
-    usual, _ = endless_pyramid(1 << 16, 9)
-    window = engine.embedding(usual, click((30_007, 30_008)), tiny)
-    assert side_of(finest) <= side_of(window) < side_of(embedding)
+    assert side_of(ask(engine, plane, (30_007, 30_008), tiny)) <= 120
 
 
-def test_zooming_in_gives_finer_windows_and_keeps_them(engine, tiny):
+def test_zooming_in_leaves_out_coarse_scales(engine, tiny):
     image = squares(*[np.arange(600)] * 2, step=150, size=70)
 
-    def side(seen):
+    def scales(seen):
         looks = Viewport((230, 230), seen / SCREEN)
-        plane = plane_of_array(image, viewport=looks)
-        return side_of(engine.embedding(plane, click((230, 230)), tiny))
+        return engine.scales(plane_of_array(image, viewport=looks), tiny)
 
-    assert side(600) == 600
-    assert side(210) == 600
-    assert side(190) == 300
-    assert side(110) == 300
-    assert side(80) == 150
+    found = [scales(seen) for seen in (2000, 600, 200, 60, 5)]
+    assert all(found)
+    assert [max(s) for s in found] == sorted(map(max, found), reverse=True)
+    assert max(found[0]) * 8 >= 600
+    assert max(found[-1]) == 2
 
 
 def test_an_image_without_levels_that_cannot_be_seen_is_said(engine, tiny):
@@ -192,66 +217,67 @@ def test_an_image_without_levels_that_cannot_be_seen_is_said(engine, tiny):
     )
     box = Prompts(box=np.array([0.0, 0, 50_000, 50_000]))
     with pytest.raises(PromptError, match='no coarser level'):
-        engine.embedding(plane, box, tiny)
-    assert image.largest <= 640**2
+        engine.predict(plane, box, tiny)
+    assert image.pixels == 0
 
 
-def test_levels_give_the_window_where_it_is(engine, tiny):
+class Kept:
+    """A cache that keeps what it is shown."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def features(self, pixels, frame, model_key, make):
+        self.seen[frame.window] = pixels
+        return make()
+
+
+def test_levels_give_the_window_where_it_is(tiny):
     """Embedding from a coarse level equals that of the fine level."""
     side = 6000
     image = np.zeros((side, side), np.uint8)
     image[1000:3000, 2001:4003] = 200
     coarse = image[::4, ::4]
-    seen = {}
-
-    def embed(model, rgb, frame):
-        seen[frame.window] = rgb
-        return 'embedding'
-
-    engine = Engine(lambda name: tiny, embed=embed)
+    kept = Kept()
+    engine = Engine(lambda name: tiny, cache=kept)
     plane = ImagePlane(
         'a',
         lambda: image,
         image.shape,
         (0, 255),
         coarser=(PlaneLevel(coarse.shape, lambda: coarse),),
-        viewport=Viewport((2000, 3000), 1000.0),
+        viewport=Viewport((2000, 3000), 6.0),
     )
-    engine.embedding(plane, click((2000, 3000)), tiny)
-    ((window, rgb),) = seen.items()
-    step = max(window[2] - window[0], window[3] - window[1]) / 128
+    box = Prompts(box=np.array([1000.0, 2000, 3000, 4000]))
+    engine.predict(plane, box, tiny)
+    ((window, rgb),) = kept.seen.items()
+    step = (window[2] - window[0]) / len(rgb)
     rows = np.flatnonzero(rgb[:, rgb.shape[1] // 2, 0] > 100)
     assert window[0] + rows[0] * step == pytest.approx(1000, abs=step)
     assert window[0] + (rows[-1] + 1) * step == pytest.approx(3000, abs=step)
 
 
-def test_limits_embed_anew_only_if_the_window_looks_different(tiny):
-    embedded = []
-
-    def embed(model, rgb, frame):
-        embedded.append(frame.window)
-        return len(embedded)
-
-    engine = Engine(lambda name: tiny, embed=embed)
+def test_limits_embed_anew_only_if_blocks_look_different(tiny):
+    kept = Kept()
+    engine = Engine(lambda name: tiny, cache=kept)
     image = squares(*[np.arange(100)] * 2)
 
-    def ask(low, high, gamma=1.0):
+    def embedded(low, high, gamma=1.0):
+        kept.seen.clear()
         plane = plane_of_array(
             image, (low, high, gamma), (low, high), gamma=gamma, place='a'
         )
-        return engine.embedding(plane, click((15, 15)), tiny)
+        engine.predict(plane, Prompts(box=np.array([0.0, 0, 90, 90])), tiny)
+        return len(kept.seen)
 
-    assert ask(0, 255) == 1
-    assert ask(0, 254) == 1
-    assert ask(0, 255.5) == 1
-    assert ask(0, 100) == 2
-    assert ask(0, 100, gamma=0.5) == 3
+    assert embedded(0, 255) == 1
+    assert embedded(0, 254) == 0
+    assert embedded(0, 255.5) == 0
+    assert embedded(0, 100) == 1
+    assert embedded(0, 100, gamma=0.5) == 1
     # small steps add up to a difference
-    assert ask(0, 255) == 1
-    assert ask(0, 252) == 1
-    steps = [ask(0, high) for high in range(250, 180, -5)]
-    assert steps[0] != steps[-1]
-    assert len(embedded) < 3 + len(steps)
+    steps = [embedded(0, high) for high in range(255, 180, -5)]
+    assert 0 < sum(steps) < len(steps)
 
 
 def test_the_object_size_does_not_jump_with_the_contrast(tiny):
@@ -271,10 +297,11 @@ def test_the_object_size_does_not_jump_with_the_contrast(tiny):
 def test_a_window_without_finite_pixels_is_refused(engine, tiny):
     image = np.full((2500, 2500), np.nan, np.float32)
     image[:1200, :1200] = squares(*[np.arange(1200)] * 2)
-    plane = plane_of_array(image)
-    engine.embedding(plane, click((300, 300)), tiny)
+    looks = Viewport((300, 300), 0.1)
+    plane = plane_of_array(image, viewport=looks)
+    ask(engine, plane, (300, 300), tiny)
     with pytest.raises(ImageError, match='no finite pixel'):
-        engine.embedding(plane, click((2200, 2200)), tiny)
+        ask(engine, plane, (2200, 2200), tiny)
 
 
 def test_pixels_that_are_no_numbers_are_counted(engine, tiny):
@@ -282,64 +309,63 @@ def test_pixels_that_are_no_numbers_are_counted(engine, tiny):
     image[:10, :10] = np.nan
     image[20, 20:23] = np.inf, -np.inf, np.nan
     plane = plane_of_array(image)
-    assert engine.not_finite(plane, click((50, 50)), tiny) == 0
-    engine.embedding(plane, click((50, 50)), tiny)
-    assert engine.not_finite(plane, click((50, 50)), tiny) == 103
+    prompts = Prompts(box=np.array([0.0, 0, 280, 280]))
+    assert engine.not_finite(plane, prompts, None, tiny) == 0
+    frame = engine.predict(plane, prompts, tiny).frame
+    assert engine.not_finite(plane, prompts, frame, tiny) == 103
     other = plane_of_array(np.nan_to_num(image), key='other')
-    engine.embedding(other, click((50, 50)), tiny)
-    assert engine.not_finite(other, click((50, 50)), tiny) == 0
+    frame = engine.predict(other, prompts, tiny).frame
+    assert engine.not_finite(other, prompts, frame, tiny) == 0
 
 
-def test_windows_of_large_images_count_their_own(engine, tiny):
+def test_blocks_of_large_images_count_their_own(engine, tiny):
     image = squares(*[np.arange(2500)] * 2).astype(np.float32)
     image[2400:2410, 2400:2420] = np.nan
-    plane = plane_of_array(image)
+    plane = plane_of_array(image, viewport=Viewport((0, 0), 0.1))
     for place, expected in (((300, 300), 0), ((2412, 2405), 200)):
-        engine.embedding(plane, click(place), tiny)
-        found = engine.not_finite(plane, click(place), tiny)
+        frame = ask(engine, plane, place, tiny).frame
+        found = engine.not_finite(plane, click(place), frame, tiny)
         assert found == pytest.approx(expected, rel=0.1)
 
 
-def test_limits_of_colour_images_are_sampled_once(engine, tiny):
-    gray = squares(*[np.arange(2300)] * 2) / np.float32(40)
-    image = np.stack([gray, gray, gray], axis=-1)
-
-    class Counted:
-        shape, dtype = image.shape, image.dtype
-        pixels = 0
-
-        def __getitem__(self, index):
-            part = image[index]
-            Counted.pixels += part.size
-            return part
-
-    view = PlaneView(Counted(), (0, 0, 0), (0, 1, 2))
-    plane = plane_of_array(view, limits=None)
-    engine.embedding(plane, click((300, 300)), tiny)
-    Counted.pixels = 0
-    window = engine.embedding(plane, click((2000, 2000)), tiny).frame.window
-    area = (window[2] - window[0]) * (window[3] - window[1])
-    assert Counted.pixels == 3 * area
-
-
-def test_prepare_embeds_a_small_image_as_a_whole(engine, tiny):
+def test_prepare_embeds_a_small_image(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     engine.prepare(plane, tiny)
-    assert engine.ready(plane, (15, 15), tiny)
+    assert engine.prepared(plane, tiny)
+    ask(engine, plane, (50, 50), tiny, embed=False)
 
 
-def test_prepare_embeds_what_is_in_the_middle_of_the_view(engine, tiny):
+def test_prepare_embeds_the_middle_of_the_view(engine, tiny):
     image = squares(*[np.arange(2500)] * 2)
-    assert not engine.prepared(plane_of_array(image), tiny)
-    engine.prepare(plane_of_array(image), tiny)
-    assert engine.prepared(plane_of_array(image), tiny)
-    assert not engine.ready(plane_of_array(image), (1250, 1250), tiny)
     seen = plane_of_array(image, viewport=Viewport((1250, 1250), 0.3))
     assert not engine.prepared(seen, tiny)
     engine.prepare(seen, tiny)
     assert engine.prepared(seen, tiny)
-    assert engine.ready(seen, (1250, 1250), tiny)
-    assert not engine.ready(seen, (250, 250), tiny)
+    ask(engine, seen, (1250, 1250), tiny, embed=False)
+    with pytest.raises(NotEmbedded):
+        ask(engine, seen, (250, 250), tiny, embed=False)
     outside = plane_of_array(image, viewport=Viewport((-500, -500), 1.0))
     engine.prepare(outside, tiny)
-    assert engine.ready(outside, (0, 0), tiny)
+    ask(engine, outside, (0, 0), tiny, embed=False)
+
+
+def test_models_with_absolute_positions_answer(engine):
+    record = ModelRecord('vit', architecture='vit_b', input_size=64)
+
+    class Whole:
+        """Stands in for a ViT: refuses any input but its own size."""
+
+        def __getattr__(self, name):
+            return getattr(small, name)
+
+        def encode(self, x):
+            assert x.shape[-2:] == (64, 64)
+            return small.encode(x)
+
+    small = build_sam('vit_t', record=ModelRecord('t', input_size=64))
+    small.eval().requires_grad_(False)
+    model = Whole()
+    model.record = record
+    plane = plane_of_array(squares(*[np.arange(300)] * 2))
+    prediction = engine.predict(plane, click((130, 210)), model)
+    assert prediction.logits.shape[0] == 3

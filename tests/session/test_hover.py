@@ -45,9 +45,7 @@ def test_place_without_embedding_has_no_answer_and_makes_none(session, plane):
     session.hover.ask(plane, (30, 30))
     assert session.wait(20)
     assert [answer.mask for answer in answers] == [None]
-    assert not session._engine.ready(
-        plane, (30, 30), session._engine.model('tiny')
-    )
+    assert not session._engine.prepared(plane, session._engine.model('tiny'))
 
 
 def test_window_is_embedded_where_the_cursor_rests(session, plane):
@@ -57,7 +55,7 @@ def test_window_is_embedded_where_the_cursor_rests(session, plane):
     session.hover.ask(plane, (30, 30), rests=True)
     assert session.wait(20)
     assert answers[0].mask.area
-    session.hover.ask(plane, (31, 31))
+    session.hover.ask(plane, (30.2, 30.2))
     assert session.wait(20)
     assert answers[1].mask.area
 

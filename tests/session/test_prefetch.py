@@ -46,7 +46,7 @@ def plane(number, fail=False):
 
 
 def ready(engine, planes, model):
-    return [engine.ready(plane, (5, 5), model) for plane in planes]
+    return [engine.prepared(plane, model) for plane in planes]
 
 
 def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.ndimage import label
 from torch import Tensor
+from torch.nn import functional
 
 from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.model.threads import ThreadTeam
@@ -42,15 +43,19 @@ class OracleSam:
         self.go = threading.Event()
         self.go.set()
 
-    def preprocess(self, rgb: Tensor) -> Tensor:
-        padded = torch.zeros(rgb.shape[0], 3, SIZE, SIZE)
+    def preprocess(
+        self, rgb: Tensor, canvas: tuple[int, int] | None = None
+    ) -> Tensor:
+        padded = torch.zeros(rgb.shape[0], 3, *(canvas or (SIZE, SIZE)))
         padded[:, :, : rgb.shape[2], : rgb.shape[3]] = rgb
         return padded
 
     def encode(self, x: Tensor) -> Tensor:
+        """Gray values, sixteen in the channels of each cell."""
         self.go.wait(20)
         self.encoded += 1
-        return x.mean(dim=1, keepdim=True)[:, :, 2::4, 2::4]
+        gray = x.mean(dim=1, keepdim=True)[:, :, 2::4, 2::4]
+        return functional.pixel_unshuffle(gray, 4)
 
     def workers(self):
         return ThreadTeam(1, contextlib.nullcontext)
@@ -69,7 +74,8 @@ class OracleDecoder:
     def attend(self, points=None, labels=None, boxes=None, masks=None):
         """Scores and logits."""
         self.go.wait(20)
-        bright = self.features[0, 0].numpy() > 100
+        gray = functional.pixel_shuffle(self.features, 4)
+        bright = gray[0, 0].numpy() > 100
         count = len(points) if points is not None else len(boxes)
         found = [
             self._blob(

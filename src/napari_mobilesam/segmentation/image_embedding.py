@@ -23,7 +23,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ from napari_mobilesam.types import Box, Embedding, Frame
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 
 # read(window, shape): the pixels of a window in data pixels, resized to
 # (h, w, 3) uint8
@@ -50,6 +49,19 @@ BUDGET = 256 * 2**20
 # Decoder blocks kept as they were cut: asked again, they are the same
 # tensor, of which the decoder has kept its share.
 CUTS_KEPT = 32
+
+
+class BlockCache(Protocol):
+    """Cache of the features of blocks, such as `EmbeddingCache`."""
+
+    def features(
+        self,
+        pixels: NDArray[np.uint8],
+        frame: Frame,
+        model_key: str,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Return known features of pixels, or make them."""
 
 
 class ImageEmbedding:
@@ -67,8 +79,8 @@ class ImageEmbedding:
     read : callable
         ``read(window, shape)`` returns the pixels of a window (row0,
         column0, row1, column1) in data pixels, resized to (h, w, 3) uint8.
-    cache : EmbeddingCache, optional
-        Keeps blocks on disk.
+    cache : BlockCache, optional
+        Keeps blocks, for instance on disk.
     budget : int
         Bytes of features in memory; the least recently used are dropped.
 
@@ -85,7 +97,7 @@ class ImageEmbedding:
         model: Sam,
         image_shape: tuple[int, int],
         read: ReadPixels,
-        cache: EmbeddingCache | None = None,
+        cache: BlockCache | None = None,
         budget: int = BUDGET,
     ) -> None:
         self.model = model
@@ -105,7 +117,7 @@ class ImageEmbedding:
         cls,
         model: Sam,
         rgb: NDArray[np.uint8],
-        cache: EmbeddingCache | None = None,
+        cache: BlockCache | None = None,
     ) -> ImageEmbedding:
         """Embedding of an image in memory, (H, W, 3) uint8."""
 

@@ -253,6 +253,7 @@ class Predictor:
         previous: Prediction | None = None,
         diameter: float | None = None,
         likely: Sequence[float] = (),
+        scales: Sequence[int] | None = None,
         multimask: bool | None = None,
     ) -> Prediction:
         """Predict one object as the widgets do; see `answer_at_scale`."""
@@ -263,6 +264,7 @@ class Predictor:
             previous=previous,
             diameter=diameter,
             likely=likely,
+            scales=scales,
         )
 
     @torch.no_grad()

@@ -70,6 +70,7 @@ def answer_at_scale(
     previous: Prediction | None = None,
     diameter: float | None = None,
     likely: Sequence[float] = (),
+    scales: Sequence[int] | None = None,
 ) -> Prediction:
     """Answer the prompts of one object at the scale that suits.
 
@@ -89,6 +90,9 @@ def answer_at_scale(
     likely : sequence of float
         Likely object diameters in data pixels: their scales are tried first,
         instead of all.
+    scales : sequence of int, optional
+        Scales to try, coarse to fine; by default every other one of the
+        image.
 
     Returns
     -------
@@ -99,7 +103,8 @@ def answer_at_scale(
         return _correct(ask, image, prompts, previous)
     known = known_diameter(prompts) if diameter is None else diameter
     if known is None:
-        return _search(ask, image, prompts, likely)
+        ladder = image.grid.pitches[::STEP] if scales is None else scales
+        return _search(ask, image, prompts, likely, ladder)
     pitch = holding_pitch(image.grid, prompts, image.grid.pitch_for(known))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
     return ask(embedding, prompts)
@@ -135,10 +140,13 @@ def _search(
     image: ImageEmbedding,
     prompts: Prompts,
     likely: Sequence[float],
+    scales: Sequence[int],
 ) -> Prediction:
     """Ask at several scales, from coarse to fine; the best answer."""
     grid = image.grid
-    ladder = [p for p in grid.pitches[::STEP] if _holds(grid, prompts, p)]
+    ladder = [p for p in scales if _holds(grid, prompts, p)]
+    if not ladder:
+        ladder = [holding_pitch(grid, prompts, grid.pitches[-1])]
     record = image.model.record
     wanted = sorted({grid.pitch_for(d) for d in likely}, reverse=True)
     starts = [min(ladder, key=lambda p: _octaves(p, x)) for x in wanted]

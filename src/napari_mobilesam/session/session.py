@@ -148,9 +148,7 @@ class Session:
         self._deliver = Inbox(deliver or (lambda function: function()))
         self._worker = LatestWorker()
         self._disk = DiskCache(lambda text: self.models.say(text, 'prompts'))
-        self._engine = Engine(
-            load_model or _load_model, embed=self._disk.embed
-        )
+        self._engine = Engine(load_model or _load_model, cache=self._disk)
         self._users = 0
         self.scene = scene
         self.models = Models(
@@ -475,12 +473,11 @@ class Session:
         try:
             if not self._engine.prepared(plane, model):
                 self.models.say(f'Embedding {plane.name} …', 'prompts')
-            diameter = self._engine.prepare(plane, model)
+            self._engine.prepare(plane, model)
         except Exception as error:  # noqa: BLE001
             self.models.fail(error, 'prompts')
             return
-        size = '' if diameter is None else f', objects about {diameter:.0f} px'
-        text = f'Ready: {plane.name}{size}. Click an object.'
+        text = f'Ready: {plane.name}. Click an object.'
         self._deliver(lambda: self.ready.emit(text))
 
 

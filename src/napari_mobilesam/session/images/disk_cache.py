@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
-from napari_mobilesam.types import Embedding, Frame
+from napari_mobilesam.types import Frame
 
 if TYPE_CHECKING:
-    from napari_mobilesam.model.sam import Sam
+    import torch
 
 
 class DiskCache:
-    """Embeds windows for the engine, through a cache on disk.
+    """Keeps the features of blocks on disk, for the engine.
 
     Parameters
     ----------
@@ -41,10 +41,14 @@ class DiskCache:
         """Delete all cached embeddings, even if the cache is turned off."""
         (self._cache or EmbeddingCache(max_bytes=0)).clear()
 
-    def embed(
-        self, model: Sam, rgb: NDArray[np.uint8], frame: Frame
-    ) -> Embedding:
-        """Embed a window; see `Engine`."""
-        from napari_mobilesam.segmentation.predictor import Predictor
-
-        return Predictor(model, self._cache).embed_rgb(rgb, frame)
+    def features(
+        self,
+        pixels: NDArray[np.uint8],
+        frame: Frame,
+        model_key: str,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the features of a block; see `BlockCache`."""
+        if self._cache is None:
+            return make()
+        return self._cache.features(pixels, frame, model_key, make)

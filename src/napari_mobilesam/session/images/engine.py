@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,86 +15,107 @@ from napari_mobilesam.session.images.recent import (
     LeastRecentlyUsed,
 )
 from napari_mobilesam.types import (
-    Embedding,
     Frame,
     Mask,
     PromptError,
     Prompts,
+    SegmentationError,
     Window,
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.image_embedding import (
+        BlockCache,
+        ImageEmbedding,
+    )
     from napari_mobilesam.segmentation.prediction import Prediction
 
-Embed = Callable[['Sam', NDArray[np.uint8], Frame], Embedding]
-
-# Gray levels by which a window may look different, on average and in its
-# most different part, before it is embedded anew.
+# Bytes of features kept of each image.
+IMAGE_BYTES = 64 * 2**20
+# Blocks kept by their appearance.
+LOOKS_KEPT = 128
+# Gray levels by which a block may look different, on average and in its most
+# different part, before it is embedded anew.
 SAME_MEAN, SAME_PEAK = 1.0, 8
 # Masks of more pixels are refused: a write takes some 50 bytes for each.
 MOST_PIXELS = 1 << 26
 # Side of such a part in pixels of the model's input.
 PART = 8
+# Planes of fewer pixels are embedded around their centre before they are
+# clicked, if nothing is known of the viewport.
+SMALL_IMAGE = 1 << 20
+# Scales tried for a click differ by this many steps of the square root of two.
+STEP = 2
+# Screen pixels along a cell at the finest scale: objects that are smaller than
+# six screen pixels are not what is pointed at.
+FINEST_SEEN = 1.5
 
 
-class _Embedded(NamedTuple):
-    """An embedding and a small picture of what was embedded."""
+class NotEmbedded(SegmentationError):
+    """A prompt would need an embedding that is not there."""
 
-    embedding: Embedding
+
+class _Block(NamedTuple):
+    """Features of a block and a small picture of its pixels."""
+
+    features: torch.Tensor
     picture: NDArray[np.uint8]
-    not_finite: int
 
 
 class Engine:
     """Predicts masks of prompts on planes, with caches.
 
     Not thread-safe: only the worker thread of a session uses it. Of large
-    planes only samples and windows are read.
+    planes only samples and blocks are read.
 
     Parameters
     ----------
     load_model : callable
         ``load_model(name) -> Sam``.
-    embeddings, planes : int
-        Number of embeddings and small planes that are cached. An embedding
-        of a 1024 model takes 4 MB, a plane three bytes per pixel.
-    embed : callable, optional
-        ``embed(model, rgb, frame) -> Embedding`` of a window in the size of
-        the model's input, for instance from a cache on disk; by default the
-        model is run.
+    images, planes : int
+        Number of image embeddings and small planes that are cached. An
+        embedding takes up to 64 MB, a plane three bytes per pixel.
+    cache : BlockCache, optional
+        Keeps the features of blocks, for instance on disk.
 
     Attributes
     ----------
     on_embedded : callable
-        Called with the model and the seconds that an embedding took.
+        Called with the model and the seconds that an embedding in the size
+        of the model's input takes.
     """
 
     def __init__(
         self,
         load_model: Callable[[str], Sam],
-        embeddings: int = 64,
+        images: int = 8,
         planes: int = 6,
-        embed: Embed | None = None,
+        cache: BlockCache | None = None,
     ) -> None:
         self._load_model = load_model
         self.on_embedded: Callable[[Sam, float], None] = _ignore
-        self._embed = embed or _run_encoder
+        self._cache = cache
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
         self._reader = PlaneReader(planes)
-        # by appearance, and by place whatever the appearance
-        self._embeddings: LeastRecentlyUsed[_Embedded] = LeastRecentlyUsed(
-            embeddings
+        self._images: LeastRecentlyUsed[ImageEmbedding] = LeastRecentlyUsed(
+            images
         )
-        self._newest: LeastRecentlyUsed[_Embedded] = LeastRecentlyUsed(
-            embeddings
+        # blocks by place, whatever the appearance of the plane
+        self._looks: LeastRecentlyUsed[_Block] = LeastRecentlyUsed(LOOKS_KEPT)
+        # pixels that are not finite, by appearance and window
+        self._not_finite: LeastRecentlyUsed[int] = LeastRecentlyUsed(
+            8 * LOOKS_KEPT
         )
+        self._may_embed = True
 
     def clear(self) -> None:
         """Drop cached planes, sizes and embeddings, but not the model."""
+        for cache in (self._images, self._looks, self._not_finite):
+            cache.clear()
         self._reader.clear()
-        self._embeddings.clear()
-        self._newest.clear()
 
     def model(self, name: str) -> Sam:
         """Return the model of a name, loading it if needed."""
@@ -109,92 +129,138 @@ class Engine:
         """Return the typical object diameter in pixels, None if unknown."""
         return self._reader.diameter(plane)
 
-    def prepare(self, plane: ImagePlane, model: Sam) -> float | None:
+    def image(self, plane: ImagePlane, model: Sam) -> ImageEmbedding:
+        """Return the embedding of a plane, which is computed lazily."""
+        from napari_mobilesam.segmentation.image_embedding import (
+            ImageEmbedding,
+        )
+
+        def read(window: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
+            return self._read(plane, window, shape)
+
+        return self._images.get(
+            (plane.key, model.key),
+            lambda: ImageEmbedding(
+                model,
+                plane.shape,
+                read,
+                _CacheByLook(self, model, plane.place),
+                IMAGE_BYTES,
+            ),
+        )
+
+    def scales(self, plane: ImagePlane, model: Sam) -> list[int]:
+        """Return the scales that are tried for a click, coarse to fine.
+
+        As far as the plane can be read, and the objects can be seen in the
+        viewport.
+        """
+        image = self.image(plane, model)
+        longest = plane.longest_window
+        scales = [
+            pitch
+            for pitch in image.pitches[::STEP]
+            if _block_side(image, pitch) <= longest
+        ]
+        view = plane.viewport
+        if view is None or not scales:
+            return scales
+        seen = [
+            pitch
+            for pitch in scales
+            if FINEST_SEEN * view.pixel <= pitch
+            and pitch * image.cells < 2 * view.side
+        ]
+        nearest = min(scales, key=lambda p: abs(p * image.cells - view.side))
+        return seen or [nearest]
+
+    def prepare(self, plane: ImagePlane, model: Sam) -> None:
         """Embed a plane ahead of its first prompt.
 
-        Small planes are embedded as a whole, others at the centre of the
-        viewport, if that is known.
-
-        Returns
-        -------
-        float or None
-            Typical object diameter in data pixels.
+        At the centre of the viewport, or of a small plane. Of a large plane
+        without a viewport, the scales at which it is one block.
         """
-        diameter = self.diameter(plane)
-        likely = self._likely(plane, model)
-        if likely is not None:
-            self.embedding(plane, likely, model)
-        return diameter
+        image = self.image(plane, model)
+        for center, pitch in self._likely(plane, model):
+            image.cut(center, pitch)
 
     def prepared(self, plane: ImagePlane, model: Sam) -> bool:
         """Return whether `prepare` has nothing left to do."""
-        if not self._reader.knows_diameter(plane):
-            return False
-        likely = self._likely(plane, model)
-        return likely is None or self.has_embedding(plane, likely, model)
-
-    def _likely(self, plane: ImagePlane, model: Sam) -> Prompts | None:
-        """Return prompts whose window is likely to hold the first prompt."""
-        from napari_mobilesam.segmentation.windows import window_side
-
-        if plane.viewport is not None:
-            last = np.subtract(plane.shape, 1)
-            row, column = np.clip(plane.viewport.center, 0, last).tolist()
-            return click((row, column))
-        side = window_side(plane.shape, self.diameter(plane), model.record)
-        whole = side == max(plane.shape) <= plane.longest_window
-        return Prompts() if whole else None
-
-    def embedding(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> Embedding:
-        """Return the embedding of the window that suits the prompts."""
-        _, window, model_key = slot = self._slot(plane, prompts, model)
-        embedded = self._embeddings.get(
-            slot, lambda: self._embedded(plane, window, model)
+        image = self.image(plane, model)
+        return all(
+            image.has(center, pitch)
+            for center, pitch in self._likely(plane, model)
         )
-        self._newest.put((plane.place, window, model_key), embedded)
-        return embedded.embedding
+
+    def _likely(
+        self, plane: ImagePlane, model: Sam
+    ) -> list[tuple[tuple[float, float], int]]:
+        """Return centres and scales of blocks that a prompt may need."""
+        image, scales = self.image(plane, model), self.scales(plane, model)
+        height, width = plane.shape
+        if plane.viewport is None:
+            center = (height - 1) / 2, (width - 1) / 2
+            return [
+                (center, pitch)
+                for pitch in scales
+                if plane.pixels <= SMALL_IMAGE
+                or _block_side(image, pitch) >= max(plane.shape)
+            ]
+        row, column = plane.viewport.center
+        inside = (
+            float(np.clip(row, 0, height - 1)),
+            float(np.clip(column, 0, width - 1)),
+        )
+        return [(inside, pitch) for pitch in scales]
 
     def has_embedding(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> bool:
-        """Return whether the prompts need no embedding."""
-        return self._slot(plane, prompts, model) in self._embeddings
+        """Return whether embedding around the prompts has begun."""
+        from napari_mobilesam.segmentation.scale_choice import (
+            center_of_prompts,
+            prompt_corners,
+        )
+
+        image = self.image(plane, model)
+        if not len(prompt_corners(prompts)):
+            return True
+        return any(
+            image.has(center_of_prompts(prompts, image, pitch), pitch)
+            for pitch in self.scales(plane, model)
+        )
 
     def not_finite(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> int:
-        """Return the number of NaN or infinite pixels in the embedded window.
-
-        An estimate where a coarser level was read; 0 if the window is not
-        embedded.
-        """
-        embedded = self._embeddings.peek(self._slot(plane, prompts, model))
-        return 0 if embedded is None else embedded.not_finite
-
-    def ready(
         self,
         plane: ImagePlane,
-        point: tuple[float, float],
+        prompts: Prompts,
+        frame: Frame | None,
         model: Sam,
-    ) -> bool:
-        """Return whether a click at a position needs decoding only.
+    ) -> int:
+        """Return the number of NaN or infinite pixels that an answer saw.
 
-        Reads and computes nothing, for previews that must not lag.
-
-        Parameters
-        ----------
-        plane : ImagePlane
-            Plane under the cursor.
-        point : tuple of float
-            (row, column) in data pixels.
-        model : Sam
-            Model that would answer.
+        An estimate where a coarser level was read. Of prompts without an
+        answer (``frame`` is None), at the coarsest scale that was tried.
         """
-        if not self._reader.knows_diameter(plane):
-            return False
-        return self.has_embedding(plane, click(point), model)
+        from napari_mobilesam.segmentation.scale_choice import (
+            center_of_prompts,
+            pitch_of,
+            prompt_corners,
+        )
+
+        image = self.image(plane, model)
+        scales = self.scales(plane, model) or image.pitches
+        pitch = scales[0] if frame is None else pitch_of(frame)
+        if len(prompt_corners(prompts)):
+            center = center_of_prompts(prompts, image, pitch)
+        elif frame is not None:
+            row0, column0, row1, column1 = frame.window
+            center = (row0 + row1) / 2, (column0 + column1) / 2
+        else:
+            return 0
+        block = image.grid.small_block(center, pitch)
+        window = image.grid.canvas(block).window
+        return self._not_finite.peek((plane.key, window)) or 0
 
     def predict(
         self,
@@ -202,6 +268,7 @@ class Engine:
         prompts: Prompts,
         model: Sam,
         previous: Prediction | None = None,
+        embed: bool = True,
     ) -> Prediction:
         """Return all candidates of one object, with scores and logits.
 
@@ -215,56 +282,58 @@ class Engine:
             Model that answers.
         previous : Prediction, optional
             Answer to refine: its best mask is fed back.
+        embed : bool
+            Whether what is not embedded yet is embedded; `NotEmbedded` is
+            raised otherwise.
 
         Returns
         -------
         Prediction
-            See `Predictor.predict_object`.
+            See `Predictor.predict_at_scale`.
 
         Raises
         ------
         PromptError
             The object is too large to be written at full resolution; and as
             `Predictor.predict` does.
+        NotEmbedded
+            Without ``embed``.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
 
-        embedding = self.embedding(plane, prompts, model)
-        if previous is not None:
-            prompts = _refining(prompts, previous, embedding.frame)
-        prediction = Predictor(model).predict_object(embedding, prompts)
+        self._may_embed = embed
+        try:
+            prediction = Predictor(model).predict_at_scale(
+                self.image(plane, model),
+                prompts,
+                previous=previous,
+                scales=self.scales(plane, model),
+            )
+        finally:
+            self._may_embed = True
         _check_size(prediction, plane.name)
         return prediction
 
     def mask(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
+        self,
+        plane: ImagePlane,
+        prompts: Prompts,
+        model: Sam,
+        embed: bool = True,
     ) -> Mask | None:
         """Return the best mask of one object, None if it has no pixel.
 
-        See `Predictor.predict_object`.
+        See `predict`.
         """
-        mask = self.predict(plane, prompts, model).mask()
+        mask = self.predict(plane, prompts, model, embed=embed).mask()
         return mask if mask.data.any() else None
 
-    def _slot(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> tuple[Hashable, Window, str]:
-        """Return the cache key of the embedding for prompts."""
-        return plane.key, self._window(plane, prompts, model), model.key
-
-    def _window(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> Window:
-        from napari_mobilesam.segmentation.windows import window_for_prompts
-
-        window = window_for_prompts(
-            plane.shape,
-            prompts,
-            self.diameter(plane),
-            model.record,
-            plane.viewport,
-            plane.longest_window,
-        )
+    def _read(
+        self, plane: ImagePlane, window: Window, shape: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Read the pixels of a block, which is about to be embedded."""
+        if not self._may_embed:
+            raise NotEmbedded('This part of the image is not embedded yet.')
         side = max(window[2] - window[0], window[3] - window[1])
         if side > plane.longest_window:
             raise PromptError(
@@ -273,37 +342,70 @@ class Engine:
                 'from: keep the prompts of an object together, or save the '
                 'image as a pyramid.'
             )
-        return window
+        frame = Frame(plane.shape, window, shape, max(shape))
+        rgb, not_finite = self._reader.pixels(plane, window, frame)
+        self._not_finite.put((plane.key, window), not_finite)
+        return rgb
 
-    def _embedded(
-        self, plane: ImagePlane, window: Window, model: Sam
-    ) -> _Embedded:
-        """Embed a window, unless it looks the same as when embedded last."""
+    def _features(
+        self,
+        model: Sam,
+        slot: Hashable,
+        rgb: NDArray[np.uint8],
+        frame: Frame,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Embed a block, unless it looks the same as when embedded last."""
         from napari_mobilesam.segmentation.image import resize
 
-        frame = Frame.of(plane.shape, window, model.input_size)
-        rgb, not_finite = self._reader.pixels(plane, window, frame)
         height, width = (max(1, n // PART) for n in frame.input_shape)
         picture = resize(rgb, (height, width))
-        newest = self._newest.peek((plane.place, window, model.key))
+        newest = self._looks.peek(slot)
         if newest is not None and _alike(picture, newest.picture):
-            return newest
-        start = time.perf_counter()
-        embedding = self._embed(model, rgb, frame)
-        self.on_embedded(model, time.perf_counter() - start)
-        return _Embedded(embedding, picture, not_finite)
+            return newest.features
+
+        def timed() -> torch.Tensor:
+            start = time.perf_counter()
+            features = make()
+            share = frame.input_size**2 / model.input_size**2
+            self.on_embedded(model, (time.perf_counter() - start) / share)
+            return features
+
+        features = (
+            timed()
+            if self._cache is None
+            else self._cache.features(rgb, frame, model.key, timed)
+        )
+        self._looks.put(slot, _Block(features, picture))
+        return features
+
+
+class _CacheByLook:
+    """Cache of the blocks of one place, for its `ImageEmbedding`."""
+
+    def __init__(self, engine: Engine, model: Sam, place: Hashable) -> None:
+        self._engine, self._model, self._place = engine, model, place
+
+    def features(
+        self,
+        pixels: NDArray[np.uint8],
+        frame: Frame,
+        model_key: str,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the features of a block; see `BlockCache`."""
+        slot = self._place, frame.window, frame.input_shape, model_key
+        return self._engine._features(self._model, slot, pixels, frame, make)
+
+
+def _block_side(image: ImageEmbedding, pitch: int) -> int:
+    """Longest side of a small block of a scale, in data pixels."""
+    block = image.grid.small_block((0, 0), pitch)
+    return min(block.side * pitch, max(image.image_shape))
 
 
 def _ignore(model: Sam, seconds: float) -> None:
     """Default callback: does nothing."""
-
-
-def _run_encoder(
-    model: Sam, rgb: NDArray[np.uint8], frame: Frame
-) -> Embedding:
-    from napari_mobilesam.segmentation.predictor import Predictor
-
-    return Predictor(model).embed_rgb(rgb, frame)
 
 
 def _check_size(prediction: Prediction, name: str) -> None:
@@ -330,11 +432,3 @@ def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 def click(point: tuple[float, float]) -> Prompts:
     """Return the prompts of one positive point at (row, column)."""
     return Prompts(np.array([point], np.float64), np.ones(1, np.int64))
-
-
-def _refining(prompts: Prompts, previous: Prediction, frame: Frame) -> Prompts:
-    """Add the best mask of an earlier answer to prompts."""
-    if previous.frame == frame:
-        return replace(prompts, mask_input=previous.logits[previous.best])
-    mask = previous.mask()
-    return replace(prompts, region=mask) if mask.data.size else prompts

@@ -49,7 +49,7 @@ class Hover:
     """Predicts the mask under the cursor, without delaying clicks.
 
     Where the image is not embedded there is no answer while the cursor moves.
-    Where the cursor rests the window is embedded, because a click will need
+    Where the cursor rests the image is embedded, because a click will need
     it.
 
     Parameters
@@ -99,7 +99,7 @@ class Hover:
         point : tuple of float
             (row, column) in data pixels, on the plane.
         rests : bool
-            Whether the cursor rests there: embeds the window if needed.
+            Whether the cursor rests there: embeds what is needed.
         """
         self._generation += 1
         generation = self._generation
@@ -123,10 +123,10 @@ class Hover:
         # an error here occurs again for the click, which reports it
         with contextlib.suppress(Exception):
             model = self._loaded()
-            if model is not None and (
-                rests or self._engine.ready(plane, point, model)
-            ):
-                mask = self._engine.mask(plane, click(point), model)
+            if model is not None:
+                mask = self._engine.mask(
+                    plane, click(point), model, embed=rests
+                )
         answer = HoverResult(plane, point, mask)
 
         def show() -> None:

@@ -74,8 +74,6 @@ class Prefetch:
         plane = wanted.popleft()
         try:
             with model.giving_way(self._give_way):
-                self._engine.diameter(plane)
-                self._give_way()
                 self._engine.prepare(plane, model)
         except _GiveWay:
             wanted.appendleft(plane)

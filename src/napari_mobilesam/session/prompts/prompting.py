@@ -207,8 +207,10 @@ class Prompting:
             )
         )
         not_finite = max(
-            engine.not_finite(plane, prompts, model)
-            for prompts in request.objects
+            engine.not_finite(
+                plane, prompts, None if found is None else found.frame, model
+            )
+            for prompts, found in zip(request.objects, candidates, strict=True)
         )
         seconds = time.perf_counter() - start
         return PromptResult(request, candidates, seconds, not_finite)
