@@ -19,7 +19,6 @@ PROJECT = tomllib.loads(
 # used without an import, and by what
 NOT_IMPORTED = {
     'dask': 'distributed, and images given as dask arrays',
-    'imagecodecs': 'tifffile, to decode',
     'npe2': 'napari, to read the manifest',
 }
 
@@ -70,5 +69,6 @@ def test_every_dependency_is_imported() -> None:
 
 def test_every_import_is_declared() -> None:
     declared = names_of(PROJECT['dependencies'])
-    declared |= names_of(PROJECT['optional-dependencies']['large'])
+    for extra in ('large', 'all'):
+        declared |= names_of(PROJECT['optional-dependencies'][extra])
     assert imported_distributions(needed=False) - declared == set()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from napari_mobilesam.export.exported import LabelledImage
+from napari_mobilesam.export.exported import LabelsWithTable
 
 
 def hard_labels() -> NDArray[np.uint16]:
@@ -55,10 +55,10 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture
-def image(labels: NDArray[np.uint16], table: pd.DataFrame) -> LabelledImage:
-    return LabelledImage(labels, table, {'nucleus': '#e69f00'}, name='a.tif')
+def image(labels: NDArray[np.uint16], table: pd.DataFrame) -> LabelsWithTable:
+    return LabelsWithTable(labels, table, {'nucleus': '#e69f00'}, name='a.tif')
 
 
 @pytest.fixture
-def volume(stack: NDArray[np.uint16], table: pd.DataFrame) -> LabelledImage:
-    return LabelledImage(stack, table, {'nucleus': '#e69f00'}, name='a.tif')
+def volume(stack: NDArray[np.uint16], table: pd.DataFrame) -> LabelsWithTable:
+    return LabelsWithTable(stack, table, {'nucleus': '#e69f00'}, name='a.tif')

@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_mobilesam as nm
-from napari_mobilesam.export.exported import ExportError, LabelledImage
+from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.types import ImageError
 
@@ -23,13 +23,13 @@ NAMES = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr', 'x.tif', 'x.ome.tif')
 POLYGONS = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr')
 
 
-def same(found: LabelledImage, labels: NDArray[Any]) -> None:
+def same(found: LabelsWithTable, labels: NDArray[Any]) -> None:
     np.testing.assert_array_equal(np.asarray(found.labels[...]), labels)
 
 
 @pytest.mark.parametrize('name', [*NAMES, 'x.png'])
 def test_round_trip(
-    name: str, image: LabelledImage, labels: NDArray[Any], tmp_path: Path
+    name: str, image: LabelsWithTable, labels: NDArray[Any], tmp_path: Path
 ) -> None:
     export_labels(image, tmp_path / name)
     same(read_labels(tmp_path / name), labels)
@@ -40,7 +40,7 @@ def test_round_trip(
 def test_round_trip_of_planes(
     name: str,
     axes: str,
-    volume: LabelledImage,
+    volume: LabelsWithTable,
     stack: NDArray[Any],
     tmp_path: Path,
 ) -> None:
@@ -59,7 +59,7 @@ def test_round_trip_of_a_series_of_stacks(
 
 @pytest.mark.parametrize('name', POLYGONS)
 def test_round_trip_of_what_is_known(
-    name: str, image: LabelledImage, table: pd.DataFrame, tmp_path: Path
+    name: str, image: LabelsWithTable, table: pd.DataFrame, tmp_path: Path
 ) -> None:
     export_labels(image, tmp_path / name)
     found = read_labels(tmp_path / name)
@@ -100,7 +100,7 @@ def test_labels_above_16_bits(name: str, tmp_path: Path) -> None:
 
 
 def test_roi_zip_as_roifile_reads_it(
-    image: LabelledImage, labels: NDArray[Any], tmp_path: Path
+    image: LabelsWithTable, labels: NDArray[Any], tmp_path: Path
 ) -> None:
     roifile = pytest.importorskip('roifile')
     shapely = pytest.importorskip('shapely')
@@ -133,7 +133,7 @@ def _signed_area(ring: NDArray[Any]) -> float:
     return float(-0.5 * (x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
 
 
-def test_roi_positions(volume: LabelledImage, tmp_path: Path) -> None:
+def test_roi_positions(volume: LabelsWithTable, tmp_path: Path) -> None:
     roifile = pytest.importorskip('roifile')
     export_labels(volume, tmp_path / 'x.zip')
     rois = roifile.roiread(tmp_path / 'x.zip')
@@ -150,7 +150,7 @@ def test_roi_positions(volume: LabelledImage, tmp_path: Path) -> None:
 
 
 def test_roi_properties_are_those_of_java(
-    image: LabelledImage, tmp_path: Path
+    image: LabelsWithTable, tmp_path: Path
 ) -> None:
     """A key ends at its first space, colon or = that is not escaped."""
     roifile = pytest.importorskip('roifile')
@@ -169,7 +169,9 @@ def test_roi_properties_are_those_of_java(
     assert found.table['class'].tolist() == ['a: b']
 
 
-def test_roi_zip_is_written_anew(image: LabelledImage, tmp_path: Path) -> None:
+def test_roi_zip_is_written_anew(
+    image: LabelsWithTable, tmp_path: Path
+) -> None:
     path = tmp_path / 'x.zip'
     export_labels(image, path)
     export_labels(image, path, overwrite=True)
@@ -186,7 +188,7 @@ def test_roi_beyond_integers(tmp_path: Path) -> None:
 
 
 def test_geojson_as_qupath_reads_it(
-    image: LabelledImage, labels: NDArray[Any], tmp_path: Path
+    image: LabelsWithTable, labels: NDArray[Any], tmp_path: Path
 ) -> None:
     shapely = pytest.importorskip('shapely')
     path = tmp_path / 'x.geojson'
@@ -230,7 +232,7 @@ def test_geojson_as_qupath_reads_it(
     assert kinds[4] == 'MultiPolygon'
 
 
-def test_geojson_planes(volume: LabelledImage, tmp_path: Path) -> None:
+def test_geojson_planes(volume: LabelsWithTable, tmp_path: Path) -> None:
     for axes, key in (('zyx', 'z'), ('tyx', 't')):
         path = tmp_path / f'{key}.geojson'
         export_labels(replace(volume, axes=axes), path)
@@ -267,7 +269,7 @@ def test_geojson_of_qupath(tmp_path: Path) -> None:
 @pytest.mark.parametrize('segmentation', ['rle', 'polygons'])
 def test_coco_as_pycocotools_reads_it(
     segmentation: str,
-    image: LabelledImage,
+    image: LabelsWithTable,
     labels: NDArray[Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -344,7 +346,7 @@ def test_coco_of_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize('version', ['0.4', '0.5'])
 def test_ome_zarr_in_the_image_they_belong_to(
     version: str,
-    image: LabelledImage,
+    image: LabelsWithTable,
     labels: NDArray[Any],
     tmp_path: Path,
 ) -> None:

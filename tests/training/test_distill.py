@@ -11,12 +11,13 @@ import torch
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.dataset import LabelledImage
-from napari_mobilesam.training.distill import Mode, distill, make_student
+from napari_mobilesam.training.distill import distill, make_student
 from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.teacher import TeacherCache
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (
     DistillConfig,
+    DistillMode,
     TrainConfig,
     ZoomRange,
 )
@@ -58,7 +59,7 @@ def test_decoupled_distillation_learns_the_embedding(
 
 @pytest.mark.parametrize('mode', ['semi-coupled', 'coupled'])
 def test_coupled_modes_train_what_they_say(
-    mode: Mode,
+    mode: DistillMode,
     teacher: Sam,
     disc_images: list[LabelledImage],
     tmp_path: Path,

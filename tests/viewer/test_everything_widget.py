@@ -92,7 +92,7 @@ def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
     oracle.go.clear()
     d.widget.run_button.click()
     d.viewer.layers['prompts'].add(CENTRES[0])
-    prompts._update()
+    prompts.object.update()
     oracle.go.set()
     d.settle()
     assert order == ['preview', 'everything']

@@ -115,7 +115,7 @@ def test_model_that_is_not_here_is_not_used(desk, blobs, empty_cache):
     combo.setCurrentIndex(combo.findData('vit_b'))
     combo.activated.emit(combo.currentIndex())
     assert d.session.model_name == registry.BUNDLED
-    assert 'goes on answering' in d.widget.header.model_box.note.text()
+    assert 'stays in use' in d.widget.header.model_box.note.text()
     assert 'Download vit_b (358 MB)' in d.widget.header.model_box.button.text()
 
 

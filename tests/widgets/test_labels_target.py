@@ -232,7 +232,7 @@ def test_image_is_the_active_one_unless_one_was_chosen(viewer):
     viewer.layers.remove(second)
     assert scene.image is first
     viewer.layers.clear()
-    with pytest.raises(ImageError, match='no image'):
+    with pytest.raises(ImageError, match='Open an image'):
         scene.plane()
 
 

@@ -15,7 +15,7 @@ from napari_mobilesam.cli.export_commands import (
 )
 from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.export.exported import LabelledImage
+from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io.tables import check_table_path, write_table
 from napari_mobilesam.readers.axes import read_axes
@@ -134,7 +134,7 @@ def measure_command(options: argparse.Namespace) -> int:
 
 
 def _scale(
-    options: argparse.Namespace, labels: LabelledImage
+    options: argparse.Namespace, labels: LabelsWithTable
 ) -> tuple[tuple[float, ...] | None, str | None]:
     """Size of a pixel and its unit: what is given, or what the file says."""
     if options.units and not (options.scale or labels.scale):

@@ -19,7 +19,7 @@ from napari_mobilesam.export.contours import Polygon, label_contours
 from napari_mobilesam.export.exported import (
     NO_CLASS,
     ExportError,
-    LabelledImage,
+    LabelsWithTable,
     ObjectProperties,
     Plane,
     PropertiesLookup,
@@ -42,7 +42,7 @@ OURS = 'napari-mobilesam'
 
 
 def write_coco(
-    image: LabelledImage, path: Path, segmentation: str = 'rle'
+    image: LabelsWithTable, path: Path, segmentation: str = 'rle'
 ) -> int:
     """Write the objects of a label image as COCO instances.
 
@@ -52,7 +52,7 @@ def write_coco(
 
     Parameters
     ----------
-    image : LabelledImage
+    image : LabelsWithTable
         The labels, and what is known of the objects.
     path : Path
         File to write.
@@ -114,7 +114,7 @@ def write_coco(
     return count
 
 
-def _categories(image: LabelledImage) -> dict[str, tuple[int, str]]:
+def _categories(image: LabelsWithTable) -> dict[str, tuple[int, str]]:
     """Number and colour of each class; the last is that of no class."""
     colors = image.colors()
     colors.setdefault(NO_CLASS, default_color(len(colors)))
@@ -191,7 +191,7 @@ def _joined(polygon: Polygon) -> NDArray[np.int64]:
 
 def read_coco(
     path: Path, shape: tuple[int, ...] | None = None
-) -> LabelledImage:
+) -> LabelsWithTable:
     """Read COCO instances; several images of one size are planes.
 
     Parameters
@@ -203,7 +203,7 @@ def read_coco(
 
     Returns
     -------
-    LabelledImage
+    LabelsWithTable
         The labels, and a table of classes and measurements. Objects that
         overlap are painted in the order of the file.
 
@@ -230,7 +230,7 @@ def read_coco(
 
 def _decoded(
     content: Any, path: Path, shape: tuple[int, ...] | None
-) -> LabelledImage:
+) -> LabelsWithTable:
     images, annotations = content['images'], content['annotations']
     sizes = {(int(i['height']), int(i['width'])) for i in images}
     if len(sizes) != 1:
@@ -268,7 +268,7 @@ def _decoded(
         for c in content.get('categories', [])
         if 'color' in c and c['name'] != NO_CLASS
     }
-    return LabelledImage(out.reshape(shape), table, colors, name=path.stem)
+    return LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
 
 
 def _labels_of(annotations: list[Any]) -> list[int]:

@@ -68,7 +68,7 @@ UNKNOWN = ObjectProperties('', None, {})
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImage:
+class LabelsWithTable:
     """A label image, and what is known of its objects.
 
     Attributes
@@ -146,7 +146,7 @@ class LabelledImage:
                 number, at.get('t', 0), at.get('z', 0), _checked(plane)
             )
 
-    def with_table(self, table: pd.DataFrame) -> LabelledImage:
+    def with_table(self, table: pd.DataFrame) -> LabelsWithTable:
         """Return the same labels with another table."""
         return replace(self, table=table)
 

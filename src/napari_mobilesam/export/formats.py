@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_mobilesam.export.exported import ExportError, LabelledImage
+from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.types import ImageError
 
@@ -98,7 +98,7 @@ def export_labels(
 
     Parameters
     ----------
-    labels : array or LabelledImage
+    labels : array or LabelsWithTable
         (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background.
     path : path
         File or folder to write; its suffix tells the format.
@@ -145,8 +145,8 @@ def export_labels(
     path = Path(path)
     kind = format_of(path, format)
     given = labels
-    if not isinstance(given, LabelledImage):
-        given = LabelledImage(
+    if not isinstance(given, LabelsWithTable):
+        given = LabelsWithTable(
             labels,
             table,
             dict(class_colors or {}),
@@ -173,7 +173,7 @@ def export_labels(
 
 
 def _write(
-    image: LabelledImage,
+    image: LabelsWithTable,
     path: Path,
     kind: str,
     object_type: str,
@@ -204,7 +204,7 @@ def read_labels(
     shape: tuple[int, ...] | None = None,
     channel: int | None = None,
     format: str | None = None,  # noqa: A002
-) -> LabelledImage:
+) -> LabelsWithTable:
     """Read labels of this program or of others.
 
     Parameters
@@ -220,7 +220,7 @@ def read_labels(
 
     Returns
     -------
-    LabelledImage
+    LabelsWithTable
         The labels, and what the file tells of the objects.
 
     Raises
@@ -253,7 +253,7 @@ def read_labels(
     return label_images.read_tiff(path, channel)
 
 
-def _read_json(path: Path, shape: tuple[int, ...] | None) -> LabelledImage:
+def _read_json(path: Path, shape: tuple[int, ...] | None) -> LabelsWithTable:
     """COCO, or the GeoJSON that QuPath may save as .json."""
     from napari_mobilesam.export.coco import read_coco
     from napari_mobilesam.export.geojson import is_geojson, read_geojson

@@ -19,7 +19,7 @@ import numpy as np
 from napari_mobilesam.export.contours import Polygon, label_contours
 from napari_mobilesam.export.exported import (
     ExportError,
-    LabelledImage,
+    LabelsWithTable,
     ObjectProperties,
     Plane,
 )
@@ -39,13 +39,13 @@ NAMESPACE = uuid.UUID('6f1d3a54-52a0-4c1c-9d0b-2c1f5c9e8a11')
 
 
 def write_geojson(
-    image: LabelledImage, path: Path, object_type: str = 'detection'
+    image: LabelsWithTable, path: Path, object_type: str = 'detection'
 ) -> int:
     """Write the objects of a label image for QuPath.
 
     Parameters
     ----------
-    image : LabelledImage
+    image : LabelsWithTable
         The labels, and what is known of the objects.
     path : Path
         File to write.
@@ -77,7 +77,7 @@ def write_geojson(
 
 
 def _features(
-    image: LabelledImage, object_type: str
+    image: LabelsWithTable, object_type: str
 ) -> Iterator[dict[str, Any]]:
     known, colors = image.properties(), image.colors()
     classes = {
@@ -118,7 +118,7 @@ def _geometry(polygons: list[Polygon], plane: Plane) -> dict[str, Any]:
 
 def read_geojson(
     path: Path, shape: tuple[int, ...] | None = None
-) -> LabelledImage:
+) -> LabelsWithTable:
     """Read objects from GeoJSON, of this program or of QuPath.
 
     Parameters
@@ -131,7 +131,7 @@ def read_geojson(
 
     Returns
     -------
-    LabelledImage
+    LabelsWithTable
         The labels, and a table of classes and measurements.
 
     Raises

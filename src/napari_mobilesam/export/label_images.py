@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.export.exported import (
     ExportError,
-    LabelledImage,
+    LabelsWithTable,
     as_uint,
 )
 from napari_mobilesam.readers.open_image import reason
@@ -27,7 +27,7 @@ MICRON = 'micrometer'
 METRES = {'nanometer': 1e-9, MICRON: 1e-6, 'millimeter': 1e-3, 'meter': 1.0}
 
 
-def write_tiff(image: LabelledImage, path: Path) -> int:
+def write_tiff(image: LabelsWithTable, path: Path) -> int:
     """Write labels as compressed TIFF with the size of a pixel.
 
     Up to 65,535 labels are written as ImageJ writes them, more as OME-TIFF,
@@ -69,7 +69,7 @@ def write_tiff(image: LabelledImage, path: Path) -> int:
     return int(labels.max(initial=0))
 
 
-def write_png(image: LabelledImage, path: Path) -> int:
+def write_png(image: LabelsWithTable, path: Path) -> int:
     """Write labels of one plane as PNG of 16 bits.
 
     Raises
@@ -103,7 +103,7 @@ def write_png(image: LabelledImage, path: Path) -> int:
     return largest
 
 
-def in_memory(image: LabelledImage) -> NDArray[Any]:
+def in_memory(image: LabelsWithTable) -> NDArray[Any]:
     """All labels as one array."""
     labels = image.labels
     if hasattr(labels, 'compute'):
@@ -111,7 +111,7 @@ def in_memory(image: LabelledImage) -> NDArray[Any]:
     return as_labels(np.asarray(labels[...]), image.name)
 
 
-def read_tiff(path: Path, channel: int | None = None) -> LabelledImage:
+def read_tiff(path: Path, channel: int | None = None) -> LabelsWithTable:
     """Read a label image from TIFF.
 
     Parameters
@@ -142,7 +142,7 @@ def read_tiff(path: Path, channel: int | None = None) -> LabelledImage:
             f'{path} cannot be read: {reason(error)}.'
         ) from error
     labels, axes = _one_channel(labels, axes, channel, path)
-    return LabelledImage(
+    return LabelsWithTable(
         as_labels(labels, path),
         axes=axes,
         scale=tuple(scale.get(a, 1.0) for a in axes) if scale else (),
@@ -204,7 +204,7 @@ def as_labels(labels: NDArray[Any], path: Path | str) -> NDArray[Any]:
     return as_uint(labels) if kind == 'f' else labels
 
 
-def read_png(path: Path) -> LabelledImage:
+def read_png(path: Path) -> LabelsWithTable:
     """Read a label image from PNG, of 8 or 16 bits or with a palette."""
     from PIL import Image
 
@@ -220,7 +220,7 @@ def read_png(path: Path) -> LabelledImage:
         ) from error
     if labels.ndim != 2:
         raise ExportError(f'{path} has colours: it is a picture, not labels.')
-    return LabelledImage(as_labels(labels, path), name=stem(path))
+    return LabelsWithTable(as_labels(labels, path), name=stem(path))
 
 
 def stem(path: Path) -> str:

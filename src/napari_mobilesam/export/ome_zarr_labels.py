@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_mobilesam.export.exported import (
     ExportError,
-    LabelledImage,
+    LabelsWithTable,
     smallest_dtype,
 )
 from napari_mobilesam.extra import need
@@ -42,7 +42,7 @@ class _Origin:
 
 
 def write_ome_zarr(
-    image: LabelledImage,
+    image: LabelsWithTable,
     path: Path,
     of: Path | None = None,
     overwrite: bool = False,
@@ -51,7 +51,7 @@ def write_ome_zarr(
 
     Parameters
     ----------
-    image : LabelledImage
+    image : LabelsWithTable
         The labels, and what is known of the objects.
     path : Path
         Folder to write. ``image.ome.zarr/labels/cells`` adds labels to that
@@ -109,7 +109,7 @@ def write_ome_zarr(
 
 
 def _described(
-    image: LabelledImage, found: dict[int, int]
+    image: LabelsWithTable, found: dict[int, int]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """``colors`` and ``properties`` of the labels that something is known of.
 
@@ -141,7 +141,7 @@ def labels_folder(path: Path, name: str) -> Path:
     return path
 
 
-def _objects(image: LabelledImage) -> tuple[int, dict[int, int]]:
+def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:
     """Largest label, and each label with the first plane that it is on."""
     found: dict[int, int] = {}
     for plane in image.planes():
@@ -152,7 +152,7 @@ def _objects(image: LabelledImage) -> tuple[int, dict[int, int]]:
     return max(found, default=0), dict(sorted(found.items()))
 
 
-def _like(image: LabelledImage, of: Path | None) -> _Origin:
+def _like(image: LabelsWithTable, of: Path | None) -> _Origin:
     count = len(image.axes)
     own = Geometry(
         image.axes,
@@ -185,12 +185,12 @@ def image_geometry(path: Path) -> tuple[Geometry, tuple[int, int]]:
     return geometry, source.shape
 
 
-def read_ome_zarr(path: Path) -> LabelledImage:
+def read_ome_zarr(path: Path) -> LabelsWithTable:
     """Read OME-Zarr labels, or those of an image that has one label image.
 
     Returns
     -------
-    LabelledImage
+    LabelsWithTable
         Its labels are a zarr array, read when they are indexed.
 
     Raises
@@ -221,7 +221,7 @@ def read_ome_zarr(path: Path) -> LabelledImage:
                 for name, label in pairs
                 if isinstance(name, str) and label in shades
             }
-    return LabelledImage(
+    return LabelsWithTable(
         pyramid.arrays[0],
         table,
         colors,

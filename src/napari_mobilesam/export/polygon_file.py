@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.export.exported import (
     ExportError,
-    LabelledImage,
+    LabelsWithTable,
     ObjectProperties,
     smallest_dtype,
 )
@@ -48,7 +48,7 @@ def labels_from_polygons(
     shape: tuple[int, ...] | None,
     colors: Mapping[str, str],
     path: Path,
-) -> LabelledImage:
+) -> LabelsWithTable:
     """Label image of objects.
 
     Objects keep their labels if all have one; else they are numbered from 1
@@ -99,7 +99,7 @@ def labels_from_polygons(
             planes[at],
         )
     table = properties_table(labels, [found.properties for found in objects])
-    return LabelledImage(out, table, dict(colors), name=path.stem)
+    return LabelsWithTable(out, table, dict(colors), name=path.stem)
 
 
 def _plane_number(

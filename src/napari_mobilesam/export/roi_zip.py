@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.export.contours import Polygon, label_contours
 from napari_mobilesam.export.exported import (
     ExportError,
-    LabelledImage,
+    LabelsWithTable,
     ObjectProperties,
     Plane,
 )
@@ -36,7 +36,7 @@ KEY_END = re.compile(r'(?<!\\): ')
 LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
 
 
-def write_roi_zip(image: LabelledImage, path: Path) -> int:
+def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
     """Write the objects of a label image for ImageJ's ROI Manager.
 
     An object of one part without holes is a traced polygon, any other a
@@ -45,7 +45,7 @@ def write_roi_zip(image: LabelledImage, path: Path) -> int:
 
     Parameters
     ----------
-    image : LabelledImage
+    image : LabelsWithTable
         The labels, and what is known of the objects.
     path : Path
         File to write: a zip that is there is replaced, not added to.
@@ -66,7 +66,7 @@ def write_roi_zip(image: LabelledImage, path: Path) -> int:
     return count
 
 
-def _rois(image: LabelledImage) -> Iterator[Any]:
+def _rois(image: LabelsWithTable) -> Iterator[Any]:
     known, colors = image.properties(), image.colors()
     strokes = {n: bytes([255, *rgb(c)]) for n, c in colors.items()}
     groups = {name: number for number, name in enumerate(colors, start=1)}
@@ -179,7 +179,7 @@ def _bound(roi: Any, low: NDArray[Any], high: NDArray[Any]) -> None:
 
 def read_roi_zip(
     path: Path, shape: tuple[int, ...] | None = None
-) -> LabelledImage:
+) -> LabelsWithTable:
     """Read the ROIs of a .zip or .roi file that have an area.
 
     Parameters
@@ -192,7 +192,7 @@ def read_roi_zip(
 
     Returns
     -------
-    LabelledImage
+    LabelsWithTable
         The labels, and a table of what the ROIs tell.
 
     Raises

@@ -58,7 +58,7 @@ class NotEmbedded(SegmentationError):
     """A prompt would need an embedding that is not there."""
 
 
-class _Block(NamedTuple):
+class _SeenBlock(NamedTuple):
     """Features of a block and a small picture of its pixels."""
 
     features: torch.Tensor
@@ -104,7 +104,9 @@ class Engine:
             images
         )
         # blocks by place, whatever the appearance of the plane
-        self._looks: LeastRecentlyUsed[_Block] = LeastRecentlyUsed(LOOKS_KEPT)
+        self._looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
+            LOOKS_KEPT
+        )
         # pixels that are not finite, by appearance and window
         self._not_finite: LeastRecentlyUsed[int] = LeastRecentlyUsed(
             8 * LOOKS_KEPT
@@ -376,7 +378,7 @@ class Engine:
             if self._cache is None
             else self._cache.features(rgb, frame, model.key, timed)
         )
-        self._looks.put(slot, _Block(features, picture))
+        self._looks.put(slot, _SeenBlock(features, picture))
         return features
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_mobilesam.export.exported import LabelledImage
+from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.session.runtime.settings import load_settings
 
@@ -48,7 +48,7 @@ def write_layer(
     if isinstance(data, Sequence) or attributes.get('multiscale'):
         data = data[0]
     scale = tuple(float(size) for size in attributes.get('scale', ()))
-    image = LabelledImage(
+    image = LabelsWithTable(
         data,
         _table(attributes.get('features')),
         _class_colors(attributes),
@@ -112,7 +112,7 @@ def read_layers(path: str | list[str]) -> list[LayerTuple]:
     return [_layer(read_labels(each)) for each in paths]
 
 
-def _layer(image: LabelledImage) -> LayerTuple:
+def _layer(image: LabelsWithTable) -> LayerTuple:
     attributes: dict[str, Any] = {
         'name': image.name,
         'metadata': {CLASS_COLORS: dict(image.class_colors)},
