@@ -9,7 +9,7 @@ from endless import Endless
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.windows import SCREEN, Viewport
-from napari_mobilesam.session.images.engine import Engine, NotEmbedded, click
+from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
     PlaneLevel,
@@ -71,6 +71,23 @@ def side_of(prediction):
     return max(prediction.frame.window_shape)
 
 
+class Kept:
+    """A cache that keeps what it is shown."""
+
+    def __init__(self):
+        self.seen = {}
+
+    def features(self, pixels, frame, model_key, make):
+        self.seen[frame.window] = pixels
+        return make()
+
+
+def embedded(engine, plane, point, model):
+    """Whether a click at a point needs decoding only."""
+    found = engine.embedded_scales(plane, click(point), model)
+    return found == engine.scales(plane, model)
+
+
 def ask(engine, plane, point, model, **kwargs):
     return engine.predict(plane, click(point), model, **kwargs)
 
@@ -117,20 +134,35 @@ def test_an_earlier_answer_is_moved_to_another_window(engine, tiny):
     )
     first = engine.predict(plane, near, tiny)
     second = engine.predict(plane, far, tiny, previous=first)
-    assert second.frame != first.frame
+    row0, column0, row1, column1 = second.frame.window
+    assert row0 <= 300 < 600 < row1
+    assert column0 <= 300 < 700 < column1
     assert len(second.logits) == 1
 
 
-def test_answers_without_embedding_are_given_where_it_is_there(engine, tiny):
+def test_previews_need_no_embedding(tiny):
+    kept = Kept()
+    engine = Engine(lambda name: tiny, cache=kept)
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
-    with pytest.raises(NotEmbedded):
-        ask(engine, plane, (15, 15), tiny, embed=False)
-    first = ask(engine, plane, (15, 15), tiny)
-    again = ask(engine, plane, (15, 15), tiny, embed=False)
-    assert np.array_equal(first.logits, again.logits)
+    assert engine.preview(plane, (15, 15), tiny) is None
+    assert not kept.seen
+    first = engine.mask(plane, click((15, 15)), tiny)
+    count = len(kept.seen)
+    again = engine.preview(plane, (15, 15), tiny)
+    assert len(kept.seen) == count
+    if again is not None:
+        assert np.array_equal(first.data, again.data)
     other = plane_of_array(squares(*[np.arange(90)] * 2), 'b')
-    with pytest.raises(NotEmbedded):
-        ask(engine, other, (15, 15), tiny, embed=False)
+    assert engine.preview(other, (15, 15), tiny) is None
+
+
+def test_previews_of_an_embedded_view_are_those_of_clicks(engine, tiny):
+    plane = plane_of_array(squares(*[np.arange(100)] * 2))
+    engine.prepare(plane, tiny)
+    clicked = engine.mask(plane, click((50, 50)), tiny)
+    seen = engine.preview(plane, (50, 50), tiny)
+    assert seen.box == clicked.box
+    assert np.array_equal(seen.data, clicked.data)
 
 
 def test_session_and_script_give_the_same_mask(engine, tiny):
@@ -221,17 +253,6 @@ def test_an_image_without_levels_that_cannot_be_seen_is_said(engine, tiny):
     assert image.pixels == 0
 
 
-class Kept:
-    """A cache that keeps what it is shown."""
-
-    def __init__(self):
-        self.seen = {}
-
-    def features(self, pixels, frame, model_key, make):
-        self.seen[frame.window] = pixels
-        return make()
-
-
 def test_levels_give_the_window_where_it_is(tiny):
     """Embedding from a coarse level equals that of the fine level."""
     side = 6000
@@ -262,7 +283,7 @@ def test_limits_embed_anew_only_if_blocks_look_different(tiny):
     engine = Engine(lambda name: tiny, cache=kept)
     image = squares(*[np.arange(100)] * 2)
 
-    def embedded(low, high, gamma=1.0):
+    def blocks(low, high, gamma=1.0):
         kept.seen.clear()
         plane = plane_of_array(
             image, (low, high, gamma), (low, high), gamma=gamma, place='a'
@@ -270,13 +291,13 @@ def test_limits_embed_anew_only_if_blocks_look_different(tiny):
         engine.predict(plane, Prompts(box=np.array([0.0, 0, 90, 90])), tiny)
         return len(kept.seen)
 
-    assert embedded(0, 255) == 1
-    assert embedded(0, 254) == 0
-    assert embedded(0, 255.5) == 0
-    assert embedded(0, 100) == 1
-    assert embedded(0, 100, gamma=0.5) == 1
+    assert blocks(0, 255) == 1
+    assert blocks(0, 254) == 0
+    assert blocks(0, 255.5) == 0
+    assert blocks(0, 100) == 1
+    assert blocks(0, 100, gamma=0.5) == 1
     # small steps add up to a difference
-    steps = [embedded(0, high) for high in range(255, 180, -5)]
+    steps = [blocks(0, high) for high in range(255, 180, -5)]
     assert 0 < sum(steps) < len(steps)
 
 
@@ -332,7 +353,7 @@ def test_prepare_embeds_a_small_image(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     engine.prepare(plane, tiny)
     assert engine.prepared(plane, tiny)
-    ask(engine, plane, (50, 50), tiny, embed=False)
+    assert embedded(engine, plane, (50, 50), tiny)
 
 
 def test_prepare_embeds_the_middle_of_the_view(engine, tiny):
@@ -341,12 +362,11 @@ def test_prepare_embeds_the_middle_of_the_view(engine, tiny):
     assert not engine.prepared(seen, tiny)
     engine.prepare(seen, tiny)
     assert engine.prepared(seen, tiny)
-    ask(engine, seen, (1250, 1250), tiny, embed=False)
-    with pytest.raises(NotEmbedded):
-        ask(engine, seen, (250, 250), tiny, embed=False)
+    assert embedded(engine, seen, (1250, 1250), tiny)
+    assert not embedded(engine, seen, (250, 250), tiny)
     outside = plane_of_array(image, viewport=Viewport((-500, -500), 1.0))
     engine.prepare(outside, tiny)
-    ask(engine, outside, (0, 0), tiny, embed=False)
+    assert embedded(engine, outside, (0, 0), tiny)
 
 
 def test_models_with_absolute_positions_answer(engine):

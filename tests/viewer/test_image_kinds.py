@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from endless import Endless
 
+from napari_mobilesam.session.images.engine import click
 from napari_mobilesam.session.objects.sparse_labels import SparseLabels
 
 pytestmark = pytest.mark.window
@@ -26,7 +27,9 @@ def embedded(d, position):
     """Whether a click is answered at once."""
     engine, plane = d.session._engine, d.session.scene.plane()
     model = engine.model(d.session.model_name)
-    return engine.ready(plane, position[-2:], model)
+    prompts = click(position[-2:])
+    scales = engine.scales(plane, model)
+    return engine.embedded_scales(plane, prompts, model) == scales
 
 
 def test_a_slide_is_clicked_written_and_undone(desk):
@@ -98,19 +101,20 @@ def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     engine = d.session._engine
     model = engine.model(d.session.model_name)
     ready = [
-        engine.ready(shown.moved(0, by).source(), INSIDE, model)
+        engine.prepared(shown.moved(0, by).source(), model)
         for by in (1, 2, -1)
     ]
     assert ready == [True, True, True]
-    encoded = d.session._engine.model(d.session.model_name).encoded
+    encoded = model.encoded
     d.viewer.dims.set_current_step(0, 4)
     d.settle()
     d.mouse.click(d.image, (4, *INSIDE))
     d.settle()
     d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data[(4, *INSIDE)] == 1
-    # all that was embedded since is the plane that came within reach
-    assert model.encoded <= encoded + 1
+    # the click's own blocks, and the plane that came within reach
+    scales = engine.scales(d.session.scene.plane(), model)
+    assert model.encoded <= encoded + 2 * len(scales)
 
 
 def test_contrast_embeds_anew_only_if_it_matters(desk, blobs, oracle):

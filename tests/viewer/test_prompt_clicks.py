@@ -216,13 +216,17 @@ def test_only_the_newest_prompts_are_answered(desk, blobs, oracle):
     assert len(answers[0].request.objects[0].points) == 5
 
 
-def test_one_embedding_serves_all_clicks(desk, blobs, oracle):
+def test_one_embedding_serves_clicks_nearby(desk, blobs, oracle):
     d = desk(blobs)
-    for position in [(28, 32), (28, 92), (68, 32)]:
+    d.mouse.click(d.image, (28, 32))
+    d.settle()
+    d.widget.trigger('accept')
+    once = oracle.encoded
+    for position in [(29, 33), (27, 31)]:
         d.mouse.click(d.image, position)
         d.settle()
-        d.widget.trigger('accept')
-    assert oracle.encoded == 1
+        d.widget.trigger('reject')
+    assert oracle.encoded == once
 
 
 def test_contrast_limits_are_respected(desk, blobs):

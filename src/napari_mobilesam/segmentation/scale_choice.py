@@ -55,11 +55,27 @@ EDGE = 1.0
 
 def worths(prediction: Prediction, record: ModelRecord) -> NDArray[np.float64]:
     """(M,) predicted IoU less the penalty for the size of each mask."""
+    octaves = _size_octaves(prediction, record)
+    return prediction.scores.astype(np.float64) - SIZE_WEIGHT * octaves
+
+
+def suits_scale(prediction: Prediction, record: ModelRecord) -> bool:
+    """Return whether the best mask has a size that suits its scale."""
+    octaves = _size_octaves(prediction, record)
+    return bool(octaves[prediction.best] <= NEIGHBOURS)
+
+
+def _size_octaves(
+    prediction: Prediction, record: ModelRecord
+) -> NDArray[np.float64]:
+    """(M,) factors of two between mask sizes and the size that suits best."""
     inside = prediction.logits > prediction.threshold
     areas = np.count_nonzero(inside, axis=(1, 2)) * LOW_RES_STRIDE**2
     diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
-    octaves = np.abs(np.log2(diameters / record.object_diameter.best))
-    return prediction.scores.astype(np.float64) - SIZE_WEIGHT * octaves
+    octaves: NDArray[np.float64] = np.abs(
+        np.log2(diameters / record.object_diameter.best)
+    )
+    return octaves
 
 
 def answer_at_scale(

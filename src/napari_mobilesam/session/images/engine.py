@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from napari_mobilesam.types import (
     Mask,
     PromptError,
     Prompts,
-    SegmentationError,
     Window,
 )
 
@@ -52,10 +51,6 @@ STEP = 2
 # Screen pixels along a cell at the finest scale: objects that are smaller than
 # six screen pixels are not what is pointed at.
 FINEST_SEEN = 1.5
-
-
-class NotEmbedded(SegmentationError):
-    """A prompt would need an embedding that is not there."""
 
 
 class _SeenBlock(NamedTuple):
@@ -111,7 +106,6 @@ class Engine:
         self._not_finite: LeastRecentlyUsed[int] = LeastRecentlyUsed(
             8 * LOOKS_KEPT
         )
-        self._may_embed = True
 
     def clear(self) -> None:
         """Drop cached planes, sizes and embeddings, but not the model."""
@@ -215,22 +209,23 @@ class Engine:
         )
         return [(inside, pitch) for pitch in scales]
 
-    def has_embedding(
+    def embedded_scales(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> bool:
-        """Return whether embedding around the prompts has begun."""
+    ) -> list[int]:
+        """Return the scales of `scales` that are embedded around prompts."""
         from napari_mobilesam.segmentation.scale_choice import (
             center_of_prompts,
             prompt_corners,
         )
 
-        image = self.image(plane, model)
+        image, scales = self.image(plane, model), self.scales(plane, model)
         if not len(prompt_corners(prompts)):
-            return True
-        return any(
-            image.has(center_of_prompts(prompts, image, pitch), pitch)
-            for pitch in self.scales(plane, model)
-        )
+            return scales
+        return [
+            pitch
+            for pitch in scales
+            if image.has(center_of_prompts(prompts, image, pitch), pitch)
+        ]
 
     def not_finite(
         self,
@@ -270,7 +265,7 @@ class Engine:
         prompts: Prompts,
         model: Sam,
         previous: Prediction | None = None,
-        embed: bool = True,
+        scales: Sequence[int] | None = None,
     ) -> Prediction:
         """Return all candidates of one object, with scores and logits.
 
@@ -284,9 +279,8 @@ class Engine:
             Model that answers.
         previous : Prediction, optional
             Answer to refine: its best mask is fed back.
-        embed : bool
-            Whether what is not embedded yet is embedded; `NotEmbedded` is
-            raised otherwise.
+        scales : sequence of int, optional
+            Scales to try, coarse to fine; those of `scales` if None.
 
         Returns
         -------
@@ -298,44 +292,54 @@ class Engine:
         PromptError
             The object is too large to be written at full resolution; and as
             `Predictor.predict` does.
-        NotEmbedded
-            Without ``embed``.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
 
-        self._may_embed = embed
-        try:
-            prediction = Predictor(model).predict_at_scale(
-                self.image(plane, model),
-                prompts,
-                previous=previous,
-                scales=self.scales(plane, model),
-            )
-        finally:
-            self._may_embed = True
+        prediction = Predictor(model).predict_at_scale(
+            self.image(plane, model),
+            prompts,
+            previous=previous,
+            scales=self.scales(plane, model) if scales is None else scales,
+        )
         _check_size(prediction, plane.name)
         return prediction
 
     def mask(
-        self,
-        plane: ImagePlane,
-        prompts: Prompts,
-        model: Sam,
-        embed: bool = True,
+        self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> Mask | None:
         """Return the best mask of one object, None if it has no pixel.
 
         See `predict`.
         """
-        mask = self.predict(plane, prompts, model, embed=embed).mask()
+        mask = self.predict(plane, prompts, model).mask()
+        return mask if mask.data.any() else None
+
+    def preview(
+        self, plane: ImagePlane, point: tuple[float, float], model: Sam
+    ) -> Mask | None:
+        """Return the mask of a click if that needs no embedding.
+
+        Only scales that are embedded are asked. None if no answer has a size
+        that suits its scale: a click would find another mask then.
+        """
+        from napari_mobilesam.segmentation.scale_choice import suits_scale
+
+        prompts = click(point)
+        scales = self.embedded_scales(plane, prompts, model)
+        if not scales:
+            return None
+        found = self.predict(plane, prompts, model, scales=scales)
+        if len(scales) < len(self.scales(plane, model)) and not suits_scale(
+            found, model.record
+        ):
+            return None
+        mask = found.mask()
         return mask if mask.data.any() else None
 
     def _read(
         self, plane: ImagePlane, window: Window, shape: tuple[int, int]
     ) -> NDArray[np.uint8]:
         """Read the pixels of a block, which is about to be embedded."""
-        if not self._may_embed:
-            raise NotEmbedded('This part of the image is not embedded yet.')
         side = max(window[2] - window[0], window[3] - window[1])
         if side > plane.longest_window:
             raise PromptError(

@@ -124,8 +124,10 @@ class Hover:
         with contextlib.suppress(Exception):
             model = self._loaded()
             if model is not None:
-                mask = self._engine.mask(
-                    plane, click(point), model, embed=rests
+                mask = (
+                    self._engine.mask(plane, click(point), model)
+                    if rests
+                    else self._engine.preview(plane, point, model)
                 )
         answer = HoverResult(plane, point, mask)
 

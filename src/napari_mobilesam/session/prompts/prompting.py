@@ -218,7 +218,9 @@ class Prompting:
     def _is_embedded(self, request: PromptRequest, model: Sam) -> bool:
         """Return whether a request needs decoding only."""
         return all(
-            self._services.engine.has_embedding(request.plane, prompts, model)
+            self._services.engine.embedded_scales(
+                request.plane, prompts, model
+            )
             for prompts in request.objects
         )
 
