@@ -460,6 +460,11 @@ class Session:
         given = ', '.join(f'{name}={value!r}' for name, value in arguments)
         return f'scene.find({given})'
 
+    def _say_preparing(self, plane: ImagePlane) -> None:
+        # what is said of an open object stays
+        if self.editor.record.empty and not self.editor.pending:
+            self._say_embedding(plane)
+
     # below: on the worker thread
 
     def _clear(self) -> None:
@@ -472,7 +477,7 @@ class Session:
             return
         try:
             if not self._engine.prepared(plane, model):
-                self.models.say(f'Embedding {plane.name} …', 'prompts')
+                self._deliver(lambda: self._say_preparing(plane))
             self._engine.prepare(plane, model)
         except Exception as error:  # noqa: BLE001
             self.models.fail(error, 'prompts')
