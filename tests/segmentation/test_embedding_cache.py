@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 import torch
+import xxhash
 
 import napari_mobilesam as nm
 from napari_mobilesam.model.sam import build_sam
@@ -188,3 +189,33 @@ def test_two_processes_share_a_folder(tmp_path):
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
     assert 1 <= EmbeddingCache(tmp_path).use().entries <= 4
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        torch.zeros(1, 256, 4, 4, dtype=torch.int64),
+        torch.zeros(1, 256, 3, 3),
+        torch.zeros(256, 4, 4),
+        torch.full((1, 256, 4, 4), torch.nan),
+    ],
+    ids=['integers', 'size', 'dimensions', 'not finite'],
+)
+def test_wrong_content_with_a_valid_checksum_is_made_anew(tmp_path, wrong):
+    cache = EmbeddingCache(tmp_path)
+    cache.features(pixels(0), FRAME, 'm', lambda: wrong)
+    found = cache.features(pixels(0), FRAME, 'm', lambda: features(0))
+    assert torch.equal(found, features(0))
+    again = cache.features(pixels(0), FRAME, 'm', refused)
+    assert torch.equal(again, features(0))
+
+
+def test_content_that_is_no_array_is_made_anew(tmp_path):
+    cache = EmbeddingCache(tmp_path)
+    cache.features(pixels(0), FRAME, 'm', lambda: features(0))
+    (file,) = tmp_path.iterdir()
+    body = b'no array'
+    digest = xxhash.xxh3_128_digest(body)
+    file.write_bytes(embedding_cache.FORMAT + digest + body)
+    found = cache.features(pixels(0), FRAME, 'm', lambda: features(1))
+    assert torch.equal(found, features(1))

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     import torch
 
 # Changes whenever the same pixels and weights would give other features.
-FORMAT = b'napari-mobilesam embedding 2\n'
+FORMAT = b'napari-mobilesam embedding 3\n'
 SUFFIX = '.embedding'
 DEFAULT_BYTES = 2 * 1024**3
 # A file that was being written this many seconds ago is nobody's any more.
 ABANDONED = 3600
+# Input pixels along a cell of the features.
+STRIDE = 16
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class EmbeddingCache:
 
         path = self._path(pixels, frame, model_key)
         known = self._read(path)
-        if known is not None:
+        if known is not None and _is_sound(known, frame):
             return torch.from_numpy(known)
         features = make()
         if self._writable:
@@ -133,7 +135,9 @@ class EmbeddingCache:
     ) -> Path:
         digest = xxhash.xxh3_128(FORMAT)
         digest.update(
-            repr((model_key, pixels.shape, frame.input_shape)).encode()
+            repr(
+                (model_key, pixels.shape, frame.input_shape, frame.input_size)
+            ).encode()
         )
         digest.update(np.ascontiguousarray(pixels).data)
         return self.folder / f'{digest.hexdigest()}{SUFFIX}'
@@ -155,7 +159,13 @@ class EmbeddingCache:
         with contextlib.suppress(OSError):
             # the time of the last use decides what is deleted first
             os.utime(path)
-        features: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
+        try:
+            features: NDArray[Any] = np.load(
+                io.BytesIO(body), allow_pickle=False
+            )
+        except (ValueError, EOFError, OSError):
+            _delete(path)
+            return None
         return features
 
     def _write(self, path: Path, features: NDArray[Any]) -> None:
@@ -214,6 +224,17 @@ def default_folder() -> Path:
     from napari_mobilesam.model.registry import cache_folder
 
     return cache_folder().parent / 'embeddings'
+
+
+def _is_sound(features: NDArray[Any], frame: Frame) -> bool:
+    """Return whether features are such as a model makes for a frame."""
+    return (
+        features.ndim == 4
+        and len(features) == 1
+        and features.dtype.kind == 'f'
+        and max(features.shape[2:]) == frame.input_size // STRIDE
+        and bool(np.isfinite(features).all())
+    )
 
 
 def _delete(path: Path) -> None:

@@ -43,9 +43,6 @@ AGREEMENT_WEIGHT = 0.5
 NEIGHBOURS = 1.25
 # Scales are tried in steps of two.
 STEP = 2
-# No finer scale is tried once so many were worth less than an answer of this.
-BEHIND = 2
-SURE = 0.5
 # Diameter of an object, as part of the geometric mean of its box's sides; on
 # validation images 0.6 and 1 were worse by 0.01 of IoU.
 BOX_DIAMETER = 0.8
@@ -178,10 +175,6 @@ def _search(
     if not starts:
         for pitch in ladder:
             try_scale(pitch)
-            best = max(values, key=lambda p: values[p])
-            behind = sum(p < best for p in values)
-            if values[best] >= SURE and behind >= BEHIND:
-                break
     for pitch in [*starts, *wanted]:
         try_scale(pitch)
     before = 0
