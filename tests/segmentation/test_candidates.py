@@ -349,6 +349,7 @@ class TestCancel:
         candidates = generate_candidates(
             np.zeros((64, 64), np.uint8),
             model,
+            whole_image=True,
             cancelled=lambda: model.encoded > 0,
         )
         assert model.encoded == 1

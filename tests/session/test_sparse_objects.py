@@ -90,6 +90,9 @@ class SlideScene:
     def objects(self, create):
         return self._objects
 
+    def all_objects(self):
+        return [self._objects]
+
     def describe(self, plane):
         return {}
 

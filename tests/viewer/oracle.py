@@ -89,7 +89,7 @@ class OracleDecoder:
         # the second of the masks is the best
         scores = torch.full((len(found), 4), 0.5)
         scores[:, 1] = torch.tensor([0.97 * blob.any() for blob in found])
-        logits = torch.from_numpy(np.where(np.stack(found), 10.0, -10.0))
+        logits = torch.from_numpy(np.where(np.stack(found), 40.0, -40.0))
         return scores, logits.float()
 
     def predict_iou(self, attended):
