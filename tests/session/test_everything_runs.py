@@ -13,7 +13,9 @@ from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.types import EverythingParameters
 
-PARAMETERS = EverythingParameters(points_per_side=8, batch_size=4)
+PARAMETERS = EverythingParameters(
+    whole_image=True, points_per_side=8, batch_size=4
+)
 BOTH = blobs()
 ONE = BOTH.copy()
 ONE[50:] = 10

@@ -13,7 +13,9 @@ from fakes import FIRST, SECOND, blobs, oracle_session
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.types import EverythingParameters
 
-PARAMETERS = EverythingParameters(points_per_side=8, batch_size=4)
+PARAMETERS = EverythingParameters(
+    whole_image=True, points_per_side=8, batch_size=4
+)
 IMAGE = blobs()
 
 
@@ -165,7 +167,7 @@ def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
     estimates = []
     runs = session.runs
     runs.jobs.estimated.connect(estimates.append)
-    parameters = EverythingParameters(points_per_side=16)
+    parameters = EverythingParameters(points_per_side=16, whole_image=True)
     for _ in range(2):
         runs.jobs.estimate([task], parameters, 'oracle')
         assert session.finish(30)

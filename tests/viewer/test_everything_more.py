@@ -18,6 +18,7 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 def d(desk, blobs):
     made = desk(blobs, widget=EVERYTHING, scale=(2, 3), rotate=10)
     made.widget.form.controls['points_per_side'].value = 10
+    made.widget.form.controls['whole_image'].value = True
     made.settle()
     return made
 

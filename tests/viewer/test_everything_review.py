@@ -22,6 +22,7 @@ def reviewed(desk, blobs):
     """Four objects that were found, with the labels layer on top."""
     d = desk(blobs, widget=EVERYTHING)
     d.widget.form.controls['points_per_side'].value = 10
+    d.widget.form.controls['whole_image'].value = True
     d.widget.run_button.click()
     d.settle()
     d.labels = d.viewer.layers[-1]
@@ -153,6 +154,7 @@ def test_decisions_need_an_object(reviewed):
 def test_objects_of_stacks_are_shown_on_their_plane(desk, blobs):
     d = desk(np.stack([blobs * 0, blobs, blobs * 0]), widget=EVERYTHING)
     d.widget.form.controls['points_per_side'].value = 10
+    d.widget.form.controls['whole_image'].value = True
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
     d.widget.run_button.click()

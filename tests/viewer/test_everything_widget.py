@@ -17,6 +17,7 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 def open_desk(desk, *images, **kwargs):
     d = desk(*images, widget=EVERYTHING, **kwargs)
     d.widget.form.controls['points_per_side'].value = 10
+    d.widget.form.controls['whole_image'].value = True
     d.widget.form.controls['min_area'].value = 0
     return d
 
