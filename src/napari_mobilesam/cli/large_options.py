@@ -115,7 +115,7 @@ def wants_tiles(options: argparse.Namespace) -> bool:
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether an output is a zarr, or labels inside one.
+    """Return whether an output is a zarr, or labels inside one.
 
     The suffix decides; a name without one is a zarr inside the ``labels``
     folder of an OME-Zarr.

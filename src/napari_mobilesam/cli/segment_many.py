@@ -101,7 +101,7 @@ class SeriesImage:
     made_of: dict[str, Any]
 
     def done(self) -> dict[str, Any] | None:
-        """What was written, if it is still there and would be the same."""
+        """Return the written output if it is there and would be the same."""
         known = self._known()
         if known.get('made_of') != self.made_of or 'objects' not in known:
             return None
@@ -269,7 +269,7 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
 
 
 def _key(path: Path) -> str:
-    """What tells files apart, on file systems that ignore case too."""
+    """Return a key of a file, equal where case is ignored."""
     return str(path.resolve()).casefold()
 
 
@@ -320,7 +320,7 @@ def output_name(pattern: str, image: Path, number: int) -> str:
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """What labels depend on besides the image, as JSON gives it back."""
+    """Return the options that labels depend on, as read from JSON."""
     from napari_mobilesam.model.registry import default_model_name
 
     model = options.model or default_model_name()

@@ -386,7 +386,7 @@ def _shell_of(
 
 
 def _encloses(ring: NDArray[np.int64], pixel: NDArray[np.int64]) -> bool:
-    """Whether the centre of a pixel lies in a ring of pixel edges."""
+    """Return whether the centre of a pixel lies in a ring of edges."""
     nexts = np.roll(ring, -1, axis=0)
     low = np.minimum(ring[:, 0], nexts[:, 0])
     high = np.maximum(ring[:, 0], nexts[:, 0])

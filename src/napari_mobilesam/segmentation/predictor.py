@@ -252,7 +252,6 @@ class Predictor:
         *,
         previous: Prediction | None = None,
         diameter: float | None = None,
-        likely: Sequence[float] = (),
         scales: Sequence[int] | None = None,
         multimask: bool | None = None,
     ) -> Prediction:
@@ -263,7 +262,6 @@ class Predictor:
             prompts,
             previous=previous,
             diameter=diameter,
-            likely=likely,
             scales=scales,
         )
 

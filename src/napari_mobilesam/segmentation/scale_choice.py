@@ -82,7 +82,6 @@ def answer_at_scale(
     *,
     previous: Prediction | None = None,
     diameter: float | None = None,
-    likely: Sequence[float] = (),
     scales: Sequence[int] | None = None,
 ) -> Prediction:
     """Answer the prompts of one object at the scale that suits.
@@ -100,9 +99,6 @@ def answer_at_scale(
         scale is kept where it holds all prompts.
     diameter : float, optional
         Diameter of the object in data pixels; what the prompts say if None.
-    likely : sequence of float
-        Likely object diameters in data pixels: their scales are tried first,
-        instead of all.
     scales : sequence of int, optional
         Scales to try, coarse to fine; by default every other one of the
         image.
@@ -117,7 +113,7 @@ def answer_at_scale(
     known = known_diameter(prompts) if diameter is None else diameter
     if known is None:
         ladder = image.grid.pitches[::STEP] if scales is None else scales
-        return _search(ask, image, prompts, likely, ladder)
+        return _search(ask, image, prompts, ladder)
     pitch = holding_pitch(image.grid, prompts, image.grid.pitch_for(known))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
     return ask(embedding, prompts)
@@ -152,7 +148,6 @@ def _search(
     ask: Ask,
     image: ImageEmbedding,
     prompts: Prompts,
-    likely: Sequence[float],
     scales: Sequence[int],
 ) -> Prediction:
     """Ask at several scales, from coarse to fine; the best answer."""
@@ -160,30 +155,12 @@ def _search(
     ladder = [p for p in scales if _holds(grid, prompts, p)]
     if not ladder:
         ladder = [holding_pitch(grid, prompts, grid.pitches[-1])]
-    record = image.model.record
-    wanted = sorted({grid.pitch_for(d) for d in likely}, reverse=True)
-    starts = [min(ladder, key=lambda p: _octaves(p, x)) for x in wanted]
     answers: dict[int, Prediction] = {}
     values: dict[int, float] = {}
-
-    def try_scale(pitch: int) -> None:
-        if pitch not in answers:
-            center = center_of_prompts(prompts, image, pitch)
-            answers[pitch] = ask(image.cut(center, pitch), prompts)
-            values[pitch] = worths(answers[pitch], record).max()
-
-    if not starts:
-        for pitch in ladder:
-            try_scale(pitch)
-    for pitch in [*starts, *wanted]:
-        try_scale(pitch)
-    before = 0
-    while starts and before != len(answers):
-        before = len(answers)
-        place = ladder.index(max(starts, key=lambda p: values[p]))
-        starts = ladder[max(0, place - 1) : place + 2]
-        for pitch in starts:
-            try_scale(pitch)
+    for pitch in ladder:
+        center = center_of_prompts(prompts, image, pitch)
+        answers[pitch] = ask(image.cut(center, pitch), prompts)
+        values[pitch] = worths(answers[pitch], image.model.record).max()
     return answers[
         max(answers, key=lambda pitch: agreed_worth(pitch, answers, values))
     ]

@@ -46,8 +46,6 @@ PART = 8
 # Planes of fewer pixels are embedded around their centre before they are
 # clicked, if nothing is known of the viewport.
 SMALL_IMAGE = 1 << 20
-# Scales tried for a click differ by this many steps of the square root of two.
-STEP = 2
 # Screen pixels along a cell at the finest scale, at which objects of 12 screen
 # pixels suit the model best.
 FINEST_SEEN = 3
@@ -151,6 +149,8 @@ class Engine:
         As far as the plane can be read, and the objects can be seen in the
         viewport.
         """
+        from napari_mobilesam.segmentation.scale_choice import STEP
+
         image = self.image(plane, model)
         longest = plane.longest_window
         scales = [

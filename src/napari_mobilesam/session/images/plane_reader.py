@@ -91,10 +91,6 @@ class PlaneReader:
 
         return self._planes.get(plane.key, read)
 
-    def knows_diameter(self, plane: ImagePlane) -> bool:
-        """Return whether the diameter is cached."""
-        return plane.key in self._diameters
-
     def diameter(self, plane: ImagePlane) -> float | None:
         """Return the typical object diameter in pixels, None if unknown."""
         return self._diameters.get(plane.key, lambda: self._measure(plane))

@@ -7,6 +7,7 @@ the history.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ ONE_PICTURE = 1 << 22
 Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
-class ObjectStore:
+class ObjectStore(ABC):
     """Records of the objects of one labels target.
 
     Parameters
@@ -149,9 +150,9 @@ class ObjectStore:
         if entry is not None:
             self.push(entry)
 
+    @abstractmethod
     def push(self, entry: Entry) -> None:
         """Take the entry of a finished step."""
-        raise NotImplementedError
 
     def put_records(self, records: Records) -> None:
         """Set records by number, None removes one; not a step by itself."""
