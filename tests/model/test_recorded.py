@@ -49,6 +49,16 @@ def test_one_recording_does_for_lengths_that_vary():
 
 
 @torch.no_grad()
+def test_a_shape_is_recorded_when_it_is_met_again():
+    double = Doubled()
+    run = Recorded(double, calls_before=1)
+    for length in (2, 3, 4, 2, 2, 2):
+        x = torch.rand(1, length)
+        assert torch.equal(run(x)[0], x * 2)
+    assert double.calls == 4
+
+
+@torch.no_grad()
 def test_types_are_told_apart():
     def times_two(x):
         # nothing to record where they are integers already
@@ -104,12 +114,12 @@ def test_errors_of_the_function_are_raised():
 def test_function_itself_is_called_where_torch_does_not_record(
     monkeypatch, late
 ):
-    def fail(function, tensors, **_):
+    def fail(function, tensors, *_, **__):
         if late:
             function(*tensors)
         raise RuntimeError('not on this Python')
 
-    monkeypatch.setattr(torch.jit, 'trace', fail)
+    monkeypatch.setattr(torch._C, '_create_graph_by_tracing', fail)
     double = Doubled()
     run = Recorded(double)
     for _ in range(2):
@@ -123,6 +133,17 @@ def test_results_are_not_kept():
     result = run(torch.ones(3, 2))[0]
     gone = weakref.ref(result)
     del result
+    gc.collect()
+    assert gone() is None
+
+
+@torch.no_grad()
+def test_weights_are_let_go_of_with_the_function():
+    weight = torch.ones(3)
+    run = Recorded(Doubled(weight))
+    run(torch.ones(2, 3))
+    gone = weakref.ref(weight)
+    del run, weight
     gc.collect()
     assert gone() is None
 

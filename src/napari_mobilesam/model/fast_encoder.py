@@ -10,7 +10,8 @@ computes. Here
 * batch normalisation is part of the convolution before it;
 * the bias of an attention is looked up once per model;
 * what pads the last windows is filled in once: it is the same everywhere;
-* layers of small inputs, whose operations are short, are recorded.
+* layers of small inputs, whose operations are short, are recorded for shapes
+  that are met again.
 
 Strips of a 3 x 3 convolution need a row of their neighbours: that row is
 computed twice.
@@ -90,7 +91,8 @@ class FastTinyViT:
 
 
 def _recorded(layer: Layer, encoder: TinyViT) -> Layer:
-    run = Recorded(lambda x: (layer(x),), encoder)
+    # a canvas may have any shape, and of an image many are met only once
+    run = Recorded(lambda x: (layer(x),), encoder, calls_before=1)
     return lambda x: run(x)[0]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 # not typed by torch
 jit: Any = torch.jit
+internals: Any = torch._C
 
 Tensors = tuple[Tensor, ...]
 Key = tuple[tuple[torch.Size, torch.dtype], ...]
@@ -27,7 +29,7 @@ _RECORDING = threading.Lock()
 
 
 class Recorded:
-    """A function of tensors on a CPU, recorded when first called.
+    """Function of tensors on a CPU, recorded once for inputs of a shape.
 
     The result is the same to the last bit. With gradients, or weights that
     want any, and on other devices the function itself is called.
@@ -43,6 +45,9 @@ class Recorded:
     lengths_vary : bool
         One recording does for all shapes with the same first axes: the
         function does nothing in Python by the others that vary.
+    calls_before : int
+        Calls with a shape before it is recorded, which takes several times
+        as long as a call: 1 where many shapes are met only once.
     """
 
     def __init__(
@@ -50,10 +55,13 @@ class Recorded:
         function: Callable[..., Tensors],
         *modules: nn.Module,
         lengths_vary: bool = False,
+        calls_before: int = 0,
     ) -> None:
         self._function = function
         self._modules = modules
         self._lengths_vary = lengths_vary
+        self._calls_before = calls_before
+        self._calls: Counter[Key] = Counter()
         self._known: dict[Key, Callable[..., Tensors]] = {}
 
     def __call__(self, *tensors: Tensor) -> Tensors:
@@ -68,6 +76,9 @@ class Recorded:
             # torch would fail, and crash when it records the next time
             return self._function(*tensors)
         if known is None:
+            self._calls[key] += 1
+            if self._calls[key] <= self._calls_before:
+                return self._function(*tensors)
             return self._record(key, tensors)
         with jit.optimized_execution(False):
             return known(*tensors)
@@ -81,7 +92,7 @@ class Recorded:
 
     def __getstate__(self) -> dict[str, Any]:
         # copies record for themselves: theirs are other weights
-        return self.__dict__ | {'_known': {}}
+        return self.__dict__ | {'_known': {}, '_calls': Counter()}
 
     def _record(self, key: Key, tensors: Tensors) -> Tensors:
         results: list[Tensors] = []
@@ -95,11 +106,25 @@ class Recorded:
             warnings.simplefilter('ignore', jit.TracerWarning)
             warnings.filterwarnings('ignore', r'.*torch\.jit\.trace')
             try:
-                self._known[key] = jit.trace(
-                    function, tensors, check_trace=False
-                )
-            except RuntimeError:
+                self._known[key] = _trace(function, tensors)
+            except (AttributeError, RuntimeError):
                 # a torch that does not record any more, or no memory for it
                 self._known[key] = self._function
         # not kept by the recording, which keeps the function
         return results.pop() if results else self._function(*tensors)
+
+
+def _trace(
+    function: Callable[..., Tensors], tensors: Tensors
+) -> Callable[..., Tensors]:
+    """Record a function as `torch.jit.trace` does, without keeping it.
+
+    All that ``torch.jit.trace`` recorded, weights included, stays in memory
+    until the process ends: the models of all viewers that were ever open.
+    """
+    graph, _ = internals._create_graph_by_tracing(
+        function, tensors, lambda tensor: '', strict=True, force_outplace=False
+    )
+    run: Callable[..., Tensors]
+    run = internals._create_function_from_graph('recorded', graph)
+    return run
