@@ -204,8 +204,8 @@ def everything_desk(desk):
 
     def make(*images, **kwargs):
         d = desk(*images, widget='Segment everything', **kwargs)
-        d.widget.form.controls['points_per_side'].value = 10
-        d.widget.form.controls['whole_image'].value = True
+        d.widget.panel.form.controls['points_per_side'].value = 10
+        d.widget.panel.form.controls['whole_image'].value = True
         d.settle()
         return d
 

@@ -60,12 +60,14 @@ def open_large(desk, large, tmp_path):
 
     def open_desk(*images, **options):
         d = desk(*images, widget=EVERYTHING, **options)
-        d.widget.large.folder_edit.setText(str(tmp_path / 'out.ome.zarr'))
-        d.widget.large.look()
+        d.widget.panel.large.folder_edit.setText(
+            str(tmp_path / 'out.ome.zarr')
+        )
+        d.widget.panel.large.look()
         # a grid of equal squares looks to it like its background
-        d.widget.form.controls['adaptive'].value = False
-        d.widget.form.controls['diameter'].check.value = False
-        d.widget.form.controls['diameter'].value = SIDE
+        d.widget.panel.form.controls['adaptive'].value = False
+        d.widget.panel.form.controls['diameter'].check.value = False
+        d.widget.panel.form.controls['diameter'].value = SIDE
         return d
 
     return open_desk
@@ -94,9 +96,9 @@ def assert_squares(labels, image):
 @pytest.mark.window
 def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
     d = open_large(pyramid, multiscale=True, scale=(2, 3), translate=(5, 7))
-    assert d.widget.large.isVisible()
-    assert not d.widget.result_group.isVisible()
-    d.widget.run_button.click()
+    assert d.widget.panel.large.isVisible()
+    assert not d.widget.panel.result_group.isVisible()
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(labels_of(d)) == 1, d.widget.status.text
     (layer,) = labels_of(d)
@@ -109,7 +111,7 @@ def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
     features = layer.features.set_index('index')
     assert features.loc[1, 'area'] == np.count_nonzero(finest(layer) == 1)
     assert not records_folder(tmp_path / 'out.ome.zarr').exists()
-    assert 'finished labels' in d.widget.large.state_label.text()
+    assert 'finished labels' in d.widget.panel.large.state_label.text()
 
 
 def test_what_is_found_is_seen_meanwhile(
@@ -126,7 +128,7 @@ def test_what_is_found_is_seen_meanwhile(
     d.viewer.layers.events.inserted.connect(
         lambda event: names.append(event.value.name)
     )
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     assert names == [LIVE_NAME, 'out']
     painted = seen[1:]
@@ -148,14 +150,14 @@ def test_cancel_keeps_tiles_and_run_goes_on(
         return show(self, plane, window, shrink)
 
     monkeypatch.setattr(ImageView, 'rgb', rgb)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     assert 'Stopped at' in d.widget.status.text
-    assert 'Unfinished: Run goes on' in d.widget.large.state_label.text()
+    assert 'Unfinished: Run goes on' in d.widget.panel.large.state_label.text()
     kept = list(records_folder(tmp_path / 'out.ome.zarr').rglob('*.record'))
     before = len(shown)
     assert kept
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(labels_of(d)) == 1, d.widget.status.text
     (layer,) = labels_of(d)
@@ -176,15 +178,15 @@ def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(ImageView, 'rgb', rgb)
-        first.widget.run_button.click()
+        first.widget.panel.run_button.click()
         first.settle()
     second = open_large(pyramid, multiscale=True, show=False)
-    assert 'Unfinished' in second.widget.large.state_label.text()
-    second.widget.run_button.click()
+    assert 'Unfinished' in second.widget.panel.large.state_label.text()
+    second.widget.panel.run_button.click()
     second.settle()
     assert_squares(finest(labels_of(second)[0]), squares(6, 8))
     third = open_large(pyramid, multiscale=True, show=False)
-    third.widget.run_button.click()
+    third.widget.panel.run_button.click()
     third.settle()
     assert 'Finished before' in third.widget.status.text
     assert_squares(finest(labels_of(third)[0]), squares(6, 8))
@@ -197,9 +199,9 @@ def test_a_part_of_the_plane_only(open_large, pyramid):
         scale=(2, 2),
         name='here',
     )
-    d.widget.where.use_drawn(shapes)
-    assert d.widget.where.region_combo.currentText() == DRAWN
-    d.widget.run_button.click()
+    d.widget.panel.where.use_drawn(shapes)
+    assert d.widget.panel.where.region_combo.currentText() == DRAWN
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(labels_of(d)) == 1, d.widget.status.text
     (layer,) = labels_of(d)
@@ -218,8 +220,8 @@ def test_the_current_view_only(open_large, pyramid):
     camera.center = (0, 190, 250)
     QApplication.processEvents()
     d.viewer.screenshot(canvas_only=True, flash=False)
-    d.widget.where.region_combo.setCurrentText(VIEW)
-    d.widget.run_button.click()
+    d.widget.panel.where.region_combo.setCurrentText(VIEW)
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(labels_of(d)) == 1, d.widget.status.text
     (layer,) = labels_of(d)
@@ -232,9 +234,9 @@ def test_all_planes_of_a_lazy_stack_are_linked(open_large):
     da = pytest.importorskip('dask.array')
     stack = da.from_array(np.stack([squares(3, 4)] * 3), chunks=(1, 96, 96))
     d = open_large(stack)
-    d.widget.where.planes_combo.setCurrentIndex(1)
-    assert d.widget.where.planes.linked
-    d.widget.run_button.click()
+    d.widget.panel.where.planes_combo.setCurrentIndex(1)
+    assert d.widget.panel.where.planes.linked
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(labels_of(d)) == 1, d.widget.status.text
     (layer,) = labels_of(d)
@@ -250,7 +252,7 @@ def test_one_plane_of_a_stack_lies_on_that_plane(open_large):
     stack = da.from_array(np.stack([squares(3, 4)] * 3), chunks=(1, 96, 96))
     d = open_large(stack, scale=(4, 1, 1))
     d.viewer.dims.set_current_step(0, 2)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(labels_of(d)) == 1, d.widget.status.text
     (layer,) = labels_of(d)
@@ -271,22 +273,22 @@ def test_removed_images_end_the_run(open_large, pyramid, monkeypatch):
         return show(self, *arguments, **options)
 
     monkeypatch.setattr(ImageView, 'rgb', rgb)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.viewer.layers.remove(d.image)
     go.set()
     d.settle()
     assert 'was removed' in d.widget.status.text
     assert not labels_of(d)
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
 
 
 def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
     d = open_large(pyramid, multiscale=True, show=False)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     other = [np.ascontiguousarray(level[:-8, :]) for level in pyramid]
     e = open_large(other, multiscale=True, show=False)
-    e.widget.run_button.click()
+    e.widget.panel.run_button.click()
     e.settle()
     assert 'of another image' in e.widget.status.text
 
@@ -302,7 +304,7 @@ def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
     d = open_large(pyramid, multiscale=True, show=False)
     with monkeypatch.context() as patch:
         patch.setattr(ImageView, 'rgb', rgb)
-        d.widget.run_button.click()
+        d.widget.panel.run_button.click()
         d.settle()
     assert 'the disk is worn out' in d.widget.status.text
     assert 'Run tries them again' in d.widget.status.text
@@ -320,20 +322,20 @@ def test_other_parameters_are_refused_with_the_difference(
 
     with monkeypatch.context() as patch:
         patch.setattr(ImageView, 'rgb', rgb)
-        d.widget.run_button.click()
+        d.widget.panel.run_button.click()
         d.settle()
-    d.widget.form.controls['diameter'].value = SIDE + 6
-    d.widget.run_button.click()
+    d.widget.panel.form.controls['diameter'].value = SIDE + 6
+    d.widget.panel.run_button.click()
     d.settle()
     assert 'diameter was 24.0 and is 30.0 now' in d.widget.status.text
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
 
 
 @pytest.mark.window
 def test_small_images_are_segmented_as_ever(desk, blobs):
     d = desk(blobs, widget=EVERYTHING)
-    assert not d.widget.large.isVisible()
-    assert d.widget.result_group.isVisible()
+    assert not d.widget.panel.large.isVisible()
+    assert d.widget.panel.result_group.isVisible()
 
 
 def test_a_folder_is_suggested(desk, large, tmp_path):
@@ -341,6 +343,6 @@ def test_a_folder_is_suggested(desk, large, tmp_path):
     np.save(tmp_path / 'plate.npy', image)
     mapped = np.load(tmp_path / 'plate.npy', mmap_mode='r')
     d = desk(mapped, widget=EVERYTHING, show=False, name='plate: one')
-    suggested = Path(d.widget.large.folder_edit.text())
+    suggested = Path(d.widget.panel.large.folder_edit.text())
     assert suggested.name == 'plate one objects.ome.zarr'
     assert suggested.parent == Path.home() / 'napari-mobilesam'

@@ -17,8 +17,8 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 @pytest.fixture
 def d(desk, blobs):
     made = desk(blobs, widget=EVERYTHING, scale=(2, 3), rotate=10)
-    made.widget.form.controls['points_per_side'].value = 10
-    made.widget.form.controls['whole_image'].value = True
+    made.widget.panel.form.controls['points_per_side'].value = 10
+    made.widget.panel.form.controls['whole_image'].value = True
     made.settle()
     return made
 
@@ -29,7 +29,7 @@ def press(d, button):
 
 
 def test_edges_are_an_image(d):
-    press(d, d.widget.more.edges_button)
+    press(d, d.widget.panel.more.edges_button)
     edges = d.viewer.layers['image edges']
     assert isinstance(edges, Image)
     assert edges.data.shape == (96, 128)
@@ -38,20 +38,20 @@ def test_edges_are_an_image(d):
     )
     assert edges.data[28, 17:23].max() > 0.1
     assert edges.data[CENTRES[0]] == 0
-    assert d.widget.image_combo.layer is d.image
+    assert d.widget.header.image_combo.layer is d.image
     assert 'Edges are in' in d.widget.status.text
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
 
 
 def test_proposals_are_boxes_that_become_objects(d):
-    press(d, d.widget.more.proposals_button)
+    press(d, d.widget.panel.more.proposals_button)
     shapes = d.viewer.layers['image proposals']
     assert isinstance(shapes, Shapes)
     assert len(shapes.data) == 4
     assert 'score' in shapes.features
     assert not is_ours(shapes)
-    d.widget.more.shapes_combo.layer = shapes
-    press(d, d.widget.more.boxes_button)
+    d.widget.panel.more.shapes_combo.layer = shapes
+    press(d, d.widget.panel.more.boxes_button)
     labels = d.viewer.layers['image objects']
     assert sorted(labels.data[at] for at in CENTRES) == [1, 2, 3, 4]
     assert sorted(labels.features['index']) == [1, 2, 3, 4]
@@ -74,17 +74,17 @@ def test_boxes_of_a_table(d, tmp_path, monkeypatch):
     monkeypatch.setattr(
         QFileDialog, 'getOpenFileName', lambda *args: (str(path), '')
     )
-    press(d, d.widget.more.table_button)
+    press(d, d.widget.panel.more.table_button)
     labels = d.viewer.layers['image objects']
     assert [bool(labels.data[at]) for at in CENTRES] == [True] + 3 * [False]
 
 
 def test_tables_and_layers_without_boxes(d, tmp_path, monkeypatch):
-    press(d, d.widget.more.boxes_button)
+    press(d, d.widget.panel.more.boxes_button)
     assert 'There are no boxes' in d.widget.status.text
     d.viewer.add_shapes(np.array([[0, 0], [9, 9]]), shape_type='line')
-    d.widget.more.shapes_combo.layer = d.viewer.layers[-1]
-    press(d, d.widget.more.boxes_button)
+    d.widget.panel.more.shapes_combo.layer = d.viewer.layers[-1]
+    press(d, d.widget.panel.more.boxes_button)
     assert 'has no box on' in d.widget.status.text
     path = tmp_path / 'wrong.csv'
     monkeypatch.setattr(
@@ -92,15 +92,15 @@ def test_tables_and_layers_without_boxes(d, tmp_path, monkeypatch):
     )
     for text in ('a,b\n1,2\n', ''):
         path.write_text(text)
-        press(d, d.widget.more.table_button)
+        press(d, d.widget.panel.more.table_button)
         assert d.widget.status.label.styleSheet()
-        assert d.widget.run_button.isEnabled()
+        assert d.widget.panel.run_button.isEnabled()
 
 
 def test_image_removed_while_edges_are_looked_for(d, oracle):
     oracle.go.clear()
-    d.widget.more.edges_button.click()
-    assert not d.widget.run_button.isEnabled()
+    d.widget.panel.more.edges_button.click()
+    assert not d.widget.panel.run_button.isEnabled()
     d.viewer.layers.remove(d.image)
     oracle.go.set()
     d.settle()

@@ -21,9 +21,9 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 def reviewed(desk, blobs):
     """Four objects that were found, with the labels layer on top."""
     d = desk(blobs, widget=EVERYTHING)
-    d.widget.form.controls['points_per_side'].value = 10
-    d.widget.form.controls['whole_image'].value = True
-    d.widget.run_button.click()
+    d.widget.panel.form.controls['points_per_side'].value = 10
+    d.widget.panel.form.controls['whole_image'].value = True
+    d.widget.panel.run_button.click()
     d.settle()
     d.labels = d.viewer.layers[-1]
     return d
@@ -35,7 +35,7 @@ def press(d, key):
 
 
 def current(d):
-    return d.widget.review.current
+    return d.widget.panel.review.current
 
 
 def test_keys_walk_keep_and_reject(reviewed):
@@ -47,15 +47,15 @@ def test_keys_walk_keep_and_reject(reviewed):
     press(d, Qt.Key.Key_Y)
     second = current(d)
     assert second not in (0, first)
-    objects = d.widget.review.objects
+    objects = d.widget.panel.review.objects
     assert objects[first].reviewed
     press(d, Qt.Key.Key_R)
     assert objects.get(second) is None
     assert not (d.labels.data == second).any()
     assert current(d) not in (0, first, second)
-    assert '3 objects, 1 kept' in d.widget.review.count.text()
-    assert 'Kept 3 of' in d.widget.filters.count.text()
-    d.widget.review.undo_button.click()
+    assert '3 objects, 1 kept' in d.widget.panel.review.count.text()
+    assert 'Kept 3 of' in d.widget.panel.filters.count.text()
+    d.widget.panel.review.undo_button.click()
     d.settle()
     assert (d.labels.data == second).any()
     press(d, Qt.Key.Key_R)
@@ -74,7 +74,7 @@ def test_clicking_a_label_goes_to_it(reviewed):
         d.settle()
         number = int(d.labels.data[centre])
         assert current(d) == number
-        row = d.widget.review.table.currentIndex()
+        row = d.widget.panel.review.table.currentIndex()
         assert int(row.siblingAtColumn(0).data()) == number
     d.mouse.drag(d.labels, CENTRES[0], (40, 60))
     d.settle()
@@ -88,7 +88,7 @@ def test_clicking_a_label_goes_to_it(reviewed):
 def test_clicking_a_row_brings_the_object_into_view(reviewed):
     d = reviewed
     camera = getattr(d.viewer, 'scene', d.viewer).camera
-    table = d.widget.review.table
+    table = d.widget.panel.review.table
     row = 2
     index = table.model().index(row, 0)
     where = table.visualRect(index).center()
@@ -104,7 +104,7 @@ def test_clicking_a_row_brings_the_object_into_view(reviewed):
 
 def test_table_can_be_sorted(reviewed):
     d = reviewed
-    table = d.widget.review.table
+    table = d.widget.panel.review.table
     table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
     shown = [int(table.model().index(i, 0).data()) for i in range(4)]
     assert shown == [4, 3, 2, 1]
@@ -134,7 +134,7 @@ def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
     press(d, Qt.Key.Key_N)
     first = current(d)
     press(d, Qt.Key.Key_Y)
-    d.widget.filters.predicted_iou.setValue(0.99)
+    d.widget.panel.filters.predicted_iou.setValue(0.99)
     d.settle()
     assert set(np.unique(d.labels.data)) == {0, first}
 
@@ -142,24 +142,24 @@ def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
 def test_decisions_need_an_object(reviewed):
     d = reviewed
     for button in (
-        d.widget.review.keep_button,
-        d.widget.review.reject_button,
-        d.widget.review.edit_button,
+        d.widget.panel.review.keep_button,
+        d.widget.panel.review.reject_button,
+        d.widget.panel.review.edit_button,
     ):
         button.click()
         assert 'Choose an object first' in d.widget.status.text
-    assert len(d.widget.review.objects) == 4
+    assert len(d.widget.panel.review.objects) == 4
 
 
 def test_objects_of_stacks_are_shown_on_their_plane(desk, blobs):
     d = desk(np.stack([blobs * 0, blobs, blobs * 0]), widget=EVERYTHING)
-    d.widget.form.controls['points_per_side'].value = 10
-    d.widget.form.controls['whole_image'].value = True
+    d.widget.panel.form.controls['points_per_side'].value = 10
+    d.widget.panel.form.controls['whole_image'].value = True
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     d.viewer.dims.set_current_step(0, 2)
-    d.widget.review.next_button.click()
+    d.widget.panel.review.next_button.click()
     d.settle()
     assert d.viewer.dims.current_step[0] == 1

@@ -30,7 +30,7 @@ def image():
 
 
 def run(d):
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     return d.viewer.layers[-1]
 
@@ -69,16 +69,16 @@ def test_masks_are_shown_and_kept_by_cancel(
     everything_desk, image, oracle, qtbot
 ):
     d = everything_desk(image)
-    d.widget.form.controls['batch_size'].value = 1
+    d.widget.panel.form.controls['batch_size'].value = 1
     stuck = hold_after_first_mask(oracle)
-    d.widget.run_button.click()
-    assert not d.widget.run_button.isEnabled()
+    d.widget.panel.run_button.click()
+    assert not d.widget.panel.run_button.isEnabled()
     qtbot.waitUntil(lambda: LIVE in d.viewer.layers, timeout=20000)
     first = there(d.viewer.layers[LIVE].data)
     assert sum(first) == 1
     assert stuck.wait(20)
-    QTest.mouseClick(d.widget.cancel_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(d.widget.run_button.isEnabled, timeout=20000)
+    QTest.mouseClick(d.widget.panel.cancel_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(d.widget.panel.run_button.isEnabled, timeout=20000)
     # the model is still held in the middle of a step
     assert not oracle.go.is_set()
     labels = d.viewer.layers[-1]
@@ -99,15 +99,15 @@ def test_sliders_sort_out_without_asking_the_model(
     before = labels.data.copy()
     assert there(labels.data) == (True, True)
     encoded = oracle.encoded
-    area = d.widget.filters.area
+    area = d.widget.panel.filters.area
     low, high = area.value()
     area.setValue(((low + high) / 2, high))
     d.settle()
     assert there(labels.data) == (False, True)
-    assert 'Kept 1 of' in d.widget.filters.count.text()
+    assert 'Kept 1 of' in d.widget.panel.filters.count.text()
     assert labels.data[LARGE] == before[LARGE]
     assert sorted(labels.features['index']) == [before[LARGE]]
-    d.widget.filters.reset_button.click()
+    d.widget.panel.filters.reset_button.click()
     d.settle()
     np.testing.assert_array_equal(labels.data, before)
     assert oracle.encoded == encoded
@@ -116,7 +116,7 @@ def test_sliders_sort_out_without_asking_the_model(
 def test_intensity_is_that_of_the_image(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
-    d.widget.filters.intensity.setValue((10, 180))
+    d.widget.panel.filters.intensity.setValue((10, 180))
     d.settle()
     assert there(labels.data) == (True, False)
 
@@ -126,64 +126,64 @@ def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
     before = labels.data.copy()
-    slider = d.widget.filters.predicted_iou
+    slider = d.widget.panel.filters.predicted_iou
     slider.setFocus()
     end = QPoint(slider.width() - 2, slider.height() // 2)
     QTest.mouseClick(slider, Qt.MouseButton.LeftButton, pos=end)
     slider.setValue(0.99)
     d.settle()
     assert not labels.data.any()
-    d.widget.review.undo_button.click()
+    d.widget.panel.review.undo_button.click()
     d.settle()
     np.testing.assert_array_equal(labels.data, before)
-    assert len(d.widget.review.objects) == 2
+    assert len(d.widget.panel.review.objects) == 2
 
 
 def test_one_label_for_all(everything_desk, image):
     d = everything_desk(image)
-    d.widget.kind_combo.setCurrentText(FOREGROUND)
+    d.widget.panel.kind_combo.setCurrentText(FOREGROUND)
     labels = run(d)
     assert set(np.unique(labels.data)) == {0, 1}
-    d.widget.filters.intensity.setValue((10, 180))
+    d.widget.panel.filters.intensity.setValue((10, 180))
     d.settle()
     assert there(labels.data) == (True, False)
 
 
 def test_outlines_in_a_shapes_layer(everything_desk, image):
     d = everything_desk(image, scale=(2, 3))
-    d.widget.kind_combo.setCurrentText(OUTLINES)
-    assert d.widget.labels_combo.isHidden()
+    d.widget.panel.kind_combo.setCurrentText(OUTLINES)
+    assert d.widget.panel.labels_combo.isHidden()
     shapes = run(d)
     assert isinstance(shapes, Shapes)
     boxes = sorted(tuple(x.min(axis=0)) for x in shapes.data)
     assert boxes == [(15.5, 19.5), (51.5, 75.5)]
     np.testing.assert_allclose(shapes.scale, (2, 3))
     assert shapes.features['score'].tolist() == pytest.approx([0.97, 0.97])
-    d.widget.filters.intensity.setValue((10, 180))
+    d.widget.panel.filters.intensity.setValue((10, 180))
     d.settle()
     assert len(shapes.data) == len(shapes.features) == 1
-    assert d.widget.review_group.isHidden()
+    assert d.widget.panel.review_group.isHidden()
 
 
 def test_a_result_that_is_removed_is_let_go(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
-    assert not d.widget.filter_group.isHidden()
+    assert not d.widget.panel.filter_group.isHidden()
     d.viewer.layers.remove(labels)
     d.settle()
-    assert d.widget.filter_group.isHidden()
-    assert d.widget.review_group.isHidden()
+    assert d.widget.panel.filter_group.isHidden()
+    assert d.widget.panel.review_group.isHidden()
     assert 'was removed' in d.widget.status.text
-    d.widget.filters.changed.emit()
+    d.widget.panel.filters.changed.emit()
     d.settle()
     assert len(d.viewer.layers) == 1
 
 
 def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
     d = everything_desk(image)
-    d.widget.form.controls['batch_size'].value = 1
+    d.widget.panel.form.controls['batch_size'].value = 1
     hold_after_first_mask(oracle)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     qtbot.waitUntil(lambda: LIVE in d.viewer.layers, timeout=20000)
     d.viewer.layers.remove(LIVE)
     oracle.go.set()
@@ -194,19 +194,19 @@ def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
 
 def test_choices_are_remembered(everything_desk, image):
     d = everything_desk(image)
-    d.widget.kind_combo.setCurrentText(FOREGROUND)
+    d.widget.panel.kind_combo.setCurrentText(FOREGROUND)
     run(d)
     d.viewer.window.remove_dock_widget(d.dock)
     other = everything_desk(image)
-    assert other.widget.form.controls['points_per_side'].value == 10
-    assert other.widget.kind_combo.currentText() == FOREGROUND
+    assert other.widget.panel.form.controls['points_per_side'].value == 10
+    assert other.widget.panel.kind_combo.currentText() == FOREGROUND
 
 
 def test_sliders_follow_undo_and_redo(everything_desk, image):
     """From the panel and the console; nothing is sorted out for it."""
     d = everything_desk(image)
     labels = run(d)
-    filters = d.widget.filters
+    filters = d.widget.panel.filters
     sliders = (filters.predicted_iou, filters.overlap)
     first = [slider.value() for slider in sliders]
     asked = []
@@ -217,12 +217,12 @@ def test_sliders_follow_undo_and_redo(everything_desk, image):
     assert len(asked) > 0
     assert not labels.data.any()
     asked.clear()
-    d.widget.review.undo_button.click()
+    d.widget.panel.review.undo_button.click()
     d.settle()
     assert there(labels.data) == (True, True)
     assert [slider.value() for slider in sliders] == pytest.approx(first)
     assert 'Kept 2 of' in filters.count.text()
-    objects = d.widget.review.objects
+    objects = d.widget.panel.review.objects
     assert objects.redo() == '0 objects'
     d.settle()
     assert not labels.data.any()
@@ -244,22 +244,22 @@ def test_sliders_follow_undo_and_redo(everything_desk, image):
 def test_undo_comes_after_a_slider_that_still_waits(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
-    low, high = d.widget.filters.area.value()
-    d.widget.filters.area.setValue(((low + high) / 2, high))
+    low, high = d.widget.panel.filters.area.value()
+    d.widget.panel.filters.area.setValue(((low + high) / 2, high))
     d.settle()
     assert there(labels.data) == (False, True)
-    d.widget.filters.predicted_iou.setValue(0.99)
-    d.widget.review.undo_button.click()
+    d.widget.panel.filters.predicted_iou.setValue(0.99)
+    d.widget.panel.review.undo_button.click()
     d.settle()
     assert there(labels.data) == (True, True)
-    assert d.widget.filters.area.value() == pytest.approx((low, high))
-    assert d.widget.filters.predicted_iou.value() < 0.97
+    assert d.widget.panel.filters.area.value() == pytest.approx((low, high))
+    assert d.widget.panel.filters.predicted_iou.value() < 0.97
 
 
 def test_what_is_painted_while_a_slider_moves_stays(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
-    d.widget.filters.predicted_iou.setValue(0.99)
+    d.widget.panel.filters.predicted_iou.setValue(0.99)
     while d.widget.pending:
         # painted whenever the other thread may be at work
         labels.data[16:20, 20:24] = 77
@@ -272,7 +272,7 @@ def test_what_is_painted_while_a_slider_moves_stays(everything_desk, image):
 def test_each_slider_is_undone_by_itself(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
-    filters = d.widget.filters
+    filters = d.widget.panel.filters
     low, high = filters.area.value()
     for share in (0.3, 0.5):
         filters.area.setValue((low + share * (high - low), high))
@@ -280,12 +280,12 @@ def test_each_slider_is_undone_by_itself(everything_desk, image):
     filters.intensity.setValue((10, 180))
     d.settle()
     assert there(labels.data) == (False, False)
-    d.widget.review.undo_button.click()
+    d.widget.panel.review.undo_button.click()
     d.settle()
     assert there(labels.data) == (False, True)
     assert filters.intensity.interval is None
     assert filters.area.interval is not None
-    d.widget.review.undo_button.click()
+    d.widget.panel.review.undo_button.click()
     d.settle()
     assert there(labels.data) == (True, True)
     assert filters.area.interval is None

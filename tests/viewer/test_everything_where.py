@@ -12,7 +12,7 @@ UPPER, LOWER = [(28, 32), (28, 92)], [(68, 32), (68, 92)]
 
 
 def run(d):
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     assert 'object' in d.widget.status.text
     return next(x for x in d.viewer.layers if x.name.endswith(' objects'))
@@ -25,16 +25,16 @@ def found(data, centres):
 @pytest.mark.window
 def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     d = everything_desk(blobs, scale=(2, 2), translate=(5, 3))
-    whole = d.widget.estimate_label.text()
-    d.widget.where.draw_button.click()
+    whole = d.widget.panel.estimate_label.text()
+    d.widget.panel.where.draw_button.click()
     d.mouse.drag(d.image, (4, 4), (50, 120))
     d.settle()
     regions = d.viewer.layers['regions']
     assert len(regions.data) == 1
     # a dock for prompts does not take them for boxes
     assert not is_ours(regions)
-    assert d.widget.where.region_combo.currentText() == DRAWN
-    inside = d.widget.estimate_label.text()
+    assert d.widget.panel.where.region_combo.currentText() == DRAWN
+    inside = d.widget.panel.estimate_label.text()
     assert int(inside.split()[0]) < int(whole.split()[0])
     labels = run(d)
     assert found(labels.data, UPPER) == [True, True]
@@ -47,7 +47,7 @@ def test_polygons_and_ellipses_are_regions_too(everything_desk, blobs):
     shapes.add_polygons(np.array([[10, 10], [10, 50], [50, 50], [50, 10]]))
     shapes.add_ellipses(np.array([[50, 70], [50, 120], [90, 120], [90, 70]]))
     shapes.add_lines(np.array([[60, 20], [80, 40]]))
-    d.widget.where.use_drawn(shapes)
+    d.widget.panel.where.use_drawn(shapes)
     labels = run(d)
     assert found(labels.data, UPPER) == [True, False]
     assert found(labels.data, LOWER) == [False, True]
@@ -55,12 +55,12 @@ def test_polygons_and_ellipses_are_regions_too(everything_desk, blobs):
 
 def test_a_region_has_to_be_drawn(everything_desk, blobs):
     d = everything_desk(blobs)
-    d.widget.where.region_combo.setCurrentText(DRAWN)
+    d.widget.panel.where.region_combo.setCurrentText(DRAWN)
     d.settle()
-    assert 'no region yet' in d.widget.estimate_label.text()
-    d.widget.run_button.click()
+    assert 'no region yet' in d.widget.panel.estimate_label.text()
+    d.widget.panel.run_button.click()
     assert 'no region yet' in d.widget.status.text
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
 
 
 @pytest.mark.window
@@ -70,7 +70,7 @@ def test_only_what_is_seen_is_done(everything_desk, blobs):
     camera.zoom = 18
     camera.center = (0, 28, 32)
     d.settle()
-    d.widget.where.region_combo.setCurrentText(VIEW)
+    d.widget.panel.where.region_combo.setCurrentText(VIEW)
     labels = run(d)
     assert found(labels.data, UPPER + LOWER) == [True, False, False, False]
 
@@ -83,24 +83,24 @@ def stack(blobs):
 
 def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     d = everything_desk(stack(blobs))
-    combo = d.widget.where.planes_combo
+    combo = d.widget.panel.where.planes_combo
     texts = [combo.itemText(i) for i in range(combo.count())]
     assert texts == [
         'the current one',
         'all 3 of axis 0, linked',
         'all 3 of axis 0, each by itself',
     ]
-    one = int(d.widget.estimate_label.text().split()[0])
+    one = int(d.widget.panel.estimate_label.text().split()[0])
     combo.setCurrentIndex(1)
     d.settle()
-    assert int(d.widget.estimate_label.text().split()[0]) == 3 * one
+    assert int(d.widget.panel.estimate_label.text().split()[0]) == 3 * one
     linked = run(d).data
     for at in UPPER:
         assert len(set(linked[:, *at])) == 1
     assert linked[0, *LOWER[0]] == linked[2, *LOWER[0]] != 0
     assert linked[1, *LOWER[0]] == 0
     combo.setCurrentIndex(2)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     (apart,) = (x for x in d.viewer.layers if x.name.endswith('objects [1]'))
     assert len(set(apart.data[:, *UPPER[0]])) == 3
@@ -109,7 +109,7 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
 
 def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
     d = everything_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
-    combo = d.widget.where.planes_combo
+    combo = d.widget.panel.where.planes_combo
     assert combo.itemText(1) == 'all 3 of time, each by itself'
 
 
@@ -118,15 +118,15 @@ def test_labelled_pixels_are_left_alone(everything_desk, blobs):
     data = np.zeros(blobs.shape, np.uint16)
     data[10:46] = 9
     own = d.viewer.add_labels(data, name='own')
-    assert d.widget.leave_box.isHidden()
-    d.widget.labels_combo.layer = own
-    assert d.widget.leave_box.isChecked()
-    assert not d.widget.leave_box.isHidden()
-    d.widget.run_button.click()
+    assert d.widget.panel.leave_box.isHidden()
+    d.widget.panel.labels_combo.layer = own
+    assert d.widget.panel.leave_box.isChecked()
+    assert not d.widget.panel.leave_box.isHidden()
+    d.widget.panel.run_button.click()
     d.settle()
     assert (own.data[10:46] == 9).all()
     assert sorted(own.data[at] for at in LOWER) == [10, 11]
-    d.widget.leave_box.setChecked(False)
-    d.widget.run_button.click()
+    d.widget.panel.leave_box.setChecked(False)
+    d.widget.panel.run_button.click()
     d.settle()
     assert sorted(own.data[at] for at in UPPER + LOWER) == [12, 13, 14, 15]

@@ -16,14 +16,14 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 
 def open_desk(desk, *images, **kwargs):
     d = desk(*images, widget=EVERYTHING, **kwargs)
-    d.widget.form.controls['points_per_side'].value = 10
-    d.widget.form.controls['whole_image'].value = True
-    d.widget.form.controls['min_area'].value = 0
+    d.widget.panel.form.controls['points_per_side'].value = 10
+    d.widget.panel.form.controls['whole_image'].value = True
+    d.widget.panel.form.controls['min_area'].value = 0
     return d
 
 
 def run(d):
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     return d.viewer.layers[-1]
 
@@ -60,7 +60,7 @@ def test_existing_layer_is_added_to_in_one_undoable_step(desk, blobs):
     data = np.zeros(blobs.shape, np.uint16)
     data[0, :5] = 9
     own = d.viewer.add_labels(data, name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     run(d)
     assert sorted(own.data[c] for c in CENTRES) == [10, 11, 12, 13]
     assert own.data[0, 0] == 9
@@ -74,7 +74,7 @@ def test_full_layer_is_left_alone(desk, blobs):
     data = np.zeros(blobs.shape, np.uint8)
     data[0, 0] = 253
     own = d.viewer.add_labels(data, name='own')
-    d.widget.labels_combo.layer = own
+    d.widget.panel.labels_combo.layer = own
     run(d)
     assert 'is full' in d.widget.status.text
     assert np.count_nonzero(own.data) == 1
@@ -86,12 +86,12 @@ def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
         'napari-mobilesam', 'Segment by prompts'
     )
     d.settle()
-    d.widget.form.controls['batch_size'].value = 1
+    d.widget.panel.form.controls['batch_size'].value = 1
     order = []
     d.session.preview.connect(lambda result: order.append('preview'))
     d.session.everything.connect(lambda result: order.append('everything'))
     oracle.go.clear()
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.viewer.layers['prompts'].add(CENTRES[0])
     prompts.object.update()
     oracle.go.set()
@@ -102,18 +102,18 @@ def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
 def test_image_removed_during_a_run(desk, blobs, oracle):
     d = open_desk(desk, blobs)
     oracle.go.clear()
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.viewer.layers.remove(d.image)
     oracle.go.set()
     d.settle()
     assert 'was removed' in d.widget.status.text
     assert len(d.viewer.layers) == 0
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
 
 
 def test_nothing_found_says_what_to_change(desk, blobs):
     d = open_desk(desk, np.zeros_like(blobs))
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     d.settle()
     assert len(d.viewer.layers) == 1
     assert 'Nothing was found' in d.widget.status.text
@@ -121,23 +121,23 @@ def test_nothing_found_says_what_to_change(desk, blobs):
 
 def test_no_image(desk):
     d = desk(widget=EVERYTHING)
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     assert 'no image' in d.widget.status.text
 
 
 def test_contradicting_parameters(desk, blobs):
     d = open_desk(desk, blobs)
-    d.widget.form.controls['diameter'].check.value = False
-    d.widget.form.controls['crop_layers'].value = 1
-    d.widget.run_button.click()
+    d.widget.panel.form.controls['diameter'].check.value = False
+    d.widget.panel.form.controls['crop_layers'].value = 1
+    d.widget.panel.run_button.click()
     d.settle()
     assert 'diameter' in d.widget.status.text
     assert len(d.viewer.layers) == 1
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
 
 
 def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
-    form = desk(blobs, widget=EVERYTHING).widget.form
+    form = desk(blobs, widget=EVERYTHING).widget.panel.form
     assert form.value == EverythingParameters()
     heard = []
     form.changed.connect(heard.append)
@@ -157,7 +157,7 @@ def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
 
 
 def test_form_is_filled_in_by_keyboard_and_mouse(desk, blobs):
-    form = desk(blobs, widget=EVERYTHING).widget.form
+    form = desk(blobs, widget=EVERYTHING).widget.panel.form
     heard = []
     form.changed.connect(heard.append)
     points = form.controls['points_per_side'].native
@@ -190,9 +190,9 @@ def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
     """What it was thought to take before does not matter."""
     d = everything_desk(blobs)
     oracle.go.clear()
-    d.widget.run_button.click()
+    d.widget.panel.run_button.click()
     now = [0.0]
-    d.widget._time_left = TimeLeft(lambda: now[0])
+    d.widget.runs.time_left = TimeLeft(lambda: now[0])
     tell = d.session.runs.progress.emit
     tell(100, 1000, 'Embedded window 1')
     assert d.widget.status.text == 'Embedded window 1 …'

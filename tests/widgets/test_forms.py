@@ -18,7 +18,9 @@ from napari_mobilesam.widgets.parts.controls import (
 NAME = 'napari_mobilesam.widgets'
 
 
-@pytest.mark.parametrize('folder', ['parts', 'prompts', 'viewer'])
+@pytest.mark.parametrize(
+    'folder', ['everything', 'parts', 'prompts', 'viewer']
+)
 def test_classes_inherit_at_most_one_of_ours(folder):
     """Forms are composed of parts, not built on top of each other."""
     package = importlib.import_module(f'{NAME}.{folder}')

@@ -183,7 +183,7 @@ class Tour:
         self.session.everything.connect(results.append)
         self.settle()
         say('segmenting everything')
-        self.press(everything.run_button)
+        self.press(everything.panel.run_button)
         self.wait(lambda: bool(results), 'the labels of everything')
         result = results[0]
         if not len(result.table):

@@ -1,8 +1,8 @@
-"""Layout of “Segment everything”."""
+"""Controls of “Segment everything”, without behaviour."""
 
 from __future__ import annotations
 
-from napari.layers import Image
+from napari.components import ViewerModel
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,18 +19,16 @@ from napari_mobilesam.widgets.everything.large_panel import LargePanel
 from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
 from napari_mobilesam.widgets.everything.tools_panel import ToolsPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
-from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
     LayerCombo,
     StatusLine,
-    ViewerWidget,
     group_form,
     narrow,
     scrollable,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.layers import is_output
 
@@ -41,22 +39,26 @@ INSTANCES, FOREGROUND, OUTLINES = (
 )
 
 
-class EverythingPanel(ViewerWidget):
-    """Controls of the form, without behaviour."""
+class EverythingPanel(QWidget):
+    """Layout of parameters, output, filters, review and status line.
 
-    def _build(self) -> None:
-        self.image_combo = LayerCombo(
-            self.viewer, lambda layer: isinstance(layer, Image)
-        )
-        self.channel_combo = ChannelCombo()
-        self.model_box = ModelBox(self.session)
-        self.where = WhereForm(self.viewer)
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    header : ImageHeader
+        Shown at the top.
+    """
+
+    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
+        super().__init__()
+        self.where = WhereForm(viewer)
         self.form = ParameterForm(EverythingParameters())
         self.kind_combo = QComboBox()
         narrow(self.kind_combo)
         self.kind_combo.addItems([INSTANCES, FOREGROUND, OUTLINES])
         self.labels_combo = LayerCombo(
-            self.viewer, is_output, 'a new layer for each run'
+            viewer, is_output, 'a new layer for each run'
         )
         self.leave_box = QCheckBox('Skip labelled pixels')
         self.leave_box.setChecked(True)
@@ -74,23 +76,16 @@ class EverythingPanel(ViewerWidget):
         self.large = LargePanel()
         self.filters = FilterPanel()
         self.review = ReviewPanel()
-        self.more = ToolsPanel(self.viewer)
+        self.more = ToolsPanel(viewer)
         self.status = StatusLine()
-        self._arrange()
+        self._arrange(header)
         self.kind_combo.currentIndexChanged.connect(self.show_output_rows)
         self.labels_combo.layer_changed.connect(self.show_output_rows)
         self.show_output_rows()
         self.show_results(False)
         self.show_large(False)
 
-    def _arrange(self) -> None:
-        image, rows = group_form('Image')
-        # the button of the model needs the width
-        rows.setContentsMargins(4, 8, 4, 8)
-        rows.addRow('Image', self.image_combo)
-        rows.addRow(self.channel_combo.label, self.channel_combo)
-        rows.addRow('Model', self.model_box)
-        rows.addRow(self.where)
+    def _arrange(self, header: ImageHeader) -> None:
         self.result_group, rows = group_form('Result')
         rows.addRow('Output', self.kind_combo)
         self._labels_label = QLabel('Labels')
@@ -101,7 +96,8 @@ class EverythingPanel(ViewerWidget):
 
         contents = QVBoxLayout()
         for part in (
-            image,
+            header,
+            _group('Where', self.where),
             _group('Parameters', self.form),
             self.result_group,
             self.large,
@@ -138,6 +134,12 @@ class EverythingPanel(ViewerWidget):
         """Show the folder of a large image instead of the output layer."""
         self.large.setVisible(large)
         self.result_group.setVisible(not large)
+
+    def show_running(self, running: bool) -> None:
+        """Enable *Run* and the tools, or *Cancel*."""
+        for button in (self.run_button, *self.more.buttons):
+            button.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
 
     def show_results(self, there: bool, reviewable: bool = False) -> None:
         """Show the filters and the review."""

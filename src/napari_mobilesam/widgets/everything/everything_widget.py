@@ -1,9 +1,8 @@
-"""“Segment everything”: every object of planes and regions at once."""
+"""Form “Segment everything”: wires the parts of the form."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import napari.viewer
@@ -14,32 +13,40 @@ from napari_mobilesam.session.everything.choices import (
     load_choices,
     save_choices,
 )
-from napari_mobilesam.session.everything.plane_jobs import JobResult
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
-from napari_mobilesam.widgets.everything.everything_panel import INSTANCES
+from napari_mobilesam.widgets.everything.everything_panel import (
+    INSTANCES,
+    EverythingPanel,
+)
+from napari_mobilesam.widgets.everything.large_run_control import (
+    LargeRunControl,
+)
 from napari_mobilesam.widgets.everything.object_editor import object_editor
+from napari_mobilesam.widgets.everything.plane_tool_control import (
+    PlaneToolControl,
+)
+from napari_mobilesam.widgets.everything.plane_tools import PlaneTools
 from napari_mobilesam.widgets.everything.review_panel import (
     EDIT_KEY,
     KEEP_KEY,
     NEXT_KEY,
     REJECT_KEY,
 )
-from napari_mobilesam.widgets.everything.running import EverythingRunning
-from napari_mobilesam.widgets.everything.where_form import PlaneRegion
+from napari_mobilesam.widgets.everything.review_view import ReviewView
+from napari_mobilesam.widgets.everything.run_control import RunControl
+from napari_mobilesam.widgets.everything.run_estimate import RunEstimate
+from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run finds every object of the current plane.'
-KEYS = {
-    NEXT_KEY: 'next_object',
-    KEEP_KEY: 'keep_object',
-    REJECT_KEY: 'reject_object',
-    EDIT_KEY: 'edit_object',
-}
 
 
-class EverythingWidget(EverythingRunning):
+class EverythingWidget(ViewerWidget):
     """Dock widget “Segment everything”.
 
     The form holds `EverythingParameters`. Masks are shown as they are found
@@ -50,35 +57,91 @@ class EverythingWidget(EverythingRunning):
     ----------
     viewer : napari.viewer.Viewer
         Given by napari.
+
+    Attributes
+    ----------
+    header : ImageHeader
+        Choices of image, channels and model.
+    panel : EverythingPanel
+        Other controls.
+    status : StatusLine
+        Status line of the panel.
+    runs : RunControl
+        Runs on planes in memory.
+    large : LargeRunControl
+        Runs on images too large for memory.
+    tools : PlaneTools
+        Edges, proposals and boxes.
+    estimate : RunEstimate
+        Estimate before a run.
+    review_view : ReviewView
+        Objects under review on the canvas.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        session = self.session
+        scene = session.scene
+        assert isinstance(scene, ViewerScene)
         self._keys = Keys()
-        self._plane_timer = self._timer(self._plane_changed)
+        self.header = ImageHeader(self)
+        self.panel = panel = EverythingPanel(self.viewer, self.header)
+        self.status = panel.status
+        fill(self, panel)
+        self.review_view = ReviewView(self.viewer, scene)
+        self.runs = RunControl(self, panel, scene, self.review_view)
+        self.large = LargeRunControl(self, panel)
+        self.tools = PlaneTools(self.viewer, scene, session.runs.jobs)
+        self._tool_control = PlaneToolControl(
+            self, panel, self.header, self.tools, self.runs
+        )
+        self.estimate = RunEstimate(
+            self, panel, self.header, self.runs, self.large, lambda: self.busy
+        )
+        # later: axes change before the layers that made them are gone
+        self._plane_later = DelayedCall(self._plane_changed, parent=self)
         self._show_choices(load_choices())
-        self._connect_parts()
+        self._connect()
         self.attach()
 
-    def _connect_parts(self) -> None:
-        self.image_combo.layer_changed.connect(self._image_chosen)
-        self.channel_combo.changed.connect(self._schedule_estimate)
-        self.where.changed.connect(self._schedule_estimate)
-        self.form.changed.connect(self._schedule_estimate)
-        self.where.draw_button.clicked.connect(self.draw_region)
-        self.run_button.clicked.connect(self.run)
-        self.cancel_button.clicked.connect(self.cancel)
-        self.filters.changed.connect(lambda: self._select_timer.start(0))
-        self.review.chosen.connect(self.review_view.show)
-        self.review.said.connect(self.status.say)
-        self.review.refreshed.connect(self._show_count)
-        self.review.edit_asked.connect(self._edit)
-        self.review_view.clicked.connect(self.review.go_to_label)
-        self.more.edges_asked.connect(self.find_edges)
-        self.more.proposals_asked.connect(self.propose)
-        self.more.boxes_asked.connect(self.segment_boxes)
+    def _connect(self) -> None:
+        panel, estimate = self.panel, self.estimate.later.restart
+        self.header.image_combo.layer_changed.connect(self._image_chosen)
+        self.header.channel_combo.changed.connect(estimate)
+        panel.where.changed.connect(estimate)
+        panel.form.changed.connect(estimate)
+        panel.where.draw_button.clicked.connect(self.draw_region)
+        panel.run_button.clicked.connect(self.run)
+        panel.cancel_button.clicked.connect(self.cancel)
+        panel.filters.changed.connect(self.runs.schedule_selection)
+        panel.review.chosen.connect(self.review_view.show)
+        panel.review.said.connect(panel.status.say)
+        panel.review.refreshed.connect(self.runs.show_count)
+        panel.review.edit_asked.connect(self._edit)
+        self.review_view.clicked.connect(panel.review.go_to_label)
+        for part in (self.runs, self.large, self._tool_control):
+            part.ended.connect(estimate)
 
-    # life in the viewer
+    @property
+    def busy(self) -> bool:
+        """True while a run or a search goes on."""
+        return (
+            self.runs.current is not None
+            or self.tools.plane is not None
+            or self.session.large.running
+        )
+
+    @property
+    def pending(self) -> bool:
+        """True while a change is still to be handled."""
+        return (
+            self.panel.review.pending
+            or self._plane_later.pending
+            or self.estimate.later.pending
+            or self.runs.pending
+        )
+
+    # docking
 
     def attach(self) -> None:
         """Connect to the viewer and the session, and bind the keys."""
@@ -87,82 +150,93 @@ class EverythingWidget(EverythingRunning):
         dims, session = self.viewer.dims, self.session
         for event in ('current_step', 'order', 'ndisplay'):
             self.listen(getattr(dims.events, event), self._view_changed)
-        self.listen(session.runs.progress, self._progress)
-        self.listen(session.runs.found, self._found)
-        self.listen(session.runs.finished, self._finish)
-        self.listen(session.runs.selected, self._selected)
-        self.listen(session.runs.jobs.progress, self._progress)
-        self.listen(session.runs.jobs.finished, self._job_done)
-        self.listen(session.runs.jobs.estimated, self._show_estimate)
-        self.listen_large()
-        self.listen(session.large.finished, self._large_finished)
-        self.listen(session.status, self._say)
-        self.listen(session.failed, self._fail)
-        self.listen(session.progress, self._download_progress)
-        self.listen(session.model_changed, self._model_changed)
-        self.listen(session.downloaded, self.model_box.arrived)
+        self.runs.attach()
+        self.large.attach()
+        jobs = session.runs.jobs
+        for signal, callback in (
+            (session.runs.progress, self._progress),
+            (jobs.progress, self._progress),
+            (jobs.finished, self._tool_control.finish),
+            (jobs.estimated, self.estimate.show),
+            (session.status, self._say),
+            (session.failed, self._fail),
+            (session.progress, self._download_progress),
+            (session.model_changed, self._model_changed),
+            (session.downloaded, self.header.model_box.arrived),
+        ):
+            self.listen(signal, callback)
+        review = self.panel.review
         self._keys = bind_keys(
-            self, {key: getattr(self, name) for key, name in KEYS.items()}
+            self,
+            {
+                NEXT_KEY: review.next,
+                KEEP_KEY: review.keep,
+                REJECT_KEY: review.reject,
+                EDIT_KEY: review.edit,
+            },
         )
         if session.record is not None:
             self._show_thresholds(session.record)
         self._layers_changed()
         self._active_changed()
-        self.where.follow(self.where.shapes_combo.layer)
-        self._image_chosen(self.image_combo.layer)
+        where = self.panel.where
+        where.follow(where.shapes_combo.layer)
+        self._image_chosen(self.header.image_combo.layer)
 
     def detach(self) -> None:
         """Stop the run, disconnect, and unbind the keys."""
-        for timer in self._timers:
-            timer.stop()
-        self.session.runs.abandon()
+        self._plane_later.cancel()
+        self.estimate.later.cancel()
+        self.runs.detach()
         self.tools.abandon()
-        self.end_large()
-        self._let_go()
-        self.where.let_go()
+        self.large.abandon()
+        self.panel.where.let_go()
         unbind_keys(self.viewer, self._keys)
         super().detach()
 
+    # the viewer
+
     def _layers_changed(self, event: Any = None) -> None:
-        self.image_combo.refresh()
-        self.labels_combo.refresh()
-        self.where.shapes_combo.refresh()
-        self.more.shapes_combo.refresh()
-        self.channel_combo.offer(self.image_combo.layer, self.viewer.layers)
+        panel = self.panel
+        self.header.refresh()
+        panel.labels_combo.refresh()
+        panel.where.shapes_combo.refresh()
+        panel.more.shapes_combo.refresh()
         gone = getattr(event, 'value', None)
         if getattr(event, 'type', '') == 'removed' and gone is not None:
             self._removed(gone)
 
     def _removed(self, gone: Layer) -> None:
         """Stop the run on a layer that was removed."""
-        if self._asked is not None:
-            results = self._asked[1]
-            if gone is results.live.layer:
-                results.live.forget()
-            elif gone is results.layer or gone is results.plane.layer:
+        current, results = self.runs.current, self.runs.results
+        if current is not None:
+            if gone is current.live.layer:
+                current.live.forget()
+            elif gone is current.layer or gone is current.plane.layer:
                 self.session.runs.abandon()
                 self._stopped(gone)
-        elif gone is self.large_view.image:
-            self.end_large()
+        elif gone is self.large.view.image:
+            self.large.abandon()
             self._stopped(gone)
         elif self.tools.plane is not None:
             if gone is self.tools.plane.layer:
                 self.tools.abandon()
                 self._stopped(gone)
-        elif self._results is not None and gone in (
-            self._results.layer,
-            self._results.plane.layer,
+        elif results is not None and gone in (
+            results.layer,
+            results.plane.layer,
         ):
             self.session.runs.abandon()
-            self._let_go()
+            self.runs.let_go()
             self.status.say(
                 f'“{gone.name}” was removed: run again to go on with its '
                 'objects.'
             )
 
     def _stopped(self, gone: Layer) -> None:
-        self._let_go()
-        self._show_running(False)
+        self.runs.let_go()
+        self.panel.show_running(False)
+        self.estimate.later.restart()
         self.status.fail(
             f'“{gone.name}” was removed while working on it; nothing was '
             'written.'
@@ -172,166 +246,102 @@ class EverythingWidget(EverythingRunning):
         active = self.viewer.layers.selection.active
         # an edge layer becomes active when it is added
         if isinstance(active, Image) and not is_ours(active):
-            self.image_combo.layer = active
+            self.header.image_combo.layer = active
 
     def _image_chosen(self, image: Image | None) -> None:
-        self.channel_combo.offer(image, self.viewer.layers)
         self._plane_changed()
-        if not self._busy and self._results is None:
+        if not self.busy and self.runs.results is None:
             self.status.say(
                 HINT if image is not None else 'Open an image to begin.'
             )
 
     def _view_changed(self, event: Any = None) -> None:
-        # later: axes change before the layers that made them are gone
-        self._plane_timer.start(0)
+        self._plane_later.restart()
 
     def _plane_changed(self) -> None:
-        image = self.image_combo.layer
-        try:
-            plane = None if image is None else self._plane()
-        except SegmentationError:
-            plane = None
-        self.where.offer(plane)
-        self.offer_large(plane)
-        self._schedule_estimate()
+        plane = None
+        if self.header.image_combo.layer is not None:
+            with contextlib.suppress(SegmentationError):
+                plane = self.header.plane
+        self.panel.where.offer(plane)
+        self.large.offer(plane)
+        self.estimate.later.restart()
 
     def draw_region(self) -> None:
         """Start drawing a region on the canvas."""
-        try:
-            self.where.draw(self._plane())
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        self.status.say('Drag a rectangle around the objects to segment.')
+        with self.status.errors():
+            self.panel.where.draw(self.header.plane)
+            self.status.say('Drag a rectangle around the objects to segment.')
 
-    # what is remembered
-
-    def choices(self) -> EverythingChoices:
-        """Return the choices of the form."""
-        return EverythingChoices(
-            self.form.value,
-            self.kind_combo.currentText(),
-            self.leave_box.isChecked(),
-        )
-
-    def _show_choices(self, choices: EverythingChoices) -> None:
-        self.form.value = choices.parameters
-        self.kind_combo.setCurrentText(choices.result or INSTANCES)
-        self.leave_box.setChecked(choices.leave)
+    # the run
 
     def run(self) -> None:
         """Segment the chosen part of the chosen image."""
-        super().run()
+        with self.status.errors():
+            parameters = self.panel.form.value
+            plane = self.header.plane
+            if self.large.offer(plane):
+                self.runs.let_go()
+                self.large.start(plane, parameters)
+            else:
+                self.runs.start(plane, parameters)
         # segment even if the choices cannot be saved
         with contextlib.suppress(OSError):
             save_choices(self.choices())
 
-    # edges, proposals, boxes
+    def cancel(self) -> None:
+        """Stop and keep the objects found."""
+        self.status.say('Stopping, keeping what was found …', busy=True)
+        self.tools.cancel()
+        self.session.runs.cancel()
+        self.session.large.cancel()
 
-    def find_edges(self) -> None:
-        """Find the edges of the current plane."""
-        self._do(
-            lambda part: self.tools.edges(
-                part, self.form.value, self.session.model_name
-            )
+    def choices(self) -> EverythingChoices:
+        """Return the choices of the form, which are kept between sessions."""
+        return EverythingChoices(
+            self.panel.form.value,
+            self.panel.kind_combo.currentText(),
+            self.panel.leave_box.isChecked(),
         )
 
-    def propose(self) -> None:
-        """Find boxes that may hold objects on the current plane."""
-        self._do(
-            lambda part: self.tools.proposals(
-                part, self.form.value, self.session.model_name
-            )
-        )
-
-    def segment_boxes(self, source: Any) -> None:
-        """Segment the objects in boxes of the current plane.
-
-        Parameters
-        ----------
-        source : Shapes, Path or None
-            A layer of rectangles, or a CSV file.
-        """
-        self._do(
-            lambda part: self.tools.boxes(
-                part,
-                source,
-                self.labels_combo.layer,
-                self.session.model_name,
-            )
-        )
-
-    def _do(self, ask: Callable[[PlaneRegion], None]) -> None:
-        try:
-            part = self.where.part(self._plane())
-            ask(part)
-        except (SegmentationError, OSError) as error:
-            self.status.fail(str(error))
-            return
-        self._show_running(True)
-        self.status.say(f'Working on {part.plane.name} …', busy=True)
-
-    def _job_done(self, result: JobResult) -> None:
-        try:
-            text = self.tools.show(result)
-        except SegmentationError as error:
-            text = None
-            self._show_running(False)
-            self.status.fail(str(error))
-        if text is not None:
-            self._show_running(False)
-            self.status.say(text)
-
-    # review
-
-    def next_object(self) -> None:
-        """Go to the next least certain object."""
-        self.review.next()
-
-    def keep_object(self) -> None:
-        """Keep the object under review."""
-        self.review.keep()
-
-    def reject_object(self) -> None:
-        """Erase the object under review."""
-        self.review.reject()
-
-    def edit_object(self) -> None:
-        """Open the object under review in “Segment by prompts”."""
-        self.review.edit()
+    def _show_choices(self, choices: EverythingChoices) -> None:
+        self.panel.form.value = choices.parameters
+        self.panel.kind_combo.setCurrentText(choices.result or INSTANCES)
+        self.panel.leave_box.setChecked(choices.leave)
 
     def _edit(self, record: ObjectRecord) -> None:
-        results = self._results
+        results = self.runs.results
         if results is None or results.layer is None:
             return
         editor = object_editor(self.viewer)
-        try:
+        with self.status.errors():
             editor.take_over(results.plane.layer, results.layer, record.number)
-        except SegmentationError as error:
-            self.status.fail(str(error))
-            return
-        self.review_view.preview.hide()
-        self.status.say(
-            f'Object {record.number} is open in “Segment by prompts”.'
-        )
+            self.review_view.preview.hide()
+            self.status.say(
+                f'Object {record.number} is open in “Segment by prompts”.'
+            )
 
     # the session
 
+    def _progress(self, done: int, total: int, message: str) -> None:
+        if self.busy:
+            self.runs.show_progress(done, total, message)
+
     def _say(self, text: str, whom: str) -> None:
-        if whom == 'model' or (whom == 'everything' and self._busy):
+        if whom == 'model' or (whom == 'everything' and self.busy):
             self.status.say(text, busy=True)
 
     def _fail(self, text: str, whom: str) -> None:
         if whom == 'model':
-            self.model_box.fail()
+            self.header.model_box.fail()
             self.status.fail(text)
         elif whom == 'everything':
-            if self._busy:
-                self._let_go()
+            if self.busy:
+                self.runs.let_go()
                 self.tools.abandon()
-                self.end_large()
-            self._show_running(False)
+                self.large.abandon()
+            self.panel.show_running(False)
+            self.estimate.later.restart()
             self.status.fail(text)
 
     def _download_progress(self, whom: str, done: int, total: int) -> None:
@@ -339,13 +349,13 @@ class EverythingWidget(EverythingRunning):
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
-        self.model_box.refresh()
+        self.header.model_box.refresh()
         self._show_thresholds(record)
-        self._schedule_estimate()
-        if not self._busy and self.status.busy:
+        self.estimate.later.restart()
+        if not self.busy and self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')
 
     def _show_thresholds(self, record: ModelRecord) -> None:
         """Show the thresholds of a model where they are automatic."""
         for name in ('predicted_iou', 'stability'):
-            self.form.show_typical(name, getattr(record, name))
+            self.panel.form.show_typical(name, getattr(record, name))

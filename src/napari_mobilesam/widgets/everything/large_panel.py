@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QFileDialog,
     QGroupBox,
@@ -23,6 +22,7 @@ from napari_mobilesam.large.large_plan import LargeParameters
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
 from napari_mobilesam.text import counted
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
 from napari_mobilesam.widgets.viewer.layers import (
@@ -154,9 +154,7 @@ class LargeView:
         self._live: Labels | None = None
         self.layer: Labels | None = None
         self._output: Path | None = None
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._refresh)
+        self._refresh_later = DelayedCall(self._refresh, REFRESH_MS)
 
     @property
     def image(self) -> Image | None:
@@ -178,8 +176,7 @@ class LargeView:
 
     def changed(self) -> None:
         """Schedule a redraw of the objects found so far."""
-        if not self._timer.isActive():
-            self._timer.start(REFRESH_MS)
+        self._refresh_later.start()
 
     def finish(self, answer: LargeAnswer) -> str:
         """Show the labels of a run; return a message."""
@@ -215,7 +212,7 @@ class LargeView:
 
     def close(self) -> None:
         """Remove the objects found so far from the viewer."""
-        self._timer.stop()
+        self._refresh_later.cancel()
         self._remove(self._live)
         self._live = self._image = None
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
-from qtpy.QtCore import QTimer
 
 from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
@@ -57,14 +57,12 @@ class LiveView:
         self._count = 0
         self._forgotten = False
         self.layer: Labels | None = None
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._paint)
+        self._paint_later = DelayedCall(self._paint, INTERVAL_MS)
 
     @property
     def pending(self) -> bool:
         """Whether masks are still to be painted."""
-        return bool(self._timer.isActive())
+        return self._paint_later.pending
 
     def add(self, number: int, masks: Sequence[Mask]) -> None:
         """Queue masks of a plane for painting."""
@@ -72,12 +70,12 @@ class LiveView:
         if self._forgotten or np.prod(plane.shape) > MOST_PIXELS:
             return
         self._waiting.extend((number, mask) for mask in masks)
-        if self._waiting and not self._timer.isActive():
-            self._timer.start(INTERVAL_MS)
+        if self._waiting:
+            self._paint_later.start()
 
     def close(self) -> None:
         """Remove the layer from the viewer."""
-        self._timer.stop()
+        self._paint_later.cancel()
         self._waiting.clear()
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._viewer.layers:
@@ -85,7 +83,7 @@ class LiveView:
 
     def forget(self) -> None:
         """Stop painting: the layer was removed by the user."""
-        self._timer.stop()
+        self._paint_later.cancel()
         self._waiting.clear()
         self.layer = None
         self._forgotten = True
@@ -102,7 +100,7 @@ class LiveView:
         refresh_pixels(self.layer)
         if self._waiting:
             taken = 1000 * (time.perf_counter() - start)
-            self._timer.start(max(INTERVAL_MS, round(taken / SHARE)))
+            self._paint_later.start(max(INTERVAL_MS, round(taken / SHARE)))
 
     def _paint_one(self, number: int, mask: Mask) -> None:
         assert self.layer is not None

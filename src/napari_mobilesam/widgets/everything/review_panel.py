@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mobilesam.session.objects.objects import Objects
@@ -12,6 +12,7 @@ from napari_mobilesam.widgets.everything.review_table import (
     ReviewTable,
 )
 from napari_mobilesam.widgets.parts.controls import wide_button
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
 NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
     'Shift+N',
@@ -56,9 +57,7 @@ class ReviewPanel(QWidget):
         self.reject_button = wide_button(f'Reject ({REJECT_KEY})')
         self.edit_button = wide_button(f'Edit ({EDIT_KEY})')
         self.undo_button = wide_button('Undo')
-        self._refresh_timer = QTimer(self)
-        self._refresh_timer.setSingleShot(True)
-        self._refresh_timer.timeout.connect(self._refresh)
+        self._refresh_later = DelayedCall(self._refresh, parent=self)
         self._arrange()
         self.table.chosen.connect(self.go_to)
         self.next_button.clicked.connect(self.next)
@@ -97,7 +96,7 @@ class ReviewPanel(QWidget):
     @property
     def pending(self) -> bool:
         """Whether the table is still to be refreshed."""
-        return bool(self._refresh_timer.isActive())
+        return self._refresh_later.pending
 
     @property
     def objects(self) -> Objects | None:
@@ -190,7 +189,7 @@ class ReviewPanel(QWidget):
         self.chosen.emit(record)
 
     def _schedule(self) -> None:
-        self._refresh_timer.start(0)
+        self._refresh_later.restart()
 
     def _refresh(self) -> None:
         objects = self._objects

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari.layers import Image
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
@@ -12,7 +15,10 @@ from napari_mobilesam.widgets.parts.controls import (
     group_form,
 )
 from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of
+
+NO_IMAGE = 'There is no image: open one first.'
 
 
 class ImageHeader(QWidget):
@@ -37,6 +43,7 @@ class ImageHeader(QWidget):
 
     def __init__(self, dock: ViewerWidget) -> None:
         super().__init__()
+        self._viewer = dock.viewer
         self.image_combo = LayerCombo(dock.viewer, is_of(Image))
         self.channel_combo = ChannelCombo()
         self.model_box = ModelBox(dock.session)
@@ -49,3 +56,27 @@ class ImageHeader(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(box)
+        self.image_combo.layer_changed.connect(self._offer_channels)
+
+    @property
+    def plane(self) -> LayerPlane:
+        """The plane of the image that is shown, with the chosen channels.
+
+        Raises
+        ------
+        ImageError
+            There is no image, or it has no plane that can be segmented.
+        """
+        image = self.image_combo.layer
+        if image is None:
+            raise ImageError(NO_IMAGE)
+        channels = self.channel_combo
+        return plane_of(self._viewer, image, channels.axis, channels.composed)
+
+    def refresh(self) -> None:
+        """Offer the images and channels that the viewer has now."""
+        self.image_combo.refresh()
+        self._offer_channels()
+
+    def _offer_channels(self, image: Any = None) -> None:
+        self.channel_combo.offer(self.image_combo.layer, self._viewer.layers)

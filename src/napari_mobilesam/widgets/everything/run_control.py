@@ -1,0 +1,282 @@
+"""Runs of “Segment everything” on planes: start, results, filtering."""
+
+from __future__ import annotations
+
+from napari.layers import Labels
+from psygnal import Signal
+
+from napari_mobilesam.large.time_left import TimeLeft
+from napari_mobilesam.segmentation.candidates import Selection
+from napari_mobilesam.session import EverythingResult
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.widgets.everything.everything_panel import (
+    FOREGROUND,
+    EverythingPanel,
+)
+from napari_mobilesam.widgets.everything.review_view import ReviewView
+from napari_mobilesam.widgets.everything.run_layers import (
+    OutputChoice,
+    RunLayers,
+)
+from napari_mobilesam.widgets.everything.where_form import PlaneRegion
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+
+class RunControl:
+    """The current run, and the objects of the last one.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : EverythingPanel
+        Parameters, output, filters, review and status line.
+    scene : ViewerScene
+        Knows the objects of layers.
+    review_view : ReviewView
+        Highlights objects of the last run.
+
+    Attributes
+    ----------
+    ended : Signal()
+        The run is over.
+    results : RunLayers or None
+        Layers of the last run.
+    time_left : TimeLeft
+        Estimates the rest of the current run from its pace.
+    """
+
+    ended = Signal()
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: EverythingPanel,
+        scene: ViewerScene,
+        review_view: ReviewView,
+    ) -> None:
+        self._dock = dock
+        self._runs = dock.session.runs
+        self._panel = panel
+        self._scene = scene
+        self._review_view = review_view
+        self._asked: tuple[int, RunLayers] | None = None
+        self._last: EverythingResult | None = None
+        self.results: RunLayers | None = None
+        self.time_left = TimeLeft()
+        self._select_later = DelayedCall(self._select, parent=dock)
+
+    @property
+    def current(self) -> RunLayers | None:
+        """Layers of the current run."""
+        return None if self._asked is None else self._asked[1]
+
+    @property
+    def pending(self) -> bool:
+        """True while a change is still to be written."""
+        shown = self.current or self.results
+        return self._select_later.pending or (
+            shown is not None and shown.pending
+        )
+
+    def attach(self) -> None:
+        """Follow the runs of the session until the dock closes."""
+        runs = self._runs
+        self._dock.listen(runs.found, self._found)
+        self._dock.listen(runs.finished, self._finish)
+        self._dock.listen(runs.selected, self._selected)
+
+    def detach(self) -> None:
+        """Abandon the run; its objects stay as they are."""
+        self._select_later.cancel()
+        self._runs.abandon()
+        self.let_go()
+
+    # a run
+
+    def planned(self, parts: tuple[PlaneRegion, ...]) -> RunLayers:
+        """Return the layers of a run with the chosen output."""
+        panel = self._panel
+        return RunLayers(
+            self._dock.viewer,
+            self._scene,
+            parts,
+            OutputChoice(
+                None if panel.outlines else panel.labels_combo.layer,
+                panel.leave_box.isChecked(),
+                panel.kind_combo.currentText() == FOREGROUND,
+                panel.outlines,
+            ),
+        )
+
+    def start(
+        self, plane: LayerPlane, parameters: EverythingParameters
+    ) -> None:
+        """Segment the chosen part of an image.
+
+        Raises
+        ------
+        SegmentationError
+            The planes, the region or the parameters cannot be used.
+        """
+        where = self._panel.where
+        results = self.planned(where.parts(plane))
+        generation = self._runs.start(
+            results.tasks,
+            parameters,
+            self._dock.session.model_name,
+            linked=where.planes.linked,
+            outlined=results.destination.outlined,
+        )
+        self.let_go()
+        results.written.connect(self._written)
+        results.failed.connect(self._not_written)
+        results.went.connect(self._went)
+        self._asked = (generation, results)
+        self.show_started(f'Working on {results.plane.name} …')
+
+    def show_started(self, text: str) -> None:
+        """Show that something runs."""
+        self.time_left = TimeLeft()
+        self._panel.show_running(True)
+        self._panel.status.say(text, busy=True)
+
+    def let_go(self) -> None:
+        """Forget the last run; its objects stay as they are."""
+        if self._asked is not None:
+            self._asked[1].close()
+        if self.results is not None:
+            self.results.close()
+        self._asked = self.results = self._last = None
+        self._review_view.follow(None)
+        self._panel.review.review(None)
+        self._panel.show_results(False)
+
+    def _end(self, text: str) -> None:
+        self._panel.show_running(False)
+        self._panel.status.say(text)
+        self.ended.emit()
+
+    def _found(self, number: int, masks: list[Mask]) -> None:
+        if self._asked is not None:
+            self._asked[1].live.add(number, masks)
+
+    def _finish(self, result: EverythingResult) -> None:
+        if self._asked is None or result.request.generation != self._asked[0]:
+            return
+        results = self._asked[1]
+        if not result.found or not (len(result.table) or result.complete):
+            self.let_go()
+            self._end(nothing_found(result))
+            return
+        results.first(result, self._runs)
+
+    def _not_written(self, text: str) -> None:
+        if self._asked is not None:
+            self.let_go()
+            self._end('')
+        self._panel.status.fail(text)
+
+    def _written(self, result: EverythingResult) -> None:
+        if self._asked is not None:
+            self._show(self._asked[1], result)
+            return
+        self._last = result
+        self.show_count()
+        self._panel.status.say(
+            f'{counted(len(result.table), "object")} of '
+            f'{counted(result.found, "mask")}.'
+        )
+
+    def _show(self, results: RunLayers, result: EverythingResult) -> None:
+        self._asked = None
+        results.show()
+        self.results = results
+        panel = self._panel
+        panel.filters.begin(result.selection, result.extent)
+        panel.show_results(True, results.objects is not None)
+        if isinstance(results.layer, Labels):
+            self._review_view.follow(results.layer)
+            panel.review.review(results.objects)
+        self._last = result
+        self.show_count()
+        self._end(summary(result, results))
+
+    # filtering
+
+    def schedule_selection(self) -> None:
+        """Filter the results again, once for several changes."""
+        self._select_later.restart()
+
+    def _select(self) -> None:
+        self._runs.select(self._panel.filters.selection())
+
+    def _selected(self, result: EverythingResult) -> None:
+        if self.results is None:
+            return
+        # movements of one slider become one step, of another one the next
+        moved = self._panel.filters.moved
+        key = ('selection', id(self.results), moved) if moved else None
+        self.results.write(result, key)
+
+    def _went(self, selection: Selection) -> None:
+        """Show the selection that undo or redo has restored."""
+        self._select_later.cancel()
+        self._runs.forget_selection()
+        self._panel.filters.show_selection(selection)
+        count = self.results.count if self.results is not None else None
+        self._panel.status.say(f'Back to {counted(count or 0, "object")}.')
+
+    def show_count(self) -> None:
+        """Show the number of objects, after undo and rejection too."""
+        if self.results is None or self._last is None:
+            return
+        count = self.results.count
+        if count is None:
+            count = len(self._last.table)
+        self._panel.filters.show_count(count, self._last.found)
+
+    # progress
+
+    def show_progress(self, done: int, total: int, message: str) -> None:
+        """Show the progress of a run, and the time left."""
+        if not self._panel.cancel_button.isEnabled():
+            return
+        status = self._panel.status
+        status.say(f'{message}{self._say_left(done, total)}', busy=True)
+        status.show_progress(done, total)
+
+    def _say_left(self, done: int, total: int) -> str:
+        from napari_mobilesam.segmentation.estimate import duration
+
+        left = self.time_left(done, total)
+        if left is None or done >= total:
+            return ' …'
+        return f', about {duration(left)} left'
+
+
+def nothing_found(result: EverythingResult) -> str:
+    """Return a message on why nothing was found, and what to do."""
+    if result.problem:
+        return result.problem
+    if not result.complete:
+        return 'Stopped before anything was found.'
+    return (
+        'Nothing was found: lower the predicted IoU or the stability, or set '
+        'the diameter.'
+    )
+
+
+def summary(result: EverythingResult, results: RunLayers) -> str:
+    """Return a message on the objects of a run and their layer."""
+    how = 'in' if result.complete else 'until stopped after'
+    name = '' if results.layer is None else f', in “{results.layer.name}”'
+    problem = f' {result.problem}' if result.problem else ''
+    return (
+        f'{counted(len(result.table), "object")} {how} '
+        f'{result.seconds:.1f} s{name}.{problem}'
+    )

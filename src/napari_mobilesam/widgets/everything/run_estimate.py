@@ -1,0 +1,89 @@
+"""Estimated duration and memory of a run, shown before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.everything.everything_panel import (
+    EverythingPanel,
+)
+from napari_mobilesam.widgets.everything.large_run_control import (
+    LargeRunControl,
+)
+from napari_mobilesam.widgets.everything.run_control import RunControl
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+
+if TYPE_CHECKING:
+    from napari_mobilesam.segmentation.estimate import Estimate
+
+# wait for the end of typing a number
+PAUSE_MS = 250
+
+
+class RunEstimate:
+    """Estimates the run again whenever the form changes.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : EverythingPanel
+        Parameters, and the label of the estimate.
+    header : ImageHeader
+        Choice of the image.
+    runs : RunControl
+        Plans the run.
+    large : LargeRunControl
+        Takes images that are too large.
+    busy : callable
+        Returns True while something runs, which an estimate would slow down.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: EverythingPanel,
+        header: ImageHeader,
+        runs: RunControl,
+        large: LargeRunControl,
+        busy: Callable[[], bool],
+    ) -> None:
+        self._session = dock.session
+        self._panel = panel
+        self._header = header
+        self._runs = runs
+        self._large = large
+        self._busy = busy
+        self.later = DelayedCall(self._estimate, PAUSE_MS, dock)
+
+    def _estimate(self) -> None:
+        if self._busy():
+            return
+        jobs, panel = self._session.runs.jobs, self._panel
+        jobs.forget_estimate()
+        panel.estimate_label.setText('')
+        if self._header.image_combo.layer is None:
+            return
+        try:
+            plane = self._header.plane
+            if self._large.offer(plane):
+                return
+            # the plane that is shown stands for all of a stack
+            one = self._runs.planned((panel.where.part(plane),)).tasks
+        except SegmentationError as error:
+            panel.estimate_label.setText(str(error))
+            return
+        panel.estimate_label.setText('Estimating …')
+        jobs.estimate(
+            one * panel.where.count(plane),
+            panel.form.value,
+            self._session.model_name,
+        )
+
+    def show(self, estimate: Estimate) -> None:
+        """Show an estimate."""
+        self._panel.estimate_label.setText(str(estimate))
