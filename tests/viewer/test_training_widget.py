@@ -91,11 +91,11 @@ def test_better_model_is_selected_everywhere(
     _, everything = d.viewer.window.add_plugin_dock_widget(
         'napari-mobilesam', 'Segment everything'
     )
-    assert '4 objects, of which 1 will be' in d.widget.count_label.text()
-    d.widget.name_edit.setText('mine')
-    d.widget.run_button.click()
-    assert d.widget.cancel_button.isEnabled()
-    assert not d.widget.run_button.isEnabled()
+    assert '4 objects, of which 1 will be' in d.widget.panel.count_label.text()
+    d.widget.panel.name_edit.setText('mine')
+    d.widget.panel.run_button.click()
+    assert d.widget.panel.cancel_button.isEnabled()
+    assert not d.widget.panel.run_button.isEnabled()
     d.settle()
     assert (
         'Validation IoU 0.81 → 0.89 on 1 object held back. mine is'
@@ -104,24 +104,24 @@ def test_better_model_is_selected_everywhere(
     assert (folder / 'mine.safetensors').is_file()
     assert d.session.model_name == 'mine'
     for widget in (d.widget, everything):
-        assert widget.model_box.combo.currentText() == 'mine'
-    assert [value for _, value in d.widget.plot.iou.points] == [
+        assert widget.header.model_box.combo.currentText() == 'mine'
+    assert [value for _, value in d.widget.panel.plot.iou.points] == [
         0.81,
         0.85,
         0.89,
     ]
-    assert d.widget.plot.loss.points
-    assert not d.widget.plot.grab().toImage().isNull()
-    assert d.widget.run_button.isEnabled()
+    assert d.widget.panel.plot.loss.points
+    assert not d.widget.panel.plot.grab().toImage().isNull()
+    assert d.widget.panel.run_button.isEnabled()
     # the next one gets a name of its own
-    assert d.widget.name_edit.text() == 'mine_tuned1'
+    assert d.widget.panel.name_edit.text() == 'mine_tuned1'
 
 
 def test_model_that_is_not_better_leaves_the_base(desk, blobs, drawn, trainer):
     trainer.scores[:] = [0.8, 0.7, 0.6]
     d = open_desk(desk, blobs, drawn)
     before = d.session.model_name
-    d.widget.run()
+    d.widget.training.start()
     d.settle()
     assert 'Not better than' in d.widget.status.text
     assert d.session.model_name == before
@@ -138,7 +138,7 @@ def test_clicks_are_answered_while_training(
     answers = []
     d.session.preview.connect(answers.append)
     trainer.go.clear()
-    d.widget.run()
+    d.widget.training.start()
     d.viewer.layers['prompts'].add((28, 32))
     prompts.object.update()
     qtbot.waitUntil(lambda: bool(answers), timeout=20000)
@@ -151,27 +151,27 @@ def test_clicks_are_answered_while_training(
 def test_cancel_keeps_the_best_so_far(desk, blobs, drawn, trainer, qtbot):
     d = open_desk(desk, blobs, drawn)
     trainer.go.clear()
-    d.widget.run()
-    d.widget.cancel_button.click()
+    d.widget.training.start()
+    d.widget.panel.cancel_button.click()
     assert 'Stopping' in d.widget.status.text
     trainer.go.set()
     d.settle()
     assert d.widget.status.text.startswith('Stopped.')
-    assert d.widget.run_button.isEnabled()
-    assert not d.widget.cancel_button.isEnabled()
+    assert d.widget.panel.run_button.isEnabled()
+    assert not d.widget.panel.cancel_button.isEnabled()
 
 
 def test_labels_removed_while_training(desk, blobs, drawn, trainer):
     d = open_desk(desk, blobs, drawn)
     trainer.go.clear()
-    d.widget.run()
+    d.widget.training.start()
     d.viewer.layers.remove(d.labels)
     assert '“cells” was removed; training goes on' in d.widget.status.text
     trainer.go.set()
     d.settle()
     assert '“cells” was removed' in d.widget.status.text
     assert '0.81 → 0.89' in d.widget.status.text
-    assert 'no labels layer' in d.widget.count_label.text()
+    assert 'no labels layer' in d.widget.panel.count_label.text()
 
 
 def test_closing_the_dock_gives_the_run_up(
@@ -179,7 +179,7 @@ def test_closing_the_dock_gives_the_run_up(
 ):
     d = open_desk(desk, blobs, drawn)
     trainer.go.clear()
-    d.widget.run()
+    d.widget.training.start()
     d.viewer.window.remove_dock_widget(d.dock)
     trainer.go.set()
     d.widget.tuning.wait(20)
@@ -192,7 +192,7 @@ def test_closing_the_viewer_gives_the_run_up(
 ):
     d = open_desk(desk, blobs, drawn)
     trainer.go.clear()
-    d.widget.run()
+    d.widget.training.start()
     tuning = d.widget.tuning
     d.viewer.close()
     QApplication.processEvents()
@@ -204,20 +204,20 @@ def test_closing_the_viewer_gives_the_run_up(
 
 def test_count_follows_edits(desk, blobs, drawn, trainer):
     d = open_desk(desk, blobs, np.zeros_like(drawn))
-    assert 'No object is labelled' in d.widget.count_label.text()
+    assert 'No object is labelled' in d.widget.panel.count_label.text()
     d.labels.data = drawn
     d.settle()
-    assert '4 objects' in d.widget.count_label.text()
+    assert '4 objects' in d.widget.panel.count_label.text()
     d.labels.data_setitem(np.nonzero(drawn == 4), 0)
     d.settle()
-    assert '3 objects' in d.widget.count_label.text()
+    assert '3 objects' in d.widget.panel.count_label.text()
 
 
 def test_planes_of_a_stack(desk, blobs, drawn, trainer):
     stack = np.stack([blobs, blobs // 2, blobs])
     labels = np.stack([drawn, drawn * 0, drawn])
     d = open_desk(desk, stack, labels, scale=(4, 2, 2))
-    assert '8 objects on 2 planes' in d.widget.count_label.text()
+    assert '8 objects on 2 planes' in d.widget.panel.count_label.text()
     found = list(labelled_planes(d.viewer, d.image, d.labels)())
     for plane, index in zip(found, (0, 2), strict=True):
         np.testing.assert_array_equal(plane.image.read(), stack[index])
@@ -252,31 +252,31 @@ def test_labels_that_do_not_match(desk, blobs, drawn, trainer, change, text):
     d.viewer.layers[0].name = 'Image'
     d.viewer.add_labels(**{'data': drawn, 'name': 'cells', **change})
     d.settle()
-    assert text in d.widget.count_label.text()
-    d.widget.run()
+    assert text in d.widget.panel.count_label.text()
+    d.widget.training.start()
     assert text in d.widget.status.text
     assert not d.widget.tuning.running
 
 
 def test_what_is_missing_is_said(desk, blobs, trainer):
     d = desk(widget=TRAINING, show=False)
-    assert 'no image' in d.widget.count_label.text()
-    d.widget.run()
+    assert 'no image' in d.widget.panel.count_label.text()
+    d.widget.training.start()
     assert 'no image' in d.widget.status.text
     d.viewer.add_image(blobs)
     d.settle()
-    d.widget.run()
+    d.widget.training.start()
     assert 'no labels layer' in d.widget.status.text
     labels = np.zeros(blobs.shape, int)
     labels[16:40, 20:44] = 1
     d.viewer.add_labels(labels)
     d.settle()
-    assert '1 object: label at least two' in d.widget.count_label.text()
-    d.widget.run()
+    assert '1 object: label at least two' in d.widget.panel.count_label.text()
+    d.widget.training.start()
     d.settle()
     assert 'label two or more' in d.widget.status.text
-    d.widget.name_edit.setText('mobile_sam')
-    d.widget.run()
+    d.widget.panel.name_edit.setText('mobile_sam')
+    d.widget.training.start()
     assert 'already' in d.widget.status.text
 
 
@@ -291,13 +291,13 @@ def test_full_disk_offers_to_save_again(
         patch.setattr(
             'napari_mobilesam.training.train_job.save_checkpoint', full
         )
-        d.widget.run()
+        d.widget.training.start()
         d.settle()
     assert 'No space left' in d.widget.status.text
-    assert not d.widget.save_button.isHidden()
-    d.widget.name_edit.setText('later')
-    d.widget.save_button.click()
+    assert not d.widget.panel.save_button.isHidden()
+    d.widget.panel.name_edit.setText('later')
+    d.widget.panel.save_button.click()
     d.settle()
     assert (folder / 'later.safetensors').is_file()
     assert d.session.model_name == 'later'
-    assert d.widget.save_button.isHidden()
+    assert d.widget.panel.save_button.isHidden()

@@ -303,20 +303,13 @@ def labelled_images(
     LabelledImage
         With an (H, W, 3) uint8 image.
     """
-    from napari_mobilesam.segmentation.image import as_rgb_plane
     from napari_mobilesam.training.dataset import labelled_image
 
     for plane in planes:
         if not plane.labels.any():
             continue
         image = plane.image
-        rgb = as_rgb_plane(
-            image.read(),
-            channels=image.channels,
-            contrast_limits=image.contrast_limits,
-            gamma=image.gamma,
-        )
-        yield labelled_image(rgb, plane.labels, name=image.name)
+        yield labelled_image(image.rgb(), plane.labels, name=image.name)
 
 
 def options(request: FineTuneRequest) -> FineTuneConfig:

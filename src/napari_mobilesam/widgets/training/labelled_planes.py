@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def labelled_planes(
     image: Image,
     labels: Labels,
     channel_axis: int | None = None,
+    composed: Sequence[Image] = (),
 ) -> Planes:
     """Pair an image with its labels, plane by plane.
 
@@ -38,6 +39,8 @@ def labelled_planes(
         leading axes of the image belong to the plane that is shown.
     channel_axis : int, optional
         As in `plane_of`.
+    composed : sequence of napari.layers.Image
+        As in `plane_of`.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def labelled_planes(
     ImageError
         If the labels are not those of the image.
     """
-    plane = plane_of(viewer, image, channel_axis)
+    plane = plane_of(viewer, image, channel_axis, composed)
     rows, columns = plane.rows + plane.offset, plane.columns + plane.offset
     missing = plane.ndim - labels.ndim
     if min(rows, columns) < missing:

@@ -1,0 +1,140 @@
+"""Objects to train on: counted again after each edit of the labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Labels
+
+from napari_mobilesam.session.fine_tuning import FineTuning
+from napari_mobilesam.session.fine_tuning_messages import Planes, Survey
+from napari_mobilesam.types import ImageError, SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.image_header import NO_IMAGE, ImageHeader
+from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
+from napari_mobilesam.widgets.training.training_panel import TrainingPanel
+
+NO_LABELS = (
+    'There is no labels layer: label some objects first, for instance with '
+    'Segment by prompts.'
+)
+COUNT_AFTER_MS = 300  # without an edit
+
+
+class LabelledObjects:
+    """The chosen labels, and the number of objects on them.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Listens to the labels while it is docked.
+    panel : TrainingPanel
+        Choice of the labels, and the count.
+    header : ImageHeader
+        Choice of the image.
+    tuning : FineTuning
+        Counts in the background.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: TrainingPanel,
+        header: ImageHeader,
+        tuning: FineTuning,
+    ) -> None:
+        self._dock = dock
+        self._panel = panel
+        self._header = header
+        self._tuning = tuning
+        self._counting = False
+        self._listened: Labels | None = None
+        self.count_later = DelayedCall(self.count, COUNT_AFTER_MS, dock)
+        panel.labels_combo.layer_changed.connect(self.choose)
+
+    @property
+    def pending(self) -> bool:
+        """True while objects are still to be counted."""
+        return self.count_later.pending or self._counting
+
+    @property
+    def planes(self) -> Planes:
+        """Planes of the image with their labels.
+
+        Raises
+        ------
+        ImageError
+            Image or labels are missing, or do not match.
+        """
+        image, labels = (
+            self._header.image_combo.layer,
+            self._panel.labels_combo.layer,
+        )
+        if image is None:
+            raise ImageError(NO_IMAGE)
+        if labels is None:
+            raise ImageError(NO_LABELS)
+        channels = self._header.channel_combo
+        return labelled_planes(
+            self._dock.viewer,
+            image,
+            labels,
+            channels.axis,
+            channels.composed,
+        )
+
+    def attach(self) -> None:
+        """Follow the axes shown and the counts until the dock closes."""
+        dims = self._dock.viewer.dims
+        for event in (dims.events.order, dims.events.ndisplay):
+            self._dock.listen(event, self._edited)
+        self._dock.listen(self._tuning.surveyed, self._counted)
+        self._dock.listen(self._tuning.uncountable, self._not_counted)
+        self.choose(self._panel.labels_combo.layer)
+
+    def detach(self) -> None:
+        """Stop counting."""
+        self.count_later.cancel()
+        self._counting = False
+        self._listen(None)
+
+    def choose(self, labels: Labels | None) -> None:
+        """Follow the edits of a labels layer."""
+        if self._dock.attached:
+            self._listen(labels)
+            self.count()
+
+    def _listen(self, labels: Labels | None) -> None:
+        before, self._listened = self._listened, labels
+        dock = self._dock
+        for layer, act in ((before, dock.deafen), (labels, dock.listen)):
+            if layer is None:
+                continue
+            for name in ('data', 'paint', 'labels_update'):
+                if hasattr(layer.events, name):
+                    act(getattr(layer.events, name), self._edited)
+
+    def _edited(self, event: Any = None) -> None:
+        self.count_later.restart()
+
+    def count(self, image: Any = None) -> None:
+        """Count the objects in the background."""
+        if not self._dock.attached:
+            return
+        try:
+            planes = self.planes
+        except SegmentationError as error:
+            self._tuning.forget_survey()
+            self._not_counted(str(error))
+            return
+        self._counting = True
+        self._tuning.survey(planes)
+
+    def _counted(self, found: Survey) -> None:
+        self._counting = False
+        self._panel.show_count(found.text, failed=not found.held_back)
+
+    def _not_counted(self, text: str) -> None:
+        self._counting = False
+        self._panel.show_count(text, failed=True)

@@ -1,0 +1,85 @@
+"""Controls of “Fine-tune on labels”, without behaviour."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.training.training_parameters import FineTuneConfig
+from napari_mobilesam.widgets.parts.controls import (
+    ERROR_STYLE,
+    LayerCombo,
+    StatusLine,
+    group_form,
+    scrollable,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.viewer.layers import is_output
+
+
+class TrainingPanel(QWidget):
+    """Layout of labels, budget, curves and status line.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    header : ImageHeader
+        Shown at the top.
+    """
+
+    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
+        super().__init__()
+        self.labels_combo = LayerCombo(viewer, is_output)
+        self.count_label = QLabel()
+        self.count_label.setWordWrap(True)
+        defaults = FineTuneConfig()
+        self.form = ParameterForm(defaults)
+        self.budget_form = ParameterForm(defaults.config)
+        self.name_edit = QLineEdit()
+        self.plot = CurvePlot()
+        self.run_button = wide_button('Run')
+        self.cancel_button = wide_button('Cancel')
+        self.cancel_button.setToolTip('Stop and keep the best model so far.')
+        self.cancel_button.setEnabled(False)
+        self.save_button = wide_button('Save')
+        self.save_button.setToolTip('Save the trained model.')
+        self.save_button.hide()
+        self.status = StatusLine()
+        self._arrange(header)
+
+    def _arrange(self, header: ImageHeader) -> None:
+        data, rows = group_form('Labelled image')
+        rows.addRow('Labels', self.labels_combo)
+        rows.addRow(self.count_label)
+        training, rows = group_form('Training')
+        rows.addRow('New model', self.name_edit)
+        rows.addRow(self.form)
+        rows.addRow(self.budget_form)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.cancel_button, self.save_button):
+            buttons.addWidget(button)
+        contents = QVBoxLayout()
+        for part in (header, data, training, self.plot):
+            contents.addWidget(part)
+        contents.addStretch(1)
+        scrollable(self, contents, self.status, buttons)
+
+    def show_count(self, text: str, failed: bool = False) -> None:
+        """Show the number of objects, or why they cannot be counted."""
+        self.count_label.setText(text)
+        self.count_label.setStyleSheet(ERROR_STYLE if failed else '')
+
+    def show_running(self, running: bool) -> None:
+        """Enable *Run* or *Cancel*."""
+        self.run_button.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
