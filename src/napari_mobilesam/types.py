@@ -187,6 +187,30 @@ class Embedding:
     model_key: str
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnShape:
+    """A shape as it was drawn, to be shown again.
+
+    Attributes
+    ----------
+    kind : str
+        ``'rectangle'``, ``'ellipse'``, ``'polygon'``, ``'path'`` or
+        ``'line'``, as in a Shapes layer of napari.
+    vertices : ndarray
+        (N, 2) float64 row and column; four corners of an ellipse.
+    positive : bool
+        Whether a scribble is over the object, not over the background.
+    first, count : int
+        The points of the prompts that lie along a scribble.
+    """
+
+    kind: str
+    vertices: NDArray[np.float64]
+    positive: bool = True
+    first: int = 0
+    count: int = 0
+
+
 @dataclass(frozen=True)
 class Prompts:
     """Prompts of one object, in (row, column) data pixels.
@@ -204,6 +228,9 @@ class Prompts:
     region : Mask or None
         A drawn region or an existing mask in data pixels; becomes the
         ``mask_input`` of the window that is embedded, unless there is one.
+    drawn : tuple of DrawnShape
+        Shapes that box, region and points were drawn as. The model does not
+        see them.
     """
 
     points: NDArray[np.float64] = field(
@@ -215,6 +242,15 @@ class Prompts:
     box: NDArray[np.float64] | None = None
     mask_input: NDArray[np.float32] | None = None
     region: Mask | None = None
+    drawn: tuple[DrawnShape, ...] = ()
+
+    @property
+    def clicked(self) -> NDArray[np.bool_]:
+        """(N,) False for the points that lie along a drawn scribble."""
+        clicked = np.ones(len(self.points), dtype=bool)
+        for shape in self.drawn:
+            clicked[shape.first : shape.first + shape.count] = False
+        return clicked
 
     @property
     def ambiguous(self) -> bool:

@@ -18,7 +18,7 @@ from napari_mobilesam.session.objects.records import ObjectCandidates
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.waiting import Waiter
-from napari_mobilesam.types import Prompts
+from napari_mobilesam.types import DrawnShape, Prompts
 
 
 class PromptCommands:
@@ -125,9 +125,10 @@ class PromptCommands:
         --------
         click : return value and errors.
         """
-        points = points_along(np.asarray(path, dtype=np.float64))
+        drawn = np.asarray(path, dtype=np.float64)
+        points = points_along(drawn)
         labels = np.full(len(points), int(positive), dtype=np.int64)
-        return self._add(plane, points=points, labels=labels)
+        return self._add(plane, points=points, labels=labels, path=drawn)
 
     def outline(
         self, vertices: ArrayLike, plane: ImagePlane | None = None
@@ -150,6 +151,7 @@ class PromptCommands:
         prompts = Prompts(
             box=box_of(drawn, plane.shape),
             region=region_of(drawn, plane.shape),
+            drawn=(DrawnShape('polygon', drawn),),
         )
         return self.prompt(prompts, plane)
 

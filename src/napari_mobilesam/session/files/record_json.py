@@ -27,7 +27,13 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.types import Frame, Mask, Prompts, SegmentationError
+from napari_mobilesam.types import (
+    DrawnShape,
+    Frame,
+    Mask,
+    Prompts,
+    SegmentationError,
+)
 
 # Side of the five parts of a plane that are fingerprinted.
 PART = 64
@@ -234,6 +240,10 @@ def _prompts(prompts: Prompts) -> Json:
         'box': _optional(np.ndarray.tolist, prompts.box),
         'mask_input': _optional(array_text, prompts.mask_input),
         'region': _optional(mask_text, prompts.region),
+        'drawn': [
+            [s.kind, s.vertices.tolist(), s.positive, s.first, s.count]
+            for s in prompts.drawn
+        ],
     }
 
 
@@ -244,6 +254,11 @@ def _prompts_from(entry: Json) -> Prompts:
         _optional(np.array, entry['box']),
         _optional(array_from, entry['mask_input']),
         _optional(mask_from, entry['region']),
+        # files of before have none
+        tuple(
+            DrawnShape(kind, np.array(vertices, np.float64), *rest)
+            for kind, vertices, *rest in entry.get('drawn', ())
+        ),
     )
 
 

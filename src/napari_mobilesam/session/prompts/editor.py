@@ -29,7 +29,7 @@ from napari_mobilesam.session.prompts.accept_queue import (
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting, refining
 from napari_mobilesam.session.prompts.recorder import Recorder
-from napari_mobilesam.types import PromptError, Prompts
+from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 
 T = TypeVar('T')
 
@@ -191,6 +191,7 @@ class Editor:
         points: NDArray[np.float64] | None = None,
         labels: NDArray[np.int64] | None = None,
         box: NDArray[np.float64] | None = None,
+        path: NDArray[np.float64] | None = None,
     ) -> None:
         """Add points, or a box instead of the last one; see `ask`.
 
@@ -204,13 +205,24 @@ class Editor:
             (N,) 1 positive, 0 negative; all positive if None.
         box : ndarray, optional
             (4,) (row0, column0, row1, column1).
+        path : ndarray, optional
+            (M, 2) vertices of the scribble that the points lie along.
         """
         view = self.view(plane)
         old = Prompts() if view is None else view.prompts
         new_points = np.zeros((0, 2)) if points is None else points
         kinds = np.ones(len(new_points)) if labels is None else labels
+        drawn = old.drawn
+        if box is not None:
+            # the box replaces a closed shape
+            drawn = tuple(shape for shape in drawn if shape.count)
+        if path is not None:
+            first, count = len(old.points), len(new_points)
+            positive = bool(np.all(kinds))
+            drawn += (DrawnShape('path', path, positive, first, count),)
         prompts = replace(
             old,
+            drawn=drawn,
             points=np.concatenate([old.points, new_points]),
             labels=np.concatenate([old.labels, kinds]).astype(np.int64),
             box=old.box if box is None else np.asarray(box, np.float64),

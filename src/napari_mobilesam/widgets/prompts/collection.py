@@ -17,7 +17,7 @@ from napari_mobilesam.segmentation.shapes import (
     points_along,
     region_of,
 )
-from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.types import DrawnShape, Mask, Prompts
 from napari_mobilesam.widgets.prompts.prompt_layers import (
     NEGATIVE,
     POLARITY,
@@ -69,12 +69,17 @@ class _Closed(NamedTuple):
     number: int
     box: NDArray[np.float64]
     region: Mask | None
+    drawn: DrawnShape
+
+    @property
+    def prompts(self) -> Prompts:
+        return Prompts(box=self.box, region=self.region, drawn=(self.drawn,))
 
 
 class _Scribble(NamedTuple):
     number: int
     points: NDArray[np.float64]
-    label: int
+    drawn: DrawnShape
 
 
 class PromptReader:
@@ -90,6 +95,8 @@ class PromptReader:
         shapes: Shapes | None,
         carried: Prompts | None = None,
         coming: tuple[NDArray[np.float64], int] | None = None,
+        *,
+        single: bool = False,
     ) -> Collected:
         """Read the prompts that lie on a plane.
 
@@ -104,27 +111,37 @@ class PromptReader:
             shows; a closed shape replaces them.
         coming : (ndarray, int), optional
             Row and column, and label, of a point that will be added.
+        single : bool
+            Read one object also where there are only closed shapes: the
+            newest of them.
         """
         numbers, positions, labels = points_on(plane, points)
         if coming is not None:
             positions = np.concatenate([positions, coming[0][None]])
             labels = np.append(labels, coming[1])
         closed, scribbles = self._shapes_on(plane, shapes)
+        drawn: list[DrawnShape] = []
         for scribble in scribbles:
-            count = len(scribble.points)
+            first, count = len(positions), len(scribble.points)
             positions = np.concatenate([positions, scribble.points])
-            labels = np.append(labels, np.full(count, scribble.label))
-        if len(positions) == 0 and len(closed) > 1:
+            label = int(scribble.drawn.positive)
+            labels = np.append(labels, np.full(count, label))
+            drawn.append(replace(scribble.drawn, first=first, count=count))
+        if len(positions) == 0 and len(closed) > 1 and not single:
             return Collected(
-                tuple(Prompts(box=c.box, region=c.region) for c in closed),
+                tuple(c.prompts for c in closed),
                 (),
                 tuple(c.number for c in closed),
             )
         prompts = carried or Prompts()
         if closed:
-            box, region = closed[-1].box, closed[-1].region
-            prompts = Prompts(box=box, region=region)
-        prompts = replace(prompts, points=positions, labels=labels)
+            prompts = closed[-1].prompts
+        prompts = replace(
+            prompts,
+            points=positions,
+            labels=labels,
+            drawn=(*prompts.drawn, *drawn),
+        )
         if not (closed or len(positions) or carried):
             return Collected((), (), ())
         return Collected(
@@ -150,8 +167,7 @@ class PromptReader:
             Number of lines and paths, which enclose nothing.
         """
         closed, scribbles = self._shapes_on(plane, shapes)
-        prompts = [Prompts(box=c.box, region=c.region) for c in closed]
-        return prompts, len(scribbles)
+        return [c.prompts for c in closed], len(scribbles)
 
     def _shapes_on(
         self, plane: LayerPlane, shapes: Shapes | None
@@ -169,9 +185,10 @@ class PromptReader:
             if kind in CLOSED_SHAPES:
                 closed.append(self._closed(number, kind, outline, plane))
             elif kind in OPEN_SHAPES:
-                label = int(not _is_negative(shapes)[number])
+                positive = not _is_negative(shapes)[number]
+                drawn = DrawnShape(kind, outline, bool(positive))
                 scribbles.append(
-                    _Scribble(number, points_along(outline), label)
+                    _Scribble(number, points_along(outline), drawn)
                 )
         return closed, scribbles
 
@@ -182,17 +199,18 @@ class PromptReader:
         outline: NDArray[np.float64],
         plane: LayerPlane,
     ) -> _Closed:
+        drawn = DrawnShape(kind, outline)
         if kind == 'ellipse':
             outline = ellipse_outline(outline)
         box = box_of(outline, plane.shape)
         if kind == 'rectangle':
-            return _Closed(number, box, None)
+            return _Closed(number, box, None, drawn)
         key = (plane.shape, outline.tobytes())
         if key not in self._regions:
             self._regions[key] = region_of(outline, plane.shape)
             while len(self._regions) > REGIONS_KEPT:
                 self._regions.popitem(last=False)
-        return _Closed(number, box, self._regions[key])
+        return _Closed(number, box, self._regions[key], drawn)
 
 
 def points_on(
@@ -264,31 +282,67 @@ def remove_prompts(
 
 
 def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:
-    """Add the points of prompts to a layer."""
-    if not len(prompts.points):
+    """Add the points of prompts to a layer, but those of drawn scribbles."""
+    clicked = prompts.clicked
+    if not clicked.any():
         return
     before = len(layer.data)
-    positions = on_layer(plane, layer, prompts.points)
+    positions = on_layer(plane, layer, prompts.points[clicked])
     layer.data = np.concatenate([layer.data, positions])
     features = layer.features.copy()
     column = features[POLARITY].astype(object).to_numpy(copy=True)
-    column[before:] = np.where(prompts.labels == 1, POSITIVE, NEGATIVE)
+    labels = prompts.labels[clicked]
+    column[before:] = np.where(labels == 1, POSITIVE, NEGATIVE)
     features[POLARITY] = polarities(column)
     layer.features = features
     layer.selected_data = set()
     layer.refresh_colors()
 
 
-def put_box(
-    layer: Shapes, plane: LayerPlane, box: NDArray[np.float64]
+def put_shapes(
+    layer: Shapes, plane: LayerPlane, drawn: Collection[DrawnShape]
 ) -> None:
-    """Add a box to a layer, as a rectangle."""
+    """Add drawn shapes to a layer."""
+    before = len(layer.data)
+    for shape in drawn:
+        vertices = on_layer(plane, layer, shape.vertices)
+        layer.add(vertices, shape_type=shape.kind)
+    if POLARITY in layer.features:
+        features = layer.features.copy()
+        column = features[POLARITY].astype(object).to_numpy(copy=True)
+        column[before:] = [POSITIVE if s.positive else NEGATIVE for s in drawn]
+        features[POLARITY] = polarities(column)
+        layer.features = features
+        layer.refresh_colors()
+    layer.selected_data = set()
+
+
+def drawn_box(box: NDArray[np.float64]) -> DrawnShape:
+    """Return the rectangle that a box is drawn as."""
     row0, column0, row1, column1 = box - 0.5
     corners = np.array(
         [[row0, column0], [row0, column1], [row1, column1], [row1, column0]]
     )
-    layer.add_rectangles(on_layer(plane, layer, corners))
-    layer.selected_data = set()
+    return DrawnShape('rectangle', corners)
+
+
+def remove_drawn(
+    layer: Shapes | None, plane: LayerPlane, drawn: Collection[DrawnShape]
+) -> None:
+    """Remove closed shapes that equal drawn ones from a layer."""
+    if layer is None:
+        return
+    numbers = []
+    for number, vertices in enumerate(layer.data):
+        outline, here = plane.image_points(layer, vertices)
+        if here.all() and any(
+            shape.kind == layer.shape_type[number]
+            and _same(shape.vertices, outline)
+            for shape in drawn
+            if shape.kind in CLOSED_SHAPES
+        ):
+            numbers.append(number)
+    remove_prompts(layer, numbers)
 
 
 def on_layer(
@@ -326,8 +380,41 @@ def same_prompts(one: Prompts, other: Prompts) -> bool:
         and np.array_equal(one.labels, other.labels)
         and _same(one.box, other.box)
         and _same(one.mask_input, other.mask_input)
-        and one.region is other.region
+        and _same_region(one.region, other.region)
     )
+
+
+def continued(prompts: Prompts, before: Prompts) -> Prompts:
+    """Return prompts with the exact values that they had before.
+
+    Prompts that were drawn into a layer and read from it again differ by
+    rounding, and would be taken for moved ones.
+
+    Parameters
+    ----------
+    prompts : Prompts
+        Prompts that were read from layers.
+    before : Prompts
+        Prompts of the same object until now.
+    """
+    points, count = prompts.points, len(before.points)
+    if len(points) >= count and _same(points[:count], before.points):
+        points = np.concatenate([before.points, points[count:]])
+    box, region = prompts.box, prompts.region
+    return replace(
+        prompts,
+        points=points,
+        box=before.box if _same(box, before.box) else box,
+        region=(
+            before.region if _same_region(region, before.region) else region
+        ),
+    )
+
+
+def _same_region(one: Mask | None, other: Mask | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.box == other.box and np.array_equal(one.data, other.data)
 
 
 def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:

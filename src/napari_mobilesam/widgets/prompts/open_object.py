@@ -22,14 +22,18 @@ from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.prompts.collection import (
     Collected,
     PromptReader,
-    put_box,
+    continued,
+    drawn_box,
     put_points,
+    put_shapes,
+    remove_drawn,
     remove_prompts,
     same_prompts,
 )
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
 from napari_mobilesam.widgets.viewer.viewer_scene import (
     ShownPlane,
     ViewerScene,
@@ -102,6 +106,9 @@ class OpenObject:
         # plane and count of waiting shapes at the last look
         self._place: Hashable = None
         self._waiting_shapes = 0
+        # True for an object whose prompts were drawn into the layers: a
+        # closed shape that is drawn now replaces its own
+        self._reopened = False
         # True while `update` changes the editor
         self._asking = False
         self._waiting = False
@@ -184,7 +191,12 @@ class OpenObject:
             self._show(shown)
             return
         self._planes[source.place] = plane
-        prompts = self._drawn[source.place] = collected.objects[0]
+        prompts = collected.objects[0]
+        if view is not None:
+            prompts = continued(prompts, view.prompts)
+            if self._reopened and collected.waiting:
+                self._replace_shape(plane, view.prompts)
+        self._drawn[source.place] = prompts
         if (
             view is not None
             and view.plane.key == source.key
@@ -194,6 +206,13 @@ class OpenObject:
         else:
             self._editor.ask(source, prompts)
         self._show(shown)
+
+    def _replace_shape(self, plane: LayerPlane, before: Prompts) -> None:
+        """Remove the shape of an edited object if another one was drawn."""
+        shapes = self._tools.shapes
+        with self._tools.blocked():
+            remove_drawn(shapes, plane, before.drawn)
+        self.schedule()
 
     def _collect(
         self,
@@ -206,6 +225,7 @@ class OpenObject:
             self._tools.shapes,
             self._carried.get(shown.source.place),
             coming,
+            single=self._reopened,
         )
 
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
@@ -254,6 +274,7 @@ class OpenObject:
             return
         self._planes[place] = shown.plane
         self.remove_prompts()
+        self._reopened = True
         self._put_back(shown.plane, view)
         self._hover.be_quiet(True)
 
@@ -391,6 +412,7 @@ class OpenObject:
         self._planes.clear()
         self._drawn.clear()
         self._carried.clear()
+        self._reopened = False
         self.several = None
 
     # prompts in their layers
@@ -405,7 +427,10 @@ class OpenObject:
         shapes: set[int] = set()
         for plane in self._planes.values():
             collected = self._reader.collect(
-                plane, self._tools.points, self._tools.shapes
+                plane,
+                self._tools.points,
+                self._tools.shapes,
+                single=self._reopened,
             )
             points |= set(collected.points)
             shapes |= set(collected.shapes)
@@ -419,6 +444,7 @@ class OpenObject:
     def reopened(self, record: ObjectRecord) -> None:
         """Put the prompts of an object back into their layers."""
         self.remove_prompts()
+        self._reopened = True
         for view in record.views.values():
             plane = view.plane.geometry
             if plane is not None and plane.layer in self._dock.viewer.layers:
@@ -458,18 +484,23 @@ class OpenObject:
         prompts, place = view.prompts, view.plane.place
         self._planes[place] = plane
         self._drawn[place] = prompts
-        unseen = prompts.region is not None or prompts.mask_input is not None
+        drawn = prompts.drawn
+        if not any(shape.kind in CLOSED_SHAPES for shape in drawn):
+            rest = Prompts(
+                box=prompts.box,
+                mask_input=prompts.mask_input,
+                region=prompts.region,
+            )
+            unseen = rest.region is not None or rest.mask_input is not None
+            if unseen or (rest.box is not None and view.automatic):
+                self._carried[place] = rest
+            elif rest.box is not None:
+                drawn = (drawn_box(rest.box), *drawn)
         with self._tools.blocked():
-            if len(prompts.points):
+            if prompts.clicked.any():
                 put_points(self._tools.points_for(plane), plane, prompts)
-            if prompts.box is not None and not (unseen or view.automatic):
-                put_box(self._tools.shapes_for(plane), plane, prompts.box)
-            elif unseen or prompts.box is not None:
-                self._carried[place] = Prompts(
-                    box=prompts.box,
-                    mask_input=prompts.mask_input,
-                    region=prompts.region,
-                )
+            if drawn:
+                put_shapes(self._tools.shapes_for(plane), plane, drawn)
 
     def collect_shapes(
         self, plane: LayerPlane, layer: Any
