@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.proposals import (
         segment_boxes as segment_boxes,
     )
+    from napari_mobilesam.segmentation.refinement import (
+        refine_labels as refine_labels,
+    )
     from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
@@ -64,6 +67,7 @@ _MODULE_OF = {
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',
     'segment_boxes': 'segmentation.proposals',
+    'refine_labels': 'segmentation.refinement',
     'object_proposals': 'segmentation.proposals',
     'edge_map': 'segmentation.edges',
     'mask_outlines': 'segmentation.outlines',

@@ -23,6 +23,7 @@ from napari_mobilesam.cli import (
     export_commands,
     measure_command,
     model_commands,
+    refine_command,
     segment,
 )
 from napari_mobilesam.cli.command_parser import CommandParser, show_any_text
@@ -39,6 +40,7 @@ from napari_mobilesam.cli.training_commands import (
 PROGRAM = 'napari-mobilesam'
 FAMILIES = (
     segment,
+    refine_command,
     measure_command,
     export_commands,
     model_commands,

@@ -106,7 +106,8 @@ def add_labels_argument(parser: argparse.ArgumentParser) -> None:
         'labels',
         type=Path,
         metavar='LABELS',
-        help='label image (TIFF, PNG, OME-Zarr), ROI zip, GeoJSON or COCO',
+        help='label image (TIFF, PNG, OME-Zarr, _seg.npy of Cellpose), ROI '
+        'zip, GeoJSON or COCO',
     )
     parser.add_argument(
         '--channel',

@@ -210,7 +210,8 @@ def read_labels(
     Parameters
     ----------
     path : path
-        ROI zip, GeoJSON, COCO, OME-Zarr, TIFF or PNG.
+        ROI zip, GeoJSON, COCO, OME-Zarr, TIFF, PNG, or NumPy such as the
+        ``_seg.npy`` of Cellpose.
     shape : tuple of int, optional
         Shape of the labels, for polygons whose file does not tell it.
     channel : int, optional
@@ -231,6 +232,10 @@ def read_labels(
     path = Path(path)
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
+    if format is None and path.suffix.lower() == '.npy' and path.is_file():
+        from napari_mobilesam.export.npy_labels import read_npy_labels
+
+        return read_npy_labels(path)
     kind = format_of(path, format) if format or path.is_file() else 'ome-zarr'
     if kind == 'roi':
         from napari_mobilesam.export.roi_zip import read_roi_zip

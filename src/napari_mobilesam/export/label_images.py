@@ -132,7 +132,11 @@ def read_tiff(path: Path, channel: int | None = None) -> LabelsWithTable:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             labels = series.asarray()
-            axes = tiff_axes(series.axes, series.shape) or UNNAMED
+            letters = series.axes
+            # a page on its own has no order of planes to be unknown
+            while labels.ndim > 2 and len(labels) == 1 and letters[0] in 'QI':
+                labels, letters = labels[0], letters[1:]
+            axes = tiff_axes(letters, labels.shape) or UNNAMED
             scale, units = pixel_sizes(path, file, series.keyframe)
     except (FileNotFoundError, SegmentationError):
         raise

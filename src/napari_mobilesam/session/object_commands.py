@@ -1,11 +1,13 @@
-"""Commands on objects: accept, reject, open, undo, propagate, batch."""
+"""Commands on objects: accept, open, undo, propagate, batch, refine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from napari_mobilesam.segmentation.refinement import RefineParameters
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.object_jobs import ObjectJobs
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.scene import Scene
@@ -21,12 +23,13 @@ from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
+from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.session.waiting import Waiter
-from napari_mobilesam.types import Prompts, SegmentationError
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
 class ObjectCommands:
-    """Accept, reject, open, undo, propagate and batch.
+    """Accept, reject, open, undo, propagate, batch and refine.
 
     Each command returns when it is done, so that a script is a list of lines.
     The widgets use the parts of the session instead, and never block.
@@ -38,7 +41,7 @@ class ObjectCommands:
     navigation : Navigation
         Opens objects of the labels; undo and redo.
     jobs : ObjectJobs
-        Propagation and batches.
+        Propagation, batches and refinement.
     scene : callable
         Returns the `Scene` of the session.
     waiter : Waiter
@@ -199,4 +202,42 @@ class ObjectCommands:
         return self._waiter.answer(
             self._jobs.batching.finished,
             lambda: self._jobs.start_batch(prompts, overlaps),
+        )
+
+    def refine(
+        self,
+        plane: ImagePlane | None = None,
+        before: Mapping[int, Mask] | None = None,
+        **parameters: Any,
+    ) -> RefineResult:
+        """Refine all objects of the labels with the model, as one step.
+
+        The labels may be of any program.
+
+        Parameters
+        ----------
+        plane : ImagePlane, optional
+            Plane whose labels are refined; the one that is shown if None.
+        before : mapping of int to Mask, optional
+            Objects to begin with, drawn over the labels.
+        **parameters
+            Fields of `RefineParameters`.
+
+        Returns
+        -------
+        RefineResult
+            Objects before and after, and the pixels that changed.
+
+        Raises
+        ------
+        SegmentationError
+            There are no labels, or no object in them.
+        """
+        self._waiter.finish()
+        chosen = RefineParameters(**parameters)
+        return self._waiter.answer(
+            self._jobs.refining.finished,
+            lambda: self._jobs.start_refinement(
+                chosen, None if plane is None else [plane], before
+            ),
         )

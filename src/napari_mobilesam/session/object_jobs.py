@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from napari_mobilesam.segmentation.refinement import RefineParameters
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.batch import (
     BatchItem,
@@ -15,11 +17,12 @@ from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.prompts.propagation import PropagationOptions
 from napari_mobilesam.session.prompts.propagation_run import Propagation
 from napari_mobilesam.session.prompts.recorder import Recorder
-from napari_mobilesam.types import Prompts, SegmentationError
+from napari_mobilesam.session.prompts.refine_all import RefineAll
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
 class ObjectJobs:
-    """Starts propagation and batches.
+    """Starts propagation, batches and refinement.
 
     Parameters
     ----------
@@ -37,6 +40,8 @@ class ObjectJobs:
         Follows objects through stacks.
     batching : BatchSegmentation
         Makes one object of each prompt.
+    refining : RefineAll
+        Refines all objects.
     """
 
     def __init__(
@@ -48,9 +53,11 @@ class ObjectJobs:
         scene: Callable[[], Scene],
         propagation: Propagation,
         batching: BatchSegmentation,
+        refining: RefineAll,
     ) -> None:
         self.propagation = propagation
         self.batching = batching
+        self.refining = refining
         self._editor = editor
         self._prompting = prompting
         self._recorder = recorder
@@ -116,4 +123,31 @@ class ObjectJobs:
             overlaps,
             self._prompting.clean_up,
             self._recorder.batch(items, overlaps, self._editor.options),
+        )
+
+    def start_refinement(
+        self,
+        parameters: RefineParameters | None = None,
+        planes: Sequence[ImagePlane] | None = None,
+        before: Mapping[int, Mask] | None = None,
+    ) -> None:
+        """Begin what `refine` does; `RefineAll.finished` ends it."""
+        scene = self._scene()
+        planes = [scene.plane()] if planes is None else planes
+        objects = scene.objects(before is not None)
+        if objects is None:
+            raise SegmentationError(
+                'There are no labels to refine: choose or open some.'
+            )
+        chosen = parameters or RefineParameters()
+        self.refining.start(
+            planes,
+            objects,
+            self._model_name(),
+            chosen,
+            self._prompting.clean_up,
+            before,
+            lambda found: self._recorder.refinement(
+                found, chosen, self._editor.options
+            ),
         )

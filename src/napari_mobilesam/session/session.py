@@ -38,6 +38,7 @@ from napari_mobilesam.session.prompts.propagation_run import (
     PropagationResult,
 )
 from napari_mobilesam.session.prompts.recorder import Recorder
+from napari_mobilesam.session.prompts.refine_all import RefineAll
 from napari_mobilesam.session.runtime.background import Background
 from napari_mobilesam.session.runtime.inbox import Inbox
 from napari_mobilesam.session.runtime.models import Models
@@ -101,6 +102,8 @@ class Session:
         Follows objects through stacks.
     batching : BatchSegmentation
         Makes one object of each box or point.
+    refining : RefineAll
+        Refines all objects of labels.
     background : Background
         Runs propagation and batches, and cancels them.
     prompting : Prompting
@@ -186,6 +189,7 @@ class Session:
         self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background, self._engine)
         self.batching = BatchSegmentation(self.background, self._engine)
+        self.refining = RefineAll(self.background, self._engine)
         self.classes = Classes()
         self.files = FileCommands(
             FileParts(
@@ -217,9 +221,11 @@ class Session:
             scene,
             self.propagation,
             self.batching,
+            self.refining,
         )
         self.start_propagation = jobs.start_propagation
         self.start_batch = jobs.start_batch
+        self.start_refinement = jobs.start_refinement
         objects = ObjectCommands(editor, self.navigation, jobs, scene, waiter)
         self.accept, self.reject = objects.accept, objects.reject
         self.delete, self.open = objects.delete, objects.open
@@ -227,6 +233,7 @@ class Session:
         self.next_uncertain = objects.next_uncertain
         self.undo, self.redo = objects.undo, objects.redo
         self.propagate, self.batch = objects.propagate, objects.batch
+        self.refine = objects.refine
         classes = ClassCommands(self.classes, editor, scene)
         self.assign_class = classes.assign_class
         self.rename_class = classes.rename_class

@@ -17,6 +17,7 @@ COMMANDS = frozenset(
         'open',
         'prompt',
         'propagate',
+        'refine',
         'reject',
         'use_model',
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
+from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.mask_text import mask_text
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import (
     PlaneCode,
@@ -17,7 +19,7 @@ from napari_mobilesam.session.objects.replay_code import (
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.prompts.propagation import PropagationOptions
-from napari_mobilesam.types import Prompts
+from napari_mobilesam.types import Mask, Prompts
 
 
 class Recorder:
@@ -100,3 +102,31 @@ class Recorder:
             *entries,
             f'], overlaps={overlaps!r})',
         )
+
+    def refinement(
+        self,
+        planes: Sequence[tuple[ImagePlane, Mapping[int, Mask]]],
+        parameters: RefineParameters,
+        options: WriteOptions,
+    ) -> ReplayCode:
+        """Return the replay code of *Refine all*, with the objects before.
+
+        The labels may be those of another program, which a script does not
+        have.
+        """
+        arguments = ', '.join(
+            f'{each.name}={getattr(parameters, each.name)!r}'
+            for each in fields(parameters)
+        )
+        lines: list[str] = []
+        for plane, masks in planes:
+            lines += [
+                f'plane = {self._plane_code(plane)}',
+                'session.refine(plane, {',
+                *(
+                    f'    {label}: mask_from({mask_text(mask)!r}),'
+                    for label, mask in masks.items()
+                ),
+                f'}}, {arguments})',
+            ]
+        return self.lines(options, *lines)

@@ -1,0 +1,196 @@
+"""``napari-mobilesam refine``: better masks for labels of any program."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.cli.contrast_options import (
+    add_contrast_option,
+    chosen_limits,
+)
+from napari_mobilesam.cli.exit_codes import (
+    EXIT_CODES_HELP,
+    ExitCode,
+    UsageError,
+)
+from napari_mobilesam.cli.export_commands import add_labels_argument
+from napari_mobilesam.cli.image_files import (
+    LABEL_SUFFIXES,
+    check_labels_path,
+    output_file,
+    read_image,
+    write_labels,
+)
+from napari_mobilesam.cli.kinds import write_table
+from napari_mobilesam.cli.model_commands import (
+    add_model_options,
+    load_chosen_model,
+)
+from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.segment import plane_indices
+from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.segmentation.refinement import RefineParameters
+from napari_mobilesam.text import counted
+
+if TYPE_CHECKING:
+    from napari_mobilesam.export.exported import LabelsWithTable
+
+EXAMPLES = f"""\
+examples:
+  labels of Cellpose, with a table of what changed
+    napari-mobilesam refine cells.tif cells_cp_masks.tif -o better.tif \\
+        --table changes.csv
+  the file that Cellpose's window saves
+    napari-mobilesam refine cells.tif cells_seg.npy -o better.tif
+  the cells of InstanSeg, its second channel
+    napari-mobilesam refine cells.tif instanseg.tif --channel 1 -o better.tif
+  the connected parts of a threshold
+    napari-mobilesam refine cells.tif threshold.png -o better.tif
+
+exit codes:
+{EXIT_CODES_HELP}
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``refine``."""
+    parser = commands.add_parser(
+        'refine',
+        help='refine the objects of a label image of any program',
+        description='Give each object of a label image to the model, as its '
+        'box and with its mask, and keep the better answer by predicted IoU. '
+        'An object stays as it was if the answer is another object, or is '
+        'not sure enough.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'image', type=Path, metavar='IMAGE', help='image of the labels'
+    )
+    add_labels_argument(parser)
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='LABELS.tif',
+        help='label image to write (TIFF, PNG)',
+    )
+    parser.add_argument(
+        '--table',
+        type=Path,
+        metavar='TABLE.csv',
+        help='also write one row per object: whether it was refined, its '
+        'predicted IoU, its overlap with the object before, both areas',
+    )
+    parser.add_argument(
+        '--plane',
+        type=plane_indices,
+        metavar='I[,J…]',
+        help='plane of a multi-plane image: one index per axis before row '
+        'and column, counted from 0; of a stack of labels the same plane',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace existing outputs'
+    )
+    parser.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
+    )
+    add_contrast_option(parser)
+    add_model_options(parser)
+    group = parser.add_argument_group('refinement')
+    add_options(group, RefineParameters)
+    parser.set_defaults(run=refine_command)
+
+
+def refine_command(options: argparse.Namespace) -> int:
+    """Read image and labels, refine, write."""
+    from napari_mobilesam.segmentation.refinement import refine_labels
+
+    check_labels_path(options.output, LABEL_SUFFIXES)
+    if options.table == options.output:
+        raise UsageError('--table and --output are the same file')
+    parameters = RefineParameters(**given_options(options, RefineParameters))
+    inputs = [options.image, options.labels]
+    image = read_image(options.image, options.plane)
+    given = read_labels(
+        options.labels, shape=options.shape, channel=options.channel
+    )
+    labels = plane_of_labels(given, options.plane)
+    limits = chosen_limits(options.contrast_limits, image)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(ProgressLine(quiet=options.quiet))
+        commit = stack.enter_context(
+            output_file(options.output, options.overwrite, inputs)
+        )
+        commit_table = options.table and stack.enter_context(
+            output_file(options.table, options.overwrite, inputs)
+        )
+        model = load_chosen_model(options, progress)
+        refined, table = refine_labels(
+            image.pixels,
+            labels,
+            model,
+            contrast_limits=limits,
+            scores=known_scores(given),
+            parameters=parameters,
+            progress=progress,
+        )
+        commit(lambda path: write_labels(path, refined, image))
+        if commit_table:
+            commit_table(lambda path: write_table(path, table))
+    count = int(table['refined'].sum())
+    print(
+        f'{options.output}: {count:,} of {counted(len(table), "object")} '
+        'refined'
+    )
+    return ExitCode.OK
+
+
+def plane_of_labels(
+    given: LabelsWithTable, plane: tuple[int, ...] | None
+) -> NDArray[Any]:
+    """Labels of the plane that was chosen of the image.
+
+    Raises
+    ------
+    UsageError
+        The labels are a stack, and no plane of it is chosen.
+    """
+    labels = given.labels
+    leading = labels.shape[:-2]
+    if leading and any(size > 1 for size in leading):
+        if plane is None or len(plane) != len(leading):
+            raise UsageError(
+                f'the labels are a stack of {" x ".join(map(str, leading))} '
+                'planes: choose one with --plane'
+            )
+        if any(
+            not 0 <= at < size for at, size in zip(plane, leading, strict=True)
+        ):
+            raise UsageError(
+                f'the labels have no plane {",".join(map(str, plane))}: '
+                f'there are {" x ".join(map(str, leading))}, counted from 0'
+            )
+        labels = labels[tuple(plane)]
+    return np.asarray(labels)
+
+
+def known_scores(given: LabelsWithTable) -> dict[int, float]:
+    """Predicted IoU of the objects whose file tells it."""
+    table = given.table
+    if table is None or 'score' not in table:
+        return {}
+    column = 'label' if 'label' in table else 'index'
+    known = table[table['score'].notna()]
+    return {
+        int(label): float(score)
+        for label, score in zip(known[column], known['score'], strict=True)
+    }

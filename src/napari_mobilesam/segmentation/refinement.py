@@ -1,0 +1,494 @@
+"""Refinement of the objects of a label image with a model.
+
+Labels of another program, or of a threshold, are prompts: each object is
+given to the model once as its box, and once as its box with its mask. Of the
+two answers the one with the higher predicted IoU is the refined object, if
+it still is the same object and the model is sure enough of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+from scipy.ndimage import label as connected_components
+
+from napari_mobilesam.parameter_fields import documented, parameter
+from napari_mobilesam.segmentation.image import ContrastLimits
+from napari_mobilesam.segmentation.layout import Channels
+from napari_mobilesam.types import (
+    ImageError,
+    Mask,
+    ModelRecord,
+    Progress,
+    Prompts,
+    SegmentationError,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+NOTHING_FOUND = 'the model found nothing'
+COLUMNS = (
+    'label',
+    'refined',
+    'score',
+    'overlap',
+    'area_before',
+    'area',
+    'reason',
+)
+# Objects whose boxes begin within so many pixels follow each other, so that
+# an embedding is used while it is in memory.
+NEAR = 512
+
+
+@documented
+@dataclass(frozen=True)
+class RefineParameters:
+    """Parameters of the refinement of labels.
+
+    One instance serves the Python API, the command line and the form of the
+    widget.
+    """
+
+    least_overlap: float = parameter(
+        0.5,
+        'Least IoU of the refined object with the one before; with less it '
+        'is another object, and the one before stays.',
+        label='Overlap ≥',
+        minimum=0.05,
+        maximum=1,
+        step=0.05,
+    )
+    least_score: float | None = parameter(
+        None,
+        'Least predicted IoU of the refined object; with less the one before '
+        'stays. An object whose score is known is replaced by a better one '
+        'only.',
+        label='Predicted IoU ≥',
+        maximum=1,
+        step=0.01,
+        automatic='0.1 below the threshold of segment everything that suits '
+        'the model.',
+        typical=0.78,
+    )
+
+    def __post_init__(self) -> None:
+        for name, least in (('least_overlap', 0.05), ('least_score', 0.0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= 1:
+                raise SegmentationError(
+                    f'{name} is {value}; it has to be from {least} to 1.'
+                )
+
+    def threshold(self, record: ModelRecord) -> float:
+        """Least predicted IoU with a model."""
+        if self.least_score is not None:
+            return self.least_score
+        return max(0.0, record.predicted_iou - 0.1)
+
+
+class Refinement(NamedTuple):
+    """One object before and after.
+
+    Attributes
+    ----------
+    label : int
+        Label of the object.
+    before : Mask
+        The object as it was; its score is NaN if it is unknown.
+    after : Mask or None
+        Answer of the model; None if it found nothing.
+    refined : bool
+        Whether the answer replaces the object.
+    overlap : float
+        IoU of the two; 0 without an answer.
+    reason : str
+        Why the object stays as it was; empty if it is refined.
+    """
+
+    label: int
+    before: Mask
+    after: Mask | None
+    refined: bool
+    overlap: float
+    reason: str = ''
+
+
+@dataclass(frozen=True)
+class ObjectMasks:
+    """Objects of a label image of any program.
+
+    Attributes
+    ----------
+    labels : ndarray
+        (H, W) integers, 0 is background.
+    masks : dict of int to Mask
+        Mask of each label, in an order that suits embedding part by part.
+    """
+
+    labels: NDArray[Any]
+    masks: Mapping[int, Mask] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        labels: Any,
+        scores: Mapping[int, float] | None = None,
+        split: bool = True,
+    ) -> ObjectMasks:
+        """Find the objects of labels.
+
+        Parameters
+        ----------
+        labels : array
+            (H, W) integers, whole floats or bool, with any leading axes of
+            length 1.
+        scores : mapping of int to float, optional
+            Predicted IoU of objects where it is known.
+        split : bool
+            If all labelled pixels have the same value, as after a threshold,
+            each connected part is an object, numbered from 1.
+
+        Raises
+        ------
+        ImageError
+            If these are no labels; the message says why.
+        """
+        plane = label_plane(labels, split)
+        known = scores or {}
+        names, compact = np.unique(plane, return_inverse=True)
+        # numbers without gaps, as each one up to the largest costs memory
+        compact = compact.reshape(plane.shape) + (names[0] != 0)
+        masks = {}
+        for label, box in zip(
+            names[names != 0].tolist(), find_objects(compact), strict=True
+        ):
+            rows, columns = box
+            masks[label] = Mask(
+                plane[box] == label,
+                (rows.start, columns.start, rows.stop, columns.stop),
+                known.get(label, float('nan')),
+            )
+        order = sorted(masks, key=lambda label: _place(masks[label]))
+        return cls(plane, {label: masks[label] for label in order})
+
+
+def _place(mask: Mask) -> tuple[int, ...]:
+    row, column = mask.box[0] // NEAR, mask.box[1] // NEAR
+    # back and forth
+    return row, -column if row % 2 else column, *mask.box[:2]
+
+
+def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
+    """Return labels of any program as one plane of integers.
+
+    Parameters and errors as of `ObjectMasks.of`.
+
+    Returns
+    -------
+    ndarray
+        (H, W) integers from 0.
+    """
+    array = np.asarray(labels)
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2 or 0 in array.shape:
+        raise ImageError(
+            f'Labels of shape {np.shape(labels)} are not one plane: give '
+            '(rows, columns), one plane or channel at a time.'
+        )
+    if array.dtype.kind == 'f':
+        whole = np.nan_to_num(array, nan=-1, posinf=-1, neginf=-1)
+        whole = whole.astype(np.int64)
+        if not np.array_equal(whole, array):
+            raise ImageError(
+                f'The labels have fractions or NaN (type {array.dtype}): '
+                'this is an image, not labels.'
+            )
+        array = whole
+    if array.dtype.kind not in 'iub':
+        raise ImageError(
+            f'Labels of type {array.dtype} are no labels: give integers, '
+            'one number for each object.'
+        )
+    if array.dtype.kind == 'i' and array.min() < 0:
+        raise ImageError(
+            f'The labels have negative values ({array.min()}): labels are '
+            'numbers from 1, and 0 is background.'
+        )
+    if array.dtype.kind != 'b':
+        largest = array.max()
+        if largest > np.iinfo(np.int32).max:
+            raise ImageError(
+                f'Label {largest} is too large: number the objects from 1.'
+            )
+        if not split or not _one_value(array, largest):
+            return array.astype(np.int32, copy=False)
+    parts, count = connected_components(array > 0, np.ones((3, 3)))
+    if count == 1:
+        return array.astype(np.int32, copy=False)
+    return np.asarray(parts, np.int32)
+
+
+def _one_value(array: NDArray[Any], largest: Any) -> bool:
+    """Return whether all objects have one value, as after a threshold."""
+    return bool(largest > 0 and np.all((array == 0) | (array == largest)))
+
+
+def prompts_of_mask(mask: Mask) -> tuple[Prompts, Prompts]:
+    """Return the prompts of an object: its box; its box and its mask."""
+    box = np.asarray(mask.box, dtype=np.float64)
+    return Prompts(box=box), Prompts(box=box, region=mask)
+
+
+def judge(
+    label: int,
+    before: Mask,
+    after: Mask | None,
+    parameters: RefineParameters,
+    record: ModelRecord,
+) -> Refinement:
+    """Decide whether an answer of the model replaces an object.
+
+    Parameters
+    ----------
+    label : int
+        Label of the object.
+    before : Mask
+        The object, with its score where that is known.
+    after : Mask or None
+        The better of the two answers.
+    parameters : RefineParameters
+        Thresholds.
+    record : ModelRecord
+        The model.
+    """
+    if after is None or not after.data.any():
+        return Refinement(label, before, None, False, 0.0, NOTHING_FOUND)
+    overlap = mask_iou(before, after)
+    reason = ''
+    least = parameters.threshold(record)
+    if overlap < parameters.least_overlap:
+        reason = f'the answer is another object (IoU {overlap:.2f})'
+    elif after.score < least:
+        reason = f'its predicted IoU of {after.score:.2f} is below {least:.2f}'
+    elif before.score >= after.score:
+        reason = f'it has the better predicted IoU, {before.score:.2f}'
+    return Refinement(label, before, after, not reason, overlap, reason)
+
+
+def mask_iou(one: Mask, other: Mask) -> float:
+    """Return the IoU of two masks."""
+    row0, column0 = np.maximum(one.box[:2], other.box[:2]).tolist()
+    row1, column1 = np.minimum(one.box[2:], other.box[2:]).tolist()
+    shared = 0
+    if row0 < row1 and column0 < column1:
+        parts = [
+            mask.data[
+                row0 - mask.box[0] : row1 - mask.box[0],
+                column0 - mask.box[1] : column1 - mask.box[1],
+            ]
+            for mask in (one, other)
+        ]
+        shared = int(np.count_nonzero(parts[0] & parts[1]))
+    total = one.area + other.area - shared
+    return shared / total if total else 0.0
+
+
+def repaint(
+    labels: NDArray[Any], refinements: Sequence[Refinement]
+) -> NDArray[Any]:
+    """Return labels with the refined objects in place of those before.
+
+    A refined object keeps the pixels that it had before. Of others it takes
+    background, and pixels that another refined object has given up; where
+    two want the same, the one of the higher predicted IoU gets them. So no
+    object disappears, and the order does not matter.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (H, W) integers.
+    refinements : sequence of Refinement
+        Objects; those that are not refined stay.
+    """
+    painted = labels.copy()
+    chosen = [each for each in refinements if each.refined]
+    for each in chosen:
+        part = _part(painted, each.before)
+        gone = each.before.data & ~_within(each.after, each.before)
+        part[gone & (part == each.label)] = 0
+    for each in sorted(chosen, key=lambda e: (-_score(e), e.label)):
+        if each.after is not None:
+            part = _part(painted, each.after)
+            part[each.after.data & (part == 0)] = each.label
+    return painted
+
+
+def _score(each: Refinement) -> float:
+    return 0.0 if each.after is None else each.after.score
+
+
+def _part(picture: NDArray[Any], mask: Mask) -> NDArray[Any]:
+    row0, column0, row1, column1 = mask.box
+    return picture[row0:row1, column0:column1]
+
+
+def _within(mask: Mask | None, frame: Mask) -> NDArray[np.bool_]:
+    """Return a mask in the box of another one."""
+    found = np.zeros(frame.data.shape, bool)
+    if mask is None:
+        return found
+    low = np.maximum(mask.box[:2], frame.box[:2])
+    high = np.minimum(mask.box[2:], frame.box[2:])
+    if (low < high).all():
+        to = tuple(map(slice, low - frame.box[:2], high - frame.box[:2]))
+        of = tuple(map(slice, low - mask.box[:2], high - mask.box[:2]))
+        found[to] = mask.data[of]
+    return found
+
+
+def refinement_table(refinements: Sequence[Refinement]) -> pd.DataFrame:
+    """Return a row per object, in the order of labels.
+
+    Returns
+    -------
+    pandas.DataFrame
+        label, refined (bool), score (predicted IoU of the object now; NaN if
+        unknown), overlap (IoU of the answer with the object before),
+        area_before, area (pixels), reason (why it stays).
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            each.label,
+            each.refined,
+            each.after.score
+            if each.refined and each.after is not None
+            else each.before.score,
+            each.overlap,
+            each.before.area,
+            each.after.area
+            if each.refined and each.after is not None
+            else each.before.area,
+            each.reason,
+        )
+        for each in sorted(refinements, key=lambda each: each.label)
+    ]
+    return pd.DataFrame.from_records(rows, columns=list(COLUMNS))
+
+
+def refine_labels(
+    image: Any,
+    labels: Any,
+    model: Sam,
+    *,
+    channels: Channels | None = None,
+    contrast_limits: ContrastLimits | None = None,
+    gamma: float = 1.0,
+    scores: Mapping[int, float] | None = None,
+    parameters: RefineParameters | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    **overrides: Any,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Refine every object of a label image.
+
+    Parameters
+    ----------
+    image : array
+        (H, W) or (H, W, 3 or 4), or with ``channels``; see
+        `Predictor.embed`.
+    labels : array
+        (H, W) labels of any program: integers, whole floats, or the bool or
+        0 and 255 of a threshold, of which each connected part is an object.
+        Leading axes of length 1 are left out.
+    model : Sam
+        Model of `load_model`.
+    channels, contrast_limits, gamma
+        As of `Predictor.embed`.
+    scores : mapping of int to float, optional
+        Predicted IoU of objects where it is known: they are replaced by
+        better ones only.
+    parameters : RefineParameters, optional
+        Thresholds; ``overrides`` are single fields of it.
+    progress : callable, optional
+        Called with objects done, objects in all, and a message.
+    cancelled : callable, optional
+        Asked after each object; True ends it. Objects until then are
+        refined.
+
+    Returns
+    -------
+    labels : ndarray
+        (H, W) uint16, or int32 if there is a label above 65535.
+    table : pandas.DataFrame
+        A row per object, see `refinement_table`.
+
+    Raises
+    ------
+    ImageError
+        If the labels are none, or are of another shape than the image.
+
+    Examples
+    --------
+    >>> import napari_mobilesam as nm
+    >>> model = nm.load_model()  # doctest: +SKIP
+    >>> better, table = nm.refine_labels(image, labels, model)
+    ... # doctest: +SKIP
+    """
+    from napari_mobilesam.segmentation.predictor import Predictor
+
+    chosen = replace(parameters or RefineParameters(), **overrides)
+    predictor = Predictor(model)
+    embedding = predictor.embed(
+        image,
+        channels=channels,
+        contrast_limits=contrast_limits,
+        gamma=gamma,
+    )
+    objects = ObjectMasks.of(labels, scores)
+    check_shapes(objects.labels.shape, embedding.image_shape)
+    refinements: list[Refinement] = []
+    for number, (label, before) in enumerate(objects.masks.items(), start=1):
+        answers = [
+            predictor.predict_at_scale(embedding, prompts).mask()
+            for prompts in prompts_of_mask(before)
+        ]
+        found = [mask for mask in answers if mask.data.any()]
+        after = max(found, key=lambda mask: mask.score, default=None)
+        refinements.append(judge(label, before, after, chosen, model.record))
+        if progress is not None:
+            total = len(objects.masks)
+            progress(number, total, f'Object {number} of {total}')
+        if cancelled is not None and cancelled():
+            break
+    painted = repaint(objects.labels, refinements)
+    table = refinement_table(refinements)
+    if painted.max(initial=0) <= np.iinfo(np.uint16).max:
+        painted = painted.astype(np.uint16)
+    return painted, table
+
+
+def check_shapes(labels: Sequence[int], image: Sequence[int]) -> None:
+    """Refuse labels of another shape than the image.
+
+    Raises
+    ------
+    ImageError
+        If the shapes differ.
+    """
+    if tuple(labels) != tuple(image):
+        raise ImageError(
+            f'The labels have {labels[0]} × {labels[1]} pixels, the image '
+            f'has {image[0]} × {image[1]}: give labels of this image.'
+        )

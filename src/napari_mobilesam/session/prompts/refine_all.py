@@ -1,0 +1,409 @@
+"""Refinement of all objects of labels, whichever program made them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.segmentation.refinement import (
+    ObjectMasks,
+    Refinement,
+    RefineParameters,
+    judge,
+    prompts_of_mask,
+    repaint,
+)
+from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.object_store import Step
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
+from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.prompts.prompting import candidates_of
+from napari_mobilesam.session.runtime.background import (
+    Background,
+    BackgroundJob,
+)
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+# (planes with their objects) → code of a step
+ReplayOf = Callable[
+    [Sequence[tuple[ImagePlane, Mapping[int, Mask]]]], ReplayCode
+]
+# Planes of more pixels are refused: all labels of a plane are read at once.
+MOST_PIXELS = 1 << 26
+NO_OBJECT = 'The labels have no object on these planes: nothing to refine.'
+
+
+class PlaneChange(NamedTuple):
+    """Labels of a part of a plane before and after.
+
+    Attributes
+    ----------
+    plane : ImagePlane
+        The plane.
+    corner : tuple of int
+        (row, column) of the first pixel.
+    before, after : ndarray
+        (h, w) integers.
+    """
+
+    plane: ImagePlane
+    corner: tuple[int, int]
+    before: NDArray[Any]
+    after: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class RefineResult:
+    """Outcome of *Refine all*.
+
+    Attributes
+    ----------
+    refinements : tuple of Refinement
+        Objects that the model was asked about, plane by plane.
+    changes : tuple of PlaneChange
+        Pixels that changed.
+    total : int
+        Number of objects, counted on each plane.
+    complete : bool
+        False if it was cancelled or failed; objects until then are refined.
+    """
+
+    refinements: tuple[Refinement, ...]
+    changes: tuple[PlaneChange, ...]
+    total: int
+    complete: bool
+
+    @property
+    def refined(self) -> int:
+        """Number of objects that changed."""
+        return sum(each.refined for each in self.refinements)
+
+    @property
+    def text(self) -> str:
+        """Summary for the user."""
+        stopped = '' if self.complete else 'Stopped. '
+        text = f'{stopped}Refined {self.refined} of '
+        text += f'{counted(self.total, "object")}.'
+        kept = [each for each in self.refinements if not each.refined]
+        if kept:
+            text += (
+                f' {len(kept)} stay as they were; object {kept[0].label}: '
+                f'{kept[0].reason}.'
+            )
+        return text
+
+
+class _RefineAnswer(NamedTuple):
+    plane: int
+    refinement: Refinement
+    prompts: Prompts
+    candidates: ObjectCandidates | None
+
+
+@dataclass
+class _PlaneObjects:
+    """Labels of a plane when the job was started."""
+
+    plane: ImagePlane
+    picture: NDArray[Any]
+    found: ObjectMasks
+    answers: list[_RefineAnswer] = field(default_factory=list)
+
+
+@dataclass
+class _RunningRefinement:
+    """A job in progress: answers so far, written when it ends."""
+
+    objects: Objects
+    planes: list[_PlaneObjects]
+    replay_code: ReplayOf | None
+
+    @property
+    def total(self) -> int:
+        """Number of objects on all planes."""
+        return sum(len(each.found.masks) for each in self.planes)
+
+    def take(self, answer: _RefineAnswer) -> None:
+        """Keep an answer."""
+        self.planes[answer.plane].answers.append(answer)
+
+    def write(self, complete: bool) -> RefineResult:
+        """Write the refined objects as one step."""
+        changes: list[PlaneChange] = []
+        answers = [a for each in self.planes for a in each.answers]
+        if answers:
+            title = f'refining {counted(self.total, "object")}'
+            with self.objects.step(title) as step:
+                for each in self.planes:
+                    changes += self._write_plane(step, each)
+                self._put_records(step, answers)
+                # a cancelled job cannot be replayed exactly
+                if complete and self.replay_code is not None:
+                    given = [(p.plane, p.found.masks) for p in self.planes]
+                    step.replay_code = self.replay_code(given)
+        return RefineResult(
+            tuple(answer.refinement for answer in answers),
+            tuple(changes),
+            self.total,
+            complete,
+        )
+
+    def _write_plane(
+        self, step: Step, each: _PlaneObjects
+    ) -> list[PlaneChange]:
+        after = repaint(
+            each.found.labels, [answer.refinement for answer in each.answers]
+        )
+        before = each.picture
+        changed = np.nonzero(before != after)
+        if not len(changed[0]):
+            return []
+        low = [int(axis.min()) for axis in changed]
+        high = [int(axis.max()) + 1 for axis in changed]
+        box = tuple(map(slice, low, high))
+        corner = (low[0], low[1])
+        step.replace_picture(each.plane, before[box], after[box], corner)
+        return [
+            PlaneChange(
+                each.plane, corner, before[box].copy(), after[box].copy()
+            )
+        ]
+
+    def _put_records(self, step: Step, answers: list[_RefineAnswer]) -> None:
+        """Add an object for each label, so that it can be reviewed."""
+        target = self.objects.target
+        labels = {answer.refinement.label for answer in answers}
+        rows = target.rows(tuple(labels))
+        classes = _column(rows, 'class')
+        records: dict[int, ObjectRecord] = {}
+        for answer in answers:
+            label = answer.refinement.label
+            record = records.get(label) or self._known(label)
+            if record is None:
+                record = ObjectRecord(
+                    self.objects.number_for(label),
+                    label,
+                    class_name=str(classes.get(label) or ''),
+                    origin='labels',
+                )
+            plane = self.planes[answer.plane].plane
+            if answer.refinement.refined or record.view(plane) is None:
+                record = record.with_view(_view(plane, answer))
+            records[label] = record
+        for record in records.values():
+            step.put(replace(record, reviewed=False))
+        step.describe(labels, self._rows(rows, answers, labels))
+
+    def _known(self, label: int) -> ObjectRecord | None:
+        found = self.objects.get(label)
+        return found if found is not None and found.label == label else None
+
+    def _rows(
+        self,
+        rows: pd.DataFrame,
+        answers: list[_RefineAnswer],
+        labels: set[int],
+    ) -> pd.DataFrame:
+        """Rows of the feature table, with other columns as they were."""
+        ours = self.objects.rows(tuple(labels)).set_index('index')
+        refined = dict.fromkeys(labels, False)
+        overlap = dict.fromkeys(labels, math.nan)
+        for answer in answers:
+            each = answer.refinement
+            refined[each.label] |= each.refined
+            overlap[each.label] = float(
+                np.fmin(overlap[each.label], each.overlap)
+            )
+        ours['refined'] = [refined[label] for label in ours.index]
+        ours['overlap'] = [overlap[label] for label in ours.index]
+        others = rows.drop(
+            columns=[c for c in ours.columns if c in rows], errors='ignore'
+        ).drop_duplicates('index')
+        return ours.join(others.set_index('index')).reset_index()
+
+
+def _column(rows: pd.DataFrame, name: str) -> dict[int, Any]:
+    """Values of a column by label, without missing ones."""
+    if name not in rows:
+        return {}
+    known = rows[rows[name].notna()]
+    return dict(zip(known['index'].tolist(), known[name], strict=True))
+
+
+def _view(plane: ImagePlane, answer: _RefineAnswer) -> ObjectView:
+    """View of an object, with the mask that was not chosen as the other."""
+    each, found = answer.refinement, answer.candidates
+    if found is None:
+        candidates = ObjectCandidates((each.before,))
+    else:
+        kept = found.only_chosen().for_keeps()
+        logits: tuple[Any, ...] = kept.logits or (None,)
+        masks = (*kept.masks, each.before)
+        logits = (*logits, None)
+        if not each.refined:
+            masks, logits = masks[::-1], logits[::-1]
+        candidates = ObjectCandidates(masks, 0, logits, kept.frame)
+    return ObjectView(plane, answer.prompts, candidates)
+
+
+class RefineAll:
+    """Refines all objects of labels, in the background.
+
+    Parameters
+    ----------
+    background : Background
+        Runs the job.
+    engine : Engine
+        Answers prompts, on the worker thread.
+
+    Attributes
+    ----------
+    finished : Signal(RefineResult)
+        All objects were refined, or it was cancelled.
+    """
+
+    finished = Signal(object)
+
+    def __init__(self, background: Background, engine: Engine) -> None:
+        self._background = background
+        self._engine = engine
+
+    def start(
+        self,
+        planes: Sequence[ImagePlane],
+        objects: Objects,
+        model_name: str,
+        parameters: RefineParameters | None = None,
+        clean_up: CleanUp | None = None,
+        before: Mapping[int, Mask] | None = None,
+        replay_code: ReplayOf | None = None,
+    ) -> None:
+        """Refine the objects of labels; everything is written as one step.
+
+        Parameters
+        ----------
+        planes : sequence of ImagePlane
+            Planes whose labels are refined, each by itself.
+        objects : Objects
+            Objects of the labels; labels of any program.
+        model_name : str
+            Name of the model.
+        parameters : RefineParameters, optional
+            Thresholds.
+        clean_up : CleanUp, optional
+            Clean-up of the masks.
+        before : mapping of int to Mask, optional
+            Objects to begin with, drawn over the labels of the first plane.
+        replay_code : callable, optional
+            Returns the code of the step from planes and their objects.
+
+        Raises
+        ------
+        SegmentationError
+            There is no object.
+        LabelsError
+            The labels cannot be written, or are full.
+        """
+        objects.target.check()
+        run = _RunningRefinement(
+            objects,
+            [
+                _read(objects, plane, None if number else before)
+                for number, plane in enumerate(planes)
+            ],
+            replay_code,
+        )
+        if not run.total:
+            raise SegmentationError(NO_OBJECT)
+        chosen = parameters or RefineParameters()
+
+        def answers(model: Sam) -> Iterator[_RefineAnswer]:
+            for number, each in enumerate(run.planes):
+                # the viewport says nothing about objects that are not clicked
+                plane = replace(each.plane, viewport=None)
+
+                def ask(
+                    prompts: Prompts, plane: ImagePlane = plane
+                ) -> ObjectCandidates | None:
+                    return candidates_of(
+                        self._engine, plane, prompts, model, None, clean_up
+                    )
+
+                for label, before in each.found.masks.items():
+                    prompts, best = _better(ask, before)
+                    answer = None if best is None else best.mask
+                    found = judge(label, before, answer, chosen, model.record)
+                    if not found.refined:
+                        prompts = Prompts(region=before)
+                    yield _RefineAnswer(number, found, prompts, best)
+
+        def end(complete: bool) -> None:
+            self.finished.emit(run.write(complete))
+
+        self._background.start(
+            BackgroundJob(answers, run.take, end, run.total, 'Object'),
+            model_name,
+        )
+
+
+def _better(
+    ask: Callable[[Prompts], ObjectCandidates | None], mask: Mask
+) -> tuple[Prompts, ObjectCandidates | None]:
+    """Ask for an object by its box, and with its mask; the better answer."""
+    asked, best = Prompts(region=mask), None
+    for prompts in prompts_of_mask(mask):
+        found = ask(prompts)
+        if found is not None and (
+            best is None or found.mask.score > best.mask.score
+        ):
+            asked, best = prompts, found
+    return asked, best
+
+
+def _read(
+    objects: Objects, plane: ImagePlane, before: Mapping[int, Mask] | None
+) -> _PlaneObjects:
+    """Read the labels of a plane, on the viewer's thread."""
+    height, width = plane.shape
+    target = objects.target
+    if height * width > MOST_PIXELS:
+        raise LabelsError(
+            f'“{plane.name}” has {height} × {width} pixels, too many to '
+            'refine all objects of at once: refine them one by one, or parts '
+            'of the image.'
+        )
+    picture = target.picture(plane, (0, 0, height, width)).copy()
+    drawn = picture.astype(np.int64)
+    for label, mask in (before or {}).items():
+        row0, column0, row1, column1 = mask.box
+        drawn[row0:row1, column0:column1][mask.data] = label
+    rows = target.rows(tuple(np.unique(drawn).tolist()))
+    found = ObjectMasks.of(drawn, _column(rows, 'score'), not len(objects))
+    largest = max(found.masks, default=0)
+    if largest > target.limit:
+        raise LabelsError(
+            f'“{target.name}” holds labels up to {target.limit}, and there '
+            f'are {largest} objects: convert it to a larger type (right-click '
+            'the layer).'
+        )
+    return _PlaneObjects(plane, picture, found)

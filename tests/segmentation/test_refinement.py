@@ -1,0 +1,253 @@
+"""Refinement of labels, with a model that is always right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from viewer.oracle import OracleSam
+
+from napari_mobilesam.segmentation.refinement import (
+    ObjectMasks,
+    Refinement,
+    RefineParameters,
+    judge,
+    label_plane,
+    mask_iou,
+    refine_labels,
+    repaint,
+)
+from napari_mobilesam.types import ImageError, Mask, SegmentationError
+
+
+def image_of_squares() -> np.ndarray:
+    """Two bright squares: (16 … 40, 20 … 44) and (56 … 80, 72 … 104)."""
+    image = np.full((96, 128), 10, np.uint8)
+    image[16:40, 20:44] = 200
+    image[56:80, 72:104] = 200
+    return image
+
+
+def rough() -> np.ndarray:
+    """Labels 3 and 7 around the squares, three pixels too large."""
+    labels = np.zeros((96, 128), np.uint16)
+    labels[13:43, 17:47] = 3
+    labels[53:83, 69:107] = 7
+    return labels
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def square(row: int, column: int, side: int, score: float = 0.9) -> Mask:
+    box = (row, column, row + side, column + side)
+    return Mask(np.ones((side, side), bool), box, score)
+
+
+def test_rough_labels_become_the_objects() -> None:
+    image, labels = image_of_squares(), rough()
+    refined, table = refine_labels(image, labels, OracleSam())
+    for label in (3, 7):
+        true = (image > 100) & (labels == label)
+        before = iou(labels == label, true)
+        assert iou(refined == label, true) > before + 0.15
+    assert refined.dtype == np.uint16
+    assert table['label'].tolist() == [3, 7]
+    assert table['refined'].all()
+    assert table['area'].tolist() == [(refined == n).sum() for n in (3, 7)]
+    assert table['area_before'].tolist() == [900, 30 * 38]
+    assert table['overlap'].tolist() == pytest.approx(
+        [iou(refined == n, labels == n) for n in (3, 7)]
+    )
+
+
+def test_another_object_and_nothing_stay_as_they_were() -> None:
+    labels = np.zeros((96, 128), np.int32)
+    # most of it is background, and only a corner is bright
+    labels[30:70, 34:68] = 1
+    labels[0:8, 100:120] = 2
+    refined, table = refine_labels(image_of_squares(), labels, OracleSam())
+    assert np.array_equal(refined, labels)
+    assert not table['refined'].any()
+    assert 'another object' in table['reason'][0]
+    assert table['reason'][1] == 'the model found nothing'
+
+
+def test_known_scores_and_thresholds() -> None:
+    image, labels = image_of_squares(), rough()
+    model = OracleSam()
+    refined, table = refine_labels(image, labels, model, scores={3: 0.99})
+    assert table['refined'].tolist() == [False, True]
+    assert 'better predicted IoU, 0.99' in table['reason'][0]
+    assert table['score'].tolist() == pytest.approx([0.99, 0.97])
+    assert (refined == 3).sum() == 900
+    _, table = refine_labels(image, labels, model, least_score=0.98)
+    assert not table['refined'].any()
+    _, table = refine_labels(image, labels, model, least_overlap=0.8)
+    assert not table['refined'].any()
+
+
+@pytest.mark.parametrize(
+    'name, value', [('least_overlap', 0.0), ('least_score', 1.5)]
+)
+def test_thresholds_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(SegmentationError, match=f'{name} is {value}'):
+        RefineParameters(**{name: value})
+
+
+def test_cancelling_keeps_what_is_done() -> None:
+    said: list[str] = []
+    refined, table = refine_labels(
+        image_of_squares(),
+        rough(),
+        OracleSam(),
+        progress=lambda done, total, text: said.append(text),
+        cancelled=lambda: len(said) == 1,
+    )
+    assert said == ['Object 1 of 2']
+    assert len(table) == 1
+    assert 0 < (refined == 3).sum() < 700
+    assert (refined == 7).sum() == 30 * 38
+
+
+# label images as the tools write them
+
+
+def test_cellpose_uint16() -> None:
+    objects = ObjectMasks.of(rough())
+    assert sorted(objects.masks) == [3, 7]
+    assert objects.masks[7].box == (53, 69, 83, 107)
+
+
+def test_stardist_int32() -> None:
+    assert sorted(ObjectMasks.of(rough().astype(np.int32)).masks) == [3, 7]
+
+
+@pytest.mark.parametrize('dtype', [np.int32, np.float32])
+def test_instanseg_with_a_leading_axis(dtype: type) -> None:
+    given = rough()[None, None].astype(dtype)
+    objects = ObjectMasks.of(given)
+    assert np.array_equal(objects.labels, rough())
+
+
+@pytest.mark.parametrize(
+    'threshold',
+    [
+        rough() > 0,
+        255 * (rough() > 0).astype(np.uint8),
+        (rough() > 0).astype(np.uint8),
+    ],
+    ids=['bool', '0-255', '0-1'],
+)
+def test_parts_of_a_threshold_are_objects(threshold: np.ndarray) -> None:
+    objects = ObjectMasks.of(threshold)
+    assert sorted(objects.masks) == [1, 2]
+    assert np.array_equal(objects.labels == 1, rough() == 3)
+
+
+def test_one_object_keeps_its_label() -> None:
+    labels = np.where(rough() == 7, 7, 0)
+    assert list(ObjectMasks.of(labels).masks) == [7]
+    parts = ObjectMasks.of(np.where(rough() > 0, 7, 0), split=False)
+    assert list(parts.masks) == [7]
+
+
+def test_large_labels_cost_no_memory() -> None:
+    labels = rough().astype(np.int64) * 100_000_000
+    assert sorted(ObjectMasks.of(labels).masks) == [3 * 10**8, 7 * 10**8]
+
+
+@pytest.mark.parametrize(
+    'labels, message',
+    [
+        (np.full((4, 4), 0.5), 'fractions'),
+        (np.full((4, 4), np.nan), 'fractions or NaN'),
+        (np.full((4, 4), -1), 'negative values'),
+        (np.full((4, 4), 2**40), 'too large'),
+        (np.zeros((3, 4, 4), int), 'not one plane'),
+        (np.zeros((0, 4), int), 'not one plane'),
+        (np.full((4, 4), 'a'), 'no labels'),
+    ],
+)
+def test_other_arrays_are_refused(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        label_plane(labels)
+
+
+def test_labels_of_another_shape_are_refused() -> None:
+    with pytest.raises(ImageError, match='48 × 64 pixels, the image has 96'):
+        refine_labels(image_of_squares(), rough()[::2, ::2], OracleSam())
+
+
+def test_labels_without_objects() -> None:
+    labels = np.zeros((96, 128), int)
+    refined, table = refine_labels(image_of_squares(), labels, OracleSam())
+    assert not refined.any()
+    assert len(table) == 0
+
+
+# painting
+
+
+def paint(*given: tuple[int, Mask, Mask]) -> np.ndarray:
+    """Repaint objects that are all refined."""
+    labels = np.zeros((20, 20), np.int32)
+    for label, before, _ in given:
+        row0, column0, row1, column1 = before.box
+        labels[row0:row1, column0:column1][before.data] = label
+    return repaint(
+        labels, [Refinement(n, b, a, True, 0.6) for n, b, a in given]
+    )
+
+
+def test_no_object_takes_what_another_keeps() -> None:
+    one, other = square(2, 2, 6), square(2, 8, 6)
+    # the better one wants all of its neighbour
+    wide = Mask(np.ones((6, 12), bool), (2, 2, 8, 14), 0.99)
+    painted = paint((1, one, wide), (2, other, square(2, 8, 6, 0.5)))
+    assert (painted == 2).sum() == 36
+    assert (painted == 1).sum() == 36
+
+
+def test_pixels_given_up_go_to_the_better_object() -> None:
+    # both want the columns that object 2 gives up
+    one, other = square(2, 2, 6), square(2, 8, 6)
+    small = Mask(np.ones((6, 3), bool), (2, 11, 8, 14), 0.5)
+    wide = Mask(np.ones((6, 9), bool), (2, 2, 8, 11), 0.9)
+    painted = paint((1, one, wide), (2, other, small))
+    assert (painted == 1).sum() == 54
+    assert (painted == 2).sum() == 18
+
+
+def test_the_order_does_not_matter() -> None:
+    given = [
+        (n, square(4 * n, 2, 4), square(4 * n - 1, 1, 6, 0.5 + n / 10))
+        for n in range(1, 4)
+    ]
+    assert np.array_equal(paint(*given), paint(*given[::-1]))
+
+
+def test_objects_that_stay_keep_every_pixel() -> None:
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:8, 2:8], labels[2:8, 8:14] = 1, 2
+    wide = Mask(np.ones((6, 12), bool), (2, 2, 8, 14), 0.99)
+    painted = repaint(
+        labels,
+        [
+            Refinement(1, square(2, 2, 6), wide, True, 0.6),
+            Refinement(2, square(2, 8, 6), None, False, 0.0, 'why'),
+        ],
+    )
+    assert np.array_equal(painted, labels)
+
+
+def test_iou() -> None:
+    assert mask_iou(square(0, 0, 4), square(0, 2, 4)) == pytest.approx(8 / 24)
+    assert mask_iou(square(0, 0, 4), square(9, 9, 4)) == 0
+
+
+def test_an_empty_answer_is_none() -> None:
+    empty = Mask(np.zeros((0, 0), bool), (0, 0, 0, 0), 0.9)
+    record = OracleSam().record
+    found = judge(1, square(0, 0, 4), empty, RefineParameters(), record)
+    assert (found.refined, found.after) == (False, None)
