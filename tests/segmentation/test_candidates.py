@@ -248,6 +248,7 @@ class TestScope:
         generate_candidates(
             image.astype(np.uint8),
             Oracle(),
+            diameter=100,
             region=region,
             adaptive=adaptive,
             points_per_side=12,

@@ -13,12 +13,13 @@ from .oracle import Oracle
 
 
 def scene(shape, radius, step):
-    planes = [
-        disc(shape, (row, column), radius)
-        for row in range(step // 2, shape[0], step)
-        for column in range(step // 2, shape[1], step)
-    ]
-    gray = np.where(np.any(planes, axis=0), 255, 0).astype(np.uint8)
+    """(H, W, 3) uint8: white discs on a grid on black."""
+    half = step // 2
+    cell = disc((step, step), (half, half), radius)
+    repeats = (shape[0] // step, shape[1] // step)
+    gray = np.zeros(shape, np.uint8)
+    tiles = np.tile(255 * cell.astype(np.uint8), repeats)
+    gray[: tiles.shape[0], : tiles.shape[1]] = tiles
     return np.repeat(gray[..., None], 3, axis=2)
 
 
