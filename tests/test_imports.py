@@ -63,8 +63,20 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {'prompts'},
         {'everything'},
         {'files'},
+        {'series'},
     ),
-    'widgets': ({'viewer'}, {'parts'}, {'everything', 'prompts', 'training'}),
+    'widgets': (
+        {'viewer'},
+        {'parts'},
+        {
+            'everything',
+            'prompts',
+            'refine',
+            'series',
+            'table',
+            'training',
+        },
+    ),
 }
 GUI = {'magicgui', 'napari', 'PyQt6', 'PySide6', 'qtpy', 'superqt', 'vispy'}
 GUI_ROOMS = {'widgets'}

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.widgets.prompts.prompt_widget import (
         PromptWidget as PromptWidget,
     )
+    from napari_mobilesam.widgets.refine.refine_widget import (
+        RefineWidget as RefineWidget,
+    )
     from napari_mobilesam.widgets.training.training_widget import (
         TrainingWidget as TrainingWidget,
     )
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     'EverythingWidget': 'everything.everything_widget',
     'PromptWidget': 'prompts.prompt_widget',
+    'RefineWidget': 'refine.refine_widget',
     'TrainingWidget': 'training.training_widget',
     'get_session': 'viewer.viewer_session',
 }
@@ -29,6 +33,7 @@ _MODULE_OF = {
 __all__ = [
     'EverythingWidget',
     'PromptWidget',
+    'RefineWidget',
     'TrainingWidget',
     'get_session',
 ]

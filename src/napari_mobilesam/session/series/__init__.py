@@ -1,0 +1,1 @@
+"""Series of images, without a window."""

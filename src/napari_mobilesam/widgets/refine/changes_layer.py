@@ -1,0 +1,120 @@
+"""Layer that shows the pixels that *Refine all* has changed."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_mobilesam.session.objects.history import Entry
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.sparse_labels import write_levels
+from napari_mobilesam.session.prompts.refine_all import RefineResult
+from napari_mobilesam.widgets.viewer.label_writer import (
+    layer_pixels,
+    new_labels,
+)
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
+    insert_below_prompts,
+    refresh_pixels,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME = 'changes'
+ADDED, REMOVED, EXCHANGED = 1, 2, 3
+COLORS: dict[int | None, str] = {
+    None: 'transparent',
+    0: 'transparent',
+    ADDED: '#00e676',
+    REMOVED: '#ff1744',
+    EXCHANGED: '#ffea00',
+}
+LEGEND = (
+    'Pixels that the refinement added (green), removed (red), or gave to '
+    'another object (yellow).'
+)
+
+
+class ChangesLayer:
+    """Shows added and removed pixels until the step is undone.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._layer: Labels | None = None
+        self._objects: weakref.ref[Objects] | None = None
+        self._entry: Entry | None = None
+        self._wanted = True
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer, None if nothing is shown or it was removed."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            return self._layer
+        return None
+
+    def show(self, result: RefineResult, objects: Objects) -> None:
+        """Show the changes of a run instead of those before."""
+        self.remove()
+        if not result.changes:
+            return
+        first: LayerPlane = result.changes[0].plane.geometry
+        layer = new_labels(first, NAME, np.uint8)
+        layer.metadata[PREVIEW_MARK] = True
+        layer.colormap = DirectLabelColormap(color_dict=COLORS)
+        for change in result.changes:
+            kind = np.full(change.before.shape, EXCHANGED, np.uint8)
+            kind[change.before == 0] = ADDED
+            kind[change.after == 0] = REMOVED
+            kind[change.before == change.after] = 0
+            indices, values = layer_pixels(
+                layer, change.plane.geometry, kind, change.corner
+            )
+            if layer.multiscale:
+                write_levels(list(layer.data), indices, values)
+            else:
+                layer.data[indices] = values
+        layer.opacity = 0.6
+        layer.visible = self._wanted
+        refresh_pixels(layer)
+        self._layer = layer
+        insert_below_prompts(self._viewer, layer)
+        self._entry = objects.history.last
+        self._objects = weakref.ref(objects)
+        objects.changed.connect(self.follow)
+
+    def switch(self, wanted: bool) -> None:
+        """Show or hide the changes."""
+        self._wanted = wanted
+        self.follow()
+
+    def follow(self) -> None:
+        """Hide the changes while their step is undone."""
+        objects = None if self._objects is None else self._objects()
+        layer = self.layer
+        if layer is None or objects is None:
+            return
+        done = any(entry is self._entry for entry in objects.history.done)
+        layer.visible = self._wanted and done
+
+    def remove(self) -> None:
+        """Remove the layer."""
+        objects = None if self._objects is None else self._objects()
+        if objects is not None:
+            objects.changed.disconnect(self.follow)
+        layer = self.layer
+        self._layer = self._objects = self._entry = None
+        if layer is not None:
+            self._viewer.layers.remove(layer)

@@ -1,0 +1,248 @@
+"""“Refine labels”: better masks for the objects of any labels layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import napari.viewer
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout
+
+from napari_mobilesam.segmentation.refinement import RefineParameters
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.prompts.refine_all import RefineResult
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    StatusLine,
+    ViewerWidget,
+    group_form,
+    scrollable,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.refine.changes_layer import LEGEND, ChangesLayer
+from napari_mobilesam.widgets.viewer.layers import is_of, is_output
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+HINT = (
+    'Refine all gives each object of the labels to the model, as a box and '
+    'as a mask, and keeps the better answer.'
+)
+NO_IMAGE = 'There is no image: open the image of the labels first.'
+NO_LABELS = 'There is no labels layer: open labels, of any program, first.'
+TOPICS = ('objects', 'model')
+
+
+class RefineWidget(ViewerWidget):
+    """Dock widget “Refine labels”.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        scene = self.session.scene
+        assert isinstance(scene, ViewerScene)
+        self._scene = scene
+        self._running = False
+        self.changes = ChangesLayer(self.viewer)
+        self.image_combo = LayerCombo(self.viewer, is_of(Image))
+        self.labels_combo = LayerCombo(self.viewer, is_output)
+        self.model_box = ModelBox(self.session)
+        self.planes_box = QCheckBox('All planes of the stack')
+        self.form = ParameterForm(RefineParameters())
+        self.run_button = wide_button('Refine all')
+        self.run_button.setToolTip(HINT)
+        self.cancel_button = wide_button('Cancel')
+        self.cancel_button.setToolTip('Stop, and keep the objects so far.')
+        self.undo_button = wide_button('Undo')
+        self.undo_button.setToolTip('Undo the last step.')
+        self.changes_box = QCheckBox('Show changes')
+        self.changes_box.setChecked(True)
+        self.changes_box.setToolTip(LEGEND)
+        self.status = StatusLine()
+        self._arrange()
+        self.image_combo.layer_changed.connect(self._image_chosen)
+        self.labels_combo.layer_changed.connect(self._labels_chosen)
+        self.run_button.clicked.connect(self.run)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.undo_button.clicked.connect(self.undo)
+        self.changes_box.toggled.connect(self.changes.switch)
+        self.attach()
+
+    def _arrange(self) -> None:
+        data, rows = group_form('Labels to refine')
+        rows.addRow('Image', self.image_combo)
+        rows.addRow('Labels', self.labels_combo)
+        rows.addRow(self.planes_box)
+        refinement, rows = group_form('Refinement')
+        rows.addRow(QLabel('Model'))
+        rows.addRow(self.model_box)
+        rows.addRow(self.form)
+        rows.addRow(self.changes_box)
+        contents = QVBoxLayout()
+        contents.addWidget(data)
+        contents.addWidget(refinement)
+        contents.addStretch(1)
+        buttons = QHBoxLayout()
+        for button in (self.run_button, self.cancel_button, self.undo_button):
+            buttons.addWidget(button)
+        scrollable(self, contents, self.status, buttons)
+
+    def attach(self) -> None:
+        """Connect to viewer and session."""
+        super().attach()
+        self.follow_layers()
+        session = self.session
+        for signal, callback in (
+            (session.background.progress, self._progress),
+            (session.refining.finished, self._finish),
+            (session.status, self._say),
+            (session.failed, self._fail),
+            (session.model_changed, self.model_box.refresh),
+            (session.downloaded, self.model_box.arrived),
+            (self._scene.image_changed, self._follow_scene),
+            (self._scene.labels_changed, self._follow_scene),
+            (self.viewer.dims.events.ndisplay, self._show_planes_box),
+        ):
+            self.listen(signal, callback)
+        self._layers_changed()
+        self._end()
+        self.status.say(self._missing() or HINT)
+
+    def detach(self) -> None:
+        """Stop the run and disconnect."""
+        if self._running:
+            self.session.background.cancel()
+        self.changes.remove()
+        super().detach()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a run is going on."""
+        return self._running
+
+    # layers
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.image_combo.refresh()
+        self.labels_combo.refresh()
+        self._follow_scene()
+
+    def _active_changed(self, event: Any = None) -> None:
+        active = self.viewer.layers.selection.active
+        if isinstance(active, Labels) and is_output(active):
+            self.labels_combo.layer = active
+
+    def _follow_scene(self, event: Any = None) -> None:
+        if self._scene.image is not None:
+            self.image_combo.layer = self._scene.image
+        if self._scene.labels is not None:
+            self.labels_combo.layer = self._scene.labels
+        self._show_planes_box()
+
+    def _image_chosen(self, image: Image | None) -> None:
+        if image is not None and image is not self._scene.image:
+            self._scene.image = image
+        self._show_planes_box()
+
+    def _labels_chosen(self, labels: Labels | None) -> None:
+        if not self._running and not self._missing():
+            self.status.say(HINT)
+
+    def _show_planes_box(self, event: Any = None) -> None:
+        several = False
+        if self._scene.image is not None:
+            try:
+                several = bool(self._scene.layer_plane().travel_axes)
+            except ImageError:
+                several = False
+        self.planes_box.setVisible(several)
+
+    def _missing(self) -> str:
+        """Return what is missing for a run; empty if nothing is."""
+        if self.image_combo.layer is None:
+            return NO_IMAGE
+        return '' if self.labels_combo.layer is not None else NO_LABELS
+
+    # the run
+
+    def run(self) -> None:
+        """Refine the objects of the chosen labels."""
+        missing = self._missing()
+        if missing:
+            self.status.fail(missing)
+            return
+        with self.status.errors():
+            if self._scene.image is not self.image_combo.layer:
+                self._scene.image = self.image_combo.layer
+            if self._scene.labels is not self.labels_combo.layer:
+                self._scene.labels = self.labels_combo.layer
+            self.changes.remove()
+            self.session.start_refinement(self.form.value, self._planes())
+            self._begin()
+
+    def _planes(self) -> Sequence[ImagePlane]:
+        if self.planes_box.isChecked() and not self.planes_box.isHidden():
+            return list(self._scene.stack())
+        return [self._scene.plane()]
+
+    def cancel(self) -> None:
+        """Stop after the current object, keeping those before."""
+        self.session.background.cancel()
+        self.cancel_button.setEnabled(False)
+        self.status.say('Stopping …', busy=True)
+
+    def undo(self) -> None:
+        """Undo the last step."""
+        with self.status.errors():
+            title = self.session.navigation.undo()
+            self.status.say(
+                'There is nothing to undo.'
+                if title is None
+                else f'Undone: {title}.'
+            )
+
+    def _begin(self) -> None:
+        self._running = True
+        self.run_button.setEnabled(False)
+        self.undo_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.status.say('Starting …', busy=True)
+
+    def _end(self) -> None:
+        self._running = False
+        self.run_button.setEnabled(True)
+        self.undo_button.setEnabled(True)
+        self.cancel_button.setEnabled(False)
+
+    def _finish(self, result: RefineResult) -> None:
+        if not self._running:
+            return
+        self._end()
+        objects = self._scene.objects(False)
+        if objects is not None:
+            self.changes.show(result, objects)
+        if not self.status.failed or result.refinements:
+            self.status.say(result.text)
+
+    def _progress(self, done: int, total: int, text: str) -> None:
+        if self._running and self.cancel_button.isEnabled():
+            self.status.say(f'Refining: {text[0].lower()}{text[1:]} …', True)
+            self.status.show_progress(done, total)
+
+    def _say(self, text: str, topic: str) -> None:
+        if topic == 'model' and self._running:
+            self.status.say(text, busy=True)
+
+    def _fail(self, text: str, topic: str) -> None:
+        if topic == 'model':
+            self.model_box.fail()
+        if topic in TOPICS and (self._running or topic == 'model'):
+            self.status.fail(text)
