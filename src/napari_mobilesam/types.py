@@ -40,6 +40,10 @@ class ImageError(SegmentationError):
     """The image cannot be segmented (empty, wrong ndim, no finite pixel)."""
 
 
+class BlankImageError(ImageError):
+    """No pixel of the image, or of the part that was read, is finite."""
+
+
 class PromptError(SegmentationError):
     """A prompt cannot be used (outside the image, empty box, none given)."""
 

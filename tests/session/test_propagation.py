@@ -14,12 +14,13 @@ from napari_mobilesam.session.prompts.propagation import (
     PropagatedPlane,
     PropagationEnd,
     PropagationOptions,
+    SkippedPlane,
     asked,
     innermost_point,
     mask_iou,
     propagate,
 )
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import BlankImageError, Mask, SegmentationError
 
 PLANES = [plane_at(z) for z in range(10)]
 
@@ -284,3 +285,32 @@ def test_what_cannot_be_propagated_says_why(session):
     session.editor.ask(session.scene.plane(), point(2, 2))
     with pytest.raises(SegmentationError, match='no mask to keep'):
         session.propagate()
+
+
+class ModelWithBlanks(Model):
+    """Model for planes of which some have no finite pixel."""
+
+    blank = (3, 6)
+
+    def __call__(self, plane, prompts, previous):
+        if plane.geometry in self.blank:
+            raise BlankImageError('The image has no finite pixel.')
+        return super().__call__(plane, prompts, previous)
+
+
+@pytest.mark.parametrize('keys', [[4], [0, 9], [2, 4, 7]])
+def test_blank_planes_are_skipped(keys):
+    squares = drifting(range(10), step=0)
+    model = ModelWithBlanks(squares)
+    found = list(
+        propagate(model, PLANES, {z: key(z, squares[z]) for z in keys})
+    )
+    numbers = {
+        kind: sorted(s.number for s in found if isinstance(s, kind))
+        for kind in (PropagatedPlane, SkippedPlane, PropagationEnd)
+    }
+    assert numbers[SkippedPlane] == [3, 6]
+    assert numbers[PropagatedPlane] == sorted(
+        set(range(10)) - {3, 6} - set(keys)
+    )
+    assert not numbers[PropagationEnd]

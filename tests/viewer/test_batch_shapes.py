@@ -1,14 +1,35 @@
-"""Batches of shapes drawn by mouse."""
+"""Batches of shapes and points drawn by mouse; what failed, and where."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
 pytestmark = pytest.mark.window
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
+FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
+
+
+def run_batch(d):
+    d.mouse.key(Qt.Key.Key_M, SHIFT)
+    d.settle()
+
+
+def click_problem(d, number):
+    """Click an entry of the list of failed prompts."""
+    box = d.widget.panel.problem_list.list
+    place = box.visualItemRect(box.item(number))
+    QTest.mouseClick(
+        box.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=place.topLeft() + QPoint(8, 4),
+    )
+    d.settle()
 
 
 def test_path_among_boxes_changes_nothing_and_is_named(desk, blobs):
@@ -21,28 +42,95 @@ def test_path_among_boxes_changes_nothing_and_is_named(desk, blobs):
     shapes = d.viewer.layers['shapes']
     shapes.add_paths(np.array([[60.0, 84.0], [76.0, 100.0]]))
     d.settle()
-    d.mouse.key(Qt.Key.Key_M, SHIFT)
-    d.settle()
+    run_batch(d)
     labels = d.viewer.layers['objects'].data
-    assert sorted(labels[p] for p in ((28, 32), (28, 92), (68, 32))) == [
-        1,
-        2,
-        3,
-    ]
-    assert labels[68, 92] == 0
+    assert sorted(labels[p] for p in (FIRST, SECOND, THIRD)) == [1, 2, 3]
+    assert labels[FOURTH] == 0
     assert '3 of 3 prompts' in d.widget.status.text
     assert '1 path is no box' in d.widget.status.text
+    (problem,) = d.widget.panel.problem_list.problems
+    assert problem.text.startswith('Path at row 68, column 92')
+    # the boxes are done, and the path is there to be used otherwise
+    assert list(shapes.shape_type) == ['path']
+
+
+def test_every_closed_shape_of_a_mixture_is_an_object(desk, blobs):
+    d = desk(blobs)
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.settle()
+    d.mouse.drag(d.image, (12, 16), (44, 48))
+    d.settle()
+    shapes = d.viewer.layers['shapes']
+    shapes.mode = 'add_ellipse'
+    d.mouse.drag(d.image, (8, 72), (48, 112))
+    d.settle()
+    triangle = [(48, 24), (90, 14), (90, 54)]
+    shapes.add_polygons(np.array(triangle, float))
+    d.settle()
+    run_batch(d)
+    labels = d.viewer.layers['objects'].data
+    assert sorted(labels[p] for p in (FIRST, SECOND, THIRD)) == [1, 2, 3]
+    assert len(shapes.data) == 0
+    assert not d.widget.panel.problem_list.isVisible()
 
 
 def test_failed_prompt_of_a_batch_stays_readable(desk, blobs):
     d = desk(blobs)
-    own = d.viewer.add_points([(28, 32), (200, 200)], name='own')
+    own = d.viewer.add_points([FIRST, (200, 200)], name='own')
     d.viewer.layers.selection.active = own
-    d.mouse.key(Qt.Key.Key_M, SHIFT)
-    d.settle()
+    run_batch(d)
     text = d.widget.status.text
     assert '1 of 2 prompts' in text
     assert 'Prompt 2' in text
     # background news does not replace it
     d.session.ready.emit('Ready: image. Click an object.')
     assert d.widget.status.text == text
+
+
+def test_failed_prompt_is_listed_and_a_click_goes_to_it(desk, blobs):
+    stack = np.stack([blobs, blobs[:, ::-1], blobs])
+    d = desk(stack)
+    background = (2, 4, 64)
+    points = [(0, *FIRST), background, (1, *SECOND)]
+    d.viewer.add_points(points, name='own')
+    run_batch(d)
+    assert '2 of 3 prompts' in d.widget.status.text
+    box = d.widget.panel.problem_list
+    assert box.isVisible()
+    (problem,) = box.problems
+    assert problem.text.startswith('Point at row 4, column 64 of image, axis')
+    click_problem(d, 0)
+    assert d.viewer.dims.current_step[0] == 2
+    assert camera_of(d.viewer).center[-2:] == pytest.approx((4, 64))
+    assert d.widget.status.text == problem.text
+    # the list goes with a click on its button, and with the next batch
+    QTest.mouseClick(box.close_button, Qt.MouseButton.LeftButton)
+    assert not box.isVisible()
+
+
+def test_failed_prompts_of_our_layer_stay_to_be_corrected(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, FIRST)
+    d.mouse.click(d.image, (4, 64))
+    d.mouse.click(d.image, SECOND)
+    d.settle()
+    run_batch(d)
+    labels = d.viewer.layers['objects'].data
+    assert labels[FIRST] and labels[SECOND]
+    points = d.viewer.layers['prompts'].data
+    assert points == pytest.approx(np.array([(4, 64)]), abs=0.5)
+
+
+def test_points_beyond_the_last_plane_are_counted_and_named(desk, blobs):
+    d = desk(np.stack([blobs, blobs[:, ::-1]]))
+    points = [(0, *FIRST), (5, *FIRST), (-3, *SECOND), (1, *SECOND)]
+    d.viewer.add_points(points, name='own')
+    run_batch(d)
+    text = d.widget.status.text
+    assert '2 of 2 prompts' in text
+    assert '2 prompts beyond the planes of the image' in text
+    texts = [p.text for p in d.widget.panel.problem_list.problems]
+    assert 'axis 0 5 (of 2)' in texts[0]
+    assert 'axis 0 -3 (of 2)' in texts[1]
+    click_problem(d, 0)
+    assert 'cannot be shown' in d.widget.status.text

@@ -69,15 +69,40 @@ def test_existing_layer_is_added_to_in_one_undoable_step(desk, blobs):
     assert set(np.unique(own.data)) == {0, 9}
 
 
-def test_full_layer_is_left_alone(desk, blobs):
-    d = open_desk(desk, blobs)
-    data = np.zeros(blobs.shape, np.uint8)
-    data[0, 0] = 253
+def own_labels(d, highest):
+    data = np.zeros(d.image.data.shape, np.uint8)
+    data[0, 0] = highest
     own = d.viewer.add_labels(data, name='own')
     d.widget.panel.labels_combo.layer = own
+    return own
+
+
+def test_objects_that_a_layer_cannot_hold_go_into_a_new_one(desk, blobs):
+    d = open_desk(desk, blobs)
+    own = own_labels(d, 253)
+    told = []
+    d.session.progress.connect(lambda *_: told.append(d.widget.status.text))
     run(d)
-    assert 'is full' in d.widget.status.text
+    assert any('has room for 2 more objects' in text for text in told)
     assert np.count_nonzero(own.data) == 1
+    new = d.viewer.layers['image objects']
+    assert sorted(new.data[c] for c in CENTRES) == [1, 2, 3, 4]
+    assert '4 objects' in d.widget.status.text
+    assert 'a new layer: “own” is full' in d.widget.status.text
+    # the new layer is filtered and undone like any other
+    new.undo()
+    assert not new.data.any()
+
+
+def test_layer_without_a_free_label_is_refused_before_the_run(desk, blobs):
+    d = open_desk(desk, blobs)
+    own = own_labels(d, 255)
+    d.widget.panel.run_button.click()
+    assert 'is full' in d.widget.status.text
+    assert d.widget.panel.run_button.isEnabled()
+    d.settle()
+    assert np.count_nonzero(own.data) == 1
+    assert 'image objects' not in d.viewer.layers
 
 
 def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):

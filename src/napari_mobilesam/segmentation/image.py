@@ -26,7 +26,7 @@ from napari_mobilesam.segmentation.layout import (
     plane_layout,
 )
 from napari_mobilesam.segmentation.sampling import sample_channel
-from napari_mobilesam.types import Frame, ImageError
+from napari_mobilesam.types import BlankImageError, Frame, ImageError
 
 Limits = tuple[float, float]
 ContrastLimits = Limits | Sequence[Limits]
@@ -123,7 +123,7 @@ def _within_unit(values: NDArray[Any]) -> bool:
 
 def _limits_of(values: NDArray[Any], nodata: float | None) -> Limits:
     if values.size == 0:
-        raise ImageError(
+        raise BlankImageError(
             'The image has no finite pixel: all that were read are NaN or '
             'infinite. Check how it was read or computed.'
         )
@@ -276,7 +276,7 @@ def _check_finite(
         bad |= ~np.isfinite(plane)
     count = int(np.count_nonzero(bad))
     if count == shape[0] * shape[1]:
-        raise ImageError(
+        raise BlankImageError(
             f'The image of shape {shape} has no finite pixel: all are NaN or '
             'infinite. Check how it was read or computed.'
         )

@@ -29,7 +29,7 @@ from napari_mobilesam.session.runtime.latest_run import (
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
-from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.types import BlankImageError, EverythingParameters, Mask
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -233,7 +233,6 @@ class EverythingRuns:
         request = run.request
         task, count = request.tasks[number], len(request.tasks)
         plane = task.plane
-        rgb = self._services.engine.rgb(plane)
         skip = None if task.skip is None else task.skip()
         template = Candidates(
             (),
@@ -247,6 +246,14 @@ class EverythingRuns:
             plane.channels,
         )
         run.begin(template)
+        try:
+            rgb = self._services.engine.rgb(plane)
+        except BlankImageError:
+            if count == 1:
+                raise
+            # a plane without an image has no objects
+            run.end(replace(template, complete=True))
+            return
         work = PlaneWork(
             self._experience,
             task,

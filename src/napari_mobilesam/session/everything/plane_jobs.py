@@ -12,12 +12,17 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cost_history import CostHistory
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.pace import what_of
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
 )
 from napari_mobilesam.session.runtime.services import Services
-from napari_mobilesam.types import EverythingParameters, Progress
+from napari_mobilesam.types import (
+    BlankImageError,
+    EverythingParameters,
+    Progress,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,7 +237,7 @@ class PlaneJobs:
                 speed,
                 first.region,
                 skip=None if first.skip is None else first.skip(),
-                diameter=self._services.engine.diameter(first.plane),
+                diameter=self._diameter(first.plane),
                 experience=self._experience,
                 what=what_of(first, parameters),
             )
@@ -241,6 +246,12 @@ class PlaneJobs:
             return
         estimate = _times(one, len(tasks))
         self._estimates.tell(run, lambda: self.estimated.emit(estimate))
+
+    def _diameter(self, plane: ImagePlane) -> float | None:
+        try:
+            return self._services.engine.diameter(plane)
+        except BlankImageError:
+            return None
 
     def _do(
         self,

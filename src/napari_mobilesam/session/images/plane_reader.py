@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.planes import LONGEST_READ, ImagePlane
 from napari_mobilesam.session.images.recent import LeastRecentlyUsed
-from napari_mobilesam.types import Frame, ImageError, Window
+from napari_mobilesam.types import BlankImageError, Frame, Window
 
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.image import ContrastLimits, Limits
@@ -211,7 +211,7 @@ def _union(parts: list[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
 def _check_finite(plane: ImagePlane, level: int, window: Window) -> None:
     values = plane.read_window(level, window)
     if values.dtype.kind == 'f' and not np.isfinite(values).any():
-        raise ImageError(
+        raise BlankImageError(
             f'Here “{plane.name}” has no finite pixel: all around are NaN or '
             'infinite. Click where there is an image.'
         )

@@ -86,10 +86,7 @@ class ObjectStore(ABC):
             The labels are not editable, or have too few free values.
         """
         self.target.check()
-        objects = (record.label for record in self._records.values())
-        first = 1 + max(
-            self.target.highest(), self._reserved, max(objects, default=0)
-        )
+        first = 1 + self._highest_used()
         if first + count - 1 > self.target.limit:
             raise LabelsError(
                 f'“{self.target.name}” is full: it holds labels up to '
@@ -97,6 +94,17 @@ class ObjectStore(ABC):
                 '(right-click the layer), or choose another one.'
             )
         return first
+
+    def _highest_used(self) -> int:
+        objects = (record.label for record in self._records.values())
+        return max(
+            self.target.highest(), self._reserved, max(objects, default=0)
+        )
+
+    @property
+    def room(self) -> int:
+        """Number of labels above all that are used, see `free_label`."""
+        return max(0, self.target.limit - self._highest_used())
 
     def reserve_labels(self, count: int) -> int:
         """Return `free_label`, and reserve the labels until all steps end.

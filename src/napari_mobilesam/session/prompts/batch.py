@@ -70,6 +70,8 @@ class BatchResult:
         Number of prompts.
     complete : bool
         False if it was cancelled or failed; objects so far are kept.
+    numbers : tuple of int
+        Number of the prompt of each record.
     """
 
     records: tuple[ObjectRecord, ...]
@@ -77,6 +79,7 @@ class BatchResult:
     missing: dict[int, str]
     total: int
     complete: bool
+    numbers: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -143,6 +146,7 @@ class _RunningBatch:
             dict(sorted(self.missing.items())),
             len(self.items),
             complete,
+            tuple(sorted(self.records)),
         )
 
     def _overwritable(

@@ -26,7 +26,12 @@ from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectView,
 )
-from napari_mobilesam.types import Mask, Prompts, SegmentationError
+from napari_mobilesam.types import (
+    BlankImageError,
+    Mask,
+    Prompts,
+    SegmentationError,
+)
 
 Direction = Literal['both', 'forward', 'backward']
 # (plane, prompts, answer to refine) → candidates
@@ -76,6 +81,18 @@ class PropagatedPlane(NamedTuple):
     view: ObjectView
 
 
+class SkippedPlane(NamedTuple):
+    """A plane without a finite pixel; the object goes on behind it.
+
+    Attributes
+    ----------
+    number : int
+        Index of the plane.
+    """
+
+    number: int
+
+
 class PropagationEnd(NamedTuple):
     """The first plane that the object was not found on.
 
@@ -92,12 +109,15 @@ class PropagationEnd(NamedTuple):
     reason: str
 
 
+PropagationStep = PropagatedPlane | SkippedPlane | PropagationEnd
+
+
 def propagate(
     predict: Predict,
     planes: Sequence[ImagePlane],
     keys: Mapping[int, ObjectView],
     options: PropagationOptions | None = None,
-) -> Iterator[PropagatedPlane | PropagationEnd]:
+) -> Iterator[PropagationStep]:
     """Follow an object from the planes it was prompted on.
 
     Parameters
@@ -113,7 +133,7 @@ def propagate(
 
     Yields
     ------
-    Reached or PropagationEnd
+    PropagatedPlane, SkippedPlane or PropagationEnd
         One per plane that was tried, gaps first.
 
     Raises
@@ -178,7 +198,7 @@ class _Follower:
 
     def follow(
         self, start: ObjectView, numbers: range
-    ) -> Iterator[PropagatedPlane | PropagationEnd]:
+    ) -> Iterator[PropagationStep]:
         """Follow the object until it ends."""
         before = start
         for number in numbers:
@@ -186,41 +206,45 @@ class _Follower:
             yield step
             if isinstance(step, PropagationEnd):
                 return
-            before = step.view
+            if isinstance(step, PropagatedPlane):
+                before = step.view
 
     def fill(
         self, low: int, first: ObjectView, high: int, last: ObjectView
-    ) -> Iterator[PropagatedPlane | PropagationEnd]:
+    ) -> Iterator[PropagationStep]:
         """Fill a gap from both ends; each plane takes the nearer end.
 
         If one end is lost, the other one continues.
         """
-        found: dict[int, PropagatedPlane] = {}
+        visited: set[int] = set()
         ends = [(first, low, 1), (last, high, -1)]
-        while len(found) < high - low - 1 and ends:
+        while len(visited) < high - low - 1 and ends:
             view, number, by = ends.pop(0)
             number += by
-            if number in found:
+            if number in visited:
                 # the other end is beyond: they have met
                 return
             step = self._step(view, number)
-            if isinstance(step, PropagatedPlane):
-                found[number] = step
-                ends.append((step.view, number, by))
+            if not isinstance(step, PropagationEnd):
+                visited.add(number)
+                if isinstance(step, PropagatedPlane):
+                    view = step.view
+                ends.append((view, number, by))
                 yield step
             elif not ends:
                 yield step
 
-    def _step(
-        self, before: ObjectView, number: int
-    ) -> PropagatedPlane | PropagationEnd:
+    def _step(self, before: ObjectView, number: int) -> PropagationStep:
         """Predict the object on the next plane."""
         plane = self.planes[number]
         mask = before.mask
         assert mask is not None
         reason = ''
         for prompts, previous in _attempts(before, mask):
-            found = self.predict(plane, prompts, previous)
+            try:
+                found = self.predict(plane, prompts, previous)
+            except BlankImageError:
+                return SkippedPlane(number)
             reason = self._reason_to_end(mask, found)
             if found is not None and not reason:
                 kept = found.for_keeps()

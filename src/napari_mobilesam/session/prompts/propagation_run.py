@@ -22,9 +22,10 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.prompts.propagation import (
-    PropagatedPlane,
     PropagationEnd,
     PropagationOptions,
+    PropagationStep,
+    SkippedPlane,
     asked,
     propagate,
 )
@@ -53,12 +54,15 @@ class PropagationResult:
         Planes on which it ended, with the reasons.
     complete : bool
         False if it was cancelled or failed; planes so far are kept.
+    skipped : tuple of int
+        Indices of planes without a finite pixel, ascending.
     """
 
     record: ObjectRecord
     reached: tuple[int, ...]
     ended: tuple[PropagationEnd, ...]
     complete: bool
+    skipped: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -70,6 +74,9 @@ class PropagationResult:
         )
         if self.reached:
             text += f', {self.reached[0]} to {self.reached[-1]}'
+        if self.skipped:
+            planes = ', '.join(map(str, self.skipped))
+            text += f'; planes without a pixel were skipped ({planes})'
         for end in self.ended:
             text += f'; it ends before plane {end.number} ({end.reason})'
         return f'{text}.'
@@ -86,9 +93,13 @@ class _PropagationRun:
     old: dict[Hashable, ObjectView]
     reached: list[int] = field(default_factory=list)
     ended: list[PropagationEnd] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
 
-    def take(self, found: PropagatedPlane | PropagationEnd) -> None:
+    def take(self, found: PropagationStep) -> None:
         """Write a plane."""
+        if isinstance(found, SkippedPlane):
+            self.skipped.append(found.number)
+            return
         if isinstance(found, PropagationEnd):
             self.ended.append(found)
             return
@@ -114,6 +125,7 @@ class _PropagationRun:
             tuple(sorted(self.reached)),
             tuple(self.ended),
             complete,
+            tuple(sorted(self.skipped)),
         )
 
     def _erase(self, plane: ImagePlane) -> None:
@@ -214,7 +226,7 @@ class Propagation:
             },
         )
 
-        def found(model: Sam) -> Iterator[PropagatedPlane | PropagationEnd]:
+        def found(model: Sam) -> Iterator[PropagationStep]:
             def predict(
                 plane: ImagePlane,
                 prompts: Prompts,

@@ -66,6 +66,8 @@ class RunControl:
         self._review_view = review_view
         self._asked: tuple[int, RunLayers] | None = None
         self._last: EverythingResult | None = None
+        # shown with the progress
+        self._warning = ''
         self.results: RunLayers | None = None
         self.time_left = TimeLeft()
         self._select_later = DelayedCall(self._select, parent=dock)
@@ -125,6 +127,7 @@ class RunControl:
         """
         where = self._panel.where
         results = self.planned(where.parts(plane))
+        warning = results.check_output()
         generation = self._runs.start(
             results.tasks,
             parameters,
@@ -137,7 +140,9 @@ class RunControl:
         results.failed.connect(self._not_written)
         results.went.connect(self._went)
         self._asked = (generation, results)
-        self.show_started(f'Working on {results.plane.name} …')
+        self._warning = warning
+        text = f'Working on {results.plane.name} …'
+        self.show_started(f'{text}\n{warning}'.rstrip())
 
     def show_started(self, text: str) -> None:
         """Show that something runs."""
@@ -247,7 +252,8 @@ class RunControl:
         if not self._panel.cancel_button.isEnabled():
             return
         status = self._panel.status
-        status.say(f'{message}{self._say_left(done, total)}', busy=True)
+        text = f'{message}{self._say_left(done, total)}'
+        status.say(f'{text}\n{self._warning}'.rstrip(), busy=True)
         status.show_progress(done, total)
 
     def _say_left(self, done: int, total: int) -> str:
@@ -276,6 +282,8 @@ def summary(result: EverythingResult, results: RunLayers) -> str:
     how = 'in' if result.complete else 'until stopped after'
     name = '' if results.layer is None else f', in “{results.layer.name}”'
     problem = f' {result.problem}' if result.problem else ''
+    if results.problem:
+        problem += f' That is a new layer: {results.problem}'
     return (
         f'{counted(len(result.table), "object")} {how} '
         f'{result.seconds:.1f} s{name}.{problem}'

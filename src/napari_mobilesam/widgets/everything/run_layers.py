@@ -19,6 +19,7 @@ from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.rewriter import Rewriter
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.everything.outline_layer import OutlineLayer
 from napari_mobilesam.widgets.everything.where_form import PlaneRegion
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_mobilesam.segmentation.candidates import Selection
+
+# labels with fewer free values may not hold the objects of an image
+ROOM = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,8 @@ class RunLayers:
 
     Attributes
     ----------
+    problem : str
+        Why the objects are in a new layer, not in the chosen one; or empty.
     written : Signal(EverythingResult)
         A result has been written.
     failed : Signal(str)
@@ -103,6 +109,11 @@ class RunLayers:
         self._output: EverythingOutput | None = None
         self._rewriter: Rewriter | None = None
         self._outlines: OutlineLayer | None = None
+        # the first write to labels of the user
+        self._to_fall_back: tuple[EverythingResult, EverythingRuns] | None = (
+            None
+        )
+        self.problem = ''
 
     @property
     def layer(self) -> Layer | None:
@@ -140,6 +151,34 @@ class RunLayers:
 
         return occupied
 
+    def check_output(self) -> str:
+        """Check, before a run, that its objects can be written.
+
+        Returns
+        -------
+        str
+            Warning if there may be too few free labels, or empty.
+
+        Raises
+        ------
+        LabelsError
+            The labels are not editable, or full.
+        """
+        labels = self.destination.labels
+        if labels is None:
+            return ''
+        objects = self._scene.objects_of(labels)
+        # raises if there is not a single one
+        objects.free_label()
+        room = objects.room
+        if self.destination.semantic or room >= ROOM:
+            return ''
+        return (
+            f'“{labels.name}” ({labels.data.dtype}) has room for '
+            f'{counted(room, "more object")}; if there are more, all go into '
+            'a new layer.'
+        )
+
     def first(self, result: EverythingResult, runs: EverythingRuns) -> None:
         """Start writing; `written` is emitted at the end.
 
@@ -154,8 +193,16 @@ class RunLayers:
             self._outlines = OutlineLayer(self._viewer, self._planes)
             self.write(result)
             return
+        self._begin(self.destination.labels, result, runs)
+
+    def _begin(
+        self,
+        layer: Labels | None,
+        result: EverythingResult,
+        runs: EverythingRuns,
+    ) -> None:
         chosen = self.destination
-        labels = chosen.labels or self._new_labels(result)
+        labels = layer or self._new_labels(result)
         output = self._output = EverythingOutput(
             self._scene.objects_of(labels),
             self._sources,
@@ -165,13 +212,26 @@ class RunLayers:
         output.selection_restored.connect(self._went)
         self._rewriter = Rewriter(output, runs.apart)
         self._rewriter.written.connect(self._tell)
-        self._rewriter.failed.connect(self._fail)
         self.destination = replace(chosen, labels=labels)
-        if chosen.labels is not None:
+        if layer is not None:
+            self._to_fall_back = result, runs
+            self._rewriter.failed.connect(self._use_new_layer)
             self._rewriter.write(result)
             return
+        self._rewriter.failed.connect(self._fail)
         # not in the viewer yet, so any thread may write it
         runs.apart(lambda: output.write(result), lambda: self._tell(result))
+
+    def _use_new_layer(self, reason: str) -> None:
+        """Write into a new layer what the chosen one does not take."""
+        if self._to_fall_back is None:
+            self._fail(reason)
+            return
+        (result, runs), self._to_fall_back = self._to_fall_back, None
+        self.problem = reason
+        assert self._output is not None
+        self._output.close()
+        self._begin(None, result, runs)
 
     def _new_labels(self, result: EverythingResult) -> Labels:
         small = result.found <= np.iinfo(np.uint16).max
@@ -197,6 +257,7 @@ class RunLayers:
             self._rewriter.write(result, key)
 
     def _tell(self, result: EverythingResult) -> None:
+        self._to_fall_back = None
         self.written.emit(result)
 
     def _fail(self, text: str) -> None:

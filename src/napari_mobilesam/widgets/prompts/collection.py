@@ -29,6 +29,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     CLOSED_SHAPES,
     OPEN_SHAPES,
     apply,
+    data_of,
     data_to_world_matrix,
 )
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
 REGIONS_KEPT = 32
+# positions that went through a layer and back are as far apart, in pixels
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +159,18 @@ class PromptReader:
 
     def one_each(
         self, plane: LayerPlane, shapes: Shapes
-    ) -> tuple[list[Prompts], int]:
+    ) -> tuple[list[Prompts], list[DrawnShape]]:
         """Read each closed shape on a plane as an object of its own.
 
         Returns
         -------
         prompts : list of Prompts
             One per rectangle, ellipse and polygon.
-        skipped : int
-            Number of lines and paths, which enclose nothing.
+        others : list of DrawnShape
+            Lines and paths, which enclose nothing.
         """
         closed, scribbles = self._shapes_on(plane, shapes)
-        return [c.prompts for c in closed], len(scribbles)
+        return [c.prompts for c in closed], [s.drawn for s in scribbles]
 
     def _shapes_on(
         self, plane: LayerPlane, shapes: Shapes | None
@@ -235,7 +238,25 @@ def points_on(
     return numbers, positions[here], labels
 
 
-def planes_with(plane: LayerPlane, layer: Points | Shapes) -> list[LayerPlane]:
+class PlanesWithPrompts(NamedTuple):
+    """Planes of an image that have points or shapes of a layer.
+
+    Attributes
+    ----------
+    planes : list of LayerPlane
+        The planes.
+    beyond : ndarray
+        (N, image ndim) data coordinates of prompts on planes that the image
+        does not have.
+    """
+
+    planes: list[LayerPlane]
+    beyond: NDArray[np.float64]
+
+
+def planes_with(
+    plane: LayerPlane, layer: Points | Shapes
+) -> PlanesWithPrompts:
     """Return the planes of an image that have points or shapes.
 
     Parameters
@@ -246,19 +267,20 @@ def planes_with(plane: LayerPlane, layer: Points | Shapes) -> list[LayerPlane]:
         The first vertex of a shape counts.
     """
     points = np.array([np.atleast_2d(each)[0] for each in layer.data])
-    if not len(points):
-        return []
     axes = list(plane.travel_axes)
-    positions = np.round(plane.image_data(layer, points)[:, axes])
+    positions = plane.image_data(layer, points)
+    places = np.round(positions[:, axes])
+    sizes = [data_of(plane.layer).shape[axis] for axis in axes]
+    here = np.all((places >= 0) & (places < sizes), axis=1)
     planes = []
-    for index in np.unique(positions.astype(int), axis=0):
+    for index in np.unique(places[here].astype(int), axis=0):
         moved: LayerPlane | None = plane
         for axis, place in zip(axes, index, strict=True):
             if moved is not None:
                 moved = moved.moved(axis, int(place) - moved.index[axis])
         if moved is not None:
             planes.append(moved)
-    return planes
+    return PlanesWithPrompts(planes, positions[~here])
 
 
 def _is_negative(layer: Points | Shapes) -> NDArray[np.bool_]:
@@ -324,6 +346,26 @@ def drawn_box(box: NDArray[np.float64]) -> DrawnShape:
         [[row0, column0], [row0, column1], [row1, column1], [row1, column0]]
     )
     return DrawnShape('rectangle', corners)
+
+
+def remove_points(
+    layer: Points, plane: LayerPlane, gone: NDArray[np.float64]
+) -> None:
+    """Remove some of the points on a plane from a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points
+        Layer of the points.
+    plane : LayerPlane
+        Plane of the image.
+    gone : ndarray
+        (N, 2) row and column of the points to remove.
+    """
+    numbers, positions, _ = points_on(plane, layer)
+    apart = np.abs(positions[:, None] - gone[None]).max(axis=2)
+    chosen = (apart < ROUNDING).any(axis=1)
+    remove_prompts(layer, np.array(numbers, int)[chosen].tolist())
 
 
 def remove_drawn(
@@ -420,4 +462,4 @@ def _same_region(one: Mask | None, other: Mask | None) -> bool:
 def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one.shape == other.shape and np.allclose(one, other, atol=1e-3)
+    return one.shape == other.shape and np.allclose(one, other, atol=ROUNDING)

@@ -15,7 +15,12 @@ from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
-from napari_mobilesam.types import Mask, Prompts, SegmentationError
+from napari_mobilesam.types import (
+    DrawnShape,
+    Mask,
+    Prompts,
+    SegmentationError,
+)
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.preview import Preview
@@ -109,6 +114,8 @@ class OpenObject:
         # True for an object whose prompts were drawn into the layers: a
         # closed shape that is drawn now replaces its own
         self._reopened = False
+        # True until prompts that a batch has left are answered
+        self._silent = False
         # True while `update` changes the editor
         self._asking = False
         self._waiting = False
@@ -299,8 +306,11 @@ class OpenObject:
     def show_answer(self, result: PromptResult) -> None:
         """Describe an answer; show it, if it is for several objects."""
         several = self.several
+        silent, self._silent = self._silent, False
         if several is None:
             view = self._editor.record.view(result.request.plane)
+            if silent and self._panel.status.kept:
+                return
             if view is not None and view.plane.place == self._place:
                 self._panel.status.say(self._describe((view.mask,), result))
         elif several.generation == result.request.generation:
@@ -417,10 +427,6 @@ class OpenObject:
 
     # prompts in their layers
 
-    def add_planes(self, planes: dict[Hashable, LayerPlane]) -> None:
-        """Include planes whose prompts `remove_prompts` is to remove."""
-        self._planes.update(planes)
-
     def remove_prompts(self) -> None:
         """Remove the prompts of the open object from their layers."""
         points: set[int] = set()
@@ -504,12 +510,23 @@ class OpenObject:
 
     def collect_shapes(
         self, plane: LayerPlane, layer: Any
-    ) -> tuple[list[Prompts], int]:
-        """Return a prompt per closed shape on a plane, and the others' number.
+    ) -> tuple[list[Prompts], list[DrawnShape]]:
+        """Return a prompt per closed shape on a plane, and other shapes.
 
         See `PromptReader.one_each`.
         """
         return self._reader.one_each(plane, layer)
+
+    def start_over(self) -> None:
+        """Close the object if its prompts are gone, and read what is left."""
+        with contextlib.suppress(SegmentationError):
+            if self._collect(self._scene.shown()).empty:
+                self._session.forget()
+                self._editor.reject()
+        self._forget()
+        self._preview.hide()
+        self._silent = True
+        self.schedule()
 
 
 def _duration(seconds: float) -> str:

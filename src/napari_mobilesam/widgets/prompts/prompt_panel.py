@@ -35,6 +35,7 @@ from napari_mobilesam.widgets.prompts.actions import (
     key_of,
     label_of,
 )
+from napari_mobilesam.widgets.prompts.problem_list import ProblemList
 from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
 from napari_mobilesam.widgets.viewer.layers import is_of, is_output
@@ -110,6 +111,7 @@ class PromptPanel(QWidget):
         self.cancel_button.setToolTip('Stop, and keep the objects so far.')
         self.cancel_button.hide()
         self.buttons['next_candidate'].hide()
+        self.problem_list = ProblemList()
         self.settings_box = SettingsBox(settings)
         self.status = StatusLine()
         self._arrange(header)
@@ -122,6 +124,7 @@ class PromptPanel(QWidget):
         form.addRow('Points', self.points_combo)
         form.addRow('Shapes', self.shapes_combo)
         form.addRow(self.buttons['run_batch'])
+        form.addRow(self.problem_list)
 
         result, form = group_form('Object')
         form.addRow(self.candidates_view)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import dataclass, field
+
 import numpy as np
 from napari.layers import Points, Shapes
+from numpy.typing import NDArray
 
 from napari_mobilesam.session.prompts.batch import BatchItem, BatchResult
 from napari_mobilesam.session.prompts.propagation import (
@@ -11,18 +15,42 @@ from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
-from napari_mobilesam.types import PromptError, Prompts
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
     planes_with,
     points_on,
+    remove_drawn,
+    remove_points,
 )
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
+from napari_mobilesam.widgets.prompts.problem_list import PromptProblem
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
-from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
+from napari_mobilesam.widgets.viewer.layers import (
+    apply,
+    axis_name,
+    data_of,
+    is_ours,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+
+@dataclass(eq=False)
+class _RunningPrompts:
+    """Layer and prompts of a batch, and prompts that it skips.
+
+    With each plane go the positions of all points on it at the start.
+    """
+
+    layer: weakref.ref[Points | Shapes]
+    planes: list[tuple[LayerPlane, NDArray[np.float64]]] = field(
+        default_factory=list
+    )
+    prompts: list[tuple[LayerPlane, Prompts]] = field(default_factory=list)
+    problems: list[PromptProblem] = field(default_factory=list)
 
 
 class PromptRuns:
@@ -56,10 +84,9 @@ class PromptRuns:
         self._tools = tools
         self._scene = scene
         self._object = object
-        self._removes_prompts = False
-        # lines and paths among the shapes of a batch
-        self._skipped = 0
+        self._batch: _RunningPrompts | None = None
         panel.cancel_button.clicked.connect(self.cancel)
+        panel.problem_list.chosen.connect(self._go_to)
 
     # propagation
 
@@ -92,38 +119,60 @@ class PromptRuns:
         if several is None:
             self._object.accept()
             return
+        layer = self._tools.shapes
+        assert layer is not None
         with self._panel.status.errors():
-            self._removes_prompts = True
-            self._skipped = 0
-            self._object.add_planes({several.place: several.plane})
-            self._session.start_batch(several.collected.objects)
-            self._begin('Writing the objects …')
+            self._start(
+                _RunningPrompts(
+                    weakref.ref(layer),
+                    [(several.plane, np.zeros((0, 2)))],
+                    [
+                        (several.plane, prompts)
+                        for prompts in several.collected.objects
+                    ],
+                ),
+                [
+                    BatchItem(several.plane.source(), prompts)
+                    for prompts in several.collected.objects
+                ],
+                'Writing the objects …',
+            )
 
     def run_batch(self) -> None:
         """Segment one object for each box, or each point, of a layer."""
         with self._panel.status.errors():
             layer = self._batch_layer()
-            planes = {
-                (source := plane.source()).place: (plane, source)
-                for plane in planes_with(self._scene.layer_plane(), layer)
-            }
-            items, skipped = [], 0
-            for plane, source in planes.values():
-                found, others = self._prompts_on(plane, layer)
-                items += [BatchItem(source, prompts) for prompts in found]
-                skipped += others
+            found = planes_with(self._scene.layer_plane(), layer)
+            batch = _RunningPrompts(weakref.ref(layer))
+            batch.problems += [
+                _beyond(found_at, self._scene.layer_plane())
+                for found_at in found.beyond
+            ]
+            items = []
+            for plane in found.planes:
+                prompts, others = self._prompts_on(plane, layer)
+                source = plane.source()
+                items += [BatchItem(source, each) for each in prompts]
+                batch.prompts += [(plane, each) for each in prompts]
+                _, positions, _ = points_on(plane, _points(layer))
+                batch.planes.append((plane, positions))
+                batch.problems += [_no_box(plane, each) for each in others]
             if not items:
+                self._panel.problem_list.show_problems(batch.problems)
                 raise PromptError(
-                    f'“{layer.name}” has neither boxes nor positive points: '
-                    'select a layer that has some.'
+                    f'“{layer.name}” has neither boxes nor positive points '
+                    'on this image: select a layer that has some.'
                 )
-            self._removes_prompts = is_ours(layer)
-            self._skipped = skipped
-            self._object.add_planes(
-                {place: plane for place, (plane, _) in planes.items()}
-            )
-            self._session.start_batch(items)
-            self._begin(f'{len(items)} prompts of “{layer.name}” …')
+            text = f'{len(items)} prompts of “{layer.name}” …'
+            self._start(batch, items, text)
+
+    def _start(
+        self, batch: _RunningPrompts, items: list[BatchItem], text: str
+    ) -> None:
+        self._panel.problem_list.show_problems(())
+        self._session.start_batch(items)
+        self._batch = batch
+        self._begin(text)
 
     def _batch_layer(self) -> Points | Shapes:
         active = self._viewer.layers.selection.active
@@ -137,8 +186,8 @@ class PromptRuns:
 
     def _prompts_on(
         self, plane: LayerPlane, layer: Points | Shapes
-    ) -> tuple[list[Prompts], int]:
-        """Return prompts of one object each, and the number of others."""
+    ) -> tuple[list[Prompts], list[DrawnShape]]:
+        """Return prompts of one object each, and other shapes."""
         if isinstance(layer, Shapes):
             return self._object.collect_shapes(plane, layer)
         _, positions, labels = points_on(plane, layer)
@@ -147,7 +196,7 @@ class PromptRuns:
             Prompts(position[None], one) for position in positions[labels == 1]
         ]
         # negative points are nobody's object, and need no mention
-        return found, 0
+        return found, []
 
     # beginning and end
 
@@ -161,14 +210,63 @@ class PromptRuns:
         self._panel.status.say('Stopping …', busy=True)
 
     def batch_finished(self, result: BatchResult) -> None:
-        """Report a batch, and remove its prompts."""
-        if self._removes_prompts:
-            self._object.remove_prompts()
+        """Report a batch; remove the prompts that gave an object."""
+        batch, self._batch = self._batch, None
         text = result.text
-        if self._skipped:
-            paths = 'path is' if self._skipped == 1 else 'paths are'
-            text += f' {self._skipped} {paths} no box, and skipped.'
+        if batch is not None:
+            problems = [
+                _missing(*batch.prompts[number], reason)
+                for number, reason in result.missing.items()
+            ] + batch.problems
+            self._panel.problem_list.show_problems(problems)
+            text = _with_others(text, batch.problems)
+            self._remove_done(batch, result)
         self._end(text)
+
+    def _remove_done(
+        self, batch: _RunningPrompts, result: BatchResult
+    ) -> None:
+        layer = batch.layer()
+        # prompts of the user's own layers stay
+        if layer is None or not is_ours(layer):
+            return
+        with self._tools.blocked():
+            for plane, positions in batch.planes:
+                done: list[Prompts] = []
+                failed = [np.zeros((0, 2))]
+                for number, (where, prompts) in enumerate(batch.prompts):
+                    if where.index != plane.index:
+                        continue
+                    if number in result.numbers:
+                        done.append(prompts)
+                    else:
+                        failed.append(prompts.points)
+                if isinstance(layer, Shapes):
+                    drawn = [shape for each in done for shape in each.drawn]
+                    remove_drawn(layer, plane, drawn)
+                else:
+                    left = np.concatenate(failed)
+                    same = (positions[:, None] == left[None]).all(axis=2)
+                    gone = positions[~same.any(axis=1)]
+                    remove_points(layer, plane, gone)
+        self._object.start_over()
+
+    def _go_to(self, problem: PromptProblem) -> None:
+        """Show the plane of a prompt, and centre the view on it."""
+        plane = problem.plane
+        if plane is None or plane.layer not in self._viewer.layers:
+            self._panel.status.fail(f'{problem.text} It cannot be shown.')
+            return
+        self._scene.show(plane.source())
+        row, column = problem.position
+        point = plane.position.copy()
+        point[plane.offset + plane.rows] = row
+        point[plane.offset + plane.columns] = column
+        world = apply(plane.matrix, point[None])[0]
+        camera = camera_of(self._viewer)
+        shown = list(self._viewer.dims.displayed)
+        camera.center = (*camera.center[:-2], *world[shown[-2:]])
+        self._panel.status.say(problem.text, keep=True)
 
     def propagated(self, result: PropagationResult) -> None:
         """Report a propagation."""
@@ -179,3 +277,63 @@ class PromptRuns:
         undo = self._panel.buttons['undo'].text()
         # “Ready” must not replace what failed
         self._panel.status.say(f'{text} {undo} takes it back.', keep=True)
+
+
+def _points(layer: Points | Shapes) -> Points | None:
+    return layer if isinstance(layer, Points) else None
+
+
+def _missing(
+    plane: LayerPlane, prompts: Prompts, reason: str
+) -> PromptProblem:
+    if prompts.box is None:
+        kind, (row, column) = 'point', prompts.points[0]
+    else:
+        kind = prompts.drawn[0].kind if prompts.drawn else 'box'
+        kind = 'box' if kind == 'rectangle' else kind
+        row, column = (prompts.box[:2] + prompts.box[2:]) / 2
+    return _problem(plane, kind, row, column, reason)
+
+
+def _no_box(plane: LayerPlane, shape: DrawnShape) -> PromptProblem:
+    row, column = shape.vertices.mean(axis=0)
+    reason = 'skipped, because it encloses nothing.'
+    return _problem(plane, shape.kind, row, column, reason)
+
+
+def _problem(
+    plane: LayerPlane, kind: str, row: float, column: float, reason: str
+) -> PromptProblem:
+    where = f'row {row:.0f}, column {column:.0f}'
+    text = f'{kind.capitalize()} at {where} of {plane.name}: {reason}'
+    return PromptProblem(text, plane, (float(row), float(column)))
+
+
+def _beyond(position: NDArray[np.float64], plane: LayerPlane) -> PromptProblem:
+    """Describe a prompt on a plane that the image does not have."""
+    shape = data_of(plane.layer).shape
+    where = ', '.join(
+        f'{axis_name(plane.layer, axis)} {position[axis]:.0f} (of '
+        f'{shape[axis]})'
+        for axis in plane.travel_axes
+    )
+    row, column = position[[plane.rows, plane.columns]]
+    text = (
+        f'Prompt at {where}, row {row:.0f}, column {column:.0f}: skipped, '
+        f'because “{plane.layer.name}” has no such plane.'
+    )
+    return PromptProblem(text, None, (float(row), float(column)))
+
+
+def _with_others(text: str, problems: list[PromptProblem]) -> str:
+    beyond = sum(problem.plane is None for problem in problems)
+    paths = len(problems) - beyond
+    if paths:
+        verb = 'path is' if paths == 1 else 'paths are'
+        text += f' {paths} {verb} no box, and skipped.'
+    if beyond:
+        text += (
+            f' {counted(beyond, "prompt")} beyond the planes of the image '
+            'skipped.'
+        )
+    return text

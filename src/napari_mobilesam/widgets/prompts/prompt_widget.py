@@ -360,7 +360,7 @@ class PromptWidget(ViewerWidget):
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self.panel.planes_box.setVisible(bool(plane.travel_axes))
+        self.panel.planes_box.setVisible(bool(plane.stack_axes))
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.throttle()

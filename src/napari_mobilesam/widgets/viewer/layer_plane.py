@@ -227,6 +227,12 @@ class LayerPlane:
             if axis not in (self.rows, self.columns, self.channel_axis)
         )
 
+    @property
+    def stack_axes(self) -> tuple[int, ...]:
+        """Those `travel_axes` that have more than one plane."""
+        shape = data_of(self.layer).shape
+        return tuple(axis for axis in self.travel_axes if shape[axis] > 1)
+
     def moved(self, axis: int, by: int) -> LayerPlane | None:
         """Return the plane some steps further on an image axis, if any."""
         index, position = list(self.index), self.position.copy()

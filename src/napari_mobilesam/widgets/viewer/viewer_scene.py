@@ -338,7 +338,8 @@ class Stack(Sequence[ImagePlane]):
         One of them.
     axis : int, optional
         Axis of the image along which they follow each other; by default the
-        last one that is neither shown nor of channels.
+        last one that has several planes and is neither shown nor of
+        channels.
 
     Raises
     ------
@@ -347,7 +348,7 @@ class Stack(Sequence[ImagePlane]):
     """
 
     def __init__(self, plane: LayerPlane, axis: int | None = None) -> None:
-        axes = plane.travel_axes
+        axes = plane.stack_axes
         if not axes:
             raise ImageError(
                 f'“{plane.layer.name}” is a single plane: there is no axis '
@@ -357,7 +358,8 @@ class Stack(Sequence[ImagePlane]):
         if self.axis not in axes:
             raise ImageError(
                 f'Axis {axis} of “{plane.layer.name}” is shown, holds '
-                f'channels or does not exist: choose one of {list(axes)}.'
+                'channels, is a single plane or does not exist: choose one '
+                f'of {list(axes)}.'
             )
         self._plane = plane
 

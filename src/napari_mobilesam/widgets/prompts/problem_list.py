@@ -1,0 +1,97 @@
+"""List of the prompts of a batch that gave no object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_mobilesam.text import counted
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+
+# longer lists scroll
+LINES_SHOWN = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PromptProblem:
+    """A prompt that gave no object.
+
+    Attributes
+    ----------
+    text : str
+        The prompt and the reason.
+    plane : LayerPlane or None
+        Its plane; None if the image has no such plane.
+    position : tuple of float
+        (row, column) in data pixels.
+    """
+
+    text: str
+    plane: LayerPlane | None
+    position: tuple[float, float]
+
+
+class ProblemList(QWidget):
+    """Prompts that gave no object; a click on one goes to it.
+
+    Hidden while there is none.
+
+    Attributes
+    ----------
+    chosen : Signal(PromptProblem)
+        The user wants to see this prompt.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: tuple[PromptProblem, ...] = ()
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.list = QListWidget()
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(
+            Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        )
+        self.list.setToolTip('Click one to go to it.')
+        self.close_button = QToolButton()
+        self.close_button.setText('✕')
+        self.close_button.setToolTip('Close this list.')
+        head = QHBoxLayout()
+        head.addWidget(self.label, 1)
+        head.addWidget(self.close_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(head)
+        layout.addWidget(self.list)
+        lines = LINES_SHOWN * self.fontMetrics().lineSpacing()
+        self.list.setFixedHeight(2 * lines)
+        self.close_button.clicked.connect(lambda: self.show_problems(()))
+        self.list.itemClicked.connect(self._go)
+        self.list.itemActivated.connect(self._go)
+        self.hide()
+
+    def show_problems(self, problems: Sequence[PromptProblem]) -> None:
+        """Show problems instead of those before."""
+        self.problems = tuple(problems)
+        self.list.clear()
+        for problem in self.problems:
+            QListWidgetItem(problem.text, self.list)
+        count = counted(len(self.problems), 'prompt')
+        self.label.setText(f'{count} without an object:')
+        self.setVisible(bool(self.problems))
+
+    def _go(self, item: QListWidgetItem) -> None:
+        self.chosen.emit(self.problems[self.list.row(item)])

@@ -1,0 +1,64 @@
+"""Stacks with planes without pixels, and axes of length 1."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+pytestmark = pytest.mark.window
+
+FIRST = (28, 32)
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+def with_blank(blobs, *blank, planes=5):
+    stack = np.stack([blobs] * planes).astype(np.float32)
+    stack[list(blank)] = np.nan
+    return stack
+
+
+def test_propagation_goes_on_behind_a_blank_plane(desk, blobs):
+    d = desk(with_blank(blobs, 1, 3))
+    d.viewer.dims.set_current_step(0, 2)
+    d.settle()
+    d.mouse.click(d.image, (2, *FIRST))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [int(plane[FIRST]) for plane in labels] == [1, 0, 1, 0, 1]
+    assert 'without a pixel were skipped (1, 3)' in d.widget.status.text
+    d.mouse.key(Qt.Key.Key_U)
+    assert not labels[0].any()
+
+
+def test_everything_takes_a_blank_plane_for_an_empty_one(
+    everything_desk, blobs
+):
+    d = everything_desk(with_blank(blobs, 1, planes=3))
+    combo = d.widget.panel.where.planes_combo
+    combo.setCurrentIndex(combo.count() - 1)
+    d.settle()
+    d.widget.panel.run_button.click()
+    d.settle()
+    labels = d.viewer.layers['image objects'].data
+    assert labels[0][FIRST] and labels[2][FIRST]
+    assert not labels[1].any()
+    assert not d.widget.status.failed
+
+
+def test_single_planes_are_no_stack(desk, blobs):
+    stack = np.stack([blobs, blobs])[:, None]
+    d = desk(stack)
+    d.mouse.click(d.image, (0, 0, *FIRST))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert labels[1, 0][FIRST] == 1
+
+
+def test_single_plane_with_more_axes_offers_no_propagation(desk, blobs):
+    d = desk(blobs[None, None])
+    assert not d.widget.panel.planes_box.isVisible()
