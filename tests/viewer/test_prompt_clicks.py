@@ -240,3 +240,54 @@ def test_contrast_limits_are_respected(desk, blobs):
     d.widget.object.update()
     d.settle()
     assert d.widget.preview.visible
+
+
+@pytest.fixture
+def slow_start(monkeypatch):
+    """Forms that are ready when the functions in the list are called."""
+    waiting = []
+    monkeypatch.setattr(
+        'napari_mobilesam.session.runtime.models.Models.import_libraries',
+        lambda self, then: waiting.append(then),
+    )
+    return waiting
+
+
+def test_clicks_before_the_form_is_ready_are_answered(desk, blobs, slow_start):
+    d = desk(blobs, rotate=10, scale=(2, 2))
+    assert 'prompts' not in d.viewer.layers
+    d.mouse.click(d.image, (28, 32))
+    d.mouse.right_click(d.image, (36, 40))
+    assert '2 clicks' in d.widget.status.text
+    # a drag pans, and is no click
+    d.mouse.drag(d.image, (68, 32), (80, 60))
+    for then in slow_start:
+        then()
+    d.settle()
+    points = d.viewer.layers['prompts']
+    assert points.data == pytest.approx(
+        np.array([(28, 32), (36, 40)]), abs=0.5
+    )
+    assert list(points.features['polarity']) == ['positive', 'negative']
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert labels[28, 32] == 1
+    assert labels[36, 40] == 0
+    # clicks from now on are taken by the layer, once
+    d.mouse.click(d.image, (68, 92))
+    d.settle()
+    assert len(points.data) == 1
+
+
+def test_clicks_before_a_form_that_is_closed_are_forgotten(
+    desk, blobs, slow_start
+):
+    d = desk(blobs)
+    d.mouse.click(d.image, (28, 32))
+    d.viewer.window.remove_dock_widget(d.dock)
+    d.settle()
+    for then in slow_start:
+        then()
+    d.settle()
+    assert 'prompts' not in d.viewer.layers

@@ -269,6 +269,24 @@ class PromptTools:
             coordinates = np.asarray(layer.world_to_data(event.position))
             self.pressed.emit(coordinates, int(polarity == POSITIVE))
 
+    def add_point(
+        self, position: tuple[float, ...], positive: bool = True
+    ) -> None:
+        """Add a point, as a click does.
+
+        Parameters
+        ----------
+        position : tuple of float
+            World coordinates.
+        positive : bool
+            On the object, or on the background.
+        """
+        layer = self.points
+        if layer is None:
+            return
+        set_next_polarity(layer, POSITIVE if positive else NEGATIVE)
+        layer.add(np.asarray(layer.world_to_data(position)))
+
     def _reset_polarity(self) -> None:
         """Restore the polarity after a click with the right button."""
         for layer in (self.points, self.shapes):

@@ -19,6 +19,7 @@ from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.prompts.actions import keys_of
+from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.prompts.open_object import HINT, OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
 from napari_mobilesam.widgets.prompts.prompt_navigation import (
@@ -116,6 +117,7 @@ class PromptWidget(ViewerWidget):
         self.saving = PromptSaving(self, panel, scene, self.settings)
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
+        self._early_clicks = EarlyClicks(self.viewer, self.status)
         self.commands = self._commands()
         self._connect()
         self.attach()
@@ -220,7 +222,8 @@ class PromptWidget(ViewerWidget):
         self._apply_settings()
         self.header.model_box.refresh()
         self._layers_changed()
-        self.status.say('Starting …', busy=True)
+        self.status.say('Starting … Clicks are answered when ready.', True)
+        self._early_clicks.watch()
         # importing pandas and torch takes seconds the first time
         session.models.import_libraries(self._start)
 
@@ -232,9 +235,11 @@ class PromptWidget(ViewerWidget):
             self.header.image_combo.layer = active
         self.tools.adopt()
         self.image.enter()
+        self._early_clicks.hand_over(self.tools)
 
     def detach(self) -> None:
         """Stop listening, unbind the keys, and remove the previews."""
+        self._early_clicks.stop()
         self.object.stop()
         self.preparation.detach()
         self.navigation.pick(False)
