@@ -17,7 +17,7 @@ PACKAGE = Path(napari_mobilesam.__file__).parent
 
 # What each folder may import of the package, besides itself. `types`, `text`,
 # `files`, `palette` and `parameter_fields` stand below all of them.
-BASE = {'files', 'palette', 'parameter_fields', 'text', 'types'}
+BASE = {'files', 'palette', 'parameter_fields', 'schema', 'text', 'types'}
 BELOW_SESSION = BASE | {
     'export',
     'measure',
@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     'files': set(),
     'palette': set(),
     'parameter_fields': set(),
+    'schema': set(),
     'types': {'parameter_fields'},
     'text': {'types'},
     # optional dependencies, and what to say where they are missing

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.server
+import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import napari_mobilesam as nm
 from napari_mobilesam.model import registry
@@ -175,6 +180,9 @@ def test_damaged_cache_is_noticed(served_model, folders):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match='does not have the hash'):
         load_model('mobile_sam')
+    with pytest.warns(UserWarning, match=r'is damaged.*mobile_sam_cells is'):
+        assert load_model().record.name == 'mobile_sam_cells'
+    assert registry.default_model_name() == 'mobile_sam_cells'
     assert (
         nm.download_model('mobile_sam').read_bytes()
         == (served_model['content'])
@@ -200,6 +208,98 @@ def test_damaged_file(name, content, tmp_path, checkpoint):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match='cannot be read'):
         load_model(path)
+
+
+ODD_WEIGHTS = {
+    'sparse': (lambda t: t.to_sparse(), 'sparse instead of floating point'),
+    'meta': (lambda t: t.to('meta'), 'without values instead of'),
+    'integers': (lambda t: t.to(torch.int64), 'integer instead of'),
+    'flags': (lambda t: t.to(torch.bool), 'bool instead of'),
+    'complex': (lambda t: t.to(torch.complex64), 'complex64 instead of'),
+}
+
+
+@pytest.mark.parametrize('kind', ODD_WEIGHTS)
+def test_weights_of_another_type_are_refused(kind, tmp_path, small):
+    change, words = ODD_WEIGHTS[kind]
+    state = {
+        key: change(value) if value.is_floating_point() else value
+        for key, value in small.state_dict().items()
+    }
+    torch.save(state, tmp_path / 'odd.pt')
+    with pytest.raises(CheckpointError, match=words):
+        load_model(tmp_path / 'odd.pt')
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'input_size': '64'}, "input_size is '64' instead of a whole number"),
+        ({'input_size': 1e9}, 'input_size is 1000000000.0 instead of'),
+        ({'input_size': 1024 * 10**6}, 'input_size is 1024000000 instead'),
+        ({'input_size': -64}, 'input_size is -64 instead of'),
+        ({'input_size': 65}, 'input_size is 65 instead of a multiple of 16'),
+        ({'input_size': True}, 'input_size is True instead of'),
+        ({'architecture': 'resnet'}, "architecture is 'resnet' instead of"),
+        ({'architecture': ['vit_t']}, r'architecture is \[.vit_t.\] instead'),
+        ({'object_diameter': 5}, 'object_diameter is 5 instead of a list'),
+        ({'object_diameter': [9, 1, 5]}, 'three sizes in ascending order'),
+        ({'predicted_iou': float('nan')}, 'predicted_iou is nan instead of'),
+        ({'ranking': 'best'}, "ranking is 'best' instead of"),
+        ({'training': [1]}, r'training is \[1\] instead of an object'),
+        ({'name': 5}, 'name is 5 instead of text'),
+        (None, 'record is None instead of an object'),
+        ('{', 'record is not valid JSON'),
+        ('[' * 100_000, 'record is not valid JSON'),
+    ],
+)
+def test_wrong_records_are_refused(values, words, tmp_path, small):
+    path = tmp_path / 'odd.safetensors'
+    if isinstance(values, dict):
+        values = {'name': 'odd', 'input_size': 64, **values}
+    text = values if isinstance(values, str) else json.dumps(values)
+    state = {key: value.clone() for key, value in small.state_dict().items()}
+    save_file(state, path, {'napari_mobilesam': text})
+    with pytest.raises(CheckpointError, match=words):
+        load_model(path)
+
+
+def test_objects_beside_the_weights_are_dropped(tmp_path, small):
+    path = tmp_path / 'trained.pt'
+    beside = {
+        'best': np.float64(0.3),
+        'losses': np.zeros(3),
+        'options': argparse.Namespace(rate=1),
+        'folder': Path('somewhere'),
+    }
+    torch.save({'model_state': small.state_dict(), **beside}, path)
+    assert load_model(path).record.name == 'trained'
+
+
+def test_positions_that_claim_a_huge_input_are_refused(tmp_path):
+    path = tmp_path / 'huge.pt'
+    positions = torch.zeros(1, 1, 1, 768).expand(1, 10**6, 1, 768)
+    torch.save({'image_encoder.pos_embed': positions}, path)
+    with pytest.raises(CheckpointError, match='input_size is 16000000'):
+        load_model(path)
+
+
+@pytest.mark.parametrize('name', ['weights.ckpt', 'weights', 'weights.txt'])
+def test_file_of_the_current_folder_needs_no_suffix(
+    name, tmp_path, checkpoint, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text('root:x:0:0')
+    with pytest.raises(CheckpointError, match=r"not a file in torch's format"):
+        load_model(name)
+    Path(name).write_bytes(checkpoint.read_bytes())
+    assert load_model(name).record.name == 'weights'
+
+
+@pytest.mark.parametrize('value', [5, 1.5, ['a'], b'a'])
+def test_name_of_another_type_is_refused(value):
+    with pytest.raises(CheckpointError, match='name_or_path is a'):
+        load_model(value)
 
 
 class Payload:
@@ -319,11 +419,22 @@ def test_failed_save_keeps_the_earlier_file(tmp_path, small, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ['mine.safetensors']
 
 
-def test_foreign_file_in_the_users_folder_is_left_out(folders, small):
-    own = folders / 'own'
-    own.mkdir()
-    (own / 'notes.safetensors').write_text('no checkpoint')
-    assert 'notes' not in [record.name for record in nm.list_models()]
+@pytest.mark.parametrize('record', [None, '{', '[1]', '{"input_size": 1}'])
+def test_odd_file_in_the_users_folder_is_left_out(folders, small, record):
+    """With one warning, however often the models are listed."""
+    path = folders / 'own' / 'mine.safetensors'
+    save_checkpoint(small, path, small.record)
+    odd = folders / 'own' / 'a.safetensors'
+    if record is None:
+        odd.write_text('no checkpoint')
+    else:
+        save_file({}, odd, {'napari_mobilesam': record})
+    with pytest.warns(UserWarning, match='a.safetensors is left out') as seen:
+        for _ in range(3):
+            names = [record.name for record in nm.list_models()]
+    assert len(seen) == 1
+    assert names[-1] == 'mine'
+    assert 'a' not in names
 
 
 @pytest.mark.parametrize('device', ['cuda', 'mps', 'tpu'])

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.model.image_encoder_vit import PATCH_SIZE, VIT_CONFIGS
+from napari_mobilesam.model.record_text import input_size, record_to_json
 from napari_mobilesam.model.registry import (
     METADATA_KEY,
     cached_path,
     default_model_name,
     download_model,
+    find_record,
     read_record,
-    record_to_json,
     registry,
     verify,
 )
 from napari_mobilesam.model.sam import Sam, build_sam
+from napari_mobilesam.model.state_dicts import check_weights, read_state_dict
+from napari_mobilesam.schema import SchemaError
 from napari_mobilesam.types import (
     Architecture,
     CheckpointError,
@@ -35,10 +36,7 @@ from napari_mobilesam.types import (
 )
 
 Device = Literal['auto', 'cpu', 'cuda', 'mps']
-
-# Keys under which training codes store the state dict of SAM.
-_WRAPPERS = ('model_state', 'model_state_dict', 'state_dict', 'model')
-_PREFIXES = ('module.', 'sam.', 'model.')
+SUFFIXES = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 
 
 def load_model(
@@ -52,8 +50,9 @@ def load_model(
     ----------
     name_or_path : str or Path, optional
         A name of `list_models`, downloaded if need be, or the path of a
-        checkpoint (``.pt``, ``.pth``, ``.safetensors``). None takes the
-        official model if it is in the cache, else the bundled one.
+        checkpoint (``.safetensors``, or any suffix for torch's format).
+        None takes the official model if it is in the cache and not damaged,
+        else the bundled one.
     device : str or torch.device
         ``'auto'`` takes CUDA, then MPS, then the CPU.
     progress : callable, optional
@@ -77,12 +76,13 @@ def load_model(
     torch_device = choose_device(device)
     if name_or_path is None:
         name_or_path = default_model_name()
-    path = Path(name_or_path)
-    is_path = isinstance(name_or_path, Path) or bool(
-        path.suffix in ('.pt', '.pth', '.safetensors') or len(path.parts) > 1
-    )
-    if is_path:
-        sam = load_checkpoint(path)
+    if not isinstance(name_or_path, str | Path):
+        raise CheckpointError(
+            f'name_or_path is a {type(name_or_path).__name__}; give the name '
+            'of a model, or the path of a checkpoint file'
+        )
+    if _is_path(name_or_path):
+        sam = load_checkpoint(Path(name_or_path))
     else:
         sam = _load_by_name(str(name_or_path), progress)
     return sam.to(torch_device).eval().requires_grad_(False)
@@ -105,7 +105,7 @@ def choose_device(device: Device | str | torch.device) -> torch.device:
         return torch.device(next(k for k, there in available.items() if there))
     try:
         chosen = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
             f'unknown device {str(device)!r}; choose auto, cpu, cuda or mps'
         ) from error
@@ -140,11 +140,11 @@ def load_checkpoint(path: Path, record: ModelRecord | None = None) -> Sam:
             f'there is no checkpoint file at {path}; check the path, or '
             'list the known models with "napari-mobilesam models"'
         )
-    state = _read_tensors(path)
+    state = read_state_dict(path)
     if record is None:
         record = _record_of(path, state)
     sam = build_sam(record=record)
-    _check_keys(path, state, sam)
+    check_weights(path, state, sam)
     sam.load_state_dict(
         {key: value.to(sam_dtype(value)) for key, value in state.items()}
     )
@@ -205,96 +205,36 @@ def _load_by_name(name: str, progress: Progress | None) -> Sam:
     return load_checkpoint(path, record)
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == '.safetensors':
-            return load_file(path)
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-    ) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f'{path} cannot be read as a checkpoint: it is damaged, cut '
-            f'short, or holds more than weights ({first_line}). Download or '
-            'export it again.'
-        ) from error
-    return _unwrap(path, content)
-
-
-def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(
-            content.get(wrapper), Mapping
-        ):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(
-            f'{path} holds a {type(content).__name__}, not the state dict of '
-            'a SAM model'
-        )
-    state = {
-        str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)
-    }
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {k[len(prefix) :]: v for k, v in state.items()}
-    return state
+def _is_path(name_or_path: str | Path) -> bool:
+    """True for a path, False for the name of a model."""
+    if isinstance(name_or_path, Path):
+        return True
+    if name_or_path in registry():
+        return False
+    path = Path(name_or_path)
+    return path.suffix in SUFFIXES or len(path.parts) > 1 or path.is_file()
 
 
 def _record_of(path: Path, state: Mapping[str, Tensor]) -> ModelRecord:
+    """Record in the header of a file, or else what its tensors tell."""
     if path.suffix == '.safetensors':
-        try:
-            return replace(read_record(path), name=path.stem)
-        except CheckpointError:
-            pass  # no record of ours: the tensors tell the architecture
-    architecture: Architecture = 'vit_t'
-    input_size = 1024
+        record = find_record(path)
+        if record is not None:
+            return replace(record, name=path.stem)
     positions = state.get('image_encoder.pos_embed')
-    if positions is not None and positions.ndim == 4:
-        input_size = positions.shape[1] * PATCH_SIZE
-        for name, config in VIT_CONFIGS.items():
-            if config.channels == positions.shape[-1]:
-                architecture = name
+    if positions is None or positions.ndim != 4:
+        return ModelRecord(path.stem, purpose=f'own file {path}')
+    try:
+        size = input_size(positions.shape[1] * PATCH_SIZE)
+    except SchemaError as error:
+        raise CheckpointError(
+            f'{path} is not a checkpoint of SAM: {error}, by the shape '
+            f'{tuple(positions.shape)} of image_encoder.pos_embed'
+        ) from error
+    architecture: Architecture = 'vit_t'
+    for name, config in VIT_CONFIGS.items():
+        if config.channels == positions.shape[-1]:
+            architecture = name
     return ModelRecord(
-        path.stem, architecture, input_size, purpose=f'own file {path}'
+        path.stem, architecture, size, purpose=f'own file {path}'
     )
-
-
-def _check_keys(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
-    expected = sam.state_dict()
-    missing = [key for key in expected if key not in state]
-    unexpected = [key for key in state if key not in expected]
-    reshaped = [
-        f'{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}'
-        for key, value in expected.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    problems = [
-        f'{len(keys)} {kind}, first {", ".join(keys[:3])}'
-        for kind, keys in (
-            ('missing', missing),
-            ('unexpected', unexpected),
-            ('of another shape', reshaped),
-        )
-        if keys
-    ]
-    if problems:
-        raise CheckpointError(
-            f'{path} is not a checkpoint of {sam.record.architecture} '
-            f'({sam.record.name}): of {len(expected)} tensors, '
-            f'{"; ".join(problems)}'
-        )
-    broken = [k for k, v in state.items() if not torch.isfinite(v).all()]
-    if broken:
-        raise CheckpointError(
-            f'{path} holds NaN or infinite weights in {len(broken)} tensors, '
-            f'first {broken[0]}; it is damaged or its training failed'
-        )

@@ -6,9 +6,9 @@ as soon as a widget opens.
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, fields, replace
+import warnings
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,12 +18,8 @@ import platformdirs
 import pooch
 from safetensors import SafetensorError, safe_open
 
-from napari_mobilesam.types import (
-    CheckpointError,
-    ModelRecord,
-    ObjectDiameter,
-    Progress,
-)
+from napari_mobilesam.model.record_text import record_from_json
+from napari_mobilesam.types import CheckpointError, ModelRecord, Progress
 
 APP_NAME = 'napari-mobilesam'
 METADATA_KEY = 'napari_mobilesam'
@@ -37,6 +33,9 @@ _MICRO_SAM_CITATION = 'Archit et al. 2025, Segment Anything for Microscopy'
 _META_URL = 'https://dl.fbaipublicfiles.com/segment_anything'
 _BIOIMAGE_URL = 'https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io'
 
+# The files of micro-sam are known by the xxh128 that micro-sam itself checks.
+# It shows damage, but not a forgery; no SHA-256 of them is published by two
+# projects that could be compared.
 _DOWNLOADS = (
     ModelRecord(
         OFFICIAL,
@@ -142,13 +141,15 @@ def registry() -> dict[str, ModelRecord]:
 def list_models() -> list[ModelRecord]:
     """All models that `load_model` knows by name, the user's own last.
 
-    A file in the user's folder that is no checkpoint of ours is left out.
+    A file in the user's folder that is no checkpoint of ours is left out,
+    with a warning.
     """
     records = registry()
     for path in sorted(user_models_folder().glob('*.safetensors')):
         try:
             record = read_record(path)
-        except CheckpointError:
+        except CheckpointError as error:
+            _warn_once(path, f'{path.name} is left out of the models: {error}')
             continue
         records.setdefault(path.stem, replace(record, name=path.stem))
     return list(records.values())
@@ -182,8 +183,22 @@ def cached_path(name: str) -> Path | None:
 
 
 def default_model_name() -> str:
-    """The official model if it has been downloaded, else the bundled one."""
-    return OFFICIAL if cached_path(OFFICIAL) else BUNDLED
+    """The official model if it has been downloaded, else the bundled one.
+
+    The bundled one, with a warning, if the downloaded file is damaged.
+    """
+    path = cached_path(OFFICIAL)
+    if path is None:
+        return BUNDLED
+    if verify(path, OFFICIAL):
+        return OFFICIAL
+    _warn_once(
+        path,
+        f'{path} is damaged: it does not have the hash of {OFFICIAL}. '
+        f'{BUNDLED} is used instead. Delete the file, or download it again '
+        f'with "napari-mobilesam models download {OFFICIAL}".',
+    )
+    return BUNDLED
 
 
 def download_model(name: str, progress: Progress | None = None) -> Path:
@@ -245,8 +260,11 @@ def verify(path: Path, name: str) -> bool:
     record = registry().get(name)
     if record is None or not record.hash:
         return True
+    state = path.stat()
+    if record.size_bytes and state.st_size != record.size_bytes:
+        return False
     algorithm, _, expected = record.hash.partition(':')
-    return bool(pooch.file_hash(str(path), alg=algorithm) == expected)
+    return _file_hash(path, algorithm, state.st_mtime_ns) == expected
 
 
 def read_record(path: Path) -> ModelRecord:
@@ -255,7 +273,21 @@ def read_record(path: Path) -> ModelRecord:
     Raises
     ------
     CheckpointError
-        If the file is no safetensors file or has no record.
+        If the file is no safetensors file, has no record, or a wrong one.
+    """
+    record = find_record(path)
+    if record is None:
+        raise CheckpointError(f'{path} has no record of napari-mobilesam')
+    return record
+
+
+def find_record(path: Path) -> ModelRecord | None:
+    """Read the record in a checkpoint's header; None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no safetensors file, or has a wrong record.
     """
     try:
         with safe_open(str(path), framework='np') as file:
@@ -265,22 +297,11 @@ def read_record(path: Path) -> ModelRecord:
             f'{path} is not a safetensors file, or is damaged: {error}'
         ) from error
     if METADATA_KEY not in metadata:
-        raise CheckpointError(f'{path} has no record of napari-mobilesam')
-    return record_from_json(metadata[METADATA_KEY])
-
-
-def record_to_json(record: ModelRecord) -> str:
-    """Serialise a record for a checkpoint's header."""
-    return json.dumps(asdict(record))
-
-
-def record_from_json(text: str) -> ModelRecord:
-    """Read what `record_to_json` wrote; unknown entries are ignored."""
-    known = {field.name for field in fields(ModelRecord)}
-    values = {k: v for k, v in json.loads(text).items() if k in known}
-    if 'object_diameter' in values:
-        values['object_diameter'] = ObjectDiameter(*values['object_diameter'])
-    return ModelRecord(**values)
+        return None
+    try:
+        return record_from_json(metadata[METADATA_KEY])
+    except CheckpointError as error:
+        raise CheckpointError(f'{path} cannot be used: {error}') from error
 
 
 def _download_path(record: ModelRecord) -> Path:
@@ -290,6 +311,26 @@ def _download_path(record: ModelRecord) -> Path:
 @lru_cache(maxsize=1)
 def _bundled_record() -> ModelRecord:
     return read_record(bundled_path())
+
+
+@lru_cache(maxsize=16)
+def _file_hash(path: Path, algorithm: str, modified: int) -> str:
+    """Hash of a file, computed once as long as it is not modified."""
+    return str(pooch.file_hash(str(path), alg=algorithm))
+
+
+def _warn_once(path: Path, message: str) -> None:
+    """Warn about a file, once as long as it is not modified."""
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError:
+        modified = 0
+    _warn(message, modified)
+
+
+@lru_cache(maxsize=256)
+def _warn(message: str, modified: int) -> None:
+    warnings.warn(message, stacklevel=4)
 
 
 class _ProgressAdapter:

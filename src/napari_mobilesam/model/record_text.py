@@ -1,0 +1,91 @@
+"""The record of a model as JSON, in the header of its checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, get_args
+
+from napari_mobilesam.schema import (
+    SchemaError,
+    fields,
+    number,
+    one_of,
+    parse_json,
+    refuse,
+    sequence,
+    text,
+    whole,
+)
+from napari_mobilesam.types import (
+    Architecture,
+    CheckpointError,
+    ModelRecord,
+    ObjectDiameter,
+    Ranking,
+)
+
+# A larger input would need many times the memory of the published models.
+SMALLEST_INPUT, LARGEST_INPUT, STRIDE = 32, 4096, 16
+
+
+def input_size(value: Any, place: str = 'input_size') -> int:
+    """Schema of the side of a model's input in pixels."""
+    size: int = whole(SMALLEST_INPUT, LARGEST_INPUT)(value, place)
+    if size % STRIDE:
+        raise refuse(value, place, f'a multiple of {STRIDE}')
+    return size
+
+
+def _diameter(value: Any, place: str) -> ObjectDiameter:
+    size = number(0.1, LARGEST_INPUT)
+    diameter = ObjectDiameter(*sequence(size, size, size)(value, place))
+    if not diameter.smallest <= diameter.best <= diameter.largest:
+        raise refuse(value, place, 'three sizes in ascending order')
+    return diameter
+
+
+def _training(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise refuse(value, place, 'an object')
+    return value
+
+
+_RECORD = fields(
+    {'name': text(200)},
+    {
+        'architecture': one_of(*get_args(Architecture)),
+        'input_size': input_size,
+        'object_diameter': _diameter,
+        'purpose': text(10_000),
+        'licence': text(10_000),
+        'citation': text(10_000),
+        'url': text(),
+        'hash': text(),
+        'size_bytes': whole(0, 10**15),
+        'training': _training,
+        'predicted_iou': number(0, 1),
+        'stability': number(0, 1),
+        'ranking': one_of(*get_args(Ranking)),
+    },
+    strict=False,
+)
+
+
+def record_to_json(record: ModelRecord) -> str:
+    """Serialise a record for a checkpoint's header."""
+    return json.dumps(asdict(record))
+
+
+def record_from_json(content: str) -> ModelRecord:
+    """Read a record of `record_to_json`; unknown entries are ignored.
+
+    Raises
+    ------
+    CheckpointError
+        An entry is missing, or of a wrong type or value.
+    """
+    try:
+        return ModelRecord(**_RECORD(parse_json(content, 'record'), 'record'))
+    except SchemaError as error:
+        raise CheckpointError(f'its {error}') from error

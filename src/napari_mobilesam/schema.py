@@ -1,0 +1,183 @@
+"""Schemas of JSON files: each field is checked before it is used.
+
+A schema is a function of a value and its place in the file. It returns the
+value, or raises `SchemaError`. Schemas are composed of the functions below.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Schema = Callable[[Any, str], Any]
+
+# Longest part of a value that is quoted in a message.
+QUOTED = 40
+
+
+class SchemaError(ValueError):
+    """A value is not as its schema says; the message names its place."""
+
+
+def refuse(value: Any, place: str, wanted: str) -> SchemaError:
+    """Return the error about a value that is not as wanted."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested deeply, or too many digits
+        text = f'a {type(value).__name__}'
+    if len(text) > QUOTED:
+        text = f'{text[:QUOTED]}…'
+    return SchemaError(f'{place} is {text} instead of {wanted}')
+
+
+def text(longest: int = 1000) -> Schema:
+    """Schema of text with up to ``longest`` characters."""
+
+    def check(value: Any, place: str) -> str:
+        if not isinstance(value, str) or len(value) > longest:
+            raise refuse(value, place, f'text of at most {longest} characters')
+        return value
+
+    return check
+
+
+def whole(least: int, most: int) -> Schema:
+    """Schema of a whole number from ``least`` to ``most``."""
+
+    def check(value: Any, place: str) -> int:
+        # True is an int in Python
+        if type(value) is not int or not least <= value <= most:
+            raise refuse(value, place, f'a whole number {least} to {most}')
+        return value
+
+    return check
+
+
+def number(least: float, most: float, nan: bool = False) -> Schema:
+    """Schema of a number from ``least`` to ``most``; NaN only with ``nan``."""
+
+    def check(value: Any, place: str) -> float:
+        if type(value) in (int, float) and (
+            (nan and math.isnan(value)) or least <= value <= most
+        ):
+            return float(value)
+        raise refuse(value, place, f'a number {least:g} to {most:g}')
+
+    return check
+
+
+def flag(value: Any, place: str) -> bool:
+    """Schema of true or false."""
+    if not isinstance(value, bool):
+        raise refuse(value, place, 'true or false')
+    return value
+
+
+def one_of(*choices: str) -> Schema:
+    """Schema of one of several texts."""
+
+    def check(value: Any, place: str) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise refuse(value, place, f'one of {", ".join(choices)}')
+        return value
+
+    return check
+
+
+def optional(schema: Schema) -> Schema:
+    """Schema of a value or null."""
+    return lambda value, place: None if value is None else schema(value, place)
+
+
+def items(schema: Schema, most: int, least: int = 0) -> Schema:
+    """Schema of a list of ``least`` to ``most`` values of one schema."""
+
+    def check(value: Any, place: str) -> list[Any]:
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            count = f'{least}' if least == most else f'{least} to {most}'
+            raise refuse(value, place, f'a list of {count} values')
+        return [schema(item, f'{place}[{i}]') for i, item in enumerate(value)]
+
+    return check
+
+
+def sequence(*schemas: Schema) -> Schema:
+    """Schema of a list with a schema for each of its values."""
+
+    def check(value: Any, place: str) -> list[Any]:
+        if not isinstance(value, list) or len(value) != len(schemas):
+            raise refuse(value, place, f'a list of {len(schemas)} values')
+        return [
+            schema(item, f'{place}[{i}]')
+            for i, (schema, item) in enumerate(
+                zip(schemas, value, strict=True)
+            )
+        ]
+
+    return check
+
+
+def mapping(key: Schema, schema: Schema, most: int) -> Schema:
+    """Schema of up to ``most`` entries with keys and values of one schema."""
+
+    def check(value: Any, place: str) -> dict[str, Any]:
+        if not isinstance(value, dict) or len(value) > most:
+            raise refuse(value, place, f'an object of at most {most} entries')
+        return {
+            key(name, f'a key of {place}'): schema(item, f'{place}.{name}')
+            for name, item in value.items()
+        }
+
+    return check
+
+
+def fields(
+    required: Mapping[str, Schema],
+    others: Mapping[str, Schema] | None = None,
+    strict: bool = True,
+) -> Schema:
+    """Schema of an object with known fields.
+
+    Parameters
+    ----------
+    required : mapping of str to schema
+        Fields that have to be there.
+    others : mapping of str to schema, optional
+        Fields that may be there.
+    strict : bool
+        Refuse unknown fields; otherwise they are left out.
+    """
+    known = {**required, **(others or {})}
+
+    def check(value: Any, place: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise refuse(value, place, 'an object')
+        missing = [name for name in required if name not in value]
+        unknown = [str(name)[:QUOTED] for name in value if name not in known]
+        if missing:
+            raise SchemaError(f'{place} has no {missing[0]!r}')
+        if unknown and strict:
+            raise SchemaError(f'{place} has an unknown field {unknown[0]!r}')
+        return {
+            name: schema(value[name], f'{place}.{name}')
+            for name, schema in known.items()
+            if name in value
+        }
+
+    return check
+
+
+def parse_json(content: str, place: str) -> Any:
+    """Parse JSON.
+
+    Raises
+    ------
+    SchemaError
+        It is no JSON, is nested too deeply, or has numbers without end.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SchemaError(f'{place} is not valid JSON ({error})') from error
