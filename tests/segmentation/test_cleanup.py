@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, Prompts
 
 SHAPE = (60, 70)
 
@@ -79,3 +79,30 @@ def test_a_cleaned_mask_is_never_empty_and_its_box_tight(
     again = mask_of(picture_of(cleaned))
     assert again.box == cleaned.box
     assert np.array_equal(again.data, cleaned.data)
+
+
+def with_island():
+    picture = disk()
+    picture[2:6, 2:8] = True
+    return picture
+
+
+def test_islands_go_unless_they_are_wanted():
+    mask = mask_of(with_island())
+    assert np.array_equal(picture_of(CleanUp()(mask, SHAPE)), disk())
+    assert CleanUp(keep_islands=True)(mask, SHAPE) is mask
+
+
+def test_part_with_a_positive_point_stays():
+    mask = mask_of(with_island())
+    on_island = Prompts(np.array([[3.0, 4.0]]), np.array([1]))
+    cleaned = picture_of(CleanUp()(mask, SHAPE, on_island))
+    assert np.array_equal(cleaned, with_island() & ~disk())
+    negative = Prompts(np.array([[3.0, 4.0]]), np.array([0]))
+    cleaned = picture_of(CleanUp()(mask, SHAPE, negative))
+    assert np.array_equal(cleaned, disk())
+
+
+def test_parts_of_the_region_stay():
+    mask = mask_of(with_island())
+    assert CleanUp()(mask, SHAPE, Prompts(region=mask)) is mask

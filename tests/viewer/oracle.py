@@ -39,6 +39,8 @@ class OracleSam:
             name, input_size=SIZE, object_diameter=ObjectDiameter(1, 40, 128)
         )
         self.encoded = 0
+        # predicted IoU of what it finds
+        self.score = 0.97
         # a test clears it to hold the worker inside the model
         self.go = threading.Event()
         self.go.set()
@@ -61,19 +63,19 @@ class OracleSam:
         return ThreadTeam(1, contextlib.nullcontext)
 
     def image_decoder(self, features):
-        return OracleDecoder(features, self.go)
+        return OracleDecoder(features, self)
 
 
 class OracleDecoder:
     """Stands in for `ImageDecoder`."""
 
-    def __init__(self, features, go):
+    def __init__(self, features, model):
         self.features = features
-        self.go = go
+        self.model = model
 
     def attend(self, points=None, labels=None, boxes=None, masks=None):
         """Scores and logits."""
-        self.go.wait(20)
+        self.model.go.wait(20)
         gray = functional.pixel_shuffle(self.features, 4)
         bright = gray[0, 0].numpy() > 100
         count = len(points) if points is not None else len(boxes)
@@ -87,8 +89,9 @@ class OracleDecoder:
             for i in range(count)
         ]
         # the second of the masks is the best
-        scores = torch.full((len(found), 4), 0.5)
-        scores[:, 1] = torch.tensor([0.97 * blob.any() for blob in found])
+        scores = torch.full((len(found), 4), min(0.5, self.model.score))
+        score = self.model.score
+        scores[:, 1] = torch.tensor([score * blob.any() for blob in found])
         logits = torch.from_numpy(np.where(np.stack(found), 40.0, -40.0))
         return scores, logits.float()
 

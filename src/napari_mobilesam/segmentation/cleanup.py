@@ -1,13 +1,15 @@
-"""Optional cleaning of the mask of one object."""
+"""Cleaning of the mask of one object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.shapes import sampled
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, Prompts
 
 # Standard deviation in data pixels of the blur that rounds corners off.
 SIGMA = 1.5
@@ -15,7 +17,7 @@ SIGMA = 1.5
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What is done to a mask before it is shown and written.
+    """Cleaning of a mask before it is shown and written.
 
     Attributes
     ----------
@@ -24,12 +26,21 @@ class CleanUp:
         all smaller the largest stays (Segment Anything, appendix B).
     smooth : bool
         Round off corners and fringes smaller than a pixel or two.
+    keep_islands : bool
+        Keep parts that are apart from the prompted part, see
+        `prompted_part`.
     """
 
     min_area: int = 0
     smooth: bool = False
+    keep_islands: bool = False
 
-    def __call__(self, mask: Mask, image_shape: tuple[int, int]) -> Mask:
+    def __call__(
+        self,
+        mask: Mask,
+        image_shape: tuple[int, int],
+        prompts: Prompts | None = None,
+    ) -> Mask:
         """Return the cleaned mask, never an empty one.
 
         Parameters
@@ -38,6 +49,8 @@ class CleanUp:
             Mask with at least one pixel.
         image_shape : tuple of int
             (H, W) of its plane.
+        prompts : Prompts, optional
+            Prompts of the object, which tell its part.
         """
         # imported here: opening a window must not wait for scikit-image
         from napari_mobilesam.segmentation.masks import remove_small_regions
@@ -46,7 +59,56 @@ class CleanUp:
             mask = _smoothed(mask, image_shape)
         if self.min_area > 1:
             mask, _ = remove_small_regions(mask, self.min_area, image_shape)
+        return mask if self.keep_islands else prompted_part(mask, prompts)
+
+
+def prompted_part(mask: Mask, prompts: Prompts | None = None) -> Mask:
+    """Return a mask without the islands that no prompt points at.
+
+    An object is one connected part, as in the removal of small spurious
+    components (Segment Anything, appendix B), unless prompts say otherwise.
+
+    Parameters
+    ----------
+    mask : Mask
+        Mask with at least one pixel.
+    prompts : Prompts, optional
+        Parts with a positive point, or that overlap the region, stay.
+
+    Returns
+    -------
+    Mask
+        The largest part if no prompt is on any; the same mask if there are
+        no islands.
+    """
+    from scipy.ndimage import label
+
+    parts, count = label(mask.data, np.ones((3, 3)))
+    if count < 2:
         return mask
+    kept = _prompted(parts, mask, prompts or Prompts())
+    if not len(kept):
+        kept = np.array([np.bincount(parts.ravel())[1:].argmax() + 1])
+    if len(kept) == count:
+        return mask
+    data, box = crop_to_mask(np.isin(parts, kept), (mask.box[0], mask.box[1]))
+    return replace(mask, data=data, box=box)
+
+
+def _prompted(
+    parts: NDArray[np.int32], mask: Mask, prompts: Prompts
+) -> NDArray[np.int32]:
+    """Return the numbers of the parts that prompts are on."""
+    places = np.round(prompts.points[prompts.labels == 1]).astype(int)
+    places = places - np.array(mask.box[:2])
+    inside = np.all((places >= 0) & (places < parts.shape), axis=1)
+    found = [parts[tuple(places[inside].T)]]
+    if prompts.region is not None:
+        row0, column0, row1, column1 = mask.box
+        rows, columns = np.arange(row0, row1), np.arange(column0, column1)
+        found.append(parts[sampled(prompts.region, rows, columns)])
+    numbers = np.unique(np.concatenate(found))
+    return numbers[numbers > 0]
 
 
 def _smoothed(mask: Mask, image_shape: tuple[int, int]) -> Mask:

@@ -80,6 +80,9 @@ class Editor:
         Message: an object that waited for its mask was not accepted.
     options : WriteOptions
         Options of writing.
+    least_score : float
+        Predicted IoU below which an object is doubtful: it is not written
+        unless the user has seen that.
     record : ObjectRecord
         The open object; its number is 0 if it is new.
     """
@@ -103,11 +106,14 @@ class Editor:
         self._model_name = model_name
         self._recorder = recorder
         self.options = WriteOptions()
+        self.least_score = 0.0
         self._waiting: dict[Hashable, ObjectView] = {}
         self._asked = 0
         self._modified = False
         self.aside: list[ClosedObject] = []
-        self.queue = AcceptQueue(queue_prompting, model_name, self._write)
+        self.queue = AcceptQueue(
+            queue_prompting, model_name, self._write_if_certain
+        )
         self.queue.written.connect(self.accepted.emit)
         self.queue.failed.connect(self._not_written)
         # the object when it was opened, and the objects that it belongs to
@@ -120,6 +126,20 @@ class Editor:
     def pending(self) -> bool:
         """Whether an answer is pending."""
         return bool(self._waiting)
+
+    @property
+    def base(self) -> ObjectRecord | None:
+        """The open object as it is in the labels; None if it is new."""
+        return self._base
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the model is not certain of the open object."""
+        return self._is_doubtful(self.record)
+
+    def _is_doubtful(self, record: ObjectRecord) -> bool:
+        # False for the NaN of masks that no model has scored
+        return record.score < self.least_score
 
     @property
     def objects(self) -> Objects | None:
@@ -338,15 +358,29 @@ class Editor:
         write_object(objects, record, base, closed.options.policy, replay_code)
         return record
 
+    def _write_if_certain(self, closed: ClosedObject) -> ObjectRecord:
+        if self._is_doubtful(closed.record):
+            raise PromptError(
+                'An accepted object was not written, because nothing was '
+                f'found with certainty (score {closed.record.score:.2f}): '
+                'add a point, draw a box, or accept it now.'
+            )
+        return self._write(closed)
+
     def _not_written(self, closed: ClosedObject, reason: str) -> None:
-        """Open an object again that could not be written, if none is open."""
+        """Open an object again that could not be written.
+
+        At once if none is open, else after the open one.
+        """
         if self.record.empty and not self.pending:
             self._open_again(closed)
-        elif not reason:
-            reason = (
+        else:
+            self.aside.insert(0, closed)
+            reason = reason or (
                 'An accepted object was not written, because its mask could '
-                'not be computed: prompt it again.'
+                'not be computed.'
             )
+            reason += ' It is open again after this one.'
         if reason:
             self.failed.emit(reason)
 

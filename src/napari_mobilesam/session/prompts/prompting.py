@@ -254,7 +254,7 @@ def candidates_of(
     found = ObjectCandidates.of(engine.predict(plane, prompts, model, before))
     if found is None or clean_up is None:
         return found
-    masks = tuple(clean_up(mask, plane.shape) for mask in found.masks)
+    masks = tuple(clean_up(mask, plane.shape, prompts) for mask in found.masks)
     return replace(found, masks=masks)
 
 

@@ -33,6 +33,12 @@ class Settings:
         them as they are (Segment Anything, appendix B).
     smooth : bool
         Round off corners smaller than a pixel or two.
+    doubtful : str
+        Masks that the model is not certain of: ``'twice'``, *Accept* has to
+        be pressed twice; ``'never'``, they are not accepted; ``'accept'``,
+        they are like others.
+    islands : bool
+        Keep islands of masks that are apart from the prompted part.
     policy : str
         Treatment of existing labels: ``'overwrite'`` or ``'keep'``.
     numbers : str
@@ -61,6 +67,8 @@ class Settings:
     hover: bool = False
     min_area: int = 0
     smooth: bool = False
+    doubtful: str = 'twice'
+    islands: bool = False
     policy: str = 'overwrite'
     numbers: str = 'instance'
     classes: Sequence[str] = field(default_factory=list)

@@ -19,9 +19,12 @@ from napari_mobilesam.widgets.viewer.layers import (
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.utils.colormaps import DirectLabelColormap
 
 PREVIEW_NAME = 'preview'
 COLOR = '#00d5ff'
+# of a mask that the model is not certain of
+DOUBTFUL_COLOR = '#ff9800'
 HOVER_NAME = 'hover preview'
 HOVER_COLOR = '#ffffff'
 HOVER_OPACITY = 0.3
@@ -55,11 +58,28 @@ class Preview:
     ) -> None:
         self._viewer = viewer
         self._name, self._color, self._opacity = name, color, opacity
+        self._certain_color = color
         self._shown: tuple[NDArray[np.float64], tuple[Mask, ...]] | None = None
         self.layer: Labels | None = None
 
-    def show(self, plane: LayerPlane, masks: Sequence[Mask]) -> None:
-        """Show masks of a plane instead of the previous ones."""
+    def show(
+        self,
+        plane: LayerPlane,
+        masks: Sequence[Mask],
+        doubtful: bool = False,
+    ) -> None:
+        """Show masks of a plane instead of the previous ones.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            Plane of the masks.
+        masks : sequence of Mask
+            What to show.
+        doubtful : bool
+            Show them in the colour of masks that are not certain.
+        """
+        self._use_color(DOUBTFUL_COLOR if doubtful else self._certain_color)
         if not masks:
             self.hide()
             return
@@ -142,14 +162,19 @@ class Preview:
             # refreshes the layer as well
             layer.affine = affine
 
+    def _use_color(self, color: str) -> None:
+        if color == self._color:
+            return
+        self._color = color
+        if self.layer is not None:
+            self.layer.colormap = _one_color(color)
+
     def _add(
         self,
         picture: NDArray[np.uint8],
         affine: NDArray[np.float64],
         axes: dict[str, Any],
     ) -> None:
-        from napari.utils.colormaps import DirectLabelColormap
-
         self.layer = Labels(
             picture,
             name=self._name,
@@ -157,12 +182,16 @@ class Preview:
             affine=affine,
             **axes,
             opacity=self._opacity,
-            colormap=DirectLabelColormap(
-                color_dict={0: 'transparent', None: self._color}
-            ),
+            colormap=_one_color(self._color),
         )
         self.layer.editable = False
         insert_below_prompts(self._viewer, self.layer)
+
+
+def _one_color(color: str) -> DirectLabelColormap:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    return DirectLabelColormap(color_dict={0: 'transparent', None: color})
 
 
 def _picture(

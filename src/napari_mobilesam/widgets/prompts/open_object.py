@@ -80,6 +80,8 @@ class OpenObject:
     ----------
     several : SeveralShapes or None
         Several objects that are asked together.
+    never_doubtful : bool
+        Doubtful masks are not accepted; else when asked twice.
     """
 
     def __init__(
@@ -101,6 +103,9 @@ class OpenObject:
         self._hover = hover
         self._reader = PromptReader()
         self.several: SeveralShapes | None = None
+        self.never_doubtful = False
+        # doubtful object that was accepted once
+        self._doubted: ObjectRecord | None = None
         # images whose pixels that are no numbers were reported
         self._reported: WeakSet[Image] = WeakSet()
         # box, region or mask of a reopened object that no layer shows
@@ -294,7 +299,8 @@ class OpenObject:
             self._show_nothing()
             return
         found = view.candidates
-        self._preview.show(shown.plane, [found.mask])
+        doubtful = found.mask.score < self._editor.least_score
+        self._preview.show(shown.plane, [found.mask], doubtful)
         self._panel.candidates_view.show_masks(found.masks, found.chosen)
         self._panel.buttons['next_candidate'].setVisible(len(found.masks) > 1)
 
@@ -326,6 +332,8 @@ class OpenObject:
         found = [mask for mask in masks if mask is not None]
         if not found:
             return NOTHING + self._not_finite(result)
+        if len(masks) == 1 and self._editor.doubtful:
+            return self._doubts() + self._not_finite(result)
         if len(masks) > 1:
             text = f'{len(found)} objects for {len(masks)} boxes'
             waiting = 0
@@ -368,6 +376,8 @@ class OpenObject:
         with self._panel.status.errors():
             if not self._editor.pending and not self._editor.record.masks:
                 self._explain_no_mask()
+            elif not self._is_certain():
+                self._panel.status.fail(self._doubts())
             elif self._editor.accept() is None:
                 count = len(self._editor.queue)
                 objects = 'object is' if count == 1 else 'objects are'
@@ -376,6 +386,27 @@ class OpenObject:
                     'mask is there. Click the next object.',
                     True,
                 )
+
+    def _is_certain(self) -> bool:
+        """Return whether the open object may be written."""
+        editor = self._editor
+        if editor.pending or not editor.doubtful:
+            return True
+        twice, self._doubted = self._doubted is editor.record, editor.record
+        return twice and not self.never_doubtful
+
+    def _doubts(self) -> str:
+        """Describe an object that the model is not certain of."""
+        score = self._editor.record.score
+        text = (
+            f'Nothing was found here with certainty (score {score:.2f}): add '
+            'a point, or draw a box.'
+        )
+        if self.never_doubtful:
+            return text
+        accept = self._panel.buttons['accept'].text()
+        again = ' again' if self._doubted is self._editor.record else ' twice'
+        return f'{text} {accept}{again} keeps it all the same.'
 
     def _explain_no_mask(self) -> None:
         shown = self._scene.shown()

@@ -32,12 +32,18 @@ from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
+from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
+from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
 # dragging a contrast slider embeds once, at its end
 CONTRAST_PAUSE_MS = 250
+# A mask is doubtful if its score is below this share of the threshold of the
+# model in segment everything: backgrounds score 0.0 to 0.2, objects that are
+# hard to see 0.5 and more.
+CERTAIN_SHARE = 0.5
 TOPICS = ('prompts', 'model', 'objects')
 
 
@@ -104,6 +110,7 @@ class PromptWidget(ViewerWidget):
         self.status = panel.status
         fill(self, panel)
         self.preview = Preview(self.viewer)
+        self._hidden = HiddenObject(self.viewer)
         self.hover = HoverView(self.viewer, session.hover, scene.layer_plane)
         self.image = PromptImage(self, self.header, scene)
         self.tools = PromptTools(self, panel, scene)
@@ -249,6 +256,7 @@ class PromptWidget(ViewerWidget):
         self.saving.watch(None)
         super().detach()
         self.tools.release()
+        self._hidden.show()
         self.hover.remove()
         self.preview.remove()
         self.image.release()
@@ -416,14 +424,27 @@ class PromptWidget(ViewerWidget):
 
     def _apply_settings(self) -> None:
         settings = self.settings.current
-        clean_up = CleanUp(settings.min_area, settings.smooth)
+        clean_up = CleanUp(
+            settings.min_area, settings.smooth, settings.islands
+        )
         if clean_up != self.session.prompting.clean_up:
             self.session.prompting.clean_up = clean_up
             self.session.editor.ask_again()
+        self._use_least_score()
         self.session.models.compute_with(settings.device, settings.threads)
         self.session.use_cache(settings.cache_mb)
         self.panel.buttons['toggle_hover'].setChecked(settings.hover)
         self.hover.switch(settings.hover)
+
+    def _use_least_score(self) -> None:
+        """Set the score below which a mask is doubtful."""
+        record = self.session.record
+        doubtful = self.settings.current.doubtful
+        least = 0.0
+        if record is not None and doubtful != 'accept':
+            least = CERTAIN_SHARE * record.predicted_iou
+        self.session.editor.least_score = least
+        self.object.never_doubtful = doubtful == 'never'
 
     def take_over(self, image: Image, labels: Labels, number: int) -> None:
         """Open an object of a labels layer for editing.
@@ -458,9 +479,20 @@ class PromptWidget(ViewerWidget):
 
     def _editor_changed(self) -> None:
         self.object.editor_changed()
+        self._hide_old_pixels()
         self.output.follow_editor()
         if not self.session.editor.record.empty:
             self.saving.news = None
+
+    def _hide_old_pixels(self) -> None:
+        """Do not show the open object as it is in the labels."""
+        editor = self.session.editor
+        base, home = editor.base, editor.objects
+        target = None if home is None else home.target
+        if base is None or not isinstance(target, LabelsTarget):
+            self._hidden.show()
+        else:
+            self._hidden.hide(target.layer, base)
 
     def _say(self, text: str, topic: str) -> None:
         if topic not in TOPICS:
@@ -507,6 +539,7 @@ class PromptWidget(ViewerWidget):
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
+        self._use_least_score()
         self.header.model_box.refresh()
         self.header.device_label.setText(self.session.models.device_text)
         if not self.object.empty:

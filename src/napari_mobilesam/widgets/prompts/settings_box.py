@@ -35,6 +35,12 @@ DEVICES = {
     'mps': 'Apple GPU (mps)',
 }
 
+DOUBTFUL = {
+    'twice': 'Accept twice',
+    'never': 'Never accept',
+    'accept': 'Accept like others',
+}
+
 
 class SettingsBox(QWidget):
     """Clean-up, device, threads, cache and keys.
@@ -67,6 +73,21 @@ class SettingsBox(QWidget):
         )
         self.smooth_box = QCheckBox('Smooth outlines')
         self.smooth_box.setChecked(settings.smooth)
+        self.islands_box = QCheckBox('Keep islands')
+        self.islands_box.setToolTip(
+            'Keep parts of a mask that are apart from the prompted part.'
+        )
+        self.islands_box.setChecked(settings.islands)
+        self.doubtful_combo = QComboBox()
+        narrow(self.doubtful_combo)
+        self.doubtful_combo.setToolTip(
+            'Masks that the model is not certain of, shown in orange.'
+        )
+        for name, text in DOUBTFUL.items():
+            self.doubtful_combo.addItem(text, name)
+        self.doubtful_combo.setCurrentIndex(
+            max(0, self.doubtful_combo.findData(settings.doubtful))
+        )
         self.device_combo = QComboBox()
         narrow(self.device_combo)
         for name, text in DEVICES.items():
@@ -96,6 +117,8 @@ class SettingsBox(QWidget):
         for spin in (self.area_spin, self.threads_spin, self.cache_spin):
             spin.valueChanged.connect(self._tell)
         self.smooth_box.toggled.connect(self._tell)
+        self.islands_box.toggled.connect(self._tell)
+        self.doubtful_combo.activated.connect(self._tell)
         self.device_combo.activated.connect(self._tell)
         self.keys_box.changed.connect(self._tell)
 
@@ -106,6 +129,8 @@ class SettingsBox(QWidget):
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         form.addRow('Remove specks smaller than', self.area_spin)
         form.addRow(self.smooth_box)
+        form.addRow(self.islands_box)
+        form.addRow('Doubtful masks', self.doubtful_combo)
         form.addRow('Device', self.device_combo)
         form.addRow('Threads', self.threads_spin)
         form.addRow('Cache', self.cache_spin)
@@ -121,6 +146,8 @@ class SettingsBox(QWidget):
             {
                 'min_area': self.area_spin.value(),
                 'smooth': self.smooth_box.isChecked(),
+                'islands': self.islands_box.isChecked(),
+                'doubtful': str(self.doubtful_combo.currentData()),
                 'device': str(self.device_combo.currentData()),
                 'threads': self.threads_spin.value(),
                 'cache_mb': self.cache_spin.value(),

@@ -141,10 +141,14 @@ def insert_below_prompts(
     """
     layers = viewer.layers
     active = layers.selection.active
+    preview = PREVIEW_MARK in layer.metadata
     pixels = [
         index
         for index, other in enumerate(layers)
-        if _has_pixels(other) and other is not below
+        if _has_pixels(other)
+        and other is not below
+        # labels would hide the preview of a new mask
+        and (preview or PREVIEW_MARK not in other.metadata)
     ]
     layers.insert(pixels[-1] + 1 if pixels else 0, layer)
     if active is not None:
