@@ -169,6 +169,60 @@ def test_encoders_with_positions_embed_whole_inputs():
     assert embedding.grid.large_block((100, 130), 8).side == 4
 
 
+@given(
+    st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.sampled_from([128, 256, 1024]),
+    st.sampled_from(['vit_t', 'vit_b']),
+)
+def test_a_small_block_holds_the_decoder_block(shape, place, size, kind):
+    record = ModelRecord('any', input_size=size, architecture=kind)
+    grid = EmbeddingGrid(shape, record)
+    center = np.multiply(place, np.subtract(shape, 1))
+    for pitch in grid.pitches:
+        key = grid.small_block(center, pitch)
+        first = np.array(grid.first_cell(key, center))
+        low = np.array([key.row, key.column])
+        assert (low <= first).all()
+        assert (first + grid.cells <= low + grid.canvas(key).cells).all()
+        if kind == 'vit_t':
+            # whatever block it is cut from, it is the same decoder block
+            ideal = np.round(center / pitch - grid.cells / 2)
+            most = np.maximum(0, np.subtract(grid.shape(pitch), grid.cells))
+            assert (first == np.clip(ideal, 0, most)).all()
+
+
+@given(
+    st.tuples(st.integers(200, 3000), st.integers(200, 3000)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.floats(0.01, 1),
+)
+def test_large_blocks_cover_a_window(shape, place, share):
+    grid = EmbeddingGrid(shape, ModelRecord('any', input_size=256))
+    low = np.multiply(place, np.subtract(shape, 2)).astype(int)
+    high = np.minimum(shape, low + 1 + np.multiply(share, shape).astype(int))
+    window = (*low.tolist(), *high.tolist())
+    for pitch in grid.pitches[:4]:
+        keys = grid.large_blocks(window, pitch)
+        assert len(set(keys)) == len(keys)
+        wanted = {
+            grid.large_block((row, column), pitch)
+            for row in np.linspace(low[0], high[0] - 1, 25)
+            for column in np.linspace(low[1], high[1] - 1, 25)
+        }
+        assert wanted <= set(keys)
+
+
+def test_prompts_use_what_everything_embedded(tiny_model, image, monkeypatch):
+    embedding = ImageEmbedding.of_rgb(tiny_model, image)
+    apart = ImageEmbedding.of_rgb(tiny_model, image).cut((150, 200), 4)
+    embedding.cut((150, 200), 4, large=True)
+    assert embedding.has((150, 200), 4)
+    monkeypatch.setattr(tiny_model, 'encode', None)
+    cut = embedding.cut((150, 200), 4)
+    assert cut.frame == apart.frame
+
+
 def test_work_on_a_large_image_is_bounded(tiny_model):
     """Large blocks embed a scale little more than once."""
     embedding = ImageEmbedding(tiny_model, (6000, 6000), None)

@@ -13,7 +13,7 @@ from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.types import PromptError, Prompts
 
 # Scales that a click is asked at in these images.
-SCALES = 4
+SCALES = 3
 
 
 @pytest.fixture

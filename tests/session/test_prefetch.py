@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.prefetch import Prefetch, planes_ahead
@@ -56,7 +57,17 @@ def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):
     assert ready(engine, planes, tiny) == [True, True, False]
 
 
-def test_prompts_stop_the_embedding_of_planes(engine, worker, tiny):
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [
+        ('prompts', [0, 'request', 'embedded', 1, 'embedded']),
+        ('prepare', [0, 'request', 0, 'embedded', 1, 'embedded']),
+    ],
+)
+def test_requests_do_not_wait_for_the_embedding(
+    kind, expected, engine, worker, tiny
+):
+    """Prompts are answered between two layers, other requests stop it."""
     order = []
     planes = [plane(0), plane(1)]
     prepare = engine.prepare
@@ -76,7 +87,7 @@ def test_prompts_stop_the_embedding_of_planes(engine, worker, tiny):
         def giving_way(self, between):
             def check():
                 if next(layers, None) == 2:
-                    worker.submit('prompts', lambda: order.append('prompt'))
+                    worker.submit(kind, lambda: order.append('request'))
                 between()
 
             return tiny.giving_way(check)
@@ -84,8 +95,56 @@ def test_prompts_stop_the_embedding_of_planes(engine, worker, tiny):
     engine.prepare = slow
     Prefetch(worker, engine, Interrupted).want(planes)
     assert worker.wait(20)
-    assert order == [0, 'prompt', 0, 'embedded', 1, 'embedded']
+    assert order == expected
     assert ready(engine, planes, tiny) == [True, True]
+
+
+def test_a_prompt_served_meanwhile_may_embed(engine, worker, tiny):
+    other, answers = plane(5), []
+    layers = iter(range(3))
+
+    class Interrupted:
+        def __getattr__(self, name):
+            return getattr(tiny, name)
+
+        def giving_way(self, between):
+            def check():
+                if next(layers, None) == 2:
+                    worker.submit('prompts', answer)
+                between()
+
+            return tiny.giving_way(check)
+
+    def answer():
+        answers.append(engine.predict(other, click((30, 30)), tiny))
+
+    Prefetch(worker, engine, Interrupted).want([plane(0)])
+    assert worker.wait(20)
+    fresh = Engine(lambda name: tiny)
+    expected = fresh.predict(other, click((30, 30)), tiny)
+    np.testing.assert_array_equal(answers[0].logits, expected.logits)
+    assert engine.prepared(plane(0), tiny)
+
+
+def test_the_view_is_embedded_after_the_planes(engine, worker, tiny):
+    shown = plane(0)
+    prefetch = Prefetch(worker, engine, lambda: tiny)
+    prefetch.want([plane(1)], shown)
+    assert worker.wait(20)
+    assert engine.prepared(plane(1), tiny)
+    assert not engine.embed_ahead(shown, tiny)
+    places = [(row, column) for row in (3, 30, 57) for column in (3, 57)]
+    for place in places:
+        engine.predict(shown, click(place), tiny)
+        prefetch.go_on()
+        assert worker.wait(20)
+    # now no click needs an embedding at the scale of the answers
+    image = engine.image(shown, tiny)
+    before = image.embedded_pixels
+    for place in places:
+        answer = engine.predict(shown, click(place), tiny)
+        assert image.has(place, pitch_of(answer.frame))
+    assert image.embedded_pixels == before
 
 
 def test_a_newer_wish_replaces_an_older_one(engine, worker, tiny):

@@ -23,8 +23,8 @@ STRIDE = 16
 # of it has less padding. By processor time 21 cells cost 1.3 times as much
 # as 16, 24 cost 2.2 times as much.
 ATTENTION_WINDOW = 7
-# Cells of a small block beyond a decoder block: prompts nearby find what they
-# need in it.
+# Least number of cells of a small block beyond a decoder block: prompts nearby
+# find what they need in it.
 ROOM = 5
 # A scale of at most so many cells along its longer side is one block.
 WHOLE_SCALE = 28
@@ -142,21 +142,37 @@ class EmbeddingGrid:
     def small_block(self, center: Sequence[float], pitch: int) -> BlockKey:
         """Small block that a decoder block around a place is cut from."""
         shape = self.shape(pitch)
-        side, step = self._small_blocks(shape)
+        if self.whole_inputs:
+            step = max(1, self.cells // 4)
+            row, column = (
+                min(step * round(cell / step), max(0, count - self.cells))
+                for cell, count in zip(
+                    self._around(center, pitch), shape, strict=True
+                )
+            )
+            return BlockKey(pitch, row, column, self.cells)
+        if max(shape) <= WHOLE_SCALE:
+            return BlockKey(pitch, 0, 0, max(shape))
+        windows = -(-(self.cells + ROOM) // ATTENTION_WINDOW)
+        side = windows * ATTENTION_WINDOW
+        # a decoder block with any first cell lies in one of the blocks
+        step = side - self.cells + 1
         row, column = (
-            _nearest_origin(place / pitch, count, side, step)
-            for place, count in zip(center, shape, strict=True)
+            cell - cell % step for cell in self._around(center, pitch)
         )
         return BlockKey(pitch, row, column, side)
 
-    def _small_blocks(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Side of small blocks and distance of their origins, in cells."""
-        if self.whole_inputs:
-            return self.cells, max(1, self.cells // 4)
-        if max(shape) <= WHOLE_SCALE:
-            return WHOLE_SCALE, 1
-        windows = -(-(self.cells + ROOM) // ATTENTION_WINDOW)
-        return windows * ATTENTION_WINDOW, ATTENTION_WINDOW
+    def _around(self, center: Sequence[float], pitch: int) -> tuple[int, int]:
+        """First cell of a decoder block around a place, within the image."""
+        row, column = (
+            _clamped(
+                round(place / pitch - self.cells / 2),
+                0,
+                max(0, count - self.cells),
+            )
+            for place, count in zip(center, self.shape(pitch), strict=True)
+        )
+        return row, column
 
     def large_block(self, center: Sequence[float], pitch: int) -> BlockKey:
         """Large block whose core holds a place."""
@@ -175,6 +191,33 @@ class EmbeddingGrid:
             for place, count, number in zip(center, shape, counts, strict=True)
         )
         return BlockKey(pitch, row, column, side)
+
+    def large_blocks(
+        self, window: tuple[int, int, int, int], pitch: int
+    ) -> list[BlockKey]:
+        """Large blocks whose cores hold a window, from its middle outwards.
+
+        Parameters
+        ----------
+        window : tuple of int
+            (row0, column0, row1, column1) in data pixels.
+        pitch : int
+            Scale.
+        """
+        low, high = np.array(window[:2]), np.array(window[2:]) - 1
+        middle = (low + high) / 2
+        # every block owns more than this many cells along an axis it divides
+        step = self.core * pitch
+        places = [
+            np.unique([*np.arange(first, last, step), last])
+            for first, last in zip(low, high, strict=True)
+        ]
+        by_distance = sorted(
+            ((row, column) for row in places[0] for column in places[1]),
+            key=lambda place: float(np.square(place - middle).sum()),
+        )
+        blocks = (self.large_block(place, pitch) for place in by_distance)
+        return list(dict.fromkeys(blocks))
 
     def canvas(self, key: BlockKey) -> Canvas:
         """Pixels and cells of a block.
@@ -245,15 +288,6 @@ def _on_input(
     height, width = window[2] - window[0], window[3] - window[1]
     scale = STRIDE / pitch
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _nearest_origin(place: float, count: int, side: int, step: int) -> int:
-    """First cell of the block in whose middle a place in cells lies best."""
-    if count <= side:
-        return 0
-    # The last block reaches the edge of the image, beyond it if need be.
-    last = -(-(count - side) // step)
-    return step * _clamped(round((place - side / 2) / step), 0, last)
 
 
 def _block_count(count: int, side: int, halo: int) -> int:

@@ -8,8 +8,9 @@ in one pass. Encoders with absolute positions (ViT) embed blocks that are the
 model's whole input.
 
 There are two lattices of blocks. Prompts of one object take small blocks, so
-that the first click on an image waits for little. Segment everything takes
-large blocks that overlap as little as its prompts allow.
+that the first click on an image waits for little. Segment everything, and what
+is embedded ahead of clicks, takes large blocks that overlap as little as its
+prompts allow. Prompts whose decoder block lies in any embedded block use that.
 
 The features of a cell depend on what its block shows around it: measured with
 the bundled weights on electron micrographs and cells, by 0.6 of their root
@@ -157,7 +158,7 @@ class ImageEmbedding:
             Cut from a large block: for prompts all over the image.
         """
         grid = self.grid
-        find = grid.large_block if large else grid.small_block
+        find = grid.large_block if large else self.block_at
         key = find(center, pitch)
         row, column = grid.first_cell(key, center)
         slot = (*key, row, column)
@@ -195,7 +196,26 @@ class ImageEmbedding:
 
     def has(self, center: Sequence[float], pitch: int) -> bool:
         """Whether `cut` of a small block needs no embedding."""
-        return self.knows(self.grid.small_block(center, pitch))
+        return self.knows(self.block_at(center, pitch))
+
+    def block_at(self, center: Sequence[float], pitch: int) -> BlockKey:
+        """Block that the decoder block around a place is cut from.
+
+        The small block, or another one that is embedded and holds as much.
+        """
+        grid = self.grid
+        small = grid.small_block(center, pitch)
+        with self._lock:
+            if small in self._blocks:
+                return small
+            others = [key for key in self._blocks if key.pitch == pitch]
+        first = np.array(grid.first_cell(small, center))
+        for key in others:
+            low = np.array([key.row, key.column])
+            high = low + grid.canvas(key).cells
+            if (low <= first).all() and (first + grid.cells <= high).all():
+                return key
+        return small
 
     def knows(self, key: BlockKey) -> bool:
         """Whether a block is embedded."""

@@ -34,11 +34,19 @@ from napari_mobilesam.types import (
 Ask = Callable[[Embedding, Prompts], Prediction]
 
 # Predicted IoU that a factor of two between the size of a mask and the best
-# size is worth.
-SIZE_WEIGHT = 0.15
+# size is worth. This and the numbers below were chosen on 225 objects of 15
+# kinds of images, none of them test images.
+SIZE_WEIGHT = 0.2
 # IoU with the answers at neighbouring scales, likewise: what is seen at
 # several scales is an object.
-AGREEMENT_WEIGHT = 0.5
+AGREEMENT_WEIGHT = 0.35
+# Mask diameter at which one of several scales is taken, as a multiple of the
+# best object diameter of the model: masks come out too small at scales that
+# are too coarse, so that a penalty around the best one takes those too often.
+TAKEN = 1.75
+# An answer of this size, predicted IoU, and IoU with one at the coarser scale
+# ends the search: finer scales show parts of the object.
+ENDING_SCORE, ENDING_AGREEMENT = 0.5, 0.4
 # Octaves between neighbouring scales.
 NEIGHBOURS = 1.25
 # Scales are tried in steps of two.
@@ -52,25 +60,25 @@ EDGE = 1.0
 
 def worths(prediction: Prediction, record: ModelRecord) -> NDArray[np.float64]:
     """(M,) predicted IoU less the penalty for the size of each mask."""
-    octaves = _size_octaves(prediction, record)
+    octaves = np.abs(_size_octaves(prediction, record))
     return prediction.scores.astype(np.float64) - SIZE_WEIGHT * octaves
 
 
 def suits_scale(prediction: Prediction, record: ModelRecord) -> bool:
     """Return whether the best mask has a size that suits its scale."""
     octaves = _size_octaves(prediction, record)
-    return bool(octaves[prediction.best] <= NEIGHBOURS)
+    return bool(abs(octaves[prediction.best]) <= NEIGHBOURS)
 
 
 def _size_octaves(
     prediction: Prediction, record: ModelRecord
 ) -> NDArray[np.float64]:
-    """(M,) factors of two between mask sizes and the size that suits best."""
+    """(M,) factors of two from the size that suits to that of each mask."""
     inside = prediction.logits > prediction.threshold
     areas = np.count_nonzero(inside, axis=(1, 2)) * LOW_RES_STRIDE**2
     diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
-    octaves: NDArray[np.float64] = np.abs(
-        np.log2(diameters / record.object_diameter.best)
+    octaves: NDArray[np.float64] = np.log2(
+        diameters / (TAKEN * record.object_diameter.best)
     )
     return octaves
 
@@ -161,9 +169,28 @@ def _search(
         center = center_of_prompts(prompts, image, pitch)
         answers[pitch] = ask(image.cut(center, pitch), prompts)
         values[pitch] = worths(answers[pitch], image.model.record).max()
+        if _ends(pitch, answers, image.model.record):
+            break
     return answers[
         max(answers, key=lambda pitch: agreed_worth(pitch, answers, values))
     ]
+
+
+def _ends(
+    pitch: int, answers: dict[int, Prediction], record: ModelRecord
+) -> bool:
+    """Whether finer scales than this one would only show parts."""
+    answer = answers[pitch]
+    coarser = [other for other in answers if other > pitch]
+    if not coarser or answer.scores[answer.best] < ENDING_SCORE:
+        return False
+    if _size_octaves(answer, record)[answer.best] < 0:
+        return False
+    best = _boxes(answer)[answer.best]
+    agreement = max(
+        _overlap(best, box) for box in _boxes(answers[min(coarser)])
+    )
+    return agreement >= ENDING_AGREEMENT
 
 
 def agreed_worth(

@@ -285,11 +285,12 @@ class Session:
             Plane that is shown.
         neighbours : sequence of ImagePlane
             Planes that are likely to be shown next, the likeliest first;
-            they are embedded when the worker is idle.
+            they are embedded when the worker is idle, and after them what is
+            visible of the plane.
         """
         name = self.model_name
         self._worker.submit('prepare', lambda: self._prepare(plane, name))
-        self.prefetch.want(neighbours)
+        self.prefetch.want(neighbours, plane)
 
     def predict(self, plane: ImagePlane, objects: Sequence[Prompts]) -> int:
         """Ask for the masks of objects; `preview` brings the answer.
@@ -440,6 +441,7 @@ class Session:
         # the open object has its candidates before a view asks for them
         self.editor.take_answer(result)
         self.preview.emit(result)
+        self.prefetch.go_on()
 
     def _say_embedding(self, plane: ImagePlane) -> None:
         self.status.emit(f'Embedding {plane.name} …', 'prompts')

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.embedding_grid import BlockKey
     from napari_mobilesam.segmentation.image_embedding import (
         BlockCache,
         ImageEmbedding,
@@ -46,6 +48,11 @@ PART = 8
 # Planes of fewer pixels are embedded around their centre before they are
 # clicked, if nothing is known of the viewport.
 SMALL_IMAGE = 1 << 20
+# Cells that are embedded ahead of prompts in a view, before and after an answer
+# there tells at which scale. A cell takes about 0.3 ms of processor time.
+AHEAD_AT_FIRST, AHEAD = 6_000, 40_000
+# Cells of a block that is reused where it looks the same.
+LOOK_CELLS = 28
 # Screen pixels along a cell at the finest scale, at which objects of 12 screen
 # pixels suit the model best.
 FINEST_SEEN = 3
@@ -100,6 +107,8 @@ class Engine:
         self._looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
             LOOKS_KEPT
         )
+        # scales of the newest answers, by place
+        self._usual: LeastRecentlyUsed[int] = LeastRecentlyUsed(LOOKS_KEPT)
         # pixels that are not finite, by appearance and window
         self._not_finite: LeastRecentlyUsed[int] = LeastRecentlyUsed(
             8 * LOOKS_KEPT
@@ -107,7 +116,9 @@ class Engine:
 
     def clear(self) -> None:
         """Drop cached planes, sizes and embeddings, but not the model."""
-        for cache in (self._images, self._looks, self._not_finite):
+        for cache in (
+            self._images, self._looks, self._usual, self._not_finite
+        ):  # fmt: skip
             cache.clear()
         self._reader.clear()
 
@@ -209,6 +220,47 @@ class Engine:
         )
         return [(inside, pitch) for pitch in scales]
 
+    def embed_ahead(self, plane: ImagePlane, model: Sam) -> bool:
+        """Embed a block that prompts in the view of a plane may need.
+
+        The first that is missing: at the scale of the newest answer and those
+        beside it, or at coarse scales if there is none yet; from the middle
+        of the view outwards. So that this ends, up to `AHEAD` cells.
+
+        Returns
+        -------
+        bool
+            False if nothing is missing.
+        """
+        image = self.image(plane, model)
+        for key in self._ahead(plane, model):
+            if not image.knows(key):
+                image.block(key)
+                return True
+        return False
+
+    def _ahead(self, plane: ImagePlane, model: Sam) -> Iterator[BlockKey]:
+        """Large blocks that prompts in a view may need, likeliest first."""
+        grid = self.image(plane, model).grid
+        window = _visible_window(plane)
+        if window is None:
+            return
+        usual = self._usual.peek((plane.place, model.key))
+        scales, left = self.scales(plane, model), AHEAD_AT_FIRST
+        if usual is not None:
+            # finer scales are asked only where this one finds nothing
+            scales = [
+                *sorted(pitch for pitch in scales if pitch >= usual),
+                *(pitch for pitch in scales if usual / 2 <= pitch < usual),
+            ]
+            left = AHEAD
+        for pitch in scales:
+            for key in grid.large_blocks(window, pitch):
+                left -= math.prod(grid.canvas(key).cells)
+                if left < 0 or key.side * pitch > plane.longest_window:
+                    return
+                yield key
+
     def embedded_scales(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> list[int]:
@@ -255,7 +307,7 @@ class Engine:
             center = (row0 + row1) / 2, (column0 + column1) / 2
         else:
             return 0
-        block = image.grid.small_block(center, pitch)
+        block = image.block_at(center, pitch)
         window = image.grid.canvas(block).window
         return self._not_finite.peek((plane.key, window)) or 0
 
@@ -280,7 +332,8 @@ class Engine:
         previous : Prediction, optional
             Answer to refine: its best mask is fed back.
         scales : sequence of int, optional
-            Scales to try, coarse to fine; those of `scales` if None.
+            Scales to try, coarse to fine; those of `scales` if None, whose
+            answer tells the scale at which `embed_ahead` embeds.
 
         Returns
         -------
@@ -294,6 +347,7 @@ class Engine:
             `Predictor.predict` does.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
+        from napari_mobilesam.segmentation.scale_choice import pitch_of
 
         prediction = Predictor(model).predict_at_scale(
             self.image(plane, model),
@@ -302,6 +356,9 @@ class Engine:
             scales=self.scales(plane, model) if scales is None else scales,
         )
         _check_size(prediction, plane.name)
+        if scales is None:
+            pitch = pitch_of(prediction.frame)
+            self._usual.put((plane.place, model.key), pitch)
         return prediction
 
     def mask(
@@ -362,13 +419,28 @@ class Engine:
         make: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
         """Embed a block, unless it looks the same as when embedded last."""
+        from napari_mobilesam.segmentation.embedding_grid import STRIDE
         from napari_mobilesam.segmentation.image import resize
 
+        if frame.input_size > LOOK_CELLS * STRIDE:
+            return self._made(model, rgb, frame, make)
         height, width = (max(1, n // PART) for n in frame.input_shape)
         picture = resize(rgb, (height, width))
         newest = self._looks.peek(slot)
         if newest is not None and _alike(picture, newest.picture):
             return newest.features
+        features = self._made(model, rgb, frame, make)
+        self._looks.put(slot, _SeenBlock(features, picture))
+        return features
+
+    def _made(
+        self,
+        model: Sam,
+        rgb: NDArray[np.uint8],
+        frame: Frame,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Embed a block, or take its features from the cache."""
 
         def timed() -> torch.Tensor:
             start = time.perf_counter()
@@ -377,13 +449,9 @@ class Engine:
             self.on_embedded(model, (time.perf_counter() - start) / share)
             return features
 
-        features = (
-            timed()
-            if self._cache is None
-            else self._cache.features(rgb, frame, model.key, timed)
-        )
-        self._looks.put(slot, _SeenBlock(features, picture))
-        return features
+        if self._cache is None:
+            return timed()
+        return self._cache.features(rgb, frame, model.key, timed)
 
 
 class _CacheByLook:
@@ -408,6 +476,20 @@ def _block_side(image: ImageEmbedding, pitch: int) -> int:
     """Longest side of a small block of a scale, in data pixels."""
     block = image.grid.small_block((0, 0), pitch)
     return min(block.side * pitch, max(image.image_shape))
+
+
+def _visible_window(plane: ImagePlane) -> Window | None:
+    """Part of a plane in the viewport; a small plane if that is not known."""
+    view, shape = plane.viewport, plane.shape
+    if view is None:
+        return (0, 0, *shape) if plane.pixels <= SMALL_IMAGE else None
+    low = [math.floor(place - view.side / 2) for place in view.center]
+    high = [math.ceil(place + view.side / 2) for place in view.center]
+    row0, column0 = (max(0, first) for first in low)
+    row1, column1 = map(min, high, shape)
+    if row0 >= row1 or column0 >= column1:
+        return None
+    return row0, column0, row1, column1
 
 
 def _ignore(model: Sam, seconds: float) -> None:

@@ -1,7 +1,8 @@
-"""Embedding of planes that are likely to be shown next.
+"""Embedding ahead of prompts: of the next planes, and all over the view.
 
-Runs with the lowest priority, one plane at a time, and stops between two
-layers of the model when the user requests something.
+Runs with the lowest priority, one plane or block at a time. Between two layers
+of the model it answers prompts, or stops when the user requests something
+else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 KIND = 'prefetch'
 # after prompts, and after what is under the cursor
 RANK = 2
+# jobs of the user that are run between two layers
+SERVED = ('prompts', 'expected', 'hover')
 # planes ahead in the direction of travel; one behind is embedded too
 AHEAD = 2
 
@@ -50,40 +53,67 @@ class Prefetch:
         self._engine = engine
         self._loaded = loaded
         self._wanted: deque[ImagePlane] = deque()
+        self._view: ImagePlane | None = None
+        self._serving = False
 
-    def want(self, planes: Sequence[ImagePlane]) -> None:
+    def want(
+        self, planes: Sequence[ImagePlane], view: ImagePlane | None = None
+    ) -> None:
         """Embed planes when the worker is idle, instead of earlier ones.
 
         Parameters
         ----------
         planes : sequence of ImagePlane
-            The likeliest first.
+            Planes other than the one shown, the likeliest first.
+        view : ImagePlane, optional
+            Plane that is shown; what is visible of it is embedded after the
+            others.
         """
-        self._wanted = deque(planes)
-        if self._wanted:
+        self._wanted, self._view = deque(planes), view
+        if self._wanted or view is not None:
             self._worker.submit(KIND, self._embed_next, RANK)
         else:
             self._worker.discard(KIND)
 
+    def go_on(self) -> None:
+        """Embed what an answer has shown to be useful."""
+        if self._view is not None:
+            self._worker.submit(KIND, self._embed_next, RANK)
+
     def _embed_next(self) -> None:
-        # the viewer's thread may replace it at any time
-        wanted = self._wanted
+        # the viewer's thread may replace them at any time
+        wanted, view = self._wanted, self._view
         model = self._loaded()
-        if model is None or not wanted:
+        if model is None or not (wanted or view):
             return
-        plane = wanted.popleft()
+        plane = wanted.popleft() if wanted else None
+        more = True
         try:
             with model.giving_way(self._give_way):
-                self._engine.prepare(plane, model)
+                if plane is not None:
+                    self._engine.prepare(plane, model)
+                elif view is not None:
+                    more = self._engine.embed_ahead(view, model)
         except _GiveWay:
-            wanted.appendleft(plane)
+            if plane is not None:
+                wanted.appendleft(plane)
         except Exception:  # noqa: BLE001
-            # the error is reported when the plane is shown
+            # the error is reported when the plane is shown or clicked
             _log.debug('A plane was not embedded ahead', exc_info=True)
-        if wanted is self._wanted and wanted:
+            more = plane is not None
+        if wanted is self._wanted and (wanted or (view and more)):
             self._worker.submit(KIND, self._embed_next, RANK)
 
     def _give_way(self) -> None:
+        # a job that is served here may embed, too
+        if self._serving or not self._worker.waits(RANK):
+            return
+        self._serving = True
+        try:
+            for kind in SERVED:
+                self._worker.serve(kind)
+        finally:
+            self._serving = False
         if self._worker.waits(RANK):
             raise _GiveWay
 
