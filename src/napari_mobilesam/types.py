@@ -443,3 +443,9 @@ class EverythingParameters:
         maximum=1024,
         group=MORE_PARAMETERS,
     )
+
+    @property
+    def scale_given(self) -> bool:
+        """Whether no object size has to be found in the image."""
+        whole = self.whole_image or self.crop_layers > 0
+        return whole or self.diameter is not None

@@ -3,13 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.segmentation.everything_plan import plan_for_shape
 from napari_mobilesam.segmentation.mask_generator import generate_masks
 from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,
+    ModelRecord,
     SegmentationError,
 )
 
@@ -332,3 +335,34 @@ def test_unknown_parameters_are_named():
 def test_parameters_out_of_range(overrides, message):
     with pytest.raises(SegmentationError, match=message):
         checked_parameters(None, overrides)
+
+
+def test_an_embedding_is_used_and_filled(tiny_model, noise):
+    known = Predictor(tiny_model).embed(noise, contrast_limits=(0, 255))
+    options = {**LOOSE, 'whole_image': False, 'diameter': 20}
+    first = generate_masks(
+        noise, tiny_model, embedding=known, contrast_limits=(0, 255), **options
+    )
+    embedded = known.embedded_pixels
+    assert embedded
+    again = generate_masks(
+        noise, tiny_model, embedding=known, contrast_limits=(0, 255), **options
+    )
+    assert known.embedded_pixels == embedded
+    alone = generate_masks(
+        noise, tiny_model, contrast_limits=(0, 255), **options
+    )
+    for one, other, third in zip(first, again, alone, strict=True):
+        assert one.box == other.box == third.box
+        assert (one.data == other.data).all()
+        assert (one.data == third.data).all()
+
+
+def test_the_embedding_of_something_else_is_refused(tiny_model, noise):
+    known = Predictor(tiny_model).embed(noise[:-1])
+    with pytest.raises(SegmentationError, match=r'\(49, 70\).*\(50, 70\)'):
+        generate_masks(noise, tiny_model, embedding=known)
+    other = build_sam('vit_t', record=ModelRecord('other', input_size=64))
+    known = Predictor(other.eval()).embed(noise)
+    with pytest.raises(SegmentationError, match='made by model'):
+        generate_masks(noise, tiny_model, embedding=known)

@@ -233,3 +233,19 @@ def test_a_plane_that_cannot_be_read_keeps_those_before(make):
     assert session.finish(20)
     assert failed == [('the disk is gone', 'everything')]
     assert len(session.runs.answers) == 1
+
+
+def test_clicks_and_runs_share_one_embedding(make):
+    session = make(BOTH)
+    (plane,) = session.scene.stack()
+    by_size = replace(PARAMETERS, whole_image=False, diameter=11.0)
+    run(session, parameters=by_size)
+    model = session.models.loaded()
+    image = session._engine.image(plane, model)
+    embedded = image.embedded_pixels
+    assert embedded
+    scale = image.pitch_for(11.0)
+    assert image.has(FIRST, scale)
+    assert image.has(SECOND, scale)
+    run(session, parameters=by_size)
+    assert image.embedded_pixels == embedded

@@ -18,7 +18,10 @@ from skimage.feature import hessian_matrix
 
 from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
-from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.image_embedding import (
+    ImageEmbedding,
+    embedding_of,
+)
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import suppress
 from napari_mobilesam.segmentation.parameters import (
@@ -73,6 +76,7 @@ def edge_map(
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
     parameters: EverythingParameters | None = None,
+    embedding: ImageEmbedding | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     **overrides: Any,
@@ -88,8 +92,8 @@ def edge_map(
 
     Parameters
     ----------
-    image, model, region, channels, contrast_limits, gamma, progress, \
-cancelled
+    image, model, region, channels, contrast_limits, gamma, embedding, \
+progress, cancelled
         As `generate_candidates`.
     points_per_side : int
         Prompts along each side of the image; 16 in the paper.
@@ -121,13 +125,13 @@ cancelled
     )
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region)
-    embedding = ImageEmbedding.of_rgb(model, rgb)
-    plans = plan_run(embedding, rgb, chosen, scope)
+    image_embedding = embedding_of(model, rgb, embedding)
+    plans = plan_run(image_embedding, rgb, chosen, scope)
     least = thresholds_for(chosen, model.record).predicted_iou
     floor = Thresholds(least, stability=float('-inf'))
     hooks = Hooks.of(progress, cancelled)
     total = sum(plan.points for plan in plans)
-    run = Run(embedding, rgb, chosen, floor, hooks, total)
+    run = Run(image_embedding, rgb, chosen, floor, hooks, total)
     edges = np.zeros(shape, dtype=np.float32)
     for region in (r for plan in plans for r in plan.regions):
         asked = [(worker, region.points) for worker in run.embed([region])]

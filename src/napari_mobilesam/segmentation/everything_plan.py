@@ -22,7 +22,7 @@ from napari_mobilesam.segmentation.lattice import (
     Lattice,
     lattice_points,
 )
-from napari_mobilesam.segmentation.object_size import find_diameters
+from napari_mobilesam.segmentation.object_size import diameters_of
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import Box, EverythingParameters, ModelRecord
 
@@ -72,10 +72,10 @@ def plan_run(
     A given diameter tells the scale; ``whole_image`` or crop layers ask for
     the procedure of the paper; otherwise the model is asked in a few places.
     """
-    decided = parameters.whole_image or parameters.crop_layers > 0
     seen: list[float | None] = [None]
-    if parameters.diameter is None and not decided:
-        seen = [*find_diameters(image, estimate_diameter(rgb))] or seen
+    if not parameters.scale_given:
+        found = diameters_of(image, lambda: estimate_diameter(rgb))
+        seen = [*found] or seen
     record = image.model.record
     return [
         plan_for_shape(image.image_shape, record, parameters, scope, diameter)
@@ -96,7 +96,7 @@ def plan_for_shape(
     """
     scope = scope or Scope()
     diameter = parameters.diameter
-    if not (diameter or parameters.whole_image or parameters.crop_layers):
+    if not parameters.scale_given:
         diameter = seen
     if diameter is None:
         regions = crop_regions(image_shape, parameters)

@@ -36,7 +36,7 @@ from napari_mobilesam.segmentation.embedding_grid import (
     EmbeddingGrid,
 )
 from napari_mobilesam.segmentation.image import resize
-from napari_mobilesam.types import Box, Embedding, Frame
+from napari_mobilesam.types import Box, Embedding, Frame, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -91,6 +91,9 @@ class ImageEmbedding:
         Where blocks lie.
     embedded_pixels : int
         Pixels of model input embedded so far.
+    diameters : list of float or None
+        Typical object diameters in data pixels, once `diameters_of` has
+        found them.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class ImageEmbedding:
         self.image_shape = image_shape
         self.grid = EmbeddingGrid(image_shape, model.record)
         self.embedded_pixels = 0
+        self.diameters: list[float] | None = None
         self._read = read
         self._cache = cache
         self._budget = budget
@@ -143,7 +147,10 @@ class ImageEmbedding:
         return self.grid.pitch_for(diameter)
 
     def cut(
-        self, center: Sequence[float], pitch: int, large: bool = False
+        self,
+        center: Sequence[float],
+        pitch: int,
+        large: bool | None = None,
     ) -> Embedding:
         """Decoder block around a place.
 
@@ -154,12 +161,17 @@ class ImageEmbedding:
             edges of the image and of the block it is cut from allow.
         pitch : int
             Scale.
-        large : bool
-            Cut from a large block: for prompts all over the image.
+        large : bool, optional
+            Cut from a large block, for prompts all over the image, or from a
+            small one; from any that is embedded if None.
         """
         grid = self.grid
-        find = grid.large_block if large else self.block_at
-        key = find(center, pitch)
+        if large is None:
+            key = self.block_at(center, pitch)
+        elif large:
+            key = grid.large_block(center, pitch)
+        else:
+            key = grid.small_block(center, pitch)
         row, column = grid.first_cell(key, center)
         slot = (*key, row, column)
         with self._lock:
@@ -195,7 +207,7 @@ class ImageEmbedding:
         return Embedding(features, frame, self.model_key)
 
     def has(self, center: Sequence[float], pitch: int) -> bool:
-        """Whether `cut` of a small block needs no embedding."""
+        """Whether `cut` of any block needs no embedding."""
         return self.knows(self.block_at(center, pitch))
 
     def block_at(self, center: Sequence[float], pitch: int) -> BlockKey:
@@ -208,7 +220,7 @@ class ImageEmbedding:
         with self._lock:
             if small in self._blocks:
                 return small
-            others = [key for key in self._blocks if key.pitch == pitch]
+            others = sorted(key for key in self._blocks if key.pitch == pitch)
         first = np.array(grid.first_cell(small, center))
         for key in others:
             low = np.array([key.row, key.column])
@@ -262,6 +274,40 @@ class ImageEmbedding:
                 # kept for equal pixels on another canvas
                 features = encode()
         return features[0].to(self.model.device)
+
+
+def embedding_of(
+    model: Sam, rgb: NDArray[np.uint8], known: ImageEmbedding | None = None
+) -> ImageEmbedding:
+    """Known embedding of an image, or a new one if there is none.
+
+    Parameters
+    ----------
+    model : Sam
+        Model.
+    rgb : ndarray
+        (H, W, 3) uint8.
+    known : ImageEmbedding, optional
+        Embedding of the same pixels by the same model.
+
+    Raises
+    ------
+    SegmentationError
+        The embedding is of another model or of an image of another size.
+    """
+    if known is None:
+        return ImageEmbedding.of_rgb(model, rgb)
+    if known.model_key != model.key:
+        raise SegmentationError(
+            f'The embedding was made by model {known.model_key}, this is '
+            f'{model.key}: embed the image with this model.'
+        )
+    if known.image_shape != rgb.shape[:2]:
+        raise SegmentationError(
+            f'The embedding is of an image of {known.image_shape} pixels, '
+            f'this one has {rgb.shape[:2]}: embed this image.'
+        )
+    return known
 
 
 @torch.no_grad()

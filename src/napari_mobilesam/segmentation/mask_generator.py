@@ -19,7 +19,10 @@ from napari_mobilesam.segmentation.everything_plan import (
     plan_run,
 )
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
-from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.image_embedding import (
+    ImageEmbedding,
+    embedding_of,
+)
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.parameters import (
     Thresholds,
@@ -119,6 +122,7 @@ def generate_candidates(
     gamma: float = 1.0,
     parameters: EverythingParameters | None = None,
     floor: tuple[float, float] | None = None,
+    embedding: ImageEmbedding | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_masks: Callable[[list[Mask]], None] | None = None,
@@ -144,6 +148,9 @@ cancelled, on_masks, **overrides
         below the thresholds of the run lets `Candidates.select` lower them
         later, and costs the time to draw these masks. The thresholds
         themselves if None.
+    embedding : ImageEmbedding, optional
+        Embedding of the same pixels by the same model, of `Predictor.embed`:
+        what is embedded is not embedded again, and serves later prompts.
     on_work : callable, optional
         Called before ``progress`` with prompts answered and windows embedded
         so far.
@@ -157,7 +164,8 @@ cancelled, on_masks, **overrides
     Raises
     ------
     ImageError, SegmentationError, TypeError
-        As `generate_masks`; also if region or skip do not suit the image.
+        As `generate_masks`; also if region, skip or embedding do not suit
+        the image.
     """
     chosen = checked_parameters(parameters, overrides)
     rgb = as_rgb_plane(
@@ -168,13 +176,13 @@ cancelled, on_masks, **overrides
     )
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region, skip)
-    embedding = ImageEmbedding.of_rgb(model, rgb)
-    plans = plan_run(embedding, rgb, chosen, scope)
+    image_embedding = embedding_of(model, rgb, embedding)
+    plans = plan_run(image_embedding, rgb, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks, on_work)
     thresholds = thresholds_for(chosen, model.record)
     least = Thresholds(*floor) if floor else thresholds
     total = sum(expected_prompts(plan) for plan in plans)
-    run = Run(embedding, rgb, chosen, least, hooks, total)
+    run = Run(image_embedding, rgb, chosen, least, hooks, total)
     collector = Collector(scope, thresholds, hooks)
     for plan in plans:
         if plan.adaptive:

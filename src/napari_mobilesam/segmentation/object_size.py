@@ -12,7 +12,7 @@ coarse to fine, only where the answers there do not confirm it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,6 +81,15 @@ class _Point:
         inside = answer.logits[answer.best] > answer.threshold
         area = max(1, int(np.count_nonzero(inside)))
         return 2 * LOW_RES_STRIDE * pitch / STRIDE * math.sqrt(area / math.pi)
+
+
+def diameters_of(
+    image: ImageEmbedding, guess: Callable[[], float | None]
+) -> list[float]:
+    """Diameters that `find_diameters` finds; looked for once in an image."""
+    if image.diameters is None:
+        image.diameters = find_diameters(image, guess())
+    return image.diameters
 
 
 def find_diameters(

@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
-from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.image_embedding import (
+    ImageEmbedding,
+    embedding_of,
+)
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import (
     REGIONS_AT_ONCE,
@@ -117,6 +120,7 @@ def segment_boxes(
     channels: Channels | None = None,
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
+    embedding: ImageEmbedding | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
@@ -124,7 +128,8 @@ def segment_boxes(
 
     Parameters
     ----------
-    image, model, channels, contrast_limits, gamma, progress, cancelled
+    image, model, channels, contrast_limits, gamma, embedding, progress, \
+cancelled
         As `generate_candidates`; progress is counted in boxes.
     boxes : array-like or DataFrame
         (N, 4) (row0, column0, row1, column1) in data pixels, or a table with
@@ -144,6 +149,8 @@ def segment_boxes(
         If the image cannot be used.
     PromptError
         If a box is malformed, without area or outside the image.
+    SegmentationError
+        If the embedding is of another model or image.
     """
     rgb = as_rgb_plane(
         image,
@@ -153,17 +160,17 @@ def segment_boxes(
     )
     shape = (rgb.shape[0], rgb.shape[1])
     corners = _checked_boxes(boxes, shape, model.input_size)
-    embedding = ImageEmbedding.of_rgb(model, rgb)
+    known = embedding_of(model, rgb, embedding)
     groups: dict[Cut, list[int]] = {}
     for index, box in enumerate(corners):
-        groups.setdefault(_cut_for(box, embedding), []).append(index)
+        groups.setdefault(_cut_for(box, known), []).append(index)
     # No mask is cut off: its box says where it ends.
     regions = [
-        Region(_frame_of(cut, embedding).window, np.zeros((0, 2)), -1.0, cut)
+        Region(_frame_of(cut, known).window, np.zeros((0, 2)), -1.0, cut)
         for cut in groups
     ]
     run = Run(
-        embedding,
+        known,
         rgb,
         EverythingParameters(max_area_fraction=1.0),
         ANY,

@@ -129,6 +129,7 @@ class Run:
         self.total = total
         self.prompts = 0
         self.complete = True
+        self._embedded_before = image.embedded_pixels
 
     def blocks(
         self, regions: Sequence[Region], most: int | None = None
@@ -173,8 +174,9 @@ class Run:
 
     @property
     def embedded(self) -> int:
-        """Pixels embedded so far, in inputs of the model."""
-        return -(-self.image.embedded_pixels // self.model.input_size**2)
+        """Pixels that this run has embedded, in inputs of the model."""
+        pixels = self.image.embedded_pixels - self._embedded_before
+        return -(-pixels // self.model.input_size**2)
 
     def ask(
         self,

@@ -34,6 +34,7 @@ from napari_mobilesam.types import BlankImageError, EverythingParameters, Mask
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.candidates import Selection
+    from napari_mobilesam.session.images.planes import ImagePlane
 
 # Margin below the thresholds within which a run keeps masks, so that the
 # thresholds can be lowered later: predicted IoU and stability.
@@ -260,7 +261,7 @@ class EverythingRuns:
             skip,
             request.parameters,
             model,
-            self._services.engine.diameter(plane),
+            self._diameter(request, plane, model),
         )
 
         def cancelled() -> bool:
@@ -287,6 +288,7 @@ class EverythingRuns:
             skip=skip,
             parameters=request.parameters,
             floor=run.floor,
+            embedding=self._services.engine.image(plane, model),
             progress=progress,
             cancelled=cancelled,
             on_masks=on_masks,
@@ -298,6 +300,14 @@ class EverythingRuns:
                 candidates, image=template.image, channels=template.channels
             )
         )
+
+    def _diameter(
+        self, request: EverythingRequest, plane: ImagePlane, model: Sam
+    ) -> float | None:
+        """Object diameter that the run works at, None for the whole image."""
+        if request.parameters.scale_given:
+            return request.parameters.diameter
+        return self._services.engine.diameter(plane, model)
 
     def _show_progress(self, done: float, count: int, message: str) -> None:
         self.progress.emit(round(1000 * done), 1000 * count, message)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.estimate import Estimate
+    from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,7 @@ class _Work(Protocol):
         rgb: NDArray[np.uint8],
         model: Sam,
         *,
+        embedding: ImageEmbedding,
         progress: Progress,
         cancelled: Callable[[], bool],
     ) -> Any: ...
@@ -237,7 +239,7 @@ class PlaneJobs:
                 speed,
                 first.region,
                 skip=None if first.skip is None else first.skip(),
-                diameter=self._diameter(first.plane),
+                diameter=self._diameter(first, parameters, model),
                 experience=self._experience,
                 what=what_of(first, parameters),
             )
@@ -247,9 +249,13 @@ class PlaneJobs:
         estimate = _times(one, len(tasks))
         self._estimates.tell(run, lambda: self.estimated.emit(estimate))
 
-    def _diameter(self, plane: ImagePlane) -> float | None:
+    def _diameter(
+        self, task: PlaneTask, parameters: EverythingParameters, model: Sam
+    ) -> float | None:
+        if parameters.scale_given:
+            return parameters.diameter
         try:
-            return self._services.engine.diameter(plane)
+            return self._services.engine.diameter(task.plane, model)
         except BlankImageError:
             return None
 
@@ -276,8 +282,14 @@ class PlaneJobs:
             )
 
         try:
-            rgb = self._services.engine.rgb(task.plane)
-            value = work(rgb, model, progress=progress, cancelled=stop)
+            engine = self._services.engine
+            value = work(
+                engine.rgb(task.plane),
+                model,
+                embedding=engine.image(task.plane, model),
+                progress=progress,
+                cancelled=stop,
+            )
         except Exception as error:  # noqa: BLE001 - every failure is reported
             failure = error
             self._jobs.tell(
