@@ -187,9 +187,8 @@ def cost(options: argparse.Namespace) -> int:
 def time_tiles(image: Wallpaper, count: int) -> float:
     """Mean seconds of inner tiles of an image, each done by itself."""
     load = NamedModel(MODEL)
-    record = load().record
     parameters = checked_large(None, {'diameter': 2.0 * RADIUS})
-    plan = make_plan(image, record, parameters)
+    plan = make_plan(image, load(), parameters)
     rows, columns = plan.grid.tiles
     tiles = [(r, c) for r in range(1, rows - 1) for c in range(1, columns - 1)]
     step = max(1, len(tiles) // count)
@@ -296,9 +295,9 @@ def mosaic(
 
 def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
     """Pixels where the cores of two tiles meet."""
-    record = NamedModel(MODEL)().record
+    model = NamedModel(MODEL)()
     parameters = checked_large(None, {'diameter': diameter})
-    grid = make_plan(open_source(image), record, parameters).grid
+    grid = make_plan(open_source(image), model, parameters).grid
     near = np.zeros(image.shape, bool)
     for row in range(grid.tiles[0]):
         near[grid.core(row, 0)[0] - 1 : grid.core(row, 0)[0] + 1] |= row > 0

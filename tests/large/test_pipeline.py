@@ -173,7 +173,7 @@ def test_a_slide_starts_at_once():
             return super().read(plane, level, window)
 
     source = Watched(shape, ((300, 60_000, 14),), depth=8)
-    plan = make_plan(source, small_model().record, checked_large(None, {}))
+    plan = make_plan(source, small_model(), checked_large(None, {}))
     assert plan.diameter is not None
     assert plan.tiles > 50_000
     first = next(block for block, _ in scan_blocks(plan) if block.tiles)
@@ -190,7 +190,7 @@ def test_an_image_of_more_tiles_than_one_run_is_refused():
     source = Discs((10**9, 10**9), ((300, 60_000, 14),), depth=2)
     parameters = checked_large(None, {'diameter': DIAMETER})
     with pytest.raises(ImageError, match='1000000000 × 1000000000 pixels'):
-        make_plan(source, small_model().record, parameters)
+        make_plan(source, small_model(), parameters)
 
 
 def test_a_run_over_empty_tiles_can_be_cancelled():

@@ -307,7 +307,8 @@ def test_the_object_size_does_not_jump_with_the_contrast(tiny):
     image = (image + rng.integers(0, 9, image.shape)).astype(np.uint8)
     sizes = {
         engine.diameter(
-            plane_of_array(image, high, (0, high), place='a', gamma=gamma)
+            plane_of_array(image, high, (0, high), place='a', gamma=gamma),
+            tiny,
         )
         for high, gamma in ((255, 1.0), (240, 0.9), (230, 1.2))
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.interfaces import Source
@@ -28,6 +28,9 @@ from napari_mobilesam.types import (
     ModelRecord,
     SegmentationError,
 )
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
 
 # Sides of tiles that are read at once; larger ones are read coarser.
 LONGEST_SIDE = 4096
@@ -176,9 +179,18 @@ class LargePlan:
 
 
 def make_plan(
-    source: Source, record: ModelRecord, parameters: LargeParameters
+    source: Source, model: Sam, parameters: LargeParameters
 ) -> LargePlan:
     """Measure the parameters that are None, choose level and grid.
+
+    Parameters
+    ----------
+    source : Source
+        The image.
+    model : Sam
+        Tells the size of the objects where no diameter is given.
+    parameters : LargeParameters
+        Parameters of the run.
 
     Raises
     ------
@@ -189,9 +201,10 @@ def make_plan(
     limits = parameters.contrast_limits or contrast_of(source)
     diameter = parameters.everything.diameter
     if diameter is None:
-        measured = diameter_of(source, limits, parameters.gamma)
+        measured = diameter_of(source, limits, parameters.gamma, model)
         # Digits beyond these are noise, and differ between machines.
-        diameter = None if measured is None else float(f'{measured:.3g}')
+        diameter = None if measured is None else float(f'{measured:.2g}')
+    record = model.record
     level, step = _resolution(source, diameter, record)
     view = ImageView(source, level, step, limits, parameters.gamma)
     grid = plan_grid(

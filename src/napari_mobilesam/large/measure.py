@@ -6,8 +6,8 @@ tiles are shown with one contrast and worked through at one size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,12 @@ from napari_mobilesam.large.image_view import to_rgb
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
 from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.object_size import find_diameters
 from napari_mobilesam.types import Window
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
 
 # Number of pixels up to which a level is read whole, not in windows.
 WHOLE_PIXELS = 1 << 22
@@ -25,8 +30,10 @@ WINDOW = 256
 WINDOWS = (4, 8, 16, 32)
 MOST_PLANES = 5
 MOST_LOOKS = 6
+# Looks that are enough if their sizes differ by no more than this factor.
+ENOUGH_LOOKS, CLOSE = 3, 1.5
 # Largest diameter that a look can measure.
-LARGEST_LOOK = LOOK / 10
+LARGEST_LOOK = LOOK / 4
 
 
 def contrast_of(source: Source) -> tuple[Limits, ...]:
@@ -121,12 +128,15 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def diameter_of(
-    source: Source, limits: tuple[Limits, ...], gamma: float
+    source: Source,
+    limits: tuple[Limits, ...],
+    gamma: float,
+    model: Sam,
 ) -> float | None:
-    """Typical object diameter, in pixels of level 0.
+    """Typical object diameter as the model sees it, in pixels of level 0.
 
     The places with most contrast are looked at, at the finest level where
-    objects are small enough to be measured.
+    objects are small enough to be measured; see `find_diameters`.
 
     Returns
     -------
@@ -136,13 +146,15 @@ def diameter_of(
     planes = _spread(source.planes, MOST_PLANES)
     places = _lively_places(source, planes, limits, gamma)
     for level, described in enumerate(source.levels):
-        found = []
-        for plane, place in places:
-            window = _look_at(place, described.shape)
-            rgb = to_rgb(source.read(plane, level, window), limits, gamma)
-            diameter = estimate_diameter(rgb)
-            if diameter is not None:
-                found.append(diameter)
+        windows = (
+            (plane, _look_at(place, described.shape))
+            for plane, place in places
+        )
+        looks = (
+            to_rgb(source.read(plane, level, window), limits, gamma)
+            for plane, window in windows
+        )
+        found = _diameters(looks, model)
         if found and (
             np.median(found) <= LARGEST_LOOK
             or level == len(source.levels) - 1
@@ -150,6 +162,17 @@ def diameter_of(
         ):
             return float(np.median(found) * described.factor[0])
     return None
+
+
+def _diameters(looks: Iterable[NDArray[np.uint8]], model: Sam) -> list[float]:
+    """Typical diameters in windows, until enough of them are alike."""
+    found: list[float] = []
+    for rgb in looks:
+        image = ImageEmbedding.of_rgb(model, rgb)
+        found += find_diameters(image, estimate_diameter(rgb))[:1]
+        if len(found) >= ENOUGH_LOOKS and max(found) <= CLOSE * min(found):
+            break
+    return found
 
 
 def _lively_places(

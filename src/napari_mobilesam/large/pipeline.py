@@ -131,7 +131,7 @@ def segment_large(
             'its name or its path, not the model.'
         )
     loaded = load()
-    plan = make_plan(image, loaded.record, chosen)
+    plan = make_plan(image, loaded, chosen)
     manifest = plan.manifest(loaded.record, loaded.key)
     hooks = TileHooks(
         progress or (lambda done, total, message: None),
