@@ -12,7 +12,6 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cost_history import CostHistory
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.pace import what_of
-from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
