@@ -132,9 +132,10 @@ class FakeScene:
         self.shown = plane.geometry
 
     def describe(self, plane):
-        return {'z': plane.geometry}
+        return {'index': (plane.geometry,)}
 
-    def find(self, z):
+    def find(self, index):
+        (z,) = index
         if z >= len(self.images):
             raise ImageError(f'There is no plane {z}.')
         return self.plane_at(z)

@@ -14,21 +14,17 @@ import xxhash
 
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.mask_text import (
-    array_from,
     array_text,
-    mask_from,
     mask_text,
 )
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
     ObjectView,
-    PromptStep,
 )
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import (
-    DrawnShape,
     Frame,
     Mask,
     Prompts,
@@ -109,7 +105,7 @@ class RecordEncoder:
             for view in record.views.values():
                 yield pack(text)
                 yield self._packed(view)
-                own = _optional(mask_text, self._own(target, view, record))
+                own = optional_of(mask_text, self._own(target, view, record))
                 text = f', "own": {json.dumps(own)}}}, '
             yield pack(text.removesuffix(', ') + ']}')
             before = ',\n'
@@ -125,9 +121,9 @@ class RecordEncoder:
         return {
             'plane': self._plane(view.plane),
             'prompts': _prompts(view.prompts),
-            'candidates': _optional(_candidates, view.candidates),
+            'candidates': optional_of(_candidates, view.candidates),
             'automatic': view.automatic,
-            'previous': _optional(_candidates, view.previous),
+            'previous': optional_of(_candidates, view.previous),
             'steps': [
                 [
                     self._plane(asked.plane),
@@ -160,66 +156,6 @@ class RecordEncoder:
         return self._numbers[key]
 
 
-class RecordDecoder:
-    """Decodes objects; compares the pixels of each plane once.
-
-    Parameters
-    ----------
-    planes : sequence of ImagePlane
-        Planes of the image that the entries refer to.
-    fingerprints : sequence of str
-        Expected fingerprints of the planes.
-    """
-
-    def __init__(
-        self, planes: Sequence[ImagePlane], fingerprints: Sequence[str]
-    ) -> None:
-        self._planes = planes
-        self._fingerprints = fingerprints
-        self._checked: set[int] = set()
-
-    def record(
-        self, entry: Json
-    ) -> tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]:
-        """Return an object, and the pixels that hold its label."""
-        views = [self._view(view) for view in entry['views']]
-        record = ObjectRecord(
-            entry['number'],
-            entry['label'],
-            {view.plane.place: view for view, _ in views},
-            entry['class'],
-            entry['origin'],
-            entry['reviewed'],
-        )
-        own = [(v.plane, mask) for v, mask in views if mask is not None]
-        return record, own
-
-    def _view(self, entry: Json) -> tuple[ObjectView, Mask | None]:
-        view = ObjectView(
-            self._plane(entry['plane']),
-            _prompts_from(entry['prompts']),
-            _optional(_candidates_from, entry['candidates']),
-            entry['automatic'],
-            _optional(_candidates_from, entry['previous']),
-            tuple(
-                PromptStep(self._plane(plane), _prompts_from(prompts), chosen)
-                for plane, prompts, chosen in entry['steps']
-            ),
-        )
-        return view, _optional(mask_from, entry['own'])
-
-    def _plane(self, number: int) -> ImagePlane:
-        plane = self._planes[number]
-        if number not in self._checked:
-            if fingerprint(plane) != self._fingerprints[number]:
-                raise SessionFileError(
-                    f'{plane.name} is not the image that the session is of: '
-                    'its pixels are others. Open that image, and choose it.'
-                )
-            self._checked.add(number)
-        return plane
-
-
 def pack(text: str) -> bytes:
     """Return text as a gzip member; several, one after another, are a file.
 
@@ -237,9 +173,9 @@ def _prompts(prompts: Prompts) -> Json:
     return {
         'points': prompts.points.tolist(),
         'labels': prompts.labels.tolist(),
-        'box': _optional(np.ndarray.tolist, prompts.box),
-        'mask_input': _optional(array_text, prompts.mask_input),
-        'region': _optional(mask_text, prompts.region),
+        'box': optional_of(np.ndarray.tolist, prompts.box),
+        'mask_input': optional_of(array_text, prompts.mask_input),
+        'region': optional_of(mask_text, prompts.region),
         'drawn': [
             [s.kind, s.vertices.tolist(), s.positive, s.first, s.count]
             for s in prompts.drawn
@@ -247,37 +183,15 @@ def _prompts(prompts: Prompts) -> Json:
     }
 
 
-def _prompts_from(entry: Json) -> Prompts:
-    return Prompts(
-        np.array(entry['points'], np.float64).reshape(-1, 2),
-        np.array(entry['labels'], np.int64),
-        _optional(np.array, entry['box']),
-        _optional(array_from, entry['mask_input']),
-        _optional(mask_from, entry['region']),
-        # files of before have none
-        tuple(
-            DrawnShape(kind, np.array(vertices, np.float64), *rest)
-            for kind, vertices, *rest in entry.get('drawn', ())
-        ),
-    )
-
-
 def _candidates(candidates: ObjectCandidates) -> Json:
     return {
         'masks': [_mask(mask) for mask in candidates.masks],
         'chosen': candidates.chosen,
-        'logits': [_optional(array_text, part) for part in candidates.logits],
-        'frame': _optional(_frame, candidates.frame),
+        'logits': [
+            optional_of(array_text, part) for part in candidates.logits
+        ],
+        'frame': optional_of(_frame, candidates.frame),
     }
-
-
-def _candidates_from(entry: Json) -> ObjectCandidates:
-    return ObjectCandidates(
-        tuple(_mask_from(mask) for mask in entry['masks']),
-        entry['chosen'],
-        tuple(_optional(array_from, part) for part in entry['logits']),
-        _optional(_frame_from, entry['frame']),
-    )
 
 
 def _mask(mask: Mask) -> Json:
@@ -290,28 +204,10 @@ def _mask(mask: Mask) -> Json:
     }
 
 
-def _mask_from(entry: Json) -> Mask:
-    row, column = entry['point']
-    row0, column0, row1, column1 = entry['crop_box']
-    return replace(
-        mask_from(entry['pixels']),
-        score=entry['score'],
-        stability=entry['stability'],
-        point=(row, column),
-        crop_box=(row0, column0, row1, column1),
-    )
-
-
 def _frame(frame: Frame) -> Json:
     return asdict(frame)
 
 
-def _frame_from(entry: Json) -> Frame:
-    image, window, shape = (
-        tuple(entry[name]) for name in ('image_shape', 'window', 'input_shape')
-    )
-    return Frame(image, window, shape, entry['input_size'])
-
-
-def _optional(convert: Callable[[Any], Any], value: Any) -> Any:
+def optional_of(convert: Callable[[Any], Any], value: Any) -> Any:
+    """Return a converted value; None for None."""
     return None if value is None else convert(value)

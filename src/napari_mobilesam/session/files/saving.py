@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.files import atomic_path
+from napari_mobilesam.schema import SchemaError
+from napari_mobilesam.session.files.record_decoder import RecordDecoder
 from napari_mobilesam.session.files.record_json import (
     Json,
-    RecordDecoder,
     RecordEncoder,
     SessionFileError,
     pack,
 )
 from napari_mobilesam.session.files.script_check import is_replay_script
+from napari_mobilesam.session.files.session_schema import check_session
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.classes import hex_color
 from napari_mobilesam.session.objects.objects import Objects
@@ -37,6 +39,10 @@ from napari_mobilesam.types import Mask, SegmentationError
 FORMAT = 'napari-mobilesam session 1'
 # Files of so many lines are parsed line by line.
 MANY = 10
+# A small file that is longer than this when unpacked is no session: objects
+# are masks and logits, which are compressed already.
+MOST_TEXT = 4_000_000
+MOST_EXPANSION = 20
 
 
 @dataclass(frozen=True)
@@ -204,19 +210,38 @@ def read(path: str | os.PathLike[str]) -> Json:
         It is no session file.
     """
     try:
-        with gzip.open(path, 'rt', encoding='utf-8') as file:
-            content = _parsed(list(file))
+        content = _parsed(_lines(Path(path)))
+        if not isinstance(content, dict) or content.get('format') != FORMAT:
+            raise SessionFileError(
+                f'{path} is no session file of this version ({FORMAT}).'
+            )
+        return check_session(content)
     except FileNotFoundError:
         raise SessionFileError(f'There is no file {path}.') from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except SegmentationError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        zlib.error,
+    ) as error:
         raise SessionFileError(
             f'{path} is no session file, or is damaged ({error}).'
         ) from error
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
-        raise SessionFileError(
-            f'{path} is no session file of this version ({FORMAT}).'
-        )
-    return content
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a compressed file, within bounds."""
+    most = max(MOST_TEXT, MOST_EXPANSION * path.stat().st_size)
+    with gzip.open(path, 'rb') as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise SchemaError(f'more than {most:,} characters')
+    return content.decode().splitlines(keepends=True)
 
 
 def _parsed(lines: list[str]) -> Any:
@@ -258,10 +283,13 @@ def decode(
     with _damage_told(path):
         seen = [entry['fingerprint'] for entry in content['planes']]
         reader = RecordDecoder(planes, seen)
+        records = tuple(reader.record(entry) for entry in content['objects'])
+        if len({record.number for record, _ in records}) < len(records):
+            raise SchemaError('two objects have the same number')
         return LoadedSession(
             Path(path),
-            str(content.get('labels', 'objects')),
-            tuple(reader.record(entry) for entry in content['objects']),
+            content.get('labels', 'objects'),
+            records,
             SessionParameters(
                 content['model'],
                 content['options'],
@@ -278,11 +306,12 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
     Raises
     ------
     SessionFileError
-        There are objects already.
+        There are objects already, or a label is too large for the labels.
     LabelsError
         The labels cannot be written.
     """
     check_empty(objects)
+    _check_labels(loaded, objects.target)
     with objects.step(f'loading {loaded.path.name}') as step:
         step.replay_code = loaded.replay_code
         for plane, masks in _by_plane(loaded).values():
@@ -297,6 +326,18 @@ def check_empty(objects: Objects) -> None:
         raise SessionFileError(
             f'“{objects.target.name}” has {len(objects)} objects already: '
             'choose other labels to load a session into.'
+        )
+
+
+def _check_labels(loaded: LoadedSession, target: LabelTarget) -> None:
+    """Raise `SessionFileError` if labels cannot hold those of a file."""
+    labels = [record.label for record, _ in loaded.records]
+    highest = max([*labels, loaded.choices.options.get('label') or 0])
+    if highest > target.limit:
+        raise SessionFileError(
+            f'{loaded.path} has the label {highest}, and “{target.name}” '
+            f'holds labels up to {target.limit}: choose labels of a larger '
+            'type.'
         )
 
 
@@ -321,13 +362,12 @@ def _damage_told(path: str | os.PathLike[str]) -> Iterator[None]:
         AttributeError,
         IndexError,
         KeyError,
+        OverflowError,
         TypeError,
         ValueError,
         zlib.error,
     ) as error:
-        raise SessionFileError(
-            f'{path} is damaged ({type(error).__name__}: {error}).'
-        ) from error
+        raise SessionFileError(f'{path} is damaged ({error}).') from error
 
 
 def _colors(classes: Json) -> dict[str, str]:
@@ -336,6 +376,6 @@ def _colors(classes: Json) -> dict[str, str]:
 
 def _replay_code(lines: list[str]) -> ReplayCode | None:
     """Script of a file; None if it has anything but commands of a session."""
-    if is_replay_script('\n'.join(lines)):
+    if is_replay_script(lines):
         return ReplayCode(tuple(lines))
     return None

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
+
+# Most characters of a statement.
+LONGEST = 1_000_000
 
 COMMANDS = frozenset(
     'session.' + name
@@ -38,20 +42,44 @@ TARGETS = frozenset(
 )
 
 
-def is_replay_script(text: str) -> bool:
+def is_replay_script(lines: Sequence[str]) -> bool:
     """Return whether a script has only the commands of replay code.
 
     Parameters
     ----------
-    text : str
+    lines : sequence of str
         Lines of Python. Only calls of `COMMANDS` with plain values, and
-        assignments to `TARGETS`, are allowed. Nothing is executed.
+        assignments to `TARGETS`, are allowed. Nothing is executed. Statements
+        are parsed one by one, because a syntax tree needs a hundred times the
+        memory of its text.
     """
     try:
-        statements = ast.parse(text).body
-        return all(_is_command(statement) for statement in statements)
+        return all(
+            _is_command(node)
+            for statement in _statements(lines)
+            for node in ast.parse(statement).body
+        )
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
+
+
+def _statements(lines: Sequence[str]) -> Iterator[str]:
+    """Yield statements; a line that is indented or closes one belongs to it.
+
+    Raises
+    ------
+    ValueError
+        A statement is longer than `LONGEST`.
+    """
+    statement: list[str] = []
+    for line in lines:
+        if statement and not line.startswith((' ', ')', ']', '}')):
+            yield '\n'.join(statement)
+            statement = []
+        statement.append(line)
+        if sum(map(len, statement)) > LONGEST:
+            raise ValueError('a statement is too long')
+    yield '\n'.join(statement)
 
 
 def _is_command(statement: ast.stmt) -> bool:

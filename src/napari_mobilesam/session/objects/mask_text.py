@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+import re
 import zlib
 from typing import Any
 
@@ -13,6 +15,10 @@ from napari_mobilesam.types import Mask
 
 # A character that base 85 does not use.
 BASE_64 = ':'
+# Numbers of a known size; no other types are read.
+DTYPE = re.compile(r'[<>|=]?[biuf][1248]')
+# Most bytes of an array, which a short text may claim.
+MOST_BYTES = 1 << 26
 
 
 def array_text(array: NDArray[Any]) -> str:
@@ -25,15 +31,30 @@ def array_text(array: NDArray[Any]) -> str:
 
 
 def array_from(text: str) -> NDArray[Any]:
-    """Return the array of a text from `array_text`."""
+    """Return the array of a text from `array_text`.
+
+    Raises
+    ------
+    ValueError
+        The text is damaged, or claims more than `MOST_BYTES`.
+    """
     dtype, sizes, packed = text.split(' ')
+    if not DTYPE.fullmatch(dtype):
+        raise ValueError(f'{dtype[:20]!r} is no type of numbers')
     shape = tuple(int(size) for size in sizes.split(',') if size)
+    count = math.prod(shape) * np.dtype(dtype).itemsize
+    if min(shape, default=0) < 0 or count > MOST_BYTES:
+        raise ValueError(f'an array of shape {sizes[:40]} is too large')
     if packed.startswith(BASE_64):
-        content = zlib.decompress(base64.b64decode(packed[1:], validate=True))
+        content = base64.b64decode(packed[1:], validate=True)
     else:
         # of files and scripts written before base 64 was used
-        content = zlib.decompress(base64.b85decode(packed))
-    return np.frombuffer(content, dtype=dtype).reshape(shape).copy()
+        content = base64.b85decode(packed)
+    # one byte more than is wanted shows that there is too much
+    values = zlib.decompressobj().decompress(content, count + 1)
+    if len(values) != count:
+        raise ValueError(f'an array of shape {sizes[:40]} has other pixels')
+    return np.frombuffer(values, dtype=dtype).reshape(shape).copy()
 
 
 def mask_text(mask: Mask) -> str:
@@ -43,9 +64,20 @@ def mask_text(mask: Mask) -> str:
 
 
 def mask_from(text: str) -> Mask:
-    """Return the mask of a text from `mask_text`, without scores."""
+    """Return the mask of a text from `mask_text`, without scores.
+
+    Raises
+    ------
+    ValueError
+        The text is damaged, or claims more than `MOST_BYTES`.
+    """
     row0, column0, row1, column1, bits = text.split(' ', 4)
     box = (int(row0), int(column0), int(row1), int(column1))
     shape = (box[2] - box[0], box[3] - box[1])
-    data = np.unpackbits(array_from(bits), count=shape[0] * shape[1])
+    if min(shape) < 0 or shape[0] * shape[1] > MOST_BYTES:
+        raise ValueError(f'a mask in the box {box} is too large')
+    packed = array_from(bits)
+    if packed.shape != (math.ceil(shape[0] * shape[1] / 8),):
+        raise ValueError(f'a mask in the box {box} has other pixels')
+    data = np.unpackbits(packed, count=shape[0] * shape[1])
     return Mask(data.astype(bool).reshape(shape), box, float('nan'))

@@ -1,0 +1,157 @@
+"""Schema of session files, which may come from anybody.
+
+Every field is checked, so that a file is loaded as a whole or not at all.
+What depends on the image and on other fields is checked by `RecordDecoder`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from napari_mobilesam.schema import (
+    Schema,
+    fields,
+    flag,
+    items,
+    mapping,
+    number,
+    one_of,
+    optional,
+    sequence,
+    text,
+    whole,
+)
+from napari_mobilesam.session.objects.records import Origin
+from napari_mobilesam.session.objects.targets import WritePolicy
+
+# A label, a number of an object, and an index or size in pixels.
+MOST_LABEL = 2**63 - 1
+MOST_PIXEL = 2**48
+# Values outside are no coordinates, contrast limits or scores.
+FAR = 1e12
+LARGE = 3.5e38
+MANY = 10_000_000
+
+_number = number(-FAR, FAR)
+_limit = number(-LARGE, LARGE)
+_pixel = whole(0, MOST_PIXEL)
+# Pixels and logits, as text; decoded within bounds.
+_array = text(1 << 28)
+
+_plane = whole(0, MANY)
+_chosen = whole(0, 15)
+
+_drawn = sequence(
+    one_of('rectangle', 'ellipse', 'polygon', 'path', 'line'),
+    items(sequence(_number, _number), MANY, least=1),
+    flag,
+    whole(0, MANY),
+    whole(0, MANY),
+)
+_prompts = fields(
+    {
+        'points': items(sequence(_number, _number), MANY),
+        'labels': items(whole(0, 1), MANY),
+        'box': optional(sequence(_number, _number, _number, _number)),
+        'mask_input': optional(_array),
+        'region': optional(_array),
+    },
+    {'drawn': items(_drawn, MANY)},
+)
+_mask = fields(
+    {
+        'pixels': _array,
+        'score': number(-FAR, FAR, nan=True),
+        'stability': number(-FAR, FAR, nan=True),
+        'point': sequence(
+            number(-FAR, FAR, nan=True), number(-FAR, FAR, nan=True)
+        ),
+        'crop_box': sequence(_pixel, _pixel, _pixel, _pixel),
+    }
+)
+_frame = fields(
+    {
+        'image_shape': sequence(whole(1, MOST_PIXEL), whole(1, MOST_PIXEL)),
+        'window': sequence(_pixel, _pixel, _pixel, _pixel),
+        'input_shape': sequence(whole(1, 1 << 16), whole(1, 1 << 16)),
+        'input_size': whole(1, 1 << 16),
+    }
+)
+_candidates = fields(
+    {
+        'masks': items(_mask, 16, least=1),
+        'chosen': _chosen,
+        'logits': items(optional(_array), 16),
+        'frame': optional(_frame),
+    }
+)
+_view = fields(
+    {
+        'plane': _plane,
+        'prompts': _prompts,
+        'candidates': optional(_candidates),
+        'automatic': flag,
+        'previous': optional(_candidates),
+        'steps': items(sequence(_plane, _prompts, _chosen), MANY),
+        'own': optional(_array),
+    }
+)
+_object = fields(
+    {
+        'number': whole(1, MOST_LABEL),
+        'label': whole(1, MOST_LABEL),
+        'class': text(),
+        'origin': one_of(*get_args(Origin)),
+        'reviewed': flag,
+        'views': items(_view, MANY),
+    }
+)
+_found = fields(
+    {},
+    {
+        'index': items(_pixel, 32),
+        'axes': sequence(whole(0, 31), whole(0, 31)),
+        'contrast_limits': optional(sequence(_limit, _limit)),
+        'gamma': number(1e-6, 1e6),
+        'viewport': optional(
+            sequence(sequence(_number, _number), number(1e-12, FAR))
+        ),
+    },
+)
+_options = fields(
+    {},
+    {
+        'policy': one_of(*get_args(WritePolicy)),
+        'label': optional(whole(1, MOST_LABEL)),
+        'class_name': text(),
+        'refine': flag,
+    },
+)
+_clean_up = fields({}, {'min_area': whole(0, MOST_PIXEL), 'smooth': flag})
+
+session_schema: Schema = fields(
+    {
+        'format': text(),
+        'model': text(),
+        'options': _options,
+        'clean_up': _clean_up,
+        'script': items(text(1 << 28), MANY),
+        'objects': items(_object, MANY),
+        'planes': items(
+            fields({'found': _found, 'fingerprint': text()}), 100_000
+        ),
+    },
+    {'labels': text(), 'classes': mapping(text(), text(), 10_000)},
+)
+
+
+def check_session(content: Any) -> dict[str, Any]:
+    """Return the content of a session file with every field checked.
+
+    Raises
+    ------
+    SchemaError
+        A field is missing, unknown, or of a wrong type or value.
+    """
+    checked: dict[str, Any] = session_schema(content, 'session')
+    return checked
