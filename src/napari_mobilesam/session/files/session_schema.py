@@ -6,6 +6,7 @@ What depends on the image and on other fields is checked by `RecordDecoder`.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, get_args
 
 from napari_mobilesam.schema import (
@@ -21,8 +22,9 @@ from napari_mobilesam.schema import (
     text,
     whole,
 )
+from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import Origin
-from napari_mobilesam.session.objects.targets import WritePolicy
+from napari_mobilesam.session.objects.targets import WriteOptions, WritePolicy
 
 # A label, a number of an object, and an index or size in pixels.
 MOST_LABEL = 2**63 - 1
@@ -118,16 +120,24 @@ _found = fields(
         ),
     },
 )
-_options = fields(
-    {},
-    {
-        'policy': one_of(*get_args(WritePolicy)),
-        'label': optional(whole(1, MOST_LABEL)),
-        'class_name': text(),
-        'refine': flag,
-    },
+
+
+def _parameters(parameters: Any, **known: Schema) -> Schema:
+    """Schema of a dataclass; fields that are not known by their default."""
+    by_type = {bool: flag, int: _pixel, float: _number, str: text()}
+    schemas = {
+        item.name: known.get(item.name) or by_type[type(item.default)]
+        for item in dataclasses.fields(parameters)
+    }
+    return fields({}, schemas)
+
+
+_options = _parameters(
+    WriteOptions,
+    policy=one_of(*get_args(WritePolicy)),
+    label=optional(whole(1, MOST_LABEL)),
 )
-_clean_up = fields({}, {'min_area': whole(0, MOST_PIXEL), 'smooth': flag})
+_clean_up = _parameters(CleanUp)
 
 session_schema: Schema = fields(
     {
