@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 
+from napari_mobilesam.large.io import image_identity
+from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import JournalError, StorageError
 from napari_mobilesam.large.pipeline import records_folder, segment_large
 from napari_mobilesam.types import SegmentationError
@@ -159,7 +163,7 @@ def test_another_image_or_model_is_refused(image_path, tmp_path):
     interrupted(image_path, output, 2)
     other = tmp_path / 'image.npy'
     np.save(other, drawn(SHAPE, (50, 50, 20)))
-    with pytest.raises(JournalError, match=r'image\.fingerprint was'):
+    with pytest.raises(JournalError, match='image is another one'):
         run(other, output)
 
     def other_model():
@@ -169,6 +173,76 @@ def test_another_image_or_model_is_refused(image_path, tmp_path):
 
     with pytest.raises(JournalError, match="model was 'oracle' and is 'ano"):
         run(image_path, output, model=other_model)
+
+
+def as_npy(folder: Path, values: np.ndarray):
+    np.save(folder / 'image.npy', values)
+    return folder / 'image.npy'
+
+
+def as_map(folder: Path, values: np.ndarray):
+    return np.load(as_npy(folder, values), mmap_mode='r')
+
+
+def as_tiff(folder: Path, values: np.ndarray):
+    tifffile.imwrite(folder / 'image.tif', values, compression='zlib')
+    return folder / 'image.tif'
+
+
+def as_zarr(folder: Path, values: np.ndarray):
+    path = folder / 'image.zarr'
+    if path.exists():
+        zarr.open_array(str(path), mode='r+')[:] = values
+    else:
+        zarr.save(str(path), values)
+    return path
+
+
+def as_zarr_array(folder: Path, values: np.ndarray):
+    return zarr.open(str(as_zarr(folder, values)), mode='r')
+
+
+def as_array(folder: Path, values: np.ndarray):
+    return values
+
+
+@pytest.mark.parametrize(
+    'kind', [as_npy, as_map, as_tiff, as_zarr, as_zarr_array, as_array]
+)
+def test_a_changed_block_is_refused(kind, image_path, tmp_path):
+    """Even if it lies where no sample of the pixels is taken."""
+    output = tmp_path / 'out.ome.zarr'
+    values = np.load(image_path)
+    interrupted(kind(tmp_path, values.copy()), output, 2)
+    same = kind(tmp_path, values) if kind is as_array else None
+    if same is not None:
+        interrupted(same, output, 3)
+    values[33:83, 40:90] = 255 - values[33:83, 40:90]
+    with pytest.raises(JournalError, match='is another one, or was changed'):
+        run(kind(tmp_path, values), output)
+
+
+def test_labels_inside_an_image_are_not_the_image(image_path, tmp_path):
+    group = tmp_path / 'group.zarr'
+    made = zarr.create_group(str(group))
+    made.create_array('0', data=np.load(image_path))
+    before = open_source(made['0']).fingerprint()
+    made.create_array('labels/mine', data=np.load(image_path))
+    assert open_source(made['0']).fingerprint() == before
+
+
+def test_looking_at_many_files_is_bounded(tmp_path, monkeypatch):
+    for number in range(30):
+        (tmp_path / f'{number:02}').write_bytes(b'x')
+    monkeypatch.setattr(image_identity, 'MOST_FILES', 10)
+    before = image_identity.folder_state(tmp_path)
+    os.utime(tmp_path / '01', (1, 1))
+    assert image_identity.folder_state(tmp_path) == before
+    os.utime(tmp_path / '03', (1, 1))
+    after = image_identity.folder_state(tmp_path)
+    assert after != before
+    (tmp_path / '30').touch()
+    assert image_identity.folder_state(tmp_path) != after
 
 
 def test_starting_anew_replaces_the_records(

@@ -26,6 +26,8 @@ from napari_mobilesam.types import Mask, SegmentationError
 
 MANIFEST = 'manifest.json'
 SUFFIX = '.record'
+# Entry of a manifest that says nothing to people.
+FINGERPRINT = 'image.fingerprint'
 # Format of the records; raised when older ones could not be read.
 VERSION = 2
 SUM_BYTES = 16
@@ -313,6 +315,8 @@ def differences(
         old, new = there.get(name), wanted.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f'{prefix}{name}.')
+        elif old != new and prefix + name == FINGERPRINT:
+            lines.append('the image is another one, or was changed since')
         elif old != new:
             lines.append(f'{prefix}{name} was {old!r} and is {new!r} now')
     return lines

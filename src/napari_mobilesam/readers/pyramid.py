@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -30,6 +31,8 @@ class Pyramid:
         Of the OME-Zarr; empty if it is none.
     nodata : float or None
         Value of pixels that were not recorded, None if there is none.
+    files : tuple of Path
+        Files that hold the pixels, where they are several.
     """
 
     arrays: tuple[Any, ...]
@@ -41,6 +44,7 @@ class Pyramid:
     channels: tuple[str, ...] = ()
     version: str = ''
     nodata: float | None = None
+    files: tuple[Path, ...] = ()
 
 
 def downsampling(

@@ -86,6 +86,7 @@ def open_tiff(
             tifffile.PHOTOMETRIC.YCBCR,
         )
         nodata = _nodata(page)
+        files = _files(file, series)
         arrays: tuple[Any, ...] = ()
         if convert is not None:
             array, axes = convert(series.asarray(), axes or UNNAMED)
@@ -102,6 +103,7 @@ def open_tiff(
         units=tuple(units.get(axis) for axis in known),
         rgb=rgb,
         nodata=nodata,
+        files=files,
     )
 
 
@@ -142,6 +144,14 @@ def _refuse_missing(path: Path, file: Any, series: Any) -> None:
             'are not there: they are in other files of the same OME-TIFF. '
             'Copy these files beside it.'
         )
+
+
+def _files(file: Any, series: Any) -> tuple[Path, ...]:
+    """Files of an OME-TIFF that is more than one; else none."""
+    if not file.is_ome:
+        return ()
+    paths = {page.parent.filehandle.path for page in series.pages}
+    return tuple(map(Path, sorted(paths))) if len(paths) > 1 else ()
 
 
 def _conversion(path: Path, page: Any, indices: bool) -> Any:

@@ -63,7 +63,11 @@ class Source(Protocol):
     def rgb(self) -> bool: ...
 
     def fingerprint(self) -> str:
-        """Identity of the image, found without reading all of it."""
+        """Return the identity of the image, found without reading all of it.
+
+        It differs if the image is another one, or was changed. Of arrays
+        that are computed (dask), only a sample of the pixels is compared.
+        """
         ...
 
     def read(self, plane: int, level: int, window: Window) -> NDArray[Any]:

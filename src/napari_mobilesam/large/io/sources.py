@@ -16,6 +16,7 @@ from napari_mobilesam.large.io.array_references import (
     file_behind,
     opened,
 )
+from napari_mobilesam.large.io.image_identity import array_state, file_state
 from napari_mobilesam.large.io.interfaces import Level, Source
 from napari_mobilesam.readers.axes import Axes, plane_slices, read_axes
 from napari_mobilesam.readers.open_image import (
@@ -119,13 +120,21 @@ class ArraySource:
         )
 
     def fingerprint(self) -> str:
-        """Identity by name, size and time of the file, shape and a sample."""
+        """Identity of the image, see `Source.fingerprint`.
+
+        Name and axes; size and time of its files, or a checksum of arrays in
+        memory; and a sample of its pixels.
+        """
         digest = xxhash.xxh128()
         array = self._arrays[0]
         known: list[Any] = [array.shape, str(self.dtype), self._axes]
         known += [self._first, self.planes]
         if self.path is not None:
-            known += [self.path.name, *_file_state(self.path)]
+            known.append(self.path.name)
+            files = self._pyramid.files or (self.path,)
+            known += [file_state(path) for path in files if path.is_file()]
+        if self.path is None or self.path.is_dir():
+            known += [array_state(level) for level in self._arrays]
         digest.update(repr(known).encode())
         for plane in sorted({0, self.planes // 2, self.planes - 1}):
             for window in _sample_windows(self.shape):
@@ -361,17 +370,6 @@ def _sample_windows(shape: tuple[int, int]) -> list[Window]:
         for row in rows
         for column in columns
     ]
-
-
-def _file_state(path: Path) -> list[int]:
-    """Size and time of a file, or of the metadata of a zarr."""
-    if path.is_dir():
-        names = ('zarr.json', '.zattrs', '.zarray')
-        files = [path / name for name in names if (path / name).exists()]
-    else:
-        files = [path]
-    states = [file.stat() for file in files]
-    return [n for s in states for n in (s.st_size, s.st_mtime_ns)]
 
 
 def _rebuilt(

@@ -1,0 +1,96 @@
+"""Identity of an image, found without reading all of it.
+
+A run that goes on must see the pixels that it saw before. Files are told by
+their sizes and times of modification, arrays in memory by a checksum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from napari_mobilesam.large.io.array_references import file_behind
+
+# Bytes of an array in memory that are read: a second.
+MOST_BYTES = 1 << 31
+# Files of a zarr that are looked at, and those that are counted; of more,
+# every n-th is looked at.
+MOST_FILES = 100_000
+MOST_COUNTED = 2_000_000
+
+
+def array_state(array: Any) -> str | None:
+    """State of the pixels of an array; None if it is not known.
+
+    Parameters
+    ----------
+    array : array-like
+        NumPy array or memory map, or a zarr array in a folder. Of others,
+        such as dask arrays, the pixels are not known without computing them.
+    """
+    mapped = file_behind(array)
+    if mapped is not None:
+        return file_state(Path(mapped.filename))
+    if isinstance(array, np.ndarray):
+        return _checksum(array)
+    folder = _zarr_folder(array)
+    return None if folder is None else folder_state(folder)
+
+
+def file_state(path: Path) -> str:
+    """Size and time of modification of a file."""
+    state = path.stat()
+    return f'{state.st_size} {state.st_mtime_ns}'
+
+
+def folder_state(folder: Path) -> str:
+    """Digest of names, sizes and times of the files in a folder."""
+    count = sum(1 for _ in islice(_files(folder), MOST_COUNTED))
+    step = max(1, -(-count // MOST_FILES))
+    digest = xxhash.xxh128(str(count).encode())
+    for entry in islice(_files(folder), 0, MOST_COUNTED, step):
+        state = entry.stat()
+        name = os.path.relpath(entry.path, folder)
+        digest.update(f'{name} {state.st_size} {state.st_mtime_ns}'.encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder and those below it, in order."""
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.is_dir():
+            yield from _files(entry.path)
+        else:
+            yield entry
+
+
+def _zarr_folder(array: Any) -> Path | None:
+    """Folder of a zarr array; None for others, and for other stores."""
+    store = getattr(array, 'store', None)
+    # zarr 3, zarr 2
+    root = getattr(store, 'root', None) or getattr(store, 'path', None)
+    if not isinstance(root, str | Path):
+        return None
+    folder = Path(root) / str(getattr(array, 'path', ''))
+    return folder if folder.is_dir() else None
+
+
+def _checksum(array: NDArray[Any]) -> str:
+    """Checksum of all rows, or of every n-th of a very large array."""
+    rows = array.reshape(-1, array.shape[-1]) if array.ndim else array
+    rows = rows[:: max(1, -(-array.nbytes // MOST_BYTES))]
+    digest = xxhash.xxh128()
+    some = max(1, (1 << 24) // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), some):
+        block = np.ascontiguousarray(rows[start : start + some])
+        digest.update(block.view(np.uint8).data)
+    return digest.hexdigest()
