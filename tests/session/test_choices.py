@@ -26,17 +26,24 @@ def test_nothing_is_remembered_at_first():
 
 def test_choices_come_back():
     chosen = EverythingChoices(
-        EverythingParameters(points_per_side=7, diameter=30.0),
+        EverythingParameters(points_per_side=7, min_area=30),
         'outlines',
         False,
     )
     save_choices(chosen)
     assert load_choices() == chosen
     stored = json.loads(choices_path().read_text())
-    assert stored['parameters'] == {'points_per_side': 7, 'diameter': 30.0}
+    assert stored['parameters'] == {'points_per_side': 7, 'min_area': 30}
     assert [path.name for path in choices_path().parent.iterdir()] == [
         choices_path().name
     ]
+
+
+def test_diameter_belongs_to_an_image_and_is_not_kept():
+    save_choices(EverythingChoices(EverythingParameters(diameter=30.0)))
+    assert load_choices() == EverythingChoices()
+    choices_path().write_text('{"parameters": {"diameter": 30.0}}')
+    assert load_choices() == EverythingChoices()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mobilesam.session.everything.choices import load_choices
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
@@ -130,3 +131,28 @@ def test_labelled_pixels_are_left_alone(everything_desk, blobs):
     d.widget.panel.run_button.click()
     d.settle()
     assert sorted(own.data[at] for at in UPPER + LOWER) == [12, 13, 14, 15]
+
+
+def test_diameter_belongs_to_the_image_that_it_was_set_for(
+    everything_desk, blobs
+):
+    d = everything_desk(blobs, blobs[::-1].copy())
+    first, second = d.viewer.layers[0], d.viewer.layers[1]
+    form = d.widget.panel.form
+    d.viewer.layers.selection.active = first
+    d.settle()
+    form.controls['diameter'].check.value = False
+    form.controls['diameter'].number.value = 24
+    form.controls['points_per_side'].value = 9
+    d.viewer.layers.selection.active = second
+    d.settle()
+    assert form.value.diameter is None
+    assert form.value.points_per_side == 9
+    d.viewer.layers.selection.active = first
+    d.settle()
+    assert form.value.diameter == 24
+    # nor is it used after a restart
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert load_choices().parameters.diameter is None
+    assert load_choices().parameters.points_per_side == 9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
@@ -28,3 +29,63 @@ def test_layers_take_units_and_axis_labels_of_the_image(desk, blobs):
     for layer in (preview, labels, d.widget.tools.points):
         assert layer.units == d.image.units
         assert layer.axis_labels == d.image.axis_labels
+
+
+def look_alike(d, blobs):
+    """Open the mirrored image in nm where the first one lies, in µm."""
+    other = d.viewer.add_image(
+        blobs[:, ::-1].copy(), units=('nm', 'nm'), scale=(500, 500), name='nm'
+    )
+    d.settle()
+    d.viewer.reset_view()
+    return other
+
+
+@pytest.fixture
+def micrometres(desk, blobs):
+    """Viewer with an image in µm."""
+    return desk(blobs, units=('um', 'um'), scale=(0.5, 0.5), name='um')
+
+
+def test_clicks_on_images_in_other_units_of_length(micrometres, blobs):
+    d = micrometres
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    first = d.widget.output.layer
+    assert first.data[FIRST] == 1
+    # an image in nm makes nm the units of the viewer, and of the mouse
+    other = look_alike(d, blobs)
+    for image in (d.image, other):
+        d.viewer.layers.selection.active = image
+        d.settle()
+        d.widget.trigger('use_points_tool')
+        d.mouse.click(other, SECOND)
+        d.settle()
+        points = d.widget.tools.points
+        assert d.widget.preview.layer.data.any()
+        d.mouse.key(Qt.Key.Key_W)
+        d.settle()
+        assert d.widget.output.layer.data[SECOND] > 0
+        assert not len(points.data)
+    assert first.data[SECOND] == 2
+
+
+def test_prompts_and_labels_in_other_units_are_understood(micrometres, blobs):
+    d = micrometres
+    # the same place as the image, written in nm
+    labels = d.viewer.add_labels(
+        np.zeros(blobs.shape, np.uint16),
+        units=('nm', 'nm'),
+        scale=(500, 500),
+        name='own',
+    )
+    d.widget.panel.labels_combo.layer = labels
+    d.viewer.add_points(
+        500 * np.array([FIRST, SECOND]), units=('nm', 'nm'), name='found'
+    )
+    d.settle()
+    d.mouse.key(Qt.Key.Key_M, Qt.KeyboardModifier.ShiftModifier)
+    d.settle()
+    assert [labels.data[p] for p in (FIRST, SECOND)] == [1, 2]

@@ -13,6 +13,8 @@ from napari_mobilesam.session.runtime.settings import settings_path
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 FILE = 'everything.json'
+# parameters that belong to one image, and are not kept
+OF_IMAGES = {'diameter'}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class EverythingChoices:
     Attributes
     ----------
     parameters : EverythingParameters
-        Parameters of a run.
+        Parameters of a run; the diameter, which belongs to an image, is not
+        kept.
     result : str
         Kind of result, as in the form; empty for the first choice.
     leave : bool
@@ -58,7 +61,7 @@ def load_choices() -> EverythingChoices:
 def _parameters(stored: Any) -> EverythingParameters:
     if not isinstance(stored, dict):
         return EverythingParameters()
-    known = {each.name for each in fields(EverythingParameters)}
+    known = {each.name for each in fields(EverythingParameters)} - OF_IMAGES
     values = {name: stored[name] for name in known & set(stored)}
     try:
         return checked_parameters(None, values)
@@ -78,7 +81,7 @@ def save_choices(choices: EverythingChoices) -> None:
     changed = {
         name: value
         for name, value in asdict(choices.parameters).items()
-        if value != standard[name]
+        if value != standard[name] and name not in OF_IMAGES
     }
     path = choices_path()
     path.parent.mkdir(parents=True, exist_ok=True)

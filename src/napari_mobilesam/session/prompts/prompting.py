@@ -19,6 +19,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
     PromptStep,
 )
+from napari_mobilesam.session.prompts.larger_window import with_room
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptRequest,
     PromptResult,
@@ -251,7 +252,10 @@ def candidates_of(
         None if no mask has a pixel.
     """
     before = None if previous is None else previous.as_prediction()
-    found = ObjectCandidates.of(engine.predict(plane, prompts, model, before))
+    prediction = engine.predict(plane, prompts, model, before)
+    found = ObjectCandidates.of(
+        with_room(engine, plane, prompts, model, prediction)
+    )
     if found is None or clean_up is None:
         return found
     masks = tuple(clean_up(mask, plane.shape, prompts) for mask in found.masks)

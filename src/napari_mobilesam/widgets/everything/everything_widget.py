@@ -19,6 +19,7 @@ from napari_mobilesam.widgets.everything.everything_panel import (
     INSTANCES,
     EverythingPanel,
 )
+from napari_mobilesam.widgets.everything.image_diameter import ImageDiameter
 from napari_mobilesam.widgets.everything.large_run_control import (
     LargeRunControl,
 )
@@ -101,6 +102,7 @@ class EverythingWidget(ViewerWidget):
         # later: axes change before the layers that made them are gone
         self._plane_later = DelayedCall(self._plane_changed, parent=self)
         self._show_choices(load_choices())
+        self._image_diameter = ImageDiameter(panel.form)
         self._connect()
         self.attach()
 
@@ -249,6 +251,7 @@ class EverythingWidget(ViewerWidget):
             self.header.image_combo.layer = active
 
     def _image_chosen(self, image: Image | None) -> None:
+        self._image_diameter.follow(image)
         self._plane_changed()
         if not self.busy and self.runs.results is None:
             self.status.say(

@@ -30,7 +30,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     OPEN_SHAPES,
     apply,
     data_of,
-    data_to_world_matrix,
 )
 
 if TYPE_CHECKING:
@@ -411,7 +410,7 @@ def on_layer(
     points[:, plane.offset + plane.rows] = positions[:, 0]
     points[:, plane.offset + plane.columns] = positions[:, 1]
     world = apply(plane.matrix, points)
-    matrix = data_to_world_matrix(layer, plane.ndim)
+    matrix = plane.matrix_of(layer)
     return apply(np.linalg.inv(matrix), world)[:, plane.ndim - layer.ndim :]
 
 

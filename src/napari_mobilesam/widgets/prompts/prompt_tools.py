@@ -24,7 +24,11 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
 )
 from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.layers import (
+    is_ours,
+    use_units,
+    world_units,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 RIGHT_BUTTON = 2
@@ -187,6 +191,13 @@ class PromptTools:
         assert self.shapes is not None
         return self.shapes
 
+    def follow_units(self) -> None:
+        """Keep the layers of the plugin in the units of the world."""
+        units = world_units(self._dock.viewer)
+        for layer in (self.points, self.shapes):
+            if layer is not None and is_ours(layer):
+                use_units(layer, units)
+
     def adopt(self) -> None:
         """Take over layers of a closed dock, or the chosen ones."""
         for combo in (self._panel.points_combo, self._panel.shapes_combo):
@@ -228,6 +239,8 @@ class PromptTools:
             layer.mouse_drag_callbacks.insert(0, self._press)
             for name, callback in events.items():
                 self._dock.listen(getattr(layer.events, name), callback)
+            if is_ours(layer):
+                use_units(layer, world_units(self._dock.viewer))
         self.show_tool()
         self._restyled()
         return layer

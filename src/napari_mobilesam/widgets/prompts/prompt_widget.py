@@ -278,6 +278,7 @@ class PromptWidget(ViewerWidget):
         if not isinstance(layer, Layer) or isinstance(layer, Image):
             self.image.refresh()
         self._raise_later.throttle()
+        self.tools.follow_units()
         panel = self.panel
         for combo in (
             panel.points_combo,

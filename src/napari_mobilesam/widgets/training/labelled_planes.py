@@ -13,7 +13,6 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import (
     data_of,
-    data_to_world_matrix,
 )
 
 if TYPE_CHECKING:
@@ -73,9 +72,7 @@ def labelled_planes(
             f'{plane.shape[0]} × {plane.shape[1]}: choose the labels that '
             'were drawn on this image.'
         )
-    to_image = np.linalg.inv(plane.matrix) @ data_to_world_matrix(
-        labels, plane.ndim
-    )
+    to_image = np.linalg.inv(plane.matrix) @ plane.matrix_of(labels)
     shared = range(missing, plane.ndim)
     linear = to_image[np.ix_(shared, shared)]
     shift = to_image[:-1, -1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.widgets.viewer.label_writer import layer_pixels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import refresh_pixels
+from napari_mobilesam.widgets.viewer.layers import (
+    DISPLAY,
+    apply,
+    data_to_world_matrix,
+    refresh_pixels,
+    world_units,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-# the method of napari that makes the picture of a slice; an attribute of the
-# layer of the same name is called instead
-DISPLAY = '_raw_to_displayed'
 
 
 class HiddenObject:
@@ -42,6 +44,8 @@ class HiddenObject:
         self._layer: weakref.ref[Labels] | None = None
         self._record: ObjectRecord | None = None
         self._pixels: tuple[NDArray[np.intp], ...] = ()
+        # the function that made the picture before
+        self._make_picture: Callable[..., Any] | None = None
 
     def hide(self, layer: Labels, record: ObjectRecord) -> None:
         """Hide an object, and show the one that was hidden before."""
@@ -54,6 +58,7 @@ class HiddenObject:
         if not self._pixels:
             return
         self._layer, self._record = weakref.ref(layer), record
+        self._make_picture = vars(layer).get(DISPLAY)
         setattr(layer, DISPLAY, self._displayed)
         refresh_pixels(layer)
 
@@ -65,6 +70,8 @@ class HiddenObject:
         if layer is not None:
             with contextlib.suppress(AttributeError):
                 delattr(layer, DISPLAY)
+            if self._make_picture is not None:
+                setattr(layer, DISPLAY, self._make_picture)
             refresh_pixels(layer)
 
     def _displayed(
@@ -80,9 +87,9 @@ class HiddenObject:
             raw = np.array(raw)
             own = raw[shown] == self._record.label
             raw[tuple(index[own] for index in shown)] = 0
-        picture: NDArray[Any] = getattr(type(layer), DISPLAY)(
-            layer, raw, data_slice
-        )
+        standard = getattr(type(layer), DISPLAY).__get__(layer)
+        make = self._make_picture or standard
+        picture: NDArray[Any] = make(raw, data_slice)
         return picture
 
     def _shown(
@@ -97,7 +104,9 @@ class HiddenObject:
         axes = [axis - skip for axis in dims.displayed]
         if min(axes) < 0 or len(axes) != len(shape):
             return None
-        at = np.round(layer.world_to_data(dims.point[skip:])).astype(int)
+        matrix = data_to_world_matrix(layer, dims.ndim, world_units(viewer))
+        point = apply(np.linalg.inv(matrix), np.array([dims.point]))[0]
+        at = np.round(point[skip:]).astype(int)
         here = np.ones(len(self._pixels[0]), dtype=bool)
         for axis in range(layer.ndim):
             if axis not in axes:

@@ -16,7 +16,6 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     apply,
     data_of,
-    data_to_world_matrix,
 )
 
 Indices = tuple[NDArray[np.intp], ...]
@@ -203,7 +202,7 @@ def _cut_out(
 
 def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
     """Return the map from data of the image to data of a layer."""
-    from_world = np.linalg.inv(data_to_world_matrix(labels, plane.ndim))
+    from_world = np.linalg.inv(plane.matrix_of(labels))
     matrix: NDArray[np.float64] = from_world @ plane.matrix
     return matrix
 

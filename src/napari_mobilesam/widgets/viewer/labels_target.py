@@ -29,7 +29,11 @@ from napari_mobilesam.widgets.viewer.label_writer import (
     next_label,
     seen_on_plane,
 )
-from napari_mobilesam.widgets.viewer.layers import data_of, refresh_pixels
+from napari_mobilesam.widgets.viewer.layers import (
+    DISPLAY,
+    data_of,
+    refresh_pixels,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +62,8 @@ class LabelsTarget:
     def __init__(self, layer: Labels) -> None:
         self._layer = weakref.ref(layer)
         self._highest: int | None = None
+        if not layer.multiscale and not _is_native(layer):
+            show_copies(layer)
         layer.events.paint.connect(self._painted)
         layer.events.data.connect(self._replaced)
 
@@ -145,7 +151,6 @@ class LabelsTarget:
         if self._highest is not None:
             self._highest = max(self._highest, int(values.max()))
         highest = self._highest
-        native = np.dtype(layer.data.dtype).isnative
         if layer.multiscale:
             write_levels(list(layer.data), indices, values)
             refresh_pixels(layer)
@@ -154,7 +159,7 @@ class LabelsTarget:
             array = np.array(layer.data)
             array[indices] = values
             layer.data = array
-        elif _refresh_pays(layer.data, len(values)) or not native:
+        elif _refresh_pays(layer.data, len(values)) or not _is_native(layer):
             # napari's setter writes the bytes of other byte orders reversed
             layer.data[indices] = values
             refresh_pixels(layer)
@@ -222,6 +227,36 @@ def _refresh_pays(data: Any, pixels: int) -> bool:
     share = PARTIAL_SHARE_MAPPED if mapped else PARTIAL_SHARE
     plane = math.prod(sorted(data.shape)[-2:])
     return bool(pixels > max(PARTIAL_PIXELS, share * plane))
+
+
+def _is_native(layer: Labels) -> bool:
+    """Return True for arrays in the byte order of this computer."""
+    return bool(np.dtype(layer.data.dtype).isnative)
+
+
+def show_copies(layer: Labels) -> None:
+    """Show a copy of the labels in the byte order of this computer.
+
+    The picture of 16 bit labels is their array itself. napari writes what is
+    painted into both, and reverses the bytes of an array in the other order,
+    on disk too if it is memory-mapped.
+    """
+    find_layer = weakref.ref(layer)
+
+    def displayed(
+        raw: NDArray[Any], data_slice: tuple[slice, ...] | None = None
+    ) -> NDArray[Any]:
+        own = find_layer()
+        assert own is not None
+        native = np.array(raw, dtype=raw.dtype.newbyteorder('='))
+        picture: NDArray[Any] = getattr(type(own), DISPLAY)(
+            own, native, data_slice
+        )
+        return picture
+
+    if hasattr(layer, DISPLAY):
+        setattr(layer, DISPLAY, displayed)
+        refresh_pixels(layer)
 
 
 def _is_sparse(layer: Labels) -> bool:

@@ -16,10 +16,12 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layers import (
     MARK,
     Matrix,
+    Units,
     apply,
     axis_name,
     data_of,
     data_to_world_matrix,
+    world_units,
 )
 from napari_mobilesam.widgets.viewer.plane_source import (
     PlaneAxes,
@@ -56,6 +58,8 @@ class LayerPlane:
         Layers that are added to it in their colours.
     viewport : Viewport or None
         Visible part of the image, if the viewer has a window.
+    units : tuple of pint.Unit or None
+        Units of the world, see `world_units`.
     """
 
     layer: Image
@@ -68,6 +72,7 @@ class LayerPlane:
     channel_axis: int | None = None
     composed: tuple[Image, ...] = ()
     viewport: Viewport | None = None
+    units: Units | None = None
 
     @property
     def ndim(self) -> int:
@@ -142,13 +147,16 @@ class LayerPlane:
     def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
         """Homogeneous matrix of `output_axes` data to world.
 
+        In the units of the image.
+
         Parameters
         ----------
         origin : sequence of float, optional
             Data position of the layer's first pixel.
         """
         keep = [self.offset + axis for axis in self.output_axes]
-        matrix = self.matrix[np.ix_([*keep, self.ndim], [*keep, self.ndim])]
+        own = data_to_world_matrix(self.layer, self.ndim)
+        matrix = own[np.ix_([*keep, self.ndim], [*keep, self.ndim])]
         if origin is not None:
             shift = np.eye(len(matrix))
             shift[:-1, -1] = origin
@@ -205,8 +213,12 @@ class LayerPlane:
         padded = np.hstack(
             [np.tile(world_position[:extra], (len(points), 1)), points]
         )
-        world = apply(data_to_world_matrix(layer, self.ndim), padded)
+        world = apply(self.matrix_of(layer), padded)
         return apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
+
+    def matrix_of(self, layer: Layer) -> Matrix:
+        """Return the map of another layer's data to the world."""
+        return data_to_world_matrix(layer, self.ndim, self.units)
 
     def source(self) -> ImagePlane:
         """Describe the plane for the session."""
@@ -305,8 +317,9 @@ def plane_of(
             'other channels.'
         )
     shape = data_of(image).shape
-    matrix = data_to_world_matrix(image, ndim)
-    check_composed(image, composed, channel_axis, ndim)
+    units = world_units(viewer)
+    matrix = data_to_world_matrix(image, ndim, units)
+    check_composed(image, composed, channel_axis, ndim, units)
     position = apply(
         np.linalg.inv(matrix), np.asarray(viewer.dims.point, float)[None]
     )[0]
@@ -338,6 +351,7 @@ def plane_of(
         channel_axis,
         tuple(composed),
         viewport_of(viewer, matrix, position, displayed),
+        units,
     )
 
 
@@ -346,6 +360,7 @@ def check_composed(
     composed: Sequence[Image],
     channel_axis: int | None,
     ndim: int,
+    units: Units | None = None,
 ) -> None:
     """Refuse layers that cannot be composed.
 
@@ -365,7 +380,7 @@ def check_composed(
             f'{1 + len(composed)} layers are composed, but a model sees three '
             'colours: choose at most three.'
         )
-    matrix = data_to_world_matrix(image, ndim)
+    matrix = data_to_world_matrix(image, ndim, units)
     for other in composed:
         if image.rgb or other.rgb:
             name = image.name if image.rgb else other.name
@@ -374,7 +389,7 @@ def check_composed(
                 'with other layers.'
             )
         if data_of(other).shape != data_of(image).shape or not np.allclose(
-            data_to_world_matrix(other, ndim), matrix
+            data_to_world_matrix(other, ndim, units), matrix
         ):
             raise ImageError(
                 f'“{other.name}” does not lie on “{image.name}” pixel by '

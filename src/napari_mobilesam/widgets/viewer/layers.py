@@ -8,6 +8,7 @@ fewer dimensions than the viewer, need no special case.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +28,18 @@ PREVIEW_MARK = 'napari-mobilesam-preview'
 CLOSED_SHAPES = ('rectangle', 'ellipse', 'polygon')
 OPEN_SHAPES = ('line', 'path')
 
+# the method of napari that makes the picture of a slice; an attribute of a
+# layer of the same name is called instead
+DISPLAY = '_raw_to_displayed'
+
 Matrix = NDArray[np.float64]
+# pint.Unit of each axis
+Units = tuple[Any, ...]
 
 
-def data_to_world_matrix(layer: Layer, ndim: int) -> Matrix:
+def data_to_world_matrix(
+    layer: Layer, ndim: int, units: Units | None = None
+) -> Matrix:
     """Return the affine map of a layer's data to a world of ``ndim`` axes.
 
     Parameters
@@ -40,6 +49,8 @@ def data_to_world_matrix(layer: Layer, ndim: int) -> Matrix:
         the last axes of the world.
     ndim : int
         Number of world axes.
+    units : tuple of pint.Unit, optional
+        Units of the world, see `world_units`; those of the layer if None.
 
     Returns
     -------
@@ -54,7 +65,68 @@ def data_to_world_matrix(layer: Layer, ndim: int) -> Matrix:
         corner = np.asarray(layer.data_to_world(np.eye(n)[axis]), float)
         matrix[ndim - n : ndim, ndim - n + axis] = corner - origin
     matrix[ndim - n : ndim, ndim] = origin
+    if units is not None and len(units) == ndim:
+        factors = unit_factors(tuple(layer.units), tuple(units[-n:]))
+        matrix[ndim - n : ndim] *= factors[:, None]
     return matrix
+
+
+def world_units(viewer: ViewerModel) -> Units | None:
+    """Return the units of positions in a viewer.
+
+    napari shows layers in nm and in µm together, in the smaller unit.
+
+    Returns
+    -------
+    tuple of pint.Unit or None
+        None if there are none, such as for layers in nm and in pixels.
+    """
+    units = getattr(viewer.dims, 'units', None)
+    return None if units is None else tuple(units)
+
+
+@lru_cache(maxsize=64)
+def unit_factors(own: Units, world: Units) -> NDArray[np.float64]:
+    """Return units of the world per unit of a layer, on each axis.
+
+    Parameters
+    ----------
+    own, world : tuple of pint.Unit
+        (N,) units of the axes; 1 where they are different quantities.
+    """
+    return np.array(
+        [
+            float((1 * one).to(other).magnitude)
+            if one.dimensionality == other.dimensionality
+            else 1.0
+            for one, other in zip(own, world, strict=True)
+        ]
+    )
+
+
+def use_units(layer: Layer, units: Units | None) -> None:
+    """Give a layer the units of the world, without moving it.
+
+    napari takes the position of the mouse for one in the units of the layer:
+    a click would miss a layer in other units by orders of magnitude.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Layer of the plugin.
+    units : tuple of pint.Unit or None
+        See `world_units`.
+    """
+    if units is None or len(units) < layer.ndim:
+        return
+    wanted, own = tuple(units[-layer.ndim :]), tuple(layer.units)
+    factors = unit_factors(own, wanted)
+    if wanted == own or (factors == 1).all():
+        return
+    affine = np.array(layer.affine.affine_matrix)
+    affine[:-1] *= factors[:, None]
+    layer.affine = affine
+    layer.units = wanted
 
 
 def apply(matrix: NDArray[Any], points: NDArray[Any]) -> Matrix:

@@ -21,10 +21,12 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import (
     apply,
     data_of,
+    data_to_world_matrix,
     insert_below_prompts,
     is_ours,
     is_output,
     unwrap,
+    world_units,
 )
 
 if TYPE_CHECKING:
@@ -194,7 +196,11 @@ class ViewerScene:
         """Move the sliders to a plane."""
         shown: LayerPlane = plane.geometry
         dims = self.viewer.dims
-        point = apply(shown.matrix, shown.position[None])[0]
+        # now: another layer may have changed the units of the world
+        matrix = data_to_world_matrix(
+            shown.layer, shown.ndim, world_units(self.viewer)
+        )
+        point = apply(matrix, shown.position[None])[0]
         for axis in dims.not_displayed:
             dims.set_point(axis, float(point[axis]))
 

@@ -1,0 +1,134 @@
+"""Masks that the edge of their window cuts are asked again in a larger one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
+from napari_mobilesam.types import Frame, Mask, Prompts
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.prediction import Prediction
+    from napari_mobilesam.session.images.engine import Engine
+    from napari_mobilesam.session.images.planes import ImagePlane
+
+# Windows that are tried, each twice as large as the one before.
+TRIES = 2
+# Cells of a low-res mask along an edge, at least: a tip that touches the edge
+# is no cut.
+LEAST_RUN = 3
+# A mask that is less certain by more than this is not taken instead.
+LOSS = 0.1
+
+
+def is_cut(prediction: Prediction) -> bool:
+    """Return whether the best mask ends in a line at an edge of its window.
+
+    Edges of the image cut nothing.
+    """
+    frame = prediction.frame
+    inside = prediction.logits[prediction.best] > prediction.threshold
+    rows, columns = (-(-side // LOW_RES_STRIDE) for side in frame.input_shape)
+    inside = inside[:rows, :columns]
+    top, left, bottom, right = frame.window
+    height, width = frame.image_shape
+    edges = (
+        (top > 0, inside[0]),
+        (left > 0, inside[:, 0]),
+        (bottom < height, inside[-1]),
+        (right < width, inside[:, -1]),
+    )
+    return any(
+        within and np.count_nonzero(edge) >= LEAST_RUN
+        for within, edge in edges
+    )
+
+
+def with_room(
+    engine: Engine,
+    plane: ImagePlane,
+    prompts: Prompts,
+    model: Sam,
+    prediction: Prediction,
+) -> Prediction:
+    """Return a prediction whose best mask its window does not cut.
+
+    Parameters
+    ----------
+    engine : Engine
+        Answers prompts.
+    plane : ImagePlane
+        Plane of the prompts.
+    prompts : Prompts
+        Prompts of one object.
+    model : Sam
+        Model that answers.
+    prediction : Prediction
+        Its answer.
+
+    Returns
+    -------
+    Prediction
+        The same one if it is not cut, or if a larger window shows no better.
+    """
+    best = prediction
+    for _ in range(TRIES):
+        if not is_cut(best):
+            break
+        larger = _in_larger_window(engine, plane, prompts, model, best.frame)
+        if larger is None or not _continues(best.mask(), larger.mask()):
+            break
+        best = larger
+    return best
+
+
+def _in_larger_window(
+    engine: Engine,
+    plane: ImagePlane,
+    prompts: Prompts,
+    model: Sam,
+    before: Frame,
+) -> Prediction | None:
+    """Ask at the next coarser scale; None if there is none."""
+    from napari_mobilesam.segmentation.scale_choice import (
+        known_diameter,
+        pitch_of,
+    )
+
+    pitch = pitch_of(before)
+    coarser = [
+        each
+        for each in engine.image(plane, model).pitches
+        if each >= 2 * pitch
+    ]
+    if not coarser:
+        return None
+    if known_diameter(prompts) is not None:
+        # boxes and regions tell the scale themselves
+        return None
+    found = engine.predict(plane, prompts, model, scales=[min(coarser)])
+    if max(found.frame.window_shape) <= max(before.window_shape):
+        return None
+    return found
+
+
+def _continues(mask: Mask, other: Mask) -> bool:
+    """Return whether another mask holds most of a cut one, as certainly."""
+    if not other.data.size or other.score < mask.score - LOSS:
+        return False
+    low = np.maximum(mask.box[:2], other.box[:2])
+    high = np.minimum(mask.box[2:], other.box[2:])
+    if (low >= high).any():
+        return False
+    parts = [
+        part.data[
+            low[0] - part.box[0] : high[0] - part.box[0],
+            low[1] - part.box[1] : high[1] - part.box[1],
+        ]
+        for part in (mask, other)
+    ]
+    shared = np.count_nonzero(parts[0] & parts[1])
+    return bool(shared > mask.area / 2)

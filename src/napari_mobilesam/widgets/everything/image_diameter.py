@@ -1,0 +1,57 @@
+"""Object diameter of the form, which belongs to the image it was set for."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary, ref
+
+from napari.layers import Image
+
+from napari_mobilesam.types import EverythingParameters, SegmentationError
+
+if TYPE_CHECKING:
+    from psygnal import SignalInstance
+
+
+class ParametersForm(Protocol):
+    """Form of the parameters of a run."""
+
+    changed: SignalInstance
+    value: EverythingParameters
+
+
+class ImageDiameter:
+    """Sets the diameter that was entered for the image that is chosen.
+
+    Automatic for an image that was not chosen before: a diameter of another
+    image may be wrong by any factor.
+
+    Parameters
+    ----------
+    form : ParametersForm
+        Form of the parameters.
+    """
+
+    def __init__(self, form: ParametersForm) -> None:
+        self._form = form
+        self._image: ref[Image] | None = None
+        self._diameters: WeakKeyDictionary[Image, float | None] = (
+            WeakKeyDictionary()
+        )
+
+    def follow(self, image: Image | None) -> None:
+        """Show the diameter of another image."""
+        before = None if self._image is None else self._image()
+        if image is None or image is before:
+            return
+        # values that are no parameters are reported when they are used
+        with contextlib.suppress(SegmentationError):
+            value = self._form.value
+            if before is not None:
+                self._diameters[before] = value.diameter
+            wanted = self._diameters.get(image)
+            if self._image is not None and value.diameter != wanted:
+                self._form.value = replace(value, diameter=wanted)
+        self._image = ref(image)
