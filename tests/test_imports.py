@@ -26,6 +26,7 @@ BELOW_SESSION = BASE | {
     'model',
     'readers',
     'segmentation',
+    'series',
     'training',
 }
 ALLOWED: dict[str, set[str]] = {
@@ -47,6 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     # labels in the formats of other programs, and tables of measurements
     'export': BASE | {'extra', 'large', 'readers'},
     'measure': BASE | {'export'},
+    # many images: files, labels and records
+    'series': BASE | {'export', 'model', 'readers', 'segmentation'},
     'training': BASE | {'readers', 'segmentation', 'model'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},

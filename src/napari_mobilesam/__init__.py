@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.refinement import (
         refine_labels as refine_labels,
     )
+    from napari_mobilesam.series.series import Series as Series
+    from napari_mobilesam.series.series_segmentation import (
+        segment_series as segment_series,
+    )
     from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
@@ -74,6 +78,8 @@ _MODULE_OF = {
     'estimate_run': 'segmentation.estimate',
     'measure_speed': 'segmentation.estimate',
     'segment_large': 'large.pipeline',
+    'Series': 'series.series',
+    'segment_series': 'series.series_segmentation',
     'export_labels': 'export.formats',
     'read_labels': 'export.formats',
     'measure_objects': 'measure.object_table',

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +25,26 @@ from napari_mobilesam.cli.exit_codes import (
 )
 from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.cli.kinds import TABLES, SegmentOutput, write_table
-from napari_mobilesam.cli.large_options import (
-    ONLY_LARGE,
-    ZARR_FILES,
-    wants_tiles,
-)
+from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
 from napari_mobilesam.cli.parameter_options import given_options, option_name
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.series.series_files import (
+    RECORDS,
+    ForeignFileError,
+    SeriesImage,
+    file_state,
+    image_files,
+    is_image_folder,
+    output_name,
+    path_key,
+)
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
-RECORDS = '.napari-mobilesam'
 SUMMARY = 'summary.csv'
 COLUMNS = ('image', 'labels', 'status', 'objects', 'seconds', 'error')
 # Failed images that are named one by one.
@@ -54,13 +56,6 @@ SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
 def is_series(images: Sequence[Path]) -> bool:
     """Return whether several images, or a folder of them, are given."""
     return len(images) > 1 or is_image_folder(images[0])
-
-
-def is_image_folder(path: Path) -> bool:
-    """Return whether a path is a folder, but no zarr."""
-    return path.is_dir() and not any(
-        (path / name).exists() for name in ZARR_FILES
-    )
 
 
 def add_series_options(parser: argparse.ArgumentParser) -> None:
@@ -79,95 +74,6 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
         'suffix, {folder} that it lies in, {number} from 1 (default: '
         '{name}_labels.tif)',
     )
-
-
-@dataclass(frozen=True)
-class SeriesImage:
-    """An image of a series.
-
-    Attributes
-    ----------
-    image, labels : Path
-        File to read, and file to write.
-    record : Path
-        File that tells what was written.
-    made_of : dict
-        Image file and parameters that the labels depend on.
-    """
-
-    image: Path
-    labels: Path
-    record: Path
-    made_of: dict[str, Any]
-
-    def done(self) -> dict[str, Any] | None:
-        """Return the written output if it is there and would be the same."""
-        known = self._known()
-        if known.get('made_of') != self.made_of or 'objects' not in known:
-            return None
-        if known.get('written') != file_state(self.labels):
-            return None
-        return known
-
-    def begin(self, overwrite: bool) -> bool:
-        """Make sure that nothing foreign is replaced.
-
-        Returns
-        -------
-        bool
-            Whether there are labels that may be replaced.
-
-        Raises
-        ------
-        OutputError
-            If there is a file that is not of this program, or was edited.
-        """
-        known = self._known()
-        state = file_state(self.labels)
-        # a stop may have come between the labels and their record
-        ours = known.get('writing', False) or known.get('written') == state
-        if state is not None and not ours and not overwrite:
-            raise OutputError(
-                f'{self.labels} exists and was not written by this command, '
-                'or was edited since; --overwrite replaces it'
-            )
-        self._write({'made_of': self.made_of, 'writing': True})
-        return state is not None
-
-    def finish(self, objects: int, seconds: float) -> dict[str, Any]:
-        """Remember that the labels are written."""
-        known = {
-            'made_of': self.made_of,
-            'written': file_state(self.labels),
-            'objects': objects,
-            'seconds': round(seconds, 3),
-        }
-        self._write(known)
-        return known
-
-    @property
-    def table(self) -> Path:
-        """File of the table of this image."""
-        return self.record.with_suffix('.csv')
-
-    def _known(self) -> dict[str, Any]:
-        try:
-            known = json.loads(self.record.read_text('utf-8'))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-    def _write(self, known: dict[str, Any]) -> None:
-        write_text_atomic(self.record, json.dumps(known))
-
-
-def file_state(path: Path) -> list[int] | None:
-    """Size and time of a file, None if there is none."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return [state.st_size, state.st_mtime_ns]
 
 
 def segment_many_command(
@@ -202,7 +108,10 @@ def segment_many_command(
     summary = SeriesImage(
         folder, folder / SUMMARY, records / f'{SUMMARY}.json', {}
     )
-    summary.begin(options.overwrite)
+    try:
+        summary.begin(options.overwrite)
+    except ForeignFileError as error:
+        raise OutputError(str(error)) from error
     rows: dict[Path, dict[str, Any]] = {}
     try:
         with ProgressLine(quiet=options.quiet) as progress:
@@ -246,11 +155,11 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
     records = options.output / RECORDS
     parameters = _parameters(options)
     summary = options.output / SUMMARY
-    taken = {_key(summary): summary}
-    for number, image in enumerate(_files(options.images), start=1):
+    taken = {path_key(summary): summary}
+    for number, image in enumerate(image_files(options.images), start=1):
         name = output_name(pattern, image, number)
         labels = options.output / name
-        key = _key(labels)
+        key = path_key(labels)
         if key in taken:
             raise UsageError(
                 f'{image} and {taken[key]} would both be written to '
@@ -266,57 +175,6 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
             **parameters,
         }
         yield SeriesImage(image, labels, records / f'{name}.json', made_of)
-
-
-def _key(path: Path) -> str:
-    """Return a key of a file, equal where case is ignored."""
-    return str(path.resolve()).casefold()
-
-
-def _files(given: Sequence[Path]) -> Iterator[Path]:
-    seen = set()
-    for path in given:
-        found = [path]
-        if is_image_folder(path):
-            found = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in SUFFIXES
-                and not file.name.startswith('.')
-            )
-            if not found:
-                raise UsageError(
-                    f'{path} is a folder without images '
-                    f'({", ".join(SUFFIXES)})'
-                )
-        for file in found:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
-
-
-def output_name(pattern: str, image: Path, number: int) -> str:
-    """Name of the labels of an image.
-
-    Raises
-    ------
-    UsageError
-        If the pattern gives no name of a file.
-    """
-    try:
-        name = pattern.format(
-            name=image.stem, folder=image.resolve().parent.name, number=number
-        )
-    except (KeyError, IndexError, ValueError) as error:
-        raise UsageError(
-            f'--names {pattern!r} is no pattern ({error}): use {{name}}, '
-            '{folder} and {number}, for example {name}_labels.tif'
-        ) from error
-    if Path(name).name != name or not name:
-        raise UsageError(
-            f'--names {pattern!r} gives {name!r}, which is no name of a file'
-        )
-    return name
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -414,7 +272,7 @@ def _segment(
         known = image.finish(objects, time.perf_counter() - start)
     # whatever is wrong with one image must not stop the others
     except Exception as error:  # noqa: BLE001
-        own_errors = InputError | OutputError | UsageError
+        own_errors = InputError | OutputError | UsageError | ForeignFileError
         told = str(error) if isinstance(error, own_errors) else explain(error)
         return {'status': 'failed', 'error': ' '.join(told.split())}
     return {'status': 'done', **known}

@@ -44,6 +44,7 @@ from napari_mobilesam.session.runtime.inbox import Inbox
 from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.series.series_jobs import SeriesJobs
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
@@ -118,6 +119,8 @@ class Session:
         Runs of segment everything.
     large : LargeRuns
         Runs on images that do not fit in memory.
+    series : SeriesJobs
+        Many images: reading ahead, saving, segmenting all of them.
     classes : Classes
         Names and colours of classes.
     files : FileCommands
@@ -167,6 +170,7 @@ class Session:
         )
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
+        self.series = SeriesJobs(services)
         self.hover = Hover(
             self._worker, self._engine, self._deliver, self.models.loaded
         )
@@ -374,6 +378,7 @@ class Session:
             self._worker.wait(timeout)
             and self.runs.wait(timeout)
             and self.large.wait(timeout)
+            and self.series.wait(timeout)
             and self.models.wait(timeout)
             and self.files.wait(timeout)
         )
@@ -411,8 +416,10 @@ class Session:
         self.background.abandon()
         self.files.close()
         self.prefetch.want(())
+        self.prefetch.want_afterwards(())
         self.runs.close()
         self.large.close()
+        self.series.close()
         self.models.close()
         self._worker.close()
 

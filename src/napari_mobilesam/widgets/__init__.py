@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.widgets.refine.refine_widget import (
         RefineWidget as RefineWidget,
     )
+    from napari_mobilesam.widgets.series.series_widget import (
+        SeriesWidget as SeriesWidget,
+    )
     from napari_mobilesam.widgets.training.training_widget import (
         TrainingWidget as TrainingWidget,
     )
@@ -26,6 +29,7 @@ _MODULE_OF = {
     'EverythingWidget': 'everything.everything_widget',
     'PromptWidget': 'prompts.prompt_widget',
     'RefineWidget': 'refine.refine_widget',
+    'SeriesWidget': 'series.series_widget',
     'TrainingWidget': 'training.training_widget',
     'get_session': 'viewer.viewer_session',
 }
@@ -34,6 +38,7 @@ __all__ = [
     'EverythingWidget',
     'PromptWidget',
     'RefineWidget',
+    'SeriesWidget',
     'TrainingWidget',
     'get_session',
 ]

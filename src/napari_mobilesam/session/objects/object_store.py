@@ -371,6 +371,12 @@ class Step:
         )
         return len(places)
 
+    def put_pixels(self, values: NDArray[Any]) -> None:
+        """Write labels of the shape of the target, except their zeros."""
+        indices = np.nonzero(values)
+        before = self._objects.target.read(indices)
+        self._swap(indices, before, values[indices])
+
     def erase(self, record: ObjectRecord) -> None:
         """Erase the pixels of an object."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 KIND = 'prefetch'
+KIND_AFTERWARDS = 'prefetch afterwards'
 # after prompts, and after what is under the cursor
 RANK = 2
 # jobs of the user that are run between two layers
@@ -54,6 +55,7 @@ class Prefetch:
         self._loaded = loaded
         self._wanted: deque[ImagePlane] = deque()
         self._view: ImagePlane | None = None
+        self._afterwards: deque[ImagePlane] = deque()
         self._serving = False
 
     def want(
@@ -74,6 +76,49 @@ class Prefetch:
             self._worker.submit(KIND, self._embed_next, RANK)
         else:
             self._worker.discard(KIND)
+        self._submit_afterwards()
+
+    def want_afterwards(self, planes: Sequence[ImagePlane]) -> None:
+        """Embed planes when there is nothing else to embed.
+
+        Parameters
+        ----------
+        planes : sequence of ImagePlane
+            Such as those of images that are opened next, the likeliest
+            first.
+        """
+        self._afterwards = deque(planes)
+        self._submit_afterwards()
+
+    def _submit_afterwards(self) -> None:
+        if self._afterwards:
+            self._worker.submit(
+                KIND_AFTERWARDS, self._embed_afterwards, RANK + 1
+            )
+        else:
+            self._worker.discard(KIND_AFTERWARDS)
+
+    def _embed_afterwards(self) -> None:
+        # the viewer's thread may replace them at any time
+        waiting, model = self._afterwards, self._loaded()
+        if model is None or not waiting:
+            # the first plane that is shown loads the model
+            return
+        plane = waiting.popleft()
+        try:
+            with model.giving_way(self._give_way_to_all):
+                self._engine.prepare(plane, model)
+        except _GiveWay:
+            waiting.appendleft(plane)
+        except Exception:  # noqa: BLE001
+            # the error is reported when the plane is shown
+            _log.debug('A plane was not embedded ahead', exc_info=True)
+        if waiting is self._afterwards:
+            self._submit_afterwards()
+
+    def _give_way_to_all(self) -> None:
+        if self._worker.waits(RANK + 1):
+            raise _GiveWay
 
     def go_on(self) -> None:
         """Embed what an answer has shown to be useful."""

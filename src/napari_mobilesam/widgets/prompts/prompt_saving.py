@@ -22,7 +22,7 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
-from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.layers import SERIES_MARK, data_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_PLACE = (
@@ -216,8 +216,12 @@ def session_file(image: Image) -> Path | None:
     """Return the file that the objects of an image are saved to.
 
     It lies beside the file of the image; for an array in memory, it lies in
-    the user's folder, named by a hash of the pixels. None for other images.
+    the user's folder, named by a hash of the pixels. None for other images,
+    and for those of a series.
     """
+    if SERIES_MARK in image.metadata:
+        # saved by the series that it belongs to
+        return None
     path = image.source.path
     if isinstance(path, str | Path) and Path(path).exists():
         return beside(path)

@@ -24,6 +24,9 @@ MARK = 'napari-mobilesam'
 # key in the metadata of labels that are shown only, never written to
 PREVIEW_MARK = 'napari-mobilesam-preview'
 
+# key in the metadata of images and labels of a series, which saves them
+SERIES_MARK = 'napari-mobilesam-series'
+
 # types of shapes that enclose a region, and of lines
 CLOSED_SHAPES = ('rectangle', 'ellipse', 'polygon')
 OPEN_SHAPES = ('line', 'path')

@@ -1,0 +1,1 @@
+"""Many images: their files, labels and records, without a viewer."""

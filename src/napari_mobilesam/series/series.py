@@ -1,0 +1,472 @@
+"""A series of images: states, labels that are saved, and what is next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.export.exported import LabelsWithTable
+from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.export.label_images import write_tiff
+from napari_mobilesam.files import atomic_path
+from napari_mobilesam.series.series_files import (
+    EDITED,
+    PATTERN,
+    RECORDS,
+    SeriesError,
+    SeriesImage,
+    file_state,
+    image_files,
+    output_name,
+    path_key,
+)
+from napari_mobilesam.series.series_images import (
+    ImageArray,
+    SavedLabels,
+    read_image_array,
+)
+from napari_mobilesam.text import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal['to do', 'done', 'flagged']
+STATUSES: tuple[Status, ...] = get_args(Status)
+# Folder of the label images beside the images, and their suffix.
+FOLDER = 'labels'
+SUFFIX = '.tif'
+
+
+class UncertainObject(NamedTuple):
+    """An object of a series that was not reviewed yet.
+
+    Attributes
+    ----------
+    score : float
+        Predicted IoU; infinite if it is unknown.
+    image : int
+        Number of the image in the series, from 0.
+    label : int
+        Label of the object.
+    """
+
+    score: float
+    image: int
+    label: int
+
+
+@dataclass
+class SeriesEntry:
+    """One image of a series.
+
+    Attributes
+    ----------
+    files : SeriesImage
+        Its files.
+    record : dict
+        What is known of it, as in its file.
+    loaded : list or None
+        State of the label image when it was read, None if it was not.
+    """
+
+    files: SeriesImage
+    record: dict[str, Any]
+    loaded: list[int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the image file."""
+        return self.files.image.name
+
+    @property
+    def status(self) -> Status:
+        """Whether the image is done."""
+        status = self.record.get('status')
+        return status if status in STATUSES else 'to do'
+
+    @property
+    def objects(self) -> int | None:
+        """Number of objects in the labels that were saved; None if none."""
+        count = self.record.get('objects')
+        return count if isinstance(count, int) else None
+
+    @property
+    def reviewed(self) -> set[int]:
+        """Labels of objects that a person has reviewed."""
+        known = self.record.get('reviewed', [])
+        return set(known) if isinstance(known, list) else set()
+
+    @property
+    def labels(self) -> Path:
+        """File of the labels."""
+        name = self.record.get('file')
+        default = self.files.labels
+        if isinstance(name, str) and Path(name).name == name:
+            return default.with_name(name)
+        return default
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a label image, of this program or of others."""
+        return self.labels.exists()
+
+
+class Series:
+    """Images with labels that are saved one by one.
+
+    Nothing is kept in memory but the records. Not thread-safe for the same
+    image: read and save it on one thread.
+
+    Parameters
+    ----------
+    entries : sequence of SeriesEntry
+        Images, in order.
+    folder : Path
+        Folder of the label images.
+
+    Attributes
+    ----------
+    entries : list of SeriesEntry
+        Images, in order.
+    folder : Path
+        Folder of the label images.
+    """
+
+    def __init__(self, entries: Sequence[SeriesEntry], folder: Path) -> None:
+        self.entries = list(entries)
+        self.folder = folder
+
+    @classmethod
+    def open(
+        cls,
+        images: Sequence[str | Path] | str | Path,
+        output: str | Path | None = None,
+        names: str = PATTERN,
+    ) -> Series:
+        """Open a series, and go on with it if it was opened before.
+
+        Parameters
+        ----------
+        images : path or sequence of path
+            Image files and folders of them.
+        output : path, optional
+            Folder of the label images; by default ``labels`` in the folder
+            of the first image. It is made when the first labels are saved.
+        names : str
+            Pattern of their names, see `output_name`.
+
+        Raises
+        ------
+        SeriesError
+            There is no image, two would be saved to one file, or the output
+            is a file.
+        """
+        given = [images] if isinstance(images, str | Path) else images
+        files = list(image_files([Path(path) for path in given]))
+        missing = [path for path in files if not path.exists()]
+        if missing:
+            raise SeriesError(f'There is no file or folder {missing[0]}.')
+        if not files:
+            raise SeriesError('There is no image: give files, or a folder.')
+        folder = files[0].parent / FOLDER if output is None else Path(output)
+        if folder.exists() and not folder.is_dir():
+            raise SeriesError(
+                f'{folder} is a file: the labels are saved into a folder.'
+            )
+        entries = []
+        for each in _series_images(files, folder, names):
+            entries.append(SeriesEntry(each, each.known()))
+        return cls(entries, folder)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[SeriesEntry]:
+        return iter(self.entries)
+
+    def __getitem__(self, number: int) -> SeriesEntry:
+        return self.entries[number]
+
+    @property
+    def text(self) -> str:
+        """Summary for the user."""
+        count = {
+            status: sum(each.status == status for each in self)
+            for status in STATUSES
+        }
+        return (
+            f'{counted(len(self), "image")}: {count["done"]:,} done, '
+            f'{count["to do"]:,} to do, {count["flagged"]:,} flagged'
+        )
+
+    def first_to_do(self) -> int:
+        """Number of the first image that is to do; 0 if all are done."""
+        return next(
+            (n for n, each in enumerate(self) if each.status == 'to do'), 0
+        )
+
+    def mark(self, number: int, status: Status) -> None:
+        """Set the status of an image.
+
+        Raises
+        ------
+        SeriesError
+            There is no such status, or it cannot be written down.
+        """
+        if status not in STATUSES:
+            raise SeriesError(
+                f'There is no status {status!r}: choose {", ".join(STATUSES)}.'
+            )
+        self._note(number, status=status)
+
+    def review(self, number: int, labels: Collection[int]) -> None:
+        """Note that a person has reviewed objects."""
+        known = self[number].reviewed | set(labels)
+        self._note(number, reviewed=sorted(known))
+
+    def _note(self, number: int, **values: Any) -> None:
+        """Add values to the record of an image."""
+        entry = self[number]
+        changed = {
+            'made_of': entry.files.made_of,
+            **entry.record,
+            EDITED: True,
+            **values,
+        }
+        with _told(entry.files.record):
+            entry.files.record.parent.mkdir(parents=True, exist_ok=True)
+            entry.files.write_record(changed)
+        entry.record = changed
+
+    # images and labels
+
+    def read_image(self, number: int) -> ImageArray:
+        """Read an image.
+
+        Raises
+        ------
+        ImageError
+            It cannot be read.
+        """
+        return read_image_array(self[number].files.image)
+
+    def read_labels(
+        self, number: int, shape: Sequence[int]
+    ) -> SavedLabels | None:
+        """Read the labels of an image.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image.
+        shape : sequence of int
+            Shape that they have to have.
+
+        Returns
+        -------
+        SavedLabels or None
+            None if there are none.
+
+        Raises
+        ------
+        SegmentationError
+            They cannot be read, or are of another shape. Labels that are
+            saved then go to another file.
+        """
+        entry = self[number]
+        entry.loaded = None
+        path = entry.labels
+        state = file_state(path)
+        if state is None:
+            return None
+        found = read_labels(path)
+        labels = np.asarray(found.labels[...])
+        if labels.shape != tuple(shape):
+            raise SeriesError(
+                f'{path} has the shape {labels.shape}, and the image '
+                f'{entry.name} has {tuple(shape)}: it is kept, and new labels '
+                'are saved beside it.'
+            )
+        entry.loaded = state
+        return SavedLabels(labels, self._table(entry))
+
+    def _table(self, entry: SeriesEntry) -> pd.DataFrame | None:
+        import pandas as pd
+
+        try:
+            table = pd.read_csv(entry.files.table)
+        except (OSError, ValueError):
+            return None
+        return table if 'label' in table else None
+
+    def save_labels(
+        self,
+        number: int,
+        labels: NDArray[Any],
+        table: pd.DataFrame | None = None,
+        image: ImageArray | None = None,
+    ) -> Path:
+        """Save the labels of an image, all or nothing.
+
+        A file that is not of this series, or that another program has
+        changed since it was read, is never replaced: the labels are saved
+        under another name then.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image.
+        labels : ndarray
+            Integers, 0 is background.
+        table : DataFrame, optional
+            A row per object, with its label in a column ``label``.
+        image : ImageArray, optional
+            The image, whose pixel sizes the file gets.
+
+        Returns
+        -------
+        Path
+            File that was written.
+
+        Raises
+        ------
+        SeriesError
+            It cannot be written; what was there before stays.
+        """
+        entry = self[number]
+        path = self._target(entry)
+        used = np.unique(labels)
+        given = LabelsWithTable(
+            labels,
+            axes=image.label_axes if image else '',
+            scale=image.of_label_axes(image.scale) if image else (),
+            units=image.of_label_axes(image.units) if image else (),
+        )
+        with _told(path):
+            entry.files.record.parent.mkdir(parents=True, exist_ok=True)
+            # a stop may come between the labels and their record
+            writing = {**entry.record, 'file': path.name, 'writing': True}
+            entry.files.write_record(writing)
+            with atomic_path(path, keep_suffix=True) as temporary:
+                write_tiff(given, temporary)
+            with atomic_path(entry.files.table) as temporary:
+                _complete(table, used).to_csv(temporary, index=False)
+        entry.record.pop('writing', None)
+        entry.loaded = None
+        self._note(
+            number,
+            file=path.name,
+            written=file_state(path),
+            objects=int(np.count_nonzero(used)),
+        )
+        return path
+
+    def _target(self, entry: SeriesEntry) -> Path:
+        """File that the labels of an image may be written to."""
+        path, state = entry.labels, file_state(entry.labels)
+        record = entry.files.known() or entry.record
+        ours = state is None or record.get('writing', False)
+        ours |= record.get('written') == state
+        # edited by another program, but these labels continue that
+        ours |= 'written' in record and entry.loaded == state
+        if ours:
+            return path
+        number = 2
+        while True:
+            free = path.with_name(
+                f'{entry.files.labels.stem}.{number}{path.suffix}'
+            )
+            if not free.exists():
+                return free
+            number += 1
+
+    # review
+
+    def uncertain(self) -> list[UncertainObject]:
+        """Objects of all images that were not reviewed, least certain first.
+
+        Reads the table of each image that was saved with one.
+        """
+        found: list[UncertainObject] = []
+        for number, entry in enumerate(self):
+            table = self._table(entry) if entry.objects else None
+            if table is None:
+                continue
+            scores = table.get('score')
+            reviewed = entry.reviewed
+            for place, label in enumerate(table['label'].tolist()):
+                score = math.nan if scores is None else float(scores[place])
+                if label == label and int(label) not in reviewed:
+                    certainty = math.inf if math.isnan(score) else score
+                    found.append(
+                        UncertainObject(certainty, number, int(label))
+                    )
+        return sorted(found)
+
+
+def _series_images(
+    files: Sequence[Path], folder: Path, names: str
+) -> Iterator[SeriesImage]:
+    """Yield the images with the files that are written for them."""
+    taken: dict[str, Path] = {}
+    inputs = {path_key(path) for path in files}
+    for number, image in enumerate(files, start=1):
+        name = output_name(names, image, number)
+        if Path(name).suffix.lower() not in ('.tif', '.tiff'):
+            name += SUFFIX
+        labels = folder / name
+        key = path_key(labels)
+        if key in taken:
+            raise SeriesError(
+                f'{image} and {taken[key]} would both be saved to {labels}: '
+                'give other names, for example {folder}_{name}_{number}.'
+            )
+        if key in inputs:
+            raise SeriesError(
+                f'{labels} is an image of the series: choose another folder '
+                'for the labels.'
+            )
+        taken[key] = image
+        made_of = {'image': str(image.resolve()), 'file': file_state(image)}
+        record = folder / RECORDS / f'{name}.json'
+        yield SeriesImage(image, labels, record, made_of)
+
+
+def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:
+    """Return a table with a row for each label in use, and no others."""
+    import pandas as pd
+
+    labels = used[used != 0].astype(np.int64)
+    if table is None or not len(table):
+        return pd.DataFrame({'label': labels})
+    known = table[table['label'].isin(labels)]
+    missing = np.setdiff1d(labels, known['label'].to_numpy(np.int64))
+    if not len(missing):
+        return known
+    rows = pd.DataFrame({'label': missing}).reindex(columns=known.columns)
+    return pd.concat([known, rows], ignore_index=True) if len(known) else rows
+
+
+class _told:
+    """Turns errors of files into one sentence for the user."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, OSError):
+            text = error.strerror or str(error)
+            raise SeriesError(
+                f'{self._path} cannot be written ({text}): nothing is lost '
+                'while the viewer is open; free the place or choose another '
+                'folder.'
+            ) from error

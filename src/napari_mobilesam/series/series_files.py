@@ -1,0 +1,209 @@
+"""Files of a series: images, label images, and a record of each.
+
+Beside the label images lies a folder of records, one per image: of which
+image the labels are, and what was written. By it a file of this program is
+told from one that is not, or that was edited, which is never replaced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.readers.open_image import ZARR_METADATA
+from napari_mobilesam.types import SegmentationError
+
+SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
+RECORDS = '.napari-mobilesam'
+PATTERN = '{name}_labels'
+# Records with this key are of labels that a person has edited.
+EDITED = 'edited'
+
+
+class SeriesError(SegmentationError):
+    """A series cannot be opened; the message says why."""
+
+
+class ForeignFileError(SegmentationError):
+    """A file is not of this program, or was edited, and is not replaced."""
+
+
+@dataclass(frozen=True)
+class SeriesImage:
+    """An image of a series.
+
+    Attributes
+    ----------
+    image, labels : Path
+        File to read, and file to write.
+    record : Path
+        File that tells what was written.
+    made_of : dict
+        Image file and parameters that the labels depend on.
+    """
+
+    image: Path
+    labels: Path
+    record: Path
+    made_of: dict[str, Any]
+
+    def done(self) -> dict[str, Any] | None:
+        """Return the record of labels that are there and need no new run.
+
+        Because they would be the same, or because a person has edited them.
+        """
+        known = self.known()
+        if 'objects' not in known:
+            return None
+        if known.get('made_of') != self.made_of and EDITED not in known:
+            return None
+        if known.get('written') != file_state(self.labels):
+            return None
+        return known
+
+    def begin(self, overwrite: bool) -> bool:
+        """Make sure that nothing foreign is replaced.
+
+        Returns
+        -------
+        bool
+            Whether there are labels that may be replaced.
+
+        Raises
+        ------
+        ForeignFileError
+            If there is a file that is not of this program, or was edited.
+        """
+        known = self.known()
+        state = file_state(self.labels)
+        # a stop may have come between the labels and their record
+        ours = known.get('writing', False) or known.get('written') == state
+        if state is not None and not ours and not overwrite:
+            raise ForeignFileError(
+                f'{self.labels} exists and was not written by this command, '
+                'or was edited since; --overwrite replaces it'
+            )
+        self.write_record({'made_of': self.made_of, 'writing': True})
+        return state is not None
+
+    def finish(self, objects: int, seconds: float) -> dict[str, Any]:
+        """Remember that the labels are written."""
+        known = {
+            'made_of': self.made_of,
+            'written': file_state(self.labels),
+            'objects': objects,
+            'seconds': round(seconds, 3),
+        }
+        self.write_record(known)
+        return known
+
+    @property
+    def table(self) -> Path:
+        """File of the table of this image."""
+        return self.record.with_suffix('.csv')
+
+    def known(self) -> dict[str, Any]:
+        """Return the record; empty if there is none, or none that is read."""
+        try:
+            known = json.loads(self.record.read_text('utf-8'))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def write_record(self, known: dict[str, Any]) -> None:
+        """Write the record.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        write_text_atomic(self.record, json.dumps(known))
+
+
+def file_state(path: Path) -> list[int] | None:
+    """Size and time of a file, None if there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
+def is_image_folder(path: Path) -> bool:
+    """Return whether a path is a folder, but no zarr."""
+    return path.is_dir() and not any(
+        (path / name).exists() for name in ZARR_METADATA
+    )
+
+
+def image_files(given: Sequence[Path]) -> Iterator[Path]:
+    """Yield image files, and those in folders, each once.
+
+    Raises
+    ------
+    SeriesError
+        If a folder has no image.
+    """
+    seen = set()
+    for path in given:
+        found = [path]
+        if is_image_folder(path):
+            found = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in SUFFIXES
+                and not file.name.startswith('.')
+            )
+            if not found:
+                raise SeriesError(
+                    f'{path} is a folder without images '
+                    f'({", ".join(SUFFIXES)})'
+                )
+        for file in found:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file
+
+
+def output_name(pattern: str, image: Path, number: int) -> str:
+    """Name of the labels of an image.
+
+    Parameters
+    ----------
+    pattern : str
+        With ``{name}`` of the image without its suffix, ``{folder}`` that it
+        lies in, ``{number}``.
+    image : Path
+        The image.
+    number : int
+        Its place in the series, from 1.
+
+    Raises
+    ------
+    SeriesError
+        If the pattern gives no name of a file.
+    """
+    try:
+        name = pattern.format(
+            name=image.stem, folder=image.resolve().parent.name, number=number
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise SeriesError(
+            f'--names {pattern!r} is no pattern ({error}): use {{name}}, '
+            '{folder} and {number}, for example {name}_labels.tif'
+        ) from error
+    if Path(name).name != name or not name:
+        raise SeriesError(
+            f'--names {pattern!r} gives {name!r}, which is no name of a file'
+        )
+    return name
+
+
+def path_key(path: Path) -> str:
+    """Return a key of a file, equal where case is ignored."""
+    return str(path.resolve()).casefold()

@@ -1,0 +1,133 @@
+"""Images of a series, and labels, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.readers.open_image import (
+    axis_names,
+    open_pyramid,
+    reason,
+    with_plane_last,
+)
+from napari_mobilesam.types import ImageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class ImageArray:
+    """An image in memory.
+
+    Attributes
+    ----------
+    pixels : ndarray
+        Rows and columns are the last axes, or those before the samples of
+        colours; leading axes of length 1 are left out.
+    axes : str
+        A letter of ``'tzcyxs'`` for each axis.
+    scale : tuple of float
+        Size of a pixel for each axis but samples; empty if unknown.
+    units : tuple of (str or None)
+        Unit for each of them; empty if unknown.
+    """
+
+    pixels: NDArray[Any]
+    axes: str
+    scale: tuple[float, ...] = ()
+    units: tuple[str | None, ...] = ()
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the last axis holds colours."""
+        return self.axes.endswith('s')
+
+    @property
+    def label_axes(self) -> str:
+        """Axes of labels of this image: without channels and samples."""
+        return ''.join(name for name in self.axes if name not in 'cs')
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of labels of this image."""
+        return tuple(
+            int(size)
+            for size, name in zip(self.pixels.shape, self.axes, strict=True)
+            if name not in 'cs'
+        )
+
+    def of_label_axes(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Scale or units of `label_axes`; empty if they are unknown."""
+        if not values:
+            return ()
+        named = dict(zip(self.axes, values, strict=False))
+        return tuple(named[name] for name in self.label_axes)
+
+    @property
+    def channels(self) -> list[NDArray[Any]]:
+        """The image of each channel; the image itself without channels."""
+        if 'c' not in self.axes:
+            return [self.pixels]
+        return list(np.moveaxis(self.pixels, self.axes.index('c'), 0))
+
+
+@dataclass(frozen=True, eq=False)
+class SavedLabels:
+    """Labels of an image as they were saved.
+
+    Attributes
+    ----------
+    labels : ndarray
+        Integers of the shape of the image, without channels and samples.
+    table : DataFrame or None
+        A row per object, with its label in a column ``label``.
+    """
+
+    labels: NDArray[Any]
+    table: pd.DataFrame | None = None
+
+
+def read_image_array(path: Path) -> ImageArray:
+    """Read an image file.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, or does not say what its axes are.
+    """
+    pyramid = open_pyramid(path, lazy=False)
+    names = axis_names(pyramid)
+    array = pyramid.arrays[0]
+    if len(names) != len(array.shape):
+        raise ImageError(
+            f'{path} names the axes {names}, but its shape is '
+            f'{tuple(array.shape)}: save it as TIFF with axes.'
+        )
+    try:
+        pixels = np.asarray(array[...])
+    # decoders fail with whatever comes to hand on a damaged file
+    except Exception as error:  # noqa: BLE001
+        raise ImageError(f'{path} cannot be read: {reason(error)}.') from error
+    if 0 in pixels.shape:
+        raise ImageError(f'{path} is empty: it has no pixel.')
+    pixels, axes = with_plane_last(pixels, names)
+    scale = dict(zip(names, pyramid.scale, strict=False))
+    units = dict(zip(names, pyramid.units, strict=False))
+    while axes[0] not in 'yx' and pixels.shape[0] == 1:
+        pixels, axes = pixels[0], axes[1:]
+    if axes.endswith('s') and pixels.shape[-1] not in (3, 4):
+        # gray, perhaps with alpha
+        pixels, axes = pixels[..., 0], axes[:-1]
+    spatial = [name for name in axes if name != 's']
+    return ImageArray(
+        np.ascontiguousarray(pixels),
+        axes,
+        tuple(scale.get(name, 1.0) for name in spatial) if scale else (),
+        tuple(units.get(name) for name in spatial) if units else (),
+    )

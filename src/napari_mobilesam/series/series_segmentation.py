@@ -1,0 +1,225 @@
+"""*Segment everything* on all images of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.everything import segment_everything
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_images import ImageArray
+from napari_mobilesam.text import counted, explain
+from napari_mobilesam.types import EverythingParameters, Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+# Steps of the progress of one image.
+STEPS = 1000
+Write = Callable[[int, NDArray[Any], 'pd.DataFrame', ImageArray], bool]
+
+
+@dataclass
+class SeriesResult:
+    """Outcome of *segment everything* on a series.
+
+    Attributes
+    ----------
+    done : list of int
+        Numbers of the images that were segmented.
+    objects : int
+        Objects that were found in them.
+    skipped : list of int
+        Images that have labels, or are done or flagged.
+    failed : dict of int to str
+        Reason for each image that could not be segmented.
+    complete : bool
+        False if it was cancelled.
+    """
+
+    done: list[int] = field(default_factory=list)
+    objects: int = 0
+    skipped: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    complete: bool = True
+
+    @property
+    def text(self) -> str:
+        """Summary for the user."""
+        stopped = '' if self.complete else 'Stopped. '
+        text = (
+            f'{stopped}{counted(self.objects, "object")} in '
+            f'{counted(len(self.done), "image")}.'
+        )
+        if self.skipped:
+            text += f' {counted(len(self.skipped), "image")} had labels.'
+        if self.failed:
+            reason = next(iter(self.failed.values()))
+            text += f' {counted(len(self.failed), "image")} failed: {reason}'
+        return text
+
+
+def segment_series(
+    series: Series,
+    model: Sam,
+    parameters: EverythingParameters | None = None,
+    *,
+    write: Write | None = None,
+    on_image: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> SeriesResult:
+    """Segment all images of a series that have no labels yet.
+
+    Images that are done or flagged are left as they are. An image that cannot
+    be read is noted, and the others go on.
+
+    Parameters
+    ----------
+    series : Series
+        Images; their labels are saved one by one.
+    model : Sam
+        Model of `load_model`.
+    parameters : EverythingParameters, optional
+        Parameters of all images.
+    write : callable, optional
+        ``write(number, labels, table, image)`` takes the labels instead of
+        `Series.save_labels`; returns whether they were taken.
+    on_image : callable, optional
+        Called with the number of each image that is finished or failed.
+    progress : callable, optional
+        Called with steps done, steps in all, and a message.
+    cancelled : callable, optional
+        Asked between the steps of an image; True ends the run, and the
+        image at work is dropped.
+
+    Returns
+    -------
+    SeriesResult
+        What was segmented, and what failed.
+
+    Examples
+    --------
+    >>> import napari_mobilesam as nm
+    >>> series = nm.Series.open('images')  # doctest: +SKIP
+    >>> nm.segment_series(series, nm.load_model()).text  # doctest: +SKIP
+    """
+    result = SeriesResult()
+    for number, entry in enumerate(series):
+        if cancelled is not None and cancelled():
+            result.complete = False
+            break
+        if entry.status != 'to do' or entry.labelled:
+            result.skipped.append(number)
+            continue
+        tell = _progress_of(series, number, progress)
+        try:
+            image = series.read_image(number)
+            labels, table = segment_image(
+                image, model, parameters, tell, cancelled
+            )
+            if cancelled is not None and cancelled():
+                result.complete = False
+                break
+            if write is not None:
+                taken = write(number, labels, table, image)
+            else:
+                series.save_labels(number, labels, table, image)
+                taken = True
+        # whatever is wrong with one image must not stop the others
+        except Exception as error:  # noqa: BLE001
+            result.failed[number] = explain(error)
+        else:
+            if taken:
+                result.done.append(number)
+                result.objects += len(table)
+            else:
+                result.skipped.append(number)
+        if on_image is not None:
+            on_image(number)
+    return result
+
+
+def _progress_of(
+    series: Series, number: int, progress: Progress | None
+) -> Progress:
+    """Progress of one image as a part of that of the series."""
+    count, name = len(series), series[number].name
+
+    def tell(done: int, total: int, text: str) -> None:
+        if progress is not None:
+            part = int(STEPS * done / total) if total else 0
+            progress(
+                STEPS * number + part,
+                STEPS * count,
+                f'Image {number + 1} of {count}, {name}: {text}',
+            )
+
+    tell(0, 1, 'reading')
+    return tell
+
+
+def segment_image(
+    image: ImageArray,
+    model: Sam,
+    parameters: EverythingParameters | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Find all objects of an image, plane by plane.
+
+    Of an image with channels the first one is segmented.
+
+    Returns
+    -------
+    labels : ndarray
+        Integers of the shape of the image without channels and samples.
+    table : DataFrame
+        Rows of `segment_everything`; of stacks with a column ``plane``.
+    """
+    import pandas as pd
+
+    pixels = image.channels[0]
+    leading = image.label_shape[:-2]
+    labels = np.zeros(image.label_shape, np.int32)
+    tables: list[pd.DataFrame] = []
+    count = int(np.prod(leading))
+    highest = 0
+    for number, index in enumerate(np.ndindex(*leading)):
+        found, table = segment_everything(
+            pixels[index],
+            model,
+            parameters=parameters,
+            progress=_plane_progress(progress, number, count),
+            cancelled=cancelled,
+        )
+        labels[index] = np.where(found > 0, found.astype(np.int32), 0)
+        labels[index][found > 0] += highest
+        table = table.assign(label=table['label'] + highest)
+        if leading:
+            table.insert(1, 'plane', number)
+        highest = int(max(highest, labels[index].max(initial=0)))
+        tables.append(table)
+    filled = [table for table in tables if len(table)] or tables[:1]
+    if highest <= np.iinfo(np.uint16).max:
+        labels = labels.astype(np.uint16)
+    return labels, pd.concat(filled, ignore_index=True)
+
+
+def _plane_progress(
+    progress: Progress | None, number: int, count: int
+) -> Progress | None:
+    if progress is None or count == 1:
+        return progress
+
+    def tell(done: int, total: int, text: str) -> None:
+        total = max(total, 1)
+        progress(number * total + done, count * total, text)
+
+    return tell

@@ -1,0 +1,64 @@
+"""The series that was open last, to resume it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.session.runtime.settings import settings_path
+
+FILE = 'series.json'
+
+
+@dataclass(frozen=True)
+class LastSeries:
+    """What a series was opened with, and where it was left.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Files and folders.
+    output : str
+        Folder of the labels; empty for the default.
+    names : str
+        Pattern of names.
+    image : str
+        Image file that was open.
+    """
+
+    images: tuple[str, ...]
+    output: str
+    names: str
+    image: str = ''
+
+
+def last_series() -> LastSeries | None:
+    """Return the series that was open last, None if it is unknown."""
+    try:
+        stored = json.loads(_path().read_text(encoding='utf-8'))
+        return LastSeries(
+            tuple(str(path) for path in stored['images']),
+            str(stored['output']),
+            str(stored['names']),
+            str(stored['image']),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember_series(series: LastSeries) -> None:
+    """Write down the series that is open.
+
+    Raises
+    ------
+    OSError
+        The folder of the settings is not writable.
+    """
+    _path().parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(_path(), json.dumps(asdict(series)))
+
+
+def _path() -> Path:
+    return settings_path().with_name(FILE)

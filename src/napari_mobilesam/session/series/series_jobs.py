@@ -1,0 +1,409 @@
+"""Jobs of an open series: reading ahead, saving, segmenting all images."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_mobilesam.series.series import Series, Status, UncertainObject
+from napari_mobilesam.series.series_images import ImageArray, SavedLabels
+from napari_mobilesam.series.series_segmentation import (
+    SeriesResult,
+    segment_series,
+)
+from napari_mobilesam.session.images.recent import LeastRecentlyUsed
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
+from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.text import explain
+from napari_mobilesam.types import EverythingParameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KIND = 'series'
+# Images that are read before they are opened.
+AHEAD = 2
+# Images kept in memory: those ahead, and the one behind.
+KEPT = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ReadImage:
+    """An image of a series that was read.
+
+    Attributes
+    ----------
+    number : int
+        Number of the image in the series.
+    image : ImageArray or None
+        The image; None if it cannot be read.
+    labels : SavedLabels or None
+        Its labels, if there are any.
+    problem : str
+        Error message, or empty.
+    """
+
+    number: int
+    image: ImageArray | None
+    labels: SavedLabels | None = None
+    problem: str = ''
+
+
+@dataclass(frozen=True, eq=False)
+class SaveRequest:
+    """Labels of an image that are to be saved.
+
+    Attributes
+    ----------
+    number : int
+        Number of the image in the series.
+    labels : ndarray
+        A copy, which nobody changes.
+    table : DataFrame or None
+        A row per object.
+    image : ImageArray
+        The image.
+    """
+
+    number: int
+    labels: NDArray[Any]
+    table: pd.DataFrame | None
+    image: ImageArray
+
+
+class SeriesJobs:
+    """Reads, saves and segments the images of a series in the background.
+
+    Files are read and written on one thread of their own, in order; images
+    are segmented on the worker thread of the session, where prompts go first.
+
+    Parameters
+    ----------
+    services : Services
+        Worker, engine and messages of the session.
+
+    Attributes
+    ----------
+    opened : Signal()
+        Another series was opened.
+    read : Signal(ReadImage)
+        The image that was asked for last.
+    read_ahead : Signal(ReadImage)
+        An image that is likely to be opened next.
+    changed : Signal(int)
+        Record of an image has changed.
+    progress : Signal(int, int, str)
+        Steps done, steps in total, and a message.
+    segmented : Signal(SaveRequest)
+        Labels of the image that is open, for its layer.
+    finished : Signal(SeriesResult)
+        All images were segmented, or it was cancelled.
+    least_certain : Signal(UncertainObject or None)
+        Answer to `ask_uncertain`.
+    failed : Signal(str)
+        Error message.
+    series : Series or None
+        The open series.
+    current : int
+        Number of the image that is open; -1 if none is.
+    unsaved : dict of int to SaveRequest
+        Labels that could not be saved; each later save tries them again.
+    """
+
+    opened = Signal()
+    read = Signal(object)
+    read_ahead = Signal(object)
+    changed = Signal(int)
+    progress = Signal(int, int, str)
+    segmented = Signal(object)
+    finished = Signal(object)
+    least_certain = Signal(object)
+    failed = Signal(str)
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._files = LatestWorker('napari-mobilesam-series')
+        self._runs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
+        self._images: LeastRecentlyUsed[ImageArray] = LeastRecentlyUsed(KEPT)
+        # one thread at a time reads or writes labels and records
+        self._lock = threading.Lock()
+        self._asked = 0
+        self.series: Series | None = None
+        self.current = -1
+        self.unsaved: dict[int, SaveRequest] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether all images are being segmented."""
+        return self._runs.current is not None
+
+    @property
+    def required(self) -> Series:
+        """The open series.
+
+        Raises
+        ------
+        SeriesError
+            There is none.
+        """
+        if self.series is None:
+            from napari_mobilesam.series.series_files import SeriesError
+
+            raise SeriesError('No series is open: open a folder or files.')
+        return self.series
+
+    def open(self, series: Series | None) -> None:
+        """Go on with another series; None closes it.
+
+        What is being saved is saved first.
+        """
+        self.abandon()
+        self._files.wait()
+        self._images.clear()
+        self.series, self.current, self.unsaved = series, -1, {}
+        self.opened.emit()
+
+    # reading
+
+    def ask(self, number: int) -> None:
+        """Read an image and its labels; `read` brings them."""
+        series = self.required
+        self._asked += 1
+        asked = self._asked
+
+        def tell(found: ReadImage) -> None:
+            if asked == self._asked and series is self.series:
+                self.read.emit(found)
+
+        def work() -> None:
+            found = self._read(series, number)
+            self._services.deliver(lambda: tell(found))
+
+        # after what is being saved, even if one was asked for before
+        self._files.discard('read')
+        self._files.submit('read', work)
+
+    def ask_ahead(self, numbers: Sequence[int]) -> None:
+        """Read images before they are opened; `read_ahead` brings them."""
+        series = self.required
+        waiting = [n for n in numbers if 0 <= n < len(series)][:AHEAD]
+
+        def tell(found: ReadImage) -> None:
+            if series is self.series:
+                self.read_ahead.emit(found)
+
+        def work() -> None:
+            if not waiting or series is not self.series:
+                return
+            found = self._read_image(series, waiting.pop(0))
+            if found.image is not None:
+                self._services.deliver(lambda: tell(found))
+            if waiting:
+                self._files.submit('ahead', work, 1)
+
+        self._files.submit('ahead', work, 1)
+
+    def _read_image(self, series: Series, number: int) -> ReadImage:
+        try:
+            image = self._images.get(number, lambda: series.read_image(number))
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            return ReadImage(number, None, problem=explain(error))
+        return ReadImage(number, image)
+
+    def _read(self, series: Series, number: int) -> ReadImage:
+        found = self._read_image(series, number)
+        if found.image is None:
+            return found
+        waiting = self.unsaved.get(number)
+        if waiting is not None:
+            kept = SavedLabels(waiting.labels, waiting.table)
+            return ReadImage(number, found.image, kept)
+        try:
+            with self._lock:
+                labels = series.read_labels(number, found.image.label_shape)
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            return ReadImage(number, found.image, problem=explain(error))
+        return ReadImage(number, found.image, labels)
+
+    # records
+
+    def mark(self, number: int, status: Status) -> None:
+        """Set the status of an image.
+
+        Raises
+        ------
+        SeriesError
+            It cannot be written down.
+        """
+        with self._lock:
+            self.required.mark(number, status)
+        self.changed.emit(number)
+
+    def review(self, number: int, label: int) -> None:
+        """Note that an object was reviewed.
+
+        Raises
+        ------
+        SeriesError
+            It cannot be written down.
+        """
+        with self._lock:
+            self.required.review(number, [label])
+
+    def ask_uncertain(self) -> None:
+        """Look for the least certain object of all images.
+
+        `least_certain` brings it.
+        """
+        series = self.required
+
+        def work() -> None:
+            try:
+                with self._lock:
+                    found = series.uncertain()
+            except Exception as error:  # noqa: BLE001
+                self._tell_failure(error)
+                return
+            first: UncertainObject | None = found[0] if found else None
+            self._services.deliver(lambda: self.least_certain.emit(first))
+
+        self._files.submit('uncertain', work)
+
+    # saving
+
+    def save(self, request: SaveRequest) -> None:
+        """Save labels; a newer request for the same image replaces it."""
+        series = self.required
+
+        def work() -> None:
+            self._save(series, request)
+
+        self._files.submit(f'save {request.number}', work)
+
+    def _save(self, series: Series, request: SaveRequest) -> None:
+        if series is not self.series:
+            return
+        self.unsaved[request.number] = request
+        for number, waiting in list(self.unsaved.items()):
+            try:
+                with self._lock:
+                    series.save_labels(
+                        number, waiting.labels, waiting.table, waiting.image
+                    )
+            except Exception as error:  # noqa: BLE001
+                self._tell_failure(error)
+                continue
+            if self.unsaved.get(number) is waiting:
+                del self.unsaved[number]
+            self._services.deliver(self._teller(number))
+
+    def _teller(self, number: int) -> Callable[[], None]:
+        return lambda: self.changed.emit(number)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        text = explain(error)
+        self._services.deliver(lambda: self.failed.emit(text))
+
+    # segmenting all images
+
+    def segment_all(
+        self, parameters: EverythingParameters | None, model_name: str
+    ) -> None:
+        """Segment all images that have no labels; `finished` ends it.
+
+        Raises
+        ------
+        SeriesError
+            No series is open.
+        """
+        series = self.required
+        run = self._runs.start(BackgroundRun())
+        self._services.worker.submit(
+            KIND, lambda: self._segment(run, series, parameters, model_name)
+        )
+
+    def cancel(self) -> None:
+        """Stop after the current step; finished images are kept."""
+        self._runs.cancel()
+
+    def abandon(self) -> None:
+        """Stop, and drop what is on its way."""
+        self._services.worker.discard(KIND)
+        self._runs.drop()
+
+    # below: on the worker thread
+
+    def _segment(
+        self,
+        run: BackgroundRun,
+        series: Series,
+        parameters: EverythingParameters | None,
+        model_name: str,
+    ) -> None:
+        worker = self._services.worker
+        result = SeriesResult(complete=False)
+
+        def cancelled() -> bool:
+            worker.serve('accepted')
+            worker.serve('prompts')
+            return run.cancelled.is_set()
+
+        def progress(done: int, total: int, text: str) -> None:
+            self._runs.tell(run, lambda: self.progress.emit(done, total, text))
+
+        def write(
+            number: int,
+            labels: NDArray[Any],
+            table: pd.DataFrame,
+            image: ImageArray,
+        ) -> bool:
+            request = SaveRequest(number, labels, table, image)
+            if number == self.current:
+                # the layer takes them, and is saved
+                self._runs.tell(run, lambda: self.segmented.emit(request))
+                return True
+            with self._lock:
+                if series[number].labelled:
+                    return False
+                series.save_labels(number, labels, table, image)
+            return True
+
+        def on_image(number: int) -> None:
+            self._runs.tell(run, self._teller(number))
+
+        try:
+            model = self._services.load(model_name, KIND)
+            if model is not None:
+                result = segment_series(
+                    series,
+                    model,
+                    parameters,
+                    write=write,
+                    on_image=on_image,
+                    progress=progress,
+                    cancelled=cancelled,
+                )
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            self._services.fail(error, KIND)
+        self._runs.finish(run, lambda: self.finished.emit(result))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until files are read and written; False on time-out."""
+        return self._files.wait(timeout)
+
+    def close(self) -> None:
+        """Stop segmenting, finish saving, and end the thread."""
+        self.abandon()
+        self._files.discard('read')
+        self._files.discard('ahead')
+        self._files.wait()
+        self._files.close()

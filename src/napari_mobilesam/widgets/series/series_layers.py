@@ -1,0 +1,218 @@
+"""Layers of the image of a series that is open, and of those ahead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.layers._source import layer_source
+
+from napari_mobilesam.segmentation.windows import Viewport
+from napari_mobilesam.series.series import SeriesEntry
+from napari_mobilesam.series.series_images import ImageArray, SavedLabels
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.series.series_jobs import ReadImage
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.layers import (
+    MARK,
+    SERIES_MARK,
+    insert_below_prompts,
+)
+from napari_mobilesam.widgets.viewer.plane_source import (
+    PlaneAxes,
+    image_plane,
+)
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+LABELS_NAME = 'labels'
+# colormaps of channels, added on top of each other
+CHANNEL_COLORS = ('green', 'magenta', 'cyan', 'yellow', 'red', 'blue')
+# screen pixels that an image fills after it is opened
+SHOWN = 800
+
+
+class SeriesLayers:
+    """Layers of one image of a series at a time.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    scene : ViewerScene
+        Is told which image and labels are worked on.
+
+    Attributes
+    ----------
+    labels : napari.layers.Labels or None
+        Labels of the open image.
+    image : ImageArray or None
+        The open image.
+    """
+
+    def __init__(self, viewer: ViewerModel, scene: ViewerScene) -> None:
+        self._viewer = viewer
+        self._scene = scene
+        self._images: list[Image] = []
+        self._ahead: dict[int, list[Image]] = {}
+        self.labels: Labels | None = None
+        self.image: ImageArray | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether image and labels are in the viewer."""
+        layers = self._viewer.layers
+        return (
+            self.labels is not None
+            and self.labels in layers
+            and bool(self._images)
+            and self._images[0] in layers
+        )
+
+    def forget(self) -> None:
+        """Drop the layers that were prepared ahead."""
+        self._ahead.clear()
+
+    def planes_ahead(
+        self, found: ReadImage, entry: SeriesEntry
+    ) -> list[ImagePlane]:
+        """Return planes that will be shown when an image is opened.
+
+        Parameters
+        ----------
+        found : ReadImage
+            The image.
+        entry : SeriesEntry
+            Its files.
+        """
+        if found.image is None:
+            return []
+        layers = self._layers(found.number, found.image, entry)
+        ahead = list(self._ahead)
+        for number in ahead[: max(0, len(ahead) - 4)]:
+            del self._ahead[number]
+        layer = layers[0]
+        shape = found.image.label_shape
+        height, width = shape[-2:]
+        index = (*(size // 2 for size in shape[:-2]), 0, 0)
+        ndim = len(index)
+        seen = self._viewport() if shape == self._shape() else None
+        if seen is None:
+            center = (height - 1) / 2, (width - 1) / 2
+            seen = Viewport(center, max(height, width) / SHOWN)
+        axes = PlaneAxes(ndim - 2, ndim - 1, index, None)
+        return [image_plane([layer], axes, layer.name, None, seen)]
+
+    def _layers(
+        self, number: int, image: ImageArray, entry: SeriesEntry
+    ) -> list[Image]:
+        """Image layers of an image, made once."""
+        known = self._ahead.get(number)
+        if known is None:
+            known = self._ahead[number] = _image_layers(image, entry)
+        return known
+
+    def show(self, found: ReadImage, entry: SeriesEntry) -> Labels:
+        """Show an image and its labels instead of those before."""
+        assert found.image is not None
+        images = self._layers(found.number, found.image, entry)
+        self._ahead.pop(found.number, None)
+        labels = _labels_layer(found.image, found.labels, images[0])
+        names = [layer.name for layer in (*images, labels)]
+        before, shape = [*self._images], self._shape()
+        if self.labels is not None:
+            before.append(self.labels)
+        for layer in (*images, labels):
+            insert_below_prompts(self._viewer, layer)
+        self._images, self.labels, self.image = images, labels, found.image
+        # before the others go: what is chosen is not removed
+        self._scene.image = images[0]
+        self._scene.labels = labels
+        self._remove(before)
+        # while those before were there, other names were given
+        for layer, name in zip((*images, labels), names, strict=True):
+            layer.name = name
+        if shape != self._shape():
+            self._viewer.reset_view()
+        return labels
+
+    def _shape(self) -> tuple[int, ...] | None:
+        return None if self.image is None else self.image.label_shape
+
+    def _viewport(self) -> Viewport | None:
+        """Visible part of the image; the next one of its shape keeps it."""
+        try:
+            return self._scene.layer_plane().viewport
+        except ImageError:
+            return None
+
+    def remove(self) -> None:
+        """Remove the layers from the viewer."""
+        layers: list[Any] = [*self._images, self.labels]
+        self._images, self.labels, self.image = [], None, None
+        self._remove(layers)
+
+    def _remove(self, layers: list[Any]) -> None:
+        for layer in layers:
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+
+def _image_layers(image: ImageArray, entry: SeriesEntry) -> list[Image]:
+    """Return an Image layer for each channel."""
+    channels = image.channels
+    path = entry.files.image
+    options = {
+        'rgb': image.rgb,
+        'metadata': {SERIES_MARK: True},
+        **_placement(image),
+    }
+    layers = []
+    # the private context is what napari's own readers use
+    with layer_source(path=str(path)):
+        for number, pixels in enumerate(channels):
+            own: dict[str, Any] = {'name': path.stem}
+            if len(channels) > 1:
+                own = {
+                    'name': f'{path.stem} channel {number}',
+                    'colormap': CHANNEL_COLORS[number % len(CHANNEL_COLORS)],
+                    'blending': 'additive',
+                }
+            layers.append(Image(pixels, **own, **options))
+    return layers
+
+
+def _placement(image: ImageArray) -> dict[str, Any]:
+    """Scale, units and names of the axes of layers."""
+    placed: dict[str, Any] = {'axis_labels': tuple(image.label_axes)}
+    scale = image.of_label_axes(image.scale)
+    units = image.of_label_axes(image.units)
+    if scale and all(size > 0 for size in scale):
+        placed['scale'] = scale
+        if units and all(units):
+            placed['units'] = units
+    return placed
+
+
+def _labels_layer(
+    image: ImageArray, saved: SavedLabels | None, layer: Image
+) -> Labels:
+    data = np.zeros(image.label_shape, np.uint16)
+    features = None
+    if saved is not None:
+        # the layer writes into it
+        native = saved.labels.dtype.newbyteorder('=')
+        data = np.array(saved.labels, native)
+        if saved.table is not None:
+            features = saved.table.drop(columns='index', errors='ignore')
+            features = features.rename(columns={'label': 'index'})
+    return Labels(
+        data,
+        name=LABELS_NAME,
+        features=features,
+        metadata={MARK: str(layer.unique_id), SERIES_MARK: True},
+        **_placement(image),
+    )

@@ -1,0 +1,156 @@
+"""Saving the labels of the open image of a series as they change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QTimer
+
+from napari_mobilesam.series.series_images import ImageArray
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.series.series_jobs import SaveRequest
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Labels of more bytes are saved after a pause, as copying them takes a while.
+AT_ONCE = 1 << 25
+PAUSE_MS = 500
+EVENTS = ('paint', 'data', 'features', 'labels_update')
+
+
+class SeriesSaving:
+    """Saves labels after each change of the layer or of its objects.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives viewer and session.
+    scene : ViewerScene
+        Finds the objects of labels.
+    layers : SeriesLayers
+        Layers of the open image.
+    """
+
+    def __init__(
+        self, dock: ViewerWidget, scene: ViewerScene, layers: SeriesLayers
+    ) -> None:
+        self._dock = dock
+        self._scene = scene
+        self._layers = layers
+        self._number = -1
+        self._labels: Labels | None = None
+        self._objects: Objects | None = None
+        self._image: ImageArray | None = None
+        self._changed = False
+        self._timer = QTimer(dock)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PAUSE_MS)
+        self._timer.timeout.connect(self._save)
+
+    def attach(self) -> None:
+        """Listen to layers that are removed by hand."""
+        self._dock.listen(
+            self._dock.viewer.layers.events.removing, self._removing
+        )
+
+    def detach(self) -> None:
+        """Stop saving."""
+        self.forget()
+
+    def follow(self, number: int, labels: Labels, image: ImageArray) -> None:
+        """Save the labels of an image from now on."""
+        self._number, self._labels, self._image = number, labels, image
+        self._objects = self._scene.objects_of(labels)
+        self._changed = False
+        for name in EVENTS:
+            getattr(labels.events, name).connect(self._touched)
+        self._objects.changed.connect(self._touched)
+
+    def forget(self) -> None:
+        """Stop saving the labels of the image."""
+        self._timer.stop()
+        if self._labels is not None:
+            for name in EVENTS:
+                getattr(self._labels.events, name).disconnect(self._touched)
+        if self._objects is not None:
+            self._objects.changed.disconnect(self._touched)
+        self._number, self._labels = -1, None
+        self._objects = self._image = None
+        self._changed = False
+
+    def leave(self) -> None:
+        """Save what has changed, now."""
+        if self._changed:
+            self._save()
+
+    def put(self, found: SaveRequest) -> None:
+        """Write labels that were found into the layer, as one step.
+
+        Raises
+        ------
+        SegmentationError
+            The layer cannot be written to.
+        """
+        labels, objects = self._labels, self._objects
+        if labels is None or objects is None:
+            return
+        before = np.asarray(labels.data)
+        if before.shape != found.labels.shape:
+            raise SegmentationError('The labels have another shape by now.')
+        values = found.labels
+        if values.max(initial=0) > np.iinfo(before.dtype).max:
+            labels.data = np.zeros(before.shape, values.dtype)
+        with objects.step('segmenting everything') as step:
+            step.put_pixels(values)
+            if found.table is not None:
+                rows = found.table.rename(columns={'label': 'index'})
+                step.describe(set(rows['index'].tolist()), rows)
+
+    def _touched(self, event: Any = None) -> None:
+        self._changed = True
+        labels = self._labels
+        if labels is None:
+            return
+        if np.asarray(labels.data).nbytes <= AT_ONCE:
+            self._save()
+        else:
+            self._timer.start()
+
+    def _save(self) -> None:
+        self._timer.stop()
+        labels, image = self._labels, self._image
+        if labels is None or image is None:
+            return
+        self._changed = False
+        self._dock.session.series.save(
+            SaveRequest(
+                self._number, np.array(labels.data), _table(labels), image
+            )
+        )
+
+    def _removing(self, event: Any) -> None:
+        """Save labels that are removed, while they are there."""
+        if self._labels is None or not self._changed:
+            return
+        layers = self._dock.viewer.layers
+        index = getattr(event, 'index', None)
+        if index is not None and layers[index] is self._labels:
+            self._save()
+
+
+def _table(labels: Labels) -> pd.DataFrame | None:
+    """Feature table with the label of each row in a column ``label``."""
+    table = labels.features
+    if 'index' not in table or not len(table):
+        return None
+    known = table[table['index'].notna()].drop(
+        columns='label', errors='ignore'
+    )
+    return known.rename(columns={'index': 'label'}).astype({'label': 'int64'})

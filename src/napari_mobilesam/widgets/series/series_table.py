@@ -1,0 +1,147 @@
+"""Table of the images of a series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QAbstractTableModel,
+    QModelIndex,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+from napari_mobilesam.series.series import Series
+
+HEADERS = ('Image', 'Objects', 'State')
+COLORS = {'done': '#66bb6a', 'flagged': '#ffb74d'}
+# Rows that are visible at least.
+LIST_ROWS = 7
+
+
+class _SeriesModel(QAbstractTableModel):
+    """Rows of a series, read from it when they are shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series: Series | None = None
+        self.failed: dict[int, str] = {}
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return 0 if self.series is None else len(self.series)
+
+    def columnCount(  # noqa: N802
+        self, parent: QModelIndex | None = None
+    ) -> int:
+        return len(HEADERS)
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        if self.series is None:
+            return None
+        entry = self.series[index.row()]
+        problem = self.failed.get(index.row(), '')
+        if role == Qt.ItemDataRole.DisplayRole:
+            count = entry.objects
+            state = 'failed' if problem else entry.status
+            return (
+                entry.name,
+                '' if count is None else f'{count:,}',
+                state,
+            )[index.column()]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return problem or f'{entry.files.image}\n{entry.labels}'
+        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 2:
+            color = '#ff8a80' if problem else COLORS.get(entry.status)
+            return QColor(color) if color else None
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 1:
+            return int(
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
+        return None
+
+    def headerData(  # noqa: N802
+        self, section: int, orientation: Qt.Orientation, role: int = 0
+    ) -> Any:
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        if orientation == Qt.Orientation.Horizontal:
+            return HEADERS[section]
+        return section + 1
+
+    def show(self, series: Series | None) -> None:
+        """Show another series."""
+        self.beginResetModel()
+        self.series, self.failed = series, {}
+        self.endResetModel()
+
+    def row_changed(self, number: int) -> None:
+        """Show a row anew."""
+        if 0 <= number < self.rowCount():
+            last = len(HEADERS) - 1
+            self.dataChanged.emit(
+                self.index(number, 0), self.index(number, last)
+            )
+
+
+class SeriesTable(QTableView):
+    """Table of images; a click opens one.
+
+    Attributes
+    ----------
+    chosen : Signal(int)
+        Number of the image whose row was clicked, or chosen with the keys.
+    """
+
+    chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = _SeriesModel()
+        self.setModel(self._model)
+        self.setSelectionBehavior(
+            QAbstractItemView.SelectionBehavior.SelectRows
+        )
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        # Qt's stubs know neither as always there
+        header: Any = self.horizontalHeader()
+        rows: Any = self.verticalHeader()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2):
+            header.setSectionResizeMode(
+                column, QHeaderView.ResizeMode.ResizeToContents
+            )
+        height = self.fontMetrics().lineSpacing() + 6
+        rows.setDefaultSectionSize(height)
+        self.setMinimumHeight(height * LIST_ROWS)
+        self.setAccessibleName('Images of the series')
+        self.clicked.connect(self._tell)
+        self.activated.connect(self._tell)
+
+    def show_series(self, series: Series | None) -> None:
+        """Show the images of a series."""
+        self._model.show(series)
+
+    def show_row(self, number: int) -> None:
+        """Show the state of an image anew."""
+        self._model.row_changed(number)
+
+    def show_failure(self, number: int, problem: str) -> None:
+        """Show that an image cannot be used; an empty text takes it back."""
+        if problem:
+            self._model.failed[number] = problem
+        else:
+            self._model.failed.pop(number, None)
+        self._model.row_changed(number)
+
+    def choose(self, number: int) -> None:
+        """Choose the row of an image, without emitting `chosen`."""
+        self.setCurrentIndex(self._model.index(number, 0))
+
+    def text(self, number: int, column: int) -> str:
+        """Text of a cell."""
+        return str(self._model.data(self._model.index(number, column)))
+
+    def _tell(self, index: QModelIndex) -> None:
+        self.chosen.emit(index.row())

@@ -1,0 +1,476 @@
+"""“Series”: many images, one after the other, with labels that are saved."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import napari.viewer
+import numpy as np
+from qtpy.QtWidgets import QFileDialog
+
+from napari_mobilesam.series.series import Series, Status, UncertainObject
+from napari_mobilesam.series.series_files import SUFFIXES
+from napari_mobilesam.series.series_segmentation import SeriesResult
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.series.last_series import (
+    LastSeries,
+    last_series,
+    remember_series,
+)
+from napari_mobilesam.session.series.series_jobs import (
+    AHEAD,
+    ReadImage,
+    SaveRequest,
+)
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
+from napari_mobilesam.widgets.series.series_saving import SeriesSaving
+from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+HINT = (
+    'Open a folder, or several files: labels are saved image by image as you '
+    'go on, and you can stop at any time.'
+)
+NO_SERIES = 'No series is open: open a folder or files.'
+PENDING = 'The mask of the open object is not there yet: try again when it is.'
+
+
+class SeriesWidget(ViewerWidget):
+    """Dock widget “Series”.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+
+    Attributes
+    ----------
+    panel : SeriesPanel
+        Controls.
+    layers : SeriesLayers
+        Layers of the open image.
+    saving : SeriesSaving
+        Saves the labels as they change.
+    commands : dict of str to callable
+        Functions of buttons and keys, by the names in `ACTIONS`.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        scene = self.session.scene
+        assert isinstance(scene, ViewerScene)
+        self._scene = scene
+        self._jobs = self.session.series
+        self._keys = Keys()
+        self._opening = -1
+        self._ahead: dict[int, list[ImagePlane]] = {}
+        self._shown: UncertainObject | None = None
+        self._wanted: UncertainObject | None = None
+        self._opened_with: LastSeries | None = None
+        self.panel = panel = SeriesPanel()
+        self.status = panel.status
+        fill(self, panel)
+        self.layers = SeriesLayers(self.viewer, scene)
+        self.saving = SeriesSaving(self, scene, self.layers)
+        self.commands: dict[str, Callable[[], None]] = {
+            'previous': self.previous,
+            'next': self.next,
+            'done': self.done,
+            'flag': self.flag,
+            'uncertain': self.next_uncertain,
+        }
+        for action, button in panel.buttons.items():
+            button.clicked.connect(self.commands[action])
+        panel.folder_button.clicked.connect(self._ask_folder)
+        panel.files_button.clicked.connect(self._ask_files)
+        panel.resume_button.clicked.connect(self.resume)
+        panel.output_button.clicked.connect(self._ask_output)
+        panel.table.chosen.connect(self.go_to)
+        panel.run_button.clicked.connect(self.segment_all)
+        panel.cancel_button.clicked.connect(self.cancel)
+        self.attach()
+
+    def attach(self) -> None:
+        """Listen to the session, and bind the keys."""
+        super().attach()
+        jobs = self._jobs
+        for signal, callback in (
+            (jobs.read, self._show_image),
+            (jobs.read_ahead, self._prepare_ahead),
+            (jobs.changed, self._row_changed),
+            (jobs.progress, self._progress),
+            (jobs.segmented, self._take_labels),
+            (jobs.finished, self._finish),
+            (jobs.least_certain, self._show_uncertain),
+            (jobs.failed, self._fail),
+            (self.session.failed, self._session_failed),
+            (self.session.status, self._say),
+        ):
+            self.listen(signal, callback)
+        self.saving.attach()
+        self._keys = bind_keys(
+            self, {ACTIONS[name].key: c for name, c in self.commands.items()}
+        )
+        self.panel.resume_button.setVisible(last_series() is not None)
+        self._show_series()
+        self.status.say(HINT)
+
+    def detach(self) -> None:
+        """Save the labels, and stop listening; the layers stay."""
+        self.saving.leave()
+        self.saving.detach()
+        unbind_keys(self.viewer, self._keys)
+        self._jobs.open(None)
+        self.layers.forget()
+        super().detach()
+
+    @property
+    def pending(self) -> bool:
+        """Whether images are opened or segmented."""
+        return self._opening >= 0 or self._jobs.running
+
+    # opening
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, 'Folder of images')
+        if folder:
+            self.open([folder])
+
+    def _ask_files(self) -> None:
+        suffixes = ' '.join(f'*{suffix}' for suffix in SUFFIXES)
+        files, _ = QFileDialog.getOpenFileNames(
+            self, 'Images', '', f'Images ({suffixes});;All files (*)'
+        )
+        if files:
+            self.open(files)
+
+    def _ask_output(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, 'Folder of labels')
+        if folder:
+            self.panel.output_edit.setText(folder)
+
+    def resume(self) -> None:
+        """Go on with the series that was open last."""
+        last = last_series()
+        if last is None:
+            self.status.fail('There is no series to resume: open a folder.')
+            return
+        self.panel.output_edit.setText(last.output)
+        self.panel.names_edit.setText(last.names)
+        self.open(last.images, last.image)
+
+    def open(
+        self, images: Sequence[str | Path], image: str | Path = ''
+    ) -> None:
+        """Open a series, at an image or at the first that is to do.
+
+        Parameters
+        ----------
+        images : sequence of path
+            Files and folders.
+        image : path, optional
+            Image to open first.
+        """
+        output = self.panel.output_edit.text().strip()
+        names = self.panel.names_edit.text().strip()
+        with self.status.errors():
+            if not self._leave():
+                return
+            series = Series.open(list(images), output or None, names)
+            self._shown = self._wanted = None
+            self._jobs.open(series)
+            self._ahead = {}
+            self.layers.forget()
+            self._opened_with = LastSeries(
+                tuple(str(path) for path in images), output, names
+            )
+            self._show_series()
+            places = [str(entry.files.image) for entry in series]
+            start = series.first_to_do()
+            if str(image) in places:
+                start = places.index(str(image))
+            self.go_to(start)
+
+    def _show_series(self) -> None:
+        series = self._jobs.series
+        self.panel.table.show_series(series)
+        for button in (*self.panel.buttons.values(), self.panel.run_button):
+            button.setEnabled(series is not None)
+        self.panel.cancel_button.setEnabled(False)
+        self._show_summary()
+
+    def _show_summary(self) -> None:
+        series = self._jobs.series
+        self.panel.summary.setText(
+            NO_SERIES
+            if series is None
+            else f'{series.text}. Labels in {series.folder}'
+        )
+
+    def _row_changed(self, number: int) -> None:
+        self.panel.table.show_row(number)
+        self._show_summary()
+
+    # going from image to image
+
+    def next(self) -> None:
+        """Open the next image."""
+        self._step(1)
+
+    def previous(self) -> None:
+        """Open the image before."""
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        series = self._jobs.series
+        if series is None:
+            self.status.fail(NO_SERIES)
+            return
+        here = self._opening if self._opening >= 0 else self._jobs.current
+        number = here + by
+        if not 0 <= number < len(series):
+            which = 'last' if by > 0 else 'first'
+            self.status.say(f'This is the {which} image. {series.text}.')
+            return
+        self.go_to(number)
+
+    def done(self) -> None:
+        """Mark the image as done, and open the next one to do."""
+        series, here = self._jobs.series, self._jobs.current
+        if series is None or here < 0:
+            self.status.fail(NO_SERIES)
+            return
+        if not self._leave():
+            return
+        self._mark(here, 'done')
+        count = len(series)
+        order = [(here + step) % count for step in range(1, count)]
+        waiting = [n for n in order if series[n].status == 'to do']
+        if waiting:
+            self.go_to(waiting[0])
+        elif not self.status.failed:
+            self.status.say(f'All images are seen. {series.text}.')
+
+    def flag(self) -> None:
+        """Flag the image; a flagged one is to do again."""
+        series, here = self._jobs.series, self._jobs.current
+        if series is None or here < 0:
+            self.status.fail(NO_SERIES)
+            return
+        flagged = series[here].status == 'flagged'
+        self._mark(here, 'to do' if flagged else 'flagged')
+
+    def _mark(self, number: int, status: Status) -> None:
+        with self.status.errors():
+            self._jobs.mark(number, status)
+            self.status.say(
+                f'“{self._jobs.required[number].name}” is marked: {status}.'
+            )
+
+    def go_to(self, number: int) -> None:
+        """Save the labels of the open image, and open another one."""
+        series = self._jobs.series
+        if series is None or not self._leave():
+            return
+        if self._wanted is not None and self._wanted.image != number:
+            self._wanted = None
+        self._opening = number
+        self.panel.table.choose(number)
+        self.status.say(f'Opening {series[number].name} …', busy=True)
+        self._jobs.ask(number)
+
+    def _leave(self) -> bool:
+        """Accept the open object and save; False if that has to wait."""
+        if self._jobs.current < 0 or not self.layers.shown:
+            return True
+        editor = self.session.editor
+        if editor.pending or len(editor.queue):
+            self.status.fail(PENDING)
+            return False
+        if not editor.record.empty:
+            try:
+                if editor.record.masks:
+                    editor.accept()
+                else:
+                    editor.reject()
+            except SegmentationError as error:
+                self.status.fail(str(error))
+                return False
+        self.saving.leave()
+        return True
+
+    def _show_image(self, found: ReadImage) -> None:
+        series = self._jobs.series
+        if series is None or found.number != self._opening:
+            return
+        self._opening = -1
+        entry = series[found.number]
+        if found.image is None:
+            self.panel.table.show_failure(found.number, found.problem)
+            self.panel.table.choose(max(self._jobs.current, 0))
+            self.status.fail(found.problem)
+            return
+        self.panel.table.show_failure(found.number, '')
+        self.saving.forget()
+        self._jobs.current = found.number
+        labels = self.layers.show(found, entry)
+        self.saving.follow(found.number, labels, found.image)
+        self._remember(entry.files.image)
+        self._jobs.ask_ahead(range(found.number + 1, found.number + 1 + AHEAD))
+        if found.problem:
+            self.status.fail(found.problem)
+        else:
+            self.status.say(
+                f'Image {found.number + 1} of {len(series)}, {entry.name}: '
+                f'{entry.status}.'
+            )
+        wanted = self._wanted
+        if wanted is not None:
+            self._show_uncertain(wanted)
+
+    def _prepare_ahead(self, found: ReadImage) -> None:
+        """Embed an image before it is opened."""
+        series = self._jobs.series
+        if series is None or found.number == self._jobs.current:
+            return
+        with contextlib.suppress(SegmentationError):
+            planes = self.layers.planes_ahead(found, series[found.number])
+            # the nearest first; those of the image before are done with
+            self._ahead = {
+                number: known
+                for number, known in self._ahead.items()
+                if 0 < number - self._jobs.current <= AHEAD
+            } | {found.number: planes}
+            self.session.prefetch.want_afterwards(
+                [each for n in sorted(self._ahead) for each in self._ahead[n]]
+            )
+
+    def _remember(self, image: Path) -> None:
+        if self._opened_with is None:
+            return
+        used = self._opened_with
+        # only a convenience: a full disk must not stop the work
+        with contextlib.suppress(OSError):
+            remember_series(
+                LastSeries(used.images, used.output, used.names, str(image))
+            )
+
+    # segmenting all images
+
+    def segment_all(self) -> None:
+        """Segment every image that has no labels yet."""
+        with self.status.errors():
+            self._jobs.segment_all(
+                self.panel.form.value, self.session.model_name
+            )
+            self.panel.run_button.setEnabled(False)
+            self.panel.cancel_button.setEnabled(True)
+            self.status.say('Starting …', busy=True)
+
+    def cancel(self) -> None:
+        """Stop after the current step; finished images are kept."""
+        if not self._jobs.running:
+            return
+        self._jobs.cancel()
+        self.panel.cancel_button.setEnabled(False)
+        self.status.say('Stopping; finished images are kept …', busy=True)
+
+    def _progress(self, done: int, total: int, text: str) -> None:
+        if self.panel.cancel_button.isEnabled():
+            self.status.say(f'{text} …', busy=True)
+            self.status.show_progress(done, total)
+
+    def _take_labels(self, found: SaveRequest) -> None:
+        """Write labels that were found into the layer of the open image."""
+        labels = self.layers.labels
+        if found.number != self._jobs.current or labels is None:
+            self._jobs.save(found)
+        elif not np.any(labels.data):
+            self.saving.put(found)
+
+    def _finish(self, result: SeriesResult) -> None:
+        self.panel.run_button.setEnabled(self._jobs.series is not None)
+        self.panel.cancel_button.setEnabled(False)
+        for number, problem in result.failed.items():
+            self.panel.table.show_failure(number, problem)
+        if not self.status.failed or result.done:
+            self.status.say(result.text)
+        self._show_summary()
+
+    # review
+
+    def next_uncertain(self) -> None:
+        """Show the least certain object of all images."""
+        with self.status.errors():
+            if self._jobs.series is None:
+                self.status.fail(NO_SERIES)
+                return
+            if not self._leave():
+                return
+            if self._shown is not None:
+                self._jobs.review(self._shown.image, self._shown.label)
+                self._shown = None
+            self._wanted = None
+            self.status.say('Looking for the least certain object …', True)
+            self._jobs.ask_uncertain()
+
+    def _show_uncertain(self, found: UncertainObject | None) -> None:
+        series = self._jobs.series
+        if series is None:
+            return
+        if found is None:
+            self.status.say(
+                'No object is left to review; images that were not segmented '
+                'have none.'
+            )
+            return
+        self._wanted = found
+        if found.image != self._jobs.current or not self.layers.shown:
+            self.go_to(found.image)
+            return
+        self._wanted, self._shown = None, found
+        self._look_at(found)
+        score = '' if np.isinf(found.score) else f', score {found.score:.2f}'
+        self.status.say(
+            f'Object {found.label} of {series[found.image].name}{score}. '
+            f'{ACTIONS["uncertain"].text} goes on.'
+        )
+
+    def _look_at(self, found: UncertainObject) -> None:
+        labels = self.layers.labels
+        if labels is None:
+            return
+        places = np.nonzero(np.asarray(labels.data) == found.label)
+        if not len(places[0]):
+            return
+        # of an object on many planes, the plane in the middle
+        middle = len(places[0]) // 2
+        low = [int(axis.min()) for axis in places]
+        high = [int(axis.max()) for axis in places]
+        for axis in range(labels.ndim - 2):
+            low[axis] = high[axis] = int(places[axis][middle])
+        look_at(self.viewer, labels, low, high)
+        labels.selected_label = found.label
+        with contextlib.suppress(SegmentationError):
+            plane = self._scene.plane()
+            row, column = places[-2][middle], places[-1][middle]
+            self.session.navigation.open_at(plane, float(row), float(column))
+
+    # messages
+
+    def _fail(self, text: str) -> None:
+        self.status.fail(text)
+
+    def _session_failed(self, text: str, topic: str) -> None:
+        if topic == 'series' or (topic == 'model' and self._jobs.running):
+            self.status.fail(text)
+
+    def _say(self, text: str, topic: str) -> None:
+        if topic in ('series', 'model') and self._jobs.running:
+            self.status.say(text, busy=True)

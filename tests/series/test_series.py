@@ -1,0 +1,422 @@
+"""Series of images: states, labels that are saved, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from viewer.oracle import OracleSam
+
+from napari_mobilesam.series import series as series_module
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_files import RECORDS, SeriesError
+from napari_mobilesam.series.series_images import read_image_array
+from napari_mobilesam.series.series_segmentation import segment_series
+from napari_mobilesam.types import EverythingParameters, ImageError
+
+QUICK = EverythingParameters(points_per_side=8, whole_image=True)
+
+
+def squares(shift: int = 0) -> np.ndarray:
+    image = np.full((96, 128), 10, np.uint8)
+    image[16:40, 20:44] = 200
+    image[56:80, 72:104] = 200
+    return np.roll(image, shift, axis=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three images, and a file that is none."""
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number, name in enumerate(('a', 'b', 'c')):
+        tifffile.imwrite(folder / f'{name}.tif', squares(4 * number))
+    (folder / 'notes.txt').write_text('no image', 'utf-8')
+    return folder
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    labels = np.zeros((96, 128), np.uint16)
+    labels[16:40, 20:44] = 1
+    labels[56:80, 72:104] = 4
+    return labels
+
+
+def test_a_folder_is_a_series(folder: Path) -> None:
+    series = Series.open(folder)
+    assert [entry.name for entry in series] == ['a.tif', 'b.tif', 'c.tif']
+    assert series.folder == folder / 'labels'
+    assert series.text == '3 images: 0 done, 3 to do, 0 flagged'
+    # opening writes nothing
+    assert not series.folder.exists()
+
+
+def test_labels_are_saved_and_read_again(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    table = pd.DataFrame({'label': [1, 9], 'score': [0.9, 0.1]})
+    path = series.save_labels(1, labels, table)
+    assert path == folder / 'labels' / 'b_labels.tif'
+    series.mark(1, 'done')
+    series.mark(2, 'flagged')
+    again = Series.open(folder)
+    assert [entry.status for entry in again] == ['to do', 'done', 'flagged']
+    assert [entry.objects for entry in again] == [None, 2, None]
+    assert again.first_to_do() == 0
+    saved = again.read_labels(1, (96, 128))
+    assert saved is not None
+    assert np.array_equal(saved.labels, labels)
+    # a row for each label, and no others
+    assert saved.table is not None
+    assert saved.table['label'].tolist() == [1, 4]
+    assert saved.table['score'].tolist()[0] == 0.9
+    assert again.read_labels(0, (96, 128)) is None
+
+
+def test_saving_again_replaces_our_own_file(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    series.save_labels(0, labels)
+    labels[0, 0] = 7
+    assert series.save_labels(0, labels).name == 'a_labels.tif'
+    assert Series.open(folder)[0].objects == 3
+    assert sorted(p.name for p in series.folder.iterdir()) == [
+        RECORDS,
+        'a_labels.tif',
+    ]
+
+
+def test_foreign_labels_are_never_replaced(
+    folder: Path, labels: np.ndarray
+) -> None:
+    theirs = folder / 'labels' / 'a_labels.tif'
+    theirs.parent.mkdir()
+    tifffile.imwrite(theirs, 3 * labels)
+    content = theirs.read_bytes()
+    series = Series.open(folder)
+    # they are where the work begins
+    saved = series.read_labels(0, (96, 128))
+    assert saved is not None
+    assert saved.labels.max() == 12
+    path = series.save_labels(0, labels)
+    assert path.name == 'a_labels.2.tif'
+    assert theirs.read_bytes() == content
+    again = Series.open(folder)
+    assert again[0].labels == path
+    assert again.save_labels(0, labels) == path
+
+
+def edit(path: Path, pixels: np.ndarray) -> bytes:
+    tifffile.imwrite(path, pixels)
+    os.utime(path, ns=(1, 1))
+    return path.read_bytes()
+
+
+def test_labels_that_another_program_edited(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    path = series.save_labels(0, labels)
+    content = edit(path, 2 * labels)
+    # not read since: they are kept
+    other = series.save_labels(0, labels)
+    assert other != path
+    assert path.read_bytes() == content
+    # read since: these labels go on from them
+    path = series.save_labels(1, labels)
+    edit(path, 2 * labels)
+    series.read_labels(1, (96, 128))
+    assert series.save_labels(1, labels) == path
+
+
+def test_labels_of_another_shape_are_kept(
+    folder: Path, labels: np.ndarray
+) -> None:
+    theirs = folder / 'labels' / 'a_labels.tif'
+    theirs.parent.mkdir()
+    tifffile.imwrite(theirs, labels[:50])
+    content = theirs.read_bytes()
+    series = Series.open(folder)
+    with pytest.raises(SeriesError, match=r'has the shape \(50, 128\)'):
+        series.read_labels(0, (96, 128))
+    series.save_labels(0, labels)
+    assert theirs.read_bytes() == content
+
+
+def test_a_kill_while_saving_loses_nothing(
+    folder: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = Series.open(folder)
+    series.save_labels(0, labels)
+    series.mark(0, 'flagged')
+    path = series[0].labels
+    before = path.read_bytes()
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    # while the label image is written: the old one is whole
+    with monkeypatch.context() as patch:
+        patch.setattr(series_module, 'write_tiff', killed)
+        with pytest.raises(KeyboardInterrupt):
+            series.save_labels(0, 2 * labels)
+    assert path.read_bytes() == before
+    again = Series.open(folder)
+    assert again[0].status == 'flagged'
+    assert again.save_labels(0, 2 * labels) == path
+    # between the label image and its record: it is ours, and not foreign
+    with monkeypatch.context() as patch:
+        patch.setattr(Series, '_note', killed)
+        with pytest.raises(KeyboardInterrupt):
+            again.save_labels(0, 3 * labels)
+    last = Series.open(folder)
+    saved = last.read_labels(0, (96, 128))
+    assert saved is not None
+    assert saved.labels.max() == 12
+    assert last.save_labels(0, labels) == path
+    assert [p.name for p in last.folder.glob('.*.tif')] == []
+
+
+def test_a_folder_that_cannot_be_written(
+    folder: Path, labels: np.ndarray
+) -> None:
+    (folder / 'labels').write_text('a file', 'utf-8')
+    with pytest.raises(SeriesError, match='is a file: the labels are saved'):
+        Series.open(folder)
+    series = Series.open(folder, folder / 'other')
+    (folder / 'other').write_text('a file', 'utf-8')
+    with pytest.raises(SeriesError, match='cannot be written'):
+        series.save_labels(0, labels)
+    with pytest.raises(SeriesError, match='cannot be written'):
+        series.mark(0, 'done')
+    assert series[0].status == 'to do'
+
+
+def test_bad_input(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    with pytest.raises(SeriesError, match='is a folder without images'):
+        Series.open(empty)
+    with pytest.raises(SeriesError, match='There is no image'):
+        Series.open([])
+    with pytest.raises(SeriesError, match='There is no file or folder'):
+        Series.open([folder / 'a.tif', folder / 'gone.tif'])
+    with pytest.raises(SeriesError, match='is no pattern'):
+        Series.open(folder, names='{nmae}')
+    with pytest.raises(SeriesError, match='is an image of the series'):
+        Series.open(folder, folder, '{name}')
+    with pytest.raises(SeriesError, match="no status 'finished'"):
+        Series.open(folder).mark(0, 'finished')
+
+
+def test_two_files_of_one_name(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'more'
+    other.mkdir()
+    tifffile.imwrite(other / 'a.tif', squares())
+    with pytest.raises(SeriesError, match=r'would both be saved to .*a_lab'):
+        Series.open([folder, other])
+    series = Series.open([folder, other], names='{folder}_{name}')
+    names = [entry.labels.name for entry in series]
+    assert names[0] == 'images_a.tif'
+    assert names[-1] == 'more_a.tif'
+
+
+def test_damaged_records_and_tables(folder: Path, labels: np.ndarray) -> None:
+    series = Series.open(folder)
+    series.save_labels(0, labels)
+    series[0].files.record.write_text('{"status": ', 'utf-8')
+    series[0].files.table.write_bytes(b'\x00\xff')
+    again = Series.open(folder)
+    assert again[0].status == 'to do'
+    saved = again.read_labels(0, (96, 128))
+    assert saved is not None
+    assert saved.table is None
+    # nothing tells that the file is ours
+    assert again.save_labels(0, labels).name == 'a_labels.2.tif'
+    again[1].files.record.write_text(
+        json.dumps(
+            {'status': 3, 'objects': 'x', 'file': '../b', 'reviewed': 1}
+        ),
+        'utf-8',
+    )
+    odd = Series.open(folder)[1]
+    assert (odd.status, odd.objects, odd.reviewed) == ('to do', None, set())
+    assert odd.labels.name == 'b_labels.tif'
+
+
+# review
+
+
+def test_least_certain_objects_of_all_images(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    series.save_labels(
+        0, labels, pd.DataFrame({'label': [1, 4], 'score': [0.9, np.nan]})
+    )
+    series.save_labels(
+        2, labels, pd.DataFrame({'label': [1, 4], 'score': [0.5, 0.95]})
+    )
+    found = [(each.image, each.label) for each in series.uncertain()]
+    assert found == [(2, 1), (0, 1), (2, 4), (0, 4)]
+    series.review(2, [1])
+    again = Series.open(folder)
+    assert again.uncertain()[0].image == 0
+    # saving the labels again keeps what was reviewed
+    again.save_labels(2, labels)
+    assert again[2].reviewed == {1}
+
+
+# images
+
+
+def test_kinds_of_images(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / 'rgb.png'
+    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(path)
+    image = read_image_array(path)
+    assert (image.axes, image.label_shape, image.rgb) == ('yxs', (6, 8), True)
+    path = tmp_path / 'channels.tif'
+    tifffile.imwrite(
+        path, np.zeros((2, 3, 6, 8), np.uint16), metadata={'axes': 'ZCYX'}
+    )
+    image = read_image_array(path)
+    assert image.label_axes == 'zyx'
+    assert image.label_shape == (2, 6, 8)
+    assert [c.shape for c in image.channels] == [(2, 6, 8)] * 3
+
+
+def test_a_time_series_of_one_frame_is_a_plane(tmp_path: Path) -> None:
+    path = tmp_path / 'one.tif'
+    tifffile.imwrite(
+        path, np.zeros((1, 6, 8), np.uint16), metadata={'axes': 'TYX'}
+    )
+    assert read_image_array(path).axes == 'yx'
+
+
+def test_unreadable_images(tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    path.write_bytes(b'no tiff')
+    with pytest.raises(ImageError, match='a.tif'):
+        read_image_array(path)
+
+
+def test_pixel_sizes_go_to_the_labels(
+    tmp_path: Path, labels: np.ndarray
+) -> None:
+    tifffile.imwrite(
+        tmp_path / 'a.tif',
+        squares(),
+        imagej=True,
+        resolution=(2, 4),
+        metadata={'unit': 'um'},
+    )
+    series = Series.open([tmp_path / 'a.tif'])
+    image = series.read_image(0)
+    assert image.scale == (0.25, 0.5)
+    path = series.save_labels(0, labels, image=image)
+    assert read_image_array(path).scale == (0.25, 0.5)
+
+
+# segment everything
+
+
+def test_segment_all_images_but_those_with_labels(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    series.save_labels(1, labels)
+    model = OracleSam()
+    steps: list[tuple[int, int]] = []
+    result = segment_series(
+        series,
+        model,
+        QUICK,
+        progress=lambda done, total, text: steps.append((done, total)),
+    )
+    assert result.done == [0, 2]
+    assert result.skipped == [1]
+    assert result.text == '4 objects in 2 images. 1 image had labels.'
+    images = [done // 1000 for done, _ in steps]
+    assert images == sorted(images)
+    assert {total for _, total in steps} == {3000}
+    found = series.read_labels(2, (96, 128))
+    assert found is not None
+    assert found.table is not None
+    assert len(np.unique(found.labels)) == 3
+    assert found.table['score'].notna().all()
+    # nothing is left to do for another run
+    assert segment_series(series, model, QUICK).done == []
+
+
+def test_broken_images_do_not_stop_the_others(folder: Path) -> None:
+    (folder / 'b.tif').write_bytes(b'broken')
+    series = Series.open(folder)
+    result = segment_series(series, OracleSam(), QUICK)
+    assert result.done == [0, 2]
+    assert list(result.failed) == [1]
+    assert 'b.tif' in result.failed[1]
+    assert '1 image failed' in result.text
+
+
+def test_a_model_that_raises_is_told(folder: Path) -> None:
+    model = OracleSam()
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    model.encode = fail  # type: ignore[method-assign,assignment]
+    result = segment_series(Series.open(folder), model, QUICK)
+    assert sorted(result.failed) == [0, 1, 2]
+    assert not (folder / 'labels').exists()
+
+
+def test_cancelling_keeps_finished_images(folder: Path) -> None:
+    series = Series.open(folder)
+    finished: list[int] = []
+    result = segment_series(
+        series,
+        OracleSam(),
+        QUICK,
+        on_image=finished.append,
+        cancelled=lambda: len(finished) == 1,
+    )
+    assert not result.complete
+    assert result.done == [0]
+    assert result.text.startswith('Stopped. 2 objects in 1 image.')
+    # the same again goes on
+    assert segment_series(series, OracleSam(), QUICK).done == [1, 2]
+
+
+def test_planes_of_a_stack(tmp_path: Path) -> None:
+    path = tmp_path / 'stack.tif'
+    stack = np.stack([squares(), squares(8)])
+    tifffile.imwrite(path, stack, metadata={'axes': 'ZYX'})
+    series = Series.open([path])
+    assert segment_series(series, OracleSam(), QUICK).objects == 4
+    found = series.read_labels(0, (2, 96, 128))
+    assert found is not None
+    assert [len(np.unique(plane)) for plane in found.labels] == [3, 3]
+    assert len(np.unique(found.labels)) == 5
+    assert found.table is not None
+    assert found.table['plane'].tolist() == [0, 0, 1, 1]
+
+
+def test_the_command_line_leaves_edited_labels_alone(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    series.save_labels(0, labels)
+    again = Series.open(folder)
+    assert again[0].files.done() is not None
+    edit(again[0].labels, labels)
+    assert again[0].files.done() is None

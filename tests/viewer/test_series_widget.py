@@ -1,0 +1,380 @@
+"""“Series” in a viewer: keys, saving on the way, resuming, review."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.types import EverythingParameters
+
+LEFT = Qt.MouseButton.LeftButton
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+ALT = Qt.KeyboardModifier.AltModifier
+QUICK = EverythingParameters(points_per_side=8, whole_image=True)
+
+
+@pytest.fixture
+def folder(tmp_path, blobs):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number, name in enumerate('abc'):
+        tifffile.imwrite(folder / f'{name}.tif', np.roll(blobs, number, 1))
+    return folder
+
+
+@pytest.fixture
+def series_desk(desk):
+    """Make viewers with a docked “Series”, and the prompts if asked for."""
+
+    def make(images=None, prompts=False):
+        d = desk(widget='Series')
+        d.widget.panel.form.value = QUICK
+        if prompts:
+            d.prompts = d.viewer.window.add_plugin_dock_widget(
+                'napari-mobilesam', 'Segment by prompts'
+            )[1]
+            d.settle()
+        if images is not None:
+            d.widget.open([images])
+            d.settle()
+        return d
+
+    return make
+
+
+def names(d):
+    return [layer.name for layer in d.viewer.layers]
+
+
+def saved(folder, name):
+    return tifffile.imread(folder / 'labels' / f'{name}_labels.tif')
+
+
+def test_opening_a_folder(series_desk, folder):
+    d = series_desk(folder)
+    assert names(d) == ['a', 'labels']
+    assert d.session.scene.image is d.viewer.layers['a']
+    assert d.session.scene.labels is d.viewer.layers['labels']
+    assert d.widget.status.text == 'Image 1 of 3, a.tif: to do.'
+    assert '3 images: 0 done' in d.widget.panel.summary.text()
+    # nothing was drawn, and nothing is written
+    assert not (folder / 'labels').exists()
+
+
+@pytest.mark.window
+def test_keys_and_the_brush(series_desk, folder):
+    d = series_desk(folder)
+    labels = d.viewer.layers['labels']
+    d.viewer.layers.selection.active = labels
+    labels.mode, labels.brush_size = 'paint', 5
+    d.mouse.click(labels, (40, 40))
+    d.settle()
+    assert np.array_equal(saved(folder, 'a'), labels.data)
+    assert saved(folder, 'a').any()
+    # on, back, on and done, flagged
+    d.mouse.key(Qt.Key.Key_Right, ALT)
+    d.settle()
+    assert names(d) == ['b', 'labels']
+    assert not d.viewer.layers['labels'].data.any()
+    d.mouse.key(Qt.Key.Key_Left, ALT)
+    d.settle()
+    assert np.array_equal(d.viewer.layers['labels'].data, saved(folder, 'a'))
+    d.mouse.key(Qt.Key.Key_W, SHIFT)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_F, SHIFT)
+    d.settle()
+    assert [entry.status for entry in Series.open(folder)] == [
+        *('done', 'flagged', 'to do'),
+    ]
+    d.mouse.key(Qt.Key.Key_F, SHIFT)
+    d.settle()
+    assert d.widget.panel.table.text(1, 2) == 'to do'
+    assert d.widget.panel.table.text(0, 1) == '1'
+
+
+@pytest.mark.window
+def test_a_click_in_the_table_opens_an_image(series_desk, folder):
+    d = series_desk(folder)
+    table = d.widget.panel.table
+    cell = table.visualRect(table.model().index(2, 0)).center()
+    QTest.mouseClick(table.viewport(), LEFT, pos=QPoint(cell))
+    d.settle()
+    assert names(d) == ['c', 'labels']
+
+
+def test_prompts_go_from_image_to_image(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    d.session.click(28, 32)
+    d.session.accept()
+    d.session.click(68, 92)
+    # the open object is accepted on the way
+    d.widget.next()
+    d.settle()
+    assert names(d)[:2] == ['b', 'labels']
+    assert set(np.unique(saved(folder, 'a'))) == {0, 1, 2}
+    assert d.prompts.image.layer is d.viewer.layers['b']
+    d.session.click(28, 33)
+    d.session.accept()
+    d.settle()
+    assert set(np.unique(saved(folder, 'b'))) == {0, 1}
+    d.widget.previous()
+    d.settle()
+    assert d.session.scene.labels.features['score'].tolist() == pytest.approx(
+        [0.97, 0.97]
+    )
+    # undo is of this image, and is saved too
+    assert d.session.undo() is None
+    d.session.click(28, 92)
+    d.session.accept()
+    d.session.undo()
+    d.settle()
+    assert set(np.unique(saved(folder, 'a'))) == {0, 1, 2}
+
+
+def test_the_next_images_are_embedded_ahead(
+    series_desk, folder, oracle, settle, qtbot
+):
+    d = series_desk(folder, prompts=True)
+    settle(d.session, d.prompts)
+    # nothing can be embedded from now on
+    oracle.go.clear()
+    for number in (1, 2):
+        d.widget.next()
+        qtbot.waitUntil(lambda n=number: d.session.series.current == n)
+        plane = d.session.scene.plane()
+        assert d.session._engine.prepared(plane, oracle)
+    oracle.go.set()
+    settle(d.session, d.prompts)
+
+
+def test_resuming_in_another_viewer(series_desk, folder):
+    d = series_desk(folder)
+    d.viewer.layers['labels'].data[10:20, 10:20] = 5
+    d.viewer.layers['labels'].events.paint(value=[])
+    d.widget.done()
+    d.settle()
+    d.viewer.window.remove_dock_widget(d.dock)
+    again = series_desk()
+    assert not again.widget.panel.resume_button.isHidden()
+    again.widget.resume()
+    again.settle()
+    assert names(again) == ['b', 'labels']
+    assert again.widget.panel.table.text(0, 2) == 'done'
+    again.widget.go_to(0)
+    again.settle()
+    assert (again.viewer.layers['labels'].data == 5).sum() == 100
+
+
+def test_segment_everything_on_all_images(series_desk, folder):
+    d = series_desk(folder)
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    assert d.widget.panel.cancel_button.isEnabled()
+    d.settle()
+    assert d.widget.status.text == '12 objects in 3 images.'
+    for name in 'abc':
+        assert len(np.unique(saved(folder, name))) == 5
+    # the open image shows what was found, as one step
+    labels = d.viewer.layers['labels']
+    assert len(np.unique(labels.data)) == 5
+    assert len(labels.features) == 4
+    assert d.session.undo() == 'segmenting everything'
+    assert not labels.data.any()
+    d.session.redo()
+    d.widget.next()
+    d.settle()
+    assert len(np.unique(d.viewer.layers['labels'].data)) == 5
+
+
+def test_labels_are_not_segmented_over(series_desk, folder):
+    d = series_desk(folder)
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    d.widget.segment_all()
+    d.settle()
+    assert d.widget.status.text.endswith('1 image had labels.')
+    assert set(np.unique(saved(folder, 'a'))) == {0, 5}
+    assert set(np.unique(labels.data)) == {0, 5}
+
+
+def test_cancelling_keeps_finished_images(series_desk, folder):
+    d = series_desk(folder)
+    series = d.session.series.series
+    read, waiting = series.read_image, threading.Event()
+
+    def read_when_cancelled(number):
+        if number == 1:
+            waiting.set()
+            d.session.series._runs.current.cancelled.wait(20)
+        return read(number)
+
+    series.read_image = read_when_cancelled
+    d.widget.segment_all()
+    assert waiting.wait(20)
+    QTest.mouseClick(d.widget.panel.cancel_button, LEFT)
+    d.settle()
+    assert d.widget.status.text.startswith('Stopped. 4 objects in 1 image.')
+    assert d.widget.panel.run_button.isEnabled()
+    assert saved(folder, 'a').any()
+    assert not (folder / 'labels' / 'b_labels.tif').exists()
+
+
+def test_review_across_images(series_desk, folder, blobs):
+    import pandas as pd
+
+    series = Series.open(folder)
+    labels = np.zeros(blobs.shape, np.uint16)
+    labels[16:40, 20:44], labels[56:80, 80:104] = 1, 2
+    for number, scores in ((0, [0.9, 0.4]), (2, [0.2, 0.8])):
+        table = pd.DataFrame({'label': [1, 2], 'score': scores})
+        series.save_labels(number, labels, table)
+    d = series_desk(folder)
+    seen = []
+    for _ in range(4):
+        d.widget.next_uncertain()
+        d.settle()
+        layer = d.viewer.layers['labels']
+        seen.append((d.session.series.current, int(layer.selected_label)))
+    assert seen == [(2, 1), (0, 2), (2, 2), (0, 1)]
+    assert d.session.editor.record.label == 1
+    d.widget.next_uncertain()
+    d.settle()
+    assert d.widget.status.text.startswith('No object is left to review')
+    # remembered
+    assert Series.open(folder).uncertain() == []
+
+
+# bad input
+
+
+def test_an_unreadable_image_among_good_ones(series_desk, folder):
+    (folder / 'b.tif').write_bytes(b'broken')
+    d = series_desk(folder)
+    d.widget.next()
+    d.settle()
+    assert 'b.tif' in d.widget.status.text
+    assert d.widget.status.failed
+    # the open image stays
+    assert names(d) == ['a', 'labels']
+    assert d.widget.panel.table.text(1, 2) == 'failed'
+    d.widget.go_to(2)
+    d.settle()
+    assert names(d) == ['c', 'labels']
+
+
+def test_labels_of_another_shape(series_desk, folder):
+    (folder / 'labels').mkdir()
+    theirs = folder / 'labels' / 'a_labels.tif'
+    tifffile.imwrite(theirs, np.ones((4, 4), np.uint8))
+    content = theirs.read_bytes()
+    d = series_desk(folder)
+    assert 'has the shape (4, 4)' in d.widget.status.text
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    assert theirs.read_bytes() == content
+    kept = tifffile.imread(folder / 'labels' / 'a_labels.2.tif')
+    assert (kept == 5).sum() == 100
+
+
+def test_a_place_that_cannot_be_written(series_desk, folder):
+    d = series_desk(folder)
+    (folder / 'labels').write_text('a file', 'utf-8')
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    assert 'cannot be written' in d.widget.status.text
+    d.widget.next()
+    d.settle()
+    # kept, shown again, and saved when there is a place
+    d.widget.previous()
+    d.settle()
+    labels = d.viewer.layers['labels']
+    assert (labels.data == 5).sum() == 100
+    (folder / 'labels').unlink()
+    labels.data[30:40, 10:20] = 6
+    labels.events.paint(value=[])
+    d.settle()
+    assert set(np.unique(saved(folder, 'a'))) == {0, 5, 6}
+
+
+def test_what_cannot_be_opened_is_said(series_desk, folder, tmp_path):
+    d = series_desk()
+    for command in d.widget.commands.values():
+        command()
+        assert d.widget.status.text.startswith('No series is open')
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    d.widget.open([empty])
+    assert 'is a folder without images' in d.widget.status.text
+    assert d.session.series.series is None
+    d.widget.panel.names_edit.setText('{nmae}')
+    d.widget.open([folder])
+    assert 'is no pattern' in d.widget.status.text
+
+
+def test_a_mask_that_is_not_there_yet(
+    series_desk, folder, oracle, settle, qtbot
+):
+    d = series_desk(folder, prompts=True)
+    settle(d.session, d.prompts)
+    oracle.go.clear()
+    d.prompts.tools.points.add((28, 32))
+    qtbot.waitUntil(lambda: d.session.editor.pending)
+    d.widget.next()
+    assert 'is not there yet' in d.widget.status.text
+    assert names(d)[0] == 'a'
+    oracle.go.set()
+    settle(d.session, d.prompts)
+    d.widget.next()
+    d.settle()
+    assert saved(folder, 'a').any()
+
+
+def test_layers_removed_by_hand(series_desk, folder):
+    d = series_desk(folder)
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.viewer.layers.clear()
+    d.settle()
+    assert saved(folder, 'a').any()
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b', 'labels']
+
+
+def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
+    from PIL import Image
+
+    folder = tmp_path / 'kinds'
+    folder.mkdir()
+    Image.fromarray(np.stack([blobs] * 3, -1)).save(folder / 'a.png')
+    tifffile.imwrite(
+        folder / 'b.tif',
+        np.stack([blobs, blobs]),
+        imagej=True,
+        resolution=(2, 2),
+        metadata={'axes': 'CYX', 'unit': 'um'},
+    )
+    d = series_desk(folder)
+    assert d.viewer.layers['a'].rgb
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b channel 0', 'b channel 1', 'labels']
+    labels = d.viewer.layers['labels']
+    assert labels.data.shape == blobs.shape
+    assert labels.scale.tolist() == [0.5, 0.5]
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    assert saved(folder, 'b').any()
