@@ -183,6 +183,7 @@ def clicks_of_napari(desk: Desk, count: int) -> list[float]:
 def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
     """Seconds until the mask of a click is painted."""
     from napari_mobilesam import get_session
+    from napari_mobilesam.widgets import open_form
     from napari_mobilesam.widgets.prompts.open_object import OpenObject
     from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
     from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
@@ -198,9 +199,7 @@ def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
     ):
         blocks.watch(part, name)
     session = get_session(desk.viewer)
-    _, widget = desk.viewer.window.add_plugin_dock_widget(
-        'napari-mobilesam', 'Segment by prompts'
-    )
+    widget: Any = open_form(desk.viewer, 'prompts')
     shown: list[float] = []
     desk.look()
 

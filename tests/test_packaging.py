@@ -54,19 +54,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_manifest_has_what_the_menus_need(manifest: PluginManifest) -> None:
     contributions = manifest.contributions
-    names = {widget.display_name for widget in contributions.widgets or ()}
-    assert {
-        'Segment by prompts',
-        'Segment everything',
-        'Fine-tune on labels',
-    } <= names
+    (dock,) = contributions.widgets or ()
+    assert dock.display_name == 'Segmentation'
     assert contributions.sample_data
     menus = contributions.menus or {}
-    commands = {
-        getattr(item, 'command', None)
-        for item in menus['napari/layers/segment']
+    titles = {
+        command.id: command.title
+        for command in manifest.contributions.commands or ()
     }
-    assert {w.command for w in contributions.widgets or ()} <= commands
+    assert {
+        titles[getattr(item, 'command', '')]
+        for item in menus['napari/layers/segment']
+    } == {'Segment by prompts', 'Segment everything', 'Fine-tune on labels'}
 
 
 def test_manifest_commands_can_be_imported(manifest: PluginManifest) -> None:

@@ -22,7 +22,7 @@ pytest.importorskip('pytestqt', reason='the viewer tests need pytest-qt')
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt  # noqa: E402
 from qtpy.QtGui import QMouseEvent  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
-from qtpy.QtWidgets import QApplication  # noqa: E402
+from qtpy.QtWidgets import QApplication, QDockWidget  # noqa: E402
 
 from .oracle import OracleSam  # noqa: E402
 
@@ -35,6 +35,21 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if 'viewer' in item.path.parts:
             item.add_marker(skip)
+
+
+FORMS = {
+    'Segment by prompts': 'prompts',
+    'Segment everything': 'everything',
+    'Fine-tune on labels': 'training',
+}
+
+
+def dock_of(form):
+    """Return the QDockWidget that a form is in."""
+    widget = form
+    while not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
 
 
 class Mouse:
@@ -171,20 +186,19 @@ def desk(request, make_napari_viewer, oracle, settle):
 
     def make(*images, widget='Segment by prompts', show=window, **kwargs):
         from napari_mobilesam import get_session
+        from napari_mobilesam.widgets import open_form
 
         viewer = make_napari_viewer(show=show)
         viewer.window.resize(1200, 800)
         layers = [viewer.add_image(image, **kwargs) for image in images]
-        dock, panel = viewer.window.add_plugin_dock_widget(
-            'napari-mobilesam', widget
-        )
+        form = open_form(viewer, FORMS[widget])
         session = get_session(viewer)
 
         made = SimpleNamespace(
             viewer=viewer,
             image=layers[0] if layers else None,
-            dock=dock,
-            widget=panel,
+            dock=dock_of(form),
+            widget=form,
             session=session,
             mouse=Mouse(viewer),
         )

@@ -9,6 +9,7 @@ from qtpy.QtTest import QTest
 
 from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets import open_form
 
 EVERYTHING = 'Segment everything'
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
@@ -107,9 +108,7 @@ def test_layer_without_a_free_label_is_refused_before_the_run(desk, blobs):
 
 def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
     d = open_desk(desk, blobs)
-    _, prompts = d.viewer.window.add_plugin_dock_widget(
-        'napari-mobilesam', 'Segment by prompts'
-    )
+    prompts = open_form(d.viewer, 'prompts')
     d.settle()
     d.widget.panel.form.controls['batch_size'].value = 1
     order = []

@@ -12,11 +12,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
+from napari_mobilesam.widgets import open_form
 
 pytestmark = pytest.mark.window
 
 INSIDE = (28, 32)
-PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'
 
 
 def workers():
@@ -105,7 +105,7 @@ def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
     d.mouse.click(d.image, (68, 92))
     d.settle()
     close_dock(d)
-    _, widget = d.viewer.window.add_plugin_dock_widget(PLUGIN, PROMPTS)
+    widget = open_form(d.viewer, 'prompts')
     d.settle()
     names = [layer.name for layer in d.viewer.layers]
     assert names.count('prompts') == 1

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session, sample_data
 from napari_mobilesam.model import registry
+from napari_mobilesam.widgets import open_form
 
 PLUGIN = 'napari-mobilesam'
 SAMPLES = {
@@ -31,18 +32,21 @@ def test_samples(key):
     assert attributes['name']
 
 
-def test_both_widgets_and_all_samples_are_in_the_manifest():
+def test_dock_forms_and_samples_are_in_the_manifest():
     manifest = PluginManifest.from_distribution(PLUGIN)
     commands = {c.id: c for c in manifest.contributions.commands}
-    names = [w.display_name for w in manifest.contributions.widgets]
-    assert 'Segment by prompts' in names
-    assert 'Segment everything' in names
+    (dock,) = manifest.contributions.widgets
+    assert dock.display_name == 'Segmentation'
     assert {s.key for s in manifest.contributions.sample_data} == set(SAMPLES)
     items = manifest.contributions.menus['napari/layers/segment']
     for item in items:
         assert item.command in commands
-    in_menu = {item.command for item in items}
-    assert {w.command for w in manifest.contributions.widgets} <= in_menu
+    titles = {commands[item.command].title for item in items}
+    assert titles == {
+        'Segment by prompts',
+        'Segment everything',
+        'Fine-tune on labels',
+    }
 
 
 def test_sample_opens(make_napari_viewer):
@@ -57,15 +61,24 @@ def empty_cache(monkeypatch, tmp_path):
     return tmp_path
 
 
+def choose_model(d, name):
+    combo = d.widget.header.model_box.combo
+    combo.setCurrentIndex(combo.findData(name))
+    combo.activated.emit(combo.currentIndex())
+    return d.widget.header.model_box
+
+
 def test_bundled_model_is_named_and_the_official_one_offered(
     desk, blobs, empty_cache
 ):
-    box = desk(blobs).widget.header.model_box
-    assert box.combo.currentData() == registry.BUNDLED
-    assert not box.button.isHidden()
-    assert registry.OFFICIAL in box.button.text()
-    assert '39 MB' in box.button.text()
-    assert 'offline' in box.note.text()
+    d = desk(blobs)
+    box = d.widget.header.model_box
+    assert box.combo.currentText() == registry.BUNDLED
+    assert box.button.isHidden()
+    entry = box.combo.findData(registry.OFFICIAL)
+    assert box.combo.itemText(entry) == f'{registry.OFFICIAL} (39 MB)'
+    choose_model(d, registry.OFFICIAL)
+    assert box.button.text() == 'Download mobile_sam (39 MB)'
 
 
 def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
@@ -81,7 +94,7 @@ def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
 
     monkeypatch.setattr(registry, 'download_model', download)
     d = desk(blobs)
-    box = d.widget.header.model_box
+    box = choose_model(d, registry.OFFICIAL)
     steps = []
     d.session.progress.connect(lambda *step: steps.append(step))
     box.button.click()
@@ -101,7 +114,7 @@ def test_failed_download_is_told(desk, blobs, empty_cache, monkeypatch):
 
     monkeypatch.setattr(registry, 'download_model', download)
     d = desk(blobs)
-    d.widget.header.model_box.button.click()
+    choose_model(d, registry.OFFICIAL).button.click()
     d.session.wait(20)
     d.settle()
     assert 'no route to host' in d.widget.status.text
@@ -111,9 +124,7 @@ def test_failed_download_is_told(desk, blobs, empty_cache, monkeypatch):
 
 def test_model_that_is_not_here_is_not_used(desk, blobs, empty_cache):
     d = desk(blobs)
-    combo = d.widget.header.model_box.combo
-    combo.setCurrentIndex(combo.findData('vit_b'))
-    combo.activated.emit(combo.currentIndex())
+    choose_model(d, 'vit_b')
     assert d.session.model_name == registry.BUNDLED
     assert 'stays in use' in d.widget.header.model_box.note.text()
     assert 'Download vit_b (358 MB)' in d.widget.header.model_box.button.text()
@@ -152,9 +163,7 @@ def test_bundled_model_on_a_real_image(make_napari_viewer, settle, qtbot):
         pytest.skip('this build has no bundled weights')
     viewer = make_napari_viewer(show=True)
     (image,) = viewer.open_sample(PLUGIN, 'nuclei')
-    _, widget = viewer.window.add_plugin_dock_widget(
-        PLUGIN, 'Segment by prompts'
-    )
+    widget = open_form(viewer, 'prompts')
     session = get_session(viewer)
     settle(session, widget)
     from .conftest import Mouse

@@ -15,13 +15,13 @@ from napari_mobilesam.session.runtime.settings import (
     save_settings,
     settings_path,
 )
+from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.keys import command_of_napari
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, keys_of
 
 pytestmark = pytest.mark.window
 
 INSIDE = (28, 32)
-PLUGIN, PROMPTS = 'napari-mobilesam', 'Segment by prompts'
 
 
 def activate(d):
@@ -111,7 +111,7 @@ def test_changed_keys_work_at_once_and_are_kept(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
     assert load_settings().keys == {'accept': 'Y'}
     d.viewer.window.remove_dock_widget(d.dock)
-    _, widget = d.viewer.window.add_plugin_dock_widget(PLUGIN, PROMPTS)
+    widget = open_form(d.viewer, 'prompts')
     assert '(Y)' in widget.panel.buttons['accept'].text()
     widget.panel.settings_box.keys_box.reset_button.click()
     assert '(W)' in widget.panel.buttons['accept'].text()

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
 from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.widgets import open_form
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 
@@ -295,9 +296,7 @@ def test_dock_that_is_closed_and_opened_goes_on(opened, file):
     d.viewer.window.remove_dock_widget(d.dock)
     for _ in range(5):
         QApplication.processEvents()
-    d.dock, d.widget = d.viewer.window.add_plugin_dock_widget(
-        'napari-mobilesam', 'Segment by prompts'
-    )
+    d.widget = open_form(d.viewer, 'prompts')
     d.settle()
     assert len([x for x in d.viewer.layers if x.name == 'objects']) == 1
     d.widget.trigger('use_points_tool')

@@ -16,6 +16,7 @@ from napari_mobilesam.training.training_parameters import (
     TrainConfig,
 )
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
+from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 
 TRAINING = 'Fine-tune on labels'
@@ -88,9 +89,7 @@ def test_better_model_is_selected_everywhere(
     desk, blobs, drawn, trainer, folder
 ):
     d = open_desk(desk, blobs, drawn, show=True, scale=(2, 3))
-    _, everything = d.viewer.window.add_plugin_dock_widget(
-        'napari-mobilesam', 'Segment everything'
-    )
+    everything = open_form(d.viewer, 'everything')
     assert '4 objects, of which 1 will be' in d.widget.panel.count_label.text()
     d.widget.panel.name_edit.setText('mine')
     d.widget.panel.run_button.click()
@@ -103,8 +102,8 @@ def test_better_model_is_selected_everywhere(
     )
     assert (folder / 'mine.safetensors').is_file()
     assert d.session.model_name == 'mine'
-    for widget in (d.widget, everything):
-        assert widget.header.model_box.combo.currentText() == 'mine'
+    assert everything.header is d.widget.header
+    assert d.widget.header.model_box.combo.currentText() == 'mine'
     assert [value for _, value in d.widget.panel.plot.iou.points] == [
         0.81,
         0.85,
@@ -131,9 +130,7 @@ def test_clicks_are_answered_while_training(
     desk, blobs, drawn, trainer, qtbot
 ):
     d = open_desk(desk, blobs, drawn)
-    _, prompts = d.viewer.window.add_plugin_dock_widget(
-        'napari-mobilesam', 'Segment by prompts'
-    )
+    prompts = open_form(d.viewer, 'prompts')
     d.settle()
     answers = []
     d.session.preview.connect(answers.append)

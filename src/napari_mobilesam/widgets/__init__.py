@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_mobilesam.widgets.everything.everything_widget import (
-        EverythingWidget as EverythingWidget,
+    from napari_mobilesam.widgets.dock import (
+        MobileSamDock as MobileSamDock,
     )
-    from napari_mobilesam.widgets.prompts.prompt_widget import (
-        PromptWidget as PromptWidget,
+    from napari_mobilesam.widgets.dock import (
+        open_form as open_form,
     )
     from napari_mobilesam.widgets.refine.refine_widget import (
         RefineWidget as RefineWidget,
@@ -18,29 +18,24 @@ if TYPE_CHECKING:
     from napari_mobilesam.widgets.series.series_widget import (
         SeriesWidget as SeriesWidget,
     )
-    from napari_mobilesam.widgets.training.training_widget import (
-        TrainingWidget as TrainingWidget,
-    )
     from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
 
 _MODULE_OF = {
-    'EverythingWidget': 'everything.everything_widget',
-    'PromptWidget': 'prompts.prompt_widget',
+    'MobileSamDock': 'dock',
     'RefineWidget': 'refine.refine_widget',
     'SeriesWidget': 'series.series_widget',
-    'TrainingWidget': 'training.training_widget',
     'get_session': 'viewer.viewer_session',
+    'open_form': 'dock',
 }
 
 __all__ = [
-    'EverythingWidget',
-    'PromptWidget',
+    'MobileSamDock',
     'RefineWidget',
     'SeriesWidget',
-    'TrainingWidget',
     'get_session',
+    'open_form',
 ]
 
 

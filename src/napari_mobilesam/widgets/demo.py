@@ -90,16 +90,13 @@ def open_viewer(model: str | None = None) -> tuple[Any, Any]:
     """
     import napari
 
-    from napari_mobilesam.widgets import get_session
+    from napari_mobilesam.widgets import get_session, open_form
 
     viewer = napari.Viewer(title='napari-mobilesam')
     if model is not None:
         get_session(viewer).use_model(model)
     viewer.open_sample(PLUGIN, SAMPLE)
-    _, widget = viewer.window.add_plugin_dock_widget(
-        PLUGIN, 'Segment by prompts'
-    )
-    return viewer, widget
+    return viewer, open_form(viewer, 'prompts')
 
 
 def take_tour(output: Path, model: str | None = None) -> None:
@@ -175,10 +172,10 @@ class Tour:
         self.save('clicked.tif', labels.data)
 
     def segment_everything(self) -> None:
-        """Dock *Segment everything*, press *Run*, wait for the labels."""
-        _, everything = self.viewer.window.add_plugin_dock_widget(
-            PLUGIN, 'Segment everything', tabify=True
-        )
+        """Open *Segment everything*, press *Run*, wait for the labels."""
+        from napari_mobilesam.widgets import open_form
+
+        everything: Any = open_form(self.viewer, 'everything')
         results: list[Any] = []
         self.session.everything.connect(results.append)
         self.settle()

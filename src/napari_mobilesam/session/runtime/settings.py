@@ -22,7 +22,7 @@ FILE = 'settings.json'
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of “Segment by prompts”.
+    """Settings of the forms.
 
     Attributes
     ----------
@@ -62,6 +62,8 @@ class Settings:
         Action to key, for keys that were changed; empty for no key.
     seconds : mapping of str to float
         Seconds that each model took to embed an image.
+    sections : mapping of str to bool
+        Sections of the forms that were opened (True) or folded.
     """
 
     hover: bool = False
@@ -80,6 +82,7 @@ class Settings:
     cache_mb: int = 2048
     keys: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    sections: Mapping[str, bool] = field(default_factory=dict)
 
 
 def settings_path() -> Path:
@@ -110,6 +113,7 @@ def load_settings() -> Settings:
         ('keys', str),
         ('seconds', (int, float)),
         ('class_colors', str),
+        ('sections', bool),
     ):
         usable[name] = {
             key: value

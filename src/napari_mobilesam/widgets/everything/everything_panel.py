@@ -6,7 +6,6 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QVBoxLayout,
@@ -23,12 +22,11 @@ from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
     LayerCombo,
     StatusLine,
-    group_form,
+    form_layout,
     narrow,
     scrollable,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.layers import is_output
 
@@ -46,14 +44,12 @@ class EverythingPanel(QWidget):
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
-    header : ImageHeader
-        Shown at the top.
     """
 
-    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
+    def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.where = WhereForm(viewer)
-        self.form = ParameterForm(EverythingParameters())
+        self.form = ParameterForm(EverythingParameters(), first=('diameter',))
         self.kind_combo = QComboBox()
         narrow(self.kind_combo)
         self.kind_combo.addItems([INSTANCES, FOREGROUND, OUTLINES])
@@ -78,44 +74,48 @@ class EverythingPanel(QWidget):
         self.review = ReviewPanel()
         self.more = ToolsPanel(viewer)
         self.status = StatusLine()
-        self._arrange(header)
+        self._arrange()
         self.kind_combo.currentIndexChanged.connect(self.show_output_rows)
         self.labels_combo.layer_changed.connect(self.show_output_rows)
         self.show_output_rows()
         self.show_results(False)
         self.show_large(False)
 
-    def _arrange(self, header: ImageHeader) -> None:
-        self.result_group, rows = group_form('Result')
-        rows.addRow('Output', self.kind_combo)
-        self._labels_label = QLabel('Labels')
-        rows.addRow(self._labels_label, self.labels_combo)
-        rows.addRow(self.leave_box)
-        self.filter_group = _group('Filter results', self.filters)
-        self.review_group = _group('Review', self.review)
+    def _arrange(self) -> None:
+        run = QHBoxLayout()
+        run.setSpacing(4)
+        run.addWidget(self.run_button)
+        run.addWidget(self.cancel_button)
+        top = QVBoxLayout()
+        top.addWidget(self.where)
+        top.addWidget(self.form.first_rows)
+        top.addWidget(self.estimate_label)
+        top.addLayout(run)
 
+        output = form_layout()
+        output.addRow('Output', self.kind_combo)
+        self._labels_label = QLabel('Labels')
+        output.addRow(self._labels_label, self.labels_combo)
+        output.addRow(self.leave_box)
+        self.result_group = CollapsibleSection('Output', output)
+        self.filter_group = CollapsibleSection(
+            'Filter results', self.filters, expanded=True
+        )
+        self.review_group = CollapsibleSection(
+            'Review', self.review, expanded=True
+        )
         contents = QVBoxLayout()
         for part in (
-            header,
-            _group('Where', self.where),
-            _group('Parameters', self.form),
-            self.result_group,
-            self.large,
-            self.filter_group,
             self.review_group,
+            self.filter_group,
+            self.large,
+            self.form,
+            self.result_group,
             CollapsibleSection('Edges, proposals, boxes', self.more),
         ):
             contents.addWidget(part)
         contents.addStretch(1)
-        run = QHBoxLayout()
-        run.addWidget(self.run_button)
-        run.addWidget(self.cancel_button)
-        bottom = QVBoxLayout()
-        bottom.setSpacing(4)
-        bottom.addWidget(self.estimate_label)
-        bottom.addLayout(run)
-        scrollable(self, contents, self.status, bottom)
-        contents.setContentsMargins(4, 8, 4, 0)
+        self._area = scrollable(self, contents, self.status, top)
 
     @property
     def outlines(self) -> bool:
@@ -142,14 +142,10 @@ class EverythingPanel(QWidget):
         self.cancel_button.setEnabled(running)
 
     def show_results(self, there: bool, reviewable: bool = False) -> None:
-        """Show the filters and the review."""
+        """Show the filters and the review, and bring them into view."""
         self.filter_group.setVisible(there)
         self.review_group.setVisible(there and reviewable)
-
-
-def _group(title: str, contents: QWidget) -> QGroupBox:
-    group = QGroupBox(title)
-    layout = QVBoxLayout(group)
-    layout.setContentsMargins(8, 8, 8, 8)
-    layout.addWidget(contents)
-    return group
+        if there:
+            bar = self._area.verticalScrollBar()
+            assert bar is not None
+            bar.setValue(0)

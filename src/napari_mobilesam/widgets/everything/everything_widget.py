@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import napari.viewer
+from napari.components import ViewerModel
 from napari.layers import Image, Layer
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.session.everything.choices import (
     EverythingChoices,
@@ -23,7 +24,6 @@ from napari_mobilesam.widgets.everything.image_diameter import ImageDiameter
 from napari_mobilesam.widgets.everything.large_run_control import (
     LargeRunControl,
 )
-from napari_mobilesam.widgets.everything.object_editor import object_editor
 from napari_mobilesam.widgets.everything.plane_tool_control import (
     PlaneToolControl,
 )
@@ -41,14 +41,13 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
-from napari_mobilesam.widgets.viewer.layers import is_ours
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run finds every object of the current plane.'
 
 
 class EverythingWidget(ViewerWidget):
-    """Dock widget “Segment everything”.
+    """Form “Segment everything”.
 
     The form holds `EverythingParameters`. Masks are shown as they are found
     and filtered at the end; sliders filter them again without running the
@@ -56,13 +55,15 @@ class EverythingWidget(ViewerWidget):
 
     Parameters
     ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    header : ImageHeader
+        Choices of image, channels and model.
 
     Attributes
     ----------
-    header : ImageHeader
-        Choices of image, channels and model.
+    edit_asked : Signal(Image, Labels, int)
+        Image, labels, and number of an object to open for editing.
     panel : EverythingPanel
         Other controls.
     status : StatusLine
@@ -79,14 +80,16 @@ class EverythingWidget(ViewerWidget):
         Objects under review on the canvas.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    edit_asked = Signal(object, object, int)
+
+    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__(viewer)
         session = self.session
         scene = session.scene
         assert isinstance(scene, ViewerScene)
         self._keys = Keys()
-        self.header = ImageHeader(self)
-        self.panel = panel = EverythingPanel(self.viewer, self.header)
+        self.header = header
+        self.panel = panel = EverythingPanel(self.viewer)
         self.status = panel.status
         fill(self, panel)
         self.review_view = ReviewView(self.viewer, scene)
@@ -164,7 +167,6 @@ class EverythingWidget(ViewerWidget):
             (session.failed, self._fail),
             (session.progress, self._download_progress),
             (session.model_changed, self._model_changed),
-            (session.downloaded, self.header.model_box.arrived),
         ):
             self.listen(signal, callback)
         review = self.panel.review
@@ -180,7 +182,6 @@ class EverythingWidget(ViewerWidget):
         if session.record is not None:
             self._show_thresholds(session.record)
         self._layers_changed()
-        self._active_changed()
         where = self.panel.where
         where.follow(where.shapes_combo.layer)
         self._image_chosen(self.header.image_combo.layer)
@@ -243,12 +244,6 @@ class EverythingWidget(ViewerWidget):
             f'“{gone.name}” was removed while working on it; nothing was '
             'written.'
         )
-
-    def _active_changed(self, event: Any = None) -> None:
-        active = self.viewer.layers.selection.active
-        # an edge layer becomes active when it is added
-        if isinstance(active, Image) and not is_ours(active):
-            self.header.image_combo.layer = active
 
     def _image_chosen(self, image: Image | None) -> None:
         self._image_diameter.follow(image)
@@ -316,13 +311,9 @@ class EverythingWidget(ViewerWidget):
         results = self.runs.results
         if results is None or results.layer is None:
             return
-        editor = object_editor(self.viewer)
-        with self.status.errors():
-            editor.take_over(results.plane.layer, results.layer, record.number)
-            self.review_view.preview.hide()
-            self.status.say(
-                f'Object {record.number} is open in “Segment by prompts”.'
-            )
+        self.review_view.preview.hide()
+        self.status.say(f'Object {record.number} is open in Prompts.')
+        self.edit_asked.emit(results.plane.layer, results.layer, record.number)
 
     # the session
 
@@ -336,7 +327,6 @@ class EverythingWidget(ViewerWidget):
 
     def _fail(self, text: str, whom: str) -> None:
         if whom == 'model':
-            self.header.model_box.fail()
             self.status.fail(text)
         elif whom == 'everything':
             if self.busy:
@@ -352,7 +342,6 @@ class EverythingWidget(ViewerWidget):
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
-        self.header.model_box.refresh()
         self._show_thresholds(record)
         self.estimate.later.restart()
         if not self.busy and self.status.busy:

@@ -23,7 +23,8 @@ class CandidatesView(QWidget):
     """One button per mask with its shape and score; the chosen one is checked.
 
     All shapes are drawn to the same scale: whole, part and subpart differ in
-    size. Hidden if there are fewer than two masks.
+    size. Empty if there are fewer than two masks, without moving what is
+    below.
 
     Attributes
     ----------
@@ -55,6 +56,12 @@ class CandidatesView(QWidget):
             button.clicked.connect(
                 lambda checked=False, i=index: self.chosen.emit(i)
             )
+            # as high without a picture
+            height = SIDE + button.fontMetrics().height() + 14
+            button.setFixedHeight(height)
+            keep = button.sizePolicy()
+            keep.setRetainSizeWhenHidden(True)
+            button.setSizePolicy(keep)
             layout.addWidget(button)
             self.buttons.append(button)
         self.clear()
@@ -85,11 +92,11 @@ class CandidatesView(QWidget):
                 f'{mask.stability:.2f}'
             )
             button.setChecked(index == chosen)
-        self.show()
 
     def clear(self) -> None:
         """Hide the thumbnails."""
-        self.hide()
+        for button in self.buttons:
+            button.hide()
 
 
 def thumbnails(masks: Sequence[Mask]) -> list[NDArray[np.bool_]]:

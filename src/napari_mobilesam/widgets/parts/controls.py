@@ -118,7 +118,7 @@ class ViewerWidget(QWidget):
 
 
 class CollapsibleSection(QCollapsible):
-    """Section of a form that can be collapsed, and is at first.
+    """Section of a form that can be collapsed.
 
     The arrow is text, which follows napari's theme; superqt's own icons take
     their colour from the palette, which does not.
@@ -127,13 +127,24 @@ class CollapsibleSection(QCollapsible):
     ----------
     title : str
         Text of the button.
-    contents : QWidget
+    contents : QWidget or QLayout
         Hidden while collapsed.
+    expanded : bool
+        Whether it is open at first.
     """
 
-    def __init__(self, title: str, contents: QWidget) -> None:
+    def __init__(
+        self,
+        title: str,
+        contents: QWidget | QLayout,
+        expanded: bool = False,
+    ) -> None:
         super().__init__(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
-        self._title = title
+        self.title = title
+        if isinstance(contents, QLayout):
+            rows, contents = contents, QWidget()
+            contents.setLayout(rows)
+            rows.setContentsMargins(8, 0, 0, 4)
         layout = self.layout()
         assert layout is not None
         layout.setContentsMargins(0, 0, 0, 0)
@@ -142,11 +153,18 @@ class CollapsibleSection(QCollapsible):
         # without animation, which would move the controls below
         self.setDuration(0)
         self.toggled.connect(self._show_arrow)
-        self.collapse(animate=False)
-        self._show_arrow(False)
+        self.fold(not expanded)
+        self._show_arrow(expanded)
+
+    def fold(self, folded: bool) -> None:
+        """Collapse or expand the section."""
+        if folded:
+            self.collapse(animate=False)
+        else:
+            self.expand(animate=False)
 
     def _show_arrow(self, expanded: bool) -> None:
-        self.setText(f'{"▾" if expanded else "▸"}  {self._title}')
+        self.setText(f'{"▾" if expanded else "▸"}  {self.title}')
         # superqt fixes the height, which cuts off sections in sections, and
         # leaves collapsed controls in the tab order
         self.content().setMaximumHeight(QWIDGETSIZE_MAX if expanded else 0)
@@ -168,20 +186,28 @@ def scrollable(
     widget: QWidget,
     contents: QLayout,
     status: StatusLine,
-    buttons: QLayout | None = None,
-) -> None:
-    """Fill a dock widget: contents that scroll above a fixed status line.
+    top: QLayout,
+    bottom: QWidget | None = None,
+) -> QScrollArea:
+    """Fill a form: contents that scroll between parts that do not.
 
     Parameters
     ----------
     widget : QWidget
-        Dock widget.
+        The form.
     contents : QLayout
         Scrolling part.
     status : StatusLine
         At the bottom.
-    buttons : QLayout, optional
-        Above the status.
+    top : QLayout
+        Above the scrolling part, always in view.
+    bottom : QWidget, optional
+        Between the scrolling part and the status.
+
+    Returns
+    -------
+    QScrollArea
+        Area that scrolls.
     """
     inner = QWidget()
     inner.setLayout(contents)
@@ -196,21 +222,24 @@ def scrollable(
     area.setSizeAdjustPolicy(
         QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents
     )
-    area.setMinimumHeight(120)
+    area.setMinimumHeight(60)
     scroll_bar = area.verticalScrollBar()
     assert scroll_bar is not None
     area.setMinimumWidth(
         inner.minimumSizeHint().width() + scroll_bar.sizeHint().width()
     )
     layout = QVBoxLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 8)
+    layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)
+    top.setContentsMargins(8, 4, 8, 0)
+    top.setSpacing(6)
+    layout.addLayout(top)
     layout.addWidget(area, 1)
-    if buttons is not None:
-        buttons.setContentsMargins(8, 4, 8, 4)
-        layout.addLayout(buttons)
+    if bottom is not None:
+        layout.addWidget(bottom)
     status.setContentsMargins(8, 0, 8, 0)
     layout.addWidget(status)
+    return area
 
 
 class LayerCombo(QComboBox):

@@ -1,18 +1,18 @@
-"""Choice of image, channels and model, at the top of a form."""
+"""Choice of image, channels and model, above the forms."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from napari.layers import Image
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
     ViewerWidget,
-    group_form,
+    form_layout,
 )
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
@@ -44,19 +44,23 @@ class ImageHeader(QWidget):
     def __init__(self, dock: ViewerWidget) -> None:
         super().__init__()
         self._viewer = dock.viewer
+        self._models = dock.session.models
         self.image_combo = LayerCombo(dock.viewer, is_of(Image))
         self.channel_combo = ChannelCombo()
         self.model_box = ModelBox(dock.session)
         self.device_label = QLabel()
-        box, form = group_form('Image')
+        form = form_layout(self)
+        form.setContentsMargins(8, 4, 8, 4)
         form.addRow('Image', self.image_combo)
         form.addRow(self.channel_combo.label, self.channel_combo)
         form.addRow('Model', self.model_box)
         form.addRow('Device', self.device_label)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(box)
         self.image_combo.layer_changed.connect(self._offer_channels)
+
+    def show_model(self) -> None:
+        """Show the model in use and its device."""
+        self.model_box.refresh()
+        self.device_label.setText(self._models.device_text)
 
     @property
     def plane(self) -> LayerPlane:

@@ -15,8 +15,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.model.registry import (
-    BUNDLED,
-    OFFICIAL,
     cached_path,
     list_models,
 )
@@ -30,10 +28,10 @@ OPEN_FILE = 'Open a file …'
 
 
 class ModelBox(QWidget):
-    """Combo box of models with a note and a download button under it.
+    """Combo box of models; below it a download button where one is needed.
 
-    A model is used once it has been downloaded; until then the previous one
-    stays in use.
+    A model that is not on this computer is listed with its size. It is used
+    once it has been downloaded; until then the previous one stays in use.
 
     Parameters
     ----------
@@ -50,8 +48,6 @@ class ModelBox(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.button = QPushButton()
-        # little less than its longest text, to keep docks narrow
-        self.button.setMinimumWidth(160)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -66,7 +62,7 @@ class ModelBox(QWidget):
         self.combo.blockSignals(True)
         self.combo.clear()
         for record in list_models():
-            self.combo.addItem(record.name, record.name)
+            self.combo.addItem(_entry(record), record.name)
             self.combo.setItemData(
                 self.combo.count() - 1, _details(record), _TOOLTIP
             )
@@ -124,25 +120,16 @@ class ModelBox(QWidget):
 
     def _offered(self) -> str:
         chosen = self.combo.currentData()
-        if chosen and not _here(chosen):
-            return str(chosen)
-        if chosen == BUNDLED and not _here(OFFICIAL):
-            return OFFICIAL
-        return ''
+        return str(chosen) if chosen and not _here(chosen) else ''
 
     def _explain(self) -> None:
         offered = self._offered()
         if self._downloading:
             self.note.setText(f'Downloading {self._downloading} …')
             self.button.setText('Stop download')
-        elif offered and offered == self.combo.currentData():
-            self.note.setText(
-                f'Not downloaded yet; {self._session.model_name} stays in use.'
-            )
         elif offered:
             self.note.setText(
-                'The bundled model works offline. The official MobileSAM '
-                'knows more kinds of objects.'
+                f'Not downloaded yet; {self._session.model_name} stays in use.'
             )
         else:
             self.note.setText('')
@@ -159,6 +146,13 @@ def _here(name: str) -> bool:
     """Return True if a model needs no download."""
     known = {record.name for record in list_models()}
     return name not in known or cached_path(name) is not None
+
+
+def _entry(record: ModelRecord) -> str:
+    """Return the text of a model in the list."""
+    if _here(record.name):
+        return record.name
+    return f'{record.name}{_size(record.name)}'
 
 
 def _size(name: str) -> str:

@@ -28,6 +28,8 @@ from napari_mobilesam.widgets.parts.controls import (
 
 P = TypeVar('P')
 
+PARAMETERS = 'Parameters'
+
 # room for the largest number would make the dock too wide
 NUMBER_WIDTH = 80
 
@@ -43,6 +45,8 @@ class ParameterForm(QWidget, Generic[P]):
         Shown at first; see `napari_mobilesam.parameter_fields`.
     names : collection of str, optional
         Fields that are shown; by default all that have a label.
+    first : collection of str, optional
+        Fields that are shown in `first_rows`; the rest is folded away.
 
     Attributes
     ----------
@@ -50,11 +54,18 @@ class ParameterForm(QWidget, Generic[P]):
         Emitted with the parameters when a control or `value` changes.
     controls : dict of str to magicgui widget
         Control of each field.
+    first_rows : QWidget
+        The fields of `first`, to be placed elsewhere.
     """
 
     changed = Signal(object)
 
-    def __init__(self, value: P, names: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        value: P,
+        names: Collection[str] | None = None,
+        first: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self._value = value
         self._shown: dict[str, Any] = {}
@@ -70,10 +81,14 @@ class ParameterForm(QWidget, Generic[P]):
             control.changed.connect(self._control_changed)
             self.controls[name] = control
             self._shown[name] = control.value
-            groups.setdefault(described.group, []).append(control)
+            group = described.group
+            if first and not group and name not in first:
+                group = PARAMETERS
+            groups.setdefault(group, []).append(control)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
+        self.first_rows = _rows(groups.pop('', []) if first else [])
         for title, controls in groups.items():
             rows = _rows(controls)
             layout.addWidget(

@@ -301,13 +301,11 @@ class OpenObject:
         found = view.candidates
         doubtful = found.mask.score < self._editor.least_score
         self._preview.show(shown.plane, [found.mask], doubtful)
-        self._panel.candidates_view.show_masks(found.masks, found.chosen)
-        self._panel.buttons['next_candidate'].setVisible(len(found.masks) > 1)
+        self._panel.show_candidates(found.masks, found.chosen)
 
     def _show_nothing(self) -> None:
         self._preview.hide()
-        self._panel.candidates_view.clear()
-        self._panel.buttons['next_candidate'].hide()
+        self._panel.clear_candidates()
 
     def show_answer(self, result: PromptResult) -> None:
         """Describe an answer; show it, if it is for several objects."""
@@ -322,8 +320,7 @@ class OpenObject:
         elif several.generation == result.request.generation:
             masks = [mask for mask in result.masks if mask is not None]
             self._preview.show(several.plane, masks)
-            self._panel.candidates_view.clear()
-            self._panel.buttons['next_candidate'].hide()
+            self._panel.clear_candidates()
             self._panel.status.say(self._describe(result.masks, result))
 
     def _describe(

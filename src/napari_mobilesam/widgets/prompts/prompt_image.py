@@ -88,6 +88,8 @@ class PromptImage:
                 self._dock.deafen(getattr(before.events, name), callback)
         self._header.channel_combo.offer(image, self._dock.viewer.layers)
         self._scene.image = image
+        self._scene.channel_axis = self._header.channel_combo.axis
+        self._scene.composed = self._header.channel_combo.composed
         if image is not None:
             for name, callback in self._events().items():
                 self._dock.listen(getattr(image.events, name), callback)

@@ -8,8 +8,8 @@ from napari.layers import Labels
 
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
-from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
 from napari_mobilesam.widgets.viewer.layers import is_ours
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from napari.components import ViewerModel
 from napari.layers import Points, Shapes
@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QGridLayout,
-    QHBoxLayout,
     QLayout,
     QPushButton,
     QVBoxLayout,
@@ -19,17 +18,18 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.runtime.settings import Settings
+from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.candidates_view import CandidatesView
 from napari_mobilesam.widgets.parts.class_box import ClassBox
 from napari_mobilesam.widgets.parts.controls import (
+    CollapsibleSection,
     LayerCombo,
     StatusLine,
-    group_form,
+    form_layout,
     narrow,
     scrollable,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.prompts.actions import (
     ACTIONS,
     key_of,
@@ -47,7 +47,15 @@ TOOLS = (
     'use_scribble_tool',
 )
 CHECKABLE = (*TOOLS, 'edit_object', 'toggle_hover')
-HISTORY = ('undo', 'redo', 'previous_object', 'next_object')
+DECISIONS = (
+    'accept',
+    'reject',
+    'undo',
+    'redo',
+    'next_candidate',
+    'delete_object',
+)
+NAVIGATION = ('previous_object', 'next_object', 'next_uncertain')
 OVERLAPS = {
     'overwrite': 'overwrite',
     'keep': 'keep existing labels',
@@ -66,8 +74,6 @@ class PromptPanel(QWidget):
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
-    header : ImageHeader
-        Shown at the top.
     classes : Classes
         Classes to choose from.
     settings : Settings
@@ -82,7 +88,6 @@ class PromptPanel(QWidget):
     def __init__(
         self,
         viewer: ViewerModel,
-        header: ImageHeader,
         classes: Classes,
         settings: Settings,
     ) -> None:
@@ -110,49 +115,51 @@ class PromptPanel(QWidget):
         self.cancel_button = wide_button('Stop')
         self.cancel_button.setToolTip('Stop, and keep the objects so far.')
         self.cancel_button.hide()
-        self.buttons['next_candidate'].hide()
+        self.clear_candidates()
         self.problem_list = ProblemList()
         self.settings_box = SettingsBox(settings)
         self.status = StatusLine()
-        self._arrange(header)
+        self._arrange()
         self.show_keys(settings.keys)
 
-    def _arrange(self, header: ImageHeader) -> None:
-        prompt, form = group_form('Prompt')
-        form.addRow(self._grid(CHECKABLE))
-        form.addRow(self.buttons['flip_polarity'])
-        form.addRow('Points', self.points_combo)
-        form.addRow('Shapes', self.shapes_combo)
-        form.addRow(self.buttons['run_batch'])
-        form.addRow(self.problem_list)
+    def _arrange(self) -> None:
+        top = QVBoxLayout()
+        top.addLayout(self._grid(CHECKABLE))
+        top.addWidget(self.buttons['flip_polarity'])
+        top.addWidget(self.candidates_view)
+        top.addLayout(self._grid(DECISIONS))
 
-        result, form = group_form('Object')
-        form.addRow(self.candidates_view)
-        form.addRow(self.buttons['next_candidate'])
-        form.addRow(self.buttons['accept'])
-        form.addRow(self._grid(('reject', 'delete_object', *HISTORY)))
-        form.addRow(self.buttons['next_uncertain'])
-
-        self.planes_box, form = group_form('Propagate through stack')
-        form.addRow(self._grid(('propagate_back', 'propagate_forward')))
-        form.addRow(self.buttons['propagate_both'])
-
-        output, form = group_form('Output')
-        form.addRow('Labels', self.labels_combo)
-        form.addRow('On overlap', self.policy_combo)
-        form.addRow('Numbering', self.numbers_combo)
-        form.addRow('Class', self.class_box)
-        form.addRow('', self.save_box)
-        form.addRow(self.restore_button)
+        layers = form_layout()
+        layers.addRow('Points', self.points_combo)
+        layers.addRow('Shapes', self.shapes_combo)
+        layers.addRow(self.buttons['run_batch'])
+        planes = QVBoxLayout()
+        planes.setSpacing(4)
+        planes.addLayout(self._grid(('propagate_back', 'propagate_forward')))
+        planes.addWidget(self.buttons['propagate_both'])
+        self.planes_box = CollapsibleSection(
+            'Propagate through stack', planes, expanded=True
+        )
+        output = form_layout()
+        output.addRow('Labels', self.labels_combo)
+        output.addRow('On overlap', self.policy_combo)
+        output.addRow('Numbering', self.numbers_combo)
+        output.addRow('Class', self.class_box)
+        output.addRow('', self.save_box)
 
         contents = QVBoxLayout()
-        for box in (header, prompt, result, self.planes_box, output):
+        for box in (
+            self.problem_list,
+            self.restore_button,
+            self.planes_box,
+            CollapsibleSection('Output', output),
+            CollapsibleSection('Go to object', self._grid(NAVIGATION)),
+            CollapsibleSection('Prompt layers', layers),
+            self.settings_box,
+        ):
             contents.addWidget(box)
-        contents.addWidget(self.settings_box)
         contents.addStretch(1)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.cancel_button)
-        scrollable(self, contents, self.status, buttons)
+        scrollable(self, contents, self.status, top, self.cancel_button)
 
     def _grid(self, actions: tuple[str, ...]) -> QLayout:
         grid = QGridLayout()
@@ -160,6 +167,16 @@ class PromptPanel(QWidget):
         for index, action in enumerate(actions):
             grid.addWidget(self.buttons[action], *divmod(index, 2))
         return grid
+
+    def show_candidates(self, masks: Sequence[Mask], chosen: int) -> None:
+        """Show masks to choose from."""
+        self.candidates_view.show_masks(masks, chosen)
+        self.buttons['next_candidate'].setEnabled(len(masks) > 1)
+
+    def clear_candidates(self) -> None:
+        """Show that there is no choice of masks."""
+        self.candidates_view.clear()
+        self.buttons['next_candidate'].setEnabled(False)
 
     def show_keys(self, changed: Mapping[str, str]) -> None:
         """Show the shortcuts on the buttons.

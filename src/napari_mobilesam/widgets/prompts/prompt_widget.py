@@ -1,4 +1,4 @@
-"""Dock widget “Segment by prompts”: wires the parts of the form."""
+"""Form “Segment by prompts”: wires the parts of the form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import napari.viewer
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from superqt.utils import QSignalDebouncer
 
@@ -18,6 +18,7 @@ from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.prompts.open_object import HINT, OpenObject
@@ -30,7 +31,6 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
 from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
-from napari_mobilesam.widgets.prompts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
@@ -48,7 +48,7 @@ TOPICS = ('prompts', 'model', 'objects')
 
 
 class PromptWidget(ViewerWidget):
-    """Dock widget “Segment by prompts”.
+    """Form “Segment by prompts”.
 
     Points are positive or negative prompts of the open object; boxes,
     outlines and scribbles are prompts too. Each change asks the session for
@@ -58,13 +58,15 @@ class PromptWidget(ViewerWidget):
 
     Parameters
     ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    header : ImageHeader
+        Choices of image, channels and model.
+    settings : SettingsStore
+        Settings of the user.
 
     Attributes
     ----------
-    header : ImageHeader
-        Choices of image, channels and model.
     panel : PromptPanel
         Other controls.
     status : StatusLine
@@ -91,7 +93,12 @@ class PromptWidget(ViewerWidget):
         Masks on the canvas.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        header: ImageHeader,
+        settings: SettingsStore,
+    ) -> None:
         super().__init__(viewer)
         session = self.session
         scene = session.scene
@@ -102,10 +109,10 @@ class PromptWidget(ViewerWidget):
         # later: layers cannot be moved while napari moves or inserts them
         self._raise_later = QSignalDebouncer(parent=self)
         self._raise_later.setTimeout(0)
-        self.settings = SettingsStore()
-        self.header = ImageHeader(self)
+        self.settings = settings
+        self.header = header
         self.panel = panel = PromptPanel(
-            self.viewer, self.header, session.classes, self.settings.current
+            self.viewer, session.classes, self.settings.current
         )
         self.status = panel.status
         fill(self, panel)
@@ -210,7 +217,6 @@ class PromptWidget(ViewerWidget):
             (session.failed, self._fail),
             (session.progress, self._progress),
             (session.model_changed, self._model_changed),
-            (session.downloaded, self.header.model_box.arrived),
             (session.hover.shown, self.hover.show),
             (session.files.loaded, self.saving.loaded),
             (session.classes.changed, self.output.classes_changed),
@@ -227,7 +233,6 @@ class PromptWidget(ViewerWidget):
         self.preparation.attach()
         self._bind_keys()
         self._apply_settings()
-        self.header.model_box.refresh()
         self._layers_changed()
         self.status.say('Starting … Clicks are answered when ready.', True)
         self._early_clicks.watch()
@@ -237,9 +242,6 @@ class PromptWidget(ViewerWidget):
     def _start(self) -> None:
         if not self.attached:
             return
-        active = self.viewer.layers.selection.active
-        if isinstance(active, Image):
-            self.header.image_combo.layer = active
         self.tools.adopt()
         self.image.enter()
         self._early_clicks.hand_over(self.tools)
@@ -528,8 +530,6 @@ class PromptWidget(ViewerWidget):
             )
 
     def _fail(self, text: str, topic: str) -> None:
-        if topic == 'model':
-            self.header.model_box.fail()
         if topic in TOPICS:
             self.status.fail(text)
         if topic == 'objects':
@@ -541,8 +541,6 @@ class PromptWidget(ViewerWidget):
 
     def _model_changed(self, record: ModelRecord) -> None:
         self._use_least_score()
-        self.header.model_box.refresh()
-        self.header.device_label.setText(self.session.models.device_text)
         if not self.object.empty:
             # with the new model
             self.session.editor.ask_again()

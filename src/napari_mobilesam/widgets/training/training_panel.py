@@ -16,12 +16,11 @@ from napari_mobilesam.widgets.parts.controls import (
     ERROR_STYLE,
     LayerCombo,
     StatusLine,
-    group_form,
+    form_layout,
     scrollable,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.layers import is_output
 
@@ -33,11 +32,9 @@ class TrainingPanel(QWidget):
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
-    header : ImageHeader
-        Shown at the top.
     """
 
-    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
+    def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.labels_combo = LayerCombo(viewer, is_output)
         self.count_label = QLabel()
@@ -55,24 +52,26 @@ class TrainingPanel(QWidget):
         self.save_button.setToolTip('Save the trained model.')
         self.save_button.hide()
         self.status = StatusLine()
-        self._arrange(header)
+        self._arrange()
 
-    def _arrange(self, header: ImageHeader) -> None:
-        data, rows = group_form('Labelled image')
+    def _arrange(self) -> None:
+        rows = form_layout()
         rows.addRow('Labels', self.labels_combo)
         rows.addRow(self.count_label)
-        training, rows = group_form('Training')
         rows.addRow('New model', self.name_edit)
-        rows.addRow(self.form)
-        rows.addRow(self.budget_form)
         buttons = QHBoxLayout()
+        buttons.setSpacing(4)
         for button in (self.run_button, self.cancel_button, self.save_button):
             buttons.addWidget(button)
+        top = QVBoxLayout()
+        top.addLayout(rows)
+        top.addWidget(self.budget_form)
+        top.addLayout(buttons)
         contents = QVBoxLayout()
-        for part in (header, data, training, self.plot):
-            contents.addWidget(part)
+        contents.addWidget(self.plot)
+        contents.addWidget(self.form)
         contents.addStretch(1)
-        scrollable(self, contents, self.status, buttons)
+        scrollable(self, contents, self.status, top)
 
     def show_count(self, text: str, failed: bool = False) -> None:
         """Show the number of objects, or why they cannot be counted."""

@@ -149,7 +149,6 @@ class TrainingRun:
         self._named = False
         if result.path is not None:
             self._session.use_model(result.request.name)
-        self._header.model_box.refresh()
         self._end()
         self._panel.status.say(self._note + result.text)
 

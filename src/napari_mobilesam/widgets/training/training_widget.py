@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import napari.viewer
-from napari.layers import Image
+from napari.components import ViewerModel
 
 from napari_mobilesam.session.fine_tuning import FineTuning
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
@@ -14,24 +13,24 @@ from napari_mobilesam.widgets.parts.image_header import NO_IMAGE, ImageHeader
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 from napari_mobilesam.widgets.training.training_run import TrainingRun
-from napari_mobilesam.widgets.viewer.layers import is_ours, is_output
+from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
 HINT = 'Run trains the model on the labelled objects.'
 
 
 class TrainingWidget(ViewerWidget):
-    """Dock widget “Fine-tune on labels”.
+    """Form “Fine-tune on labels”.
 
     Parameters
     ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    header : ImageHeader
+        Choices of image, channels and model.
 
     Attributes
     ----------
-    header : ImageHeader
-        Choices of image, channels and model.
     panel : TrainingPanel
         Other controls.
     status : StatusLine
@@ -44,13 +43,13 @@ class TrainingWidget(ViewerWidget):
         The run.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__(viewer)
         self.tuning = FineTuning(MainThread())
         # no bound method of ours, as for the session
         self.destroyed.connect(partial(_close, self.tuning))
-        self.header = ImageHeader(self)
-        self.panel = panel = TrainingPanel(self.viewer, self.header)
+        self.header = header
+        self.panel = panel = TrainingPanel(self.viewer)
         self.status = panel.status
         fill(self, panel)
         self.objects = LabelledObjects(self, panel, self.header, self.tuning)
@@ -101,15 +100,11 @@ class TrainingWidget(ViewerWidget):
         active = self.viewer.layers.selection.active
         if active is not None and is_output(active):
             self.panel.labels_combo.layer = active
-        elif isinstance(active, Image) and not is_ours(active):
-            self.header.image_combo.layer = active
 
     def _model_changed(self, record: Any = None) -> None:
-        self.header.model_box.refresh()
         self.training.propose_name()
 
     def _downloaded(self, name: str) -> None:
-        self.header.model_box.arrived(name)
         if not self.tuning.running:
             self.status.say(f'{name} is downloaded. {HINT}')
 
@@ -118,10 +113,8 @@ class TrainingWidget(ViewerWidget):
             self.status.show_progress(done, total)
 
     def _session_failed(self, text: str, whom: str) -> None:
-        if whom == 'model':
-            self.header.model_box.fail()
-            if not self.tuning.running:
-                self.status.fail(text)
+        if whom == 'model' and not self.tuning.running:
+            self.status.fail(text)
 
 
 def _close(tuning: FineTuning, *args: object) -> None:
