@@ -7,8 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.everything.review_view import NAME as REVIEW_NAME
-from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
 
 pytestmark = pytest.mark.window
 
@@ -115,11 +115,7 @@ def test_an_object_is_handed_over_with_its_prompt(reviewed):
     press(d, Qt.Key.Key_N)
     number = current(d)
     press(d, Qt.Key.Key_E)
-    prompts = next(
-        widget
-        for widget in d.viewer.window.dock_widgets.values()
-        if isinstance(widget, PromptWidget)
-    )
+    prompts = open_form(d.viewer, 'prompts')
     assert prompts.panel.labels_combo.layer is d.labels
     record = d.session.editor.record
     assert record.number == number

@@ -240,7 +240,7 @@ class EverythingWidget(ViewerWidget):
         self.runs.let_go()
         self.panel.show_running(False)
         self.estimate.later.restart()
-        self.status.fail(
+        self.status.say(
             f'“{gone.name}” was removed while working on it; nothing was '
             'written.'
         )

@@ -11,6 +11,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 HEADERS = ('Object', 'Score', 'Stability', 'Area', 'State')
@@ -22,6 +23,8 @@ TIPS = (
     'Kept objects stay, whatever the filters.',
 )
 LIST_ROWS = 6
+# beside the text of a column, and for the arrow of the sorted one
+PADDING, ARROW = 8, 16
 
 
 class ReviewRow(NamedTuple):
@@ -127,14 +130,31 @@ class ReviewTable(QTableView):
         rows: Any = self.verticalHeader()
         selection: Any = self.selectionModel()
         self._selection = selection
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
+        header.sortIndicatorChanged.connect(self._fit_columns)
+        self._header = header
         height = self.fontMetrics().lineSpacing() + 6
         rows.hide()
         rows.setDefaultSectionSize(height)
         self.setMinimumHeight(height * LIST_ROWS)
         selection.currentRowChanged.connect(self._tell)
         self._model.modelReset.connect(self._choose_again)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Give the columns the width of the table."""
+        super().resizeEvent(event)
+        self._fit_columns()
+
+    def _fit_columns(self, *args: object) -> None:
+        # Qt would leave room for an arrow in each column
+        metrics = self._header.fontMetrics()
+        widths = [metrics.horizontalAdvance(t) + PADDING for t in HEADERS]
+        widths[self._header.sortIndicatorSection()] += ARROW
+        viewport: Any = self.viewport()
+        spare = max(0, viewport.width() - sum(widths)) // len(widths)
+        for column, width in enumerate(widths):
+            self.setColumnWidth(column, width + spare)
 
     def show_rows(self, rows: list[ReviewRow], current: int) -> None:
         """Replace the rows and choose that of an object."""

@@ -53,6 +53,8 @@ class ClassBox(QWidget):
         self._classes = classes
         self.combo = QComboBox()
         narrow(self.combo)
+        # beside two buttons
+        self.combo.setMinimumContentsLength(4)
         self.combo.setEditable(True)
         self.combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.combo.setToolTip(

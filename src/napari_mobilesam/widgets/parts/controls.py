@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QGroupBox,
-    QLabel,
     QLayout,
     QProgressBar,
     QPushButton,
@@ -28,6 +27,7 @@ from superqt import QCollapsible
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 Connection = tuple[Any, Callable[..., None]]
 
-ERROR_STYLE = 'color: #ff8a80;'
 QWIDGETSIZE_MAX = (1 << 24) - 1
 
 
@@ -144,7 +143,7 @@ class CollapsibleSection(QCollapsible):
         if isinstance(contents, QLayout):
             rows, contents = contents, QWidget()
             contents.setLayout(rows)
-            rows.setContentsMargins(8, 0, 0, 4)
+            rows.setContentsMargins(4, 0, 0, 4)
         layout = self.layout()
         assert layout is not None
         layout.setContentsMargins(0, 0, 0, 0)
@@ -211,7 +210,7 @@ def scrollable(
     """
     inner = QWidget()
     inner.setLayout(contents)
-    contents.setContentsMargins(8, 8, 8, 0)
+    contents.setContentsMargins(8, 4, 4, 0)
     contents.setSpacing(8)
     area = QScrollArea()
     area.setWidgetResizable(True)
@@ -319,8 +318,7 @@ class StatusLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._keep = False
-        self.label = QLabel()
-        self.label.setWordWrap(True)
+        self.label = MessageLabel()
         self.label.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
@@ -360,7 +358,7 @@ class StatusLine(QWidget):
     @property
     def failed(self) -> bool:
         """True if an error is shown."""
-        return bool(self.label.styleSheet() == ERROR_STYLE)
+        return self.label.failed
 
     def say(self, text: str, busy: bool = False, keep: bool = False) -> None:
         """Show a sentence.
@@ -375,8 +373,7 @@ class StatusLine(QWidget):
             Only an answer to the user's next action replaces it, see `kept`.
         """
         self._keep = keep
-        self.label.setStyleSheet('')
-        self.label.setText(text)
+        self.label.show_message(text)
         if busy and self.bar.isHidden():
             self.show_progress(0, 0)
         elif not busy:
@@ -385,7 +382,7 @@ class StatusLine(QWidget):
     def fail(self, text: str) -> None:
         """Show an error."""
         self.say(text)
-        self.label.setStyleSheet(ERROR_STYLE)
+        self.label.show_message(text, failed=True)
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:

@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 IOU_COLOUR = '#4fc3f7'
 LOSS_COLOUR = '#ffb74d'
+# opacity of ticks and frames, of 255; width of the dash of a title
+FAINT, DASH = 190, 14
 
 
 @dataclass
@@ -105,7 +107,7 @@ class CurvePlot(QWidget):
 
     def _faint(self) -> QColor:
         colour = QColor(self.palette().text().color())
-        colour.setAlpha(140)
+        colour.setAlpha(FAINT)
         return colour
 
     def _draw(
@@ -116,8 +118,16 @@ class CurvePlot(QWidget):
         if curve.points:
             text += f'  {curve.points[-1][1]:.3f}'
         head = area.adjusted(0, -self.fontMetrics().lineSpacing() - 2, 0, 0)
-        painter.setPen(QColor(curve.colour))
-        painter.drawText(head, Qt.AlignmentFlag.AlignLeft, text)
+        # a dash in the colour of the curve; text in a readable one
+        middle = head.top() + self.fontMetrics().height() / 2
+        painter.setPen(QPen(QColor(curve.colour), 3))
+        painter.drawLine(
+            QPointF(head.left(), middle), QPointF(head.left() + DASH, middle)
+        )
+        painter.setPen(self.palette().text().color())
+        painter.drawText(
+            head.adjusted(DASH + 6, 0, 0, 0), Qt.AlignmentFlag.AlignLeft, text
+        )
         painter.setPen(QPen(self._faint(), 1))
         painter.drawRect(area)
         if not curve.points:

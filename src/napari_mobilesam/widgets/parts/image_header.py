@@ -79,8 +79,11 @@ class ImageHeader(QWidget):
 
     def refresh(self) -> None:
         """Offer the images and channels that the viewer has now."""
+        composed = self.channel_combo.composed
         self.image_combo.refresh()
         self._offer_channels()
+        if self.channel_combo.composed != composed:
+            self.channel_combo.changed.emit()
 
     def _offer_channels(self, image: Any = None) -> None:
         self.channel_combo.offer(self.image_combo.layer, self._viewer.layers)

@@ -86,7 +86,6 @@ class PromptImage:
         if before is not None and self._dock.attached:
             for name, callback in self._events().items():
                 self._dock.deafen(getattr(before.events, name), callback)
-        self._header.channel_combo.offer(image, self._dock.viewer.layers)
         self._scene.image = image
         self._scene.channel_axis = self._header.channel_combo.axis
         self._scene.composed = self._header.channel_combo.composed
@@ -131,12 +130,7 @@ class PromptImage:
 
     def refresh(self) -> None:
         """Offer the images and channels that the viewer has now."""
-        self._header.image_combo.refresh()
-        channels = self._header.channel_combo
-        composed = channels.composed
-        channels.offer(self.layer, self._dock.viewer.layers)
-        if channels.composed != composed:
-            self._use_channels()
+        self._header.refresh()
 
     def release(self) -> None:
         """Forget the image."""

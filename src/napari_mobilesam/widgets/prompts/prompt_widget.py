@@ -304,14 +304,16 @@ class PromptWidget(ViewerWidget):
             )
         elif layer is points or layer is shapes:
             self.object.drop()
-            self.status.fail(
+            self.status.say(
                 f'The layer “{name}” was removed, and its prompts with '
-                'it: Points and Box make new ones.'
+                'it: Points and Box make new ones.',
+                keep=True,
             )
         elif layer is labels:
-            self.status.fail(
+            self.status.say(
                 f'The labels layer “{name}” was removed: choose '
-                'another one, or the next object makes a new one.'
+                'another one, or the next object makes a new one.',
+                keep=True,
             )
 
     def _active_changed(self, event: Any = None) -> None:

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QKeySequenceEdit,
-    QLabel,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -19,13 +18,13 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.session.runtime.settings import Settings
 from napari_mobilesam.widgets.parts.controls import (
-    ERROR_STYLE,
     CollapsibleSection,
     form_layout,
     narrow,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.keys import command_of_napari
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of
 
 DEVICES = {
@@ -173,11 +172,10 @@ class KeysBox(QWidget):
         super().__init__()
         self.keys = dict(settings.keys)
         self.edits: dict[str, QKeySequenceEdit] = {}
-        self.note = QLabel()
-        self.note.setWordWrap(True)
-        self.note.setStyleSheet(ERROR_STYLE)
+        self.note = MessageLabel()
         self.reset_button = wide_button('Reset shortcuts')
         form: QFormLayout = form_layout(self)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for name, action in ACTIONS.items():
             edit = self.edits[name] = QKeySequenceEdit()
             edit.setToolTip(action.tip)
@@ -191,7 +189,7 @@ class KeysBox(QWidget):
     def _show(self) -> None:
         for name, edit in self.edits.items():
             edit.setKeySequence(QKeySequence(key_of(name, self.keys)))
-        self.note.setText(' '.join(self._conflicts()))
+        self.note.show_message(' '.join(self._conflicts()), failed=True)
         self.note.setVisible(bool(self.note.text()))
 
     def _conflicts(self) -> list[str]:

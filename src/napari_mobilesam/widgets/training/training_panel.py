@@ -5,7 +5,6 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QVBoxLayout,
     QWidget,
@@ -13,7 +12,6 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.training.training_parameters import FineTuneConfig
 from napari_mobilesam.widgets.parts.controls import (
-    ERROR_STYLE,
     LayerCombo,
     StatusLine,
     form_layout,
@@ -21,6 +19,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.layers import is_output
 
@@ -37,8 +36,7 @@ class TrainingPanel(QWidget):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.labels_combo = LayerCombo(viewer, is_output)
-        self.count_label = QLabel()
-        self.count_label.setWordWrap(True)
+        self.count_label = MessageLabel()
         defaults = FineTuneConfig()
         self.form = ParameterForm(defaults)
         self.budget_form = ParameterForm(defaults.config)
@@ -75,8 +73,7 @@ class TrainingPanel(QWidget):
 
     def show_count(self, text: str, failed: bool = False) -> None:
         """Show the number of objects, or why they cannot be counted."""
-        self.count_label.setText(text)
-        self.count_label.setStyleSheet(ERROR_STYLE if failed else '')
+        self.count_label.show_message(text, failed)
 
     def show_running(self, running: bool) -> None:
         """Enable *Run* or *Cancel*."""

@@ -1,0 +1,431 @@
+"""The dock in a real window: tabs, what is in view, text, colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari._app_model import get_app_model
+from napari.layers import Labels
+from qtpy.QtCore import QPoint, QRect, Qt
+from qtpy.QtGui import QColor, QPalette
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractScrollArea,
+    QApplication,
+    QComboBox,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QScrollArea,
+    QStyle,
+    QStyleOptionComboBox,
+    QTabBar,
+    QWidget,
+)
+
+from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.widgets import MobileSamDock, open_form
+from napari_mobilesam.widgets.parts.controls import CollapsibleSection
+from napari_mobilesam.widgets.parts.message_label import (
+    background_of,
+    contrast,
+)
+
+pytestmark = pytest.mark.window
+
+INSIDE = (28, 32)
+SMALL_SCREEN = (1366, 768)
+NARROW = 320
+THEMES = ['dark', 'light']
+FORMS = ['prompts', 'everything', 'training']
+MENU = {
+    'segment_by_prompts': 'Prompts',
+    'segment_everything': 'Everything',
+    'fine_tune': 'Fine-tune',
+}
+
+
+def dock_in(viewer):
+    (dock,) = (
+        widget
+        for widget in viewer.window.dock_widgets.values()
+        if isinstance(widget, MobileSamDock)
+    )
+    return dock
+
+
+def resize(d, width, height):
+    d.viewer.window._qt_window.setGeometry(0, 0, width, height)
+    QApplication.processEvents()
+
+
+def place(widget, dock):
+    """Rectangle of a widget in its dock."""
+    return QRect(widget.mapTo(dock, QPoint(0, 0)), widget.size())
+
+
+def scrolled(widget, dock):
+    """Whether a widget is in a part that scrolls."""
+    while widget is not dock:
+        if isinstance(widget, QScrollArea):
+            return True
+        widget = widget.parentWidget()
+    return False
+
+
+def test_menu_entries_open_one_dock_at_their_tab(make_napari_viewer, oracle):
+    viewer = make_napari_viewer()
+    commands = get_app_model().commands
+    docks = []
+    for name, title in MENU.items():
+        commands.execute_command(f'napari-mobilesam.{name}').result()
+        docks.append(dock_in(viewer))
+        assert docks[-1].tabs.tabText(docks[-1].tabs.currentIndex()) == title
+    assert docks[0] is docks[1] is docks[2]
+
+
+def test_menu_entries_bring_a_hidden_dock_back(desk, blobs):
+    d = desk(blobs)
+    d.dock.hide()
+    assert open_form(d.viewer, 'everything').isVisible()
+    assert open_form(d.viewer, 'prompts') is d.widget
+
+
+def test_image_is_chosen_once_for_all_tabs(desk, blobs):
+    d = desk(blobs, np.pad(blobs, 8))
+    first = d.viewer.layers[0]
+    everything = open_form(d.viewer, 'everything')
+    dock_in(d.viewer).header.image_combo.layer = first
+    d.settle()
+    assert d.widget.image.layer is first
+    assert everything.header.plane.layer is first
+    everything.panel.form.controls['points_per_side'].value = 4
+    everything.panel.run_button.click()
+    d.settle()
+    (labels,) = (x for x in d.viewer.layers if isinstance(x, Labels))
+    assert labels.data.shape == blobs.shape
+
+
+def test_tab_opened_later_uses_channels_chosen_before(desk, blobs):
+    d = desk(np.stack([blobs] * 3), widget='Segment everything')
+    channels = d.widget.header.channel_combo
+    channels.setCurrentIndex(1)
+    channels.activated.emit(1)
+    open_form(d.viewer, 'prompts')
+    d.settle()
+    assert d.session.scene.channel_axis == channels.axis == 0
+
+
+def test_click_needs_no_scrolling_on_a_small_screen(desk, blobs):
+    d = desk(blobs)
+    resize(d, *SMALL_SCREEN)
+    assert d.viewer.window._qt_window.height() <= SMALL_SCREEN[1]
+    dock, panel = dock_in(d.viewer), d.widget.panel
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    needed = [
+        panel.buttons[name]
+        for name in (
+            'use_points_tool',
+            'use_boxes_tool',
+            'accept',
+            'reject',
+            'undo',
+        )
+    ]
+    for widget in (*needed, panel.candidates_view, d.widget.status.label):
+        assert widget.isVisible()
+        assert not scrolled(widget, dock)
+        assert dock.rect().contains(place(widget, dock))
+
+
+def test_nothing_moves_when_candidates_appear(desk, blobs):
+    d = desk(blobs)
+    dock, buttons = dock_in(d.viewer), d.widget.panel.buttons
+    before = {name: place(b, dock) for name, b in buttons.items()}
+    assert not buttons['next_candidate'].isEnabled()
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    candidates = d.widget.panel.candidates_view
+    assert sum(b.isVisible() for b in candidates.buttons) == 3
+    assert buttons['next_candidate'].isEnabled()
+    QApplication.processEvents()
+    assert {name: place(b, dock) for name, b in buttons.items()} == before
+
+
+def section(form, title):
+    (found,) = (
+        s for s in form.findChildren(CollapsibleSection) if s.title == title
+    )
+    return found
+
+
+def test_what_was_folded_is_remembered(desk, blobs):
+    d = desk(blobs)
+    output = section(d.widget, 'Output')
+    assert not d.widget.panel.labels_combo.isVisible()
+    output.toggleButton().click()
+    assert d.widget.panel.labels_combo.isVisible()
+    everything = open_form(d.viewer, 'everything')
+    section(everything, 'Filter results').toggleButton().click()
+    d.viewer.window.remove_dock_widget(d.dock)
+    prompts = open_form(d.viewer, 'prompts')
+    assert section(prompts, 'Output').isExpanded()
+    assert not section(prompts, 'Settings').isExpanded()
+    everything = open_form(d.viewer, 'everything')
+    assert not section(everything, 'Filter results').isExpanded()
+    assert not section(everything, 'Output').isExpanded()
+    assert load_settings().sections == {
+        'prompts: Output': True,
+        'everything: Filter results': False,
+    }
+
+
+def test_everything_shows_first_what_a_run_needs(everything_desk, blobs):
+    d = everything_desk(blobs)
+    resize(d, *SMALL_SCREEN)
+    dock, panel = dock_in(d.viewer), d.widget.panel
+    for widget in (
+        panel.where.region_combo,
+        panel.form.controls['diameter'].native,
+        panel.estimate_label,
+        panel.run_button,
+    ):
+        assert widget.isVisible()
+        assert not scrolled(widget, dock)
+    assert not panel.form.controls['points_per_side'].native.isVisible()
+    assert not panel.review.isVisible()
+    panel.run_button.click()
+    d.settle()
+    keep = panel.review.keep_button
+    assert not keep.visibleRegion().isEmpty()
+    assert not panel.review.table.visibleRegion().isEmpty()
+
+
+def test_edit_in_the_review_brings_the_prompts_to_the_front(
+    everything_desk, blobs
+):
+    d = everything_desk(blobs)
+    d.widget.panel.run_button.click()
+    d.settle()
+    d.widget.panel.review.next()
+    number = d.widget.panel.review.current
+    d.widget.panel.review.edit_button.click()
+    d.settle()
+    prompts = open_form(d.viewer, 'prompts')
+    assert dock_in(d.viewer).form_name == 'prompts'
+    assert prompts.isVisible()
+    assert not d.widget.isVisible()
+    assert d.session.editor.record.number == number
+
+
+@pytest.mark.parametrize(
+    ('form', 'heading'),
+    [
+        ('prompts', 'Segment by prompts'),
+        ('everything', 'Segment everything'),
+        ('training', 'Fine-tune on labels'),
+    ],
+)
+def test_help_opens_the_guide_at_the_tab(desk, blobs, form, heading):
+    d = desk(blobs)
+    open_form(d.viewer, form)
+    dock = dock_in(d.viewer)
+    QTest.mouseClick(dock.help_button, Qt.MouseButton.LeftButton)
+    guide = dock._guide
+    assert guide.isVisible()
+    assert guide.browser.textCursor().block().text() == heading
+    top = guide.browser.cursorForPosition(QPoint(5, 25)).block().text()
+    assert heading in top or form == 'training'
+    d.viewer.window.remove_dock_widget(d.dock)
+    assert not guide.isVisible()
+
+
+# text
+
+
+def cut(widget):
+    """Whether text of a widget has too little room."""
+    if isinstance(widget, QLabel):
+        if widget.wordWrap():
+            return widget.heightForWidth(widget.width()) > widget.height()
+        return widget.sizeHint().width() > widget.width()
+    if isinstance(widget, QAbstractButton):
+        return bool(widget.text()) and (
+            widget.sizeHint().width() > widget.width()
+        )
+    metrics = widget.fontMetrics()
+    if isinstance(widget, QComboBox):
+        option = QStyleOptionComboBox()
+        widget.initStyleOption(option)
+        room = widget.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox,
+            option,
+            QStyle.SubControl.SC_ComboBoxEditField,
+            widget,
+        )
+        text = widget.currentText()
+        return metrics.horizontalAdvance(text) > room.width()
+    if isinstance(widget, QLineEdit):
+        text = widget.displayText() or widget.placeholderText()
+        return metrics.horizontalAdvance(text) > widget.width() - 4
+    if isinstance(widget, QHeaderView):
+        titles = [
+            str(widget.model().headerData(i, Qt.Orientation.Horizontal))
+            for i in range(widget.count())
+        ]
+        inside = widget.length() <= widget.width()
+        return not inside or any(
+            metrics.horizontalAdvance(title) + 4 > widget.sectionSize(i)
+            for i, title in enumerate(titles)
+        )
+    if isinstance(widget, QTabBar):
+        last = widget.tabRect(widget.count() - 1)
+        return last.right() > widget.width()
+    return False
+
+
+def outside(widget, dock):
+    """Whether a widget reaches beyond the sides of what it scrolls in."""
+    parent = widget.parentWidget()
+    while parent is not dock.parentWidget():
+        area = parent.parentWidget()
+        clips = parent is dock or (
+            isinstance(area, QAbstractScrollArea) and parent is area.viewport()
+        )
+        if clips:
+            left = widget.mapTo(parent, QPoint(0, 0)).x()
+            if left < 0 or left + widget.width() > parent.width():
+                return True
+        parent = area
+    return False
+
+
+def flaws(dock):
+    found = []
+    for widget in dock.findChildren(QWidget):
+        if widget.isVisible() and (
+            cut(widget) or (hasattr(widget, 'text') and outside(widget, dock))
+        ):
+            for name in ('text', 'currentText', 'objectName'):
+                if hasattr(widget, name):
+                    text = getattr(widget, name)()
+                    break
+            found.append(f'{type(widget).__name__} {text}')
+    return found
+
+
+def narrow(d):
+    """Make the dock as narrow as it is meant to be used."""
+    resize(d, *SMALL_SCREEN)
+    window = d.viewer.window._qt_window
+    window.resizeDocks([d.dock], [NARROW], Qt.Orientation.Horizontal)
+    for _ in range(5):
+        QApplication.processEvents()
+    assert d.dock.width() <= NARROW + 2
+
+
+def open_all(form):
+    for each in form.findChildren(CollapsibleSection):
+        if not each.isExpanded():
+            each.toggleButton().click()
+    for _ in range(5):
+        QApplication.processEvents()
+
+
+@pytest.mark.parametrize('theme', THEMES)
+def test_no_text_is_cut(desk, blobs, theme):
+    d = desk(np.stack([blobs, blobs]))
+    d.viewer.theme = theme
+    dock = dock_in(d.viewer)
+    narrow(d)
+    assert flaws(dock) == []
+    assert flaws(d.dock.titleBarWidget()) == []
+    d.widget.status.fail(
+        'A message that is long: it says what was wrong, which layer it was, '
+        'which value it had, and what can be done about it. '
+        + 'And a little more. ' * 4
+    )
+    QApplication.processEvents()
+    assert flaws(dock) == []
+    d.mouse.click(d.image, (0, *INSIDE))
+    d.settle()
+    assert flaws(dock) == []
+    open_all(d.widget)
+    assert flaws(dock) == []
+    everything = open_form(d.viewer, 'everything')
+    everything.panel.form.controls['points_per_side'].value = 10
+    everything.panel.form.controls['whole_image'].value = True
+    d.settle()
+    assert flaws(dock) == []
+    everything.panel.run_button.click()
+    d.settle()
+    assert flaws(dock) == []
+    open_all(everything)
+    assert flaws(dock) == []
+    training = open_form(d.viewer, 'training')
+    d.settle()
+    open_all(training)
+    assert flaws(dock) == []
+
+
+# colours
+
+
+def colours(widget):
+    role = QPalette.ColorRole
+    text = widget.palette().color(role.WindowText)
+    if isinstance(widget, QAbstractButton):
+        # napari draws checked and pressed buttons on other colours
+        text = widget.palette().color(role.ButtonText)
+        return text, widget.palette().color(role.Button)
+    return text, background_of(widget)
+
+
+@pytest.mark.parametrize('theme', THEMES)
+def test_text_can_be_read(desk, blobs, theme):
+    d = desk(blobs)
+    d.viewer.theme = theme
+    for name in FORMS:
+        form = open_form(d.viewer, name)
+        d.settle()
+        form.status.fail('Something went wrong.')
+        QApplication.processEvents()
+        for label in dock_in(d.viewer).findChildren(QLabel):
+            if label.isVisible() and label.text() and label.isEnabled():
+                text, ground = colours(label)
+                assert contrast(text, ground) >= 4.5, label.text()
+    assert contrast(QColor('#fff'), QColor('#000')) == pytest.approx(21)
+    assert contrast(QColor('#777'), QColor('#fff')) == pytest.approx(
+        4.48, 0.01
+    )
+
+
+def test_errors_follow_the_theme(desk, blobs):
+    d = desk(blobs)
+    d.viewer.theme = 'dark'
+    d.widget.status.fail('Something went wrong.')
+    label = d.widget.status.label
+    dark = label.palette().color(QPalette.ColorRole.WindowText)
+    d.viewer.theme = 'light'
+    QApplication.processEvents()
+    light = label.palette().color(QPalette.ColorRole.WindowText)
+    assert light != dark
+    assert contrast(light, background_of(label)) >= 4.5
+    d.widget.status.say('Ready.')
+    plain = label.palette().color(QPalette.ColorRole.WindowText)
+    assert plain not in (light, dark)
+
+
+def test_removing_a_layer_is_no_error(desk, blobs):
+    d = desk(blobs, show=False)
+    d.viewer.layers['prompts'].add(INSIDE)
+    d.settle()
+    d.widget.trigger('accept')
+    d.settle()
+    for name in ('objects', 'prompts'):
+        d.viewer.layers.remove(name)
+        d.settle()
+        assert f'“{name}” was removed' in d.widget.status.text
+        assert not d.widget.status.failed
