@@ -345,7 +345,8 @@ def test_no_text_is_cut(desk, blobs, theme):
     d.widget.status.fail(
         'A message that is long: it says what was wrong, which layer it was, '
         'which value it had, and what can be done about it. '
-        + 'And a little more. ' * 4
+        + 'And a little more. '
+        * 4
     )
     QApplication.processEvents()
     assert flaws(dock) == []

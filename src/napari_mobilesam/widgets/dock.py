@@ -33,6 +33,8 @@ GUIDE_HEADINGS: dict[FormName, str] = {
     'everything': 'Segment everything',
     'training': 'Fine-tune on labels',
 }
+# in a window of 1366 pixels, wide enough for every text
+MIN_WIDTH = 316
 # as in the Plugins menu, so that the menu finds the dock
 DOCK_NAME = 'Segmentation (MobileSAM)'
 
@@ -84,6 +86,7 @@ class MobileSamDock(ViewerWidget):
         layout.addWidget(self.header)
         layout.addWidget(self.tabs, 1)
         fill(self, contents)
+        self.setMinimumWidth(MIN_WIDTH)
         self.tabs.currentChanged.connect(self._tab_changed)
         self.help_button.clicked.connect(self.show_help)
         self.attach()

@@ -23,6 +23,8 @@ TIPS = (
     'Kept objects stay, whatever the filters.',
 )
 LIST_ROWS = 6
+# column of the area, and an area that it has room for
+AREA, LARGE_AREA = HEADERS.index('Area'), '88888'
 # beside the text of a column, and for the arrow of the sorted one
 PADDING, ARROW = 8, 16
 
@@ -151,6 +153,9 @@ class ReviewTable(QTableView):
         metrics = self._header.fontMetrics()
         widths = [metrics.horizontalAdvance(t) + PADDING for t in HEADERS]
         widths[self._header.sortIndicatorSection()] += ARROW
+        widths[AREA] = max(
+            widths[AREA], metrics.horizontalAdvance(LARGE_AREA) + PADDING
+        )
         viewport: Any = self.viewport()
         spare = max(0, viewport.width() - sum(widths)) // len(widths)
         for column, width in enumerate(widths):
