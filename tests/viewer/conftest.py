@@ -191,7 +191,12 @@ def desk(request, make_napari_viewer, oracle, settle):
         viewer = make_napari_viewer(show=show)
         viewer.window.resize(1200, 800)
         layers = [viewer.add_image(image, **kwargs) for image in images]
-        form = open_form(viewer, FORMS[widget])
+        if widget in FORMS:
+            form = open_form(viewer, FORMS[widget])
+        else:
+            _, form = viewer.window.add_plugin_dock_widget(
+                'napari-mobilesam', widget
+            )
         session = get_session(viewer)
 
         made = SimpleNamespace(

@@ -35,14 +35,14 @@ def test_samples(key):
 def test_dock_forms_and_samples_are_in_the_manifest():
     manifest = PluginManifest.from_distribution(PLUGIN)
     commands = {c.id: c for c in manifest.contributions.commands}
-    (dock,) = manifest.contributions.widgets
-    assert dock.display_name == 'Segmentation'
+    names = [w.display_name for w in manifest.contributions.widgets]
+    assert 'Segmentation' in names
     assert {s.key for s in manifest.contributions.sample_data} == set(SAMPLES)
     items = manifest.contributions.menus['napari/layers/segment']
     for item in items:
         assert item.command in commands
     titles = {commands[item.command].title for item in items}
-    assert titles == {
+    assert titles >= {
         'Segment by prompts',
         'Segment everything',
         'Fine-tune on labels',
