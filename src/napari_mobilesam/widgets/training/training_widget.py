@@ -11,8 +11,8 @@ from napari_mobilesam.session.fine_tuning import FineTuning
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.image_header import NO_IMAGE, ImageHeader
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
+from napari_mobilesam.widgets.training.training_control import TrainingControl
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
-from napari_mobilesam.widgets.training.training_run import TrainingRun
 from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
@@ -39,7 +39,7 @@ class TrainingWidget(ViewerWidget):
         Training in the background.
     objects : LabelledObjects
         Labels to train on.
-    training : TrainingRun
+    training : TrainingControl
         The run.
     """
 
@@ -53,7 +53,7 @@ class TrainingWidget(ViewerWidget):
         self.status = panel.status
         fill(self, panel)
         self.objects = LabelledObjects(self, panel, self.header, self.tuning)
-        self.training = TrainingRun(
+        self.training = TrainingControl(
             self, panel, self.header, self.objects, self.tuning
         )
         self.header.image_combo.layer_changed.connect(self.objects.count)

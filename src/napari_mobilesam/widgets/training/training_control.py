@@ -16,7 +16,7 @@ from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 
 
-class TrainingRun:
+class TrainingControl:
     """Starts training, and shows how it goes.
 
     Parameters
