@@ -72,7 +72,7 @@ def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
     d.settle()
     points = d.viewer.layers['prompts']
     assert points.data[0] == pytest.approx(FIRST, abs=0.5)
-    assert d.widget.panel.candidates_view.isVisible()
+    assert d.widget.panel.candidates_view.buttons[0].isVisible()
     assert preview_area(d) == area
     d.mouse.right_click(d.image, (36, 40))
     d.settle()

@@ -108,7 +108,7 @@ def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     again.settle()
     points = again.viewer.layers['prompts'].data
     assert points[0] == pytest.approx(FIRST, abs=0.5)
-    assert again.widget.panel.candidates_view.isVisible()
+    assert again.widget.panel.candidates_view.buttons[0].isVisible()
     assert again.widget.panel.class_box.name == 'nucleus'
     # and it goes on in the same file
     make(again, THIRD)
