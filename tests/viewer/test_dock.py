@@ -348,7 +348,8 @@ def test_no_text_is_cut(desk, blobs, theme):
         + 'And a little more. '
         * 4
     )
-    QApplication.processEvents()
+    for _ in range(5):
+        QApplication.processEvents()
     assert flaws(dock) == []
     d.mouse.click(d.image, (0, *INSIDE))
     d.settle()
