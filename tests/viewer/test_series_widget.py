@@ -12,6 +12,7 @@ from qtpy.QtTest import QTest
 
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets import open_form
 
 LEFT = Qt.MouseButton.LeftButton
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -36,9 +37,7 @@ def series_desk(desk):
         d = desk(widget='Series')
         d.widget.panel.form.value = QUICK
         if prompts:
-            d.prompts = d.viewer.window.add_plugin_dock_widget(
-                'napari-mobilesam', 'Segment by prompts'
-            )[1]
+            d.prompts = open_form(d.viewer, 'prompts')
             d.settle()
         if images is not None:
             d.widget.open([images])

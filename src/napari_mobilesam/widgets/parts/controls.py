@@ -185,7 +185,7 @@ def scrollable(
     widget: QWidget,
     contents: QLayout,
     status: StatusLine,
-    top: QLayout,
+    top: QLayout | None = None,
     bottom: QWidget | None = None,
 ) -> QScrollArea:
     """Fill a form: contents that scroll between parts that do not.
@@ -198,7 +198,7 @@ def scrollable(
         Scrolling part.
     status : StatusLine
         At the bottom.
-    top : QLayout
+    top : QLayout, optional
         Above the scrolling part, always in view.
     bottom : QWidget, optional
         Between the scrolling part and the status.
@@ -230,9 +230,10 @@ def scrollable(
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)
-    top.setContentsMargins(8, 4, 8, 0)
-    top.setSpacing(6)
-    layout.addLayout(top)
+    if top is not None:
+        top.setContentsMargins(8, 4, 8, 0)
+        top.setSpacing(6)
+        layout.addLayout(top)
     layout.addWidget(area, 1)
     if bottom is not None:
         layout.addWidget(bottom)
