@@ -7,6 +7,10 @@ For the centre point of some objects of each data set, mean IoU of the answer
 - at the scale of the object's true diameter.
 
 ``python benchmarks/scales.py --split val --images 3 --objects 8``
+
+With ``--resize 0.25 0.5 1 2 4`` the images are resized by each factor, as far
+as objects keep 8 pixels, and the table has the chosen answers for each: the
+size of the objects in pixels should not matter.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import numpy as np
 
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.diameter import estimate_diameter
-from napari_mobilesam.segmentation.image import as_rgb_plane
+from napari_mobilesam.segmentation.image import as_rgb_plane, resize
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
 from napari_mobilesam.training.simulated_prompts import centre_point
 
@@ -32,6 +36,8 @@ DATA = Path(
 )
 # Objects of fewer pixels are left out.
 SMALLEST = 50
+# Diameter in pixels below which a resized object is left out.
+LEAST_DIAMETER = 8
 
 
 def main() -> None:
@@ -40,6 +46,7 @@ def main() -> None:
     parser.add_argument('--split', default='val')
     parser.add_argument('--images', type=int, default=3)
     parser.add_argument('--objects', type=int, default=8)
+    parser.add_argument('--resize', type=float, nargs='+')
     options = parser.parse_args()
     predictor = nm.Predictor(nm.load_model())
     rng = np.random.default_rng(0)
@@ -47,19 +54,28 @@ def main() -> None:
     for image in read_folder(DATA / 'data', split=options.split):
         kind = f'{image.dataset} {image.modality}'
         kinds.setdefault(kind, []).append(image)
-    print('| images | objects | guessed | chosen | true size |')
-    print('|---|---|---|---|---|')
+    columns = ['guessed', 'chosen', 'true size']
+    if options.resize:
+        columns = [f'× {factor:g}' for factor in options.resize]
+    print(f'| images | objects | {" | ".join(columns)} |')
+    print('|---|---|' + '---|' * len(columns))
     for kind, images in kinds.items():
         chosen = rng.permutation(len(images))[: options.images]
         scores = [
             score
             for index in chosen
-            for score in score_image(
-                predictor, images[index], options.objects, rng
+            for score in (
+                score_sizes(
+                    predictor, images[index], options.objects, options.resize
+                )
+                if options.resize
+                else score_image(
+                    predictor, images[index], options.objects, rng
+                )
             )
         ]
         if scores:
-            means = ' | '.join(f'{v:.3f}' for v in np.mean(scores, axis=0))
+            means = ' | '.join(f'{v:.3f}' for v in np.nanmean(scores, axis=0))
             print(f'| {kind} | {len(scores)} | {means} |', flush=True)
 
 
@@ -82,12 +98,7 @@ def score_image(
         area = int(truth.sum())
         if area < SMALLEST:
             continue
-        rows, columns = np.nonzero(truth)
-        corner = max(rows.min() - 1, 0), max(columns.min() - 1, 0)
-        inside = truth[
-            corner[0] : rows.max() + 2, corner[1] : columns.max() + 2
-        ]
-        point = np.add(centre_point(inside), corner)
+        point = centre_of(truth)
         answers = [
             predictor.predict(embedding, points=[point], diameter=diameter)
             for diameter in (guess, None, math.sqrt(4 * area / math.pi))
@@ -97,6 +108,53 @@ def score_image(
         )
         scores.append((guessed, found, known))
     return scores
+
+
+def score_sizes(
+    predictor: nm.Predictor,
+    image: LabelledImage,
+    objects: int,
+    factors: list[float],
+) -> list[list[float]]:
+    """IoU of the answer to the centres of objects, by resizing factor.
+
+    NaN where the object has become too small.
+    """
+    rgb = as_rgb_plane(image.image)
+    labels = image.labels.reshape(-1, *rgb.shape[:2]).max(axis=0)
+    numbers = np.unique(labels)
+    rng = np.random.default_rng(0)
+    chosen = [
+        number
+        for number in rng.permutation(numbers[numbers > 0])
+        if (labels == number).sum() >= SMALLEST
+    ][:objects]
+    scores = np.full((len(chosen), len(factors)), np.nan)
+    for column, factor in enumerate(factors):
+        shape = tuple(max(1, round(n * factor)) for n in rgb.shape[:2])
+        rows, columns = (
+            np.minimum(np.arange(n) / factor, length - 1).astype(int)
+            for n, length in zip(shape, labels.shape, strict=True)
+        )
+        resized = labels[np.ix_(rows, columns)]
+        embedding = predictor.embed(
+            resize(rgb, shape), contrast_limits=(0, 255)
+        )
+        for row, number in enumerate(chosen):
+            truth = resized == number
+            if 2 * math.sqrt(truth.sum() / math.pi) < LEAST_DIAMETER:
+                continue
+            answer = predictor.predict(embedding, points=[centre_of(truth)])
+            scores[row, column] = iou(answer.masks[answer.best], truth)
+    return scores[~np.isnan(scores).all(axis=1)].tolist()
+
+
+def centre_of(truth: np.ndarray) -> np.ndarray:
+    """(row, column) deep inside a (H, W) bool mask."""
+    rows, columns = np.nonzero(truth)
+    corner = max(rows.min() - 1, 0), max(columns.min() - 1, 0)
+    inside = truth[corner[0] : rows.max() + 2, corner[1] : columns.max() + 2]
+    return np.add(centre_point(inside), corner)
 
 
 def iou(mask: np.ndarray, truth: np.ndarray) -> float:

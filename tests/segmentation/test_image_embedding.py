@@ -14,6 +14,7 @@ from napari_mobilesam.segmentation.embedding_grid import (
     EmbeddingGrid,
     pitches,
 )
+from napari_mobilesam.segmentation.image import resize
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.types import Frame, ModelRecord, Prompts
@@ -232,3 +233,22 @@ def test_work_on_a_large_image_is_bounded(tiny_model):
         for column in range(0, 6000, 32)
     }
     assert sum(key.side**2 for key in keys) < 1.5 * 1500**2
+
+
+@pytest.mark.parametrize('factor', [0.5, 1, 2])
+def test_the_size_of_an_image_in_pixels_does_not_matter(bundled, factor):
+    """A click finds an object however large its image was made."""
+    side = 320
+    rng = np.random.default_rng(2)
+    centers = [(70, 80), (150, 220), (250, 120)]
+    truths = [disc((side, side), center, 17) for center in centers]
+    gray = 50 + 130 * np.any(truths, axis=0) + rng.normal(0, 5, (side, side))
+    rgb = np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    shape = round(side * factor), round(side * factor)
+    predictor = Predictor(bundled)
+    embedding = predictor.embed(resize(rgb, shape), contrast_limits=(0, 255))
+    for center in centers:
+        place = np.add(center, 0.5) * factor - 0.5
+        found = predictor.predict(embedding, points=[place])
+        truth = disc(shape, tuple(place), 17 * factor)
+        assert iou(found.masks[found.best], truth) > 0.85
