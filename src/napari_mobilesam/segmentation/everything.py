@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 
 
 def segment_everything(
@@ -28,6 +29,7 @@ def segment_everything(
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
     parameters: EverythingParameters | None = None,
+    embedding: ImageEmbedding | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_masks: Callable[[list[Mask]], None] | None = None,
@@ -63,6 +65,7 @@ def segment_everything(
         contrast_limits=contrast_limits,
         gamma=gamma,
         parameters=parameters,
+        embedding=embedding,
         progress=progress,
         cancelled=cancelled,
         on_masks=on_masks,

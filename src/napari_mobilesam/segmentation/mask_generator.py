@@ -50,6 +50,7 @@ def generate_masks(
     contrast_limits: ContrastLimits | None = None,
     gamma: float = 1.0,
     parameters: EverythingParameters | None = None,
+    embedding: ImageEmbedding | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_masks: Callable[[list[Mask]], None] | None = None,
@@ -66,6 +67,9 @@ def generate_masks(
         Model of `napari_mobilesam.load_model`.
     parameters : EverythingParameters, optional
         All parameters of the run; the defaults if None.
+    embedding : ImageEmbedding, optional
+        Embedding of the same pixels by the same model, of `Predictor.embed`:
+        what is embedded is not embedded again, and serves later prompts.
     progress : callable, optional
         ``progress(done, total, message)``, counted in prompts.
     cancelled : callable, optional
@@ -103,6 +107,7 @@ def generate_masks(
         contrast_limits=contrast_limits,
         gamma=gamma,
         parameters=parameters,
+        embedding=embedding,
         progress=progress,
         cancelled=cancelled,
         on_masks=on_masks,
@@ -133,8 +138,8 @@ def generate_candidates(
 
     Parameters
     ----------
-    image, model, channels, contrast_limits, gamma, parameters, progress, \
-cancelled, on_masks, **overrides
+    image, model, channels, contrast_limits, gamma, parameters, embedding, \
+progress, cancelled, on_masks, **overrides
         As `generate_masks`.
     region : tuple of int or array, optional
         (row0, column0, row1, column1), half open, or (H, W) bool: only
@@ -148,9 +153,6 @@ cancelled, on_masks, **overrides
         below the thresholds of the run lets `Candidates.select` lower them
         later, and costs the time to draw these masks. The thresholds
         themselves if None.
-    embedding : ImageEmbedding, optional
-        Embedding of the same pixels by the same model, of `Predictor.embed`:
-        what is embedded is not embedded again, and serves later prompts.
     on_work : callable, optional
         Called before ``progress`` with prompts answered and windows embedded
         so far.
