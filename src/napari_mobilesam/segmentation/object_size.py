@@ -26,6 +26,7 @@ from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scale_choice import (
     STEP,
+    ScaleWeights,
     agreed_worth,
     worths,
 )
@@ -37,6 +38,8 @@ POINTS = 16
 DRAWN = 2
 # Points asked at a scale that is too fine to be embedded as a whole.
 FEW = 8
+# The thresholds below are for answers that are worth as much as this.
+WEIGHTS = ScaleWeights(0.15, 0.5, 1.0)
 # Once so many inputs of the model are embedded, a size that is known is taken.
 ENOUGH = 24
 # An answer of less worth, agreement included, tells no size. On training
@@ -69,7 +72,10 @@ class _Point:
     def best(self) -> tuple[float, int]:
         """Worth and scale of the best answer."""
         return max(
-            (agreed_worth(pitch, self.answers, self.values), pitch)
+            (
+                agreed_worth(pitch, self.answers, self.values, WEIGHTS),
+                pitch,
+            )
             for pitch in self.answers
         )
 
@@ -119,10 +125,11 @@ def find_diameters(
             whole = max(image.grid.shape(near)) <= LARGE_SIDE
             _ask(image, points if whole else points[:FEW], near)
         found = _diameters(points, TELLING)
-        if len(found) >= CONFIRMING:
-            typical = _typical(found)
-            if 1 / CLOSE < typical / guess < CLOSE:
-                return [typical]
+        if (
+            len(found) >= CONFIRMING
+            and 1 / CLOSE < _typical(found) / guess < CLOSE
+        ):
+            return [guess]
     start = image.embedded_pixels
     for pitch in ladder:
         inputs = (image.embedded_pixels - start) / image.model.input_size**2
@@ -207,7 +214,7 @@ def _ask(image: ImageEmbedding, points: Sequence[_Point], pitch: int) -> None:
     for point in points:
         if pitch not in point.answers:
             answer = _answer(image, Cut(point.place, pitch, large))
-            worth = worths(answer, image.model.record).max()
+            worth = worths(answer, image.model.record, WEIGHTS).max()
             point.answers[pitch] = answer
             point.values[pitch] = float(worth)
 

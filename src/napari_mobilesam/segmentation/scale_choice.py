@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +34,32 @@ from napari_mobilesam.types import (
 # ask(embedding, prompts) is one decoding
 Ask = Callable[[Embedding, Prompts], Prediction]
 
-# Predicted IoU that a factor of two between the size of a mask and the best
-# size is worth. This and the numbers below were chosen on 225 objects of 15
-# kinds of images, none of them test images.
-SIZE_WEIGHT = 0.2
-# IoU with the answers at neighbouring scales, likewise: what is seen at
-# several scales is an object.
-AGREEMENT_WEIGHT = 0.35
-# Mask diameter at which one of several scales is taken, as a multiple of the
-# best object diameter of the model: masks come out too small at scales that
-# are too coarse, so that a penalty around the best one takes those too often.
-TAKEN = 1.75
+
+class ScaleWeights(NamedTuple):
+    """What an answer at one of several scales is worth.
+
+    Attributes
+    ----------
+    size : float
+        Predicted IoU that a factor of two between the size of a mask and the
+        size that is wanted is worth.
+    agreement : float
+        IoU with the answers at neighbouring scales, likewise: what is seen
+        at several scales is an object.
+    wanted : float
+        Size of a mask on the model's input that is wanted, as a multiple of
+        the best object diameter of the model.
+    """
+
+    size: float
+    agreement: float
+    wanted: float
+
+
+# Of clicks, chosen on 225 objects of 15 kinds of images, none of them test
+# images. At scales that are too coarse masks come out too small or for groups
+# of objects: larger masks are wanted than suit the model best.
+OF_CLICKS = ScaleWeights(0.2, 0.35, 1.75)
 # An answer of this size, predicted IoU, and IoU with one at the coarser scale
 # ends the search: finer scales show parts of the object.
 ENDING_SCORE, ENDING_AGREEMENT = 0.5, 0.4
@@ -58,10 +74,14 @@ BOX_DIAMETER = 0.8
 EDGE = 1.0
 
 
-def worths(prediction: Prediction, record: ModelRecord) -> NDArray[np.float64]:
+def worths(
+    prediction: Prediction,
+    record: ModelRecord,
+    weights: ScaleWeights = OF_CLICKS,
+) -> NDArray[np.float64]:
     """(M,) predicted IoU less the penalty for the size of each mask."""
-    octaves = np.abs(_size_octaves(prediction, record))
-    return prediction.scores.astype(np.float64) - SIZE_WEIGHT * octaves
+    octaves = np.abs(_size_octaves(prediction, record, weights.wanted))
+    return prediction.scores.astype(np.float64) - weights.size * octaves
 
 
 def suits_scale(prediction: Prediction, record: ModelRecord) -> bool:
@@ -71,14 +91,16 @@ def suits_scale(prediction: Prediction, record: ModelRecord) -> bool:
 
 
 def _size_octaves(
-    prediction: Prediction, record: ModelRecord
+    prediction: Prediction,
+    record: ModelRecord,
+    wanted: float = OF_CLICKS.wanted,
 ) -> NDArray[np.float64]:
-    """(M,) factors of two from the size that suits to that of each mask."""
+    """(M,) factors of two from the size that is wanted to that of masks."""
     inside = prediction.logits > prediction.threshold
     areas = np.count_nonzero(inside, axis=(1, 2)) * LOW_RES_STRIDE**2
     diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
     octaves: NDArray[np.float64] = np.log2(
-        diameters / (TAKEN * record.object_diameter.best)
+        diameters / (wanted * record.object_diameter.best)
     )
     return octaves
 
@@ -194,7 +216,10 @@ def _ends(
 
 
 def agreed_worth(
-    pitch: int, answers: dict[int, Prediction], values: dict[int, float]
+    pitch: int,
+    answers: dict[int, Prediction],
+    values: dict[int, float],
+    weights: ScaleWeights = OF_CLICKS,
 ) -> float:
     """Worth of an answer, and how far those of near scales agree with it.
 
@@ -206,6 +231,8 @@ def agreed_worth(
         Answers by pitch.
     values : dict of int to float
         Their worths.
+    weights : ScaleWeights
+        Says what agreement is worth.
     """
     best = _boxes(answers[pitch])[answers[pitch].best]
     agreed = [
@@ -214,7 +241,7 @@ def agreed_worth(
         if other != pitch and _octaves(other, pitch) <= NEIGHBOURS
     ]
     mean = sum(agreed) / len(agreed) if agreed else 0.0
-    return values[pitch] + AGREEMENT_WEIGHT * mean
+    return values[pitch] + weights.agreement * mean
 
 
 def _octaves(one: float, other: float) -> float:
