@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -113,6 +114,23 @@ def test_check_installs_nothing(
 ) -> None:
     assert script.main(['--check']) == 1
     assert commands == []
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith('linux'), reason='only Linux is looked at'
+)
+def test_a_second_run_waits_for_the_first(tmp_path: Path) -> None:
+    import fcntl
+
+    copy = shutil.copy(SCRIPT, tmp_path)
+    with open(copy, encoding='utf-8') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(
+            [sys.executable, copy, '--check'], stderr=subprocess.DEVNULL
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(1)
+    assert second.wait() in (0, 1)
 
 
 def test_other_systems_need_nothing(

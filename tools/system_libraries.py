@@ -59,11 +59,21 @@ def main(arguments: list[str]) -> int:
     """Check, and unless ``--check`` is given, install what is missing."""
     if not sys.platform.startswith('linux'):
         return 0
+    import fcntl
+
+    with open(__file__, encoding='utf-8') as lock:
+        # until another run of this script is done
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return provide(check_only='--check' in arguments)
+
+
+def provide(check_only: bool) -> int:
+    """Install what is missing; return the exit code."""
     missing = missing_packages()
     if not missing:
         return 0
     say(f'missing: {" ".join(missing)}')
-    if '--check' in arguments:
+    if check_only:
         return 1
     prefix = privilege()
     if shutil.which('apt-get') is None:

@@ -33,6 +33,11 @@ QUICK = FineTuneConfig(
 )
 
 
+def at_once() -> bool:
+    """Cancel before the first step."""
+    return True
+
+
 @pytest.fixture(autouse=True)
 def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / 'models'
@@ -74,7 +79,8 @@ def test_result_is_listed_loads_and_says_how_it_was_made(
 def test_decoder_is_all_that_changes(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
-    options = replace(QUICK, config=replace(QUICK.config, average=0.1))
+    config = replace(QUICK.config, average=0.1, validation_steps=3)
+    options = replace(QUICK, config=config)
     result = finetune(tiny.eval(), disc_images, options, save=False)
     for name, value in result.model.state_dict().items():
         if not name.startswith('mask_decoder.'):
@@ -107,7 +113,7 @@ def test_names_are_never_taken_twice(
 ) -> None:
     own_models.mkdir()
     (own_models / 'tiny_tuned1.safetensors').write_bytes(b'')
-    result = finetune(tiny.eval(), disc_images, QUICK)
+    result = finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)
     assert result.path is not None
     assert result.path.stem == 'tiny_tuned2'
     for name in ('tiny_tuned2', 'mobile_sam_cells'):
@@ -143,7 +149,7 @@ def test_too_few_or_too_small_objects_are_refused(sizes: list[int]) -> None:
 def test_cancelling_keeps_the_best_so_far(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
-    result = finetune(tiny.eval(), disc_images, QUICK, cancelled=lambda: True)
+    result = finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)
     assert result.score == result.base_score
     assert not result.improved
     assert result.path is not None and result.path.exists()
@@ -161,4 +167,4 @@ def test_unwritable_result_is_reported(
 
     monkeypatch.setattr(jobs, 'save_checkpoint', full)
     with pytest.raises(TrainingError, match='free disk space'):
-        finetune(tiny.eval(), disc_images, QUICK)
+        finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)

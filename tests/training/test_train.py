@@ -55,12 +55,11 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]):
 def test_overfits_one_batch(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
-    samples = [source(disc_images)[number] for number in range(2)]
-    batch = collate(samples, 128)
+    batch = collate([source(disc_images)[0]], 128)
     head = DenseHead(128)
     optimiser = make_optimiser([tiny, head], 1e-3, 0)
     losses, found = [], []
-    for _ in range(40):
+    for _ in range(27):
         rng = np.random.default_rng(0)
         result = interactive_step(tiny, batch, rng, head=head, head_weight=0.5)
         torch.nn.utils.clip_grad_norm_(tiny.parameters(), 1.0)
@@ -68,7 +67,7 @@ def test_overfits_one_batch(
         optimiser.zero_grad()
         losses.append(result.loss)
         found.append((result.point + result.box) / 2)
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.3 * losses[0]
     assert found[-1] > max(0.5, found[0] + 0.3)
 
 
@@ -97,18 +96,18 @@ def new_run(
 def test_resumed_run_equals_uninterrupted(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:
-    whole = new_run(disc_images, tmp_path / 'whole', 6)
+    whole = new_run(disc_images, tmp_path / 'whole', 4)
     whole.run()
-    broken = new_run(disc_images, tmp_path / 'broken', 6)
-    for _ in range(3):
+    broken = new_run(disc_images, tmp_path / 'broken', 4)
+    for _ in range(2):
         broken.take_step()
     broken.save()
     broken.take_step()  # lost: the process dies before the next checkpoint
-    again = new_run(disc_images, tmp_path / 'broken', 6)
+    again = new_run(disc_images, tmp_path / 'broken', 4)
     assert again.resume()
-    assert again.step == 3
+    assert again.step == 2
     again.run()
-    assert again.step == whole.step == 6
+    assert again.step == whole.step == 4
     assert same(state_of(again.sam), state_of(whole.sam))
 
 
