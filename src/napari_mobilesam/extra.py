@@ -1,4 +1,4 @@
-"""What the extra ``large`` brings, and what to say where it is missing."""
+"""Check for optional dependencies, and say how to install them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``segment`` is asked for, and what it writes."""
+"""Kinds of output of ``segment``."""
 
 from __future__ import annotations
 

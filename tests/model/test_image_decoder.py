@@ -86,7 +86,7 @@ def test_one_prompt_is_recorded_whatever_its_number_of_points():
 
 
 def recorded(model):
-    """What is recorded of the model's decoder."""
+    """Recorded output of the model's decoder."""
     ((_, folded),) = model._folded_decoder._kept
     parts = [
         folded._share_one,

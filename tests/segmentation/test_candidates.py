@@ -1,4 +1,4 @@
-"""What a run found, sorted out again and again."""
+"""Repeated selection of the masks of a run."""
 
 from __future__ import annotations
 

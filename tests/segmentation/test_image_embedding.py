@@ -118,7 +118,7 @@ def test_features_are_those_of_a_window_of_the_same_pixels(
 
 
 def test_masks_hardly_depend_on_the_block_they_are_cut_from(bundled):
-    """Whatever a cell was embedded with, its objects look the same."""
+    """Masks do not depend on the block that a cell was embedded in."""
     shape = (400, 400)
     rng = np.random.default_rng(1)
     centers = [(90, 110), (190, 205), (250, 330), (120, 310)]

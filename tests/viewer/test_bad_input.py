@@ -1,4 +1,4 @@
-"""What cannot work ends in one sentence and changes no data."""
+"""Impossible requests end in one sentence and change no data."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ on_linux = pytest.mark.skipif(
 
 
 def demo_command() -> list[str]:
-    """What ``tox -e demo`` runs."""
+    """Command that ``tox -e demo`` runs."""
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / 'tox.ini', 'utf-8')
     command = config['testenv:demo']['commands'].replace('{posargs}', '')

@@ -211,7 +211,7 @@ def inside(box):
 
 
 def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
-    """What it was thought to take before does not matter."""
+    """Earlier estimates do not matter."""
     d = everything_desk(blobs)
     oracle.go.clear()
     d.widget.panel.run_button.click()

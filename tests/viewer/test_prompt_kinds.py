@@ -17,7 +17,7 @@ FIRST, SECOND = (28, 32), (28, 92)
 
 
 def prompts_of(d):
-    """What the widget asks the model about now."""
+    """Prompts that the widget asks about now."""
     plane = d.session.scene.layer_plane()
     collected = PromptReader().collect(
         plane, d.widget.tools.points, d.widget.tools.shapes

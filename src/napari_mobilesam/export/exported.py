@@ -1,4 +1,4 @@
-"""What is exported and read back: labels with what is known of them."""
+"""Labels to export, with the properties of their objects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Plane(NamedTuple):
 
 
 class ObjectProperties(NamedTuple):
-    """What is known of an object.
+    """Properties of an object.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ SUFFIXES = {
 
 
 class Exported(NamedTuple):
-    """What was written.
+    """Summary of an export.
 
     Attributes
     ----------

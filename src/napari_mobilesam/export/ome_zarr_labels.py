@@ -133,7 +133,7 @@ def _described(
 
 
 def labels_folder(path: Path, name: str) -> Path:
-    """Where labels go: into an OME-Zarr image if ``path`` is one."""
+    """Return the group of labels, within an OME-Zarr image at ``path``."""
     if is_begun(path) or is_finished(path):
         return path
     if any((path / mark).exists() for mark in ('.zattrs', 'zarr.json')):

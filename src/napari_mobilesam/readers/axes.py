@@ -22,7 +22,7 @@ KNOWN_AXES = PLANE_AXES + CHANNEL_AXES + 'yx'
 
 @dataclass(frozen=True)
 class Axes:
-    """How an array of n axes is read plane by plane.
+    """Plane-by-plane access to an array of n axes.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a run of segment everything found, to be sorted out again and again.
+"""Masks found by segment everything, which can be selected repeatedly.
 
 Thresholds, duplicates and filters cost milliseconds, prompts cost seconds:
 a run keeps all it found, and `Candidates.select` picks from it.
@@ -75,7 +75,7 @@ class Selection:
 
     @classmethod
     def of(cls, parameters: EverythingParameters) -> Selection:
-        """What a run with these parameters takes for objects."""
+        """Selection that corresponds to the parameters of a run."""
         return cls(
             parameters.predicted_iou,
             parameters.stability,
@@ -273,7 +273,7 @@ class Candidates:
 
     @cached_property
     def _cache(self) -> dict[Any, Any]:
-        """What was measured once; masks are known by identity."""
+        """Cached measurements of masks, by identity."""
         return {}
 
     @cached_property

@@ -157,7 +157,7 @@ def _top(ordered: NDArray[np.float64]) -> float:
 
 
 def _is_image(values: Values) -> bool:
-    """Whether neighbours are alike, and not all the same."""
+    """Return whether neighbouring pixels are alike but not constant."""
     if len(values) < 3:
         return False
     line = values.astype(np.float64)

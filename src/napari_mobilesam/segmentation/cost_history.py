@@ -1,4 +1,4 @@
-"""What runs have really cost, for the estimate of the next one.
+"""Measured cost of runs, to correct estimates.
 
 The speed of a machine is measured once, when it may be idle. Meanwhile other
 work may have begun, and an image may need more prompts than images do on
@@ -29,7 +29,7 @@ READ = 1 / 8
 
 @dataclass(frozen=True)
 class Speed:
-    """What one step costs on this machine, in seconds.
+    """Seconds that each kind of step takes on this machine.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Work:
-    """What a run does.
+    """Amount of work of a run.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Work:
     masks_per_prompt: float = 0.0
 
     def seconds(self, speed: Speed) -> float:
-        """How long it takes at a speed."""
+        """Return the duration at a speed, in seconds."""
         per_prompt = speed.prompt + self.masks_per_prompt * speed.mask
         return self.windows * speed.embedding + self.prompts * per_prompt
 
@@ -149,7 +149,7 @@ class CostHistory:
 
     @property
     def pace(self) -> float:
-        """How many times as long things take as they would when measured."""
+        """Ratio of actual to measured duration."""
         return self._ratio(self._times, SECONDS_BELIEVED)
 
     def work(self, expected: Work, what: Hashable) -> Work:

@@ -243,7 +243,7 @@ def _nested(gray: Plane, diameter: float) -> float:
 
 
 def _spots(gray: Plane, sigma: float) -> float:
-    """How much of the curvature is that of spots: 1 all, 0 edges only."""
+    """Return the share of curvature due to spots: 1 all, 0 edges only."""
     rows, columns = np.gradient(_smooth(gray, max(1.0, sigma)))
     row_row, row_column = np.gradient(rows)
     column_column = np.gradient(columns, axis=1)

@@ -41,7 +41,7 @@ STRIDE = 16
 
 @dataclass(frozen=True)
 class CacheUse:
-    """How full a cache is.
+    """Number and size of the entries of a cache.
 
     Attributes
     ----------

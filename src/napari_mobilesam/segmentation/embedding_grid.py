@@ -1,4 +1,4 @@
-"""Where the blocks of an image embedding lie: plain geometry.
+"""Geometry of the blocks of an image embedding.
 
 A scale is the number of data pixels along a cell of the embedding, its
 *pitch*; a cell is 16 pixels of the model's input. Everything here follows
@@ -75,7 +75,7 @@ class BlockKey(NamedTuple):
 
 
 class Canvas(NamedTuple):
-    """What is embedded as a block.
+    """Pixels and cells of a block.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How long a run of segment everything will take on this machine."""
+"""Estimate of the duration of segment everything."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BYTES_PER_IMAGE_PIXEL = 16
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run is going to cost; ``str`` is a line for people.
+    """Expected cost of a run; ``str`` gives a readable line.
 
     Attributes
     ----------
@@ -258,7 +258,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """What is remembered; nothing if the file is missing or torn."""
+    """Return the stored values; none if the file is missing or damaged."""
     try:
         known = json.loads(path.read_text('utf-8'))
         return {

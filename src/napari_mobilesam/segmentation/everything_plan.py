@@ -1,4 +1,4 @@
-"""What a run of segment everything embeds, and which points it asks."""
+"""Plan of segment everything: regions to embed and points to ask."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def inputs_of(
 
 
 def expected_prompts(plan: Plan) -> int:
-    """How many prompts a run is likely to ask."""
+    """Return the expected number of prompts of a run."""
     share = ADAPTIVE_SHARE if plan.adaptive else 1.0
     return max(1, round(share * plan.points))
 

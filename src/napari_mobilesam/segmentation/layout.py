@@ -1,4 +1,4 @@
-"""How the axes of an array are read: rows, columns, channels."""
+"""Interpretation of the axes of an array: rows, columns, channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Channels = int | Sequence[int]
 
 
 class Layout(NamedTuple):
-    """How the axes of an array are read.
+    """Interpretation of the axes of an array.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ _LEAST = {
 
 
 class Thresholds(NamedTuple):
-    """What a mask has to reach."""
+    """Least predicted IoU and stability of a mask."""
 
     predicted_iou: float
     stability: float

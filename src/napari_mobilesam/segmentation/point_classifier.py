@@ -1,4 +1,4 @@
-"""Where prompts pay off, learned from those that were asked.
+"""Classifier of points at which prompts are likely to find objects.
 
 A prompt on the background costs as much as one on an object and brings
 nothing. What the model took for objects in this image, and what it did not,
@@ -69,7 +69,7 @@ def describe(
     columns: NDArray[np.float64],
     diameter: float,
 ) -> NDArray[np.float32]:
-    """What the image looks like at the points of a lattice.
+    """Image features at the points of a lattice.
 
     Parameters
     ----------

@@ -28,15 +28,15 @@ BEYOND_EXPECTED = 1.05
 
 
 def _ignore_progress(done: int, total: int, message: str) -> None:
-    """Report to nobody."""
+    """Default progress callback: does nothing."""
 
 
 def _ignore_masks(masks: list[Mask]) -> None:
-    """Show nobody."""
+    """Default callback for masks: does nothing."""
 
 
 def _ignore_work(prompts: int, windows: int) -> None:
-    """Count for nobody."""
+    """Default callback for work: does nothing."""
 
 
 def _never() -> bool:
@@ -45,7 +45,7 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a run talks to whoever started it.
+    """Callbacks of a run.
 
     Attributes
     ----------
@@ -219,7 +219,7 @@ class Run:
             self.hooks.progress(done, done, 'Sorting out')
 
     def cancelled(self) -> bool:
-        """Whether to stop; asked again and again."""
+        """Return whether to stop."""
         if self.complete and self.hooks.cancelled():
             self.complete = False
         return not self.complete

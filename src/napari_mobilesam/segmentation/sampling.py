@@ -18,7 +18,7 @@ BLOCKS_PER_SIDE = 4
 
 
 def in_memory(array: Any) -> bool:
-    """Whether any pixel is at hand, so that strides cost nothing.
+    """Return whether strided reads cost nothing, as in memory.
 
     A stride over a memory map reads all of its pages.
     """

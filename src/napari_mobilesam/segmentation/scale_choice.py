@@ -36,7 +36,7 @@ Ask = Callable[[Embedding, Prompts], Prediction]
 
 
 class ScaleWeights(NamedTuple):
-    """What an answer at one of several scales is worth.
+    """Weights in the comparison of answers at several scales.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def _search(
 def _ends(
     pitch: int, answers: dict[int, Prediction], record: ModelRecord
 ) -> bool:
-    """Whether finer scales than this one would only show parts."""
+    """Return whether finer scales would only show parts of the object."""
     answer = answers[pitch]
     coarser = [other for other in answers if other > pitch]
     if not coarser or answer.scores[answer.best] < ENDING_SCORE:

@@ -15,7 +15,7 @@ from napari_mobilesam.types import Box, Mask, SegmentationError
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """Where prompts are asked, and pixels that are settled.
+    """Region in which prompts are asked, and pixels to skip.
 
     Attributes
     ----------

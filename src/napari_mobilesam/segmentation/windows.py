@@ -20,7 +20,7 @@ SCREEN = 1000
 
 
 class Viewport(NamedTuple):
-    """Where a person looks at an image plane, and from how far.
+    """Visible part of an image plane, and its zoom.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class MappedArray:
-    """Where in a file the pixels of a memory map lie.
+    """Location of the pixels of a memory map in its file.
 
     NumPy pickles a memory map by its pixels; this is the file instead.
     """

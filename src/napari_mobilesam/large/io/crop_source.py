@@ -76,7 +76,7 @@ class CropSource:
 
     @property
     def geometry(self) -> Geometry | None:
-        """Where the part lies, if that is known of the whole."""
+        """Location of the part, if that of the whole image is known."""
         whole = getattr(self.source, 'geometry', None)
         if not isinstance(whole, Geometry):
             return None

@@ -1,4 +1,4 @@
-"""What the pipeline asks of an image and of the place labels go to.
+"""Protocols of image sources and label writers.
 
 Both travel to other processes and machines: they are pickled as a reference
 (a path), never as pixels, unless the image was given as an array in memory.
@@ -92,7 +92,7 @@ class Source(Protocol):
 
 
 class LabelSink(Protocol):
-    """Where rendered labels go, chunk by chunk, from any process."""
+    """Writer of rendered labels, chunk by chunk, from any process."""
 
     def write_chunk(
         self, plane: int, window: Window, labels: NDArray[np.uint32]

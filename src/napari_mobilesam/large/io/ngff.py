@@ -69,7 +69,7 @@ def source_link(
 def progress_mark(
     geometry: Geometry, version: str, source: str | None
 ) -> dict[str, Any]:
-    """What `finish` needs to know, kept with the labels."""
+    """State for `finish`, stored with the labels."""
     return {
         'complete': False,
         'version': version,

@@ -35,7 +35,7 @@ SAMPLES_PER_SIDE = 3
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the planes of an image are, for what is written beside it.
+    """Location of an image, for files written beside it.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ MOST_PIXELS = 1 << 26
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How accepted objects are written.
+    """Options for writing accepted objects.
 
     Attributes
     ----------

@@ -14,7 +14,7 @@ FILE = 'series.json'
 
 @dataclass(frozen=True)
 class LastSeries:
-    """What a series was opened with, and where it was left.
+    """Last series: its source and the image that was shown.
 
     Attributes
     ----------
