@@ -321,14 +321,14 @@ class EverythingWidget(ViewerWidget):
         if self.busy:
             self.runs.show_progress(done, total, message)
 
-    def _say(self, text: str, whom: str) -> None:
-        if whom == 'model' or (whom == 'everything' and self.busy):
+    def _say(self, text: str, topic: str) -> None:
+        if topic == 'model' or (topic == 'everything' and self.busy):
             self.status.say(text, busy=True)
 
-    def _fail(self, text: str, whom: str) -> None:
-        if whom == 'model':
+    def _fail(self, text: str, topic: str) -> None:
+        if topic == 'model':
             self.status.fail(text)
-        elif whom == 'everything':
+        elif topic == 'everything':
             if self.busy:
                 self.runs.let_go()
                 self.tools.abandon()
@@ -337,8 +337,8 @@ class EverythingWidget(ViewerWidget):
             self.estimate.later.restart()
             self.status.fail(text)
 
-    def _download_progress(self, whom: str, done: int, total: int) -> None:
-        if whom == 'model':
+    def _download_progress(self, topic: str, done: int, total: int) -> None:
+        if topic == 'model':
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:

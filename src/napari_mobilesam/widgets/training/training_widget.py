@@ -108,12 +108,12 @@ class TrainingWidget(ViewerWidget):
         if not self.tuning.running:
             self.status.say(f'{name} is downloaded. {HINT}')
 
-    def _download_progress(self, whom: str, done: int, total: int) -> None:
-        if whom == 'model' and not self.tuning.running:
+    def _download_progress(self, topic: str, done: int, total: int) -> None:
+        if topic == 'model' and not self.tuning.running:
             self.status.show_progress(done, total)
 
-    def _session_failed(self, text: str, whom: str) -> None:
-        if whom == 'model' and not self.tuning.running:
+    def _session_failed(self, text: str, topic: str) -> None:
+        if topic == 'model' and not self.tuning.running:
             self.status.fail(text)
 
 
