@@ -321,11 +321,11 @@ def test_unknown_parameters_are_named():
     [
         ({'predicted_iou': 1.5}, 'predicted_iou is 1.5.*from 0 to 1'),
         ({'stability': -0.1}, 'stability is -0.1'),
-        ({'points_per_side': 0}, 'points_per_side is 0.*at least 1'),
+        ({'points_per_side': 0}, 'points_per_side is 0.*from 1 to'),
         ({'crop_layers': -1}, 'crop_layers'),
         ({'batch_size': 0}, 'batch_size'),
         ({'min_area': -5}, 'min_area'),
-        ({'diameter': 0}, 'diameter is 0.*at least 1'),
+        ({'diameter': 0}, 'diameter is 0.*from 1 to'),
         ({'diameter': float('nan')}, 'diameter is nan'),
         ({'diameter': float('inf')}, 'diameter is inf'),
         ({'diameter': 9, 'crop_layers': 1}, 'one of them'),

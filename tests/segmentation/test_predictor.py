@@ -232,8 +232,11 @@ def test_prompts_beyond_the_window_are_refused(prompts):
 
 def test_the_borders_of_the_image_can_be_clicked():
     frame = Frame.of(SHAPE, (0, 0, *SHAPE), 128)
-    corners = [[-0.5, -0.5], [59.5, 89.5], [0, 90], [60, 0]]
+    corners = [[-0.5, -0.5], [59.4, 89.4], [0, 89.4], [59.4, 0]]
     assert len(checked_prompts(frame, corners).points) == 4
+    for outside in ([60, 0], [0, 90], [59.5, 0], [-0.6, 0]):
+        with pytest.raises(PromptError, match='is outside the image'):
+            checked_prompts(frame, [outside])
 
 
 def test_a_box_that_leaves_the_image_is_cut_off():

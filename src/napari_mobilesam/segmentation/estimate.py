@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.registry import cache_folder
+from napari_mobilesam.segmentation.argument_checks import (
+    check_model,
+)
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid
@@ -107,6 +110,7 @@ def measure_speed(model: Sam, refresh: bool = False) -> Speed:
     refresh : bool
         Measure again, for instance after other work on the machine has ended.
     """
+    check_model(model)
     path = cache_folder().parent / FILE
     key = _key(model)
     known = _read(path)

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_mobilesam.segmentation.argument_checks import (
+    check_pixels,
+    checked_array,
+    quoted,
+)
 from napari_mobilesam.segmentation.contrast import (
     robust_limits,
     without_extremes,
@@ -30,6 +36,7 @@ from napari_mobilesam.types import BlankImageError, Frame, ImageError
 
 Limits = tuple[float, float]
 ContrastLimits = Limits | Sequence[Limits]
+MOST_GAMMA = 1000
 
 
 def contrast_limits_of(
@@ -66,7 +73,7 @@ def contrast_limits_of(
     ImageError
         If no pixel is finite, and as `plane_layout` does.
     """
-    image = _as_array(image)
+    image = checked_array(image)
     layout = plane_layout(image, channels)
     dtype = dtype_of(image)
     if dtype.kind == 'b':
@@ -104,7 +111,7 @@ def limits_without_extremes(
         Those of `robust_limits` if values of the image lie far from all
         others (`without_extremes`), else those given.
     """
-    image = _as_array(image)
+    image = checked_array(image)
     layout = plane_layout(image, channels)
     values = np.concatenate(
         [
@@ -178,13 +185,14 @@ def as_rgb_plane(
         contrast limits or gamma are unusable; if the window is not within
         the image.
     """
-    image = _as_array(image)
+    image = checked_array(image)
     layout = plane_layout(image, channels)
     if window is None:
         window = (0, 0, *layout.shape)
     _check_window(window, layout.shape)
-    if not (np.isfinite(gamma) and gamma > 0):
-        raise ImageError(f'gamma is {gamma}; it has to be above 0.')
+    row0, column0, row1, column1 = window
+    check_pixels((row1 - row0, column1 - column0))
+    _check_gamma(gamma)
     if contrast_limits is None:
         limits = contrast_limits_of(image, channels)
     else:
@@ -210,14 +218,14 @@ def as_rgb_plane(
     return np.stack(shown, axis=-1)
 
 
-def _as_array(image: Any) -> Any:
-    lazy = hasattr(image, 'shape') and hasattr(image, 'dtype')
-    return image if lazy else np.asarray(image)
-
-
 def _check_window(
     window: tuple[int, int, int, int], shape: tuple[int, int]
 ) -> None:
+    if not _are_whole(window, 4):
+        raise ImageError(
+            f'window is {quoted(window)}; give four whole numbers: row0, '
+            'column0, row1, column1.'
+        )
     row0, column0, row1, column1 = window
     inside = (
         0 <= row0 < row1 <= shape[0] and 0 <= column0 < column1 <= shape[1]
@@ -229,19 +237,40 @@ def _check_window(
         )
 
 
+def _are_whole(values: Any, count: int) -> bool:
+    try:
+        values = tuple(values)
+    except TypeError:
+        return False
+    return len(values) == count and all(
+        isinstance(value, Integral) for value in values
+    )
+
+
+def _check_gamma(gamma: Any) -> None:
+    usable = isinstance(gamma, Real) and not isinstance(gamma, bool)
+    if not (usable and 0 < gamma <= MOST_GAMMA):
+        raise ImageError(
+            f'gamma is {quoted(gamma)}; it has to be a number above 0.'
+        )
+
+
 def _checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
-    pairs = np.asarray(limits, dtype=np.float64)
+    try:
+        pairs = np.asarray(limits, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pairs = np.zeros(0)
     if pairs.ndim == 1:
         pairs = pairs[None]
     usable = pairs.ndim == 2 and pairs.shape[1] == 2
     if not (usable and np.isfinite(pairs).all()):
         raise ImageError(
-            f'contrast_limits are {limits}; give (low, high), or one such '
-            'pair per channel.'
+            f'contrast_limits are {quoted(limits)}; give (low, high), or '
+            'one such pair per channel.'
         )
     if (pairs[:, 0] > pairs[:, 1]).any():
         raise ImageError(
-            f'contrast_limits are {limits}; low has to be below high.'
+            f'contrast_limits are {quoted(limits)}; low has to be below high.'
         )
     return tuple((float(low), float(high)) for low, high in pairs)
 

@@ -30,6 +30,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.argument_checks import (
+    check_instance,
+    check_model,
+)
 from napari_mobilesam.segmentation.embedding_grid import (
     STRIDE,
     BlockKey,
@@ -295,6 +299,8 @@ def embedding_of(
     SegmentationError
         The embedding is of another model or of an image of another size.
     """
+    check_model(model)
+    check_instance('embedding', known, ImageEmbedding)
     if known is None:
         return ImageEmbedding.of_rgb(model, rgb)
     if known.model_key != model.key:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from napari_mobilesam.segmentation.argument_checks import checked_array
 from napari_mobilesam.types import ImageError
 
 Channels = int | Sequence[int]
@@ -56,6 +57,7 @@ def plane_layout(image: Any, channels: Channels | None = None) -> Layout:
         If the array is empty, has another number of axes, another type than
         bool, integer or real, or lacks a channel.
     """
+    image = checked_array(image)
     shape = tuple(int(n) for n in np.shape(image))
     _check_type(image)
     if 0 in shape:

@@ -7,10 +7,15 @@ dropped, first within a region, then between regions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
+from napari_mobilesam.segmentation.argument_checks import (
+    check_number,
+    quoted,
+)
 from napari_mobilesam.segmentation.candidates import Candidates
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.everything_plan import (
@@ -33,7 +38,12 @@ from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.retry import ask_again
 from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import checked_scope
-from napari_mobilesam.types import EverythingParameters, Mask, Progress
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Mask,
+    Progress,
+    SegmentationError,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -182,7 +192,7 @@ progress, cancelled, on_masks, **overrides
     plans = plan_run(image_embedding, rgb, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks, on_work)
     thresholds = thresholds_for(chosen, model.record)
-    least = Thresholds(*floor) if floor else thresholds
+    least = thresholds if floor is None else _checked_floor(floor)
     total = sum(expected_prompts(plan) for plan in plans)
     run = Run(image_embedding, rgb, chosen, least, hooks, total)
     collector = Collector(scope, thresholds, hooks)
@@ -207,6 +217,19 @@ progress, cancelled, on_masks, **overrides
         channels,
         run.embedded,
     )
+
+
+def _checked_floor(floor: Any) -> Thresholds:
+    """Raise `SegmentationError` if a floor is not two numbers."""
+    try:
+        iou, stability = floor
+    except (TypeError, ValueError):
+        raise SegmentationError(
+            f'floor is {quoted(floor)}; give (predicted IoU, stability).'
+        ) from None
+    check_number('predicted IoU of floor', iou, -math.inf)
+    check_number('stability of floor', stability, -math.inf)
+    return Thresholds(iou, stability)
 
 
 def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:

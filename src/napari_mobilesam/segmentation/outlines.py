@@ -8,6 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import approximate_polygon, find_contours, regionprops
 
+from napari_mobilesam.segmentation.argument_checks import (
+    check_number,
+    checked_array,
+)
+from napari_mobilesam.types import ImageError
+
 # Vertices that move the outline by less, in pixels, are left out.
 TOLERANCE = 0.5
 
@@ -32,6 +38,13 @@ def mask_outlines(
         and no holes. Pixel centres are integers, so that the outline runs
         half a pixel outside the centres of a label's outermost pixels.
     """
+    check_number('tolerance', tolerance, 0)
+    labels = checked_array(labels, 'labels')
+    if labels.ndim != 2 or labels.dtype.kind not in 'iu':
+        raise ImageError(
+            f'labels have the shape {labels.shape} and the type '
+            f'{labels.dtype}; give a (H, W) plane of integers.'
+        )
     outlines = []
     for region in regionprops(np.asarray(labels)):
         padded = np.pad(region.image, 1).astype(np.float64)

@@ -6,30 +6,17 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from napari_mobilesam.parameter_fields import parameter_fields
+from napari_mobilesam.segmentation.argument_checks import (
+    check_flag,
+    check_instance,
+    check_number,
+)
 from napari_mobilesam.types import (
     EverythingParameters,
     ModelRecord,
     SegmentationError,
 )
-
-_FRACTIONS = (
-    'predicted_iou',
-    'stability',
-    'crop_overlap',
-    'max_area_fraction',
-    'box_nms',
-    'crop_nms',
-)
-_LEAST = {
-    'points_per_side': 1,
-    'crop_layers': 0,
-    'crop_points_downscale': 1,
-    'stability_offset': 0,
-    'min_area': 0,
-    'batch_size': 1,
-}
 
 
 class Thresholds(NamedTuple):
@@ -69,15 +56,11 @@ def checked_parameters(
             raise TypeError(
                 f'unknown parameter {name!r}; there are {", ".join(names)}'
             )
+    check_instance('parameters', parameters, EverythingParameters)
     chosen = replace(parameters or EverythingParameters(), **overrides)
-    for name in _FRACTIONS:
-        value = getattr(chosen, name)
-        if value is not None:
-            _check(name, value, 0, 1)
-    for name, least in _LEAST.items():
-        _check(name, getattr(chosen, name), least, np.inf)
+    for name in names:
+        _check(name, getattr(chosen, name))
     if chosen.diameter is not None:
-        _check('diameter', chosen.diameter, 1, np.inf)
         if chosen.crop_layers:
             raise SegmentationError(
                 'diameter and crop_layers are two ways to reach small '
@@ -91,9 +74,15 @@ def checked_parameters(
     return chosen
 
 
-def _check(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most or not np.isfinite(value):
-        bound = f'at least {least}'
-        if np.isfinite(most):
-            bound = f'from {least} to {most}'
-        raise SegmentationError(f'{name} is {value}; it has to be {bound}.')
+def _check(name: str, value: Any) -> None:
+    """Check a value by the type and the range of its parameter."""
+    described = parameter_fields(EverythingParameters)[name]
+    kind = str(EverythingParameters.__annotations__[name])
+    if value is None and 'None' in kind:
+        return
+    if kind == 'bool':
+        check_flag(name, value)
+        return
+    check_number(
+        name, value, described.minimum, described.maximum, whole=kind == 'int'
+    )

@@ -15,6 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from napari_mobilesam.segmentation.argument_checks import (
+    check_flag,
+    check_instance,
+    check_model,
+    check_number,
+    quoted,
+)
 from napari_mobilesam.segmentation.image import (
     ContrastLimits,
     as_rgb_plane,
@@ -33,6 +40,9 @@ from napari_mobilesam.types import (
     Prompts,
     SegmentationError,
 )
+
+# Largest diameter of an object in data pixels.
+MOST_DIAMETER = 1e6
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -53,6 +63,12 @@ class Predictor:
     def __init__(
         self, model: Sam, cache: EmbeddingCache | None = None
     ) -> None:
+        check_model(model)
+        if cache is not None and not hasattr(cache, 'features'):
+            raise SegmentationError(
+                f'cache is {quoted(cache)}; it has to be an EmbeddingCache, '
+                'or None.'
+            )
         self.model = model
         self.cache = cache
 
@@ -224,6 +240,11 @@ class Predictor:
             If another model made the embedding.
         """
         self.check(embedding)
+        if multimask is not None:
+            check_flag('multimask', multimask)
+        if diameter is not None:
+            check_number('diameter', diameter, 0, MOST_DIAMETER)
+        check_instance('previous', previous, Prediction)
         if isinstance(embedding, Embedding):
             prompts = checked_prompts(
                 embedding.frame, points, labels, box, mask_input
@@ -314,6 +335,11 @@ class Predictor:
 
     def check(self, embedding: Embedding | ImageEmbedding) -> None:
         """Refuse the embedding of another model."""
+        if not isinstance(embedding, Embedding | ImageEmbedding):
+            raise SegmentationError(
+                f'embedding is {quoted(embedding)}; it has to be one of '
+                'Predictor.embed or Predictor.embed_window.'
+            )
         if embedding.model_key != self.model.key:
             raise SegmentationError(
                 f'The embedding was made by model {embedding.model_key}, this '

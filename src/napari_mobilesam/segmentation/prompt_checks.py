@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_mobilesam.segmentation.argument_checks import quoted
 from napari_mobilesam.types import Frame, PromptError, Prompts
 
 
@@ -57,10 +58,12 @@ def checked_prompts(
 def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise PromptError(f'{what} {values!r} is not of numbers.') from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise PromptError(
+            f'{what} {quoted(values)} is not of numbers.'
+        ) from error
     if not np.isfinite(array).all():
-        raise PromptError(f'{what} {values!r} holds NaN or infinity.')
+        raise PromptError(f'{what} {quoted(values)} holds NaN or infinity.')
     return array
 
 
@@ -95,7 +98,7 @@ def _check_point(index: int, point: NDArray[np.float64], frame: Frame) -> None:
     row, column = (float(value) for value in point)
     height, width = frame.image_shape
     # A pixel reaches half a pixel around its centre.
-    if not (-0.5 <= row <= height and -0.5 <= column <= width):
+    if not (-0.5 <= row < height - 0.5 and -0.5 <= column < width - 0.5):
         raise PromptError(
             f'Point {index} at (row, column) ({row:g}, {column:g}) is outside '
             f'the image of shape {frame.image_shape}.'

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_mobilesam.segmentation.argument_checks import (
+    check_model,
+    check_number,
+    quoted,
+)
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.image_embedding import (
@@ -88,6 +93,7 @@ def object_proposals(
     """
     import pandas as pd
 
+    check_number('most', most, 1, whole=True)
     candidates = generate_candidates(
         image,
         model,
@@ -152,6 +158,7 @@ cancelled
     SegmentationError
         If the embedding is of another model or image.
     """
+    check_model(model)
     rgb = as_rgb_plane(
         image,
         channels=channels,
@@ -238,13 +245,16 @@ def _checked_boxes(
                 f'needs {", ".join(BOX_COLUMNS)}.'
             )
         boxes = boxes[list(BOX_COLUMNS)]  # type: ignore[index,call-overload]
-    array = np.asarray(boxes)
+    try:
+        array = np.asarray(boxes)
+    except (TypeError, ValueError, RuntimeError):
+        array = np.zeros(1)
     if array.size == 0:
         return np.zeros((0, 4))
     if array.ndim != 2 or array.shape[1] != 4:
         raise PromptError(
-            f'boxes have the shape {array.shape}; give (N, 4): row0, column0, '
-            'row1, column1 of each.'
+            f'boxes are {quoted(boxes)}, of shape {array.shape}; give (N, 4): '
+            'row0, column0, row1, column1 of each.'
         )
     frame = Frame.of(shape, (0, 0, *shape), input_size)
     checked = [checked_prompts(frame, box=box).box for box in array]

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.argument_checks import (
+    check_callable,
+)
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
@@ -73,7 +76,17 @@ class Hooks:
         on_masks: Callable[[list[Mask]], None] | None = None,
         on_work: Callable[[int, int], None] | None = None,
     ) -> Hooks:
-        """Hooks of which some are not wanted."""
+        """Return hooks of which some may be None.
+
+        Raises
+        ------
+        SegmentationError
+            If one is no function.
+        """
+        check_callable('progress', progress)
+        check_callable('cancelled', cancelled)
+        check_callable('on_masks', on_masks)
+        check_callable('on_work', on_work)
         return cls(
             progress or _ignore_progress,
             cancelled or _never,

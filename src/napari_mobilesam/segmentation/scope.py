@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.argument_checks import quoted
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Box, Mask, SegmentationError
@@ -82,16 +83,17 @@ def checked_scope(
         skip = _plane(shape, skip, 'skip')
     if region is None:
         return Scope(None, skip)
-    if np.ndim(region) == 2:
+    corners = _array(region, 'region')
+    if corners.ndim == 2:
         region = _plane(shape, region, 'region')
         if not region.any():
             raise SegmentationError('The region has no pixel.')
         return Scope(region, skip)
-    corners = np.asarray(region)
-    if corners.shape != (4,) or not np.isfinite(corners).all():
+    numbers = corners.dtype.kind in 'iuf'
+    if corners.shape != (4,) or not (numbers and np.isfinite(corners).all()):
         raise SegmentationError(
-            f'region is {region!r}; give (row0, column0, row1, column1) or a '
-            f'bool plane of the shape {shape}.'
+            f'region is {quoted(region)}; give (row0, column0, row1, '
+            f'column1) or a bool plane of the shape {shape}.'
         )
     row0, column0 = (max(0, int(value)) for value in corners[:2])
     row1, column1 = (
@@ -106,10 +108,24 @@ def checked_scope(
     return Scope((row0, column0, row1, column1), skip)
 
 
+def _array(values: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SegmentationError(
+            f'{name} is {quoted(values)}; it has to be a box or a plane.'
+        ) from error
+
+
 def _plane(
     shape: tuple[int, int], values: Any, name: str
 ) -> NDArray[np.bool_]:
-    plane = np.asarray(values)
+    plane = _array(values, name)
+    if plane.dtype.kind not in 'buif':
+        raise SegmentationError(
+            f'{name} has the type {plane.dtype}; it has to be a plane of bool '
+            'or of labels.'
+        )
     if plane.shape != shape:
         raise SegmentationError(
             f'{name} has the shape {plane.shape}; it has to be a plane of '

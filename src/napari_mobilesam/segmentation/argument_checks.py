@@ -1,0 +1,158 @@
+"""Checks of the types of arguments at public functions.
+
+Every message names the argument, its value and the values that are allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from napari_mobilesam.types import ImageError, SegmentationError
+
+# Pixels of one image in memory: 6 GB as RGB.
+MOST_PIXELS = 1 << 31
+# Longest part of a value that is quoted.
+QUOTED = 60
+
+
+def quoted(value: Any) -> str:
+    """Return a value as a message shows it: short, on one line."""
+    try:
+        text = ' '.join(repr(value).split())
+    except Exception:  # noqa: BLE001 - any object may be given
+        text = f'a {type(value).__name__}'
+    return text if len(text) <= QUOTED else f'{text[:QUOTED]}…'
+
+
+def check_number(
+    name: str,
+    value: Any,
+    least: float,
+    most: float = math.inf,
+    *,
+    whole: bool = False,
+) -> None:
+    """Check a number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+    least, most : float
+        Range, both ends allowed.
+    whole : bool
+        Only integers.
+
+    Raises
+    ------
+    SegmentationError
+        It is no finite number of this range.
+    """
+    kind: Any = Integral if whole else Real
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    # comparing keeps integers that are too large for a float apart
+    if is_number and least <= value <= most and abs(value) < math.inf:
+        return
+    bound = f'at least {least:g}'
+    if most < math.inf:
+        bound = f'from {least:g} to {most:g}'
+    noun = ''
+    if not is_number:
+        noun = 'a whole number, ' if whole else 'a number, '
+    raise SegmentationError(
+        f'{name} is {quoted(value)}; it has to be {noun}{bound}.'
+    )
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `SegmentationError` if a value is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; it has to be True or False.'
+        )
+
+
+def check_callable(name: str, value: Any) -> None:
+    """Raise `SegmentationError` if a value is neither callable nor None."""
+    if value is not None and not callable(value):
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; it has to be a function, or None.'
+        )
+
+
+def check_instance(name: str, value: Any, wanted: type) -> None:
+    """Raise `SegmentationError` if a value is of another class, or None."""
+    if value is not None and not isinstance(value, wanted):
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; it has to be of the class '
+            f'{wanted.__name__}, or None.'
+        )
+
+
+def check_model(model: Any, name: str = 'model') -> None:
+    """Raise `SegmentationError` if a value is no loaded model."""
+    parts = ('record', 'key', 'encode')
+    if isinstance(model, type) or not all(hasattr(model, p) for p in parts):
+        raise SegmentationError(
+            f'{name} is {quoted(model)}; it has to be a model of '
+            'napari_mobilesam.load_model.'
+        )
+
+
+def checked_array(image: Any, name: str = 'image') -> Any:
+    """Return an array as it is, or anything else as a NumPy array.
+
+    Raises
+    ------
+    ImageError
+        It cannot be an array of pixels.
+    """
+    if hasattr(image, 'shape') and hasattr(image, 'dtype'):
+        try:
+            np.dtype(image.dtype)
+        except TypeError:
+            raise ImageError(
+                f'{name} is a {type(image).__module__}.'
+                f'{type(image).__name__} of {image.dtype}; give a NumPy '
+                'array, for example image.numpy(force=True).'
+            ) from None
+        _check_shape(name, image.shape)
+        return image
+    if image is None or isinstance(image, str | bytes | dict):
+        raise ImageError(
+            f'{name} is {quoted(image)}; give an array of pixels. Image files '
+            'are read by other packages, such as tifffile or imageio.'
+        )
+    try:
+        return np.asarray(image)
+    except (TypeError, ValueError) as error:
+        raise ImageError(
+            f'{name} is a {type(image).__name__} that is no array ({error}); '
+            'give rows of the same length.'
+        ) from error
+
+
+def check_pixels(shape: Sequence[int], name: str = 'image') -> None:
+    """Raise `ImageError` if an image is too large to be in memory at once."""
+    count = math.prod(shape)
+    if count > MOST_PIXELS:
+        raise ImageError(
+            f'{name} has {count:.2g} pixels, more than the {MOST_PIXELS:.2g} '
+            'that are held in memory at once: give a window of it, or use '
+            'napari_mobilesam.segment_large.'
+        )
+
+
+def _check_shape(name: str, shape: Any) -> None:
+    if any(size != size for size in shape):  # NaN: not computed yet
+        raise ImageError(
+            f'{name} has the shape {tuple(shape)}, which is not known yet: '
+            'call compute_chunk_sizes() of the dask array first.'
+        )

@@ -1,0 +1,179 @@
+"""Odd arguments of the public functions, each refused in plain words.
+
+Every message names the argument, what it is and what it has to be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from viewer.oracle import OracleSam
+
+import napari_mobilesam as nm
+from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.types import EverythingParameters, SegmentationError
+
+IMAGE = np.full((64, 64), 10, np.uint8)
+IMAGE[20:40, 20:40] = 200
+LABELS = (IMAGE > 50).astype(np.int32)
+MODEL = OracleSam()
+BOXES = [[20, 20, 40, 40]]
+
+unknown = da.from_array(IMAGE.ravel(), chunks=99)
+IMAGES: dict[str, tuple[Any, str]] = {
+    'path': ('cells.tif', "image is 'cells.tif'; give an array of pixels"),
+    'none': (None, 'image is None; give an array of pixels'),
+    'ragged': ([[1, 2], [3]], 'image is a list that is no array'),
+    'tensor': (torch.zeros(64, 64), 'image is a torch.Tensor'),
+    'objects': (np.array([[None] * 9] * 9), 'object'),
+    'complex': (np.zeros((9, 9), complex), 'complex128'),
+    'text': (np.array([['a'] * 9] * 9), '<U1'),
+    'times': (np.zeros((9, 9), 'M8[s]'), 'datetime64'),
+    'scalar': (np.array(3), 'has 0 axes'),
+    'line': (np.zeros(64), 'has 1 axes'),
+    'empty': (np.zeros((0, 64)), r'shape is \(0, 64\)'),
+    'nan': (np.full((9, 9), np.nan), 'no finite pixel'),
+    'unknown shape': (unknown[unknown > 50], 'is not known yet'),
+    'huge': (
+        da.zeros((10**6, 10**6), chunks=4096, dtype=np.uint8),
+        'has 1e[+]12 pixels',
+    ),
+    'model': (MODEL, 'object'),
+}
+ON_IMAGES = {
+    'segment_everything': lambda i: nm.segment_everything(i, MODEL),
+    'generate_masks': lambda i: nm.generate_masks(i, MODEL),
+    'edge_map': lambda i: nm.edge_map(i, MODEL),
+    'object_proposals': lambda i: nm.object_proposals(i, MODEL),
+    'segment_boxes': lambda i: nm.segment_boxes(i, MODEL, BOXES),
+    'embed': nm.Predictor(MODEL).embed,
+    'embed_window': nm.Predictor(MODEL).embed_window,
+}
+
+
+@pytest.mark.parametrize('kind', IMAGES)
+@pytest.mark.parametrize('function', ON_IMAGES)
+def test_odd_images(function, kind):
+    image, words = IMAGES[kind]
+    with pytest.raises(SegmentationError, match=words):
+        ON_IMAGES[function](image)
+
+
+ON_MODELS = {
+    'segment_everything': lambda m: nm.segment_everything(IMAGE, m),
+    'edge_map': lambda m: nm.edge_map(IMAGE, m),
+    'segment_boxes': lambda m: nm.segment_boxes(IMAGE, m, BOXES),
+    'Predictor': nm.Predictor,
+    'measure_speed': nm.measure_speed,
+}
+
+
+@pytest.mark.parametrize(
+    'model', ['mobile_sam', None, 3, torch.nn.Linear(2, 2), OracleSam, IMAGE]
+)
+@pytest.mark.parametrize('function', ON_MODELS)
+def test_wrong_objects_as_model(function, model):
+    with pytest.raises(SegmentationError, match='model is .*load_model'):
+        ON_MODELS[function](model)
+
+
+NUMBERS = [
+    item.name
+    for item in fields(EverythingParameters)
+    if 'bool' not in str(item.type)
+]
+FLAGS = [
+    item.name
+    for item in fields(EverythingParameters)
+    if 'bool' in str(item.type)
+]
+NO_NUMBERS = st.one_of(
+    st.text(),
+    st.binary(),
+    st.booleans(),
+    st.complex_numbers(),
+    st.lists(st.floats()),
+    st.sampled_from([np.array([1, 2]), torch.tensor([1.0, 2.0]), object()]),
+    st.floats(allow_nan=False, min_value=1e9),
+    st.integers(min_value=10**9),
+    st.just(float('nan')),
+    st.floats(max_value=-0.001),
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(NUMBERS), NO_NUMBERS)
+def test_parameters_that_are_no_numbers(name, value):
+    with pytest.raises(SegmentationError, match=f'{name} is .*has to be'):
+        checked_parameters(None, {name: value})
+
+
+@settings(deadline=None)
+@given(st.sampled_from(FLAGS), NO_NUMBERS)
+def test_parameters_that_are_no_flags(name, value):
+    if not isinstance(value, bool):
+        with pytest.raises(SegmentationError, match=f'{name} is .*True or Fa'):
+            checked_parameters(None, {name: value})
+
+
+def everything(**options):
+    return nm.segment_everything(IMAGE, MODEL, points_per_side=4, **options)
+
+
+def predict(**options):
+    predictor = nm.Predictor(MODEL)
+    embedding = options.pop('embedding', None)
+    if embedding is None:
+        embedding = predictor.embed(IMAGE)
+    return predictor.predict(embedding, **{'points': [[30, 30]], **options})
+
+
+ODD = {
+    'region text': (lambda: everything(region='all'), "region is 'all'"),
+    'region ragged': (lambda: everything(region=[[1], [1, 2]]), 'region is'),
+    'skip text': (lambda: everything(skip='labels'), 'skip has the type'),
+    'channels': (lambda: everything(channels='red'), 'channels'),
+    'limits': (lambda: everything(contrast_limits='auto'), 'contrast_limits'),
+    'gamma': (lambda: everything(gamma='1'), "gamma is '1'; it has to be"),
+    'gamma array': (lambda: everything(gamma=np.ones(2)), 'gamma is array'),
+    'progress': (lambda: everything(progress=5), 'progress is 5; it has to'),
+    'cancelled': (lambda: everything(cancelled=True), 'cancelled is True'),
+    'on_masks': (lambda: everything(on_masks=[]), r'on_masks is \[\]'),
+    'parameters': (lambda: everything(parameters={}), r'parameters is \{\}'),
+    'layers': (lambda: everything(crop_layers=100_000), 'is 100000; .*0 to 4'),
+    'diameter': (lambda: everything(diameter=1e300), r'is 1e\+300; it has'),
+    'embedding': (lambda: predict(embedding='x'), "embedding is 'x'; it has"),
+    'points': (lambda: predict(points='here'), 'points .*not of numbers'),
+    'below': (lambda: predict(points=[[64, 3]]), 'is outside the image'),
+    'right': (lambda: predict(points=[[3, 64]]), 'is outside the image'),
+    'box': (lambda: predict(box=object()), 'box .*not of numbers'),
+    'multimask': (lambda: predict(multimask='yes'), "multimask is 'yes'; it"),
+    'size': (lambda: predict(diameter='big'), "diameter is 'big'; it has to"),
+    'previous': (lambda: predict(previous=IMAGE), 'previous is array'),
+    'cache': (lambda: nm.Predictor(MODEL, 'folder'), "cache is 'folder'; it"),
+    'boxes': (
+        lambda: nm.segment_boxes(IMAGE, MODEL, 'all'),
+        "boxes are 'all'",
+    ),
+    'most': (lambda: nm.object_proposals(IMAGE, MODEL, most=0), 'most is 0; '),
+    'outlines of bool': (lambda: nm.mask_outlines(IMAGE > 9), 'type bool'),
+    'outlines of float': (lambda: nm.mask_outlines(IMAGE / 9), 'type float64'),
+    'window': (
+        lambda: nm.Predictor(MODEL).embed_window(IMAGE, window='all'),
+        "window is 'all'; give four whole numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', ODD)
+def test_odd_arguments(kind):
+    call, words = ODD[kind]
+    with pytest.raises(SegmentationError, match=words):
+        call()
