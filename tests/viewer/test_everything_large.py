@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from segmentation.oracle import Oracle
 
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.run_folder import records_folder
+from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.session import session as controller
 from napari_mobilesam.widgets.everything.large_panel import LIVE_NAME
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
@@ -60,10 +62,7 @@ def open_large(desk, large, tmp_path):
 
     def open_desk(*images, **options):
         d = desk(*images, widget=EVERYTHING, **options)
-        d.widget.panel.large.folder_edit.setText(
-            str(tmp_path / 'out.ome.zarr')
-        )
-        d.widget.panel.large.look()
+        d.widget.panel.large.output = tmp_path / 'out.ome.zarr'
         # a grid of equal squares looks to it like its background
         d.widget.panel.form.controls['adaptive'].value = False
         d.widget.panel.form.controls['diameter'].check.value = False
@@ -153,7 +152,8 @@ def test_cancel_keeps_tiles_and_run_goes_on(
     d.widget.panel.run_button.click()
     d.settle()
     assert 'Stopped at' in d.widget.status.text
-    assert 'Unfinished: Run goes on' in d.widget.panel.large.state_label.text()
+    large = d.widget.panel.large
+    assert large.state_label.text().startswith('Unfinished: ')
     kept = list(records_folder(tmp_path / 'out.ome.zarr').rglob('*.record'))
     before = len(shown)
     assert kept
@@ -307,7 +307,7 @@ def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
         d.widget.panel.run_button.click()
         d.settle()
     assert 'the disk is worn out' in d.widget.status.text
-    assert 'Run tries them again' in d.widget.status.text
+    assert 'Continue tries them again' in d.widget.status.text
 
 
 def test_other_parameters_are_refused_with_the_difference(
@@ -324,11 +324,84 @@ def test_other_parameters_are_refused_with_the_difference(
         patch.setattr(ImageView, 'rgb', rgb)
         d.widget.panel.run_button.click()
         d.settle()
+    (partial,) = labels_of(d)
     d.widget.panel.form.controls['diameter'].value = SIDE + 6
     d.widget.panel.run_button.click()
     d.settle()
-    assert 'diameter was 24.0 and is 30.0 now' in d.widget.status.text
+    assert 'Diameter (px) was 24, is 30.' in d.widget.status.text
+    assert 'plan' not in d.widget.status.text
     assert d.widget.panel.run_button.isEnabled()
+    assert labels_of(d) == [partial]
+    assert partial.visible
+
+
+@pytest.fixture
+def stopped(open_large, pyramid, monkeypatch):
+    """A run that was stopped; the form has another diameter since."""
+    d = open_large(pyramid, multiscale=True, show=False)
+    show = ImageView.rgb
+
+    def rgb(self, *arguments, **options):
+        d.session.large.cancel()
+        return show(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageView, 'rgb', rgb)
+        d.widget.panel.run_button.click()
+        d.settle()
+    d.widget.panel.form.controls['diameter'].value = SIDE + 6
+    d.settle()
+    return d
+
+
+def test_continue_goes_on_with_the_parameters_of_the_run(stopped, tmp_path):
+    d = stopped
+    large = d.widget.panel.large
+    done, total = map(int, re.findall(r'\d+', large.state_label.text()))
+    assert 0 < done < total
+    large.continue_button.click()
+    assert not large.restart_button.isEnabled()
+    d.settle()
+    assert '48 objects in' in d.widget.status.text
+    assert d.widget.panel.form.value.diameter == SIDE
+    (layer,) = labels_of(d)
+    assert_squares(finest(layer), squares(6, 8))
+    assert large.continue_button.isHidden()
+
+
+def test_start_over_deletes_the_tiles_that_are_done(stopped, tmp_path):
+    d = stopped
+    records = records_folder(tmp_path / 'out.ome.zarr')
+    before = {path: path.stat().st_mtime_ns for path in records.rglob('c*')}
+    seen = []
+    d.session.large.began.connect(
+        lambda levels: seen.extend(before.keys() & set(records.rglob('c*')))
+    )
+    d.widget.panel.large.restart_button.click()
+    d.settle()
+    assert before
+    assert not seen
+    assert d.widget.panel.form.value.diameter == SIDE + 6
+    assert len(labels_of(d)) == 1
+    assert not records.exists()
+
+
+def test_save_elsewhere_keeps_the_unfinished_run(stopped, tmp_path):
+    d = stopped
+    d.widget.panel.large.elsewhere_button.click()
+    d.settle()
+    assert (tmp_path / 'out 2.ome.zarr').exists()
+    assert run_state(tmp_path / 'out.ome.zarr').done
+    assert [layer.name for layer in labels_of(d)] == ['out', 'out 2']
+    assert d.widget.panel.large.continue_button.isHidden()
+
+
+def test_run_is_estimated_before_it_starts(open_large, pyramid):
+    d = open_large(pyramid, multiscale=True, show=False)
+    d.settle()
+    text = d.widget.panel.estimate_label.text()
+    assert text.startswith('384 × 512, ')
+    assert re.search(r'\d+ tiles, objects about 24 px, .*up to about', text)
 
 
 @pytest.mark.window
@@ -343,6 +416,6 @@ def test_a_folder_is_suggested(desk, large, tmp_path):
     np.save(tmp_path / 'plate.npy', image)
     mapped = np.load(tmp_path / 'plate.npy', mmap_mode='r')
     d = desk(mapped, widget=EVERYTHING, show=False, name='plate: one')
-    suggested = Path(d.widget.panel.large.folder_edit.text())
+    suggested = d.widget.panel.large.output
     assert suggested.name == 'plate one objects.ome.zarr'
     assert suggested.parent == Path.home() / 'napari-mobilesam'

@@ -36,7 +36,16 @@ READER_BYTES = 64 << 20
 
 
 class JournalError(SegmentationError):
-    """Records of another run: other parameters, image or model."""
+    """Records of another run: other parameters, image or model.
+
+    Attributes
+    ----------
+    changes : sequence of (str, object, object)
+        Dotted name of each entry of the manifest that differs, the value
+        that the records were made with, and the value now.
+    """
+
+    changes: Sequence[tuple[str, Any, Any]] = ()
 
 
 class StorageError(OSError):
@@ -191,12 +200,18 @@ class Journal:
             return
         changes = differences(there, wanted)
         if changes:
-            raise JournalError(
+            said = [
+                f'{name} was {old!r} and is {new!r} now'
+                for name, old, new in changes
+            ]
+            error = JournalError(
                 f'{self.folder} holds the records of another run: '
-                f'{"; ".join(changes)}. Run with what it was to go on with '
+                f'{"; ".join(said)}. Run with what it was to go on with '
                 'it, write to another place, or delete that folder to start '
                 'anew.'
             )
+            error.changes = changes
+            raise error
 
     def manifest(self) -> dict[str, Any] | None:
         """Manifest of the run in the folder; None if there is none."""
@@ -308,9 +323,9 @@ class MaskRecordReader:
 
 def differences(
     there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ''
-) -> list[str]:
-    """Differences between two manifests, one sentence each."""
-    lines = []
+) -> list[tuple[str, Any, Any]]:
+    """Return name, old and new value of each difference of two manifests."""
+    lines: list[tuple[str, Any, Any]] = []
     for name in sorted({*there, *wanted}):
         old, new = there.get(name), wanted.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -318,5 +333,5 @@ def differences(
         elif old != new and prefix + name == FINGERPRINT:
             lines.append('the image is another one, or was changed since')
         elif old != new:
-            lines.append(f'{prefix}{name} was {old!r} and is {new!r} now')
+            lines.append((f'{prefix}{name}', old, new))
     return lines

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.large.journal import JournalError
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
 )
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.text import explain
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
@@ -41,6 +43,8 @@ class LargeRequest:
         Parameters of the run.
     model_name : str
         Name of the model.
+    resume : bool
+        Go on with the tiles of an unfinished run; False removes them.
     """
 
     source: Source
@@ -48,6 +52,7 @@ class LargeRequest:
     output: Path
     parameters: LargeParameters
     model_name: str
+    resume: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +99,24 @@ class LargeRuns:
         Emitted when the picture has more objects.
     finished : Signal(LargeAnswer)
         The run is complete, or was cancelled.
+    conflicting : Signal(LargeRequest, JournalError)
+        The unfinished run in the folder is another one; nothing was done.
+    estimated : Signal(str)
+        Answer to the newest `estimate`: tiles, and time.
     """
 
     progress = Signal(int, int, str)
     began = Signal(list)
     changed = Signal()
     finished = Signal(object)
+    conflicting = Signal(object, object)
+    estimated = Signal(str)
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._worker = LatestWorker('napari-mobilesam-large')
         self._runs: LatestRun[_LargeRun] = LatestRun(services.deliver)
+        self._estimates: LatestRun[_LargeRun] = LatestRun(services.deliver)
 
     @property
     def running(self) -> bool:
@@ -114,9 +126,23 @@ class LargeRuns:
     def start(self, request: LargeRequest) -> None:
         """Start a run, or resume one whose tiles are kept."""
         self.abandon()
+        self.forget_estimate()
         run = self._runs.start(_LargeRun(request))
         # models of the session are loaded on its worker thread
         self._services.worker.submit('large', lambda: self._load(run))
+
+    def estimate(self, request: LargeRequest) -> None:
+        """Plan a run in the background; `estimated` describes it."""
+        run = self._estimates.start(_LargeRun(request))
+        self._services.worker.submit(
+            'large estimate', lambda: self._prepare_estimate(run), rank=1
+        )
+
+    def forget_estimate(self) -> None:
+        """Drop the answer to the newest `estimate`."""
+        self._services.worker.discard('large estimate')
+        self._worker.discard('estimate')
+        self._estimates.drop()
 
     def cancel(self) -> None:
         """End after the current tiles; finished ones are kept and labelled."""
@@ -134,9 +160,39 @@ class LargeRuns:
     def close(self) -> None:
         """Abandon the run and end the thread."""
         self.abandon()
+        self.forget_estimate()
         self._worker.close()
 
     # below: on the session's worker thread, then on that of the run
+
+    def _prepare_estimate(self, run: _LargeRun) -> None:
+        if run is not self._estimates.current:
+            return
+        model = self._services.load(run.request.model_name, 'everything')
+        if model is not None:
+            self._worker.submit('estimate', lambda: self._estimate(run, model))
+
+    def _estimate(self, run: _LargeRun, model: Sam) -> None:
+        from napari_mobilesam.large.executors import available_cores
+        from napari_mobilesam.large.large_estimate import (
+            describe_plan,
+            run_seconds,
+        )
+        from napari_mobilesam.large.large_plan import make_plan
+        from napari_mobilesam.segmentation.estimate import measure_speed
+
+        if run is not self._estimates.current:
+            return
+        request = run.request
+        try:
+            plan = make_plan(request.source, model.record, request.parameters)
+            seconds = run_seconds(
+                plan, measure_speed(model), available_cores()
+            )
+            text = describe_plan(plan, seconds)
+        except Exception as error:  # noqa: BLE001 - shown where it would be
+            text = explain(error)
+        self._estimates.finish(run, lambda: self.estimated.emit(text))
 
     def _load(self, run: _LargeRun) -> None:
         if run is not self._runs.current:
@@ -156,6 +212,12 @@ class LargeRuns:
                 prefix='napari-mobilesam-', ignore_cleanup_errors=True
             ) as folder:
                 result = self._segment(run, model, Path(folder))
+        except JournalError as error:
+            conflict = error
+            self._runs.finish(
+                run, lambda: self.conflicting.emit(run.request, conflict)
+            )
+            return
         except Exception as error:  # noqa: BLE001 - every failure is reported
             failure = error
             self._runs.finish(
@@ -204,4 +266,5 @@ class LargeRuns:
             cancelled=run.cancelled.is_set,
             on_plan=on_plan,
             on_tile=on_tile,
+            resume=request.resume,
         )

@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.text import counted, explain
+from napari_mobilesam.text import explain
 from napari_mobilesam.types import Deliver, ModelRecord, SegmentationError
 
 if TYPE_CHECKING:
@@ -186,9 +186,17 @@ class Models:
                 model.to(device)
                 self._engine.clear()
             self._placed = self._device
+        from napari_mobilesam.model.device_text import (
+            describe_device,
+            why_no_gpu,
+        )
+
+        text = describe_device(model.device, threads)
         if model.device.type != 'cpu':
-            return str(model.device)
-        return f'cpu, up to {counted(threads, "thread")}'
+            return text
+        chosen = self._device == 'cpu'
+        reason = 'chosen in Settings' if chosen else why_no_gpu()
+        return f'{text}: {reason}' if reason else text
 
     def say(self, text: str, topic: str) -> None:
         """Emit `status` on the viewer's thread."""

@@ -94,7 +94,7 @@ class EverythingWidget(ViewerWidget):
         fill(self, panel)
         self.review_view = ReviewView(self.viewer, scene)
         self.runs = RunControl(self, panel, scene, self.review_view)
-        self.large = LargeRunControl(self, panel)
+        self.large = LargeRunControl(self, panel, self.header)
         self.tools = PlaneTools(self.viewer, scene, session.runs.jobs)
         self._tool_control = PlaneToolControl(
             self, panel, self.header, self.tools, self.runs
@@ -124,6 +124,7 @@ class EverythingWidget(ViewerWidget):
         panel.review.refreshed.connect(self.runs.show_count)
         panel.review.edit_asked.connect(self._edit)
         self.review_view.clicked.connect(panel.review.go_to_label)
+        self.large.started.connect(self.runs.let_go)
         for part in (self.runs, self.large, self._tool_control):
             part.ended.connect(estimate)
 
@@ -163,6 +164,7 @@ class EverythingWidget(ViewerWidget):
             (jobs.progress, self._progress),
             (jobs.finished, self._tool_control.finish),
             (jobs.estimated, self.estimate.show),
+            (session.large.estimated, self.estimate.show),
             (session.status, self._say),
             (session.failed, self._fail),
             (session.progress, self._download_progress),
@@ -279,7 +281,6 @@ class EverythingWidget(ViewerWidget):
             parameters = self.panel.form.value
             plane = self.header.plane
             if self.large.offer(plane):
-                self.runs.let_go()
                 self.large.start(plane, parameters)
             else:
                 self.runs.start(plane, parameters)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import (
     QFileDialog,
+    QGridLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
-    QLineEdit,
-    QToolButton,
     QVBoxLayout,
 )
 
+from napari_mobilesam.large.journal import JournalError
 from napari_mobilesam.large.large_plan import LargeParameters
 from napari_mobilesam.large.run_folder import records_folder
+from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
 from napari_mobilesam.text import counted
+from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
@@ -44,68 +46,124 @@ class LargePanel(QGroupBox):
     """Choice of the folder for the labels and tiles of a large image.
 
     Shown only for images that are too large to be segmented in memory.
+
+    Attributes
+    ----------
+    continue_button, restart_button, elsewhere_button : QPushButton
+        Ways to go on with the unfinished run of the folder; hidden if there
+        is none.
     """
 
     def __init__(self) -> None:
         super().__init__('Large image')
         self._image: Image | None = None
-        self.folder_edit = QLineEdit()
-        self.folder_edit.setToolTip(
+        self._output = Path()
+        self.path_label = QLabel()
+        self.path_label.setWordWrap(True)
+        self.path_label.setToolTip(
             'Labels are written here as OME-Zarr. Until they are complete, '
-            'finished tiles are kept beside it: Run goes on with them, even '
+            'finished tiles are kept beside it: a run can be continued, even '
             'after napari was closed.'
         )
-        self.browse_button = QToolButton()
-        self.browse_button.setText('…')
-        self.browse_button.setToolTip('Choose another folder.')
+        self.browse_button = wide_button('Save in …')
+        self.browse_button.setToolTip('Choose another place for the labels.')
         self.state_label = QLabel()
         self.state_label.setWordWrap(True)
+        self.continue_button = wide_button('Continue')
+        self.continue_button.setToolTip(
+            'Go on with the tiles that are done and the parameters that they '
+            'were made with.'
+        )
+        self.restart_button = wide_button('Start over')
+        self.restart_button.setToolTip(
+            'Delete the tiles that are done, and run with the parameters of '
+            'the form.'
+        )
+        self.elsewhere_button = wide_button('Save elsewhere')
+        self.elsewhere_button.setToolTip(
+            'Keep the unfinished run, and run with the parameters of the '
+            'form into another place.'
+        )
         self.form = ParameterForm(LargeParameters())
-        row = QHBoxLayout()
-        row.addWidget(QLabel('Labels'))
-        row.addWidget(self.folder_edit, 1)
-        row.addWidget(self.browse_button)
+        self._arrange()
+        self.browse_button.clicked.connect(self._browse)
+
+    def _arrange(self) -> None:
+        go_on = QGridLayout()
+        go_on.setSpacing(4)
+        go_on.addWidget(self.continue_button, 0, 0)
+        go_on.addWidget(self.restart_button, 0, 1)
+        go_on.addWidget(self.elsewhere_button, 1, 0, 1, 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
         layout.setSpacing(4)
-        layout.addLayout(row)
+        layout.addWidget(self.path_label)
+        layout.addWidget(self.browse_button)
         layout.addWidget(self.state_label)
+        layout.addLayout(go_on)
         layout.addWidget(self.form)
-        self.folder_edit.editingFinished.connect(self.look)
-        self.browse_button.clicked.connect(self._browse)
 
     @property
     def output(self) -> Path:
         """OME-Zarr that labels are written to."""
-        path = Path(self.folder_edit.text()).expanduser()
-        return path if path.suffix else path.with_name(path.name + SUFFIX)
+        return self._output
+
+    @output.setter
+    def output(self, path: Path) -> None:
+        self._output = (
+            path if path.suffix else path.with_name(path.name + SUFFIX)
+        )
+        self.look()
 
     def offer(self, image: Image) -> None:
         """Suggest a folder for an image, unless one was chosen for it."""
         if image is not self._image:
             self._image = image
-            self.folder_edit.setText(str(suggested_output(image)))
-        self.look()
+            self.output = suggested_output(image)
+        else:
+            self.look()
 
     def look(self) -> None:
-        """Show the state of the folder."""
-        self.state_label.setText(state_of(self.output))
+        """Show the folder, and the state of its run."""
+        # a place to break the line after each folder
+        path = str(self._output).replace(os.sep, f'{os.sep}\u200b')
+        self.path_label.setText(f'Labels: {path}')
+        text, unfinished = state_of(self._output)
+        self.state_label.setText(text)
+        for button in (
+            self.continue_button,
+            self.restart_button,
+            self.elsewhere_button,
+        ):
+            button.setVisible(unfinished)
+
+    def show_running(self, running: bool) -> None:
+        """Disable what must not change while a run writes to the folder."""
+        for button in (
+            self.continue_button,
+            self.restart_button,
+            self.elsewhere_button,
+            self.browse_button,
+        ):
+            button.setEnabled(not running)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
             self,
             'Labels of a large image',
-            str(self.output),
+            str(self._output),
             f'OME-Zarr (*{SUFFIX})',
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if path:
-            self.folder_edit.setText(path)
-            self.look()
+            self.output = Path(path)
 
 
 def suggested_output(image: Image) -> Path:
-    """Return a free path beside the image's file, or in the home folder."""
+    """Return a path beside the image's file, or in the home folder.
+
+    There are no finished labels there; there may be an unfinished run.
+    """
     folder = Path.home() / 'napari-mobilesam'
     if image.source.path:
         path = Path(image.source.path)
@@ -116,10 +174,24 @@ def suggested_output(image: Image) -> Path:
             folder = beside
     name = ' '.join(re.sub(r'[^\w.-]+', ' ', image.name).split()) or 'image'
     path = folder / f'{name} objects{SUFFIX}'
+    return numbered(path, is_finished_output)
+
+
+def numbered(path: Path, taken: Callable[[Path], bool]) -> Path:
+    """Return a path, with the first number that makes it free.
+
+    Parameters
+    ----------
+    path : Path
+        Ends with `SUFFIX`.
+    taken : callable
+        Returns whether a path cannot be used.
+    """
+    stem = re.sub(r' \d+$', '', path.name.removesuffix(SUFFIX))
     number = 1
-    while is_finished_output(path):
+    while taken(path):
         number += 1
-        path = folder / f'{name} objects {number}{SUFFIX}'
+        path = path.with_name(f'{stem} {number}{SUFFIX}')
     return path
 
 
@@ -128,15 +200,23 @@ def is_finished_output(path: Path) -> bool:
     return path.exists() and not records_folder(path).exists()
 
 
-def state_of(path: Path) -> str:
-    """Return a message on the run at a path."""
+def is_used_output(path: Path) -> bool:
+    """Return whether there are labels, or an unfinished run, at a path."""
+    return path.exists() or records_folder(path).exists()
+
+
+def state_of(path: Path) -> tuple[str, bool]:
+    """Return a message on the run at a path, and whether it is unfinished."""
     if is_finished_output(path):
-        return 'There are finished labels here: Run shows them.'
-    records = records_folder(path)
-    if records.exists():
-        done = sum(1 for _ in records.rglob('*.record'))
-        return f'Unfinished: Run goes on with the {done:,} tiles done.'
-    return 'Worked through in tiles, which are kept here if you stop.'
+        return 'There are finished labels here: Run shows them.', False
+    try:
+        state = run_state(path)
+    except JournalError as error:
+        return str(error), False
+    if state is None:
+        return 'Segmented in tiles, which are kept here if you stop.', False
+    text = f'Unfinished: {state.done:,} of {state.total:,} tiles are done.'
+    return text, True
 
 
 class LargeView:
@@ -153,7 +233,10 @@ class LargeView:
         self._image: LargeImage | None = None
         self._live: Labels | None = None
         self.layer: Labels | None = None
+        # where the labels of `layer` are, and those of the current run
         self._output: Path | None = None
+        self._begun: Path | None = None
+        self._hidden = False
         self._refresh_later = DelayedCall(self._refresh, REFRESH_MS)
 
     @property
@@ -162,17 +245,19 @@ class LargeView:
         return None if self._image is None else self._image.plane.layer
 
     def begin(self, image: LargeImage, output: Path) -> None:
-        """Prepare for a run; remove the layer of an earlier one there."""
+        """Prepare for a run; the labels of an earlier one stay."""
         self.close()
-        if output == self._output:
-            self._remove(self.layer)
-            self.layer = None
-        self._image, self._output = image, output
+        self._image, self._begun = image, output
 
     def show_live(self, levels: list[Any]) -> None:
         """Add a layer of the objects found so far."""
         self._live = self._add(levels, LIVE_NAME)
         self._live.opacity = 0.5
+        layer = self.layer
+        if self._begun == self._output and layer is not None:
+            # not drawn while the file is written anew
+            self._hidden = layer.visible
+            layer.visible = False
 
     def changed(self) -> None:
         """Schedule a redraw of the objects found so far."""
@@ -188,7 +273,7 @@ class LargeView:
             rows = table.drop_duplicates('label').rename(
                 columns={'label': 'index'}
             )
-            self.layer = self._add(open_labels(path), _layer_name(path))
+            self.layer = self._add_labels(open_labels(path), path)
             self.layer.features = rows.reset_index(drop=True)
         self.close()
         return summary(answer)
@@ -206,7 +291,7 @@ class LargeView:
                 f'{path.name} has labels of shape {levels[0].shape}, not '
                 f'{shape}: they are of another image. Choose another folder.'
             )
-        self.layer = self._add(levels, _layer_name(path))
+        self.layer = self._add_labels(levels, path)
         self.close()
         return f'Finished before: its labels are in “{self.layer.name}”.'
 
@@ -215,6 +300,16 @@ class LargeView:
         self._refresh_later.cancel()
         self._remove(self._live)
         self._live = self._image = None
+        if self._hidden and self.layer is not None:
+            self.layer.visible = True
+        self._hidden = False
+
+    def _add_labels(self, levels: list[Any], path: Path) -> Labels:
+        """Add labels, instead of those that were there before."""
+        if path == self._output:
+            self._remove(self.layer)
+        self._output, self._hidden = path, False
+        return self._add(levels, _layer_name(path))
 
     def _remove(self, layer: Labels | None) -> None:
         if layer is not None and layer in self._viewer.layers:
@@ -255,10 +350,10 @@ def summary(answer: LargeAnswer) -> str:
         first = result.failed[0]
         return (
             f'{found}; {len(result.failed)} tiles failed ({first.error}). '
-            'Run tries them again.'
+            'Continue tries them again.'
         )
     if not result.complete:
-        return f'Stopped at {found}. Finished tiles are kept: Run goes on.'
+        return f'Stopped at {found}. Continue goes on with the tiles done.'
     said = f'{found} in {duration(answer.seconds)}, in {path}.'
     if result.cut:
         said += (

@@ -7,6 +7,10 @@ from typing import Any
 
 from psygnal import Signal
 
+from napari_mobilesam.large.journal import JournalError
+from napari_mobilesam.large.large_plan import LargeParameters
+from napari_mobilesam.large.run_state import run_state
+from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.session.everything.large_runs import (
     LargeAnswer,
     LargeRequest,
@@ -18,9 +22,16 @@ from napari_mobilesam.widgets.everything.everything_panel import (
 from napari_mobilesam.widgets.everything.large_panel import (
     LargeView,
     is_finished_output,
+    is_used_output,
+    numbered,
 )
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
-from napari_mobilesam.widgets.viewer.large_source import is_large, large_image
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.viewer.large_source import (
+    LargeImage,
+    is_large,
+    large_image,
+)
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 
@@ -33,22 +44,37 @@ class LargeRunControl:
         Gives session and viewer.
     panel : EverythingPanel
         Parameters, folder and status line.
+    header : ImageHeader
+        Choice of the image.
 
     Attributes
     ----------
+    started : Signal()
+        A run begins.
     ended : Signal()
         The run is over.
     view : LargeView
         Layers of the run.
     """
 
+    started = Signal()
     ended = Signal()
 
-    def __init__(self, dock: ViewerWidget, panel: EverythingPanel) -> None:
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: EverythingPanel,
+        header: ImageHeader,
+    ) -> None:
         self._dock = dock
         self._session = dock.session
         self._panel = panel
+        self._header = header
         self.view = LargeView(dock.viewer)
+        large = panel.large
+        large.continue_button.clicked.connect(self.go_on)
+        large.restart_button.clicked.connect(self.start_over)
+        large.elsewhere_button.clicked.connect(self.save_elsewhere)
 
     def offer(self, plane: LayerPlane | None) -> bool:
         """Show the folder if the chosen planes are too large for memory.
@@ -87,30 +113,96 @@ class LargeRunControl:
         SegmentationError
             The planes, the region or the parameters cannot be used.
         """
+        output = self._panel.large.output
+        image = self._image(plane)
+        if is_finished_output(output):
+            self._panel.status.say(self.view.show_finished(image, output))
+            return
+        self._run(image, self._request(plane, image, parameters))
+
+    def _image(self, plane: LayerPlane) -> LargeImage:
+        where = self._panel.where
+        return large_image(plane, where.planes.axis, where.around(plane))
+
+    def _request(
+        self,
+        plane: LayerPlane,
+        image: LargeImage,
+        parameters: EverythingParameters,
+    ) -> LargeRequest:
+        """Return the request of a run with the parameters of the form."""
         from napari_mobilesam.large.large_plan import checked_large
 
         panel = self._panel
-        planes, output = panel.where.planes, panel.large.output
-        image = large_image(plane, planes.axis, panel.where.around(plane))
-        if is_finished_output(output):
-            panel.status.say(self.view.show_finished(image, output))
-            return
         chosen = checked_large(
             replace(panel.large.form.value, everything=parameters),
-            {'link': planes.linked, **_contrast(plane)},
+            {'link': panel.where.planes.linked, **_contrast(plane)},
         )
-        self.view.begin(image, output)
-        self._session.large.start(
-            LargeRequest(
-                image.source,
-                image.planes_shape,
-                output,
-                chosen,
-                self._session.model_name,
-            )
+        return LargeRequest(
+            image.source,
+            image.planes_shape,
+            panel.large.output,
+            chosen,
+            self._session.model_name,
         )
+
+    def _run(self, image: LargeImage, request: LargeRequest) -> None:
+        panel = self._panel
+        self.started.emit()
+        self.view.begin(image, request.output)
+        self._session.large.start(request)
         panel.show_running(True)
-        panel.status.say(f'Looking at {plane.name} …', busy=True)
+        panel.large.show_running(True)
+        panel.status.say(f'Looking at {image.plane.name} …', busy=True)
+
+    def go_on(self) -> None:
+        """Continue the unfinished run with the parameters it began with."""
+        panel = self._panel
+        with panel.status.errors():
+            state = run_state(panel.large.output)
+            if state is None:
+                panel.large.look()
+                return
+            plane = self._header.plane
+            image = self._image(plane)
+            request = self._request(plane, image, panel.form.value)
+            # linking is done at the end, whatever the tiles were made with
+            linking = {
+                name: getattr(request.parameters, name)
+                for name in ('link', 'link_iou', 'link_gap')
+            }
+            parameters = replace(state.parameters, **linking)
+            panel.form.value = parameters.everything
+            self._run(image, replace(request, parameters=parameters))
+
+    def start_over(self) -> None:
+        """Delete the tiles of the unfinished run, and run anew."""
+        with self._panel.status.errors():
+            plane = self._header.plane
+            image = self._image(plane)
+            request = self._request(plane, image, self._panel.form.value)
+            self._run(image, replace(request, resume=False))
+
+    def save_elsewhere(self) -> None:
+        """Keep the unfinished run, and run into another folder."""
+        panel = self._panel
+        with panel.status.errors():
+            plane = self._header.plane
+            panel.large.output = numbered(panel.large.output, is_used_output)
+            self.start(plane, panel.form.value)
+
+    def estimate(self, plane: LayerPlane) -> None:
+        """Plan the run in the background, to show its tiles and its time.
+
+        Raises
+        ------
+        SegmentationError
+            The planes, the region or the parameters cannot be used.
+        """
+        image = self._image(plane)
+        self._session.large.estimate(
+            self._request(plane, image, self._panel.form.value)
+        )
 
     def attach(self) -> None:
         """Follow the runs of the session until the dock closes."""
@@ -119,11 +211,15 @@ class LargeRunControl:
         self._dock.listen(runs.began, self._began)
         self._dock.listen(runs.changed, self.view.changed)
         self._dock.listen(runs.finished, self._finished)
+        self._dock.listen(runs.conflicting, self._conflict)
 
     def abandon(self) -> None:
         """Stop the run; finished tiles are kept."""
         self._session.large.abandon()
+        self._session.large.forget_estimate()
         self.view.close()
+        self._panel.large.show_running(False)
+        self._panel.large.look()
 
     def _progress(self, done: int, total: int, message: str) -> None:
         if self.view.image is not None:
@@ -138,9 +234,26 @@ class LargeRunControl:
         if self.view.image is None:
             return
         said = self.view.finish(answer)
-        self._panel.show_running(False)
-        self._panel.large.look()
+        self._end()
         self._panel.status.say(said)
+
+    def _conflict(self, request: LargeRequest, error: JournalError) -> None:
+        """Show why the unfinished run cannot go on like this."""
+        self.view.close()
+        self._end()
+        changes = said_changes(error)
+        if not changes:
+            self._panel.status.fail(str(error))
+            return
+        self._panel.status.fail(
+            f'The unfinished run in {request.output.name} is another one: '
+            f'{changes}. Continue it as it was, Start over, or Save elsewhere.'
+        )
+
+    def _end(self) -> None:
+        self._panel.show_running(False)
+        self._panel.large.show_running(False)
+        self._panel.large.look()
         self.ended.emit()
 
 
@@ -154,3 +267,34 @@ def _contrast(plane: LayerPlane) -> dict[str, Any]:
         'contrast_limits': ((low, high),),
         'gamma': float(layer.gamma),
     }
+
+
+def said_changes(error: JournalError) -> str:
+    """Return what differs from the run whose records are kept, in words."""
+    labels = {
+        **_labels('parameters.', LargeParameters()),
+        **_labels('parameters.everything.', EverythingParameters()),
+    }
+    said = []
+    for name, old, new in error.changes:
+        if name.startswith('parameters.'):
+            label = labels.get(name) or name.rpartition('.')[2]
+            said.append(f'{label} was {_value(old)}, is {_value(new)}')
+        elif name == 'model':
+            said.append('the model was another one')
+        elif name.startswith('image.'):
+            said.append('the image, or its region, was another one')
+    return '; '.join(dict.fromkeys(said))
+
+
+def _labels(prefix: str, parameters: Any) -> dict[str, str]:
+    return {
+        f'{prefix}{name}': described.label
+        for name, described in parameter_fields(parameters).items()
+    }
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return 'automatic'
+    return f'{value:g}' if isinstance(value, float) else str(value)

@@ -65,12 +65,15 @@ class RunEstimate:
             return
         jobs, panel = self._session.runs.jobs, self._panel
         jobs.forget_estimate()
+        self._session.large.forget_estimate()
         panel.estimate_label.setText('')
         if self._header.image_combo.layer is None:
             return
         try:
             plane = self._header.plane
             if self._large.offer(plane):
+                panel.estimate_label.setText('Estimating …')
+                self._large.estimate(plane)
                 return
             # the plane that is shown stands for all of a stack
             one = self._runs.planned((panel.where.part(plane),)).tasks
@@ -84,6 +87,6 @@ class RunEstimate:
             self._session.model_name,
         )
 
-    def show(self, estimate: Estimate) -> None:
+    def show(self, estimate: Estimate | str) -> None:
         """Show an estimate."""
         self._panel.estimate_label.setText(str(estimate))

@@ -49,6 +49,11 @@ class ImageHeader(QWidget):
         self.channel_combo = ChannelCombo()
         self.model_box = ModelBox(dock.session)
         self.device_label = QLabel()
+        self.device_label.setWordWrap(True)
+        self.device_label.setToolTip(
+            'Where the model computes, in all tabs. Settings, in the tab '
+            'Prompts, chooses another device.'
+        )
         form = form_layout(self)
         form.setContentsMargins(8, 4, 8, 4)
         form.addRow('Image', self.image_combo)

@@ -1,0 +1,39 @@
+"""Description of the device that a model computes on."""
+
+from __future__ import annotations
+
+import torch
+
+NO_GPU_BUILD = 'this build of torch has no GPU support'
+
+
+def describe_device(device: torch.device, threads: int) -> str:
+    """Return the name of a device, and for a CPU its threads.
+
+    Parameters
+    ----------
+    device : torch.device
+        Device of a model.
+    threads : int
+        CPU threads that torch may use.
+    """
+    if device.type == 'cuda':
+        return f'{torch.cuda.get_device_name(device)} ({device.type})'
+    if device.type == 'mps':
+        return 'Apple GPU (mps)'
+    return f'CPU, {threads} thread{"" if threads == 1 else "s"}'
+
+
+def why_no_gpu() -> str:
+    """Return why torch computes on the CPU; empty if it has a GPU."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        return ''
+    if not (torch.backends.cuda.is_built() or torch.backends.mps.is_built()):
+        return NO_GPU_BUILD
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        # such as: no driver, driver too old, no GPU
+        reason = str(error).split('.')[0].strip()
+        return reason[:1].lower() + reason[1:]
+    return 'torch finds no GPU'
