@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari._app_model import get_app_model
@@ -365,6 +367,11 @@ def test_no_text_is_cut(desk, blobs, theme):
     d.settle()
     assert flaws(dock) == []
     open_all(everything)
+    assert flaws(dock) == []
+    everything.panel.large.output = Path('/data/of a group/a slide objects')
+    everything.panel.show_large(True)
+    for _ in range(5):
+        QApplication.processEvents()
     assert flaws(dock) == []
     training = open_form(d.viewer, 'training')
     d.settle()

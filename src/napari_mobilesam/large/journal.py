@@ -201,7 +201,9 @@ class Journal:
         changes = differences(there, wanted)
         if changes:
             said = [
-                f'{name} was {old!r} and is {new!r} now'
+                'the image is another one, or was changed since'
+                if name == FINGERPRINT
+                else f'{name} was {old!r} and is {new!r} now'
                 for name, old, new in changes
             ]
             error = JournalError(
@@ -330,8 +332,6 @@ def differences(
         old, new = there.get(name), wanted.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f'{prefix}{name}.')
-        elif old != new and prefix + name == FINGERPRINT:
-            lines.append('the image is another one, or was changed since')
         elif old != new:
             lines.append((f'{prefix}{name}', old, new))
     return lines

@@ -185,7 +185,7 @@ class LargeRuns:
             return
         request = run.request
         try:
-            plan = make_plan(request.source, model.record, request.parameters)
+            plan = make_plan(request.source, model, request.parameters)
             seconds = run_seconds(
                 plan, measure_speed(model), available_cores()
             )
