@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     'training': BASE | {'readers', 'segmentation', 'model'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},
-    'sample_data': {'types'},
+    'sample_data': {'drawn_samples', 'types'},
     'cli': BELOW_SESSION | {'sample_data', 'widgets'},
 }
 # Folders inside them, lowest first. A folder imports folders of lower levels

@@ -1,7 +1,7 @@
-"""Real images to try the plugin on, for File ▸ Open Sample.
+"""Images to try the plugin on, for File ▸ Open Sample.
 
 The images of the package lie in ``samples``, with their licences; the coins
-are those of scikit-image.
+are those of scikit-image. The stack and the series are drawn.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from napari_mobilesam.drawn_samples import SPACING, draw_series, draw_stack
 
 LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
 
@@ -55,3 +57,20 @@ def coins() -> list[LayerData]:
     from skimage import data
 
     return [(data.coins(), {'name': 'coins'}, 'image')]
+
+
+def nuclei_stack() -> list[LayerData]:
+    """Drawn nuclei in three dimensions, (24, 256, 256), CC0."""
+    place = {
+        'name': 'nuclei in 3D',
+        'scale': SPACING,
+        'units': ('um', 'um', 'um'),
+        'axis_labels': ('z', 'y', 'x'),
+    }
+    return [(draw_stack(), place, 'image')]
+
+
+def nuclei_series() -> list[LayerData]:
+    """Drawn nuclei that move and divide, (16, 256, 256), CC0."""
+    place = {'name': 'nuclei over time', 'axis_labels': ('t', 'y', 'x')}
+    return [(draw_series(), place, 'image')]

@@ -19,6 +19,8 @@ SAMPLES = {
     'tissue': (256, 320, 3),
     'phase_contrast': (440, 440),
     'coins': (303, 384),
+    'nuclei_stack': (24, 256, 256),
+    'nuclei_series': (16, 256, 256),
 }
 
 
@@ -30,6 +32,14 @@ def test_samples(key):
     assert data.std() > 5
     assert kind == 'image'
     assert attributes['name']
+
+
+@pytest.mark.parametrize('key', ['nuclei_stack', 'nuclei_series'])
+def test_drawn_samples_are_always_the_same(key):
+    draw = getattr(sample_data, key)
+    ((first, place, _),), ((second, _, _),) = draw(), draw()
+    assert np.array_equal(first, second)
+    assert len(place['axis_labels']) == first.ndim
 
 
 def test_dock_forms_and_samples_are_in_the_manifest():

@@ -316,7 +316,7 @@ class EverythingRuns:
         from napari_mobilesam.segmentation.candidates import Selection
         from napari_mobilesam.segmentation.parameters import thresholds_for
 
-        if not run.settle():
+        if not run.settle() or run is not self._runs.current:
             return
         selection = Selection.of(run.request.parameters)
         if run.record is not None:

@@ -55,7 +55,13 @@ class LatestWorker:
                 self._executor = ThreadPoolExecutor(
                     1, thread_name_prefix=self._name
                 )
-            self._executor.submit(self._drain)
+            try:
+                self._executor.submit(self._drain)
+            except RuntimeError:
+                # the interpreter ends: nobody waits for the answer
+                self._waiting.clear()
+                self._running = False
+                self._changed.notify_all()
 
     def discard(self, kind: str) -> None:
         """Drop the waiting job of a kind; a running job is not stopped."""
