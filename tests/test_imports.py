@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},
     'sample_data': {'drawn_samples', 'types'},
+    'drawn_samples': set(),
     'cli': BELOW_SESSION | {'sample_data', 'widgets'},
 }
 # Folders inside them, lowest first. A folder imports folders of lower levels
