@@ -174,7 +174,7 @@ def level_of(module: str) -> int:
 
 
 def against_the_order(module: str, imported: str) -> bool:
-    """Whether a module of a room may not import this one of the same room."""
+    """True if a module may not import this one of the same folder."""
     if folder_of(module) == folder_of(imported):
         return False
     return level_of(module) <= level_of(imported)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_mobilesam import export_labels
 from napari_mobilesam.cli import main
 
 
@@ -60,6 +61,55 @@ def discs() -> np.ndarray:
     for row, column in ((30, 30), (30, 90), (70, 60)):
         image[(rows - row) ** 2 + (columns - column) ** 2 <= 144] += 180
     return image.astype(np.uint8)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    """(20, 30) uint16: objects 1 with a hole, 5 at a corner, 6 of a pixel."""
+    labels = np.zeros((20, 30), np.uint16)
+    labels[2:8, 3:9] = 1
+    labels[4:6, 5:7] = 0
+    labels[12:20, 20:30] = 5
+    labels[15, 3] = 6
+    return labels
+
+
+@pytest.fixture
+def labels_path(labels: np.ndarray, tmp_path: Path) -> Path:
+    """The labels as a TIFF file with pixels of 0.5 µm."""
+    path = tmp_path / 'labels.tif'
+    units = ('micrometer', 'micrometer')
+    export_labels(labels, path, scale=(0.5, 0.5), units=units)
+    return path
+
+
+@pytest.fixture
+def refused(
+    run: Run,
+    labels_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., None]:
+    """Check that a command refuses its input in one sentence.
+
+    ``{labels}`` in an argument is the file of labels; ``b.tif`` is an image
+    of another shape.
+    """
+
+    def refused(
+        command: str, arguments: list[str], code: int, message: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        tifffile.imwrite('b.tif', np.zeros((5, 5), np.uint8))
+        given = [a.format(labels=labels_path) for a in arguments]
+        done = run(command, *given)
+        assert done.code == code
+        assert message in done.err
+        assert 'Traceback' not in done.err
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert left == ['b.tif', 'labels.tif']
+
+    return refused
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def test_constant_image_has_an_answer(
     tiny_model: Path,
     tmp_path: Path,
 ) -> None:
-    """Nothing to see is no error: the labels have the image's shape."""
+    """A constant image gives empty labels of its shape, not an error."""
     tifffile.imwrite(tmp_path / 'flat.tif', np.full(shape, value))
     output = tmp_path / 'labels.tif'
     result = run(

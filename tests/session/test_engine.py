@@ -83,7 +83,7 @@ class Kept:
 
 
 def embedded(engine, plane, point, model):
-    """Whether a click at a point needs decoding only."""
+    """True if a click at a point needs decoding only."""
     found = engine.embedded_scales(plane, click(point), model)
     return found == engine.scales(plane, model)
 

@@ -24,16 +24,16 @@ from napari_mobilesam.training.training_parameters import (
 
 CONFIG = DistillConfig(
     crops=6,
-    check_crops=2,
+    check_crops=4,
     procedural=0,
     zoom=ZoomRange(best=32),
     config=TrainConfig(
-        steps=40,
-        batch_size=3,
+        steps=24,
+        batch_size=2,
         warmup=2,
         average=0.5,
         half=False,
-        validation_steps=40,
+        validation_steps=24,
     ),
 )
 
@@ -48,7 +48,7 @@ def test_decoupled_distillation_learns_the_embedding(
 ) -> None:
     result = distill(teacher, disc_images, tmp_path, CONFIG)
     first, last = result.curve[0], result.curve[-1]
-    assert last['error'] < 0.75 * first['error']
+    assert last['error'] < 0.5 * first['error']
     assert last['agreement'] > first['agreement']
     assert result.student.record.training['teacher'] == 'tiny'
     # Prompt encoder and decoder are the teacher's, unchanged.

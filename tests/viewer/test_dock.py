@@ -68,7 +68,7 @@ def place(widget, dock):
 
 
 def scrolled(widget, dock):
-    """Whether a widget is in a part that scrolls."""
+    """True if a widget is in a part that scrolls."""
     while widget is not dock:
         if isinstance(widget, QScrollArea):
             return True
@@ -248,7 +248,7 @@ def test_help_opens_the_guide_at_the_tab(desk, blobs, form, heading):
 
 
 def cut(widget):
-    """Whether text of a widget has too little room."""
+    """True if text of a widget has too little room."""
     if isinstance(widget, QLabel):
         if widget.wordWrap():
             return widget.heightForWidth(widget.width()) > widget.height()
@@ -289,7 +289,7 @@ def cut(widget):
 
 
 def outside(widget, dock):
-    """Whether a widget reaches beyond the sides of what it scrolls in."""
+    """True if a widget is wider than the part that it scrolls in."""
     parent = widget.parentWidget()
     while parent is not dock.parentWidget():
         area = parent.parentWidget()

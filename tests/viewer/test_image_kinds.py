@@ -24,7 +24,7 @@ def look_at(d, position, zoom):
 
 
 def embedded(d, position):
-    """Whether a click is answered at once."""
+    """True if a click needs decoding only."""
     engine, plane = d.session._engine, d.session.scene.plane()
     model = engine.model(d.session.model_name)
     prompts = click(position[-2:])
