@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -408,3 +409,22 @@ def test_types_stay(dtype: str, suffix: str, tmp_path: Path) -> None:
     pixels, _ = read_array(path)
     assert pixels.dtype.newbyteorder('=') == values.dtype.newbyteorder('=')
     assert np.array_equal(pixels, values)
+
+
+def test_one_of_several_images_can_be_chosen(tmp_path):
+    path = tmp_path / 'a.tif'
+    two_images(path)
+    shapes = [
+        open_pyramid(path, series=number).arrays[0].shape for number in (0, 1)
+    ]
+    assert shapes == [(40, 56), (30, 56)]
+    source = open_source(path, series=1)
+    again = pickle.loads(pickle.dumps(source))
+    assert again.shape == (30, 56)
+    assert again.fingerprint() == source.fingerprint()
+    assert open_source(path, series=0).fingerprint() != source.fingerprint()
+    with pytest.raises(ImageError, match='no image 2: it holds 2'):
+        open_pyramid(path, series=2)
+    np.save(tmp_path / 'b.npy', np.zeros((9, 9)))
+    with pytest.raises(ImageError, match='is no TIFF'):
+        open_pyramid(tmp_path / 'b.npy', series=0)

@@ -16,6 +16,7 @@ from PIL import Image
 from napari_mobilesam.cli.contrast_options import (
     chosen_limits,
     contrast_option,
+    limits_of_source,
 )
 from napari_mobilesam.cli.image_files import (
     FilePlane,
@@ -24,6 +25,7 @@ from napari_mobilesam.cli.image_files import (
 )
 from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.segmentation.proposals import boxes_of_table
 from napari_mobilesam.types import PromptError
 
@@ -218,3 +220,13 @@ def test_per_cent_that_do_not_fall_where_the_total_moves(
     told = capsys.readouterr().err.splitlines()
     assert told[0] == 'prompts 1/10'
     assert told[-2:] == ['prompts 60 %', 'prompts 100 %']
+
+
+def test_percentiles_of_a_large_image_are_those_of_a_sample(tmp_path) -> None:
+    values = np.arange(10_000, dtype=np.uint16).reshape(100, 100)
+    np.save(tmp_path / 'a.npy', values)
+    source = open_source(tmp_path / 'a.npy')
+    ((low, high),) = limits_of_source(contrast_option('10%,90%'), source)
+    assert (low, high) == pytest.approx((1000, 9000), abs=20)
+    option = contrast_option('5,70')
+    assert limits_of_source(option, source) == ((5, 70),)

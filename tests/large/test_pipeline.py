@@ -325,6 +325,26 @@ def test_progress_counts_tiles_to_the_end():
     assert f'{result.tiles} of {result.tiles} tiles' in seen[-2][2]
 
 
+def test_progress_does_not_move_its_goal():
+    """Objects on the borders of tiles are counted for themselves."""
+    seen = []
+    large = (80, 190, 66)  # larger than a tile
+    segmented(
+        drawn((170, 272), *field_of_discs((170, 100)), large),
+        progress=lambda *report: seen.append(report),
+    )
+    goals: dict[str, set[int]] = {}
+    for _, total, message in seen:
+        noun = message.split(',')[0].lstrip('0123456789 of')
+        goals.setdefault(noun, set()).add(total)
+    assert 'tiles' in goals
+    assert any('borders' in noun for noun in goals)
+    assert len(goals['tiles']) == 1
+    of_tiles = [report for report in seen if ' tiles, ' in report[2]]
+    done = [report[0] for report in of_tiles if 'borders' not in report[2]]
+    assert done == sorted(done)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Barrier, current_thread, main_thread
@@ -183,3 +186,29 @@ def test_workers_keep_a_limit_of_one():
         assert ThreadChoice(lambda: None).workers().count == 1
     finally:
         torch.set_num_threads(2)
+
+
+FORKED = """
+import os
+import torch
+from napari_mobilesam.model.threads import ThreadChoice
+
+torch.set_num_threads(2)
+choice = ThreadChoice(lambda: torch.ones(1000, 1000).sum())
+with choice.apply():
+    pass
+child = os.fork()
+if not child:
+    try:
+        with choice.apply():
+            os._exit(1)
+    except ValueError as error:
+        os._exit(0 if "get_context('spawn')" in str(error) else 2)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there are no forks')
+def test_a_fork_after_use_is_told_to_use_spawn():
+    """Instead of waiting for ever for threads that it does not have."""
+    subprocess.run([sys.executable, '-c', FORKED], check=True, timeout=120)

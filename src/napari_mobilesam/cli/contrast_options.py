@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_mobilesam.cli.exit_codes import UsageError
-
 if TYPE_CHECKING:
     from napari_mobilesam.cli.image_files import FilePlane
+    from napari_mobilesam.large.io.interfaces import Source
     from napari_mobilesam.segmentation.image import Limits
 
 # The middle 90 % of the pixels within fewer gray levels than this are hardly
@@ -86,13 +85,14 @@ def chosen_limits(
     return limits
 
 
-def values_only(option: ContrastOption) -> tuple[Limits, ...]:
-    """Contrast limits for images of which the pixels are not at hand."""
+def limits_of_source(
+    option: ContrastOption, source: Source
+) -> tuple[Limits, ...]:
+    """Contrast limits of a large image; percentiles are those of a sample."""
+    from napari_mobilesam.large.measure import percentiles_of
+
     if option.percent:
-        raise UsageError(
-            '--contrast-limits in percent are for images that fit in memory: '
-            'give values, such as 100,4000'
-        )
+        return percentiles_of(source, option.low, option.high)
     return ((option.low, option.high),)
 
 

@@ -49,7 +49,11 @@ class FilePlane(NamedTuple):
 
 
 def read_image(
-    path: Path, plane: Sequence[int] | None = None, *, labels: bool = False
+    path: Path,
+    plane: Sequence[int] | None = None,
+    *,
+    labels: bool = False,
+    series: int | None = None,
 ) -> FilePlane:
     """Read one plane of an image file.
 
@@ -64,6 +68,8 @@ def read_image(
         plane.
     labels : bool
         The file is a label image: indices of a palette are read.
+    series : int, optional
+        Number of the image, in a TIFF of several.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def read_image(
     InputError
         It has no such plane, or channels of which some have to be chosen.
     """
-    pyramid = open_pyramid(path, indices=labels, lazy=False)
+    pyramid = open_pyramid(path, indices=labels, lazy=False, series=series)
     array, names = pyramid.arrays[0], axis_names(pyramid)
     if len(names) != len(array.shape):
         raise InputError(

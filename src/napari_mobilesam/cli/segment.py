@@ -144,6 +144,12 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'and column, counted from 0',
     )
     parser.add_argument(
+        '--series',
+        type=int,
+        metavar='N',
+        help='image of a TIFF that holds several, counted from 0',
+    )
+    parser.add_argument(
         '--quiet', action='store_true', help='no progress on stderr'
     )
     add_contrast_option(parser)
@@ -205,7 +211,7 @@ def segment_command(options: argparse.Namespace) -> int:
         refuse_everything_options(options, given)
     parameters = checked_parameters(None, given)
     inputs = [options.image]
-    image = read_image(options.image, options.plane)
+    image = read_image(options.image, options.plane, series=options.series)
     check_inside(options, image.pixels.shape[:2])
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
@@ -243,7 +249,7 @@ def segment_in_series(
     """Segment everything in one of many images."""
     check_kind(options, prompted=False)
     given = given_options(options, EverythingParameters)
-    image = read_image(options.image, options.plane)
+    image = read_image(options.image, options.plane, series=options.series)
     limits = chosen_limits(options.contrast_limits, image)
     job = SegmentJob(image, limits, model, given, ProgressLine(quiet=True))
     return job.everything(options.output_kind, options.region, None)

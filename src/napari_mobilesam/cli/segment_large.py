@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mobilesam.cli.contrast_options import values_only
+from napari_mobilesam.cli.contrast_options import limits_of_source
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
 from napari_mobilesam.cli.image_files import check_labels_path, output_file
 from napari_mobilesam.cli.large_options import is_zarr
@@ -97,6 +97,7 @@ def open_image(options: argparse.Namespace) -> Source:
         channels=options.channels,
         select=dict(options.select or ()),
         planes=planes,
+        series=options.series,
     )
 
 
@@ -206,7 +207,9 @@ def run_tiles(
 
     given = given_options(options, EverythingParameters)
     if options.contrast_limits is not None:
-        given['contrast_limits'] = values_only(options.contrast_limits)
+        given['contrast_limits'] = limits_of_source(
+            options.contrast_limits, source
+        )
     if options.link is not None:
         given['link'] = options.link
     return segment_large(

@@ -186,6 +186,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         'model': [str(model), file_state(Path(model))],
         'kind': options.output_kind,
         'plane': options.plane,
+        'series': options.series,
         'region': options.region,
         'contrast_limits': options.contrast_limits,
         'parameters': given_options(options, EverythingParameters),

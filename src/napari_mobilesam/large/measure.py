@@ -18,7 +18,7 @@ from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
 from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.object_size import find_diameters
-from napari_mobilesam.types import Window
+from napari_mobilesam.types import BlankImageError, Window
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -70,6 +70,45 @@ def contrast_of(source: Source) -> tuple[Limits, ...]:
         for channel in np.moveaxis(sample, -1, 0)
         for limits in contrast_limits_of(channel, nodata=nodata)
     )
+
+
+def percentiles_of(
+    source: Source, low: float, high: float
+) -> tuple[Limits, ...]:
+    """Percentiles of the pixels of an image as contrast limits.
+
+    Parameters
+    ----------
+    source : Source
+        The image, sampled as for `contrast_of`.
+    low, high : float
+        Percentiles, 0 to 100.
+
+    Returns
+    -------
+    tuple of (low, high)
+        One pair, or one for each channel that is not a colour.
+
+    Raises
+    ------
+    ImageError
+        If no pixel that was looked at is finite.
+    """
+    sample = _sample(source, WINDOWS[1])
+    nodata = getattr(source, 'nodata', None)
+    channels = [sample] if source.rgb else np.moveaxis(sample, -1, 0)
+    limits = []
+    for values in channels:
+        known = values[np.isfinite(values)]
+        recorded = known if nodata is None else known[known != nodata]
+        if not recorded.size:
+            raise BlankImageError(
+                'The image has no finite pixel among those looked at: give '
+                'contrast limits as values.'
+            )
+        first, last = np.percentile(recorded, (low, high))
+        limits.append((float(first), float(last)))
+    return tuple(limits)
 
 
 def _sample(source: Source, per_side: int) -> NDArray[Any]:

@@ -70,6 +70,7 @@ class Search:
     cancelled: bool = False
     _done: int = 0
     _total: int = 0
+    _noun: str = 'tiles'
     _objects: int = 0
     _windows: dict[str, Window] = field(default_factory=dict)
 
@@ -131,7 +132,11 @@ class Search:
             now = fits(cut, grid, shrink) | last
             tasks += repair_tasks(cut.take(now), plane, grid, shrink)
             later.append(cut.take(~now))
-        self._total += len(tasks)
+        if tasks:
+            # a phase of its own, so that the goal of the first one stays
+            self._done, self._total = 0, len(tasks)
+            self._noun = 'places at the borders of tiles'
+            self.tell()
         known = [len(keys) for keys in self.keys]
         self._run(workers, tasks)
         return [
@@ -210,9 +215,9 @@ class Search:
         self.tell()
 
     def tell(self, message: str = '') -> None:
-        """Report how many tiles are done."""
-        tiles = f'{self._done} of {self._total} tiles'
-        message = message or f'{tiles}, {self._objects} objects'
+        """Report how many tiles, or places to repair, are done."""
+        steps = f'{self._done} of {self._total} {self._noun}'
+        message = message or f'{steps}, {self._objects} objects'
         self.hooks.progress(self._done, self._total, message)
 
     def _found(self, task: TileTask, record: Record) -> TileFound:

@@ -37,6 +37,8 @@ class TimeLeft:
             Steps.
         """
         now = self._clock()
+        if self._steps and done < self._steps[-1][1]:
+            self._steps.clear()  # another phase has begun
         if not self._steps or done != self._steps[-1][1]:
             self._steps.append((now, done))
         start, before = self._steps[0]

@@ -14,6 +14,7 @@ of threads that have not used torch yet; it changes no other thread.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
+
+from napari_mobilesam.types import SegmentationError
 
 # More threads have to be faster by this much to be used: they take cores
 # from the viewer, and parallel regions suffer most from what starts next.
@@ -98,6 +101,36 @@ class ThreadTeam:
                 torch.set_num_threads(most)
 
 
+class _Computing:
+    """Process whose threads torch has started."""
+
+    process: int | None = None
+
+
+def _check_process(threads: int) -> None:
+    """Refuse to compute in a fork of a process that has computed.
+
+    A fork has none of the threads of its parent, and would wait for them
+    for ever.
+
+    Raises
+    ------
+    SegmentationError
+        If this process is such a fork.
+    """
+    if threads == 1:
+        return
+    if _Computing.process is None:
+        _Computing.process = os.getpid()
+    elif _Computing.process != os.getpid():
+        raise SegmentationError(
+            'This process was forked from one in which a model was used '
+            'already, whose threads it does not have: start processes with '
+            "multiprocessing.get_context('spawn'), or use the model in the "
+            'new processes only.'
+        )
+
+
 def _without_grad(function: Callable[[T], R], item: T) -> R:
     with torch.no_grad():
         return function(item)
@@ -133,6 +166,7 @@ class ThreadChoice:
         Never more than torch was set to use before.
         """
         most = torch.get_num_threads()
+        _check_process(most)
         try:
             if most > 1 and self._clock() >= self._threads_fresh_until:
                 self._measure_threads(most)
@@ -147,6 +181,7 @@ class ThreadChoice:
         Never more than the threads that torch was set to use before.
         """
         most = min(torch.get_num_threads(), MOST_WORKERS)
+        _check_process(most)
         if most > 1 and self._clock() >= self._workers_fresh_until:
             self._measure_workers(most)
         return ThreadTeam(min(self._workers, most), self.apply)

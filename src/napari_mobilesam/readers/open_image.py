@@ -43,7 +43,11 @@ IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, '.npy', '.zarr')
 
 
 def open_pyramid(
-    path: Path, *, indices: bool = False, lazy: bool = True
+    path: Path,
+    *,
+    indices: bool = False,
+    lazy: bool = True,
+    series: int | None = None,
 ) -> Pyramid:
     """Open an image file without reading more of it than needed.
 
@@ -60,6 +64,8 @@ def open_pyramid(
         images.
     lazy : bool
         Require zarr for compressed TIFF, see `open_tiff`.
+    series : int, optional
+        Number of the image, in a TIFF of several.
 
     Returns
     -------
@@ -80,6 +86,12 @@ def open_pyramid(
         )
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
+    tiff = path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir()
+    if series is not None and not tiff:
+        raise ImageError(
+            f'{path} is no TIFF, and only TIFFs hold several images: leave '
+            'series out.'
+        )
     if path.is_dir():
         if not any((path / name).exists() for name in ZARR_METADATA):
             raise ImageError(
@@ -89,9 +101,10 @@ def open_pyramid(
     suffix = path.suffix.lower()
     if suffix == '.npy':
         return _guarded(path, lambda: open_npy(path))
-    if suffix in TIFF_SUFFIXES:
+    if tiff:
         return _guarded(
-            path, lambda: open_tiff(path, indices=indices, lazy=lazy)
+            path,
+            lambda: open_tiff(path, indices=indices, lazy=lazy, series=series),
         )
     return _guarded(path, lambda: open_picture(path, indices=indices))
 

@@ -33,6 +33,8 @@ class Pyramid:
         Value of pixels that were not recorded, None if there is none.
     files : tuple of Path
         Files that hold the pixels, where they are several.
+    series : int or None
+        Number of the image in its file, if it was chosen.
     """
 
     arrays: tuple[Any, ...]
@@ -45,6 +47,7 @@ class Pyramid:
     version: str = ''
     nodata: float | None = None
     files: tuple[Path, ...] = ()
+    series: int | None = None
 
 
 def downsampling(

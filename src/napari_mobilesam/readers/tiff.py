@@ -39,7 +39,11 @@ ORIENTATION, GDAL_NODATA = 'Orientation', 'GDAL_NODATA'
 
 
 def open_tiff(
-    path: Path, *, indices: bool = False, lazy: bool = True
+    path: Path,
+    *,
+    indices: bool = False,
+    lazy: bool = True,
+    series: int | None = None,
 ) -> Pyramid:
     """Open the image of a TIFF with its pyramid levels.
 
@@ -56,12 +60,14 @@ def open_tiff(
     lazy : bool
         Require zarr to read compressed files piece by piece; otherwise they
         are read as a whole where it is not installed.
+    series : int, optional
+        Number of the image, in a file of several.
 
     Returns
     -------
     Pyramid
-        The largest series of the file. Its axes are None where the file does
-        not name them.
+        The image chosen, or else the largest series of the file. Its axes
+        are None where the file does not name them.
 
     Raises
     ------
@@ -72,10 +78,11 @@ def open_tiff(
     import tifffile
 
     with _whole_pages(path), tifffile.TiffFile(path) as file:
-        number, series = _main_series(path, file)
-        _refuse_missing(path, file, series)
-        page = series.keyframe
-        axes = tiff_axes(series.axes, series.shape)
+        number = _series_number(path, file, series)
+        chosen = file.series[number]
+        _refuse_missing(path, file, chosen)
+        page = chosen.keyframe
+        axes = tiff_axes(chosen.axes, chosen.shape)
         if indices and axes == 'syx':
             # tifffile writes three planes of integers as planar RGB
             axes = None
@@ -86,15 +93,15 @@ def open_tiff(
             tifffile.PHOTOMETRIC.YCBCR,
         )
         nodata = _nodata(page)
-        files = _files(file, series)
+        files = _files(file, chosen)
         arrays: tuple[Any, ...] = ()
         if convert is not None:
-            array, axes = convert(series.asarray(), axes or UNNAMED)
+            array, axes = convert(chosen.asarray(), axes or UNNAMED)
             arrays, rgb = (array,), rgb or axes.endswith('s')
-        elif series.dataoffset is not None and page.is_memmappable:
-            arrays = (_mapped(path, file, series),)
+        elif chosen.dataoffset is not None and page.is_memmappable:
+            arrays = (_mapped(path, file, chosen),)
         elif not lazy and not _has_zarr():
-            arrays = (series.asarray(),)
+            arrays = (chosen.asarray(),)
     known = axes or UNNAMED
     return Pyramid(
         arrays or _decoded(path, number),
@@ -104,13 +111,21 @@ def open_tiff(
         rgb=rgb,
         nodata=nodata,
         files=files,
+        series=series,
     )
 
 
-def _main_series(path: Path, file: Any) -> tuple[int, Any]:
-    """The largest series, if all others are much smaller."""
+def _series_number(path: Path, file: Any, wanted: int | None) -> int:
+    """Number of the series wanted, or of one much larger than all others."""
     if not file.series:
         raise ImageError(f'{path} has no image in it.')
+    if wanted is not None:
+        if not 0 <= wanted < len(file.series):
+            raise ImageError(
+                f'{path} has no image {wanted}: it holds {len(file.series)}, '
+                'counted from 0.'
+            )
+        return wanted
     sizes = [_plane_pixels(series) for series in file.series]
     largest = int(np.argmax(sizes))
     rivals = [
@@ -123,10 +138,10 @@ def _main_series(path: Path, file: Any) -> tuple[int, Any]:
         more = ' …' if len(rivals) > 4 else ''
         raise ImageError(
             f'{path} holds {len(rivals)} images ({shapes}{more}), and nothing '
-            'says which is meant: save the one to segment as a file of its '
-            'own.'
+            f'says which is meant: choose one with series={rivals[0]}, '
+            f'--series {rivals[0]} on the command line.'
         )
-    return largest, file.series[largest]
+    return largest
 
 
 def _plane_pixels(series: Any) -> int:

@@ -109,6 +109,8 @@ class ArraySource:
             arrays = tuple(map(as_reference, self._pyramid.arrays))
             given = replace(self._pyramid, arrays=arrays)
         known = (self._axes, self.name, self._first, self.planes)
+        if self.path is not None:
+            return _rebuilt, (given, *known, self._pyramid.series)
         return _rebuilt, (given, *known)
 
     @property
@@ -128,7 +130,7 @@ class ArraySource:
         digest = xxhash.xxh128()
         array = self._arrays[0]
         known: list[Any] = [array.shape, str(self.dtype), self._axes]
-        known += [self._first, self.planes]
+        known += [self._first, self.planes, self._pyramid.series]
         if self.path is not None:
             known.append(self.path.name)
             files = self._pyramid.files or (self.path,)
@@ -197,6 +199,7 @@ def open_source(
     channels: Channels | None = None,
     select: Mapping[str, int] | None = None,
     planes: tuple[int, int] | None = None,
+    series: int | None = None,
 ) -> Source:
     """Open an image to be read window by window.
 
@@ -216,6 +219,8 @@ def open_source(
         Index on axes of which one is segmented: ``{'t': 0}``.
     planes : tuple of int, optional
         (first, last), half open: only these planes.
+    series : int, optional
+        Number of the image, in a TIFF of several.
 
     Returns
     -------
@@ -234,7 +239,7 @@ def open_source(
         # a URL stays as it is, to be refused by its name
         path = Path(image)
         path = path if is_url(str(path)) else path.absolute()
-        pyramid = open_pyramid(path)
+        pyramid = open_pyramid(path, series=series)
         name = path.name
     elif all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
         given: Source = image
@@ -373,10 +378,15 @@ def _sample_windows(shape: tuple[int, int]) -> list[Window]:
 
 
 def _rebuilt(
-    given: Path | Pyramid, axes: Axes, name: str, first: int, planes: int
+    given: Path | Pyramid,
+    axes: Axes,
+    name: str,
+    first: int,
+    planes: int,
+    series: int | None = None,
 ) -> ArraySource:
     if isinstance(given, Path):
-        pyramid = open_pyramid(given)
+        pyramid = open_pyramid(given, series=series)
         return ArraySource(pyramid, axes, name, first, planes, given)
     arrays = tuple(map(opened, given.arrays))
     pyramid = replace(given, arrays=arrays)
