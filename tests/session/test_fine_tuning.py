@@ -65,10 +65,13 @@ class Scores:
     def __init__(self, *numbers: float) -> None:
         self.numbers = list(numbers)
 
-    def __call__(self, sam: Any, samples: Any) -> dict[str, float]:
+    def __call__(
+        self, sam: Any, samples: Any, on_sample: Any
+    ) -> tuple[list[str], Any]:
         left = len(self.numbers) > 1
         value = self.numbers.pop(0) if left else self.numbers[0]
-        return {'score': value, 'point': value, 'box': value}
+        on_sample(1)
+        return ['', ''], np.full((2, 5), value)
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +115,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def score(*numbers: float) -> None:
         monkeypatch.setattr(
-            'napari_mobilesam.training.finetune.quick_score', Scores(*numbers)
+            'napari_mobilesam.training.held_back.object_scores',
+            Scores(*numbers),
         )
 
     def train(found: Any = planes, name: str = 'mine') -> None:
@@ -154,8 +158,29 @@ def test_model_that_is_not_better_is_not_kept(
     bench.train()
     ((result,),) = bench.heard('finished')
     assert result.path is None
-    assert 'Not better than tiny, which stays' in result.text
+    assert result.text.startswith(
+        'No improvement; keeping tiny. Validation IoU 0.810 on 2 objects'
+    )
     assert list(folder.iterdir()) == []
+
+
+def test_change_within_the_noise_is_no_improvement(
+    bench: Any, folder: Path
+) -> None:
+    bench.score(0.81, 0.811)
+    bench.train()
+    ((result,),) = bench.heard('finished')
+    assert result.path is None
+    assert '0.810 → 0.811' in result.text
+    assert 'within the noise of ±0.028' in result.text
+    assert list(folder.iterdir()) == []
+
+
+def test_validation_is_counted(bench: Any) -> None:
+    bench.score(0.81, 0.85)
+    bench.train()
+    said = [text for (text,) in bench.heard('status')]
+    assert any('Measuring on the objects held back: 1 of' in s for s in said)
 
 
 def test_cancel_keeps_the_best_so_far(bench: Any, folder: Path) -> None:

@@ -12,12 +12,15 @@ import torch
 from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.registry import list_models
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training import held_back
 from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
     labelled_image,
 )
 from napari_mobilesam.training.finetune import finetune, hold_back
+from napari_mobilesam.training.held_back import HeldBackScore, noise_of
+from napari_mobilesam.training.quick_score import validation_samples
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (
     FineTuneConfig,
@@ -73,7 +76,9 @@ def test_result_is_listed_loads_and_says_how_it_was_made(
     assert [entry['step'] for entry in entries] == [0, 1, 2, 3]
     assert result.base_score == entries[0]['score']
     assert result.score == max(entry['score'] for entry in entries)
-    assert result.improved == (result.score > result.base_score)
+    assert result.noise > 0
+    change = result.score - result.base_score
+    assert result.improved == (change > result.noise)
 
 
 def test_decoder_is_all_that_changes(
@@ -89,18 +94,18 @@ def test_decoder_is_all_that_changes(
 
 
 def test_all_trains_the_encoder_too(
-    tiny: Sam, disc_images: list[LabelledImage]
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scores = iter(range(9))
+    scores = iter(np.arange(9.0))
     options = replace(QUICK, decoder_only=False)
-    from napari_mobilesam.training import finetune as module
-
-    original = module.quick_score
-    module.quick_score = lambda sam, samples: {'score': next(scores)}
-    try:
-        result = finetune(tiny.eval(), disc_images, options, save=False)
-    finally:
-        module.quick_score = original
+    monkeypatch.setattr(
+        held_back,
+        'object_scores',
+        lambda *given: ([''], np.full((1, 5), next(scores))),
+    )
+    result = finetune(tiny.eval(), disc_images, options, save=False)
     weight = 'image_encoder.patch_embed.seq.0.c.weight'
     assert not torch.equal(
         result.model.state_dict()[weight], tiny.state_dict()[weight]
@@ -168,3 +173,52 @@ def test_unwritable_result_is_reported(
     monkeypatch.setattr(jobs, 'save_checkpoint', full)
     with pytest.raises(TrainingError, match='free disk space'):
         finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)
+
+
+def test_validation_uses_the_crops_there_is_time_for(
+    tiny: Sam, disc_images: list[LabelledImage]
+) -> None:
+    samples = validation_samples(disc_images, tiny.input_size, None, count=5)
+    heard: list[tuple[int, int]] = []
+    score = HeldBackScore(
+        samples, seconds=0, on_crop=lambda *done: heard.append(done)
+    )
+    first = score(tiny.eval())
+    assert heard == [(1, 5), (2, 5)]
+    assert score(tiny) == first
+    assert heard[2:] == [(1, 2), (2, 2)]
+    everything = HeldBackScore(samples)
+    everything(tiny)
+    assert everything.noise > 0
+
+
+def test_noise_is_that_of_the_change_of_each_object() -> None:
+    before = np.linspace(0.2, 0.9, 25)
+    # objects differ by much, but each changes by the same
+    assert noise_of(before, before + 0.05) == pytest.approx(
+        1.96 * held_back.TYPICAL_SPREAD / 5
+    )
+    up_and_down = before + np.tile([0.1, -0.1], 13)[:25]
+    assert noise_of(before, up_and_down) == pytest.approx(0.04, rel=0.05)
+
+
+def test_budget_includes_validation(
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is left for a step if validation takes half of the time."""
+    now = [0.0]
+    monkeypatch.setattr(held_back.time, 'monotonic', lambda: now[0])
+
+    def slow(*given: object) -> tuple[list[str], np.ndarray]:
+        now[0] += 31
+        return [''], np.full((1, 5), 0.5)
+
+    monkeypatch.setattr(held_back, 'object_scores', slow)
+    config = replace(QUICK.config, steps=0, minutes=1)
+    result = finetune(
+        tiny.eval(), disc_images, replace(QUICK, config=config), save=False
+    )
+    assert result.curve[-1]['step'] == 0
+    assert not result.improved

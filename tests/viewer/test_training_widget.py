@@ -47,11 +47,11 @@ def trainer(monkeypatch):
     go.set()
     scores = [0.81, 0.85, 0.89]
 
-    def score(sam, samples):
+    def score(sam, samples, on_sample):
         if len(scores) > 1:
-            return {'score': scores.pop(0)}
+            return [''], np.full((1, 5), scores.pop(0))
         go.wait(20)
-        return {'score': scores[0]}
+        return [''], np.full((1, 5), scores[0])
 
     def load(name):
         go.wait(20)
@@ -60,7 +60,7 @@ def trainer(monkeypatch):
     monkeypatch.setattr(fine_tuning, 'options', lambda request: quick)
     monkeypatch.setattr(fine_tuning, '_load_model', load)
     monkeypatch.setattr(
-        'napari_mobilesam.training.finetune.quick_score', score
+        'napari_mobilesam.training.held_back.object_scores', score
     )
     yield type('Trainer', (), {'go': go, 'scores': scores})
     go.set()
@@ -122,7 +122,7 @@ def test_model_that_is_not_better_leaves_the_base(desk, blobs, drawn, trainer):
     before = d.session.model_name
     d.widget.training.start()
     d.settle()
-    assert 'Not better than' in d.widget.status.text
+    assert 'No improvement; keeping' in d.widget.status.text
     assert d.session.model_name == before
 
 

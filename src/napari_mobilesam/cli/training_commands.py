@@ -330,6 +330,8 @@ def finetune_command(options: argparse.Namespace) -> int:
             progress=progress,
         )
     change = 'better' if result.improved else 'no better than before'
+    if not result.improved and result.score > result.base_score:
+        change = f'within the noise of ±{result.noise:.3f}'
     print(
         f'{result.path}: validation IoU {result.base_score:.3f} -> '
         f'{result.score:.3f} on {result.validation_objects} objects held '

@@ -252,10 +252,18 @@ class FineTuning:
                 run, self.validated, entry['minutes'], entry['score']
             ),
             on_step=lambda minutes, step: self._step(run, minutes, step),
+            on_crop=lambda done, total: self._measure(run, done, total),
         )
         if run is not self._runs.current:
             raise _Abandoned
         self._keep(run, request, tuned, not run.cancelled.is_set())
+
+    def _measure(self, run: _FineTuningRun, done: int, total: int) -> None:
+        self._tell(
+            run,
+            self.status,
+            f'Measuring on the objects held back: {done} of {total} crops …',
+        )
 
     def _step(
         self, run: _FineTuningRun, minutes: float, step: StepResult
@@ -289,6 +297,7 @@ class FineTuning:
             tuned.validation_objects,
             complete,
             path,
+            tuned.noise,
         )
         self._end(run, self.finished, result)
 

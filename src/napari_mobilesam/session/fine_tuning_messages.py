@@ -123,6 +123,8 @@ class FineTuneResult:
     path : Path or None
         File of the new model; None if it is not better than the base and
         was not written.
+    noise : float
+        Change of the IoU that chance explains.
     """
 
     request: FineTuneRequest
@@ -131,6 +133,7 @@ class FineTuneResult:
     held_back: int
     complete: bool
     path: Path | None
+    noise: float = 0.0
 
     @property
     def text(self) -> str:
@@ -140,11 +143,15 @@ class FineTuneResult:
         base = Path(self.request.base).name
         stopped = '' if self.complete else 'Stopped. '
         if self.path is None:
+            change = f'{self.base_score:.{digits}f}'
+            why = ''
+            if self.score > self.base_score:
+                change += f' → {self.score:.{digits}f}'
+                why = f', within the noise of ±{self.noise:.{digits}f}'
             return (
-                f'{stopped}Not better than {base}, which stays: validation '
-                f'IoU {self.base_score:.2f} on {objects} '
-                'held back. Label more objects, above all those it gets '
-                'wrong, or train longer.'
+                f'{stopped}No improvement; keeping {base}. Validation IoU '
+                f'{change} on {objects} held back{why}. Label more objects, '
+                'above all those it gets wrong, or train longer.'
             )
         return (
             f'{stopped}Validation IoU {self.base_score:.{digits}f} → '

@@ -8,6 +8,8 @@ them best, the model it started from included.
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +24,9 @@ from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
 )
+from napari_mobilesam.training.held_back import HeldBackScore
 from napari_mobilesam.training.interactive import StepResult
-from napari_mobilesam.training.quick_score import (
-    quick_score,
-    validation_samples,
-)
+from napari_mobilesam.training.quick_score import validation_samples
 from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import (
     DecoderTask,
@@ -41,6 +41,8 @@ from napari_mobilesam.training.training_parameters import (
 )
 from napari_mobilesam.types import ModelRecord, Progress
 
+# Share of the budget that one validation may take.
+VALIDATION_SHARE = 0.05
 MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
 
 
@@ -61,6 +63,8 @@ class FineTuned:
         Validation over time.
     path : Path or None
         Checkpoint file, if one was written.
+    noise : float
+        Change of the score that chance explains, see `HeldBackScore`.
     """
 
     model: Sam
@@ -69,11 +73,12 @@ class FineTuned:
     validation_objects: int
     curve: list[dict[str, float]]
     path: Path | None = None
+    noise: float = 0.0
 
     @property
     def improved(self) -> bool:
-        """True if it is better than the model it started from."""
-        return self.score > self.base_score
+        """True if it is better by more than the noise."""
+        return self.score > self.base_score + self.noise
 
 
 def hold_back(
@@ -180,8 +185,12 @@ def finetune(
     cancelled: Callable[[], bool] | None = None,
     on_validation: Callable[[dict[str, float]], None] | None = None,
     on_step: Callable[[float, StepResult], None] | None = None,
+    on_crop: Callable[[int, int], None] | None = None,
 ) -> FineTuned:
     """Fine-tune a copy of a model on labelled images.
+
+    A budget of minutes is for all of it: preparation, training, and
+    validation.
 
     Parameters
     ----------
@@ -204,7 +213,10 @@ def finetune(
         Called with each point of the curve (``minutes``, ``step``,
         ``score``, ``point``, ``box``), the first before any training.
     on_step : callable, optional
-        Called after each step with the minutes trained and its numbers.
+        Called after each step with the minutes used and its numbers.
+    on_crop : callable, optional
+        Called while the model is validated, with the number of crops done
+        and of all crops.
 
     Returns
     -------
@@ -220,6 +232,7 @@ def finetune(
     TrainingError
         If training fails or the checkpoint cannot be written.
     """
+    started = time.monotonic()
     options = options or FineTuneConfig()
     path = None
     if save:
@@ -242,16 +255,31 @@ def finetune(
     samples = validation_samples(
         validation, model.input_size, best, count=min(12, max(2, count))
     )
-    run = TrainingRun(
-        _task(tuned, source, options),
-        options.config,
-        folder,
-        lambda sam: quick_score(sam, samples),
+    budget = 60 * options.config.minutes
+    score = HeldBackScore(
+        samples, VALIDATION_SHARE * budget if budget else math.inf, on_crop
     )
-    run.resume()
-    run.run(progress, cancelled, on_validation, on_step)
+    run = TrainingRun(
+        _task(tuned, source, options), options.config, folder, score
+    )
+
+    def validated(entry: dict[str, float]) -> None:
+        run.pending += score.seconds
+        run.validation_seconds = score.seconds
+        if on_validation is not None:
+            on_validation(entry)
+
+    if not run.resume():
+        run.seconds = time.monotonic() - started
+    run.run(progress, cancelled, validated, on_step)
     result = FineTuned(
-        tuned, run.curve[0]['score'], run.best_score, count, run.curve, path
+        tuned,
+        run.curve[0]['score'],
+        run.best_score,
+        count,
+        run.curve,
+        path,
+        score.noise,
     )
     tuned.record = _record(model, run, images, result, path)
     tuned.__dict__.pop('key', None)

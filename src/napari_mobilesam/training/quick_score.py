@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -93,8 +94,36 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
         and ``box`` per group, ``calibration`` (mean absolute error of the
         predicted IoU), and ``score``, the mean over groups of point and box.
     """
+    return mean_scores(*object_scores(sam, samples))
+
+
+@torch.no_grad()
+def object_scores(
+    sam: Sam,
+    samples: Sequence[Sample],
+    on_sample: Callable[[int], bool] | None = None,
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Score each object of fixed crops.
+
+    Parameters
+    ----------
+    sam : Sam
+        Model in inference mode.
+    samples : sequence of Sample
+        The crops.
+    on_sample : callable, optional
+        Called with the number of crops done; False ends there.
+
+    Returns
+    -------
+    groups : list of str
+        Group of each object.
+    numbers : ndarray
+        (N, 5) IoU by point, by box, best of three by point, and by
+        agreement, and the error of the predicted IoU; see `quick_score`.
+    """
     rows: list[tuple[str, list[float]]] = []
-    for sample in samples:
+    for done, sample in enumerate(samples, start=1):
         batch = collate([sample], sam.input_size).to(sam.device)
         features = sam.encode(normalise(sam, batch))
         truth, _ = batch.truth()
@@ -121,8 +150,16 @@ def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
             [point, box, points.amax(1), agreed, error], 1
         )
         rows += [(sample.group, row) for row in found_rows.tolist()]
-    numbers = np.array([row for _, row in rows])
-    names = np.array([group for group, _ in rows])
+        if on_sample is not None and not on_sample(done):
+            break
+    return [group for group, _ in rows], np.array([row for _, row in rows])
+
+
+def mean_scores(
+    groups: Sequence[str], numbers: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the means of `object_scores`, see `quick_score`."""
+    names = np.array(groups)
     scores = dict(
         zip(
             ('point', 'box', 'oracle', 'agreement', 'calibration'),

@@ -30,6 +30,8 @@ from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import Progress
 
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
+# Time between two validations, in durations of one, at least.
+VALIDATION_GAP = 8
 
 
 class TrainingError(RuntimeError):
@@ -87,6 +89,9 @@ class TrainingRun:
         self.best_score, self.since_best = float('-inf'), 0
         self.step, self.seconds, self.pending = 0, 0.0, 0.0
         self.validated, self.saved, self.bad = 0.0, 0.0, 0
+        # Duration of a validation, for a budget that includes validation:
+        # time for the last one is kept. 0 leaves them out of the budget.
+        self.validation_seconds = 0.0
         self.curve: list[dict[str, float]] = []
         self.recent: list[StepResult] = []
         half = config.half
@@ -195,7 +200,10 @@ class TrainingRun:
 
     def _done(self) -> bool:
         patience = self.config.patience
-        return self.config.fraction(self.step, self.seconds) >= 1 or bool(
+        used = self.seconds + self.pending + self.validation_seconds
+        if not self.validation_seconds:
+            used = self.seconds
+        return self.config.fraction(self.step, used) >= 1 or bool(
             patience and self.since_best >= patience
         )
 
@@ -203,7 +211,8 @@ class TrainingRun:
         if self.config.validation_steps:
             return self.step % self.config.validation_steps == 0
         passed = self.seconds - self.validated
-        return passed >= 60 * self.config.validation_minutes
+        seldom = VALIDATION_GAP * self.validation_seconds
+        return passed >= max(60 * self.config.validation_minutes, seldom)
 
     def _check_finite(self) -> None:
         if self.bad >= BAD_STEPS:
@@ -225,11 +234,15 @@ class TrainingRun:
             finite = [value for value in values if np.isfinite(value)]
             return float(np.mean(finite)) if finite else float('nan')
 
-        return (
+        text = (
             f'step {self.step}, {self.seconds / 60:.1f} min, loss '
             f'{mean("loss"):.3f}, IoU point {mean("point"):.3f} box '
-            f'{mean("box"):.3f} corrected {mean("corrected"):.3f}'
+            f'{mean("box"):.3f}'
         )
+        # many steps correct nothing
+        corrected = mean('corrected')
+        known = np.isfinite(corrected)
+        return f'{text} corrected {corrected:.3f}' if known else text
 
     def validate(self) -> dict[str, float]:
         """Score the averaged weights and keep them if they are best."""
