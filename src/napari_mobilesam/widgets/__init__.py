@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.widgets.series.series_widget import (
         SeriesWidget as SeriesWidget,
     )
+    from napari_mobilesam.widgets.table.table_widget import (
+        TableWidget as TableWidget,
+    )
     from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
@@ -26,6 +29,7 @@ _MODULE_OF = {
     'MobileSamDock': 'dock',
     'RefineWidget': 'refine.refine_widget',
     'SeriesWidget': 'series.series_widget',
+    'TableWidget': 'table.table_widget',
     'get_session': 'viewer.viewer_session',
     'open_form': 'dock',
 }
@@ -34,6 +38,7 @@ __all__ = [
     'MobileSamDock',
     'RefineWidget',
     'SeriesWidget',
+    'TableWidget',
     'get_session',
     'open_form',
 ]

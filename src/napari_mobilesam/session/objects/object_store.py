@@ -20,6 +20,7 @@ from napari_mobilesam.session.objects.history import Entry, Records
 from napari_mobilesam.session.objects.patch import Patch
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import (
+    Indices,
     LabelsError,
     LabelTarget,
     WritePolicy,
@@ -374,8 +375,13 @@ class Step:
     def put_pixels(self, values: NDArray[Any]) -> None:
         """Write labels of the shape of the target, except their zeros."""
         indices = np.nonzero(values)
+        self.put_at(indices, values[indices])
+
+    def put_at(self, indices: Indices, values: Any) -> None:
+        """Write values, or one value, at pixels of the target."""
         before = self._objects.target.read(indices)
-        self._swap(indices, before, values[indices])
+        after = np.broadcast_to(np.asarray(values), before.shape)
+        self._swap(indices, before, after)
 
     def erase(self, record: ObjectRecord) -> None:
         """Erase the pixels of an object."""

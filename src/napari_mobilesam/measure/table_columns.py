@@ -1,0 +1,91 @@
+"""Histograms of the columns of a table, and which rows a range selects."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINS = 40
+
+
+class Histogram(NamedTuple):
+    """Counts of the values of a column.
+
+    Attributes
+    ----------
+    edges : ndarray
+        (N + 1,) float64 edges of the bins.
+    counts : ndarray
+        (N,) int64 numbers of values.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last edge."""
+        return float(self.edges[0]), float(self.edges[-1])
+
+
+def numbers_of(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where there is none."""
+    import pandas as pd
+
+    values = pd.to_numeric(table[column], errors='coerce')
+    found: NDArray[np.float64] = values.to_numpy(np.float64, na_value=math.nan)
+    return found
+
+
+def histogram_columns(table: pd.DataFrame) -> list[str]:
+    """Return the names of columns that a histogram can be drawn of."""
+    return [
+        str(name)
+        for name in table.columns
+        if table[name].dtype.kind in 'iuf'
+        and np.isfinite(numbers_of(table, str(name))).any()
+    ]
+
+
+def histogram(values: NDArray[Any], bins: int = BINS) -> Histogram | None:
+    """Count values in bins of the same width.
+
+    Parameters
+    ----------
+    values : ndarray
+        (N,) numbers; those that are not finite are left out.
+    bins : int
+        Largest number of bins; whole numbers get bins of whole width.
+
+    Returns
+    -------
+    Histogram or None
+        None if there is no finite value.
+    """
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    if np.array_equal(finite, np.round(finite)):
+        width = max(1, math.ceil((high - low + 1) / bins))
+        count = max(1, math.ceil((high - low + 1) / width))
+        edges = low - 0.5 + width * np.arange(count + 1)
+    elif low == high:
+        edges = np.array([low - 0.5, low + 0.5])
+    else:
+        edges = np.linspace(low, high, bins + 1)
+    counts, _ = np.histogram(finite, edges)
+    return Histogram(np.asarray(edges, np.float64), counts.astype(np.int64))
+
+
+def within(values: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    """Return which values lie in a closed range; NaN does not."""
+    with np.errstate(invalid='ignore'):
+        return np.asarray((values >= low) & (values <= high))

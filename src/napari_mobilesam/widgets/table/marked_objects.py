@@ -1,0 +1,135 @@
+"""Overlay on the objects that are selected in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.measuring import Measuring
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
+    insert_below_prompts,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME = 'selected objects'
+COLORS: dict[int | None, str] = {
+    None: 'transparent',
+    0: 'transparent',
+    1: '#4fc3f7',
+}
+# Labels of more pixels are not copied for an overlay.
+MOST_PIXELS = 1 << 26
+
+
+class MarkedObjects:
+    """Layer that shows the selected objects in one colour.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    measuring : Measuring
+        Computes the overlay on its thread.
+    """
+
+    def __init__(self, viewer: ViewerModel, measuring: Measuring) -> None:
+        self._viewer = viewer
+        self._measuring = measuring
+        self._layer: Labels | None = None
+        self._wanted = 0
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer, None if it is not in the viewer."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            return self._layer
+        return None
+
+    def show(self, labels: Labels, chosen: NDArray[np.int64]) -> bool:
+        """Show objects of a layer; False if it is too large for that."""
+        self._wanted += 1
+        data: Any = labels.data
+        if (
+            labels.multiscale
+            or not isinstance(data, np.ndarray)
+            or data.size > MOST_PIXELS
+        ):
+            self.hide()
+            return False
+        if not len(chosen):
+            self.hide()
+            return True
+        wanted = self._wanted
+
+        def compute() -> Callable[[], None]:
+            picture = overlay_of(data, chosen)
+            return lambda: self._place(labels, picture, wanted)
+
+        self._measuring.apart(compute)
+        return True
+
+    def hide(self) -> None:
+        """Hide the layer; it stays for the next selection."""
+        self._wanted += 1
+        layer = self.layer
+        if layer is not None:
+            layer.visible = False
+
+    def remove(self) -> None:
+        """Remove the layer from the viewer."""
+        self._wanted += 1
+        layer, self._layer = self.layer, None
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+
+    def _place(
+        self, labels: Labels, picture: NDArray[np.uint8], wanted: int
+    ) -> None:
+        if wanted != self._wanted or labels not in self._viewer.layers:
+            return
+        layer = self.layer
+        if layer is None or layer.data.shape != picture.shape:
+            self.remove()
+            self._wanted = wanted
+            layer = Labels(
+                picture,
+                name=NAME,
+                opacity=0.55,
+                metadata={PREVIEW_MARK: True},
+                colormap=DirectLabelColormap(color_dict=COLORS),
+            )
+            self._layer = layer
+            _align(layer, labels)
+            insert_below_prompts(self._viewer, layer)
+            return
+        _align(layer, labels)
+        layer.data = picture
+        layer.visible = True
+
+
+def _align(layer: Labels, labels: Labels) -> None:
+    """Place a layer as another one."""
+    layer.scale, layer.translate = labels.scale, labels.translate
+    layer.rotate, layer.shear = labels.rotate, labels.shear
+    layer.affine = labels.affine.affine_matrix
+    layer.units = labels.units
+
+
+def overlay_of(
+    labels: NDArray[Any], chosen: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Return 1 on chosen labels and 0 elsewhere."""
+    largest = int(labels.max(initial=0))
+    if largest > 1 << 24:
+        return np.isin(labels, chosen).astype(np.uint8)
+    lookup = np.zeros(largest + 1, np.uint8)
+    lookup[chosen[chosen <= largest]] = 1
+    return lookup[labels]

@@ -1,0 +1,163 @@
+"""What is measured of which layers, and the table in their features."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_mobilesam.session.measuring import MeasureRequest
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RGB = ('red', 'green', 'blue', 'alpha')
+PIXEL = 'pixel'
+# columns of measurements that are replaced by new ones
+MEASURED = (
+    'area',
+    'row',
+    'column',
+    'z',
+    'row0',
+    'column0',
+    'z0',
+    'row1',
+    'column1',
+    'z1',
+    'axis_',
+    'eccentricity',
+    'solidity',
+    'perimeter',
+    'intensity_',
+)
+
+
+def request_of(
+    labels: Labels, image: Image | None, scene: ViewerScene
+) -> MeasureRequest:
+    """Return what is measured of labels, with the intensities of an image.
+
+    Parameters
+    ----------
+    labels : napari.layers.Labels
+        Labels to measure, of any size.
+    image : napari.layers.Image or None
+        Image for intensities; with its channels, or the layers that are
+        composed with it, if it is the image that is worked on.
+    scene : ViewerScene
+        Knows the channels.
+
+    Raises
+    ------
+    ImageError
+        The image does not lie on the labels pixel by pixel.
+    """
+    data = data_of(labels)
+    pixels, channels = None, None
+    if image is not None:
+        pixels, channels = _intensities(image, scene)
+        shape = tuple(pixels.shape)[: data.ndim]
+        if shape != tuple(data.shape):
+            raise ImageError(
+                f'“{image.name}” has the shape {shape}, “{labels.name}” has '
+                f'{tuple(data.shape)}: choose the image of the labels, or no '
+                'intensities.'
+            )
+    scale, units = _scale(labels)
+    return MeasureRequest(
+        data,
+        pixels,
+        scale,
+        units,
+        channels,
+        volumes=data.ndim > 2,
+        owner=labels,
+    )
+
+
+def _intensities(
+    image: Image, scene: ViewerScene
+) -> tuple[Any, list[str] | None]:
+    """Pixels with channels last, and the names of the channels."""
+    pixels = data_of(image)
+    if image.rgb:
+        return pixels, list(RGB[: pixels.shape[-1]])
+    if image is scene.image and scene.composed:
+        layers = [image, *scene.composed]
+        arrays = [np.asarray(data_of(layer)) for layer in layers]
+        return np.stack(arrays, -1), [str(layer.name) for layer in layers]
+    axis = scene.channel_axis if image is scene.image else None
+    if axis is not None:
+        moved = np.moveaxis(np.asarray(pixels), axis, -1)
+        return moved, [f'channel {n}' for n in range(moved.shape[-1])]
+    return pixels, None
+
+
+def _scale(labels: Labels) -> tuple[tuple[float, ...] | None, str | None]:
+    """Size of a pixel and its unit, if the layer has them."""
+    units = [str(unit) for unit in labels.units]
+    scale = tuple(float(abs(size)) for size in labels.scale)
+    ndim = len(scale)
+    if ndim > 3 or PIXEL in units[-2:] or not all(scale):
+        return None, None
+    names = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
+    return scale, names.get(units[-1], units[-1])
+
+
+def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return a feature table with new measurements.
+
+    Columns of others, such as score and class, are kept; rows without pixels
+    are dropped.
+
+    Parameters
+    ----------
+    features : DataFrame
+        Feature table of the layer, with the label in a column ``index`` if
+        it has one.
+    measured : DataFrame
+        Rows of `measure_objects`.
+    """
+    measured = measured.rename(columns={'label': 'index'})
+    if 'index' not in features or not len(features):
+        return measured
+    kept = [
+        name
+        for name in features.columns
+        if name == 'index'
+        or (name not in measured and not str(name).startswith(MEASURED))
+    ]
+    others = features[kept].drop_duplicates('index', keep='last')
+    table = measured.merge(others, how='left', on='index')
+    # what is known of an object first, then its measurements
+    first = ['index', *[name for name in kept if name != 'index']]
+    return table[[*first, *[n for n in table.columns if n not in first]]]
+
+
+def box_of(
+    table: pd.DataFrame, label: int, ndim: int
+) -> tuple[list[float], list[float]] | None:
+    """Return first and last pixel of an object, None if it is unknown."""
+    if 'index' not in table or 'row0' not in table:
+        return None
+    rows = table[table['index'] == label]
+    if not len(rows):
+        return None
+    row = rows.iloc[0]
+    axes = (
+        ['z', 'row', 'column']
+        if 'z0' in table and ndim > 2
+        else ['row', 'column']
+    )
+    low = [float(row[f'{axis}0']) for axis in axes]
+    high = [float(row[f'{axis}1']) - 1 for axis in axes]
+    if any(math.isnan(value) for value in (*low, *high)):
+        return None
+    missing = ndim - len(axes)
+    return [0.0] * missing + low, [0.0] * missing + high

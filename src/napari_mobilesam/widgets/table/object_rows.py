@@ -1,0 +1,277 @@
+"""Table of measured objects that can be sorted, with marked rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QAbstractTableModel,
+    QModelIndex,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QTableView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LIST_ROWS = 8
+MARKED = QColor(79, 195, 247, 90)
+LABEL = 'index'
+
+
+class _RowsModel(QAbstractTableModel):
+    """Rows of a data frame in an order of their own.
+
+    A hundred thousand rows are sorted here in a few milliseconds; a proxy
+    model would request each value many times.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns: list[str] = []
+        self.labels: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.marked: NDArray[np.bool_] = np.zeros(0, bool)
+        self._values: list[NDArray[Any]] = []
+        # row that is shown → row of the data frame
+        self.order: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._by, self._down = 0, Qt.SortOrder.AscendingOrder
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return len(self.order)
+
+    def columnCount(  # noqa: N802
+        self, parent: QModelIndex | None = None
+    ) -> int:
+        return len(self.columns)
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        row = self.order[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return cell_text(self._values[index.column()][row])
+        if role == Qt.ItemDataRole.BackgroundRole and self.marked[row]:
+            return MARKED
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            if self._values[index.column()].dtype.kind == 'O':
+                return None
+            return int(
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
+        return None
+
+    def headerData(  # noqa: N802
+        self, section: int, orientation: Qt.Orientation, role: int = 0
+    ) -> Any:
+        if (
+            orientation != Qt.Orientation.Horizontal
+            or role != Qt.ItemDataRole.DisplayRole
+        ):
+            return None
+        name = self.columns[section]
+        return 'label' if name == LABEL else name
+
+    def show(self, table: pd.DataFrame) -> None:
+        """Show another table, sorted by the same column as before."""
+        self.beginResetModel()
+        before = self.columns[self._by] if self.columns else LABEL
+        first = [LABEL] if LABEL in table else []
+        self.columns = first + [str(c) for c in table.columns if c != LABEL]
+        self._values = [_array(table[name]) for name in self.columns]
+        self.labels = (
+            table[LABEL].to_numpy(np.int64)
+            if LABEL in table
+            else np.zeros(0, np.int64)
+        )
+        self.marked = np.zeros(len(self.labels), bool)
+        self._by = self.columns.index(before) if before in self.columns else 0
+        self._arrange()
+        self.endResetModel()
+
+    def sort(
+        self,
+        column: int,
+        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+    ) -> None:
+        """Sort the rows by a column; missing values come last."""
+        self.beginResetModel()
+        self._by, self._down = column, order
+        self._arrange()
+        self.endResetModel()
+
+    def mark(self, marked: NDArray[np.bool_]) -> None:
+        """Mark rows of the data frame."""
+        self.marked = marked
+        if len(self.order):
+            self.dataChanged.emit(
+                self.index(0, 0),
+                self.index(len(self.order) - 1, len(self.columns) - 1),
+                [int(Qt.ItemDataRole.BackgroundRole)],
+            )
+
+    def place_of(self, label: int) -> int:
+        """Row in which a label is shown; -1 if there is none."""
+        found = np.flatnonzero(self.labels[self.order] == label)
+        return int(found[0]) if len(found) else -1
+
+    def _arrange(self) -> None:
+        if not self._values or not 0 <= self._by < len(self._values):
+            self.order = np.arange(len(self.labels))
+            return
+        values = self._values[self._by]
+        if values.dtype.kind == 'O':
+            values = np.array(
+                ['' if _missing(v) else str(v) for v in values], dtype=str
+            )
+            missing = values == ''
+        else:
+            missing = ~np.isfinite(values.astype(np.float64))
+        order = np.argsort(values, kind='stable')
+        if self._down == Qt.SortOrder.DescendingOrder:
+            order = order[::-1]
+        self.order = np.concatenate(
+            [order[~missing[order]], order[missing[order]]]
+        )
+
+
+def _array(column: Any) -> NDArray[Any]:
+    kind = getattr(column.dtype, 'kind', 'O')
+    if kind in 'iufb':
+        return np.asarray(column.to_numpy())
+    return np.asarray(column.to_numpy(object))
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as it is shown; empty if it is missing."""
+    if value is None:
+        return ''
+    if isinstance(value, (bool, np.bool_)):
+        return 'yes' if value else 'no'
+    if isinstance(value, (float, np.floating)):
+        if math.isnan(value):
+            return ''
+        number = float(value)
+        return f'{number:.0f}' if number.is_integer() else f'{number:.4g}'
+    return str(value)
+
+
+class ObjectRows(QTableView):
+    """Table of objects; one row is current, any number are marked.
+
+    Attributes
+    ----------
+    chosen : Signal(int)
+        Label whose row was chosen with the mouse or the keys.
+    edit_asked : Signal(int)
+        Label whose row was double-clicked.
+    """
+
+    chosen = Signal(int)
+    edit_asked = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = _RowsModel()
+        self._current = 0
+        self.setModel(self._model)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.setSelectionBehavior(
+            QAbstractItemView.SelectionBehavior.SelectRows
+        )
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setHorizontalScrollMode(
+            QAbstractItemView.ScrollMode.ScrollPerPixel
+        )
+        # Qt's stubs know neither as always there
+        rows: Any = self.verticalHeader()
+        selection: Any = self.selectionModel()
+        self._selection = selection
+        height = self.fontMetrics().lineSpacing() + 6
+        rows.hide()
+        rows.setDefaultSectionSize(height)
+        self.setMinimumHeight(height * LIST_ROWS)
+        self.setAccessibleName('Objects and their measurements')
+        selection.currentRowChanged.connect(self._tell)
+        self.doubleClicked.connect(self._ask_edit)
+        self._model.modelReset.connect(self._choose_again)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels in the order of the data frame."""
+        return self._model.labels
+
+    @property
+    def marked(self) -> NDArray[np.int64]:
+        """Labels of the marked rows."""
+        return self._model.labels[self._model.marked]
+
+    @property
+    def current(self) -> int:
+        """Label of the current row, 0 if there is none."""
+        return self._current
+
+    def show_table(self, table: pd.DataFrame) -> None:
+        """Show another table; no row is marked."""
+        before = self._selection.blockSignals(True)
+        self._model.show(table)
+        self._selection.blockSignals(before)
+        for column in range(self._model.columnCount()):
+            self.setColumnWidth(column, self._width(column))
+
+    def _width(self, column: int) -> int:
+        title = str(
+            self._model.headerData(
+                column,
+                Qt.Orientation.Horizontal,
+                Qt.ItemDataRole.DisplayRole,
+            )
+        )
+        return self.fontMetrics().horizontalAdvance(title) + 28
+
+    def mark(self, marked: NDArray[np.bool_]) -> None:
+        """Mark rows of the data frame, and show the first of them."""
+        self._model.mark(marked)
+        shown = np.flatnonzero(marked[self._model.order])
+        if len(shown):
+            self.scrollTo(self._model.index(int(shown[0]), 0))
+
+    def choose(self, label: int) -> None:
+        """Choose the row of a label, without emitting `chosen`."""
+        self._current = label
+        self._choose_again()
+
+    def text(self, row: int, column: str) -> str:
+        """Text of a cell of a row that is shown."""
+        number = self._model.columns.index(column)
+        return str(self._model.data(self._model.index(row, number)))
+
+    def _choose_again(self) -> None:
+        place = self._model.place_of(self._current)
+        before = self._selection.blockSignals(True)
+        if place >= 0:
+            index = self._model.index(place, 0)
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+        else:
+            self.clearSelection()
+        self._selection.blockSignals(before)
+        viewport: Any = self.viewport()
+        viewport.update()
+
+    def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
+        if current.isValid():
+            row = self._model.order[current.row()]
+            self._current = int(self._model.labels[row])
+            self.chosen.emit(self._current)
+
+    def _ask_edit(self, index: QModelIndex) -> None:
+        row = self._model.order[index.row()]
+        self.edit_asked.emit(int(self._model.labels[row]))

@@ -1,0 +1,513 @@
+"""“Table”: measurements of the objects of labels, linked to the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari.viewer
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QVBoxLayout,
+)
+
+from napari_mobilesam.large.io.tables import write_table
+from napari_mobilesam.measure.table_columns import (
+    histogram,
+    histogram_columns,
+    numbers_of,
+    within,
+)
+from napari_mobilesam.session.measuring import MeasureRequest, Measuring
+from napari_mobilesam.text import counted, explain
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    StatusLine,
+    ViewerWidget,
+    group_form,
+    narrow,
+    scrollable,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
+from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
+from napari_mobilesam.widgets.table.measured_layers import (
+    box_of,
+    merged,
+    request_of,
+)
+from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
+from napari_mobilesam.widgets.viewer.layers import data_of, is_of, is_output
+from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.main_thread import MainThread
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HINT = 'Measure fills the table; click a row to see its object.'
+NO_LABELS = 'There is no labels layer: open or make labels first.'
+NO_IMAGE = 'no intensities'
+NOTHING = 'The table has no rows: the labels have no object.'
+# Labels of at most so many pixels are measured again after each change.
+SMALL = 1 << 22
+PAUSE_MS = 800
+SUFFIXES = 'CSV (*.csv);;Parquet (*.parquet)'
+EVENTS = ('paint', 'data', 'labels_update')
+
+
+class TableWidget(ViewerWidget):
+    """Dock widget “Table”.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        scene = self.session.scene
+        assert isinstance(scene, ViewerScene)
+        self._scene = scene
+        self._listened: Labels | None = None
+        self._choosing = False
+        self.measuring = Measuring(MainThread())
+        # no bound method of ours, as for the session
+        self.destroyed.connect(partial(_close, self.measuring))
+        self._later = DelayedCall(self._measure_again, PAUSE_MS, self)
+        self.marked = MarkedObjects(self.viewer, self.measuring)
+        self._build()
+        self._connect()
+        self.attach()
+
+    def _build(self) -> None:
+        self.labels_combo = LayerCombo(self.viewer, is_output)
+        self.image_combo = LayerCombo(self.viewer, is_of(Image), NO_IMAGE)
+        self.measure_button = wide_button('Measure')
+        self.cancel_button = wide_button('Cancel')
+        self.follow_box = QCheckBox('Keep up to date')
+        self.follow_box.setToolTip(
+            'Measure again after each change of the labels, unless they are '
+            'large.'
+        )
+        self.rows = ObjectRows()
+        self.column_combo = QComboBox()
+        narrow(self.column_combo)
+        self.plot = HistogramPlot()
+        self.count_label = QLabel()
+        self.count_label.setWordWrap(True)
+        self.delete_button = wide_button('Delete selected')
+        self.delete_button.setToolTip(
+            'Delete the selected objects, as one step that can be undone.'
+        )
+        self.undo_button = wide_button('Undo')
+        self.export_button = wide_button('Export …')
+        self.export_button.setToolTip('Save the table as CSV or Parquet.')
+        self.status = StatusLine()
+        data, form = group_form('Measure')
+        form.addRow('Labels', self.labels_combo)
+        form.addRow('Intensities of', self.image_combo)
+        form.addRow(self.follow_box)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.measure_button)
+        buttons.addWidget(self.cancel_button)
+        form.addRow(buttons)
+        chosen, form = group_form('Select')
+        form.addRow('Histogram of', self.column_combo)
+        form.addRow(self.plot)
+        form.addRow(self.count_label)
+        buttons = QHBoxLayout()
+        for button in (
+            self.delete_button,
+            self.undo_button,
+            self.export_button,
+        ):
+            buttons.addWidget(button)
+        contents = QVBoxLayout()
+        contents.addWidget(data)
+        contents.addWidget(self.rows, 1)
+        contents.addWidget(chosen)
+        scrollable(self, contents, self.status, buttons)
+
+    def _connect(self) -> None:
+        self.labels_combo.layer_changed.connect(self._labels_chosen)
+        self.measure_button.clicked.connect(self.measure)
+        self.cancel_button.clicked.connect(self.measuring.cancel)
+        self.follow_box.toggled.connect(self._changed)
+        self.rows.chosen.connect(self._row_chosen)
+        self.rows.edit_asked.connect(self._edit)
+        self.column_combo.activated.connect(self._show_histogram)
+        self.plot.brushed.connect(self._brushed)
+        self.delete_button.clicked.connect(self.delete)
+        self.undo_button.clicked.connect(self.undo)
+        self.export_button.clicked.connect(self._ask_export)
+
+    def attach(self) -> None:
+        """Listen to viewer and session."""
+        super().attach()
+        self.follow_layers()
+        for signal, callback in (
+            (self._scene.labels_changed, self._follow_scene),
+            (self._scene.image_changed, self._follow_scene),
+            (self.session.editor.opened, self._opened),
+            (self.measuring.progress, self._progress),
+            (self.measuring.finished, self._finish),
+            (self.measuring.stopped, self._stopped),
+            (self.measuring.failed, self._fail),
+        ):
+            self.listen(signal, callback)
+        self._layers_changed()
+        self._labels_chosen(self.labels_combo.layer)
+        self._end()
+
+    def detach(self) -> None:
+        """Stop measuring, and remove the overlay."""
+        self._later.cancel()
+        self.measuring.close()
+        self._listen_to(None)
+        self.marked.remove()
+        super().detach()
+
+    @property
+    def pending(self) -> bool:
+        """Whether objects are measured, or will be soon."""
+        idle = self.measuring.wait(0.01)
+        return bool(self._later.pending or self.measuring.running or not idle)
+
+    # layers
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.labels_combo.refresh()
+        self.image_combo.refresh()
+        self._follow_scene()
+
+    def _active_changed(self, event: Any = None) -> None:
+        active = self.viewer.layers.selection.active
+        if isinstance(active, Labels) and is_output(active):
+            self.labels_combo.layer = active
+
+    def _follow_scene(self, event: Any = None) -> None:
+        if self._scene.labels is not None:
+            self.labels_combo.layer = self._scene.labels
+        if self._scene.image is not None:
+            self.image_combo.layer = self._scene.image
+
+    def _labels_chosen(self, labels: Labels | None) -> None:
+        self._listen_to(labels)
+        self.marked.hide()
+        self._show_table()
+        if labels is None:
+            self.status.say(NO_LABELS)
+        elif not self.measuring.running:
+            self.status.say(HINT)
+
+    def _listen_to(self, labels: Labels | None) -> None:
+        before, self._listened = self._listened, labels
+        for layer, act in ((before, self.deafen), (labels, self.listen)):
+            if layer is None:
+                continue
+            for name in EVENTS:
+                act(getattr(layer.events, name), self._changed)
+            act(layer.events.features, self._features_changed)
+            act(layer.events.selected_label, self._label_selected)
+
+    def _changed(self, event: Any = None) -> None:
+        """Measure again soon, if that is wanted."""
+        labels = self.labels_combo.layer
+        if labels is None or not self.follow_box.isChecked():
+            return
+        if int(np.prod(data_of(labels).shape)) <= SMALL:
+            self._later.restart()
+
+    def _features_changed(self, event: Any = None) -> None:
+        self._show_table()
+        self._changed()
+
+    # measuring
+
+    def measure(self) -> None:
+        """Measure the objects of the chosen labels."""
+        labels, image = self.labels_combo.layer, self.image_combo.layer
+        if labels is None:
+            self.status.fail(NO_LABELS)
+            return
+        with self.status.errors():
+            request = request_of(labels, image, self._scene)
+            self._later.cancel()
+            self.measuring.start(request)
+            self.measure_button.setEnabled(False)
+            self.cancel_button.setEnabled(True)
+            self.status.say('Measuring …', busy=True)
+
+    def _measure_again(self) -> None:
+        if not self.measuring.running:
+            self.measure()
+
+    def _progress(self, done: int, total: int, text: str) -> None:
+        self.status.say(f'{text} …', busy=True)
+        self.status.show_progress(done, total)
+
+    def _end(self) -> None:
+        self.measure_button.setEnabled(True)
+        self.cancel_button.setEnabled(False)
+
+    def _finish(self, request: MeasureRequest, table: pd.DataFrame) -> None:
+        self._end()
+        labels = request.owner
+        if labels not in self.viewer.layers:
+            self.status.say('The labels were removed.')
+            return
+        features = merged(labels.features, table)
+        follow, self._choosing = self._choosing, True
+        try:
+            labels.features = features
+        finally:
+            self._choosing = follow
+        self._later.cancel()
+        if labels is self.labels_combo.layer:
+            self._show_table()
+        self.status.say(
+            f'{counted(len(table), "object")} measured.'
+            if len(table)
+            else NOTHING
+        )
+
+    def _stopped(self) -> None:
+        self._end()
+        self.status.say('Stopped; the table is as it was.')
+
+    def _fail(self, text: str) -> None:
+        self._end()
+        self.status.fail(text)
+
+    # the table
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The feature table of the chosen labels, without background."""
+        import pandas as pd
+
+        labels = self.labels_combo.layer
+        if labels is None or LABEL not in labels.features:
+            return pd.DataFrame({LABEL: np.zeros(0, np.int64)})
+        table = labels.features
+        known = table[table[LABEL].notna()]
+        return known[known[LABEL] != 0].astype({LABEL: 'int64'})
+
+    def _show_table(self) -> None:
+        if self._choosing:
+            return
+        table = self.table
+        self.rows.show_table(table)
+        before = self.column_combo.currentText()
+        names = [n for n in histogram_columns(table) if n != LABEL]
+        self.column_combo.clear()
+        self.column_combo.addItems(names)
+        for name in (before, 'area'):
+            if name in names:
+                self.column_combo.setCurrentText(name)
+                break
+        self._show_histogram()
+        self.export_button.setEnabled(len(table) > 0)
+
+    def _show_histogram(self, index: int = 0) -> None:
+        name, table = self.column_combo.currentText(), self.table
+        values = numbers_of(table, name) if name else np.zeros(0)
+        self.plot.show_histogram(histogram(values))
+        self._brushed(None)
+
+    def _brushed(self, span: tuple[float, float] | None) -> None:
+        """Select the objects of a range of the histogram."""
+        table, name = self.table, self.column_combo.currentText()
+        chosen = np.zeros(len(table), bool)
+        if span is not None and name in table:
+            chosen = within(numbers_of(table, name), *span)
+        self.rows.mark(chosen)
+        count = int(chosen.sum())
+        self.delete_button.setEnabled(count > 0)
+        text = f'{count:,} of {counted(len(table), "object")} selected'
+        if span is not None:
+            text += f': {name} from {span[0]:.4g} to {span[1]:.4g}'
+        self.count_label.setText(f'{text}.')
+        labels = self.labels_combo.layer
+        if labels is None:
+            return
+        if not self.marked.show(labels, self.rows.marked):
+            self.count_label.setText(
+                f'{text}; the labels are too large to show them.'
+            )
+
+    def select(self, column: str, low: float, high: float) -> None:
+        """Select objects by a range of a column, as the brush does.
+
+        Parameters
+        ----------
+        column : str
+            A column of numbers.
+        low, high : float
+            Ends of the range, which are selected too.
+        """
+        self.column_combo.setCurrentText(column)
+        self._show_histogram()
+        self.plot.select((low, high))
+        self._brushed((low, high))
+
+    # rows and objects
+
+    def _row_chosen(self, label: int) -> None:
+        """Show the object of a row."""
+        labels = self.labels_combo.layer
+        if labels is None or self._choosing:
+            return
+        self._choosing = True
+        try:
+            labels.selected_label = label
+            box = box_of(labels.features, label, labels.ndim)
+            if box is None:
+                self.status.say('Measure first: the place is not known yet.')
+            else:
+                look_at(self.viewer, labels, *box)
+        finally:
+            self._choosing = False
+
+    def _label_selected(self, event: Any = None) -> None:
+        """Choose the row of the label that was picked on the canvas."""
+        labels = self.labels_combo.layer
+        if labels is not None and not self._choosing:
+            self.rows.choose(int(labels.selected_label))
+
+    def _opened(self, record: Any = None) -> None:
+        """Choose the row of the object that was opened for editing."""
+        label = getattr(record, 'label', 0)
+        labels = self.labels_combo.layer
+        if label and labels is self._scene.labels:
+            self.rows.choose(int(label))
+
+    def _edit(self, label: int) -> None:
+        """Open an object for editing, as the prompts and the review do."""
+        labels = self.labels_combo.layer
+        if labels is None:
+            return
+        with self.status.errors():
+            if self._scene.labels is not labels:
+                self._scene.labels = labels
+            objects = self._scene.objects_of(labels)
+            records = [record for record in objects if record.label == label]
+            if records:
+                self.session.navigation.open(records[0].number)
+                return
+            place = self._pixel_of(labels, label)
+            if place is not None:
+                plane = self._scene.plane()
+                self.session.navigation.open_at(plane, *place)
+
+    def _pixel_of(
+        self, labels: Labels, label: int
+    ) -> tuple[float, float] | None:
+        """Return a pixel of a label on the plane of the image."""
+        box = box_of(labels.features, label, labels.ndim)
+        if box is None:
+            return None
+        plane = self._scene.plane()
+        height, width = plane.shape
+        target = self._scene.objects_of(labels).target
+        row0, column0 = (max(0, int(n)) for n in box[0][-2:])
+        row1, column1 = (int(n) + 1 for n in box[1][-2:])
+        found = target.picture(
+            plane, (row0, column0, min(row1, height), min(column1, width))
+        )
+        rows, columns = np.nonzero(found == label)
+        if not len(rows):
+            return None
+        middle = len(rows) // 2
+        return float(rows[middle] + row0), float(columns[middle] + column0)
+
+    def delete(self) -> None:
+        """Delete the selected objects, as one step."""
+        labels, chosen = self.labels_combo.layer, self.rows.marked
+        if labels is None or not len(chosen):
+            return
+        objects = self._scene.objects_of(labels)
+        with self.status.errors():
+            data = data_of(labels)
+            if not isinstance(data, np.ndarray):
+                raise SegmentationError(
+                    f'“{labels.name}” is not in memory, so that not all of '
+                    'it can be searched: delete its objects one by one.'
+                )
+            title = f'deleting {counted(len(chosen), "object")}'
+            gone = set(chosen.tolist())
+            with objects.step(title) as step:
+                indices = np.nonzero(np.isin(data, chosen))
+                step.put_at(indices, 0)
+                for record in [r for r in objects if r.label in gone]:
+                    step.remove(record)
+                step.describe(gone, labels.features.iloc[:0])
+            self.status.say(f'Deleted {counted(len(chosen), "object")}.')
+
+    def undo(self) -> None:
+        """Undo the last step."""
+        with self.status.errors():
+            title = self.session.navigation.undo()
+            self.status.say(
+                'There is nothing to undo.'
+                if title is None
+                else f'Undone: {title}.'
+            )
+
+    # export
+
+    def _ask_export(self) -> None:
+        labels = self.labels_combo.layer
+        name = 'objects' if labels is None else f'{labels.name}'
+        path, chosen = QFileDialog.getSaveFileName(
+            self, 'Save the table', f'{name}.csv', SUFFIXES
+        )
+        if path:
+            if not Path(path).suffix:
+                path += '.parquet' if 'parquet' in chosen else '.csv'
+            self.export(path)
+
+    def export(self, path: str | Path) -> None:
+        """Save the table in the background.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .csv or .parquet; an existing file is replaced, all or
+            nothing.
+        """
+        table = self.table.rename(columns={LABEL: 'label'})
+        if not len(table):
+            self.status.fail(f'{NOTHING} There is nothing to save.')
+            return
+        self.status.say(f'Saving {Path(path).name} …', busy=True)
+
+        def save() -> Callable[[], None]:
+            try:
+                write_table(table, path)
+            except Exception as error:  # noqa: BLE001 - told to the user
+                text = explain(error)
+                return lambda: self.status.fail(
+                    f'{path} cannot be saved: {text}'
+                )
+            return lambda: self.status.say(
+                f'{counted(len(table), "row")} saved to {path}.'
+            )
+
+        self.measuring.apart(save, 'save')
+
+
+def _close(measuring: Measuring, *args: object) -> None:
+    measuring.close()

@@ -1,0 +1,294 @@
+"""“Table” in a viewer: rows, canvas and histogram are linked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_mobilesam.measure.object_table import measure_objects
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+def squares():
+    """(96, 128) labels 1 … 4 of 100, 144, 256 and 400 pixels."""
+    labels = np.zeros((96, 128), np.uint16)
+    places = [(5, 5), (5, 70), (50, 5), (50, 70)]
+    sides = (10, 12, 16, 20)
+    for number, ((row, column), side) in enumerate(
+        zip(places, sides, strict=True), start=1
+    ):
+        labels[row : row + side, column : column + side] = number
+    return labels
+
+
+@pytest.fixture
+def table_desk(desk, blobs):
+    def make(labels=None, image=blobs, measured=True, **kwargs):
+        images = () if image is None else (image,)
+        d = desk(*images, widget='Table', **kwargs)
+        d.labels = None
+        if labels is not None:
+            d.labels = d.viewer.add_labels(labels, name='cells', **kwargs)
+        d.settle()
+        if measured and labels is not None:
+            QTest.mouseClick(d.widget.measure_button, LEFT)
+            d.settle()
+        return d
+
+    return make
+
+
+def drag(plot, low, high):
+    """Brush a range of values with the mouse."""
+    first, last = (
+        QPoint(round(plot.place_of(value)), 40) for value in (low, high)
+    )
+    QTest.mousePress(plot, LEFT, pos=first)
+    for step in range(1, 6):
+        QTest.mouseMove(plot, first + (last - first) * step / 5)
+    QTest.mouseRelease(plot, LEFT, pos=last)
+
+
+def test_measurements_are_features(table_desk, blobs):
+    d = table_desk(squares())
+    expected = measure_objects(squares(), blobs)
+    found = d.labels.features
+    assert found['index'].tolist() == [1, 2, 3, 4]
+    for name in ('area', 'row', 'solidity', 'intensity_mean'):
+        assert found[name].tolist() == pytest.approx(expected[name].tolist())
+    assert d.widget.status.text == '4 objects measured.'
+    assert d.widget.rows.text(3, 'area') == '400'
+
+
+def test_columns_of_others_are_kept(table_desk):
+    d = table_desk(squares(), measured=False)
+    d.labels.features = pd.DataFrame(
+        {'index': [2, 1, 9], 'class': ['b', 'a', 'gone'], 'score': 0.5}
+    )
+    d.widget.measure()
+    d.settle()
+    d.widget.measure()
+    d.settle()
+    found = d.labels.features
+    assert found['class'].tolist()[:2] == ['a', 'b']
+    assert found['index'].tolist() == [1, 2, 3, 4]
+    assert list(found.columns[:3]) == ['index', 'class', 'score']
+    assert not [name for name in found.columns if name.endswith('_x')]
+
+
+@pytest.mark.window
+def test_a_click_on_a_row_shows_the_object(table_desk):
+    d = table_desk(squares())
+    rows = d.widget.rows
+    d.viewer.layers.selection.active = d.image
+    cell = rows.visualRect(rows.model().index(3, 0)).center()
+    QTest.mouseClick(rows.viewport(), LEFT, pos=cell)
+    assert d.labels.selected_label == 4
+    camera = getattr(d.viewer, 'scene', d.viewer).camera
+    assert tuple(camera.center[-2:]) == pytest.approx((59.5, 79.5))
+    # with the keys
+    QTest.keyClick(rows, Qt.Key.Key_Up)
+    assert d.labels.selected_label == 3
+
+
+@pytest.mark.window
+def test_a_label_picked_on_the_canvas_chooses_its_row(table_desk):
+    d = table_desk(squares())
+    d.viewer.layers.selection.active = d.labels
+    d.labels.mode = 'pick'
+    d.mouse.click(d.labels, (58, 12))
+    assert d.labels.selected_label == 3
+    assert d.widget.rows.current == 3
+    assert d.widget.rows.currentIndex().row() == 2
+
+
+@pytest.mark.window
+def test_the_brush_selects_objects(table_desk):
+    d = table_desk(squares())
+    d.widget.column_combo.setCurrentText('area')
+    drag(d.widget.plot, 130, 300)
+    d.settle()
+    assert d.widget.rows.marked.tolist() == [2, 3]
+    assert d.widget.count_label.text().startswith('2 of 4 objects selected')
+    overlay = d.widget.marked.layer
+    assert np.array_equal(overlay.data == 1, np.isin(squares(), [2, 3]))
+    assert overlay.visible
+    # no labels to write to
+    assert d.widget.labels_combo.layers == [d.labels]
+    # a click clears it
+    QTest.mouseClick(d.widget.plot, LEFT, pos=QPoint(30, 40))
+    d.settle()
+    assert not len(d.widget.rows.marked)
+    assert not overlay.visible
+    assert not d.widget.delete_button.isEnabled()
+
+
+def test_delete_selected_and_undo(table_desk):
+    d = table_desk(squares())
+    d.widget.select('area', 0, 150)
+    QTest.mouseClick(d.widget.delete_button, LEFT)
+    d.settle()
+    assert set(np.unique(d.labels.data)) == {0, 3, 4}
+    assert d.labels.features['index'].tolist() == [3, 4]
+    assert d.widget.status.text == 'Deleted 2 objects.'
+    QTest.mouseClick(d.widget.undo_button, LEFT)
+    assert d.widget.status.text == 'Undone: deleting 2 objects.'
+    assert np.array_equal(d.labels.data, squares())
+    assert sorted(d.labels.features['index']) == [1, 2, 3, 4]
+    assert d.labels.features['area'].notna().all()
+
+
+def test_deleted_objects_of_the_session_come_back(table_desk):
+    d = table_desk(image=None)
+    image = np.where(squares() > 0, 220, 10).astype(np.uint8)
+    d.viewer.add_image(image)
+    d.session.click(10, 10)
+    d.session.accept()
+    d.settle()
+    d.widget.measure()
+    d.settle()
+    area = float(d.session.scene.labels.features['area'].iloc[0])
+    d.widget.select('area', area, area)
+    d.widget.delete()
+    assert len(d.session.scene.objects(False)) == 0
+    d.session.undo()
+    assert d.session.open(1).prompts == 1
+
+
+def test_sorting_puts_missing_values_last(table_desk):
+    d = table_desk(squares(), measured=False)
+    d.labels.features = pd.DataFrame(
+        {'index': [1, 2, 3], 'score': [0.5, np.nan, 0.2]}
+    )
+    rows = d.widget.rows
+    rows.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert [rows.text(n, 'index') for n in range(3)] == ['3', '1', '2']
+    rows.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+    assert [rows.text(n, 'index') for n in range(3)] == ['1', '3', '2']
+    assert rows.text(2, 'score') == ''
+
+
+def test_up_to_date_after_each_change(table_desk):
+    d = table_desk(squares())
+    d.widget.follow_box.setChecked(True)
+    d.settle()
+    d.labels.data_setitem((np.array([0]), np.array([0])), np.array([4]))
+    d.labels.events.paint(value=[])
+    d.settle()
+    areas = d.labels.features.set_index('index')['area']
+    assert areas[4] == 401
+
+
+def test_double_click_opens_an_object(table_desk):
+    d = table_desk(squares())
+    d.widget.rows.edit_asked.emit(3)
+    assert d.session.editor.record.label == 3
+    d.session.reject()
+
+
+@pytest.mark.parametrize('name', ['cells.csv', 'cells.parquet'])
+def test_export(table_desk, tmp_path, name):
+    if name.endswith('parquet'):
+        pytest.importorskip('pyarrow')
+    d = table_desk(squares())
+    path = tmp_path / name
+    d.widget.export(path)
+    d.settle()
+    read = pd.read_parquet if name.endswith('parquet') else pd.read_csv
+    found = read(path)
+    assert found['label'].tolist() == [1, 2, 3, 4]
+    assert found['area'].tolist() == [100, 144, 256, 400]
+    assert d.widget.status.text == f'4 rows saved to {path}.'
+
+
+def test_units_and_colours(table_desk, blobs):
+    d = table_desk(
+        squares(), np.stack([blobs] * 3, -1), scale=(0.5, 0.5), units='um'
+    )
+    found = d.labels.features
+    assert found['area µm²'].tolist() == [25, 36, 64, 100]
+    assert 'intensity_mean red' in found
+
+
+def test_a_stack_is_measured_in_3d(table_desk, blobs):
+    d = table_desk(np.stack([squares()] * 3), np.stack([blobs] * 3))
+    assert d.labels.features['area'].tolist() == [300, 432, 768, 1200]
+    d.widget.rows.chosen.emit(2)
+    assert d.viewer.dims.current_step[0] == 1
+
+
+def test_large_labels_on_disk(table_desk, tmp_path):
+    zarr = pytest.importorskip('zarr')
+    array = zarr.create_array(
+        str(tmp_path / 'a.zarr'), shape=(96, 128), chunks=(32, 32), dtype='u2'
+    )
+    array[...] = squares()
+    d = table_desk(array)
+    assert d.labels.features['area'].tolist() == [100, 144, 256, 400]
+    d.widget.select('area', 0, 150)
+    assert 'too large to show' in d.widget.count_label.text()
+    d.widget.delete()
+    assert 'is not in memory' in d.widget.status.text
+
+
+# bad input
+
+
+def test_without_labels(table_desk):
+    d = table_desk()
+    assert d.widget.status.text.startswith('There is no labels layer')
+    d.widget.measure()
+    assert d.widget.status.failed
+
+
+def test_a_table_without_rows(table_desk, tmp_path):
+    d = table_desk(np.zeros((96, 128), int))
+    assert d.widget.status.text == (
+        'The table has no rows: the labels have no object.'
+    )
+    assert not d.widget.export_button.isEnabled()
+    d.widget.export(tmp_path / 'a.csv')
+    assert 'nothing to save' in d.widget.status.text
+    assert not (tmp_path / 'a.csv').exists()
+
+
+def test_an_image_of_another_shape(table_desk):
+    d = table_desk(squares()[:50], measured=False)
+    d.widget.measure()
+    assert 'has the shape (96, 128)' in d.widget.status.text
+    d.widget.image_combo.setCurrentIndex(0)
+    d.widget.measure()
+    d.settle()
+    assert len(d.labels.features) == 2
+
+
+def test_a_target_that_cannot_be_written(table_desk, tmp_path):
+    d = table_desk(squares())
+    d.widget.export(tmp_path / 'gone' / 'a.csv')
+    d.settle()
+    assert 'cannot be saved' in d.widget.status.text
+    d.widget.export(tmp_path / 'a.xls')
+    d.settle()
+    assert 'must end in' in d.widget.status.text
+
+
+def test_labels_removed_while_they_are_measured(table_desk):
+    d = table_desk(squares(), measured=False)
+    d.widget.measure()
+    d.viewer.layers.remove(d.labels)
+    d.labels = None
+    d.settle()
+    assert d.widget.measure_button.isEnabled()
+
+
+def test_a_closed_dock_takes_its_layer_along(table_desk):
+    d = table_desk(squares())
+    d.widget.select('area', 0, 150)
+    d.settle()
+    assert len(d.viewer.layers) == 3
+    d.viewer.window.remove_dock_widget(d.dock)
+    assert d.viewer.layers == [d.image, d.labels]
