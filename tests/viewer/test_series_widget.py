@@ -80,6 +80,10 @@ def test_keys_and_the_brush(series_desk, folder):
     d.mouse.key(Qt.Key.Key_Right, ALT)
     d.settle()
     assert names(d) == ['b', 'labels']
+    # the brush is still in the hand
+    assert d.viewer.layers.selection.active is d.viewer.layers['labels']
+    assert d.viewer.layers['labels'].mode == 'paint'
+    assert d.viewer.layers['labels'].brush_size == 5
     assert not d.viewer.layers['labels'].data.any()
     d.mouse.key(Qt.Key.Key_Left, ALT)
     d.settle()
@@ -127,6 +131,12 @@ def test_prompts_go_from_image_to_image(series_desk, folder):
     assert d.session.scene.labels.features['score'].tolist() == pytest.approx(
         [0.97, 0.97]
     )
+    # with its prompts, and nothing to undo
+    assert [record.prompts for record in d.session.scene.objects(False)] == [
+        *(1, 1),
+    ]
+    assert d.session.open(2).view(d.session.scene.plane()) is not None
+    d.session.reject()
     # undo is of this image, and is saved too
     assert d.session.undo() is None
     d.session.click(28, 92)
@@ -243,6 +253,9 @@ def test_review_across_images(series_desk, folder, blobs):
         seen.append((d.session.series.current, int(layer.selected_label)))
     assert seen == [(2, 1), (0, 2), (2, 2), (0, 1)]
     assert d.session.editor.record.label == 1
+    # looking at an object changes nothing, and outlines it
+    assert d.widget.outline.visible
+    assert d.session.undo() is None
     d.widget.next_uncertain()
     d.settle()
     assert d.widget.status.text.startswith('No object is left to review')

@@ -88,6 +88,8 @@ def test_a_click_on_a_row_shows_the_object(table_desk):
     cell = rows.visualRect(rows.model().index(3, 0)).center()
     QTest.mouseClick(rows.viewport(), LEFT, pos=cell)
     assert d.labels.selected_label == 4
+    d.settle()
+    assert np.array_equal(d.widget.marked.layer.data == 2, squares() == 4)
     camera = getattr(d.viewer, 'scene', d.viewer).camera
     assert tuple(camera.center[-2:]) == pytest.approx((59.5, 79.5))
     # with the keys

@@ -112,6 +112,11 @@ class SeriesEntry:
         return default
 
     @property
+    def session(self) -> Path:
+        """File of the prompts and candidates of the objects."""
+        return self.files.record.with_suffix('.session')
+
+    @property
     def labelled(self) -> bool:
         """Whether there is a label image, of this program or of others."""
         return self.labels.exists()

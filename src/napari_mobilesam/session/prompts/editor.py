@@ -133,6 +133,11 @@ class Editor:
         return self._base
 
     @property
+    def modified(self) -> bool:
+        """Whether the open object was changed since it was opened."""
+        return self._modified
+
+    @property
     def doubtful(self) -> bool:
         """Whether the model is not certain of the open object."""
         return self._is_doubtful(self.record)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from napari_mobilesam.series.series_segmentation import (
     SeriesResult,
     segment_series,
 )
+from napari_mobilesam.session.files.record_json import Json, SessionFileError
+from napari_mobilesam.session.files.saving import LoadedSession, decode, read
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
@@ -24,7 +29,7 @@ from napari_mobilesam.session.runtime.latest_run import (
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,12 +55,15 @@ class ReadImage:
         Its labels, if there are any.
     problem : str
         Error message, or empty.
+    session : dict or None
+        Prompts and candidates of the objects, as in a session file.
     """
 
     number: int
     image: ImageArray | None
     labels: SavedLabels | None = None
     problem: str = ''
+    session: Json | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +80,16 @@ class SaveRequest:
         A row per object.
     image : ImageArray
         The image.
+    write_session : callable or None
+        ``write_session(path)`` writes prompts and candidates; None leaves
+        what there is.
     """
 
     number: int
     labels: NDArray[Any]
     table: pd.DataFrame | None
     image: ImageArray
+    write_session: Callable[[Path], None] | None = None
 
 
 class SeriesJobs:
@@ -99,6 +111,8 @@ class SeriesJobs:
         The image that was asked for last.
     read_ahead : Signal(ReadImage)
         An image that is likely to be opened next.
+    decoded : Signal(int, LoadedSession or None)
+        Number of an image, and its objects.
     changed : Signal(int)
         Record of an image has changed.
     progress : Signal(int, int, str)
@@ -122,6 +136,7 @@ class SeriesJobs:
     opened = Signal()
     read = Signal(object)
     read_ahead = Signal(object)
+    decoded = Signal(int, object)
     changed = Signal(int)
     progress = Signal(int, int, str)
     segmented = Signal(object)
@@ -232,7 +247,37 @@ class SeriesJobs:
                 labels = series.read_labels(number, found.image.label_shape)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             return ReadImage(number, found.image, problem=explain(error))
-        return ReadImage(number, found.image, labels)
+        session = None
+        path = series[number].session
+        if path.exists():
+            # without it the labels are there, only their prompts are not
+            with contextlib.suppress(SessionFileError, OSError):
+                session = read(path)
+        return ReadImage(number, found.image, labels, session=session)
+
+    def decode(
+        self, found: ReadImage, path: Path, planes: Sequence[ImagePlane]
+    ) -> None:
+        """Decode the objects of an image; `decoded` brings them.
+
+        Parameters
+        ----------
+        found : ReadImage
+            The image, with the content of its session file.
+        path : Path
+            The session file.
+        planes : sequence of ImagePlane
+            Planes of the file, see `find_planes`.
+        """
+        content, number = found.session, found.number
+
+        def work() -> None:
+            loaded: LoadedSession | None = None
+            with contextlib.suppress(SegmentationError):
+                loaded = decode(path, content or {}, planes)
+            self._services.deliver(lambda: self.decoded.emit(number, loaded))
+
+        self._files.submit('decode', work)
 
     # records
 
@@ -299,6 +344,8 @@ class SeriesJobs:
                     series.save_labels(
                         number, waiting.labels, waiting.table, waiting.image
                     )
+                    if waiting.write_session is not None:
+                        waiting.write_session(series[number].session)
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
                 continue

@@ -33,6 +33,8 @@ HINT = (
 )
 NO_IMAGE = 'There is no image: open the image of the labels first.'
 NO_LABELS = 'There is no labels layer: open labels, of any program, first.'
+# pixels that show the form without cutting it
+WIDTH = 310
 TOPICS = ('objects', 'model')
 
 
@@ -94,6 +96,8 @@ class RefineWidget(ViewerWidget):
         for button in (self.run_button, self.cancel_button, self.undo_button):
             buttons.addWidget(button)
         scrollable(self, contents, self.status, buttons)
+        # the theme of napari, which comes later, needs more width
+        self.setMinimumWidth(WIDTH)
 
     def attach(self) -> None:
         """Connect to viewer and session."""

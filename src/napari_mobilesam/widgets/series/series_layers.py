@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.layers._source import layer_source
 
 from napari_mobilesam.segmentation.windows import Viewport
@@ -127,6 +127,11 @@ class SeriesLayers:
             before.append(self.labels)
         for layer in (*images, labels):
             insert_below_prompts(self._viewer, layer)
+        active = self._viewer.layers.selection.active
+        if self.labels is not None:
+            _continue(labels, self.labels)
+        chosen: Layer = labels if active is self.labels else images[0]
+        follow = active is None or any(active is layer for layer in before)
         self._images, self.labels, self.image = images, labels, found.image
         # before the others go: what is chosen is not removed
         self._scene.image = images[0]
@@ -135,6 +140,8 @@ class SeriesLayers:
         # while those before were there, other names were given
         for layer, name in zip((*images, labels), names, strict=True):
             layer.name = name
+        if follow:
+            self._viewer.layers.selection.active = chosen
         if shape != self._shape():
             self._viewer.reset_view()
         return labels
@@ -159,6 +166,13 @@ class SeriesLayers:
         for layer in layers:
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+
+
+def _continue(labels: Labels, before: Labels) -> None:
+    """Draw on labels as on those before."""
+    for name in ('brush_size', 'contour', 'opacity', 'preserve_labels'):
+        setattr(labels, name, getattr(before, name))
+    labels.mode = before.mode
 
 
 def _image_layers(image: ImageArray, entry: SeriesEntry) -> list[Image]:

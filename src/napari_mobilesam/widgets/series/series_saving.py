@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,12 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
 from napari_mobilesam.series.series_images import ImageArray
+from napari_mobilesam.session.files.record_json import RecordEncoder
+from napari_mobilesam.session.files.saving import (
+    LoadedSession,
+    Snapshot,
+    save,
+)
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.series.series_jobs import SaveRequest
 from napari_mobilesam.types import SegmentationError
@@ -49,6 +57,9 @@ class SeriesSaving:
         self._objects: Objects | None = None
         self._image: ImageArray | None = None
         self._changed = False
+        # whether the records of the objects are what is to be kept
+        self._records_known = True
+        self._encoder: RecordEncoder | None = None
         self._timer = QTimer(dock)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
@@ -69,9 +80,35 @@ class SeriesSaving:
         self._number, self._labels, self._image = number, labels, image
         self._objects = self._scene.objects_of(labels)
         self._changed = False
+        self._records_known = True
+        self._encoder = RecordEncoder(self._scene)
         for name in EVENTS:
             getattr(labels.events, name).connect(self._touched)
         self._objects.changed.connect(self._touched)
+        self._objects.forgotten.connect(self.wait_for_records)
+
+    def wait_for_records(self) -> None:
+        """Keep the file of prompts as it is: the records are not all here."""
+        self._records_known = False
+
+    def take_records(self, loaded: LoadedSession | None) -> None:
+        """Add the records that were read to the objects of the labels."""
+        labels, objects = self._labels, self._objects
+        self._records_known = True
+        if labels is None or objects is None or loaded is None:
+            return
+        used = set(np.unique(np.asarray(labels.data)).tolist())
+        known = {
+            record.number: record
+            for record, _ in loaded.records
+            if record.label in used and record.number not in objects
+        }
+        objects.changed.disconnect(self._touched)
+        try:
+            objects.put_records(known)
+            objects.changed.emit()
+        finally:
+            objects.changed.connect(self._touched)
 
     def forget(self) -> None:
         """Stop saving the labels of the image."""
@@ -81,6 +118,7 @@ class SeriesSaving:
                 getattr(self._labels.events, name).disconnect(self._touched)
         if self._objects is not None:
             self._objects.changed.disconnect(self._touched)
+            self._objects.forgotten.disconnect(self.wait_for_records)
         self._number, self._labels = -1, None
         self._objects = self._image = None
         self._changed = False
@@ -131,9 +169,24 @@ class SeriesSaving:
         self._changed = False
         self._dock.session.series.save(
             SaveRequest(
-                self._number, np.array(labels.data), _table(labels), image
+                self._number,
+                np.array(labels.data),
+                _table(labels),
+                image,
+                self._session_writer(),
             )
         )
+
+    def _session_writer(self) -> Callable[[Path], None] | None:
+        """Return what writes the prompts of the objects; None to keep them."""
+        objects, encoder = self._objects, self._encoder
+        if objects is None or not self._records_known:
+            return None
+        if not len(objects):
+            return lambda path: path.unlink(missing_ok=True)
+        parameters = self._dock.session.files.parameters()
+        snapshot = Snapshot.of(objects, parameters)
+        return lambda path: save(path, self._scene, snapshot, encoder)
 
     def _removing(self, event: Any) -> None:
         """Save labels that are removed, while they are there."""

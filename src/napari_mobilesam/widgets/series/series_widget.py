@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_mobilesam.series.series import Series, Status, UncertainObject
 from napari_mobilesam.series.series_files import SUFFIXES
 from napari_mobilesam.series.series_segmentation import SeriesResult
+from napari_mobilesam.session.files.saving import LoadedSession, find_planes
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.last_series import (
     LastSeries,
@@ -27,6 +28,7 @@ from napari_mobilesam.session.series.series_jobs import (
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
@@ -38,6 +40,8 @@ HINT = (
     'go on, and you can stop at any time.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
+# outline of the object that is reviewed
+OUTLINE_NAME, OUTLINE_COLOR, CONTOUR = 'least certain object', '#ffea00', 2
 PENDING = 'The mask of the open object is not there yet: try again when it is.'
 
 
@@ -77,6 +81,7 @@ class SeriesWidget(ViewerWidget):
         self.status = panel.status
         fill(self, panel)
         self.layers = SeriesLayers(self.viewer, scene)
+        self.outline = Preview(self.viewer, OUTLINE_NAME, OUTLINE_COLOR, 1)
         self.saving = SeriesSaving(self, scene, self.layers)
         self.commands: dict[str, Callable[[], None]] = {
             'previous': self.previous,
@@ -103,6 +108,7 @@ class SeriesWidget(ViewerWidget):
         for signal, callback in (
             (jobs.read, self._show_image),
             (jobs.read_ahead, self._prepare_ahead),
+            (jobs.decoded, self._restore),
             (jobs.changed, self._row_changed),
             (jobs.progress, self._progress),
             (jobs.segmented, self._take_labels),
@@ -128,6 +134,7 @@ class SeriesWidget(ViewerWidget):
         unbind_keys(self.viewer, self._keys)
         self._jobs.open(None)
         self.layers.forget()
+        self.outline.remove()
         super().detach()
 
     @property
@@ -293,15 +300,19 @@ class SeriesWidget(ViewerWidget):
         if editor.pending or len(editor.queue):
             self.status.fail(PENDING)
             return False
-        if not editor.record.empty:
+        # those that were kept aside are opened by closing this one
+        for _ in range(1 + len(editor.aside)):
+            if editor.record.empty:
+                break
             try:
-                if editor.record.masks:
+                if editor.modified and editor.record.masks:
                     editor.accept()
                 else:
                     editor.reject()
             except SegmentationError as error:
                 self.status.fail(str(error))
                 return False
+        self.outline.hide()
         self.saving.leave()
         return True
 
@@ -321,6 +332,12 @@ class SeriesWidget(ViewerWidget):
         self._jobs.current = found.number
         labels = self.layers.show(found, entry)
         self.saving.follow(found.number, labels, found.image)
+        if found.session is not None:
+            self.saving.wait_for_records()
+            with contextlib.suppress(SegmentationError):
+                path = entry.session
+                planes = find_planes(path, found.session, self._scene)
+                self._jobs.decode(found, path, planes)
         self._remember(entry.files.image)
         self._jobs.ask_ahead(range(found.number + 1, found.number + 1 + AHEAD))
         if found.problem:
@@ -333,6 +350,13 @@ class SeriesWidget(ViewerWidget):
         wanted = self._wanted
         if wanted is not None:
             self._show_uncertain(wanted)
+
+    def _restore(self, number: int, loaded: LoadedSession | None) -> None:
+        """Bring prompts and candidates of the objects back."""
+        if number == self._jobs.current:
+            self.saving.take_records(loaded)
+            if loaded is not None:
+                self.session.classes.update(loaded.choices.classes)
 
     def _prepare_ahead(self, found: ReadImage) -> None:
         """Embed an image before it is opened."""
@@ -460,7 +484,14 @@ class SeriesWidget(ViewerWidget):
         with contextlib.suppress(SegmentationError):
             plane = self._scene.plane()
             row, column = places[-2][middle], places[-1][middle]
-            self.session.navigation.open_at(plane, float(row), float(column))
+            record = self.session.navigation.open_at(
+                plane, float(row), float(column)
+            )
+            view = None if record is None else record.view(plane)
+            if view is not None and view.mask is not None:
+                self.outline.show(self._scene.layer_plane(), [view.mask])
+            if self.outline.layer is not None:
+                self.outline.layer.contour = CONTOUR
 
     # messages
 

@@ -138,7 +138,7 @@ class HistogramPlot(QWidget):
         painter.drawText(below, Qt.AlignmentFlag.AlignLeft, _tick(low))
         painter.drawText(below, Qt.AlignmentFlag.AlignRight, _tick(high))
         painter.drawText(
-            below, Qt.AlignmentFlag.AlignHCenter, f'at most {most:,}'
+            below, Qt.AlignmentFlag.AlignHCenter, f'up to {most:,}'
         )
         painter.end()
 

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 NAME = 'selected objects'
+SELECTED, CURRENT = 1, 2
 COLORS: dict[int | None, str] = {
     None: 'transparent',
     0: 'transparent',
-    1: '#4fc3f7',
+    SELECTED: '#ffffff',
+    CURRENT: '#ffea00',
 }
+# data pixels of the outlines
+CONTOUR = 2
 # Labels of more pixels are not copied for an overlay.
 MOST_PIXELS = 1 << 26
 
@@ -53,8 +57,20 @@ class MarkedObjects:
             return self._layer
         return None
 
-    def show(self, labels: Labels, chosen: NDArray[np.int64]) -> bool:
-        """Show objects of a layer; False if it is too large for that."""
+    def show(
+        self, labels: Labels, chosen: NDArray[np.int64], current: int = 0
+    ) -> bool:
+        """Outline objects of a layer; False if it is too large for that.
+
+        Parameters
+        ----------
+        labels : napari.layers.Labels
+            The layer.
+        chosen : ndarray
+            (N,) labels that are selected.
+        current : int
+            Label whose row is current, 0 for none.
+        """
         self._wanted += 1
         data: Any = labels.data
         if (
@@ -64,13 +80,13 @@ class MarkedObjects:
         ):
             self.hide()
             return False
-        if not len(chosen):
+        if not len(chosen) and not current:
             self.hide()
             return True
         wanted = self._wanted
 
         def compute() -> Callable[[], None]:
-            picture = overlay_of(data, chosen)
+            picture = overlay_of(data, chosen, current)
             return lambda: self._place(labels, picture, wanted)
 
         self._measuring.apart(compute)
@@ -102,10 +118,11 @@ class MarkedObjects:
             layer = Labels(
                 picture,
                 name=NAME,
-                opacity=0.55,
+                opacity=1,
                 metadata={PREVIEW_MARK: True},
                 colormap=DirectLabelColormap(color_dict=COLORS),
             )
+            layer.contour = CONTOUR
             self._layer = layer
             _align(layer, labels)
             insert_below_prompts(self._viewer, layer)
@@ -124,12 +141,16 @@ def _align(layer: Labels, labels: Labels) -> None:
 
 
 def overlay_of(
-    labels: NDArray[Any], chosen: NDArray[np.int64]
+    labels: NDArray[Any], chosen: NDArray[np.int64], current: int = 0
 ) -> NDArray[np.uint8]:
-    """Return 1 on chosen labels and 0 elsewhere."""
+    """Return `SELECTED` on chosen labels, `CURRENT` on one, 0 elsewhere."""
     largest = int(labels.max(initial=0))
     if largest > 1 << 24:
-        return np.isin(labels, chosen).astype(np.uint8)
+        picture = np.where(np.isin(labels, chosen), SELECTED, 0)
+        picture[(labels == current) & (labels > 0)] = CURRENT
+        return picture.astype(np.uint8)
     lookup = np.zeros(largest + 1, np.uint8)
-    lookup[chosen[chosen <= largest]] = 1
+    lookup[chosen[chosen <= largest]] = SELECTED
+    if 0 < current <= largest:
+        lookup[current] = CURRENT
     return lookup[labels]

@@ -216,7 +216,7 @@ class ObjectRows(QTableView):
     @property
     def current(self) -> int:
         """Label of the current row, 0 if there is none."""
-        return self._current
+        return self._current if self._current in self._model.labels else 0
 
     def show_table(self, table: pd.DataFrame) -> None:
         """Show another table; no row is marked."""

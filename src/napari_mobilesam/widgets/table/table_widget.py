@@ -340,13 +340,17 @@ class TableWidget(ViewerWidget):
         if span is not None:
             text += f': {name} from {span[0]:.4g} to {span[1]:.4g}'
         self.count_label.setText(f'{text}.')
-        labels = self.labels_combo.layer
-        if labels is None:
-            return
-        if not self.marked.show(labels, self.rows.marked):
+        if not self._show_marks():
             self.count_label.setText(
                 f'{text}; the labels are too large to show them.'
             )
+
+    def _show_marks(self) -> bool:
+        """Outline the selected objects and that of the current row."""
+        labels = self.labels_combo.layer
+        if labels is None:
+            return True
+        return self.marked.show(labels, self.rows.marked, self.rows.current)
 
     def select(self, column: str, low: float, high: float) -> None:
         """Select objects by a range of a column, as the brush does.
@@ -380,12 +384,14 @@ class TableWidget(ViewerWidget):
                 look_at(self.viewer, labels, *box)
         finally:
             self._choosing = False
+        self._show_marks()
 
     def _label_selected(self, event: Any = None) -> None:
         """Choose the row of the label that was picked on the canvas."""
         labels = self.labels_combo.layer
         if labels is not None and not self._choosing:
             self.rows.choose(int(labels.selected_label))
+            self._show_marks()
 
     def _opened(self, record: Any = None) -> None:
         """Choose the row of the object that was opened for editing."""
@@ -393,6 +399,7 @@ class TableWidget(ViewerWidget):
         labels = self.labels_combo.layer
         if label and labels is self._scene.labels:
             self.rows.choose(int(label))
+            self._show_marks()
 
     def _edit(self, label: int) -> None:
         """Open an object for editing, as the prompts and the review do."""
