@@ -157,6 +157,7 @@ def test_deleted_objects_of_the_session_come_back(table_desk):
     d.widget.select('area', area, area)
     d.widget.delete()
     assert len(d.session.scene.objects(False)) == 0
+    assert 'session.delete()' in d.session.script()
     d.session.undo()
     assert d.session.open(1).prompts == 1
 
@@ -221,6 +222,13 @@ def test_a_stack_is_measured_in_3d(table_desk, blobs):
     assert d.labels.features['area'].tolist() == [300, 432, 768, 1200]
     d.widget.rows.chosen.emit(2)
     assert d.viewer.dims.current_step[0] == 1
+
+
+def test_a_stack_of_one_plane_is_a_plane(table_desk, blobs):
+    d = table_desk(squares()[None], blobs[None])
+    assert 'solidity' in d.labels.features
+    d.widget.rows.chosen.emit(4)
+    assert d.labels.selected_label == 4
 
 
 def test_large_labels_on_disk(table_desk, tmp_path):

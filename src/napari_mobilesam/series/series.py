@@ -145,6 +145,10 @@ class Series:
 
     def __init__(self, entries: Sequence[SeriesEntry], folder: Path) -> None:
         self.entries = list(entries)
+        # by image: state of the table when it was read, and its scores
+        self._known_scores: dict[
+            int, tuple[list[int] | None, list[tuple[float, int]]]
+        ] = {}
         self.folder = folder
 
     @classmethod
@@ -400,19 +404,40 @@ class Series:
         """
         found: list[UncertainObject] = []
         for number, entry in enumerate(self):
-            table = self._table(entry) if entry.objects else None
-            if table is None:
+            if not entry.objects:
                 continue
-            scores = table.get('score')
             reviewed = entry.reviewed
-            for place, label in enumerate(table['label'].tolist()):
-                score = math.nan if scores is None else float(scores[place])
-                if label == label and int(label) not in reviewed:
-                    certainty = math.inf if math.isnan(score) else score
-                    found.append(
-                        UncertainObject(certainty, number, int(label))
-                    )
+            found += [
+                UncertainObject(score, number, label)
+                for score, label in self._certainties(number)
+                if label not in reviewed
+            ]
         return sorted(found)
+
+    def _certainties(self, number: int) -> list[tuple[float, int]]:
+        """Score and label of each object; the score is infinite if unknown.
+
+        Tables that have not changed are not read again.
+        """
+        entry = self[number]
+        state = file_state(entry.files.table)
+        known = self._known_scores.get(number)
+        if known is not None and known[0] == state:
+            return known[1]
+        table = self._table(entry)
+        scores: list[tuple[float, int]] = []
+        if table is not None:
+            rows = table[table['label'].notna()]
+            values = rows.get('score')
+            numbers = (
+                [math.inf] * len(rows)
+                if values is None
+                else values.fillna(math.inf).tolist()
+            )
+            labels = rows['label'].astype(int).tolist()
+            scores = list(zip(numbers, labels, strict=True))
+        self._known_scores[number] = state, scores
+        return scores
 
 
 def _series_images(

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.series.series_files import PATTERN
+from napari_mobilesam.session import Session
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
@@ -25,6 +26,7 @@ from napari_mobilesam.widgets.parts.controls import (
     scrollable,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.series.series_table import SeriesTable
 
@@ -83,14 +85,20 @@ NAMES_TIP = (
 class SeriesPanel(QWidget):
     """Layout of buttons, table and status line.
 
+    Parameters
+    ----------
+    session : Session
+        Whose models can be chosen.
+
     Attributes
     ----------
     buttons : dict of str to QPushButton
         Buttons by action, see `ACTIONS`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
+        self.model_box = ModelBox(session)
         self.folder_button = wide_button('Open folder …')
         self.files_button = wide_button('Open files …')
         self.resume_button = wide_button('Resume the last series')
@@ -155,7 +163,12 @@ class SeriesPanel(QWidget):
         rows.addRow(self.buttons['uncertain'])
 
         everything, rows = group_form('All images')
-        rows.addRow(CollapsibleSection('Parameters', self.form))
+        more = QWidget()
+        form = form_layout(more)
+        form.addRow(QLabel('Model'))
+        form.addRow(self.model_box)
+        form.addRow(self.form)
+        rows.addRow(CollapsibleSection('Model and parameters', more))
         rows.addRow(self.run_button)
         rows.addRow(self.cancel_button)
 

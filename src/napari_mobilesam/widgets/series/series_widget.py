@@ -77,7 +77,7 @@ class SeriesWidget(ViewerWidget):
         self._shown: UncertainObject | None = None
         self._wanted: UncertainObject | None = None
         self._opened_with: LastSeries | None = None
-        self.panel = panel = SeriesPanel()
+        self.panel = panel = SeriesPanel(self.session)
         self.status = panel.status
         fill(self, panel)
         self.layers = SeriesLayers(self.viewer, scene)
@@ -117,6 +117,8 @@ class SeriesWidget(ViewerWidget):
             (jobs.failed, self._fail),
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
+            (self.session.model_changed, self.panel.model_box.refresh),
+            (self.session.downloaded, self.panel.model_box.arrived),
         ):
             self.listen(signal, callback)
         self.saving.attach()
@@ -499,6 +501,8 @@ class SeriesWidget(ViewerWidget):
         self.status.fail(text)
 
     def _session_failed(self, text: str, topic: str) -> None:
+        if topic == 'model':
+            self.panel.model_box.fail()
         if topic == 'series' or (topic == 'model' and self._jobs.running):
             self.status.fail(text)
 

@@ -76,7 +76,8 @@ def request_of(
         scale,
         units,
         channels,
-        volumes=data.ndim > 2,
+        # a stack of one plane is a plane
+        volumes=data.ndim > 2 and data.shape[0] > 1,
         owner=labels,
     )
 

@@ -27,6 +27,8 @@ from napari_mobilesam.measure.table_columns import (
     within,
 )
 from napari_mobilesam.session.measuring import MeasureRequest, Measuring
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import (
@@ -456,6 +458,7 @@ class TableWidget(ViewerWidget):
             title = f'deleting {counted(len(chosen), "object")}'
             gone = set(chosen.tolist())
             with objects.step(title) as step:
+                step.replay_code = _replay_code(objects, gone)
                 indices = np.nonzero(np.isin(data, chosen))
                 step.put_at(indices, 0)
                 for record in [r for r in objects if r.label in gone]:
@@ -514,6 +517,20 @@ class TableWidget(ViewerWidget):
             )
 
         self.measuring.apart(save, 'save')
+
+
+def _replay_code(objects: Objects, labels: set[int]) -> ReplayCode | None:
+    """Code that deletes objects; None if a script does not have them all."""
+    numbers = [record.number for record in objects if record.label in labels]
+    if {record.label for record in objects if record.label in labels} < labels:
+        return None
+    return ReplayCode(
+        tuple(
+            line
+            for number in numbers
+            for line in (f'session.open({number})', 'session.delete()')
+        )
+    )
 
 
 def _close(measuring: Measuring, *args: object) -> None:

@@ -1,0 +1,144 @@
+"""*Refine all*: what it gains on rough labels, and loses on good ones.
+
+For some objects of each data set the labels are made two pixels too small or
+too large, and refined; mean IoU with the labels that people drew, before and
+with several least scores. The labels that people drew themselves show what a
+refinement costs where there is nothing to gain.
+
+``python benchmarks/refinement.py --split val --images 1 --objects 8``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion
+
+import napari_mobilesam as nm
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.predictor import Predictor
+from napari_mobilesam.segmentation.refinement import (
+    RefineParameters,
+    judge,
+    mask_iou,
+    prompts_of_mask,
+)
+from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.types import Mask
+
+DATA = Path(
+    os.environ.get(
+        'NAPARI_MOBILESAM_SHARED',
+        Path(__file__).resolve().parents[2] / 'shared',
+    )
+)
+SCORES = (0.0, 0.7, 0.8, 0.9)
+# Objects of fewer pixels are left out.
+SMALLEST = 100
+PIXELS = 2
+
+Pixels = np.ndarray
+KINDS: dict[str, Callable[[Pixels], Pixels]] = {
+    'too small': lambda mask: binary_erosion(mask, iterations=PIXELS),
+    'too large': lambda mask: binary_dilation(mask, iterations=PIXELS),
+    'as drawn': lambda mask: mask,
+}
+
+
+class Trial(NamedTuple):
+    """One object refined: IoU with what was drawn, before and after."""
+
+    kind: str
+    before: float
+    after: tuple[float, ...]
+
+
+def main() -> None:
+    """Print a row for each kind of labels."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--split', default='val')
+    parser.add_argument('--images', type=int, default=1)
+    parser.add_argument('--objects', type=int, default=8)
+    parser.add_argument('--data', type=Path, default=DATA / 'data')
+    options = parser.parse_args()
+    predictor = nm.Predictor(nm.load_model())
+    kinds: dict[str, list[LabelledImage]] = {}
+    for image in read_folder(options.data, split=options.split):
+        kinds.setdefault(image.dataset, []).append(image)
+    trials: list[Trial] = []
+    for images in kinds.values():
+        for image in images[: options.images]:
+            trials += trials_of(predictor, image, options.objects)
+    print(table(trials))
+
+
+def table(trials: list[Trial]) -> str:
+    """Markdown table of mean IoU."""
+    columns = ' | '.join(f'score ≥ {score:g}' for score in SCORES)
+    lines = [
+        f'| labels | objects | before | {columns} |',
+        '|---' * (3 + len(SCORES)) + '|',
+    ]
+    for kind in KINDS:
+        own = [trial for trial in trials if trial.kind == kind]
+        if own:
+            means = np.mean([(t.before, *t.after) for t in own], axis=0)
+            numbers = ' | '.join(f'{mean:.3f}' for mean in means)
+            lines.append(f'| {kind} | {len(own)} | {numbers} |')
+    return '\n'.join(lines)
+
+
+def trials_of(
+    predictor: Predictor, image: LabelledImage, count: int
+) -> Iterator[Trial]:
+    """Refine some objects of an image, of each kind of labels."""
+    embedding = predictor.embed(image.image)
+    # overlapping objects lie in layers
+    labels = image.labels.reshape(-1, *embedding.image_shape).max(axis=0)
+    numbers, areas = np.unique(labels[labels > 0], return_counts=True)
+    large = numbers[areas >= SMALLEST]
+    rng = np.random.default_rng(0)
+    for number in rng.permutation(large)[:count]:
+        drawn = cropped(labels == number)
+        for kind, change in KINDS.items():
+            rough = cropped(change(labels == number))
+            if rough.data.size:
+                yield trial(predictor, embedding, kind, drawn, rough)
+
+
+def trial(
+    predictor: Predictor,
+    embedding: ImageEmbedding,
+    kind: str,
+    drawn: Mask,
+    rough: Mask,
+) -> Trial:
+    """Refine one object with each of the least scores."""
+    answers = [
+        predictor.predict_at_scale(embedding, prompts).mask()
+        for prompts in prompts_of_mask(rough)
+    ]
+    found = [mask for mask in answers if mask.data.any()]
+    best = max(found, key=lambda mask: mask.score, default=None)
+    after = []
+    for score in SCORES:
+        chosen = RefineParameters(least_score=score)
+        done = judge(1, rough, best, chosen, predictor.model.record)
+        kept = best if done.refined and best is not None else rough
+        after.append(mask_iou(kept, drawn))
+    return Trial(kind, mask_iou(rough, drawn), tuple(after))
+
+
+def cropped(mask: Pixels) -> Mask:
+    """Mask in its box."""
+    return Mask(*crop_to_mask(mask, (0, 0)), float('nan'))
+
+
+if __name__ == '__main__':
+    main()
