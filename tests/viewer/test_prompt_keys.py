@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
@@ -195,3 +196,36 @@ def test_clean_up_is_applied_to_the_open_object(desk, blobs):
     d.settle()
     assert int((d.widget.preview.layer.data > 0).sum()) > with_hole
     assert load_settings().min_area == 200
+
+
+def test_object_with_keys_alone(desk, blobs):
+    d = desk(blobs)
+    shift = Qt.KeyboardModifier.ShiftModifier
+    both = Qt.KeyboardModifier.ControlModifier | shift
+
+    def key(name, modifier=Qt.KeyboardModifier.NoModifier):
+        d.mouse.key(name, modifier)
+        d.settle()
+
+    target = np.array((28, 32))
+    for _ in range(100):
+        position = d.widget.key_cursor.position
+        away = target - d.session.scene.layer_plane().at(position)
+        if np.abs(away).max() < 8:
+            break
+        if abs(away[0]) > abs(away[1]):
+            key(Qt.Key.Key_Down if away[0] > 0 else Qt.Key.Key_Up, both)
+        else:
+            key(Qt.Key.Key_Right if away[1] > 0 else Qt.Key.Key_Left, both)
+    assert 'Middle of the view: row' in d.widget.status.text
+    key(Qt.Key.Key_Y, shift)
+    assert d.widget.preview.visible
+    # the next one is negative
+    key(Qt.Key.Key_N)
+    key(Qt.Key.Key_Right, both)
+    key(Qt.Key.Key_Y, shift)
+    points = d.viewer.layers['prompts']
+    assert list(points.features['polarity']) == ['positive', 'negative']
+    key(Qt.Key.Key_W)
+    labels = d.viewer.layers['objects'].data
+    assert np.unique(labels).tolist() == [0, 1]

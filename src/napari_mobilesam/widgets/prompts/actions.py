@@ -54,6 +54,21 @@ ACTIONS: Mapping[str, Action] = {
         'Draw a line over an object; with the right button, over background.'
         '\nPoints along the line are the prompt.',
     ),
+    'point_here': Action(
+        'Add a point in the middle of the view',
+        'Shift+Y',
+        'Add a point in the middle of the view, as a click there does.',
+    ),
+    'view_left': Action(
+        'Move the view to the left', 'Ctrl+Shift+Left', 'Move the view.'
+    ),
+    'view_right': Action(
+        'Move the view to the right', 'Ctrl+Shift+Right', 'Move the view.'
+    ),
+    'view_up': Action('Move the view up', 'Ctrl+Shift+Up', 'Move the view.'),
+    'view_down': Action(
+        'Move the view down', 'Ctrl+Shift+Down', 'Move the view.'
+    ),
     'edit_object': Action(
         'Edit object',
         'G',

@@ -21,6 +21,7 @@ from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
+from napari_mobilesam.widgets.prompts.key_cursor import KeyCursor
 from napari_mobilesam.widgets.prompts.open_object import HINT, OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
 from napari_mobilesam.widgets.prompts.prompt_navigation import (
@@ -132,6 +133,9 @@ class PromptWidget(ViewerWidget):
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
         self._early_clicks = EarlyClicks(self.viewer, self.status)
+        self.key_cursor = KeyCursor(
+            self.viewer, panel, self.tools, scene, self.hover
+        )
         self.commands = self._commands()
         self._connect()
         self.attach()
@@ -143,6 +147,11 @@ class PromptWidget(ViewerWidget):
             'use_boxes_tool': tools.use_boxes_tool,
             'use_outline_tool': tools.use_outline_tool,
             'use_scribble_tool': tools.use_scribble_tool,
+            'point_here': self.key_cursor.add_point,
+            'view_left': self.key_cursor.left,
+            'view_right': self.key_cursor.right,
+            'view_up': self.key_cursor.up,
+            'view_down': self.key_cursor.down,
             'edit_object': navigation.edit_object,
             'flip_polarity': tools.flip_polarity,
             'toggle_hover': self.toggle_hover,

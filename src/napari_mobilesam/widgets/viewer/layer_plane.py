@@ -216,6 +216,14 @@ class LayerPlane:
         world = apply(self.matrix_of(layer), padded)
         return apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
 
+    def at(self, position: Sequence[float]) -> tuple[float, float]:
+        """Return (row, column) of a position in world coordinates."""
+        data = apply(np.linalg.inv(self.matrix), np.array([position]))[0]
+        row, column = data[
+            [self.offset + self.rows, self.offset + self.columns]
+        ]
+        return float(row), float(column)
+
     def matrix_of(self, layer: Layer) -> Matrix:
         """Return the map of another layer's data to the world."""
         return data_to_world_matrix(layer, self.ndim, self.units)

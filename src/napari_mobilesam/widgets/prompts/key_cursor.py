@@ -1,0 +1,98 @@
+"""Points without a mouse: the view is moved, and its middle is clicked."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.hover_view import HoverView
+from napari_mobilesam.widgets.prompts.prompt_layers import POSITIVE
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.viewer.layer_plane import camera_of
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+# Pixels of the screen that the view moves at once.
+STEP = 24
+
+
+class KeyCursor:
+    """Moves the view with keys and adds points in its middle.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    panel : PromptPanel
+        Status line.
+    tools : PromptTools
+        Takes the points.
+    scene : ViewerScene
+        Finds the plane that is shown.
+    hover : HoverView
+        Shows the mask that a point in the middle would give.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        panel: PromptPanel,
+        tools: PromptTools,
+        scene: ViewerScene,
+        hover: HoverView,
+    ) -> None:
+        self._viewer = viewer
+        self._panel = panel
+        self._tools = tools
+        self._scene = scene
+        self._hover = hover
+
+    def left(self) -> None:
+        """Move the view to the left."""
+        self._move(0, -1)
+
+    def right(self) -> None:
+        """Move the view to the right."""
+        self._move(0, 1)
+
+    def up(self) -> None:
+        """Move the view up."""
+        self._move(-1, 0)
+
+    def down(self) -> None:
+        """Move the view down."""
+        self._move(1, 0)
+
+    def add_point(self) -> None:
+        """Add a point in the middle of the view, as a left click does."""
+        self._tools.use_points_tool()
+        self._tools.add_point(self.position, self._tools.polarity == POSITIVE)
+
+    def _move(self, rows: int, columns: int) -> None:
+        camera = camera_of(self._viewer)
+        center = np.array(camera.center)
+        center[-2:] += np.array([rows, columns]) * STEP / camera.zoom
+        camera.center = tuple(center)
+        position = self.position
+        self._viewer.cursor.position = position
+        self._hover.look()
+        try:
+            plane = self._scene.layer_plane()
+        except SegmentationError as error:
+            self._panel.status.fail(str(error))
+            return
+        row, column = plane.at(position)
+        add = self._panel.buttons['point_here'].text()
+        self._panel.status.say(
+            f'Middle of the view: row {row:.0f}, column {column:.0f}. {add}.',
+            keep=True,
+        )
+
+    @property
+    def position(self) -> tuple[float, ...]:
+        """Middle of the view, in world coordinates."""
+        position = np.array(self._viewer.dims.point, float)
+        shown = list(self._viewer.dims.displayed)[-2:]
+        position[shown] = camera_of(self._viewer).center[-2:]
+        return tuple(position)
