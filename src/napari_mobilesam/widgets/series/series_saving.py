@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QTimer
 
 from napari_mobilesam.series.series_images import ImageArray
 from napari_mobilesam.session.files.record_json import RecordEncoder
@@ -21,6 +20,7 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.series.series_jobs import SaveRequest
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -60,10 +60,7 @@ class SeriesSaving:
         # whether the records of the objects are what is to be kept
         self._records_known = True
         self._encoder: RecordEncoder | None = None
-        self._timer = QTimer(dock)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE_MS)
-        self._timer.timeout.connect(self._save)
+        self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
 
     def attach(self) -> None:
         """Listen to layers that are removed by hand."""
@@ -112,7 +109,7 @@ class SeriesSaving:
 
     def forget(self) -> None:
         """Stop saving the labels of the image."""
-        self._timer.stop()
+        self._save_later.cancel()
         if self._labels is not None:
             for name in EVENTS:
                 getattr(self._labels.events, name).disconnect(self._touched)
@@ -159,10 +156,10 @@ class SeriesSaving:
         if np.asarray(labels.data).nbytes <= AT_ONCE:
             self._save()
         else:
-            self._timer.start()
+            self._save_later.restart()
 
     def _save(self) -> None:
-        self._timer.stop()
+        self._save_later.cancel()
         labels, image = self._labels, self._image
         if labels is None or image is None:
             return
