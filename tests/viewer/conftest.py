@@ -175,8 +175,9 @@ def settle():
 def desk(request, make_napari_viewer, oracle, settle):
     """Make viewers with a docked widget.
 
-    The window is hidden, which saves a third of the time, but in tests marked
-    ``window``: those with a mouse, the keyboard or a look at what is drawn.
+    The window is hidden, which saves a third of the time; clicks and keys
+    reach its canvas all the same. It is shown in tests marked ``window``:
+    those that look at what is drawn or visible, or draw shapes by mouse.
 
     Removing a Points layer that has points crashes the software renderer of
     Mesa at the next drawing, without any plugin too: tests that do so keep

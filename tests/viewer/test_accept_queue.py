@@ -7,8 +7,6 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-pytestmark = pytest.mark.window
-
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 

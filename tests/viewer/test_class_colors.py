@@ -17,8 +17,6 @@ from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 
-pytestmark = pytest.mark.window
-
 
 def choose(d, name):
     """Type a class, as a person does."""
@@ -30,10 +28,7 @@ def choose(d, name):
 
 
 def press_box(d):
-    box = d.widget.panel.class_box.shown_box
-    QTest.mouseClick(
-        box, Qt.MouseButton.LeftButton, pos=box.rect().center() * 0.2
-    )
+    d.widget.panel.class_box.shown_box.click()
     d.settle()
 
 
@@ -73,6 +68,7 @@ def test_box_shows_class_colours_and_gives_the_former_back(classed):
     assert [color_of(labels, label) for label in (1, 2, 3)] == colors
 
 
+@pytest.mark.window
 def test_canvas_has_the_colour(classed):
     d = classed
     press_box(d)

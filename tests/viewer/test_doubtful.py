@@ -9,8 +9,6 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.widgets.parts.preview import COLOR, DOUBTFUL_COLOR
 
-pytestmark = pytest.mark.window
-
 FIRST, SECOND = (28, 32), (28, 92)
 
 

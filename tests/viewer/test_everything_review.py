@@ -10,8 +10,6 @@ from qtpy.QtTest import QTest
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.everything.review_view import NAME as REVIEW_NAME
 
-pytestmark = pytest.mark.window
-
 EVERYTHING = 'Segment everything'
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 SHIFT = Qt.KeyboardModifier.ShiftModifier

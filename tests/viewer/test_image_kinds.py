@@ -10,8 +10,6 @@ from endless import Endless
 from napari_mobilesam.session.images.engine import click
 from napari_mobilesam.session.objects.sparse_labels import SparseLabels
 
-pytestmark = pytest.mark.window
-
 INSIDE = (28, 92)
 
 
@@ -117,6 +115,7 @@ def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     assert model.encoded <= encoded + 2 * len(scales)
 
 
+@pytest.mark.window
 def test_contrast_embeds_anew_only_if_it_matters(desk, blobs, oracle):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)

@@ -8,8 +8,6 @@ import pytest
 import zarr
 from qtpy.QtWidgets import QApplication
 
-pytestmark = pytest.mark.window
-
 INSIDE = (28, 92)
 
 TRANSFORMS = {
