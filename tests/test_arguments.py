@@ -172,6 +172,35 @@ ODD = {
 }
 
 
+def large(**options):
+    given = {'executor': 'serial', 'diameter': 30, **options}
+    return nm.segment_large(IMAGE, model=given.pop('model', MODEL), **given)
+
+
+ODD |= {
+    'large parameters': (lambda: large(parameters=5), 'parameters is 5; it'),
+    'large output': (lambda: large(output=5), 'output is 5; it has to be the'),
+    'large gamma': (lambda: large(gamma=1j), 'gamma is 1j; it has to be'),
+    'large limits': (lambda: large(contrast_limits=b'x'), 'contrast_limits'),
+    'large workers': (lambda: large(workers=IMAGE), 'workers is array'),
+    'large hooks': (lambda: large(on_tile=1), 'on_tile is 1; it has to be'),
+    'large resume': (lambda: large(resume='no'), "resume is 'no'; it has to"),
+    'large model': (lambda: large(model=IMAGE), 'model is array'),
+    'network': (lambda: large(model=torch.nn.Linear(2, 2)), 'model is Linear'),
+    'executor': (lambda: large(executor=5), 'executor'),
+    'measure text': (lambda: nm.measure_objects('a.tif'), "labels is 'a.tif'"),
+    'measure list': (lambda: nm.measure_objects(LABELS, [1]), r'image is \[1'),
+    'measure scale': (
+        lambda: nm.measure_objects(LABELS, scale='1'),
+        "scale is '1'; give the size",
+    ),
+    'measure floats': (lambda: nm.measure_objects(LABELS / 2), 'float64'),
+    'export text': (lambda: nm.export_labels('a', 'a.json'), "labels is 'a'"),
+    'export path': (lambda: nm.export_labels(LABELS, 5), 'path is 5; it has'),
+    'read path': (lambda: nm.read_labels(5), 'path is 5; it has to be the'),
+}
+
+
 @pytest.mark.parametrize('kind', ODD)
 def test_odd_arguments(kind):
     call, words = ODD[kind]

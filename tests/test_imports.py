@@ -17,7 +17,15 @@ PACKAGE = Path(napari_mobilesam.__file__).parent
 
 # What each folder may import of the package, besides itself. `types`, `text`,
 # `files`, `palette` and `parameter_fields` stand below all of them.
-BASE = {'files', 'palette', 'parameter_fields', 'schema', 'text', 'types'}
+BASE = {
+    'argument_checks',
+    'files',
+    'palette',
+    'parameter_fields',
+    'schema',
+    'text',
+    'types',
+}
 BELOW_SESSION = BASE | {
     'export',
     'measure',
@@ -32,6 +40,7 @@ BELOW_SESSION = BASE | {
 ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
+    'argument_checks': {'types'},
     'files': set(),
     'palette': set(),
     'parameter_fields': set(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_numbers
 from napari_mobilesam.palette import default_color
 from napari_mobilesam.types import SegmentationError
 
@@ -107,6 +108,7 @@ class LabelsWithTable:
     name: str = 'image'
 
     def __post_init__(self) -> None:
+        check_numbers(self.labels, 'labels')
         shape = tuple(self.labels.shape)
         kind = np.dtype(self.labels.dtype).kind
         if kind not in 'iub':

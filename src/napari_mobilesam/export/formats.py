@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_mobilesam.argument_checks import check_path
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.types import ImageError
@@ -142,6 +143,7 @@ def export_labels(
     >>> import napari_mobilesam as nm
     >>> nm.export_labels(labels, 'cells.geojson')  # doctest: +SKIP
     """
+    check_path('path', path)
     path = Path(path)
     kind = format_of(path, format)
     given = labels
@@ -229,6 +231,7 @@ def read_labels(
     ExportError, ImageError
         If the file holds no labels.
     """
+    check_path('path', path)
     path = Path(path)
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.measure import contrast_of, diameter_of
 from napari_mobilesam.large.tiling import Grid, plan_grid
 from napari_mobilesam.parameter_fields import documented, parameter
-from napari_mobilesam.segmentation.image import Limits
+from napari_mobilesam.segmentation.image import Limits, checked_limits
 from napari_mobilesam.segmentation.parameters import (
+    check_fields,
     checked_parameters,
     thresholds_for,
 )
@@ -97,11 +99,16 @@ def checked_large(
     SegmentationError
         If a value is out of range or makes no sense for tiles.
     """
+    check_instance('parameters', parameters, LargeParameters)
     chosen = parameters or LargeParameters()
     names = {item.name for item in fields(LargeParameters)}
     own = {name: overrides[name] for name in overrides if name in names}
     rest = {name: overrides[name] for name in overrides if name not in names}
     chosen = replace(chosen, **own)
+    check_fields(chosen)
+    if chosen.contrast_limits is not None:
+        limits = checked_limits(chosen.contrast_limits)
+        chosen = replace(chosen, contrast_limits=limits)
     everything = checked_parameters(chosen.everything, rest)
     for name in ('crop_layers', 'whole_image'):
         if getattr(everything, name):
@@ -110,10 +117,6 @@ def checked_large(
                 'whole, which a large one is not: leave it out. Tiles are '
                 'chosen by diameter.'
             )
-    if chosen.coarser < 0:
-        raise SegmentationError(
-            f'coarser is {chosen.coarser}; it has to be at least 0.'
-        )
     return replace(chosen, everything=everything)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeGuard
 
+from napari_mobilesam.argument_checks import check_model
+
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
@@ -72,7 +74,11 @@ def model_loader(
         from napari_mobilesam.model.registry import default_model_name
 
         return NamedModel(str(model or default_model_name()), device)
-    return LoadedModel(model) if _is_model(model) else model
+    if _is_model(model):
+        return LoadedModel(model)
+    if not callable(model) or hasattr(model, 'state_dict'):
+        check_model(model)
+    return model
 
 
 def _is_model(model: Sam | ModelLoader) -> TypeGuard[Sam]:

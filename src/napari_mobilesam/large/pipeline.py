@@ -18,6 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_mobilesam.argument_checks import (
+    check_callable,
+    check_flag,
+    check_model,
+    check_number,
+    check_path,
+)
 from napari_mobilesam.extra import need
 from napari_mobilesam.large.executors import (
     is_remote,
@@ -123,6 +130,12 @@ def segment_large(
         If records cannot be written; those written are kept.
     """
     chosen = checked_large(parameters, overrides)
+    hooks = _checked_hooks(progress, cancelled, on_tile)
+    target = _checked_output(output)
+    check_callable('on_plan', on_plan)
+    check_flag('resume', resume)
+    if workers is not None:
+        check_number('workers', workers, 1, whole=True)
     image = open_source(source)
     load = model_loader(model, device)
     if is_remote(executor) and isinstance(load, LoadedModel):
@@ -131,14 +144,9 @@ def segment_large(
             'its name or its path, not the model.'
         )
     loaded = load()
+    check_model(loaded)
     plan = make_plan(image, loaded, chosen)
     manifest = plan.manifest(loaded.record, loaded.key)
-    hooks = TileHooks(
-        progress or (lambda done, total, message: None),
-        cancelled or never,
-        on_tile,
-    )
-    target = None if output is None else Path(output).absolute()
     with _records(target) as folder, run_lock(folder):
         journal = Journal(folder)
         _check_output(target, journal)
@@ -167,6 +175,30 @@ def segment_large(
         if result.complete:
             journal.remove()
     return result
+
+
+def _checked_hooks(
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+    on_tile: Callable[[TileFound], None] | None,
+) -> TileHooks:
+    """Raise `SegmentationError` if a callback is no function."""
+    check_callable('progress', progress)
+    check_callable('cancelled', cancelled)
+    check_callable('on_tile', on_tile)
+    return TileHooks(
+        progress or (lambda done, total, message: None),
+        cancelled or never,
+        on_tile,
+    )
+
+
+def _checked_output(output: Any) -> Path | None:
+    """Raise `SegmentationError` if an output is no path."""
+    if output is None:
+        return None
+    check_path('output', output)
+    return Path(output).absolute()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import are_numbers, check_numbers, quoted
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _check(
     scale: Sequence[float] | None,
     channels: Sequence[str] | None,
 ) -> None:
+    check_numbers(labels, 'labels')
     shape = tuple(labels.shape)
     kind = np.dtype(labels.dtype).kind
     if kind not in 'iub' or len(shape) not in (2, 3) or 0 in shape:
@@ -146,6 +148,7 @@ def _check(
         )
     count = 0
     if image is not None:
+        check_numbers(image)
         given = tuple(image.shape)
         if given[: len(shape)] != shape or len(given) > len(shape) + 1:
             raise MeasurementError(
@@ -158,6 +161,11 @@ def _check(
         raise MeasurementError(
             f'{len(channels)} names of channels were given, but the image '
             f'has {count}.'
+        )
+    if scale is not None and not are_numbers(scale):
+        raise MeasurementError(
+            f'scale is {quoted(scale)}; give the size of a pixel for each '
+            'axis.'
         )
     if scale is not None and (
         len(scale) != len(shape) or not all(0 < s < math.inf for s in scale)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_mobilesam.files import write_text_atomic
-from napari_mobilesam.model.registry import cache_folder
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_model,
 )
+from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_pixels,
     checked_array,
     quoted,
@@ -196,7 +196,7 @@ def as_rgb_plane(
     if contrast_limits is None:
         limits = contrast_limits_of(image, channels)
     else:
-        limits = _checked_limits(contrast_limits)
+        limits = checked_limits(contrast_limits)
     planes = _read(image, layout, window)
     if planes[0].dtype.kind == 'f':
         _check_finite(planes, window, layout.shape, warn)
@@ -255,7 +255,14 @@ def _check_gamma(gamma: Any) -> None:
         )
 
 
-def _checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
+def checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
+    """Return contrast limits as pairs, one or one for each channel.
+
+    Raises
+    ------
+    ImageError
+        They are not pairs of numbers, or the low one is above the high one.
+    """
     try:
         pairs = np.asarray(limits, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_instance,
     check_model,
 )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_mobilesam.segmentation.argument_checks import checked_array
+from napari_mobilesam.argument_checks import checked_array
 from napari_mobilesam.types import ImageError
 
 Channels = int | Sequence[int]

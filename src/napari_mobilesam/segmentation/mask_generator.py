@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_mobilesam.segmentation.adaptive import ask_adaptively
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_number,
     quoted,
 )
+from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.candidates import Candidates
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.everything_plan import (

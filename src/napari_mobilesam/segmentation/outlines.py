@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import approximate_polygon, find_contours, regionprops
 
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_number,
     checked_array,
 )

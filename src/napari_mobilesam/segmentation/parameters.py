@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from napari_mobilesam.parameter_fields import parameter_fields
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_flag,
     check_instance,
     check_number,
 )
+from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.types import (
     EverythingParameters,
     ModelRecord,
@@ -58,8 +58,7 @@ def checked_parameters(
             )
     check_instance('parameters', parameters, EverythingParameters)
     chosen = replace(parameters or EverythingParameters(), **overrides)
-    for name in names:
-        _check(name, getattr(chosen, name))
+    check_fields(chosen)
     if chosen.diameter is not None:
         if chosen.crop_layers:
             raise SegmentationError(
@@ -74,15 +73,27 @@ def checked_parameters(
     return chosen
 
 
-def _check(name: str, value: Any) -> None:
-    """Check a value by the type and the range of its parameter."""
-    described = parameter_fields(EverythingParameters)[name]
-    kind = str(EverythingParameters.__annotations__[name])
-    if value is None and 'None' in kind:
-        return
-    if kind == 'bool':
-        check_flag(name, value)
-        return
-    check_number(
-        name, value, described.minimum, described.maximum, whole=kind == 'int'
-    )
+def check_fields(parameters: Any) -> None:
+    """Check numbers and flags by the type and the range of their fields.
+
+    Parameters
+    ----------
+    parameters : dataclass
+        Its fields are made by `napari_mobilesam.parameter_fields.parameter`.
+
+    Raises
+    ------
+    SegmentationError
+        A value is of another type, or out of range.
+    """
+    kinds = {item.name: str(item.type) for item in fields(parameters)}
+    for name, described in parameter_fields(parameters).items():
+        value = getattr(parameters, name)
+        kind = kinds[name].removesuffix(' | None')
+        if value is None and kind != kinds[name]:
+            continue
+        if kind == 'bool':
+            check_flag(name, value)
+        elif kind in ('int', 'float'):
+            low, high = described.minimum, described.maximum
+            check_number(name, value, low, high, whole=kind == 'int')

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mobilesam.segmentation.argument_checks import (
+from napari_mobilesam.argument_checks import (
     check_flag,
     check_instance,
     check_model,

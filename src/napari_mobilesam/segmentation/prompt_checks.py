@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_mobilesam.segmentation.argument_checks import quoted
+from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.types import Frame, PromptError, Prompts
 
 

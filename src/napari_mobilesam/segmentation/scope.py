@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.argument_checks import quoted
+from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Box, Mask, SegmentationError

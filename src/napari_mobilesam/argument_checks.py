@@ -6,6 +6,7 @@ Every message names the argument, its value and the values that are allowed.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -137,6 +138,29 @@ def checked_array(image: Any, name: str = 'image') -> Any:
             f'{name} is a {type(image).__name__} that is no array ({error}); '
             'give rows of the same length.'
         ) from error
+
+
+def check_numbers(array: Any, name: str = 'image') -> None:
+    """Raise `ImageError` if a value is no array of pixels."""
+    if not (hasattr(array, 'shape') and hasattr(array, 'dtype')):
+        raise ImageError(f'{name} is {quoted(array)}; give an array.')
+    checked_array(array, name)
+
+
+def are_numbers(values: Any) -> bool:
+    """Return whether a value is a sequence of real numbers."""
+    try:
+        return all(isinstance(value, Real) for value in values)
+    except TypeError:
+        return False
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raise `SegmentationError` if a value is no path."""
+    if not isinstance(value, str | os.PathLike):
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; it has to be the path of a file.'
+        )
 
 
 def check_pixels(shape: Sequence[int], name: str = 'image') -> None:
