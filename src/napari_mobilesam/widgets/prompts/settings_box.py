@@ -27,6 +27,8 @@ from napari_mobilesam.widgets.parts.keys import command_of_napari
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of
 
+# a label that leaves less room is put above the field
+LONG_KEY = 'Ctrl+Shift+Down'
 DEVICES = {
     'auto': 'Automatic',
     'cpu': 'CPU',
@@ -176,8 +178,10 @@ class KeysBox(QWidget):
         self.reset_button = wide_button('Reset shortcuts')
         form: QFormLayout = form_layout(self)
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        room = self.fontMetrics().horizontalAdvance(LONG_KEY) + 24
         for name, action in ACTIONS.items():
             edit = self.edits[name] = QKeySequenceEdit()
+            edit.setMinimumWidth(room)
             edit.setToolTip(action.tip)
             edit.editingFinished.connect(lambda n=name: self._edited(n))
             form.addRow(action.text, edit)
