@@ -16,8 +16,10 @@ INSIDE = (28, 92)
 def look_at(d, position, zoom):
     """Move the camera as scrolling and panning do."""
     world = d.image.data_to_world(position)
-    d.viewer.scene.camera.center = (0, *world[-2:])
-    d.viewer.scene.camera.zoom = zoom
+    # the camera is the viewer's own in older versions of napari
+    camera = getattr(d.viewer, 'scene', d.viewer).camera
+    camera.center = (0, *world[-2:])
+    camera.zoom = zoom
     d.settle()
 
 

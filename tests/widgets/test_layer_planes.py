@@ -284,9 +284,11 @@ def test_large_planes_in_memory_have_levels():
 def test_where_a_window_looks_is_known_in_data_pixels():
     viewer, image = view(np.zeros((5, 100, 200)), scale=(3, 2, 2))
     assert plane_of(viewer, image).viewport is None
-    viewer.scene.camera.center = (0, 60, 90)
-    viewer.scene.camera.zoom = 0.25
-    window = SimpleNamespace(window=None, scene=viewer.scene)
+    # the camera is the viewer's own in older versions of napari
+    scene = getattr(viewer, 'scene', viewer)
+    scene.camera.center = (0, 60, 90)
+    scene.camera.zoom = 0.25
+    window = SimpleNamespace(window=None, scene=scene)
     matrix = data_to_world_matrix(image, 3)
     position = np.array([1.0, 0, 0])
     looks = viewport_of(window, matrix, position, (1, 2))
