@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -32,8 +32,14 @@ from napari_mobilesam.text import explain
 from napari_mobilesam.types import BlankImageError, EverythingParameters, Mask
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.candidates import Selection
+    from napari_mobilesam.segmentation.candidates import (
+        Candidates,
+        Selection,
+    )
     from napari_mobilesam.session.images.planes import ImagePlane
 
 # Margin below the thresholds within which a run keeps masks, so that the
@@ -226,13 +232,10 @@ class EverythingRuns:
 
     def _plane(self, run: EverythingRun, number: int, model: Sam) -> None:
         from napari_mobilesam.segmentation.candidates import Candidates
-        from napari_mobilesam.segmentation.mask_generator import (
-            generate_candidates,
-        )
         from napari_mobilesam.segmentation.scope import Scope
 
         request = run.request
-        task, count = request.tasks[number], len(request.tasks)
+        task = request.tasks[number]
         plane = task.plane
         skip = None if task.skip is None else task.skip()
         template = Candidates(
@@ -250,11 +253,34 @@ class EverythingRuns:
         try:
             rgb = self._services.engine.rgb(plane)
         except BlankImageError:
-            if count == 1:
+            if len(request.tasks) == 1:
                 raise
             # a plane without an image has no objects
             run.end(replace(template, complete=True))
             return
+        candidates = self._generate(run, number, model, rgb, skip)
+        run.end(
+            replace(
+                candidates, image=template.image, channels=template.channels
+            )
+        )
+
+    def _generate(
+        self,
+        run: EverythingRun,
+        number: int,
+        model: Sam,
+        rgb: NDArray[np.uint8],
+        skip: NDArray[Any] | None,
+    ) -> Candidates:
+        """Find the masks of a plane, reporting progress and new masks."""
+        from napari_mobilesam.segmentation.mask_generator import (
+            generate_candidates,
+        )
+
+        request = run.request
+        task, count = request.tasks[number], len(request.tasks)
+        plane = task.plane
         work = PlaneWork(
             self._experience,
             task,
@@ -295,11 +321,7 @@ class EverythingRuns:
             on_work=work.note,
         )
         work.learn(time.perf_counter() - started, candidates.complete)
-        run.end(
-            replace(
-                candidates, image=template.image, channels=template.channels
-            )
-        )
+        return candidates
 
     def _diameter(
         self, request: EverythingRequest, plane: ImagePlane, model: Sam
