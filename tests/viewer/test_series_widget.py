@@ -66,6 +66,17 @@ def test_opening_a_folder(series_desk, folder):
     assert not (folder / 'labels').exists()
 
 
+def test_autosave_is_left_to_the_series(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    box = d.prompts.panel.save_box
+    assert 'The series saves' in box.toolTip()
+    box.setChecked(not box.isChecked())
+    box.setChecked(True)
+    d.settle()
+    assert 'The series saves' in d.prompts.panel.status.text
+    assert not list(folder.glob('*.session'))
+
+
 @pytest.mark.window
 def test_keys_and_the_brush(series_desk, folder):
     d = series_desk(folder)

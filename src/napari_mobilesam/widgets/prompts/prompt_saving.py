@@ -30,6 +30,11 @@ NO_PLACE = (
     'beside it: use session.autosave(path) in the console.'
 )
 
+BY_SERIES = (
+    'The series saves the labels, objects and prompts of this image on every '
+    'change.'
+)
+
 
 class PromptSaving:
     """Saves the objects of the image as they change, and restores them.
@@ -82,6 +87,8 @@ class PromptSaving:
         self.follow()
         if not wanted:
             status.say('Autosave off.')
+        elif self._in_series():
+            status.say(BY_SERIES)
         elif self._file is None:
             status.fail(NO_PLACE)
         else:
@@ -129,12 +136,20 @@ class PromptSaving:
             self._show_target()
 
     def _show_target(self) -> None:
-        self._panel.save_box.setToolTip(
-            NO_PLACE
-            if self._file is None
-            else 'Save objects, prompts and candidates after each change, to\n'
-            f'{self._target()}.'
-        )
+        if self._in_series():
+            text = BY_SERIES
+        elif self._file is None:
+            text = NO_PLACE
+        else:
+            text = (
+                'Save objects, prompts and candidates after each change, to\n'
+                f'{self._target()}.'
+            )
+        self._panel.save_box.setToolTip(text)
+
+    def _in_series(self) -> bool:
+        image = None if self._image is None else self._image()
+        return image is not None and SERIES_MARK in image.metadata
 
     def _target(self) -> Path:
         """Return the file of the objects, or a new one."""
