@@ -167,7 +167,7 @@ def test_the_script_needs_no_labels_of_others(session):
     session.refine(least_overlap=0.4)
     expected = session.scene.target.data.copy()
     lines = body(session.scene.objects(False).history.replay_codes)
-    assert is_replay_script('\n'.join(lines))
+    assert is_replay_script(lines)
     code = '\n'.join(line for line in lines if 'use_model' not in line)
     other = oracle_session([blobs(), np.roll(blobs(), 4, axis=1)])
     names = {

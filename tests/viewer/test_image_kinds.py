@@ -126,7 +126,10 @@ def test_contrast_embeds_anew_only_if_it_matters(desk, blobs, oracle):
     low, high = d.image.contrast_limits
     d.image.contrast_limits = (low, high - 0.5)
     d.settle()
-    assert oracle.encoded == encoded
+    # the blocks embedded ahead are used again; the open object, which is asked
+    # again before, may need a small block where it had used one of them
+    assert oracle.encoded <= encoded + 2
+    encoded = oracle.encoded
     d.image.contrast_limits = (low, 2 * high)
     d.settle()
     assert oracle.encoded > encoded

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mobilesam.model.registry import list_models, user_models_folder
+from napari_mobilesam.model.registry import registry, user_models_folder
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -99,6 +99,6 @@ def check_space(model: Sam) -> None:
 
 def _taken() -> set[str]:
     """Names in use, in lower case: some file systems ignore case."""
-    names = {record.name.lower() for record in list_models()}
+    names = {name.lower() for name in registry()}
     files = user_models_folder().glob('*.safetensors')
     return names | {path.stem.lower() for path in files}

@@ -171,13 +171,17 @@ class Session:
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
         self.series = SeriesJobs(services)
+        self.prompting = Prompting(services)
         self.hover = Hover(
-            self._worker, self._engine, self._deliver, self.models.loaded
+            self._worker,
+            self._engine,
+            self._deliver,
+            self.models.loaded,
+            lambda: self.prompting.clean_up,
         )
         self.prefetch = Prefetch(
             self._worker, self._engine, self.models.loaded
         )
-        self.prompting = Prompting(services)
         self._queue_prompting = Prompting(services, 'accepted')
         self.recorder = Recorder(
             self._plane_code, lambda: self.model_name, self.prompting

@@ -52,8 +52,9 @@ SMALL_IMAGE = 1 << 20
 # Cells that are embedded ahead of prompts in a view, before and after an
 # answer there tells at which scale; 0.1 to 0.3 ms of processor time for each.
 AHEAD_AT_FIRST, AHEAD = 6_000, 40_000
-# Cells of a block that is reused where it looks the same.
-LOOK_CELLS = 28
+# Large blocks, of more cells along a side than the second number, take up to
+# 3 MB each: so many are kept.
+LARGE_LOOKS_KEPT, SMALL_CELLS = 16, 28
 # Screen pixels along a cell at the finest scale, at which objects of 12 screen
 # pixels suit the model best.
 FINEST_SEEN = 3
@@ -111,6 +112,9 @@ class Engine:
         self._looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
             LOOKS_KEPT
         )
+        self._large_looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
+            LARGE_LOOKS_KEPT
+        )
         # scales of the newest answers, by place
         self._usual: LeastRecentlyUsed[int] = LeastRecentlyUsed(LOOKS_KEPT)
         # pixels that are not finite, by appearance and window
@@ -121,8 +125,12 @@ class Engine:
     def clear(self) -> None:
         """Drop cached planes, sizes and embeddings, but not the model."""
         for cache in (
-            self._images, self._looks, self._usual, self._not_finite
-        ):  # fmt: skip
+            self._images,
+            self._looks,
+            self._large_looks,
+            self._usual,
+            self._not_finite,
+        ):
             cache.clear()
         self._reader.clear()
 
@@ -435,17 +443,17 @@ class Engine:
         from napari_mobilesam.segmentation.embedding_grid import STRIDE
         from napari_mobilesam.segmentation.image import resize
 
-        if frame.input_size > LOOK_CELLS * STRIDE:
-            return self._made(model, rgb, frame, make)
+        large = frame.input_size > SMALL_CELLS * STRIDE
+        looks = self._large_looks if large else self._looks
         height, width = (max(1, n // PART) for n in frame.input_shape)
         picture = resize(rgb, (height, width))
         with self._lock:
-            newest = self._looks.peek(slot)
+            newest = looks.peek(slot)
         if newest is not None and _alike(picture, newest.picture):
             return newest.features
         features = self._made(model, rgb, frame, make)
         with self._lock:
-            self._looks.put(slot, _SeenBlock(features, picture))
+            looks.put(slot, _SeenBlock(features, picture))
         return features
 
     def _made(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.worker import LatestWorker
@@ -62,6 +63,8 @@ class Hover:
         Runs a function on the thread that owns the viewer.
     loaded : callable
         Returns the model if it is loaded; called on the worker thread.
+    clean_up : callable
+        Returns the clean-up of masks that a click would use.
 
     Attributes
     ----------
@@ -77,7 +80,9 @@ class Hover:
         engine: Engine,
         deliver: Deliver,
         loaded: Callable[[], Sam | None],
+        clean_up: Callable[[], CleanUp],
     ) -> None:
+        self._clean_up = clean_up
         self._worker = worker
         self._engine = engine
         self._deliver = deliver
@@ -129,6 +134,8 @@ class Hover:
                     if rests
                     else self._engine.preview(plane, point, model)
                 )
+            if mask is not None:
+                mask = self._clean_up()(mask, plane.shape, click(point))
         answer = HoverResult(plane, point, mask)
 
         def show() -> None:
