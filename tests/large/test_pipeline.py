@@ -352,7 +352,7 @@ def test_progress_does_not_move_its_goal():
         ({'whole_image': True, 'diameter': None}, 'whole_image'),
         ({'coarser': -1}, 'coarser'),
         ({'diameter': 0}, 'diameter'),
-        ({'link_iou': 2}, 'min_iou'),
+        ({'link_iou': 2}, 'link_iou'),
         ({'executor': 'magic', 'model': small_model}, 'executor'),
         ({'workers': 0, 'executor': 'threads'}, 'workers'),
         ({'executor': 'processes'}, 'name or its path'),

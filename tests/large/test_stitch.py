@@ -235,3 +235,19 @@ def test_enlarging_part_by_part_is_enlarging(data, origin, factor, cut):
     if data.all():
         area = data.size * factor[0] * factor[1]
         assert abs(whole.sum() - area) <= 0.25 * area + 4
+
+
+def test_a_chunk_of_which_a_box_touches_no_pixel_is_not_written():
+    data = np.ones((7, 6), bool)
+    data[-1, 0] = False
+    found = [Mask(data, (10, 15, 17, 21), 0.5, 0.5)]
+    with TemporaryDirectory() as folder:
+        records = Records(folder, [found])
+        candidates = records.found()
+        seen = visible(candidates, records.reader, 0.3)
+        rendered = np.zeros(SHAPE, np.uint32)
+        renderer = Renderer(records.journal.folder, (1, 1), Plane(rendered))
+        numbers = np.arange(1, 2, dtype=np.uint32)
+        for task in chunk_tasks(0, seen, numbers, (1, 1), SHAPE, (16, 16)):
+            renderer(task)
+    assert np.count_nonzero(rendered) == data.sum()

@@ -217,6 +217,7 @@ def open_workers(
     ImportError
         If Dask is asked for and not installed.
     """
+    check_executor(executor)
     if count is not None and count < 1:
         raise SegmentationError(f'workers is {count}; give 1 or more.')
     chosen = count or available_cores()
@@ -231,20 +232,28 @@ def open_workers(
     elif isinstance(executor, str) and ':' in executor:
         client = _connect(executor)
         workers = DaskWorkers(work, client)
-    elif hasattr(executor, 'get_executor'):
-        workers = DaskWorkers(work, executor)
     else:
-        raise SegmentationError(
-            f'executor is {executor!r}; give one of {", ".join(KINDS)}, the '
-            'address of a Dask scheduler such as tcp://host:8786, or a '
-            'distributed.Client.'
-        )
+        workers = DaskWorkers(work, executor)
     try:
         yield workers
     finally:
         workers.close()
         if client is not None:
             client.close()
+
+
+def check_executor(executor: Any) -> None:
+    """Raise `SegmentationError` for what is no executor of `open_workers`."""
+    if isinstance(executor, str):
+        known = executor in KINDS or ':' in executor
+    else:
+        known = hasattr(executor, 'get_executor')
+    if not known:
+        raise SegmentationError(
+            f'executor is {executor!r}; give one of {", ".join(KINDS)}, the '
+            'address of a Dask scheduler such as tcp://host:8786, or a '
+            'distributed.Client.'
+        )
 
 
 def is_remote(executor: Any) -> bool:

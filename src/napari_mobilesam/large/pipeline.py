@@ -27,6 +27,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.extra import need
 from napari_mobilesam.large.executors import (
+    check_executor,
     is_remote,
     open_workers,
 )
@@ -134,6 +135,7 @@ def segment_large(
     target = _checked_output(output)
     check_callable('on_plan', on_plan)
     check_flag('resume', resume)
+    check_executor(executor)
     if workers is not None:
         check_number('workers', workers, 1, whole=True)
     image = open_source(source)

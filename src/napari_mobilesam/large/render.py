@@ -173,7 +173,8 @@ class Renderer:
             rows, columns = np.nonzero(free)
             if len(rows):
                 seen.append(_measured(label, rows + box[0], columns + box[1]))
-        self.sink.write_chunk(task.plane, task.window, chunk)
+        if seen:
+            self.sink.write_chunk(task.plane, task.window, chunk)
         return _joined(task.plane, seen)
 
 
