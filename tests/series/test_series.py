@@ -345,7 +345,9 @@ def test_segment_all_images_but_those_with_labels(
     )
     assert result.done == [0, 2]
     assert result.skipped == [1]
-    assert result.text == '4 objects in 2 images. 1 image had labels.'
+    assert result.text == (
+        '4 objects in 2 images. 1 image left out: labelled, done or flagged.'
+    )
     images = [done // 1000 for done, _ in steps]
     assert images == sorted(images)
     assert {total for _, total in steps} == {3000}

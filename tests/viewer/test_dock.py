@@ -438,3 +438,28 @@ def test_removing_a_layer_is_no_error(desk, blobs):
         d.settle()
         assert f'“{name}” was removed' in d.widget.status.text
         assert not d.widget.status.failed
+
+
+@pytest.mark.parametrize(('height', 'tabs'), [(768, True), (1300, False)])
+def test_two_docks_in_a_window(make_napari_viewer, oracle, height, tabs):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1366, height)
+    window = viewer.window._qt_window
+    docks = [
+        viewer.window.add_plugin_dock_widget('napari-mobilesam', name)[0]
+        for name in ('Series', 'Segmentation')
+    ]
+    for _ in range(5):
+        QApplication.processEvents()
+    assert bool(window.tabifiedDockWidgets(docks[0])) is tabs
+    # the layer list of napari stays where it is
+    assert len(window.tabifiedDockWidgets(docks[1])) == int(tabs)
+    if tabs:
+        # moved apart by hand, they stay apart
+        window.removeDockWidget(docks[1])
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks[1])
+        docks[1].show()
+        (dock,) = docks[1].findChildren(MobileSamDock)
+        dock.show_form('everything')
+        QApplication.processEvents()
+        assert not window.tabifiedDockWidgets(docks[0])

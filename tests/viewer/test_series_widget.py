@@ -112,6 +112,23 @@ def test_keys_and_the_brush(series_desk, folder):
     assert d.widget.panel.table.text(0, 1) == '1'
 
 
+def test_nothing_drawn_is_nothing_saved(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    labels = d.viewer.layers['labels']
+    labels.data = labels.data.copy()
+    d.settle()
+    assert not (folder / 'labels' / 'a_labels.tif').exists()
+    # so that the image is still one without labels
+    assert not Series.open(folder)[0].labelled
+    d.session.click(28, 32)
+    d.session.accept()
+    d.settle()
+    assert saved(folder, 'a').any()
+    d.session.navigation.undo()
+    d.settle()
+    assert not saved(folder, 'a').any()
+
+
 @pytest.mark.window
 def test_a_click_in_the_table_opens_an_image(series_desk, folder):
     d = series_desk(folder)
@@ -219,7 +236,9 @@ def test_labels_are_not_segmented_over(series_desk, folder):
     d.settle()
     d.widget.segment_all()
     d.settle()
-    assert d.widget.status.text.endswith('1 image had labels.')
+    assert d.widget.status.text.endswith(
+        '1 image left out: labelled, done or flagged.'
+    )
     assert set(np.unique(saved(folder, 'a'))) == {0, 5}
     assert set(np.unique(labels.data)) == {0, 5}
 

@@ -64,6 +64,23 @@ def test_measurements_are_features(table_desk, blobs):
     assert d.widget.rows.text(3, 'area') == '400'
 
 
+@pytest.mark.window
+def test_measuring_does_not_move_the_view(table_desk):
+    d = table_desk(squares(), measured=False)
+    d.viewer.window._qt_window.activateWindow()
+    d.viewer.camera.center, d.viewer.camera.zoom = (0, 30, 50), 3
+    QTest.mouseClick(d.widget.measure_button, LEFT)
+    d.settle()
+    # what is disabled gives the focus to the table
+    d.widget.rows.setFocus()
+    d.settle()
+    assert d.viewer.camera.center == (0, 30, 50)
+    assert d.widget.rows.current == 0
+    QTest.keyClick(d.widget.rows, Qt.Key.Key_Down)
+    assert d.widget.rows.current == 1
+    assert d.viewer.camera.center != (0, 30, 50)
+
+
 def test_columns_of_others_are_kept(table_desk):
     d = table_desk(squares(), measured=False)
     d.labels.features = pd.DataFrame(

@@ -58,7 +58,8 @@ class SeriesResult:
             f'{counted(len(self.done), "image")}.'
         )
         if self.skipped:
-            text += f' {counted(len(self.skipped), "image")} had labels.'
+            count = counted(len(self.skipped), 'image')
+            text += f' {count} left out: labelled, done or flagged.'
         if self.failed:
             reason = next(iter(self.failed.values()))
             text += f' {counted(len(self.failed), "image")} failed: {reason}'

@@ -27,6 +27,8 @@ from superqt import QCollapsible
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.dock_tabs import show_as_tab
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
@@ -65,6 +67,11 @@ class ViewerWidget(QWidget):
         self.viewer: ViewerModel = unwrap(viewer)
         self.session = get_session(self.viewer)
         self._connections: list[Connection] = []
+        # the window arranges a new dock first
+        self._placing = DelayedCall(
+            partial(show_as_tab, self, ViewerWidget), parent=self
+        )
+        self._placed = False
         # Qt disconnects bound methods of an object that it destroys
         self.destroyed.connect(
             partial(_let_go, self._connections, self.session)
@@ -108,7 +115,13 @@ class ViewerWidget(QWidget):
 
     def event(self, event: QEvent | None) -> bool:
         """Attach or detach when the parent changes: a dock opens or closes."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
+        kind = None if event is None else event.type()
+        if kind == QEvent.Type.Show and not self._placed:
+            self._placed = True
+            self._placing.restart()
+        if kind == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._placed = False
             if self.parent() is None and self.attached:
                 self.detach()
             elif self.parent() is not None and not self.attached:

@@ -59,6 +59,8 @@ class SeriesSaving:
         self._changed = False
         # whether the records of the objects are what is to be kept
         self._records_known = True
+        # whether there is a label image, or was one to be saved
+        self._labelled = False
         self._encoder: RecordEncoder | None = None
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
 
@@ -78,6 +80,7 @@ class SeriesSaving:
         self._objects = self._scene.objects_of(labels)
         self._changed = False
         self._records_known = True
+        self._labelled = self._dock.session.series.required[number].labelled
         self._encoder = RecordEncoder(self._scene)
         for name in EVENTS:
             getattr(labels.events, name).connect(self._touched)
@@ -139,6 +142,8 @@ class SeriesSaving:
         before = np.asarray(labels.data)
         if before.shape != found.labels.shape:
             raise SegmentationError('The labels have another shape by now.')
+        # that nothing was found is a result, too
+        self._labelled = True
         values = found.labels
         if values.max(initial=0) > np.iinfo(before.dtype).max:
             labels.data = np.zeros(before.shape, values.dtype)
@@ -164,6 +169,10 @@ class SeriesSaving:
         if labels is None or image is None:
             return
         self._changed = False
+        if not self._labelled and not np.any(labels.data):
+            # a file without objects would pass for labels
+            return
+        self._labelled = True
         self._dock.session.series.save(
             SaveRequest(
                 self._number,

@@ -13,7 +13,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 if TYPE_CHECKING:
@@ -265,6 +265,21 @@ class ObjectRows(QTableView):
         self._selection.blockSignals(before)
         viewport: Any = self.viewport()
         viewport.update()
+
+    def focusInEvent(  # noqa: N802
+        self, event: QFocusEvent | None
+    ) -> None:
+        """Take the focus without choosing the first row, as Qt does.
+
+        A button that is disabled gives its focus away: *Measure* would move
+        the camera.
+        """
+        known = self.currentIndex().isValid()
+        before = self._selection.blockSignals(True)
+        super().focusInEvent(event)
+        if not known:
+            self._selection.clearCurrentIndex()
+        self._selection.blockSignals(before)
 
     def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid():

@@ -1,0 +1,60 @@
+"""Docks of several forms: as tabs where a window is too low for two."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+# Window height, in screen pixels, that shows two forms below each other.
+HEIGHT_OF_TWO = 1200
+
+
+def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
+    """Make the dock of a form a tab of the dock of another, in low windows.
+
+    Parameters
+    ----------
+    form : QWidget
+        Form whose dock was just opened.
+    kind : type
+        Class that the forms of other docks have in common.
+    """
+    dock = _dock_of(form, kind)
+    window = None if dock is None else dock.parentWidget()
+    if dock is None or not isinstance(window, QMainWindow):
+        return
+    if window.height() >= HEIGHT_OF_TWO or dock.isFloating():
+        return
+    area = window.dockWidgetArea(dock)
+    for other in window.findChildren(QDockWidget):
+        if (
+            other is not dock
+            and not other.isHidden()
+            and not other.isFloating()
+            and window.dockWidgetArea(other) == area
+            and other.findChild(kind) is not None
+        ):
+            window.tabifyDockWidget(other, dock)
+            dock.raise_()
+            _fit_screen(window)
+            return
+
+
+def _fit_screen(window: QMainWindow) -> None:
+    """Take back the height that two docks below each other needed."""
+    screen, layout = window.screen(), window.layout()
+    if screen is None or layout is None:
+        return
+    layout.activate()
+    height = screen.availableGeometry().height()
+    if window.height() > height:
+        window.resize(window.width(), height)
+
+
+def _dock_of(form: QWidget, kind: type[QWidget]) -> QDockWidget | None:
+    """Return the dock of a form, unless it is part of another form."""
+    widget = form.parentWidget()
+    while widget is not None and not isinstance(widget, QDockWidget):
+        if isinstance(widget, kind):
+            return None
+        widget = widget.parentWidget()
+    return widget
