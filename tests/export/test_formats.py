@@ -586,3 +586,47 @@ def test_files_that_are_no_labels(tmp_path: Path) -> None:
 def test_public_names(labels: NDArray[Any], tmp_path: Path) -> None:
     nm.export_labels(labels, tmp_path / 'x.zip')
     same(nm.read_labels(tmp_path / 'x.zip'), labels)
+
+
+@pytest.mark.parametrize(
+    'name', ['a.zip', 'a.geojson', 'a.json', 'a.ome.zarr', 'a.tif', 'a.png']
+)
+def test_labels_above_32_bits_are_refused(name: str, tmp_path: Path) -> None:
+    labels = np.zeros((8, 8), np.int64)
+    labels[2:5, 2:5] = 5_000_000_000
+    path = tmp_path / name
+    with pytest.raises(ExportError, match='5000000000'):  # noqa: PT012
+        export_labels(labels, path)
+        read_labels(path)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, 1e30, 0.5])
+def test_images_are_no_labels(value: float, tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, np.array([[value, 1], [2, 3]], np.float32))
+    with pytest.raises(ExportError, match='it is an image, not labels'):
+        read_labels(path)
+
+
+def test_damaged_polygons(tmp_path: Path) -> None:
+    path = tmp_path / 'a.geojson'
+    corners = [[0, 0], [float('nan'), 5], [5, 5], [0, 0]]
+    feature = {
+        'type': 'Feature',
+        'geometry': {'type': 'Polygon', 'coordinates': [corners]},
+    }
+    for content in (
+        {'features': [feature]},
+        {'napari-mobilesam': {'shape': ['a', 2]}, 'features': []},
+        {'napari-mobilesam': {'shape': 5}, 'features': []},
+    ):
+        path.write_text(json.dumps(content), 'utf-8')
+        with pytest.raises(ExportError, match='no GeoJSON of objects'):
+            read_labels(path)
+    path = tmp_path / 'a.json'
+    image = {'id': 1, 'height': 500_000_000, 'width': 5_000_000}
+    path.write_text(
+        json.dumps({'images': [image], 'annotations': []}), 'utf-8'
+    )
+    with pytest.raises(ExportError, match='too large'):
+        read_labels(path)

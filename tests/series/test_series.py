@@ -422,3 +422,73 @@ def test_the_command_line_leaves_edited_labels_alone(
     assert again[0].files.done() is not None
     edit(again[0].labels, labels)
     assert again[0].files.done() is None
+
+
+# several windows, and files that change meanwhile
+
+
+def test_two_windows_never_replace_the_labels_of_each_other(
+    folder: Path, labels: np.ndarray
+) -> None:
+    Series.open(folder).save_labels(0, labels)
+    one, other = Series.open(folder), Series.open(folder)
+    one.read_labels(0, (96, 128))
+    other.read_labels(0, (96, 128))
+    theirs = other.save_labels(0, 2 * labels)
+    os.utime(theirs)
+    other.read_labels(0, (96, 128))
+    other.mark(0, 'flagged')
+    path = one.save_labels(0, 3 * labels)
+    assert path.name == 'a_labels.2.tif'
+    assert tifffile.imread(theirs).max() == 8
+    assert tifffile.imread(path).max() == 12
+    # what the other window noted is kept
+    assert Series.open(folder)[0].status == 'flagged'
+    # each goes on with its own file
+    assert other.save_labels(0, labels) == theirs
+    assert one.save_labels(0, labels) == path
+
+
+def test_labels_made_by_another_window_meanwhile(
+    folder: Path, labels: np.ndarray
+) -> None:
+    one, other = Series.open(folder), Series.open(folder)
+    assert one.read_labels(0, (96, 128)) is None
+    theirs = other.save_labels(0, labels)
+    content = theirs.read_bytes()
+    assert one.save_labels(0, 2 * labels) != theirs
+    assert theirs.read_bytes() == content
+    # labels of another window that were read are gone on with
+    other.save_labels(1, labels)
+    assert one.read_labels(1, (96, 128)) is not None
+    assert one.save_labels(1, labels).name == 'b_labels.tif'
+
+
+def test_labels_are_kept_if_the_image_is_replaced(
+    folder: Path, labels: np.ndarray
+) -> None:
+    path = Series.open(folder).save_labels(0, labels)
+    content = path.read_bytes()
+    tifffile.imwrite(folder / 'a.tif', squares()[:64])
+    series = Series.open(folder)
+    with pytest.raises(SeriesError, match='it is kept, and new labels'):
+        series.read_labels(0, (64, 128))
+    assert series.save_labels(0, labels[:64]).name == 'a_labels.2.tif'
+    assert path.read_bytes() == content
+
+
+def test_broken_links_and_folders_among_images(folder: Path) -> None:
+    (folder / 'd.tif').symlink_to(folder / 'gone.tif')
+    (folder / 'e.tif').mkdir()
+    series = Series.open(folder)
+    assert [entry.name for entry in series][3:] == ['d.tif']
+    with pytest.raises(ImageError, match=r'd\.tif'):
+        series.read_image(3)
+    with pytest.raises(SeriesError, match='There is no file'):
+        Series.open([folder / 'a.tif', folder / 'x.tif'])
+
+
+@pytest.mark.parametrize('names', ['{name.x}', '{name[x]}', '{}', '{', '{x}'])
+def test_patterns_that_are_none(folder: Path, names: str) -> None:
+    with pytest.raises(SeriesError, match='is no pattern'):
+        Series.open(folder, names=names)

@@ -420,3 +420,40 @@ def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
     labels.events.paint(value=[])
     d.settle()
     assert saved(folder, 'b').any()
+
+
+def test_labels_that_cannot_be_saved_are_not_left_behind(
+    series_desk, folder, tmp_path
+):
+    d = series_desk(folder)
+    (folder / 'labels').write_text('a file', 'utf-8')
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    d.widget.next()
+    d.settle()
+    other = tmp_path / 'other'
+    other.mkdir()
+    tifffile.imwrite(other / 'z.tif', np.zeros((32, 32), np.uint8))
+    d.widget.open([other])
+    d.settle()
+    assert 'The labels of a.tif could not be saved' in d.widget.status.text
+    assert names(d) == ['b', 'labels']
+    # with a place for them, they are saved first
+    (folder / 'labels').unlink()
+    d.widget.open([other])
+    d.settle()
+    assert names(d) == ['z', 'labels']
+    assert (saved(folder, 'a') == 5).sum() == 100
+
+
+def test_an_image_that_is_replaced_is_read_again(series_desk, folder):
+    d = series_desk(folder)
+    shape = d.viewer.layers['a'].data.shape
+    d.widget.next()
+    d.settle()
+    tifffile.imwrite(folder / 'a.tif', np.full(shape, 77, np.uint8))
+    d.widget.previous()
+    d.settle()
+    assert (d.viewer.layers['a'].data == 77).all()

@@ -9,6 +9,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.widgets.table.marked_objects import overlay_of
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -319,3 +320,9 @@ def test_a_closed_dock_takes_its_layer_along(table_desk):
     assert len(d.viewer.layers) == 3
     d.viewer.window.remove_dock_widget(d.dock)
     assert d.viewer.layers == [d.image, d.labels]
+
+
+def test_an_overlay_of_labels_below_zero():
+    labels = np.array([[-9, -1, 0], [1, 2, 2]])
+    found = overlay_of(labels, np.array([2]), 1)
+    np.testing.assert_array_equal(found, [[0, 0, 0], [2, 1, 1]])

@@ -28,7 +28,10 @@ from napari_mobilesam.export.exported import (
 )
 from napari_mobilesam.export.filling import fill_polygons
 from napari_mobilesam.export.geojson import read_json
-from napari_mobilesam.export.polygon_file import properties_table
+from napari_mobilesam.export.polygon_file import (
+    check_size,
+    properties_table,
+)
 from napari_mobilesam.export.run_lengths import (
     decompress,
     encode_objects,
@@ -239,6 +242,7 @@ def _decoded(
             'images of one size can be read as the planes of one.'
         )
     size = sizes.pop()
+    check_size((len(images), *size), path)
     info = content.get('info') or {}
     known = (info.get(OURS) or {}).get('shape')
     planes = (len(images),) if len(images) > 1 else ()

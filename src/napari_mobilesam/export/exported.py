@@ -258,7 +258,18 @@ def _number(value: Any) -> float | None:
 
 
 def smallest_dtype(largest: int) -> np.dtype[Any]:
-    """Type of label images: uint16, or uint32 for more objects."""
+    """Type of label images: uint16, or uint32 for more objects.
+
+    Raises
+    ------
+    ExportError
+        If neither holds the largest label.
+    """
+    if largest > np.iinfo(np.uint32).max:
+        raise ExportError(
+            f'Label {largest} is too large for a label image of 32 bits: '
+            'number the objects from 1.'
+        )
     small = largest <= np.iinfo(np.uint16).max
     return np.dtype(np.uint16 if small else np.uint32)
 

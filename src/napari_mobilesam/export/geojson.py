@@ -148,6 +148,8 @@ def read_geojson(
         ours, features = {}, content
     objects, colors = [], {}
     try:
+        known = ours.get('shape') if isinstance(ours, dict) else None
+        shape = shape or (tuple(map(int, known)) if known else None)
         for feature in features:
             found, color = _object(feature)
             objects.append(found)
@@ -157,10 +159,7 @@ def read_geojson(
             f'{path} is no GeoJSON of objects: feature {len(objects)} '
             f'cannot be read ({type(error).__name__}: {error}).'
         ) from error
-    known = ours.get('shape') if isinstance(ours, dict) else None
-    return labels_from_polygons(
-        objects, shape or (tuple(known) if known else None), colors, path
-    )
+    return labels_from_polygons(objects, shape, colors, path)
 
 
 def read_json(path: Path) -> Any:
@@ -220,6 +219,8 @@ def _ring(points: Any) -> Any:
     """(N, 2) (row, column) of a ring, its first point not repeated."""
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < 4:
         raise ValueError('a ring needs four points, x and y each')
+    if not np.isfinite(points).all():
+        raise ValueError('a corner is no number')
     return points[:-1, 1::-1]
 
 

@@ -193,7 +193,8 @@ def as_labels(labels: NDArray[Any], path: Path | str) -> NDArray[Any]:
     if kind not in 'iuf':
         raise ExportError(f'{path} is of type {labels.dtype}: no labels.')
     if kind == 'f':
-        whole = labels.astype(np.int64)
+        with np.errstate(invalid='ignore'):
+            whole = labels.astype(np.int64)
         if not np.array_equal(whole, labels):
             raise ExportError(
                 f'{path} has fractions or NaN (type {labels.dtype}): it is '

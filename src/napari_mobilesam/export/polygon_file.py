@@ -74,11 +74,7 @@ def labels_from_polygons(
     shape = shape or _extent(objects)
     if min(shape, default=0) <= 0 or not 2 <= len(shape) <= 4:
         raise ExportError(f'{path} has no object, and no shape is given.')
-    if int(np.prod(shape, dtype=object)) > MOST_PIXELS:
-        raise ExportError(
-            f'{path} has objects far outside: an image of shape {shape} '
-            'would be too large. Give the shape of the image.'
-        )
+    check_size(shape, path)
     out = np.zeros(shape, smallest_dtype(max(labels, default=0)))
     planes = out.reshape(-1, *shape[-2:])
     depth = shape[-3] if len(shape) > 2 else 1
@@ -100,6 +96,21 @@ def labels_from_polygons(
         )
     table = properties_table(labels, [found.properties for found in objects])
     return LabelsWithTable(out, table, dict(colors), name=path.stem)
+
+
+def check_size(shape: tuple[int, ...], path: Path) -> None:
+    """Refuse labels that a damaged file makes too large.
+
+    Raises
+    ------
+    ExportError
+        If there are too many pixels.
+    """
+    if int(np.prod(shape, dtype=object)) > MOST_PIXELS:
+        raise ExportError(
+            f'{path} has objects far outside: an image of shape {shape} '
+            'would be too large. Give the shape of the image.'
+        )
 
 
 def _plane_number(

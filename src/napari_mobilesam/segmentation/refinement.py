@@ -212,7 +212,8 @@ def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
         )
     if array.dtype.kind == 'f':
         whole = np.nan_to_num(array, nan=-1, posinf=-1, neginf=-1)
-        whole = whole.astype(np.int64)
+        with np.errstate(invalid='ignore'):
+            whole = whole.astype(np.int64)
         if not np.array_equal(whole, array):
             raise ImageError(
                 f'The labels have fractions or NaN (type {array.dtype}): '

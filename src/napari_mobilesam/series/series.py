@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -71,13 +71,25 @@ class SeriesEntry:
         Its files.
     record : dict
         What is known of it, as in its file.
-    loaded : list or None
-        State of the label image when it was read, None if it was not.
+    replaceable : list or None
+        State of the label image that may be replaced: the one that was read
+        or saved here, or saved by this program before the series was opened.
     """
 
     files: SeriesImage
     record: dict[str, Any]
-    loaded: list[int] | None = None
+    replaceable: list[int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        state = file_state(self.labels)
+        # a stop may have come between the labels and their record
+        if self.record.get('writing') or self.record.get('written') == state:
+            self.replaceable = state
+
+    @property
+    def newest_record(self) -> dict[str, Any]:
+        """Record in its file: another window may have written it."""
+        return self.files.known() or self.record
 
     @property
     def name(self) -> str:
@@ -177,10 +189,10 @@ class Series:
             is a file.
         """
         given = [images] if isinstance(images, str | Path) else images
+        for path in given:
+            if not Path(path).exists():
+                raise SeriesError(f'There is no file or folder {path}.')
         files = list(image_files([Path(path) for path in given]))
-        missing = [path for path in files if not path.exists()]
-        if missing:
-            raise SeriesError(f'There is no file or folder {missing[0]}.')
         if not files:
             raise SeriesError('There is no image: give files, or a folder.')
         folder = files[0].parent / FOLDER if output is None else Path(output)
@@ -244,7 +256,7 @@ class Series:
         entry = self[number]
         changed = {
             'made_of': entry.files.made_of,
-            **entry.record,
+            **entry.newest_record,
             EDITED: True,
             **values,
         }
@@ -289,7 +301,8 @@ class Series:
             saved then go to another file.
         """
         entry = self[number]
-        entry.loaded = None
+        entry.replaceable = None
+        entry.record = entry.newest_record
         path = entry.labels
         state = file_state(path)
         if state is None:
@@ -302,7 +315,9 @@ class Series:
                 f'{entry.name} has {tuple(shape)}: it is kept, and new labels '
                 'are saved beside it.'
             )
-        entry.loaded = state
+        # labels of other programs are kept, also if these continue them
+        if 'written' in entry.record or entry.record.get('writing'):
+            entry.replaceable = state
         return SavedLabels(labels, self._table(entry))
 
     def _table(self, entry: SeriesEntry) -> pd.DataFrame | None:
@@ -360,18 +375,19 @@ class Series:
         with _told(path):
             entry.files.record.parent.mkdir(parents=True, exist_ok=True)
             # a stop may come between the labels and their record
-            writing = {**entry.record, 'file': path.name, 'writing': True}
-            entry.files.write_record(writing)
+            entry.files.write_record(
+                {**entry.newest_record, 'file': path.name, 'writing': True}
+            )
             with atomic_path(path, keep_suffix=True) as temporary:
                 write_tiff(given, temporary)
+            entry.replaceable = file_state(path)
             with atomic_path(entry.files.table) as temporary:
                 _complete(table, used).to_csv(temporary, index=False)
-        entry.record.pop('writing', None)
-        entry.loaded = None
         self._note(
             number,
             file=path.name,
-            written=file_state(path),
+            written=entry.replaceable,
+            writing=False,
             objects=int(np.count_nonzero(used)),
         )
         return path
@@ -379,12 +395,7 @@ class Series:
     def _target(self, entry: SeriesEntry) -> Path:
         """File that the labels of an image may be written to."""
         path, state = entry.labels, file_state(entry.labels)
-        record = entry.files.known() or entry.record
-        ours = state is None or record.get('writing', False)
-        ours |= record.get('written') == state
-        # edited by another program, but these labels continue that
-        ours |= 'written' in record and entry.loaded == state
-        if ours:
+        if state is None or state == entry.replaceable:
             return path
         number = 2
         while True:

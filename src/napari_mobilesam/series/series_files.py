@@ -158,6 +158,7 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
                 for file in path.iterdir()
                 if file.suffix.lower() in SUFFIXES
                 and not file.name.startswith('.')
+                and not file.is_dir()
             )
             if not found:
                 raise SeriesError(
@@ -192,7 +193,13 @@ def output_name(pattern: str, image: Path, number: int) -> str:
         name = pattern.format(
             name=image.stem, folder=image.resolve().parent.name, number=number
         )
-    except (KeyError, IndexError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise SeriesError(
             f'--names {pattern!r} is no pattern ({error}): use {{name}}, '
             '{folder} and {number}, for example {name}_labels.tif'

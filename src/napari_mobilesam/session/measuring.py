@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psygnal import Signal
 
@@ -15,9 +15,6 @@ from napari_mobilesam.session.runtime.latest_run import (
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import Deliver
-
-if TYPE_CHECKING:
-    pass
 
 
 class _StoppedError(Exception):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.series.series import Series, Status, UncertainObject
+from napari_mobilesam.series.series_files import SeriesError, file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.series.series_segmentation import (
     SeriesResult,
@@ -171,18 +172,33 @@ class SeriesJobs:
             There is none.
         """
         if self.series is None:
-            from napari_mobilesam.series.series_files import SeriesError
-
             raise SeriesError('No series is open: open a folder or files.')
         return self.series
 
     def open(self, series: Series | None) -> None:
         """Go on with another series; None closes it.
 
-        What is being saved is saved first.
+        What is being saved is saved first. A series with labels that cannot
+        be saved stays open.
+
+        Raises
+        ------
+        SeriesError
+            Labels cannot be saved, and another series would replace them.
         """
         self.abandon()
         self._files.wait()
+        if self.series is not None:
+            self._save_waiting(self.series)
+        if self.unsaved:
+            if series is None:
+                self.current = -1
+                return
+            name = self.required[min(self.unsaved)].name
+            raise SeriesError(
+                f'The labels of {name} could not be saved: make the folder '
+                'of the labels writable before you open another series.'
+            )
         self._images.clear()
         self.series, self.current, self.unsaved = series, -1, {}
         self.opened.emit()
@@ -229,7 +245,11 @@ class SeriesJobs:
 
     def _read_image(self, series: Series, number: int) -> ReadImage:
         try:
-            image = self._images.get(number, lambda: series.read_image(number))
+            # an image that was replaced on disk is read again
+            state = file_state(series[number].files.image) or ()
+            image = self._images.get(
+                (number, *state), lambda: series.read_image(number)
+            )
         except Exception as error:  # noqa: BLE001 - every failure is reported
             return ReadImage(number, None, problem=explain(error))
         return ReadImage(number, image)
@@ -334,10 +354,25 @@ class SeriesJobs:
 
         self._files.submit(f'save {request.number}', work)
 
+    def save_found(self, request: SaveRequest) -> None:
+        """Save labels that were found, unless there are labels by now."""
+        series, number = self.required, request.number
+
+        def work() -> None:
+            if number not in self.unsaved and not series[number].labelled:
+                self._save(series, request)
+
+        # not in place of labels that wait to be saved
+        self._files.submit(f'found {number}', work)
+
     def _save(self, series: Series, request: SaveRequest) -> None:
         if series is not self.series:
             return
         self.unsaved[request.number] = request
+        self._save_waiting(series)
+
+    def _save_waiting(self, series: Series) -> None:
+        """Save what is new, and what could not be saved before."""
         for number, waiting in list(self.unsaved.items()):
             try:
                 with self._lock:
@@ -453,4 +488,6 @@ class SeriesJobs:
         self._files.discard('read')
         self._files.discard('ahead')
         self._files.wait()
+        if self.series is not None:
+            self._save_waiting(self.series)
         self._files.close()

@@ -416,7 +416,7 @@ class SeriesWidget(ViewerWidget):
         """Write labels that were found into the layer of the open image."""
         labels = self.layers.labels
         if found.number != self._jobs.current or labels is None:
-            self._jobs.save(found)
+            self._jobs.save_found(found)
         elif not np.any(labels.data):
             self.saving.put(found)
 

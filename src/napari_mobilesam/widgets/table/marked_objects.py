@@ -145,7 +145,7 @@ def overlay_of(
 ) -> NDArray[np.uint8]:
     """Return `SELECTED` on chosen labels, `CURRENT` on one, 0 elsewhere."""
     largest = int(labels.max(initial=0))
-    if largest > 1 << 24:
+    if largest > 1 << 24 or labels.min(initial=0) < 0:
         picture = np.where(np.isin(labels, chosen), SELECTED, 0)
         picture[(labels == current) & (labels > 0)] = CURRENT
         return picture.astype(np.uint8)
