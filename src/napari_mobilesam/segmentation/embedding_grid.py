@@ -176,19 +176,12 @@ class EmbeddingGrid:
 
     def large_block(self, center: Sequence[float], pitch: int) -> BlockKey:
         """Large block whose core holds a place."""
-        shape = self.shape(pitch)
-        most = self.cells if self.whole_inputs else max(LARGE_SIDE, self.cells)
-        # A decoder block around the core of a region lies in the block.
-        halo = (self.cells - self.core) // 2 + (not self.whole_inputs)
-        counts = [_block_count(count, most, halo) for count in shape]
-        # Blocks are square, so that there are few shapes of canvas.
-        side = max(
-            min(most, _even_side(count, number, halo))
-            for count, number in zip(shape, counts, strict=True)
-        )
+        counts, side = self._large_blocks(pitch)
         row, column = (
             _even_origin(place / pitch, count, number, side)
-            for place, count, number in zip(center, shape, counts, strict=True)
+            for place, count, number in zip(
+                center, self.shape(pitch), counts, strict=True
+            )
         )
         return BlockKey(pitch, row, column, side)
 
@@ -204,20 +197,44 @@ class EmbeddingGrid:
         pitch : int
             Scale.
         """
-        low, high = np.array(window[:2]), np.array(window[2:]) - 1
-        middle = (low + high) / 2
-        # every block owns more than this many cells along an axis it divides
-        step = self.core * pitch
-        places = [
-            np.unique([*np.arange(first, last, step), last])
-            for first, last in zip(low, high, strict=True)
-        ]
-        by_distance = sorted(
-            ((row, column) for row in places[0] for column in places[1]),
-            key=lambda place: float(np.square(place - middle).sum()),
+        counts, side = self._large_blocks(pitch)
+        low, high = window[:2], window[2:]
+        # rows and columns of blocks do not depend on each other; each owns
+        # more than a core along an axis
+        rows, columns = (
+            sorted(
+                {
+                    _even_origin(place / pitch, count, number, side)
+                    for place in (*range(a, b, self.core * pitch), b - 1)
+                }
+            )
+            for a, b, count, number in zip(
+                low, high, self.shape(pitch), counts, strict=True
+            )
         )
-        blocks = (self.large_block(place, pitch) for place in by_distance)
-        return list(dict.fromkeys(blocks))
+        middle = np.add(low, high) / (2 * pitch) - side / 2
+        return sorted(
+            (
+                BlockKey(pitch, row, column, side)
+                for row in rows
+                for column in columns
+            ),
+            key=lambda key: math.dist((key.row, key.column), middle),
+        )
+
+    def _large_blocks(self, pitch: int) -> tuple[list[int], int]:
+        """Numbers of large blocks along rows and columns, and their side."""
+        shape = self.shape(pitch)
+        most = self.cells if self.whole_inputs else max(LARGE_SIDE, self.cells)
+        # A decoder block around the core of a region lies in the block.
+        halo = (self.cells - self.core) // 2 + (not self.whole_inputs)
+        counts = [_block_count(count, most, halo) for count in shape]
+        # Blocks are square, so that there are few shapes of canvas.
+        side = max(
+            min(most, _even_side(count, number, halo))
+            for count, number in zip(shape, counts, strict=True)
+        )
+        return counts, side
 
     def canvas(self, key: BlockKey) -> Canvas:
         """Pixels and cells of a block.

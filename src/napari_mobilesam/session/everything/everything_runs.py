@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         Candidates,
         Selection,
     )
-    from napari_mobilesam.session.images.planes import ImagePlane
 
 # Margin below the thresholds within which a run keeps masks, so that the
 # thresholds can be lowered later: predicted IoU and stability.
@@ -287,7 +286,9 @@ class EverythingRuns:
             skip,
             request.parameters,
             model,
-            self._diameter(request, plane, model),
+            self._services.engine.working_diameter(
+                plane, request.parameters, model
+            ),
         )
 
         def cancelled() -> bool:
@@ -322,14 +323,6 @@ class EverythingRuns:
         )
         work.learn(time.perf_counter() - started, candidates.complete)
         return candidates
-
-    def _diameter(
-        self, request: EverythingRequest, plane: ImagePlane, model: Sam
-    ) -> float | None:
-        """Object diameter that the run works at, None for the whole image."""
-        if request.parameters.scale_given:
-            return request.parameters.diameter
-        return self._services.engine.diameter(plane, model)
 
     def _show_progress(self, done: float, count: int, message: str) -> None:
         self.progress.emit(round(1000 * done), 1000 * count, message)

@@ -251,10 +251,10 @@ class PlaneJobs:
     def _diameter(
         self, task: PlaneTask, parameters: EverythingParameters, model: Sam
     ) -> float | None:
-        if parameters.scale_given:
-            return parameters.diameter
         try:
-            return self._services.engine.diameter(task.plane, model)
+            return self._services.engine.working_diameter(
+                task.plane, parameters, model
+            )
         except BlankImageError:
             return None
 

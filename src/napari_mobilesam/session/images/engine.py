@@ -17,6 +17,7 @@ from napari_mobilesam.session.images.recent import (
     LeastRecentlyUsed,
 )
 from napari_mobilesam.types import (
+    EverythingParameters,
     Frame,
     Mask,
     PromptError,
@@ -153,6 +154,17 @@ class Engine:
             self.image(plane, model), lambda: self._reader.diameter(plane)
         )
         return found[0] if found else None
+
+    def working_diameter(
+        self, plane: ImagePlane, parameters: EverythingParameters, model: Sam
+    ) -> float | None:
+        """Return the object diameter that a run works at.
+
+        None if it works on the whole image, or no object is seen.
+        """
+        if parameters.scale_given:
+            return parameters.diameter
+        return self.diameter(plane, model)
 
     def image(self, plane: ImagePlane, model: Sam) -> ImageEmbedding:
         """Return the embedding of a plane, which is computed lazily."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_mobilesam.session.images.engine import Engine
@@ -98,60 +99,66 @@ class Prefetch:
         else:
             self._worker.discard(KIND_AFTERWARDS)
 
-    def _embed_afterwards(self) -> None:
-        # the viewer's thread may replace them at any time
-        waiting, model = self._afterwards, self._loaded()
-        if model is None or not waiting:
-            # the first plane that is shown loads the model
-            return
-        plane = waiting.popleft()
-        try:
-            with model.giving_way(self._give_way_to_all):
-                self._engine.prepare(plane, model)
-        except _GiveWay:
-            waiting.appendleft(plane)
-        except Exception:  # noqa: BLE001
-            # the error is reported when the plane is shown
-            _log.debug('A plane was not embedded ahead', exc_info=True)
-        if waiting is self._afterwards:
-            self._submit_afterwards()
-
-    def _give_way_to_all(self) -> None:
-        if self._worker.waits(RANK + 1):
-            raise _GiveWay
-
     def go_on(self) -> None:
         """Embed what an answer has shown to be useful."""
         if self._view is not None:
             self._worker.submit(KIND, self._embed_next, RANK)
 
+    # below: on the worker thread
+
     def _embed_next(self) -> None:
         # the viewer's thread may replace them at any time
-        wanted, view = self._wanted, self._view
-        model = self._loaded()
-        if model is None or not (wanted or view):
+        wanted, view, model = self._wanted, self._view, self._loaded()
+        if model is None:
+            # the first plane that is shown loads the model
             return
-        plane = wanted.popleft() if wanted else None
-        more = True
+        if wanted:
+            self._prepare_first(wanted, model, RANK)
+            more = bool(wanted or view)
+        else:
+            more = view is not None and self._interrupted(
+                model, RANK, partial(self._engine.embed_ahead, view)
+            )
+        if wanted is self._wanted and more:
+            self._worker.submit(KIND, self._embed_next, RANK)
+
+    def _embed_afterwards(self) -> None:
+        waiting, model = self._afterwards, self._loaded()
+        if model is None or not waiting:
+            return
+        self._prepare_first(waiting, model, RANK + 1)
+        if waiting is self._afterwards:
+            self._submit_afterwards()
+
+    def _prepare_first(
+        self, planes: deque[ImagePlane], model: Sam, rank: int
+    ) -> None:
+        """Embed the first plane, and remove it unless that was interrupted."""
+        prepare = partial(self._engine.prepare, planes[0])
+        if not self._interrupted(model, rank, prepare):
+            planes.popleft()
+
+    def _interrupted(
+        self, model: Sam, rank: int, embed: Callable[[Sam], bool | None]
+    ) -> bool:
+        """Embed something; return whether to come back to it.
+
+        True if a job of a lower rank interrupted it, or ``embed`` returned
+        True because there is more.
+        """
         try:
-            with model.giving_way(self._give_way):
-                if plane is not None:
-                    self._engine.prepare(plane, model)
-                elif view is not None:
-                    more = self._engine.embed_ahead(view, model)
+            with model.giving_way(lambda: self._give_way(rank)):
+                return bool(embed(model))
         except _GiveWay:
-            if plane is not None:
-                wanted.appendleft(plane)
+            return True
         except Exception:  # noqa: BLE001
             # the error is reported when the plane is shown or clicked
             _log.debug('A plane was not embedded ahead', exc_info=True)
-            more = plane is not None
-        if wanted is self._wanted and (wanted or (view and more)):
-            self._worker.submit(KIND, self._embed_next, RANK)
+            return False
 
-    def _give_way(self) -> None:
+    def _give_way(self, rank: int) -> None:
         # a job that is served here may embed, too
-        if self._serving or not self._worker.waits(RANK):
+        if self._serving or not self._worker.waits(rank):
             return
         self._serving = True
         try:
@@ -159,7 +166,7 @@ class Prefetch:
                 self._worker.serve(kind)
         finally:
             self._serving = False
-        if self._worker.waits(RANK):
+        if self._worker.waits(rank):
             raise _GiveWay
 
 
