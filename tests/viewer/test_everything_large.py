@@ -168,18 +168,23 @@ def test_cancel_keeps_tiles_and_run_goes_on(
     assert len(repeated) <= before - len(kept)
 
 
-def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
-    first = open_large(pyramid, multiscale=True, show=False)
+def stop_at_first_tile(d, monkeypatch):
+    """Run, and cancel while the first tile is worked through."""
     show = ImageView.rgb
 
     def rgb(self, *arguments, **options):
-        first.session.large.cancel()
+        d.session.large.cancel()
         return show(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(ImageView, 'rgb', rgb)
-        first.widget.panel.run_button.click()
-        first.settle()
+        d.widget.panel.run_button.click()
+        d.settle()
+
+
+def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
+    first = open_large(pyramid, multiscale=True, show=False)
+    stop_at_first_tile(first, monkeypatch)
     second = open_large(pyramid, multiscale=True, show=False)
     assert 'Unfinished' in second.widget.panel.large.state_label.text()
     second.widget.panel.run_button.click()
@@ -339,16 +344,7 @@ def test_other_parameters_are_refused_with_the_difference(
 def stopped(open_large, pyramid, monkeypatch):
     """A run that was stopped; the form has another diameter since."""
     d = open_large(pyramid, multiscale=True, show=False)
-    show = ImageView.rgb
-
-    def rgb(self, *arguments, **options):
-        d.session.large.cancel()
-        return show(self, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ImageView, 'rgb', rgb)
-        d.widget.panel.run_button.click()
-        d.settle()
+    stop_at_first_tile(d, monkeypatch)
     d.widget.panel.form.controls['diameter'].value = SIDE + 6
     d.settle()
     return d

@@ -12,7 +12,9 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Signal,
 )
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtWidgets import QHeaderView, QTableView
+
+from napari_mobilesam.widgets.parts.object_list import as_object_list
 
 HEADERS = ('Object', 'Score', 'Stability', 'Area', 'State')
 TIPS = (
@@ -120,27 +122,14 @@ class ReviewTable(QTableView):
         super().__init__()
         self._model = _ReviewModel()
         self._current = 0
-        self.setModel(self._model)
-        self.setSortingEnabled(True)
-        self.sortByColumn(1, Qt.SortOrder.AscendingOrder)
-        self.setSelectionBehavior(
-            QAbstractItemView.SelectionBehavior.SelectRows
-        )
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        # Qt's stubs know neither as always there
+        self._selection = as_object_list(self, self._model, 1, LIST_ROWS)
+        # Qt's stubs do not know it as always there
         header: Any = self.horizontalHeader()
-        rows: Any = self.verticalHeader()
-        selection: Any = self.selectionModel()
-        self._selection = selection
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
         header.sortIndicatorChanged.connect(self._fit_columns)
         self._header = header
-        height = self.fontMetrics().lineSpacing() + 6
-        rows.hide()
-        rows.setDefaultSectionSize(height)
-        self.setMinimumHeight(height * LIST_ROWS)
-        selection.currentRowChanged.connect(self._tell)
+        self._selection.currentRowChanged.connect(self._tell)
         self._model.modelReset.connect(self._choose_again)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802

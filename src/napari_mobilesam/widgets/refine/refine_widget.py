@@ -14,17 +14,16 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
     StatusLine,
     ViewerWidget,
     group_form,
     scrollable,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.refine.changes_layer import LEGEND, ChangesLayer
-from napari_mobilesam.widgets.viewer.layers import is_of, is_output
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = (
@@ -54,8 +53,9 @@ class RefineWidget(ViewerWidget):
         self._scene = scene
         self._running = False
         self.changes = ChangesLayer(self.viewer)
-        self.image_combo = LayerCombo(self.viewer, is_of(Image))
-        self.labels_combo = LayerCombo(self.viewer, is_output)
+        self._layers = LayerChoices(self.viewer, scene)
+        self.image_combo = self._layers.image
+        self.labels_combo = self._layers.labels
         self.model_box = ModelBox(self.session)
         self.planes_box = QCheckBox('All planes of the stack')
         self.form = ParameterForm(RefineParameters())
@@ -135,20 +135,14 @@ class RefineWidget(ViewerWidget):
     # layers
 
     def _layers_changed(self, event: Any = None) -> None:
-        self.image_combo.refresh()
-        self.labels_combo.refresh()
-        self._follow_scene()
+        self._layers.refresh()
+        self._show_planes_box()
 
     def _active_changed(self, event: Any = None) -> None:
-        active = self.viewer.layers.selection.active
-        if isinstance(active, Labels) and is_output(active):
-            self.labels_combo.layer = active
+        self._layers.take_active()
 
     def _follow_scene(self, event: Any = None) -> None:
-        if self._scene.image is not None:
-            self.image_combo.layer = self._scene.image
-        if self._scene.labels is not None:
-            self.labels_combo.layer = self._scene.labels
+        self._layers.follow_scene()
         self._show_planes_box()
 
     def _image_chosen(self, image: Image | None) -> None:

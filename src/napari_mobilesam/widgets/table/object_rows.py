@@ -16,6 +16,8 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
+from napari_mobilesam.widgets.parts.object_list import as_object_list
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -180,26 +182,12 @@ class ObjectRows(QTableView):
         super().__init__()
         self._model = _RowsModel()
         self._current = 0
-        self.setModel(self._model)
-        self.setSortingEnabled(True)
-        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.setSelectionBehavior(
-            QAbstractItemView.SelectionBehavior.SelectRows
-        )
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self._selection = as_object_list(self, self._model, 0, LIST_ROWS)
         self.setHorizontalScrollMode(
             QAbstractItemView.ScrollMode.ScrollPerPixel
         )
-        # Qt's stubs know neither as always there
-        rows: Any = self.verticalHeader()
-        selection: Any = self.selectionModel()
-        self._selection = selection
-        height = self.fontMetrics().lineSpacing() + 6
-        rows.hide()
-        rows.setDefaultSectionSize(height)
-        self.setMinimumHeight(height * LIST_ROWS)
         self.setAccessibleName('Objects and their measurements')
-        selection.currentRowChanged.connect(self._tell)
+        self._selection.currentRowChanged.connect(self._tell)
         self.doubleClicked.connect(self._ask_edit)
         self._model.modelReset.connect(self._choose_again)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -32,7 +32,6 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
     StatusLine,
     ViewerWidget,
     group_form,
@@ -41,6 +40,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
 from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (
@@ -49,7 +49,7 @@ from napari_mobilesam.widgets.table.measured_layers import (
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
-from napari_mobilesam.widgets.viewer.layers import data_of, is_of, is_output
+from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -94,8 +94,9 @@ class TableWidget(ViewerWidget):
         self.attach()
 
     def _build(self) -> None:
-        self.labels_combo = LayerCombo(self.viewer, is_output)
-        self.image_combo = LayerCombo(self.viewer, is_of(Image), NO_IMAGE)
+        self._layers = LayerChoices(self.viewer, self._scene, NO_IMAGE)
+        self.labels_combo = self._layers.labels
+        self.image_combo = self._layers.image
         self.measure_button = wide_button('Measure')
         self.cancel_button = wide_button('Cancel')
         self.follow_box = QCheckBox('Keep up to date')
@@ -190,20 +191,13 @@ class TableWidget(ViewerWidget):
     # layers
 
     def _layers_changed(self, event: Any = None) -> None:
-        self.labels_combo.refresh()
-        self.image_combo.refresh()
-        self._follow_scene()
+        self._layers.refresh()
 
     def _active_changed(self, event: Any = None) -> None:
-        active = self.viewer.layers.selection.active
-        if isinstance(active, Labels) and is_output(active):
-            self.labels_combo.layer = active
+        self._layers.take_active()
 
     def _follow_scene(self, event: Any = None) -> None:
-        if self._scene.labels is not None:
-            self.labels_combo.layer = self._scene.labels
-        if self._scene.image is not None:
-            self.image_combo.layer = self._scene.image
+        self._layers.follow_scene()
 
     def _labels_chosen(self, labels: Labels | None) -> None:
         self._listen_to(labels)

@@ -1,0 +1,57 @@
+"""Choice of an image and labels that follows the scene and the selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image, Labels
+
+from napari_mobilesam.widgets.parts.controls import LayerCombo
+from napari_mobilesam.widgets.viewer.layers import is_of, is_output
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+
+class LayerChoices:
+    """Combo boxes of an image and of labels.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Viewer, no proxy.
+    scene : ViewerScene
+        Scene whose image and labels are chosen when they change.
+    no_image : str
+        Text of the entry for no image; no such entry if empty.
+
+    Attributes
+    ----------
+    image, labels : LayerCombo
+        The combo boxes.
+    """
+
+    def __init__(
+        self, viewer: Any, scene: ViewerScene, no_image: str = ''
+    ) -> None:
+        self._viewer = viewer
+        self._scene = scene
+        self.image = LayerCombo(viewer, is_of(Image), no_image)
+        self.labels = LayerCombo(viewer, is_output)
+
+    def refresh(self) -> None:
+        """Offer the layers that the viewer has now."""
+        self.image.refresh()
+        self.labels.refresh()
+        self.follow_scene()
+
+    def follow_scene(self) -> None:
+        """Choose the image and the labels of the scene."""
+        if self._scene.image is not None:
+            self.image.layer = self._scene.image
+        if self._scene.labels is not None:
+            self.labels.layer = self._scene.labels
+
+    def take_active(self) -> None:
+        """Choose the active layer if it is labels to work on."""
+        active = self._viewer.layers.selection.active
+        if isinstance(active, Labels) and is_output(active):
+            self.labels.layer = active
