@@ -36,6 +36,30 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
         'is written as .zarr, is worked through tile by tile. Finished tiles '
         'are kept: the same command goes on where it was stopped.',
     )
+    _add_workers(large)
+    _add_parts(large)
+    large.add_argument(
+        '--link',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='one label for an object through z or time (default: yes)',
+    )
+    again = large.add_mutually_exclusive_group()
+    again.add_argument(
+        '--resume',
+        action='store_true',
+        default=None,
+        help='go on with an unfinished run, and fail if there is none',
+    )
+    again.add_argument(
+        '--restart',
+        action='store_true',
+        default=None,
+        help='forget the tiles of an unfinished run and begin anew',
+    )
+
+
+def _add_workers(large: argparse._ArgumentGroup) -> None:
     large.add_argument(
         '--workers',
         type=positive,
@@ -52,6 +76,10 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
         metavar='ADDRESS',
         help='work on a Dask cluster: tcp://host:8786',
     )
+
+
+def _add_parts(large: argparse._ArgumentGroup) -> None:
+    """Add what tells which planes and channels are segmented."""
     large.add_argument(
         '--planes',
         type=plane_range,
@@ -75,25 +103,6 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
         action='append',
         metavar='AXIS=I',
         help='one index of a time or z axis, such as t=0; may be repeated',
-    )
-    large.add_argument(
-        '--link',
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help='one label for an object through z or time (default: yes)',
-    )
-    again = large.add_mutually_exclusive_group()
-    again.add_argument(
-        '--resume',
-        action='store_true',
-        default=None,
-        help='go on with an unfinished run, and fail if there is none',
-    )
-    again.add_argument(
-        '--restart',
-        action='store_true',
-        default=None,
-        help='forget the tiles of an unfinished run and begin anew',
     )
 
 

@@ -111,6 +111,30 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_files(parser)
+    add_contrast_option(parser)
+    add_kind_option(parser)
+    add_model_options(parser)
+    add_prompt_options(parser)
+    everything = parser.add_argument_group(
+        'segment everything', 'Options of the search for all objects.'
+    )
+    add_scope_options(everything)
+    add_options(everything, EverythingParameters)
+    everything.add_argument(
+        '--full-grid',
+        action='store_false',
+        dest='adaptive',
+        default=argparse.SUPPRESS,
+        help='the same as --no-adaptive',
+    )
+    add_series_options(parser)
+    add_large_options(parser)
+    parser.set_defaults(run=segment_command)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Add what is read and written."""
     parser.add_argument(
         'images',
         type=Path,
@@ -152,25 +176,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--quiet', action='store_true', help='no progress on stderr'
     )
-    add_contrast_option(parser)
-    add_kind_option(parser)
-    add_model_options(parser)
-    add_prompt_options(parser)
-    everything = parser.add_argument_group(
-        'segment everything', 'Options of the search for all objects.'
-    )
-    add_scope_options(everything)
-    add_options(everything, EverythingParameters)
-    everything.add_argument(
-        '--full-grid',
-        action='store_false',
-        dest='adaptive',
-        default=argparse.SUPPRESS,
-        help='the same as --no-adaptive',
-    )
-    add_series_options(parser)
-    add_large_options(parser)
-    parser.set_defaults(run=segment_command)
 
 
 def add_scope_options(group: argparse._ArgumentGroup) -> None:

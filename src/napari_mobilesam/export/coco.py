@@ -8,7 +8,7 @@ holes of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,48 +73,57 @@ def write_coco(
             f'{", ".join(SEGMENTATIONS)}.'
         )
     categories, known = _categories(image), image.properties()
-    height, width = image.shape[-2:]
-    several = len(image.shape) > 2
-    images = []
+    planes: list[int] = []
     count = 0
     with path.open('w', encoding='utf-8') as file:
         file.write('{"annotations": [')
         for plane in image.planes():
-            number = plane.number + 1
-            name = f'{image.name}-{plane.number}' if several else image.name
-            images.append(
-                {
-                    'id': number,
-                    'file_name': name,
-                    'height': height,
-                    'width': width,
-                }
-            )
+            planes.append(plane.number)
             for entry in _annotations(plane, known, categories, segmentation):
                 count += 1
+                entry = {'id': count, 'image_id': plane.number + 1, **entry}
                 file.write(',\n' if count > 1 else '\n')
-                file.write(
-                    json.dumps({'id': count, 'image_id': number, **entry})
-                )
-        rest = {
-            'images': images,
-            'categories': [
-                {
-                    'id': number,
-                    'name': name,
-                    'supercategory': NO_CLASS,
-                    'color': list(rgb(color)),
-                }
-                for name, (number, color) in categories.items()
-            ],
-            'info': {
-                'description': f'Objects of {image.name}',
-                OURS: {'shape': image.shape, 'axes': image.axes},
-            },
-            'licenses': [],
-        }
+                file.write(json.dumps(entry))
+        rest = _header(image, planes, categories)
         file.write(f'\n], {json.dumps(rest)[1:]}\n')
     return count
+
+
+def _header(
+    image: LabelsWithTable,
+    planes: Sequence[int],
+    categories: Mapping[str, tuple[int, str]],
+) -> dict[str, Any]:
+    """Return all of a file but its annotations."""
+    height, width = image.shape[-2:]
+    several = len(image.shape) > 2
+    return {
+        'images': [
+            {
+                'id': number + 1,
+                'file_name': f'{image.name}-{number}'
+                if several
+                else image.name,
+                'height': height,
+                'width': width,
+            }
+            for number in planes
+        ],
+        'categories': [
+            {
+                'id': number,
+                'name': name,
+                'supercategory': NO_CLASS,
+                'color': list(rgb(color)),
+            }
+            for name, (number, color) in categories.items()
+        ],
+        'info': {
+            'description': f'Objects of {image.name}',
+            OURS: {'shape': image.shape, 'axes': image.axes},
+        },
+        'licenses': [],
+    }
 
 
 def _categories(image: LabelsWithTable) -> dict[str, tuple[int, str]]:

@@ -163,15 +163,20 @@ def export_labels(
 
         of = None if image is None else Path(image)
         return Exported(path, kind, write_ome_zarr(given, path, of, overwrite))
+    _check_place(path, overwrite)
+    with atomic_path(path, keep_suffix=True) as temporary:
+        count = _write(given, temporary, kind, object_type, segmentation)
+    return Exported(path, kind, count)
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    """Raise `OSError` where no file can be written."""
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder: give a file.')
     if path.exists() and not overwrite:
         raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
     if not path.parent.is_dir():
         raise FileNotFoundError(f'There is no folder {path.parent}.')
-    with atomic_path(path, keep_suffix=True) as temporary:
-        count = _write(given, temporary, kind, object_type, segmentation)
-    return Exported(path, kind, count)
 
 
 def _write(

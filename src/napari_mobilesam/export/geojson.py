@@ -225,6 +225,6 @@ def _ring(points: Any) -> Any:
 
 
 def is_geojson(path: Path) -> bool:
-    """Whether a JSON file begins as GeoJSON does."""
+    """Return whether a JSON file begins as GeoJSON does."""
     with path.open(encoding='utf-8', errors='replace') as file:
         return '"Feature' in file.read(200)

@@ -12,6 +12,7 @@ import numpy as np
 from napari_mobilesam.export.exported import (
     ExportError,
     LabelsWithTable,
+    Plane,
     smallest_dtype,
 )
 from napari_mobilesam.extra import need
@@ -93,19 +94,24 @@ def write_ome_zarr(
         like=cast(Source, like),
     )
     for plane in image.planes():
-        for row in range(0, height, CHUNK):
-            strip = np.asarray(plane.labels[row : row + CHUNK])
-            for column in range(0, width, CHUNK):
-                block = strip[:, column : column + CHUNK]
-                if block.any():
-                    rows, columns = block.shape
-                    window = (row, column, row + rows, column + columns)
-                    writer.write_chunk(plane.number, window, block)
+        _write_plane(writer, plane)
     # empty lists are not allowed
     writer.finish(
         {key: told for key, told in _described(image, found) if told}
     )
     return len(found)
+
+
+def _write_plane(writer: LabelWriter, plane: Plane) -> None:
+    height, width = plane.labels.shape
+    for row in range(0, height, CHUNK):
+        strip = np.asarray(plane.labels[row : row + CHUNK])
+        for column in range(0, width, CHUNK):
+            block = strip[:, column : column + CHUNK]
+            if block.any():
+                rows, columns = block.shape
+                window = (row, column, row + rows, column + columns)
+                writer.write_chunk(plane.number, window, block)
 
 
 def _described(

@@ -140,11 +140,7 @@ def segment_large(
         check_number('workers', workers, 1, whole=True)
     image = open_source(source)
     load = model_loader(model, device)
-    if is_remote(executor) and isinstance(load, LoadedModel):
-        raise SegmentationError(
-            'Workers outside this process load the model themselves: give '
-            'its name or its path, not the model.'
-        )
+    _check_loader(load, executor)
     loaded = load()
     check_model(loaded)
     plan = make_plan(image, loaded, chosen)
@@ -159,14 +155,7 @@ def segment_large(
             on_plan(plan)
         open_pool = partial(open_workers, executor, count=workers)
         search = Search(plan, journal, hooks)
-        proposer = Proposer(
-            plan.view,
-            plan.grid,
-            plan.working_diameter,
-            folder,
-            load,
-            chosen.everything,
-        )
+        proposer = _proposer(plan, folder, load)
         with _threads_kept(), open_pool(proposer) as pool:
             search.run(pool)
         output_of = LabelOutput(search)
@@ -177,6 +166,26 @@ def segment_large(
         if result.complete:
             journal.remove()
     return result
+
+
+def _proposer(plan: LargePlan, folder: Path, load: ModelLoader) -> Proposer:
+    return Proposer(
+        plan.view,
+        plan.grid,
+        plan.working_diameter,
+        folder,
+        load,
+        plan.parameters.everything,
+    )
+
+
+def _check_loader(load: ModelLoader, executor: Any) -> None:
+    """Raise `SegmentationError` if workers cannot load the model."""
+    if is_remote(executor) and isinstance(load, LoadedModel):
+        raise SegmentationError(
+            'Workers outside this process load the model themselves: give '
+            'its name or its path, not the model.'
+        )
 
 
 def _checked_hooks(

@@ -168,7 +168,7 @@ def guessed_axes(
 
 
 def looks_like_channels_last(shape: Sequence[int]) -> bool:
-    """Whether three axes may rather be (rows, columns, channels).
+    """Return whether three axes may rather be (rows, columns, channels).
 
     Planes of so few columns are rare, images of so many channels are not.
     """

@@ -98,15 +98,8 @@ class LabelWriter:
         chunks = (*(1 for _ in geometry.planes_shape), *_within(chunk, shape))
         if is_begun(path):
             writer = cls(path)
-            asked = (full, chunks, np.dtype(dtype), FORMATS[version])
-            if writer._layout() == asked:
-                return writer
-            raise ImageError(
-                f'{path} holds unfinished labels of shape '
-                f'{writer.array.shape}, chunks {writer.array.chunks} and type '
-                f'{writer.array.dtype}, not {full}, {chunks} and '
-                f'{np.dtype(dtype)}: remove it, or give another output.'
-            )
+            writer._check_layout(full, chunks, dtype, version)
+            return writer
         if path.exists() and any(path.iterdir()):
             raise ImageError(f'{path} exists: remove it, or give another.')
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +109,23 @@ class LabelWriter:
         source = source_link(path, image, like, geometry)
         group.attrs[OURS] = progress_mark(geometry, version, source)
         return cls(path)
+
+    def _check_layout(
+        self,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: Any,
+        version: str,
+    ) -> None:
+        """Raise `ImageError` if the unfinished labels are of another kind."""
+        asked = (shape, chunks, np.dtype(dtype), FORMATS[version])
+        if self._layout() != asked:
+            raise ImageError(
+                f'{self.path} holds unfinished labels of shape '
+                f'{self.array.shape}, chunks {self.array.chunks} and type '
+                f'{self.array.dtype}, not {shape}, {chunks} and '
+                f'{np.dtype(dtype)}: remove it, or give another output.'
+            )
 
     def _layout(self) -> tuple[Any, ...]:
         array = self.array
@@ -178,12 +188,12 @@ class LabelWriter:
 
 
 def is_begun(path: Path) -> bool:
-    """Whether `LabelWriter.create` has begun labels there, not finished."""
+    """Return whether labels are begun there, but not finished."""
     return _state(path) is False
 
 
 def is_finished(path: Path) -> bool:
-    """Whether `LabelWriter.finish` has finished labels there."""
+    """Return whether finished labels are there."""
     return _state(path) is True
 
 

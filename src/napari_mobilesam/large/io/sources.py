@@ -115,7 +115,7 @@ class ArraySource:
 
     @property
     def in_memory(self) -> bool:
-        """Whether its pixels travel with it when it is pickled."""
+        """True if its pixels travel with it when it is pickled."""
         return self.path is None and any(
             isinstance(array, np.ndarray) and file_behind(array) is None
             for array in self._arrays
@@ -234,26 +234,21 @@ def open_source(
     ImportError
         If a package that reads it is not installed; says which.
     """
-    path = None
+    if all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
+        given: Source = image
+        return given
+    path, name = None, 'the image'
     if isinstance(image, str | Path):
         # a URL stays as it is, to be refused by its name
         path = Path(image)
         path = path if is_url(str(path)) else path.absolute()
-        pyramid = open_pyramid(path, series=series)
-        name = path.name
-    elif all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
-        given: Source = image
-        return given
+        pyramid, name = open_pyramid(path, series=series), path.name
     elif isinstance(image, Pyramid):
-        pyramid, name = image, 'the image'
+        pyramid = image
     else:
-        pyramid, name = Pyramid(_as_arrays(image)), 'the image'
+        pyramid = Pyramid(_as_arrays(image))
     finest = pyramid.arrays[0]
-    dtype = np.dtype(finest.dtype)
-    if dtype.kind not in 'buif':
-        raise ImageError(
-            f'{name} has the type {dtype}; give bool, integer or real numbers.'
-        )
+    _check_dtype(name, np.dtype(finest.dtype))
     if pyramid.channels and channels is None and not pyramid.rgb:
         _want_channels(name, pyramid)
     if pyramid.rgb and axes is None and pyramid.axes is not None:
@@ -261,6 +256,13 @@ def open_source(
     read = read_axes(finest.shape, axes or pyramid.axes, channels, select)
     first, last = _plane_range(planes, read.planes(finest.shape))
     return ArraySource(pyramid, read, name, first, last - first, path)
+
+
+def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in 'buif':
+        raise ImageError(
+            f'{name} has the type {dtype}; give bool, integer or real numbers.'
+        )
 
 
 def _want_channels(name: str, pyramid: Pyramid) -> None:
