@@ -454,6 +454,8 @@ def test_two_docks_in_a_window(make_napari_viewer, oracle, height, tabs):
     assert bool(window.tabifiedDockWidgets(docks[0])) is tabs
     # the layer list of napari stays where it is
     assert len(window.tabifiedDockWidgets(docks[1])) == int(tabs)
+    # tabs of three docks have no room for the name of the plugin
+    assert [dock.windowTitle() for dock in docks] == ['Series', 'Segmentation']
     if tabs:
         # moved apart by hand, they stay apart
         window.removeDockWidget(docks[1])

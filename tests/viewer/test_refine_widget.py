@@ -56,12 +56,16 @@ def test_refine_all_show_changes_and_undo(refine_desk, blobs):
     # what changed: only removed pixels, in their own colour
     changes = d.widget.changes.layer
     assert changes.visible
+    assert not d.widget.legend.isHidden()
+    for word in ('added', 'removed', 'given to another object'):
+        assert word in d.widget.legend.text()
     assert set(np.unique(changes.data)) == {0, 2}
     assert np.array_equal(
         changes.data == 2, (before > 0) & (d.labels.data == 0)
     )
     press(d.widget.changes_box)
     assert not changes.visible
+    assert d.widget.legend.isHidden()
     press(d.widget.changes_box)
     press(d.widget.undo_button)
     assert d.widget.status.text == 'Undone: refining 4 objects.'
@@ -69,6 +73,8 @@ def test_refine_all_show_changes_and_undo(refine_desk, blobs):
     assert not changes.visible
     d.session.redo()
     assert changes.visible
+    d.viewer.layers.remove(changes)
+    assert d.widget.legend.isHidden()
 
 
 def test_changes_are_no_labels_to_write_to(refine_desk, blobs):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.measure.object_table import measure_objects
 from napari_mobilesam.widgets.table.marked_objects import overlay_of
+from napari_mobilesam.widgets.viewer.look_at import canvas_size
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -113,6 +115,44 @@ def test_a_click_on_a_row_shows_the_object(table_desk):
     # with the keys
     QTest.keyClick(rows, Qt.Key.Key_Up)
     assert d.labels.selected_label == 3
+
+
+@pytest.mark.window
+def test_the_zoom_changes_only_where_an_object_is_not_seen_well(table_desk):
+    labels = np.zeros((400, 600), np.uint16)
+    labels[10:390, 20:580] = 1
+    labels[20:24, 30:34] = 0
+    labels[20:24, 30:34] = 2
+    labels[100:160, 200:280] = 3
+    d = table_desk(labels, image=None)
+    camera = getattr(d.viewer, 'scene', d.viewer).camera
+    size = canvas_size(d.viewer)
+    # larger than the canvas: all of it is shown, with a margin
+    camera.zoom = 8
+    d.widget.rows.chosen.emit(1)
+    assert 380 * camera.zoom <= 0.8 * size[0] + 1
+    assert 560 * camera.zoom <= 0.8 * size[1] + 1
+    assert camera.zoom > 0.4 * min(size[0] / 380, size[1] / 560)
+    # visible well: the zoom stays
+    camera.zoom = 1.5
+    d.widget.rows.chosen.emit(3)
+    assert camera.zoom == 1.5
+    assert tuple(camera.center[-2:]) == pytest.approx((129.5, 239.5))
+    # a speck: magnified
+    d.widget.rows.chosen.emit(2)
+    assert 4 * camera.zoom >= 40
+
+
+def test_the_table_is_named_after_the_image(table_desk, tmp_path, blobs):
+    d = table_desk(squares())
+    assert d.widget.proposed_path == f'{d.image.name}.csv'
+    d.image.name = 'a/b: c'
+    assert d.widget.proposed_path == 'a_b_ c.csv'
+    path = tmp_path / 'cells.tif'
+    tifffile.imwrite(path, blobs)
+    (layer,) = d.viewer.open(path, plugin='napari')
+    d.widget.image_combo.layer = layer
+    assert d.widget.proposed_path == str(tmp_path / 'cells.csv')
 
 
 @pytest.mark.window

@@ -13,14 +13,13 @@ from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import apply
+from napari_mobilesam.widgets.viewer.look_at import look_at_world
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 NAME, COLOR = 'under review', '#ffd54f'
-# size on the screen, in pixels: what is smaller is zoomed in on
-SMALLEST_SHOWN, ZOOMED_TO = 40, 120
 LEFT_BUTTON = 1
 
 
@@ -83,12 +82,7 @@ class ReviewView(QObject):
         axes = [plane.offset + plane.rows, plane.offset + plane.columns]
         corners[:, axes] = np.reshape(box, (2, 2)) - 0.5
         world = apply(plane.matrix, corners)[:, self._viewer.dims.displayed]
-        # `viewer.camera` is deprecated since napari 0.9
-        camera = getattr(self._viewer, 'scene', self._viewer).camera
-        size = float(np.abs(world[1] - world[0]).max())
-        if size * camera.zoom < SMALLEST_SHOWN:
-            camera.zoom = ZOOMED_TO / max(size, 1e-9)
-        camera.center = (*camera.center[:-2], *world.mean(axis=0))
+        look_at_world(self._viewer, world)
 
     def _click(
         self, viewer: ViewerModel, event: Any

@@ -22,6 +22,8 @@ def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
     window = None if dock is None else dock.parentWidget()
     if dock is None or not isinstance(window, QMainWindow):
         return
+    # the text of the tab: three with the name of the plugin are cut
+    dock.setWindowTitle(dock.windowTitle().split(' (')[0])
     if window.height() >= HEIGHT_OF_TWO or dock.isFloating():
         return
     area = window.dockWidgetArea(dock)

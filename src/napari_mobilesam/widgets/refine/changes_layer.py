@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from psygnal import Signal
 
 from napari_mobilesam.session.objects.history import Entry
 from napari_mobilesam.session.objects.objects import Objects
@@ -36,9 +37,15 @@ COLORS: dict[int | None, str] = {
     REMOVED: '#ff1744',
     EXCHANGED: '#ffea00',
 }
-LEGEND = (
-    'Pixels that the refinement added (green), removed (red), or gave to '
-    'another object (yellow).'
+# names of the colours, for the legend
+MEANINGS = {
+    ADDED: 'added',
+    REMOVED: 'removed',
+    EXCHANGED: 'given to another object',
+}
+LEGEND = '&nbsp; '.join(
+    f'<span style="color:{COLORS[kind]}">■</span>&nbsp;{meaning}'
+    for kind, meaning in MEANINGS.items()
 )
 
 
@@ -49,10 +56,18 @@ class ChangesLayer:
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
+
+    Attributes
+    ----------
+    shown : Signal(bool)
+        Whether the changes are visible now.
     """
+
+    shown = Signal(bool)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
+        viewer.layers.events.removed.connect(self._removed)
         self._layer: Labels | None = None
         self._objects: weakref.ref[Objects] | None = None
         self._entry: Entry | None = None
@@ -94,6 +109,12 @@ class ChangesLayer:
         self._entry = objects.history.last
         self._objects = weakref.ref(objects)
         objects.changed.connect(self.follow)
+        self.shown.emit(bool(layer.visible))
+
+    def _removed(self, event: Any = None) -> None:
+        """Tell that the layer was removed by hand."""
+        if self._layer is not None and self.layer is None:
+            self.shown.emit(False)
 
     def switch(self, wanted: bool) -> None:
         """Show or hide the changes."""
@@ -108,6 +129,7 @@ class ChangesLayer:
             return
         done = any(entry is self._entry for entry in objects.history.done)
         layer.visible = self._wanted and done
+        self.shown.emit(bool(layer.visible))
 
     def remove(self) -> None:
         """Remove the layer."""
@@ -118,3 +140,4 @@ class ChangesLayer:
         self._layer = self._objects = self._entry = None
         if layer is not None:
             self._viewer.layers.remove(layer)
+        self.shown.emit(False)

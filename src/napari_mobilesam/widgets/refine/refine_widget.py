@@ -7,6 +7,7 @@ from typing import Any
 
 import napari.viewer
 from napari.layers import Image, Labels
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
@@ -67,7 +68,13 @@ class RefineWidget(ViewerWidget):
         self.undo_button.setToolTip('Undo the last step.')
         self.changes_box = QCheckBox('Show changes')
         self.changes_box.setChecked(True)
-        self.changes_box.setToolTip(LEGEND)
+        self.changes_box.setToolTip(
+            'Show the pixels that the refinement changed.'
+        )
+        self.legend = QLabel(LEGEND)
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setWordWrap(True)
+        self.legend.hide()
         self.status = StatusLine()
         self._arrange()
         self.image_combo.layer_changed.connect(self._image_chosen)
@@ -76,6 +83,7 @@ class RefineWidget(ViewerWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.undo_button.clicked.connect(self.undo)
         self.changes_box.toggled.connect(self.changes.switch)
+        self.changes.shown.connect(self._show_legend)
         self.attach()
 
     def _arrange(self) -> None:
@@ -88,6 +96,7 @@ class RefineWidget(ViewerWidget):
         rows.addRow(self.model_box)
         rows.addRow(self.form)
         rows.addRow(self.changes_box)
+        rows.addRow(self.legend)
         contents = QVBoxLayout()
         contents.addWidget(data)
         contents.addWidget(refinement)
@@ -162,6 +171,9 @@ class RefineWidget(ViewerWidget):
             except ImageError:
                 several = False
         self.planes_box.setVisible(several)
+
+    def _show_legend(self, visible: bool) -> None:
+        self.legend.setVisible(visible)
 
     def _missing(self) -> str:
         """Return what is missing for a run; empty if nothing is."""

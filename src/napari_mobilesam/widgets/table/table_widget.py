@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -472,11 +473,25 @@ class TableWidget(ViewerWidget):
 
     # export
 
+    @property
+    def proposed_path(self) -> str:
+        """File that the table is saved to unless another one is chosen.
+
+        It is named after the image, and lies beside it if that is a file.
+        """
+        image, labels = self.image_combo.layer, self.labels_combo.layer
+        layer = image or self._scene.image or labels
+        if layer is None:
+            return 'objects.csv'
+        path = layer.source.path
+        if isinstance(path, str | Path) and Path(path).exists():
+            return str(Path(path).with_suffix('.csv'))
+        # names of layers may hold what no file name does
+        return re.sub(r'[\\/:*?"<>|]+', '_', str(layer.name)) + '.csv'
+
     def _ask_export(self) -> None:
-        labels = self.labels_combo.layer
-        name = 'objects' if labels is None else f'{labels.name}'
         path, chosen = QFileDialog.getSaveFileName(
-            self, 'Save the table', f'{name}.csv', SUFFIXES
+            self, 'Save the table', self.proposed_path, SUFFIXES
         )
         if path:
             if not Path(path).suffix:

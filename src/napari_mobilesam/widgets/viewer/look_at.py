@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 from napari_mobilesam.widgets.viewer.layers import apply, data_to_world_matrix
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # that smaller ones are magnified to.
 SMALLEST_SHOWN = 40
 ZOOMED_TO = 160
+# Part of the canvas that an object may fill; larger ones are zoomed out from.
+MOST_OF_CANVAS = 0.8
 
 
 def look_at(
@@ -27,6 +30,9 @@ def look_at(
     high: Sequence[float],
 ) -> None:
     """Move sliders and camera to a box of a layer.
+
+    The zoom stays where the box is seen well: whole, with a margin, and not
+    too small.
 
     Parameters
     ----------
@@ -46,13 +52,43 @@ def look_at(
         if axis >= ndim - layer.ndim:
             viewer.dims.set_point(axis, float(world[:, axis].mean()))
     seen = world[:, list(viewer.dims.displayed)]
-    camera = camera_of(viewer)
-    size = float(np.abs(seen[1] - seen[0]).max())
     pixel = float(np.linalg.norm(matrix[:-1, -2]))
-    size = max(size, pixel)
+    look_at_world(viewer, seen, pixel)
+
+
+def look_at_world(
+    viewer: ViewerModel, corners: NDArray[np.float64], least_size: float = 1e-9
+) -> None:
+    """Move the camera to a box, and zoom where it is not seen well.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    corners : ndarray
+        (2, D) first and last corner along the displayed axes, in world
+        coordinates.
+    least_size : float
+        Side in world coordinates that a smaller box is taken to have.
+    """
+    camera = camera_of(viewer)
+    sides = np.maximum(np.abs(corners[1] - corners[0]), least_size)
+    room = MOST_OF_CANVAS * np.asarray(canvas_size(viewer))
+    whole = float((room / sides[-2:]).min())
+    size = float(sides.max())
     if size * camera.zoom < SMALLEST_SHOWN:
-        camera.zoom = ZOOMED_TO / size
+        camera.zoom = min(ZOOMED_TO / size, whole)
+    elif camera.zoom > whole:
+        camera.zoom = whole
     camera.center = (
-        *camera.center[: len(camera.center) - seen.shape[1]],
-        *seen.mean(axis=0),
+        *camera.center[: len(camera.center) - corners.shape[1]],
+        *corners.mean(axis=0),
     )
+
+
+def canvas_size(viewer: ViewerModel) -> tuple[int, int]:
+    """Return height and width of the canvas in screen pixels."""
+    canvas = getattr(viewer, 'canvas', None)
+    # private before napari 0.9
+    size = viewer._canvas_size if canvas is None else canvas.size
+    return int(size[0]), int(size[1])
