@@ -127,12 +127,6 @@ class Session:
         Session files.
     scene : Scene or None
         The viewer.
-    classes : Classes
-        Names and colours of classes.
-    files : FileCommands
-        Session files.
-    scene : Scene or None
-        The viewer.
     """
 
     status = Signal(str, str)
@@ -171,6 +165,13 @@ class Session:
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
         self.series = SeriesJobs(services)
+        self._make_prompt_parts(services)
+        self._make_object_parts(services)
+        self._connect()
+        self._add_commands()
+
+    def _make_prompt_parts(self, services: Services) -> None:
+        """Make the parts that answer prompts and edit the open object."""
         self.prompting = Prompting(services)
         self.hover = Hover(
             self._worker,
@@ -194,6 +195,9 @@ class Session:
             self._queue_prompting,
         )
         self.navigation = Navigation(self.editor, self._all_objects)
+
+    def _make_object_parts(self, services: Services) -> None:
+        """Make the parts for many objects, classes and files."""
         self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background, self._engine)
         self.batching = BatchSegmentation(self.background, self._engine)
@@ -210,8 +214,6 @@ class Session:
             self._deliver,
             self.tell,
         )
-        self._connect()
-        self._add_commands()
 
     def _add_commands(self) -> None:
         """Make the commands of the console methods of the session."""

@@ -252,13 +252,7 @@ def finetune(
         seed=options.config.seed,
     )
     count = sum(len(image.objects) for image in validation)
-    samples = validation_samples(
-        validation, model.input_size, best, count=min(12, max(2, count))
-    )
-    budget = 60 * options.config.minutes
-    score = HeldBackScore(
-        samples, VALIDATION_SHARE * budget if budget else math.inf, on_crop
-    )
+    score = _held_back_score(model, validation, best, options, on_crop)
     run = TrainingRun(
         _task(tuned, source, options), options.config, folder, score
     )
@@ -286,6 +280,24 @@ def finetune(
     if path is not None:
         write_result(tuned, path, tuned.record)
     return result
+
+
+def _held_back_score(
+    model: Sam,
+    validation: Sequence[LabelledImage],
+    diameter: float | None,
+    options: FineTuneConfig,
+    on_crop: Callable[[int, int], None] | None,
+) -> HeldBackScore:
+    """Score of a model on the objects held back, within its time share."""
+    count = sum(len(image.objects) for image in validation)
+    samples = validation_samples(
+        validation, model.input_size, diameter, count=min(12, max(2, count))
+    )
+    budget = 60 * options.config.minutes
+    return HeldBackScore(
+        samples, VALIDATION_SHARE * budget if budget else math.inf, on_crop
+    )
 
 
 def _task(sam: Sam, source: SampleSource, options: FineTuneConfig) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeySequence
@@ -79,23 +80,11 @@ class SettingsBox(QWidget):
             'Keep parts of a mask that are apart from the prompted part.'
         )
         self.islands_box.setChecked(settings.islands)
-        self.doubtful_combo = QComboBox()
-        narrow(self.doubtful_combo)
+        self.doubtful_combo = _combo(DOUBTFUL, settings.doubtful)
         self.doubtful_combo.setToolTip(
             'Masks that the model is not certain of, shown in orange.'
         )
-        for name, text in DOUBTFUL.items():
-            self.doubtful_combo.addItem(text, name)
-        self.doubtful_combo.setCurrentIndex(
-            max(0, self.doubtful_combo.findData(settings.doubtful))
-        )
-        self.device_combo = QComboBox()
-        narrow(self.device_combo)
-        for name, text in DEVICES.items():
-            self.device_combo.addItem(text, name)
-        self.device_combo.setCurrentIndex(
-            max(0, self.device_combo.findData(settings.device))
-        )
+        self.device_combo = _combo(DEVICES, settings.device)
         self.threads_spin = _spin(
             0,
             os.cpu_count() or 1,
@@ -226,6 +215,15 @@ class KeysBox(QWidget):
         self.keys = {}
         self._show()
         self.changed.emit()
+
+
+def _combo(choices: Mapping[str, str], chosen: str) -> QComboBox:
+    combo = QComboBox()
+    narrow(combo)
+    for name, text in choices.items():
+        combo.addItem(text, name)
+    combo.setCurrentIndex(max(0, combo.findData(chosen)))
+    return combo
 
 
 def _spin(

@@ -305,25 +305,13 @@ def plane_of(
         does not have, a slider beyond the image, or an empty image; or if
         layers cannot be composed.
     """
-    ndim = viewer.dims.ndim
-    displayed = viewer.dims.displayed
-    offset = ndim - image.ndim
-    if len(displayed) != 2:
-        raise ImageError(
-            'The viewer shows a volume: switch to 2-D display to segment '
-            'the current plane.'
-        )
-    rows, columns = (axis - offset for axis in displayed)
-    if min(rows, columns) < 0:
-        raise ImageError(
-            f'“{image.name}” is not shown along these axes: reset the order '
-            'of the axes.'
-        )
+    rows, columns = _shown_axes(viewer, image)
     if channel_axis in (rows, columns):
         raise ImageError(
             f'Axis {channel_axis} cannot be both channels and shown: choose '
             'other channels.'
         )
+    ndim = viewer.dims.ndim
     shape = data_of(image).shape
     units = world_units(viewer)
     matrix = data_to_world_matrix(image, ndim, units)
@@ -331,23 +319,13 @@ def plane_of(
     position = apply(
         np.linalg.inv(matrix), np.asarray(viewer.dims.point, float)[None]
     )[0]
-    index = np.round(position[offset:]).astype(int)
+    index = np.round(position[ndim - image.ndim :]).astype(int)
     if channel_axis is not None:
         index[channel_axis] = np.clip(
             index[channel_axis], 0, shape[channel_axis] - 1
         )
     index[[rows, columns]] = 0
-    height, width = int(shape[rows]), int(shape[columns])
-    if height == 0 or width == 0:
-        raise ImageError(f'“{image.name}” is empty: it has no pixel.')
-    for axis in range(image.ndim):
-        if axis not in (rows, columns) and not (
-            0 <= index[axis] < shape[axis]
-        ):
-            raise ImageError(
-                f'“{image.name}” has no plane here: move the slider of '
-                f'{axis_name(image, axis)} back onto the image.'
-            )
+    _check_index(image, index, (rows, columns))
     return LayerPlane(
         image,
         matrix,
@@ -355,12 +333,46 @@ def plane_of(
         rows,
         columns,
         tuple(int(i) for i in index),
-        (height, width),
+        (int(shape[rows]), int(shape[columns])),
         channel_axis,
         tuple(composed),
-        viewport_of(viewer, matrix, position, displayed),
+        viewport_of(viewer, matrix, position, viewer.dims.displayed),
         units,
     )
+
+
+def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
+    """Axes of an image that the viewer shows as rows and columns."""
+    displayed = viewer.dims.displayed
+    if len(displayed) != 2:
+        raise ImageError(
+            'The viewer shows a volume: switch to 2-D display to segment '
+            'the current plane.'
+        )
+    rows, columns = (
+        axis - viewer.dims.ndim + image.ndim for axis in displayed
+    )
+    if min(rows, columns) < 0:
+        raise ImageError(
+            f'“{image.name}” is not shown along these axes: reset the order '
+            'of the axes.'
+        )
+    return rows, columns
+
+
+def _check_index(
+    image: Image, index: NDArray[np.intp], shown: tuple[int, int]
+) -> None:
+    """Refuse an index at which an image has no pixel."""
+    shape = data_of(image).shape
+    if 0 in (shape[shown[0]], shape[shown[1]]):
+        raise ImageError(f'“{image.name}” is empty: it has no pixel.')
+    for axis in range(image.ndim):
+        if axis not in shown and not 0 <= index[axis] < shape[axis]:
+            raise ImageError(
+                f'“{image.name}” has no plane here: move the slider of '
+                f'{axis_name(image, axis)} back onto the image.'
+            )
 
 
 def check_composed(
