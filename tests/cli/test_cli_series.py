@@ -196,6 +196,7 @@ def test_names(quick: Any, folder: Path, tmp_path: Path) -> None:
     done = quick(folder, other)
     assert done.code == 2
     assert 'would both be written to' in done.err
+    assert 'example {folder}_{name}.tif' in done.err
     assert not (tmp_path / 'out').exists()
     done = quick(folder, other, '--names', '{folder}-{name}-{number}.tif')
     assert done.code == 0, done.err
@@ -206,6 +207,45 @@ def test_names(quick: Any, folder: Path, tmp_path: Path) -> None:
         'images-c-3.tif',
         'other-a-4.tif',
     ]
+
+
+def test_one_name_with_two_suffixes(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(folder / 'a.tif', folder / 'a.tiff')
+    done = quick(folder)
+    assert done.code == 2
+    assert 'example {name}_{suffix}.tif' in done.err
+    done = quick(folder, '--names', '{name}_{suffix}.tif')
+    assert done.code == 0, done.err
+    assert (tmp_path / 'out' / 'a_tiff.tif').exists()
+    assert (tmp_path / 'out' / 'a_tif.tif').exists()
+
+
+def test_the_channel_is_told(
+    go: Any, folder: Path, discs: np.ndarray, tmp_path: Path
+) -> None:
+    tifffile.imwrite(
+        folder / 'a.tif',
+        np.stack([discs, discs // 2]),
+        metadata={'axes': 'CYX'},
+    )
+    done = go(folder)
+    assert done.code == 0, done.err
+    told = 'of 1 image with several channels was segmented: --channel'
+    assert f'Channel 0 {told}' in done.out
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    assert summary['channel'].fillna(-1).tolist() == [0, -1, -1]
+    # of a file with one channel, it is that one
+    done = go(folder, '--channel', 1)
+    assert done.code == 0, done.err
+    assert f'Channel 1 {told}' in done.out
+    done = go(folder, '--channel', 2, '--overwrite')
+    assert done.code == 4
+    assert 'a.tif has 2 channels, counted from 0' in done.err
+    done = go(folder, '--channel', 'x')
+    assert done.code == 2
+    assert "'x' is no channel" in done.err
 
 
 @pytest.mark.parametrize('workers', [1, 3])

@@ -14,7 +14,12 @@ from viewer.oracle import OracleSam
 
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
-from napari_mobilesam.series.series_files import RECORDS, SeriesError
+from napari_mobilesam.series.series_files import (
+    RECORDS,
+    SeriesError,
+    distinct_names,
+    output_name,
+)
 from napari_mobilesam.series.series_images import read_image_array
 from napari_mobilesam.series.series_segmentation import segment_series
 from napari_mobilesam.types import EverythingParameters, ImageError
@@ -223,10 +228,45 @@ def test_two_files_of_one_name(folder: Path, tmp_path: Path) -> None:
     tifffile.imwrite(other / 'a.tif', squares())
     with pytest.raises(SeriesError, match=r'would both be saved to .*a_lab'):
         Series.open([folder, other])
+    with pytest.raises(SeriesError, match='example {folder}_{name}_labels'):
+        Series.open([folder, other])
     series = Series.open([folder, other], names='{folder}_{name}')
     names = [entry.labels.name for entry in series]
     assert names[0] == 'images_a.tif'
     assert names[-1] == 'more_a.tif'
+
+
+def test_one_name_with_two_suffixes(folder: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(squares()).save(folder / 'a.png')
+    with pytest.raises(SeriesError, match='example {name}_{suffix}_labels'):
+        Series.open(folder)
+    series = Series.open(folder, names='{name}_{suffix}_labels')
+    names = [entry.labels.name for entry in series]
+    assert names[:2] == ['a_png_labels.tif', 'a_tif_labels.tif']
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'pattern'),
+    [
+        ('x/a.tif', 'x/a.png', '{name}_{suffix}'),
+        ('x/a.tif', 'y/a.tif', '{folder}_{name}'),
+        ('x/a.tif', 'x/b.tif', '{name}'),
+        ('x/a.tif', 'x/A.tif', '{number}_{name}'),
+        ('z/x/a.tif', 'x/a.tif', '{number}_{name}'),
+    ],
+)
+def test_names_that_differ(
+    first: str, second: str, pattern: str, tmp_path: Path
+) -> None:
+    images = tmp_path / first, tmp_path / second
+    assert distinct_names(*images, '') == pattern
+    names = {
+        output_name(pattern, image, number).casefold()
+        for number, image in enumerate(images, start=1)
+    }
+    assert len(names) == 2
 
 
 def test_damaged_records_and_tables(folder: Path, labels: np.ndarray) -> None:
@@ -358,6 +398,28 @@ def test_segment_all_images_but_those_with_labels(
     assert found.table['score'].notna().all()
     # nothing is left to do for another run
     assert segment_series(series, model, QUICK).done == []
+
+
+def test_the_channel_is_told(tmp_path: Path) -> None:
+    empty = np.zeros_like(squares())
+    tifffile.imwrite(
+        tmp_path / 'a.tif',
+        np.stack([squares(), empty]),
+        metadata={'axes': 'CYX'},
+    )
+    tifffile.imwrite(tmp_path / 'b.tif', squares())
+    series = Series.open(tmp_path)
+    failed = segment_series(series, OracleSam(), QUICK, channel=2)
+    assert failed.done == [1]
+    assert failed.failed == {
+        0: 'The image has 2 channels, counted from 0: there is no channel 2.'
+    }
+    result = segment_series(series, OracleSam(), QUICK)
+    assert result.done == [0]
+    assert result.text == (
+        '2 objects in 1 image. Of 1 image with several channels, channel 0 '
+        'was segmented. 1 image left out: labelled, done or flagged.'
+    )
 
 
 def test_broken_images_do_not_stop_the_others(folder: Path) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.series.series import Series
+from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
 
@@ -265,7 +266,9 @@ def test_cancelling_keeps_finished_images(series_desk, folder):
     assert not (folder / 'labels' / 'b_labels.tif').exists()
 
 
-def test_review_across_images(series_desk, folder, blobs):
+@pytest.fixture
+def reviewed(series_desk, folder, blobs):
+    """Images a and c have objects 1 and 2."""
     import pandas as pd
 
     series = Series.open(folder)
@@ -273,24 +276,133 @@ def test_review_across_images(series_desk, folder, blobs):
     labels[16:40, 20:44], labels[56:80, 80:104] = 1, 2
     for number, scores in ((0, [0.9, 0.4]), (2, [0.2, 0.8])):
         table = pd.DataFrame({'label': [1, 2], 'score': scores})
+        if number == 0:
+            table['stability'] = [0.6, 0.7]
         series.save_labels(number, labels, table)
     d = series_desk(folder)
+    return d
+
+
+def shown(d):
+    """Image and label of the object under review."""
+    layer = d.viewer.layers['labels']
+    return d.session.series.current, int(layer.selected_label)
+
+
+def rows(d):
+    table = d.widget.panel.uncertain
+    return [table.text(row) for row in range(len(table))]
+
+
+def test_review_across_images(reviewed, folder):
+    d = reviewed
+    assert rows(d) == [
+        ('0.20', '', '1', 'c.tif'),
+        ('0.40', '0.70', '2', 'a.tif'),
+        ('0.80', '', '2', 'c.tif'),
+        ('0.90', '0.60', '1', 'a.tif'),
+    ]
     seen = []
     for _ in range(4):
-        d.widget.next_uncertain()
+        QTest.mouseClick(d.widget.panel.buttons['accept'], LEFT)
         d.settle()
-        layer = d.viewer.layers['labels']
-        seen.append((d.session.series.current, int(layer.selected_label)))
+        seen.append(shown(d))
     assert seen == [(2, 1), (0, 2), (2, 2), (0, 1)]
     assert d.session.editor.record.label == 1
+    assert d.widget.status.text == (
+        'Object 1 of a.tif, score 0.90. 1 object to review.'
+    )
     # looking at an object changes nothing, and outlines it
-    assert d.widget.outline.visible
+    assert d.widget.review.outline.visible
     assert d.session.undo() is None
-    d.widget.next_uncertain()
+    QTest.mouseClick(d.widget.panel.buttons['accept'], LEFT)
     d.settle()
     assert d.widget.status.text.startswith('No object is left to review')
+    assert not d.widget.review.outline.visible
     # remembered
     assert Series.open(folder).uncertain() == []
+
+
+@pytest.mark.window
+def test_the_list_is_worked_through_with_mouse_and_keys(reviewed, folder):
+    d = reviewed
+    table = d.widget.panel.uncertain
+    cell = table.visualRect(table.model().index(1, 3)).center()
+    QTest.mouseClick(table.viewport(), LEFT, pos=cell)
+    d.settle()
+    assert shown(d) == (0, 2)
+    QTest.keyClick(table, Qt.Key.Key_Down)
+    d.settle()
+    assert shown(d) == (2, 2)
+    # looking is no review
+    assert len(table) == 4
+    QTest.keyClick(table, Qt.Key.Key_Return)
+    d.settle()
+    assert shown(d) == (0, 1)
+    assert Series.open(folder)[2].reviewed == {2}
+    QTest.keyClick(table, Qt.Key.Key_Delete)
+    d.settle()
+    # after the last of the list comes the first
+    assert shown(d) == (2, 1)
+    assert not (saved(folder, 'a') == 1).any()
+    assert (saved(folder, 'a') == 2).any()
+    d.mouse.key(Qt.Key.Key_Z, SHIFT)
+    d.settle()
+    assert not (saved(folder, 'c') == 1).any()
+    assert [row[2:] for row in rows(d)] == [('2', 'a.tif')]
+
+
+def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
+    d = reviewed
+    d.widget.review.accept()
+    d.settle()
+    d.widget.review.delete()
+    d.settle()
+    d.widget.go_to(2)
+    d.settle()
+    QTest.mouseClick(d.widget.panel.buttons['undo'], LEFT)
+    assert d.widget.status.text == 'Undone: deleting 1 object.'
+    d.settle()
+    assert (saved(folder, 'c') == 1).any()
+    qtbot.waitUntil(lambda: len(rows(d)) == 4)
+    QTest.mouseClick(d.widget.panel.buttons['undo'], LEFT)
+    assert d.widget.status.text == 'There is nothing to undo in this image.'
+
+
+def test_an_edited_object_is_accepted_with_its_edit(reviewed, folder):
+    d = reviewed
+    d.prompts = open_form(d.viewer, 'prompts')
+    d.settle()
+    d.widget.review.accept()
+    d.settle()
+    before = saved(folder, 'c') == 1
+    d.prompts.tools.points.add((28, 32))
+    d.settle()
+    d.widget.review.accept()
+    d.settle()
+    assert shown(d) == (0, 2)
+    assert Series.open(folder)[2].reviewed == {1}
+    after = saved(folder, 'c') == 1
+    assert after.any()
+    assert (after != before).any()
+
+
+def test_a_listed_object_that_is_gone(reviewed):
+    d = reviewed
+    labels = d.viewer.layers['labels']
+    labels.data[labels.data == 2] = 0
+    cell = next(
+        n for n, row in enumerate(rows(d)) if row[2:] == ('2', 'a.tif')
+    )
+    d.widget.panel.uncertain.selectRow(cell)
+    assert d.widget.status.text == 'Object 2 is not there any more.'
+    assert len(rows(d)) == 3
+
+
+def test_sorting_the_list(reviewed):
+    d = reviewed
+    d.widget.panel.uncertain.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert [row[1] for row in rows(d)] == ['0.60', '0.70', '', '']
 
 
 # bad input
@@ -325,6 +437,18 @@ def test_labels_of_another_shape(series_desk, folder):
     assert theirs.read_bytes() == content
     kept = tifffile.imread(folder / 'labels' / 'a_labels.2.tif')
     assert (kept == 5).sum() == 100
+    assert d.widget.status.text == (
+        'a_labels.tif is not of this program, or was changed since, and is '
+        'kept: labels are saved to a_labels.2.tif.'
+    )
+    d.widget.next()
+    d.settle()
+    d.widget.previous()
+    d.settle()
+    assert d.widget.status.text == (
+        'Image 1 of 3, a.tif: to do. a_labels.tif is not of this program, or '
+        'was changed since, and is kept: labels are saved to a_labels.2.tif.'
+    )
 
 
 def test_a_place_that_cannot_be_written(series_desk, folder):
@@ -372,14 +496,33 @@ def test_a_mask_that_is_not_there_yet(
     oracle.go.clear()
     d.prompts.tools.points.add((28, 32))
     qtbot.waitUntil(lambda: d.session.editor.pending)
-    d.widget.next()
-    assert 'is not there yet' in d.widget.status.text
+    QTest.mouseClick(d.widget.panel.buttons['next'], LEFT)
+    assert d.widget.status.text.startswith('Going on when the mask')
+    assert d.widget.status.busy
+    assert not d.widget.status.failed
     assert names(d)[0] == 'a'
     oracle.go.set()
     settle(d.session, d.prompts)
-    d.widget.next()
     d.settle()
+    assert names(d)[0] == 'b'
     assert saved(folder, 'a').any()
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_waiting(
+    series_desk, folder, oracle, settle, qtbot
+):
+    d = series_desk(folder, prompts=True)
+    settle(d.session, d.prompts)
+    oracle.go.clear()
+    d.prompts.tools.points.add((28, 32))
+    qtbot.waitUntil(lambda: d.session.editor.pending)
+    d.widget.next()
+    d.session.failed.emit('The model cannot be loaded.', 'model')
+    assert d.widget.status.text == 'The model cannot be loaded.'
+    oracle.go.set()
+    settle(d.session, d.prompts)
+    d.settle()
+    assert names(d)[0] == 'a'
 
 
 def test_layers_removed_by_hand(series_desk, folder):
@@ -422,6 +565,85 @@ def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
     assert saved(folder, 'b').any()
 
 
+def test_another_channel(series_desk, tmp_path, blobs):
+    folder = tmp_path / 'channels'
+    folder.mkdir()
+    empty = np.zeros_like(blobs)
+    for name, channels in (('a', [empty, blobs]), ('b', [empty, blobs])):
+        tifffile.imwrite(
+            folder / f'{name}.tif', np.stack(channels), imagej=True,
+            metadata={'axes': 'CYX'},
+        )  # fmt: skip
+    d = series_desk(folder)
+    assert d.session.scene.image.name == 'a channel 0'
+    d.widget.panel.channel_box.setValue(1)
+    assert d.session.scene.image.name == 'a channel 1'
+    d.widget.segment_all()
+    d.settle()
+    assert d.widget.status.text == (
+        '8 objects in 2 images. Of 2 images with several channels, channel 1 '
+        'was segmented.'
+    )
+    assert saved(folder, 'b').max() == 4
+    d.widget.next()
+    d.settle()
+    assert d.session.scene.image.name == 'b channel 1'
+
+
+def test_steps_of_an_image_can_be_undone_after_another_one(
+    series_desk, folder
+):
+    d = series_desk(folder, prompts=True)
+    d.prompts.tools.points.add((28, 32))
+    d.settle()
+    d.session.accept()
+    d.settle()
+    assert saved(folder, 'a').any()
+    d.widget.next()
+    d.settle()
+    assert d.session.undo() is None
+    d.widget.undo()
+    assert d.widget.status.text == 'There is nothing to undo in this image.'
+    d.widget.previous()
+    d.settle()
+    # prompts, too
+    (record,) = d.session.scene.objects(False)
+    assert record.views
+    d.widget.undo()
+    assert d.widget.status.text.startswith('Undone: ')
+    d.settle()
+    assert not d.viewer.layers['labels'].data.any()
+    assert not saved(folder, 'a').any()
+    d.session.redo()
+    d.settle()
+    assert saved(folder, 'a').any()
+    # the same image again: its steps stay
+    d.widget.go_to(0)
+    d.settle()
+    assert d.session.undo() is not None
+
+
+def test_steps_are_closed_when_another_program_changed_the_labels(
+    series_desk, folder
+):
+    d = series_desk(folder)
+    labels = d.viewer.layers['labels']
+    with d.session.scene.objects_of(labels).step('drawing') as step:
+        step.put_pixels(np.full(labels.data.shape, 3, np.uint16))
+    d.settle()
+    d.widget.next()
+    d.settle()
+    path = folder / 'labels' / 'a_labels.tif'
+    tifffile.imwrite(path, np.full(labels.data.shape, 9, np.uint16))
+    d.widget.previous()
+    d.settle()
+    assert (d.viewer.layers['labels'].data == 9).all()
+    assert d.session.undo() is None
+    # no more images than a few are kept
+    d.widget.layers.forget()
+    assert not d.widget.layers._behind
+
+
 def test_labels_that_cannot_be_saved_are_not_left_behind(
     series_desk, folder, tmp_path
 ):
@@ -446,6 +668,28 @@ def test_labels_that_cannot_be_saved_are_not_left_behind(
     d.settle()
     assert names(d) == ['z', 'labels']
     assert (saved(folder, 'a') == 5).sum() == 100
+
+
+def test_labels_that_cannot_be_saved_come_back(series_desk, folder, caplog):
+    d = series_desk(folder)
+    (folder / 'labels').write_text('a file', 'utf-8')
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    d.viewer.close()
+    d.session.close()
+    assert 'could not be saved to' in caplog.text
+    assert 'come back when the series is opened again' in caplog.text
+    (folder / 'labels').unlink()
+    d = series_desk(folder)
+    assert (d.viewer.layers['labels'].data == 5).sum() == 100
+    assert (saved(folder, 'a') == 5).sum() == 100
+    # once
+    caplog.clear()
+    d.widget.open([folder])
+    d.settle()
+    assert not list(rescue_folders()[0].iterdir())
 
 
 def test_an_image_that_is_replaced_is_read_again(series_desk, folder):

@@ -40,12 +40,15 @@ class FilePlane(NamedTuple):
         Unit along ``'y'`` and ``'x'`` as OME-NGFF names it, or None.
     nodata : float or None
         Value of pixels that were not recorded.
+    channel : int or None
+        Channel that was chosen of a file with several, from 0.
     """
 
     pixels: NDArray[Any]
     scale: dict[str, float]
     units: dict[str, str | None]
     nodata: float | None = None
+    channel: int | None = None
 
 
 def read_image(
@@ -54,6 +57,7 @@ def read_image(
     *,
     labels: bool = False,
     series: int | None = None,
+    channel: int | None = None,
 ) -> FilePlane:
     """Read one plane of an image file.
 
@@ -70,6 +74,9 @@ def read_image(
         The file is a label image: indices of a palette are read.
     series : int, optional
         Number of the image, in a TIFF of several.
+    channel : int, optional
+        Channel of a file with several, from 0; ``plane`` then has no index
+        of it.
 
     Returns
     -------
@@ -91,7 +98,15 @@ def read_image(
             'say what they are with --axes'
         )
     leading = [axis for axis, name in enumerate(names) if name not in 'yxs']
+    taken = None
+    if channel is not None and 'c' in names:
+        axis = names.index('c')
+        taken = _channel(path, channel, int(array.shape[axis]))
+        if taken is not None:
+            leading.remove(axis)
     index = _chosen(path, plane, names, array.shape, leading)
+    if taken is not None:
+        index = (*index[:axis], taken, *index[axis + 1 :])
     try:
         pixels = np.asarray(array[index])
     # decoders fail with whatever comes to hand on a damaged file
@@ -100,10 +115,26 @@ def read_image(
     kept = [name for name in names if name in 'yxs']
     pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
     if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
-        pixels = _without_alpha(path, pixels)
+        if channel is not None and pixels.shape[2] > 2:
+            taken = _channel(path, channel, pixels.shape[2])
+            pixels = pixels[..., taken]
+        else:
+            pixels = _without_alpha(path, pixels)
     sizes = zip(names, pyramid.scale, strict=False)
     units = zip(names, pyramid.units, strict=False)
-    return FilePlane(pixels, dict(sizes), dict(units), pyramid.nodata)
+    return FilePlane(pixels, dict(sizes), dict(units), pyramid.nodata, taken)
+
+
+def _channel(path: Path, channel: int, count: int) -> int | None:
+    """Return the channel; None if there is only one."""
+    if count == 1:
+        return None
+    if channel >= count:
+        raise InputError(
+            f'{path} has {count} channels, counted from 0: there is no '
+            f'channel {channel}'
+        )
+    return channel
 
 
 def _chosen(

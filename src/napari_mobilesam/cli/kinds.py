@@ -47,11 +47,14 @@ class SegmentOutput(NamedTuple):
         One row per object.
     summary : str
         Short description, such as ``'3 objects'``.
+    channel : int or None
+        Channel that was segmented, of an image with several.
     """
 
     write: Callable[[Path], None]
     table: pd.DataFrame | None
     summary: str
+    channel: int | None = None
 
 
 def add_kind_option(parser: argparse.ArgumentParser) -> None:

@@ -89,6 +89,8 @@ examples:
   all images of a folder, two at a time; the same command goes on where it
   was stopped
     napari-mobilesam segment folder/ -o out/ --workers 2
+  channel 1 of all images of a folder
+    napari-mobilesam segment folder/ -o out/ --channel 1
   plane 4 of a stack
     napari-mobilesam segment stack.tif -o labels.tif --plane 4
 
@@ -168,6 +170,13 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         'and column, counted from 0',
     )
     parser.add_argument(
+        '--channel',
+        type=channel_number,
+        metavar='C',
+        help='channel of a file with several, counted from 0 (of many images: '
+        '0, which is told in the summary)',
+    )
+    parser.add_argument(
         '--series',
         type=int,
         metavar='N',
@@ -203,6 +212,8 @@ def segment_command(options: argparse.Namespace) -> int:
     (options.image,) = options.images
     if wants_tiles(options):
         refuse_in_tiles(options)
+        if options.channel is not None:
+            options.channels = (options.channel,)
         return segment_large_command(options)
     from napari_mobilesam.segmentation.parameters import checked_parameters
 
@@ -216,7 +227,12 @@ def segment_command(options: argparse.Namespace) -> int:
         refuse_everything_options(options, given)
     parameters = checked_parameters(None, given)
     inputs = [options.image]
-    image = read_image(options.image, options.plane, series=options.series)
+    image = read_image(
+        options.image,
+        options.plane,
+        series=options.series,
+        channel=options.channel,
+    )
     check_inside(options, image.pixels.shape[:2])
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
@@ -254,10 +270,16 @@ def segment_in_series(
     """Segment everything in one of many images."""
     check_kind(options, prompted=False)
     given = given_options(options, EverythingParameters)
-    image = read_image(options.image, options.plane, series=options.series)
+    channel = options.channel
+    if channel is None and options.plane is None:
+        channel = 0
+    image = read_image(
+        options.image, options.plane, series=options.series, channel=channel
+    )
     limits = chosen_limits(options.contrast_limits, image)
     job = SegmentJob(image, limits, model, given, ProgressLine(quiet=True))
-    return job.everything(options.output_kind, options.region, None)
+    found = job.everything(options.output_kind, options.region, None)
+    return found._replace(channel=image.channel)
 
 
 @dataclass(frozen=True)
@@ -356,6 +378,8 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
         for name in ('region', 'skip', 'boxes')
         if getattr(options, name) is not None
     ]
+    if options.channel is not None and options.channels is not None:
+        raise UsageError('--channel and --channels: give one of them')
     if options.output_kind != 'labels':
         given.append(f'--output-kind {options.output_kind}')
     if given:
@@ -363,6 +387,15 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
             f'{", ".join(given)} is not for images worked through in tiles: '
             'leave it out, or give a TIFF that fits into memory'
         )
+
+
+def channel_number(text: str) -> int:
+    """Parse ``'0'``, ``'1'`` …."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no channel: give its number, counted from 0'
+        )
+    return int(text)
 
 
 def plane_indices(text: str) -> tuple[int, ...]:

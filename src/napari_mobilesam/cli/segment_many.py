@@ -33,6 +33,7 @@ from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
     SeriesImage,
+    distinct_names,
     file_state,
     image_files,
     is_image_folder,
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 SUMMARY = 'summary.csv'
-COLUMNS = ('image', 'labels', 'status', 'objects', 'seconds', 'error')
+COLUMNS = (
+    'image', 'labels', 'status', 'objects', 'channel', 'seconds', 'error',
+)  # fmt: skip
 # Failed images that are named one by one.
 MOST_LISTED = 20
 
@@ -71,8 +74,8 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
         '--names',
         metavar='PATTERN',
         help='names of the label images: {name} of the image without its '
-        'suffix, {folder} that it lies in, {number} from 1 (default: '
-        '{name}_labels.tif)',
+        'suffix, {suffix} without its dot, {folder} that it lies in, {number} '
+        'from 1 (default: {name}_labels.tif)',
     )
 
 
@@ -161,10 +164,10 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
         labels = options.output / name
         key = path_key(labels)
         if key in taken:
+            other = distinct_names(image, taken[key], suffix)
             raise UsageError(
                 f'{image} and {taken[key]} would both be written to '
-                f'{labels}: give --names, for example '
-                f'{{folder}}_{{name}}{suffix}'
+                f'{labels}: give --names, for example {other}'
             )
         if labels.resolve() == image.resolve():
             raise UsageError(f'{labels} is an input: give another output')
@@ -191,6 +194,8 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         'contrast_limits': options.contrast_limits,
         'parameters': given_options(options, EverythingParameters),
     }
+    if options.channel:
+        known['channel'] = options.channel
     restored: dict[str, Any] = json.loads(json.dumps(known, default=str))
     return restored
 
@@ -270,7 +275,9 @@ def _segment(
         if result.table is not None:
             objects = len(result.table)
             write_table(image.table, result.table)
-        known = image.finish(objects, time.perf_counter() - start)
+        known = image.finish(
+            objects, time.perf_counter() - start, result.channel
+        )
     # whatever is wrong with one image must not stop the others
     except Exception as error:  # noqa: BLE001
         own_errors = InputError | OutputError | UsageError | ForeignFileError
@@ -300,7 +307,8 @@ def _write_tables(
         if row['status'] not in ('done', 'skipped'):
             row['labels'] = ''
     table = pd.DataFrame(told).reindex(columns=list(COLUMNS))
-    table['objects'] = table['objects'].astype('Int64')
+    for name in ('objects', 'channel'):
+        table[name] = table[name].astype('Int64')
     with output_file(summary.labels, True) as commit:
         commit(lambda path: write_table(path, table))
     summary.finish(len(images), 0)
@@ -332,6 +340,12 @@ def _report(
         f'{options.output}: {counted(objects, "object")} in '
         f'{counted(good, "image")}{note}'
     )
+    channels = [row['channel'] for row in rows.values() if 'channel' in row]
+    if channels:
+        print(
+            f'Channel {channels[0]} of {counted(len(channels), "image")} with '
+            'several channels was segmented: --channel chooses another one'
+        )
     failed = [
         (image.image, rows[image.image]['error'])
         for image in images

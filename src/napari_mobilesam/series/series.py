@@ -21,6 +21,7 @@ from napari_mobilesam.series.series_files import (
     RECORDS,
     SeriesError,
     SeriesImage,
+    distinct_names,
     file_state,
     image_files,
     output_name,
@@ -54,11 +55,14 @@ class UncertainObject(NamedTuple):
         Number of the image in the series, from 0.
     label : int
         Label of the object.
+    stability : float
+        Stability score; infinite if it is unknown.
     """
 
     score: float
     image: int
     label: int
+    stability: float = math.inf
 
 
 @dataclass
@@ -159,7 +163,7 @@ class Series:
         self.entries = list(entries)
         # by image: state of the table when it was read, and its scores
         self._known_scores: dict[
-            int, tuple[list[int] | None, list[tuple[float, int]]]
+            int, tuple[list[int] | None, list[tuple[float, int, float]]]
         ] = {}
         self.folder = folder
 
@@ -392,6 +396,27 @@ class Series:
         )
         return path
 
+    def kept(self, number: int) -> tuple[Path, Path] | None:
+        """Return a file of others that is kept, and where labels go instead.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image.
+
+        Returns
+        -------
+        (Path, Path) or None
+            None if the labels are saved under the name that they should have.
+        """
+        entry = self[number]
+        target = self._target(entry)
+        if target == entry.files.labels:
+            return None
+        known = entry.labels
+        theirs = known if target != known else entry.files.labels
+        return (theirs, target) if theirs.exists() else None
+
     def _target(self, entry: SeriesEntry) -> Path:
         """File that the labels of an image may be written to."""
         path, state = entry.labels, file_state(entry.labels)
@@ -419,14 +444,14 @@ class Series:
                 continue
             reviewed = entry.reviewed
             found += [
-                UncertainObject(score, number, label)
-                for score, label in self._certainties(number)
+                UncertainObject(score, number, label, stability)
+                for score, label, stability in self._certainties(number)
                 if label not in reviewed
             ]
         return sorted(found)
 
-    def _certainties(self, number: int) -> list[tuple[float, int]]:
-        """Score and label of each object; the score is infinite if unknown.
+    def _certainties(self, number: int) -> list[tuple[float, int, float]]:
+        """Score, label and stability of each object; infinite if unknown.
 
         Tables that have not changed are not read again.
         """
@@ -436,17 +461,18 @@ class Series:
         if known is not None and known[0] == state:
             return known[1]
         table = self._table(entry)
-        scores: list[tuple[float, int]] = []
+        scores: list[tuple[float, int, float]] = []
         if table is not None:
             rows = table[table['label'].notna()]
-            values = rows.get('score')
-            numbers = (
-                [math.inf] * len(rows)
-                if values is None
-                else values.fillna(math.inf).tolist()
-            )
             labels = rows['label'].astype(int).tolist()
-            scores = list(zip(numbers, labels, strict=True))
+            scores = list(
+                zip(
+                    _known(rows, 'score'),
+                    labels,
+                    _known(rows, 'stability'),
+                    strict=True,
+                )
+            )
         self._known_scores[number] = state, scores
         return scores
 
@@ -464,9 +490,10 @@ def _series_images(
         labels = folder / name
         key = path_key(labels)
         if key in taken:
+            other = distinct_names(image, taken[key], '_labels')
             raise SeriesError(
                 f'{image} and {taken[key]} would both be saved to {labels}: '
-                'give other names, for example {folder}_{name}_{number}.'
+                f'give other names, for example {other}.'
             )
         if key in inputs:
             raise SeriesError(
@@ -477,6 +504,16 @@ def _series_images(
         made_of = {'image': str(image.resolve()), 'file': file_state(image)}
         record = folder / RECORDS / f'{name}.json'
         yield SeriesImage(image, labels, record, made_of)
+
+
+def _known(rows: pd.DataFrame, name: str) -> list[float]:
+    """Values of a column; infinite where they are unknown."""
+    import pandas as pd
+
+    if name not in rows:
+        return [math.inf] * len(rows)
+    values = pd.to_numeric(rows[name], errors='coerce').fillna(math.inf)
+    return [float(value) for value in values]
 
 
 def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:

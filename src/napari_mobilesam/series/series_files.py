@@ -90,14 +90,28 @@ class SeriesImage:
         self.write_record({'made_of': self.made_of, 'writing': True})
         return state is not None
 
-    def finish(self, objects: int, seconds: float) -> dict[str, Any]:
-        """Remember that the labels are written."""
+    def finish(
+        self, objects: int, seconds: float, channel: int | None = None
+    ) -> dict[str, Any]:
+        """Remember that the labels are written.
+
+        Parameters
+        ----------
+        objects : int
+            Number of objects.
+        seconds : float
+            Time that it took.
+        channel : int, optional
+            Channel that was segmented, of an image with several.
+        """
         known = {
             'made_of': self.made_of,
             'written': file_state(self.labels),
             'objects': objects,
             'seconds': round(seconds, 3),
         }
+        if channel is not None:
+            known['channel'] = channel
         self.write_record(known)
         return known
 
@@ -177,8 +191,8 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     Parameters
     ----------
     pattern : str
-        With ``{name}`` of the image without its suffix, ``{folder}`` that it
-        lies in, ``{number}``.
+        With ``{name}`` of the image without its suffix, ``{suffix}`` without
+        its dot, ``{folder}`` that it lies in, ``{number}``.
     image : Path
         The image.
     number : int
@@ -191,7 +205,10 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     """
     try:
         name = pattern.format(
-            name=image.stem, folder=image.resolve().parent.name, number=number
+            name=image.stem,
+            suffix=image.suffix.removeprefix('.'),
+            folder=image.resolve().parent.name,
+            number=number,
         )
     except (
         AttributeError,
@@ -202,13 +219,34 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     ) as error:
         raise SeriesError(
             f'--names {pattern!r} is no pattern ({error}): use {{name}}, '
-            '{folder} and {number}, for example {name}_labels.tif'
+            '{suffix}, {folder} and {number}, for example {name}_labels.tif'
         ) from error
     if Path(name).name != name or not name:
         raise SeriesError(
             f'--names {pattern!r} gives {name!r}, which is no name of a file'
         )
     return name
+
+
+def distinct_names(first: Path, second: Path, end: str) -> str:
+    """Pattern that gives two images different names.
+
+    Parameters
+    ----------
+    first, second : Path
+        The images, such as ``a.tif`` and ``a.png``.
+    end : str
+        End of the pattern.
+    """
+    if first.resolve().parent != second.resolve().parent:
+        if first.resolve().parent.name != second.resolve().parent.name:
+            return f'{{folder}}_{{name}}{end}'
+        return f'{{number}}_{{name}}{end}'
+    if path_key(first.with_suffix('')) != path_key(second.with_suffix('')):
+        return f'{{name}}{end}'
+    if first.suffix.casefold() == second.suffix.casefold():
+        return f'{{number}}_{{name}}{end}'
+    return f'{{name}}_{{suffix}}{end}'
 
 
 def path_key(path: Path) -> str:

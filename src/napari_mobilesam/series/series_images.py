@@ -69,6 +69,29 @@ class ImageArray:
         named = dict(zip(self.axes, values, strict=False))
         return tuple(named[name] for name in self.label_axes)
 
+    def channel(self, number: int) -> NDArray[Any]:
+        """Return a channel; the image itself if it has no channels.
+
+        Raises
+        ------
+        ImageError
+            There is no such channel.
+        """
+        channels = self.channels
+        if not self.several_channels:
+            return channels[0]
+        if not 0 <= number < len(channels):
+            raise ImageError(
+                f'The image has {len(channels)} channels, counted from 0: '
+                f'there is no channel {number}.'
+            )
+        return channels[number]
+
+    @property
+    def several_channels(self) -> bool:
+        """Whether there are channels to choose from."""
+        return len(self.channels) > 1
+
     @property
     def channels(self) -> list[NDArray[Any]]:
         """The image of each channel; the image itself without channels."""

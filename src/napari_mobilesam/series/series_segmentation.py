@@ -41,6 +41,10 @@ class SeriesResult:
         Reason for each image that could not be segmented.
     complete : bool
         False if it was cancelled.
+    channel : int
+        Channel that was segmented of images with several.
+    with_channels : int
+        Number of such images.
     """
 
     done: list[int] = field(default_factory=list)
@@ -48,6 +52,8 @@ class SeriesResult:
     skipped: list[int] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     complete: bool = True
+    channel: int = 0
+    with_channels: int = 0
 
     @property
     def text(self) -> str:
@@ -57,6 +63,12 @@ class SeriesResult:
             f'{stopped}{counted(self.objects, "object")} in '
             f'{counted(len(self.done), "image")}.'
         )
+        if self.with_channels:
+            count = counted(self.with_channels, 'image')
+            text += (
+                f' Of {count} with several channels, channel {self.channel} '
+                'was segmented.'
+            )
         if self.skipped:
             count = counted(len(self.skipped), 'image')
             text += f' {count} left out: labelled, done or flagged.'
@@ -71,6 +83,7 @@ def segment_series(
     model: Sam,
     parameters: EverythingParameters | None = None,
     *,
+    channel: int = 0,
     write: Write | None = None,
     on_image: Callable[[int], None] | None = None,
     progress: Progress | None = None,
@@ -89,6 +102,8 @@ def segment_series(
         Model of `load_model`.
     parameters : EverythingParameters, optional
         Parameters of all images.
+    channel : int
+        Channel of images with several, from 0.
     write : callable, optional
         ``write(number, labels, table, image)`` takes the labels instead of
         `Series.save_labels`; returns whether they were taken.
@@ -111,7 +126,7 @@ def segment_series(
     >>> series = nm.Series.open('images')  # doctest: +SKIP
     >>> nm.segment_series(series, nm.load_model()).text  # doctest: +SKIP
     """
-    result = SeriesResult()
+    result = SeriesResult(channel=channel)
     for number, entry in enumerate(series):
         if cancelled is not None and cancelled():
             result.complete = False
@@ -123,7 +138,7 @@ def segment_series(
         try:
             image = series.read_image(number)
             labels, table = segment_image(
-                image, model, parameters, tell, cancelled
+                image, model, parameters, tell, cancelled, channel
             )
             if cancelled is not None and cancelled():
                 result.complete = False
@@ -139,6 +154,7 @@ def segment_series(
         else:
             if taken:
                 result.done.append(number)
+                result.with_channels += image.several_channels
                 result.objects += len(table)
             else:
                 result.skipped.append(number)
@@ -172,10 +188,22 @@ def segment_image(
     parameters: EverythingParameters | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    channel: int = 0,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
     """Find all objects of an image, plane by plane.
 
-    Of an image with channels the first one is segmented.
+    Parameters
+    ----------
+    image : ImageArray
+        The image.
+    model : Sam
+        Model of `load_model`.
+    parameters : EverythingParameters, optional
+        Parameters of all planes.
+    progress, cancelled : callable, optional
+        See `segment_series`.
+    channel : int
+        Channel that is segmented, of an image with several.
 
     Returns
     -------
@@ -186,7 +214,7 @@ def segment_image(
     """
     import pandas as pd
 
-    pixels = image.channels[0]
+    pixels = image.channel(channel)
     leading = image.label_shape[:-2]
     labels = np.zeros(image.label_shape, np.int32)
     tables: list[pd.DataFrame] = []

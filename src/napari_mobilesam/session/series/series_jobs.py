@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +31,19 @@ from napari_mobilesam.session.runtime.latest_run import (
 )
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.series.rescued import (
+    RescuedFiles,
+    rescue,
+    rescue_folders,
+    rescued_of,
+)
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 KIND = 'series'
 # Images that are read before they are opened.
@@ -122,8 +132,13 @@ class SeriesJobs:
         Labels of the image that is open, for its layer.
     finished : Signal(SeriesResult)
         All images were segmented, or it was cancelled.
-    least_certain : Signal(UncertainObject or None)
-        Answer to `ask_uncertain`.
+    uncertain : Signal(list of UncertainObject)
+        Answer to `ask_uncertain`, least certain first.
+    kept : Signal(Path, Path)
+        A label image of others, and the file that the labels of the image are
+        saved to instead.
+    restored : Signal(str)
+        Message: labels are back that could not be saved in another viewer.
     failed : Signal(str)
         Error message.
     series : Series or None
@@ -142,7 +157,9 @@ class SeriesJobs:
     progress = Signal(int, int, str)
     segmented = Signal(object)
     finished = Signal(object)
-    least_certain = Signal(object)
+    uncertain = Signal(object)
+    kept = Signal(object, object)
+    restored = Signal(str)
     failed = Signal(str)
 
     def __init__(self, services: Services) -> None:
@@ -153,6 +170,7 @@ class SeriesJobs:
         # one thread at a time reads or writes labels and records
         self._lock = threading.Lock()
         self._asked = 0
+        self._rescued: dict[int, RescuedFiles] = {}
         self.series: Series | None = None
         self.current = -1
         self.unsaved: dict[int, SaveRequest] = {}
@@ -200,7 +218,10 @@ class SeriesJobs:
                 'of the labels writable before you open another series.'
             )
         self._images.clear()
+        self._rescued = {}
         self.series, self.current, self.unsaved = series, -1, {}
+        if series is not None:
+            self._files.submit('rescued', lambda: self._restore(series))
         self.opened.emit()
 
     # reading
@@ -325,10 +346,7 @@ class SeriesJobs:
             self.required.review(number, [label])
 
     def ask_uncertain(self) -> None:
-        """Look for the least certain object of all images.
-
-        `least_certain` brings it.
-        """
+        """List the objects that were not reviewed; `uncertain` brings them."""
         series = self.required
 
         def work() -> None:
@@ -338,10 +356,15 @@ class SeriesJobs:
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
                 return
-            first: UncertainObject | None = found[0] if found else None
-            self._services.deliver(lambda: self.least_certain.emit(first))
+            self._services.deliver(lambda: self._tell_uncertain(series, found))
 
         self._files.submit('uncertain', work)
+
+    def _tell_uncertain(
+        self, series: Series, found: list[UncertainObject]
+    ) -> None:
+        if series is self.series:
+            self.uncertain.emit(found)
 
     # saving
 
@@ -376,7 +399,8 @@ class SeriesJobs:
         for number, waiting in list(self.unsaved.items()):
             try:
                 with self._lock:
-                    series.save_labels(
+                    before = series[number].labels
+                    path = series.save_labels(
                         number, waiting.labels, waiting.table, waiting.image
                     )
                     if waiting.write_session is not None:
@@ -386,7 +410,12 @@ class SeriesJobs:
                 continue
             if self.unsaved.get(number) is waiting:
                 del self.unsaved[number]
+            rescued = self._rescued.pop(number, None)
+            if rescued is not None:
+                rescued.remove()
             self._services.deliver(self._teller(number))
+            if path != before:
+                self._services.deliver(partial(self.kept.emit, before, path))
 
     def _teller(self, number: int) -> Callable[[], None]:
         return lambda: self.changed.emit(number)
@@ -395,12 +424,84 @@ class SeriesJobs:
         text = explain(error)
         self._services.deliver(lambda: self.failed.emit(text))
 
+    # labels that could not be saved
+
+    def _restore(self, series: Series) -> None:
+        """Bring back labels that could not be saved in another viewer."""
+        names = []
+        images = [entry.files.image for entry in series]
+        for number, saved, files in rescued_of(images):
+            found = self._read_image(series, number)
+            shape = None if found.image is None else found.image.label_shape
+            if found.image is None or saved.labels.shape != shape:
+                continue
+            with self._lock, contextlib.suppress(SegmentationError):
+                # what was saved before may be replaced by them
+                series.read_labels(number, shape)
+            self._rescued[number] = files
+            self.unsaved[number] = SaveRequest(
+                number,
+                saved.labels,
+                saved.table,
+                found.image,
+                files.copy_session,
+            )
+            names.append(series[number].name)
+        if names:
+            self._save_waiting(series)
+            self._services.deliver(
+                partial(
+                    self.restored.emit,
+                    f'Labels of {", ".join(names)} are back that could not be '
+                    'saved last time.',
+                )
+            )
+
+    def _rescue(self, series: Series) -> None:
+        """Write labels that cannot be saved to a folder of the user."""
+        for number, waiting in self.unsaved.items():
+            image = series[number].files.image
+            try:
+                files = rescue(image, waiting.labels, waiting.table)
+                if waiting.write_session is not None:
+                    with contextlib.suppress(OSError, SegmentationError):
+                        waiting.write_session(files.session)
+            except OSError as error:
+                logger.error(
+                    'The labels of %s are lost: they can be written neither '
+                    'to %s nor to %s (%s).',
+                    image,
+                    series.folder,
+                    rescue_folders()[0],
+                    explain(error),
+                )
+            else:
+                logger.warning(
+                    'The labels of %s could not be saved to %s. They are in '
+                    '%s, and come back when the series is opened again.',
+                    image,
+                    series.folder,
+                    files.labels,
+                )
+
     # segmenting all images
 
     def segment_all(
-        self, parameters: EverythingParameters | None, model_name: str
+        self,
+        parameters: EverythingParameters | None,
+        model_name: str,
+        channel: int = 0,
     ) -> None:
         """Segment all images that have no labels; `finished` ends it.
+
+        Parameters
+        ----------
+        parameters : EverythingParameters or None
+            Parameters of all images.
+        model_name : str
+            Model.
+        channel : int
+            Channel of images with several.
 
         Raises
         ------
@@ -410,7 +511,10 @@ class SeriesJobs:
         series = self.required
         run = self._runs.start(BackgroundRun())
         self._services.worker.submit(
-            KIND, lambda: self._segment(run, series, parameters, model_name)
+            KIND,
+            lambda: self._segment(
+                run, series, parameters, model_name, channel
+            ),
         )
 
     def cancel(self) -> None:
@@ -430,6 +534,7 @@ class SeriesJobs:
         series: Series,
         parameters: EverythingParameters | None,
         model_name: str,
+        channel: int,
     ) -> None:
         worker = self._services.worker
         result = SeriesResult(complete=False)
@@ -469,6 +574,7 @@ class SeriesJobs:
                     series,
                     model,
                     parameters,
+                    channel=channel,
                     write=write,
                     on_image=on_image,
                     progress=progress,
@@ -490,4 +596,5 @@ class SeriesJobs:
         self._files.wait()
         if self.series is not None:
             self._save_waiting(self.series)
+            self._rescue(self.series)
         self._files.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -10,6 +10,7 @@ from napari.layers._source import layer_source
 
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.series.series import SeriesEntry
+from napari_mobilesam.series.series_files import file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.series_jobs import ReadImage
@@ -31,8 +32,19 @@ if TYPE_CHECKING:
 LABELS_NAME = 'labels'
 # colormaps of channels, added on top of each other
 CHANNEL_COLORS = ('green', 'magenta', 'cyan', 'yellow', 'red', 'blue')
+# Images whose layers are kept when others are opened, to undo steps in them,
+# and bytes of the largest labels that are.
+BEHIND, MOST_BYTES = 3, 1 << 25
 # screen pixels that an image fills after it is opened
 SHOWN = 800
+
+
+class _Left(NamedTuple):
+    """Layers of an image that is not open any more."""
+
+    state: list[int] | None
+    images: list[Image]
+    labels: Labels
 
 
 class SeriesLayers:
@@ -58,8 +70,20 @@ class SeriesLayers:
         self._scene = scene
         self._images: list[Image] = []
         self._ahead: dict[int, list[Image]] = {}
+        self._behind: dict[int, _Left] = {}
+        self._open: tuple[int, list[int] | None] | None = None
+        self._channel = 0
         self.labels: Labels | None = None
         self.image: ImageArray | None = None
+
+    def choose_channel(self, channel: int) -> None:
+        """Give prompts to a channel, in images that have it."""
+        self._channel = channel
+        if self.shown and len(self._images) > 1:
+            self._scene.image = self._chosen(self._images)
+
+    def _chosen(self, images: list[Image]) -> Image:
+        return images[min(self._channel, len(images) - 1)]
 
     @property
     def shown(self) -> bool:
@@ -73,8 +97,15 @@ class SeriesLayers:
         )
 
     def forget(self) -> None:
-        """Drop the layers that were prepared ahead."""
+        """Drop the layers that were prepared ahead, and those left behind."""
         self._ahead.clear()
+        self._open = None
+        for number in list(self._behind):
+            self._release(number)
+
+    def _release(self, number: int) -> None:
+        for image in self._behind.pop(number).images:
+            self._scene.release(image)
 
     def planes_ahead(
         self, found: ReadImage, entry: SeriesEntry
@@ -94,7 +125,7 @@ class SeriesLayers:
         ahead = list(self._ahead)
         for number in ahead[: max(0, len(ahead) - 4)]:
             del self._ahead[number]
-        layer = layers[0]
+        layer = self._chosen(layers)
         shape = found.image.label_shape
         height, width = shape[-2:]
         index = (*(size // 2 for size in shape[:-2]), 0, 0)
@@ -118,23 +149,38 @@ class SeriesLayers:
     def show(self, found: ReadImage, entry: SeriesEntry) -> Labels:
         """Show an image and its labels instead of those before."""
         assert found.image is not None
-        images = self._layers(found.number, found.image, entry)
+        state = file_state(entry.files.image)
+        if self.labels is not None and self.shown:
+            same = self._open == (found.number, state)
+            if same and _is_saved(self.labels, found.labels):
+                return self.labels
+        self._leave_behind(found.number)
+        left = self._taken_back(found, state)
+        if left is None:
+            images = self._layers(found.number, found.image, entry)
+            image = self._chosen(images)
+            labels = _labels_layer(found.image, found.labels, image)
+        else:
+            images, labels = left.images, left.labels
+            image = self._chosen(images)
         self._ahead.pop(found.number, None)
-        labels = _labels_layer(found.image, found.labels, images[0])
+        self._open = found.number, state
         names = [layer.name for layer in (*images, labels)]
         before, shape = [*self._images], self._shape()
         if self.labels is not None:
             before.append(self.labels)
         for layer in (*images, labels):
             insert_below_prompts(self._viewer, layer)
+        for layer in images:
+            self._scene.release(layer)
         active = self._viewer.layers.selection.active
         if self.labels is not None:
             _continue(labels, self.labels)
-        chosen: Layer = labels if active is self.labels else images[0]
+        chosen: Layer = labels if active is self.labels else image
         follow = active is None or any(active is layer for layer in before)
         self._images, self.labels, self.image = images, labels, found.image
         # before the others go: what is chosen is not removed
-        self._scene.image = images[0]
+        self._scene.image = image
         self._scene.labels = labels
         self._remove(before)
         # while those before were there, other names were given
@@ -145,6 +191,35 @@ class SeriesLayers:
         if shape != self._shape():
             self._viewer.reset_view()
         return labels
+
+    def _leave_behind(self, following: int) -> None:
+        """Keep the layers of the open image, so that steps can be undone."""
+        labels = self.labels
+        if self._open is None or labels is None or not self.shown:
+            return
+        number, state = self._open
+        large = np.asarray(labels.data).nbytes > MOST_BYTES
+        if large or number == following:
+            return
+        self._behind.pop(number, None)
+        self._behind[number] = _Left(state, self._images, labels)
+        for image in self._images:
+            self._scene.keep(image)
+        for old in list(self._behind)[:-BEHIND]:
+            self._release(old)
+
+    def _taken_back(
+        self, found: ReadImage, state: list[int] | None
+    ) -> _Left | None:
+        """Return the layers that were left; None if the files changed."""
+        left = self._behind.get(found.number)
+        if left is None:
+            return None
+        if state == left.state and _is_saved(left.labels, found.labels):
+            del self._behind[found.number]
+            return left
+        self._release(found.number)
+        return None
 
     def _shape(self) -> tuple[int, ...] | None:
         return None if self.image is None else self.image.label_shape
@@ -166,6 +241,14 @@ class SeriesLayers:
         for layer in layers:
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+
+
+def _is_saved(labels: Labels, saved: SavedLabels | None) -> bool:
+    """Whether labels are what the file has."""
+    data = np.asarray(labels.data)
+    if saved is None:
+        return not data.any()
+    return np.array_equal(data, saved.labels)
 
 
 def _continue(labels: Labels, before: Labels) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -29,6 +30,7 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.series.series_table import SeriesTable
+from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 
 
 class SeriesAction(NamedTuple):
@@ -63,11 +65,21 @@ ACTIONS: Mapping[str, SeriesAction] = {
         'Shift+F',
         'Flag the image, to come back to it; again to take it back.',
     ),
-    'uncertain': SeriesAction(
-        'Least certain object',
+    'accept': SeriesAction(
+        'Accept, next',
         'Shift+C',
-        'Open the image of the object of the lowest score that was not\n'
-        'reviewed yet, of all images, and show it.',
+        'Mark the object under review as right, with what was changed, and\n'
+        'show the next one, in whatever image it is. Enter in the list does '
+        'the\nsame. Without an object, begin with the least certain one.',
+    ),
+    'delete': SeriesAction(
+        'Delete, next',
+        'Shift+Z',
+        'Delete the object under review, and show the next one. Delete in the '
+        '\nlist does the same.',
+    ),
+    'undo': SeriesAction(
+        'Undo', '', 'Undo the last step in the labels of this image.'
     ),
 }
 SHOWN_PARAMETERS = (
@@ -77,8 +89,8 @@ SHOWN_PARAMETERS = (
     'stability',
 )
 NAMES_TIP = (
-    'Names of the label images: {name} of the image, {folder} that it lies '
-    'in, {number} from 1.'
+    'Names of the label images: {name} of the image, its {suffix}, {folder} '
+    'that it lies in, {number} from 1.'
 )
 
 
@@ -113,11 +125,19 @@ class SeriesPanel(QWidget):
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.table = SeriesTable()
+        self.uncertain = UncertainTable()
+        self.uncertain.setToolTip(
+            'Objects of all images that were not reviewed yet. A click shows '
+            'one;\nEnter accepts it and shows the next one, Delete deletes it.'
+        )
         self.buttons: dict[str, QPushButton] = {}
         for name, action in ACTIONS.items():
-            button = wide_button(f'{action.text} ({action.key})')
-            button.setToolTip(f'{action.tip}\nKey: {action.key}')
-            self.buttons[name] = button
+            text, tip = action.text, action.tip
+            if action.key:
+                text = f'{text} ({action.key})'
+                tip = f'{tip}\nKey: {action.key}'
+            self.buttons[name] = wide_button(text)
+            self.buttons[name].setToolTip(tip)
         self.run_button = wide_button('Segment everything on all images')
         self.run_button.setToolTip(
             'Find all objects of every image that has no labels yet.'
@@ -132,6 +152,12 @@ class SeriesPanel(QWidget):
                 'predicted_iou',
                 'stability',
             ),
+        )
+        self.channel_box = QSpinBox()
+        self.channel_box.setRange(0, 99)
+        self.channel_box.setToolTip(
+            'Channel of images with several that is segmented, counted from\n'
+            '0. Prompts are given to it, too, unless another layer is chosen.'
         )
         self.status = StatusLine()
         self._arrange()
@@ -160,13 +186,22 @@ class SeriesPanel(QWidget):
         for index, name in enumerate(('previous', 'next', 'flag', 'done')):
             grid.addWidget(self.buttons[name], *divmod(index, 2))
         rows.addRow(grid)
-        rows.addRow(self.buttons['uncertain'])
+
+        review, rows = group_form('Review, least certain first')
+        rows.addRow(self.uncertain)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for index, name in enumerate(('accept', 'delete')):
+            grid.addWidget(self.buttons[name], 0, index)
+        grid.addWidget(self.buttons['undo'], 1, 0, 1, 2)
+        rows.addRow(grid)
 
         everything, rows = group_form('All images')
         more = QWidget()
         form = form_layout(more)
         form.addRow(QLabel('Model'))
         form.addRow(self.model_box)
+        form.addRow('Channel', self.channel_box)
         form.addRow(self.form)
         rows.addRow(CollapsibleSection('Model and parameters', more))
         rows.addRow(self.run_button)
@@ -176,4 +211,5 @@ class SeriesPanel(QWidget):
         contents.addWidget(files)
         contents.addWidget(series, 1)
         contents.addWidget(everything)
+        contents.addWidget(review, 1)
         scrollable(self, contents, self.status)

@@ -10,7 +10,7 @@ import napari.viewer
 import numpy as np
 from qtpy.QtWidgets import QFileDialog
 
-from napari_mobilesam.series.series import Series, Status, UncertainObject
+from napari_mobilesam.series.series import Series, Status
 from napari_mobilesam.series.series_files import SUFFIXES
 from napari_mobilesam.series.series_segmentation import SeriesResult
 from napari_mobilesam.session.files.saving import LoadedSession, find_planes
@@ -27,12 +27,12 @@ from napari_mobilesam.session.series.series_jobs import (
 )
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
-from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
+from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
-from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = (
@@ -40,9 +40,7 @@ HINT = (
     'go on, and you can stop at any time.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
-# outline of the object that is reviewed
-OUTLINE_NAME, OUTLINE_COLOR, CONTOUR = 'least certain object', '#ffea00', 2
-PENDING = 'The mask of the open object is not there yet: try again when it is.'
+PENDING = 'Going on when the mask of the open object is there …'
 
 
 class SeriesWidget(ViewerWidget):
@@ -61,6 +59,8 @@ class SeriesWidget(ViewerWidget):
         Layers of the open image.
     saving : SeriesSaving
         Saves the labels as they change.
+    review : SeriesReview
+        Goes through the objects of all images.
     commands : dict of str to callable
         Functions of buttons and keys, by the names in `ACTIONS`.
     """
@@ -74,21 +74,32 @@ class SeriesWidget(ViewerWidget):
         self._keys = Keys()
         self._opening = -1
         self._ahead: dict[int, list[ImagePlane]] = {}
-        self._shown: UncertainObject | None = None
-        self._wanted: UncertainObject | None = None
         self._opened_with: LastSeries | None = None
+        # what was asked for while the open object has no mask yet
+        self._then: Callable[[], None] | None = None
+        self._go_on = DelayedCall(self._leave_again, parent=self)
         self.panel = panel = SeriesPanel(self.session)
         self.status = panel.status
         fill(self, panel)
         self.layers = SeriesLayers(self.viewer, scene)
-        self.outline = Preview(self.viewer, OUTLINE_NAME, OUTLINE_COLOR, 1)
+        self.review = SeriesReview(
+            self,
+            panel.uncertain,
+            panel.status,
+            scene,
+            self.layers,
+            self.go_to,
+            self._leave,
+        )
         self.saving = SeriesSaving(self, scene, self.layers)
         self.commands: dict[str, Callable[[], None]] = {
             'previous': self.previous,
             'next': self.next,
             'done': self.done,
             'flag': self.flag,
-            'uncertain': self.next_uncertain,
+            'accept': self.review.accept,
+            'delete': self.review.delete,
+            'undo': self.undo,
         }
         for action, button in panel.buttons.items():
             button.clicked.connect(self.commands[action])
@@ -97,6 +108,7 @@ class SeriesWidget(ViewerWidget):
         panel.resume_button.clicked.connect(self.resume)
         panel.output_button.clicked.connect(self._ask_output)
         panel.table.chosen.connect(self.go_to)
+        panel.channel_box.valueChanged.connect(self._channel_chosen)
         panel.run_button.clicked.connect(self.segment_all)
         panel.cancel_button.clicked.connect(self.cancel)
         self.attach()
@@ -113,8 +125,14 @@ class SeriesWidget(ViewerWidget):
             (jobs.progress, self._progress),
             (jobs.segmented, self._take_labels),
             (jobs.finished, self._finish),
-            (jobs.least_certain, self._show_uncertain),
+            (jobs.uncertain, self.review.take),
+            (jobs.changed, self.review.saved),
+            (jobs.kept, self._say_kept),
+            (jobs.restored, self._say_restored),
             (jobs.failed, self._fail),
+            (self.session.editor.changed, self._mask_is_there),
+            (self.session.editor.accepted, self._mask_is_there),
+            (self.session.editor.failed, self._mask_is_there),
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
             (self.session.model_changed, self.panel.model_box.refresh),
@@ -123,7 +141,12 @@ class SeriesWidget(ViewerWidget):
             self.listen(signal, callback)
         self.saving.attach()
         self._keys = bind_keys(
-            self, {ACTIONS[name].key: c for name, c in self.commands.items()}
+            self,
+            {
+                ACTIONS[name].key: command
+                for name, command in self.commands.items()
+                if ACTIONS[name].key
+            },
         )
         self.panel.resume_button.setVisible(last_series() is not None)
         self._show_series()
@@ -136,13 +159,15 @@ class SeriesWidget(ViewerWidget):
         unbind_keys(self.viewer, self._keys)
         self._jobs.open(None)
         self.layers.forget()
-        self.outline.remove()
+        self.review.close()
         super().detach()
 
     @property
     def pending(self) -> bool:
         """Whether images are opened or segmented."""
-        return self._opening >= 0 or self._jobs.running
+        waiting = self._then is not None or self._go_on.pending
+        waiting = waiting or self.review.pending
+        return waiting or self._opening >= 0 or self._jobs.running
 
     # opening
 
@@ -189,11 +214,11 @@ class SeriesWidget(ViewerWidget):
         output = self.panel.output_edit.text().strip()
         names = self.panel.names_edit.text().strip()
         with self.status.errors():
-            if not self._leave():
+            if not self._leave(lambda: self.open(images, image)):
                 return
             series = Series.open(list(images), output or None, names)
-            self._shown = self._wanted = None
             self._jobs.open(series)
+            self.review.start()
             self._ahead = {}
             self.layers.forget()
             self._opened_with = LastSeries(
@@ -255,7 +280,7 @@ class SeriesWidget(ViewerWidget):
         if series is None or here < 0:
             self.status.fail(NO_SERIES)
             return
-        if not self._leave():
+        if not self._leave(self.done):
             return
         self._mark(here, 'done')
         count = len(series)
@@ -285,22 +310,39 @@ class SeriesWidget(ViewerWidget):
     def go_to(self, number: int) -> None:
         """Save the labels of the open image, and open another one."""
         series = self._jobs.series
-        if series is None or not self._leave():
+        if series is None:
             return
-        if self._wanted is not None and self._wanted.image != number:
-            self._wanted = None
+        if not self._leave(lambda: self.go_to(number)):
+            if self._then is None:
+                self.review.image_failed()
+            return
+        self.review.leaving(number)
         self._opening = number
         self.panel.table.choose(number)
         self.status.say(f'Opening {series[number].name} …', busy=True)
         self._jobs.ask(number)
 
-    def _leave(self) -> bool:
-        """Accept the open object and save; False if that has to wait."""
+    def _leave(self, then: Callable[[], None]) -> bool:
+        """Accept the open object and save.
+
+        Parameters
+        ----------
+        then : callable
+            Called when the mask of the open object is there, if it is still
+            to come: while the model is loaded, for example.
+
+        Returns
+        -------
+        bool
+            False if that has to wait, or cannot be.
+        """
+        self._then = None
         if self._jobs.current < 0 or not self.layers.shown:
             return True
         editor = self.session.editor
         if editor.pending or len(editor.queue):
-            self.status.fail(PENDING)
+            self._then = then
+            self.status.say(PENDING, busy=True)
             return False
         # those that were kept aside are opened by closing this one
         for _ in range(1 + len(editor.aside)):
@@ -314,9 +356,22 @@ class SeriesWidget(ViewerWidget):
             except SegmentationError as error:
                 self.status.fail(str(error))
                 return False
-        self.outline.hide()
+        self.review.outline.hide()
         self.saving.leave()
         return True
+
+    def _mask_is_there(self, record: object = None) -> None:
+        if self._then is not None:
+            # the other listeners come first
+            self._go_on.restart()
+
+    def _leave_again(self) -> None:
+        """Do what was asked for before the mask was there."""
+        editor, then = self.session.editor, self._then
+        if then is None or editor.pending or len(editor.queue):
+            return
+        self._then = None
+        then()
 
     def _show_image(self, found: ReadImage) -> None:
         series = self._jobs.series
@@ -327,6 +382,7 @@ class SeriesWidget(ViewerWidget):
         if found.image is None:
             self.panel.table.show_failure(found.number, found.problem)
             self.panel.table.choose(max(self._jobs.current, 0))
+            self.review.image_failed()
             self.status.fail(found.problem)
             return
         self.panel.table.show_failure(found.number, '')
@@ -345,13 +401,12 @@ class SeriesWidget(ViewerWidget):
         if found.problem:
             self.status.fail(found.problem)
         else:
+            kept = series.kept(found.number)
             self.status.say(
                 f'Image {found.number + 1} of {len(series)}, {entry.name}: '
-                f'{entry.status}.'
+                f'{entry.status}.{"" if kept is None else _kept_text(*kept)}'
             )
-        wanted = self._wanted
-        if wanted is not None:
-            self._show_uncertain(wanted)
+        self.review.image_shown()
 
     def _restore(self, number: int, loaded: LoadedSession | None) -> None:
         """Bring prompts and candidates of the objects back."""
@@ -387,13 +442,20 @@ class SeriesWidget(ViewerWidget):
                 LastSeries(used.images, used.output, used.names, str(image))
             )
 
+    def _channel_chosen(self, channel: int) -> None:
+        """Give prompts to another channel, now and in the next images."""
+        self.layers.choose_channel(channel)
+        self._ahead = {}
+
     # segmenting all images
 
     def segment_all(self) -> None:
         """Segment every image that has no labels yet."""
         with self.status.errors():
             self._jobs.segment_all(
-                self.panel.form.value, self.session.model_name
+                self.panel.form.value,
+                self.session.model_name,
+                self.panel.channel_box.value(),
             )
             self.panel.run_button.setEnabled(False)
             self.panel.cancel_button.setEnabled(True)
@@ -429,78 +491,31 @@ class SeriesWidget(ViewerWidget):
             self.status.say(result.text)
         self._show_summary()
 
-    # review
-
-    def next_uncertain(self) -> None:
-        """Show the least certain object of all images."""
+    def undo(self) -> None:
+        """Undo the last step in the labels of the open image."""
         with self.status.errors():
-            if self._jobs.series is None:
-                self.status.fail(NO_SERIES)
-                return
-            if not self._leave():
-                return
-            if self._shown is not None:
-                self._jobs.review(self._shown.image, self._shown.label)
-                self._shown = None
-            self._wanted = None
-            self.status.say('Looking for the least certain object …', True)
-            self._jobs.ask_uncertain()
-
-    def _show_uncertain(self, found: UncertainObject | None) -> None:
-        series = self._jobs.series
-        if series is None:
-            return
-        if found is None:
+            title = self.session.navigation.undo()
             self.status.say(
-                'No object is left to review; images that were not segmented '
-                'have none.'
+                'There is nothing to undo in this image.'
+                if title is None
+                else f'Undone: {title}.'
             )
-            return
-        self._wanted = found
-        if found.image != self._jobs.current or not self.layers.shown:
-            self.go_to(found.image)
-            return
-        self._wanted, self._shown = None, found
-        self._look_at(found)
-        score = '' if np.isinf(found.score) else f', score {found.score:.2f}'
-        self.status.say(
-            f'Object {found.label} of {series[found.image].name}{score}. '
-            f'{ACTIONS["uncertain"].text} goes on.'
-        )
-
-    def _look_at(self, found: UncertainObject) -> None:
-        labels = self.layers.labels
-        if labels is None:
-            return
-        places = np.nonzero(np.asarray(labels.data) == found.label)
-        if not len(places[0]):
-            return
-        # of an object on many planes, the plane in the middle
-        middle = len(places[0]) // 2
-        low = [int(axis.min()) for axis in places]
-        high = [int(axis.max()) for axis in places]
-        for axis in range(labels.ndim - 2):
-            low[axis] = high[axis] = int(places[axis][middle])
-        look_at(self.viewer, labels, low, high)
-        labels.selected_label = found.label
-        with contextlib.suppress(SegmentationError):
-            plane = self._scene.plane()
-            row, column = places[-2][middle], places[-1][middle]
-            record = self.session.navigation.open_at(
-                plane, float(row), float(column)
-            )
-            view = None if record is None else record.view(plane)
-            if view is not None and view.mask is not None:
-                self.outline.show(self._scene.layer_plane(), [view.mask])
-            if self.outline.layer is not None:
-                self.outline.layer.contour = CONTOUR
 
     # messages
 
     def _fail(self, text: str) -> None:
         self.status.fail(text)
 
+    def _say_kept(self, theirs: Path, target: Path) -> None:
+        self.status.say(_kept_text(theirs, target).strip(), keep=True)
+
+    def _say_restored(self, text: str) -> None:
+        self.status.say(text, keep=True)
+
     def _session_failed(self, text: str, topic: str) -> None:
+        if self._then is not None and topic in ('model', 'prompts'):
+            self._then = None
+            self.status.fail(text)
         if topic == 'model':
             self.panel.model_box.fail()
         if topic == 'series' or (topic == 'model' and self._jobs.running):
@@ -509,3 +524,10 @@ class SeriesWidget(ViewerWidget):
     def _say(self, text: str, topic: str) -> None:
         if topic in ('series', 'model') and self._jobs.running:
             self.status.say(text, busy=True)
+
+
+def _kept_text(theirs: Path, target: Path) -> str:
+    return (
+        f' {theirs.name} is not of this program, or was changed since, and is '
+        f'kept: labels are saved to {target.name}.'
+    )

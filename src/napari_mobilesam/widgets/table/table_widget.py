@@ -28,10 +28,7 @@ from napari_mobilesam.measure.table_columns import (
     within,
 )
 from napari_mobilesam.session.measuring import MeasureRequest, Measuring
-from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.text import counted, explain
-from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import (
     StatusLine,
     ViewerWidget,
@@ -50,6 +47,7 @@ from napari_mobilesam.widgets.table.measured_layers import (
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
+from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
@@ -444,21 +442,7 @@ class TableWidget(ViewerWidget):
             return
         objects = self._scene.objects_of(labels)
         with self.status.errors():
-            data = data_of(labels)
-            if not isinstance(data, np.ndarray):
-                raise SegmentationError(
-                    f'“{labels.name}” is not in memory, so that not all of '
-                    'it can be searched: delete its objects one by one.'
-                )
-            title = f'deleting {counted(len(chosen), "object")}'
-            gone = set(chosen.tolist())
-            with objects.step(title) as step:
-                step.replay_code = _replay_code(objects, gone)
-                indices = np.nonzero(np.isin(data, chosen))
-                step.put_at(indices, 0)
-                for record in [r for r in objects if r.label in gone]:
-                    step.remove(record)
-                step.describe(gone, labels.features.iloc[:0])
+            delete_labels(objects, labels, chosen.tolist())
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
 
     def undo(self) -> None:
@@ -526,20 +510,6 @@ class TableWidget(ViewerWidget):
             )
 
         self.measuring.apart(save, 'save')
-
-
-def _replay_code(objects: Objects, labels: set[int]) -> ReplayCode | None:
-    """Code that deletes objects; None if a script does not have them all."""
-    numbers = [record.number for record in objects if record.label in labels]
-    if {record.label for record in objects if record.label in labels} < labels:
-        return None
-    return ReplayCode(
-        tuple(
-            line
-            for number in numbers
-            for line in (f'session.open({number})', 'session.delete()')
-        )
-    )
 
 
 def _close(measuring: Measuring, *args: object) -> None:

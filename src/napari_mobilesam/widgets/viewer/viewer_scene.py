@@ -82,6 +82,8 @@ class ViewerScene:
         )
         # one for all labels: steps are undone in the order they were made
         self._clock = itertools.count(1).__next__
+        # images that were removed and come back
+        self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
         self.channel_axis: int | None = None
         self.composed: tuple[Image, ...] = ()
         viewer.layers.events.removed.connect(self._removed)
@@ -191,6 +193,20 @@ class ViewerScene:
             for layer in self.viewer.layers
             if layer in self._objects
         ]
+
+    def keep(self, image: Image) -> None:
+        """Keep the prompts on an image that is removed and comes back."""
+        self._kept.add(image)
+
+    def release(self, image: Image) -> None:
+        """Drop the prompts on an image that does not come back."""
+        self._kept.discard(image)
+        if image not in self.viewer.layers:
+            self._forget(image)
+
+    def _forget(self, image: Image) -> None:
+        for objects in self._objects.values():
+            objects.forget_planes(lambda plane: _lies_on(plane, image))
 
     def show(self, plane: ImagePlane) -> None:
         """Move the sliders to a plane."""
@@ -324,9 +340,8 @@ class ViewerScene:
 
     def _removed(self, event: Any) -> None:
         gone: Layer = event.value
-        if isinstance(gone, Image):
-            for objects in self._objects.values():
-                objects.forget_planes(lambda plane: _lies_on(plane, gone))
+        if isinstance(gone, Image) and gone not in self._kept:
+            self._forget(gone)
         if isinstance(gone, Image) or is_output(gone):
             self.labels_changed.emit()
 

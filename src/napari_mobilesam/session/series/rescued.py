@@ -1,0 +1,150 @@
+"""Labels that could not be saved before the viewer was closed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import platformdirs
+
+from napari_mobilesam.export.exported import LabelsWithTable
+from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.export.label_images import write_tiff
+from napari_mobilesam.files import atomic_path, write_text_atomic
+from napari_mobilesam.series.series_images import SavedLabels
+from napari_mobilesam.session.runtime.settings import APP_NAME
+from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+FOLDER = 'rescued'
+
+
+class RescuedFiles(NamedTuple):
+    """Files of the labels of one image, outside of the folder of the series.
+
+    Attributes
+    ----------
+    labels, table, session : Path
+        Label image, table of the objects, and their prompts.
+    origin : Path
+        Tells which image they are of.
+    """
+
+    labels: Path
+    table: Path
+    session: Path
+    origin: Path
+
+    def copy_session(self, path: Path) -> None:
+        """Copy the prompts to where they belong, if they are known."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(self.session, path)
+
+    def remove(self) -> None:
+        """Remove the files, once the labels are saved where they belong."""
+        for path in self:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def rescue_folders() -> list[Path]:
+    """Folders for rescued labels, the first choice first.
+
+    ``NAPARI_MOBILESAM_SESSIONS`` overrides the first one.
+    """
+    override = os.environ.get('NAPARI_MOBILESAM_SESSIONS')
+    data = Path(override or platformdirs.user_data_dir(APP_NAME, False))
+    return [
+        data / FOLDER,
+        Path(tempfile.gettempdir()) / f'{APP_NAME}-{FOLDER}',
+    ]
+
+
+def rescue(
+    image: Path, labels: NDArray[Any], table: pd.DataFrame | None
+) -> RescuedFiles:
+    """Write labels of an image to the first folder that takes them.
+
+    Parameters
+    ----------
+    image : Path
+        Image file of the series.
+    labels : ndarray
+        Labels.
+    table : DataFrame or None
+        A row per object.
+
+    Raises
+    ------
+    OSError
+        No folder takes them.
+    """
+    written: RescuedFiles | None = None
+    problem: OSError | None = None
+    for folder in rescue_folders():
+        files = _files(folder, image)
+        # those of an earlier viewer are in the labels by now
+        files.remove()
+        if written is not None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(files.labels, keep_suffix=True) as temporary:
+                write_tiff(LabelsWithTable(labels), temporary)
+            if table is not None:
+                with atomic_path(files.table) as temporary:
+                    table.to_csv(temporary, index=False)
+            write_text_atomic(
+                files.origin, json.dumps({'image': str(image.resolve())})
+            )
+        except OSError as error:
+            problem = error
+        else:
+            written = files
+    if written is None:
+        assert problem is not None
+        raise problem
+    return written
+
+
+def rescued_of(
+    images: Sequence[Path],
+) -> Iterator[tuple[int, SavedLabels, RescuedFiles]]:
+    """Yield the number of each image with rescued labels, and the labels."""
+    import pandas as pd
+
+    for folder in rescue_folders():
+        if not folder.is_dir():
+            continue
+        for number, image in enumerate(images):
+            files = _files(folder, image)
+            if not files.origin.exists():
+                continue
+            with contextlib.suppress(OSError, SegmentationError):
+                labels = read_labels(files.labels).labels[...]
+                table = None
+                with contextlib.suppress(OSError, ValueError):
+                    table = pd.read_csv(files.table)
+                yield number, SavedLabels(labels, table), files
+
+
+def _files(folder: Path, image: Path) -> RescuedFiles:
+    """Names that tell the image, also of two images of one name."""
+    place = hashlib.sha256(str(image.resolve()).encode()).hexdigest()[:12]
+    stem = f'{image.stem}-{place}'
+    return RescuedFiles(
+        folder / f'{stem}.tif',
+        folder / f'{stem}.csv',
+        folder / f'{stem}.session',
+        folder / f'{stem}.json',
+    )

@@ -1,0 +1,248 @@
+"""Review of the objects of all images of a series, least certain first."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from napari_mobilesam.series.series import UncertainObject
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.controls import StatusLine, ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
+from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
+from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+# outline of the object that is reviewed
+OUTLINE_NAME, OUTLINE_COLOR, CONTOUR = 'least certain object', '#ffea00', 2
+NO_OBJECT = (
+    'No object is left to review; images that were not segmented have none.'
+)
+# after labels were saved, the list is made anew; later if it is long
+PAUSE_MS, MANY = 300, 5000
+
+
+class SeriesReview:
+    """Goes through a list of objects, opening their images.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives viewer and session.
+    table : UncertainTable
+        The list.
+    status : StatusLine
+        Status line of the dock.
+    scene : ViewerScene
+        Finds the objects of labels.
+    layers : SeriesLayers
+        Layers of the open image.
+    go_to : callable
+        ``go_to(number)`` opens an image; `image_shown` follows.
+    leave : callable
+        ``leave(then)`` accepts the open object and saves; False if ``then``
+        is called later instead.
+
+    Attributes
+    ----------
+    outline : Preview
+        Outline of the object under review.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        table: UncertainTable,
+        status: StatusLine,
+        scene: ViewerScene,
+        layers: SeriesLayers,
+        go_to: Callable[[int], None],
+        leave: Callable[[Callable[[], None]], bool],
+    ) -> None:
+        self._dock = dock
+        self._jobs = dock.session.series
+        self._table = table
+        self._status = status
+        self._scene = scene
+        self._layers = layers
+        self._go_to, self._leave = go_to, leave
+        self._shown: UncertainObject | None = None
+        self._wanted: UncertainObject | None = None
+        # whether the first object is shown when the list is there
+        self._starting = False
+        self._refresh_later = DelayedCall(self.refresh, PAUSE_MS, dock)
+        self.outline = Preview(dock.viewer, OUTLINE_NAME, OUTLINE_COLOR, 1)
+        table.chosen.connect(self.show)
+        table.accepted.connect(self.accept)
+        table.dropped.connect(self.delete)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the list is made, or the image of an object is opened."""
+        return self._wanted is not None or self._starting
+
+    def start(self) -> None:
+        """Forget another series, and list the objects of this one."""
+        self._shown = self._wanted = None
+        self._starting = False
+        self.outline.hide()
+        self._table.choose(None)
+        self._table.show_objects(None, [])
+        self.refresh()
+
+    def close(self) -> None:
+        """Remove the outline."""
+        self._refresh_later.cancel()
+        self._starting = False
+        self._wanted = None
+        self.outline.remove()
+
+    # the list
+
+    def refresh(self) -> None:
+        """List the objects as they are saved by now."""
+        if self._jobs.series is not None:
+            self._jobs.ask_uncertain()
+
+    def saved(self, number: int) -> None:
+        """List the objects anew, after an image was saved."""
+        many = len(self._table) > MANY
+        self._refresh_later.start(10 * PAUSE_MS if many else PAUSE_MS)
+
+    def take(self, found: Sequence[UncertainObject]) -> None:
+        """Show the list."""
+        self._table.show_objects(self._jobs.series, found)
+        if not self._starting:
+            return
+        self._starting = False
+        first = self._table.first()
+        if first is None:
+            self._status.say(NO_OBJECT)
+        else:
+            self.show(first)
+
+    # going through it
+
+    def accept(self) -> None:
+        """Mark the object under review as right, and go to the next one.
+
+        Without one, the review begins with the least certain object.
+        """
+        with self._status.errors():
+            self._jobs.required  # noqa: B018 - raises if there is no series
+            if not self._leave(self.accept):
+                return
+            shown, self._shown = self._shown, None
+            if shown is None:
+                self._begin()
+                return
+            self._jobs.review(shown.image, shown.label)
+            self._go_on(shown)
+
+    def delete(self) -> None:
+        """Delete the object under review, and go to the next one."""
+        with self._status.errors():
+            self._jobs.required  # noqa: B018 - raises if there is no series
+            shown, labels = self._shown, self._layers.labels
+            if shown is None or labels is None or not self._layers.shown:
+                self._status.say('Choose an object of the list first.')
+                return
+            editor = self._dock.session.editor
+            if not editor.record.empty:
+                editor.reject()
+            delete_labels(
+                self._scene.objects_of(labels), labels, [shown.label]
+            )
+            self._shown = None
+            self._go_on(shown)
+
+    def _begin(self) -> None:
+        self._starting = True
+        self._status.say('Looking for the least certain object …', True)
+        self.refresh()
+
+    def _go_on(self, done: UncertainObject) -> None:
+        following = self._table.take_out(done)
+        if following is None:
+            self.outline.hide()
+            self._begin()
+        else:
+            self.show(following)
+
+    def show(self, found: UncertainObject) -> None:
+        """Show an object, opening its image if needed."""
+        series = self._jobs.series
+        if series is None:
+            return
+        self._table.choose(found)
+        if found.image != self._jobs.current or not self._layers.shown:
+            self._shown = None
+            self._wanted = found
+            self._go_to(found.image)
+            return
+        if not self._leave(lambda: self.show(found)):
+            return
+        self._wanted = None
+        if not self._look_at(found):
+            self._status.say(f'Object {found.label} is not there any more.')
+            self._table.take_out(found)
+            return
+        self._shown = found
+        score = '' if math.isinf(found.score) else f', score {found.score:.2f}'
+        left = counted(len(self._table), 'object')
+        self._status.say(
+            f'Object {found.label} of {series[found.image].name}{score}. '
+            f'{left} to review.'
+        )
+
+    def leaving(self, number: int) -> None:
+        """Drop what is reviewed when another image is opened."""
+        self._shown = None
+        self.outline.hide()
+        if self._wanted is not None and self._wanted.image != number:
+            self._wanted = None
+
+    def image_shown(self) -> None:
+        """Show the object for which an image was opened."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            self.show(wanted)
+
+    def image_failed(self) -> None:
+        """Drop the object whose image cannot be read."""
+        self._wanted = None
+
+    def _look_at(self, found: UncertainObject) -> bool:
+        """Move the view to an object and open it; False if it is gone."""
+        labels = self._layers.labels
+        assert labels is not None
+        places = np.nonzero(np.asarray(labels.data) == found.label)
+        if not len(places[0]):
+            return False
+        # of an object on many planes, the plane in the middle
+        middle = len(places[0]) // 2
+        low = [int(axis.min()) for axis in places]
+        high = [int(axis.max()) for axis in places]
+        for axis in range(labels.ndim - 2):
+            low[axis] = high[axis] = int(places[axis][middle])
+        look_at(self._dock.viewer, labels, low, high)
+        labels.selected_label = found.label
+        with contextlib.suppress(SegmentationError):
+            plane = self._scene.plane()
+            row, column = places[-2][middle], places[-1][middle]
+            record = self._dock.session.navigation.open_at(
+                plane, float(row), float(column)
+            )
+            view = None if record is None else record.view(plane)
+            if view is not None and view.mask is not None:
+                self.outline.show(self._scene.layer_plane(), [view.mask])
+            if self.outline.layer is not None:
+                self.outline.layer.contour = CONTOUR
+        return True

@@ -1,0 +1,219 @@
+"""Table of the objects of all images of a series, least certain first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QAbstractTableModel,
+    QModelIndex,
+    Qt,
+    Signal,
+)
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QHeaderView, QTableView
+
+from napari_mobilesam.series.series import Series, UncertainObject
+from napari_mobilesam.widgets.parts.object_list import as_object_list
+
+HEADERS = ('Score', 'Stability', 'Object', 'Image')
+TIPS = (
+    'Predicted IoU with the true object.',
+    'Stability score of the mask.',
+    'Label of the object.',
+    'Image that it is in.',
+)
+LIST_ROWS = 6
+ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+
+
+class _UncertainModel(QAbstractTableModel):
+    """Objects in an order of their own; a proxy model would be slow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series: Series | None = None
+        self.rows: list[UncertainObject] = []
+        self._by, self._order = 0, Qt.SortOrder.AscendingOrder
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return len(self.rows)
+
+    def columnCount(  # noqa: N802
+        self, parent: QModelIndex | None = None
+    ) -> int:
+        return len(HEADERS)
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        if role == Qt.ItemDataRole.DisplayRole and self.series is not None:
+            row = self.rows[index.row()]
+            return (
+                _number(row.score),
+                _number(row.stability),
+                str(row.label),
+                self.series[row.image].name,
+            )[index.column()]
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() < 3:
+            return int(
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
+        return None
+
+    def headerData(  # noqa: N802
+        self, section: int, orientation: Qt.Orientation, role: int = 0
+    ) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return HEADERS[section]
+        return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def show(
+        self, series: Series | None, rows: Sequence[UncertainObject]
+    ) -> None:
+        """Show other objects, in the order that was chosen."""
+        self.beginResetModel()
+        self.series, self.rows = series, list(rows)
+        self._arrange()
+        self.endResetModel()
+
+    def sort(
+        self,
+        column: int,
+        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+    ) -> None:
+        """Sort the rows by a column; unknown scores come last."""
+        self._by, self._order = column, order
+        self.show(self.series, self.rows)
+
+    def _arrange(self) -> None:
+        keys = (
+            lambda row: (row.score, row.image, row.label),
+            lambda row: (row.stability, row.image, row.label),
+            lambda row: (row.label, row.image),
+            lambda row: (row.image, row.score, row.label),
+        )
+        down = self._order == Qt.SortOrder.DescendingOrder
+        self.rows.sort(key=keys[self._by], reverse=down)
+
+    def remove(self, place: int) -> None:
+        """Remove a row."""
+        self.beginResetModel()
+        del self.rows[place]
+        self.endResetModel()
+
+    def place_of(self, wanted: UncertainObject | None) -> int:
+        """Row of an object, whatever its score is by now; -1 if none."""
+        if wanted is None:
+            return -1
+        for place, row in enumerate(self.rows):
+            if (row.image, row.label) == (wanted.image, wanted.label):
+                return place
+        return -1
+
+
+class UncertainTable(QTableView):
+    """Table of objects to review.
+
+    Attributes
+    ----------
+    chosen : Signal(UncertainObject)
+        Object whose row became current.
+    accepted, dropped : Signal()
+        Enter or Delete was pressed.
+    """
+
+    chosen = Signal(object)
+    accepted = Signal()
+    dropped = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = _UncertainModel()
+        self._current: UncertainObject | None = None
+        self._selection = as_object_list(self, self._model, 0, LIST_ROWS)
+        header: Any = self.horizontalHeader()
+        for column in (0, 1, 2):
+            header.setSectionResizeMode(
+                column, QHeaderView.ResizeMode.ResizeToContents
+            )
+        header.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
+        # measuring every row of a long list takes seconds
+        header.setResizeContentsPrecision(20)
+        self.setAccessibleName('Objects of all images, least certain first')
+        self._selection.currentRowChanged.connect(self._tell)
+        self._model.modelReset.connect(self._choose_again)
+
+    def __len__(self) -> int:
+        return len(self._model.rows)
+
+    def show_objects(
+        self, series: Series | None, found: Sequence[UncertainObject]
+    ) -> None:
+        """Show objects; the current one stays current if it is there."""
+        before = self._selection.blockSignals(True)
+        self._model.show(series, found)
+        self._selection.blockSignals(before)
+
+    def choose(self, wanted: UncertainObject | None) -> None:
+        """Make the row of an object current, without emitting `chosen`."""
+        self._current = wanted
+        self._choose_again()
+
+    def take_out(self, gone: UncertainObject) -> UncertainObject | None:
+        """Take an object out; returns the next one of the list.
+
+        After the last one it is the first one.
+        """
+        rows, place = self._model.rows, self._model.place_of(gone)
+        if place >= 0:
+            before = self._selection.blockSignals(True)
+            self._model.remove(place)
+            self._selection.blockSignals(before)
+        if not rows:
+            return None
+        return rows[place % len(rows)] if place >= 0 else rows[0]
+
+    def first(self) -> UncertainObject | None:
+        """Return the first object of the list, None if it is empty."""
+        return self._model.rows[0] if self._model.rows else None
+
+    def text(self, row: int) -> tuple[str, ...]:
+        """Texts of a row."""
+        return tuple(
+            str(self._model.data(self._model.index(row, column)))
+            for column in range(len(HEADERS))
+        )
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Accept with Enter, delete with Delete."""
+        if event is not None and event.key() in ENTER:
+            self.accepted.emit()
+        elif event is not None and event.key() == Qt.Key.Key_Delete:
+            self.dropped.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def _choose_again(self) -> None:
+        place = self._model.place_of(self._current)
+        before = self._selection.blockSignals(True)
+        if place >= 0:
+            index = self._model.index(place, 0)
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+        else:
+            self._selection.clear()
+        self._selection.blockSignals(before)
+        viewport: Any = self.viewport()
+        viewport.update()
+
+    def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
+        if current.isValid():
+            self._current = self._model.rows[current.row()]
+            self.chosen.emit(self._current)
+
+
+def _number(value: float) -> str:
+    return f'{value:.2f}' if math.isfinite(value) else ''

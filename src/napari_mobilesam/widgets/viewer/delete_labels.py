@@ -1,0 +1,63 @@
+"""Deleting objects of a labels layer by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.viewer.layers import data_of
+
+
+def delete_labels(
+    objects: Objects, layer: Labels, labels: Collection[int]
+) -> None:
+    """Delete objects on all planes, as one step that can be undone.
+
+    Parameters
+    ----------
+    objects : Objects
+        Objects of the layer.
+    layer : napari.layers.Labels
+        Labels in memory.
+    labels : collection of int
+        Labels of the objects.
+
+    Raises
+    ------
+    SegmentationError
+        The labels are not in memory.
+    """
+    data = data_of(layer)
+    if not isinstance(data, np.ndarray):
+        raise SegmentationError(
+            f'“{layer.name}” is not in memory, so that not all of it can be '
+            'searched: delete its objects one by one.'
+        )
+    gone = {int(label) for label in labels}
+    title = f'deleting {counted(len(gone), "object")}'
+    with objects.step(title) as step:
+        step.replay_code = _replay_code(objects, gone)
+        step.put_at(np.nonzero(np.isin(data, list(gone))), 0)
+        for record in [r for r in objects if r.label in gone]:
+            step.remove(record)
+        step.describe(gone, layer.features.iloc[:0])
+
+
+def _replay_code(objects: Objects, labels: set[int]) -> ReplayCode | None:
+    """Code that deletes objects; None if a script does not have them all."""
+    numbers = [record.number for record in objects if record.label in labels]
+    if {record.label for record in objects if record.label in labels} < labels:
+        return None
+    return ReplayCode(
+        tuple(
+            line
+            for number in numbers
+            for line in (f'session.open({number})', 'session.delete()')
+        )
+    )
