@@ -155,6 +155,8 @@ def test_prompts_go_from_image_to_image(series_desk, folder):
     d.session.accept()
     d.settle()
     assert set(np.unique(saved(folder, 'b'))) == {0, 1}
+    # as after many images: from the files alone
+    d.widget.layers.forget()
     d.widget.previous()
     d.settle()
     assert d.session.scene.labels.features['score'].tolist() == pytest.approx(

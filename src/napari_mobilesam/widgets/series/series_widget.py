@@ -494,6 +494,7 @@ class SeriesWidget(ViewerWidget):
     def undo(self) -> None:
         """Undo the last step in the labels of the open image."""
         with self.status.errors():
+            self._jobs.required  # noqa: B018 - raises if there is no series
             title = self.session.navigation.undo()
             self.status.say(
                 'There is nothing to undo in this image.'
