@@ -282,22 +282,28 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
     assert 'is a file' in done.err
 
 
-def test_many_images(quick: Any, tmp_path: Path, discs: np.ndarray) -> None:
-    """Three of 400 files are broken."""
+@pytest.mark.parametrize(
+    'count', [100, pytest.param(1000, marks=pytest.mark.slow)]
+)
+def test_many_images(
+    quick: Any, tmp_path: Path, discs: np.ndarray, count: int
+) -> None:
+    """Three files are broken."""
     folder = tmp_path / 'many'
     folder.mkdir()
-    broken = (17, 200, 399)
-    for number in range(400):
+    broken = (17, 50, count - 1)
+    for number in range(count):
         path = folder / f'{number:04}.tif'
         tifffile.imwrite(path, discs)
         if number in broken:
             os.truncate(path, 100)
     done = quick(folder, '--workers', 2)
     assert done.code == 4
-    assert '1,191 objects in 397 images' in done.out
+    good = count - len(broken)
+    assert f'{3 * good:,} objects in {good} images' in done.out
     assert '3 images failed' in done.err
     for number in broken:
         assert f'{number:04}.tif' in done.err
     labels = list((tmp_path / 'out').glob('*_labels.tif'))
-    assert len(labels) == 397
-    assert '(397 were done before)' in quick(folder, '--workers', 2).out
+    assert len(labels) == good
+    assert f'({good} were done before)' in quick(folder, '--workers', 2).out

@@ -432,6 +432,24 @@ def test_broken_images_do_not_stop_the_others(folder: Path) -> None:
     assert '1 image failed' in result.text
 
 
+@pytest.mark.slow
+def test_a_thousand_images_of_which_three_are_broken(tmp_path: Path) -> None:
+    broken = (3, 500, 999)
+    for number in range(1000):
+        path = tmp_path / f'{number:04}.tif'
+        tifffile.imwrite(path, squares(number % 7))
+        if number in broken:
+            os.truncate(path, 100)
+    series = Series.open(tmp_path)
+    result = segment_series(series, OracleSam(), QUICK)
+    assert sorted(result.failed) == list(broken)
+    assert len(result.done) == 997
+    assert result.objects == 2 * 997
+    again = Series.open(tmp_path)
+    assert len(again.uncertain()) == 2 * 997
+    assert segment_series(again, OracleSam(), QUICK).done == []
+
+
 def test_a_model_that_raises_is_told(folder: Path) -> None:
     model = OracleSam()
 

@@ -420,9 +420,29 @@ def test_an_unreadable_image_among_good_ones(series_desk, folder):
     # the open image stays
     assert names(d) == ['a', 'labels']
     assert d.widget.panel.table.text(1, 2) == 'failed'
-    d.widget.go_to(2)
+    # the keys go past it, in both directions
+    d.widget.next()
     d.settle()
     assert names(d) == ['c', 'labels']
+    d.widget.previous()
+    d.settle()
+    assert 'b.tif' in d.widget.status.text
+    d.widget.previous()
+    d.settle()
+    assert names(d) == ['a', 'labels']
+
+
+def test_the_first_image_that_can_be_read_is_opened(series_desk, folder):
+    (folder / 'a.tif').write_bytes(b'broken')
+    d = series_desk(folder)
+    assert names(d) == ['b', 'labels']
+    assert d.widget.panel.table.text(0, 2) == 'failed'
+    for name in 'bc':
+        (folder / f'{name}.tif').write_bytes(b'broken')
+    other = series_desk(folder)
+    assert 'c.tif' in other.widget.status.text
+    assert other.widget.status.failed
+    assert not other.viewer.layers
 
 
 def test_labels_of_another_shape(series_desk, folder):

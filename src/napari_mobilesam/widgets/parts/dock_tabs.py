@@ -26,6 +26,10 @@ def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
     dock.setWindowTitle(dock.windowTitle().split(' (')[0])
     if window.height() >= HEIGHT_OF_TWO or dock.isFloating():
         return
+    tabs = window.tabifiedDockWidgets(dock)
+    if any(other.findChild(kind) is not None for other in tabs):
+        # moved again, Qt would split the tabs of docks opened together
+        return
     area = window.dockWidgetArea(dock)
     for other in window.findChildren(QDockWidget):
         if (

@@ -204,8 +204,10 @@ class SeriesPanel(QWidget):
         form.addRow('Channel', self.channel_box)
         form.addRow(self.form)
         rows.addRow(CollapsibleSection('Model and parameters', more))
-        rows.addRow(self.run_button)
-        rows.addRow(self.cancel_button)
+        running = QHBoxLayout()
+        running.addWidget(self.run_button, 3)
+        running.addWidget(self.cancel_button, 1)
+        rows.addRow(running)
 
         contents = QVBoxLayout()
         contents.addWidget(files)

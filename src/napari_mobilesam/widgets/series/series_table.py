@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QAbstractTableModel,
     QModelIndex,
+    QSize,
     Qt,
     Signal,
 )
@@ -18,7 +19,7 @@ from napari_mobilesam.series.series import Series
 HEADERS = ('Image', 'Objects', 'State')
 COLORS = {'done': '#66bb6a', 'flagged': '#ffb74d'}
 # Rows that are visible at least.
-LIST_ROWS = 7
+LIST_ROWS = 5
 
 
 class _SeriesModel(QAbstractTableModel):
@@ -118,6 +119,10 @@ class SeriesTable(QTableView):
         self.setAccessibleName('Images of the series')
         self.clicked.connect(self._tell)
         self.activated.connect(self._tell)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Ask for no more than the least height: low windows need the rest."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def show_series(self, series: Series | None) -> None:
         """Show the images of a series."""

@@ -73,6 +73,8 @@ class SeriesWidget(ViewerWidget):
         self._jobs = self.session.series
         self._keys = Keys()
         self._opening = -1
+        # image that was asked for last, and cannot be read
+        self._unread = -1
         self._ahead: dict[int, list[ImagePlane]] = {}
         self._opened_with: LastSeries | None = None
         # what was asked for while the open object has no mask yet
@@ -266,8 +268,8 @@ class SeriesWidget(ViewerWidget):
         if series is None:
             self.status.fail(NO_SERIES)
             return
-        here = self._opening if self._opening >= 0 else self._jobs.current
-        number = here + by
+        places = (self._opening, self._unread, self._jobs.current)
+        number = next((n for n in places if n >= 0), -1) + by
         if not 0 <= number < len(series):
             which = 'last' if by > 0 else 'first'
             self.status.say(f'This is the {which} image. {series.text}.')
@@ -317,6 +319,7 @@ class SeriesWidget(ViewerWidget):
                 self.review.image_failed()
             return
         self.review.leaving(number)
+        self._unread = -1
         self._opening = number
         self.panel.table.choose(number)
         self.status.say(f'Opening {series[number].name} …', busy=True)
@@ -381,10 +384,17 @@ class SeriesWidget(ViewerWidget):
         entry = series[found.number]
         if found.image is None:
             self.panel.table.show_failure(found.number, found.problem)
-            self.panel.table.choose(max(self._jobs.current, 0))
             self.review.image_failed()
+            following = found.number + 1
+            if self._jobs.current < 0 and following < len(series):
+                # nothing is open yet: the first image that can be read
+                self.go_to(following)
+                return
+            # the keys go on from it
+            self._unread = found.number
             self.status.fail(found.problem)
             return
+        self._unread = -1
         self.panel.table.show_failure(found.number, '')
         self.saving.forget()
         self._jobs.current = found.number

@@ -9,6 +9,7 @@ from typing import Any
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QAbstractTableModel,
     QModelIndex,
+    QSize,
     Qt,
     Signal,
 )
@@ -25,7 +26,10 @@ TIPS = (
     'Label of the object.',
     'Image that it is in.',
 )
-LIST_ROWS = 6
+LIST_ROWS = 5
+IMAGE = HEADERS.index('Image')
+# beside the text of a column, and for the arrow of the sorted one
+PADDING, ARROW = 10, 16
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
@@ -135,19 +139,31 @@ class UncertainTable(QTableView):
         self._current: UncertainObject | None = None
         self._selection = as_object_list(self, self._model, 0, LIST_ROWS)
         header: Any = self.horizontalHeader()
-        for column in (0, 1, 2):
-            header.setSectionResizeMode(
-                column, QHeaderView.ResizeMode.ResizeToContents
-            )
-        header.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
-        # measuring every row of a long list takes seconds
-        header.setResizeContentsPrecision(20)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
+        header.sortIndicatorChanged.connect(self._fit_columns)
+        self._header = header
+        self._fit_columns()
         self.setAccessibleName('Objects of all images, least certain first')
         self._selection.currentRowChanged.connect(self._tell)
         self._model.modelReset.connect(self._choose_again)
 
     def __len__(self) -> int:
         return len(self._model.rows)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Ask for no more than the least height: low windows need the rest."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+    def _fit_columns(self, *args: object) -> None:
+        # Qt would leave room for an arrow in each column
+        metrics = self._header.fontMetrics()
+        for column in range(IMAGE):
+            width = metrics.horizontalAdvance(HEADERS[column]) + PADDING
+            if column == self._header.sortIndicatorSection():
+                width += ARROW
+            self.setColumnWidth(column, width)
 
     def show_objects(
         self, series: Series | None, found: Sequence[UncertainObject]
