@@ -285,6 +285,7 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     'count', [100, pytest.param(1000, marks=pytest.mark.slow)]
 )
+@pytest.mark.timeout(3600)
 def test_many_images(
     quick: Any, tmp_path: Path, discs: np.ndarray, count: int
 ) -> None:

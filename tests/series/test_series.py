@@ -433,6 +433,7 @@ def test_broken_images_do_not_stop_the_others(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_thousand_images_of_which_three_are_broken(tmp_path: Path) -> None:
     broken = (3, 500, 999)
     for number in range(1000):

@@ -141,6 +141,8 @@ class UncertainTable(QTableView):
         header: Any = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
+        # bold titles are wider
+        header.setHighlightSections(False)
         header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
         header.sortIndicatorChanged.connect(self._fit_columns)
         self._header = header
