@@ -19,6 +19,7 @@ PACKAGE = Path(napari_mobilesam.__file__).parent
 # `files`, `palette` and `parameter_fields` stand below all of them.
 BASE = {
     'argument_checks',
+    'background_imports',
     'files',
     'palette',
     'parameter_fields',
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     '__init__': set(),
     '__main__': {'cli'},
     'argument_checks': {'types'},
+    'background_imports': set(),
     'files': set(),
     'palette': set(),
     'parameter_fields': set(),

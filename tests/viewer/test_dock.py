@@ -235,7 +235,7 @@ def test_help_opens_the_guide_at_the_tab(desk, blobs, form, heading):
     open_form(d.viewer, form)
     dock = dock_in(d.viewer)
     QTest.mouseClick(dock.help_button, Qt.MouseButton.LeftButton)
-    guide = dock._guide
+    guide = dock.forms._guide
     assert guide.isVisible()
     assert guide.browser.textCursor().block().text() == heading
     top = guide.browser.cursorForPosition(QPoint(5, 25)).block().text()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_images import ImageArray
 from napari_mobilesam.text import counted, explain
@@ -212,7 +211,10 @@ def segment_image(
     table : DataFrame
         Rows of `segment_everything`; of stacks with a column ``plane``.
     """
+    # lazily: torch and pandas take seconds to import
     import pandas as pd
+
+    from napari_mobilesam.segmentation.everything import segment_everything
 
     pixels = image.channel(channel)
     leading = image.label_shape[:-2]

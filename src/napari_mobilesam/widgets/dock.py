@@ -1,37 +1,45 @@
-"""The dock: one header, and a tab for each form."""
+"""The dock: opened at once, and filled when its modules are imported."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import contextlib
+import sys
+import threading
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from napari.layers import Image, Labels
-from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
-
-from napari_mobilesam.types import ModelRecord
-from napari_mobilesam.widgets.everything.everything_widget import (
-    EverythingWidget,
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QLabel,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
 )
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
-from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
-from napari_mobilesam.widgets.parts.guide import Guide
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
-from napari_mobilesam.widgets.parts.settings_store import SettingsStore
-from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
-from napari_mobilesam.widgets.training.training_widget import TrainingWidget
-from napari_mobilesam.widgets.viewer.layers import is_ours, unwrap
 
-FormName = Literal['prompts', 'everything', 'training']
-Form = PromptWidget | EverythingWidget | TrainingWidget
-TITLES: dict[FormName, str] = {
-    'prompts': 'Prompts',
-    'everything': 'Everything',
-    'training': 'Fine-tune',
-}
-GUIDE_HEADINGS: dict[FormName, str] = {
-    'prompts': 'Segment by prompts',
-    'everything': 'Segment everything',
-    'training': 'Fine-tune on labels',
+from napari_mobilesam.background_imports import import_gently
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.prompts.early_clicks import (
+    STARTING,
+    EarlyClicks,
+)
+from napari_mobilesam.widgets.viewer.layers import unwrap
+from napari_mobilesam.widgets.viewer.main_thread import MainThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_mobilesam.widgets.dock_forms import DockForms, Form, FormName
+    from napari_mobilesam.widgets.parts.image_header import ImageHeader
+
+_FORMS = 'napari_mobilesam.widgets.dock_forms'
+_MODULES: dict[FormName, str] = {
+    'prompts': 'napari_mobilesam.widgets.prompts.prompt_widget',
+    'everything': 'napari_mobilesam.widgets.everything.everything_widget',
+    'training': 'napari_mobilesam.widgets.training.training_widget',
 }
 # in a window of 1366 pixels, wide enough for every text
 MIN_WIDTH = 316
@@ -39,11 +47,14 @@ MIN_WIDTH = 316
 DOCK_NAME = 'Segmentation (MobileSAM)'
 
 
-class MobileSamDock(ViewerWidget):
+class MobileSamDock(QWidget):
     """Dock widget “Segmentation”: prompts, everything and fine-tuning.
 
-    Image and model are chosen once, above the tabs. Forms are built when
-    their tab is shown first.
+    It is shown empty; the modules of its contents are imported on another
+    thread, and the contents built in steps, so that the window answers
+    meanwhile. Clicks on the canvas are kept until they can be answered. A
+    viewer has one such dock: a second one takes the contents of the first,
+    which is removed.
 
     Parameters
     ----------
@@ -51,53 +62,67 @@ class MobileSamDock(ViewerWidget):
         Given by napari.
     form : {'prompts', 'everything', 'training'}
         Form in front.
-
-    Attributes
-    ----------
-    header : ImageHeader
-        Choices of image, channels and model.
-    tabs : QTabWidget
-        The forms.
-    help_button : QToolButton
-        Opens the user guide.
     """
 
     def __init__(
         self, viewer: napari.viewer.Viewer, form: FormName = 'prompts'
     ) -> None:
-        super().__init__(viewer)
-        self._settings = SettingsStore()
-        self._folds = FoldMemory(self._settings)
-        self._forms: dict[FormName, Form] = {}
-        self._guide: Guide | None = None
-        self.header = ImageHeader(self)
-        self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
-        for title in TITLES.values():
-            self.tabs.addTab(QWidget(), title)
-        self.help_button = QToolButton()
-        self.help_button.setText('Help')
-        self.help_button.setToolTip('Open the user guide at this tab.')
-        self.tabs.setCornerWidget(self.help_button)
-        contents = QWidget()
-        layout = QVBoxLayout(contents)
+        super().__init__()
+        self._viewer = unwrap(viewer)
+        self._wanted: FormName | None = form
+        self._forms: DockForms | None = None
+        self._clicks = EarlyClicks(self._viewer)
+        self._starting = QLabel(STARTING)
+        self._starting.setWordWrap(True)
+        self._starting.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._starting.setMargin(8)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addWidget(self.tabs, 1)
-        fill(self, contents)
+        layout.addWidget(self._starting)
         self.setMinimumWidth(MIN_WIDTH)
-        self.tabs.currentChanged.connect(self._tab_changed)
-        self.help_button.clicked.connect(self.show_help)
-        self.attach()
-        self.show_form(form)
+        # one step for each turn of the event loop
+        self._next_step = DelayedCall(self._build_step, parent=self)
+        self._imports: threading.Thread | None = None
+        self._imported: set[FormName] = set()
+        if form == 'prompts':
+            self._clicks.watch(self._starting.setText)
+        self._import()
 
-    # forms
+    # contents
+
+    @property
+    def forms(self) -> DockForms:
+        """Header and forms; built if they are not yet."""
+        self._take_contents()
+        if self._forms is None:
+            self._wait_for_imports()
+            from napari_mobilesam.widgets.dock_forms import DockForms
+
+            self._put(DockForms(self._viewer, self._clicks))
+        assert self._forms is not None
+        return self._forms
+
+    @property
+    def header(self) -> ImageHeader:
+        """Choices of image, channels and model."""
+        return self.forms.header
+
+    @property
+    def tabs(self) -> QTabWidget:
+        """The tabs of the forms."""
+        self._show_wanted()
+        return self.forms.tabs
+
+    @property
+    def help_button(self) -> QToolButton:
+        """Button that opens the user guide."""
+        return self.forms.help_button
 
     @property
     def form_name(self) -> FormName:
         """Name of the form in front."""
-        return list(TITLES)[self.tabs.currentIndex()]
+        self._show_wanted()
+        return self.forms.form_name
 
     def show_form(self, name: FormName) -> Form:
         """Bring a form to the front.
@@ -112,91 +137,161 @@ class MobileSamDock(ViewerWidget):
         PromptWidget, EverythingWidget or TrainingWidget
             The form, which is built if it has not been shown before.
         """
-        form = self._forms.get(name) or self._build(name)
-        self.tabs.setCurrentIndex(list(TITLES).index(name))
-        return form
+        self._wanted = None
+        forms = self.forms
+        self._wait_for_imports()
+        return forms.show_form(name)
 
-    def _build(self, name: FormName) -> Form:
-        form: Form
-        if name == 'prompts':
-            form = PromptWidget(self.viewer, self.header, self._settings)
-        elif name == 'everything':
-            form = EverythingWidget(self.viewer, self.header)
-            form.edit_asked.connect(self._edit)
-        else:
-            form = TrainingWidget(self.viewer, self.header)
-        self._forms[name] = form
-        self._folds.keep(form, name, form.status)
-        page = self.tabs.widget(list(TITLES).index(name))
-        assert page is not None
-        fill(page, form)
-        return form
+    def show_form_soon(self, name: FormName) -> None:
+        """Bring a form to the front when its modules are imported.
 
-    def _tab_changed(self, index: int) -> None:
-        self.show_form(self.form_name)
+        Parameters
+        ----------
+        name : {'prompts', 'everything', 'training'}
+            Name of the form.
+        """
+        self._wanted = name
+        self._next_step.restart()
 
-    def _edit(self, image: Image, labels: Labels, number: int) -> None:
-        """Open an object of a run in the prompts form."""
-        prompts = self.show_form('prompts')
-        assert isinstance(prompts, PromptWidget)
-        with prompts.status.errors():
-            prompts.take_over(image, labels, number)
-
-    def show_help(self) -> None:
-        """Open the user guide at the page of the form in front."""
-        if self._guide is None:
-            self._guide = Guide(self)
-        self._guide.open_at(GUIDE_HEADINGS[self.form_name])
+    def _show_wanted(self) -> None:
+        if self._wanted is not None:
+            self.show_form(self._wanted)
 
     @property
     def pending(self) -> bool:
-        """True while a change in the viewer is still to be handled."""
-        return any(form.pending for form in self._forms.values())
+        """True while something is still to be built or handled."""
+        if self._wanted is not None or self._forms is None:
+            return True
+        return self._forms.pending
+
+    # in steps
+
+    def _import(self) -> None:
+        """Import the modules of the wanted form on another thread."""
+        assert self._wanted is not None
+        self._imported.add(self._wanted)
+        names = (_FORMS, _MODULES[self._wanted])
+        if all(name in sys.modules for name in names):
+            self._next_step.restart()
+        else:
+            self._start_imports(names)
+
+    def _start_imports(self, names: tuple[str, ...]) -> None:
+        self._imports = threading.Thread(
+            target=_import_and_tell,
+            args=(names, MainThread(), partial(_imported, weakref.ref(self))),
+            name='napari-mobilesam-imports',
+            daemon=True,
+        )
+        self._imports.start()
+
+    def _wait_for_imports(self) -> None:
+        if self._imports is not None:
+            self._imports.join()
+            self._imports = None
+
+    def go_on(self) -> None:
+        """Build the contents; their modules are imported."""
+        self._imports = None
+        self._next_step.restart()
+
+    def _build_step(self) -> None:
+        """Build the contents, in the next turn the form that is wanted."""
+        if self.parent() is None or self._imports is not None:
+            return
+        self._take_contents()
+        if self._forms is None:
+            _ = self.forms
+            self._next_step.restart()
+        elif self._wanted is None:
+            return
+        elif self._wanted not in self._imported:
+            self._import()
+        else:
+            self._show_wanted()
+            # those of the other tabs, before they are shown
+            self._start_imports(tuple(_MODULES.values()))
+
+    def _put(self, forms: DockForms) -> None:
+        self._forms = forms
+        self._starting.hide()
+        layout = self.layout()
+        assert layout is not None
+        layout.addWidget(forms)
 
     # docking
 
-    def attach(self) -> None:
-        """Listen to viewer and session, and attach the forms."""
-        super().attach()
-        session = self.session
-        selection = self.viewer.layers.selection
-        for signal, callback in (
-            (selection.events.active, self._active_changed),
-            (session.model_changed, self._model_changed),
-            (session.downloaded, self.header.model_box.arrived),
-            (session.failed, self._failed),
-        ):
-            self.listen(signal, callback)
-        self.header.refresh()
-        self.header.show_model()
-        self._active_changed()
-        for form in self._forms.values():
-            if not form.attached:
-                form.attach()
+    def event(self, event: QEvent | None) -> bool:
+        """Attach or detach the contents when a dock opens or closes."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            docked = self.parent() is not None
+            if not docked and self._forms is None:
+                self._clicks.stop()
+            if self._forms is not None:
+                self._forms.follow_dock(docked)
+            elif docked:
+                self._next_step.restart()
+        return bool(super().event(event))
 
-    def detach(self) -> None:
-        """Detach the forms, and stop listening."""
-        for form in self._forms.values():
-            if form.attached:
-                form.detach()
-        if self._guide is not None:
-            self._guide.close()
-        super().detach()
+    def _take_contents(self) -> None:
+        """Take the contents of another dock of the viewer, and remove it."""
+        if self.parent() is None:
+            return
+        for other in _docks_of(self._viewer):
+            if other is self:
+                continue
+            forms, other._forms = other._forms, None
+            if forms is not None and self._forms is None:
+                self._clicks, other._clicks = other._clicks, self._clicks
+                self._wanted = None
+                self._put(forms)
+            self._viewer.window.remove_dock_widget(_dock_around(other))
 
-    def _active_changed(self, event: Any = None) -> None:
-        """Follow the selected image; an open object keeps its image."""
-        active = self.viewer.layers.selection.active
-        follows = 'prompts' not in self._forms
-        # an edge layer becomes active when it is added
-        if follows and isinstance(active, Image) and not is_ours(active):
-            self.header.image_combo.layer = active
 
-    def _model_changed(self, record: ModelRecord) -> None:
-        self.header.show_model()
+def _import_and_tell(
+    names: tuple[str, ...], deliver: MainThread, then: Callable[[], None]
+) -> None:
+    # what fails here fails again, and is reported, where it is needed
+    with contextlib.suppress(Exception):
+        import_gently(names)
+    deliver(then)
 
-    def _failed(self, text: str, topic: str) -> None:
-        if topic == 'model':
-            self.header.model_box.fail()
+
+def _imported(find_dock: weakref.ref[MobileSamDock]) -> None:
+    dock = find_dock()
+    # Qt may have deleted it
+    with contextlib.suppress(RuntimeError):
+        if dock is not None:
+            dock.go_on()
+
+
+def _docks_of(viewer: Any) -> list[MobileSamDock]:
+    return [
+        widget
+        for widget in viewer.window.dock_widgets.values()
+        if isinstance(widget, MobileSamDock)
+    ]
+
+
+def _dock_around(widget: QWidget) -> QDockWidget:
+    """Return the dock that a widget is in."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    assert parent is not None
+    return parent
+
+
+def _open_dock(viewer: Any, name: FormName) -> MobileSamDock:
+    """Raise the dock of a viewer, or open one at a form."""
+    for found in _docks_of(viewer):
+        dock = _dock_around(found)
+        dock.show()
+        dock.raise_()
+        return found
+    made = MobileSamDock(viewer, name)
+    viewer.window.add_dock_widget(made, name=DOCK_NAME)
+    return made
 
 
 def open_form(viewer: napari.viewer.Viewer, name: FormName) -> Form:
@@ -214,29 +309,19 @@ def open_form(viewer: napari.viewer.Viewer, name: FormName) -> Form:
     PromptWidget, EverythingWidget or TrainingWidget
         The form.
     """
-    window = unwrap(viewer).window
-    for widget in window.dock_widgets.values():
-        if isinstance(widget, MobileSamDock):
-            dock = widget.parentWidget()
-            assert dock is not None
-            dock.show()
-            dock.raise_()
-            return widget.show_form(name)
-    made = MobileSamDock(viewer, name)
-    window.add_dock_widget(made, name=DOCK_NAME)
-    return made.show_form(name)
+    return _open_dock(unwrap(viewer), name).show_form(name)
 
 
 def open_prompts(viewer: napari.viewer.Viewer) -> None:
     """Open *Segment by prompts*."""
-    open_form(viewer, 'prompts')
+    _open_dock(unwrap(viewer), 'prompts').show_form_soon('prompts')
 
 
 def open_everything(viewer: napari.viewer.Viewer) -> None:
     """Open *Segment everything*."""
-    open_form(viewer, 'everything')
+    _open_dock(unwrap(viewer), 'everything').show_form_soon('everything')
 
 
 def open_training(viewer: napari.viewer.Viewer) -> None:
     """Open *Fine-tune on labels*."""
-    open_form(viewer, 'training')
+    _open_dock(unwrap(viewer), 'training').show_form_soon('training')

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
@@ -105,8 +105,7 @@ class Models:
             return
 
         def job() -> None:
-            for name in LIBRARIES:
-                import_module(name)
+            import_gently(LIBRARIES)
             self._deliver(then)
 
         self._worker.submit('imports', job)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from napari_mobilesam.widgets.everything.tools_panel import (
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.components import ViewerModel
 
 

@@ -113,6 +113,21 @@ class ViewerWidget(QWidget):
         """True while the widget listens to its viewer."""
         return bool(self._connections)
 
+    def follow_dock(self, docked: bool) -> None:
+        """Attach to the viewer in a dock, and detach outside.
+
+        Parameters
+        ----------
+        docked : bool
+            True in a dock.
+        """
+        if not docked:
+            self._placed = False
+        if docked and not self.attached:
+            self.attach()
+        elif self.attached and not docked:
+            self.detach()
+
     def event(self, event: QEvent | None) -> bool:
         """Attach or detach when the parent changes: a dock opens or closes."""
         kind = None if event is None else event.type()
@@ -120,12 +135,7 @@ class ViewerWidget(QWidget):
             self._placed = True
             self._placing.restart()
         if kind == QEvent.Type.ParentChange:
-            if self.parent() is None:
-                self._placed = False
-            if self.parent() is None and self.attached:
-                self.detach()
-            elif self.parent() is not None and not self.attached:
-                self.attach()
+            self.follow_dock(self.parent() is not None)
         return bool(super().event(event))
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Points, Shapes
 
 from napari_mobilesam.text import counted
-from napari_mobilesam.widgets.parts.controls import StatusLine
-from napari_mobilesam.widgets.prompts.prompt_tools import (
-    RIGHT_BUTTON,
-    PromptTools,
-)
+from napari_mobilesam.widgets.viewer.layers import RIGHT_BUTTON
 
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+STARTING = 'Starting … Clicks are answered when ready.'
 # a press that moves further, in pixels of the screen, pans the canvas
 CLICK_PIXELS = 4
 
@@ -35,32 +34,55 @@ class EarlyClicks:
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
-    status : StatusLine
-        Told that clicks are kept.
     """
 
-    def __init__(self, viewer: ViewerModel, status: StatusLine) -> None:
+    def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._status = status
+        self._say: Callable[[str], None] | None = None
         self._clicks: list[_EarlyClick] = []
 
-    def watch(self) -> None:
-        """Keep clicks from now on."""
-        self.stop()
-        self._viewer.mouse_drag_callbacks.append(self._press)
+    def watch(self, say: Callable[[str], None]) -> None:
+        """Keep clicks from now on, and those that are kept already.
+
+        Parameters
+        ----------
+        say : callable
+            Shows a sentence to the user.
+        """
+        self._say = say
+        say(self._text)
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._press not in callbacks:
+            callbacks.append(self._press)
 
     def stop(self) -> None:
         """Keep no more clicks, and forget those that were kept."""
+        self._say = None
         self._clicks.clear()
         if self._press in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._press)
 
-    def hand_over(self, tools: PromptTools) -> None:
-        """Stop, and make the clicks points of the open object."""
+    def hand_over(
+        self, add_point: Callable[[tuple[float, ...], bool], None]
+    ) -> None:
+        """Stop, and make the clicks points of the open object.
+
+        Parameters
+        ----------
+        add_point : callable
+            Given world coordinates, and whether the point is positive.
+        """
         clicks = tuple(self._clicks)
         self.stop()
         for click in clicks:
-            tools.add_point(click.position, click.positive)
+            add_point(click.position, click.positive)
+
+    @property
+    def _text(self) -> str:
+        if not self._clicks:
+            return STARTING
+        clicks = counted(len(self._clicks), 'click')
+        return f'Starting … {clicks} will be answered as soon as it is ready.'
 
     def _press(self, viewer: Any, event: Any) -> Generator[None]:
         """Keep a click; drags pan as they always do."""
@@ -75,9 +97,5 @@ class EarlyClicks:
             yield
         if np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS:
             self._clicks.append(_EarlyClick(position, not other))
-            clicks = counted(len(self._clicks), 'click')
-            self._status.say(
-                f'Starting … {clicks} will be answered as soon as it is '
-                'ready.',
-                busy=True,
-            )
+            if self._say is not None:
+                self._say(self._text)

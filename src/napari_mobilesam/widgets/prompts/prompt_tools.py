@@ -25,13 +25,13 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
 from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
+    RIGHT_BUTTON,
     is_ours,
     use_units,
     world_units,
 )
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-RIGHT_BUTTON = 2
 SHAPE_MODES = {
     'use_boxes_tool': 'add_rectangle',
     'use_outline_tool': 'add_polygon_lasso',

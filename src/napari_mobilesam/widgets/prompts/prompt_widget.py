@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
@@ -65,6 +66,8 @@ class PromptWidget(ViewerWidget):
         Choices of image, channels and model.
     settings : SettingsStore
         Settings of the user.
+    early_clicks : EarlyClicks
+        Clicks since the dock was opened.
 
     Attributes
     ----------
@@ -99,6 +102,7 @@ class PromptWidget(ViewerWidget):
         viewer: ViewerModel,
         header: ImageHeader,
         settings: SettingsStore,
+        early_clicks: EarlyClicks,
     ) -> None:
         super().__init__(viewer)
         session = self.session
@@ -132,7 +136,7 @@ class PromptWidget(ViewerWidget):
         self.saving = PromptSaving(self, panel, scene, self.settings)
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
-        self._early_clicks = EarlyClicks(self.viewer, self.status)
+        self._early_clicks = early_clicks
         self.key_cursor = KeyCursor(
             self.viewer, panel, self.tools, scene, self.hover
         )
@@ -243,8 +247,7 @@ class PromptWidget(ViewerWidget):
         self._bind_keys()
         self._apply_settings()
         self._layers_changed()
-        self.status.say('Starting … Clicks are answered when ready.', True)
-        self._early_clicks.watch()
+        self._early_clicks.watch(partial(self.status.say, busy=True))
         # importing pandas and torch takes seconds the first time
         session.models.import_libraries(self._start)
 
@@ -253,7 +256,7 @@ class PromptWidget(ViewerWidget):
             return
         self.tools.adopt()
         self.image.enter()
-        self._early_clicks.hand_over(self.tools)
+        self._early_clicks.hand_over(self.tools.add_point)
 
     def detach(self) -> None:
         """Stop listening, unbind the keys, and remove the previews."""

@@ -27,6 +27,9 @@ PREVIEW_MARK = 'napari-mobilesam-preview'
 # key in the metadata of images and labels of a series, which saves them
 SERIES_MARK = 'napari-mobilesam-series'
 
+# number of the mouse button in events of napari
+RIGHT_BUTTON = 2
+
 # types of shapes that enclose a region, and of lines
 CLOSED_SHAPES = ('rectangle', 'ellipse', 'polygon')
 OPEN_SHAPES = ('line', 'path')

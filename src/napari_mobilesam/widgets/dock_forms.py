@@ -1,0 +1,215 @@
+"""Contents of the dock: one header, and a tab for each form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
+
+from napari_mobilesam.types import ModelRecord
+from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
+from napari_mobilesam.widgets.parts.guide import Guide
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
+from napari_mobilesam.widgets.viewer.layers import is_ours
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_mobilesam.widgets.everything.everything_widget import (
+        EverythingWidget,
+    )
+    from napari_mobilesam.widgets.prompts.prompt_widget import PromptWidget
+    from napari_mobilesam.widgets.training.training_widget import (
+        TrainingWidget,
+    )
+
+    Form = PromptWidget | EverythingWidget | TrainingWidget
+
+FormName = Literal['prompts', 'everything', 'training']
+TITLES: dict[FormName, str] = {
+    'prompts': 'Prompts',
+    'everything': 'Everything',
+    'training': 'Fine-tune',
+}
+GUIDE_HEADINGS: dict[FormName, str] = {
+    'prompts': 'Segment by prompts',
+    'everything': 'Segment everything',
+    'training': 'Fine-tune on labels',
+}
+
+
+class DockForms(ViewerWidget):
+    """Header and forms of the dock “Segmentation”.
+
+    Image and model are chosen once, above the tabs. Forms are built when
+    their tab is shown first.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    early_clicks : EarlyClicks
+        Clicks since the dock was opened.
+
+    Attributes
+    ----------
+    header : ImageHeader
+        Choices of image, channels and model.
+    tabs : QTabWidget
+        The forms.
+    help_button : QToolButton
+        Opens the user guide.
+    """
+
+    def __init__(self, viewer: ViewerModel, early_clicks: EarlyClicks) -> None:
+        super().__init__(viewer)
+        self._early_clicks = early_clicks
+        self._settings = SettingsStore()
+        self._folds = FoldMemory(self._settings)
+        self._forms: dict[FormName, Form] = {}
+        self._guide: Guide | None = None
+        self.header = ImageHeader(self)
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        for title in TITLES.values():
+            self.tabs.addTab(QWidget(), title)
+        self.help_button = QToolButton()
+        self.help_button.setText('Help')
+        self.help_button.setToolTip('Open the user guide at this tab.')
+        self.tabs.setCornerWidget(self.help_button)
+        contents = QWidget()
+        layout = QVBoxLayout(contents)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addWidget(self.tabs, 1)
+        fill(self, contents)
+        self.tabs.currentChanged.connect(self._tab_changed)
+        self.help_button.clicked.connect(self.show_help)
+        self.attach()
+
+    # forms
+
+    @property
+    def form_name(self) -> FormName:
+        """Name of the form in front."""
+        return list(TITLES)[self.tabs.currentIndex()]
+
+    def show_form(self, name: FormName) -> Form:
+        """Bring a form to the front.
+
+        Parameters
+        ----------
+        name : {'prompts', 'everything', 'training'}
+            Name of the form.
+
+        Returns
+        -------
+        PromptWidget, EverythingWidget or TrainingWidget
+            The form, which is built if it has not been shown before.
+        """
+        form = self._forms.get(name) or self._build(name)
+        self.tabs.setCurrentIndex(list(TITLES).index(name))
+        return form
+
+    def _build(self, name: FormName) -> Form:
+        form = self._new_form(name)
+        self._forms[name] = form
+        self._folds.keep(form, name, form.status)
+        page = self.tabs.widget(list(TITLES).index(name))
+        assert page is not None
+        fill(page, form)
+        return form
+
+    def _new_form(self, name: FormName) -> Form:
+        # lazily: each has many modules
+        if name == 'prompts':
+            from napari_mobilesam.widgets.prompts.prompt_widget import (
+                PromptWidget,
+            )
+
+            return PromptWidget(
+                self.viewer, self.header, self._settings, self._early_clicks
+            )
+        if name == 'everything':
+            from napari_mobilesam.widgets.everything.everything_widget import (
+                EverythingWidget,
+            )
+
+            form = EverythingWidget(self.viewer, self.header)
+            form.edit_asked.connect(self._edit)
+            return form
+        from napari_mobilesam.widgets.training.training_widget import (
+            TrainingWidget,
+        )
+
+        return TrainingWidget(self.viewer, self.header)
+
+    def _tab_changed(self, index: int) -> None:
+        self.show_form(self.form_name)
+
+    def _edit(self, image: Image, labels: Labels, number: int) -> None:
+        """Open an object of a run in the prompts form."""
+        prompts = cast('PromptWidget', self.show_form('prompts'))
+        with prompts.status.errors():
+            prompts.take_over(image, labels, number)
+
+    def show_help(self) -> None:
+        """Open the user guide at the page of the form in front."""
+        if self._guide is None:
+            self._guide = Guide(self)
+        self._guide.open_at(GUIDE_HEADINGS[self.form_name])
+
+    @property
+    def pending(self) -> bool:
+        """True while a change in the viewer is still to be handled."""
+        return any(form.pending for form in self._forms.values())
+
+    # docking
+
+    def attach(self) -> None:
+        """Listen to viewer and session, and attach the forms."""
+        super().attach()
+        session = self.session
+        selection = self.viewer.layers.selection
+        for signal, callback in (
+            (selection.events.active, self._active_changed),
+            (session.model_changed, self._model_changed),
+            (session.downloaded, self.header.model_box.arrived),
+            (session.failed, self._failed),
+        ):
+            self.listen(signal, callback)
+        self.header.refresh()
+        self.header.show_model()
+        self._active_changed()
+        for form in self._forms.values():
+            if not form.attached:
+                form.attach()
+
+    def detach(self) -> None:
+        """Detach the forms, and stop listening."""
+        for form in self._forms.values():
+            if form.attached:
+                form.detach()
+        if self._guide is not None:
+            self._guide.close()
+        super().detach()
+
+    def _active_changed(self, event: Any = None) -> None:
+        """Follow the selected image; an open object keeps its image."""
+        active = self.viewer.layers.selection.active
+        follows = 'prompts' not in self._forms
+        # an edge layer becomes active when it is added
+        if follows and isinstance(active, Image) and not is_ours(active):
+            self.header.image_combo.layer = active
+
+    def _model_changed(self, record: ModelRecord) -> None:
+        self.header.show_model()
+
+    def _failed(self, text: str, topic: str) -> None:
+        if topic == 'model':
+            self.header.model_box.fail()
