@@ -22,10 +22,10 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELL, STEP = 24, 60
+SAMPLE_SECONDS = 0.002
+PACKAGE_FOLDER = f'{os.sep}napari_mobilesam{os.sep}'
+# side and planes of the stack that is opened
+STACK = (20, 512)
 # napari's canvas shows about so many pixels of the largest image
 FIELD = 700
 FIRST_CLICKS = 3
@@ -54,30 +58,71 @@ def cells(side: int, folder: Path) -> NDArray[np.uint8]:
     return image
 
 
-class Blocks:
-    """Time that functions block the Qt thread, without nested calls."""
+class Gaps:
+    """Times in which the event loop does nothing but one event.
+
+    A timer ticks every millisecond; a gap lies between two ticks. A sampler
+    on another thread looks whether functions of this package are running on
+    the thread of the window, whatever napari does in them included.
+    """
 
     def __init__(self) -> None:
-        self.seconds: list[tuple[float, str]] = []
-        self._depth = 0
+        from qtpy.QtCore import QTimer
 
-    def watch(self, owner: Any, name: str) -> None:
-        """Time all calls of a method from now on."""
-        method = getattr(owner, name)
+        self._ticks: list[float] = []
+        self._samples: list[tuple[float, bool]] = []
+        self._seconds: dict[str, list[NDArray[np.float64]]] = {}
+        self._ours: dict[str, float] = {}
+        self._main = threading.main_thread().ident
+        self._timer = QTimer()
+        self._timer.timeout.connect(
+            lambda: self._ticks.append(time.perf_counter())
+        )
+        self._timer.start(1)
+        threading.Thread(target=self._sample, daemon=True).start()
 
-        @wraps(method)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self._depth += 1
-            start = time.perf_counter()
-            try:
-                return method(*args, **kwargs)
-            finally:
-                self._depth -= 1
-                if not self._depth:
-                    spent = time.perf_counter() - start
-                    self.seconds.append((spent, name))
+    def _sample(self) -> None:
+        while True:
+            time.sleep(SAMPLE_SECONDS)
+            frame = sys._current_frames().get(self._main or 0)
+            ours = False
+            while frame is not None and not ours:
+                ours = PACKAGE_FOLDER in frame.f_code.co_filename
+                frame = frame.f_back
+            self._samples.append((time.perf_counter(), ours))
 
-        setattr(owner, name, timed)
+    @contextmanager
+    def during(self, name: str) -> Iterator[None]:
+        """Note the gaps while the context lasts."""
+        self._ticks.clear()
+        self._samples.clear()
+        start = time.perf_counter()
+        yield
+        times = np.array([start, *self._ticks])
+        gaps = np.diff(times)
+        self._seconds.setdefault(name, []).append(gaps)
+        samples = np.array(self._samples)
+        longest = self._ours.get(name, 0.0)
+        for begin, gap in zip(times, gaps, strict=False):
+            within = (samples[:, 0] > begin) & (samples[:, 0] < begin + gap)
+            if gap > longest and within.any():
+                longest = max(longest, gap * samples[within, 1].mean())
+        self._ours[name] = longest
+
+    def table(self) -> list[dict[str, Any]]:
+        """Longest gap, 99th percentile and our part for each name."""
+        return [
+            {
+                'what': name,
+                'times': len(found),
+                'longest_ms': round(float(max(map(np.max, found))) * 1e3),
+                'p99_ms': round(
+                    float(np.percentile(np.concatenate(found), 99)) * 1e3, 1
+                ),
+                'longest_ours_ms': round(self._ours[name] * 1e3),
+            }
+            for name, found in self._seconds.items()
+        ]
 
 
 class Desk:
@@ -105,8 +150,10 @@ class Desk:
     def look(self) -> None:
         """Show a field in the middle of the image."""
         side = self.image.data.shape[0]
-        self.viewer.camera.center = (side / 2, side / 2)
-        self.viewer.camera.zoom = 700 / min(side, FIELD)
+        # moved in napari 0.9
+        camera = getattr(self.viewer, 'scene', self.viewer).camera
+        camera.center = (side / 2, side / 2)
+        camera.zoom = 700 / min(side, FIELD)
         self.events(0.5)
 
     def places(self, count: int) -> Iterator[tuple[float, float]]:
@@ -135,6 +182,20 @@ class Desk:
             QEventLoop.ProcessEventsFlag.WaitForMoreEvents
         )
 
+    def at(self, place: tuple[float, float]) -> Any:
+        """Canvas pixel of a place of the image."""
+        from qtpy.QtCore import QPoint
+
+        view = self.canvas.view
+        x, y = (view.transform * view.scene.transform).map(place[::-1])[:2]
+        return QPoint(round(x), round(y))
+
+    def move(self, place: tuple[float, float]) -> None:
+        """Move the mouse to a place of the image."""
+        from qtpy.QtTest import QTest
+
+        QTest.mouseMove(self.canvas.native, self.at(place))
+
     def click(
         self, place: tuple[float, float], done: Callable[[], float | None]
     ) -> float:
@@ -142,12 +203,10 @@ class Desk:
 
         They are counted from when the button comes up.
         """
-        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        view = self.canvas.view
-        x, y = (view.transform * view.scene.transform).map(place[::-1])[:2]
-        at = QPoint(round(x), round(y))
+        at = self.at(place)
         button = Qt.MouseButton.LeftButton
         none = Qt.KeyboardModifier.NoModifier
         start = time.perf_counter()
@@ -180,24 +239,11 @@ def clicks_of_napari(desk: Desk, count: int) -> list[float]:
     return seconds[FIRST_CLICKS:]
 
 
-def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
+def clicks_of_widget(desk: Desk, count: int) -> list[float]:
     """Seconds until the mask of a click is painted."""
     from napari_mobilesam import get_session
     from napari_mobilesam.widgets import open_form
-    from napari_mobilesam.widgets.prompts.open_object import OpenObject
-    from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
-    from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
-    from napari_mobilesam.widgets.viewer.main_thread import MainThread
 
-    blocks.watch(MainThread, '_run')
-    for part, name in (
-        (OpenObject, 'update'),
-        (OpenObject, 'reject'),
-        (PromptRuns, 'accept'),
-        (PromptTools, '_press'),
-        (PromptTools, '_edited'),
-    ):
-        blocks.watch(part, name)
     session = get_session(desk.viewer)
     widget: Any = open_form(desk.viewer, 'prompts')
     shown: list[float] = []
@@ -224,8 +270,6 @@ def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
     settle()
     seconds = []
     for number, place in enumerate(places):
-        if number == FIRST_CLICKS:
-            blocks.seconds.clear()
         shown.clear()
         seconds.append(desk.click(place, lambda: shown[0] if shown else None))
         settle()
@@ -236,14 +280,12 @@ def clicks_of_widget(desk: Desk, count: int, blocks: Blocks) -> list[float]:
 
 def measure(side: int, count: int, hold: float = 0.0) -> dict[str, Any]:
     """Measure one size of image."""
-    blocks = Blocks()
     with tempfile.TemporaryDirectory() as folder:
         desk = Desk(cells(side, Path(folder)), hold)
         own = np.array(clicks_of_napari(desk, count)) * 1e3
-        ours = np.array(clicks_of_widget(desk, count, blocks)) * 1e3
+        ours = np.array(clicks_of_widget(desk, count)) * 1e3
         desk.viewer.close()
     above = ours - np.median(own)
-    longest, name = max(blocks.seconds)
     return {
         'side': side,
         'clicks': len(ours),
@@ -251,9 +293,169 @@ def measure(side: int, count: int, hold: float = 0.0) -> dict[str, Any]:
         'napari_median_ms': round(float(np.median(own)), 1),
         'above_median_ms': round(float(np.median(above)), 1),
         'above_p95_ms': round(float(np.percentile(above, 95)), 1),
-        'longest_block_ms': round(longest * 1e3, 1),
-        'longest_block_in': name,
     }
+
+
+class Journey:
+    """Steps of a user, each measured as gaps of the event loop."""
+
+    def __init__(self, side: int, repeats: int, folder: Path) -> None:
+        self.repeats = repeats
+        # first, as it makes the application
+        self.desk = Desk(cells(side, folder))
+        self.gaps = Gaps()
+        self.desk.look()
+        self.places = list(self.desk.places(4 * repeats + 8))
+        planes, across = STACK
+        self.stack = np.stack([cells(across, folder)] * planes)
+
+    def measure(self) -> list[dict[str, Any]]:
+        """Go all the way."""
+        self.napari_alone()
+        self.open_dock()
+        self.clicks()
+        self.objects()
+        self.open_stack()
+        return self.gaps.table()
+
+    def step(self, name: str, action: Callable[[], Any]) -> None:
+        """Do something, and wait until no work is left."""
+        from qtpy.QtCore import QTimer
+
+        with self.gaps.during(name):
+            # from the event loop, as a key or a button does
+            QTimer.singleShot(0, action)
+            self.desk.events(0.3)
+            self.settle()
+        self.desk.events(0.3)
+
+    def settle(self) -> None:
+        """Process events until nothing is computed or waits."""
+        from napari_mobilesam.widgets import MobileSamDock
+        from napari_mobilesam.widgets.viewer.viewer_session import (
+            known_session,
+        )
+
+        viewer, quiet = self.desk.viewer, 0
+        while quiet < 5:
+            self.desk.events(0.02)
+            session = known_session(viewer)
+            docks = [
+                widget
+                for widget in viewer.window.dock_widgets.values()
+                if isinstance(widget, MobileSamDock)
+            ]
+            busy = any(dock.pending for dock in docks) or (
+                session is not None and not session.wait(0.001)
+            )
+            quiet = 0 if busy else quiet + 1
+
+    def press(self, key: str) -> None:
+        """Press a key on the canvas."""
+        from qtpy.QtTest import QTest
+
+        QTest.keyClick(self.desk.canvas.native, key)
+
+    def napari_alone(self) -> None:
+        """Do what napari does in these steps, without the plugin."""
+        viewer, places = self.desk.viewer, iter(self.places)
+        self.step('napari alone: add a Points layer', viewer.add_points)
+        points = viewer.layers[-1]
+        points.mode = 'add'
+        for _ in range(self.repeats):
+            place = next(places)
+            self.step(
+                'napari alone: click a point', lambda p=place: self.click(p)
+            )
+        empty = np.zeros(self.desk.image.data.shape, np.uint16)
+        self.step(
+            'napari alone: add a Labels layer',
+            lambda: viewer.add_labels(empty),
+        )
+        self.step(
+            'napari alone: add a stack', lambda: viewer.add_image(self.stack)
+        )
+        for layer in (points, *viewer.layers[-2:]):
+            layer.visible = False
+            viewer.layers.remove(layer)
+        viewer.layers.selection.active = self.desk.image
+        self.desk.look()
+
+    def click(self, place: tuple[float, float]) -> None:
+        """Click a place of the image."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        QTest.mouseClick(
+            self.desk.canvas.native,
+            Qt.MouseButton.LeftButton,
+            pos=self.desk.at(place),
+        )
+
+    def open_dock(self) -> None:
+        """Open the dock from the menu, close it, and open it again."""
+        from napari._app_model import get_app_model
+
+        def choose(entry: str) -> None:
+            commands = get_app_model().commands
+            commands.execute_command(f'napari-mobilesam.{entry}').result()
+
+        viewer = self.desk.viewer
+        self.step('open the dock', lambda: choose('segment_by_prompts'))
+        self.step('open tab Everything', lambda: choose('segment_everything'))
+        self.step('open tab Fine-tune', lambda: choose('fine_tune'))
+        for _ in range(self.repeats):
+            viewer.window.remove_dock_widget('all')
+            self.desk.events(0.5)
+            self.step(
+                'open the dock again', lambda: choose('segment_by_prompts')
+            )
+        self.desk.look()
+        self.settle()
+
+    def clicks(self) -> None:
+        """Click and accept."""
+        places = iter(self.places)
+        for number in range(self.repeats + 1):
+            which = 'first' if number == 0 else 'later'
+            place = next(places)
+            self.step(f'{which} click', lambda p=place: self.click(p))
+            self.step(f'{which} accept', lambda: self.press('w'))
+
+    def objects(self) -> None:
+        """Open, delete and undo objects; move the mouse over some."""
+        from napari_mobilesam import get_session
+
+        session = get_session(self.desk.viewer)
+        for number in range(1, self.repeats + 1):
+            self.step('open an object', lambda n=number: session.open(n))
+            self.step('reject', lambda: self.press('q'))
+            session.open(number)
+            self.settle()
+            self.step('delete an object', session.delete)
+            self.step('undo', lambda: self.press('u'))
+        self.step('switch hover on', lambda: self.press('h'))
+        for place in self.places[-self.repeats :]:
+            self.step('hover', lambda p=place: self.desk.move(p))
+
+    def open_stack(self) -> None:
+        """Open a third dimension."""
+        viewer = self.desk.viewer
+        self.step('open a stack', lambda: viewer.add_image(self.stack))
+        for plane in range(1, self.repeats + 1):
+            self.step(
+                'next plane',
+                lambda p=plane: viewer.dims.set_current_step(0, p),
+            )
+
+
+def measure_gaps(side: int, repeats: int) -> list[dict[str, Any]]:
+    """Measure the gaps of the event loop in all steps of a user."""
+    with tempfile.TemporaryDirectory() as folder:
+        journey = Journey(side, repeats, Path(folder))
+        table = journey.measure()
+        journey.desk.viewer.close()
+    return table
 
 
 @contextmanager
@@ -276,8 +478,20 @@ def main() -> None:
         metavar='MS',
         help='how long the button is down (default: not at all)',
     )
+    parser.add_argument(
+        '--gaps',
+        type=int,
+        default=0,
+        metavar='REPEATS',
+        help='measure gaps of the event loop instead, in all steps of a user',
+    )
     arguments = parser.parse_args()
     with own_files():
+        if arguments.gaps:
+            for side in arguments.sides or (1024,):
+                for row in measure_gaps(side, arguments.gaps):
+                    print(json.dumps({'side': side, **row}), flush=True)
+            os._exit(0)
         for side in arguments.sides or (1024, 4096, 20000):
             found = measure(side, arguments.clicks, arguments.hold / 1e3)
             print(json.dumps(found), flush=True)

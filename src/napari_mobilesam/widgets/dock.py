@@ -82,8 +82,11 @@ class MobileSamDock(QWidget):
         self.setMinimumWidth(MIN_WIDTH)
         # one step for each turn of the event loop
         self._next_step = DelayedCall(self._build_step, parent=self)
+        # kept, as events for it are dropped when it is deleted
+        self._on_main = MainThread()
         self._imports: threading.Thread | None = None
         self._imported: set[FormName] = set()
+        self._built: set[FormName] = set()
         if form == 'prompts':
             self._clicks.watch(self._starting.setText)
         self._import()
@@ -179,7 +182,7 @@ class MobileSamDock(QWidget):
     def _start_imports(self, names: tuple[str, ...]) -> None:
         self._imports = threading.Thread(
             target=_import_and_tell,
-            args=(names, MainThread(), partial(_imported, weakref.ref(self))),
+            args=(names, self._on_main, partial(_imported, weakref.ref(self))),
             name='napari-mobilesam-imports',
             daemon=True,
         )
@@ -207,6 +210,10 @@ class MobileSamDock(QWidget):
             return
         elif self._wanted not in self._imported:
             self._import()
+        elif self._wanted not in self._built:
+            self._built.add(self._wanted)
+            self._forms.build_form(self._wanted)
+            self._next_step.restart()
         else:
             self._show_wanted()
             # those of the other tabs, before they are shown

@@ -112,17 +112,26 @@ class DockForms(ViewerWidget):
         PromptWidget, EverythingWidget or TrainingWidget
             The form, which is built if it has not been shown before.
         """
-        form = self._forms.get(name) or self._build(name)
+        form = self.build_form(name)
+        page = self.tabs.widget(list(TITLES).index(name))
+        assert page is not None
+        if page.layout() is None:
+            fill(page, form)
         self.tabs.setCurrentIndex(list(TITLES).index(name))
         return form
 
-    def _build(self, name: FormName) -> Form:
-        form = self._new_form(name)
-        self._forms[name] = form
-        self._folds.keep(form, name, form.status)
-        page = self.tabs.widget(list(TITLES).index(name))
-        assert page is not None
-        fill(page, form)
+    def build_form(self, name: FormName) -> Form:
+        """Build a form, unless it is built, without showing it.
+
+        Parameters
+        ----------
+        name : {'prompts', 'everything', 'training'}
+            Name of the form.
+        """
+        form = self._forms.get(name)
+        if form is None:
+            form = self._forms[name] = self._new_form(name)
+            self._folds.keep(form, name, form.status)
         return form
 
     def _new_form(self, name: FormName) -> Form:

@@ -8,8 +8,9 @@ which also works in a window that is not active. Text fields are not affected.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from napari.utils.shortcuts import default_shortcuts
@@ -53,6 +54,8 @@ def bind_keys(
     """
     keys = Keys()
     window = _window(widget)
+    if window is not None:
+        _disable_others(window, actions)
     for key, action in actions.items():
         callback = _weakly(action)
         widget.viewer.bind_key(key, callback, overwrite=True)
@@ -83,19 +86,39 @@ def command_of_napari(key: str) -> str:
     key : str
         Such as ``'W'`` or ``'Shift+W'``.
     """
-    for command, taken in default_shortcuts.items():
-        if key in map(str, taken):
-            return command.removeprefix('napari:').replace('_', ' ')
-    return ''
+    command = _keys_of_napari().get(key, '')
+    return command.removeprefix('napari:').replace('_', ' ')
+
+
+@cache
+def _keys_of_napari() -> dict[str, str]:
+    """Command of each key of napari."""
+    return {
+        str(key): command
+        for command, keys in reversed(default_shortcuts.items())
+        for key in keys
+    }
+
+
+def _disable_others(window: QWidget, keys: Collection[str]) -> None:
+    """Disable our shortcuts of these keys, of another dock.
+
+    Of two shortcuts with the same key Qt would call neither.
+    """
+    taken = {QKeySequence(key).toString() for key in keys}
+    # one look through the window, which takes 5 ms
+    for other in window.findChildren(
+        QShortcut,
+        SHORTCUT_NAME,
+        Qt.FindChildOption.FindDirectChildrenOnly,
+    ):
+        if other.key().toString() in taken:
+            other.setEnabled(False)
 
 
 def _shortcut(
     window: QWidget, key: str, callback: Callable[[Any], None]
 ) -> QShortcut:
-    for other in window.findChildren(QShortcut, SHORTCUT_NAME):
-        if other.key() == QKeySequence(key):
-            # of two shortcuts with the same key Qt would call neither
-            other.setEnabled(False)
     shortcut = QShortcut(QKeySequence(key), window)
     shortcut.setObjectName(SHORTCUT_NAME)
     shortcut.setContext(Qt.ShortcutContext.WindowShortcut)

@@ -15,6 +15,7 @@ from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
@@ -114,6 +115,8 @@ class PromptWidget(ViewerWidget):
         # later: layers cannot be moved while napari moves or inserts them
         self._raise_later = QSignalDebouncer(parent=self)
         self._raise_later.setTimeout(0)
+        # later: the form is shown first
+        self._start_later = DelayedCall(self._start, parent=self)
         self.settings = settings
         self.header = header
         self.panel = panel = PromptPanel(
@@ -207,7 +210,8 @@ class PromptWidget(ViewerWidget):
     def pending(self) -> bool:
         """True while a change in the viewer is still to be handled."""
         return (
-            self.image.pending
+            self._start_later.pending
+            or self.image.pending
             or self.object.pending
             or self.preparation.pending
             or len(self.session.editor.queue) > 0
@@ -249,7 +253,7 @@ class PromptWidget(ViewerWidget):
         self._layers_changed()
         self._early_clicks.watch(partial(self.status.say, busy=True))
         # importing pandas and torch takes seconds the first time
-        session.models.import_libraries(self._start)
+        session.models.import_libraries(self._start_later.restart)
 
     def _start(self) -> None:
         if not self.attached:
