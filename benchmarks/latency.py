@@ -331,24 +331,25 @@ class Journey:
 
     def settle(self) -> None:
         """Process events until nothing is computed or waits."""
-        from napari_mobilesam.widgets import MobileSamDock
-        from napari_mobilesam.widgets.viewer.viewer_session import (
-            known_session,
-        )
-
-        viewer, quiet = self.desk.viewer, 0
+        quiet = 0
         while quiet < 5:
             self.desk.events(0.02)
-            session = known_session(viewer)
-            docks = [
-                widget
-                for widget in viewer.window.dock_widgets.values()
-                if isinstance(widget, MobileSamDock)
-            ]
-            busy = any(dock.pending for dock in docks) or (
-                session is not None and not session.wait(0.001)
-            )
-            quiet = 0 if busy else quiet + 1
+            quiet = 0 if self._busy() else quiet + 1
+
+    def _busy(self) -> bool:
+        # opening the dock is to import the plugin, and nothing before
+        dock = sys.modules.get('napari_mobilesam.widgets.dock')
+        sessions = sys.modules.get(
+            'napari_mobilesam.widgets.viewer.viewer_session'
+        )
+        viewer = self.desk.viewer
+        if dock is not None and any(
+            isinstance(widget, dock.MobileSamDock) and widget.pending
+            for widget in viewer.window.dock_widgets.values()
+        ):
+            return True
+        session = sessions and sessions.known_session(viewer)
+        return session is not None and not session.wait(0.001)
 
     def press(self, key: str) -> None:
         """Press a key on the canvas."""

@@ -315,6 +315,21 @@ def test_importing_is_cheap(module: str) -> None:
     assert not loaded_after(f'import {module}') & (GUI | {'torch'})
 
 
+def test_opening_the_dock_imports_little() -> None:
+    """The rest is imported on another thread while the dock is shown."""
+    loaded = loaded_after(
+        f'import {NAME}.widgets.dock, sys\n'
+        f'assert "{NAME}.session" not in sys.modules'
+    )
+    assert not loaded & {'torch', 'pandas', 'skimage', 'magicgui'}
+
+
+@pytest.mark.parametrize('module', ['torch', 'pandas'])
+def test_first_form_is_built_before_slow_libraries(module: str) -> None:
+    form = f'{NAME}.widgets.prompts.prompt_widget'
+    assert module not in loaded_after(f'import {form}')
+
+
 @pytest.mark.parametrize(
     'module', [f'{NAME}.model.sam', f'{NAME}.segmentation.predictor']
 )

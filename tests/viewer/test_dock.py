@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,12 +30,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.session.runtime.settings import load_settings
-from napari_mobilesam.widgets import MobileSamDock, open_form
+from napari_mobilesam.widgets import MobileSamDock, get_session, open_form
 from napari_mobilesam.widgets.parts.controls import CollapsibleSection
 from napari_mobilesam.widgets.parts.message_label import (
     background_of,
     contrast,
 )
+
+from .conftest import Mouse
 
 pytestmark = pytest.mark.window
 
@@ -85,6 +90,94 @@ def test_menu_entries_open_one_dock_at_their_tab(make_napari_viewer, oracle):
         docks.append(dock_in(viewer))
         assert docks[-1].tabs.tabText(docks[-1].tabs.currentIndex()) == title
     assert docks[0] is docks[1] is docks[2]
+
+
+@pytest.fixture
+def slow_imports(monkeypatch):
+    """Modules of the dock are imported when this event is set."""
+    go = threading.Event()
+    module = 'napari_mobilesam.widgets.dock'
+    monkeypatch.setattr(f'{module}.sys', SimpleNamespace(modules={}))
+    monkeypatch.setattr(f'{module}.import_gently', lambda names: go.wait(60))
+    yield go
+    go.set()
+
+
+def choose(entry):
+    get_app_model().commands.execute_command(
+        f'napari-mobilesam.{entry}'
+    ).result()
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        QApplication.processEvents()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_clicks_while_modules_are_imported_are_answered(
+    make_napari_viewer, oracle, settle, blobs, slow_imports
+):
+    viewer = make_napari_viewer()
+    image = viewer.add_image(blobs)
+    choose('segment_by_prompts')
+    dock = dock_in(viewer)
+    QApplication.processEvents()
+    assert dock.pending
+    Mouse(viewer).click(image, INSIDE)
+    assert '1 click' in dock.findChild(QLabel).text()
+    slow_imports.set()
+    wait_for(lambda: not dock.pending)
+    settle(get_session(viewer), dock)
+    points = viewer.layers['prompts']
+    assert points.data == pytest.approx(np.array([INSIDE]), abs=0.5)
+    Mouse(viewer).key(Qt.Key.Key_W)
+    settle(get_session(viewer), dock)
+    assert viewer.layers['objects'].data[INSIDE] == 1
+
+
+def test_dock_closed_while_modules_are_imported_stays_empty(
+    make_napari_viewer, oracle, blobs, slow_imports
+):
+    viewer = make_napari_viewer()
+    viewer.add_image(blobs)
+    before = list(viewer.mouse_drag_callbacks)
+    choose('segment_by_prompts')
+    dock = dock_in(viewer)
+    assert len(viewer.mouse_drag_callbacks) > len(before)
+    viewer.window.remove_dock_widget(dock)
+    assert viewer.mouse_drag_callbacks == before
+    slow_imports.set()
+    for _ in range(20):
+        QApplication.processEvents()
+        time.sleep(0.005)
+    assert dock.pending
+    assert list(viewer.layers) == [viewer.layers[0]]
+
+
+def test_dock_of_a_script_is_the_dock_of_the_menu(desk, blobs):
+    d = desk(blobs)
+    d.viewer.window.remove_dock_widget(d.dock)
+    _, dock = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Segmentation'
+    )
+    form = d.widget = dock.show_form('prompts')
+    d.settle()
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    # under another name, which napari does not find
+    choose('dock')
+    wait_for(lambda: len(d.viewer.window.dock_widgets) == 1)
+    assert open_form(d.viewer, 'prompts') is form
+    assert form.isVisible()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+    choose('segment_everything')
+    wait_for(lambda: not dock_in(d.viewer).pending)
+    assert dock_in(d.viewer).form_name == 'everything'
 
 
 def test_menu_entries_bring_a_hidden_dock_back(desk, blobs):

@@ -14,6 +14,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QDockWidget,
     QLabel,
+    QSizePolicy,
     QTabWidget,
     QToolButton,
     QVBoxLayout,
@@ -41,6 +42,7 @@ _MODULES: dict[FormName, str] = {
     'everything': 'napari_mobilesam.widgets.everything.everything_widget',
     'training': 'napari_mobilesam.widgets.training.training_widget',
 }
+_FILLING = QSizePolicy.Policy.Preferred
 # in a window of 1366 pixels, wide enough for every text
 MIN_WIDTH = 316
 # as in the Plugins menu, so that the menu finds the dock
@@ -76,6 +78,8 @@ class MobileSamDock(QWidget):
         self._starting.setWordWrap(True)
         self._starting.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._starting.setMargin(8)
+        # otherwise napari adds a stretch that takes half the height
+        self._starting.setSizePolicy(_FILLING, QSizePolicy.Policy.Expanding)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._starting)
@@ -224,7 +228,10 @@ class MobileSamDock(QWidget):
         self._starting.hide()
         layout = self.layout()
         assert layout is not None
+        forms.setSizePolicy(_FILLING, QSizePolicy.Policy.Expanding)
         layout.addWidget(forms)
+        # hidden if it was in another dock
+        forms.show()
 
     # docking
 

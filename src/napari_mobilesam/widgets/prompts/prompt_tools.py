@@ -20,6 +20,7 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
     add_shapes,
     adopt_points,
     flip,
+    refit_points,
     set_next_polarity,
 )
 from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
@@ -158,7 +159,8 @@ class PromptTools:
                 if select:
                     self.use_points_tool()
                 return
-            self._dock.viewer.layers.remove(layer)
+            with self.blocked():
+                refit_points(layer, plane)
         self.use_points_tool()
 
     def show_tool(self, event: Any = None) -> None:

@@ -252,7 +252,8 @@ def raise_above(
         return
     below = [
         layer
-        for layer in order[: order.index(image)]
+        # a slice of the layer list would be another layer list
+        for layer in list(order)[: order.index(image)]
         if any(layer is other for other in layers)
     ]
     # pixels first, so that they do not hide points and shapes
