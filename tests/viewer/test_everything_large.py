@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Labels
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMessageBox
 from segmentation.oracle import Oracle
 
 from napari_mobilesam.large.image_view import ImageView
@@ -365,13 +367,33 @@ def test_continue_goes_on_with_the_parameters_of_the_run(stopped, tmp_path):
     assert large.continue_button.isHidden()
 
 
-def test_start_over_deletes_the_tiles_that_are_done(stopped, tmp_path):
-    d = stopped
-    records = records_folder(tmp_path / 'out.ome.zarr')
-    assert run_state(tmp_path / 'out.ome.zarr').done
-    # the tiles would not fit the diameter of the form
-    d.widget.panel.large.restart_button.click()
+def answer(d, text):
+    """Click a button of the question that is asked."""
+    (box,) = d.widget.findChildren(QMessageBox)
+    (button,) = (b for b in box.buttons() if text in b.text())
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     d.settle()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_start_over_asks_and_deletes_the_tiles_that_are_done(
+    stopped, tmp_path
+):
+    d = stopped
+    output = tmp_path / 'out.ome.zarr'
+    state = run_state(output)
+    assert state.done
+    restart = d.widget.panel.large.restart_button
+    QTest.mouseClick(restart, Qt.MouseButton.LeftButton)
+    (box,) = d.widget.findChildren(QMessageBox)
+    assert f'{state.done} of {state.total} tiles' in box.text()
+    answer(d, 'Cancel')
+    assert run_state(output).done == state.done
+    assert restart.isEnabled()
+    # the tiles would not fit the diameter of the form
+    QTest.mouseClick(restart, Qt.MouseButton.LeftButton)
+    answer(d, 'start over')
+    records = records_folder(output)
     assert 'objects in' in d.widget.status.text
     assert d.widget.panel.form.value.diameter == SIDE + 6
     assert len(labels_of(d)) == 1

@@ -25,7 +25,7 @@ from napari_mobilesam.widgets.everything.large_panel import (
     is_used_output,
     numbered,
 )
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.controls import ViewerWidget, confirm
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.viewer.large_source import (
     LargeImage,
@@ -176,7 +176,26 @@ class LargeRunControl:
             self._run(image, replace(request, parameters=parameters))
 
     def start_over(self) -> None:
-        """Delete the tiles of the unfinished run, and run anew."""
+        """Delete the tiles of the unfinished run, if confirmed, and run anew.
+
+        Nothing is asked if no tile is done.
+        """
+        large = self._panel.large
+        with self._panel.status.errors():
+            state = run_state(large.output)
+            if state is None or not state.done:
+                self._run_anew()
+                return
+            confirm(
+                large,
+                f'{state.done:,} of {state.total:,} tiles of '
+                f'“{large.output.name}” are done. Start over deletes them; '
+                'Save elsewhere keeps them.',
+                'Delete tiles and start over',
+                self._run_anew,
+            )
+
+    def _run_anew(self) -> None:
         with self._panel.status.errors():
             plane = self._header.plane
             image = self._image(plane)

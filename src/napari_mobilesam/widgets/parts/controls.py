@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QLayout,
+    QMessageBox,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -421,6 +422,33 @@ class StatusLine(QWidget):
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         self.bar.show()
+
+
+def confirm(
+    parent: QWidget, question: str, action: str, then: Callable[[], None]
+) -> None:
+    """Ask before something is lost; the viewer goes on meanwhile.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The question is asked in front of its window.
+    question : str
+        What would be lost.
+    action : str
+        Text of the button that agrees; *Cancel* is the default.
+    then : callable
+        Called when the user agrees.
+    """
+    box = QMessageBox(parent)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setText(question)
+    agree = box.addButton(action, QMessageBox.ButtonRole.AcceptRole)
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    assert agree is not None
+    agree.clicked.connect(lambda: then())
+    box.open()
 
 
 def narrow(combo: QComboBox) -> None:
