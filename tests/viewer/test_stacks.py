@@ -62,3 +62,27 @@ def test_single_planes_are_no_stack(desk, blobs):
 def test_single_plane_with_more_axes_offers_no_propagation(desk, blobs):
     d = desk(blobs[None, None])
     assert not d.widget.panel.planes_box.isVisible()
+
+
+def test_stack_opened_after_a_click_on_an_image(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, (28, 32))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    stack = d.viewer.add_image(np.stack([blobs] * 4), name='stack')
+    d.settle()
+    d.viewer.reset_view()
+    d.viewer.dims.set_current_step(0, 2)
+    d.settle()
+    d.mouse.click(stack, (2, 68, 92))
+    d.settle()
+    preview = d.widget.preview.layer
+    assert preview.ndim == 3
+    assert preview.extent.world[:, 0] == pytest.approx(2, abs=0.5)
+    assert preview.get_value((2, 68, 92), world=True)
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects [1]'].data
+    assert labels[2, 68, 92] == 1
+    assert not labels[[0, 1, 3]].any()

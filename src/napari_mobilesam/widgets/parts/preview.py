@@ -138,15 +138,15 @@ class Preview:
         affine: NDArray[np.float64],
         axes: dict[str, Any],
     ) -> None:
-        if self.layer is not None and self.layer not in self._viewer.layers:
+        if self.layer is not None and (
+            self.layer not in self._viewer.layers
+            or self.layer.ndim != picture.ndim
+        ):
             self.remove()
         layer = self.layer
         if layer is None:
             self._add(picture, affine, axes)
             return
-        if layer.ndim != picture.ndim:
-            # napari collects garbage, for 0.2 s, when a layer is removed
-            layer.data = picture
         for name, values in axes.items():
             if tuple(getattr(layer, name)) != tuple(values):
                 setattr(layer, name, values)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
@@ -32,30 +30,13 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
         face_color_cycle=[COLORS[POSITIVE], COLORS[NEGATIVE]],
         border_color='white',
         border_width=0.15,
-        size=_size(plane),
+        size=max(2.0, max(plane.shape) / 80),
         **plane.transform(),
     )
     # pixels on screen: visible at any zoom, and never hiding the object
     layer.canvas_size_limits = (9, 12)
     layer.mode = 'add'
     return layer
-
-
-def refit_points(layer: Points, plane: LayerPlane) -> None:
-    """Give an empty Points layer the axes and the place of an image.
-
-    Faster than another layer: napari collects garbage, for 0.2 s, whenever
-    one is removed.
-    """
-    layer.data = np.zeros((0, len(plane.output_axes)))
-    for name, value in plane.transform().items():
-        setattr(layer, name, value)
-    layer.current_size = _size(plane)
-
-
-def _size(plane: LayerPlane) -> float:
-    """Size of points in pixels of the image."""
-    return max(2.0, max(plane.shape) / 80)
 
 
 def polarities(values: Any) -> pd.Categorical:

@@ -20,7 +20,6 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
     add_shapes,
     adopt_points,
     flip,
-    refit_points,
     set_next_polarity,
 )
 from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
@@ -159,8 +158,8 @@ class PromptTools:
                 if select:
                     self.use_points_tool()
                 return
-            with self.blocked():
-                refit_points(layer, plane)
+            # napari cannot give a Points layer another number of axes
+            self._dock.viewer.layers.remove(layer)
         self.use_points_tool()
 
     def show_tool(self, event: Any = None) -> None:
