@@ -36,6 +36,7 @@ BELOW_SESSION = BASE | {
     'readers',
     'segmentation',
     'series',
+    'tracking',
     'training',
 }
 ALLOWED: dict[str, set[str]] = {
@@ -62,6 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     # many images: files, labels and records
     'series': BASE | {'export', 'model', 'readers', 'segmentation'},
     'training': BASE | {'readers', 'segmentation', 'model'},
+    # objects through time: links, corrections and files
+    'tracking': BASE | {'export', 'extra', 'large'},
     'session': BELOW_SESSION,
     'widgets': BELOW_SESSION | {'sample_data', 'session'},
     'sample_data': {'drawn_samples', 'types'},

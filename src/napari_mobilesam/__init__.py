@@ -57,6 +57,15 @@ if TYPE_CHECKING:
     from napari_mobilesam.series.series_segmentation import (
         segment_series as segment_series,
     )
+    from napari_mobilesam.tracking.track_formats import (
+        export_tracks as export_tracks,
+    )
+    from napari_mobilesam.tracking.track_linking import (
+        LinkingParameters as LinkingParameters,
+    )
+    from napari_mobilesam.tracking.track_linking import (
+        track_labels as track_labels,
+    )
     from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
@@ -83,6 +92,9 @@ _MODULE_OF = {
     'export_labels': 'export.formats',
     'read_labels': 'export.formats',
     'measure_objects': 'measure.object_table',
+    'track_labels': 'tracking.track_linking',
+    'LinkingParameters': 'tracking.track_linking',
+    'export_tracks': 'tracking.track_formats',
     'get_session': 'widgets.viewer.viewer_session',
 }
 

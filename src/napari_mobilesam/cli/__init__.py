@@ -25,6 +25,7 @@ from napari_mobilesam.cli import (
     model_commands,
     refine_command,
     segment,
+    track_command,
 )
 from napari_mobilesam.cli.command_parser import CommandParser, show_any_text
 from napari_mobilesam.cli.exit_codes import (
@@ -42,6 +43,7 @@ FAMILIES = (
     segment,
     refine_command,
     measure_command,
+    track_command,
     export_commands,
     model_commands,
     demo_command,

@@ -1,0 +1,119 @@
+"""``napari-mobilesam track``: labels of a time series in, tracks out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.cli.exit_codes import ExitCode, InputError, OutputError
+from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.export.exported import LabelsWithTable
+from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.text import counted
+from napari_mobilesam.tracking.track_formats import (
+    FORMATS,
+    export_tracks,
+    track_format,
+)
+from napari_mobilesam.tracking.track_linking import (
+    LinkingParameters,
+    track_labels,
+)
+
+EXAMPLES = """\
+examples:
+  a folder of the Cell Tracking Challenge
+    napari-mobilesam track labels.tif -o tracks/
+  TrackMate, cells that move up to 40 pixels from frame to frame
+    napari-mobilesam track labels.tif -o tracks.xml --max-distance 40
+  labels with one number per track, without divisions, and a table
+    napari-mobilesam track labels.tif -o tracked.tif tracks.csv \\
+        --no-divisions
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``track``."""
+    formats = '; '.join(FORMATS.values())
+    parser = commands.add_parser(
+        'track',
+        help='follow the labelled objects of a time series',
+        description='Link the objects of each frame to those of the next by '
+        f'distance and overlap, with divisions. Written as: {formats}.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'labels',
+        type=Path,
+        metavar='LABELS',
+        help='labels (frame, row, column) or (frame, plane, row, column)',
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        nargs='+',
+        required=True,
+        metavar='OUT',
+        help='files or folders to write; each suffix tells the format',
+    )
+    add_options(parser, LinkingParameters)
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace existing files'
+    )
+    parser.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
+    )
+    parser.set_defaults(run=track_command)
+
+
+def track_command(options: argparse.Namespace) -> int:
+    """Read the labels, link their objects, write the tracks."""
+    for path in options.output:
+        track_format(path)
+        if path.exists() and not (options.overwrite and path.is_file()):
+            raise OutputError(
+                f'{path} exists: remove it, choose another name, or give '
+                '--overwrite to replace a file'
+            )
+    parameters = LinkingParameters(**given_options(options, LinkingParameters))
+    given = read_labels(options.labels)
+    if given.labels.ndim < 3:
+        raise InputError(
+            f'{options.labels} is one label image {given.labels.shape}; a '
+            'time series has a first axis of frames'
+        )
+    with ProgressLine(quiet=options.quiet) as progress:
+        tracks = track_labels(given.labels, parameters, progress)
+        for path in options.output:
+            progress(0, 1, f'Writing {path.name}')
+            _write(tracks, given, path, options.overwrite)
+    divided = len(tracks.divisions)
+    print(
+        f'{counted(tracks.count, "track")} of {counted(len(tracks), "object")}'
+        f', {counted(divided, "division")}: '
+        + ', '.join(str(path) for path in options.output)
+    )
+    return ExitCode.OK
+
+
+def _write(
+    tracks: Any, given: LabelsWithTable, path: Path, overwrite: bool
+) -> None:
+    spatial = tracks.positions.shape[1]
+    scale = given.scale[-spatial:] if given.scale else None
+    units = given.units[-1] if given.units else None
+    try:
+        export_tracks(
+            tracks,
+            path,
+            given.labels,
+            scale=scale,
+            units=units,
+            overwrite=overwrite,
+        )
+    except OSError as error:
+        raise OutputError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Objects through time: linking, divisions, corrections and files."""

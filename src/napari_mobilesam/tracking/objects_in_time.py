@@ -1,0 +1,190 @@
+"""Objects of a series of label images: where they are, how they overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_mobilesam.types import ImageError, Progress
+
+
+@dataclass(frozen=True)
+class ObjectsInTime:
+    """Objects of all frames, by frame and label.
+
+    Attributes
+    ----------
+    frames : (N,) int64
+        Frame of each object, ascending.
+    labels : (N,) int64
+        Label of each object in its frame.
+    positions : (N, D) float64
+        Centroids in pixels: (row, column) or (plane, row, column).
+    areas : (N,) int64
+        Pixels or voxels.
+    overlaps : dict of (int, int) to int
+        Pixels that an object and one of the next frame share.
+    frame_count : int
+        Number of frames, with those that have no object.
+    """
+
+    frames: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    areas: NDArray[np.int64]
+    overlaps: dict[tuple[int, int], int]
+    frame_count: int
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def diameters(self) -> NDArray[np.float64]:
+        """(N,) diameters of discs or balls of the same size."""
+        if self.positions.shape[1] == 3:
+            return np.cbrt(6 / np.pi * self.areas)
+        return np.sqrt(4 / np.pi * self.areas)
+
+
+def objects_in_time(
+    labels: Any, progress: Progress | None = None
+) -> ObjectsInTime:
+    """Find the objects of each frame and their overlaps with the next.
+
+    One frame after the other is read.
+
+    Parameters
+    ----------
+    labels : array
+        (frame, row, column) or (frame, plane, row, column) integer labels;
+        NumPy, dask, zarr or memory-mapped.
+    progress : callable, optional
+        ``progress(done, total, message)``, before each frame; an exception
+        that it raises ends the work.
+
+    Raises
+    ------
+    ImageError
+        If the labels have other axes, are no integers, or have no object.
+    """
+    check_series(labels)
+    count = labels.shape[0]
+    parts: list[_Frame] = []
+    overlaps: dict[tuple[int, int], int] = {}
+    first = 0
+    for frame, pixels in enumerate(_frames(labels)):
+        if progress is not None:
+            progress(frame, count, 'Objects of each frame')
+        part = _Frame.of(pixels, first)
+        if parts:
+            overlaps |= parts[-1].overlaps(part)
+            parts[-1] = parts[-1].without_pixels()
+        parts.append(part)
+        first += len(part.labels)
+    if first == 0:
+        raise ImageError('The labels have no object in any frame.')
+    return ObjectsInTime(
+        np.repeat(np.arange(count), [len(part.labels) for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.positions for part in parts]),
+        np.concatenate([part.areas for part in parts]),
+        overlaps,
+        count,
+    )
+
+
+def check_series(labels: Any) -> None:
+    """Refuse what is no series of label images.
+
+    Raises
+    ------
+    ImageError
+        The message says what is wrong.
+    """
+    shape = getattr(labels, 'shape', None)
+    dtype = getattr(labels, 'dtype', None)
+    if shape is None or dtype is None:
+        raise ImageError(
+            f'labels is a {type(labels).__name__}; it has to be an array '
+            '(frame, row, column) or (frame, plane, row, column).'
+        )
+    if len(shape) not in (3, 4):
+        raise ImageError(
+            f'labels has the shape {tuple(shape)}; a time series is (frame, '
+            'row, column) or (frame, plane, row, column).'
+        )
+    if np.dtype(dtype).kind not in 'iu':
+        raise ImageError(
+            f'labels is of type {dtype}; labels are integers, 0 for '
+            'background.'
+        )
+    if shape[0] < 2:
+        raise ImageError(
+            f'labels has {shape[0]} frame; objects are followed through two '
+            'or more.'
+        )
+
+
+def _frames(labels: Any) -> Iterator[NDArray[Any]]:
+    for frame in range(labels.shape[0]):
+        yield np.asarray(labels[frame])
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Objects of one frame; ``places`` has the index + 1 of each pixel."""
+
+    first: int
+    labels: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    areas: NDArray[np.int64]
+    places: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, pixels: NDArray[Any], first: int) -> _Frame:
+        if pixels.size and pixels.min() < 0:
+            raise ImageError(
+                f'Label {pixels.min()} is negative; labels are 0 for '
+                'background and positive for objects.'
+            )
+        found, places = np.unique(pixels, return_inverse=True)
+        places = places.reshape(pixels.shape)
+        if not len(found) or found[0] != 0:
+            places = places + 1
+        else:
+            found = found[1:]
+        numbers = np.arange(1, len(found) + 1)
+        areas = np.bincount(places.ravel(), minlength=len(found) + 1)[1:]
+        centroids = ndimage.center_of_mass(
+            np.ones(places.shape, bool), places, numbers
+        )
+        positions = np.asarray(centroids, np.float64)
+        return cls(
+            first,
+            found.astype(np.int64),
+            positions.reshape(len(found), pixels.ndim),
+            areas,
+            places,
+        )
+
+    def without_pixels(self) -> _Frame:
+        return _Frame(
+            self.first, self.labels, self.positions, self.areas, None
+        )
+
+    def overlaps(self, later: _Frame) -> dict[tuple[int, int], int]:
+        """Shared pixels of objects here with those of the next frame."""
+        assert self.places is not None
+        assert later.places is not None
+        both = (self.places > 0) & (later.places > 0)
+        pairs = np.stack([self.places[both], later.places[both]], axis=1)
+        found, counts = np.unique(pairs, axis=0, return_counts=True)
+        return {
+            (self.first + int(a) - 1, later.first + int(b) - 1): int(n)
+            for (a, b), n in zip(found, counts, strict=True)
+        }

@@ -1,0 +1,209 @@
+"""Export of tracks to the files of other programs: the suffix decides."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_mobilesam.argument_checks import check_instance, check_path
+from napari_mobilesam.export.formats import export_labels
+from napari_mobilesam.files import atomic_path
+from napari_mobilesam.large.io.tables import write_table
+from napari_mobilesam.tracking.objects_in_time import (
+    check_series,
+    objects_in_time,
+)
+from napari_mobilesam.tracking.tracks import TrackError, Tracks
+
+# Format → what it is, for ``--help``.
+FORMATS = {
+    'ctc': 'Cell Tracking Challenge (a folder)',
+    'trackmate': 'TrackMate in Fiji (.xml)',
+    'geff': 'graph exchange file format (.geff)',
+    'table': 'one row per object (.csv, .parquet)',
+    'labels': 'one label per track (.tif)',
+}
+SUFFIXES = {
+    '': 'ctc',
+    '.xml': 'trackmate',
+    '.geff': 'geff',
+    '.csv': 'table',
+    '.parquet': 'table',
+    '.tif': 'labels',
+    '.tiff': 'labels',
+}
+
+
+def track_format(path: Path) -> str:
+    """Format of a file or folder of tracks, by its suffix.
+
+    Raises
+    ------
+    TrackError
+        If there is none for the suffix.
+    """
+    known = SUFFIXES.get(path.suffix.lower())
+    if known is None:
+        raise TrackError(
+            f'{path.name}: tracks are written as .xml (TrackMate), .geff, '
+            '.csv, .parquet, .tif, or a folder without suffix (Cell Tracking '
+            'Challenge).'
+        )
+    return known
+
+
+def export_tracks(
+    tracks: Tracks,
+    path: str | Path,
+    labels: Any = None,
+    *,
+    scale: tuple[float, ...] | None = None,
+    units: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write tracks for another program.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        Of `track_labels`.
+    path : path
+        The suffix tells the format: ``.xml`` TrackMate, ``.geff``, ``.csv``
+        or ``.parquet`` a table, ``.tif`` labels with one number per track, no
+        suffix a folder of the Cell Tracking Challenge.
+    labels : array, optional
+        (frame, row, column) or (frame, plane, row, column) labels that were
+        tracked. The label image and the Cell Tracking Challenge need them;
+        TrackMate takes the sizes of objects from them.
+    scale : tuple of float, optional
+        Size of a pixel along each spatial axis.
+    units : str, optional
+        Unit of the scale.
+    overwrite : bool
+        Replace a file. Folders are never replaced.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    TrackError
+        If the suffix is not known, or labels are needed.
+    OSError
+        If it exists or cannot be written.
+    """
+    check_path('path', path)
+    check_instance('tracks', tracks, Tracks)
+    path = Path(path)
+    kind = track_format(path)
+    if labels is None and kind in ('ctc', 'labels'):
+        raise TrackError(f'{path.name} needs the labels that were tracked.')
+    if labels is not None:
+        check_series(labels)
+    _check_place(path, overwrite and kind not in ('ctc', 'geff'))
+    if kind == 'table':
+        write_table(tracks.table(), path)
+    elif kind == 'labels':
+        _write_labels(tracks, path, labels, scale, units, overwrite)
+    elif kind == 'trackmate':
+        from napari_mobilesam.tracking.trackmate import write_trackmate
+
+        sizes = None if labels is None else _diameters(tracks, labels)
+        with atomic_path(path, keep_suffix=True) as temporary:
+            write_trackmate(
+                tracks,
+                temporary,
+                scale=scale,
+                units=units or 'pixel',
+                diameters=sizes,
+            )
+    else:
+        with _new_folder(path) as temporary:
+            _write_folder(tracks, temporary, kind, labels, scale, units)
+    return path
+
+
+def _write_folder(
+    tracks: Tracks,
+    path: Path,
+    kind: str,
+    labels: Any,
+    scale: tuple[float, ...] | None,
+    units: str | None,
+) -> None:
+    if kind == 'geff':
+        from napari_mobilesam.tracking.geff_graph import write_geff
+
+        write_geff(tracks, path, scale=scale, units=units)
+        return
+    from napari_mobilesam.tracking.ctc import write_ctc
+
+    write_ctc(tracks, labels, path)
+
+
+def _write_labels(
+    tracks: Tracks,
+    path: Path,
+    labels: Any,
+    scale: tuple[float, ...] | None,
+    units: str | None,
+    overwrite: bool,
+) -> None:
+    frames = [
+        tracks.relabelled(frame, np.asarray(labels[frame]))
+        for frame in range(labels.shape[0])
+    ]
+    spatial = tracks.positions.shape[1]
+    export_labels(
+        np.stack(frames),
+        path,
+        axes='tzyx' if spatial == 3 else 'tyx',
+        scale=() if scale is None else (1.0, *scale[-spatial:]),
+        units=() if units is None else (None, *[units] * spatial),
+        overwrite=overwrite,
+    )
+
+
+def _diameters(tracks: Tracks, labels: Any) -> dict[int, float]:
+    """Diameter of each object in pixels, by its index in the tracks."""
+    objects = objects_in_time(labels)
+    pairs = zip(objects.frames.tolist(), objects.labels.tolist(), strict=True)
+    known = dict(zip(pairs, objects.diameters.tolist(), strict=True))
+    wanted = zip(tracks.frames.tolist(), tracks.labels.tolist(), strict=True)
+    return {
+        index: known[pair]
+        for index, pair in enumerate(wanted)
+        if pair in known
+    }
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    if path.exists() and not (overwrite and path.is_file()):
+        what = 'folder' if path.is_dir() else 'file'
+        raise FileExistsError(
+            f'There is a {what} {path} already: remove it, or choose another '
+            'name.'
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'There is no folder {path.parent}.')
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Path of a folder that gets its name once it is whole."""
+    token = secrets.token_hex(4)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}-{token}.part')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,246 @@
+"""Linking of objects through time by distance and overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_mobilesam.argument_checks import check_flag, check_number
+from napari_mobilesam.extra import need
+from napari_mobilesam.parameter_fields import documented, parameter
+from napari_mobilesam.tracking.objects_in_time import (
+    ObjectsInTime,
+    objects_in_time,
+)
+from napari_mobilesam.tracking.tracks import Tracks
+from napari_mobilesam.types import Progress
+
+# Distance limit in diameters of the median object, where none is given.
+DIAMETERS = 1.5
+# Share of the cost of a link that full overlap takes away.
+OVERLAP_WEIGHT = 0.8
+# Pixels of a child, as a share of those of the object that divides.
+CHILD_SIZES = (0.2, 0.85)
+# Sizes of the children of a division differ at most by this factor.
+MOST_UNEQUAL = 2.5
+# Costs of links that are made; those at the distance limit cost 1.
+COST_LIMIT = 1.0
+
+
+@documented
+@dataclass(frozen=True)
+class LinkingParameters:
+    """Parameters of the linking of objects through time."""
+
+    max_distance: float | None = parameter(
+        None,
+        'Longest way of an object from one frame to the next, in pixels.',
+        label='Longest way (px)',
+        minimum=1,
+        maximum=100_000,
+        automatic='1.5 diameters of the median object.',
+        typical=30.0,
+    )
+    gap: int = parameter(
+        1,
+        'Frames in which an object may be missing without ending its track.',
+        label='Missing frames',
+        maximum=100,
+    )
+    divisions: bool = parameter(
+        True,
+        'Objects may divide into two.',
+        label='Divisions',
+    )
+
+
+def track_labels(
+    labels: Any,
+    parameters: LinkingParameters | None = None,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Link the objects of a series of label images to tracks.
+
+    Parameters
+    ----------
+    labels : array
+        (frame, row, column) or (frame, plane, row, column) integer labels,
+        0 for background. Labels of different frames need not agree.
+    parameters : LinkingParameters, optional
+        Distance, gaps, divisions.
+    progress : callable, optional
+        ``progress(done, total, message)``; an exception that it raises ends
+        the work.
+
+    Returns
+    -------
+    Tracks
+        Every object with its track and where it comes from.
+
+    Raises
+    ------
+    ImageError
+        If the labels are no time series, or have no object.
+    ImportError
+        If laptrack is not installed; the message says how to install it.
+    """
+    need('laptrack', 'track')
+    objects = objects_in_time(labels, progress)
+    if progress is not None:
+        progress(0, 1, 'Linking')
+    return link_objects(objects, parameters)
+
+
+def link_objects(
+    objects: ObjectsInTime, parameters: LinkingParameters | None = None
+) -> Tracks:
+    """Link objects that are measured already; see `track_labels`.
+
+    Frame to frame and gap closing are linear assignment problems with a cost
+    for every start and end (Jaqaman et al. 2008, Nature Methods 5, 695),
+    solved by laptrack. A link costs its distance over the longest one,
+    squared; the more two objects overlap, the less it costs.
+    """
+    parameters = parameters or LinkingParameters()
+    _check(parameters)
+    longest = _longest(objects, parameters)
+    links = _Lookup(_link_costs(objects, longest, parameters.gap + 1))
+    tracker = need('laptrack', 'track').LapTrack(
+        metric=links,
+        cutoff=COST_LIMIT,
+        gap_closing_metric=links,
+        gap_closing_cutoff=COST_LIMIT if parameters.gap else False,
+        gap_closing_max_frame_count=parameters.gap + 1,
+        splitting_metric=_Lookup(_division_costs(objects, longest)),
+        splitting_cutoff=COST_LIMIT if parameters.divisions else False,
+        no_splitting_cost=COST_LIMIT,
+        segment_start_cost=COST_LIMIT,
+        segment_end_cost=COST_LIMIT,
+    )
+    places = [
+        np.flatnonzero(objects.frames == frame)
+        for frame in range(objects.frame_count)
+    ]
+    # an object is given to the costs as its index, its one coordinate
+    graph = tracker.predict([each[:, None].astype(float) for each in places])
+    previous = np.full(len(objects), -1)
+    for nodes in graph.edges:
+        (frame, first), (later, second) = sorted(nodes)
+        previous[places[later][second]] = places[frame][first]
+    return Tracks.of(
+        objects.frames,
+        objects.labels,
+        objects.positions,
+        _plausible(objects, previous),
+    )
+
+
+def _check(parameters: LinkingParameters) -> None:
+    if parameters.max_distance is not None:
+        check_number('max_distance', parameters.max_distance, 1e-6, 1e9)
+    check_number('gap', parameters.gap, 0, 100, whole=True)
+    check_flag('divisions', parameters.divisions)
+
+
+def _longest(objects: ObjectsInTime, parameters: LinkingParameters) -> float:
+    if parameters.max_distance is not None:
+        return float(parameters.max_distance)
+    return DIAMETERS * float(np.median(objects.diameters))
+
+
+class _Lookup:
+    """Metric of laptrack, which asks for one pair after the other.
+
+    Objects are given by their index, in either order. Pairs that are not
+    listed cannot be linked.
+    """
+
+    def __init__(self, costs: dict[tuple[int, int], float]) -> None:
+        self._costs = costs
+
+    def __call__(
+        self, first: NDArray[np.float64], second: NDArray[np.float64]
+    ) -> float:
+        i, j = int(first[0]), int(second[0])
+        return self._costs.get((i, j) if i < j else (j, i), np.inf)
+
+
+def _link_costs(
+    objects: ObjectsInTime, longest: float, frames: int
+) -> dict[tuple[int, int], float]:
+    """Costs of objects that go on as another, up to some frames later."""
+    costs = {}
+    areas = objects.areas
+    for later in range(1, frames + 1):
+        pairs, costs_of_ways = _near(objects, longest, later)
+        for (i, j), cost in zip(pairs, costs_of_ways, strict=True):
+            smaller = min(areas[i], areas[j])
+            overlap = objects.overlaps.get((i, j), 0) / smaller
+            costs[i, j] = cost * (1 - OVERLAP_WEIGHT * overlap)
+    return costs
+
+
+def _division_costs(
+    objects: ObjectsInTime, longest: float
+) -> dict[tuple[int, int], float]:
+    """Costs of objects that divide into what follows and another."""
+    low, high = CHILD_SIZES
+    costs = {}
+    areas = objects.areas
+    pairs, costs_of_ways = _near(objects, longest, 1)
+    for (i, j), cost in zip(pairs, costs_of_ways, strict=True):
+        if low <= areas[j] / areas[i] <= high:
+            overlap = objects.overlaps.get((i, j), 0) / areas[j]
+            costs[i, j] = cost * (1 - OVERLAP_WEIGHT * overlap)
+    return costs
+
+
+def _near(
+    objects: ObjectsInTime, longest: float, later: int
+) -> tuple[list[tuple[int, int]], list[float]]:
+    """Pairs of objects so many frames apart, and squared shares of the way."""
+    starts = np.searchsorted(
+        objects.frames, np.arange(objects.frame_count + 1)
+    )
+    pairs: list[tuple[int, int]] = []
+    costs: list[float] = []
+    for frame in range(objects.frame_count - later):
+        here = slice(*starts[frame : frame + 2])
+        there = slice(*starts[frame + later : frame + later + 2])
+        trees = [
+            cKDTree(objects.positions[part])
+            for part in (here, there)
+            if part.stop > part.start
+        ]
+        if len(trees) < 2:
+            continue
+        found = trees[0].sparse_distance_matrix(
+            trees[1], longest, output_type='ndarray'
+        )
+        for i, j, way in zip(found['i'], found['j'], found['v'], strict=True):
+            pairs.append((int(here.start + i), int(there.start + j)))
+            costs.append((way / longest) ** 2)
+    return pairs, costs
+
+
+def _plausible(
+    objects: ObjectsInTime, previous: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Remove divisions whose children are of very different sizes.
+
+    The child that lies farther from the object starts a track of its own.
+    """
+    previous = previous.copy()
+    parents, counts = np.unique(previous[previous >= 0], return_counts=True)
+    for parent in parents[counts > 1]:
+        children = np.flatnonzero(previous == parent)
+        areas = objects.areas[children]
+        if areas.max() <= MOST_UNEQUAL * areas.min():
+            continue
+        ways = objects.positions[children] - objects.positions[parent]
+        previous[children[np.argmax((ways**2).sum(axis=1))]] = -1
+    return previous

@@ -1,0 +1,117 @@
+"""TrackMate files (XML) for Fiji."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from napari_mobilesam.tracking.tracks import Tracks
+
+VERSION = '7.11.1'
+
+
+def write_trackmate(
+    tracks: Tracks,
+    path: Path,
+    *,
+    scale: tuple[float, ...] | None = None,
+    units: str = 'pixel',
+    diameters: dict[int, float] | None = None,
+) -> None:
+    """Write spots and links as a TrackMate file.
+
+    TrackMate opens it with *Plugins ▸ Tracking ▸ Load a TrackMate file*. A
+    spot is an object; its name is the label.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        The tracks.
+    path : Path
+        File to write, ``.xml``.
+    scale : tuple of float, optional
+        Size of a pixel along each axis of the positions; 1 by default.
+    units : str
+        Unit of the scale.
+    diameters : dict of int to float, optional
+        Diameter of objects in pixels, by index; 10 for others.
+    """
+    root = ElementTree.Element('TrackMate', version=VERSION)
+    model = ElementTree.SubElement(
+        root, 'Model', spatialunits=units, timeunits='frame'
+    )
+    sizes = np.ones(tracks.positions.shape[1])
+    if scale is not None:
+        sizes = np.asarray(scale, float)[-tracks.positions.shape[1] :]
+    _add_spots(model, tracks, sizes, diameters or {})
+    _add_tracks(model, tracks)
+    ElementTree.SubElement(root, 'Settings')
+    tree = ElementTree.ElementTree(root)
+    ElementTree.indent(tree)
+    tree.write(path, 'utf-8', xml_declaration=True)
+
+
+def _add_spots(
+    model: ElementTree.Element,
+    tracks: Tracks,
+    sizes: np.ndarray,
+    diameters: dict[int, float],
+) -> None:
+    spots = ElementTree.SubElement(model, 'AllSpots', nspots=str(len(tracks)))
+    places = tracks.positions * sizes
+    for frame in np.unique(tracks.frames).tolist():
+        here = ElementTree.SubElement(spots, 'SpotsInFrame', frame=str(frame))
+        for index in np.flatnonzero(tracks.frames == frame).tolist():
+            place = places[index]
+            radius = diameters.get(index, 10.0) / 2 * float(sizes[-1])
+            ElementTree.SubElement(
+                here,
+                'Spot',
+                ID=str(index),
+                name=str(tracks.labels[index]),
+                VISIBILITY='1',
+                QUALITY='1.0',
+                FRAME=str(frame),
+                POSITION_T=f'{float(frame)}',
+                POSITION_X=f'{place[-1]}',
+                POSITION_Y=f'{place[-2]}',
+                POSITION_Z=f'{place[0] if len(place) == 3 else 0.0}',
+                RADIUS=f'{radius}',
+            )
+
+
+def _add_tracks(model: ElementTree.Element, tracks: Tracks) -> None:
+    """Add the links; TrackMate calls a whole family of divisions a track."""
+    every = ElementTree.SubElement(model, 'AllTracks')
+    shown = ElementTree.SubElement(model, 'FilteredTracks')
+    for number, links in enumerate(_families(tracks)):
+        track = ElementTree.SubElement(
+            every, 'Track', name=f'Track_{number}', TRACK_ID=str(number)
+        )
+        for first, second in links:
+            ElementTree.SubElement(
+                track,
+                'Edge',
+                SPOT_SOURCE_ID=str(first),
+                SPOT_TARGET_ID=str(second),
+                LINK_COST='1.0',
+            )
+        ElementTree.SubElement(shown, 'TrackID', TRACK_ID=str(number))
+
+
+def _families(tracks: Tracks) -> Iterator[list[tuple[int, int]]]:
+    """Links of all objects that come from one; objects alone have none."""
+    following = tracks.following
+    for start in np.flatnonzero(tracks.previous < 0).tolist():
+        links = []
+        waiting = [start]
+        while waiting:
+            first = waiting.pop()
+            for second in following[first]:
+                links.append((first, second))
+                waiting.append(second)
+        if links:
+            yield links

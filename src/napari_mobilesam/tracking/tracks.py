@@ -1,0 +1,331 @@
+"""Tracks of objects through time, and corrections to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from napari_mobilesam.types import SegmentationError
+
+AXES = {2: ('row', 'column'), 3: ('plane', 'row', 'column')}
+
+
+class TrackError(SegmentationError):
+    """Objects cannot be linked; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Objects of a time series and where each of them comes from.
+
+    An object has at most one previous object, of any earlier frame, and any
+    number of following ones. A track is a chain of objects with one
+    following object each; it ends where an object has none, or divides into
+    several, which start tracks of their own. Corrections return new tracks,
+    so that an earlier state can be kept for undo.
+
+    Attributes
+    ----------
+    frames : (N,) int64
+        Frame of each object.
+    labels : (N,) int64
+        Label of each object in the label image of its frame.
+    positions : (N, D) float64
+        Centroids in pixels: (row, column) or (plane, row, column).
+    previous : (N,) int64
+        Index of the object that each one comes from, −1 for none.
+    ids : (N,) int64
+        Track of each object, 1 or more.
+    """
+
+    frames: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    previous: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        frames: ArrayLike,
+        labels: ArrayLike,
+        positions: ArrayLike,
+        previous: ArrayLike,
+        ids: ArrayLike | None = None,
+    ) -> Tracks:
+        """Make tracks from links.
+
+        Parameters
+        ----------
+        frames, labels, positions, previous : array-like
+            See `Tracks`.
+        ids : array-like, optional
+            (N,) numbers that tracks keep where they can; otherwise they are
+            numbered in the order of their first objects.
+
+        Raises
+        ------
+        TrackError
+            If the arrays do not agree, an object is listed twice, or comes
+            from an object of the same or a later frame.
+        """
+        tracks = cls(
+            np.asarray(frames, np.int64).ravel(),
+            np.asarray(labels, np.int64).ravel(),
+            np.asarray(positions, np.float64),
+            np.asarray(previous, np.int64).ravel(),
+            np.zeros(np.size(frames), np.int64),
+        )
+        tracks._check()
+        wanted = None if ids is None else np.asarray(ids, np.int64).ravel()
+        return tracks._numbered(wanted)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def count(self) -> int:
+        """Number of tracks."""
+        return len(np.unique(self.ids))
+
+    @cached_property
+    def following(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the objects that follow each object."""
+        found: list[list[int]] = [[] for _ in range(len(self))]
+        for index in np.flatnonzero(self.previous >= 0):
+            found[self.previous[index]].append(int(index))
+        return tuple(tuple(each) for each in found)
+
+    @cached_property
+    def parents(self) -> Mapping[int, int]:
+        """Parent track of each track that comes from a division."""
+        starts = np.flatnonzero(self.previous >= 0)
+        return {
+            int(self.ids[index]): int(self.ids[self.previous[index]])
+            for index in starts
+            if self.ids[index] != self.ids[self.previous[index]]
+        }
+
+    @property
+    def divisions(self) -> list[int]:
+        """Indices of the objects that divide."""
+        return [i for i, each in enumerate(self.following) if len(each) > 1]
+
+    def index(self, frame: int, label: int) -> int:
+        """Return the index of the object with a label in a frame.
+
+        Raises
+        ------
+        TrackError
+            If there is none.
+        """
+        try:
+            return self._places[int(frame), int(label)]
+        except KeyError:
+            raise TrackError(
+                f'Frame {frame} has no object with label {label}.'
+            ) from None
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, int], int]:
+        pairs = zip(self.frames.tolist(), self.labels.tolist(), strict=True)
+        return {pair: index for index, pair in enumerate(pairs)}
+
+    def members(self, track: int) -> NDArray[np.intp]:
+        """Indices of the objects of a track, by frame."""
+        found = np.flatnonzero(self.ids == track)
+        return found[np.argsort(self.frames[found], kind='stable')]
+
+    def link(self, first: int, second: int) -> Tracks:
+        """Return tracks in which one object continues another.
+
+        The former links of both, from ``first`` onwards and to ``second``,
+        are removed.
+
+        Parameters
+        ----------
+        first, second : int
+            Indices of two objects, the second of a later frame.
+
+        Raises
+        ------
+        TrackError
+            If the second object is not of a later frame.
+        """
+        self._check_order(first, second)
+        previous = self.previous.copy()
+        previous[list(self.following[first])] = -1
+        previous[second] = first
+        return self._with(previous)
+
+    def divide(self, parent: int, children: Sequence[int]) -> Tracks:
+        """Return tracks in which an object divides.
+
+        Parameters
+        ----------
+        parent : int
+            Index of the object that divides.
+        children : sequence of int
+            Indices of two or more objects of later frames. With one, it is
+            added to the objects that follow already.
+
+        Raises
+        ------
+        TrackError
+            If a child is not of a later frame, or there would be one child
+            only.
+        """
+        wanted = {int(child) for child in children}
+        for child in wanted:
+            self._check_order(parent, child)
+        if len(wanted) == 1:
+            wanted |= set(self.following[parent])
+        if len(wanted) < 2:
+            raise TrackError(
+                f'{self._name(parent)} has no following object yet: a '
+                'division needs two.'
+            )
+        previous = self.previous.copy()
+        previous[list(self.following[parent])] = -1
+        previous[list(wanted)] = parent
+        return self._with(previous)
+
+    def unlink(self, index: int) -> Tracks:
+        """Return tracks in which an object starts a track of its own.
+
+        Raises
+        ------
+        TrackError
+            If it does so already.
+        """
+        if self.previous[index] < 0:
+            raise TrackError(
+                f'{self._name(index)} starts a track: there is no link to '
+                'remove.'
+            )
+        previous = self.previous.copy()
+        previous[index] = -1
+        return self._with(previous)
+
+    def table(self) -> pd.DataFrame:
+        """One row per object: track, frame, label, centroid, parent track."""
+        names = AXES[self.positions.shape[1]]
+        columns: dict[str, Any] = {
+            'track': self.ids,
+            'frame': self.frames,
+            'label': self.labels,
+        }
+        columns |= dict(zip(names, self.positions.T, strict=True))
+        parents = self.parents
+        columns['parent'] = [parents.get(int(i), 0) for i in self.ids]
+        table = pd.DataFrame(columns)
+        return table.sort_values(['track', 'frame'], ignore_index=True)
+
+    def relabelled(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Labels of one frame with the number of the track as label.
+
+        Parameters
+        ----------
+        frame : int
+            The frame.
+        pixels : array
+            Its labels; those that are no object of the tracks become 0.
+
+        Returns
+        -------
+        array
+            Same shape; of the same type if the numbers fit, else uint32.
+        """
+        here = self.frames == frame
+        found, places = np.unique(pixels, return_inverse=True)
+        known = dict(
+            zip(
+                self.labels[here].tolist(),
+                self.ids[here].tolist(),
+                strict=True,
+            )
+        )
+        dtype = np.dtype(pixels.dtype)
+        if self.ids.max(initial=0) > np.iinfo(dtype).max:
+            dtype = np.dtype(np.uint32)
+        numbers = np.array([known.get(int(i), 0) for i in found], dtype)
+        return numbers[places.reshape(pixels.shape)]
+
+    def _with(self, previous: NDArray[np.int64]) -> Tracks:
+        return replace(self, previous=previous)._numbered(self.ids)
+
+    def _numbered(self, wanted: NDArray[np.int64] | None) -> Tracks:
+        """Number the tracks; each keeps its wanted number if it is free.
+
+        Of several parts of one former track the longest keeps its number.
+        """
+        chains = self._chains()
+        ids = np.zeros(len(self), np.int64)
+        if wanted is None:
+            for number, chain in enumerate(chains, start=1):
+                ids[chain] = number
+            return replace(self, ids=ids)
+        taken: set[int] = set()
+        rest = []
+        for chain in sorted(chains, key=len, reverse=True):
+            number = int(wanted[chain[0]])
+            if number < 1 or number in taken:
+                rest.append(chain)
+                continue
+            taken.add(number)
+            ids[chain] = number
+        free = max(wanted.max(initial=0), 0) + 1
+        for number, chain in enumerate(sorted(rest), start=int(free)):
+            ids[chain] = number
+        return replace(self, ids=ids)
+
+    def _chains(self) -> list[list[int]]:
+        """Indices of the objects of each track, by first object."""
+        order = np.lexsort((self.labels, self.frames))
+        following = self.following
+        chains = []
+        for index in order.tolist():
+            before = self.previous[index]
+            if before >= 0 and len(following[before]) == 1:
+                continue
+            chain = [index]
+            while len(following[chain[-1]]) == 1:
+                chain.append(following[chain[-1]][0])
+            chains.append(chain)
+        return chains
+
+    def _check(self) -> None:
+        count = len(self.frames)
+        same = {len(self.labels), len(self.previous), len(self.positions)}
+        if same != {count} or self.positions.ndim != 2:
+            raise TrackError(
+                f'{count} frames, {len(self.labels)} labels, '
+                f'{self.positions.shape} positions and {len(self.previous)} '
+                'links do not belong together.'
+            )
+        if len(self._places) < count:
+            pairs = np.stack([self.frames, self.labels], axis=1)
+            found, counts = np.unique(pairs, axis=0, return_counts=True)
+            frame, label = found[counts > 1][0]
+            raise TrackError(f'Label {label} is twice in frame {frame}.')
+        linked = np.flatnonzero(self.previous >= 0)
+        if self.previous.max(initial=-1) >= count:
+            raise TrackError('An object comes from one that is not listed.')
+        for index in linked:
+            self._check_order(int(self.previous[index]), int(index))
+
+    def _check_order(self, first: int, second: int) -> None:
+        if self.frames[first] >= self.frames[second]:
+            raise TrackError(
+                f'{self._name(second)} cannot follow {self._name(first)}: '
+                'its frame is not later.'
+            )
+
+    def _name(self, index: int) -> str:
+        return f'Object {self.labels[index]} of frame {self.frames[index]}'

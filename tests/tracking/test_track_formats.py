@@ -1,0 +1,168 @@
+"""Tracks in the files of other programs."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+import napari_mobilesam as nm
+from napari_mobilesam.cli import main
+from napari_mobilesam.tracking.ctc import read_ctc
+from napari_mobilesam.tracking.tracks import TrackError
+
+
+@pytest.fixture(scope='module')
+def tracks(dividing_cells):
+    return nm.track_labels(dividing_cells.labels)
+
+
+def test_cell_tracking_challenge_round_trip(tracks, dividing_cells, tmp_path):
+    folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
+    names = sorted(file.name for file in folder.iterdir())
+    assert names == [f'mask{n:03}.tif' for n in range(8)] + ['res_track.txt']
+    labels, back = read_ctc(folder)
+    assert ((labels > 0) == (dividing_cells.labels > 0)).all()
+    assert back.parents == tracks.parents
+    np.testing.assert_array_equal(np.sort(back.ids), np.sort(tracks.ids))
+    first, last, parent = {
+        int(line.split()[0]): tuple(map(int, line.split()[1:]))
+        for line in (folder / 'res_track.txt').read_text().splitlines()
+    }[min(tracks.parents)]
+    assert (parent, last) == (tracks.parents[min(tracks.parents)], 7)
+    assert first in (3, 5)
+
+
+@pytest.mark.parametrize(
+    ('table', 'words'),
+    [
+        ('1 0 7\n', 'line 1: “1 0 7” is not four whole numbers'),
+        ('1 0 7 0\n', 'no line for label 2'),
+    ],
+)
+def test_tables_that_do_not_agree_are_refused(
+    tracks, dividing_cells, tmp_path, table, words
+):
+    folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
+    (folder / 'res_track.txt').write_text(table)
+    with pytest.raises(TrackError, match=words):
+        read_ctc(folder)
+
+
+def test_folder_without_a_table_is_refused(tmp_path):
+    with pytest.raises(TrackError, match=r'res_track\.txt or man_track\.txt'):
+        read_ctc(tmp_path)
+
+
+def test_trackmate_has_every_spot_and_link(tracks, dividing_cells, tmp_path):
+    path = nm.export_tracks(
+        tracks,
+        tmp_path / 'cells.xml',
+        dividing_cells.labels,
+        scale=(0.5, 0.5),
+        units='µm',
+    )
+    root = ElementTree.parse(path).getroot()
+    model = root.find('Model')
+    assert model.get('spatialunits') == 'µm'
+    spots = {spot.get('ID'): spot for spot in root.iter('Spot')}
+    assert model.find('AllSpots').get('nspots') == str(len(tracks))
+    spot = spots['0']
+    assert float(spot.get('POSITION_Y')) == tracks.positions[0, 0] / 2
+    assert float(spot.get('POSITION_X')) == tracks.positions[0, 1] / 2
+    assert float(spot.get('RADIUS')) == pytest.approx(6, abs=0.2)
+    edges = {
+        (int(e.get('SPOT_SOURCE_ID')), int(e.get('SPOT_TARGET_ID')))
+        for e in root.iter('Edge')
+    }
+    linked = np.flatnonzero(tracks.previous >= 0)
+    assert edges == {(int(tracks.previous[i]), int(i)) for i in linked}
+    # a family of divisions is one track there
+    assert len(list(root.iter('Track'))) == 9
+    assert len(list(root.iter('TrackID'))) == 9
+
+
+def test_geff_is_valid_and_whole(tracks, tmp_path):
+    geff = pytest.importorskip('geff')
+    path = nm.export_tracks(
+        tracks, tmp_path / 'cells.geff', scale=(0.5, 0.5), units='micrometer'
+    )
+    graph, metadata = geff.read(path)
+    assert graph.number_of_nodes() == len(tracks)
+    assert graph.number_of_edges() == (tracks.previous >= 0).sum()
+    node = graph.nodes[5]
+    assert (node['label'], node['track']) == (
+        tracks.labels[5],
+        tracks.ids[5],
+    )
+    assert [axis.name for axis in metadata.axes] == ['t', 'y', 'x']
+    assert metadata.axes[1].scale == 0.5
+
+
+def test_table_and_labels(tracks, dividing_cells, tmp_path):
+    table = nm.export_tracks(tracks, tmp_path / 'cells.csv')
+    assert len(pd.read_csv(table)) == len(tracks)
+    path = nm.export_tracks(
+        tracks, tmp_path / 'cells.tif', dividing_cells.labels
+    )
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].axes == 'TYX'
+        pixels = file.asarray()
+    assert set(np.unique(pixels)) == {0, *tracks.ids.tolist()}
+
+
+@pytest.mark.parametrize(
+    ('name', 'error', 'words'),
+    [
+        ('cells.docx', TrackError, r'written as \.xml'),
+        ('cells.tif', TrackError, 'needs the labels'),
+        ('none/cells.csv', OSError, 'no folder'),
+        ('there.csv', FileExistsError, 'a file .*there.csv already'),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(
+    tracks, tmp_path, name, error, words
+):
+    (tmp_path / 'there.csv').write_text('mine')
+    with pytest.raises(error, match=words):
+        nm.export_tracks(tracks, tmp_path / name)
+    assert (tmp_path / 'there.csv').read_text() == 'mine'
+
+
+def test_folders_are_never_replaced(tracks, dividing_cells, tmp_path):
+    (tmp_path / 'res').mkdir()
+    (tmp_path / 'res' / 'mine').write_text('mine')
+    with pytest.raises(FileExistsError, match='a folder'):
+        nm.export_tracks(
+            tracks, tmp_path / 'res', dividing_cells.labels, overwrite=True
+        )
+    assert (tmp_path / 'res' / 'mine').read_text() == 'mine'
+
+
+def test_command_writes_what_is_asked_for(dividing_cells, tmp_path, capsys):
+    labels = tmp_path / 'labels.tif'
+    tifffile.imwrite(
+        labels, dividing_cells.labels, imagej=True, metadata={'axes': 'TYX'}
+    )
+    outputs = [str(tmp_path / name) for name in ('res', 'cells.csv')]
+    assert main(['track', str(labels), '-o', *outputs, '--quiet']) == 0
+    said = capsys.readouterr().out
+    assert said.startswith('13 tracks of 80 objects, 2 divisions')
+    assert (tmp_path / 'res' / 'res_track.txt').is_file()
+    assert main(['track', str(labels), '-o', *outputs, '--quiet']) == 3
+    assert 'exists' in capsys.readouterr().err
+    other = str(tmp_path / 'whole.xml')
+    options = ['--no-divisions', '--max-distance', '30', '--quiet']
+    assert main(['track', str(labels), '-o', other, *options]) == 0
+    assert '0 divisions' in capsys.readouterr().out
+
+
+def test_command_refuses_a_single_label_image(tmp_path, capsys):
+    labels = tmp_path / 'labels.tif'
+    tifffile.imwrite(labels, np.ones((8, 8), np.uint8))
+    out = str(tmp_path / 'out.csv')
+    assert main(['track', str(labels), '-o', out]) == 2
+    assert 'a first axis of frames' in capsys.readouterr().err

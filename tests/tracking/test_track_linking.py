@@ -1,0 +1,147 @@
+"""Linking of objects through time."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import napari_mobilesam as nm
+from napari_mobilesam.tracking.track_linking import (
+    LinkingParameters,
+    track_labels,
+)
+from napari_mobilesam.tracking.tracks import Tracks
+from napari_mobilesam.types import ImageError, SegmentationError
+
+
+def links_of(tracks: Tracks) -> set[tuple[int, int, int, int]]:
+    second = np.flatnonzero(tracks.previous >= 0)
+    first = tracks.previous[second]
+    columns = (
+        tracks.frames[first],
+        tracks.labels[first],
+        tracks.frames[second],
+        tracks.labels[second],
+    )
+    return set(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def test_cells_are_followed_through_divisions(dividing_cells):
+    tracks = track_labels(dividing_cells.labels)
+    assert links_of(tracks) == dividing_cells.links
+    divided = {
+        (int(tracks.frames[i]), int(tracks.labels[i]))
+        for i in tracks.divisions
+    }
+    assert divided == dividing_cells.divisions
+    assert tracks.count == 9 + 4
+    assert len(tracks.parents) == 4
+
+
+def test_without_divisions_no_object_has_two_followers(dividing_cells):
+    parameters = LinkingParameters(divisions=False)
+    tracks = track_labels(dividing_cells.labels, parameters)
+    assert tracks.divisions == []
+    assert links_of(tracks) < dividing_cells.links
+
+
+def test_an_object_may_be_missing_for_a_frame(dividing_cells):
+    labels = dividing_cells.labels[:3].copy()
+    hidden = labels[1, 40, 40]
+    labels[1][labels[1] == hidden] = 0
+    tracks = track_labels(labels, LinkingParameters(gap=1))
+    start = tracks.index(0, labels[0, 40, 40])
+    end = tracks.index(2, labels[2, 40, 40])
+    assert tracks.previous[end] == start
+    strict = track_labels(labels, LinkingParameters(gap=0))
+    assert strict.previous[end] == -1
+
+
+def test_objects_farther_than_the_longest_way_are_not_linked():
+    labels = np.zeros((2, 60, 60), np.uint8)
+    labels[0, 5:15, 5:15] = 1
+    labels[1, 5:15, 25:35] = 1
+    near = track_labels(labels, LinkingParameters(max_distance=19.0))
+    far = track_labels(labels, LinkingParameters(max_distance=21.0))
+    assert (near.count, far.count) == (2, 1)
+
+
+def test_volumes_are_followed():
+    labels = np.zeros((3, 6, 40, 40), np.uint16)
+    for frame in range(3):
+        labels[frame, 1:4, 5:13, 5 + 2 * frame : 13 + 2 * frame] = frame + 1
+        labels[frame, 2:5, 25:33, 25:33] = 9
+    tracks = track_labels(labels)
+    assert tracks.count == 2
+    assert tracks.positions.shape == (6, 3)
+    np.testing.assert_allclose(tracks.positions[0], [2, 8.5, 8.5])
+
+
+def test_frames_without_objects_end_tracks():
+    labels = np.zeros((5, 30, 30), np.uint8)
+    labels[[0, 1, 4], 10:20, 10:20] = 3
+    tracks = track_labels(labels)
+    assert tracks.ids.tolist() == [1, 1, 2]
+
+
+def test_frames_are_read_one_by_one(dividing_cells):
+    class Lazy:
+        shape = dividing_cells.labels.shape
+        dtype = dividing_cells.labels.dtype
+
+        def __getitem__(self, frame):
+            assert isinstance(frame, int)
+            return dividing_cells.labels[frame]
+
+    assert links_of(track_labels(Lazy())) == dividing_cells.links
+
+
+def test_progress_counts_frames_and_can_stop(dividing_cells):
+    class Stop(Exception):
+        pass
+
+    seen = []
+
+    def progress(done, total, message):
+        seen.append((done, total))
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        track_labels(dividing_cells.labels, progress=progress)
+    assert seen == [(0, 8), (1, 8), (2, 8), (3, 8)]
+
+
+@pytest.mark.parametrize(
+    ('labels', 'words'),
+    [
+        (np.zeros((4, 4), int), 'has the shape'),
+        (np.zeros((1, 4, 4), int), '1 frame'),
+        (np.zeros((3, 4, 4)), 'float64'),
+        (np.zeros((3, 4, 4), int), 'no object'),
+        (np.full((3, 4, 4), -2), '-2 is negative'),
+        ([[1, 2]], 'is a list'),
+    ],
+)
+def test_what_is_no_series_of_labels_is_refused(labels, words):
+    with pytest.raises(ImageError, match=words):
+        nm.track_labels(labels)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('max_distance', 0), ('max_distance', 'x'), ('gap', 1.5), ('gap', -1)],
+)
+def test_parameters_are_checked(dividing_cells, name, value):
+    with pytest.raises(SegmentationError, match=name):
+        nm.track_labels(
+            dividing_cells.labels, LinkingParameters(**{name: value})
+        )
+
+
+def test_without_laptrack_the_extra_is_named(dividing_cells, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'laptrack', None)
+    with pytest.raises(ImportError, match=r'napari-mobilesam\[track\]'):
+        nm.track_labels(dividing_cells.labels)
