@@ -10,6 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +18,10 @@ from hypothesis import strategies as st
 from viewer.oracle import OracleSam
 
 import napari_mobilesam as nm
+from napari_mobilesam.segmentation.cost_history import Speed
 from napari_mobilesam.segmentation.parameters import checked_parameters
+from napari_mobilesam.training.dataset import labelled_image
+from napari_mobilesam.training.evaluate import evaluate
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 IMAGE = np.full((64, 64), 10, np.uint8)
@@ -199,6 +203,163 @@ ODD |= {
     'export path': (lambda: nm.export_labels(LABELS, 5), 'path is 5; it has'),
     'read path': (lambda: nm.read_labels(5), 'path is 5; it has to be the'),
 }
+
+HUGE = {
+    'square': da.zeros((10**6, 10**6), chunks=4096, dtype=np.uint16),
+    'planes': da.zeros((10**9, 8, 8), chunks=(1000, 8, 8), dtype=np.uint16),
+}
+ON_HUGE = {
+    'measure': nm.measure_objects,
+    'ROIs': lambda a: nm.export_labels(a, 'a.zip'),
+    'GeoJSON': lambda a: nm.export_labels(a, 'a.geojson'),
+    'COCO': lambda a: nm.export_labels(a, 'a.json'),
+    'OME-Zarr': lambda a: nm.export_labels(a, 'a.ome.zarr'),
+    'TIFF': lambda a: nm.export_labels(a, 'a.tif'),
+    'large': lambda a: nm.segment_large(
+        a, model=MODEL, diameter=30, executor='serial'
+    ),
+    'outlines': nm.mask_outlines,
+    'refine': lambda a: nm.refine_labels(IMAGE, a, MODEL),
+    'boxes': lambda a: nm.segment_boxes(IMAGE, MODEL, a),
+    'region': lambda a: everything(region=a),
+    'skip': lambda a: everything(skip=a),
+    'limits': lambda a: everything(contrast_limits=a),
+    'training': lambda a: labelled_image(a, a),
+}
+
+
+@pytest.mark.parametrize('kind', HUGE)
+@pytest.mark.parametrize('function', ON_HUGE)
+def test_huge_arrays_are_refused_before_they_are_read(
+    function, kind, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    def compute(*_: Any, **__: Any) -> None:
+        raise AssertionError('computed')
+
+    monkeypatch.setattr(da.Array, 'compute', compute)
+    monkeypatch.setattr(da.Array, '__array__', compute)
+    with pytest.raises(SegmentationError, match='pixels|planes|plane of int'):
+        ON_HUGE[function](HUGE[kind])
+    assert not list(tmp_path.iterdir())
+
+
+def estimate(shape=(64, 64), record=MODEL.record, **options):
+    speed = options.pop('speed', Speed(1, 0.1, 0.1))
+    parameters = options.pop('parameters', EverythingParameters())
+    return nm.estimate_run(shape, record, parameters, speed, **options)
+
+
+def export(**options):
+    return nm.export_labels(LABELS, 'a.json', **options)
+
+
+ODD |= {
+    **{
+        f'estimate {shape}': (
+            lambda shape=shape: estimate(shape),
+            'image_shape',
+        )
+        for shape in (
+            None,
+            'ab',
+            5,
+            (),
+            (64,),
+            (64, 64, 3),
+            (0, 5),
+            (-1, 5),
+            (64.5, 5),
+            (float('nan'), 5),
+            (10**400, 5),
+            (10**6, 10**6),
+        )
+    },
+    'estimate record': (lambda: estimate(record='x'), "record is 'x'; it has"),
+    'estimate speed': (lambda: estimate(speed=None), 'speed is None; it has'),
+    'estimate none': (lambda: estimate(parameters=None), 'parameters is None'),
+    'estimate size': (lambda: estimate(diameter='x'), "diameter is 'x'; it"),
+    'export axes': (lambda: export(axes=3), 'axes is 3; give a text'),
+    'export name': (lambda: export(name=IMAGE), r'name is array.*give a text'),
+    'export format': (lambda: export(format=[1]), r'format is \[1\]; give'),
+    'export scale': (lambda: export(scale='ab'), "scale is 'ab'; give a num"),
+    'export units': (lambda: export(units=5), 'units is 5; give a name'),
+    'export image': (lambda: export(image=5), 'image is 5; it has to be the'),
+    'export colors': (lambda: export(class_colors=[1]), 'class_colors is'),
+    'export table': (lambda: export(table='a'), "table is 'a'; it has to be"),
+    'export replace': (lambda: export(overwrite=IMAGE), 'overwrite is array'),
+    'export type': (lambda: export(object_type=5), 'object_type is 5; give'),
+    'measure table': (
+        lambda: nm.measure_objects(
+            LABELS, table=pd.DataFrame({'label': 'a'}, [0])
+        ),
+        "“label” of the table holds 'a'; it has to hold whole numbers",
+    ),
+    'measure names': (
+        lambda: nm.measure_objects(LABELS, IMAGE, channels='ab'),
+        "channels is 'ab'; it has to be a list",
+    ),
+    'measure units': (
+        lambda: nm.measure_objects(LABELS, scale=(1, 1), units=5),
+        'units is 5; it has to be a name',
+    ),
+    'measure volumes': (
+        lambda: nm.measure_objects(LABELS, volumes=None),
+        'volumes is None; it has to be True or False',
+    ),
+    'measure complex': (
+        lambda: nm.measure_objects(LABELS, IMAGE + 1j),
+        'The image has the type complex128',
+    ),
+    'measure negative': (
+        lambda: nm.measure_objects(LABELS - 5),
+        'negative labels',
+    ),
+    'measure large': (
+        lambda: nm.measure_objects(LABELS.astype(np.uint64) + (2**63 + 5)),
+        'is too large: number the objects',
+    ),
+    'measure line': (
+        lambda: nm.measure_objects(da.zeros((1, 10**11), dtype=np.int8)),
+        'would be read in 48,828,125 parts',
+    ),
+    'read shape': (
+        lambda: nm.read_labels('a.geojson', shape='ab'),
+        "shape is 'ab'; give a number above 0",
+    ),
+    'read channel': (
+        lambda: nm.read_labels('a.tif', channel=-1),
+        'channel is -1; it has to be at least 0',
+    ),
+    'cache': (lambda: nm.EmbeddingCache(5), 'folder is 5; it has to be the'),
+    'series': (lambda: nm.segment_series(IMAGE, MODEL), 'series is array'),
+    'download': (lambda: nm.download_model([1]), r'name is \[1\]; give a te'),
+    'large tensor': (lambda: nm.segment_large(torch.zeros(9, 9)), 'torch.Ten'),
+    'large ragged': (lambda: nm.segment_large([[1], [1, 2]]), 'is no array'),
+    'large unknown': (
+        lambda: nm.segment_large(unknown[unknown > 9]),
+        'is not known yet',
+    ),
+    'refine ragged': (
+        lambda: nm.refine_labels(IMAGE, [[1], [1, 2]], MODEL),
+        'labels is a list that is no array',
+    ),
+    'evaluate': (lambda: evaluate(MODEL, IMAGE), 'images is array'),
+    'evaluate list': (lambda: evaluate(MODEL, [1]), 'an image is 1; it has'),
+}
+
+
+@pytest.mark.parametrize(
+    'device', [None, 5, [1], IMAGE, b'cpu', 'gpu', 'cuda:99', 10**400]
+)
+def test_odd_devices(device):
+    for call in (
+        lambda: nm.load_model('mobile_sam_cells', device),
+        lambda: large(model='mobile_sam_cells', device=device),
+    ):
+        with pytest.raises(ValueError, match='device .*choose auto'):
+            call()
 
 
 @pytest.mark.parametrize('kind', ODD)

@@ -24,6 +24,7 @@ BASE = {
     'palette',
     'parameter_fields',
     'schema',
+    'table_keys',
     'text',
     'types',
 }
@@ -48,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     'palette': set(),
     'parameter_fields': set(),
     'schema': set(),
+    'table_keys': {'argument_checks', 'types'},
     'types': {'parameter_fields'},
     'text': {'types'},
     # optional dependencies, and what to say where they are missing

@@ -12,11 +12,15 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.types import ImageError, SegmentationError
 
 # Pixels of one image in memory: 6 GB as RGB.
 MOST_PIXELS = 1 << 31
+# Pixels, and planes, of an array that is worked through part by part: hours.
+MOST_PIXELS_IN_PARTS = 1 << 38
+MOST_PLANES = 1 << 20
 # Longest part of a value that is quoted.
 QUOTED = 60
 
@@ -88,12 +92,41 @@ def check_callable(name: str, value: Any) -> None:
         )
 
 
-def check_instance(name: str, value: Any, wanted: type) -> None:
-    """Raise `SegmentationError` if a value is of another class, or None."""
-    if value is not None and not isinstance(value, wanted):
+def check_instance(
+    name: str, value: Any, wanted: type, optional: bool = True
+) -> None:
+    """Raise `SegmentationError` if a value is of another class."""
+    if not isinstance(value, wanted) and not (optional and value is None):
         raise SegmentationError(
             f'{name} is {quoted(value)}; it has to be of the class '
-            f'{wanted.__name__}, or None.'
+            f'{wanted.__name__}{", or None" if optional else ""}.'
+        )
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raise `SegmentationError` if a value is no text."""
+    if not isinstance(value, str):
+        raise SegmentationError(f'{name} is {quoted(value)}; give a text.')
+
+
+def check_sizes(name: str, value: Any, most: int) -> None:
+    """Raise `SegmentationError` if a value is no list of positive numbers.
+
+    Parameters
+    ----------
+    name, value : str, object
+        Name of the argument, and what was given.
+    most : int
+        Largest number of them; fewer are allowed.
+    """
+    if (
+        not isinstance(value, Sequence | np.ndarray)
+        or not are_numbers(value)
+        or len(value) > most
+        or not all(0 < number < math.inf for number in value)
+    ):
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; give a number above 0 for each axis.'
         )
 
 
@@ -140,6 +173,23 @@ def checked_array(image: Any, name: str = 'image') -> Any:
         ) from error
 
 
+def small_array(values: Any, name: str) -> NDArray[Any]:
+    """Return values as a NumPy array that fits in memory.
+
+    Raises
+    ------
+    ImageError
+        They are too many, or their shape is not known.
+    TypeError, ValueError, RuntimeError
+        They are no array.
+    """
+    shape = getattr(values, 'shape', None)
+    if isinstance(shape, tuple):
+        _check_shape(name, shape)
+        check_pixels(shape, name)
+    return np.asarray(values)
+
+
 def check_numbers(array: Any, name: str = 'image') -> None:
     """Raise `ImageError` if a value is no array of pixels."""
     if not (hasattr(array, 'shape') and hasattr(array, 'dtype')):
@@ -149,9 +199,14 @@ def check_numbers(array: Any, name: str = 'image') -> None:
 
 def are_numbers(values: Any) -> bool:
     """Return whether a value is a sequence of real numbers."""
+    if not hasattr(values, '__len__') or getattr(values, 'ndim', 1) != 1:
+        return False
     try:
-        return all(isinstance(value, Real) for value in values)
-    except TypeError:
+        _check_shape('values', getattr(values, 'shape', ()))
+        return len(values) <= MOST_PLANES and all(
+            isinstance(value, Real) for value in values
+        )
+    except (TypeError, SegmentationError):
         return False
 
 
@@ -167,11 +222,44 @@ def check_pixels(shape: Sequence[int], name: str = 'image') -> None:
     """Raise `ImageError` if an image is too large to be in memory at once."""
     count = math.prod(shape)
     if count > MOST_PIXELS:
+        count = min(count, 10**100)
         raise ImageError(
             f'{name} has {count:.2g} pixels, more than the {MOST_PIXELS:.2g} '
             'that are held in memory at once: give a window of it, or use '
             'napari_mobilesam.segment_large.'
         )
+
+
+def check_extent(shape: Sequence[int], name: str) -> None:
+    """Raise `ImageError` if an array is too large to be read in parts."""
+    count = math.prod(shape)
+    if count > MOST_PIXELS_IN_PARTS:
+        raise ImageError(
+            f'{name} has {count:.2g} pixels, more than the '
+            f'{MOST_PIXELS_IN_PARTS:.2g} that are worked through in one go: '
+            'give a part of it.'
+        )
+    planes = math.prod(shape[:-2])
+    if planes > MOST_PLANES:
+        raise ImageError(
+            f'{name} has {planes:,} planes, more than the {MOST_PLANES:,} '
+            'that are worked through in one go: give a part of it.'
+        )
+
+
+def check_plane_shape(name: str, shape: Any) -> None:
+    """Raise `SegmentationError` if a value is no shape of a plane."""
+    if (
+        not isinstance(shape, Sequence)
+        or not are_numbers(shape)
+        or len(shape) != 2
+        or not all(n >= 1 and n % 1 == 0 for n in shape)
+    ):
+        raise SegmentationError(
+            f'{name} is {quoted(shape)}; it has to be (rows, columns), whole '
+            'numbers from 1.'
+        )
+    check_pixels(shape, name)
 
 
 def _check_shape(name: str, shape: Any) -> None:

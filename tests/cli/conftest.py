@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tifffile
+from zarr import create_array
 
 from napari_mobilesam import export_labels
 from napari_mobilesam.cli import main
@@ -22,6 +23,8 @@ class Result(NamedTuple):
     err: str
 
 
+# Shape of an array without a chunk that is written.
+HUGE = (10**6, 10**6)
 Run = Callable[..., Result]
 
 
@@ -93,21 +96,32 @@ def refused(
     """Check that a command refuses its input in one sentence.
 
     ``{labels}`` in an argument is the file of labels; ``b.tif`` is an image
-    of another shape.
+    of another shape; the others are named by what is in them.
     """
+    others = {
+        'text.csv': 'label,score\na,0.5\n',
+        'half.csv': 'label,score\n1.5,0.5\n',
+        'deep.geojson': '[' * 200_000,
+    }
 
     def refused(
         command: str, arguments: list[str], code: int, message: str
     ) -> None:
         monkeypatch.chdir(tmp_path)
         tifffile.imwrite('b.tif', np.zeros((5, 5), np.uint8))
+        for name, text in others.items():
+            (tmp_path / name).write_text(text)
+        create_array('huge.zarr', shape=HUGE, chunks=(4096, 4096), dtype='u2')
         given = [a.format(labels=labels_path) for a in arguments]
         done = run(command, *given)
         assert done.code == code
         assert message in done.err
         assert 'Traceback' not in done.err
-        left = sorted(path.name for path in tmp_path.iterdir())
-        assert left == ['b.tif', 'labels.tif']
+        assert len(done.err.splitlines()) == 1
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {'b.tif', 'huge.zarr', 'labels.tif', *others}
+        for name, text in others.items():
+            assert (tmp_path / name).read_text() == text
 
     return refused
 

@@ -58,11 +58,31 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
     [
         (['none.tif', '-o', 'c.zip'], 2, 'no file or folder none.tif'),
         (['{labels}', '-o', 'c.txt'], 2, 'does not tell its format'),
-        (['{labels}', '-o', '{labels}'], 2, 'is the input'),
-        (['{labels}', '-o', 'no/c.zip'], 3, 'There is no folder no'),
+        (['{labels}', '-o', '{labels}'], 2, 'is an input'),
+        (['{labels}', '-o', 'no/c.zip'], 3, 'there is no folder no'),
         (['{labels}', '-o', 'c.zip', '--table', 'no.csv'], 2, 'no.csv'),
         (['{labels}', '-o', 'c.zip', '--image', 'no.tif'], 2, 'no.tif'),
         (['{labels}', '-o', 'c.zip', '--shape', '3'], 2, "'3' is not H,W"),
+        (['{labels}', '-o', 'c.zip', '--shape', '3,4'], 2, 'not (3, 4)'),
+        (['{labels}', '-o', 'c.zip', '--channel', '4'], 2, 'no channel 4'),
+        (['{labels}', '-o', 'c.zip', '--table', 'text.csv'], 2, "holds 'a'"),
+        (['{labels}', '-o', 'c.zip', '--table', 'half.csv'], 2, 'holds 1.5'),
+        (
+            ['{labels}', '-o', 'text.csv', '--format', 'coco', '--table']
+            + ['text.csv', '--overwrite'],
+            2,
+            'text.csv is an input',
+        ),
+        (
+            ['{labels}', '-o', 'b.tif', '--image', 'b.tif', '--overwrite'],
+            2,
+            'b.tif is an input',
+        ),
+        (['{labels}', '-o', 'huge.zarr', '--overwrite'], 2, 'no place'),
+        (['deep.geojson', '-o', 'c.tif'], 2, 'is not valid JSON'),
+        (['huge.zarr', '-o', 'c.tif'], 2, '1e+12 pixels'),
+        (['{labels}', '-o', ''], 2, 'an argument is empty'),
+        (['{labels}', '-o', 'c' * 300 + '.zip'], 2, 'name is too long'),
     ],
 )
 def test_bad_input_is_one_sentence(

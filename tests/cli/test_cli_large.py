@@ -18,9 +18,12 @@ from segmentation.oracle import Oracle
 
 from napari_mobilesam.cli import large_options
 from napari_mobilesam.cli.exit_codes import ExitCode
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.segment_large import StopOnInterrupt
 from napari_mobilesam.large import model_references as models
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
+from napari_mobilesam.large.io.sources import ArraySource
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.segmentation import estimate
 
@@ -126,10 +129,10 @@ def test_a_stack_is_linked_or_not(
     ):
         result = run(
             *common, '-o', tmp_path / output, *options, '--table',
-            tmp_path / 't.csv',
+            tmp_path / f'{output}.csv',
         )  # fmt: skip
         assert result.code == ExitCode.OK, result.err
-        table = pd.read_csv(tmp_path / 't.csv')
+        table = pd.read_csv(tmp_path / f'{output}.csv')
         assert sorted(table['plane'].unique()) == planes
         shared = table.groupby('label')['plane'].nunique()
         assert (shared == (3 if output == 'linked.zarr' else 1)).all()
@@ -267,7 +270,7 @@ def test_labels_inside_the_image(
     ('options', 'message'),
     [
         (['-o', 'out.zarr', '--point', '3,4'], 'fit in memory'),
-        (['-o', 'out.png'], 'must end in .tif'),
+        (['-o', 'out.png'], 'ends in .tif or .tiff'),
         (['-o', 'out.zarr', '--table', 'out.xlsx'], 'must end in .csv'),
         (['-o', 'out.zarr', '--planes', '3'], 'is not A:B'),
         (['-o', 'out.zarr', '--planes', '0:3'], 'the image has 1'),
@@ -336,3 +339,51 @@ def test_without_zarr_the_extra_is_named(
     result = run(*command, '-o', tmp_path / 'out.zarr')
     assert result.code == ExitCode.USAGE
     assert 'pip install "napari-mobilesam[large]"' in result.err
+
+
+def test_a_table_that_exists_is_kept(
+    run: Run, command: list[object], tmp_path: Path
+) -> None:
+    table = tmp_path / 'mine.csv'
+    table.write_text('mine')
+    output = tmp_path / 'out.zarr'
+    result = run(*command, '-o', output, '--table', table)
+    assert result.code == ExitCode.OUTPUT
+    assert f'{table} exists; --overwrite replaces it' in result.err
+    assert table.read_text() == 'mine'
+    assert not output.exists()
+    result = run(*command, '-o', output, '--table', table, '--overwrite')
+    assert result.code == ExitCode.OK
+    assert len(pd.read_csv(table)) > 0
+
+
+def test_ctrl_c_before_the_first_tile_is_not_held_up() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopOnInterrupt(ProgressLine(quiet=True)) as stop:
+        # nothing is done that could be kept
+        assert signal.getsignal(signal.SIGINT) is before
+        stop.keep_tiles()
+        signal.raise_signal(signal.SIGINT)
+        assert stop.stopped.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize('more', [[], ['--diameter', '30']])
+def test_an_image_without_end_is_refused_at_once(
+    more: list[str], run: Run, tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / 'huge.zarr'
+    zarr.create_array(
+        path, shape=(10**9, 10**9), chunks=(4096, 4096), dtype=np.uint8
+    )
+
+    def read(*_: object) -> None:
+        raise AssertionError('read before it is refused')
+
+    monkeypatch.setattr(ArraySource, 'read', read)
+    result = run('segment', path, '-o', tmp_path / 'out.zarr', *more)
+    assert result.code == ExitCode.USAGE
+    assert 'give a part of it' in result.err
+    assert [p.name for p in tmp_path.iterdir()] == ['huge.zarr']

@@ -61,6 +61,20 @@ def test_table(
         (['{labels}', '-o', 't.csv', '--table', 'no.csv'], 2, 'no.csv'),
         (['{labels}', '-o', 't.csv', '--scale', '1,0'], 2, "'1,0' is not"),
         (['b.tif', '-o', 't.csv', '--units', 'µm'], 2, 'give --scale'),
+        (
+            ['{labels}', '-o', 't.csv', '--table', 'text.csv'],
+            2,
+            "The column “label” of the table holds 'a'",
+        ),
+        (['{labels}', '-o', 't.csv', '--table', 'half.csv'], 2, 'holds 1.5'),
+        (
+            ['{labels}', '-o', 'text.csv', '--table', 'text.csv']
+            + ['--overwrite'],
+            2,
+            'text.csv is an input',
+        ),
+        (['{labels}', '-o', 't.csv', '--channel', '1'], 2, 'no channel 1'),
+        (['huge.zarr', '-o', 't.csv'], 2, '1e+12 pixels'),
     ],
 )
 def test_bad_input_is_one_sentence(

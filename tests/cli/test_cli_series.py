@@ -36,9 +36,9 @@ def folder(tmp_path: Path, discs: np.ndarray) -> Path:
 
 @pytest.fixture
 def go(run: Run, tiny_model: Path, tmp_path: Path) -> Any:
-    def go(*arguments: object) -> Any:
+    def go(*arguments: object, output: str = 'out') -> Any:
         return run(
-            'segment', *arguments, '-o', tmp_path / 'out',
+            'segment', *arguments, '-o', tmp_path / output,
             '--model', tiny_model, *OPTIONS,
         )  # fmt: skip
 
@@ -276,6 +276,10 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
         assert done.code == 2
         assert message in done.err
         assert not (tmp_path / 'out').exists()
+    done = go(folder, output='out.tif')
+    assert done.code == 2
+    assert 'is the name of a file' in done.err
+    assert not (tmp_path / 'out.tif').exists()
     (tmp_path / 'out').write_text('a file', 'utf-8')
     done = go(folder)
     assert done.code == 3

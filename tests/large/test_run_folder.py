@@ -30,6 +30,38 @@ with run_lock(Path(sys.argv[1])):
 """
 
 
+TESTS = Path(__file__).resolve().parents[1]
+
+# Runs once for each output that is written to its stdin; two of these get
+# the same lines. The guard is for workers that are spawned.
+RUNS = """
+import sys
+sys.path.insert(0, {tests!r})
+from large.images import DIAMETER, small_model
+from napari_mobilesam.large.pipeline import segment_large
+from napari_mobilesam.large.run_folder import OutputInUseError
+from napari_mobilesam.types import SegmentationError
+
+def run(image, output, executor):
+    try:
+        result = segment_large(
+            image, output, small_model, diameter=DIAMETER,
+            executor=executor, workers=2,
+        )
+    except OutputInUseError as error:
+        return f'in use: {{error}}'
+    except SegmentationError as error:
+        return f'refused: {{error}}'
+    count = result.table['label'].nunique()
+    return f'complete: {{result.complete}} {{count}}'
+
+if __name__ == '__main__':
+    print('ready', flush=True)
+    for line in sys.stdin:
+        print(run(sys.argv[1], line.strip(), sys.argv[2]), flush=True)
+"""
+
+
 @pytest.fixture
 def holder(tmp_path: Path):
     """Another process that holds the lock of ``tmp_path / 'records'``."""
@@ -168,3 +200,68 @@ def test_a_foreign_folder_among_the_records_stays(
     assert segment(image_path, output).complete
     left = [path for path in folder.rglob('*') if path.is_file()]
     assert sorted(left) == sorted(mine)
+
+
+@pytest.fixture
+def pair(tmp_path: Path, image_path: Path):
+    """Start two processes that segment the image into the same outputs."""
+    script = tmp_path / 'runs.py'
+    script.write_text(RUNS.format(tests=str(TESTS)))
+    both: list[subprocess.Popen[str]] = []
+
+    def start(executor: str) -> list[subprocess.Popen[str]]:
+        for _ in range(2):
+            process = subprocess.Popen(
+                [sys.executable, str(script), str(image_path), executor],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            both.append(process)
+        assert [told_by(process) for process in both] == ['ready'] * 2
+        return both
+
+    yield start
+    for process in both:
+        process.kill()
+        process.communicate()
+
+
+def told_by(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize(
+    ('executor', 'rounds'),
+    [
+        ('serial', 2),
+        pytest.param('serial', 20, marks=pytest.mark.slow),
+        pytest.param('processes', 20, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.timeout(3600)
+def test_two_processes_at_once(
+    executor: str, rounds: int, image_path: Path, tmp_path: Path, pair
+) -> None:
+    (tmp_path / 'alone').mkdir()
+    alone = tmp_path / 'alone' / 'out.ome.zarr'
+    count = segment(image_path, alone).table['label'].nunique()
+    assert count > 5
+    both = pair(executor)
+    for number in range(rounds):
+        output = tmp_path / f'{number}' / 'out.ome.zarr'
+        output.parent.mkdir()
+        for process in both:
+            assert process.stdin is not None
+            process.stdin.write(f'{output}\n')
+            process.stdin.flush()
+        told = [told_by(process) for process in both]
+        # the other one is refused, or comes when the labels are there
+        done, refused = sorted(told)
+        assert done == f'complete: True {count}', told
+        assert refused.startswith('in use: ') or (
+            refused.startswith('refused: ') and 'exists' in refused
+        ), told
+        assert content(output) == content(alone)
+        assert [path.name for path in output.parent.iterdir()] == [output.name]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_mobilesam.cli.exit_codes import OutputError, UsageError
 from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam
@@ -203,7 +204,81 @@ def test_help_has_an_example(name: str, capsys) -> None:
 def test_budget_must_be_positive(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         run('finetune', tmp_path, '--minutes', 0)
-    assert 'not above 0' in capsys.readouterr().err
+    assert 'is not a number above 0' in capsys.readouterr().err
+
+
+ODD_NUMBERS = {
+    'train': {
+        '--steps': ['-1', 'x'],
+        '--minutes': ['nan', 'inf', '-3'],
+        '--learning-rate': ['nan', '2'],
+        '--batch-size': ['0'],
+        '--seed': ['-1', '9' * 30],
+        '--input-size': ['7', '-64', '1000000'],
+        '--procedural': ['-1', '2', 'nan'],
+        '--workers': ['0', '-2'],
+    },
+    'distill': {'--crops': ['0'], '--max-gigabytes': ['nan', '-1']},
+    'evaluate': {'--limit': ['0'], '--objects': ['-1'], '--clicks': ['-1']},
+}
+
+
+@pytest.mark.parametrize(
+    ('command', 'option', 'value'),
+    [
+        (command, option, value)
+        for command, options in ODD_NUMBERS.items()
+        for option, values in options.items()
+        for value in values
+    ],
+)
+def test_odd_numbers_are_refused_at_once(
+    command: str, option: str, value: str, tmp_path: Path, capsys
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(command, tmp_path, f'{option}={value}', '-o', 'x', '--teacher=x')
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert f'argument {option}: ' in error
+    assert value in error or '1' in error
+
+
+@pytest.mark.parametrize('name', ['train', 'distill'])
+def test_checkpoints_that_cannot_be_written(
+    name: str, tmp_path: Path, disc_folder: Path
+) -> None:
+    def refused(output: Path, words: str, *more: object) -> None:
+        given = [name, disc_folder, '-o', output, '--teacher', 'none', *more]
+        given = [a for a in given if name == 'distill' or a != '--teacher']
+        if name == 'train':
+            given.remove('none')
+        with pytest.raises((OutputError, UsageError), match=words):
+            run(*given)
+
+    mine = tmp_path / 'mine.safetensors'
+    mine.write_text('mine')
+    (tmp_path / 'folder.safetensors').mkdir()
+    (tmp_path / 'file').write_text('')
+    refused(mine, 'exists; --overwrite replaces it')
+    refused(tmp_path / 'folder.safetensors', 'is a folder')
+    refused(tmp_path / 'a.txt', 'must end in .safetensors')
+    refused(tmp_path / 'file' / 'a.safetensors', 'cannot write to')
+    new = tmp_path / 'new.safetensors'
+    refused(new, 'cannot write to', '--run-folder', tmp_path / 'file')
+    assert mine.read_text() == 'mine'
+
+
+def test_scores_that_cannot_be_written(disc_folder: Path, tmp_path: Path):
+    mine = tmp_path / 'mine.json'
+    mine.write_text('mine')
+    for path, words in (
+        (mine, 'exists; --overwrite'),
+        (tmp_path, 'is a folder'),
+        (tmp_path / 'no' / 'a.json', 'there is no folder'),
+    ):
+        with pytest.raises(OutputError, match=words):
+            run('evaluate', disc_folder, '--json', path, '--model', 'none')
+    assert mine.read_text() == 'mine'
 
 
 def test_describing_the_options_loads_no_torch() -> None:

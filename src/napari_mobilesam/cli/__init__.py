@@ -10,6 +10,7 @@ Exit codes are those of `napari_mobilesam.cli.exit_codes.ExitCode`.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -39,6 +40,8 @@ from napari_mobilesam.cli.training_commands import (
 )
 
 PROGRAM = 'napari-mobilesam'
+# Part of a path that is quoted where it is too long.
+LONGEST = 100
 FAMILIES = (
     segment,
     refine_command,
@@ -102,8 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code, see `ExitCode`.
     """
     show_any_text()
+    given = sys.argv[1:] if arguments is None else arguments
+    if '' in given:  # such as the value of a variable that is not set
+        print(f'{PROGRAM}: error: an argument is empty', file=sys.stderr)
+        return ExitCode.USAGE
     try:
-        options = build_parser().parse_args(arguments)
+        options = build_parser().parse_args(given)
     except SystemExit as stop:  # argparse exits on --help and bad usage
         return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
     try:
@@ -122,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if options.traceback:
             traceback.print_exc()
-        print(f'{PROGRAM}: error: {one_line(error)}', file=sys.stderr)
+        print(f'{PROGRAM}: error: {message(error)}', file=sys.stderr)
         return exit_code(error)
 
 
@@ -137,6 +144,14 @@ def show_warning(
     """Print a warning on one line."""
     text = ' '.join(str(message).split())
     print(f'{PROGRAM}: warning: {text}', file=sys.stderr)
+
+
+def message(error: BaseException) -> str:
+    """Return the message of an error on one line, long paths cut."""
+    text = one_line(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f'a file name is too long: {str(error.filename)[:LONGEST]}…'
+    return text
 
 
 def one_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from napari_mobilesam.types import SegmentationError
@@ -49,5 +50,7 @@ def exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, OutputError):
         return ExitCode.OUTPUT
     if isinstance(error, UsageError | InputError | SegmentationError):
+        return ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ExitCode.USAGE
     return ExitCode.FAILURE

@@ -13,6 +13,7 @@ from napari_mobilesam.cli.exit_codes import (
     OutputError,
     UsageError,
 )
+from napari_mobilesam.cli.image_files import check_folder
 from napari_mobilesam.export.formats import (
     FORMATS,
     export_labels,
@@ -127,9 +128,13 @@ def add_labels_argument(parser: argparse.ArgumentParser) -> None:
 def export_command(options: argparse.Namespace) -> int:
     """Read labels, write them in another format."""
     output = options.output
-    format_of(output, options.format)
-    if output.resolve() == options.labels.resolve():
-        raise UsageError(f'{output} is the input: give another output')
+    kind = format_of(output, options.format)
+    inputs = [options.labels, options.table]
+    # labels may be written into the OME-Zarr image that they are of
+    inputs += [options.image] if kind != 'ome-zarr' else []
+    if output.resolve() in (path.resolve() for path in inputs if path):
+        raise UsageError(f'{output} is an input: give another output')
+    check_folder(output)
     labels = read_labels(
         options.labels, shape=options.shape, channel=options.channel
     )
@@ -152,7 +157,8 @@ def export_command(options: argparse.Namespace) -> int:
             f'{output} exists; --overwrite replaces it'
         ) from error
     except OSError as error:
-        raise OutputError(f'cannot write {output}: {error}') from error
+        reason = error.strerror or error
+        raise OutputError(f'cannot write {output}: {reason}') from error
     print(f'{output}: {counted(done.objects, "object")}')
     return ExitCode.OK
 

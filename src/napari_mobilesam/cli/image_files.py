@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_pixels
 from napari_mobilesam.cli.exit_codes import InputError, OutputError, UsageError
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.readers.open_image import (
     axis_names,
+    is_url,
     open_pyramid,
     reason,
 )
@@ -107,12 +109,13 @@ def read_image(
     index = _chosen(path, plane, names, array.shape, leading)
     if taken is not None:
         index = (*index[:axis], taken, *index[axis + 1 :])
+    kept = [name for name in names if name in 'yxs']
+    check_pixels([array.shape[names.index(name)] for name in kept], str(path))
     try:
         pixels = np.asarray(array[index])
     # decoders fail with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
         raise InputError(f'cannot read {path}: {reason(error)}') from error
-    kept = [name for name in names if name in 'yxs']
     pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
     if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
         if channel is not None and pixels.shape[2] > 2:
@@ -216,7 +219,8 @@ def output_file(
     """
     if any(path.resolve() == other.resolve() for other in inputs):
         raise UsageError(f'{path} is an input: give another output')
-    _refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite)
+    check_folder(path)
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
@@ -228,7 +232,7 @@ def output_file(
         try:
             with atomic_path(path, keep_suffix=True) as temporary:
                 write(temporary)
-                _refuse_existing(path, overwrite)  # hours may have passed
+                refuse_existing(path, overwrite)  # hours may have passed
         except OutputError:
             raise
         except OSError as error:
@@ -239,7 +243,30 @@ def output_file(
     yield commit
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def check_folder(path: Path) -> None:
+    """Refuse an output whose folder does not exist.
+
+    Raises
+    ------
+    OutputError
+        If it does not.
+    """
+    if not path.parent.is_dir():
+        url = ', and only files and folders are written'
+        raise OutputError(
+            f'cannot write {path}: there is no folder {path.parent}'
+            f'{url if is_url(str(path)) else ""}'
+        )
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse a folder, and a file that is not to be replaced.
+
+    Raises
+    ------
+    OutputError
+        If the output is one of these.
+    """
     if path.is_dir():
         raise OutputError(f'cannot write {path}: it is a folder')
     if path.exists() and not overwrite:
@@ -253,8 +280,8 @@ def check_labels_path(
     if path.suffix.lower() not in suffixes:
         known = f'{", ".join(suffixes[:-1])} or {suffixes[-1]}'
         raise UsageError(
-            f'cannot write labels as {path.suffix or "a file of no suffix"!r}'
-            f': {path} must end in {known}'
+            f'labels are written to a file that ends in {known}, which '
+            f'{path} does not'
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_pixels
 from napari_mobilesam.cli.contrast_options import (
     add_contrast_option,
     chosen_limits,
@@ -180,6 +181,7 @@ def plane_of_labels(
                 f'there are {" x ".join(map(str, leading))}, counted from 0'
             )
         labels = labels[tuple(plane)]
+    check_pixels(labels.shape, 'The label image')
     return np.asarray(labels)
 
 

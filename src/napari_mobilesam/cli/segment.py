@@ -220,7 +220,7 @@ def segment_command(options: argparse.Namespace) -> int:
     prompts = prompts_of(options)
     prompted = bool(prompts) or options.boxes is not None
     check_kind(options, prompted)
-    if options.table == options.output:
+    if options.table and options.table.resolve() == options.output.resolve():
         raise UsageError('--table and --output are the same file')
     given = given_options(options, EverythingParameters)
     if prompted:

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.contrast_options import limits_of_source
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
@@ -44,16 +44,25 @@ def segment_large_command(options: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             progress = stack.enter_context(ProgressLine(quiet=options.quiet))
             commit = stack.enter_context(reserved_output(options, source))
-            stopped = stack.enter_context(ctrl_c_stops(progress))
-            result = run_tiles(options, source, progress, stopped)
+            commit_table = options.table and stack.enter_context(
+                output_file(options.table, options.overwrite, [options.image])
+            )
+            stop = stack.enter_context(StopOnInterrupt(progress))
+            result = run_tiles(options, source, progress, stop)
             commit(result)
-        if options.table:
-            write_table(result.table, options.table)
+            if commit_table and is_final(result):
+                table = result.table
+                commit_table(lambda path: write_table(table, path))
     except ImportError as error:
         raise UsageError(str(error)) from error
     except StorageError as error:
         raise OutputError(str(error)) from error
-    return report(options, result, stopped.is_set())
+    return report(options, result, stop.stopped.is_set())
+
+
+def is_final(result: LargeResult) -> bool:
+    """Whether a run has come to its end, if with failures."""
+    return result.complete or bool(result.failed)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -63,7 +72,7 @@ def check_options(options: argparse.Namespace) -> None:
             '--point, --negative and --box are for images that fit in '
             'memory: save the part around the object as a TIFF'
         )
-    if options.table == options.output:
+    if options.table and options.table.resolve() == options.output.resolve():
         raise UsageError('--table and --output are the same file')
     if options.output.resolve() == options.image.resolve():
         raise UsageError(f'{options.output} is an input: give another output')
@@ -146,7 +155,7 @@ def reserved_output(
 
         def commit(result: LargeResult) -> None:
             # one that was stopped is not taken for the result
-            if result.complete or result.failed:
+            if is_final(result):
                 commit_file(
                     lambda path: write_result_tiff(result, path, source)
                 )
@@ -172,10 +181,11 @@ def run_tiles(
     options: argparse.Namespace,
     source: Source,
     progress: ProgressLine,
-    stopped: threading.Event,
+    stop: StopOnInterrupt,
 ) -> LargeResult:
     """Call `segment_large` with the options."""
     from napari_mobilesam.large.executors import available_cores
+    from napari_mobilesam.large.journal import StorageError
     from napari_mobilesam.large.large_estimate import (
         describe_plan,
         run_seconds,
@@ -195,6 +205,7 @@ def run_tiles(
     model = model_reference(options, progress)
 
     def say_plan(plan: LargePlan) -> None:
+        stop.keep_tiles()
         seconds = None
         if not options.scheduler:
             speed = measure_speed(model())
@@ -212,18 +223,27 @@ def run_tiles(
         )
     if options.link is not None:
         given['link'] = options.link
-    return segment_large(
-        source,
-        labels_path(options),
-        model,
-        executor=options.scheduler or options.executor or 'threads',
-        workers=options.workers,
-        progress=tell,
-        on_plan=say_plan,
-        cancelled=stopped.is_set,
-        resume=not options.restart,
-        **given,
-    )
+    try:
+        return segment_large(
+            source,
+            labels_path(options),
+            model,
+            executor=options.scheduler or options.executor or 'threads',
+            workers=options.workers,
+            progress=tell,
+            on_plan=say_plan,
+            cancelled=stop.stopped.is_set,
+            resume=not options.restart,
+            **given,
+        )
+    except StorageError:
+        raise
+    # what is read is an ImageError if it fails
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(
+            f'cannot write {options.output}: {reason}'
+        ) from error
 
 
 def model_reference(
@@ -243,25 +263,45 @@ def model_reference(
     return NamedModel(name, options.device)
 
 
-@contextlib.contextmanager
-def ctrl_c_stops(progress: ProgressLine) -> Iterator[threading.Event]:
-    """Stop gracefully on the first Ctrl-C."""
-    stopped = threading.Event()
+class StopOnInterrupt:
+    """Stop gracefully on the first Ctrl-C, once there are tiles to keep.
 
-    def stop(number: int, frame: object) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
-        progress.say('stopping after the tiles at work; Ctrl-C: at once')
+    Parameters
+    ----------
+    progress : ProgressLine
+        Says that the run is going to stop.
 
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
+    Attributes
+    ----------
+    stopped : threading.Event
+        Set by Ctrl-C.
+    """
+
+    def __init__(self, progress: ProgressLine) -> None:
+        self.stopped = threading.Event()
+        self._progress = progress
+        self._before: Any = None
+
+    def __enter__(self) -> StopOnInterrupt:
+        return self
+
+    def keep_tiles(self) -> None:
+        """Begin; until then Ctrl-C ends the program at once."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._stop)
+
+    def __exit__(self, *raised: object) -> None:
+        self._restore()
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopped.set()
+        self._restore()
+        self._progress.say('stopping after the tiles at work; Ctrl-C: at once')
+
+    def _restore(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
 
 def report(
@@ -295,9 +335,11 @@ def report(
         return ExitCode.INTERRUPTED
     print(f'{options.output}: {found}')
     if result.failed:
+        written = not is_zarr(options.output) or options.table
+        again = '' if options.overwrite or not written else ' with --overwrite'
         print(
             f'{len(result.failed)} tiles failed, the rest is written: the '
-            'same command tries them again',
+            f'same command{again} tries them again',
             file=sys.stderr,
         )
         return ExitCode.PARTIAL

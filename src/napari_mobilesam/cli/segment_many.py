@@ -55,6 +55,9 @@ MOST_LISTED = 20
 
 SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
 
+# Suffixes of outputs that are no folders of many images.
+FILE_SUFFIXES = ('.tif', '.tiff', '.png', '.csv', '.zarr')
+
 
 def is_series(images: Sequence[Path]) -> bool:
     """Return whether several images, or a folder of them, are given."""
@@ -102,6 +105,11 @@ def segment_many_command(
     if folder.exists() and not folder.is_dir():
         raise OutputError(
             f'{folder} is a file: many images are written into a folder'
+        )
+    if folder.suffix.lower() in FILE_SUFFIXES and not folder.is_dir():
+        raise UsageError(
+            f'{folder} is the name of a file: many images are written into '
+            'a folder'
         )
     records = folder / RECORDS
     try:

@@ -6,12 +6,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mobilesam.cli.exit_codes import OutputError, UsageError
+from napari_mobilesam.cli.image_files import output_file, refuse_existing
 from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.value_types import (
+    number_above,
+    share,
+    whole_number,
+)
 from napari_mobilesam.training.training_parameters import (
     DistillConfig,
     EvaluationOptions,
@@ -23,6 +32,8 @@ if TYPE_CHECKING:
     from napari_mobilesam.training.dataset import LabelledImage
 
 
+# Suffix of checkpoints that are written.
+CHECKPOINT = '.safetensors'
 DATA_HELP = (
     'folder of images and labels: <id>_image.* beside <id>_labels.*, or '
     'images/ and labels/, or a folder of such folders (TIFF, PNG, zarr)'
@@ -83,16 +94,28 @@ def _add_budget(
         parser,
         defaults,
         ('minutes', 'steps', 'batch_size', 'learning_rate', 'seed'),
-        {'minutes': positive, 'learning_rate': positive},
+        {
+            'minutes': number_above(0, 1e6),
+            'learning_rate': number_above(0, 1),
+            'steps': whole_number(0, 10**9),
+            'batch_size': whole_number(1, 4096),
+            'seed': whole_number(0, 2**63 - 1),
+        },
     )
 
 
-def positive(text: str) -> float:
-    """Parse a number above zero."""
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f'{text} is not above 0')
-    return value
+def input_size(text: str) -> int:
+    """Parse the side of the input of a model."""
+    size = whole_number(32, 4096)(text)
+    if size % 16:
+        raise argparse.ArgumentTypeError(f'{size} is not a multiple of 16')
+    return size
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing output'
+    )
 
 
 def _add_train(commands: Any) -> argparse.ArgumentParser:
@@ -118,14 +141,20 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         '--base', help='model to start from (default: random weights)'
     )
     parser.add_argument(
-        '--input-size', type=int, default=256, help='default: %(default)s'
+        '--input-size',
+        type=input_size,
+        default=256,
+        help='default: %(default)s',
     )
     parser.add_argument(
-        '--first-size', type=int, default=0, help='begin with smaller inputs'
+        '--first-size',
+        type=input_size,
+        default=0,
+        help='begin with smaller inputs',
     )
     parser.add_argument(
         '--first-share',
-        type=positive,
+        type=share,
         default=0.4,
         help='share of the budget for --first-size (default: %(default)g)',
     )
@@ -134,26 +163,30 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--procedural',
-        type=float,
+        type=share,
         default=0.15,
         help='share of procedural images (default: %(default)g)',
     )
     parser.add_argument(
         '--validation-crops',
-        type=int,
+        type=whole_number(1, 100_000),
         default=60,
         help='crops on which the model is scored (default: %(default)s)',
     )
     parser.add_argument(
         '--threshold-images',
-        type=int,
+        type=whole_number(0, 100_000),
         default=12,
         help='images on which the thresholds of segment everything are '
         'chosen; 0 keeps those of --base (default: %(default)s)',
     )
     parser.add_argument(
-        '--workers', type=int, default=1, help='processes (default: 1)'
+        '--workers',
+        type=whole_number(1, 1024),
+        default=1,
+        help='processes (default: 1)',
     )
+    _add_overwrite(parser)
     _add_budget(parser, TrainConfig(minutes=60))
     return parser
 
@@ -174,13 +207,21 @@ def _add_distill(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--teacher', required=True, help='name or file of a SAM'
     )
-    add_options(parser, DistillConfig, ('mode', 'crops'))
+    add_options(
+        parser,
+        DistillConfig,
+        ('mode', 'crops'),
+        {'crops': whole_number(1, 10**7)},
+    )
     parser.add_argument(
-        '--max-gigabytes', type=positive, help='of embeddings on disk'
+        '--max-gigabytes',
+        type=number_above(0, 1e6),
+        help='of embeddings on disk',
     )
     parser.add_argument(
         '--run-folder', type=Path, help='as in train; also the embeddings'
     )
+    _add_overwrite(parser)
     _add_budget(parser, replace(DistillConfig().config, minutes=60))
     return parser
 
@@ -225,13 +266,24 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument('--split', help='of MANIFEST.csv, such as test')
     parser.add_argument('--dataset', action='append', help='only this one')
     parser.add_argument(
-        '--limit', type=int, help='images per data set and modality'
+        '--limit',
+        type=whole_number(1),
+        help='images per data set and modality',
     )
-    add_options(parser, EvaluationOptions, ('objects', 'clicks', 'everything'))
+    add_options(
+        parser,
+        EvaluationOptions,
+        ('objects', 'clicks', 'everything'),
+        {
+            'objects': whole_number(1, 10**6),
+            'clicks': whole_number(0, 1000),
+        },
+    )
     parser.add_argument(
         '--teacher', help='also measure agreement with this model'
     )
     parser.add_argument('--json', type=Path, help='also write all numbers')
+    _add_overwrite(parser)
     return parser
 
 
@@ -251,8 +303,32 @@ def _run_folder(options: argparse.Namespace) -> Path:
     return folder
 
 
+def _check_checkpoint(options: argparse.Namespace) -> None:
+    """Refuse a checkpoint that could not be written, before the long part.
+
+    One that exists is replaced where its run is gone on with.
+
+    Raises
+    ------
+    OutputError
+        If it exists, or its folder or that of the run cannot be made.
+    """
+    folder, output = _run_folder(options), options.output
+    if output.suffix != CHECKPOINT:
+        raise UsageError(f'the checkpoint {output} must end in {CHECKPOINT}')
+    refuse_existing(output, options.overwrite or folder.is_dir())
+    for path in (folder, output.parent):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f'cannot write to {path}: {reason}') from error
+
+
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
+    _check_checkpoint(options)
     from napari_mobilesam.training.parallel import run_job
     from napari_mobilesam.training.train_job import TrainJob
 
@@ -283,6 +359,7 @@ def distill_command(options: argparse.Namespace) -> int:
     from napari_mobilesam.training.distill import distill
     from napari_mobilesam.training.train_job import read_split, write_result
 
+    _check_checkpoint(options)
     defaults = DistillConfig()
     limit = options.max_gigabytes
     config = replace(
@@ -345,12 +422,14 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from napari_mobilesam.model.checkpoints import load_model
     from napari_mobilesam.training.evaluate import evaluate
 
-    teacher = (
-        load_model(options.teacher, options.device)
-        if options.teacher
-        else None
-    )
-    with options.make_progress(options.quiet) as progress:
+    with contextlib.ExitStack() as stack:
+        commit = options.json and stack.enter_context(
+            output_file(options.json, options.overwrite)
+        )
+        teacher = None
+        if options.teacher:
+            teacher = load_model(options.teacher, options.device)
+        progress = stack.enter_context(options.make_progress(options.quiet))
         result = evaluate(
             load_model(options.model, options.device),
             _chosen_images(options),
@@ -358,9 +437,9 @@ def evaluate_command(options: argparse.Namespace) -> int:
             teacher=teacher,
             progress=progress,
         )
+        if commit:
+            commit(result.to_json)
     print(result.table().round(3).to_string(index=False))
-    if options.json is not None:
-        result.to_json(options.json)
     return 0
 
 

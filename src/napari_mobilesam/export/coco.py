@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_pixels
 from napari_mobilesam.export.contours import Polygon, label_contours
 from napari_mobilesam.export.exported import (
     NO_CLASS,
@@ -142,6 +143,7 @@ def _annotations(
     categories: dict[str, tuple[int, str]],
     segmentation: str,
 ) -> Iterator[dict[str, Any]]:
+    check_pixels(plane.labels.shape, 'A plane of the labels')
     labels = np.asarray(plane.labels)
     found, areas, boxes = objects_of(labels)
     at = {label: number for number, label in enumerate(found.tolist())}

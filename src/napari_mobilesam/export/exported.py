@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.argument_checks import check_numbers
+from napari_mobilesam.argument_checks import (
+    check_extent,
+    check_numbers,
+    check_pixels,
+)
 from napari_mobilesam.palette import default_color
+from napari_mobilesam.table_keys import label_column
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -20,6 +25,10 @@ if TYPE_CHECKING:
 AXES = {2: 'yx', 3: 'zyx', 4: 'tzyx'}
 # What objects without a class are called where a format wants one.
 NO_CLASS = 'object'
+NEGATIVE = (
+    'There are negative labels ({}): labels are numbers from 1, and 0 is '
+    'background.'
+)
 # Columns that are no measurements.
 KEYS = ('label', 'index', 'plane')
 
@@ -122,6 +131,7 @@ class LabelsWithTable:
                 'columns), (planes, rows, columns) or (times, planes, rows, '
                 'columns).'
             )
+        check_extent(shape, 'labels')
         axes = self.axes or AXES[len(shape)]
         if len(axes) != len(shape) or axes not in ('yx', 'zyx', 'tyx', 'tzyx'):
             raise ExportError(
@@ -129,7 +139,7 @@ class LabelsWithTable:
                 'are yx, zyx, tyx or tzyx.'
             )
         object.__setattr__(self, 'axes', axes)
-        label_column(self.table)
+        label_column(self.table, ExportError)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -143,6 +153,7 @@ class LabelsWithTable:
             at = dict(zip(self.axes, index, strict=False))
             plane = self.labels[index] if index else self.labels
             if hasattr(plane, 'compute'):
+                check_pixels(plane.shape, 'A plane of the labels')
                 plane = plane.compute(scheduler='synchronous')
             yield Plane(
                 number, at.get('t', 0), at.get('z', 0), _checked(plane)
@@ -181,30 +192,8 @@ def _checked(plane: Any) -> Any:
     if plane.dtype.kind == 'b':
         return plane.astype(np.uint8)
     if plane.dtype.kind == 'i' and plane.min() < 0:
-        raise ExportError(
-            f'There are negative labels ({plane.min()}): labels are numbers '
-            'from 1, and 0 is background.'
-        )
+        raise ExportError(NEGATIVE.format(plane.min()))
     return plane
-
-
-def label_column(table: pd.DataFrame | None) -> str | None:
-    """Column that holds the labels.
-
-    Raises
-    ------
-    ExportError
-        If there is none.
-    """
-    if table is None or not len(table.columns):
-        return None
-    for name in ('label', 'index'):
-        if name in table:
-            return name
-    raise ExportError(
-        'The table has no column “label”, so nothing tells which object a '
-        f'row is of; there are: {", ".join(map(str, table.columns))}.'
-    )
 
 
 class PropertiesLookup:
@@ -212,7 +201,7 @@ class PropertiesLookup:
 
     def __init__(self, table: pd.DataFrame | None) -> None:
         self._known: dict[tuple[int | None, int], ObjectProperties] = {}
-        column = label_column(table)
+        column = label_column(table, ExportError)
         if table is None or column is None:
             return
         records = table.to_dict('records')
@@ -301,6 +290,12 @@ def objects_of(
     from scipy.ndimage import find_objects
 
     largest = int(labels.max(initial=0))
+    if largest > np.iinfo(np.int64).max:
+        raise SegmentationError(
+            f'Label {largest} is too large: number the objects from 1.'
+        )
+    if labels.dtype.kind == 'i' and labels.min(initial=0) < 0:
+        raise SegmentationError(NEGATIVE.format(labels.min()))
     names = None
     if largest > max(labels.size, 1 << 20):
         # find_objects makes a list as long as the largest label

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_mobilesam.argument_checks import check_path
+from napari_mobilesam.argument_checks import (
+    check_flag,
+    check_instance,
+    check_number,
+    check_path,
+    check_sizes,
+    check_text,
+    quoted,
+)
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +71,7 @@ def format_of(path: Path, name: str | None = None) -> str:
         If neither tells.
     """
     if name is not None:
+        check_text('format', name)
         if name not in FORMATS:
             raise ExportError(
                 f'There is no format {name!r}: choose {", ".join(FORMATS)}.'
@@ -146,6 +155,19 @@ def export_labels(
     check_path('path', path)
     path = Path(path)
     kind = format_of(path, format)
+    for argument, text in (
+        ('axes', axes),
+        ('name', '' if name is None else name),
+        ('object_type', object_type),
+        ('segmentation', segmentation),
+    ):
+        check_text(argument, text)
+    if image is not None:
+        check_path('image', image)
+    check_flag('overwrite', overwrite)
+    check_instance('class_colors', class_colors, Mapping)
+    check_sizes('scale', scale, 4)
+    _check_units(units)
     given = labels
     if not isinstance(given, LabelsWithTable):
         given = LabelsWithTable(
@@ -167,6 +189,16 @@ def export_labels(
     with atomic_path(path, keep_suffix=True) as temporary:
         count = _write(given, temporary, kind, object_type, segmentation)
     return Exported(path, kind, count)
+
+
+def _check_units(units: Any) -> None:
+    """Raise `SegmentationError` if a value is no list of names."""
+    if not isinstance(units, Sequence) or not all(
+        unit is None or isinstance(unit, str) for unit in units
+    ):
+        raise SegmentationError(
+            f'units is {quoted(units)}; give a name, or None, for each axis.'
+        )
 
 
 def _check_place(path: Path, overwrite: bool) -> None:
@@ -238,12 +270,19 @@ def read_labels(
     """
     check_path('path', path)
     path = Path(path)
+    if format is not None:
+        check_text('format', format)
+    if channel is not None:
+        check_number('channel', channel, 0, whole=True)
+    if shape is not None:
+        check_sizes('shape', shape, 4)
+        shape = tuple(map(int, shape))
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
     if format is None and path.suffix.lower() == '.npy' and path.is_file():
         from napari_mobilesam.export.npy_labels import read_npy_labels
 
-        return read_npy_labels(path)
+        return _as_asked(read_npy_labels(path), path, shape, channel)
     kind = format_of(path, format) if format or path.is_file() else 'ome-zarr'
     if kind == 'roi':
         from napari_mobilesam.export.roi_zip import read_roi_zip
@@ -258,12 +297,37 @@ def read_labels(
     if kind == 'ome-zarr':
         from napari_mobilesam.export.ome_zarr_labels import read_ome_zarr
 
-        return read_ome_zarr(path)
+        return _as_asked(read_ome_zarr(path), path, shape, channel)
     from napari_mobilesam.export import label_images
 
     if kind == 'png':
-        return label_images.read_png(path)
-    return label_images.read_tiff(path, channel)
+        return _as_asked(label_images.read_png(path), path, shape, channel)
+    return _as_asked(label_images.read_tiff(path, channel), path, shape)
+
+
+def _as_asked(
+    image: LabelsWithTable,
+    path: Path,
+    shape: tuple[int, ...] | None,
+    channel: int | None = None,
+) -> LabelsWithTable:
+    """Return labels that have the shape, and the channel, that was given.
+
+    Raises
+    ------
+    ExportError
+        If they have not.
+    """
+    if channel:
+        raise ExportError(
+            f'{path} has no channel {channel}: it has no channels.'
+        )
+    if shape is not None and tuple(shape) != image.shape:
+        raise ExportError(
+            f'{path} holds labels of shape {image.shape}, not '
+            f'{tuple(shape)}: leave the shape out.'
+        )
+    return image
 
 
 def _read_json(path: Path, shape: tuple[int, ...] | None) -> LabelsWithTable:

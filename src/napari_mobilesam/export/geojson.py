@@ -28,6 +28,7 @@ from napari_mobilesam.export.polygon_file import (
     labels_from_polygons,
 )
 from napari_mobilesam.palette import rgb
+from napari_mobilesam.schema import SchemaError, parse_json
 
 OBJECT_TYPES = ('detection', 'annotation', 'cell')
 # Measurement that keeps the label through QuPath.
@@ -171,9 +172,11 @@ def read_json(path: Path) -> Any:
         If it is none.
     """
     try:
-        return json.loads(path.read_text('utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return parse_json(path.read_text('utf-8'), str(path))
+    except UnicodeDecodeError as error:
         raise ExportError(f'{path} is no JSON: {error}.') from error
+    except SchemaError as error:
+        raise ExportError(f'{error}.') from error
 
 
 def _object(feature: Any) -> tuple[PolygonObject, dict[str, str]]:

@@ -7,12 +7,14 @@ write label images; all are read as integers.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import MOST_PIXELS
 from napari_mobilesam.export.exported import (
     ExportError,
     LabelsWithTable,
@@ -104,8 +106,19 @@ def write_png(image: LabelsWithTable, path: Path) -> int:
 
 
 def in_memory(image: LabelsWithTable) -> NDArray[Any]:
-    """All labels as one array."""
+    """All labels as one array.
+
+    Raises
+    ------
+    ExportError
+        If they are too many pixels for that.
+    """
     labels = image.labels
+    if math.prod(image.shape) > MOST_PIXELS:
+        raise ExportError(
+            f'Labels of shape {image.shape} are too large for one TIFF or '
+            'PNG: write an OME-Zarr.'
+        )
     if hasattr(labels, 'compute'):
         labels = labels.compute(scheduler='synchronous')
     return as_labels(np.asarray(labels[...]), image.name)
@@ -173,6 +186,11 @@ def _one_channel(
                 )
             labels = labels.take(channel or 0, axis)
             axes = axes.replace(name, '')
+            channel = None
+    if channel:
+        raise ExportError(
+            f'{path} has no channel {channel}: it has no channels.'
+        )
     # a page on its own is a plane, not a stack
     while len(axes) > 2 and labels.shape[0] == 1:
         labels, axes = labels[0], axes[1:]

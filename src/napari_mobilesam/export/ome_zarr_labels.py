@@ -26,6 +26,7 @@ from napari_mobilesam.large.io.ome_zarr import (
 from napari_mobilesam.large.io.sources import Geometry, open_source
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.schema import parse_json
 from napari_mobilesam.types import ImageError
 
 CHUNK = 1024
@@ -142,9 +143,24 @@ def labels_folder(path: Path, name: str) -> Path:
     """Return the group of labels, within an OME-Zarr image at ``path``."""
     if is_begun(path) or is_finished(path):
         return path
+    if _is_array(path):
+        raise ExportError(
+            f'{path} is a zarr array, in which labels have no place: give '
+            'another output.'
+        )
     if any((path / mark).exists() for mark in ('.zattrs', 'zarr.json')):
         return path / 'labels' / name
     return path
+
+
+def _is_array(path: Path) -> bool:
+    if (path / '.zarray').exists():
+        return True
+    try:
+        content = parse_json((path / 'zarr.json').read_text('utf-8'), '')
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get('node_type') == 'array'
 
 
 def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:

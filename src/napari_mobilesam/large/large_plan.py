@@ -6,6 +6,7 @@ depend on the plan: its manifest tells whether they may be used again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -201,31 +202,62 @@ def make_plan(
         If no pixel that is looked at is finite, or the image has more than
         `LARGEST_RUN` tiles.
     """
-    limits = parameters.contrast_limits or contrast_of(source)
     diameter = parameters.everything.diameter
+    if diameter is None:
+        _check_pixels(source)
+    else:
+        # before anything is read
+        _check_tiles(source, _grid(source, diameter, model.record, parameters))
+    limits = parameters.contrast_limits or contrast_of(source)
     if diameter is None:
         measured = diameter_of(source, limits, parameters.gamma, model)
         # Digits beyond these are noise, and differ between machines.
         diameter = None if measured is None else float(f'{measured:.2g}')
-    record = model.record
-    level, step = _resolution(source, diameter, record)
+    level, step = _resolution(source, diameter, model.record)
+    grid = _grid(source, diameter, model.record, parameters)
+    _check_tiles(source, grid)
     view = ImageView(source, level, step, limits, parameters.gamma)
-    grid = plan_grid(
+    return LargePlan(view, grid, diameter, parameters)
+
+
+def _grid(
+    source: Source,
+    diameter: float | None,
+    record: ModelRecord,
+    parameters: LargeParameters,
+) -> Grid:
+    """Tiles of the working plane."""
+    level, step = _resolution(source, diameter, record)
+    view = ImageView(source, level, step, ((0.0, 1.0),), parameters.gamma)
+    return plan_grid(
         view.shape,
         None if diameter is None else diameter / view.factor[0],
         record,
         parameters.everything,
     )
-    plan = LargePlan(view, grid, diameter, parameters)
-    if plan.tiles > LARGEST_RUN:
+
+
+def _check_tiles(source: Source, grid: Grid) -> None:
+    """Refuse a plan with more tiles than a run may have."""
+    tiles = source.planes * math.prod(grid.tiles)
+    if tiles > LARGEST_RUN:
         planes, (rows, columns) = source.planes, source.shape
         raise ImageError(
             f'The image of {planes} × {rows} × {columns} pixels (planes, '
-            f'rows, columns) has {plan.tiles:.1e} tiles, more than the '
+            f'rows, columns) has {tiles:.1e} tiles, more than the '
             f'{LARGEST_RUN:,} of one run: give a part of it, or a larger '
             'diameter.'
         )
-    return plan
+
+
+def _check_pixels(source: Source) -> None:
+    """Refuse to look at an image with too many tiles, however large."""
+    planes, (rows, columns) = source.planes, source.shape
+    if planes * rows * columns > LARGEST_RUN * LONGEST_SIDE**2:
+        raise ImageError(
+            f'The image has {planes} × {rows} × {columns} pixels (planes, '
+            'rows, columns), too many for one run: give a part of it.'
+        )
 
 
 def _resolution(

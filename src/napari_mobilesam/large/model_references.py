@@ -71,8 +71,10 @@ def model_loader(
         Device of a named model.
     """
     if model is None or isinstance(model, str | Path):
+        from napari_mobilesam.model.checkpoints import choose_device
         from napari_mobilesam.model.registry import default_model_name
 
+        choose_device(device)
         return NamedModel(str(model or default_model_name()), device)
     if _is_model(model):
         return LoadedModel(model)

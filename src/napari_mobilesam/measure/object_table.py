@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.argument_checks import are_numbers, check_numbers, quoted
+from napari_mobilesam.argument_checks import (
+    are_numbers,
+    check_callable,
+    check_extent,
+    check_flag,
+    check_numbers,
+    quoted,
+)
+from napari_mobilesam.table_keys import label_column, whole_numbers
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -27,6 +35,8 @@ Box = tuple[slice, ...]
 
 # Pixels along each axis of a part that is read in one go, planes and others.
 PART = {2: (2048, 2048), 3: (32, 512, 512)}
+# Parts of one measurement: about an hour.
+MOST_PARTS = 1 << 20
 # Objects whose boxes have more pixels than this are refused, not measured
 # wrongly or with all memory.
 MOST_BOX_PIXELS = 1 << 28
@@ -114,6 +124,13 @@ def measure_objects(
     import pandas as pd
 
     _check(labels, image, scale, channels)
+    label_column(table, MeasurementError)  # now, and not after the measuring
+    check_flag('volumes', volumes)
+    check_callable('progress', progress)
+    if units is not None and not isinstance(units, str):
+        raise MeasurementError(
+            f'units is {quoted(units)}; it has to be a name, such as µm.'
+        )
     size = tuple(float(s) for s in scale) if scale is not None else None
     parts = []
     for number, plane, pixels in _planes(labels, image, volumes):
@@ -146,9 +163,17 @@ def _check(
             'measured: give integers, (rows, columns) or (planes, rows, '
             'columns).'
         )
+    check_extent(shape, 'labels')
+    _check_parts(shape)
     count = 0
     if image is not None:
         check_numbers(image)
+        if np.dtype(image.dtype).kind not in 'biuf':
+            raise MeasurementError(
+                f'The image has the type {image.dtype}; give bool, integer '
+                'or real numbers (of a complex image its magnitude, '
+                'abs(image)).'
+            )
         given = tuple(image.shape)
         if given[: len(shape)] != shape or len(given) > len(shape) + 1:
             raise MeasurementError(
@@ -157,12 +182,22 @@ def _check(
                 'last if there are any.'
             )
         count = given[-1] if len(given) > len(shape) else 1
+    if channels is not None and (
+        isinstance(channels, str)
+        or not isinstance(channels, Sequence)
+        or not all(isinstance(name, str) for name in channels)
+    ):
+        raise MeasurementError(
+            f'channels is {quoted(channels)}; it has to be a list of names.'
+        )
     if channels is not None and len(channels) != count:
         raise MeasurementError(
             f'{len(channels)} names of channels were given, but the image '
             f'has {count}.'
         )
-    if scale is not None and not are_numbers(scale):
+    if scale is not None and not (
+        isinstance(scale, Sequence | np.ndarray) and are_numbers(scale)
+    ):
         raise MeasurementError(
             f'scale is {quoted(scale)}; give the size of a pixel for each '
             'axis.'
@@ -173,6 +208,19 @@ def _check(
         raise MeasurementError(
             f'The scale {tuple(scale)} does not suit labels of shape {shape}: '
             'give a positive size of a pixel for each axis.'
+        )
+
+
+def _check_parts(shape: tuple[int, ...]) -> None:
+    """Refuse labels of an odd shape that is read in very many parts."""
+    sides = (1,) * (len(shape) - 2) + PART[2]
+    count = math.prod(
+        -(-length // side) for length, side in zip(shape, sides, strict=True)
+    )
+    if count > MOST_PARTS:
+        raise MeasurementError(
+            f'Labels of shape {shape} would be read in {count:,} parts, more '
+            f'than {MOST_PARTS:,}: give a part of them.'
         )
 
 
@@ -427,18 +475,16 @@ def _with_known(
     measured: pd.DataFrame, known: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Add class, score and stability of the rows that are known."""
-    if known is None or not len(known.columns):
+    column = label_column(known, MeasurementError)
+    if known is None or column is None:
         return measured
-    column = next((n for n in ('label', 'index') if n in known), None)
-    if column is None:
-        raise MeasurementError(
-            'The table has no column “label”, so nothing tells which object '
-            f'a row is of; there are: {", ".join(map(str, known.columns))}.'
-        )
     told = [n for n in ('class', 'score', 'stability') if n in known]
     keys = ['label']
     if 'plane' in known and 'plane' in measured:
         keys.append('plane')
     known = known.rename(columns={column: 'label'})[[*keys, *told]]
-    known = known.drop_duplicates(keys, keep='last')
+    for key in keys:
+        known[key] = whole_numbers(known, key, MeasurementError)
+    known = known.dropna(subset=keys).drop_duplicates(keys, keep='last')
+    known = known.astype(dict.fromkeys(keys, np.int64))
     return measured.merge(known, how='left', on=keys)

@@ -12,6 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from napari_mobilesam.argument_checks import (
+    quoted,
+)
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.model.image_encoder_vit import PATCH_SIZE, VIT_CONFIGS
 from napari_mobilesam.model.record_text import input_size, record_to_json
@@ -96,6 +99,10 @@ def choose_device(device: Device | str | torch.device) -> torch.device:
     ValueError
         If torch does not know the device or cannot use it here.
     """
+    if not isinstance(device, str | torch.device):
+        raise ValueError(
+            f'device is {quoted(device)}; choose auto, cpu, cuda or mps'
+        )
     available = {
         'cuda': torch.cuda.is_available(),
         'mps': torch.backends.mps.is_available(),

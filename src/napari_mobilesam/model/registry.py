@@ -18,6 +18,9 @@ import platformdirs
 import pooch
 from safetensors import SafetensorError, safe_open
 
+from napari_mobilesam.argument_checks import (
+    check_text,
+)
 from napari_mobilesam.model.record_text import record_from_json
 from napari_mobilesam.types import CheckpointError, ModelRecord, Progress
 
@@ -163,6 +166,7 @@ def cached_path(name: str) -> Path | None:
     CheckpointError
         If no model has this name.
     """
+    check_text('name', name)
     if name == BUNDLED:
         return bundled_path()
     record = registry().get(name)

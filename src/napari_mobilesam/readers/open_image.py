@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_pixels
 from napari_mobilesam.extra import need
 from napari_mobilesam.readers.axes import KNOWN_AXES, guessed_axes
 from napari_mobilesam.readers.pictures import PICTURE_SUFFIXES, open_picture
@@ -151,6 +152,7 @@ def read_array(
         As `open_pyramid`.
     """
     pyramid = open_pyramid(path, indices=indices, lazy=False)
+    check_pixels(pyramid.arrays[0].shape, str(path))
     pixels = _guarded(path, lambda: np.asarray(pyramid.arrays[0][...]))
     if pyramid.axes is None:
         return pixels, None

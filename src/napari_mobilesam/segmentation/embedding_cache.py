@@ -23,6 +23,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import (
+    check_callable,
+    check_number,
+    check_path,
+)
 from napari_mobilesam.files import PART, write_atomic
 from napari_mobilesam.types import Frame
 
@@ -79,6 +84,10 @@ class EmbeddingCache:
         max_bytes: int = DEFAULT_BYTES,
         on_problem: Callable[[str], None] | None = None,
     ) -> None:
+        if folder is not None:
+            check_path('folder', folder)
+        check_number('max_bytes', max_bytes, 0)
+        check_callable('on_problem', on_problem)
         self.folder = default_folder() if folder is None else Path(folder)
         self.max_bytes = max_bytes
         self._on_problem = on_problem or _warn

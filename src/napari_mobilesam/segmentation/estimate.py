@@ -16,7 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import (
+    check_instance,
     check_model,
+    check_number,
+    check_plane_shape,
 )
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.registry import cache_folder
@@ -137,6 +140,13 @@ def expected_work(
     diameter: float | None = None,
 ) -> Work:
     """Say what runs like this one do on average; see `estimate_run`."""
+    check_plane_shape('image_shape', image_shape)
+    check_instance('record', record, ModelRecord, optional=False)
+    check_instance(
+        'parameters', parameters, EverythingParameters, optional=False
+    )
+    if diameter is not None:
+        check_number('diameter', diameter, 1e-6, 1e9)
     scope = checked_scope(image_shape, region, skip)
     plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
     return Work(
@@ -189,8 +199,9 @@ def estimate_run(
     Raises
     ------
     SegmentationError
-        If region or skip do not suit the shape.
+        If the shape is none of a plane, or region or skip do not suit it.
     """
+    check_instance('speed', speed, Speed, optional=False)
     work = expected_work(
         image_shape, record, parameters, region, skip=skip, diameter=diameter
     )

@@ -20,6 +20,7 @@ from napari_mobilesam.argument_checks import (
     check_pixels,
     checked_array,
     quoted,
+    small_array,
 )
 from napari_mobilesam.segmentation.contrast import (
     robust_limits,
@@ -264,8 +265,10 @@ def checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
         They are not pairs of numbers, or the low one is above the high one.
     """
     try:
-        pairs = np.asarray(limits, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+        pairs = small_array(limits, 'contrast_limits').astype(np.float64)
+    except ImageError:
+        raise
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         pairs = np.zeros(0)
     if pairs.ndim == 1:
         pairs = pairs[None]

@@ -10,6 +10,7 @@ from skimage.measure import approximate_polygon, find_contours, regionprops
 
 from napari_mobilesam.argument_checks import (
     check_number,
+    check_pixels,
     checked_array,
 )
 from napari_mobilesam.types import ImageError
@@ -38,15 +39,24 @@ def mask_outlines(
         and no holes. Pixel centres are integers, so that the outline runs
         half a pixel outside the centres of a label's outermost pixels.
     """
-    check_number('tolerance', tolerance, 0)
+    check_number('tolerance', tolerance, 0, 1e6)
     labels = checked_array(labels, 'labels')
     if labels.ndim != 2 or labels.dtype.kind not in 'iu':
         raise ImageError(
             f'labels have the shape {labels.shape} and the type '
             f'{labels.dtype}; give a (H, W) plane of integers.'
         )
+    check_pixels(labels.shape, 'labels')
+    labels = np.asarray(labels)
+    if not labels.size:
+        return []
+    if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
+        raise ImageError(
+            f'labels are from {labels.min()} to {labels.max()}; number the '
+            'objects from 1, of at most 32 bits.'
+        )
     outlines = []
-    for region in regionprops(np.asarray(labels)):
+    for region in regionprops(labels):
         padded = np.pad(region.image, 1).astype(np.float64)
         contours = find_contours(padded, 0.5, fully_connected='high')
         longest = max(contours, key=len)

@@ -13,6 +13,7 @@ from napari_mobilesam.argument_checks import (
     check_model,
     check_number,
     quoted,
+    small_array,
 )
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
@@ -41,6 +42,7 @@ from napari_mobilesam.types import (
     Progress,
     PromptError,
     Prompts,
+    SegmentationError,
 )
 
 if TYPE_CHECKING:
@@ -246,7 +248,9 @@ def _checked_boxes(
             )
         boxes = boxes[list(BOX_COLUMNS)]  # type: ignore[index,call-overload]
     try:
-        array = np.asarray(boxes)
+        array = small_array(boxes, 'boxes')
+    except SegmentationError:
+        raise
     except (TypeError, ValueError, RuntimeError):
         array = np.zeros(1)
     if array.size == 0:

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from scipy.ndimage import label as connected_components
 
+from napari_mobilesam.argument_checks import (
+    check_pixels,
+    checked_array,
+)
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import ContrastLimits
 from napari_mobilesam.segmentation.layout import Channels
@@ -202,7 +206,9 @@ def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
     ndarray
         (H, W) integers from 0.
     """
-    array = np.asarray(labels)
+    array = checked_array(labels, 'labels')
+    check_pixels(array.shape, 'The label image')
+    array = np.asarray(array)
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 2 or 0 in array.shape:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.argument_checks import quoted
+from napari_mobilesam.argument_checks import (
+    quoted,
+    small_array,
+)
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Box, Mask, SegmentationError
@@ -110,7 +113,9 @@ def checked_scope(
 
 def _array(values: Any, name: str) -> NDArray[Any]:
     try:
-        return np.asarray(values)
+        return small_array(values, name)
+    except SegmentationError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise SegmentationError(
             f'{name} is {quoted(values)}; it has to be a box or a plane.'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_images import ImageArray
 from napari_mobilesam.text import counted, explain
@@ -125,6 +126,7 @@ def segment_series(
     >>> series = nm.Series.open('images')  # doctest: +SKIP
     >>> nm.segment_series(series, nm.load_model()).text  # doctest: +SKIP
     """
+    check_instance('series', series, Series, optional=False)
     result = SeriesResult(channel=channel)
     for number, entry in enumerate(series):
         if cancelled is not None and cancelled():

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_pixels, checked_array
 from napari_mobilesam.readers.open_image import (
     IMAGE_SUFFIXES,
     open_pyramid,
@@ -152,6 +153,8 @@ def labelled_image(
     TrainingDataError
         If the shapes differ, ids are not whole numbers, or no object is in it.
     """
+    for given, kind in ((image, 'the image'), (labels, 'the labels')):
+        check_pixels(checked_array(given, kind).shape, f'{name}: {kind}')
     image, labels = np.asarray(image), np.asarray(labels)
     if labels.ndim == 2:
         labels = labels[np.newaxis]
@@ -160,6 +163,12 @@ def labelled_image(
             f'{name}: expected an image (H, W) or (H, W, 3) and labels '
             f'(H, W), got {image.shape} and {labels.shape}.'
         )
+    for array, kind in ((image, 'the image'), (labels, 'the labels')):
+        if array.dtype.kind not in 'biuf' or not array.size:
+            raise TrainingDataError(
+                f'{name}: {kind} of type {array.dtype} and shape '
+                f'{array.shape} cannot be used; give numbers.'
+            )
     if image.shape[:2] != labels.shape[1:]:
         raise TrainingDataError(
             f'{name}: the image is {image.shape[0]} x {image.shape[1]} but '

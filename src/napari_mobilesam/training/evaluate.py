@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import (
+    check_instance,
+    check_model,
+)
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.everything import segment_everything
@@ -311,6 +315,11 @@ def evaluate(
         clicks_80, clicks_90; ap50, ap50_95, recall, f1, best_iou (segment
         everything); agreement_<distance>.
     """
+    check_model(model)
+    check_instance('images', images, Sequence, optional=False)
+    for image in images:
+        check_instance('an image', image, LabelledImage, optional=False)
+    check_instance('options', options, EvaluationOptions)
     options = options or EvaluationOptions()
     rows = []
     for number, image in enumerate(images):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.optimize import linear_sum_assignment
 
+from napari_mobilesam.argument_checks import check_pixels
+
 #: IoU thresholds of AP50:95.
 THRESHOLDS: tuple[float, ...] = tuple(
     round(0.5 + 0.05 * i, 2) for i in range(10)
@@ -51,6 +53,7 @@ def iou_matrix(
             f'label images of shapes {truth.shape} and {predicted.shape}; '
             'compare labels of the same image'
         )
+    check_pixels(truth.shape, 'A label image')
     true_ids, rows = np.unique(truth, return_inverse=True)
     found_ids, columns = np.unique(predicted, return_inverse=True)
     shape = len(true_ids), len(found_ids)

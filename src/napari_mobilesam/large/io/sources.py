@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import (
+    checked_array,
+)
 from napari_mobilesam.large.io.array_references import (
     as_reference,
     file_behind,
@@ -279,15 +283,16 @@ def _want_channels(name: str, pyramid: Pyramid) -> None:
 
 def _as_arrays(image: Any) -> tuple[Any, ...]:
     if hasattr(image, 'shape') and hasattr(image, 'dtype'):
-        return (image,)
+        return (checked_array(image),)
     is_pyramid = isinstance(image, Sequence) and all(
         hasattr(level, 'shape') for level in image
     )
     if not is_pyramid:
-        return (np.asarray(image),)
+        return (checked_array(image),)
     if not image:
         raise ImageError('The pyramid has no level: give at least one array.')
-    sizes = [int(np.prod(level.shape)) for level in image]
+    image = [checked_array(level) for level in image]
+    sizes = [math.prod(level.shape) for level in image]
     if any(b >= a for a, b in zip(sizes, sizes[1:], strict=False)):
         raise ImageError(
             'A list of arrays is a pyramid, each smaller than the one '

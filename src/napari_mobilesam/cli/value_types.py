@@ -1,0 +1,61 @@
+"""Parsers of numbers on the command line, with their ranges."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Parser of a whole number from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if (
+            value is None
+            or value < least
+            or (most is not None and value > most)
+        ):
+            bound = f'{least} or more'
+            if most is not None:
+                bound = f'from {least} to {most}'
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is not a whole number, {bound}'
+            )
+        return value
+
+    return parse
+
+
+def number_above(low: float, most: float) -> Callable[[str], float]:
+    """Parser of a number above ``low``, up to ``most``."""
+
+    def parse(text: str) -> float:
+        value = _number(text)
+        if not low < value <= most:
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is not a number above {low:g}, up to {most:g}'
+            )
+        return value
+
+    return parse
+
+
+def share(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not from 0 to 1')
+    return value
+
+
+def _number(text: str) -> float:
+    """Parse a number; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

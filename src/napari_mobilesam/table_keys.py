@@ -1,0 +1,83 @@
+"""Columns of a table that name the object, and the plane, of each row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_mobilesam.argument_checks import quoted
+from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL_NAMES = ('label', 'index')
+
+
+def label_column(
+    table: Any, error: type[SegmentationError] = SegmentationError
+) -> str | None:
+    """Name of the column that holds the labels.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        Table of objects.
+    error : type
+        Error that is raised.
+
+    Returns
+    -------
+    str or None
+        None if there is no table, or one without columns.
+
+    Raises
+    ------
+    SegmentationError
+        If there is no such column, or it holds other things than whole
+        numbers; of type ``error``.
+    """
+    if table is None:
+        return None
+    if not hasattr(table, 'columns'):
+        raise error(
+            f'table is {quoted(table)}; it has to be a pandas DataFrame.'
+        )
+    if not len(table.columns):
+        return None
+    for name in LABEL_NAMES:
+        if name in table:
+            whole_numbers(table, name, error)
+            return name
+    raise error(
+        'The table has no column “label”, so nothing tells which object a '
+        f'row is of; there are: {", ".join(map(str, table.columns))}.'
+    )
+
+
+def whole_numbers(
+    table: pd.DataFrame,
+    column: str,
+    error: type[SegmentationError] = SegmentationError,
+) -> pd.Series[float]:
+    """Column of whole numbers as float64; NaN where it is empty.
+
+    Raises
+    ------
+    SegmentationError
+        If there is anything else; of type ``error``.
+    """
+    import pandas as pd
+
+    given = table[column]
+    values = pd.to_numeric(given, errors='coerce').astype(np.float64)
+    wrong = given.notna() & ~(values == np.floor(values))
+    wrong |= given.map(lambda value: isinstance(value, bool | np.bool_))
+    wrong |= values.abs() > 2**53  # also infinity
+    if wrong.any():
+        raise error(
+            f'The column “{column}” of the table holds '
+            f'{quoted(given[wrong].iloc[0])}; it has to hold whole numbers.'
+        )
+    return values
