@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from napari_mobilesam.cli import build_parser
+from napari_mobilesam.cli.program import build_parser
 
 README = ROOT / 'README.md'
 PAGES = [README, ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/*.md'))]

@@ -27,6 +27,8 @@ QUOTED = 60
 
 def quoted(value: Any) -> str:
     """Return a value as a message shows it: short, on one line."""
+    if isinstance(value, np.generic):
+        value = value.item()
     try:
         text = ' '.join(repr(value).split())
     except Exception:  # noqa: BLE001 - any object may be given

@@ -84,6 +84,33 @@ def test_closed_pipe_is_quiet() -> None:
     assert done.stderr == ''
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='a shell of POSIX')
+@pytest.mark.parametrize('closed', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_closed_streams(
+    closed: str, labels_path: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / 'table.csv'
+    command = f'{sys.executable} -m napari_mobilesam measure {labels_path}'
+    subprocess.run(f'{command} -o {table} {closed}', shell=True, check=True)
+    assert len(table.read_text().splitlines()) == 4
+
+
+def test_interrupted_while_it_is_imported() -> None:
+    code = (
+        'import sys\n'
+        'class Interrupt:\n'
+        '    def find_spec(self, name, path, target=None):\n'
+        '        if name == "napari_mobilesam.cli.measure_command":\n'
+        '            raise KeyboardInterrupt\n'
+        'sys.meta_path.insert(0, Interrupt())\n'
+        'from napari_mobilesam.cli import main\n'
+        'sys.exit(main(["models"]))\n'
+    )
+    done = python('-c', code)
+    assert done.returncode == 130
+    assert done.stderr == '\nnapari-mobilesam: interrupted\n'
+
+
 class TestModels:
     @pytest.fixture(autouse=True)
     def empty_cache(

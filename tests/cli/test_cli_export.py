@@ -82,7 +82,7 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
         (['deep.geojson', '-o', 'c.tif'], 2, 'is not valid JSON'),
         (['huge.zarr', '-o', 'c.tif'], 2, '1e+12 pixels'),
         (['{labels}', '-o', ''], 2, 'an argument is empty'),
-        (['{labels}', '-o', 'c' * 300 + '.zip'], 2, 'name is too long'),
+        (['{labels}', '-o', 'c' * 300 + '.zip'], 3, 'File name too long'),
     ],
 )
 def test_bad_input_is_one_sentence(

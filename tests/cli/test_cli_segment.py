@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 from cli.conftest import Run
-from napari_mobilesam.cli import build_parser
 from napari_mobilesam.cli.parameter_options import given_options, option_name
+from napari_mobilesam.cli.program import build_parser
 from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.types import EverythingParameters
 

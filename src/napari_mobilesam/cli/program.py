@@ -1,0 +1,143 @@
+"""Parser of the command line, and what becomes of errors."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+from napari_mobilesam import __version__
+from napari_mobilesam.cli import (
+    demo_command,
+    export_commands,
+    measure_command,
+    model_commands,
+    refine_command,
+    segment,
+    track_command,
+)
+from napari_mobilesam.cli.command_parser import CommandParser, show_any_text
+from napari_mobilesam.cli.exit_codes import (
+    EXIT_CODES_HELP,
+    ExitCode,
+    exit_code,
+)
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.training_commands import (
+    add_parsers as add_training_parsers,
+)
+
+PROGRAM = 'napari-mobilesam'
+# Part of a path that is quoted where it is too long.
+LONGEST = 100
+FAMILIES = (
+    segment,
+    refine_command,
+    measure_command,
+    track_command,
+    export_commands,
+    model_commands,
+    demo_command,
+)
+
+EXAMPLES = f"""\
+examples:
+  napari-mobilesam segment cells.tif -o labels.tif
+  napari-mobilesam segment cells.tif -o one.tif --point 120,85
+  napari-mobilesam export labels.tif -o cells.geojson
+  napari-mobilesam models
+  napari-mobilesam demo
+
+exit codes:
+{EXIT_CODES_HELP}
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line."""
+    parser = CommandParser(
+        prog=PROGRAM,
+        description='Segment cells and other objects with MobileSAM.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--version', action='version', version=f'%(prog)s {__version__}'
+    )
+    parser.add_argument(
+        '--traceback',
+        action='store_true',
+        help='show where an error comes from, for reporting it',
+    )
+    commands = parser.add_subparsers(
+        title='commands', metavar='COMMAND', required=True
+    )
+    for family in FAMILIES:
+        family.add_parser(commands)
+    add_training_parsers(commands, lambda quiet: ProgressLine(quiet=quiet))
+    return parser
+
+
+def run_program(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, see `napari_mobilesam.cli.main`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C, unless the command keeps what it has done.
+    """
+    show_any_text()
+    given = sys.argv[1:] if arguments is None else arguments
+    if '' in given:  # such as the value of a variable that is not set
+        print(f'{PROGRAM}: error: an argument is empty', file=sys.stderr)
+        return ExitCode.USAGE
+    try:
+        options = build_parser().parse_args(given)
+    except SystemExit as stop:  # argparse exits on --help and bad usage
+        return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            warnings.simplefilter('always', UserWarning)
+            return int(options.run(options))
+    except BrokenPipeError:
+        # The reader of our output has gone (`… | head`); closing stdout at
+        # exit must not complain about it a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILURE
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if options.traceback:
+            traceback.print_exc()
+        print(f'{PROGRAM}: error: {message(error)}', file=sys.stderr)
+        return exit_code(error)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning on one line."""
+    text = ' '.join(str(message).split())
+    print(f'{PROGRAM}: warning: {text}', file=sys.stderr)
+
+
+def message(error: BaseException) -> str:
+    """Return the message of an error on one line, long paths cut."""
+    text = one_line(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f'a file name is too long: {str(error.filename)[:LONGEST]}…'
+    return text
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line, or else its type."""
+    return ' '.join(str(error).split()) or type(error).__name__
