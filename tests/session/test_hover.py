@@ -119,3 +119,22 @@ def test_jobs_of_a_higher_rank_go_last():
     assert worker.wait(20)
     worker.close()
     assert order == ['first', 'second', 'hover']
+
+
+def test_hover_at_rest_shows_the_mask_that_its_window_does_not_cut(
+    session, plane, monkeypatch
+):
+    """As a click does."""
+    asked = []
+
+    def with_room(engine, where, prompts, model, found):
+        asked.append(tuple(prompts.points[0]))
+        return found
+
+    monkeypatch.setattr(
+        'napari_mobilesam.session.prompts.hover.with_room', with_room
+    )
+    session.use_model('tiny')
+    session.hover.ask(plane, (30, 30), rests=True)
+    assert session.wait(20)
+    assert asked == [(30.0, 30.0)]

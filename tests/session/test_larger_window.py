@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation.prediction import Prediction
+from napari_mobilesam.segmentation.scale_choice import known_diameter
 from napari_mobilesam.session.prompts.larger_window import is_cut, with_room
 from napari_mobilesam.types import Frame, Prompts
 
@@ -31,6 +32,9 @@ def prediction(origin, side, box, score=0.9):
     )
 
 
+BOX = Prompts(box=np.array([240.0, 240.0, 360.0, 360.0]))
+
+
 class FakeEngine:
     """Engine with windows of 128, 256, 512 … pixels around (300, 300)."""
 
@@ -41,7 +45,10 @@ class FakeEngine:
     def image(self, plane, model):
         return SimpleNamespace(pitches=[64, 32, 16])
 
-    def predict(self, plane, prompts, model, scales):
+    def predict(self, plane, prompts, model, scales=None, diameter=None):
+        if diameter is not None:
+            # a box of 120 pixels suits the first window, of pitch 16
+            scales = [round(16 * diameter / known_diameter(BOX))]
         (pitch,) = scales
         self.asked.append(pitch)
         side = pitch * 8
@@ -78,6 +85,15 @@ def test_larger_windows_are_tried_until_it_fits():
     assert engine.asked == [32, 64]
     assert found.mask().box == pytest.approx(box, abs=20)
     assert not is_cut(found)
+
+
+def test_mask_of_a_box_is_asked_again_too():
+    box = (250, 250, 350, 480)
+    engine = FakeEngine(box)
+    first = prediction((236, 236), 128, box)
+    found = with_room(engine, None, BOX, None, first)
+    assert engine.asked == [32, 64]
+    assert found.mask().box == pytest.approx(box, abs=20)
 
 
 def test_mask_that_fits_is_asked_once():

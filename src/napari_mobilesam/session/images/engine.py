@@ -350,6 +350,7 @@ class Engine:
         model: Sam,
         previous: Prediction | None = None,
         scales: Sequence[int] | None = None,
+        diameter: float | None = None,
     ) -> Prediction:
         """Return all candidates of one object, with scores and logits.
 
@@ -366,6 +367,9 @@ class Engine:
         scales : sequence of int, optional
             Scales to try, coarse to fine; those of `scales` if None, whose
             answer tells the scale at which `embed_ahead` embeds.
+        diameter : float, optional
+            Diameter of the object in data pixels, which tells the scale; that
+            of its box or region if None.
 
         Returns
         -------
@@ -386,9 +390,10 @@ class Engine:
             prompts,
             previous=previous,
             scales=self.scales(plane, model) if scales is None else scales,
+            diameter=diameter,
         )
         _check_size(prediction, plane.name)
-        if scales is None:
+        if scales is None and diameter is None:
             pitch = pitch_of(prediction.frame)
             self._usual.put((plane.place, model.key), pitch)
         return prediction

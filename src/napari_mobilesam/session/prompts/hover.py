@@ -16,6 +16,7 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.prompts.larger_window import with_room
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import Deliver, Mask
 
@@ -117,6 +118,14 @@ class Hover:
         self._forgotten = self._generation
         self._worker.discard(KIND)
 
+    def _mask_of_click(
+        self, plane: ImagePlane, point: tuple[float, float], model: Sam
+    ) -> Mask | None:
+        prompts = click(point)
+        found = self._engine.predict(plane, prompts, model)
+        mask = with_room(self._engine, plane, prompts, model, found).mask()
+        return mask if mask.data.any() else None
+
     def _answer(
         self,
         plane: ImagePlane,
@@ -130,7 +139,7 @@ class Hover:
             model = self._loaded()
             if model is not None:
                 mask = (
-                    self._engine.mask(plane, click(point), model)
+                    self._mask_of_click(plane, point, model)
                     if rests
                     else self._engine.preview(plane, point, model)
                 )

@@ -78,7 +78,9 @@ def with_room(
     for _ in range(TRIES):
         if not is_cut(best):
             break
-        larger = _in_larger_window(engine, plane, prompts, model, best.frame)
+        larger = _in_larger_window(
+            engine, plane, prompts, model, best.frame, prediction.frame
+        )
         if larger is None or not _continues(best.mask(), larger.mask()):
             break
         best = larger
@@ -91,6 +93,7 @@ def _in_larger_window(
     prompts: Prompts,
     model: Sam,
     before: Frame,
+    first: Frame,
 ) -> Prediction | None:
     """Ask at the next coarser scale; None if there is none."""
     from napari_mobilesam.segmentation.scale_choice import (
@@ -106,10 +109,13 @@ def _in_larger_window(
     ]
     if not coarser:
         return None
-    if known_diameter(prompts) is not None:
-        # boxes and regions tell the scale themselves
-        return None
-    found = engine.predict(plane, prompts, model, scales=[min(coarser)])
+    known = known_diameter(prompts)
+    if known is None:
+        found = engine.predict(plane, prompts, model, scales=[min(coarser)])
+    else:
+        # a box or a region tells the scale; what it holds goes on outside
+        larger = known * min(coarser) / pitch_of(first)
+        found = engine.predict(plane, prompts, model, diameter=larger)
     if max(found.frame.window_shape) <= max(before.window_shape):
         return None
     return found
