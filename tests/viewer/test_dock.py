@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
+    QPushButton,
     QScrollArea,
     QStyle,
     QStyleOptionComboBox,
@@ -31,7 +32,10 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.session.runtime.settings import load_settings
 from napari_mobilesam.widgets import MobileSamDock, get_session, open_form
-from napari_mobilesam.widgets.parts.controls import CollapsibleSection
+from napari_mobilesam.widgets.parts.controls import (
+    FOCUS_COLOR,
+    CollapsibleSection,
+)
 from napari_mobilesam.widgets.parts.message_label import (
     background_of,
     contrast,
@@ -337,6 +341,95 @@ def test_help_opens_the_guide_at_the_tab(desk, blobs, form, heading):
     assert not guide.isVisible()
 
 
+# keys
+
+
+def activate(d):
+    """Let the window have the focus, as that of a user has."""
+    window = d.viewer.window._qt_window
+    for _ in range(100):
+        window.activateWindow()
+        QApplication.processEvents()
+        if QApplication.activeWindow() is window:
+            return
+        QTest.qWait(10)
+    pytest.skip('this display gives no window the focus')
+
+
+def press(key, modifier=Qt.KeyboardModifier.NoModifier):
+    QTest.keyClick(QApplication.focusWidget(), key, modifier)
+    QApplication.processEvents()
+
+
+@pytest.mark.parametrize('name', FORMS)
+def test_tab_key_walks_from_top_to_bottom(desk, blobs, name):
+    d = desk(blobs)
+    activate(d)
+    form = open_form(d.viewer, name)
+    d.settle()
+    dock = dock_in(d.viewer)
+    dock.header.image_combo.setFocus(Qt.FocusReason.TabFocusReason)
+    walked = []
+    while dock.isAncestorOf(QApplication.focusWidget()):
+        widget = QApplication.focusWidget()
+        assert widget not in walked
+        focused = widget.grab().toImage()
+        press(Qt.Key.Key_Tab)
+        # the focus is seen
+        assert widget.grab().toImage() != focused
+        walked.append(widget)
+    middles = [place(w, dock).center() for w in walked]
+    rows = [middle.y() // 10 for middle in middles]
+    assert rows == sorted(rows)
+    assert dock.help_button in walked
+    reached = [w for w in walked if form.isAncestorOf(w)]
+    buttons = [
+        button
+        for button in form.findChildren(QPushButton)
+        if button.isVisible() and button.isEnabled()
+    ]
+    assert buttons
+    assert set(buttons) <= set(reached)
+    for background in ('#262930', '#efebe9'):
+        assert contrast(QColor(FOCUS_COLOR), QColor(background)) >= 3
+
+
+def test_object_with_tab_and_space(desk, blobs):
+    d = desk(blobs)
+    activate(d)
+    dock = dock_in(d.viewer)
+    shift = Qt.KeyboardModifier.ShiftModifier
+    both = Qt.KeyboardModifier.ControlModifier | shift
+
+    def push(action):
+        """Go to a button, and push it."""
+        for _ in range(60):
+            if QApplication.focusWidget() is d.widget.panel.buttons[action]:
+                break
+            press(Qt.Key.Key_Tab)
+        assert QApplication.focusWidget() is d.widget.panel.buttons[action]
+        press(Qt.Key.Key_Space)
+        d.settle()
+
+    dock.header.image_combo.setFocus(Qt.FocusReason.TabFocusReason)
+    push('use_points_tool')
+    target = np.array(INSIDE)
+    for _ in range(100):
+        position = d.widget.key_cursor.position
+        away = target - d.session.scene.layer_plane().at(position)
+        if np.abs(away).max() < 8:
+            break
+        if abs(away[0]) > abs(away[1]):
+            press(Qt.Key.Key_Down if away[0] > 0 else Qt.Key.Key_Up, both)
+        else:
+            press(Qt.Key.Key_Right if away[1] > 0 else Qt.Key.Key_Left, both)
+    press(Qt.Key.Key_Y, shift)
+    d.settle()
+    assert d.widget.preview.visible
+    push('accept')
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
 # text
 
 
@@ -502,6 +595,28 @@ def test_text_can_be_read(desk, blobs, theme):
     assert contrast(QColor('#777'), QColor('#fff')) == pytest.approx(
         4.48, 0.01
     )
+
+
+@pytest.mark.parametrize('theme', THEMES)
+def test_text_of_the_other_docks(desk, blobs, theme):
+    d = desk(blobs)
+    d.viewer.theme = theme
+    for name in ('Refine labels', 'Series', 'Table'):
+        d.dock, form = d.viewer.window.add_plugin_dock_widget(
+            'napari-mobilesam', name
+        )
+        d.settle()
+        d.dock.show()
+        d.dock.raise_()
+        narrow(d)
+        assert form.isVisible()
+        form.status.fail('Something went wrong.')
+        open_all(form)
+        assert flaws(form) == []
+        for label in form.findChildren(QLabel):
+            if label.isVisible() and label.text() and label.isEnabled():
+                text, ground = colours(label)
+                assert contrast(text, ground) >= 4.5, label.text()
 
 
 def test_errors_follow_the_theme(desk, blobs):

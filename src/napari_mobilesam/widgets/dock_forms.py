@@ -8,7 +8,12 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
 
 from napari_mobilesam.types import ModelRecord
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.controls import (
+    ViewerWidget,
+    fill,
+    order_tabs,
+    show_focus,
+)
 from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
@@ -88,6 +93,7 @@ class DockForms(ViewerWidget):
         layout.addWidget(self.header)
         layout.addWidget(self.tabs, 1)
         fill(self, contents)
+        show_focus(self)
         self.tabs.currentChanged.connect(self._tab_changed)
         self.help_button.clicked.connect(self.show_help)
         self.attach()
@@ -117,6 +123,7 @@ class DockForms(ViewerWidget):
         assert page is not None
         if page.layout() is None:
             fill(page, form)
+            order_tabs(self.help_button, form)
         self.tabs.setCurrentIndex(list(TITLES).index(name))
         return form
 

@@ -19,6 +19,7 @@ from napari_mobilesam.widgets.parts.controls import (
     ViewerWidget,
     group_form,
     scrollable,
+    show_focus,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
@@ -49,6 +50,7 @@ class RefineWidget(ViewerWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        show_focus(self)
         scene = self.session.scene
         assert isinstance(scene, ViewerScene)
         self._scene = scene

@@ -26,7 +26,11 @@ from napari_mobilesam.session.series.series_jobs import (
     SaveRequest,
 )
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.controls import (
+    ViewerWidget,
+    fill,
+    show_focus,
+)
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
@@ -67,6 +71,7 @@ class SeriesWidget(ViewerWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        show_focus(self)
         scene = self.session.scene
         assert isinstance(scene, ViewerScene)
         self._scene = scene

@@ -35,6 +35,7 @@ from napari_mobilesam.widgets.parts.controls import (
     group_form,
     narrow,
     scrollable,
+    show_focus,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
@@ -78,6 +79,7 @@ class TableWidget(ViewerWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
+        show_focus(self)
         scene = self.session.scene
         assert isinstance(scene, ViewerScene)
         self._scene = scene
