@@ -191,9 +191,9 @@ class SeriesPanel(QWidget):
         rows.addRow(self.uncertain)
         grid = QGridLayout()
         grid.setSpacing(4)
-        for index, name in enumerate(('accept', 'delete')):
-            grid.addWidget(self.buttons[name], 0, index)
-        grid.addWidget(self.buttons['undo'], 1, 0, 1, 2)
+        grid.addWidget(self.buttons['accept'], 0, 0, 1, 2)
+        grid.addWidget(self.buttons['delete'], 1, 0)
+        grid.addWidget(self.buttons['undo'], 1, 1)
         rows.addRow(grid)
 
         everything, rows = group_form('All images')
@@ -204,10 +204,8 @@ class SeriesPanel(QWidget):
         form.addRow('Channel', self.channel_box)
         form.addRow(self.form)
         rows.addRow(CollapsibleSection('Model and parameters', more))
-        running = QHBoxLayout()
-        running.addWidget(self.run_button, 3)
-        running.addWidget(self.cancel_button, 1)
-        rows.addRow(running)
+        rows.addRow(self.run_button)
+        rows.addRow(self.cancel_button)
 
         contents = QVBoxLayout()
         contents.addWidget(files)
