@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from napari_mobilesam import get_session, read_labels
+from napari_mobilesam.export.exported import ExportError
 
 PLUGIN = 'napari-mobilesam'
 
@@ -87,8 +88,17 @@ def test_other_files_are_left_to_others(tmp_path):
     assert get_reader([]) is None
 
 
+@pytest.mark.parametrize(
+    ('title', 'suffix'),
+    [
+        ('ROIs for ImageJ', '.zip'),
+        ('GeoJSON', '.geojson'),
+        ('COCO', '.json'),
+        ('OME-Zarr', '.zarr'),
+    ],
+)
 def test_the_save_dialog_offers_the_formats(
-    make_napari_viewer, labels, tmp_path, monkeypatch
+    make_napari_viewer, labels, tmp_path, monkeypatch, title, suffix
 ):
     """*File ▸ Save Selected Layers*, with what is chosen in its dialog."""
     from qtpy.QtWidgets import QFileDialog
@@ -96,17 +106,25 @@ def test_the_save_dialog_offers_the_formats(
     viewer = make_napari_viewer(show=False)
     layer = viewer.add_labels(labels, name='cells')
     viewer.layers.selection = {layer}
-    offered = []
+    typed = 'cells'
 
     def choose(*_, **options):
         filters = options['filter'].split(';;')
-        offered.extend(filters)
-        (mine,) = [text for text in filters if 'QuPath' in text]
-        return str(tmp_path / 'cells.geojson'), mine
+        (mine,) = [text for text in filters if title in text]
+        return str(tmp_path / typed), mine
 
     monkeypatch.setattr(QFileDialog, 'getSaveFileName', choose)
+    # a name without a suffix, as most people type it, gets that of the filter
     viewer.window._qt_viewer._save_layers_dialog(selected=True)
-    for name in ('ROIs for ImageJ', 'GeoJSON', 'COCO', 'OME-Zarr'):
-        assert any(name in text for text in offered), offered
-    found = read_labels(tmp_path / 'cells.geojson')
-    np.testing.assert_array_equal(found.labels, labels)
+    path = tmp_path / f'cells{suffix}'
+    assert sorted(tmp_path.glob('cells*')) == [path]
+    np.testing.assert_array_equal(read_labels(path).labels[...], labels)
+    # the dialog has not asked about this one
+    layer.data = labels[::-1].copy()
+    with pytest.raises(ExportError, match='exists'):
+        viewer.window._qt_viewer._save_layers_dialog(selected=True)
+    np.testing.assert_array_equal(read_labels(path).labels[...], labels)
+    # but about this one
+    typed += suffix
+    viewer.window._qt_viewer._save_layers_dialog(selected=True)
+    np.testing.assert_array_equal(read_labels(path).labels[...], layer.data)

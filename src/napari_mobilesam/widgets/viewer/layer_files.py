@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_mobilesam.export.exported import LabelsWithTable
+from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.session.runtime.settings import load_settings
 
@@ -26,25 +26,69 @@ CLASS_COLORS = 'class_colors'
 HEAD = 4096
 
 
-def write_layer(
+def write_rois(
     path: str, data: Any, attributes: Mapping[str, Any]
 ) -> list[str]:
-    """Write a Labels layer; the suffix decides the format.
+    """Write ROIs of ImageJ."""
+    return _write(path, data, attributes, '.zip')
+
+
+def write_geojson(
+    path: str, data: Any, attributes: Mapping[str, Any]
+) -> list[str]:
+    """Write GeoJSON for QuPath."""
+    return _write(path, data, attributes, '.geojson')
+
+
+def write_coco(
+    path: str, data: Any, attributes: Mapping[str, Any]
+) -> list[str]:
+    """Write COCO instances."""
+    return _write(path, data, attributes, '.json')
+
+
+def write_ome_zarr(
+    path: str, data: Any, attributes: Mapping[str, Any]
+) -> list[str]:
+    """Write OME-Zarr labels."""
+    return _write(path, data, attributes, '.zarr')
+
+
+def _write(
+    path: str, data: Any, attributes: Mapping[str, Any], suffix: str
+) -> list[str]:
+    """Write a Labels layer.
 
     Parameters
     ----------
     path : str
-        File to write; napari has asked whether to replace it.
+        File to write; napari has asked whether to replace it. A name without
+        the suffix gets it, and then replaces nothing.
     data : array or sequence of array
         Labels, or the levels of a pyramid, finest first.
     attributes : mapping
         Those of the layer.
+    suffix : str
+        Suffix of the format that was chosen in the dialog.
 
     Returns
     -------
     list of str
         The path.
+
+    Raises
+    ------
+    ExportError
+        The file exists, or cannot be written.
     """
+    asked = path.lower().endswith(suffix)
+    if not asked:
+        path += suffix
+        if Path(path).exists():
+            # napari asked about the name that was typed, which is free
+            raise ExportError(
+                f'{path} exists: type its name with {suffix} to replace it.'
+            )
     if isinstance(data, Sequence) or attributes.get('multiscale'):
         data = data[0]
     scale = tuple(float(size) for size in attributes.get('scale', ()))
