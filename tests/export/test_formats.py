@@ -630,3 +630,24 @@ def test_damaged_polygons(tmp_path: Path) -> None:
     )
     with pytest.raises(ExportError, match='too large'):
         read_labels(path)
+
+
+@pytest.mark.parametrize('name', [*NAMES, 'x.png'])
+def test_a_series_of_one_frame(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    export_labels(labels[None], tmp_path / name, axes='tyx')
+    found = np.asarray(read_labels(tmp_path / name).labels[...])
+    # label images of one frame are read as a plane
+    np.testing.assert_array_equal(np.squeeze(found), labels)
+
+
+def test_an_image_of_another_shape(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / 'image.tif', labels[:-1])
+    with pytest.raises(ExportError, match='shape'):
+        export_labels(
+            labels, tmp_path / 'x.ome.zarr', image=tmp_path / 'image.tif'
+        )
+    assert not (tmp_path / 'x.ome.zarr').exists()

@@ -10,10 +10,12 @@ import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series import Series, UncertainObject
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
+
+from .oracle import OracleSam
 
 LEFT = Qt.MouseButton.LeftButton
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -191,6 +193,81 @@ def test_the_next_images_are_embedded_ahead(
         assert d.session._engine.prepared(plane, oracle)
     oracle.go.set()
     settle(d.session, d.prompts)
+
+
+def test_another_model_while_a_series_is_open(
+    series_desk, folder, oracle, settle, qtbot, monkeypatch
+):
+    other = OracleSam()
+    monkeypatch.setattr(
+        'napari_mobilesam.session.session._load_model',
+        lambda name: other if name == 'other' else oracle,
+    )
+    d = series_desk(folder, prompts=True)
+    settle(d.session, d.prompts)
+    d.session.use_model('other')
+    settle(d.session, d.prompts)
+    # the next images are embedded for it, too
+    other.go.clear()
+    d.widget.next()
+    qtbot.waitUntil(lambda: d.session.series.current == 1)
+    assert d.session._engine.prepared(d.session.scene.plane(), other)
+    other.go.set()
+    d.session.click(28, 33)
+    d.session.accept()
+    d.settle()
+    assert set(np.unique(saved(folder, 'b'))) == {0, 1}
+    # and in the middle of a run, which keeps the model that it began with
+    d.widget.segment_all()
+    d.session.use_model('other')
+    settle(d.session, d.prompts)
+    d.settle()
+    assert d.widget.status.text.startswith('8 objects in 2 images.')
+    assert saved(folder, 'c').max() == 4
+
+
+def test_a_series_of_stacks(series_desk, tmp_path, blobs):
+    folder = tmp_path / 'stacks'
+    folder.mkdir()
+    empty = np.full_like(blobs, 10)
+    for name in 'ab':
+        tifffile.imwrite(
+            folder / f'{name}.tif', np.stack([empty, blobs, blobs]),
+            imagej=True, metadata={'axes': 'ZYX'},
+        )  # fmt: skip
+    d = series_desk(folder, prompts=True)
+    assert d.viewer.dims.ndim == 3
+    d.viewer.dims.set_point(0, 1)
+    d.settle()
+    d.session.click(28, 32)
+    d.session.accept()
+    d.settle()
+    kept = saved(folder, 'a')
+    assert kept.shape == (3, *blobs.shape)
+    assert kept[1].any()
+    assert not kept[0].any()
+    assert not kept[2].any()
+    d.widget.segment_all()
+    d.settle()
+    found = saved(folder, 'b')
+    assert [len(np.unique(plane)) - 1 for plane in found] == [0, 4, 4]
+    assert found.max() == 8
+    d.viewer.dims.set_point(0, 0)
+    last = UncertainObject(0.97, 1, 8)
+    d.widget.review.show(last)
+    d.settle()
+    # its image is opened, and its plane is shown
+    assert d.session.series.current == 1
+    assert d.viewer.dims.current_step[0] == 2
+    assert d.session.editor.record.label == 8
+    d.widget.review.delete()
+    d.settle()
+    assert not (saved(folder, 'b') == 8).any()
+    d.widget.go_to(1)
+    d.settle()
+    assert d.session.undo() == 'deleting 1 object'
+    d.settle()
+    assert (saved(folder, 'b') == 8).any()
 
 
 def test_resuming_in_another_viewer(series_desk, folder):

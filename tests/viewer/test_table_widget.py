@@ -143,6 +143,29 @@ def test_the_zoom_changes_only_where_an_object_is_not_seen_well(table_desk):
     assert 4 * camera.zoom >= 40
 
 
+def test_the_selected_labels_are_chosen_and_stay(desk, blobs):
+    d = desk(blobs)
+    ours = d.session.scene.add_labels('objects')
+    theirs = d.viewer.add_labels(squares(), name='threshold')
+    d.viewer.layers.selection.active = theirs
+    _, table = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Table'
+    )
+    _, refine = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Refine labels'
+    )
+    for widget in (table, refine):
+        assert widget.labels_combo.layer is theirs
+    # another layer, such as the overlay of a row, changes no choice
+    d.viewer.add_labels(np.zeros_like(squares()), name='more')
+    d.viewer.layers.selection.active = d.image
+    for widget in (table, refine):
+        assert widget.labels_combo.layer is not ours
+    table.labels_combo.layer = theirs
+    d.viewer.add_image(blobs)
+    assert table.labels_combo.layer is theirs
+
+
 def test_the_table_is_named_after_the_image(table_desk, tmp_path, blobs):
     d = table_desk(squares())
     assert d.widget.proposed_path == f'{d.image.name}.csv'

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.widgets.parts.controls import LayerCombo
 from napari_mobilesam.widgets.viewer.layers import is_of, is_output
@@ -36,6 +37,8 @@ class LayerChoices:
         self._scene = scene
         self.image = LayerCombo(viewer, is_of(Image), no_image)
         self.labels = LayerCombo(viewer, is_output)
+        # those of the scene that were followed: a choice of others stays
+        self._followed: list[weakref.ref[Layer] | None] = [None, None]
 
     def refresh(self) -> None:
         """Offer the layers that the viewer has now."""
@@ -44,11 +47,18 @@ class LayerChoices:
         self.follow_scene()
 
     def follow_scene(self) -> None:
-        """Choose the image and the labels of the scene."""
-        if self._scene.image is not None:
-            self.image.layer = self._scene.image
-        if self._scene.labels is not None:
-            self.labels.layer = self._scene.labels
+        """Choose the image and the labels of the scene, if they are others."""
+        self._follow(0, self.image, self._scene.image)
+        self._follow(1, self.labels, self._scene.labels)
+
+    def _follow(
+        self, which: int, combo: LayerCombo, layer: Layer | None
+    ) -> None:
+        known = self._followed[which]
+        before = None if known is None else known()
+        if layer is not None and layer is not before:
+            combo.layer = layer
+            self._followed[which] = weakref.ref(layer)
 
     def take_active(self) -> None:
         """Choose the active layer if it is labels to work on."""

@@ -128,6 +128,8 @@ class RefineWidget(ViewerWidget):
         ):
             self.listen(signal, callback)
         self._layers_changed()
+        # the labels that were selected before the dock was opened
+        self._layers.take_active()
         self._end()
         self.status.say(self._missing() or HINT)
 

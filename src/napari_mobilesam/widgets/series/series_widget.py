@@ -143,6 +143,7 @@ class SeriesWidget(ViewerWidget):
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
             (self.session.model_changed, self.panel.model_box.refresh),
+            (self.session.model_changed, self._embed_ahead),
             (self.session.downloaded, self.panel.model_box.arrived),
         ):
             self.listen(signal, callback)
@@ -155,7 +156,6 @@ class SeriesWidget(ViewerWidget):
                 if ACTIONS[name].key
             },
         )
-        self.panel.resume_button.setVisible(last_series() is not None)
         self._show_series()
         self.status.say(HINT)
 
@@ -241,6 +241,10 @@ class SeriesWidget(ViewerWidget):
     def _show_series(self) -> None:
         series = self._jobs.series
         self.panel.table.show_series(series)
+        # an open series needs the room
+        self.panel.resume_button.setVisible(
+            series is None and last_series() is not None
+        )
         for button in (*self.panel.buttons.values(), self.panel.run_button):
             button.setEnabled(series is not None)
         self.panel.cancel_button.setEnabled(False)
@@ -443,9 +447,13 @@ class SeriesWidget(ViewerWidget):
                 for number, known in self._ahead.items()
                 if 0 < number - self._jobs.current <= AHEAD
             } | {found.number: planes}
-            self.session.prefetch.want_afterwards(
-                [each for n in sorted(self._ahead) for each in self._ahead[n]]
-            )
+            self._embed_ahead()
+
+    def _embed_ahead(self, record: object = None) -> None:
+        """Embed the next images, also after a change of the model."""
+        self.session.prefetch.want_afterwards(
+            [each for n in sorted(self._ahead) for each in self._ahead[n]]
+        )
 
     def _remember(self, image: Path) -> None:
         if self._opened_with is None:

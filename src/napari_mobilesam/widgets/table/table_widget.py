@@ -172,6 +172,8 @@ class TableWidget(ViewerWidget):
         ):
             self.listen(signal, callback)
         self._layers_changed()
+        # the labels that were selected before the dock was opened
+        self._layers.take_active()
         self._labels_chosen(self.labels_combo.layer)
         self._end()
 
