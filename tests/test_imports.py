@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     'extra': set(),
     # image files; below both training and large, which read them alike
     'readers': BASE | {'extra'},
-    'model': BASE,
+    'model': BASE | {'extra'},
     'segmentation': BASE | {'model'},
     'large': BASE | {'extra', 'readers', 'segmentation', 'model'},
     # labels in the formats of other programs, and tables of measurements

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from napari_mobilesam.measure.object_table import (
         measure_objects as measure_objects,
     )
+    from napari_mobilesam.model.bioimageio_package import (
+        export_bioimageio as export_bioimageio,
+    )
     from napari_mobilesam.model.checkpoints import load_model as load_model
+    from napari_mobilesam.model.onnx_export import export_onnx as export_onnx
     from napari_mobilesam.model.registry import (
         download_model as download_model,
     )
@@ -74,6 +78,8 @@ _MODULE_OF = {
     'load_model': 'model.checkpoints',
     'list_models': 'model.registry',
     'download_model': 'model.registry',
+    'export_onnx': 'model.onnx_export',
+    'export_bioimageio': 'model.bioimageio_package',
     'Predictor': 'segmentation.predictor',
     'EmbeddingCache': 'segmentation.embedding_cache',
     'generate_candidates': 'segmentation.mask_generator',

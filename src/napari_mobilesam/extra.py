@@ -25,7 +25,7 @@ def need(module: str, extra: str = 'large') -> Any:
         return import_module(module)
     except ImportError as error:
         name = module.partition('.')[0]
-        ours = extra in ('export', 'large', 'track')
+        ours = extra in ('export', 'large', 'onnx', 'track')
         what = f'"napari-mobilesam[{extra}]"' if ours else extra
         raise ImportError(
             f'{name} is not installed: `pip install {what}`.', name=name

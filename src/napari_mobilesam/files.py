@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,3 +73,42 @@ def write_text_atomic(path: Path, text: str) -> None:
         As `atomic_path`.
     """
     write_atomic(path, text.encode('utf-8'))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Path of a folder to fill, which gets its name once it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to be made; the folder that it lies in must exist.
+
+    Yields
+    ------
+    Path
+        Where to make and fill it; nothing exists there yet.
+
+    Raises
+    ------
+    FileExistsError
+        If ``path`` exists; it is never replaced.
+    FileNotFoundError
+        If there is no folder for it.
+    OSError
+        If it cannot be written or renamed. What was written is deleted, as
+        with any other exception.
+    """
+    if path.exists():
+        raise FileExistsError(
+            f'{path} exists: remove it, or choose another name.'
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'There is no folder {path.parent}.')
+    token = f'{os.getpid()}-{secrets.token_hex(4)}'
+    temporary = path.with_name(f'.{path.name}.{token}{PART}')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -15,6 +15,7 @@ from napari_mobilesam import __version__
 from napari_mobilesam.cli import (
     demo_command,
     export_commands,
+    export_model_command,
     measure_command,
     model_commands,
     refine_command,
@@ -42,6 +43,7 @@ FAMILIES = (
     track_command,
     export_commands,
     model_commands,
+    export_model_command,
     demo_command,
 )
 

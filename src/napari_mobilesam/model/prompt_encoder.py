@@ -109,7 +109,7 @@ class PromptEncoder(nn.Module):
                 labels = torch.cat(
                     [labels, torch.full_like(labels[:, :1], PADDING)], 1
                 )
-            sparse.append(self._embed_points(points, labels))
+            sparse.append(self.embed_points(points, labels))
         if boxes is not None:
             corners = self._embed_positions(boxes.unflatten(1, (2, 2)))
             sparse.append(corners + self._kinds()[3:])
@@ -128,7 +128,12 @@ class PromptEncoder(nn.Module):
         # Pixel centres lie half a pixel from the corner of the image.
         return self.pe_layer((points + 0.5) / self.input_size)
 
-    def _embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
+    def embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Embed (B, N, 2) x-y positions with labels (B, N).
+
+        Labels are -1 for padding, 0 and 1 for negative and positive points,
+        2 and 3 for the first and second corner of a box.
+        """
         kinds = self._kinds()[labels.long() - PADDING]
         is_padding = (labels == PADDING)[..., None]
         return kinds + self._embed_positions(points).masked_fill(is_padding, 0)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +9,7 @@ import numpy as np
 
 from napari_mobilesam.argument_checks import check_instance, check_path
 from napari_mobilesam.export.formats import export_labels
-from napari_mobilesam.files import atomic_path
+from napari_mobilesam.files import atomic_path, new_folder
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.tracking.objects_in_time import (
     check_series,
@@ -127,7 +122,7 @@ def export_tracks(
                 diameters=sizes,
             )
     else:
-        with _new_folder(path) as temporary:
+        with new_folder(path) as temporary:
             _write_folder(tracks, temporary, kind, labels, scale, units)
     return path
 
@@ -195,15 +190,3 @@ def _check_place(path: Path, overwrite: bool) -> None:
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f'There is no folder {path.parent}.')
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Path of a folder that gets its name once it is whole."""
-    token = secrets.token_hex(4)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}-{token}.part')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

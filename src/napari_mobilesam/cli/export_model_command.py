@@ -1,0 +1,91 @@
+"""``napari-mobilesam export-model``: a model for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
+from napari_mobilesam.cli.progress import ProgressLine
+
+EXAMPLES = """\
+examples:
+  encoder.onnx and decoder.onnx in a new folder
+    napari-mobilesam export-model mobile_sam_cells -o onnx/
+  a package of bioimage.io of a model of your own
+    napari-mobilesam export-model my_cells -o my_cells.zip --author "A. Name"
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``export-model``."""
+    parser = commands.add_parser(
+        'export-model',
+        help='write a model as ONNX or as a package of bioimage.io',
+        description='Write a model for other programs: a folder with '
+        'encoder.onnx and decoder.onnx, or a package of bioimage.io (.zip). '
+        'Both are compared with the model before they get their names.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'model',
+        metavar='NAME|FILE',
+        help='a name that `models` lists, or a checkpoint file',
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='FOLDER|FILE.zip',
+        help='folder or package to make; neither is ever replaced',
+    )
+    parser.add_argument(
+        '--author',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='who trained it, for the package; may be repeated',
+    )
+    parser.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
+    )
+    parser.set_defaults(run=export_model_command)
+
+
+def export_model_command(options: argparse.Namespace) -> int:
+    """Load the model and write it."""
+    path: Path = options.output
+    packed = path.suffix.lower() == '.zip'
+    if path.suffix and not packed:
+        raise UsageError(
+            f'{path.name}: give a folder without suffix for ONNX, or a .zip '
+            'for a package of bioimage.io'
+        )
+    if options.author and not packed:
+        raise UsageError('--author is for a package, -o NAME.zip')
+    if path.exists():
+        raise OutputError(f'{path} exists: remove it, or choose another name')
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f'there is no folder {path.absolute().parent}')
+    from napari_mobilesam.model.checkpoints import load_model
+
+    with ProgressLine(quiet=options.quiet) as progress:
+        progress(0, 1, f'Loading {options.model}')
+        model = load_model(options.model, 'cpu')
+        if packed:
+            from napari_mobilesam.model.bioimageio_package import (
+                export_bioimageio,
+            )
+
+            difference = export_bioimageio(
+                model, path, authors=options.author, progress=progress
+            )
+        else:
+            from napari_mobilesam.model.onnx_export import export_onnx
+
+            difference = max(export_onnx(model, path, progress).values())
+    print(f'{path}: differs from the model by {difference:.1e} of its values')
+    return ExitCode.OK
