@@ -55,6 +55,7 @@ class ModelBox(QWidget):
             layout.addWidget(widget)
         self.button.clicked.connect(self._download_or_stop)
         self.combo.activated.connect(self._chosen)
+        self.refresh()
 
     def refresh(self, *args: object) -> None:
         """Show the available models, and the one in use."""
