@@ -40,6 +40,7 @@ from napari_mobilesam.widgets.parts.message_label import (
     background_of,
     contrast,
 )
+from napari_mobilesam.widgets.parts.model_box import ModelBox
 
 from .conftest import Mouse
 
@@ -613,6 +614,7 @@ def test_text_of_the_other_docks(desk, blobs, theme):
         form.status.fail('Something went wrong.')
         open_all(form)
         assert flaws(form) == []
+        assert all(box.combo.count() for box in form.findChildren(ModelBox))
         for label in form.findChildren(QLabel):
             if label.isVisible() and label.text() and label.isEnabled():
                 text, ground = colours(label)
