@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -25,6 +26,8 @@ from qtpy.QtTest import QTest  # noqa: E402
 from qtpy.QtWidgets import QApplication, QDockWidget  # noqa: E402
 
 from .oracle import OracleSam  # noqa: E402
+from .remembered import remember  # noqa: E402
+from .shared_viewer import SharedViewer  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -124,11 +127,16 @@ def cheap_viewers():
     import napari.viewer  # noqa: F401
     import torch  # noqa: F401
     from npe2 import PluginManager
+    from vispy.gloo.glir import GlirProgram
 
     manager = PluginManager.instance()
     manager.discover()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manager, 'discover', lambda *args, **kwargs: 0)
+        remember(patch)
+        # Mesa's software renderer crashes at the next drawing after a program
+        # is deleted, as those of a Points layer are when it is removed
+        patch.setattr(GlirProgram, 'delete', lambda self: None)
         gc.collect()
         gc.freeze()
         yield
@@ -171,17 +179,65 @@ def settle():
     return run
 
 
+@pytest.fixture(scope='session')
+def shared_viewers():
+    """Viewers that serve many tests, by whether their window is shown."""
+    viewers: dict[bool, SharedViewer] = {}
+    yield viewers
+    for viewer in viewers.values():
+        viewer.close()
+
+
 @pytest.fixture
-def desk(request, make_napari_viewer, oracle, settle):
+def take_viewer(request, qtbot, shared_viewers, monkeypatch):
+    """Return an empty viewer: the shared one, then new ones.
+
+    The shared viewer is emptied after the test, which fails if it leaves
+    anything in there: a listener, a key, a dock, a node on the canvas, ...
+    """
+    from napari.settings import get_settings
+
+    # as `make_napari_viewer` does
+    for target, stub in (
+        ('threads.status_checker.StatusChecker.start', lambda self: None),
+        ('qt_viewer.QtViewer._get_console', lambda self: None),
+    ):
+        monkeypatch.setattr(f'napari._qt.{target}', stub)
+    lent = []
+
+    def take(show=False):
+        if lent or request.node.get_closest_marker('own_viewer'):
+            return request.getfixturevalue('make_napari_viewer')(show=show)
+        if show not in shared_viewers:
+            shared_viewers[show] = SharedViewer(show)
+        lent.append(shared_viewers[show])
+        stack.enter_context(lent[0].in_use())
+        return lent[0].lend(qtbot)
+
+    get_settings().reset()
+    with contextlib.ExitStack() as stack:
+        yield take
+        get_settings().reset()
+        if not lent:
+            return
+        (shared,), left = lent, None
+        report = getattr(request.node, 'rep_call', None)
+        failed = report is None or report.failed
+        try:
+            left = shared.take_back()
+        finally:
+            if failed or left != [] or shared.worn:
+                shared_viewers.pop(shared.show).close()
+    assert failed or not left, f'the test left in the viewer: {left}'
+
+
+@pytest.fixture
+def desk(request, take_viewer, oracle, settle):
     """Make viewers with a docked widget.
 
     The window is hidden, which saves a third of the time; clicks and keys
     reach its canvas all the same. It is shown in tests marked ``window``:
     those that look at what is drawn or visible, or draw shapes by mouse.
-
-    Removing a Points layer that has points crashes the software renderer of
-    Mesa at the next drawing, without any plugin too: tests that do so keep
-    the window hidden, where nothing is drawn.
     """
     window = request.node.get_closest_marker('window') is not None
 
@@ -189,7 +245,7 @@ def desk(request, make_napari_viewer, oracle, settle):
         from napari_mobilesam import get_session
         from napari_mobilesam.widgets import open_form
 
-        viewer = make_napari_viewer(show=show)
+        viewer = take_viewer(show)
         viewer.window.resize(1200, 800)
         layers = [viewer.add_image(image, **kwargs) for image in images]
         if widget in FORMS:

@@ -40,6 +40,7 @@ def test_session_is_one_per_viewer(desk, blobs):
     assert first.session is not second.session
 
 
+@pytest.mark.own_viewer
 def test_two_viewers_are_independent(desk, blobs):
     # two shown canvases in one process upset vispy, not the clicks
     first, second = desk(blobs, show=False), desk(blobs, show=False)
@@ -127,6 +128,7 @@ def test_dock_closed_while_embedding(desk, blobs, oracle):
     assert 'preview' not in d.viewer.layers
 
 
+@pytest.mark.own_viewer
 def test_viewer_closed_while_embedding(desk, blobs, oracle):
     d = desk(blobs)
     d.session.clear_cache()

@@ -91,6 +91,7 @@ def test_nothing_is_made_before_the_first_object(opened, file):
     assert names(file) == ['cells.tif']
 
 
+@pytest.mark.own_viewer
 def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     d = opened()
     press_save(d)
@@ -116,6 +117,7 @@ def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     assert names(file) == ['cells.tif', 'cells.tif.session']
 
 
+@pytest.mark.own_viewer
 def test_switched_off_it_is_offered(opened, file):
     d = opened()
     press_save(d)
@@ -168,6 +170,7 @@ def test_console_autosave_survives_a_viewer_that_is_closed(
     again.close()
 
 
+@pytest.mark.own_viewer
 def test_other_labels_have_a_file_of_their_own(opened, file):
     d = opened()
     press_save(d)
@@ -193,6 +196,7 @@ def test_other_labels_have_a_file_of_their_own(opened, file):
     assert [found['mine'].data[p] for p in (FIRST, SECOND)] == [0, 1]
 
 
+@pytest.mark.own_viewer
 def test_file_of_another_image_is_left_alone(opened, file, blobs):
     d = opened()
     press_save(d)
@@ -267,6 +271,7 @@ def test_read_only_folder_is_told_of(opened, file):
         file.parent.chmod(stat.S_IRWXU)
 
 
+@pytest.mark.own_viewer
 def test_image_that_is_no_file_is_known_by_its_pixels(desk, blobs, tmp_path):
     d = desk(blobs, show=False)
     press_save(d)

@@ -184,6 +184,7 @@ def test_closing_the_dock_gives_the_run_up(
     assert not d.widget.attached
 
 
+@pytest.mark.own_viewer
 def test_closing_the_viewer_gives_the_run_up(
     desk, blobs, drawn, trainer, folder
 ):

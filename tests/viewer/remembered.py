@@ -1,0 +1,63 @@
+"""Costly functions of napari and vispy that depend on their arguments alone.
+
+They run thousands of times for each viewer and each layer, with arguments
+that are the same in all tests; here each result is computed once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+
+import pytest
+from napari.settings import NapariSettings
+from napari.utils.events import EventEmitter
+from vispy.gloo import glir
+from vispy.gloo.program import Program
+from vispy.visuals.shaders.function import Function
+
+
+def remember(patch: pytest.MonkeyPatch) -> None:
+    """Replace the functions until `patch` is undone."""
+    patch.setattr(
+        glir,
+        '_convert_desktop_shader',
+        lru_cache(None)(glir._convert_desktop_shader),
+    )
+    clean = lru_cache(None)(lambda code: _CLEAN_CODE(None, code))
+    patch.setattr(Function, '_clean_code', lambda self, code: clean(code))
+    patch.setattr(EventEmitter, '_check_signature', staticmethod(_takes_event))
+    patch.setattr(Program, '_parse_variables_from_code', _parse)
+    # settings are written to disk after each change
+    patch.setattr(NapariSettings, '_maybe_save', lambda self: None)
+
+
+_CLEAN_CODE = Function._clean_code
+_CHECK_SIGNATURE = EventEmitter._check_signature
+_PARSE_VARIABLES = Program._parse_variables_from_code
+_takes: dict[object, bool] = {}
+_variables: dict[str, dict] = {}
+
+
+def _takes_event(callback) -> bool:
+    """Whether a listener takes the event, by the code of its function."""
+    if not inspect.ismethod(callback) and not inspect.isfunction(callback):
+        return _CHECK_SIGNATURE(callback)
+    key = (callback.__code__, inspect.ismethod(callback))
+    if getattr(callback, '__wrapped__', None) is not None:
+        return _CHECK_SIGNATURE(callback)
+    if key not in _takes:
+        _takes[key] = _CHECK_SIGNATURE(callback)
+    return _takes[key]
+
+
+def _parse(self, update_variables=True) -> None:
+    """Find the variables of a program, by the code of its shaders."""
+    code = '\n\n'.join([shader.code for shader in self._shaders])
+    if code in _variables:
+        self._code_variables = dict(_variables[code])
+        if update_variables:
+            self._process_pending_variables()
+    else:
+        _PARSE_VARIABLES(self, update_variables)
+        _variables[code] = dict(self._code_variables)
