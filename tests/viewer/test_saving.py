@@ -206,7 +206,7 @@ def test_file_of_another_image_is_left_alone(opened, file, blobs):
     tifffile.imwrite(file, 255 - blobs[::-1])
     again = opened()
     assert again.widget.status.failed
-    assert 'its pixels are others' in again.widget.status.text
+    assert 'its pixels differ' in again.widget.status.text
     click(again, (5, 5))
     again.widget.trigger('accept')
     rest(again)

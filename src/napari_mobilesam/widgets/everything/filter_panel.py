@@ -162,7 +162,8 @@ class FilterPanel(QWidget):
             (
                 'Overlap ≤',
                 self.overlap,
-                'Of two masks of higher box IoU the worse is dropped.',
+                'Of two masks whose boxes overlap more (IoU), the one of lower '
+                'score is dropped.',
             ),
             ('Area (px)', self.area, 'Smallest and largest area.'),
             (

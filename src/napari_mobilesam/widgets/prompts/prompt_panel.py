@@ -100,7 +100,7 @@ class PromptPanel(QWidget):
         self.candidates_view = CandidatesView()
         self.policy_combo = _choice(OVERLAPS)
         self.policy_combo.setToolTip(
-            'Pixels of an object that other objects have already.'
+            'For pixels of a new object that belong to another one already.'
         )
         self.numbers_combo = _choice(NUMBERS)
         self.class_box = ClassBox(classes)
