@@ -108,7 +108,8 @@ class RecordDecoder:
             if fingerprint(plane) != self._fingerprints[number]:
                 raise SessionFileError(
                     f'{plane.name} is not the image that the session is of: '
-                    'its pixels differ. Open the image of the session, and choose it.'
+                    'its pixels differ. Open the image of the session, and '
+                    'choose it.'
                 )
             self._checked.add(number)
         return plane

@@ -162,8 +162,7 @@ class FilterPanel(QWidget):
             (
                 'Overlap ≤',
                 self.overlap,
-                'Of two masks whose boxes overlap more (IoU), the one of lower '
-                'score is dropped.',
+                'Of masks whose boxes overlap more, the best one stays.',
             ),
             ('Area (px)', self.area, 'Smallest and largest area.'),
             (
