@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.session.everything.choices import load_choices
+from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
@@ -21,6 +22,22 @@ def run(d):
 
 def found(data, centres):
     return [bool(data[centre]) for centre in centres]
+
+
+def test_the_found_diameter_is_shown_until_another_is_set(
+    everything_desk, blobs, monkeypatch
+):
+    monkeypatch.setattr(Engine, 'diameter', lambda *_: 23.4)
+    d = everything_desk(blobs)
+    control = d.widget.panel.form.controls['diameter']
+    assert control.check.value
+    assert control.number.value == 23
+    assert d.widget.panel.form.value.diameter is None
+    control.check.value = False
+    control.number.value = 12
+    d.settle()
+    assert d.widget.panel.form.value.diameter == 12
+    assert control.number.value == 12
 
 
 @pytest.mark.window

@@ -71,12 +71,16 @@ class Estimate:
         Time.
     memory_bytes : int
         Peak memory of the process.
+    diameter : float or None
+        Object diameter in data pixels that the run works at; None if it
+        works on the whole image.
     """
 
     prompts: int
     windows: int
     seconds: float
     memory_bytes: int
+    diameter: float | None = None
 
     def __str__(self) -> str:
         plural = '' if self.prompts == 1 else 's'
@@ -218,7 +222,10 @@ def estimate_run(
         + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
     )
     seconds = pace * work.seconds(speed)
-    return Estimate(work.prompts, work.windows, seconds, memory)
+    given = None if parameters is None else parameters.diameter
+    return Estimate(
+        work.prompts, work.windows, seconds, memory, diameter or given
+    )
 
 
 def _key(model: Sam) -> str:

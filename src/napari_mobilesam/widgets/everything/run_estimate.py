@@ -88,5 +88,8 @@ class RunEstimate:
         )
 
     def show(self, estimate: Estimate | str) -> None:
-        """Show an estimate."""
+        """Show an estimate, and the diameter that is found automatically."""
         self._panel.estimate_label.setText(str(estimate))
+        diameter = None if isinstance(estimate, str) else estimate.diameter
+        if diameter is not None:
+            self._panel.form.show_typical('diameter', round(diameter))
