@@ -330,7 +330,7 @@ def test_another_image_and_full_labels_are_refused(sessions, tmp_path):
         session.load(tmp_path / 'one')
     other = [image.copy() for image in IMAGES]
     other[0][50, 64] ^= 1
-    with pytest.raises(SessionFileError, match='pixels are others'):
+    with pytest.raises(SessionFileError, match='its pixels differ'):
         sessions(other).load(tmp_path / 'one')
 
 
