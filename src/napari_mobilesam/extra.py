@@ -6,6 +6,10 @@ from importlib import import_module
 from typing import Any
 
 
+class MissingExtraError(ImportError):
+    """An optional dependency is missing; the message says what to install."""
+
+
 def need(module: str, extra: str = 'large') -> Any:
     """Import a module of an optional dependency.
 
@@ -18,7 +22,7 @@ def need(module: str, extra: str = 'large') -> Any:
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         If it is not installed; the message says how to install it.
     """
     try:
@@ -27,6 +31,6 @@ def need(module: str, extra: str = 'large') -> Any:
         name = module.partition('.')[0]
         ours = extra in ('export', 'large', 'onnx', 'track')
         what = f'"napari-mobilesam[{extra}]"' if ours else extra
-        raise ImportError(
+        raise MissingExtraError(
             f'{name} is not installed: `pip install {what}`.', name=name
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -158,6 +159,17 @@ def test_command_writes_what_is_asked_for(dividing_cells, tmp_path, capsys):
     options = ['--no-divisions', '--max-distance', '30', '--quiet']
     assert main(['track', str(labels), '-o', other, *options]) == 0
     assert '0 divisions' in capsys.readouterr().out
+
+
+def test_command_names_the_extra_that_is_missing(
+    dividing_cells, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'laptrack', None)
+    labels = tmp_path / 'labels.tif'
+    tifffile.imwrite(labels, dividing_cells.labels)
+    assert main(['track', str(labels), '-o', str(tmp_path / 'out.csv')]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert 'pip install "napari-mobilesam[track]"' in said
 
 
 def test_command_refuses_a_single_label_image(tmp_path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 
+from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.types import SegmentationError
 
 
@@ -49,7 +50,9 @@ def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code of an error."""
     if isinstance(error, OutputError):
         return ExitCode.OUTPUT
-    if isinstance(error, UsageError | InputError | SegmentationError):
+    if isinstance(
+        error, MissingExtraError | UsageError | InputError | SegmentationError
+    ):
         return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ExitCode.USAGE

@@ -32,6 +32,7 @@ from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_commands import (
     add_parsers as add_training_parsers,
 )
+from napari_mobilesam.extra import MissingExtraError
 
 PROGRAM = 'napari-mobilesam'
 # Part of a path that is quoted where it is too long.
@@ -112,7 +113,13 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
         # exit must not complain about it a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILURE
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+    except (
+        MissingExtraError,
+        ValueError,
+        OSError,
+        MemoryError,
+        RuntimeError,
+    ) as error:
         if options.traceback:
             traceback.print_exc()
         print(f'{PROGRAM}: error: {message(error)}', file=sys.stderr)

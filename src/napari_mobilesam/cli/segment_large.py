@@ -53,8 +53,6 @@ def segment_large_command(options: argparse.Namespace) -> int:
             if commit_table and is_final(result):
                 table = result.table
                 commit_table(lambda path: write_table(table, path))
-    except ImportError as error:
-        raise UsageError(str(error)) from error
     except StorageError as error:
         raise OutputError(str(error)) from error
     return report(options, result, stop.stopped.is_set())
