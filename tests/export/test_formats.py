@@ -642,12 +642,21 @@ def test_a_series_of_one_frame(
     np.testing.assert_array_equal(np.squeeze(found), labels)
 
 
+@pytest.mark.parametrize('name', NAMES)
 def test_an_image_of_another_shape(
-    labels: NDArray[Any], tmp_path: Path
+    name: str, labels: NDArray[Any], tmp_path: Path
 ) -> None:
     tifffile.imwrite(tmp_path / 'image.tif', labels[:-1])
-    with pytest.raises(ExportError, match='shape'):
-        export_labels(
-            labels, tmp_path / 'x.ome.zarr', image=tmp_path / 'image.tif'
-        )
-    assert not (tmp_path / 'x.ome.zarr').exists()
+    with pytest.raises(ExportError, match='not of this image'):
+        export_labels(labels, tmp_path / name, image=tmp_path / 'image.tif')
+    assert not (tmp_path / name).exists()
+
+
+def test_of_an_image_that_cannot_be_read_the_name_is_used(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    (tmp_path / 'slide.svs').write_bytes(b'of a scanner')
+    path = tmp_path / 'x.json'
+    export_labels(labels, path, image=tmp_path / 'slide.svs')
+    content = json.loads(path.read_text('utf-8'))
+    assert content['images'][0]['file_name'] == 'slide.svs'

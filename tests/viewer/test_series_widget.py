@@ -288,6 +288,29 @@ def test_resuming_in_another_viewer(series_desk, folder):
     assert (again.viewer.layers['labels'].data == 5).sum() == 100
 
 
+def test_resuming_without_a_file_that_was_moved(series_desk, folder):
+    d = series_desk()
+    d.widget.open([folder / f'{name}.tif' for name in 'abc'])
+    d.settle()
+    d.widget.done()
+    d.settle()
+    d.viewer.window.remove_dock_widget(d.dock)
+    (folder / 'b.tif').rename(folder / 'moved.tif')
+    again = series_desk()
+    again.widget.resume()
+    again.settle()
+    assert names(again) == ['c', 'labels']
+    summary = again.widget.panel.summary.text()
+    assert summary.startswith('2 images: 1 done, 1 to do, 0 flagged.')
+    assert summary.endswith(
+        f'1 file of last time left out: there is no {folder / "b.tif"}.'
+    )
+    # of another series that is not said
+    again.widget.open([folder])
+    again.settle()
+    assert again.widget.panel.summary.text().endswith('labels')
+
+
 def test_segment_everything_on_all_images(series_desk, folder):
     d = series_desk(folder)
     QTest.mouseClick(d.widget.panel.run_button, LEFT)
@@ -485,6 +508,34 @@ def test_sorting_the_list(reviewed):
 
 
 # bad input
+
+
+def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):
+    (folder / 'c.tif').write_bytes(b'broken')
+    d = series_desk(folder)
+    jobs, status = d.session.series, d.widget.status
+    read, go_on = jobs.series.read_image, threading.Event()
+
+    def read_when_told(number):
+        if jobs.running and number == 1:
+            go_on.wait(20)
+        return read(number)
+
+    jobs.series.read_image = read_when_told
+    d.widget.segment_all()
+    d.widget.go_to(2)
+    qtbot.waitUntil(lambda: status.failed)
+    # the run goes on, and does not replace the error
+    jobs.progress.emit(1, 3, 'Image 2 of 3')
+    assert 'c.tif' in status.text
+    assert status.busy
+    d.widget.go_to(0)
+    qtbot.waitUntil(lambda: status.text.startswith('Image 1 of 3, a.tif'))
+    assert status.busy
+    go_on.set()
+    d.settle()
+    assert not status.busy
+    assert status.text.startswith('8 objects in 2 images. 1 image failed')
 
 
 def test_an_unreadable_image_among_good_ones(series_desk, folder):
@@ -800,3 +851,44 @@ def test_an_image_that_is_replaced_is_read_again(series_desk, folder):
     d.widget.previous()
     d.settle()
     assert (d.viewer.layers['a'].data == 77).all()
+
+
+@pytest.mark.parametrize('moved', [False, True])
+def test_an_image_that_is_deleted_or_moved(series_desk, folder, moved):
+    d = series_desk(folder)
+    if moved:
+        (folder / 'a.tif').rename(folder / 'z.tif')
+    else:
+        (folder / 'a.tif').unlink()
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    # what was drawn is saved all the same
+    assert (saved(folder, 'a') == 5).sum() == 100
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b', 'labels']
+    d.widget.previous()
+    d.settle()
+    assert 'a.tif' in d.widget.status.text
+    assert d.widget.status.failed
+    assert '\n' not in d.widget.status.text
+    assert names(d) == ['b', 'labels']
+    d.widget.segment_all()
+    d.settle()
+    # the one with labels is left out, and nothing else fails
+    assert d.widget.status.text.startswith('8 objects in 2 images.')
+    assert (saved(folder, 'a') == 5).sum() == 100
+
+
+def test_a_hidden_labels_layer(series_desk, folder):
+    d = series_desk(folder)
+    d.viewer.layers['labels'].visible = False
+    d.widget.segment_all()
+    d.settle()
+    assert len(np.unique(saved(folder, 'a'))) == 5
+    d.widget.next()
+    d.settle()
+    # nobody would know why nothing is seen
+    assert d.viewer.layers['labels'].visible

@@ -124,7 +124,8 @@ def export_labels(
     name : str, optional
         Name of the image, for formats that mention it.
     image : path, optional
-        Image that the labels are of, for OME-Zarr.
+        Image that the labels are of: its name, and for OME-Zarr its pixel
+        sizes and a link.
     format : str, optional
         A key of `FORMATS`, where the suffix does not tell.
     overwrite : bool
@@ -186,6 +187,10 @@ def export_labels(
         of = None if image is None else Path(image)
         return Exported(path, kind, write_ome_zarr(given, path, of, overwrite))
     _check_place(path, overwrite)
+    if image is not None:
+        from napari_mobilesam.export.ome_zarr_labels import check_image
+
+        check_image(given, Path(image))
     with atomic_path(path, keep_suffix=True) as temporary:
         count = _write(given, temporary, kind, object_type, segmentation)
     return Exported(path, kind, count)

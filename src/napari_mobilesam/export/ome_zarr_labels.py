@@ -27,7 +27,7 @@ from napari_mobilesam.large.io.sources import Geometry, open_source
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.schema import parse_json
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 CHUNK = 1024
 VALUE = 'label-value'
@@ -186,14 +186,40 @@ def _like(image: LabelsWithTable, of: Path | None) -> _Origin:
     if of is None:
         return _Origin(own)
     geometry, shape = image_geometry(of)
-    if shape != image.shape[-2:] or int(np.prod(geometry.planes_shape)) != int(
-        np.prod(image.shape[:-2])
-    ):
-        raise ExportError(
-            f'{of} has planes of {shape[0]} × {shape[1]} pixels, the labels '
-            f'are of shape {image.shape}: they are not of this image.'
-        )
+    _check_planes(image, of, geometry, shape)
     return _Origin(geometry, of)
+
+
+def check_image(image: LabelsWithTable, of: Path) -> None:
+    """Check that labels are of the shape of an image file.
+
+    A file that cannot be read passes: only its name is written.
+
+    Raises
+    ------
+    ExportError
+        If the image is of another shape.
+    """
+    try:
+        geometry, shape = image_geometry(of)
+    except (SegmentationError, OSError):
+        return
+    _check_planes(image, of, geometry, shape)
+
+
+def _check_planes(
+    image: LabelsWithTable,
+    of: Path,
+    geometry: Geometry,
+    shape: tuple[int, int],
+) -> None:
+    count = int(np.prod(geometry.planes_shape))
+    if shape != image.shape[-2:] or count != int(np.prod(image.shape[:-2])):
+        planes = '' if count == 1 else f'{count} '
+        raise ExportError(
+            f'{of} has {planes}planes of {shape[0]} × {shape[1]} pixels, the '
+            f'labels are of shape {image.shape}: they are not of this image.'
+        )
 
 
 def image_geometry(path: Path) -> tuple[Geometry, tuple[int, int]]:

@@ -25,6 +25,7 @@ from napari_mobilesam.session.series.series_jobs import (
     ReadImage,
     SaveRequest,
 )
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import (
     ViewerWidget,
@@ -80,6 +81,8 @@ class SeriesWidget(ViewerWidget):
         self._opening = -1
         # image that was asked for last, and cannot be read
         self._unread = -1
+        # note on files that a resumed series has lost
+        self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
         self._opened_with: LastSeries | None = None
         # what was asked for while the open object has no mask yet
@@ -204,7 +207,17 @@ class SeriesWidget(ViewerWidget):
             return
         self.panel.output_edit.setText(last.output)
         self.panel.names_edit.setText(last.names)
-        self.open(last.images, last.image)
+        there = [path for path in last.images if Path(path).exists()]
+        # one that was moved must not keep the others closed
+        self.open(there or last.images, last.image)
+        gone = len(last.images) - len(there)
+        if there and gone:
+            first = next(path for path in last.images if path not in there)
+            self._gone = (
+                f'. {counted(gone, "file")} of last time left out: there is no '
+                f'{first}.'
+            )
+            self._show_summary()
 
     def open(
         self, images: Sequence[str | Path], image: str | Path = ''
@@ -227,6 +240,7 @@ class SeriesWidget(ViewerWidget):
             self._jobs.open(series)
             self.review.start()
             self._ahead = {}
+            self._gone = ''
             self.layers.forget()
             self._opened_with = LastSeries(
                 tuple(str(path) for path in images), output, names
@@ -255,7 +269,7 @@ class SeriesWidget(ViewerWidget):
         self.panel.summary.setText(
             NO_SERIES
             if series is None
-            else f'{series.text}. Labels in {series.folder}'
+            else f'{series.text}. Labels in {series.folder}{self._gone}'
         )
 
     def _row_changed(self, number: int) -> None:
@@ -423,7 +437,9 @@ class SeriesWidget(ViewerWidget):
             kept = series.kept(found.number)
             self.status.say(
                 f'Image {found.number + 1} of {len(series)}, {entry.name}: '
-                f'{entry.status}.{"" if kept is None else _kept_text(*kept)}'
+                f'{entry.status}.{"" if kept is None else _kept_text(*kept)}',
+                # a run of all images goes on
+                busy=self._jobs.running,
             )
         self.review.image_shown()
 
@@ -494,8 +510,13 @@ class SeriesWidget(ViewerWidget):
 
     def _progress(self, done: int, total: int, text: str) -> None:
         if self.panel.cancel_button.isEnabled():
-            self.status.say(f'{text} …', busy=True)
+            self._say_running(f'{text} …')
             self.status.show_progress(done, total)
+
+    def _say_running(self, text: str) -> None:
+        """Tell what a run does, unless an error waits to be read."""
+        if not self.status.kept:
+            self.status.say(text, busy=True)
 
     def _take_labels(self, found: SaveRequest) -> None:
         """Write labels that were found into the layer of the open image."""
@@ -512,6 +533,8 @@ class SeriesWidget(ViewerWidget):
             self.panel.table.show_failure(number, problem)
         if not self.status.failed or result.done:
             self.status.say(result.text)
+        else:
+            self.status.bar.hide()
         self._show_summary()
 
     def undo(self) -> None:
@@ -547,7 +570,7 @@ class SeriesWidget(ViewerWidget):
 
     def _say(self, text: str, topic: str) -> None:
         if topic in ('series', 'model') and self._jobs.running:
-            self.status.say(text, busy=True)
+            self._say_running(text)
 
 
 def _kept_text(theirs: Path, target: Path) -> str:
