@@ -214,8 +214,8 @@ class SeriesWidget(ViewerWidget):
         if there and gone:
             first = next(path for path in last.images if path not in there)
             self._gone = (
-                f'. {counted(gone, "file")} of last time left out: there is no '
-                f'{first}.'
+                f'. {counted(gone, "file")} of last time left out: there is '
+                f'no {first}.'
             )
             self._show_summary()
 
