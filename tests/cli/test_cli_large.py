@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -357,8 +358,16 @@ def test_a_table_that_exists_is_kept(
     assert len(pd.read_csv(table)) > 0
 
 
-def test_ctrl_c_before_the_first_tile_is_not_held_up() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def ctrl_c() -> Iterator[Any]:
+    """Handler of Ctrl-C, which background jobs of a shell do not have."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, former)
+
+
+def test_ctrl_c_before_the_first_tile_is_not_held_up(ctrl_c: Any) -> None:
+    before = ctrl_c
     with StopOnInterrupt(ProgressLine(quiet=True)) as stop:
         # nothing is done that could be kept
         assert signal.getsignal(signal.SIGINT) is before
