@@ -406,13 +406,31 @@ def test_ome_zarr_gets_the_scale_of_its_image(
         export_labels(labels[:20], tmp_path / 'y.zarr', image=source)
 
 
-@pytest.mark.parametrize('name', ['x.tif', 'x.ome.tif', 'x.ome.zarr'])
+@pytest.mark.parametrize(
+    'name', ['x.tif', 'x.ome.tif', 'x.ome.zarr', 'x.geojson', 'x.json']
+)
 def test_pixel_sizes(name: str, stack: NDArray[Any], tmp_path: Path) -> None:
     scale, units = (2.0, 0.5, 0.25), ('micrometer',) * 3
     export_labels(stack, tmp_path / name, scale=scale, units=units)
     found = read_labels(tmp_path / name)
     assert found.scale == pytest.approx(scale)
     assert found.units == units
+
+
+@pytest.mark.parametrize(
+    'scale', [3, [0.5], [0, 1], ['a', 1], [1, 1e999], None, {}]
+)
+def test_damaged_pixel_sizes(
+    scale: Any, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / 'x.geojson'
+    export_labels(labels, path, scale=(2.0, 0.5))
+    content = json.loads(path.read_text('utf-8'))
+    content['napari-mobilesam']['scale'] = scale
+    path.write_text(json.dumps(content), 'utf-8')
+    found = read_labels(path)
+    same(found, labels)
+    assert found.scale == ()
 
 
 def test_png_has_one_plane_of_16_bits(

@@ -24,8 +24,10 @@ from napari_mobilesam.export.exported import (
     ObjectProperties,
     Plane,
     PropertiesLookup,
+    geometry_member,
     objects_of,
     smallest_dtype,
+    with_pixel_sizes,
 )
 from napari_mobilesam.export.filling import fill_polygons
 from napari_mobilesam.export.geojson import read_json
@@ -121,7 +123,7 @@ def _header(
         ],
         'info': {
             'description': f'Objects of {image.name}',
-            OURS: {'shape': image.shape, 'axes': image.axes},
+            OURS: geometry_member(image),
         },
         'licenses': [],
     }
@@ -283,7 +285,8 @@ def _decoded(
         for c in content.get('categories', [])
         if 'color' in c and c['name'] != NO_CLASS
     }
-    return LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
+    image = LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
+    return with_pixel_sizes(image, info.get(OURS))
 
 
 def _labels_of(annotations: list[Any]) -> list[int]:

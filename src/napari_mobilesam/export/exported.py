@@ -308,3 +308,27 @@ def objects_of(
     boxes = [box for box in every if box is not None]
     found = there + 1 if names is None else names
     return found.astype(np.int64), areas[there], boxes
+
+
+def geometry_member(image: LabelsWithTable) -> dict[str, Any]:
+    """Shape, axes and pixel sizes of labels, for a member of a JSON file."""
+    member = {'shape': image.shape, 'axes': image.axes}
+    if image.scale:
+        member |= {'scale': image.scale, 'units': image.units}
+    return member
+
+
+def with_pixel_sizes(image: LabelsWithTable, member: Any) -> LabelsWithTable:
+    """Add the pixel sizes of `geometry_member`, if they are sound."""
+    known = member if isinstance(member, dict) else {}
+    scale, units = known.get('scale'), known.get('units')
+    count = len(image.shape)
+    if not isinstance(scale, list) or len(scale) != count:
+        return image
+    for size in scale:
+        if not isinstance(size, int | float) or not 0 < size < math.inf:
+            return image
+    named = isinstance(units, list) and len(units) == count
+    if not named or not all(isinstance(unit, str) for unit in units or ()):
+        units = []
+    return replace(image, scale=tuple(scale), units=tuple(units or ()))

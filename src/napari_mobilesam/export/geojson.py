@@ -22,6 +22,8 @@ from napari_mobilesam.export.exported import (
     LabelsWithTable,
     ObjectProperties,
     Plane,
+    geometry_member,
+    with_pixel_sizes,
 )
 from napari_mobilesam.export.polygon_file import (
     PolygonObject,
@@ -65,7 +67,7 @@ def write_geojson(
             f'{", ".join(OBJECT_TYPES)}.'
         )
     count = 0
-    ours = {'shape': image.shape, 'axes': image.axes}
+    ours = geometry_member(image)
     with path.open('w', encoding='utf-8') as file:
         file.write('{"type": "FeatureCollection", ')
         file.write(f'"{OURS}": {json.dumps(ours)}, "features": [')
@@ -160,7 +162,8 @@ def read_geojson(
             f'{path} is no GeoJSON of objects: feature {len(objects)} '
             f'cannot be read ({type(error).__name__}: {error}).'
         ) from error
-    return labels_from_polygons(objects, shape, colors, path)
+    image = labels_from_polygons(objects, shape, colors, path)
+    return with_pixel_sizes(image, ours)
 
 
 def read_json(path: Path) -> Any:

@@ -161,6 +161,10 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
         'name': image.name,
         'metadata': {CLASS_COLORS: dict(image.class_colors)},
     }
+    if image.scale:
+        attributes['scale'] = image.scale
+    if image.units:
+        attributes['units'] = image.units
     if image.table is not None and len(image.table):
         attributes['features'] = image.table.rename(columns={'label': 'index'})
     return np.asarray(image.labels), attributes, 'labels'
