@@ -128,18 +128,48 @@ def test_a_full_disk_keeps_what_was_written(tmp_path, monkeypatch):
     assert sorted(files) == ['a.record', 'manifest.json']
 
 
-def test_removing_leaves_what_is_not_ours(tmp_path):
+FOREIGN = [
+    'notes.txt',
+    'p_mine/a.txt',
+    'p00000/mine.txt',
+    'p00000/mine.record',
+    'p00000/mine/c00000.record',
+    'p0mine/b.record',
+]
+
+
+@pytest.mark.parametrize('name', FOREIGN)
+def test_removing_leaves_what_is_not_ours(tmp_path, name):
+    folder = tmp_path / 'records'
+    journal = Journal(folder)
+    journal.open({'model': 'a'})
+    journal.write('p00000/r00000/c00000', record_of(one_mask()))
+    journal.write('p00000/again/0fe1', record_of(one_mask()))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text('mine')
+    journal.remove()
+    left = [p for p in folder.rglob('*') if p.is_file()]
+    assert left == [folder / name]
+    (folder / name).unlink()
+    journal.open({'model': 'a'})
+    journal.write('p00000/r00000/c00000', record_of(one_mask()))
+    journal.remove()
+    assert not list(folder.rglob('*.record'))
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='links need a permission')
+@pytest.mark.parametrize('name', ['p00001', 'p00000/r00000'])
+def test_removing_follows_no_links(tmp_path, name):
+    outside = tmp_path / 'r00000' / 'c00000.record'
+    outside.parent.mkdir()
+    outside.write_text('mine')
     journal = Journal(tmp_path / 'records')
     journal.open({'model': 'a'})
-    journal.write('p0/a', record_of(one_mask()))
-    (tmp_path / 'records' / 'notes.txt').write_text('mine')
+    link = tmp_path / 'records' / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path if name == 'p00001' else outside.parent)
     journal.remove()
-    left = [p.name for p in (tmp_path / 'records').iterdir()]
-    assert left == ['notes.txt']
-    (tmp_path / 'records' / 'notes.txt').unlink()
-    journal.open({'model': 'a'})
-    journal.remove()
-    assert not (tmp_path / 'records').exists()
+    assert outside.read_text() == 'mine'
 
 
 def test_a_reader_holds_few_records(tmp_path):

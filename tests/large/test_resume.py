@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -202,24 +203,66 @@ def as_zarr_array(folder: Path, values: np.ndarray):
     return zarr.open(str(as_zarr(folder, values)), mode='r')
 
 
+def as_zarr_archive(folder: Path, values: np.ndarray):
+    path = folder / 'image.zarr.zip'
+    path.unlink(missing_ok=True)
+    with zarr.storage.ZipStore(path, mode='w') as store:
+        zarr.create_array(store, data=values)
+    return zarr.open_array(zarr.storage.ZipStore(path, mode='r'))
+
+
+def as_dask(folder: Path, values: np.ndarray):
+    return da.from_zarr(str(as_zarr(folder, values)))
+
+
+def as_dask_inline(folder: Path, values: np.ndarray):
+    return da.from_array(as_zarr_array(folder, values), inline_array=True)
+
+
+def as_dask_stack(folder: Path, values: np.ndarray):
+    return da.stack(
+        [da.from_array(values, chunks=64), as_dask(folder, values)]
+    )
+
+
 def as_array(folder: Path, values: np.ndarray):
     return values
 
 
-@pytest.mark.parametrize(
-    'kind', [as_npy, as_map, as_tiff, as_zarr, as_zarr_array, as_array]
-)
+KINDS = [
+    as_npy,
+    as_map,
+    as_tiff,
+    as_zarr,
+    as_zarr_array,
+    as_zarr_archive,
+    as_dask,
+    as_dask_inline,
+    as_dask_stack,
+    as_array,
+]
+
+
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_changed_block_is_refused(kind, image_path, tmp_path):
     """Even if it lies where no sample of the pixels is taken."""
     output = tmp_path / 'out.ome.zarr'
     values = np.load(image_path)
     interrupted(kind(tmp_path, values.copy()), output, 2)
-    same = kind(tmp_path, values) if kind is as_array else None
-    if same is not None:
-        interrupted(same, output, 3)
+    if kind is as_array:
+        interrupted(values.copy(), output, 3)
     values[33:83, 40:90] = 255 - values[33:83, 40:90]
     with pytest.raises(JournalError, match='is another one, or was changed'):
         run(kind(tmp_path, values), output)
+
+
+def test_a_dask_array_of_the_same_pixels_goes_on(image_path, tmp_path):
+    output = tmp_path / 'out.ome.zarr'
+    stored = as_zarr(tmp_path, np.load(image_path))
+    for tiles in (2, 3):
+        image = da.stack([da.from_zarr(str(stored)), da.zeros(SHAPE, 'u1')])
+        interrupted(image, output, tiles)
+    assert run(image, output).complete
 
 
 def test_labels_inside_an_image_are_not_the_image(image_path, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 
@@ -198,8 +199,10 @@ def test_two_processes_share_a_folder(tmp_path):
         torch.zeros(1, 256, 3, 3),
         torch.zeros(256, 4, 4),
         torch.full((1, 256, 4, 4), torch.nan),
+        torch.zeros(1, 256, 4, 4, dtype=torch.float64),
+        torch.zeros(1, 7, 4, 4),
     ],
-    ids=['integers', 'size', 'dimensions', 'not finite'],
+    ids=['integers', 'size', 'dimensions', 'not finite', 'doubles', 'few'],
 )
 def test_wrong_content_with_a_valid_checksum_is_made_anew(tmp_path, wrong):
     cache = EmbeddingCache(tmp_path)
@@ -210,11 +213,15 @@ def test_wrong_content_with_a_valid_checksum_is_made_anew(tmp_path, wrong):
     assert torch.equal(again, features(0))
 
 
-def test_content_that_is_no_array_is_made_anew(tmp_path):
+@pytest.mark.parametrize('kind', ['>f4', np.longdouble, object, None])
+def test_content_that_is_no_array_of_torch_is_made_anew(tmp_path, kind):
     cache = EmbeddingCache(tmp_path)
     cache.features(pixels(0), FRAME, 'm', lambda: features(0))
     (file,) = tmp_path.iterdir()
-    body = b'no array'
+    buffer = io.BytesIO(b'no array')
+    if kind is not None:
+        np.save(buffer, np.zeros((1, 256, 4, 4), kind))
+    body = buffer.getvalue()
     digest = xxhash.xxh3_128_digest(body)
     file.write_bytes(embedding_cache.FORMAT + digest + body)
     found = cache.features(pixels(0), FRAME, 'm', lambda: features(1))

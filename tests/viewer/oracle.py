@@ -53,11 +53,12 @@ class OracleSam:
         return padded
 
     def encode(self, x: Tensor) -> Tensor:
-        """Gray values, sixteen in the channels of each cell."""
+        """Gray values, sixteen in the 256 channels of each cell."""
         self.go.wait(20)
         self.encoded += 1
         gray = x.mean(dim=1, keepdim=True)[:, :, 2::4, 2::4]
-        return functional.pixel_unshuffle(gray, 4)
+        cells = functional.pixel_unshuffle(gray, 4)
+        return functional.pad(cells, (0, 0, 0, 0, 0, 240))
 
     def workers(self):
         return ThreadTeam(1, contextlib.nullcontext)
@@ -76,7 +77,7 @@ class OracleDecoder:
     def attend(self, points=None, labels=None, boxes=None, masks=None):
         """Scores and logits."""
         self.model.go.wait(20)
-        gray = functional.pixel_shuffle(self.features, 4)
+        gray = functional.pixel_shuffle(self.features[:, :16], 4)
         bright = gray[0, 0].numpy() > 100
         count = len(points) if points is not None else len(boxes)
         found = [

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +28,13 @@ from napari_mobilesam.types import Mask, SegmentationError
 
 MANIFEST = 'manifest.json'
 SUFFIX = '.record'
+# Folders of a run's records, and their files, also the temporary ones of a
+# process that was killed, relative to the journal.
+OWN_FOLDER = re.compile(r'p\d+(/r\d+|/again)?')
+OWN = re.compile(
+    r'p\d+/(r\d+/\.?c\d+|again/\.?[0-9a-f]+)'
+    rf'{re.escape(SUFFIX)}(\..*{re.escape(PART)})?'
+)
 # Entry of a manifest that says nothing to people.
 FINGERPRINT = 'image.fingerprint'
 # Format of the records; raised when older ones could not be read.
@@ -232,15 +241,15 @@ class Journal:
         """Delete all records, the manifest last; other files are kept."""
         if self.manifest() is None:
             return
-        for plane in self.folder.glob('p[0-9]*'):
-            # also the temporary files of a process that was killed
-            for pattern in (f'*{SUFFIX}', f'.*{SUFFIX}.*{PART}'):
-                for path in plane.rglob(pattern):
-                    path.unlink()
-            folders = [p for p in plane.rglob('*') if p.is_dir()]
-            for folder in [*sorted(folders, reverse=True), plane]:
+        # links are not followed: what they point to is not of the run
+        for place, _, names in os.walk(self.folder, topdown=False):
+            inside = Path(place).relative_to(self.folder).as_posix()
+            own = [n for n in names if OWN.fullmatch(f'{inside}/{n}')]
+            for name in own:
+                Path(place, name).unlink()
+            if OWN_FOLDER.fullmatch(inside):
                 with suppress(OSError):  # not empty
-                    folder.rmdir()
+                    os.rmdir(place)
         (self.folder / MANIFEST).unlink()
         with suppress(OSError):
             self.folder.rmdir()

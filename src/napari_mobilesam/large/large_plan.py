@@ -182,6 +182,24 @@ class LargePlan:
         }
 
 
+def check_size(source: Source) -> None:
+    """Refuse an image of more pixels than a run can read.
+
+    Nothing is read, and no model is needed.
+
+    Raises
+    ------
+    ImageError
+        If there are more than in `LARGEST_RUN` tiles of the largest side.
+    """
+    planes, (rows, columns) = source.planes, source.shape
+    if planes * rows * columns > LARGEST_RUN * LONGEST_SIDE**2:
+        raise ImageError(
+            f'The image has {planes} × {rows} × {columns} pixels (planes, '
+            'rows, columns), too many for one run: give a part of it.'
+        )
+
+
 def make_plan(
     source: Source, model: Sam, parameters: LargeParameters
 ) -> LargePlan:
@@ -199,14 +217,13 @@ def make_plan(
     Raises
     ------
     ImageError
-        If no pixel that is looked at is finite, or the image has more than
-        `LARGEST_RUN` tiles.
+        If no pixel that is looked at is finite, or the image has more pixels
+        than `LARGEST_RUN` tiles of the largest side, or more tiles.
     """
+    # before anything is read
+    check_size(source)
     diameter = parameters.everything.diameter
-    if diameter is None:
-        _check_pixels(source)
-    else:
-        # before anything is read
+    if diameter is not None:
         _check_tiles(source, _grid(source, diameter, model.record, parameters))
     limits = parameters.contrast_limits or contrast_of(source)
     if diameter is None:
@@ -247,16 +264,6 @@ def _check_tiles(source: Source, grid: Grid) -> None:
             f'rows, columns) has {tiles:.1e} tiles, more than the '
             f'{LARGEST_RUN:,} of one run: give a part of it, or a larger '
             'diameter.'
-        )
-
-
-def _check_pixels(source: Source) -> None:
-    """Refuse to look at an image with too many tiles, however large."""
-    planes, (rows, columns) = source.planes, source.shape
-    if planes * rows * columns > LARGEST_RUN * LONGEST_SIDE**2:
-        raise ImageError(
-            f'The image has {planes} × {rows} × {columns} pixels (planes, '
-            'rows, columns), too many for one run: give a part of it.'
         )
 
 

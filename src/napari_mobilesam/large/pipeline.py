@@ -37,6 +37,7 @@ from napari_mobilesam.large.label_output import LabelOutput, never
 from napari_mobilesam.large.large_plan import (
     LargeParameters,
     LargePlan,
+    check_size,
     checked_large,
     make_plan,
 )
@@ -139,6 +140,7 @@ def segment_large(
     if workers is not None:
         check_number('workers', workers, 1, whole=True)
     image = open_source(source)
+    check_size(image)  # before a model is loaded
     load = model_loader(model, device)
     _check_loader(load, executor)
     loaded = load()

@@ -40,8 +40,9 @@ SUFFIX = '.embedding'
 DEFAULT_BYTES = 2 * 1024**3
 # A file that was being written this many seconds ago is nobody's any more.
 ABANDONED = 3600
-# Input pixels along a cell of the features.
+# Input pixels along a cell of the features, and channels of it.
 STRIDE = 16
+CHANNELS = 256
 
 
 @dataclass(frozen=True)
@@ -239,8 +240,8 @@ def _is_sound(features: NDArray[Any], frame: Frame) -> bool:
     """Return whether features are such as a model makes for a frame."""
     return (
         features.ndim == 4
-        and len(features) == 1
-        and features.dtype.kind == 'f'
+        and features.shape[:2] == (1, CHANNELS)
+        and features.dtype in (np.float16, np.float32)
         and max(features.shape[2:]) == frame.input_size // STRIDE
         and bool(np.isfinite(features).all())
     )

@@ -32,16 +32,21 @@ def array_state(array: Any) -> str | None:
     Parameters
     ----------
     array : array-like
-        NumPy array or memory map, or a zarr array in a folder. Of others,
-        such as dask arrays, the pixels are not known without computing them.
+        NumPy array or memory map, a zarr array in a folder or an archive, or
+        a dask array of such. Of others the pixels are not known without
+        computing them.
     """
     mapped = file_behind(array)
     if mapped is not None:
         return file_state(Path(mapped.filename))
     if isinstance(array, np.ndarray):
         return _checksum(array)
-    folder = _zarr_folder(array)
-    return None if folder is None else folder_state(folder)
+    if hasattr(array, '__dask_graph__'):
+        return _dask_state(array)
+    place = _zarr_place(array)
+    if place is None:
+        return None
+    return folder_state(place) if place.is_dir() else file_state(place)
 
 
 def file_state(path: Path) -> str:
@@ -73,15 +78,49 @@ def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
-def _zarr_folder(array: Any) -> Path | None:
-    """Folder of a zarr array; None for others, and for other stores."""
+def _zarr_place(array: Any) -> Path | None:
+    """Folder or archive of a zarr array; None for others."""
     store = getattr(array, 'store', None)
     # zarr 3, zarr 2
     root = getattr(store, 'root', None) or getattr(store, 'path', None)
     if not isinstance(root, str | Path):
         return None
+    if Path(root).is_file():
+        return Path(root)
     folder = Path(root) / str(getattr(array, 'path', ''))
     return folder if folder.is_dir() else None
+
+
+def _dask_state(array: Any) -> str | None:
+    """State of the arrays that a dask array is computed from."""
+    layers = getattr(array.__dask_graph__(), 'layers', {})
+    behind = [
+        part
+        for name in sorted(layers)
+        for part in _arrays_of(layers[name])
+        if hasattr(part, 'shape') and not hasattr(part, '__dask_graph__')
+    ]
+    # those in memory are read as a whole
+    loaded = [
+        part
+        for part in behind
+        if isinstance(part, np.ndarray) and file_behind(part) is None
+    ]
+    if sum(part.nbytes for part in loaded) > MOST_BYTES:
+        skipped = set(map(id, loaded))
+        behind = [part for part in behind if id(part) not in skipped]
+    states = [array_state(part) for part in behind]
+    known = sorted(state for state in states if state is not None)
+    return xxhash.xxh128(repr(known).encode()).hexdigest() if known else None
+
+
+def _arrays_of(layer: Any) -> Iterator[Any]:
+    """Yield what a layer of a dask graph holds as it is: arrays, if any."""
+    # a layer that is not computed yet has inputs, others have tasks
+    inputs = getattr(layer, 'indices', ())
+    tasks = getattr(layer, 'mapping', {})
+    yield from (value for value, _ in inputs)
+    yield from tasks.values()
 
 
 def _checksum(array: NDArray[Any]) -> str:
