@@ -186,11 +186,31 @@ def test_a_slide_starts_at_once():
     assert sum(reads) < 1.6e7
 
 
-def test_an_image_of_more_tiles_than_one_run_is_refused():
-    source = Discs((10**9, 10**9), ((300, 60_000, 14),), depth=2)
-    parameters = checked_large(None, {'diameter': DIAMETER})
-    with pytest.raises(ImageError, match='1000000000 × 1000000000 pixels'):
+@pytest.mark.parametrize(
+    ('side', 'diameter', 'words'),
+    [
+        (10**9, None, 'too many for one run'),
+        (10**9, DIAMETER, '1000000000 × 1000000000 pixels'),
+        # few tiles, but none of them can be read
+        (10**9, 10**5, 'too many for one run'),
+        (10**7, DIAMETER, 'tiles, more than the 10,000,000 of one run'),
+    ],
+)
+def test_an_image_of_more_tiles_than_one_run_is_refused(side, diameter, words):
+    source = Discs((side, side), ((300, 60_000, 14),), depth=2)
+    parameters = checked_large(None, {'diameter': diameter})
+    with pytest.raises(ImageError, match=words):
         make_plan(source, small_model(), parameters)
+
+
+def test_an_endless_image_is_refused_before_a_model_is_loaded(tmp_path):
+    def load():
+        raise AssertionError('a model is loaded')
+
+    source = Discs((10**9, 10**9), ())
+    with pytest.raises(ImageError, match='too many for one run'):
+        segment_large(source, tmp_path / 'out.ome.zarr', load)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_over_empty_tiles_can_be_cancelled():

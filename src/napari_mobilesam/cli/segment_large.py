@@ -94,11 +94,12 @@ def check_options(options: argparse.Namespace) -> None:
 def open_image(options: argparse.Namespace) -> Source:
     """Open the image, following ``--axes``, ``--channels`` …"""
     from napari_mobilesam.large.io.sources import open_source
+    from napari_mobilesam.large.run_size import check_size
 
     planes = options.planes
     if options.plane is not None:
         planes = (options.plane[0], options.plane[0] + 1)
-    return open_source(
+    source = open_source(
         options.image,
         axes=options.axes,
         channels=options.channels,
@@ -106,6 +107,8 @@ def open_image(options: argparse.Namespace) -> Source:
         planes=planes,
         series=options.series,
     )
+    check_size(source)
+    return source
 
 
 def labels_path(options: argparse.Namespace) -> Path:

@@ -15,6 +15,11 @@ from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.measure import contrast_of, diameter_of
+from napari_mobilesam.large.run_size import (
+    LARGEST_RUN,
+    LONGEST_SIDE,
+    check_size,
+)
 from napari_mobilesam.large.tiling import Grid, plan_grid
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import Limits, checked_limits
@@ -34,11 +39,6 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-
-# Sides of tiles that are read at once; larger ones are read coarser.
-LONGEST_SIDE = 4096
-# Tiles of one run: weeks of computation. More are a damaged file or a mistake.
-LARGEST_RUN = 10_000_000
 
 
 @documented
@@ -180,24 +180,6 @@ class LargePlan:
                 'grid': asdict(self.grid),
             },
         }
-
-
-def check_size(source: Source) -> None:
-    """Refuse an image of more pixels than a run can read.
-
-    Nothing is read, and no model is needed.
-
-    Raises
-    ------
-    ImageError
-        If there are more than in `LARGEST_RUN` tiles of the largest side.
-    """
-    planes, (rows, columns) = source.planes, source.shape
-    if planes * rows * columns > LARGEST_RUN * LONGEST_SIDE**2:
-        raise ImageError(
-            f'The image has {planes} × {rows} × {columns} pixels (planes, '
-            'rows, columns), too many for one run: give a part of it.'
-        )
 
 
 def make_plan(

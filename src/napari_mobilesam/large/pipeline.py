@@ -37,7 +37,6 @@ from napari_mobilesam.large.label_output import LabelOutput, never
 from napari_mobilesam.large.large_plan import (
     LargeParameters,
     LargePlan,
-    check_size,
     checked_large,
     make_plan,
 )
@@ -52,6 +51,7 @@ from napari_mobilesam.large.results import (
     TileFound,
 )
 from napari_mobilesam.large.run_folder import records_folder, run_lock
+from napari_mobilesam.large.run_size import check_size
 from napari_mobilesam.large.search import Search, TileHooks
 from napari_mobilesam.types import Progress, SegmentationError
 
