@@ -296,6 +296,12 @@ def test_file_of_the_current_folder_needs_no_suffix(
     assert load_model(name).record.name == 'weights'
 
 
+@pytest.mark.parametrize('url', ['https://a.b/sam.pt', 's3://a/sam'])
+def test_a_url_is_refused_by_its_name(url):
+    with pytest.raises(CheckpointError, match=f"'{url}' is a URL: download"):
+        load_model(url)
+
+
 @pytest.mark.parametrize('value', [5, 1.5, ['a'], b'a'])
 def test_name_of_another_type_is_refused(value):
     with pytest.raises(CheckpointError, match='name_or_path is a'):

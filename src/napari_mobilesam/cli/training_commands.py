@@ -427,7 +427,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
             output_file(options.json, options.overwrite)
         )
         teacher = None
-        if options.teacher:
+        if options.teacher is not None:
             teacher = load_model(options.teacher, options.device)
         progress = stack.enter_context(options.make_progress(options.quiet))
         result = evaluate(

@@ -84,6 +84,11 @@ def load_model(
             f'name_or_path is a {type(name_or_path).__name__}; give the name '
             'of a model, or the path of a checkpoint file'
         )
+    if '://' in str(name_or_path):
+        raise CheckpointError(
+            f'{quoted(name_or_path)} is a URL: download the checkpoint, and '
+            'give the path of the file'
+        )
     if _is_path(name_or_path):
         sam = load_checkpoint(Path(name_or_path))
     else:
