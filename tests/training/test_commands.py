@@ -281,6 +281,12 @@ def test_scores_that_cannot_be_written(disc_folder: Path, tmp_path: Path):
     assert mine.read_text() == 'mine'
 
 
+@pytest.mark.parametrize('split', ['test', ''])
+def test_a_split_of_a_folder_without_splits(split: str, disc_folder: Path):
+    with pytest.raises(UsageError, match=r'has no MANIFEST\.csv'):
+        run('evaluate', disc_folder, f'--split={split}', '--model', 'none')
+
+
 def test_describing_the_options_loads_no_torch() -> None:
     import subprocess
 

@@ -429,10 +429,11 @@ def evaluate_command(options: argparse.Namespace) -> int:
         teacher = None
         if options.teacher is not None:
             teacher = load_model(options.teacher, options.device)
+        images = _chosen_images(options)
         progress = stack.enter_context(options.make_progress(options.quiet))
         result = evaluate(
             load_model(options.model, options.device),
-            _chosen_images(options),
+            images,
             EvaluationOptions(**given_options(options, EvaluationOptions)),
             teacher=teacher,
             progress=progress,
@@ -446,8 +447,15 @@ def evaluate_command(options: argparse.Namespace) -> int:
 def _chosen_images(options: argparse.Namespace) -> list[LabelledImage]:
     from napari_mobilesam.training.dataset import read_folder
 
+    folder: Path = options.data
+    manifest = folder / 'MANIFEST.csv'
+    if options.split is not None and folder.is_dir() and not manifest.exists():
+        raise UsageError(
+            f'--split {options.split!r}: {folder} has no MANIFEST.csv with '
+            'the split of each image; leave it out'
+        )
     return read_folder(
-        options.data,
+        folder,
         split=options.split,
         datasets=options.dataset,
         limit=options.limit,
