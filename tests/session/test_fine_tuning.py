@@ -319,6 +319,7 @@ def test_model_learns_from_what_is_shown() -> None:
         ('', 'has no name'),
         ('a/b', 'cannot be the name'),
         ('..', 'cannot be the name'),
+        ('x' * 201, 'has 201 letters: give a shorter'),
         ('mobile_sam', 'already'),
         ('Mobile_SAM_cells', 'already'),
         ('taken', 'already'),

@@ -14,6 +14,9 @@ from napari_mobilesam.types import SegmentationError
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
+# Bytes; a file system allows 255, of which a temporary file needs some.
+LONGEST_NAME = 200
+
 
 def free_name(base: str) -> str:
     """Unused name for a model that is made from another.
@@ -61,6 +64,11 @@ def check_name(name: str) -> None:
             '_ and -.'
             if name
             else 'The new model has no name: enter one.'
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise SegmentationError(
+            f'The name of a model has {len(name)} letters: give a shorter '
+            'one, which the name of a file can hold.'
         )
     if name.lower() in _taken():
         raise SegmentationError(
