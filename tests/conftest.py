@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from dividing_cells import dividing_cells as dividing_cells
 from hypothesis import settings
 
 if TYPE_CHECKING:

@@ -85,6 +85,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {'everything'},
         {'files'},
         {'series'},
+        {'track'},
     ),
     'widgets': (
         {'viewer'},
@@ -95,6 +96,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
             'refine',
             'series',
             'table',
+            'track',
             'training',
         },
     ),

@@ -29,7 +29,7 @@ from napari_mobilesam.session.prompt_commands import PromptCommands
 from napari_mobilesam.session.prompts.batch import BatchSegmentation
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.prompts.hover import Hover
-from napari_mobilesam.session.prompts.navigation import Navigation
+from napari_mobilesam.session.prompts.navigation import Navigation, Undoable
 from napari_mobilesam.session.prompts.prefetch import Prefetch
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting
@@ -45,6 +45,8 @@ from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
+from napari_mobilesam.session.track.track_commands import TrackCommands
+from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
@@ -62,7 +64,8 @@ class Session:
     """State and commands shared by the widgets of one viewer.
 
     The commands, such as `click`, `accept` or `save`, are methods of
-    `PromptCommands`, `ObjectCommands`, `ClassCommands` and `FileCommands`.
+    `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands` and
+    `FileCommands`.
 
     Parameters
     ----------
@@ -121,6 +124,8 @@ class Session:
         Runs on images that do not fit in memory.
     series : SeriesJobs
         Many images: reading ahead, saving, segmenting all of them.
+    tracking : TrackJobs
+        Objects through time.
     classes : Classes
         Names and colours of classes.
     files : FileCommands
@@ -165,6 +170,7 @@ class Session:
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
         self.series = SeriesJobs(services)
+        self.tracking = TrackJobs(self._deliver)
         self._make_prompt_parts(services)
         self._make_object_parts(services)
         self._connect()
@@ -194,7 +200,7 @@ class Session:
             self.recorder,
             self._queue_prompting,
         )
-        self.navigation = Navigation(self.editor, self._all_objects)
+        self.navigation = Navigation(self.editor, self._histories)
 
     def _make_object_parts(self, services: Services) -> None:
         """Make the parts for many objects, classes and files."""
@@ -250,6 +256,9 @@ class Session:
         self.remove_class = classes.remove_class
         self.set_class_color = classes.set_class_color
         self.color_by_class = classes.color_by_class
+        tracks = TrackCommands(self.tracking, waiter)
+        self.track, self.link = tracks.track, tracks.link
+        self.unlink, self.divide = tracks.unlink, tracks.divide
         files = self.files
         self.save, self.load = files.save, files.load
         self.autosave, self.script = files.autosave, files.script
@@ -269,6 +278,7 @@ class Session:
         self.editor.failed.connect(self._prompts_failed)
         self.background.progress.connect(self._objects_progress)
         self.propagation.finished.connect(self._reopen)
+        self.tracking.failed.connect(self._tracking_failed)
 
     @property
     def model_name(self) -> str:
@@ -385,6 +395,7 @@ class Session:
             and self.runs.wait(timeout)
             and self.large.wait(timeout)
             and self.series.wait(timeout)
+            and self.tracking.wait(timeout)
             and self.models.wait(timeout)
             and self.files.wait(timeout)
         )
@@ -426,6 +437,7 @@ class Session:
         self.runs.close()
         self.large.close()
         self.series.close()
+        self.tracking.close()
         self.models.close()
         self._worker.close()
 
@@ -459,14 +471,18 @@ class Session:
     def _say_embedding(self, plane: ImagePlane) -> None:
         self.status.emit(f'Embedding {plane.name} …', 'prompts')
 
+    def _tracking_failed(self, text: str) -> None:
+        self.failed.emit(text, 'tracks')
+
     def _prompts_failed(self, text: str) -> None:
         self.failed.emit(text, 'prompts')
 
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
 
-    def _all_objects(self) -> Sequence[Objects]:
-        return () if self.scene is None else self.scene.all_objects()
+    def _histories(self) -> Sequence[Undoable]:
+        objects = () if self.scene is None else self.scene.all_objects()
+        return (*objects, *self.tracking.all_tracks())
 
     def _require_scene(self) -> Scene:
         if self.scene is None:

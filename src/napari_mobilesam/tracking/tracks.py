@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.types import SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AXES = {2: ('row', 'column'), 3: ('plane', 'row', 'column')}
 
@@ -215,6 +217,8 @@ class Tracks:
 
     def table(self) -> pd.DataFrame:
         """One row per object: track, frame, label, centroid, parent track."""
+        import pandas as pd
+
         names = AXES[self.positions.shape[1]]
         columns: dict[str, Any] = {
             'track': self.ids,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.widgets.table.table_widget import (
         TableWidget as TableWidget,
     )
+    from napari_mobilesam.widgets.track.track_widget import (
+        TrackWidget as TrackWidget,
+    )
     from napari_mobilesam.widgets.viewer.viewer_session import (
         get_session as get_session,
     )
@@ -30,6 +33,7 @@ _MODULE_OF = {
     'RefineWidget': 'refine.refine_widget',
     'SeriesWidget': 'series.series_widget',
     'TableWidget': 'table.table_widget',
+    'TrackWidget': 'track.track_widget',
     'get_session': 'viewer.viewer_session',
     'open_form': 'dock',
 }
@@ -39,6 +43,7 @@ __all__ = [
     'RefineWidget',
     'SeriesWidget',
     'TableWidget',
+    'TrackWidget',
     'get_session',
     'open_form',
 ]

@@ -154,6 +154,11 @@ class Objects(ObjectStore):
         self.changed.emit()
         return True
 
+    @property
+    def name(self) -> str:
+        """Name of the labels."""
+        return self.target.name
+
     def undo(self) -> str | None:
         """Undo the last step; return its title, None if there is none.
 

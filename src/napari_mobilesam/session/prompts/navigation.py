@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.history import History
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -16,6 +18,28 @@ from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import Prompts
 
 
+class Undoable(Protocol):
+    """Something of the viewer with a history of its own.
+
+    Attributes
+    ----------
+    history : History
+        Steps; histories of a viewer share a clock.
+    """
+
+    history: History
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+
+    def undo(self) -> str | None:
+        """Undo the last step; return its title, None if there is none."""
+
+    def redo(self) -> str | None:
+        """Redo the step undone last; see `undo`."""
+
+
 class Navigation:
     """Opens objects of the labels; undo and redo.
 
@@ -25,15 +49,15 @@ class Navigation:
     ----------
     editor : Editor
         Holds the open object.
-    all_objects : callable
-        Returns the objects of all labels of the viewer.
+    histories : callable
+        Returns what can be undone: objects of labels, and tracks.
     """
 
     def __init__(
-        self, editor: Editor, all_objects: Callable[[], Sequence[Objects]]
+        self, editor: Editor, histories: Callable[[], Sequence[Undoable]]
     ) -> None:
         self._editor = editor
-        self._all_objects = all_objects
+        self._histories = histories
 
     def open(self, number: int) -> ObjectRecord:
         """Open an object for editing, with its prompts and candidates.
@@ -111,39 +135,35 @@ class Navigation:
             there is no step.
         """
         newest = max(
-            self._all_objects(),
-            key=lambda objects: objects.history.undo_order,
+            self._histories(),
+            key=lambda each: each.history.undo_order,
             default=None,
         )
-        return self._restore(newest, Objects.undo)
+        return self._named(newest, None if newest is None else newest.undo())
 
     def redo(self) -> str | None:
         """Redo the step undone last; see `undo`.
 
         As in any history, a new step in some labels ends the redoing.
         """
-        known = self._all_objects()
+        known = self._histories()
         newest = max(
             known,
-            key=lambda objects: objects.history.redo_order,
+            key=lambda each: each.history.redo_order,
             default=None,
         )
-        last_step = max((o.history.push_order for o in known), default=0)
+        last_step = max((each.history.push_order for each in known), default=0)
         if newest is None or newest.history.redo_order < last_step:
             return None
-        return self._restore(newest, Objects.redo)
+        return self._named(newest, newest.redo())
 
-    def _restore(
-        self,
-        objects: Objects | None,
-        step: Callable[[Objects], str | None],
-    ) -> str | None:
-        title = None if objects is None else step(objects)
-        if objects is None or title is None:
+    def _named(self, undone: Undoable | None, title: str | None) -> str | None:
+        """Return the title of a step, with its labels if there are several."""
+        if undone is None or title is None:
             return None
         self._editor.forget_undone()
-        several = len(self._all_objects()) > 1
-        return f'{title} in “{objects.target.name}”' if several else title
+        several = len(self._histories()) > 1
+        return f'{title} in “{undone.name}”' if several else title
 
     @property
     def _objects(self) -> Objects | None:

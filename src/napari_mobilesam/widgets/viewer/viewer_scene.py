@@ -28,6 +28,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     unwrap,
     world_units,
 )
+from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -64,6 +65,8 @@ class ViewerScene:
         Data axis of the image used as colours instead of being sliced.
     composed : tuple of napari.layers.Image
         Layers that are added to the image in their colours.
+    tracks : TrackLayers
+        Tracks of labels, and their layers.
     image_changed : Signal(Image or None)
         Another image was set.
     labels_changed : Signal()
@@ -82,6 +85,7 @@ class ViewerScene:
         )
         # one for all labels: steps are undone in the order they were made
         self._clock = itertools.count(1).__next__
+        self.tracks = TrackLayers(viewer, self._clock)
         # images that were removed and come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
         self.channel_axis: int | None = None

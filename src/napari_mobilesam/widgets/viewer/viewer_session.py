@@ -59,6 +59,7 @@ def known_session(viewer: Any) -> Session | None:
 def _new_state(viewer: ViewerModel) -> _ViewerState:
     scene = ViewerScene(viewer)
     session = Session(deliver=_deliverer(viewer), scene=scene)
+    session.tracking.scene = scene.tracks
     settings = load_settings()
     session.use_cache(settings.cache_mb)
     session.classes.restore(settings.classes, settings.class_colors)

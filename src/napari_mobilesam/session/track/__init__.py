@@ -1,0 +1,1 @@
+"""Objects through time: the job, corrections, and commands."""

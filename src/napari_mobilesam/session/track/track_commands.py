@@ -1,0 +1,111 @@
+"""Commands on tracks: track, link, unlink, divide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari_mobilesam.session.track.track_jobs import TrackJobs
+from napari_mobilesam.session.track.tracked_labels import (
+    FrameAndTrack,
+    TrackedLabels,
+)
+from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.tracking.tracks import TrackError
+
+
+class TrackCommands:
+    """Tracks of labels, and corrections of the newest ones.
+
+    Parameters
+    ----------
+    jobs : TrackJobs
+        Tracks in the background.
+    waiter : Waiter
+        Waits for the answer.
+    """
+
+    def __init__(self, jobs: TrackJobs, waiter: Waiter) -> None:
+        self._jobs = jobs
+        self._waiter = waiter
+
+    def track(self, labels: Any = None, **parameters: Any) -> TrackedLabels:
+        """Link the objects of a time series of labels to tracks.
+
+        Parameters
+        ----------
+        labels : labels layer, optional
+            By default the active labels layer, or the only one. In a session
+            without a viewer an array (T, [Z,] H, W).
+        **parameters
+            Fields of `LinkingParameters`.
+
+        Returns
+        -------
+        TrackedLabels
+            Tracks, also shown as layers of the viewer.
+
+        Raises
+        ------
+        SegmentationError
+            The labels are no time series, or have no object.
+        """
+        from napari_mobilesam.tracking.track_linking import LinkingParameters
+
+        chosen = LinkingParameters(**parameters)
+        found: TrackedLabels = self._waiter.answer(
+            self._jobs.finished, lambda: self._jobs.start(labels, chosen)
+        )
+        return found
+
+    def link(self, first: FrameAndTrack, second: FrameAndTrack) -> None:
+        """Continue the track of one object with another, as one step.
+
+        Parameters
+        ----------
+        first, second : (frame, track)
+            Two objects, the second of a later frame.
+
+        Raises
+        ------
+        TrackError
+            There is no such object, or they cannot be linked.
+        """
+        tracked = self._newest
+        tracked.link(tracked.index(*first), tracked.index(*second))
+
+    def unlink(self, place: FrameAndTrack) -> None:
+        """Start a new track at an object, as one step.
+
+        Parameters
+        ----------
+        place : (frame, track)
+            The object.
+        """
+        tracked = self._newest
+        tracked.unlink(tracked.index(*place))
+
+    def divide(
+        self, parent: FrameAndTrack, children: Sequence[FrameAndTrack]
+    ) -> None:
+        """Divide an object into others of later frames, as one step.
+
+        Parameters
+        ----------
+        parent : (frame, track)
+            The object that divides.
+        children : sequence of (frame, track)
+            Two or more objects; or one, which is added to what follows.
+        """
+        tracked = self._newest
+        tracked.divide(
+            tracked.index(*parent),
+            [tracked.index(*child) for child in children],
+        )
+
+    @property
+    def _newest(self) -> TrackedLabels:
+        known = self._jobs.all_tracks()
+        if not known:
+            raise TrackError('There are no tracks yet: track labels first.')
+        return known[-1]

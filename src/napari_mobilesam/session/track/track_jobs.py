@@ -1,0 +1,212 @@
+"""Tracking of labels in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
+from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.track.track_scene import TrackScene
+from napari_mobilesam.session.track.tracked_labels import (
+    TrackedLabels,
+    TrackResult,
+    paint_tracks,
+)
+from napari_mobilesam.text import explain
+from napari_mobilesam.types import Deliver
+
+if TYPE_CHECKING:
+    from napari_mobilesam.tracking.track_linking import LinkingParameters
+
+
+class _StoppedError(Exception):
+    """The tracking was cancelled."""
+
+
+class TrackJobs:
+    """Tracks labels on a thread of its own; the newest request wins.
+
+    Parameters
+    ----------
+    deliver : callable
+        Runs a function on the thread that owns the viewer.
+
+    Attributes
+    ----------
+    progress : Signal(int, int, str)
+        Parts done, parts in all, and a message.
+    finished : Signal(TrackedLabels)
+        The tracks of the newest request.
+    stopped : Signal()
+        The newest request was cancelled.
+    failed : Signal(str)
+        Error message of the newest request.
+    saved : Signal(str)
+        Message: tracks were exported.
+    not_saved : Signal(str)
+        Error message: they were not.
+    scene : TrackScene or None
+        Layers of the viewer, which show the tracks.
+    """
+
+    progress = Signal(int, int, str)
+    finished = Signal(object)
+    stopped = Signal()
+    failed = Signal(str)
+    saved = Signal(str)
+    not_saved = Signal(str)
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._worker = LatestWorker('napari-mobilesam-tracking')
+        self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
+        self._newest: TrackedLabels | None = None
+        self.scene: TrackScene | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether labels are being tracked."""
+        return self._runs.current is not None
+
+    def all_tracks(self) -> Sequence[TrackedLabels]:
+        """Return the tracks of the viewer, the newest last."""
+        if self.scene is not None:
+            return self.scene.all_tracks()
+        return () if self._newest is None else (self._newest,)
+
+    def start(
+        self, layer: Any, parameters: LinkingParameters | None = None
+    ) -> None:
+        """Track labels; `finished` brings the tracks.
+
+        Parameters
+        ----------
+        layer : labels layer or None
+            See `TrackScene.labels_of`; an array without a viewer.
+        parameters : LinkingParameters, optional
+            Distance, gaps, divisions.
+
+        Raises
+        ------
+        ImageError
+            The labels are no time series.
+        """
+        from napari_mobilesam.tracking.objects_in_time import check_series
+
+        labels = layer
+        if self.scene is not None:
+            layer = self.scene.find(layer)
+            labels = self.scene.labels_of(layer)
+        check_series(labels)
+        run = self._runs.start(BackgroundRun())
+        self._worker.submit(
+            'track', lambda: self._work(run, layer, labels, parameters)
+        )
+
+    def cancel(self) -> None:
+        """Stop after the current part."""
+        self._runs.cancel()
+
+    def export(
+        self,
+        tracked: TrackedLabels,
+        path: Any,
+        scale: tuple[float, ...] | None = None,
+        units: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Export tracks as they are now; `saved` or `not_saved` follows.
+
+        Parameters
+        ----------
+        tracked : TrackedLabels
+            The tracks.
+        path, scale, units, overwrite
+            See `export_tracks`.
+        """
+        tracks, shown = tracked.tracks, tracked.shown
+        tracked.saving = True
+
+        def end(signal: Any, text: str) -> None:
+            tracked.saving = False
+            signal.emit(text)
+
+        def save() -> None:
+            from napari_mobilesam.tracking.track_formats import (
+                export_tracks,
+                track_format,
+            )
+
+            try:
+                # masks as they are shown, tables with the original labels
+                masks = track_format(path) in ('ctc', 'labels', 'trackmate')
+                export_tracks(
+                    shown if masks else tracks,
+                    path,
+                    tracked.pixels if masks else None,
+                    scale=scale,
+                    units=units,
+                    overwrite=overwrite,
+                )
+            except Exception as error:  # noqa: BLE001 - told to the user
+                text = _explain(error)
+                self._deliver(lambda: end(self.not_saved, text))
+                return
+            self._deliver(lambda: end(self.saved, f'Saved: {path}'))
+
+        self._worker.submit('save', save)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all work is done; False on time-out."""
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Stop, drop the answer and end the thread."""
+        self._runs.drop()
+        self._worker.close()
+
+    def _finish(self, layer: Any, labels: Any, result: TrackResult) -> None:
+        if self.scene is None:
+            self._newest = TrackedLabels('labels', labels, result)
+        else:
+            self._newest = self.scene.show(layer, labels, result)
+        self.finished.emit(self._newest)
+
+    # below: on the thread
+
+    def _work(
+        self,
+        run: BackgroundRun,
+        layer: Any,
+        labels: Any,
+        parameters: LinkingParameters | None,
+    ) -> None:
+        from napari_mobilesam.tracking.track_linking import track_labels
+
+        def progress(done: int, total: int, text: str) -> None:
+            if run.cancelled.is_set():
+                raise _StoppedError
+            self._runs.tell(run, lambda: self.progress.emit(done, total, text))
+
+        try:
+            tracks = track_labels(labels, parameters, progress)
+            result = paint_tracks(tracks, labels, progress)
+        except _StoppedError:
+            self._runs.finish(run, self.stopped.emit)
+            return
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            text = _explain(error)
+            self._runs.finish(run, lambda: self.failed.emit(text))
+            return
+        self._runs.finish(run, lambda: self._finish(layer, labels, result))
+
+
+def _explain(error: Exception) -> str:
+    """Return the message about an error; a missing package is a sentence."""
+    return str(error) if isinstance(error, ImportError) else explain(error)

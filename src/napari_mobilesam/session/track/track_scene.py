@@ -1,0 +1,56 @@
+"""Interface of the layers of a viewer to tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from napari_mobilesam.session.track.tracked_labels import (
+    TrackedLabels,
+    TrackResult,
+)
+
+
+class TrackScene(Protocol):
+    """Layers with time series of labels, and with their tracks."""
+
+    def find(self, layer: Any) -> Any:
+        """Return a labels layer.
+
+        Parameters
+        ----------
+        layer : labels layer or None
+            None for the one that is active, or the only one.
+
+        Raises
+        ------
+        ImageError
+            There is none, or there are several.
+        """
+
+    def labels_of(self, layer: Any) -> Any:
+        """Return the (T, [Z,] H, W) labels of a layer.
+
+        Raises
+        ------
+        ImageError
+            It is no time series; the message says why.
+        """
+
+    def show(
+        self, layer: Any, labels: Any, result: TrackResult
+    ) -> TrackedLabels:
+        """Show tracks in the viewer, in layers that follow corrections.
+
+        Parameters
+        ----------
+        layer : labels layer
+            The layer that was tracked.
+        labels : array
+            Its labels.
+        result : TrackResult
+            Its tracks.
+        """
+
+    def all_tracks(self) -> Sequence[TrackedLabels]:
+        """Return the tracks in the viewer, the newest last."""

@@ -1,0 +1,1 @@
+"""Tracking of labelled objects through time."""

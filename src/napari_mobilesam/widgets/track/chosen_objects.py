@@ -1,0 +1,196 @@
+"""Objects of tracks that are chosen by clicks, to be linked or divided."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Points
+from psygnal import Signal
+
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
+    RIGHT_BUTTON,
+    data_of,
+)
+from napari_mobilesam.widgets.viewer.track_layers import ShownTracks
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME = 'chosen objects'
+COLORS = ('#ffd54f', '#4dd0e1')
+# rings are so many pixels larger than their objects
+MARGIN = 6
+# Objects that are chosen at the same time.
+MOST = 2
+
+
+class ChosenObjects:
+    """Chooses objects of tracks on the canvas, and marks them.
+
+    Two objects of different frames can be chosen; a third click drops the
+    first, a click in the same frame replaces the object there.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+
+    Attributes
+    ----------
+    indices : tuple of int
+        Indices of the objects in the tracks, by frame.
+    changed : Signal()
+        Other objects are chosen.
+    missed : Signal()
+        Background was clicked.
+    """
+
+    changed = Signal()
+    missed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._shown: ShownTracks | None = None
+        self._clicked: list[int] = []
+        self._rings: Points | None = None
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Indices of the objects in the tracks, by frame."""
+        if self._shown is None:
+            return ()
+        frames = self._shown.tracked.tracks.frames
+        return tuple(sorted(self._clicked, key=lambda i: int(frames[i])))
+
+    @property
+    def last(self) -> int:
+        """Index of the object that was clicked last."""
+        return self._clicked[-1]
+
+    def follow(self, shown: ShownTracks | None) -> None:
+        """Listen to clicks on other tracks, or on none."""
+        callbacks = self._viewer.mouse_drag_callbacks
+        if self._click in callbacks:
+            callbacks.remove(self._click)
+        if shown is not self._shown:
+            self._clicked = []
+        self._shown = shown
+        if shown is None:
+            self._remove_rings()
+        else:
+            callbacks.append(self._click)
+            self._mark()
+        self.changed.emit()
+
+    def choose(self, *indices: int) -> None:
+        """Choose objects, the one clicked last at the end."""
+        self._clicked = list(indices)
+        self._mark()
+        self.changed.emit()
+
+    def _add(self, index: int) -> None:
+        assert self._shown is not None
+        frames = self._shown.tracked.tracks.frames
+        others = [i for i in self._clicked if frames[i] != frames[index]]
+        self.choose(*[*others, index][-MOST:])
+
+    def _click(
+        self, viewer: ViewerModel, event: Any
+    ) -> Generator[None, None, None]:
+        """Choose the object of a click, not a drag."""
+        shown, active = self._shown, viewer.layers.selection.active
+        if shown is None or event.button == RIGHT_BUTTON:
+            return
+        layer = shown.labels
+        ours = active in (layer, shown.source, shown.tracks)
+        free = ours or active is None or isinstance(active, Image)
+        if layer is None or layer not in viewer.layers or not free:
+            return
+        mode = str(getattr(active, 'mode', 'pan_zoom'))
+        if mode not in ('pan_zoom', 'pick'):
+            return
+        yield
+        if event.type == 'mouse_move':
+            return
+        self._choose_at(layer, event)
+
+    def _choose_at(self, layer: Labels, event: Any) -> None:
+        assert self._shown is not None
+        track = layer.get_value(
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
+        )
+        frame = round(float(layer.world_to_data(event.position)[0]))
+        tracked = self._shown.tracked
+        here = tracked.tracks.frames == frame
+        found = np.flatnonzero(here & (tracked.tracks.ids == (track or 0)))
+        if len(found):
+            layer.selected_label = int(track)
+            self._add(int(found[0]))
+        else:
+            self.missed.emit()
+
+    # rings
+
+    def _mark(self) -> None:
+        """Draw a ring around each object, in its frame."""
+        if self._shown is None or not self._clicked:
+            if self._rings is not None:
+                self._rings.data = np.zeros((0, self._rings.ndim))
+            return
+        tracked = self._shown.tracked
+        tracks = tracked.tracks
+        layer = self._ring_layer(self._shown)
+        if layer is None:
+            return
+        chosen = list(self.indices)
+        sides = [
+            max(side.stop - side.start for side in tracked.box(i)[-2:])
+            for i in chosen
+        ]
+        layer.selected_data = set()
+        layer.data = np.column_stack(
+            [tracks.frames[chosen], tracks.positions[chosen]]
+        )
+        layer.size = np.array(sides, float) + MARGIN
+        layer.border_color = list(COLORS[: len(chosen)])
+        layer.refresh()
+
+    def _ring_layer(self, shown: ShownTracks) -> Points | None:
+        labels = shown.labels
+        if labels is None:
+            return None
+        if self._rings is not None and self._rings in self._viewer.layers:
+            if self._rings.metadata[PREVIEW_MARK] is shown.tracked:
+                return self._rings
+            self._remove_rings()
+        active = self._viewer.layers.selection.active
+        self._rings = Points(
+            np.zeros((0, data_of(labels).ndim)),
+            name=NAME,
+            face_color='transparent',
+            border_color=COLORS[0],
+            border_width=0.08,
+            scale=labels.scale,
+            translate=labels.translate,
+            rotate=labels.rotate,
+            shear=labels.shear,
+            affine=labels.affine,
+            units=labels.units,
+            metadata={PREVIEW_MARK: shown.tracked},
+        )
+        self._viewer.layers.append(self._rings)
+        self._viewer.layers.selection.active = active
+        return self._rings
+
+    def _remove_rings(self) -> None:
+        rings, self._rings = self._rings, None
+        if rings is not None and rings in self._viewer.layers:
+            # the renderer of Mesa crashes when points are removed
+            rings.data = np.zeros((0, rings.ndim))
+            self._viewer.layers.remove(rings)

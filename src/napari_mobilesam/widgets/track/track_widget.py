@@ -1,0 +1,491 @@
+"""“Track”: labelled objects through time, and corrections by mouse and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import napari.viewer
+from napari.layers import Labels
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+)
+
+from napari_mobilesam.session.track.tracked_labels import TrackedLabels
+from napari_mobilesam.text import counted
+from napari_mobilesam.tracking.track_linking import LinkingParameters
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    StatusLine,
+    ViewerWidget,
+    group_form,
+    scrollable,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
+from napari_mobilesam.widgets.track.track_export import ask_path
+from napari_mobilesam.widgets.track.track_rows import TrackRows
+from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.track_layers import (
+    NO_LABELS,
+    ShownTracks,
+    can_be_tracked,
+    describe_time,
+    pixel_size,
+)
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+HINT = 'Track follows each object of the labels from frame to frame.'
+CORRECT = (
+    'To correct, click an object, go to another frame, and click the object '
+    'that it becomes.'
+)
+NO_TRACKS = 'There are no tracks yet: press Track first.'
+CHOOSE_TWO = 'Click two objects first, each in a frame of its own.'
+CHOOSE_ONE = 'Click an object first.'
+EDITED = '“{}” was edited since it was tracked: track again to follow it.'
+BACKGROUND = 'There is no tracked object.'
+# pixels that show the form without cutting it
+WIDTH = 316
+
+
+class TrackAction(NamedTuple):
+    """One action of a button and a key.
+
+    Attributes
+    ----------
+    text : str
+        Text of the button, without the key.
+    key : str
+        Key that neither napari nor another form uses.
+    tip : str
+        Tooltip.
+    """
+
+    text: str
+    key: str
+    tip: str
+
+
+# U and Shift+U belong to “Segment by prompts” while it is open
+ACTIONS = {
+    'link': TrackAction(
+        'Link', 'Shift+T', 'The second object continues the first.'
+    ),
+    'divide': TrackAction(
+        'Divide',
+        'Y',
+        'The second object is a child of the first, beside the one that '
+        'follows already.',
+    ),
+    'unlink': TrackAction(
+        'Unlink',
+        'Shift+I',
+        'The object that was clicked last starts a track of its own.',
+    ),
+    'undo': TrackAction('Undo', 'U', 'Undo the last step.'),
+    'redo': TrackAction('Redo', 'Shift+U', 'Redo the step undone last.'),
+}
+
+
+class TrackWidget(ViewerWidget):
+    """Dock widget “Track”.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer)
+        scene = self.session.scene
+        assert isinstance(scene, ViewerScene)
+        self._layers = scene.tracks
+        self._jobs = self.session.tracking
+        self._keys = Keys()
+        self.shown: ShownTracks | None = None
+        self.chosen = ChosenObjects(self.viewer)
+        self.commands: dict[str, Callable[[], None]] = {
+            'link': self.link,
+            'divide': self.divide,
+            'unlink': self.unlink,
+            'undo': self.undo,
+            'redo': self.redo,
+        }
+        self._build()
+        self._arrange()
+        self._connect()
+        self.attach()
+
+    def _build(self) -> None:
+        self.labels_combo = LayerCombo(self.viewer, can_be_tracked)
+        self.time_label = QLabel()
+        self.time_label.setWordWrap(True)
+        self.form = ParameterForm(LinkingParameters())
+        self.track_button = wide_button('Track')
+        self.track_button.setToolTip(HINT)
+        self.cancel_button = wide_button('Cancel')
+        self.cancel_button.setToolTip('Stop; tracks stay as they were.')
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        self.note = MessageLabel()
+        self.rows = TrackRows()
+        self.first_label = QLabel()
+        self.second_label = QLabel()
+        self.buttons: dict[str, QPushButton] = {}
+        for name, action in ACTIONS.items():
+            button = wide_button(f'{action.text} ({action.key})')
+            button.setToolTip(action.tip)
+            self.buttons[name] = button
+        self.export_button = wide_button('Export …')
+        self.export_button.setToolTip(
+            'Save the tracks for the Cell Tracking Challenge, TrackMate or '
+            'GEFF, as a table, or as labels.'
+        )
+        self.status = StatusLine()
+
+    def _arrange(self) -> None:
+        data, rows = group_form('Labels to track')
+        rows.addRow('Labels', self.labels_combo)
+        rows.addRow('Time', self.time_label)
+        rows.addRow(self.form)
+        correct, form = group_form('Correct')
+        self._arrange_corrections(form)
+        contents = QVBoxLayout()
+        contents.addWidget(data)
+        contents.addWidget(self.summary)
+        contents.addWidget(self.note)
+        contents.addWidget(self.rows, 1)
+        contents.addWidget(correct)
+        top = QHBoxLayout()
+        top.addWidget(self.track_button)
+        top.addWidget(self.cancel_button)
+        top.addWidget(self.export_button)
+        scrollable(self, contents, self.status, top)
+        self.setMinimumWidth(WIDTH)
+
+    def _arrange_corrections(self, form: QFormLayout) -> None:
+        form.addRow('First', self.first_label)
+        form.addRow('Second', self.second_label)
+        grid = QGridLayout()
+        places = {
+            'link': (0, 0),
+            'divide': (0, 1),
+            'unlink': (1, 0, 1, 2),
+            'undo': (2, 0),
+            'redo': (2, 1),
+        }
+        for name, place in places.items():
+            grid.addWidget(self.buttons[name], *place)
+        form.addRow(grid)
+
+    def _connect(self) -> None:
+        self.labels_combo.layer_changed.connect(self._labels_chosen)
+        self.track_button.clicked.connect(self.track)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.export_button.clicked.connect(self._ask_export)
+        self.rows.chosen.connect(self._row_chosen)
+        for name, button in self.buttons.items():
+            button.clicked.connect(self.commands[name])
+        self.chosen.changed.connect(self._show_chosen)
+        self.chosen.missed.connect(self._say_missed)
+
+    def attach(self) -> None:
+        """Listen to viewer and session, and bind the keys."""
+        super().attach()
+        self.follow_layers()
+        jobs = self._jobs
+        for signal, callback in (
+            (jobs.progress, self._progress),
+            (jobs.finished, self._finish),
+            (jobs.stopped, self._stopped),
+            (jobs.failed, self._fail),
+            (jobs.saved, self.status.say),
+            (jobs.not_saved, self.status.fail),
+        ):
+            self.listen(signal, callback)
+        self._bind_keys()
+        self._layers_changed()
+        self._active_changed()
+        self._labels_chosen(self.labels_combo.layer)
+        self._end()
+
+    def _bind_keys(self) -> None:
+        bound = {str(key) for key in self.viewer.keymap}
+        wanted = {ACTIONS[n].key: act for n, act in self.commands.items()}
+        self._keys = bind_keys(
+            self, {key: act for key, act in wanted.items() if key not in bound}
+        )
+
+    def detach(self) -> None:
+        """Stop the run, and disconnect; the layers stay."""
+        if self._jobs.running:
+            self._jobs.cancel()
+        unbind_keys(self.viewer, self._keys)
+        self._follow(None)
+        super().detach()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a run is going on."""
+        return self._jobs.running
+
+    # layers
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self.labels_combo.refresh()
+        self._follow(self._layers.shown_of(self.labels_combo.layer))
+
+    def _active_changed(self, event: Any = None) -> None:
+        active = self.viewer.layers.selection.active
+        if active is not None and can_be_tracked(active):
+            self.labels_combo.layer = active
+
+    def _labels_chosen(self, labels: Labels | None) -> None:
+        self._show_time(labels)
+        self._follow(self._layers.shown_of(labels))
+        if not self._jobs.running:
+            known = CORRECT if self.shown is not None else HINT
+            self.status.say(NO_LABELS if labels is None else known)
+
+    def _show_time(self, labels: Labels | None) -> None:
+        text = ''
+        if labels is not None:
+            try:
+                text = describe_time(labels)
+            except ImageError:
+                text = 'one frame only'
+        self.time_label.setText(text)
+
+    def _follow(self, shown: ShownTracks | None) -> None:
+        """Show other tracks, or none."""
+        if shown is self.shown:
+            return
+        if self.shown is not None:
+            self.deafen(self.shown.tracked.changed, self._corrected)
+            self.deafen(self.shown.source_edited, self._show_note)
+        self.shown = shown
+        if shown is not None:
+            self.listen(shown.tracked.changed, self._corrected)
+            self.listen(shown.source_edited, self._show_note)
+        self.chosen.follow(shown)
+        self._show_tracks()
+
+    # the run
+
+    def track(self) -> None:
+        """Track the objects of the chosen labels."""
+        labels = self.labels_combo.layer
+        if labels is None:
+            self.status.fail(NO_LABELS)
+            return
+        with self.status.errors():
+            self._jobs.start(labels, self.form.value)
+            self.track_button.setEnabled(False)
+            self.cancel_button.setEnabled(True)
+            self.status.say('Tracking …', busy=True)
+
+    def cancel(self) -> None:
+        """Stop the run; tracks stay as they were."""
+        self._jobs.cancel()
+        self.cancel_button.setEnabled(False)
+        self.status.say('Stopping …', busy=True)
+
+    def _progress(self, done: int, total: int, text: str) -> None:
+        if self.cancel_button.isEnabled():
+            self.status.say(f'{text} …', busy=True)
+            # linking is one step
+            self.status.show_progress(done, total if total > 1 else 0)
+
+    def _end(self) -> None:
+        self.track_button.setEnabled(not self._jobs.running)
+        self.cancel_button.setEnabled(self._jobs.running)
+
+    def _finish(self, tracked: TrackedLabels) -> None:
+        self._end()
+        self._follow(self._layers.shown_of(self.labels_combo.layer))
+        here = self.shown is not None and self.shown.tracked is tracked
+        text = '' if here else f'“{tracked.name}”: '
+        self.status.say(f'{text}{_summary(tracked)} {CORRECT}')
+
+    def _stopped(self) -> None:
+        self._end()
+        self.status.say('Stopped; tracks are as they were.')
+
+    def _fail(self, text: str) -> None:
+        self._end()
+        self.status.fail(text)
+
+    # tracks
+
+    def _show_tracks(self) -> None:
+        shown = self.shown
+        tracked = None if shown is None else shown.tracked
+        self.summary.setText('' if tracked is None else _summary(tracked))
+        self.rows.show_tracks(None if tracked is None else tracked.tracks)
+        self.export_button.setEnabled(tracked is not None)
+        self._show_note()
+        self._show_chosen()
+
+    def _show_note(self) -> None:
+        shown = self.shown
+        edited = shown is not None and shown.edited
+        self.note.setVisible(edited)
+        if shown is not None and edited:
+            self.note.show_message(EDITED.format(shown.tracked.name), True)
+
+    def _row_chosen(self, track: int) -> None:
+        """Show the first object of a track."""
+        shown = self.shown
+        if shown is None or shown.labels is None:
+            return
+        index = int(shown.tracked.tracks.members(track)[0])
+        frame, _ = shown.tracked.place(index)
+        box = shown.tracked.box(index)
+        low = [frame, *(side.start for side in box)]
+        high = [frame, *(side.stop - 1 for side in box)]
+        look_at(self.viewer, shown.labels, low, high)
+
+    # corrections
+
+    def _show_chosen(self) -> None:
+        texts = [self._describe(index) for index in self.chosen.indices]
+        for number, label in enumerate((self.first_label, self.second_label)):
+            label.setText(texts[number] if number < len(texts) else '–')
+        many = len(texts) > 1
+        for name in ('link', 'divide'):
+            self.buttons[name].setEnabled(many)
+        self.buttons['unlink'].setEnabled(bool(texts))
+        if texts and self.shown is not None:
+            last = self.chosen.last
+            self.rows.choose(self.shown.tracked.place(last)[1])
+            self.status.say(f'Object of {self._describe(last)}.')
+
+    def _describe(self, index: int) -> str:
+        assert self.shown is not None
+        frame, track = self.shown.tracked.place(index)
+        return f'track {track}, frame {frame}'
+
+    def _say_missed(self) -> None:
+        self.status.say(BACKGROUND)
+
+    def _two(self) -> tuple[TrackedLabels, int, int] | None:
+        """The tracks and two chosen objects; None if there are none."""
+        if self.shown is None:
+            self.status.fail(NO_TRACKS)
+        elif len(self.chosen.indices) < 2:
+            self.status.fail(CHOOSE_TWO)
+        else:
+            first, second = self.chosen.indices
+            return self.shown.tracked, first, second
+        return None
+
+    def link(self) -> None:
+        """Continue the first object with the second."""
+        found = self._two()
+        if found is None:
+            return
+        tracked, first, second = found
+        with self.status.errors():
+            tracked.link(first, second)
+            # the next click goes on from here
+            self.chosen.choose(second)
+            self.status.say(f'Linked: {self._describe(second)}.')
+
+    def divide(self) -> None:
+        """Make the second object a child of the first."""
+        found = self._two()
+        if found is None:
+            return
+        tracked, parent, child = found
+        with self.status.errors():
+            tracked.divide(parent, [child])
+            self.chosen.choose(parent)
+            children = [
+                str(tracked.place(index)[1])
+                for index in tracked.tracks.following[parent]
+            ]
+            self.status.say(
+                f'Divided: {self._describe(parent)}, into tracks '
+                f'{" and ".join(children)}.'
+            )
+
+    def unlink(self) -> None:
+        """Start a new track at the object that was clicked last."""
+        if self.shown is None:
+            self.status.fail(NO_TRACKS)
+            return
+        if not self.chosen.indices:
+            self.status.fail(CHOOSE_ONE)
+            return
+        index = self.chosen.last
+        with self.status.errors():
+            self.shown.tracked.unlink(index)
+            self.chosen.choose(index)
+            self.status.say(f'Unlinked: {self._describe(index)}.')
+
+    def undo(self) -> None:
+        """Undo the last step, in whichever labels it was made."""
+        with self.status.errors():
+            title = self.session.navigation.undo()
+            self.status.say(
+                f'Undone: {title}.' if title else 'There is nothing to undo.'
+            )
+
+    def redo(self) -> None:
+        """Redo the step undone last."""
+        with self.status.errors():
+            title = self.session.navigation.redo()
+            self.status.say(
+                f'Redone: {title}.' if title else 'There is nothing to redo.'
+            )
+
+    def _corrected(self, frames: tuple[int, ...]) -> None:
+        self._show_tracks()
+
+    # export
+
+    def _ask_export(self) -> None:
+        if self.shown is None or self.shown.source is None:
+            self.status.fail(NO_TRACKS)
+            return
+        path = ask_path(self, self.shown.source)
+        if path is not None:
+            self.export(path)
+
+    def export(self, path: str | Path) -> None:
+        """Save the tracks in the background.
+
+        Parameters
+        ----------
+        path : path
+            The suffix tells the format, see `export_tracks`; an existing
+            file is replaced, a folder is not.
+        """
+        shown = self.shown
+        if shown is None or shown.labels is None:
+            self.status.fail(NO_TRACKS)
+            return
+        scale, units = pixel_size(shown.labels)
+        self.status.say(f'Saving {Path(path).name} …', busy=True)
+        self._jobs.export(shown.tracked, Path(path), scale, units, True)
+
+
+def _summary(tracked: TrackedLabels) -> str:
+    tracks = tracked.tracks
+    return (
+        f'{counted(tracks.count, "track")} of '
+        f'{counted(len(tracks), "object")}, '
+        f'{counted(len(tracks.divisions), "division")}.'
+    )

@@ -1,0 +1,302 @@
+"""Layers of tracks in a viewer, which follow corrections."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.layers import Tracks as TracksLayer
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_mobilesam.session.track.tracked_labels import (
+    TrackedLabels,
+    TrackResult,
+)
+from napari_mobilesam.tracking.tracks import Tracks
+from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.layers import (
+    axis_name,
+    data_of,
+    insert_below_prompts,
+    is_output,
+    refresh_pixels,
+    unwrap,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+# key in the metadata of labels with one number per track
+TRACKED_MARK = 'napari-mobilesam-tracked'
+# events of a labels layer whose pixels are edited
+EDITS = ('paint', 'data', 'labels_update')
+PIXEL = 'pixel'
+SHORT_UNITS = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
+NO_LABELS = 'There is no labels layer: open or make labels first.'
+
+
+def can_be_tracked(layer: Any) -> bool:
+    """Return True for labels that are not the result of tracking."""
+    return is_output(layer) and TRACKED_MARK not in layer.metadata
+
+
+def time_axis(layer: Labels) -> int:
+    """Return the axis of time: the first one with several positions.
+
+    Raises
+    ------
+    ImageError
+        The layer has one frame, or too many axes.
+    """
+    shape = data_of(layer).shape
+    axes = [a for a in range(len(shape) - 2) if shape[a] > 1]
+    if not axes:
+        raise ImageError(
+            f'“{layer.name}” has one frame {tuple(shape)}: objects are '
+            'followed through two or more.'
+        )
+    if len(shape) - axes[0] > 4:
+        raise ImageError(
+            f'“{layer.name}” has the shape {tuple(shape)}: a time series is '
+            '(frame, row, column) or (frame, plane, row, column).'
+        )
+    return axes[0]
+
+
+def describe_time(layer: Labels) -> str:
+    """Return the axis of time and the number of frames, for the user."""
+    axis = time_axis(layer)
+    return f'{axis_name(layer, axis)}, {data_of(layer).shape[axis]:,} frames'
+
+
+class _InnerAxes:
+    """Array without its first axes, which have one position each."""
+
+    def __init__(self, data: Any, skip: int) -> None:
+        self._data, self._skip = data, skip
+        self.shape = tuple(data.shape[skip:])
+        self.dtype = data.dtype
+
+    def __getitem__(self, frame: int) -> Any:
+        return self._data[(0,) * self._skip + (frame,)]
+
+
+class ShownTracks:
+    """Tracks and the layers that show them, which it does not keep alive.
+
+    Parameters
+    ----------
+    tracked : TrackedLabels
+        The tracks.
+    source, labels : napari.layers.Labels
+        The labels that were tracked, and those with one number per track.
+    tracks : napari.layers.Tracks
+        The tracks as lines.
+
+    Attributes
+    ----------
+    edited : bool
+        Whether the source was edited since.
+    source_edited : Signal()
+        The source is edited for the first time.
+    """
+
+    source_edited = Signal()
+
+    def __init__(
+        self,
+        tracked: TrackedLabels,
+        source: Labels,
+        labels: Labels,
+        tracks: TracksLayer,
+    ) -> None:
+        self.tracked = tracked
+        self.edited = False
+        self._source = weakref.ref(source)
+        self._labels = weakref.ref(labels)
+        self._tracks = weakref.ref(tracks)
+        tracked.changed.connect(self._update)
+        for name in EDITS:
+            getattr(source.events, name).connect(self._edit)
+
+    @property
+    def source(self) -> Labels | None:
+        """Layer that was tracked."""
+        return self._source()
+
+    @property
+    def labels(self) -> Labels | None:
+        """Layer with one number per track."""
+        return self._labels()
+
+    @property
+    def tracks(self) -> TracksLayer | None:
+        """Layer with the tracks."""
+        return self._tracks()
+
+    def _edit(self, event: Any = None) -> None:
+        if not self.edited:
+            self.edited = True
+            self.source_edited.emit()
+
+    def _update(self, frames: tuple[int, ...]) -> None:
+        """Show a correction that has written pixels of some frames."""
+        layer = self.tracks
+        if layer is not None:
+            layer.data = napari_tracks(self.tracked.tracks)
+            layer.graph = napari_graph(self.tracked.tracks)
+        if self.labels is not None and frames:
+            refresh_pixels(self.labels)
+
+
+class TrackLayers:
+    """Labels to track, and layers of their tracks; see `TrackScene`.
+
+    Keeps neither the viewer nor a layer alive.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    clock : callable
+        Clock of the histories of the viewer.
+    """
+
+    def __init__(self, viewer: ViewerModel, clock: Callable[[], int]) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._clock = clock
+        self._shown: list[ShownTracks] = []
+
+    @property
+    def _layers(self) -> Any:
+        viewer = self._viewer()
+        if viewer is None:
+            raise ImageError('The viewer was closed.')
+        return viewer.layers
+
+    def find(self, layer: Any) -> Labels:
+        """Return a layer to track; None is the active or the only one."""
+        if layer is not None:
+            return self._checked(unwrap(layer))
+        layers = self._layers
+        active = layers.selection.active
+        known = [each for each in layers if can_be_tracked(each)]
+        if active in known:
+            known = [active]
+        if not known:
+            raise ImageError(NO_LABELS)
+        if len(known) > 1:
+            names = ', '.join(f'“{each.name}”' for each in known)
+            raise ImageError(f'Which labels? There are {names}.')
+        return self._checked(known[0])
+
+    @staticmethod
+    def _checked(layer: Any) -> Labels:
+        if not isinstance(layer, Labels):
+            raise ImageError(
+                f'{layer!r} is no labels layer: give a labels layer of the '
+                'viewer.'
+            )
+        return layer
+
+    def labels_of(self, layer: Labels) -> Any:
+        """Return the (T, [Z,] H, W) labels of a layer."""
+        data, axis = data_of(layer), time_axis(layer)
+        if isinstance(data, np.ndarray):
+            return data[(0,) * axis]
+        return _InnerAxes(data, axis) if axis else data
+
+    def show(
+        self, layer: Labels, labels: Any, result: TrackResult
+    ) -> TrackedLabels:
+        """Show tracks above the labels, which are hidden."""
+        viewer = self._viewer()
+        assert viewer is not None
+        self._remove_uncorrected(layer)
+        tracked = TrackedLabels(layer.name, labels, result, self._clock)
+        place = _place(layer, result.pixels.ndim)
+        shown = Labels(
+            result.pixels,
+            name=f'tracked {layer.name}',
+            metadata={TRACKED_MARK: True},
+            **place,
+        )
+        lines = TracksLayer(
+            napari_tracks(result.tracks),
+            graph=napari_graph(result.tracks),
+            name=f'tracks of {layer.name}',
+            colormaps_dict={'track_id': shown.colormap},
+            **place,
+        )
+        layer.visible = False
+        insert_below_prompts(viewer, shown)
+        viewer.layers.append(lines)
+        viewer.layers.selection.active = shown
+        self._shown.append(ShownTracks(tracked, layer, shown, lines))
+        return tracked
+
+    def _remove_uncorrected(self, layer: Labels) -> None:
+        """Remove former tracks of a layer, unless they were corrected."""
+        layers = self._layers
+        for former in self._in_viewer():
+            history = former.tracked.history
+            if former.source is layer and not (history.done or history.undone):
+                self._shown.remove(former)
+                for each in (former.labels, former.tracks):
+                    if each is not None and each in layers:
+                        layers.remove(each)
+
+    def all_tracks(self) -> Sequence[TrackedLabels]:
+        """Return the tracks in the viewer, the newest last."""
+        return [shown.tracked for shown in self._in_viewer()]
+
+    def _in_viewer(self) -> list[ShownTracks]:
+        """Tracks whose labels are in the viewer; others are dropped."""
+        self._shown = [each for each in self._shown if each.labels is not None]
+        viewer = self._viewer()
+        if viewer is None:
+            return []
+        return [each for each in self._shown if each.labels in viewer.layers]
+
+    def shown_of(self, layer: Labels | None) -> ShownTracks | None:
+        """Return the newest tracks of a layer, None if there are none."""
+        found = [each for each in self._in_viewer() if each.source is layer]
+        return found[-1] if found and layer is not None else None
+
+
+def napari_tracks(tracks: Tracks) -> NDArray[np.float64]:
+    """Return (N, 2 + D) rows of number, frame and centroid."""
+    return np.column_stack([tracks.ids, tracks.frames, tracks.positions])
+
+
+def napari_graph(tracks: Tracks) -> dict[int, list[int]]:
+    """Return the parents of each track that comes from a division."""
+    return {child: [parent] for child, parent in tracks.parents.items()}
+
+
+def pixel_size(layer: Labels) -> tuple[tuple[float, ...] | None, str | None]:
+    """Return size and unit of a pixel in space, None if there is no unit."""
+    unit = str(layer.units[-1])
+    if unit == PIXEL:
+        return None, None
+    scale = tuple(float(abs(size)) for size in layer.scale[1:])
+    return scale, SHORT_UNITS.get(unit, unit)
+
+
+def _place(layer: Labels, ndim: int) -> dict[str, Any]:
+    """Return the transforms of the last axes of a layer."""
+    skip = layer.ndim - ndim
+    place = {
+        'scale': layer.scale[skip:],
+        'translate': layer.translate[skip:],
+        'affine': layer.affine.affine_matrix[skip:, skip:],
+        'units': layer.units[skip:],
+        'axis_labels': layer.axis_labels[skip:],
+    }
+    if not skip:
+        place |= {'rotate': layer.rotate, 'shear': layer.shear}
+    return place

@@ -1,0 +1,323 @@
+"""Tracking in a session without a viewer: job, corrections, undo."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.session import Session
+from napari_mobilesam.session.track.track_jobs import TrackJobs
+from napari_mobilesam.session.track.tracked_labels import (
+    TrackedLabels,
+    TrackResult,
+    paint_tracks,
+)
+from napari_mobilesam.tracking.ctc import read_ctc
+from napari_mobilesam.tracking.track_linking import track_labels
+from napari_mobilesam.tracking.tracks import TrackError
+from napari_mobilesam.types import ImageError, SegmentationError
+
+
+@pytest.fixture
+def tracked(dividing_cells):
+    labels = dividing_cells.labels
+    clock = itertools.count(1).__next__
+    result = paint_tracks(track_labels(labels), labels)
+    return TrackedLabels('cells', labels, result, clock)
+
+
+def repainted(tracked):
+    """Labels of tracks, painted anew."""
+    return paint_tracks(tracked.tracks, tracked.labels).pixels
+
+
+@pytest.fixture
+def session():
+    made = Session()
+    yield made
+    made.close()
+
+
+# the job
+
+
+def test_session_tracks_labels(session, dividing_cells):
+    tracked = session.track(dividing_cells.labels)
+    tracks = tracked.tracks
+    found = {
+        (
+            int(tracks.frames[before]),
+            int(tracks.labels[before]),
+            int(tracks.frames[index]),
+            int(tracks.labels[index]),
+        )
+        for index, before in enumerate(tracks.previous)
+        if before >= 0
+    }
+    assert found == dividing_cells.links
+    assert tracked.pixels.dtype == np.uint16
+    assert np.array_equal(tracked.pixels > 0, dividing_cells.labels > 0)
+
+
+def test_parameters_reach_the_linking(session, dividing_cells):
+    tracked = session.track(dividing_cells.labels, divisions=False)
+    assert not tracked.tracks.divisions
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        (np.zeros((3, 9, 9), np.uint8), 'no object'),
+        (np.zeros((1, 9, 9), np.uint8), '1 frame'),
+        (np.zeros((9, 9), np.uint8), 'time series'),
+        (np.zeros((3, 9, 9)), 'integers'),
+    ],
+)
+def test_what_cannot_be_tracked_is_said(session, labels, message):
+    with pytest.raises(SegmentationError, match=message):
+        session.track(labels)
+    assert not session.tracking.running
+
+
+def test_missing_laptrack_is_one_sentence(session, monkeypatch):
+    def missing(*args):
+        raise ImportError('laptrack is not installed: `pip install x`.')
+
+    monkeypatch.setattr(
+        'napari_mobilesam.tracking.track_linking.need', missing
+    )
+    with pytest.raises(SegmentationError, match='^laptrack is not installed'):
+        session.track(np.ones((3, 9, 9), np.uint8))
+
+
+class Deliveries:
+    """Functions for the thread of the viewer, run when the test says so."""
+
+    def __init__(self):
+        self.waiting = queue.Queue()
+
+    def __call__(self, function):
+        self.waiting.put(function)
+
+    def run(self):
+        while not self.waiting.empty():
+            self.waiting.get()()
+
+
+class SlowLabels:
+    """Labels that cancel the job when a frame is read."""
+
+    dtype = np.dtype(np.uint8)
+    shape = (5, 9, 9)
+
+    def __init__(self, act):
+        self.act = act
+        self.read = []
+
+    def __getitem__(self, frame):
+        self.read.append(frame)
+        if frame == 1:
+            self.act()
+        return np.ones((9, 9), np.uint8)
+
+
+def test_cancelled_job_stops_at_the_next_frame():
+    deliver = Deliveries()
+    jobs = TrackJobs(deliver)
+    events = []
+    jobs.stopped.connect(lambda: events.append('stopped'))
+    jobs.finished.connect(lambda tracked: events.append('finished'))
+    labels = SlowLabels(jobs.cancel)
+    jobs.start(labels)
+    assert jobs.wait(60)
+    deliver.run()
+    assert events == ['stopped']
+    assert labels.read == [0, 1]
+    assert not jobs.running
+    jobs.close()
+
+
+def test_newer_request_wins():
+    deliver = Deliveries()
+    jobs = TrackJobs(deliver)
+    found = []
+    jobs.finished.connect(found.append)
+    jobs.start(np.ones((3, 9, 9), np.uint8))
+    jobs.start(np.ones((4, 9, 9), np.uint8))
+    assert jobs.wait(60)
+    deliver.run()
+    assert [tracked.pixels.shape[0] for tracked in found] == [4]
+    jobs.close()
+
+
+# corrections
+
+
+def test_corrections_write_what_painting_anew_would(tracked):
+    tracks = tracked.tracks
+    steps = [
+        lambda: tracked.unlink(tracked.index(4, 1)),
+        lambda: tracked.link(tracked.index(3, 1), tracked.index(4, 2)),
+        lambda: tracked.divide(
+            tracked.index(5, 3), [tracked.index(6, 3), tracked.index(6, 5)]
+        ),
+    ]
+    states = [tracked.pixels.copy()]
+    for step in steps:
+        step()
+        assert np.array_equal(tracked.pixels, repainted(tracked))
+        states.append(tracked.pixels.copy())
+    for state in reversed(states[:-1]):
+        assert tracked.undo()
+        assert np.array_equal(tracked.pixels, state)
+    assert tracked.undo() is None
+    assert np.array_equal(tracked.tracks.ids, tracks.ids)
+    for state in states[1:]:
+        assert tracked.redo()
+        assert np.array_equal(tracked.pixels, state)
+    assert tracked.redo() is None
+
+
+def test_two_tracks_swap_their_numbers(tracked):
+    before = tracked.pixels.copy()
+    first, second = tracked.index(3, 1), tracked.index(3, 2)
+    other = tracked.index(4, 1)
+    tracked.link(second, other)
+    tracked.link(first, tracked.tracks.index(4, tracked_label(tracked, 2)))
+    assert np.array_equal(tracked.pixels, repainted(tracked))
+    assert np.array_equal(tracked.pixels[:4], before[:4])
+
+
+def tracked_label(tracked, track):
+    """Label in frame 4 of the object that followed a track before."""
+    tracks = tracked.tracks
+    lost = np.flatnonzero((tracks.frames == 4) & (tracks.previous < 0))
+    return int(tracks.labels[lost[0]])
+
+
+def test_only_frames_that_change_are_told(tracked):
+    told = []
+    tracked.changed.connect(told.append)
+    tracked.unlink(tracked.index(5, 1))
+    assert told == [(5, 6, 7)]
+    tracked.undo()
+    assert told == [(5, 6, 7), (5, 6, 7)]
+
+
+def test_wrong_correction_changes_nothing(tracked):
+    before = tracked.pixels.copy()
+    with pytest.raises(TrackError, match='not later'):
+        tracked.link(tracked.index(4, 1), tracked.index(2, 2))
+    with pytest.raises(TrackError, match='starts a track'):
+        tracked.unlink(tracked.index(0, 1))
+    with pytest.raises(TrackError, match='already'):
+        tracked.link(tracked.index(0, 1), tracked.index(1, 1))
+    with pytest.raises(TrackError, match='no object in frame 99'):
+        tracked.index(99, 1)
+    assert tracked.undo() is None
+    assert np.array_equal(tracked.pixels, before)
+
+
+def test_numbers_that_do_not_fit_are_refused(dividing_cells):
+    labels = dividing_cells.labels
+    tracks = track_labels(labels)
+    ids = tracks.ids.copy()
+    ids[ids == 1] = 255
+    wide = paint_tracks(
+        type(tracks).of(
+            tracks.frames,
+            tracks.labels,
+            tracks.positions,
+            tracks.previous,
+            ids,
+        ),
+        labels,
+    )
+    tracked = TrackedLabels(
+        'cells',
+        labels,
+        TrackResult(wide.tracks, wide.pixels.astype(np.uint8), wide.boxes),
+    )
+    before = tracked.pixels.copy()
+    with pytest.raises(TrackError, match='up to 255'):
+        tracked.unlink(tracked.index(4, 2))
+    assert np.array_equal(tracked.pixels, before)
+    assert tracked.undo() is None
+
+
+def test_commands_of_the_console(session, dividing_cells):
+    with pytest.raises(TrackError, match='no tracks yet'):
+        session.link((0, 1), (1, 1))
+    tracked = session.track(dividing_cells.labels)
+    before = tracked.pixels.copy()
+    count = tracked.tracks.count
+    session.unlink((4, 1))
+    assert tracked.tracks.count == count + 1
+    new = count + 1
+    session.link((3, 1), (4, new))
+    assert tracked.tracks.count == count
+    session.divide((3, 1), [(4, 1), (4, 2)])
+    assert len(tracked.tracks.divisions) == 3
+    for _ in range(3):
+        assert session.undo()
+    assert np.array_equal(tracked.pixels, before)
+    assert session.redo().startswith('unlink of track 1')
+
+
+# export
+
+
+def test_export_writes_the_tracks_as_they_are(
+    session, dividing_cells, tmp_path
+):
+    tracked = session.track(dividing_cells.labels)
+    session.unlink((4, 1))
+    said = []
+    session.tracking.saved.connect(said.append)
+    session.tracking.export(tracked, tmp_path / 'ctc')
+    session.finish()
+    assert said == [f'Saved: {tmp_path / "ctc"}']
+    masks, tracks = read_ctc(tmp_path / 'ctc')
+    assert np.array_equal(masks, tracked.pixels)
+    assert tracks.parents == tracked.tracks.parents
+
+
+def test_export_that_fails_is_said(session, dividing_cells, tmp_path):
+    tracked = session.track(dividing_cells.labels)
+    said = []
+    session.tracking.not_saved.connect(said.append)
+    (tmp_path / 'here').mkdir()
+    for path in ('here', 'missing/here', 'tracks.doc'):
+        session.tracking.export(tracked, tmp_path / path)
+        session.finish()
+    assert 'remove it' in said[0]
+    assert 'no folder' in said[1]
+    assert '.xml (TrackMate)' in said[2]
+    # and corrections go on
+    session.unlink((4, 1))
+
+
+def test_no_correction_while_the_pixels_are_saved(dividing_cells, tmp_path):
+    deliver = Deliveries()
+    jobs = TrackJobs(deliver)
+    found = []
+    jobs.finished.connect(found.append)
+    jobs.start(dividing_cells.labels)
+    jobs.wait(60)
+    deliver.run()
+    (tracked,) = found
+    jobs.export(tracked, tmp_path / 'tracked.tif')
+    with pytest.raises(TrackError, match='being saved'):
+        tracked.unlink(tracked.index(4, 1))
+    jobs.wait(60)
+    deliver.run()
+    tracked.unlink(tracked.index(4, 1))
+    jobs.close()
+
+
+def test_layers_without_a_viewer_are_arrays(session):
+    with pytest.raises(ImageError, match='it has to be an array'):
+        session.track('cells')

@@ -1,0 +1,417 @@
+"""“Track” in a viewer, with mouse and keys."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
+
+from napari_mobilesam.tracking.ctc import read_ctc
+
+LEFT = Qt.MouseButton.LeftButton
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def track_desk(desk, dividing_cells):
+    def make(labels=None, tracked=True, **kwargs):
+        d = desk(widget='Track')
+        data = dividing_cells.labels if labels is None else labels
+        d.labels = d.viewer.add_labels(data, name='cells', **kwargs)
+        d.settle()
+        if tracked:
+            QTest.mouseClick(d.widget.track_button, LEFT)
+            d.settle()
+        d.viewer.reset_view()
+
+        def choose(frame, track):
+            """Click an object of a track in a frame."""
+            layer = d.widget.shown.labels
+            d.viewer.dims.set_current_step(0, frame)
+            place = np.argwhere(layer.data[frame] == track)
+            middle = place[np.argmin(abs(place - place.mean(0)).sum(1))]
+            d.mouse.click(layer, (frame, *middle))
+
+        d.choose = choose
+        return d
+
+    return make
+
+
+def lines(d):
+    """The Tracks layer."""
+    return d.widget.shown.tracks
+
+
+def test_track_makes_two_layers(track_desk, dividing_cells):
+    d = track_desk(
+        scale=(1, 0.5, 0.5), translate=(0, 3, 4), units=('s', 'um', 'um')
+    )
+    tracks, labels = d.viewer.layers['tracks of cells'], d.widget.shown.labels
+    assert labels is d.viewer.layers['tracked cells']
+    assert d.widget.time_label.text() == 'axis 0, 8 frames'
+    assert d.widget.status.text.startswith(
+        '13 tracks of 80 objects, 2 divisions.'
+    )
+    assert d.widget.summary.text() == '13 tracks of 80 objects, 2 divisions.'
+    assert len(d.widget.rows.tracks) == 13
+    # one number per track; the labels of each frame were shuffled
+    for layer in (tracks, labels):
+        assert layer.scale.tolist() == [1, 0.5, 0.5]
+        assert layer.translate.tolist() == [0, 3, 4]
+        assert [str(u) for u in layer.units][1:] == ['micrometer'] * 2
+    assert np.array_equal(labels.data > 0, dividing_cells.labels > 0)
+    assert sorted(len(p) for p in tracks.graph.values()) == [1] * 4
+    for track, frame, row, column in tracks.data:
+        # centroids of discs lie in them
+        place = (int(frame), round(row), round(column))
+        assert labels.data[place] == track
+    # tracks have the colours of their labels
+    color = labels.get_color(int(tracks.data[0, 0]))
+    assert tracks.track_colors[0].tolist() == pytest.approx(list(color))
+    # shown instead of the labels they are of
+    assert not d.labels.visible
+    assert d.viewer.layers.selection.active is labels
+    assert d.widget.labels_combo.layers == [d.labels]
+
+
+def test_unlink_by_mouse_and_key_and_undo(track_desk):
+    d = track_desk()
+    before = d.widget.shown.labels.data.copy()
+    d.choose(4, 1)
+    assert d.widget.status.text == 'Object of track 1, frame 4.'
+    assert d.widget.first_label.text() == 'track 1, frame 4'
+    d.mouse.key(Qt.Key.Key_I, SHIFT)
+    assert d.widget.status.text == 'Unlinked: track 14, frame 4.'
+    labels = d.widget.shown.labels.data
+    assert d.widget.summary.text().startswith('14 tracks')
+    assert 14 in d.widget.rows.tracks
+    assert set(np.unique(labels[:4][before[:4] == 1])) == {1}
+    assert set(np.unique(labels[4:][before[4:] == 1])) == {14}
+    assert np.array_equal(labels[before != 1], before[before != 1])
+    assert set(lines(d).data[:, 0]) == set(range(1, 15))
+    # sliders, camera and selection stay
+    assert d.viewer.dims.current_step[0] == 4
+    d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.status.text == 'Undone: unlink of track 1 in frame 4.'
+    assert np.array_equal(d.widget.shown.labels.data, before)
+    assert set(lines(d).data[:, 0]) == set(range(1, 14))
+    d.mouse.key(Qt.Key.Key_U, SHIFT)
+    assert d.widget.summary.text().startswith('14 tracks')
+    d.mouse.key(Qt.Key.Key_U)
+    d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.status.text == 'There is nothing to undo.'
+
+
+def test_view_stays_at_a_correction(track_desk):
+    d = track_desk()
+    d.choose(4, 1)
+    d.viewer.camera.center, d.viewer.camera.zoom = (0, 30, 50), 3
+    d.widget.unlink()
+    assert d.viewer.camera.center == (0, 30, 50)
+    assert d.viewer.camera.zoom == 3
+    assert d.viewer.dims.current_step[0] == 4
+    assert d.viewer.layers.selection.active is d.widget.shown.labels
+
+
+def test_link_by_mouse_and_key(track_desk):
+    d = track_desk()
+    d.choose(4, 1)
+    d.widget.unlink()
+    d.choose(3, 1)
+    d.choose(4, 14)
+    # by frame, whichever was clicked first
+    d.choose(3, 1)
+    assert d.widget.first_label.text() == 'track 1, frame 3'
+    assert d.widget.second_label.text() == 'track 14, frame 4'
+    d.mouse.key(Qt.Key.Key_T, SHIFT)
+    assert d.widget.status.text == 'Linked: track 1, frame 4.'
+    assert d.widget.summary.text().startswith('13 tracks')
+    # the next click goes on from here
+    assert d.widget.first_label.text() == 'track 1, frame 4'
+    d.choose(5, 1)
+    d.mouse.key(Qt.Key.Key_T, SHIFT)
+    assert 'already' in d.widget.status.text
+
+
+def test_division_by_mouse_and_key(track_desk):
+    d = track_desk()
+    graph = dict(lines(d).graph)
+    d.choose(2, 1)
+    d.choose(3, 2)
+    d.mouse.key(Qt.Key.Key_Y)
+    assert d.widget.status.text.startswith('Divided: track 1, frame 2, into')
+    assert len(d.widget.shown.tracked.tracks.divisions) == 3
+    children = [c for c, p in lines(d).graph.items() if p == [1]]
+    assert len(children) == 2
+    for child in children:
+        assert (d.widget.shown.labels.data[3:] == child).any()
+    QTest.mouseClick(d.widget.buttons['undo'], LEFT)
+    assert lines(d).graph == graph
+    QTest.mouseClick(d.widget.buttons['redo'], LEFT)
+    assert len(d.widget.shown.tracked.tracks.divisions) == 3
+
+
+def test_chosen_objects_have_rings(track_desk):
+    d = track_desk()
+    d.choose(2, 1)
+    d.choose(4, 2)
+    rings = d.viewer.layers['chosen objects']
+    assert rings.data[:, 0].tolist() == [2, 4]
+    # another click in the same frame replaces the object there
+    d.choose(4, 3)
+    assert d.widget.second_label.text() == 'track 3, frame 4'
+    d.choose(5, 3)
+    assert d.widget.first_label.text() == 'track 3, frame 4'
+    d.mouse.click(d.widget.shown.labels, (5, 1, 1))
+    assert d.widget.status.text == 'There is no tracked object.'
+    assert d.widget.second_label.text() == 'track 3, frame 5'
+
+
+def test_too_few_objects_are_said(track_desk):
+    d = track_desk(tracked=False)
+    for key, modifier in (
+        (Qt.Key.Key_T, SHIFT),
+        (Qt.Key.Key_Y, Qt.KeyboardModifier.NoModifier),
+        (Qt.Key.Key_I, SHIFT),
+    ):
+        d.mouse.key(key, modifier)
+        assert d.widget.status.text.startswith('There are no tracks yet')
+    d.widget.track()
+    d.settle()
+    d.mouse.key(Qt.Key.Key_I, SHIFT)
+    assert d.widget.status.text == 'Click an object first.'
+    d.choose(0, 1)
+    d.mouse.key(Qt.Key.Key_T, SHIFT)
+    assert d.widget.status.text.startswith('Click two objects first')
+    d.mouse.key(Qt.Key.Key_I, SHIFT)
+    assert 'starts a track' in d.widget.status.text
+    d.choose(1, 2)
+    d.widget.undo()
+    assert d.widget.status.text == 'There is nothing to undo.'
+
+
+def test_painting_and_dragging_choose_nothing(track_desk):
+    d = track_desk()
+    labels = d.widget.shown.labels
+    labels.mode = 'paint'
+    d.choose(2, 1)
+    labels.mode = 'pan_zoom'
+    d.viewer.dims.set_current_step(0, 0)
+    d.mouse.drag(labels, (0, 40, 40), (0, 90, 90))
+    assert d.widget.chosen.indices == ()
+
+
+def test_row_brings_its_track_into_view(track_desk):
+    d = track_desk()
+    rows = d.widget.rows
+    child = max(rows.tracks)
+    place = rows.visualRect(rows.model().index(rows.tracks.index(child), 0))
+    QTest.mouseClick(rows.viewport(), LEFT, pos=place.center())
+    first = d.widget.shown.tracked.tracks
+    frame = int(first.frames[first.members(child)[0]])
+    assert d.viewer.dims.current_step[0] == frame
+
+
+def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
+    d = track_desk()
+    objects = d.session.scene.objects_of(d.labels)
+    d.choose(4, 1)
+    d.widget.unlink()
+    with objects.step('drawing') as step:
+        del step
+    assert d.session.undo() == 'unlink of track 1 in frame 4 in “cells”'
+
+
+# export
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name'),
+    [
+        ('Cell Tracking Challenge, a folder (*)', 'out'),
+        ('TrackMate in Fiji (*.xml)', 'out.xml'),
+        ('Table (*.csv)', 'out.csv'),
+        ('Labels, one per track (*.tif)', 'out.tif'),
+    ],
+)
+def test_export_through_the_dialog(
+    track_desk, tmp_path, monkeypatch, kind, name
+):
+    d = track_desk()
+    d.choose(4, 1)
+    d.widget.unlink()
+    monkeypatch.setattr(
+        QFileDialog,
+        'getSaveFileName',
+        lambda *args: (str(tmp_path / 'out'), kind),
+    )
+    QTest.mouseClick(d.widget.export_button, LEFT)
+    d.settle()
+    path = tmp_path / name
+    assert d.widget.status.text == f'Saved: {path}'
+    data = d.widget.shown.labels.data
+    if name == 'out':
+        assert np.array_equal(read_ctc(path)[0], data)
+    elif name == 'out.tif':
+        assert np.array_equal(tifffile.imread(path), data)
+    elif name == 'out.csv':
+        assert len(path.read_text().splitlines()) == 81
+    else:
+        assert path.read_text().count('<Spot ') == 80
+    # a folder is not replaced
+    QTest.mouseClick(d.widget.export_button, LEFT)
+    d.settle()
+    assert d.widget.status.failed == (name == 'out')
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        (np.zeros((3, 32, 32), np.uint8), 'no object'),
+        (np.ones((1, 32, 32), np.uint8), 'has one frame'),
+        (np.ones((32, 32), np.uint8), 'has one frame'),
+        (np.ones((2, 2, 2, 32, 32), np.uint8), 'has the shape'),
+    ],
+)
+def test_labels_that_cannot_be_tracked(track_desk, labels, message):
+    d = track_desk(labels)
+    assert d.widget.status.failed
+    assert message in d.widget.status.text
+    assert d.widget.track_button.isEnabled()
+    assert d.viewer.layers == [d.labels]
+
+
+def test_no_labels(desk):
+    d = desk(widget='Track')
+    QTest.mouseClick(d.widget.track_button, LEFT)
+    assert d.widget.status.text.startswith('There is no labels layer')
+
+
+def test_missing_laptrack(track_desk, monkeypatch):
+    import napari_mobilesam.tracking.track_linking as linking
+
+    def missing(*args):
+        raise ImportError('laptrack is not installed: `pip install x`.')
+
+    monkeypatch.setattr(linking, 'need', missing)
+    d = track_desk()
+    assert d.widget.status.failed
+    assert d.widget.status.text.startswith('laptrack is not installed')
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Hold the linking until the event is set."""
+    import napari_mobilesam.tracking.track_linking as linking
+
+    go, objects_in_time = threading.Event(), linking.objects_in_time
+
+    def wait(labels, progress):
+        assert go.wait(60)
+        return objects_in_time(labels, progress)
+
+    monkeypatch.setattr(linking, 'objects_in_time', wait)
+    yield go
+    go.set()
+
+
+def test_cancel(track_desk, held):
+    d = track_desk(tracked=False)
+    d.widget.track()
+    assert not d.widget.track_button.isEnabled()
+    QTest.mouseClick(d.widget.cancel_button, LEFT)
+    assert d.widget.status.text == 'Stopping …'
+    held.set()
+    d.settle()
+    assert d.widget.status.text == 'Stopped; tracks are as they were.'
+    assert d.viewer.layers == [d.labels]
+    assert d.widget.track_button.isEnabled()
+
+
+def test_labels_removed_in_a_run(track_desk, held):
+    d = track_desk(tracked=False)
+    d.widget.track()
+    d.viewer.layers.remove(d.labels)
+    held.set()
+    d.settle()
+    assert d.widget.status.text.startswith('“cells”: 13 tracks')
+    assert 'tracked cells' in d.viewer.layers
+    assert d.widget.track_button.isEnabled()
+
+
+def test_edited_labels_are_noted(track_desk):
+    d = track_desk()
+    for frame in range(8):
+        d.viewer.dims.set_current_step(0, frame)
+    d.labels.visible = True
+    d.choose(4, 1)
+    d.widget.unlink()
+    assert d.widget.note.isHidden()
+    d.labels.paint((0, 20, 20), 5)
+    assert not d.widget.note.isHidden()
+    assert d.widget.note.text().startswith('“cells” was edited since')
+    # corrected tracks stay beside new ones
+    d.widget.track()
+    d.settle()
+    assert d.widget.note.isHidden()
+    names = [layer.name for layer in d.viewer.layers]
+    assert 'tracked cells' in names
+    assert 'tracked cells [1]' in names
+
+
+def test_tracking_again_replaces_tracks_without_corrections(track_desk):
+    d = track_desk()
+    d.widget.form.controls['divisions'].value = False
+    d.widget.track()
+    d.settle()
+    assert [layer.name for layer in d.viewer.layers] == [
+        'cells',
+        'tracked cells',
+        'tracks of cells',
+    ]
+    assert d.widget.summary.text().endswith('0 divisions.')
+
+
+def test_layers_of_tracks_can_be_removed(track_desk):
+    d = track_desk()
+    d.choose(2, 1)
+    d.viewer.layers.remove(lines(d))
+    d.widget.unlink()
+    assert d.widget.status.text.startswith('Unlinked')
+    d.viewer.layers.remove(d.widget.shown.labels)
+    assert d.widget.shown is None
+    assert d.widget.rows.tracks == []
+    d.widget.link()
+    assert d.widget.status.text.startswith('There are no tracks yet')
+
+
+def test_closed_dock_takes_its_keys_and_rings_along(track_desk):
+    d = track_desk()
+    d.choose(2, 1)
+    d.viewer.window.remove_dock_widget(d.dock)
+    assert 'chosen objects' not in d.viewer.layers
+    assert 'Y' not in {str(key) for key in d.viewer.keymap}
+    # the tracks stay, and a new dock finds them
+    assert 'tracked cells' in d.viewer.layers
+    _, d.widget = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Track'
+    )
+    d.settle()
+    assert d.widget.summary.text().startswith('13 tracks')
+
+
+def test_stack_over_time_with_a_leading_axis(track_desk, dividing_cells):
+    volume = np.repeat(dividing_cells.labels[:, None], 2, axis=1)
+    d = track_desk(volume[None])
+    assert d.widget.summary.text() == '13 tracks of 80 objects, 2 divisions.'
+    assert d.widget.shown.labels.ndim == 4
+    assert lines(d).data.shape == (80, 5)
