@@ -145,10 +145,13 @@ def test_division_by_mouse_and_key(track_desk):
     d.choose(2, 1)
     d.choose(3, 2)
     d.mouse.key(Qt.Key.Key_Y)
-    assert d.widget.status.text.startswith('Divided: track 1, frame 2, into')
+    # the longest part of a track keeps its number
+    assert d.widget.status.text == (
+        'Divided: track 14, frame 2, into tracks 1 and 2.'
+    )
     assert len(d.widget.shown.tracked.tracks.divisions) == 3
-    children = [c for c, p in lines(d).graph.items() if p == [1]]
-    assert len(children) == 2
+    children = [c for c, p in lines(d).graph.items() if p == [14]]
+    assert sorted(children) == [1, 2]
     for child in children:
         assert (d.widget.shown.labels.data[3:] == child).any()
     QTest.mouseClick(d.widget.buttons['undo'], LEFT)
