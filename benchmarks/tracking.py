@@ -121,7 +121,12 @@ def main() -> None:
     options = parser.parse_args()
     print(HEAD)
     if options.masks is not None:
-        print(row(options.masks.name, measure(read(options.masks, options.table))), flush=True)
+        print(
+            row(
+                options.masks.name, measure(read(options.masks, options.table))
+            ),
+            flush=True,
+        )
         return
     for speed in (3.0, 6.0):
         series = simulate(options.frames, options.cells, speed=speed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
@@ -23,6 +25,9 @@ from napari_mobilesam.types import Deliver
 
 if TYPE_CHECKING:
     from napari_mobilesam.tracking.track_linking import LinkingParameters
+
+
+LINKING = 'napari_mobilesam.tracking.track_linking'
 
 
 class _StoppedError(Exception):
@@ -79,6 +84,16 @@ class TrackJobs:
         if self.scene is not None:
             return self.scene.all_tracks()
         return () if self._newest is None else (self._newest,)
+
+    def prepare(self) -> None:
+        """Import laptrack, which takes seconds, before it is needed."""
+
+        def prepare() -> None:
+            # `start` says what is missing
+            with contextlib.suppress(ImportError):
+                import_gently((LINKING, 'laptrack'))
+
+        self._worker.submit('prepare', prepare)
 
     def start(
         self, layer: Any, parameters: LinkingParameters | None = None

@@ -215,7 +215,9 @@ class TrackWidget(ViewerWidget):
             (jobs.not_saved, self.status.fail),
         ):
             self.listen(signal, callback)
+        jobs.prepare()
         self._bind_keys()
+        self._show_tracks()
         self._layers_changed()
         self._active_changed()
         self._labels_chosen(self.labels_combo.layer)
