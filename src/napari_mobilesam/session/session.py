@@ -45,8 +45,8 @@ from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
-from napari_mobilesam.session.track.track_commands import TrackCommands
 from napari_mobilesam.session.track.track_jobs import TrackJobs
+from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
