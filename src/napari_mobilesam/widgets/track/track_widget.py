@@ -415,12 +415,12 @@ class TrackWidget(ViewerWidget):
             tracked.divide(parent, [child])
             self.chosen.choose(parent)
             children = [
-                str(tracked.place(index)[1])
+                tracked.place(index)[1]
                 for index in tracked.tracks.following[parent]
             ]
             self.status.say(
                 f'Divided: {self._describe(parent)}, into tracks '
-                f'{" and ".join(children)}.'
+                f'{" and ".join(map(str, sorted(children)))}.'
             )
 
     def unlink(self) -> None:
