@@ -235,8 +235,10 @@ class TrackWidget(ViewerWidget):
         if self._jobs.running:
             self._jobs.cancel()
         unbind_keys(self.viewer, self._keys)
-        self._follow(None)
+        # first: removing the rings is a change of the layers
         super().detach()
+        self.shown = None
+        self.chosen.follow(None)
 
     @property
     def pending(self) -> bool:
