@@ -17,8 +17,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -35,8 +35,7 @@ Link = tuple[int, int, int, int]
 MISSING_OBJECT, MISSING_LINK, WRONG_LINK = 10.0, 1.5, 1.0
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """Labels of each frame, and what each of them is.
 
     Attributes
@@ -77,8 +76,7 @@ class Series:
         return Series(labels, kept, self.parents)
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """Comparison of tracks with the truth."""
 
     objects: int
