@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LINKING = 'napari_mobilesam.tracking.track_linking'
 
 
-class _StoppedError(Exception):
+class _TrackingStoppedError(Exception):
     """The tracking was cancelled."""
 
 
@@ -206,13 +206,13 @@ class TrackJobs:
 
         def progress(done: int, total: int, text: str) -> None:
             if run.cancelled.is_set():
-                raise _StoppedError
+                raise _TrackingStoppedError
             self._runs.tell(run, lambda: self.progress.emit(done, total, text))
 
         try:
             tracks = track_labels(labels, parameters, progress)
             result = paint_tracks(tracks, labels, progress)
-        except _StoppedError:
+        except _TrackingStoppedError:
             self._runs.finish(run, self.stopped.emit)
             return
         except Exception as error:  # noqa: BLE001 - every failure is reported
