@@ -117,6 +117,11 @@ def test_threshold_becomes_objects(session):
     result = session.refine()
     assert result.total == 2
     assert sorted(np.unique(data[0])) == [0, 1, 2]
+    # new numbers alone are no changes
+    for change in result.changes:
+        both = (change.before > 0) & (change.after > 0)
+        assert np.array_equal(change.before[both], change.after[both])
+    assert result.changes
     session.undo()
     assert sorted(np.unique(data[0])) == [0, 255]
 

@@ -63,7 +63,8 @@ class PlaneChange(NamedTuple):
     corner : tuple of int
         (row, column) of the first pixel.
     before, after : ndarray
-        (h, w) integers.
+        (h, w) integers. Objects of a threshold have their new numbers before,
+        too.
     """
 
     plane: ImagePlane
@@ -183,6 +184,10 @@ class _RunningRefinement:
         box = tuple(map(slice, low, high))
         corner = (low[0], low[1])
         step.replace_picture(each.plane, before[box], after[box], corner)
+        # of a threshold that was split into objects, only pixels are changes
+        numbered = each.found.labels
+        if np.array_equal(before > 0, numbered > 0):
+            before = numbered
         return [
             PlaneChange(
                 each.plane, corner, before[box].copy(), after[box].copy()
