@@ -212,3 +212,31 @@ assert os.waitpid(child, 0)[1] == 0
 def test_a_fork_after_use_is_told_to_use_spawn():
     """Instead of waiting for ever for threads that it does not have."""
     subprocess.run([sys.executable, '-c', FORKED], check=True, timeout=120)
+
+
+FORKED_MODEL = """
+import os
+import numpy as np
+import torch
+torch.set_num_threads(2)
+from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.segmentation.image_embedding import encode_canvas
+from napari_mobilesam.types import ModelRecord, SegmentationError
+model = build_sam(record=ModelRecord('random', input_size=256)).eval()
+pixels = np.zeros((256, 256, 3), np.uint8)
+encode_canvas(model, pixels, (256, 256))
+child = os.fork()
+if not child:
+    try:
+        encode_canvas(model, pixels, (256, 256))
+        os._exit(1)
+    except SegmentationError as error:
+        os._exit(0 if "get_context('spawn')" in str(error) else 2)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there are no forks')
+def test_a_fork_does_not_wait_where_pixels_are_converted():
+    command = [sys.executable, '-c', FORKED_MODEL]
+    subprocess.run(command, check=True, timeout=120)

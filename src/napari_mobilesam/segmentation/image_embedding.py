@@ -337,6 +337,7 @@ def encode_canvas(
         (1, C, H / 16, W / 16) float32.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-    batch = pixels[None].to(model.device, torch.float32)
+    # all of torch's work: threads() refuses a fork, which would wait
     with model.threads():
+        batch = pixels[None].to(model.device, torch.float32)
         return model.encode(model.preprocess(batch, canvas))

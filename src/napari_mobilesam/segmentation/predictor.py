@@ -181,8 +181,9 @@ class Predictor:
     def _encode(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
         """Run the image encoder on pixels of the size of its input."""
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        batch = pixels[None].to(self.model.device, torch.float32)
+        # all of torch's work: threads() refuses a fork, which would wait
         with self.model.threads():
+            batch = pixels[None].to(self.model.device, torch.float32)
             return self.model.encode(self.model.preprocess(batch))
 
     def predict(
