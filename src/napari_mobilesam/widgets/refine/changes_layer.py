@@ -67,7 +67,6 @@ class ChangesLayer:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        viewer.layers.events.removed.connect(self._removed)
         self._layer: Labels | None = None
         self._objects: weakref.ref[Objects] | None = None
         self._entry: Entry | None = None
@@ -111,7 +110,7 @@ class ChangesLayer:
         objects.changed.connect(self.follow)
         self.shown.emit(bool(layer.visible))
 
-    def _removed(self, event: Any = None) -> None:
+    def removed(self, event: Any = None) -> None:
         """Tell that the layer was removed by hand."""
         if self._layer is not None and self.layer is None:
             self.shown.emit(False)

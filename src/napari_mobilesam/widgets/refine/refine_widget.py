@@ -113,6 +113,8 @@ class RefineWidget(ViewerWidget):
     def attach(self) -> None:
         """Connect to viewer and session."""
         super().attach()
+        layers = self.viewer.layers
+        self.listen(layers.events.removed, self.changes.removed)
         self.follow_layers()
         session = self.session
         for signal, callback in (
