@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,8 +20,6 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import export_labels
-
-jsonschema = pytest.importorskip('jsonschema')
 
 POINT = {
     'type': 'array',
