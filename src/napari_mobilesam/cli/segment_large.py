@@ -59,7 +59,7 @@ def segment_large_command(options: argparse.Namespace) -> int:
 
 
 def is_final(result: LargeResult) -> bool:
-    """Whether a run has come to its end, if with failures."""
+    """Return whether a run has come to its end, if with failures."""
     return result.complete or bool(result.failed)
 
 

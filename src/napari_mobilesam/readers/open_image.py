@@ -111,7 +111,7 @@ def open_pyramid(
 
 
 def is_url(text: str) -> bool:
-    """Whether a path is a URL; `Path` writes one slash where two were."""
+    """True for a URL, of which `Path` writes one slash where two were."""
     scheme, colon, rest = text.partition(':/')
     return bool(colon and rest) and len(scheme) > 1 and scheme.isalnum()
 

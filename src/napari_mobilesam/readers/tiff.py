@@ -212,7 +212,7 @@ def _conversion(path: Path, page: Any, indices: bool) -> Any:
 
 
 def _is_lookup_table(colormap: NDArray[Any]) -> bool:
-    """Whether colours only get brighter: gray values, shown in a colour."""
+    """True if colours only get brighter: gray values, shown in a colour."""
     steps = np.diff(np.asarray(colormap, dtype=np.int64), axis=1)
     return bool((steps >= 0).all())
 

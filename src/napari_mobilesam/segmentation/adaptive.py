@@ -117,7 +117,7 @@ class Chooser:
                 self._explained[row0:row1, column0:column1] |= mask.data
 
     def is_object(self, mask: Mask) -> bool:
-        """Whether a mask is small enough to be one object."""
+        """Return whether a mask is small enough to be one object."""
         return mask.area <= self._largest
 
 

@@ -67,7 +67,7 @@ class Region:
         return (row1 - row0) * (column1 - column0)
 
     def cuts(self, mask: Mask, image_shape: tuple[int, int]) -> bool:
-        """Whether the mask ends at an inner edge of the window."""
+        """Return whether the mask ends at an inner edge of the window."""
         row0, column0, row1, column1 = mask.box
         # Pixel indices, the last one included, as the reference compares.
         pixels = np.array([row0, column0, row1 - 1, column1 - 1])

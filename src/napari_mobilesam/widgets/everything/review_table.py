@@ -6,7 +6,6 @@ import math
 from typing import Any, NamedTuple
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
     QModelIndex,
     Qt,
     Signal,
@@ -14,7 +13,11 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHeaderView, QTableView
 
-from napari_mobilesam.widgets.parts.object_list import as_object_list
+from napari_mobilesam.widgets.parts.object_list import (
+    RIGHT,
+    ObjectListModel,
+    as_object_list,
+)
 
 HEADERS = ('Object', 'Score', 'Stability', 'Area', 'State')
 TIPS = (
@@ -41,7 +44,7 @@ class ReviewRow(NamedTuple):
     state: str
 
 
-class _ReviewModel(QAbstractTableModel):
+class _ReviewModel(ObjectListModel):
     """Sorted rows.
 
     Thousands of rows are sorted here in a millisecond; a proxy model would
@@ -49,37 +52,18 @@ class _ReviewModel(QAbstractTableModel):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(HEADERS, TIPS)
         self.rows: list[ReviewRow] = []
         self._by = 0
         self._order = Qt.SortOrder.AscendingOrder
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        return len(self.rows)
-
-    def columnCount(  # noqa: N802
-        self, parent: QModelIndex | None = None
-    ) -> int:
-        return len(HEADERS)
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         value = self.rows[index.row()][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
             return f'{value:.2f}' if isinstance(value, float) else str(value)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
+            return RIGHT
         return None
-
-    def headerData(  # noqa: N802
-        self, section: int, orientation: Qt.Orientation, role: int = 0
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return HEADERS[section]
-        return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def show(self, rows: list[ReviewRow]) -> None:
         """Replace the rows and sort them."""

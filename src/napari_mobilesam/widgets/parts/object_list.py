@@ -2,10 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Sized
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtWidgets import QAbstractItemView, QTableView
+
+RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+
+class ObjectListModel(QAbstractTableModel):
+    """Rows under headers that stay the same.
+
+    Parameters
+    ----------
+    headers : sequence of str
+        Names of the columns.
+    tips : sequence of str
+        Tooltips of the headers; may be empty.
+
+    Attributes
+    ----------
+    rows : sized
+        The rows; set between ``beginResetModel`` and ``endResetModel``.
+    """
+
+    rows: Sized
+
+    def __init__(
+        self, headers: Sequence[str], tips: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self._headers, self._tips = headers, tips
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+        return len(self.rows)
+
+    def columnCount(  # noqa: N802
+        self, parent: QModelIndex | None = None
+    ) -> int:
+        return len(self._headers)
+
+    def headerData(  # noqa: N802
+        self, section: int, orientation: Qt.Orientation, role: int = 0
+    ) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._headers[section]
+        if role == Qt.ItemDataRole.ToolTipRole and self._tips:
+            return self._tips[section]
+        return None
 
 
 def as_object_list(

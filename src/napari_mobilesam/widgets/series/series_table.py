@@ -15,6 +15,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_mobilesam.series.series import Series
+from napari_mobilesam.widgets.parts.object_list import RIGHT
 
 HEADERS = ('Image', 'Objects', 'State')
 COLORS = {'done': '#66bb6a', 'flagged': '#ffb74d'}
@@ -57,9 +58,7 @@ class _SeriesModel(QAbstractTableModel):
             color = '#ff8a80' if problem else COLORS.get(entry.status)
             return QColor(color) if color else None
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 1:
-            return int(
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
+            return RIGHT
         return None
 
     def headerData(  # noqa: N802

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
     QModelIndex,
     QSize,
     Qt,
@@ -17,7 +16,11 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QHeaderView, QTableView
 
 from napari_mobilesam.series.series import Series, UncertainObject
-from napari_mobilesam.widgets.parts.object_list import as_object_list
+from napari_mobilesam.widgets.parts.object_list import (
+    RIGHT,
+    ObjectListModel,
+    as_object_list,
+)
 
 HEADERS = ('Score', 'Stability', 'Object', 'Image')
 TIPS = (
@@ -33,22 +36,14 @@ PADDING, ARROW = 10, 16
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
-class _UncertainModel(QAbstractTableModel):
+class _UncertainModel(ObjectListModel):
     """Objects in an order of their own; a proxy model would be slow."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(HEADERS, TIPS)
         self.series: Series | None = None
         self.rows: list[UncertainObject] = []
         self._by, self._order = 0, Qt.SortOrder.AscendingOrder
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        return len(self.rows)
-
-    def columnCount(  # noqa: N802
-        self, parent: QModelIndex | None = None
-    ) -> int:
-        return len(HEADERS)
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if role == Qt.ItemDataRole.DisplayRole and self.series is not None:
@@ -60,19 +55,8 @@ class _UncertainModel(QAbstractTableModel):
                 self.series[row.image].name,
             )[index.column()]
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() < 3:
-            return int(
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
+            return RIGHT
         return None
-
-    def headerData(  # noqa: N802
-        self, section: int, orientation: Qt.Orientation, role: int = 0
-    ) -> Any:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return HEADERS[section]
-        return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def show(
         self, series: Series | None, rows: Sequence[UncertainObject]

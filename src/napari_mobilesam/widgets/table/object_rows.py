@@ -16,7 +16,10 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-from napari_mobilesam.widgets.parts.object_list import as_object_list
+from napari_mobilesam.widgets.parts.object_list import (
+    RIGHT,
+    as_object_list,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +63,7 @@ class _RowsModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             if self._values[index.column()].dtype.kind == 'O':
                 return None
-            return int(
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
+            return RIGHT
         return None
 
     def headerData(  # noqa: N802

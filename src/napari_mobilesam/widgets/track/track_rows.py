@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
     QModelIndex,
     Qt,
     Signal,
@@ -15,7 +14,11 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QTableView
 
 from napari_mobilesam.tracking.tracks import Tracks
-from napari_mobilesam.widgets.parts.object_list import as_object_list
+from napari_mobilesam.widgets.parts.object_list import (
+    RIGHT,
+    ObjectListModel,
+    as_object_list,
+)
 
 COLUMNS = ('track', 'first', 'last', 'objects', 'parent')
 LIST_ROWS = 6
@@ -34,21 +37,13 @@ def summary_rows(tracks: Tracks) -> NDArray[np.int64]:
     ).astype(np.int64)
 
 
-class _TracksModel(QAbstractTableModel):
+class _TracksModel(ObjectListModel):
     """Rows of `summary_rows` in an order of their own."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(COLUMNS)
         self.rows: NDArray[np.int64] = np.zeros((0, len(COLUMNS)), np.int64)
         self._by, self._down = 0, Qt.SortOrder.AscendingOrder
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        return len(self.rows)
-
-    def columnCount(  # noqa: N802
-        self, parent: QModelIndex | None = None
-    ) -> int:
-        return len(COLUMNS)
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if role == Qt.ItemDataRole.DisplayRole:
@@ -56,17 +51,7 @@ class _TracksModel(QAbstractTableModel):
             no_parent = COLUMNS[index.column()] == 'parent' and not number
             return '' if no_parent else str(number)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(
-                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            )
-        return None
-
-    def headerData(  # noqa: N802
-        self, section: int, orientation: Qt.Orientation, role: int = 0
-    ) -> Any:
-        across = orientation == Qt.Orientation.Horizontal
-        if across and role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
+            return RIGHT
         return None
 
     def show(self, rows: NDArray[np.int64]) -> None:
