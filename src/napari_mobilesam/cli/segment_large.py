@@ -19,7 +19,7 @@ from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, Progress
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
@@ -185,37 +185,16 @@ def run_tiles(
     stop: StopOnInterrupt,
 ) -> LargeResult:
     """Call `segment_large` with the options."""
-    from napari_mobilesam.large.executors import available_cores
     from napari_mobilesam.large.journal import StorageError
-    from napari_mobilesam.large.large_estimate import (
-        describe_plan,
-        run_seconds,
-    )
     from napari_mobilesam.large.pipeline import segment_large
-    from napari_mobilesam.large.time_left import TimeLeft
-    from napari_mobilesam.segmentation.estimate import duration, measure_speed
-
-    time_left = TimeLeft()
-
-    def tell(done: int, total: int, message: str) -> None:
-        seconds = time_left(done, total)
-        if seconds is not None and done < total:
-            message = f'{message}, {duration(seconds)} left'
-        progress(done, total, message)
 
     model = model_reference(options, progress)
 
-    def say_plan(plan: LargePlan) -> None:
+    def on_plan(plan: LargePlan) -> None:
         stop.keep_tiles()
-        seconds = None
-        if not options.scheduler:
-            speed = measure_speed(model())
-            workers = options.workers or available_cores()
-            if options.executor == 'serial':
-                workers = 1
-            seconds = run_seconds(plan, speed, workers)
-        text = describe_plan(plan, seconds)
-        progress.say(f'{options.image.name}: {text}')
+        progress.say(
+            f'{options.image.name}: {plan_text(options, plan, model)}'
+        )
 
     given = given_options(options, EverythingParameters)
     if options.contrast_limits is not None:
@@ -231,8 +210,8 @@ def run_tiles(
             model,
             executor=options.scheduler or options.executor or 'threads',
             workers=options.workers,
-            progress=tell,
-            on_plan=say_plan,
+            progress=with_time_left(progress),
+            on_plan=on_plan,
             cancelled=stop.stopped.is_set,
             resume=not options.restart,
             **given,
@@ -245,6 +224,43 @@ def run_tiles(
         raise OutputError(
             f'cannot write {options.output}: {reason}'
         ) from error
+
+
+def with_time_left(progress: ProgressLine) -> Progress:
+    """Add the time that is left to the messages of tiles."""
+    from napari_mobilesam.large.time_left import TimeLeft
+    from napari_mobilesam.segmentation.estimate import duration
+
+    time_left = TimeLeft()
+
+    def tell(done: int, total: int, message: str) -> None:
+        seconds = time_left(done, total)
+        if seconds is not None and done < total:
+            message = f'{message}, {duration(seconds)} left'
+        progress(done, total, message)
+
+    return tell
+
+
+def plan_text(
+    options: argparse.Namespace, plan: LargePlan, model: NamedModel
+) -> str:
+    """Describe the tiles, and how long they take on this machine."""
+    from napari_mobilesam.large.executors import available_cores
+    from napari_mobilesam.large.large_estimate import (
+        describe_plan,
+        run_seconds,
+    )
+    from napari_mobilesam.segmentation.estimate import measure_speed
+
+    if options.scheduler:
+        return describe_plan(plan, None)
+    workers = options.workers or available_cores()
+    if options.executor == 'serial':
+        workers = 1
+    return describe_plan(
+        plan, run_seconds(plan, measure_speed(model()), workers)
+    )
 
 
 def model_reference(

@@ -140,6 +140,21 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--base', help='model to start from (default: random weights)'
     )
+    _add_inputs(parser)
+    _add_scoring(parser)
+    parser.add_argument(
+        '--workers',
+        type=whole_number(1, 1024),
+        default=1,
+        help='processes (default: 1)',
+    )
+    _add_overwrite(parser)
+    _add_budget(parser, TrainConfig(minutes=60))
+    return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what the model is given."""
     parser.add_argument(
         '--input-size',
         type=input_size,
@@ -167,6 +182,10 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         default=0.15,
         help='share of procedural images (default: %(default)g)',
     )
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how the model is scored."""
     parser.add_argument(
         '--validation-crops',
         type=whole_number(1, 100_000),
@@ -180,15 +199,6 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         help='images on which the thresholds of segment everything are '
         'chosen; 0 keeps those of --base (default: %(default)s)',
     )
-    parser.add_argument(
-        '--workers',
-        type=whole_number(1, 1024),
-        default=1,
-        help='processes (default: 1)',
-    )
-    _add_overwrite(parser)
-    _add_budget(parser, TrainConfig(minutes=60))
-    return parser
 
 
 def _add_distill(commands: Any) -> argparse.ArgumentParser:

@@ -165,24 +165,34 @@ def _check(
         )
     check_extent(shape, 'labels')
     _check_parts(shape)
-    count = 0
-    if image is not None:
-        check_numbers(image)
-        if np.dtype(image.dtype).kind not in 'biuf':
-            raise MeasurementError(
-                f'The image has the type {image.dtype}; give bool, integer '
-                'or real numbers (of a complex image its magnitude, '
-                'abs(image)).'
-            )
-        given = tuple(image.shape)
-        if given[: len(shape)] != shape or len(given) > len(shape) + 1:
-            raise MeasurementError(
-                f'The image is of shape {given}, the labels are of shape '
-                f'{shape}: give an image of the same shape, with channels '
-                'last if there are any.'
-            )
-        count = given[-1] if len(given) > len(shape) else 1
-    if channels is not None and (
+    if scale is not None:
+        _check_scale(scale, shape)
+    count = 0 if image is None else _channels_of(image, shape)
+    if channels is not None:
+        _check_names(channels, count)
+
+
+def _channels_of(image: Any, shape: tuple[int, ...]) -> int:
+    """Check the image, and return how many channels it has."""
+    check_numbers(image)
+    if np.dtype(image.dtype).kind not in 'biuf':
+        raise MeasurementError(
+            f'The image has the type {image.dtype}; give bool, integer '
+            'or real numbers (of a complex image its magnitude, '
+            'abs(image)).'
+        )
+    given = tuple(image.shape)
+    if given[: len(shape)] != shape or len(given) > len(shape) + 1:
+        raise MeasurementError(
+            f'The image is of shape {given}, the labels are of shape '
+            f'{shape}: give an image of the same shape, with channels '
+            'last if there are any.'
+        )
+    return given[-1] if len(given) > len(shape) else 1
+
+
+def _check_names(channels: Any, count: int) -> None:
+    if (
         isinstance(channels, str)
         or not isinstance(channels, Sequence)
         or not all(isinstance(name, str) for name in channels)
@@ -190,21 +200,20 @@ def _check(
         raise MeasurementError(
             f'channels is {quoted(channels)}; it has to be a list of names.'
         )
-    if channels is not None and len(channels) != count:
+    if len(channels) != count:
         raise MeasurementError(
             f'{len(channels)} names of channels were given, but the image '
             f'has {count}.'
         )
-    if scale is not None and not (
-        isinstance(scale, Sequence | np.ndarray) and are_numbers(scale)
-    ):
+
+
+def _check_scale(scale: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(scale, Sequence | np.ndarray) or not are_numbers(scale):
         raise MeasurementError(
             f'scale is {quoted(scale)}; give the size of a pixel for each '
             'axis.'
         )
-    if scale is not None and (
-        len(scale) != len(shape) or not all(0 < s < math.inf for s in scale)
-    ):
+    if len(scale) != len(shape) or not all(0 < s < math.inf for s in scale):
         raise MeasurementError(
             f'The scale {tuple(scale)} does not suit labels of shape {shape}: '
             'give a positive size of a pixel for each axis.'

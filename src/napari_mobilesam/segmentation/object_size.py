@@ -12,8 +12,8 @@ coarse to fine, only where the answers there do not confirm it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,8 @@ from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scale_choice import (
     STEP,
+    ScaleAnswers,
     ScaleWeights,
-    agreed_worth,
-    worths,
 )
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.types import EverythingParameters, Prompts
@@ -63,27 +62,21 @@ PLASTIC = 1.32471795724474602596
 
 @dataclass
 class _Point:
-    """A point and the answers to it, by pitch."""
+    """A point and the answers to it."""
 
     place: tuple[float, float]
-    answers: dict[int, Prediction] = field(default_factory=dict)
-    values: dict[int, float] = field(default_factory=dict)
+    answers: ScaleAnswers
 
-    def best(self) -> tuple[float, int]:
-        """Worth and scale of the best answer."""
-        return max(
-            (
-                agreed_worth(pitch, self.answers, self.values, WEIGHTS),
-                pitch,
-            )
-            for pitch in self.answers
-        )
+    @property
+    def pitches(self) -> Collection[int]:
+        """Scales at which it was asked."""
+        return self.answers.predictions
 
     @property
     def diameter(self) -> float:
         """Diameter of the best mask in data pixels."""
-        _, pitch = self.best()
-        answer = self.answers[pitch]
+        _, pitch = self.answers.best()
+        answer = self.answers.predictions[pitch]
         inside = answer.logits[answer.best] > answer.threshold
         area = max(1, int(np.count_nonzero(inside)))
         return 2 * LOW_RES_STRIDE * pitch / STRIDE * math.sqrt(area / math.pi)
@@ -116,7 +109,11 @@ def find_diameters(
         Diameters in data pixels, the likeliest first; the guess, if there is
         one, where the model is sure of nothing.
     """
-    points = [_Point(place) for place in _places(image)]
+    record = image.model.record
+    points = [
+        _Point(place, ScaleAnswers(record, WEIGHTS))
+        for place in _places(image)
+    ]
     ladder = image.grid.pitches[::STEP]
     if guess is not None:
         pitch = image.grid.pitch_for(guess)
@@ -151,7 +148,11 @@ def find_diameters(
 def _diameters(points: Sequence[_Point], least: float) -> NDArray[np.float64]:
     """Diameters of the best answers that are worth enough."""
     return np.array(
-        [p.diameter for p in points if p.answers and p.best()[0] >= least]
+        [
+            point.diameter
+            for point in points
+            if point.pitches and point.answers.best()[0] >= least
+        ]
     )
 
 
@@ -179,12 +180,12 @@ def _rising(points: Sequence[_Point], pitch: int) -> list[_Point]:
     Those whose best scale is the next coarser one, and if there are none
     that are sure, the unsure ones.
     """
-    coarser = [p for p in points if any(q > pitch for q in p.answers)]
+    coarser = [p for p in points if any(q > pitch for q in p.pitches)]
     if not coarser:
         return list(points)
-    finest = min(min(p.answers) for p in coarser)
-    rising = [p for p in coarser if p.best()[1] == finest]
-    unsure = [p for p in coarser if p.best()[0] < TELLING]
+    finest = min(min(p.pitches) for p in coarser)
+    rising = [p for p in coarser if p.answers.best()[1] == finest]
+    unsure = [p for p in coarser if p.answers.best()[0] < TELLING]
     if len(unsure) < len(coarser) / 2:
         return rising
     return rising + [p for p in unsure if p not in rising]
@@ -212,11 +213,9 @@ def _ask(image: ImageEmbedding, points: Sequence[_Point], pitch: int) -> None:
     """Ask clicks at a scale."""
     large = max(image.grid.shape(pitch)) <= LARGE_SIDE
     for point in points:
-        if pitch not in point.answers:
+        if pitch not in point.pitches:
             answer = _answer(image, Cut(point.place, pitch, large))
-            worth = worths(answer, image.model.record, WEIGHTS).max()
-            point.answers[pitch] = answer
-            point.values[pitch] = float(worth)
+            point.answers.add(pitch, answer)
 
 
 def _answer(image: ImageEmbedding, cut: Cut) -> Prediction:

@@ -31,6 +31,8 @@ from napari_mobilesam.types import (
     Prompts,
 )
 
+# (row0, column0, row1, column1) in data pixels
+FloatBox = tuple[float, float, float, float]
 # ask(embedding, prompts) is one decoding
 Ask = Callable[[Embedding, Prompts], Prediction]
 
@@ -72,6 +74,67 @@ STEP = 2
 BOX_DIAMETER = 0.8
 # Cells of a decoder block at each side that prompts are kept away from.
 EDGE = 1.0
+
+
+class ScaleAnswers:
+    """Answers to the same prompts at several scales.
+
+    Parameters
+    ----------
+    record : ModelRecord
+        Says which size of object suits the model.
+    weights : ScaleWeights
+        Weights of the comparison.
+
+    Attributes
+    ----------
+    predictions : dict of int to Prediction
+        Answers by pitch.
+    """
+
+    def __init__(
+        self, record: ModelRecord, weights: ScaleWeights = OF_CLICKS
+    ) -> None:
+        self.record, self.weights = record, weights
+        self.predictions: dict[int, Prediction] = {}
+        self._values: dict[int, float] = {}
+        self._boxes: dict[int, list[FloatBox]] = {}
+
+    def add(self, pitch: int, prediction: Prediction) -> None:
+        """Add the answer at a scale."""
+        self.predictions[pitch] = prediction
+        values = worths(prediction, self.record, self.weights)
+        self._values[pitch] = float(values.max())
+        self._boxes[pitch] = _boxes(prediction)
+
+    def worth(self, pitch: int) -> float:
+        """Worth of an answer, agreement of near scales included."""
+        agreed = [
+            self._agreement(pitch, other)
+            for other in self.predictions
+            if other != pitch and _octaves(other, pitch) <= NEIGHBOURS
+        ]
+        mean = sum(agreed) / len(agreed) if agreed else 0.0
+        return self._values[pitch] + self.weights.agreement * mean
+
+    def best(self) -> tuple[float, int]:
+        """Worth and pitch of the best answer, the coarsest of equal ones."""
+        return max((self.worth(pitch), pitch) for pitch in self.predictions)
+
+    def end_at(self, pitch: int) -> bool:
+        """Return whether finer scales would only show parts of the object."""
+        answer = self.predictions[pitch]
+        coarser = [other for other in self.predictions if other > pitch]
+        if not coarser or answer.scores[answer.best] < ENDING_SCORE:
+            return False
+        if _size_octaves(answer, self.record)[answer.best] < 0:
+            return False
+        return self._agreement(pitch, min(coarser)) >= ENDING_AGREEMENT
+
+    def _agreement(self, pitch: int, other: int) -> float:
+        """Largest IoU of the best mask's box with those at another scale."""
+        best = self._boxes[pitch][self.predictions[pitch].best]
+        return max(_overlap(best, box) for box in self._boxes[other])
 
 
 def worths(
@@ -185,87 +248,45 @@ def _search(
     ladder = [p for p in scales if _holds(grid, prompts, p)]
     if not ladder:
         ladder = [holding_pitch(grid, prompts, grid.pitches[-1])]
-    answers: dict[int, Prediction] = {}
-    values: dict[int, float] = {}
+    record = image.model.record
+    answers = ScaleAnswers(record)
     for pitch in ladder:
         center = center_of_prompts(prompts, image, pitch)
-        answers[pitch] = ask(image.cut(center, pitch), prompts)
-        values[pitch] = worths(answers[pitch], image.model.record).max()
-        if _ends(pitch, answers, image.model.record):
+        answers.add(pitch, ask(image.cut(center, pitch), prompts))
+        if answers.end_at(pitch):
             break
-    return answers[
-        max(answers, key=lambda pitch: agreed_worth(pitch, answers, values))
-    ]
-
-
-def _ends(
-    pitch: int, answers: dict[int, Prediction], record: ModelRecord
-) -> bool:
-    """Return whether finer scales would only show parts of the object."""
-    answer = answers[pitch]
-    coarser = [other for other in answers if other > pitch]
-    if not coarser or answer.scores[answer.best] < ENDING_SCORE:
-        return False
-    if _size_octaves(answer, record)[answer.best] < 0:
-        return False
-    best = _boxes(answer)[answer.best]
-    agreement = max(
-        _overlap(best, box) for box in _boxes(answers[min(coarser)])
-    )
-    return agreement >= ENDING_AGREEMENT
-
-
-def agreed_worth(
-    pitch: int,
-    answers: dict[int, Prediction],
-    values: dict[int, float],
-    weights: ScaleWeights = OF_CLICKS,
-) -> float:
-    """Worth of an answer, and how far those of near scales agree with it.
-
-    Parameters
-    ----------
-    pitch : int
-        Scale of the answer.
-    answers : dict of int to Prediction
-        Answers by pitch.
-    values : dict of int to float
-        Their worths.
-    weights : ScaleWeights
-        Says what agreement is worth.
-    """
-    best = _boxes(answers[pitch])[answers[pitch].best]
-    agreed = [
-        max(_overlap(best, box) for box in _boxes(answers[other]))
-        for other in answers
-        if other != pitch and _octaves(other, pitch) <= NEIGHBOURS
-    ]
-    mean = sum(agreed) / len(agreed) if agreed else 0.0
-    return values[pitch] + weights.agreement * mean
+    return answers.predictions[answers.best()[1]]
 
 
 def _octaves(one: float, other: float) -> float:
     return abs(math.log2(one / other))
 
 
-def _boxes(prediction: Prediction) -> list[NDArray[np.float64]]:
-    """(row0, column0, row1, column1) of each mask, in data pixels, about."""
-    frame = prediction.frame
-    origin = np.array(frame.window[:2] * 2, np.float64)
-    pixels = LOW_RES_STRIDE * pitch_of(frame) / STRIDE
+def _boxes(prediction: Prediction) -> list[FloatBox]:
+    """Tight box of each mask in data pixels, about."""
+    row, column = prediction.frame.window[:2]
+    pixels = LOW_RES_STRIDE * pitch_of(prediction.frame) / STRIDE
     boxes = []
     for inside in prediction.logits > prediction.threshold:
-        _, box = crop_to_mask(inside)
-        boxes.append(origin + pixels * np.array(box))
+        _, (row0, column0, row1, column1) = crop_to_mask(inside)
+        boxes.append(
+            (
+                row + pixels * row0,
+                column + pixels * column0,
+                row + pixels * row1,
+                column + pixels * column1,
+            )
+        )
     return boxes
 
 
-def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _overlap(one: FloatBox, other: FloatBox) -> float:
     """IoU of two boxes."""
-    low, high = np.maximum(one, other)[:2], np.minimum(one, other)[2:]
-    shared = float(np.prod(np.maximum(high - low, 0)))
-    areas = [float(np.prod(box[2:] - box[:2])) for box in (one, other)]
-    return shared / max(sum(areas) - shared, 1e-9)
+    height = min(one[2], other[2]) - max(one[0], other[0])
+    width = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(height, 0.0) * max(width, 0.0)
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return shared / max(areas - shared, 1e-9)
 
 
 def known_diameter(prompts: Prompts) -> float | None:
