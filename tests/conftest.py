@@ -41,9 +41,9 @@ def load_script(path: Path) -> ModuleType:
 def isolated_folders(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    """Keep the tests out of the user's caches and settings."""
+    """Keep the tests out of the user's folders."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ('CACHE', 'CONFIG'):
+        for name in ('CACHE', 'CONFIG', 'MODELS', 'SESSIONS'):
             if f'NAPARI_MOBILESAM_{name}' not in os.environ:
                 folder = tmp_path_factory.mktemp(name.lower())
                 patch.setenv(f'NAPARI_MOBILESAM_{name}', str(folder))

@@ -172,7 +172,7 @@ def settle():
         while quiet < 3:
             QApplication.processEvents()
             pending = getattr(widget, 'pending', False)
-            idle = session.wait(0.01) and not pending
+            idle = session.wait(0.03) and not pending
             quiet = quiet + 1 if idle else 0
             assert time.monotonic() < end, 'work does not come to an end'
 

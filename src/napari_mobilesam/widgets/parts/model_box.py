@@ -43,6 +43,7 @@ class ModelBox(QWidget):
         super().__init__()
         self._session = session
         self._downloading = ''
+        self._records: dict[str, ModelRecord] = {}
         self.combo = QComboBox()
         narrow(self.combo)
         self.note = QLabel()
@@ -59,10 +60,11 @@ class ModelBox(QWidget):
 
     def refresh(self, *args: object) -> None:
         """Show the available models, and the one in use."""
+        self._records = {record.name: record for record in list_models()}
         self.combo.blockSignals(True)
         self.combo.clear()
-        for record in list_models():
-            self.combo.addItem(_entry(record), record.name)
+        for record in self._records.values():
+            self.combo.addItem(self._entry(record.name), record.name)
             self.combo.setItemData(
                 self.combo.count() - 1, _details(record), _TOOLTIP
             )
@@ -104,7 +106,7 @@ class ModelBox(QWidget):
             if not name:
                 self.refresh()
                 return
-        if _here(name):
+        if self._here(name):
             self._session.use_model(name)
             self.refresh()
         else:
@@ -120,7 +122,7 @@ class ModelBox(QWidget):
 
     def _offered(self) -> str:
         chosen = self.combo.currentData()
-        return str(chosen) if chosen and not _here(chosen) else ''
+        return str(chosen) if chosen and not self._here(chosen) else ''
 
     def _explain(self) -> None:
         offered = self._offered()
@@ -134,32 +136,24 @@ class ModelBox(QWidget):
         else:
             self.note.setText('')
         if offered and not self._downloading:
-            self.button.setText(f'Download {offered}{_size(offered)}')
+            self.button.setText(f'Download {offered}{self._size(offered)}')
         self.note.setVisible(bool(self.note.text()))
         self.button.setVisible(bool(offered or self._downloading))
 
+    def _here(self, name: str) -> bool:
+        """Return True if a model needs no download."""
+        return name not in self._records or cached_path(name) is not None
+
+    def _entry(self, name: str) -> str:
+        """Return the text of a model in the list."""
+        return name if self._here(name) else f'{name}{self._size(name)}'
+
+    def _size(self, name: str) -> str:
+        size = self._records[name].size_bytes
+        return f' ({size / 2**20:.0f} MB)' if size else ''
+
 
 _TOOLTIP = 3  # Qt.ToolTipRole, an int in every binding
-
-
-def _here(name: str) -> bool:
-    """Return True if a model needs no download."""
-    known = {record.name for record in list_models()}
-    return name not in known or cached_path(name) is not None
-
-
-def _entry(record: ModelRecord) -> str:
-    """Return the text of a model in the list."""
-    if _here(record.name):
-        return record.name
-    return f'{record.name}{_size(record.name)}'
-
-
-def _size(name: str) -> str:
-    for record in list_models():
-        if record.name == name and record.size_bytes:
-            return f' ({record.size_bytes / 2**20:.0f} MB)'
-    return ''
 
 
 def _details(record: ModelRecord) -> str:
