@@ -95,6 +95,8 @@ class ModelRecord:
         (Segment Anything, section 3), or that which the others overlap
         most. The latter suits models whose masks are alternatives, not
         parts of each other.
+    instance_head : bool
+        The file holds an instance head, which says where objects are.
     """
 
     name: str
@@ -111,6 +113,7 @@ class ModelRecord:
     predicted_iou: float = 0.88
     stability: float = 0.95
     ranking: Ranking = 'predicted_iou'
+    instance_head: bool = False
 
 
 @dataclass(frozen=True)
@@ -367,6 +370,13 @@ class EverythingParameters:
         'is likely to find more: about a sixth of the prompts for the same '
         'objects. Off, or with crop layers: the full grid, as in the paper.',
         label='Adaptive grid',
+    )
+    instance_head: bool = parameter(
+        True,
+        'Prompt each object that the instance head of the model sees, '
+        'instead of a grid, where the model has one and the grid is '
+        'adaptive.',
+        label='Instance head',
     )
     crop_layers: int = parameter(
         0,

@@ -78,14 +78,13 @@ def test_progress_says_done_at_the_end_and_not_before(image, monkeypatch):
 def test_the_full_grid_is_not_adaptive(image):
     parameters = EverythingParameters(diameter=14, adaptive=False)
     planned = plan_for_shape(image.shape, Oracle(best=48).record, parameters)
-    assert not planned.adaptive
+    assert planned.source == 'grid'
 
 
 def test_crop_layers_are_the_full_grid(image):
     parameters = EverythingParameters(crop_layers=1, adaptive=True)
-    assert not plan_for_shape(
-        image.shape, Oracle().record, parameters
-    ).adaptive
+    planned = plan_for_shape(image.shape, Oracle().record, parameters)
+    assert planned.source == 'grid'
 
 
 @pytest.mark.parametrize('batch_size', [1, 5])

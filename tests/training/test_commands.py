@@ -295,3 +295,18 @@ def test_describing_the_options_loads_no_torch() -> None:
         'assert "torch" not in sys.modules'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_train_of_the_head_alone(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'head.safetensors'
+    code, _ = run(
+        'train', disc_folder, '-o', output, '--base', base, '--head-only',
+        '--crops', 2, '--incomplete', 'discs', '--steps', 1, '--batch-size',
+        1, '--validation-crops', 1,
+    )  # fmt: skip
+    assert code == 0
+    record = load_model(output).record
+    assert record.instance_head
+    assert record.training['instance_head']['incomplete'] == ['discs']

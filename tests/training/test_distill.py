@@ -128,5 +128,5 @@ def test_embeddings_of_another_teacher_are_refused(
 ) -> None:
     cache(tmp_path, teacher, disc_images)
     other = make_student(teacher, seed=5).eval()
-    with pytest.raises(TrainingError, match='another teacher'):
+    with pytest.raises(TrainingError, match='another model'):
         cache(tmp_path, other, disc_images)

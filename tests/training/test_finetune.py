@@ -113,6 +113,19 @@ def test_all_trains_the_encoder_too(
     assert result.model.key != tiny.key
 
 
+def test_a_head_is_kept_with_its_encoder_only(
+    tiny: Sam, disc_images: list[LabelledImage]
+) -> None:
+    tiny.eval().add_instance_head()
+    config = replace(QUICK.config, steps=1)
+    for decoder_only in (True, False):
+        options = replace(QUICK, config=config, decoder_only=decoder_only)
+        model = finetune(tiny, disc_images, options, save=False).model
+        assert (model.instance_head is not None) == decoder_only
+        assert model.record.instance_head == decoder_only
+    assert tiny.instance_head is not None
+
+
 def test_names_are_never_taken_twice(
     tiny: Sam, disc_images: list[LabelledImage], own_models: Path
 ) -> None:

@@ -156,9 +156,10 @@ def list_command(options: argparse.Namespace) -> int:
     for record in records:
         here = 'ready' if cached_path(record.name) else 'to download'
         chosen = '*' if record.name == default else ' '
+        head = ' [instance head]' if record.instance_head else ''
         print(
             f'{chosen} {record.name:<{width}}  {size_text(record.size_bytes)}'
-            f'  {here:<11}  {record.licence}: {record.purpose}'
+            f'  {here:<11}  {record.licence}: {record.purpose}{head}'
         )
     print('\n* is used when no model is named.')
     return ExitCode.OK

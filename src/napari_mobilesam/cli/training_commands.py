@@ -148,6 +148,7 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         default=1,
         help='processes (default: 1)',
     )
+    _add_head_options(parser)
     _add_overwrite(parser)
     _add_budget(parser, TrainConfig(minutes=60))
     return parser
@@ -198,6 +199,31 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         default=12,
         help='images on which the thresholds of segment everything are '
         'chosen; 0 keeps those of --base (default: %(default)s)',
+    )
+
+
+def _add_head_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of training an instance head alone."""
+    group = parser.add_argument_group('instance head')
+    group.add_argument(
+        '--head-only',
+        action='store_true',
+        help='train only an instance head, which says where objects are, '
+        'and leave the rest of --base as it is (minutes)',
+    )
+    group.add_argument(
+        '--crops',
+        type=whole_number(1, 10**7),
+        default=2000,
+        help='crops embedded once for the head (default: %(default)s)',
+    )
+    group.add_argument(
+        '--incomplete',
+        action='append',
+        default=[],
+        metavar='DATASET',
+        help='data set in which not every object is labelled: its '
+        'background teaches the head nothing; may be repeated',
     )
 
 
@@ -339,6 +365,8 @@ def _check_checkpoint(options: argparse.Namespace) -> None:
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
     _check_checkpoint(options)
+    if options.head_only:
+        return _train_head(options)
     from napari_mobilesam.training.parallel import run_job
     from napari_mobilesam.training.train_job import TrainJob
 
@@ -359,6 +387,28 @@ def train_command(options: argparse.Namespace) -> int:
     )
     with options.make_progress(options.quiet) as progress:
         run_job(job, options.workers, progress)
+    print(options.output)
+    return 0
+
+
+def _train_head(options: argparse.Namespace) -> int:
+    """Train an instance head alone and write a checkpoint."""
+    from napari_mobilesam.training.head_job import HeadJob
+
+    job = HeadJob(
+        options.data,
+        _run_folder(options),
+        options.output,
+        options.base,
+        options.crops,
+        tuple(options.incomplete),
+        options.procedural,
+        _train_config(options, TrainConfig()),
+        options.validation_crops,
+        options.device,
+    )
+    with options.make_progress(options.quiet) as progress:
+        job.run(progress)
     print(options.output)
     return 0
 

@@ -29,7 +29,7 @@ def run_seconds(plan: LargePlan, speed: Speed, workers: int) -> float:
         max(1.0, length / grid.spacing) for length in grid.shape
     )
     prompts = per_plane * plan.view.source.planes
-    per_prompt = speed.prompt + MASKS_PER_PROMPT * speed.mask
+    per_prompt = speed.prompt + MASKS_PER_PROMPT['grid'] * speed.mask
     return (plan.tiles * speed.embedding + prompts * per_prompt) / workers
 
 

@@ -6,6 +6,7 @@ workers. The model is not sent: each process loads it by its name, once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,17 +21,20 @@ from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.tiling import Grid, TileBlock, cut_edge, is_cut
-from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.embedding_grid import (
     STRIDE,
     EmbeddingGrid,
 )
-from napari_mobilesam.segmentation.everything_plan import Plan
+from napari_mobilesam.segmentation.everything_plan import (
+    Plan,
+    PointSource,
+    point_source,
+)
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import Lattice
-from napari_mobilesam.segmentation.mask_generator import ask_grid
+from napari_mobilesam.segmentation.mask_generator import ask_plan
 from napari_mobilesam.segmentation.masks import (
     boxes_of,
     clean,
@@ -212,9 +216,12 @@ class Proposer:
         for tile in task.tiles:
             points = self.grid.points(*tile)
             if len(points):
-                window = moved(self.grid.window(*tile), (-row0, -column0))
+                window, core = (
+                    moved(of_tile(*tile), (-row0, -column0))
+                    for of_tile in (self.grid.window, self.grid.core)
+                )
                 points = points - (row0, column0)
-                regions.append(Region(window, points, edge=-1))
+                regions.append(Region(window, points, edge=-1, core=core))
         return regions
 
     def _cut(
@@ -245,18 +252,29 @@ class Proposer:
         total = sum(len(region.points) for region in regions)
         image = ImageEmbedding.of_rgb(model, rgb)
         run = Run(image, rgb, parameters, thresholds, Hooks(), total)
-        adaptive = parameters.adaptive and task.points is None
         plan = Plan(
             regions,
             Lattice.of(regions),
             self.diameter,
-            adaptive,
+            self._source(task, regions, model.record),
         )
-        if adaptive:
-            ask_adaptively(run, plan, collector)
-        else:
-            ask_grid(run, plan, collector)
+        ask_plan(run, plan, collector)
         return collector.masks, run.prompts
+
+    def _source(
+        self,
+        task: TileTask,
+        regions: Sequence[Region],
+        record: ModelRecord,
+    ) -> PointSource:
+        """Where the points of a task come from."""
+        if task.points is not None:
+            return 'grid'
+        source = point_source(self.parameters, record, self.diameter)
+        if source == 'head' and regions[0].cut is None:
+            # one tile that is no decoder block
+            return 'adaptive'
+        return source
 
     def _sort(
         self, task: TileTask, found: list[Mask], input_size: int

@@ -17,6 +17,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.model.image_encoder_vit import PATCH_SIZE, VIT_CONFIGS
+from napari_mobilesam.model.instance_head import PREFIX
 from napari_mobilesam.model.record_text import input_size, record_to_json
 from napari_mobilesam.model.registry import (
     METADATA_KEY,
@@ -155,7 +156,8 @@ def load_checkpoint(path: Path, record: ModelRecord | None = None) -> Sam:
     state = read_state_dict(path)
     if record is None:
         record = _record_of(path, state)
-    sam = build_sam(record=record)
+    has_head = any(key.startswith(PREFIX) for key in state)
+    sam = build_sam(record=replace(record, instance_head=has_head))
     check_weights(path, state, sam)
     sam.load_state_dict(
         {key: value.to(sam_dtype(value)) for key, value in state.items()}
@@ -174,6 +176,7 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
     OSError
         If the file cannot be written; an earlier file stays as it was.
     """
+    record = replace(record, instance_head=sam.instance_head is not None)
     state = {
         key: value.detach()
         .to('cpu', _storage_dtype(key, value))

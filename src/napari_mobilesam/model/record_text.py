@@ -9,6 +9,7 @@ from typing import Any, get_args
 from napari_mobilesam.schema import (
     SchemaError,
     fields,
+    flag,
     number,
     one_of,
     parse_json,
@@ -67,6 +68,7 @@ _RECORD = fields(
         'predicted_iou': number(0, 1),
         'stability': number(0, 1),
         'ranking': one_of(*get_args(Ranking)),
+        'instance_head': flag,
     },
     strict=False,
 )

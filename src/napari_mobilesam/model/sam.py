@@ -21,6 +21,7 @@ from napari_mobilesam.model.image_encoder_vit import (
     VIT_CONFIGS,
     ImageEncoderViT,
 )
+from napari_mobilesam.model.instance_head import InstanceHead
 from napari_mobilesam.model.mask_decoder import MaskDecoder, mask_slice
 from napari_mobilesam.model.precision import half_precision, products_in
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
@@ -45,6 +46,11 @@ class Sam(nn.Module):
         (B, 3, S, S) to (B, 256, S/16, S/16).
     record : ModelRecord
         Record of the weights; its ``input_size`` is S.
+
+    Attributes
+    ----------
+    instance_head : InstanceHead or None
+        Decoder of all instances, where the weights have one.
     """
 
     mask_threshold = 0.0
@@ -57,6 +63,7 @@ class Sam(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = PromptEncoder(input_size=record.input_size)
         self.mask_decoder = MaskDecoder()
+        self.instance_head = InstanceHead() if record.instance_head else None
         self._key = LatestOnly[str]()
         self._fast_encoder = LatestOnly[FastTinyViT]()
         self._half_overflows = False
@@ -216,6 +223,42 @@ class Sam(nn.Module):
             self._between = None
             for hook in hooks:
                 hook.remove()
+
+    def add_instance_head(self) -> InstanceHead:
+        """Give the model a new instance head, untrained, and return it."""
+        self.instance_head = InstanceHead().to(self.device)
+        self.record = replace(self.record, instance_head=True)
+        return self.instance_head
+
+    def remove_instance_head(self) -> None:
+        """Remove the instance head, which suits one image encoder only."""
+        self.instance_head = None
+        self.record = replace(self.record, instance_head=False)
+
+    @torch.no_grad()
+    def instance_maps(self, features: Tensor) -> Tensor:
+        """Maps of all instances, see `InstanceHead.forward`.
+
+        Parameters
+        ----------
+        features : Tensor
+            (B, 256, h, w) image embedding.
+
+        Returns
+        -------
+        Tensor
+            (B, 3, 4h, 4w) float32 from 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            If the model has no instance head.
+        """
+        if self.instance_head is None:
+            raise ValueError(f'{self.record.name} has no instance head')
+        with products_in(half_precision(features.device), features.device):
+            logits = self.instance_head(features)
+        return logits.float().sigmoid()
 
     def embed_prompts(
         self,

@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.collector import Collector
+from napari_mobilesam.segmentation.coverage import (
+    Coverage,
+    confident_iou,
+)
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.lattice import Lattice
@@ -28,7 +32,6 @@ from napari_mobilesam.segmentation.point_classifier import (
 )
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Run
-from napari_mobilesam.segmentation.scope import at_points
 from napari_mobilesam.types import Box, Mask
 
 # Offsets of the points of each round in cells of 4 x 4 points of the grid,
@@ -43,12 +46,6 @@ ROUNDS: tuple[tuple[tuple[tuple[int, int], ...], float], ...] = (
     (((0, 1), (0, 3), (2, 1), (2, 3)), 0.2),
     (((1, 0), (1, 2), (3, 0), (3, 2)), 0.2),
 )
-# A mask is confident, and explains what it covers, this far from the
-# threshold of predicted IoU to 1.
-CONFIDENT = 1 / 3
-# Masks larger than this many discs of the typical diameter explain nothing:
-# they may hold several objects.
-LARGEST = 4.0
 # Typical diameter, in distances of the grid's points, if none is seen.
 SPACINGS = 2.5
 
@@ -76,12 +73,12 @@ class Chooser:
         confident: float,
     ) -> None:
         self._lattice = lattice
-        self._confident = confident
-        self._largest = LARGEST * np.pi / 4 * diameter**2
+        self._coverage = Coverage(
+            (rgb.shape[0], rgb.shape[1]), diameter, confident
+        )
         self._appearance = PointClassifier(
             describe(rgb, lattice.rows, lattice.columns, diameter)
         )
-        self._explained = np.zeros(rgb.shape[:2], dtype=bool)
 
     def choose(
         self,
@@ -95,7 +92,7 @@ class Chooser:
         due[tuple(np.transpose(offsets))] = True
         row, column = index.T % CELL
         points, index = (x[due[row, column]] for x in (region.points, index))
-        left = ~at_points(self._explained, points)
+        left = ~self._coverage.at(points)
         points, index = points[left], index[left]
         return points[self._appearance.likelihood(index) >= least]
 
@@ -111,14 +108,11 @@ class Chooser:
 
     def explain(self, masks: Sequence[Mask]) -> None:
         """Leave out what confident masks cover from now on."""
-        for mask in masks:
-            if mask.score >= self._confident and self.is_object(mask):
-                row0, column0, row1, column1 = mask.box
-                self._explained[row0:row1, column0:column1] |= mask.data
+        self._coverage.explain(masks)
 
     def is_object(self, mask: Mask) -> bool:
         """Return whether a mask is small enough to be one object."""
-        return mask.area <= self._largest
+        return self._coverage.is_object(mask)
 
 
 def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
@@ -128,7 +122,7 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
         run.rgb,
         plan.lattice,
         plan.diameter or SPACINGS * plan.lattice.spacing,
-        confident=least + CONFIDENT * (1 - least),
+        confident=confident_iou(least),
     )
     # What another scale has found is not asked again.
     chooser.explain(collector.good(collector.masks))

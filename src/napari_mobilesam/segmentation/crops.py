@@ -53,18 +53,31 @@ class Region:
     cut : Cut or None
         Decoder block that is asked; the window is one input of the model,
         as in the paper, if None.
+    core : tuple of int or None
+        (row0, column0, row1, column1), half open: the part whose objects it
+        is asked about. Regions of a plan share none; None if it has no
+        such part.
     """
 
     window: Box
     points: NDArray[np.float64]
     edge: float = CROP_EDGE
     cut: Cut | None = None
+    core: Box | None = None
 
     @property
     def area(self) -> int:
         """Pixels of the window."""
         row0, column0, row1, column1 = self.window
         return (row1 - row0) * (column1 - column0)
+
+    def owns(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 2) points (row, column) are in its core."""
+        if self.core is None:
+            return np.zeros(len(points), dtype=bool)
+        low, high = np.array(self.core[:2]), np.array(self.core[2:])
+        inside = (points >= low) & (points < high)
+        return np.asarray(inside.all(axis=1))
 
     def cuts(self, mask: Mask, image_shape: tuple[int, int]) -> bool:
         """Return whether the mask ends at an inner edge of the window."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ from napari_mobilesam.types import Box, EverythingParameters, ModelRecord
 # Points of the full grid that an adaptive run asks: on validation images of
 # cells a sixth.
 ADAPTIVE_SHARE = 1 / 6
+# Points that an instance head makes of them.
+HEAD_SHARE = 1 / 16
+
+# Where the points come from: the instance head, or all or a part of a grid.
+PointSource = Literal['head', 'adaptive', 'grid']
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +49,9 @@ class Plan:
         All points of the full grid.
     diameter : float or None
         Typical object diameter in data pixels, given or seen.
-    adaptive : bool
-        Only a part of the points is asked.
+    source : {'head', 'adaptive', 'grid'}
+        Where the points that are asked come from. With an instance head the
+        points of the full grid only say which regions there are.
     inputs : int
         Pixels to embed, in inputs of the model.
     """
@@ -52,7 +59,7 @@ class Plan:
     regions: list[Region]
     lattice: Lattice
     diameter: float | None
-    adaptive: bool
+    source: PointSource
     inputs: int = 0
 
     @property
@@ -107,10 +114,22 @@ def plan_for_shape(
         in_scope(regions, scope),
         Lattice.of(regions),
         diameter,
-        # The grids of crop layers are no lattice.
-        parameters.adaptive and not parameters.crop_layers,
+        point_source(parameters, record, diameter),
         inputs_of(in_scope(regions, scope), image_shape, record),
     )
+
+
+def point_source(
+    parameters: EverythingParameters,
+    record: ModelRecord,
+    diameter: float | None,
+) -> PointSource:
+    """Where the points of a run come from."""
+    # The grids of crop layers are no lattice.
+    if not parameters.adaptive or parameters.crop_layers:
+        return 'grid'
+    has_head = parameters.instance_head and record.instance_head
+    return 'head' if has_head and diameter is not None else 'adaptive'
 
 
 def block_regions(
@@ -134,23 +153,31 @@ def block_regions(
     cores, owner = np.unique(
         np.floor(points / side).astype(int), axis=0, return_inverse=True
     )
-    found: dict[tuple[BlockKey, Box], tuple[Cut, list[NDArray[np.float64]]]]
-    found = {}
+    found: dict[tuple[BlockKey, Box], list[Region]] = {}
+    # One pixel of the low-res logits blurs where a mask ends.
+    edge = 1 + pitch / 4
     for number, core in enumerate(cores):
         row, column = ((core + 0.5) * side).tolist()
         cut = Cut((row, column), pitch, large=True)
         block = grid.large_block(cut.center, pitch)
         window = grid.frame(block, cut.center).window
         own = points[owner.reshape(-1) == number]
-        found.setdefault((block, window), (cut, []))[1].append(own)
-    # One pixel of the low-res logits blurs where a mask ends.
-    edge = 1 + pitch / 4
-    return [
-        Region(window, np.concatenate(own), edge, cut)
-        for (_, window), (cut, own) in sorted(
-            found.items(), key=lambda item: item[0]
+        owned = *(core * side).tolist(), *((core + 1) * side).tolist()
+        found.setdefault((block, window), []).append(
+            Region(window, own, edge, cut, owned)
         )
-    ]
+    return [_joined(found[key]) for key in sorted(found)]
+
+
+def _joined(regions: Sequence[Region]) -> Region:
+    """One region of several of the same decoder block, at an edge."""
+    cores = np.array([region.core for region in regions])
+    low, high = cores[:, :2].min(axis=0), cores[:, 2:].max(axis=0)
+    return replace(
+        regions[0],
+        points=np.concatenate([region.points for region in regions]),
+        core=(*low.tolist(), *high.tolist()),
+    )
 
 
 def inputs_of(
@@ -160,20 +187,30 @@ def inputs_of(
 ) -> int:
     """Pixels that regions embed, in inputs of the model, rounded up."""
     grid = EmbeddingGrid(image_shape, record)
-    blocks = {
-        grid.large_block(region.cut.center, region.cut.pitch)
-        for region in regions
-        if region.cut is not None
-    }
-    cells = [math.prod(grid.canvas(key).cells) for key in blocks]
+    cells = [
+        math.prod(grid.canvas(key).cells) for key in blocks_of(regions, grid)
+    ]
     whole = sum(region.cut is None for region in regions)
     return whole + -(-sum(cells) * STRIDE**2 // record.input_size**2)
 
 
+def blocks_of(
+    regions: Sequence[Region], grid: EmbeddingGrid
+) -> list[BlockKey]:
+    """Large blocks that regions are cut from, in order."""
+    return sorted(
+        {
+            grid.large_block(region.cut.center, region.cut.pitch)
+            for region in regions
+            if region.cut is not None and region.cut.large
+        }
+    )
+
+
 def expected_prompts(plan: Plan) -> int:
     """Return the expected number of prompts of a run."""
-    share = ADAPTIVE_SHARE if plan.adaptive else 1.0
-    return max(1, round(share * plan.points))
+    shares = {'head': HEAD_SHARE, 'adaptive': ADAPTIVE_SHARE, 'grid': 1.0}
+    return max(1, round(shares[plan.source] * plan.points))
 
 
 def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:

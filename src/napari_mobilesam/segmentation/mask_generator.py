@@ -28,6 +28,7 @@ from napari_mobilesam.segmentation.image_embedding import (
     ImageEmbedding,
     embedding_of,
 )
+from napari_mobilesam.segmentation.instance_prompts import ask_instances
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.parameters import (
     Thresholds,
@@ -197,10 +198,7 @@ progress, cancelled, on_masks, **overrides
     run = Run(image_embedding, rgb, chosen, least, hooks, total)
     collector = Collector(scope, thresholds, hooks)
     for plan in plans:
-        if plan.adaptive:
-            ask_adaptively(run, plan, collector)
-        else:
-            ask_grid(run, plan, collector)
+        ask_plan(run, plan, collector)
     if not chosen.crop_layers:
         # The crops of the paper drop what they cut off.
         ask_again(run, collector)
@@ -230,6 +228,16 @@ def _checked_floor(floor: Any) -> Thresholds:
     check_number('predicted IoU of floor', iou, -math.inf)
     check_number('stability of floor', stability, -math.inf)
     return Thresholds(iou, stability)
+
+
+def ask_plan(run: Run, plan: Plan, collector: Collector) -> None:
+    """Ask the points of a plan, wherever they come from."""
+    ask = {
+        'head': ask_instances,
+        'adaptive': ask_adaptively,
+        'grid': ask_grid,
+    }
+    ask[plan.source](run, plan, collector)
 
 
 def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:

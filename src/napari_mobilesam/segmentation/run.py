@@ -14,6 +14,8 @@ from napari_mobilesam.argument_checks import (
     check_callable,
 )
 from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.embedding_grid import BlockKey
+from napari_mobilesam.segmentation.everything_plan import blocks_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
@@ -158,18 +160,7 @@ class Run:
         """Embed regions; of a cancelled run those that were done."""
         if not regions:
             return []
-        grid = self.image.grid
-        blocks = {
-            grid.large_block(region.cut.center, region.cut.pitch)
-            for region in regions
-            if region.cut is not None and region.cut.large
-        }
-        missing = sorted(key for key in blocks if not self.image.knows(key))
-        self._tell('Embedding')
-        # One alone is embedded by all threads that pay off.
-        do = self.model.workers().map if len(missing) > 1 else map
-        for _ in do(self.image.block, self._until_cancelled(missing)):
-            self._tell('Embedding')
+        self.embed_blocks(blocks_of(regions, self.image.grid))
 
         def worker(region: Region) -> RegionWorker:
             return RegionWorker(
@@ -184,6 +175,16 @@ class Run:
             if made.region.cut is None:
                 self._tell('Embedding')
         return done
+
+    def embed_blocks(self, keys: Sequence[BlockKey]) -> list[BlockKey]:
+        """Embed large blocks; of a cancelled run those that were done."""
+        missing = [key for key in keys if not self.image.knows(key)]
+        self._tell('Embedding')
+        # One alone is embedded by all threads that pay off.
+        do = self.model.workers().map if len(missing) > 1 else map
+        for _ in do(self.image.block, self._until_cancelled(missing)):
+            self._tell('Embedding')
+        return [key for key in keys if self.image.knows(key)]
 
     @property
     def embedded(self) -> int:
@@ -224,6 +225,10 @@ class Run:
             self.prompts += len(prompts)
             yield prompts, result
             self._tell('Segmenting')
+
+    def expect(self, prompts: int) -> None:
+        """Announce how many prompts are left, once that is known."""
+        self.total = max(self.total, self.prompts + prompts)
 
     def finish(self) -> None:
         """Say that nothing more is asked, unless it was cancelled."""

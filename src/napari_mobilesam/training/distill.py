@@ -71,6 +71,7 @@ def make_student(teacher: Sam, seed: int = 0) -> Sam:
         url='',
         hash='',
         size_bytes=0,
+        instance_head=False,
     )
     student = build_sam(record=record)
     student.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())

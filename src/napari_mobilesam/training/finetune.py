@@ -243,6 +243,9 @@ def finetune(
     zoom, best = product_zoom(images, model.record)
     tuned = copy.deepcopy(model)
     tuned.__dict__.pop('key', None)
+    if not options.decoder_only:
+        # it suits the encoder as it was
+        tuned.remove_instance_head()
     source = SampleSource(
         training,
         model.input_size,
@@ -321,6 +324,7 @@ def _record(
         url='',
         hash='',
         size_bytes=0,
+        instance_head=run.sam.instance_head is not None,
         training=training_record(
             run,
             list(images),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,35 @@ def cut(
         (L, g, g) int32 on the label grid, zero padded.
     """
     row0, column0, row1, column1 = window
+    rgb = cut_pixels(image, window, input_size, rng)
+    rows, columns = rgb.shape[:2]
+    stride = grid_stride(input_size)
+    grid = input_size // stride
+    labels = np.zeros((len(image.labels), grid, grid), dtype=np.int32)
+    row = nearest(row0, row1, rows, stride)
+    column = nearest(column0, column1, columns, stride)
+    labels[:, : len(row), : len(column)] = image.labels[
+        :, row[:, None], column
+    ]
+    if rng is None:
+        return rgb, labels
+    return orient(rgb, labels, (len(row), len(column)), rng)
+
+
+def cut_pixels(
+    image: LabelledImage,
+    window: Window,
+    input_size: int,
+    rng: np.random.Generator | None = None,
+) -> NDArray[np.uint8]:
+    """Cut and resize the pixels of a window; with ``rng`` augment them.
+
+    Returns
+    -------
+    ndarray
+        (h, w, 3) uint8, longer side ``input_size``.
+    """
+    row0, column0, row1, column1 = window
     frame = Frame.of(image.image.shape[:2], window, input_size)
     rows, columns = frame.input_shape
     pixels = scale_intensities(
@@ -136,22 +166,13 @@ def cut(
         (columns, rows), Image.Resampling.BILINEAR
     )
     rgb = np.asarray(resized)
-    stride = grid_stride(input_size)
-    grid = input_size // stride
-    labels = np.zeros((len(image.labels), grid, grid), dtype=np.int32)
-    row = _nearest(row0, row1, rows, stride)
-    column = _nearest(column0, column1, columns, stride)
-    labels[:, : len(row), : len(column)] = image.labels[
-        :, row[:, None], column
-    ]
     if rng is None:
-        return rgb, labels
+        return rgb
     varied = augment(rgb.astype(np.float32) / np.float32(255), rng)
-    rgb = (varied * 255 + 0.5).astype(np.uint8)
-    return _orient(rgb, labels, (len(row), len(column)), rng)
+    return (varied * 255 + 0.5).astype(np.uint8)
 
 
-def _nearest(
+def nearest(
     start: int, stop: int, length: int, stride: int
 ) -> NDArray[np.int64]:
     """Data pixels under the centres of the grid pixels of one axis."""
@@ -160,20 +181,33 @@ def _nearest(
     return np.minimum(start + centres * (stop - start), stop - 1).astype(int)
 
 
-def _orient(
+def orient(
     rgb: NDArray[np.uint8],
-    labels: NDArray[np.int32],
+    planes: NDArray[Any],
     shape: tuple[int, int],
     rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    inner = labels[:, : shape[0], : shape[1]]
+) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Turn and mirror a crop and planes on its grid at random.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (h, w, 3).
+    planes : ndarray
+        (L, g, g), of which the image takes ``shape``.
+    shape : tuple of int
+        Rows and columns of the grid; the rest is padding.
+    rng : numpy.random.Generator
+        Draws one of eight orientations.
+    """
+    inner = planes[:, : shape[0], : shape[1]]
     if rng.random() < 0.5:
         rgb, inner = rgb[::-1], inner[:, ::-1]
     if rng.random() < 0.5:
         rgb, inner = rgb[:, ::-1], inner[:, :, ::-1]
     if rng.random() < 0.5:
         rgb, inner = rgb.swapaxes(0, 1), inner.swapaxes(1, 2)
-    turned = np.zeros_like(labels)
+    turned = np.zeros_like(planes)
     turned[:, : inner.shape[1], : inner.shape[2]] = inner
     return np.ascontiguousarray(rgb), turned
 

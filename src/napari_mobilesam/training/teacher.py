@@ -6,26 +6,22 @@ be saved, and training the student needs no forward pass of the teacher.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.crop_store import CropStore
 from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.tensor_batch import collate, normalise
-from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.types import Progress
 
 CHANNELS = 256
-SPARE_BYTES = 200 << 20  # left free on the disk
-FLUSH_EVERY = 16
 
 
 class TeacherCache:
@@ -34,8 +30,7 @@ class TeacherCache:
     Parameters
     ----------
     folder : Path
-        ``embeddings.npy`` (N, 256, s, s) float16, ``done.npy`` (N,) bool and
-        ``cache.json``; what is done there already is not computed again.
+        Folder of the `CropStore`.
     teacher : Sam
         In inference mode.
     source : SampleSource
@@ -60,71 +55,26 @@ class TeacherCache:
         crops: int,
         max_bytes: int | None = None,
     ) -> None:
-        self.folder, self.teacher = folder, teacher
-        self.source, self.crops = source, crops
+        self.teacher, self.source, self.crops = teacher, source, crops
         side = teacher.embedding_size
-        self.shape = (crops, CHANNELS, side, side)
-        self._check_room(max_bytes)
-        self._check_identity()
-        self.embeddings = self._open('embeddings.npy', np.float16, self.shape)
-        self.done = self._open('done.npy', np.bool_, (crops,))
+        self.store = CropStore(
+            folder,
+            crops,
+            {'embeddings': (np.float16, (CHANNELS, side, side))},
+            {
+                'teacher': teacher.key,
+                'seed': source.seed,
+                'procedural': source.procedural,
+                'images': sorted(image.digest for image in source.images),
+            },
+            'teacher embeddings',
+            max_bytes,
+        )
 
     @property
-    def size_bytes(self) -> int:
-        """Bytes on disk."""
-        return 2 * int(np.prod(self.shape))
-
-    def _check_room(self, max_bytes: int | None) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        there = (self.folder / 'embeddings.npy').exists()
-        free = shutil.disk_usage(self.folder).free - SPARE_BYTES
-        room = min(free, max_bytes or free) if not there else self.size_bytes
-        if max_bytes is not None:
-            room = min(room, max_bytes)
-        if self.size_bytes > room:
-            each = self.size_bytes // self.crops
-            raise TrainingError(
-                f'{self.crops} teacher embeddings take '
-                f'{self.size_bytes / 1e9:.2f} GB, but {room / 1e9:.2f} GB may '
-                f'be used in {self.folder}; choose {max(0, room // each)} '
-                'crops or fewer'
-            )
-
-    def _check_identity(self) -> None:
-        path = self.folder / 'cache.json'
-        identity = {
-            'teacher': self.teacher.key,
-            'crops': self.crops,
-            'seed': self.source.seed,
-            'procedural': self.source.procedural,
-            'images': sorted(image.digest for image in self.source.images),
-        }
-        if path.exists():
-            if json.loads(path.read_text('utf-8')) != identity:
-                raise TrainingError(
-                    f'{self.folder} holds embeddings of another teacher or '
-                    'of other crops; use another folder'
-                )
-            return
-        write_text_atomic(path, json.dumps(identity))
-
-    def _open(
-        self, name: str, dtype: type[np.generic], shape: tuple[int, ...]
-    ) -> NDArray[np.generic]:
-        path = self.folder / name
-        try:
-            # A new file is sparse: all zero, which means not done.
-            return np.lib.format.open_memmap(
-                path,
-                mode='r+' if path.exists() else 'w+',
-                dtype=dtype,
-                shape=shape,
-            )
-        except (OSError, ValueError) as error:
-            raise TrainingError(
-                f'{path} cannot be opened: {error}; delete the folder to '
-                'compute the embeddings again'
-            ) from error
+    def embeddings(self) -> NDArray[Any]:
+        """(N, 256, s, s) float16."""
+        return self.store.arrays['embeddings']
 
     def fill(
         self,
@@ -132,26 +82,12 @@ class TeacherCache:
         cancelled: Callable[[], bool] | None = None,
     ) -> bool:
         """Compute what is missing; return whether all is there."""
-        for count, number in enumerate(np.flatnonzero(self.done == 0)):
-            if cancelled is not None and cancelled():
-                break
-            features = embed_sample(self.teacher, self.source[int(number)])
-            self.embeddings[number] = features.float().cpu().numpy()
-            if count % FLUSH_EVERY == FLUSH_EVERY - 1:
-                self._commit(int(number) + 1)
-            if progress is not None:
-                progress(int(number) + 1, self.crops, 'teacher embeddings')
-        else:
-            self._commit(self.crops)
-        return bool(self.done.all())
 
-    def _commit(self, count: int) -> None:
-        """Flush embeddings to disk, and mark them as done afterwards."""
-        for array, change in ((self.embeddings, None), (self.done, count)):
-            if change is not None:
-                array[:change] = True
-            assert isinstance(array, np.memmap)
-            array.flush()
+        def make(number: int) -> dict[str, NDArray[Any]]:
+            features = embed_sample(self.teacher, self.source[number])
+            return {'embeddings': features.float().cpu().numpy()}
+
+        return self.store.fill(make, progress, cancelled)
 
     def __getitem__(self, number: int) -> Tensor:
         """Embedding (256, s, s) float32 of one crop."""

@@ -236,13 +236,22 @@ class TrainingRun:
 
         text = (
             f'step {self.step}, {self.seconds / 60:.1f} min, loss '
-            f'{mean("loss"):.3f}, IoU point {mean("point"):.3f} box '
-            f'{mean("box"):.3f}'
+            f'{mean("loss"):.3f}'
         )
-        # many steps correct nothing
-        corrected = mean('corrected')
-        known = np.isfinite(corrected)
-        return f'{text} corrected {corrected:.3f}' if known else text
+        # a head has no prompts, and many steps correct nothing
+        known = {
+            title: mean(name)
+            for name, title in (
+                ('point', ', IoU point'),
+                ('box', ' box'),
+                ('corrected', ' corrected'),
+            )
+        }
+        return text + ''.join(
+            f'{title} {value:.3f}'
+            for title, value in known.items()
+            if np.isfinite(value)
+        )
 
     def validate(self) -> dict[str, float]:
         """Score the averaged weights and keep them if they are best."""

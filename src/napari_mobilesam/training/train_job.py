@@ -204,7 +204,10 @@ class TrainJob:
     def _start(self) -> Sam:
         if self.base is None:
             return build_sam('vit_t', self.input_size)
-        return resized(load_model(self.base, self.device), self.input_size)
+        sam = resized(load_model(self.base, self.device), self.input_size)
+        # it suits the encoder as it was, and is trained again in minutes
+        sam.remove_instance_head()
+        return sam
 
     def _score(self, images: list[LabelledImage]) -> Score | None:
         if not images or (dist.is_initialized() and dist.get_rank()):

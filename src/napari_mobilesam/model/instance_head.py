@@ -1,0 +1,90 @@
+"""Instance head: maps of all objects of an image, from its embedding.
+
+A decoder for foreground, distance to the centre and distance to the boundary
+of objects, as in Segment Anything for Microscopy (Archit et al. 2025,
+"Automatic instance segmentation"), but small: it only says where to ask the
+mask decoder. It sees a few cells around a place and no positions, so that an
+embedding can be worked through in blocks.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from napari_mobilesam.model.blocks import LayerNorm2d
+
+# Keys of its weights in a checkpoint begin with this.
+PREFIX = 'instance_head.'
+# Maps in the order of the channels.
+FOREGROUND, CENTRE, BOUNDARY = range(3)
+MAPS = 3
+# Pixels of the maps along a cell of the embedding; 4 input pixels each.
+MAP_PIXELS = 4
+
+
+class _Convolutions(nn.Module):
+    """Two 3 x 3 convolutions beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            LayerNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Change neither shape nor channels."""
+        changed: Tensor = x + self.layers(x)
+        return changed
+
+
+class InstanceHead(nn.Module):
+    """Convolutional decoder of instances.
+
+    Parameters
+    ----------
+    embedding_channels : int
+        Channels of the image embedding.
+    channels : int
+        Channels at the resolution of the embedding; half as many at twice
+        and a quarter at four times that resolution.
+    """
+
+    def __init__(
+        self, embedding_channels: int = 256, channels: int = 128
+    ) -> None:
+        super().__init__()
+        half, quarter = channels // 2, channels // 4
+        self.layers = nn.Sequential(
+            nn.Conv2d(embedding_channels, channels, 1),
+            _Convolutions(channels),
+            nn.GELU(),
+            nn.ConvTranspose2d(channels, half, 2, stride=2),
+            _Convolutions(half),
+            nn.GELU(),
+            nn.ConvTranspose2d(half, quarter, 2, stride=2),
+            nn.GELU(),
+            nn.Conv2d(quarter, quarter, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(quarter, MAPS, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of the maps.
+
+        Parameters
+        ----------
+        features : Tensor
+            (B, C, h, w) image embedding of any height and width.
+
+        Returns
+        -------
+        Tensor
+            (B, 3, 4h, 4w): foreground, closeness to the centre (1 there, 0
+            as far as the object goes), and distance to the boundary (1 where
+            it is largest in the object, 0 outside), before the sigmoid.
+        """
+        maps: Tensor = self.layers(features)
+        return maps

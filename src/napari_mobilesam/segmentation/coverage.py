@@ -1,0 +1,63 @@
+"""Pixels that the confident masks of a run explain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.scope import at_points
+from napari_mobilesam.types import Mask
+
+# A mask is confident, and explains what it covers, this far from the
+# threshold of predicted IoU to 1.
+CONFIDENT = 1 / 3
+# Masks larger than this many discs of the typical diameter explain nothing:
+# they may hold several objects.
+LARGEST = 4.0
+
+
+class Coverage:
+    """Notes which pixels need no more prompts.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    diameter : float
+        Typical object diameter in data pixels.
+    confident : float
+        Predicted IoU above which a mask explains what it covers.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int],
+        diameter: float,
+        confident: float,
+    ) -> None:
+        self._confident = confident
+        self._largest = LARGEST * np.pi / 4 * diameter**2
+        self._explained = np.zeros(image_shape, dtype=bool)
+
+    def explain(self, masks: Sequence[Mask]) -> None:
+        """Note what confident masks cover."""
+        for mask in masks:
+            if mask.score >= self._confident and self.is_object(mask):
+                row0, column0, row1, column1 = mask.box
+                self._explained[row0:row1, column0:column1] |= mask.data
+
+    def is_object(self, mask: Mask) -> bool:
+        """Return whether a mask is small enough to be one object."""
+        return mask.area <= self._largest
+
+    def at(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 2) points (row, column) are explained."""
+        explained: NDArray[np.bool_] = at_points(self._explained, points)
+        return explained
+
+
+def confident_iou(least: float) -> float:
+    """Predicted IoU of a confident mask where ``least`` is the threshold."""
+    return least + CONFIDENT * (1 - least)

@@ -1,0 +1,144 @@
+"""Instances in the maps of an instance head.
+
+The peaks of the distance maps are the seeds of a watershed, as in Segment
+Anything for Microscopy (Archit et al. 2025, "Automatic instance
+segmentation").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from napari_mobilesam.model.instance_head import (
+    BOUNDARY,
+    CENTRE,
+    FOREGROUND,
+)
+
+# Foreground at least as likely as this is an object.
+LIKELY = 0.5
+# Standard deviation in pixels of the maps of the smoothing of the distances.
+SMOOTHING = 1.0
+# A peak is a seed if it is as high as this, and as much higher than the pass
+# to a higher one.
+HEIGHT = 0.25
+PROMINENCE = 0.08
+
+
+def seed_height(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of closeness to the centre and distance to the boundary, smooth.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (3, h, w) float32, see `InstanceHead.forward`.
+
+    Returns
+    -------
+    ndarray
+        (h, w) float32, 0 outside of the foreground.
+    """
+    mean = (maps[CENTRE] + maps[BOUNDARY]) / 2
+    height: NDArray[np.float32] = gaussian_filter(mean, SMOOTHING)
+    return np.where(maps[FOREGROUND] >= LIKELY, height, np.float32(0))
+
+
+def find_seeds(
+    maps: NDArray[np.float32],
+    prominence: float = PROMINENCE,
+    least: float = HEIGHT,
+) -> NDArray[np.intp]:
+    """Peaks of the distance maps, one or more in each object.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (3, h, w) float32, see `InstanceHead.forward`.
+    prominence : float
+        Least height above the pass to a higher peak.
+    least : float
+        Least height of a peak.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) row and column in pixels of the maps, the highest first.
+    """
+    return local_peaks(seed_height(maps), prominence, least)
+
+
+def local_peaks(
+    height: NDArray[Any], prominence: float, least: float
+) -> NDArray[np.intp]:
+    """Places of peaks that stand out (h-maxima), the highest first.
+
+    Parameters
+    ----------
+    height : ndarray
+        (h, w), not negative.
+    prominence : float
+        Least height above the pass to a higher peak.
+    least : float
+        Least height.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) row and column.
+    """
+    from skimage.morphology import reconstruction
+
+    height = np.asarray(height, np.float64)
+    if not (height >= least).any():
+        return np.zeros((0, 2), np.intp)
+    lower = np.maximum(height - prominence, 0)
+    rise = height - reconstruction(lower, height)
+    tops = (rise >= prominence - 1e-6) & (height >= least)
+    found = _one_of_each(tops, height)
+    order = np.argsort(-height[tuple(found.T)], kind='stable')
+    return found[order]
+
+
+def _one_of_each(
+    tops: NDArray[np.bool_], height: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """(N, 2) first highest pixel of each connected part."""
+    from scipy.ndimage import label, maximum_position
+
+    parts, count = label(tops, np.ones((3, 3)))
+    if not count:
+        return np.zeros((0, 2), np.intp)
+    places = maximum_position(height, parts, np.arange(1, count + 1))
+    return np.array(places, np.intp).reshape(-1, 2)
+
+
+def watershed_instances(
+    maps: NDArray[np.float32], seeds: NDArray[np.intp]
+) -> NDArray[np.int32]:
+    """Divide the foreground among seeds.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (3, h, w) float32, see `InstanceHead.forward`.
+    seeds : ndarray
+        (N, 2) pixels of the maps, of `find_seeds`.
+
+    Returns
+    -------
+    ndarray
+        (h, w) int32: 0 is background, i the object of seed i - 1.
+    """
+    from skimage.segmentation import watershed
+
+    markers = np.zeros(maps.shape[1:], np.int32)
+    markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
+    inside = maps[FOREGROUND] >= LIKELY
+    labels: NDArray[np.int32] = watershed(
+        -seed_height(maps), markers, mask=inside
+    )
+    return labels

@@ -1,0 +1,173 @@
+"""Training the instance head of a model, from start to checkpoint file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from napari_mobilesam.model.checkpoints import load_model
+from napari_mobilesam.model.sam import STRIDE, Sam
+from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.head_targets import (
+    HeadCropSource,
+    validation_crops,
+)
+from napari_mobilesam.training.head_training import (
+    EmbeddedCrops,
+    HeadScore,
+    HeadTask,
+)
+from napari_mobilesam.training.procedural import make_scene
+from napari_mobilesam.training.train import TrainingError, TrainingRun
+from napari_mobilesam.training.train_job import (
+    read_split,
+    training_record,
+    write_result,
+)
+from napari_mobilesam.training.training_parameters import (
+    TrainConfig,
+    ZoomRange,
+)
+from napari_mobilesam.types import ModelRecord, Progress
+
+# Side of a crop, in inputs of the model.
+CANVAS = 1.5
+# Objects are zoomed to the size that suits the model, this factor more or
+# less at the most.
+ZOOM = 2.5
+
+
+@dataclass(frozen=True)
+class HeadJob:
+    """Train the instance head of a model on a folder of labelled images.
+
+    The rest of the model stays as it is. A head that the model has already
+    is trained further.
+
+    Attributes
+    ----------
+    data : Path
+        Folder of images and labels, see `read_folder`.
+    folder : Path
+        Folder of the embedded crops, the checkpoints and the log; an
+        interrupted run in it is resumed.
+    output : Path
+        Checkpoint file to write at the end.
+    base : str or Path, optional
+        Model that gets the head; the default model if None.
+    crops : int
+        Crops embedded once for training.
+    incomplete : collection of str
+        Data sets in which not every object is labelled: their background
+        teaches nothing, but for what is next to an object.
+    procedural : float
+        Share of procedural images.
+    config : TrainConfig
+        Budget and optimiser.
+    validation_crops : int
+        Crops on which the head is scored along the way.
+    device : str
+        As in `load_model`.
+    """
+
+    data: Path
+    folder: Path
+    output: Path
+    base: str | Path | None = None
+    crops: int = 2000
+    incomplete: Collection[str] = ()
+    procedural: float = 0.15
+    config: TrainConfig = field(default_factory=TrainConfig)
+    validation_crops: int = 60
+    device: str = 'auto'
+
+    def run(
+        self,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Path:
+        """Train, or go on training, and write the checkpoint.
+
+        Returns
+        -------
+        Path
+            ``output``.
+
+        Raises
+        ------
+        TrainingDataError, TrainingError, CheckpointError
+            See there; also if it is cancelled before training begins.
+        """
+        sam = load_model(self.base, self.device)
+        images = read_split(self.data, 'train')
+        source = self._source(sam, images)
+        crops = EmbeddedCrops(self.folder / 'crops', sam, source, self.crops)
+        if not crops.fill(progress, cancelled):
+            raise TrainingError(
+                'cancelled while crops were embedded: the same command goes '
+                'on from there'
+            )
+        torch.manual_seed(self.config.seed)
+        if sam.instance_head is None:
+            sam.add_instance_head()
+        run = TrainingRun(
+            HeadTask(sam, crops), self.config, self.folder, self._score(sam)
+        )
+        run.resume()
+        run.run(progress, cancelled)
+        write_result(sam, self.output, self._record(run, source))
+        return self.output
+
+    def _source(self, sam: Sam, images: list[LabelledImage]) -> HeadCropSource:
+        best = sam.record.object_diameter.best
+        zoom = ZoomRange(
+            smallest=best / ZOOM,
+            best=best,
+            largest=best * ZOOM,
+            anywhere=0.3,
+            whole=0.05,
+        )
+        # positions of an encoder that knows any suit its input only
+        whole = sam.record.architecture != 'vit_t'
+        cells = round((1 if whole else CANVAS) * sam.input_size / STRIDE)
+        return HeadCropSource(
+            images,
+            cells * STRIDE,
+            zoom,
+            tuple(self.incomplete),
+            self.procedural,
+            make_scene if self.procedural else None,
+            self.config.seed,
+        )
+
+    def _score(self, sam: Sam) -> HeadScore | None:
+        images = read_split(self.data, 'val')
+        if not images:
+            return None
+        source = replace(self._source(sam, images), procedural=0.0)
+        best = sam.record.object_diameter.best
+        return HeadScore(
+            sam, validation_crops(source, best, self.validation_crops)
+        )
+
+    def _record(self, run: TrainingRun, source: HeadCropSource) -> ModelRecord:
+        record = run.sam.record
+        training = training_record(
+            run,
+            list(source.images),
+            crops=self.crops,
+            incomplete=sorted(self.incomplete),
+            procedural=self.procedural,
+            zoom=asdict(source.zoom),
+        )
+        return replace(
+            record,
+            name=self.output.stem,
+            url='',
+            hash='',
+            size_bytes=0,
+            training=record.training | {'instance_head': training},
+        )

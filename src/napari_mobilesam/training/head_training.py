@@ -1,0 +1,252 @@
+"""Training of the instance head alone, on a bank of embedded crops.
+
+The image encoder does not change, so that what it makes of a crop is
+computed once and kept on disk: a step costs no more than the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_mobilesam.model.instance_head import (
+    BOUNDARY,
+    CENTRE,
+    FOREGROUND,
+    MAP_PIXELS,
+    MAPS,
+)
+from napari_mobilesam.model.sam import STRIDE, Sam
+from napari_mobilesam.segmentation.image_embedding import encode_canvas
+from napari_mobilesam.segmentation.instances import (
+    find_seeds,
+    watershed_instances,
+)
+from napari_mobilesam.training.crop_store import CropStore
+from napari_mobilesam.training.head_targets import (
+    HeadCrop,
+    HeadCropSource,
+)
+from napari_mobilesam.training.interactive import StepResult
+from napari_mobilesam.training.metrics import iou_matrix, match
+from napari_mobilesam.training.step_tasks import Turn
+from napari_mobilesam.types import Progress
+
+CHANNELS = 256
+# Weight of the distances in the background, where they are 0.
+BACKGROUND_WEIGHT = 0.2
+# A found object of which less is known than this is not judged.
+KNOWN = 0.5
+
+
+class EmbeddedCrops:
+    """Embeddings and maps of a fixed number of crops, on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the `CropStore`.
+    sam : Sam
+        In inference mode.
+    source : HeadCropSource
+        Crops number 0 … N - 1 are embedded.
+    crops : int
+        N.
+
+    Raises
+    ------
+    TrainingError
+        If the disk is too small, or the folder is of another encoder or
+        other crops.
+    """
+
+    def __init__(
+        self, folder: Path, sam: Sam, source: HeadCropSource, crops: int
+    ) -> None:
+        self.sam, self.source, self.crops = sam, source, crops
+        cells = source.canvas // STRIDE
+        side = MAP_PIXELS * cells
+        self.store = CropStore(
+            folder,
+            crops,
+            {
+                'embeddings': (np.float16, (CHANNELS, cells, cells)),
+                'maps': (np.uint8, (MAPS + 1, side, side)),
+            },
+            {
+                'encoder': encoder_key(sam),
+                'seed': source.seed,
+                'procedural': source.procedural,
+                'incomplete': sorted(source.incomplete),
+                'zoom': asdict(source.zoom),
+                'images': sorted(image.digest for image in source.images),
+            },
+            'embedded crops',
+        )
+
+    def fill(
+        self,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Compute what is missing; return whether all is there."""
+
+        def make(number: int) -> dict[str, NDArray[Any]]:
+            crop = self.source[number]
+            return {
+                'embeddings': embed_crop(self.sam, crop).cpu().numpy(),
+                'maps': crop.maps,
+            }
+
+        return self.store.fill(make, progress, cancelled)
+
+    def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, C, h, w) and maps (B, 4, 4h, 4w), float32."""
+        arrays, device = self.store.arrays, self.sam.device
+        order = np.sort(np.asarray(numbers))
+        features = torch.from_numpy(arrays['embeddings'][order])
+        maps = torch.from_numpy(arrays['maps'][order])
+        return features.to(device).float(), maps.to(device).float() / 255
+
+
+def encoder_key(sam: Sam) -> str:
+    """Identity of the weights of the image encoder."""
+    total = sum(
+        float(value.double().abs().sum())
+        for value in sam.image_encoder.state_dict().values()
+        if value.is_floating_point()
+    )
+    return f'{total:.9g}'
+
+
+def embed_crop(sam: Sam, crop: HeadCrop) -> Tensor:
+    """Embedding (C, h, w) of a crop on its square canvas."""
+    side = crop.ids.shape[0] * STRIDE // MAP_PIXELS
+    return encode_canvas(sam, crop.image, (side, side))[0]
+
+
+def head_loss(logits: Tensor, maps: Tensor) -> Tensor:
+    """Loss of the maps of an instance head.
+
+    Cross entropy of all maps, and dice of the foreground, over what is known.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (B, 3, h, w) of `InstanceHead.forward`.
+    maps : Tensor
+        (B, 4, h, w): what they are to be, and what is known.
+    """
+    target, known = maps[:, :MAPS], maps[:, MAPS]
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, target, reduction='none'
+    )
+    foreground = target[:, FOREGROUND]
+    weight = known * (BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * foreground)
+    distances = entropy[:, CENTRE] + entropy[:, BOUNDARY]
+    found = logits[:, FOREGROUND].sigmoid() * known
+    overlap = (found * foreground).sum((1, 2))
+    total = found.sum((1, 2)) + (foreground * known).sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / (total + 1)
+    loss: Tensor = (
+        (entropy[:, FOREGROUND] * known).sum() / known.sum().clamp(min=1)
+        + (distances * weight).sum() / weight.sum().clamp(min=1)
+        + dice.mean()
+    )
+    return loss
+
+
+class HeadTask:
+    """Training of the instance head on embedded crops.
+
+    Parameters
+    ----------
+    sam : Sam
+        Model with an instance head; nothing else is trained.
+    crops : EmbeddedCrops
+        Filled.
+    """
+
+    def __init__(self, sam: Sam, crops: EmbeddedCrops) -> None:
+        self.sam, self.crops = sam, crops
+        self.helper: nn.Module = nn.Identity()
+        sam.requires_grad_(False)
+        self._head.requires_grad_(True)
+
+    @property
+    def _head(self) -> nn.Module:
+        assert self.sam.instance_head is not None
+        return self.sam.instance_head
+
+    def prepare(self) -> None:
+        """Keep the statistics of the encoder."""
+        self.sam.eval()
+        self._head.train()
+
+    def step(self, turn: Turn) -> StepResult:
+        """One step on random crops."""
+        numbers = turn.chance().integers(0, self.crops.crops, turn.images)
+        features, maps = self.crops.batch(numbers.tolist())
+        autocast = torch.autocast(
+            features.device.type, dtype=torch.bfloat16, enabled=turn.half
+        )
+        with autocast:
+            logits = self._head(features)
+        loss = head_loss(logits.float(), maps)
+        loss.backward()
+        nothing = float('nan')
+        return StepResult(float(loss.detach()), nothing, nothing, nothing)
+
+
+class HeadScore:
+    """Score of an instance head on fixed crops: instances by watershed.
+
+    Parameters
+    ----------
+    sam : Sam
+        Model; its encoder embeds the crops once.
+    crops : sequence of HeadCrop
+        Validation crops.
+    """
+
+    def __init__(self, sam: Sam, crops: Sequence[HeadCrop]) -> None:
+        self.crops = crops
+        self.features = [embed_crop(sam, crop).half() for crop in crops]
+
+    def __call__(self, sam: Sam) -> dict[str, float]:
+        """Scores of the head of a model.
+
+        Returns
+        -------
+        dict
+            F1 at an IoU of 0.5 per group, and ``score``, their mean.
+        """
+        groups: dict[str, list[float]] = {}
+        for crop, features in zip(self.crops, self.features, strict=True):
+            maps = sam.instance_maps(features[None].float())[0].cpu().numpy()
+            groups.setdefault(crop.group, []).append(instance_f1(maps, crop))
+        scores = {
+            f'{group} F1': float(np.mean(values))
+            for group, values in groups.items()
+        }
+        return scores | {'score': float(np.mean(list(scores.values())))}
+
+
+def instance_f1(maps: NDArray[np.float32], crop: HeadCrop) -> float:
+    """F1 of the instances in maps, where the objects of a crop are known."""
+    labels = watershed_instances(maps, find_seeds(maps))
+    known = crop.maps[MAPS] > 127
+    areas = np.bincount(labels.ravel())
+    seen = np.bincount(labels.ravel(), known.ravel())
+    judged = seen >= KNOWN * np.maximum(areas, 1)
+    labels = np.where(judged[labels] & known, labels, 0)
+    ids = np.where(known, crop.ids, 0).astype(np.int32)
+    return match(iou_matrix(ids, labels)).f1

@@ -1,0 +1,161 @@
+"""Segment everything by prompts derived from an instance head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
+from napari_mobilesam.segmentation.estimate import Speed, estimate_run
+from napari_mobilesam.segmentation.everything_plan import plan_for_shape
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.instance_prompts import maps_of
+from napari_mobilesam.segmentation.mask_generator import generate_candidates
+from napari_mobilesam.types import EverythingParameters
+
+from .helpers import disc, iou
+from .oracle import Oracle, SeeingOracle
+
+SHAPE = (200, 230)
+
+
+@pytest.fixture
+def planes() -> list[np.ndarray]:
+    """Discs that no grid knows of, a third of the image without any."""
+    return [
+        disc(SHAPE, (row, column), 7)
+        for row in range(11, 190, 22)
+        for column in range(13, 140, 23)
+    ]
+
+
+@pytest.fixture
+def image(planes) -> np.ndarray:
+    return np.where(np.any(planes, axis=0), 255, 0).astype(np.uint8)
+
+
+def found(image, model=None, **options):
+    return generate_candidates(
+        image, model or SeeingOracle(best=48), diameter=14, **options
+    )
+
+
+def assert_all_found(labels, planes):
+    assert labels.max() == len(planes)
+    for plane in planes:
+        (number,) = np.unique(labels[plane & (labels > 0)])
+        assert iou(labels == number, plane) > 0.85
+
+
+def test_one_prompt_for_each_object(image, planes):
+    candidates = found(image)
+    assert candidates.prompts == len(planes)
+    assert_all_found(candidates.paint()[0], planes)
+
+
+def test_what_the_head_shows_without_a_peak_is_asked_again(image, planes):
+    blind = SeeingOracle(best=48)
+    blind.shown = 100.0
+    candidates = found(image, blind)
+    assert candidates.prompts == len(planes)
+    assert_all_found(candidates.paint()[0], planes)
+
+
+def test_the_grid_is_asked_without_a_head_and_by_choice(image):
+    adaptive = found(image, Oracle(best=48)).prompts
+    assert found(image, instance_head=False).prompts == adaptive
+    full = found(image, Oracle(best=48), adaptive=False).prompts
+    assert found(image, adaptive=False).prompts == full
+
+
+@pytest.mark.parametrize(
+    ('options', 'source'),
+    [
+        ({'diameter': 14.0}, 'head'),
+        ({'diameter': 14.0, 'instance_head': False}, 'adaptive'),
+        ({'diameter': 14.0, 'adaptive': False}, 'grid'),
+        ({'whole_image': True}, 'adaptive'),
+        ({'crop_layers': 1}, 'grid'),
+        ({}, 'adaptive'),
+    ],
+)
+def test_source_of_the_points(options, source):
+    record = SeeingOracle().record
+    planned = plan_for_shape(SHAPE, record, EverythingParameters(**options))
+    assert planned.source == source
+
+
+def test_region_and_skip_limit_what_is_asked(image, planes):
+    whole = found(image)
+    part = found(image, region=(0, 0, 100, 60))
+    inside = [p for p in planes if p[:100, :60].any()]
+    assert 0 < part.prompts <= len(inside) < whole.prompts
+    assert all(m.point[0] < 100 and m.point[1] < 60 for m in part.masks)
+    settled = planes[0] | planes[1]
+    rest = found(image, skip=settled)
+    assert rest.prompts == len(planes) - 2
+    assert not rest.paint()[0][settled].any()
+
+
+def test_a_cancelled_run_keeps_what_it_found(image, planes):
+    seen = []
+    candidates = found(
+        image,
+        batch_size=4,
+        on_masks=seen.extend,
+        cancelled=lambda: len(seen) > 0,
+    )
+    assert not candidates.complete
+    assert 0 < candidates.prompts < len(planes)
+    assert set(map(id, seen)) <= set(map(id, candidates.masks))
+    nothing = found(image, cancelled=lambda: True)
+    assert nothing.prompts == 0 and not nothing.complete
+
+
+def test_progress_counts_the_objects_that_are_seen(image, planes):
+    seen = []
+    found(image, progress=lambda *report: seen.append(report[:2]))
+    assert seen[-1] == (len(planes), len(planes))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_the_estimate_knows_the_head():
+    speed = Speed(0.3, 0.007, 0.0015)
+    parameters = EverythingParameters(diameter=14)
+    head, grid = (
+        estimate_run(SHAPE, model.record, parameters, speed)
+        for model in (SeeingOracle(best=48), Oracle(best=48))
+    )
+    assert head.prompts < grid.prompts
+    assert head.windows == grid.windows
+
+
+def test_two_sizes_of_objects_are_not_asked_twice(image, planes):
+    model = SeeingOracle(best=48)
+    embedding = ImageEmbedding.of_rgb(model, np.stack([image] * 3, -1))
+    embedding.diameters = [14.0, 28.0]
+    candidates = generate_candidates(image, model, embedding=embedding)
+    assert candidates.prompts == len(planes)
+    assert_all_found(candidates.paint()[0], planes)
+
+
+def test_maps_of_blocks_join_to_those_of_the_whole():
+    rng = np.random.default_rng(4)
+    shape = 1500, 700
+    centers = np.argwhere(rng.random((30, 14)) > 0.5) * 50 + 25
+    bright = np.zeros(shape, bool)
+    for row, column in centers:
+        bright[row - 15 : row + 16, column - 15 : column + 16] = True
+    rgb = np.repeat(np.where(bright, 255, 0)[..., None], 3, 2)
+    model = SeeingOracle()
+    image = ImageEmbedding.of_rgb(model, rgb.astype(np.uint8))
+    grid = EmbeddingGrid(shape, model.record)
+    keys = grid.large_blocks((0, 0, *shape), 16)
+    assert len(keys) > 1
+    maps = maps_of(image, 16, keys)
+    assert maps.values.shape == (3, 4 * 94, 4 * 44)
+    truth = rgb[::4, ::4, 0][:, : 700 // 4] > 0
+    joined = maps.values[0][: truth.shape[0], : truth.shape[1]] > 0.5
+    assert (joined == truth).mean() > 0.97
+    points = maps.to_data(np.array([[0, 0], [375, 175]]))
+    assert np.allclose(points, [[1.5, 1.5], [1499, 699]])
