@@ -117,6 +117,25 @@ class Mouse:
         QTest.keyClick(self.canvas.native, key, modifier)
 
 
+# Pauses after the last of many changes, which tests would only wait for.
+PAUSES = (
+    'everything.large_panel.REFRESH_MS',
+    'everything.run_estimate.PAUSE_MS',
+    'prompts.prompt_widget.CONTRAST_PAUSE_MS',
+    'prompts.view_preparation.PAUSE_MS',
+    'series.series_review.PAUSE_MS',
+    'table.table_widget.PAUSE_MS',
+    'training.labelled_objects.COUNT_AFTER_MS',
+)
+SHORT_MS = 20
+
+
+def shorten_pauses(patch):
+    """Wait for further changes of the user for a short time only."""
+    for name in PAUSES:
+        patch.setattr(f'napari_mobilesam.widgets.{name}', SHORT_MS)
+
+
 @pytest.fixture(autouse=True, scope='session')
 def cheap_viewers():
     """Run costly steps once per process instead of once per viewer.
@@ -134,6 +153,7 @@ def cheap_viewers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manager, 'discover', lambda *args, **kwargs: 0)
         remember(patch)
+        shorten_pauses(patch)
         # Mesa's software renderer crashes at the next drawing after a program
         # is deleted, as those of a Points layer are when it is removed
         patch.setattr(GlirProgram, 'delete', lambda self: None)
@@ -174,6 +194,8 @@ def settle():
             pending = getattr(widget, 'pending', False)
             idle = session.wait(0.03) and not pending
             quiet = quiet + 1 if idle else 0
+            if pending:
+                time.sleep(0.002)
             assert time.monotonic() < end, 'work does not come to an end'
 
     return run

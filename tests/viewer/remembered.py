@@ -1,15 +1,18 @@
-"""Costly functions of napari and vispy that depend on their arguments alone.
+"""Costly functions of napari and vispy, and what tests need of them.
 
-They run thousands of times for each viewer and each layer, with arguments
-that are the same in all tests; here each result is computed once.
+They run thousands of times, for each viewer and each layer. Those that depend
+on their arguments alone are computed once.
 """
 
 from __future__ import annotations
 
 import inspect
 from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
+from napari._qt.widgets.qt_viewer_buttons import QtViewerPushButton
+from napari._vispy import canvas
 from napari.settings import NapariSettings
 from napari.utils.events import EventEmitter
 from vispy.gloo import glir
@@ -30,13 +33,25 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Program, '_parse_variables_from_code', _parse)
     # settings are written to disk after each change
     patch.setattr(NapariSettings, '_maybe_save', lambda self: None)
+    # for OpenGL drivers on Windows, after each layer that is removed
+    patch.setattr(canvas, 'gc', SimpleNamespace(collect=lambda: 0))
+    patch.setattr(
+        QtViewerPushButton, '_change_selection_state', _change_if_other
+    )
 
 
 _CLEAN_CODE = Function._clean_code
 _CHECK_SIGNATURE = EventEmitter._check_signature
 _PARSE_VARIABLES = Program._parse_variables_from_code
+_CHANGE_STATE = QtViewerPushButton._change_selection_state
 _takes: dict[object, bool] = {}
 _variables: dict[str, dict] = {}
+
+
+def _change_if_other(button, state) -> None:
+    """Style a button anew only if its state is another."""
+    if button.property('creation_state') != getattr(state, 'value', state):
+        _CHANGE_STATE(button, state)
 
 
 def _takes_event(callback) -> bool:

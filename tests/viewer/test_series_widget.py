@@ -514,15 +514,21 @@ def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):
     (folder / 'c.tif').write_bytes(b'broken')
     d = series_desk(folder)
     jobs, status = d.session.series, d.widget.status
-    read, go_on = jobs.series.read_image, threading.Event()
+    read = jobs.series.read_image
+    reached, go_on = threading.Event(), threading.Event()
 
     def read_when_told(number):
         if jobs.running and number == 1:
+            reached.set()
             go_on.wait(20)
         return read(number)
 
     jobs.series.read_image = read_when_told
     d.widget.segment_all()
+    # no report of the run is still to come
+    qtbot.waitUntil(
+        lambda: reached.is_set() and status.text.startswith('Image 2 of 3')
+    )
     d.widget.go_to(2)
     qtbot.waitUntil(lambda: status.failed)
     # the run goes on, and does not replace the error

@@ -86,7 +86,8 @@ class SeriesReview:
     @property
     def pending(self) -> bool:
         """Whether the list is made, or the image of an object is opened."""
-        return self._wanted is not None or self._starting
+        making = self._starting or self._refresh_later.pending
+        return self._wanted is not None or making
 
     def start(self) -> None:
         """Forget another series, and list the objects of this one."""
