@@ -101,6 +101,10 @@ def refused(
     others = {
         'text.csv': 'label,score\na,0.5\n',
         'half.csv': 'label,score\n1.5,0.5\n',
+        'empty.csv': '',
+        'empty.parquet': '',
+        'torn.parquet': 'PAR1 and no more',
+        'quoted.csv': 'label,class\n1,"a\n',
         'deep.geojson': '[' * 200_000,
     }
 

@@ -68,6 +68,26 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
         (['{labels}', '-o', 'c.zip', '--table', 'text.csv'], 2, "holds 'a'"),
         (['{labels}', '-o', 'c.zip', '--table', 'half.csv'], 2, 'holds 1.5'),
         (
+            ['{labels}', '-o', 'c.zip', '--table', 'empty.csv'],
+            2,
+            'The table empty.csv is empty: not even the names',
+        ),
+        (
+            ['{labels}', '-o', 'c.zip', '--table', 'empty.parquet'],
+            2,
+            'The table empty.parquet is empty',
+        ),
+        (
+            ['{labels}', '-o', 'c.zip', '--table', 'torn.parquet'],
+            2,
+            'torn.parquet is no Parquet file, or damaged',
+        ),
+        (
+            ['{labels}', '-o', 'c.zip', '--table', 'quoted.csv'],
+            2,
+            'quoted.csv is no table',
+        ),
+        (
             ['{labels}', '-o', 'text.csv', '--format', 'coco', '--table']
             + ['text.csv', '--overwrite'],
             2,

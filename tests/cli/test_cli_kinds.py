@@ -128,7 +128,7 @@ BAD_USAGE = {
         ['--boxes', 'boxes.csv', '--region', '0,0,9,9'],
         '--region has no effect with prompts',
     ),
-    'no file of boxes': (['--boxes', 'gone.csv'], 'cannot read gone.csv'),
+    'no file of boxes': (['--boxes', 'gone.csv'], 'no file gone.csv'),
     'a region elsewhere': (
         ['--region', '500,0,600,9'],
         'has no pixel of the image',
@@ -153,6 +153,35 @@ def test_bad_usage_is_one_line_and_code_2(
     assert result.code == 2
     assert message in result.err.splitlines()[-1]
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'boxes.csv is empty: not even the names of its columns'),
+        ('row0,column0,row1,column1\n', 'The table of boxes has no rows.'),
+        (
+            'index,shape-type,vertex-index,axis-0,axis-1\n',
+            'The table of boxes has no rows.',
+        ),
+    ],
+)
+def test_an_empty_table_of_boxes(
+    text: str,
+    message: str,
+    run: Run,
+    image_path: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'boxes.csv'
+    path.write_text(text)
+    result = run(
+        *('segment', image_path, '-o', tmp_path / 'out.tif'),
+        *('--model', tiny_model, '--boxes', path, '--quiet'),
+    )
+    assert result.code == 2
+    assert message in result.err.splitlines()[-1]
 
 
 def test_a_table_without_boxes(

@@ -68,6 +68,26 @@ def test_table(
         ),
         (['{labels}', '-o', 't.csv', '--table', 'half.csv'], 2, 'holds 1.5'),
         (
+            ['{labels}', '-o', 't.csv', '--table', 'empty.csv'],
+            2,
+            'The table empty.csv is empty: not even the names',
+        ),
+        (
+            ['{labels}', '-o', 't.csv', '--table', 'empty.parquet'],
+            2,
+            'The table empty.parquet is empty',
+        ),
+        (
+            ['{labels}', '-o', 't.csv', '--table', 'torn.parquet'],
+            2,
+            'torn.parquet is no Parquet file, or damaged',
+        ),
+        (
+            ['{labels}', '-o', 't.csv', '--table', 'quoted.csv'],
+            2,
+            'quoted.csv is no table',
+        ),
+        (
             ['{labels}', '-o', 'text.csv', '--table', 'text.csv']
             + ['--overwrite'],
             2,

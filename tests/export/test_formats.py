@@ -407,7 +407,8 @@ def test_ome_zarr_gets_the_scale_of_its_image(
 
 
 @pytest.mark.parametrize(
-    'name', ['x.tif', 'x.ome.tif', 'x.ome.zarr', 'x.geojson', 'x.json']
+    'name',
+    ['x.tif', 'x.ome.tif', 'x.ome.zarr', 'x.geojson', 'x.json', 'x.zip'],
 )
 def test_pixel_sizes(name: str, stack: NDArray[Any], tmp_path: Path) -> None:
     scale, units = (2.0, 0.5, 0.25), ('micrometer',) * 3

@@ -51,10 +51,9 @@ def test_save_and_open(make_napari_viewer, labels, tmp_path, suffix):
     (again,) = viewer.open(path, plugin=PLUGIN)
     assert type(again) is type(layer)
     np.testing.assert_array_equal(again.data, labels)
-    if suffix != '.zip':
-        # on the image that the labels are of
-        assert tuple(again.scale) == (2, 0.5, 0.5)
-        assert again.units == layer.units
+    # on the image that the labels are of
+    assert tuple(again.scale) == (2, 0.5, 0.5)
+    assert again.units == layer.units
     rows = again.features.set_index('index')
     assert rows.loc[1, 'class'] == 'a'
     assert rows.loc[7, 'score'] == 0.25

@@ -489,6 +489,46 @@ def test_an_edited_object_is_accepted_with_its_edit(reviewed, folder):
     assert (after != before).any()
 
 
+def test_the_outline_follows_a_correction(reviewed, folder):
+    d = reviewed
+    d.prompts = open_form(d.viewer, 'prompts')
+    d.settle()
+    d.widget.review.accept()
+    d.settle()
+    outline = d.widget.review.outline
+
+    def outlined():
+        world = outline.layer.data_to_world
+        pixels = np.argwhere(outline.layer.data)
+        return {tuple(np.round(world(place)).astype(int)) for place in pixels}
+
+    def labelled():
+        return set(
+            map(tuple, np.argwhere(d.viewer.layers['labels'].data == 1))
+        )
+
+    before = labelled()
+    assert outlined() == before
+    d.prompts.tools.points.add((28, 32))
+    d.settle()
+    # the mask that is open, not the one in the labels
+    assert labelled() == before
+    corrected = outlined()
+    assert corrected != before
+    d.session.reject()
+    d.settle()
+    assert outlined() == before
+    d.session.navigation.open_at(d.session.scene.plane(), 28.0, 32.0)
+    d.prompts.tools.points.add((28, 32))
+    d.settle()
+    d.session.accept()
+    d.settle()
+    assert outlined() == labelled() == corrected
+    d.session.undo()
+    d.settle()
+    assert outlined() == labelled() == before
+
+
 def test_a_listed_object_that_is_gone(reviewed):
     d = reviewed
     labels = d.viewer.layers['labels']

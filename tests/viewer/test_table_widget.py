@@ -274,6 +274,21 @@ def test_double_click_opens_an_object(table_desk):
     d.session.reject()
 
 
+def test_an_open_object_is_not_outlined_as_it_was(table_desk):
+    d = table_desk(squares())
+    d.widget.select('area', 300, 500)
+    d.widget.rows.setCurrentIndex(d.widget.rows.model().index(2, 0))
+    d.settle()
+    assert set(np.unique(d.widget.marked.layer.data)) == {0, 1, 2}
+    d.widget.rows.edit_asked.emit(3)
+    d.settle()
+    # the prompts show object 3; object 4 stays selected
+    assert np.array_equal(d.widget.marked.layer.data, squares() == 4)
+    d.session.reject()
+    d.settle()
+    assert np.array_equal(d.widget.marked.layer.data == 2, squares() == 3)
+
+
 @pytest.mark.parametrize('name', ['cells.csv', 'cells.parquet'])
 def test_export(table_desk, tmp_path, name):
     if name.endswith('parquet'):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
@@ -20,10 +20,8 @@ from napari_mobilesam.export.formats import (
     format_of,
     read_labels,
 )
+from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.text import counted
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXPORT_EXAMPLES = f"""\
 examples:
@@ -141,7 +139,7 @@ def export_command(options: argparse.Namespace) -> int:
     if options.image is not None and not options.image.exists():
         raise InputError(f'there is no file {options.image}')
     if options.table is not None:
-        labels = labels.with_table(read_object_table(options.table))
+        labels = labels.with_table(read_table(options.table))
     try:
         done = export_labels(
             labels,
@@ -161,28 +159,6 @@ def export_command(options: argparse.Namespace) -> int:
         raise OutputError(f'cannot write {output}: {reason}') from error
     print(f'{output}: {counted(done.objects, "object")}')
     return ExitCode.OK
-
-
-def read_object_table(path: Path) -> pd.DataFrame:
-    """Read a table of objects.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
-    from napari_mobilesam.large.io.tables import read_table
-
-    if not path.is_file():
-        raise InputError(f'there is no file {path}')
-    try:
-        return read_table(path)
-    except ImportError:
-        raise
-    # readers of tables fail in many ways on other files
-    except Exception as error:  # noqa: BLE001
-        reason = ' '.join(str(error).split())
-        raise InputError(f'cannot read the table {path}: {reason}') from error
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.cli.exit_codes import ExitCode, InputError, UsageError
-from napari_mobilesam.cli.export_commands import (
-    add_labels_argument,
-    read_object_table,
-)
+from napari_mobilesam.cli.export_commands import add_labels_argument
 from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
-from napari_mobilesam.large.io.tables import check_table_path, write_table
+from napari_mobilesam.large.io.tables import (
+    check_table_path,
+    read_table,
+    write_table,
+)
 from napari_mobilesam.readers.axes import read_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
@@ -112,7 +113,7 @@ def measure_command(options: argparse.Namespace) -> int:
     image = None if options.image is None else open_image(options.image)
     known = labels.table
     if options.table is not None:
-        known = read_object_table(options.table)
+        known = read_table(options.table)
     scale, units = _scale(options, labels)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))

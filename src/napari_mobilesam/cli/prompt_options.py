@@ -131,21 +131,15 @@ def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
 
     Raises
     ------
-    InputError
+    ImageError
         If the file is no table.
     PromptError
-        If it is no table of boxes, or none is on the plane.
+        If it is no table of boxes, has no rows, or none is on the plane.
     """
-    import pandas as pd
-
+    from napari_mobilesam.large.io.tables import read_table
     from napari_mobilesam.segmentation.proposals import boxes_of_table
 
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        reason = ' '.join(str(error).split())
-        raise InputError(f'cannot read {path}: {reason}') from error
-    return boxes_of_table(table, plane)
+    return boxes_of_table(read_table(path), plane)
 
 
 def segment_prompts(

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
 from napari_mobilesam.cli.parameter_options import given_options, option_name
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
@@ -41,7 +43,7 @@ from napari_mobilesam.series.series_files import (
     path_key,
 )
 from napari_mobilesam.text import counted, explain
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, ImageError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -325,7 +327,16 @@ def _write_tables(
     parts = []
     for image, row in zip(images, told, strict=True):
         if row['labels'] and image.table.exists():
-            part = pd.read_csv(image.table)
+            try:
+                part = read_table(image.table)
+            except ImageError as error:
+                warnings.warn(
+                    f'{error} Its objects are not in {options.table}: '
+                    '--overwrite finds them again.',
+                    UserWarning,
+                    stacklevel=2,
+                )
+                continue
             part.insert(0, 'image', str(image.image))
             parts.append(part)
     everything = pd.concat(parts) if parts else pd.DataFrame({'image': []})

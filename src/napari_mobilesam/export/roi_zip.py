@@ -18,6 +18,7 @@ from napari_mobilesam.export.exported import (
     LabelsWithTable,
     ObjectProperties,
     Plane,
+    with_pixel_sizes,
 )
 from napari_mobilesam.export.polygon_file import (
     PolygonObject,
@@ -34,6 +35,9 @@ MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
 KEY_END = re.compile(r'(?<!\\): ')
 # Properties that are no measurements.
 LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
+# sizes of a pixel and their units: ROIs have no place of their own for them
+SCALE, UNITS = 'pixel size', 'pixel unit'
+KEYS = (LABEL, SHAPE, CLASS, SCALE, UNITS)
 
 
 def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
@@ -41,7 +45,8 @@ def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
 
     An object of one part without holes is a traced polygon, any other a
     composite; both enclose exactly its pixels. Colours are those of the
-    classes; label, class and measurements are properties of the ROI.
+    classes; label, class, measurements, and the shape and pixel sizes of the
+    image are properties of the ROI.
 
     Parameters
     ----------
@@ -70,7 +75,11 @@ def _rois(image: LabelsWithTable) -> Iterator[Any]:
     known, colors = image.properties(), image.colors()
     strokes = {n: bytes([255, *rgb(c)]) for n, c in colors.items()}
     groups = {name: number for number, name in enumerate(colors, start=1)}
-    shape = ','.join(map(str, image.shape))
+    of_image = {SHAPE: ','.join(map(str, image.shape))}
+    if image.scale:
+        of_image[SCALE] = ','.join(repr(float(size)) for size in image.scale)
+    if image.units:
+        of_image[UNITS] = ','.join(unit or '' for unit in image.units)
     for plane in image.planes():
         prefix = ''.join(
             f'{axis}{getattr(plane, axis) + 1:04}-' for axis in image.axes[:-2]
@@ -79,7 +88,7 @@ def _rois(image: LabelsWithTable) -> Iterator[Any]:
             properties = known(plane.number, label)
             roi = _shape(polygons)
             roi.name = f'{prefix}{label:06}'
-            roi.props = _props(label, shape, properties)
+            roi.props = _props(label, of_image, properties)
             _place(roi, plane, image.axes)
             if properties.class_name:
                 roi.stroke_color = strokes[properties.class_name]
@@ -88,15 +97,17 @@ def _rois(image: LabelsWithTable) -> Iterator[Any]:
             yield roi
 
 
-def _props(label: int, shape: str, properties: ObjectProperties) -> str:
+def _props(
+    label: int, of_image: dict[str, str], properties: ObjectProperties
+) -> str:
     """Properties as ImageJ keeps them: lines of Java's ``Properties``."""
-    lines = {LABEL: str(label), SHAPE: shape}
+    lines = {LABEL: str(label), **of_image}
     if properties.class_name:
         lines[CLASS] = properties.class_name
     lines |= {
         key: repr(value)
         for key, value in properties.measurements.items()
-        if key not in (LABEL, SHAPE, CLASS)
+        if key not in KEYS
     }
     return ''.join(
         f'{_escaped(key, "=: ")}: {_escaped(value)}\n'
@@ -227,7 +238,17 @@ def read_roi_zip(
     }
     if shape is None and known and SHAPE in known[0]:
         shape = tuple(int(n) for n in known[0][SHAPE].split(','))
-    return labels_from_polygons(objects, shape, colors, path)
+    labels = labels_from_polygons(objects, shape, colors, path)
+    return with_pixel_sizes(labels, _pixel_sizes(known[0]) if known else {})
+
+
+def _pixel_sizes(known: dict[str, str]) -> dict[str, Any]:
+    """Member of a JSON file that `with_pixel_sizes` reads."""
+    try:
+        scale = [float(size) for size in known.get(SCALE, '').split(',')]
+    except ValueError:
+        return {}
+    return {'scale': scale, 'units': known.get(UNITS, '').split(',')}
 
 
 def _axes(shape: tuple[int, ...] | None, known: list[dict[str, str]]) -> int:
@@ -268,7 +289,7 @@ def _object(
         return None
     numbers = {}
     for key, value in known.items():
-        if key not in (LABEL, SHAPE, CLASS):
+        if key not in KEYS:
             try:
                 numbers[key] = float(value)
             except ValueError:

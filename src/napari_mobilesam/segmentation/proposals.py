@@ -289,7 +289,7 @@ def boxes_of_table(
     Raises
     ------
     PromptError
-        If the table has neither, or no box on the plane.
+        If the table has neither, no rows, or no box on the plane.
 
     Warns
     -----
@@ -297,14 +297,17 @@ def boxes_of_table(
         If there are paths or lines.
     """
     axes = [name for name in table.columns if str(name).startswith('axis-')]
-    if set(BOX_COLUMNS) <= set(table.columns):
-        return table[list(BOX_COLUMNS)]
-    if 'index' not in table.columns or len(axes) < 2:
+    corners_given = set(BOX_COLUMNS) <= set(table.columns)
+    if not corners_given and ('index' not in table.columns or len(axes) < 2):
         raise PromptError(
             'The table has neither the columns row0, column0, row1, column1 '
             'nor those of a Shapes layer: index, axis-0, axis-1. It has '
             f'{", ".join(map(str, table.columns))}.'
         )
+    if not len(table):
+        raise PromptError('The table of boxes has no rows.')
+    if corners_given:
+        return table[list(BOX_COLUMNS)]
     table = _on_plane(_areas(table), axes[:-2], plane)
     corners = table.groupby('index')[axes[-2:]]
     low, high = corners.min(), corners.max()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.extra import need
 from napari_mobilesam.files import atomic_path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 PARQUET_SUFFIXES = ('.parquet', '.pq')
 SUFFIXES = ('.csv', *PARQUET_SUFFIXES)
+EMPTY = 'The table {} is empty: not even the names of its columns are in it.'
 
 
 def check_table_path(path: str | Path) -> None:
@@ -61,12 +63,67 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
             table.to_csv(temporary, index=False)
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write_table` wrote."""
+def read_table(path: str | Path, separator: str | None = ',') -> pd.DataFrame:
+    """Read a table that `write_table`, or another program, wrote.
+
+    Parameters
+    ----------
+    path : path
+        Parquet by its suffix, else text.
+    separator : str or None
+        Between the columns of a text; None to find it in the file.
+
+    Returns
+    -------
+    DataFrame
+        May have no row, but has columns.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, it is empty, or no table.
+    ImportError
+        If it is Parquet and pyarrow is not installed.
+    """
+    path = Path(path)
+    parquet = path.suffix.lower() in PARQUET_SUFFIXES
+    if parquet:
+        need('pyarrow', extra='pyarrow')
+    if not path.is_file():
+        raise ImageError(f'There is no file {path}.')
+    try:
+        if not path.stat().st_size:
+            raise ImageError(EMPTY.format(path))
+        table = _read_parquet(path) if parquet else _read_text(path, separator)
+    except OSError as error:
+        raise ImageError(
+            f'{path} cannot be read: {error.strerror or error}.'
+        ) from error
+    if not len(table.columns):
+        raise ImageError(EMPTY.format(path))
+    return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    path = Path(path)
-    if path.suffix.lower() in PARQUET_SUFFIXES:
-        need('pyarrow', extra='pyarrow')
+    try:
         return pd.read_parquet(path)
-    return pd.read_csv(path)
+    # pyarrow raises OSError, too, for what is no Parquet
+    except (ValueError, OSError) as error:
+        raise ImageError(f'{path} is no Parquet file, or damaged.') from error
+
+
+def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
+    import pandas as pd
+
+    engine: Any = {} if separator else {'engine': 'python'}
+    try:
+        return pd.read_csv(path, sep=separator, **engine)
+    except pd.errors.EmptyDataError as error:
+        raise ImageError(EMPTY.format(path)) from error
+    except (ValueError, csv.Error) as error:
+        raise ImageError(
+            f'{path} is no table: save it as CSV, one line per object and '
+            'the names of the columns in the first line.'
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,18 +148,15 @@ def boxes_in(plane: LayerPlane, source: Any) -> NDArray[np.float64]:
 
 
 def _of_table(path: Path) -> NDArray[np.float64]:
-    import pandas as pd
-
+    from napari_mobilesam.large.io.tables import read_table
     from napari_mobilesam.segmentation.proposals import boxes_of_table
 
+    table = boxes_of_table(read_table(path, separator=None))
     try:
-        table = pd.read_csv(path, sep=None, engine='python')
-        boxes = boxes_of_table(table).to_numpy(dtype=np.float64)
-    except PromptError:
-        raise
-    except (ValueError, csv.Error) as error:
+        boxes = table.to_numpy(dtype=np.float64)
+    except ValueError as error:
         raise PromptError(
-            f'“{path.name}” cannot be read as a table: {error}.'
+            f'“{path.name}” has boxes that are no numbers: {error}.'
         ) from error
     return boxes[np.isfinite(boxes).all(axis=1)]
 

@@ -13,15 +13,13 @@ from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import StatusLine, ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.series.review_outline import ReviewOutline
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-# outline of the object that is reviewed
-OUTLINE_NAME, OUTLINE_COLOR, CONTOUR = 'least certain object', '#ffea00', 2
 NO_OBJECT = (
     'No object is left to review; images that were not segmented have none.'
 )
@@ -52,7 +50,7 @@ class SeriesReview:
 
     Attributes
     ----------
-    outline : Preview
+    outline : ReviewOutline
         Outline of the object under review.
     """
 
@@ -78,7 +76,7 @@ class SeriesReview:
         # whether the first object is shown when the list is there
         self._starting = False
         self._refresh_later = DelayedCall(self.refresh, PAUSE_MS, dock)
-        self.outline = Preview(dock.viewer, OUTLINE_NAME, OUTLINE_COLOR, 1)
+        self.outline = ReviewOutline(dock.viewer, dock.session.editor)
         table.chosen.connect(self.show)
         table.accepted.connect(self.accept)
         table.dropped.connect(self.delete)
@@ -236,14 +234,12 @@ class SeriesReview:
         look_at(self._dock.viewer, labels, low, high)
         labels.selected_label = found.label
         with contextlib.suppress(SegmentationError):
-            plane = self._scene.plane()
+            shown = self._scene.shown()
             row, column = places[-2][middle], places[-1][middle]
             record = self._dock.session.navigation.open_at(
-                plane, float(row), float(column)
+                shown.source, float(row), float(column)
             )
-            view = None if record is None else record.view(plane)
-            if view is not None and view.mask is not None:
-                self.outline.show(self._scene.layer_plane(), [view.mask])
-            if self.outline.layer is not None:
-                self.outline.layer.contour = CONTOUR
+            if record is not None:
+                objects = self._scene.objects_of(labels)
+                self.outline.show(shown, objects, record)
         return True

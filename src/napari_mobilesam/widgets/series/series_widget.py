@@ -136,6 +136,7 @@ class SeriesWidget(ViewerWidget):
             (jobs.segmented, self._take_labels),
             (jobs.finished, self._finish),
             (jobs.uncertain, self.review.take),
+            (self.session.editor.changed, self.review.outline.follow),
             (jobs.changed, self.review.saved),
             (jobs.kept, self._say_kept),
             (jobs.restored, self._say_restored),

@@ -85,6 +85,8 @@ class TableWidget(ViewerWidget):
         self._scene = scene
         self._listened: Labels | None = None
         self._choosing = False
+        # label of the open object, whose outline is that of the prompts
+        self._open_label = 0
         self.measuring = Measuring(MainThread())
         # no bound method of ours, as for the session
         self.destroyed.connect(partial(_close, self.measuring))
@@ -165,6 +167,7 @@ class TableWidget(ViewerWidget):
             (self._scene.labels_changed, self._follow_scene),
             (self._scene.image_changed, self._follow_scene),
             (self.session.editor.opened, self._opened),
+            (self.session.editor.changed, self._follow_editor),
             (self.measuring.progress, self._progress),
             (self.measuring.finished, self._finish),
             (self.measuring.stopped, self._stopped),
@@ -349,7 +352,11 @@ class TableWidget(ViewerWidget):
         labels = self.labels_combo.layer
         if labels is None:
             return True
-        return self.marked.show(labels, self.rows.marked, self.rows.current)
+        chosen, current = self.rows.marked, self.rows.current
+        if self._open_label:
+            chosen = chosen[chosen != self._open_label]
+            current = 0 if current == self._open_label else current
+        return self.marked.show(labels, chosen, current)
 
     def select(self, column: str, low: float, high: float) -> None:
         """Select objects by a range of a column, as the brush does.
@@ -398,6 +405,16 @@ class TableWidget(ViewerWidget):
         labels = self.labels_combo.layer
         if label and labels is self._scene.labels:
             self.rows.choose(int(label))
+            self._show_marks()
+
+    def _follow_editor(self) -> None:
+        """Do not outline the open object as it is in the labels."""
+        editor, labels = self.session.editor, self.labels_combo.layer
+        label = 0
+        if editor.base is not None and labels is self._scene.labels:
+            label = int(editor.record.label)
+        if label != self._open_label:
+            self._open_label = label
             self._show_marks()
 
     def _edit(self, label: int) -> None:

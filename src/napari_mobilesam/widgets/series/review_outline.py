@@ -1,0 +1,105 @@
+"""Outline of the object under review, which follows its corrections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Labels
+
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+NAME, COLOR, CONTOUR = 'least certain object', '#ffea00', 2
+
+
+class ReviewOutline:
+    """Outlines an object as it is in the labels, or as it is being corrected.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    editor : Editor
+        Tells whether the object is open, and its mask.
+    """
+
+    def __init__(self, viewer: ViewerModel, editor: Editor) -> None:
+        self._preview = Preview(viewer, NAME, COLOR, 1)
+        self._editor = editor
+        self._shown: ShownPlane | None = None
+        self._objects: Objects | None = None
+        self._record = ObjectRecord()
+
+    @property
+    def visible(self) -> bool:
+        """Whether an object is outlined."""
+        return self._preview.visible
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer; None before the first object."""
+        return self._preview.layer
+
+    def show(
+        self, shown: ShownPlane, objects: Objects, record: ObjectRecord
+    ) -> None:
+        """Outline an object.
+
+        Parameters
+        ----------
+        shown : ShownPlane
+            Plane that is shown.
+        objects : Objects
+            Objects of the labels.
+        record : ObjectRecord
+            The object, which is open.
+        """
+        self.hide()
+        self._shown, self._objects, self._record = shown, objects, record
+        objects.changed.connect(self.follow)
+        self.follow()
+
+    def follow(self) -> None:
+        """Outline the object as it is now."""
+        if self._shown is None:
+            return
+        mask = self._mask(self._shown.source)
+        self._preview.show(self._shown.plane, [] if mask is None else [mask])
+        if self._preview.layer is not None:
+            self._preview.layer.contour = CONTOUR
+
+    def _mask(self, plane: ImagePlane) -> Mask | None:
+        number, editor, objects = (
+            self._record.number,
+            self._editor,
+            self._objects,
+        )
+        if editor.base is not None and editor.record.number == number:
+            view = editor.view(plane)
+            return None if view is None else view.mask
+        record = None if objects is None else objects.get(number)
+        if record is None and self._record.origin == 'labels':
+            # labelled pixels become an object only when they are written
+            record = self._record
+        view = None if record is None else record.view(plane)
+        return None if view is None else view.mask
+
+    def hide(self) -> None:
+        """Hide the outline; the layer stays for the next object."""
+        if self._objects is not None:
+            self._objects.changed.disconnect(self.follow)
+        self._shown = self._objects = None
+        self._preview.hide()
+
+    def remove(self) -> None:
+        """Remove the layer from the viewer."""
+        self.hide()
+        self._preview.remove()
