@@ -255,7 +255,12 @@ class Editor:
         self.ask(plane, prompts)
 
     def ask_again(self) -> None:
-        """Predict all planes again, after a change of model or clean-up."""
+        """Predict all planes again, after a change of model or clean-up.
+
+        An object that was opened and not changed stays as it is in the labels.
+        """
+        if self._base is not None and not self._modified:
+            return
         for view in self.record.views.values():
             self._waiting.setdefault(view.plane.place, view)
         self._prompting.forget()
