@@ -104,6 +104,8 @@ def refused(
         'empty.csv': '',
         'empty.parquet': '',
         'torn.parquet': 'PAR1 and no more',
+        'long.csv': 'label,score\n1,0.5,3\n',
+        'latin.csv': 'label,class\n1,K\xe4fer\n',
         'quoted.csv': 'label,class\n1,"a\n',
         'deep.geojson': '[' * 200_000,
     }
@@ -114,7 +116,7 @@ def refused(
         monkeypatch.chdir(tmp_path)
         tifffile.imwrite('b.tif', np.zeros((5, 5), np.uint8))
         for name, text in others.items():
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_text(text, 'latin-1')
         create_array('huge.zarr', shape=HUGE, chunks=(4096, 4096), dtype='u2')
         given = [a.format(labels=labels_path) for a in arguments]
         done = run(command, *given)
@@ -125,7 +127,7 @@ def refused(
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {'b.tif', 'huge.zarr', 'labels.tif', *others}
         for name, text in others.items():
-            assert (tmp_path / name).read_text() == text
+            assert (tmp_path / name).read_text('latin-1') == text
 
     return refused
 

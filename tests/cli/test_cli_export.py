@@ -38,6 +38,27 @@ def test_there_and_back(
     assert run('export', labels_path, '-o', path, '--overwrite').code == 0
 
 
+def test_a_table_of_a_spreadsheet_with_semicolons(
+    run: Run, labels_path: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / 'cells.csv'
+    table.write_text('label;class\n5;Zelle\n')
+    path = tmp_path / 'cells.geojson'
+    done = run('export', labels_path, '-o', path, '--table', table)
+    assert done.code == 0, done.err
+    assert '"Zelle"' in path.read_text('utf-8')
+
+
+def test_a_truncated_tiff_is_one_sentence(
+    run: Run, labels_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'torn.tif'
+    path.write_bytes(labels_path.read_bytes()[:200])
+    done = run('export', path, '-o', tmp_path / 'cells.zip')
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1, done.err
+
+
 def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
     path = tmp_path / 'cells'
     done = run(
@@ -86,6 +107,16 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
             ['{labels}', '-o', 'c.zip', '--table', 'quoted.csv'],
             2,
             'quoted.csv is no table',
+        ),
+        (
+            ['{labels}', '-o', 'c.zip', '--table', 'long.csv'],
+            2,
+            'long.csv is no table',
+        ),
+        (
+            ['{labels}', '-o', 'c.zip', '--table', 'latin.csv'],
+            2,
+            'latin.csv is no text in UTF-8',
         ),
         (
             ['{labels}', '-o', 'text.csv', '--format', 'coco', '--table']

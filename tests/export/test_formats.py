@@ -79,13 +79,8 @@ def test_round_trip_of_what_is_known(
 @pytest.mark.parametrize('name', NAMES)
 def test_labels_without_objects(name: str, tmp_path: Path) -> None:
     nothing = np.zeros((7, 9), np.int64)
-    export_labels(nothing, tmp_path / name)
-    if name == 'x.zip':
-        with pytest.raises(ExportError, match='no object'):
-            read_labels(tmp_path / name)
-        same(read_labels(tmp_path / name, shape=(7, 9)), nothing)
-    else:
-        same(read_labels(tmp_path / name), nothing)
+    assert export_labels(nothing, tmp_path / name).objects == 0
+    same(read_labels(tmp_path / name), nothing)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -582,6 +577,73 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ExportError, match=name):
         read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.json', [], 'no file of COCO instances: its content is not'),
+        ('a.json', {'images': []}, '“annotations” is missing'),
+        (
+            'a.json',
+            {
+                'images': [{'id': 1, 'height': 4, 'width': 4}],
+                'annotations': [{'image_id': 2, 'segmentation': []}],
+            },
+            'an annotation of image 2, but no such image',
+        ),
+        (
+            'a.geojson',
+            {'features': [{}]},
+            'feature 0 .* “geometry” is missing',
+        ),
+        ('a.geojson', {'features': [3]}, 'its content is not arranged'),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_plainly(
+    name: str, content: Any, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content), 'utf-8')
+    with pytest.raises(ExportError, match=message) as failure:
+        read_labels(tmp_path / name)
+    assert 'Error' not in str(failure.value)
+
+
+def test_points_and_lines_of_qupath_are_no_objects(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / 'x.geojson'
+    export_labels(labels, path)
+    content = json.loads(path.read_text('utf-8'))
+    point = {'type': 'Point', 'coordinates': [3, 4]}
+    content['features'].insert(0, {'type': 'Feature', 'geometry': point})
+    content['features'].append({'type': 'Feature', 'geometry': None})
+    path.write_text(json.dumps(content), 'utf-8')
+    same(read_labels(path), labels)
+
+
+@pytest.mark.parametrize(
+    'comment', [b'', b'by another program', b'3', b'{"napari-mobilesam": 3}']
+)
+def test_a_zip_without_a_roi_and_its_shape(
+    comment: bytes, tmp_path: Path
+) -> None:
+    pytest.importorskip('roifile')
+    path = tmp_path / 'x.zip'
+    with zipfile.ZipFile(path, 'w') as file:
+        file.comment = comment
+    with pytest.raises(ExportError, match='no object, and no shape'):
+        read_labels(path)
+    same(read_labels(path, shape=(7, 9)), np.zeros((7, 9)))
+
+
+def test_label_images_are_counted_by_their_labels(tmp_path: Path) -> None:
+    labels = np.zeros((3, 4), np.uint32)
+    labels[0, 0], labels[1, 1] = 7, 9
+    for name in ('x.tif', 'x.png'):
+        assert export_labels(labels, tmp_path / name).objects == 2
+    labels[1, 1] = 2**31
+    assert export_labels(labels, tmp_path / 'y.tif').objects == 2
 
 
 def test_files_that_are_no_labels(tmp_path: Path) -> None:

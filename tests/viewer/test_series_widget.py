@@ -611,6 +611,7 @@ def test_the_first_image_that_can_be_read_is_opened(series_desk, folder):
     d = series_desk(folder)
     assert names(d) == ['b', 'labels']
     assert d.widget.panel.table.text(0, 2) == 'failed'
+    assert '0 flagged; 1 of them failed.' in d.widget.panel.summary.text()
     for name in 'bc':
         (folder / f'{name}.tif').write_bytes(b'broken')
     other = series_desk(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -95,6 +96,8 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
         On Ctrl-C, unless the command keeps what it has done.
     """
     show_any_text()
+    # it logs what is wrong with a damaged file, which the error says, too
+    logging.getLogger('tifffile').setLevel(logging.CRITICAL)
     given = sys.argv[1:] if arguments is None else arguments
     if '' in given:  # such as the value of a variable that is not set
         print(f'{PROGRAM}: error: an argument is empty', file=sys.stderr)

@@ -24,6 +24,7 @@ from napari_mobilesam.export.exported import (
     ObjectProperties,
     Plane,
     PropertiesLookup,
+    flaw,
     geometry_member,
     objects_of,
     smallest_dtype,
@@ -233,8 +234,7 @@ def read_coco(
         return _decoded(content, path, shape)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ExportError(
-            f'{path} is no file of COCO instances '
-            f'({type(error).__name__}: {error}).'
+            f'{path} is no file of COCO instances: {flaw(error)}.'
         ) from error
     except ValueError as error:
         if isinstance(error, ExportError):
@@ -268,9 +268,12 @@ def _decoded(
         (len(images), size[1], size[0]), smallest_dtype(max(labels, default=0))
     )
     for label, entry in zip(labels, annotations, strict=True):
-        _paint(
-            entry['segmentation'], label, columns[plane_of[entry['image_id']]]
-        )
+        of = entry['image_id']
+        if of not in plane_of:
+            raise ExportError(
+                f'{path} has an annotation of image {of}, but no such image.'
+            )
+        _paint(entry['segmentation'], label, columns[plane_of[of]])
     out = np.ascontiguousarray(columns.swapaxes(1, 2))
     if out.size != np.prod(shape):
         raise ExportError(

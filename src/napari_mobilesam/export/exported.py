@@ -268,6 +268,25 @@ def as_uint(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.astype(smallest_dtype(int(labels.max(initial=0))))
 
 
+def count_labels(labels: NDArray[Any]) -> int:
+    """Number of labels that are there, without background."""
+    largest = int(labels.max(initial=0))
+    if largest > 1 << 26:
+        return int(np.count_nonzero(np.unique(labels)))
+    there = np.zeros(largest + 1, np.bool_)
+    there[labels.reshape(-1)] = True
+    return int(np.count_nonzero(there[1:]))
+
+
+def flaw(error: Exception) -> str:
+    """Describe what is wrong with the content of a JSON file."""
+    if isinstance(error, KeyError):
+        return f'“{error.args[0]}” is missing'
+    if isinstance(error, ValueError):
+        return str(error)
+    return 'its content is not arranged as the format has it'
+
+
 def objects_of(
     labels: NDArray[Any],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[slice, ...]]]:

@@ -54,7 +54,8 @@ class Exported(NamedTuple):
     format : str
         A key of `FORMATS`.
     objects : int
-        Objects, counted on each plane; of label images the largest label.
+        Objects, counted on each plane; of label images and OME-Zarr the
+        number of labels.
     """
 
     path: Path

@@ -22,6 +22,7 @@ from napari_mobilesam.export.exported import (
     LabelsWithTable,
     ObjectProperties,
     Plane,
+    flaw,
     geometry_member,
     with_pixel_sizes,
 )
@@ -37,6 +38,8 @@ OBJECT_TYPES = ('detection', 'annotation', 'cell')
 LABEL = 'Label'
 # Member of the collection with the shape; others ignore it.
 OURS = 'napari-mobilesam'
+# Geometries of annotations that are no objects.
+NO_AREA = ('Point', 'MultiPoint', 'LineString', 'MultiLineString')
 # Makes the ids of features: the same objects have the same ids again.
 NAMESPACE = uuid.UUID('6f1d3a54-52a0-4c1c-9d0b-2c1f5c9e8a11')
 
@@ -124,6 +127,8 @@ def read_geojson(
 ) -> LabelsWithTable:
     """Read objects from GeoJSON, of this program or of QuPath.
 
+    Points and lines, which have no area, are left out.
+
     Parameters
     ----------
     path : Path
@@ -140,7 +145,7 @@ def read_geojson(
     Raises
     ------
     ExportError
-        If it is no GeoJSON, or an object has no area.
+        If it is no GeoJSON, or no object of it has an area.
     """
     content = read_json(path)
     if isinstance(content, dict):
@@ -149,19 +154,23 @@ def read_geojson(
     else:
         # QuPath can write a plain list of features
         ours, features = {}, content
-    objects, colors = [], {}
+    read: list[PolygonObject | None] = []
+    colors: dict[str, str] = {}
     try:
         known = ours.get('shape') if isinstance(ours, dict) else None
         shape = shape or (tuple(map(int, known)) if known else None)
         for feature in features:
             found, color = _object(feature)
-            objects.append(found)
+            read.append(found)
             colors.update(color)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError, IndexError, KeyError, TypeError, ValueError
+    ) as error:  # fmt: skip
         raise ExportError(
-            f'{path} is no GeoJSON of objects: feature {len(objects)} '
-            f'cannot be read ({type(error).__name__}: {error}).'
+            f'{path} is no GeoJSON of objects: feature {len(read)} cannot be '
+            f'read: {flaw(error)}.'
         ) from error
+    objects = [found for found in read if found is not None]
     image = labels_from_polygons(objects, shape, colors, path)
     return with_pixel_sizes(image, ours)
 
@@ -182,8 +191,11 @@ def read_json(path: Path) -> Any:
         raise ExportError(f'{error}.') from error
 
 
-def _object(feature: Any) -> tuple[PolygonObject, dict[str, str]]:
+def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
+    """Object of a feature, None if it has no area; colours of its class."""
     geometry = feature['geometry']
+    if geometry is None or geometry['type'] in NO_AREA:
+        return None, {}
     kind, parts = geometry['type'], geometry['coordinates']
     if kind == 'Polygon':
         parts = [parts]

@@ -19,6 +19,7 @@ from napari_mobilesam.export.exported import (
     ExportError,
     LabelsWithTable,
     as_uint,
+    count_labels,
 )
 from napari_mobilesam.readers.open_image import reason
 from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
@@ -38,7 +39,7 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
     Returns
     -------
     int
-        Largest label.
+        Number of labels.
     """
     import tifffile
 
@@ -68,7 +69,7 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
                 metadata[f'PhysicalSize{axis.upper()}'] = scale[axis]
                 metadata[f'PhysicalSize{axis.upper()}Unit'] = 'µm'
     tifffile.imwrite(path, labels, metadata=metadata, **options)
-    return int(labels.max(initial=0))
+    return count_labels(labels)
 
 
 def write_png(image: LabelsWithTable, path: Path) -> int:
@@ -102,7 +103,7 @@ def write_png(image: LabelsWithTable, path: Path) -> int:
         )
     plane = np.ascontiguousarray(labels.reshape(labels.shape[-2:]))
     Image.fromarray(plane.astype(np.uint16)).save(path, 'PNG', **options)
-    return largest
+    return count_labels(plane)
 
 
 def in_memory(image: LabelsWithTable) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from napari_mobilesam.export.exported import (
     LabelsWithTable,
     ObjectProperties,
     Plane,
+    geometry_member,
     with_pixel_sizes,
 )
 from napari_mobilesam.export.polygon_file import (
@@ -37,6 +38,8 @@ KEY_END = re.compile(r'(?<!\\): ')
 LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
 # sizes of a pixel and their units: ROIs have no place of their own for them
 SCALE, UNITS = 'pixel size', 'pixel unit'
+# key in the comment of the zip
+OURS = 'napari-mobilesam'
 KEYS = (LABEL, SHAPE, CLASS, SCALE, UNITS)
 
 
@@ -68,6 +71,8 @@ def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
         for roi in _rois(image):
             file.writestr(f'{roi.name}.roi', roi.tobytes())
             count += 1
+        # labels without an object have no ROI that tells the shape
+        file.comment = json.dumps({OURS: geometry_member(image)}).encode()
     return count
 
 
@@ -238,8 +243,21 @@ def read_roi_zip(
     }
     if shape is None and known and SHAPE in known[0]:
         shape = tuple(int(n) for n in known[0][SHAPE].split(','))
+    of_image = _pixel_sizes(known[0]) if known else _comment(path)
+    if shape is None and not known:
+        shape = of_image.get(SHAPE)
     labels = labels_from_polygons(objects, shape, colors, path)
-    return with_pixel_sizes(labels, _pixel_sizes(known[0]) if known else {})
+    return with_pixel_sizes(labels, of_image)
+
+
+def _comment(path: Path) -> dict[str, Any]:
+    """Geometry in the comment of a zip of this program."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            found: dict[str, Any] = json.loads(file.comment)[OURS]
+        return found | {SHAPE: tuple(map(int, found[SHAPE]))}
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _pixel_sizes(known: dict[str, str]) -> dict[str, Any]:

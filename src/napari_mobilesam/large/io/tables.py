@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 PARQUET_SUFFIXES = ('.parquet', '.pq')
 SUFFIXES = ('.csv', *PARQUET_SUFFIXES)
+NO_TABLE = (
+    '{} is no table: save it as CSV, with one line per object and a name for '
+    'each column in the first line.'
+)
 EMPTY = 'The table {} is empty: not even the names of its columns are in it.'
 
 
@@ -119,11 +123,20 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
 
     engine: Any = {} if separator else {'engine': 'python'}
     try:
-        return pd.read_csv(path, sep=separator, **engine)
+        table = pd.read_csv(path, sep=separator, **engine)
+        others = [mark for mark in ';\t' if mark in str(table.columns[0])]
+        if len(table.columns) == 1 and others:
+            # as spreadsheets of many countries save them
+            table = pd.read_csv(path, sep=others[0])
     except pd.errors.EmptyDataError as error:
         raise ImageError(EMPTY.format(path)) from error
-    except (ValueError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ImageError(
-            f'{path} is no table: save it as CSV, one line per object and '
-            'the names of the columns in the first line.'
+            f'{path} is no text in UTF-8: save the table as CSV in UTF-8.'
         ) from error
+    except (ValueError, csv.Error) as error:
+        raise ImageError(NO_TABLE.format(path)) from error
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas takes the values that no column is named for as an index
+        raise ImageError(NO_TABLE.format(path))
+    return table

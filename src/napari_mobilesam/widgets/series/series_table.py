@@ -127,6 +127,11 @@ class SeriesTable(QTableView):
         """Show the images of a series."""
         self._model.show(series)
 
+    @property
+    def failed(self) -> int:
+        """Number of images that cannot be used."""
+        return len(self._model.failed)
+
     def show_row(self, number: int) -> None:
         """Show the state of an image anew."""
         self._model.row_changed(number)

@@ -266,11 +266,13 @@ class SeriesWidget(ViewerWidget):
         self._show_summary()
 
     def _show_summary(self) -> None:
-        series = self._jobs.series
+        series, failed = self._jobs.series, self.panel.table.failed
+        if series is None:
+            self.panel.summary.setText(NO_SERIES)
+            return
+        failures = f'; {failed:,} of them failed' if failed else ''
         self.panel.summary.setText(
-            NO_SERIES
-            if series is None
-            else f'{series.text}. Labels in {series.folder}{self._gone}'
+            f'{series.text}{failures}. Labels in {series.folder}{self._gone}'
         )
 
     def _row_changed(self, number: int) -> None:
@@ -408,6 +410,7 @@ class SeriesWidget(ViewerWidget):
         entry = series[found.number]
         if found.image is None:
             self.panel.table.show_failure(found.number, found.problem)
+            self._show_summary()
             self.review.image_failed()
             following = found.number + 1
             if self._jobs.current < 0 and following < len(series):
@@ -420,6 +423,7 @@ class SeriesWidget(ViewerWidget):
             return
         self._unread = -1
         self.panel.table.show_failure(found.number, '')
+        self._show_summary()
         self.saving.forget()
         self._jobs.current = found.number
         labels = self.layers.show(found, entry)
