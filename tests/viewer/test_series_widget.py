@@ -762,6 +762,56 @@ def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
     assert saved(folder, 'b').any()
 
 
+@pytest.mark.window
+def test_images_with_and_without_pixel_sizes(series_desk, tmp_path, blobs):
+    from napari.utils.notifications import notification_manager
+    from PIL import Image
+
+    folder = tmp_path / 'kinds'
+    folder.mkdir()
+    for name in 'ac':
+        tifffile.imwrite(
+            folder / f'{name}.tif',
+            blobs,
+            imagej=True,
+            resolution=(2, 2),
+            metadata={'unit': 'um'},
+        )
+    Image.fromarray(blobs).save(folder / 'b.png')
+    d = series_desk(folder, prompts=True)
+    told = len(notification_manager.records)
+    d.session.click(28, 32)
+    d.settle()
+    assert 'preview' in names(d)
+    d.session.accept()
+    for units, size in (('pixel', 1), ('micrometer', 0.5), ('pixel', 1)):
+        if units == 'pixel' and names(d)[0] == 'c':
+            d.widget.previous()
+        else:
+            d.widget.next()
+        d.settle()
+        assert {str(u) for layer in d.viewer.layers for u in layer.units} == {
+            units
+        }
+        # the whole image is in view, and nothing else
+        extent = d.viewer.layers.extent.world
+        assert extent[1] == pytest.approx(
+            (np.array(blobs.shape) - 0.5) * size, abs=size
+        )
+        # clicks hit it
+        d.mouse.click(d.session.scene.image, (28, 32))
+        d.settle()
+        d.session.accept()
+        d.settle()
+        assert d.viewer.layers['labels'].data[28, 32]
+        assert not d.viewer.layers['labels'].data[50, 64]
+    assert d.widget.previous() is None
+    d.settle()
+    assert d.viewer.layers['a'].units == d.viewer.layers['labels'].units
+    assert str(d.viewer.layers['a'].units[0]) == 'micrometer'
+    assert len(notification_manager.records) == told
+
+
 def test_another_channel(series_desk, tmp_path, blobs):
     folder = tmp_path / 'channels'
     folder.mkdir()

@@ -17,8 +17,10 @@ from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layers import (
     MARK,
+    PREVIEW_MARK,
     SERIES_MARK,
     insert_below_prompts,
+    is_ours,
 )
 from napari_mobilesam.widgets.viewer.plane_source import (
     PlaneAxes,
@@ -166,9 +168,11 @@ class SeriesLayers:
         self._ahead.pop(found.number, None)
         self._open = found.number, state
         names = [layer.name for layer in (*images, labels)]
-        before, shape = [*self._images], self._shape()
+        before: list[Layer] = [*self._images]
+        shape = self._shape()
         if self.labels is not None:
             before.append(self.labels)
+        units = self._make_way(image, before)
         for layer in (*images, labels):
             insert_below_prompts(self._viewer, layer)
         for layer in images:
@@ -183,6 +187,8 @@ class SeriesLayers:
         self._scene.image = image
         self._scene.labels = labels
         self._remove(before)
+        for layer, own in units:
+            layer.units = own
         # while those before were there, other names were given
         for layer, name in zip((*images, labels), names, strict=True):
             layer.name = name
@@ -191,6 +197,32 @@ class SeriesLayers:
         if shape != self._shape():
             self._viewer.reset_view()
         return labels
+
+    def _make_way(
+        self, image: Image, before: list[Layer]
+    ) -> list[tuple[Layer, Any]]:
+        """Prepare the viewer for an image of another place or other units.
+
+        napari draws as soon as a layer is inserted, and warns of layers whose
+        units differ. Hidden previews would widen the view that is reset.
+
+        Returns
+        -------
+        list of (Layer, units)
+            Units to give back to the layers that are removed.
+        """
+        layers = list(self._viewer.layers)
+        old = next((layer for layer in before if layer in layers), None)
+        if old is None or _same_place(old, image):
+            return []
+        units = [(layer, layer.units) for layer in before]
+        self._remove(
+            [each for each in layers if PREVIEW_MARK in each.metadata]
+        )
+        for layer in self._viewer.layers:
+            if layer in before or is_ours(layer):
+                layer.units = _units_of(image, layer)
+        return units
 
     def _leave_behind(self, following: int) -> None:
         """Keep the layers of the open image, so that steps can be undone."""
@@ -241,6 +273,22 @@ class SeriesLayers:
         for layer in layers:
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+
+
+def _same_place(layer: Layer, image: Image) -> bool:
+    """Whether a layer has the axes, the extent and the units of an image."""
+    return (
+        layer.units == image.units
+        and np.array_equal(layer.scale, image.scale)
+        and np.array_equal(layer.extent.data, image.extent.data)
+    )
+
+
+def _units_of(image: Image, layer: Layer) -> tuple[Any, ...]:
+    """Units of the last axes of an image, before them those of a layer."""
+    count = min(layer.ndim, image.ndim)
+    own = tuple(layer.units)
+    return own[: layer.ndim - count] + tuple(image.units)[-count:]
 
 
 def _is_saved(labels: Labels, saved: SavedLabels | None) -> bool:
