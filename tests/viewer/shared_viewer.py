@@ -114,6 +114,7 @@ class SharedViewer:
         """Return the viewer, the newest one of the process."""
         self.uses += 1
         _QtMainWindow._instances.append(self.window)
+        QApplication.instance().installEventFilter(self.window)
         if self.show:
             self.window.show()
             qtbot.wait_exposed(self.window, timeout=5000)
@@ -124,6 +125,8 @@ class SharedViewer:
         QtViewer._instances.discard(self.viewer.window._qt_viewer)
         if self.window in _QtMainWindow._instances:
             _QtMainWindow._instances.remove(self.window)
+        # it sees each event of the whole application
+        QApplication.instance().removeEventFilter(self.window)
         self.canvas.native.doneCurrent()
 
     @property
