@@ -28,6 +28,7 @@ def data(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_curves_and_stacks_are_printed(interaction, data, capsys, monkeypatch):
     monkeypatch.setattr(interaction, 'PLANES', 3)
     interaction.main(['--data', str(data), '--stacks', '1'])

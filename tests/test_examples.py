@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from conftest import ROOT
 
 EXAMPLES = sorted((ROOT / 'examples').glob('*.py'))
@@ -27,7 +28,16 @@ def test_each_example_says_what_it_must_show() -> None:
     assert all(f'`{path.name}`' in listed for path in EXAMPLES)
 
 
-@pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.name)
+# The examples that take longest.
+SLOW = ('console_session.py', 'stack_plane_by_plane.py')
+
+
+def _example(path: Path) -> ParameterSet:
+    marks = [pytest.mark.slow] if path.name in SLOW else []
+    return pytest.param(path, marks=marks, id=path.name)
+
+
+@pytest.mark.parametrize('path', map(_example, EXAMPLES))
 def test_example(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, path],

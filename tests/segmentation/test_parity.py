@@ -110,7 +110,9 @@ def test_boxes_equal_the_reference(golden, predictor, embedding, suffix):
 
 # Hundreds of prompts on the full-size model: minutes on a busy machine.
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize('prefix', ['amg0', 'amg1'])
+@pytest.mark.parametrize(
+    'prefix', ['amg0', pytest.param('amg1', marks=pytest.mark.slow)]
+)
 def test_automatic_masks_equal_the_reference(golden, golden_model, prefix):
     given = json.loads(str(golden[f'{prefix}_params']))
     parameters = {PARAMETERS[name]: value for name, value in given.items()}

@@ -302,7 +302,7 @@ def test_limits_embed_anew_only_if_blocks_look_different(tiny):
 
 def test_the_object_size_does_not_jump_with_the_contrast(tiny):
     engine = Engine(lambda name: tiny)
-    image = squares(*[np.arange(160)] * 2)
+    image = squares(*[np.arange(96)] * 2)
     rng = np.random.default_rng(0)
     image = (image + rng.integers(0, 9, image.shape)).astype(np.uint8)
     sizes = {

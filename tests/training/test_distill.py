@@ -43,6 +43,7 @@ def teacher(tiny: Sam) -> Sam:
     return tiny.eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_decoupled_distillation_learns_the_embedding(
     teacher: Sam, disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

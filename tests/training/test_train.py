@@ -52,6 +52,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_overfits_one_batch(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:

@@ -168,6 +168,7 @@ def test_other_model_answers_the_open_object_anew(desk, blobs, empty_cache):
     assert [a.request.model_name for a in answers] == ['/somewhere/mine.pt']
 
 
+@pytest.mark.slow
 def test_bundled_model_on_a_real_image(make_napari_viewer, settle, qtbot):
     if not registry.bundled_path().is_file():
         pytest.skip('this build has no bundled weights')
