@@ -24,8 +24,39 @@ def labels():
     return labels
 
 
+def open_ome_zarr(viewer, path, monkeypatch):
+    """*File ▸ IO Utilities ▸ Open OME-Zarr labels …*; return the new layer."""
+    from napari._app_model import get_app_model
+    from qtpy.QtWidgets import QFileDialog
+
+    app, name = get_app_model(), f'{PLUGIN}.open_ome_zarr_labels'
+    items = app.menus.get_menu('napari/file/io_utilities')
+    assert name in [item.command.id for item in items]
+    monkeypatch.setattr(
+        QFileDialog, 'getExistingDirectory', lambda *args: str(path)
+    )
+    before = list(viewer.layers)
+    app.commands.execute_command(name).result()
+    (layer,) = [each for each in viewer.layers if each not in before] or [None]
+    return layer
+
+
+def test_a_folder_without_labels_is_refused(
+    make_napari_viewer, tmp_path, monkeypatch
+):
+    viewer = make_napari_viewer(show=False)
+    told = []
+    monkeypatch.setattr('napari.utils.notifications.show_error', told.append)
+    for folder in (tmp_path, ''):
+        assert open_ome_zarr(viewer, folder, monkeypatch) is None
+    (message,) = told
+    assert str(tmp_path) in message
+
+
 @pytest.mark.parametrize('suffix', ['.zip', '.geojson', '.json', '.zarr'])
-def test_save_and_open(make_napari_viewer, labels, tmp_path, suffix):
+def test_save_and_open(
+    make_napari_viewer, labels, tmp_path, monkeypatch, suffix
+):
     viewer = make_napari_viewer(show=False)
     get_session(viewer).classes.update({'a': '#123456'})
     features = pd.DataFrame(
@@ -44,11 +75,9 @@ def test_save_and_open(make_napari_viewer, labels, tmp_path, suffix):
     # again: napari asks before, and then the file is replaced
     viewer.layers.save(path, selected=True)
     if suffix == '.zarr':
-        found = read_labels(path)
-        np.testing.assert_array_equal(found.labels[...], labels)
-        assert found.scale == (2, 0.5, 0.5)
-        return
-    (again,) = viewer.open(path, plugin=PLUGIN)
+        again = open_ome_zarr(viewer, path, monkeypatch)
+    else:
+        (again,) = viewer.open(path, plugin=PLUGIN)
     assert type(again) is type(layer)
     np.testing.assert_array_equal(again.data, labels)
     # on the image that the labels are of

@@ -5,6 +5,7 @@ Writers and readers of the manifest: ROIs of ImageJ, GeoJSON, COCO, OME-Zarr.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ import numpy as np
 
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
+from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
+    import napari.viewer
     import pandas as pd
 
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -24,6 +28,8 @@ LayerTuple = tuple[Any, dict[str, Any], str]
 CLASS_COLORS = 'class_colors'
 # Beginning of a JSON file in which what it is must show.
 HEAD = 4096
+# Labels with more pixels are read as they are shown, and cannot be edited.
+MOST_PIXELS = 1 << 28
 
 
 def write_rois(
@@ -156,6 +162,28 @@ def read_layers(path: str | list[str]) -> list[LayerTuple]:
     return [_layer(read_labels(each)) for each in paths]
 
 
+def open_ome_zarr_labels(viewer: napari.viewer.Viewer) -> None:
+    """Ask for a folder with OME-Zarr labels, and add them as a Labels layer.
+
+    A reader of folders would have napari ask which plugin is to read it, for
+    each folder that is opened.
+    """
+    from napari.utils.notifications import show_error
+    from qtpy.QtWidgets import QApplication, QFileDialog
+
+    path = QFileDialog.getExistingDirectory(
+        QApplication.activeWindow(), 'Open OME-Zarr labels'
+    )
+    if not path:
+        return
+    try:
+        data, attributes, _ = _layer(read_labels(path, format='ome-zarr'))
+    except (SegmentationError, MissingExtraError, OSError) as error:
+        show_error(str(error))
+        return
+    viewer.add_labels(data, **attributes)
+
+
 def _layer(image: LabelsWithTable) -> LayerTuple:
     attributes: dict[str, Any] = {
         'name': image.name,
@@ -167,7 +195,13 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
         attributes['units'] = image.units
     if image.table is not None and len(image.table):
         attributes['features'] = image.table.rename(columns={'label': 'index'})
-    return np.asarray(image.labels), attributes, 'labels'
+    labels = image.labels
+    if math.prod(image.shape) > MOST_PIXELS:
+        import dask.array
+
+        lazy: Any = dask.array
+        return lazy.from_array(labels), attributes, 'labels'
+    return np.asarray(labels[...]), attributes, 'labels'
 
 
 def _is_ours(path: Path) -> bool:
