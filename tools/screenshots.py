@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((1366, 768), (1900, 1040))
 THEMES = ('dark', 'light')
 TABS = ('segment_by_prompts', 'segment_everything', 'fine_tune')
-DOCKS = ('refine_labels', 'series', 'table')
+DOCKS = ('refine_labels', 'series', 'table', 'track')
 # centre of a nucleus of the sample, (row, column)
 NUCLEUS = (157, 318)
 IMAGES_OF_SERIES = 6
@@ -186,6 +186,27 @@ def picture_of_refining(image: NDArray[np.uint8], folder: Path) -> None:
     studio.close()
 
 
+def picture_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
+    """The sample series, thresholded and tracked."""
+    from scipy import ndimage
+
+    from napari_mobilesam.sample_data import nuclei_series
+
+    studio = Studio(SIZES[0])
+    (frames, options, _) = nuclei_series()[0]
+    studio.viewer.add_image(frames, **options)
+    smooth = ndimage.gaussian_filter(frames, (0, 1, 1))
+    labels = np.stack([thresholded(frame, 1) for frame in smooth])
+    studio.viewer.add_labels(labels, name='threshold')
+    track = studio.open('track')
+    studio.viewer.reset_view()
+    track.track()
+    studio.settle(1.0)
+    studio.viewer.dims.set_current_step(0, len(frames) - 1)
+    studio.save(folder / 'track.png')
+    studio.close()
+
+
 def pictures_of_docs(folder: Path) -> None:
     """All pictures that the docs show."""
     from napari_mobilesam.sample_data import read_sample
@@ -197,6 +218,7 @@ def pictures_of_docs(folder: Path) -> None:
         picture_of_series,
         picture_of_table,
         picture_of_refining,
+        picture_of_tracks,
     ):
         picture(image, folder)
 

@@ -8,11 +8,12 @@ import weakref
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
 pytestmark = pytest.mark.window
 
@@ -191,3 +192,18 @@ def test_keys_are_not_napari_s(key):
 
     taken = {str(k) for keys in default_shortcuts.values() for k in keys}
     assert key not in taken
+
+
+def test_a_call_is_dropped_with_the_dock_that_wanted_it(qapp):
+    parent, calls = QObject(), []
+    later = DelayedCall(lambda: calls.append(1), 0, parent)
+    later.restart()
+    parent.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    # a thread that reports to a dock that is closed
+    later.restart()
+    later.start()
+    later.cancel()
+    QApplication.processEvents()
+    assert not later.pending
+    assert calls == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 
@@ -35,17 +36,21 @@ class DelayedCall:
     @property
     def pending(self) -> bool:
         """True from a request to its call."""
-        return bool(self._timer.isActive())
+        return isalive(self._timer) and bool(self._timer.isActive())
 
     def restart(self, *args: object) -> None:
         """Request a call; the pause of an earlier request begins again.
+
+        Nothing happens once the parent is destroyed: a thread may report to a
+        dock that has been closed meanwhile.
 
         Parameters
         ----------
         *args
             Arguments of a signal, ignored.
         """
-        self._timer.start(self._pause_ms)
+        if isalive(self._timer):
+            self._timer.start(self._pause_ms)
 
     def start(self, pause_ms: int | None = None) -> None:
         """Request a call, unless one is pending.
@@ -55,13 +60,14 @@ class DelayedCall:
         pause_ms : int, optional
             Pause of this call, in milliseconds.
         """
-        if not self.pending:
+        if isalive(self._timer) and not self.pending:
             pause = self._pause_ms if pause_ms is None else pause_ms
             self._timer.start(pause)
 
     def cancel(self) -> None:
         """Drop the request."""
-        self._timer.stop()
+        if isalive(self._timer):
+            self._timer.stop()
 
     def _call(self) -> None:
         self._function()

@@ -20,6 +20,9 @@ from napari_mobilesam.widgets.viewer.layers import is_of
 
 NO_IMAGE = 'There is no image: open one first.'
 
+# until a model is loaded
+NO_DEVICE = 'known when the model is loaded'
+
 
 class ImageHeader(QWidget):
     """Image, channels, model, and the device that computes.
@@ -65,7 +68,7 @@ class ImageHeader(QWidget):
     def show_model(self) -> None:
         """Show the model in use and its device."""
         self.model_box.refresh()
-        self.device_label.setText(self._models.device_text)
+        self.device_label.setText(self._models.device_text or NO_DEVICE)
 
     @property
     def plane(self) -> LayerPlane:
