@@ -34,9 +34,13 @@ class DelayedCall:
         self._timer.timeout.connect(self._call)
 
     @property
+    def _alive(self) -> bool:
+        return bool(isalive(self._timer))  # type: ignore[no-untyped-call]
+
+    @property
     def pending(self) -> bool:
         """True from a request to its call."""
-        return isalive(self._timer) and bool(self._timer.isActive())
+        return self._alive and bool(self._timer.isActive())
 
     def restart(self, *args: object) -> None:
         """Request a call; the pause of an earlier request begins again.
@@ -49,7 +53,7 @@ class DelayedCall:
         *args
             Arguments of a signal, ignored.
         """
-        if isalive(self._timer):
+        if self._alive:
             self._timer.start(self._pause_ms)
 
     def start(self, pause_ms: int | None = None) -> None:
@@ -60,13 +64,13 @@ class DelayedCall:
         pause_ms : int, optional
             Pause of this call, in milliseconds.
         """
-        if isalive(self._timer) and not self.pending:
+        if self._alive and not self.pending:
             pause = self._pause_ms if pause_ms is None else pause_ms
             self._timer.start(pause)
 
     def cancel(self) -> None:
         """Drop the request."""
-        if isalive(self._timer):
+        if self._alive:
             self._timer.stop()
 
     def _call(self) -> None:
