@@ -89,6 +89,27 @@ def test_folder(
     assert len(table) == summary['objects'].sum()
 
 
+def test_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    done = run('segment', tmp_path / 'gone', '-o', tmp_path / 'out')
+    assert done.code == 2
+    assert f'There is no file or folder {tmp_path / "gone"}.' in done.err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_table_of_an_image_that_is_damaged(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    quick(folder)
+    table = tmp_path / 'out' / '.napari-mobilesam' / 'b_labels.tif.csv'
+    table.write_bytes(b'')
+    done = quick(folder, '--table', tmp_path / 'all.csv')
+    assert done.code == 0
+    assert f'{table} is empty' in done.err
+    assert 'Its objects are not in' in done.err
+    found = pd.read_csv(tmp_path / 'all.csv')
+    assert not (found['image'] == str(folder / 'b.tif')).any()
+
+
 def test_goes_on_where_it_was(
     quick: Any, folder: Path, tmp_path: Path, discs: np.ndarray
 ) -> None:
@@ -102,7 +123,7 @@ def test_goes_on_where_it_was(
     # one image is changed, the labels of another are gone
     tifffile.imwrite(folder / 'a.tif', discs[::-1])
     (out / 'b_labels.tif').unlink()
-    assert '(1 were done before)' in quick(folder).out
+    assert '(1 was done before)' in quick(folder).out
     assert (out / 'b_labels.tif').exists()
     # other parameters
     assert 'before' not in quick(folder, '--diameter', 20).out

@@ -17,6 +17,7 @@ from napari_mobilesam.cli.contrast_options import (
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
+    InputError,
     UsageError,
 )
 from napari_mobilesam.cli.image_files import (
@@ -58,6 +59,7 @@ from napari_mobilesam.cli.segment_many import (
     is_series,
     segment_many_command,
 )
+from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -210,6 +212,9 @@ def segment_command(options: argparse.Namespace) -> int:
     if options.names is not None:
         raise UsageError('--names is for many images: leave it out')
     (options.image,) = options.images
+    if not options.image.exists() and not is_url(str(options.image)):
+        # of a folder that is not there, the output is no file either
+        raise InputError(f'There is no file or folder {options.image}.')
     if wants_tiles(options):
         refuse_in_tiles(options)
         if options.channel is not None:

@@ -117,7 +117,8 @@ def segment_many_command(
     try:
         records.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f'cannot write to {folder}: {error}') from error
+        reason = error.strerror or error
+        raise OutputError(f'cannot write to {folder}: {reason}') from error
     summary = SeriesImage(
         folder, folder / SUMMARY, records / f'{SUMMARY}.json', {}
     )
@@ -353,7 +354,8 @@ def _report(
     status = [row['status'] for row in rows.values()]
     objects = sum(int(row.get('objects', 0)) for row in rows.values())
     skipped = status.count('skipped')
-    note = f' ({skipped:,} were done before)' if skipped else ''
+    were = 'was' if skipped == 1 else 'were'
+    note = f' ({skipped:,} {were} done before)' if skipped else ''
     good = len(images) - status.count('failed')
     print(
         f'{options.output}: {counted(objects, "object")} in '
