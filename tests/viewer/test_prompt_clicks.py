@@ -291,3 +291,15 @@ def test_clicks_before_a_form_that_is_closed_are_forgotten(
         then()
     d.settle()
     assert 'prompts' not in d.viewer.layers
+
+
+def test_preview_is_added_before_the_first_click(desk, blobs):
+    d = desk(blobs)
+    layer = d.widget.preview.layer
+    assert layer in d.viewer.layers
+    assert not layer.data.any()
+    assert d.viewer.layers.selection.active.name == 'prompts'
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert d.widget.preview.layer is layer
+    assert layer.data.any()

@@ -87,7 +87,7 @@ def test_box_saves_beside_the_image_and_says_where(opened, file):
 def test_nothing_is_made_before_the_first_object(opened, file):
     d = opened()
     press_save(d)
-    assert len(d.viewer.layers) == 2
+    assert [x.name for x in d.viewer.layers] == ['cells', 'preview', 'prompts']
     assert names(file) == ['cells.tif']
 
 

@@ -100,6 +100,22 @@ class Preview:
         self._place(picture, plane.output_matrix(origin), plane.axes())
         self._shown = place, tuple(masks)
 
+    def prepare(self, plane: LayerPlane) -> None:
+        """Add the layer, empty, so that the first mask need not wait for it.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            Plane of masks to come.
+        """
+        if self.layer is not None and self.layer in self._viewer.layers:
+            return
+        shape = [1] * len(plane.output_axes)
+        for axis in (plane.rows, plane.columns):
+            shape[plane.output_axes.index(axis)] = SMALLEST_STEP
+        place = plane.output_matrix(plane.output_index)
+        self._add(np.zeros(shape, np.uint8), place, plane.axes())
+
     @property
     def visible(self) -> bool:
         """True if a mask is shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -117,6 +118,8 @@ class PromptWidget(ViewerWidget):
         self._raise_later.setTimeout(0)
         # later: the form is shown first
         self._start_later = DelayedCall(self._start, parent=self)
+        # in a turn of the event loop of its own, like each layer
+        self._preview_later = DelayedCall(self._prepare_preview, parent=self)
         self.settings = settings
         self.header = header
         self.panel = panel = PromptPanel(
@@ -211,6 +214,7 @@ class PromptWidget(ViewerWidget):
         """True while a change in the viewer is still to be handled."""
         return (
             self._start_later.pending
+            or self._preview_later.pending
             or self.image.pending
             or self.object.pending
             or self.preparation.pending
@@ -399,8 +403,14 @@ class PromptWidget(ViewerWidget):
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.throttle()
         self.status.say(f'“{image.name}”: {HINT[0].lower()}{HINT[1:]}')
+        self._preview_later.restart()
         self.preparation.start()
         self.object.schedule()
+
+    def _prepare_preview(self) -> None:
+        # the image may be gone
+        with contextlib.suppress(SegmentationError):
+            self.preview.prepare(self._scene.layer_plane())
 
     def _pixels_changed(self) -> None:
         self.object.schedule(CONTRAST_PAUSE_MS)
