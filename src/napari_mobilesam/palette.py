@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from PIL import ImageColor
+
+from napari_mobilesam.types import SegmentationError
+
 # Distinguishable with colour blindness too; none is gray, which is what has
 # no class.
 PALETTE = (
@@ -28,6 +32,23 @@ def default_color(number: int) -> str:
 
 
 def rgb(color: str) -> tuple[int, int, int]:
-    """Return red, green and blue of ``'#rrggbb'``, 0 to 255."""
-    red, green, blue = bytes.fromhex(color.removeprefix('#'))
+    """Return red, green and blue, 0 to 255.
+
+    Parameters
+    ----------
+    color : str
+        ``'#rrggbb'``, or a name such as ``'orange'``.
+
+    Raises
+    ------
+    SegmentationError
+        If it is no colour.
+    """
+    try:
+        red, green, blue = ImageColor.getrgb(str(color))[:3]
+    except ValueError:
+        raise SegmentationError(
+            f'“{color}” is no colour: give a name such as orange, or #rrggbb, '
+            'for instance #e69f00.'
+        ) from None
     return red, green, blue

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import napari_mobilesam as nm
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 NAMES = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr', 'x.tif', 'x.ome.tif')
 POLYGONS = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr')
@@ -635,6 +635,31 @@ def test_a_zip_without_a_roi_and_its_shape(
     with pytest.raises(ExportError, match='no object, and no shape'):
         read_labels(path)
     same(read_labels(path, shape=(7, 9)), np.zeros((7, 9)))
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ({'scale': (1, 1, 1)}, 'scale is .*of 3 axes, and the labels have 2'),
+        ({'units': ('micrometer',)}, 'units is .*of 1 axes'),
+        ({'class_colors': {'a': 'reddish'}}, '“reddish” is no colour'),
+        ({'class_colors': {'a': '#12345'}}, 'for instance #e69f00'),
+    ],
+)
+@pytest.mark.parametrize('name', NAMES)
+def test_what_cannot_be_written_is_refused(
+    name: str, given: Any, message: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(SegmentationError, match=message):
+        export_labels(labels, tmp_path / name, **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_colour_may_be_a_name(labels: NDArray[Any], tmp_path: Path) -> None:
+    table = pd.DataFrame({'label': [1], 'class': ['a']})
+    path = tmp_path / 'x.geojson'
+    export_labels(labels, path, table=table, class_colors={'a': 'orange'})
+    assert read_labels(path).class_colors == {'a': '#ffa500'}
 
 
 def test_label_images_are_counted_by_their_labels(tmp_path: Path) -> None:

@@ -186,6 +186,7 @@ def test_progress_can_end_it(labels: NDArray[Any]) -> None:
     [
         ({'image': np.zeros((90, 131))}, 'same shape'),
         ({'image': np.zeros((2, 90, 130))}, 'same shape'),
+        ({'image': np.zeros((90, 130, 0))}, 'same shape'),
         ({'scale': (1,)}, 'does not suit'),
         ({'scale': (1, 0)}, 'does not suit'),
         ({'channels': ['a']}, 'has 0'),

@@ -573,3 +573,13 @@ def test_broken_links_and_folders_among_images(folder: Path) -> None:
 def test_patterns_that_are_none(folder: Path, names: str) -> None:
     with pytest.raises(SeriesError, match='is no pattern'):
         Series.open(folder, names=names)
+
+
+def test_arguments_of_another_kind(folder: Path) -> None:
+    with pytest.raises(SeriesError, match='images is 3: give files'):
+        Series.open(3)  # type: ignore[arg-type]
+    series = Series.open(folder)
+    labels = np.ones((4, 4), np.uint8)
+    with pytest.raises(SeriesError, match='no column “label”'):
+        series.save_labels(0, labels, pd.DataFrame({'score': [1.0]}))
+    assert not (folder / 'labels').exists()

@@ -14,6 +14,7 @@ from napari_mobilesam.argument_checks import (
     check_extent,
     check_numbers,
     check_pixels,
+    quoted,
 )
 from napari_mobilesam.palette import default_color
 from napari_mobilesam.table_keys import label_column
@@ -104,8 +105,8 @@ class LabelsWithTable:
     Raises
     ------
     ExportError
-        If the labels are no integers, have no or too many axes, or the table
-        has no labels.
+        If the labels are no integers, have no or too many axes, the table
+        has no labels, or scale or units are of other axes.
     """
 
     labels: Any
@@ -139,6 +140,12 @@ class LabelsWithTable:
                 'are yx, zyx, tyx or tzyx.'
             )
         object.__setattr__(self, 'axes', axes)
+        for name, values in (('scale', self.scale), ('units', self.units)):
+            if values and len(values) != len(shape):
+                raise ExportError(
+                    f'{name} is {quoted(values)}, of {len(values)} axes, and '
+                    f'the labels have {len(shape)}: give a value for each.'
+                )
         label_column(self.table, ExportError)
 
     @property

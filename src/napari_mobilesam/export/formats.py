@@ -18,6 +18,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
+from napari_mobilesam.palette import rgb
 from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def export_labels(
         A row per object: its label in a column ``label`` or ``index``, its
         ``class``, ``score``, and measurements.
     class_colors : mapping, optional
-        Class to colour, ``'#rrggbb'``.
+        Class to colour, ``'#rrggbb'`` or a name such as ``'orange'``.
     axes : str, optional
         A letter for each axis, such as ``'tyx'``.
     scale, units : tuple, optional
@@ -180,6 +181,8 @@ def export_labels(
             tuple(scale),
             tuple(units),
         )
+    for color in given.class_colors.values():
+        rgb(color)  # before anything is written
     if name or image is not None:
         given = replace(given, name=name or Path(str(image)).name)
     if kind == 'ome-zarr':

@@ -182,7 +182,8 @@ def _channels_of(image: Any, shape: tuple[int, ...]) -> int:
             'abs(image)).'
         )
     given = tuple(image.shape)
-    if given[: len(shape)] != shape or len(given) > len(shape) + 1:
+    several = given[len(shape) :]
+    if given[: len(shape)] != shape or len(several) > 1 or 0 in several:
         raise MeasurementError(
             f'The image is of shape {given}, the labels are of shape '
             f'{shape}: give an image of the same shape, with channels '

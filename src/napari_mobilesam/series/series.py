@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
@@ -193,6 +194,11 @@ class Series:
             is a file.
         """
         given = [images] if isinstance(images, str | Path) else images
+        if not isinstance(given, Iterable):
+            raise SeriesError(
+                f'images is {quoted(images)}: give files, or a folder.'
+            )
+        given = list(given)
         for path in given:
             if not Path(path).exists():
                 raise SeriesError(f'There is no file or folder {path}.')
@@ -370,6 +376,7 @@ class Series:
         entry = self[number]
         path = self._target(entry)
         used = np.unique(labels)
+        _check_table(table)
         given = LabelsWithTable(
             labels,
             axes=image.label_axes if image else '',
@@ -514,6 +521,15 @@ def _known(rows: pd.DataFrame, name: str) -> list[float]:
         return [math.inf] * len(rows)
     values = pd.to_numeric(rows[name], errors='coerce').fillna(math.inf)
     return [float(value) for value in values]
+
+
+def _check_table(table: pd.DataFrame | None) -> None:
+    """Raise `SeriesError` if rows do not tell their labels."""
+    if table is not None and len(table) and 'label' not in table:
+        raise SeriesError(
+            'The table has no column “label”, so nothing tells which object a '
+            f'row is of; there are: {", ".join(map(str, table.columns))}.'
+        )
 
 
 def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:

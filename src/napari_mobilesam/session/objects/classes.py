@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from PIL import ImageColor
 from psygnal import Signal
 
-from napari_mobilesam.palette import PALETTE, TINTS, default_color
+from napari_mobilesam.palette import PALETTE, TINTS, default_color, rgb
 from napari_mobilesam.types import SegmentationError
 
 
@@ -168,12 +167,9 @@ def hex_color(color: str) -> str:
         The colour is unknown.
     """
     try:
-        red, green, blue = ImageColor.getrgb(str(color))[:3]
-    except (ValueError, TypeError):
-        raise ClassError(
-            f'“{color}” is no colour: give a name such as orange, or '
-            '#rrggbb, for instance #e69f00.'
-        ) from None
+        red, green, blue = rgb(color)
+    except SegmentationError as error:
+        raise ClassError(str(error)) from None
     return f'#{red:02x}{green:02x}{blue:02x}'
 
 
