@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     'argument_checks': {'types'},
     'background_imports': set(),
     'files': set(),
-    'palette': set(),
+    'palette': {'types'},
     'parameter_fields': set(),
     'schema': set(),
     'table_keys': {'argument_checks', 'types'},

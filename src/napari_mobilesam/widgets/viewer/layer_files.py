@@ -18,6 +18,7 @@ from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.session.runtime.settings import load_settings
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.viewer.layers import unwrap
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -169,11 +170,11 @@ def open_ome_zarr_labels(viewer: napari.viewer.Viewer) -> None:
     each folder that is opened.
     """
     from napari.utils.notifications import show_error
-    from qtpy.QtWidgets import QApplication, QFileDialog
+    from qtpy.QtWidgets import QFileDialog
 
-    path = QFileDialog.getExistingDirectory(
-        QApplication.activeWindow(), 'Open OME-Zarr labels'
-    )
+    # in the colours of the window
+    window = unwrap(unwrap(viewer).window)._qt_window
+    path = QFileDialog.getExistingDirectory(window, 'Open OME-Zarr labels')
     if not path:
         return
     try:
