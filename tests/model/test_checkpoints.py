@@ -340,6 +340,23 @@ def test_not_a_state_dict(tmp_path):
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    'added',
+    [
+        'image_encoder.blocks.0.attn.qkv.w_a_linear_q.weight',
+        'peft_blocks.0.w_b_linear_v.weight',
+        'image_encoder.blocks.0.attn.qkv.q_FacTs.weight',
+        'base_model.model.layers.0.attn.qkv.lora_A.default.weight',
+    ],
+)
+def test_low_rank_adaptations_are_refused_in_words(added, tmp_path, small):
+    path = tmp_path / 'tuned.pt'
+    torch.save({**small.state_dict(), added: torch.zeros(4, 8)}, path)
+    with pytest.raises(CheckpointError, match='LoRA .* Merge them') as caught:
+        load_checkpoint(path)
+    assert added in str(caught.value)
+
+
 def test_wrong_shape_and_missing_key_are_named(tmp_path, small):
     state = dict(small.state_dict())
     del state['mask_decoder.iou_token.weight']

@@ -20,6 +20,9 @@ from napari_mobilesam.types import CheckpointError
 # Keys under which training codes store the state dict of SAM.
 _WRAPPERS = ('model_state', 'model_state_dict', 'state_dict', 'model')
 _PREFIXES = ('module.', 'sam.', 'model.')
+# Parts of names of weights that parameter-efficient fine-tuning adds: of
+# micro-sam (LoRA, FacT), and of peft.
+_ADDED = ('.w_a_linear_', '.w_b_linear_', '.FacT', '_FacTs', 'peft_', 'lora_')
 # First bytes of torch's files: a zip archive, or a pickle.
 _SIGNATURES = (b'PK', b'\x80')
 
@@ -87,6 +90,7 @@ def check_weights(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
     CheckpointError
         If they are not those of the model; the message names the first keys.
     """
+    _check_added(path, state)
     _check_keys(path, state, sam)
     _check_types(path, state, sam)
     broken = [k for k, v in state.items() if not torch.isfinite(v).all()]
@@ -145,6 +149,19 @@ def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
         if state and all(key.startswith(prefix) for key in state):
             state = {k[len(prefix) :]: v for k, v in state.items()}
     return state
+
+
+def _check_added(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse the weights of parameter-efficient fine-tuning."""
+    added = [key for key in state if any(part in key for part in _ADDED)]
+    if added:
+        raise CheckpointError(
+            f'{path} was fine-tuned with LoRA or another parameter-efficient '
+            f'method (PEFT): it has {len(added)} weights, such as '
+            f'{added[0]}, that are no part of SAM. Merge them into the model '
+            'with the program that made the file, and save all of its '
+            'weights.'
+        )
 
 
 def _check_keys(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
