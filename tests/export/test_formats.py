@@ -655,6 +655,15 @@ def test_what_cannot_be_written_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('name', NAMES)
+def test_no_folder_is_made(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match='no folder'):
+        export_labels(labels, tmp_path / 'mistyped' / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_colour_may_be_a_name(labels: NDArray[Any], tmp_path: Path) -> None:
     table = pd.DataFrame({'label': [1], 'class': ['a']})
     path = tmp_path / 'x.geojson'

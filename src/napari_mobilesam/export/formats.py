@@ -188,6 +188,10 @@ def export_labels(
     if kind == 'ome-zarr':
         from napari_mobilesam.export.ome_zarr_labels import write_ome_zarr
 
+        inside = path.parent.name == 'labels'
+        folder = path.parent.parent if inside else path.parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f'There is no folder {folder}.')
         of = None if image is None else Path(image)
         return Exported(path, kind, write_ome_zarr(given, path, of, overwrite))
     _check_place(path, overwrite)
