@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.refinement import (
         refine_labels as refine_labels,
     )
+    from napari_mobilesam.segmentation.similar import (
+        find_similar as find_similar,
+    )
     from napari_mobilesam.series.series import Series as Series
     from napari_mobilesam.series.series_segmentation import (
         segment_series as segment_series,
@@ -87,6 +90,7 @@ _MODULE_OF = {
     'segment_everything': 'segmentation.everything',
     'segment_boxes': 'segmentation.proposals',
     'refine_labels': 'segmentation.refinement',
+    'find_similar': 'segmentation.similar',
     'object_proposals': 'segmentation.proposals',
     'edge_map': 'segmentation.edges',
     'mask_outlines': 'segmentation.outlines',

@@ -292,6 +292,8 @@ class Mask:
         (row, column) of the prompt it came from; NaN where there is none.
     crop_box : tuple of int
         Crop or window of the image it was found in.
+    similarity : float
+        Similarity to example objects, 1 at most; NaN without examples.
     """
 
     data: NDArray[np.bool_]
@@ -300,6 +302,7 @@ class Mask:
     stability: float = float('nan')
     point: tuple[float, float] = (float('nan'), float('nan'))
     crop_box: Box = (0, 0, 0, 0)
+    similarity: float = float('nan')
 
     @property
     def area(self) -> int:

@@ -28,6 +28,7 @@ from napari_mobilesam.segmentation.masks import (
     paint_labels,
     remove_small_regions,
     suppress_cleaned,
+    worth,
 )
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.parameters import thresholds_for
@@ -62,6 +63,8 @@ class Selection:
         Least share of a mask that no better mask covers, for a label.
     filters : ObjectFilters
         What else an object has to be like, looked at last.
+    similarity : float or None
+        Least similarity to examples; None without examples.
     """
 
     predicted_iou: float | None = None
@@ -72,6 +75,7 @@ class Selection:
     min_area: int = 0
     overlap: float = VISIBLE_FRACTION
     filters: ObjectFilters = field(default_factory=ObjectFilters)
+    similarity: float | None = None
 
     @classmethod
     def of(cls, parameters: EverythingParameters) -> Selection:
@@ -179,11 +183,14 @@ class Candidates:
             self.record,
         )
         most = selection.max_area_fraction * np.prod(self.image_shape)
-        return np.flatnonzero(
+        passing = (
             (self._scores > least.predicted_iou)
             & (self._stabilities >= least.stability)
             & (self._areas <= most)
         )
+        if selection.similarity is not None:
+            passing &= self._similarities >= selection.similarity
+        return np.flatnonzero(passing)
 
     def _without_duplicates(
         self, chosen: NDArray[np.intp], selection: Selection
@@ -196,16 +203,16 @@ class Candidates:
         threshold = min(selection.box_nms, selection.crop_nms)
         overlaps = self._overlaps(threshold)
         kept = overlaps.suppress(
-            chosen, [self._scores], selection.box_nms, self._windows
+            chosen, [self._worths], selection.box_nms, self._windows
         )
         if not self._windows.any():
             return kept
-        keys = [self._scores]
+        keys = [self._worths]
         if self.parameters.crop_layers:
             boxes = np.array([mask.crop_box for mask in self.masks])
             areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
             # Crops of a layer go column by column.
-            keys = [-areas, -boxes[:, 1], -boxes[:, 0], self._scores]
+            keys = [-areas, -boxes[:, 1], -boxes[:, 0], self._worths]
         return overlaps.suppress(kept, keys, selection.crop_nms)
 
     def _overlaps(self, threshold: float) -> BoxOverlaps:
@@ -284,6 +291,14 @@ class Candidates:
     @cached_property
     def _stabilities(self) -> NDArray[np.float64]:
         return np.array([mask.stability for mask in self.masks], np.float64)
+
+    @cached_property
+    def _worths(self) -> NDArray[np.float32]:
+        return np.array([worth(mask) for mask in self.masks], np.float32)
+
+    @cached_property
+    def _similarities(self) -> NDArray[np.float64]:
+        return np.array([mask.similarity for mask in self.masks], np.float64)
 
     @cached_property
     def _areas(self) -> NDArray[np.int64]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # AP50 was 0.52, 0.58 and 0.62 with 0.3, 0.5 and 0.7; painting the smallest
 # mask on top, instead of the best, gave 0.25.
 VISIBLE_FRACTION = 0.7
+# Predicted IoU that a similarity of 1 to examples is worth where masks
+# compete; on validation images 0.3 gave a better F1 than 0 and 1.
+SIMILARITY_SHARE = 0.3
 
 
 def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
@@ -83,7 +86,14 @@ def _rank(mask: Mask) -> tuple[float, float, tuple[int, ...], int]:
     # plain numbers, because thousands of masks are sorted for each movement
     # of a slider
     stability = 0.0 if math.isnan(mask.stability) else mask.stability
-    return -mask.score, -stability, mask.box, mask.area
+    return -worth(mask), -stability, mask.box, mask.area
+
+
+def worth(mask: Mask) -> float:
+    """Predicted IoU, and with examples a share of the similarity to them."""
+    if math.isnan(mask.similarity):
+        return mask.score
+    return mask.score + SIMILARITY_SHARE * mask.similarity
 
 
 def remove_small_regions(

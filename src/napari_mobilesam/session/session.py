@@ -45,6 +45,7 @@ from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
+from napari_mobilesam.session.similar_commands import SimilarCommands
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.waiting import Waiter
@@ -64,8 +65,8 @@ class Session:
     """State and commands shared by the widgets of one viewer.
 
     The commands, such as `click`, `accept` or `save`, are methods of
-    `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands` and
-    `FileCommands`.
+    `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
+    `SimilarCommands` and `FileCommands`.
 
     Parameters
     ----------
@@ -259,6 +260,10 @@ class Session:
         tracks = TrackCommands(self.tracking, waiter)
         self.track, self.link = tracks.track, tracks.link
         self.unlink, self.divide = tracks.unlink, tracks.divide
+        similar = SimilarCommands(
+            self.runs, lambda: self.model_name, scene, waiter
+        )
+        self.find_similar = similar.find_similar
         files = self.files
         self.save, self.load = files.save, files.load
         self.autosave, self.script = files.autosave, files.script

@@ -41,6 +41,25 @@ class PlaneTask:
 
 
 @dataclass(frozen=True, eq=False)
+class ExampleObjects:
+    """Objects that a run looks for others like.
+
+    Attributes
+    ----------
+    plane : ImagePlane
+        Plane of the examples.
+    masks : tuple of Mask
+        The examples.
+    similarity : float
+        Least similarity of the objects.
+    """
+
+    plane: ImagePlane
+    masks: tuple[Mask, ...]
+    similarity: float
+
+
+@dataclass(frozen=True, eq=False)
 class EverythingRequest:
     """One run of segment everything.
 
@@ -58,6 +77,8 @@ class EverythingRequest:
         Whether objects that overlap from plane to plane become one.
     outlined : bool
         Whether to compute outlines.
+    examples : ExampleObjects or None
+        Find only what is like these.
     """
 
     generation: int
@@ -66,6 +87,7 @@ class EverythingRequest:
     model_name: str
     linked: bool = False
     outlined: bool = False
+    examples: ExampleObjects | None = None
 
     @property
     def plane(self) -> ImagePlane:
@@ -83,12 +105,15 @@ class Extent(NamedTuple):
         values.
     predicted_iou, stability : float
         Thresholds below which the run kept no mask.
+    similarity : float
+        The same for the similarity to examples.
     """
 
     area: Range = (1.0, 10_000.0)
     intensity: Range = (0.0, 255.0)
     predicted_iou: float = 0.0
     stability: float = 0.0
+    similarity: float = -1.0
 
 
 class PlaneMask(NamedTuple):

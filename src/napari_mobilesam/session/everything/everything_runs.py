@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -13,6 +14,7 @@ from napari_mobilesam.segmentation.cost_history import CostHistory
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingRequest,
     EverythingResult,
+    ExampleObjects,
     PlaneTask,
 )
 from napari_mobilesam.session.everything.pace import (
@@ -96,6 +98,7 @@ class EverythingRuns:
         model_name: str,
         linked: bool = False,
         outlined: bool = False,
+        examples: ExampleObjects | None = None,
     ) -> int:
         """Find every object of planes; `finished` brings the answer.
 
@@ -111,6 +114,8 @@ class EverythingRuns:
             Whether objects that overlap from plane to plane become one.
         outlined : bool
             Whether to compute outlines.
+        examples : ExampleObjects, optional
+            Find only what is like these, at the scale of these.
 
         Returns
         -------
@@ -126,6 +131,7 @@ class EverythingRuns:
             model_name,
             linked,
             outlined,
+            examples,
         )
         run = self._runs.start(EverythingRun(request, Sorter(linked)))
         self._services.worker.submit('everything', lambda: self._work(run))
@@ -207,6 +213,7 @@ class EverythingRuns:
         if model is None:
             run.settle()
             return
+        request = self._for_examples(run, model)
         wanted = thresholds_for(request.parameters, model.record)
         run.record = model.record
         run.floor = Thresholds(
@@ -214,6 +221,7 @@ class EverythingRuns:
             max(0.0, wanted.stability - FLOOR[1]),
         )
         try:
+            self._look_at_examples(run, model)
             for number in range(len(request.tasks)):
                 if run.cancelled.is_set():
                     break
@@ -225,6 +233,34 @@ class EverythingRuns:
                 return
             run.problem = explain(error)
         self._settle(run)
+
+    def _for_examples(
+        self, run: EverythingRun, model: Sam
+    ) -> EverythingRequest:
+        """Return the request, with parameters that suit its examples."""
+        from napari_mobilesam.segmentation.similar import (
+            parameters_for_examples,
+        )
+
+        request = run.request
+        if request.examples is not None:
+            parameters = parameters_for_examples(
+                request.parameters, request.examples.masks, model.record
+            )
+            run.request = replace(request, parameters=parameters)
+        return run.request
+
+    def _look_at_examples(self, run: EverythingRun, model: Sam) -> None:
+        from napari_mobilesam.segmentation.similar import Examples
+
+        given = run.request.examples
+        if given is not None:
+            self._runs.tell(
+                run,
+                lambda: self.progress.emit(0, 1000, 'Looking at the examples'),
+            )
+            image = self._services.engine.image(given.plane, model)
+            run.examples = Examples.of(image, given.masks)
 
     def _failer(self, error: BaseException) -> Callable[[], None]:
         return lambda: self._services.fail(error, 'everything')
@@ -273,10 +309,6 @@ class EverythingRuns:
         skip: NDArray[Any] | None,
     ) -> Candidates:
         """Find the masks of a plane, reporting progress and new masks."""
-        from napari_mobilesam.segmentation.mask_generator import (
-            generate_candidates,
-        )
-
         request = run.request
         task, count = request.tasks[number], len(request.tasks)
         plane = task.plane
@@ -308,7 +340,7 @@ class EverythingRuns:
             self._runs.tell(run, lambda: self.found.emit(number, masks))
 
         started = time.perf_counter()
-        candidates = generate_candidates(
+        candidates = self._search(run)(
             rgb,
             model,
             region=task.region,
@@ -321,8 +353,26 @@ class EverythingRuns:
             on_masks=on_masks,
             on_work=work.note,
         )
-        work.learn(time.perf_counter() - started, candidates.complete)
+        if run.examples is None:
+            # prompts asked near examples say nothing about other runs
+            work.learn(time.perf_counter() - started, candidates.complete)
         return candidates
+
+    def _search(self, run: EverythingRun) -> Callable[..., Candidates]:
+        """Return the function that finds candidates."""
+        from napari_mobilesam.segmentation.mask_generator import (
+            generate_candidates,
+        )
+        from napari_mobilesam.segmentation.similar import similar_candidates
+
+        given = run.request.examples
+        if given is None or run.examples is None:
+            return generate_candidates
+        return partial(
+            similar_candidates,
+            examples=run.examples,
+            similarity=given.similarity,
+        )
 
     def _show_progress(self, done: float, count: int, message: str) -> None:
         self.progress.emit(round(1000 * done), 1000 * count, message)
@@ -340,6 +390,10 @@ class EverythingRuns:
                 selection,
                 predicted_iou=least.predicted_iou,
                 stability=least.stability,
+            )
+        if run.request.examples is not None:
+            selection = replace(
+                selection, similarity=run.request.examples.similarity
             )
         self._sorting.submit(
             'finish', lambda: self._sort(run, selection, self.finished.emit)
@@ -366,7 +420,7 @@ class EverythingRuns:
                 run.request,
                 *objects,
                 selection,
-                extent_of(run.planes, run.floor),
+                extent_of(run.planes, run.floor, run.request.examples),
                 sum(len(plane.masks) for plane in run.planes),
                 not (run.cancelled.is_set() or run.problem),
                 run.seconds,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.everything.everything_messages import (
+    ExampleObjects,
     Extent,
     PlaneMask,
 )
@@ -108,6 +109,8 @@ class Sorter:
             point_row=[mask.point[0] for mask in painted],
             point_column=[mask.point[1] for mask in painted],
         )
+        if selection.similarity is not None:
+            table['similarity'] = [mask.similarity for mask in painted]
         return _as_labels(np.array([0, *labels]))[picture], table
 
     def _label(self, found: PlaneMask) -> int:
@@ -161,7 +164,9 @@ def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def extent_of(
-    planes: Sequence[Candidates], floor: Thresholds | None
+    planes: Sequence[Candidates],
+    floor: Thresholds | None,
+    examples: ExampleObjects | None = None,
 ) -> Extent:
     """Return the ranges of filters of candidates.
 
@@ -171,7 +176,11 @@ def extent_of(
         Candidates of each plane.
     floor : Thresholds or None
         Lowest thresholds of the run; None if it ended before.
+    examples : ExampleObjects, optional
+        Examples of the run.
     """
+    from napari_mobilesam.segmentation.similar import SIMILARITY_FLOOR
+
     areas = [mask.area for plane in planes for mask in plane.masks]
     values = [
         np.asarray(plane.intensity, dtype=float)
@@ -188,4 +197,5 @@ def extent_of(
         (float(min(areas, default=1)), float(max(areas, default=1))),
         intensity,
         *(floor or (0.0, 0.0)),
+        -1.0 if examples is None else examples.similarity - SIMILARITY_FLOOR,
     )

@@ -17,6 +17,7 @@ from napari_mobilesam.types import Mask, ModelRecord
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.candidates import Candidates
     from napari_mobilesam.segmentation.parameters import Thresholds
+    from napari_mobilesam.segmentation.similar import Examples
 
 
 @dataclass(eq=False)
@@ -27,6 +28,7 @@ class EverythingRun(BackgroundRun):
     sorter: Sorter
     record: ModelRecord | None = None
     floor: Thresholds | None = None
+    examples: Examples | None = None
     planes: list[Candidates] = field(default_factory=list)
     # the current plane, and its masks so far
     current: Candidates | None = None

@@ -16,6 +16,7 @@ from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.everything.large_panel import LargePanel
 from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
+from napari_mobilesam.widgets.everything.similar_panel import SimilarPanel
 from napari_mobilesam.widgets.everything.tools_panel import ToolsPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
 from napari_mobilesam.widgets.parts.controls import (
@@ -72,6 +73,7 @@ class EverythingPanel(QWidget):
         self.large = LargePanel()
         self.filters = FilterPanel()
         self.review = ReviewPanel()
+        self.similar = SimilarPanel(viewer)
         self.more = ToolsPanel(viewer)
         self.status = StatusLine()
         self._arrange()
@@ -111,6 +113,7 @@ class EverythingPanel(QWidget):
             self.large,
             self.form,
             self.result_group,
+            CollapsibleSection('Find similar', self.similar),
             CollapsibleSection('Edges, proposals, boxes', self.more),
         ):
             contents.addWidget(part)
@@ -137,7 +140,11 @@ class EverythingPanel(QWidget):
 
     def show_running(self, running: bool) -> None:
         """Enable *Run* and the tools, or *Cancel*."""
-        for button in (self.run_button, *self.more.buttons):
+        for button in (
+            self.run_button,
+            self.similar.button,
+            *self.more.buttons,
+        ):
             button.setEnabled(not running)
         self.cancel_button.setEnabled(running)
 

@@ -15,7 +15,11 @@ from napari_mobilesam.session.everything.choices import (
     save_choices,
 )
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.types import ModelRecord, SegmentationError
+from napari_mobilesam.types import (
+    ModelRecord,
+    PromptError,
+    SegmentationError,
+)
 from napari_mobilesam.widgets.everything.everything_panel import (
     INSTANCES,
     EverythingPanel,
@@ -44,6 +48,14 @@ from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run finds every object of the current plane.'
+NO_EXAMPLES = (
+    'There are no examples: label or accept at least one object, then find '
+    'what is similar.'
+)
+TOO_LARGE = (
+    'The image is too large to be searched for similar objects at once: crop '
+    'it, or use Run.'
+)
 
 
 class EverythingWidget(ViewerWidget):
@@ -117,6 +129,7 @@ class EverythingWidget(ViewerWidget):
         panel.form.changed.connect(estimate)
         panel.where.draw_button.clicked.connect(self.draw_region)
         panel.run_button.clicked.connect(self.run)
+        panel.similar.asked.connect(self.find_similar)
         panel.cancel_button.clicked.connect(self.cancel)
         panel.filters.changed.connect(self.runs.schedule_selection)
         panel.review.chosen.connect(self.review_view.show)
@@ -205,6 +218,7 @@ class EverythingWidget(ViewerWidget):
         panel = self.panel
         self.header.refresh()
         panel.labels_combo.refresh()
+        panel.similar.labels_combo.refresh()
         panel.where.shapes_combo.refresh()
         panel.more.shapes_combo.refresh()
         gone = getattr(event, 'value', None)
@@ -287,6 +301,20 @@ class EverythingWidget(ViewerWidget):
         # segment even if the choices cannot be saved
         with contextlib.suppress(OSError):
             save_choices(self.choices())
+
+    def find_similar(self) -> None:
+        """Find what is like the chosen examples, in the chosen part."""
+        with self.status.errors():
+            chosen = self.panel.similar
+            labels = chosen.labels_combo.layer
+            if labels is None:
+                raise PromptError(NO_EXAMPLES)
+            plane = self.header.plane
+            if self.large.offer(plane):
+                raise PromptError(TOO_LARGE)
+            self.runs.find_similar(
+                plane, self.panel.form.value, labels, chosen.examples
+            )
 
     def cancel(self) -> None:
         """Stop and keep the objects found."""

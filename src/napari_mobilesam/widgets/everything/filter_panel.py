@@ -127,6 +127,7 @@ class FilterPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.count = QLabel()
+        self.similarity = ThresholdSlider(-1, 1)
         self.predicted_iou = ThresholdSlider(0, 1)
         self.stability = ThresholdSlider(0, 1)
         self.overlap = ThresholdSlider(0, 1)
@@ -149,6 +150,11 @@ class FilterPanel(QWidget):
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(1, 1)
         rows: list[tuple[str, Any, str]] = [
+            (
+                'Similarity ≥',
+                self.similarity,
+                'Similarity to the examples, 1 for what is just like one.',
+            ),
             (
                 'Predicted IoU ≥',
                 self.predicted_iou,
@@ -192,6 +198,9 @@ class FilterPanel(QWidget):
             grid.addWidget(slider, number, 1)
             grid.addWidget(slider.text, number, 2)
             slider.valueChanged.connect(partial(self._tell, name))
+            if slider is self.similarity:
+                self._similarity_row = (label, slider, slider.text)
+        self._show_similarity(False)
         self.border.setChecked(True)
         self.border.toggled.connect(partial(self._tell, 'border'))
         layout = QVBoxLayout(self)
@@ -222,6 +231,9 @@ class FilterPanel(QWidget):
                 intensity_mean=self.intensity.interval,
                 border=self.border.isChecked(),
             ),
+            similarity=(
+                None if first.similarity is None else self.similarity.value()
+            ),
         )
 
     def begin(self, initial: Selection, extent: Extent) -> None:
@@ -235,6 +247,7 @@ class FilterPanel(QWidget):
             Ranges of the values found.
         """
         self._initial = initial
+        self._show_similarity(initial.similarity is not None)
         self._silently(lambda: self._show(initial, extent))
 
     def show_selection(self, selection: Selection) -> None:
@@ -250,10 +263,15 @@ class FilterPanel(QWidget):
         """Show the number of objects kept."""
         self.count.setText(f'Kept {kept:,} of {found:,} masks')
 
+    def _show_similarity(self, shown: bool) -> None:
+        for part in self._similarity_row:
+            part.setVisible(shown)
+
     def _show(
         self, selection: Selection, extent: Extent | None = None
     ) -> None:
         if extent is not None:
+            self.similarity.setRange(extent.similarity, 1)
             self.predicted_iou.setRange(extent.predicted_iou, 1)
             self.stability.setRange(extent.stability, 1)
             self.area.set_extent(extent.area)
@@ -261,6 +279,8 @@ class FilterPanel(QWidget):
         self.predicted_iou.setValue(selection.predicted_iou or 0)
         self.stability.setValue(selection.stability or 0)
         self.overlap.setValue(selection.box_nms)
+        if selection.similarity is not None:
+            self.similarity.setValue(selection.similarity)
         filters = selection.filters
         self.area.set_interval(filters.area)
         self.eccentricity.set_interval(filters.eccentricity)

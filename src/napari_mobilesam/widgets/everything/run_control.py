@@ -8,6 +8,10 @@ from psygnal import Signal
 from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult
+from napari_mobilesam.session.everything.everything_messages import (
+    ExampleObjects,
+)
+from napari_mobilesam.session.everything.examples import examples_on
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters, Mask
 from napari_mobilesam.widgets.everything.everything_panel import (
@@ -100,20 +104,21 @@ class RunControl:
 
     # a run
 
-    def planned(self, parts: tuple[PlaneRegion, ...]) -> RunLayers:
-        """Return the layers of a run with the chosen output."""
+    def planned(
+        self,
+        parts: tuple[PlaneRegion, ...],
+        output: OutputChoice | None = None,
+    ) -> RunLayers:
+        """Return the layers of a run with the chosen output, or another."""
         panel = self._panel
-        return RunLayers(
-            self._dock.viewer,
-            self._scene,
-            parts,
-            OutputChoice(
+        if output is None:
+            output = OutputChoice(
                 None if panel.outlines else panel.labels_combo.layer,
                 panel.leave_box.isChecked(),
                 panel.kind_combo.currentText() == FOREGROUND,
                 panel.outlines,
-            ),
-        )
+            )
+        return RunLayers(self._dock.viewer, self._scene, parts, output)
 
     def start(
         self, plane: LayerPlane, parameters: EverythingParameters
@@ -125,8 +130,46 @@ class RunControl:
         SegmentationError
             The planes, the region or the parameters cannot be used.
         """
+        self._start(parameters, self.planned(self._panel.where.parts(plane)))
+
+    def find_similar(
+        self,
+        plane: LayerPlane,
+        parameters: EverythingParameters,
+        labels: Labels,
+        numbers: list[int] | None,
+    ) -> None:
+        """Add to labels what is like some of their objects.
+
+        Parameters
+        ----------
+        plane : LayerPlane
+            Plane of the examples.
+        parameters : EverythingParameters
+            The diameter is that of the examples.
+        labels : napari.layers.Labels
+            Labels of the examples; labelled pixels are skipped.
+        numbers : list of int or None
+            Labels that are examples; all of the plane if None.
+
+        Raises
+        ------
+        SegmentationError
+            There is no example, or the planes or the region cannot be used.
+        """
+        target = self._scene.objects_of(labels).target
+        examples = examples_on(target, plane.source(), numbers)
+        parts = self._panel.where.parts(plane)
+        results = self.planned(parts, OutputChoice(labels))
+        self._start(parameters, results, examples)
+
+    def _start(
+        self,
+        parameters: EverythingParameters,
+        results: RunLayers,
+        examples: ExampleObjects | None = None,
+    ) -> None:
         where = self._panel.where
-        results = self.planned(where.parts(plane))
         warning = results.check_output()
         generation = self._runs.start(
             results.tasks,
@@ -134,6 +177,7 @@ class RunControl:
             self._dock.session.model_name,
             linked=where.planes.linked,
             outlined=results.destination.outlined,
+            examples=examples,
         )
         self.let_go()
         results.written.connect(self._written)
@@ -271,6 +315,11 @@ def nothing_found(result: EverythingResult) -> str:
         return result.problem
     if not result.complete:
         return 'Stopped before anything was found.'
+    if result.request.examples is not None:
+        return (
+            'Nothing similar was found: choose other examples, or accept more '
+            'of them.'
+        )
     return (
         'Nothing was found: lower the predicted IoU or the stability, or set '
         'the diameter.'

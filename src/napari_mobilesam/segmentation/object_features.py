@@ -1,0 +1,112 @@
+"""Features of objects: the image embedding within their masks.
+
+The features of a cell of the embedding describe its surroundings, too. Their
+mean over the cells of an object, at a scale that suits its size, is a vector
+that is alike for objects that look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.segmentation.embedding_grid import BlockKey
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.types import Mask
+
+
+def pooled_features(
+    image: ImageEmbedding,
+    masks: Sequence[Mask],
+    pitch: int,
+    progress: Callable[[int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Mean features of the image embedding within each mask.
+
+    Parameters
+    ----------
+    image : ImageEmbedding
+        What is not embedded yet is embedded, in large blocks.
+    masks : sequence of Mask
+        None of them empty.
+    pitch : int
+        Scale of the embedding, for all masks, so that they are comparable.
+    progress : callable, optional
+        Called with the number of masks done; an exception ends it.
+
+    Returns
+    -------
+    ndarray
+        (N, C) float32; cells count by the share that the mask covers.
+    """
+    order: dict[BlockKey, list[int]] = {}
+    for number, mask in enumerate(masks):
+        order.setdefault(block_of(image, mask, pitch), []).append(number)
+    rows: dict[int, NDArray[np.float32]] = {}
+    for key, members in order.items():
+        features = image.block(key).float().cpu().numpy()
+        for number in members:
+            rows[number] = _pooled(features, key, masks[number])
+        if progress is not None:
+            progress(len(rows))
+    if not rows:
+        return np.zeros((0, 0), np.float32)
+    return np.stack([rows[number] for number in range(len(masks))])
+
+
+def block_of(image: ImageEmbedding, mask: Mask, pitch: int) -> BlockKey:
+    """Large block that holds the middle of a mask."""
+    row0, column0, row1, column1 = mask.box
+    center = (row0 + row1) / 2, (column0 + column1) / 2
+    return image.grid.large_block(center, pitch)
+
+
+def _pooled(
+    features: NDArray[np.float32], key: BlockKey, mask: Mask
+) -> NDArray[np.float32]:
+    row, column, shares = cell_shares(mask, key.pitch)
+    top, left = row - key.row, column - key.column
+    low = max(0, top), max(0, left)
+    high = (
+        min(features.shape[1], top + shares.shape[0]),
+        min(features.shape[2], left + shares.shape[1]),
+    )
+    part = features[:, low[0] : high[0], low[1] : high[1]]
+    weights = shares[
+        low[0] - top : high[0] - top, low[1] - left : high[1] - left
+    ]
+    total = weights.sum()
+    if not total:  # such as a ring that is larger than the block
+        return np.asarray(features.mean(axis=(1, 2)), np.float32)
+    mean = np.tensordot(part, weights, axes=([1, 2], [0, 1])) / total
+    return np.asarray(mean, np.float32)
+
+
+def cell_shares(
+    mask: Mask, pitch: int
+) -> tuple[int, int, NDArray[np.float32]]:
+    """Share of each cell that a mask covers.
+
+    Returns
+    -------
+    row, column : int
+        First cell.
+    shares : ndarray
+        (h, w) float32 from 0 to 1.
+    """
+    row0, column0, row1, column1 = mask.box
+    first = row0 // pitch, column0 // pitch
+    last = -(-row1 // pitch), -(-column1 // pitch)
+    padded = np.pad(
+        mask.data.astype(np.float32),
+        [
+            (row0 - first[0] * pitch, last[0] * pitch - row1),
+            (column0 - first[1] * pitch, last[1] * pitch - column1),
+        ],
+    )
+    cells = padded.reshape(
+        last[0] - first[0], pitch, last[1] - first[1], pitch
+    )
+    return *first, np.asarray(cells.mean(axis=(1, 3)), np.float32)
