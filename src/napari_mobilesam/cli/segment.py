@@ -59,6 +59,11 @@ from napari_mobilesam.cli.segment_many import (
     is_series,
     segment_many_command,
 )
+from napari_mobilesam.cli.similar_options import (
+    add_similar_options,
+    check_similar_options,
+    segment_similar,
+)
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
 
@@ -88,6 +93,8 @@ examples:
         --region 0,0,512,512
   one object for each box of a table
     napari-mobilesam segment cells.tif -o labels.tif --boxes boxes.csv
+  everything that is like the objects of a label image
+    napari-mobilesam segment cells.tif -o labels.tif --like examples.tif
   all images of a folder, two at a time; the same command goes on where it
   was stopped
     napari-mobilesam segment folder/ -o out/ --workers 2
@@ -120,6 +127,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     add_kind_option(parser)
     add_model_options(parser)
     add_prompt_options(parser)
+    add_similar_options(parser)
     everything = parser.add_argument_group(
         'segment everything', 'Options of the search for all objects.'
     )
@@ -225,6 +233,7 @@ def segment_command(options: argparse.Namespace) -> int:
     prompts = prompts_of(options)
     prompted = bool(prompts) or options.boxes is not None
     check_kind(options, prompted)
+    check_similar_options(options, prompted)
     if options.table and options.table.resolve() == options.output.resolve():
         raise UsageError('--table and --output are the same file')
     given = given_options(options, EverythingParameters)
@@ -257,6 +266,18 @@ def segment_command(options: argparse.Namespace) -> int:
         elif prompts:
             found = segment_prompts(
                 image.pixels, model, prompts, parameters.diameter, limits
+            )
+            result = of_labels(options.output_kind, *found, image)
+        elif options.like is not None:
+            found = segment_similar(
+                image.pixels,
+                model,
+                options,
+                region=options.region,
+                skip=skip,
+                contrast_limits=limits,
+                progress=progress,
+                **given,
             )
             result = of_labels(options.output_kind, *found, image)
         else:
@@ -380,7 +401,7 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
     """Refuse options that need the image in memory."""
     given = [
         option_name(name)
-        for name in ('region', 'skip', 'boxes')
+        for name in ('region', 'skip', 'boxes', 'like', 'similarity')
         if getattr(options, name) is not None
     ]
     if options.channel is not None and options.channels is not None:

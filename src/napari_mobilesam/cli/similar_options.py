@@ -1,0 +1,75 @@
+"""Options of ``segment`` for objects that are like examples."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.image_files import read_image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+
+def add_similar_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--like`` and ``--similarity``."""
+    group = parser.add_argument_group(
+        'find similar',
+        'With --like, only what is like the examples is labelled; the options '
+        'of segment everything apply.',
+    )
+    group.add_argument(
+        '--like',
+        type=Path,
+        metavar='LABELS.tif',
+        help='label image of the same plane with one or a few examples',
+    )
+    group.add_argument(
+        '--similarity',
+        type=float,
+        metavar='S',
+        help='least similarity, 1 for what is just like an example '
+        '(default: 0.5)',
+    )
+
+
+def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
+    """Refuse options that do not go together."""
+    if options.like is None:
+        if options.similarity is not None:
+            raise UsageError('--similarity has no effect without --like')
+        return
+    if prompted:
+        raise UsageError(
+            '--like takes no prompts: leave out points, boxes and --text'
+        )
+    if options.output_kind in ('edges', 'proposals'):
+        raise UsageError(
+            f'--output-kind {options.output_kind} is of the whole image: '
+            'leave out --like'
+        )
+
+
+def segment_similar(
+    image: NDArray[Any],
+    model: Sam,
+    options: argparse.Namespace,
+    **given: Any,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Label what is like the examples of ``--like``."""
+    from napari_mobilesam.segmentation.similar import SIMILARITY, find_similar
+
+    least = options.similarity
+    return find_similar(
+        image,
+        model,
+        read_image(options.like, labels=True).pixels,
+        similarity=SIMILARITY if least is None else least,
+        **given,
+    )
