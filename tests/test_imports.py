@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     # image files; below both training and large, which read them alike
     'readers': BASE | {'extra'},
     'model': BASE | {'extra'},
-    'segmentation': BASE | {'model'},
+    'segmentation': BASE | {'extra', 'model'},
     'large': BASE | {'extra', 'readers', 'segmentation', 'model'},
     # labels in the formats of other programs, and tables of measurements
     'export': BASE | {'extra', 'large', 'readers'},

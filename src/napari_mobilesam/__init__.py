@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.mask_generator import (
         generate_masks as generate_masks,
     )
+    from napari_mobilesam.segmentation.object_classes import (
+        propose_classes as propose_classes,
+    )
     from napari_mobilesam.segmentation.outlines import (
         mask_outlines as mask_outlines,
     )
@@ -90,6 +93,7 @@ _MODULE_OF = {
     'segment_everything': 'segmentation.everything',
     'segment_boxes': 'segmentation.proposals',
     'refine_labels': 'segmentation.refinement',
+    'propose_classes': 'segmentation.object_classes',
     'find_similar': 'segmentation.similar',
     'object_proposals': 'segmentation.proposals',
     'edge_map': 'segmentation.edges',

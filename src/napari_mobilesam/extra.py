@@ -29,7 +29,9 @@ def need(module: str, extra: str = 'large') -> Any:
         return import_module(module)
     except ImportError as error:
         name = module.partition('.')[0]
-        ours = extra in ('export', 'large', 'onnx', 'track')
+        ours = extra in (
+            *('classify', 'export', 'large', 'onnx', 'text', 'track'),
+        )
         what = f'"napari-mobilesam[{extra}]"' if ours else extra
         raise MissingExtraError(
             f'{name} is not installed: `pip install {what}`.', name=name

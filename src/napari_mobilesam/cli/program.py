@@ -14,6 +14,7 @@ from typing import TextIO
 
 from napari_mobilesam import __version__
 from napari_mobilesam.cli import (
+    classify_command,
     demo_command,
     export_commands,
     export_model_command,
@@ -42,6 +43,7 @@ FAMILIES = (
     segment,
     refine_command,
     measure_command,
+    classify_command,
     track_command,
     export_commands,
     model_commands,

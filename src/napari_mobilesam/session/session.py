@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_mobilesam.session.class_commands import ClassCommands
+from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
+from napari_mobilesam.session.example_commands import ExampleCommands
 from napari_mobilesam.session.file_commands import FileCommands, FileParts
 from napari_mobilesam.session.images.disk_cache import DiskCache
 from napari_mobilesam.session.images.engine import Engine
@@ -45,7 +47,6 @@ from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
-from napari_mobilesam.session.similar_commands import SimilarCommands
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.waiting import Waiter
@@ -66,7 +67,7 @@ class Session:
 
     The commands, such as `click`, `accept` or `save`, are methods of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
-    `SimilarCommands` and `FileCommands`.
+    `ExampleCommands` and `FileCommands`.
 
     Parameters
     ----------
@@ -127,6 +128,8 @@ class Session:
         Many images: reading ahead, saving, segmenting all of them.
     tracking : TrackJobs
         Objects through time.
+    classifying : ClassJobs
+        Classes proposed from examples.
     classes : Classes
         Names and colours of classes.
     files : FileCommands
@@ -172,6 +175,7 @@ class Session:
         self.large = LargeRuns(services)
         self.series = SeriesJobs(services)
         self.tracking = TrackJobs(self._deliver)
+        self.classifying = ClassJobs(services)
         self._make_prompt_parts(services)
         self._make_object_parts(services)
         self._connect()
@@ -260,10 +264,16 @@ class Session:
         tracks = TrackCommands(self.tracking, waiter)
         self.track, self.link = tracks.track, tracks.link
         self.unlink, self.divide = tracks.unlink, tracks.divide
-        similar = SimilarCommands(
-            self.runs, lambda: self.model_name, scene, waiter
+        examples = ExampleCommands(
+            self.runs,
+            self.classifying,
+            lambda: self.model_name,
+            scene,
+            waiter,
         )
-        self.find_similar = similar.find_similar
+        self.find_similar = examples.find_similar
+        self.propose_classes = examples.propose_classes
+        self.accept_classes = examples.accept_classes
         files = self.files
         self.save, self.load = files.save, files.load
         self.autosave, self.script = files.autosave, files.script
@@ -284,6 +294,7 @@ class Session:
         self.background.progress.connect(self._objects_progress)
         self.propagation.finished.connect(self._reopen)
         self.tracking.failed.connect(self._tracking_failed)
+        self.classifying.failed.connect(self._classes_failed)
 
     @property
     def model_name(self) -> str:
@@ -439,6 +450,7 @@ class Session:
         self.files.close()
         self.prefetch.want(())
         self.prefetch.want_afterwards(())
+        self.classifying.abandon()
         self.runs.close()
         self.large.close()
         self.series.close()
@@ -478,6 +490,9 @@ class Session:
 
     def _tracking_failed(self, text: str) -> None:
         self.failed.emit(text, 'tracks')
+
+    def _classes_failed(self, text: str) -> None:
+        self.failed.emit(text, 'classes')
 
     def _prompts_failed(self, text: str) -> None:
         self.failed.emit(text, 'prompts')

@@ -1,9 +1,14 @@
-"""Commands by example: find similar objects."""
+"""Commands by example: find similar objects, propose classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from napari_mobilesam.session.class_jobs import (
+    ClassJobs,
+    ProposedClasses,
+    accept_classes,
+)
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneTask,
@@ -18,13 +23,15 @@ from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 
-class SimilarCommands:
-    """Finds objects that are like those of the labels.
+class ExampleCommands:
+    """Finds objects like those of the labels, and proposes their classes.
 
     Parameters
     ----------
     runs : EverythingRuns
         Does the search.
+    class_jobs : ClassJobs
+        Proposes classes.
     model_name : callable
         Returns the name of the model.
     scene : callable
@@ -36,11 +43,13 @@ class SimilarCommands:
     def __init__(
         self,
         runs: EverythingRuns,
+        class_jobs: ClassJobs,
         model_name: Callable[[], str],
         scene: Callable[[], Scene],
         waiter: Waiter,
     ) -> None:
         self._runs = runs
+        self._class_jobs = class_jobs
         self._model_name = model_name
         self._scene = scene
         self._waiter = waiter
@@ -101,3 +110,55 @@ class SimilarCommands:
             output.write(result)
             output.close()
         return result
+
+    def propose_classes(self) -> ProposedClasses:
+        """Propose classes for the objects of the plane that have none.
+
+        The objects that have a class are the examples: a few of each of at
+        least two classes. Nothing is changed, see `accept_classes`. Needs
+        scikit-learn: ``pip install "napari-mobilesam[classify]"``.
+
+        Returns
+        -------
+        ProposedClasses
+            ``proposals.table()`` has a row per object, the least certain
+            first.
+
+        Raises
+        ------
+        SegmentationError
+            There are no labels, or fewer than two classes.
+        """
+        objects = self._scene().objects(False)
+        if objects is None:
+            raise SegmentationError(
+                'There are no labels: label objects, and give a few of each '
+                'class a class.'
+            )
+        plane = self._scene().plane()
+        found: ProposedClasses = self._waiter.answer(
+            self._class_jobs.finished,
+            lambda: self._class_jobs.start(objects, plane, self._model_name()),
+        )
+        return found
+
+    def accept_classes(
+        self,
+        proposed: ProposedClasses,
+        classes: Mapping[int, str] | None = None,
+    ) -> int:
+        """Assign proposed classes to the objects, as one step.
+
+        Parameters
+        ----------
+        proposed : ProposedClasses
+            Result of `propose_classes`.
+        classes : mapping of int to str, optional
+            Classes by label, where the proposals were corrected.
+
+        Returns
+        -------
+        int
+            Number of objects that got a class.
+        """
+        return accept_classes(proposed, classes)

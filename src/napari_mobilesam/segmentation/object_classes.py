@@ -1,0 +1,298 @@
+"""Classes of objects proposed from a few examples of each.
+
+An object is described by the mean of the image embedding within its mask, and
+by its size, shape and intensities inside and around it. A logistic regression
+on objects of known class tells the probability of each class for the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import regionprops
+
+from napari_mobilesam.argument_checks import check_model, quoted
+from napari_mobilesam.extra import need
+from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
+from napari_mobilesam.segmentation.image_embedding import (
+    ImageEmbedding,
+    embedding_of,
+)
+from napari_mobilesam.segmentation.label_masks import (
+    equivalent_diameter,
+    masks_of_labels,
+    typical_diameter,
+)
+from napari_mobilesam.segmentation.layout import Channels
+from napari_mobilesam.segmentation.object_features import pooled_features
+from napari_mobilesam.types import Mask, Progress, SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+# Width of the surroundings of an object, as part of its diameter.
+AROUND = 0.25
+# Inverse of the regularisation of scikit-learn; on a mosaic of training images
+# 1 and 100 were no better.
+STRENGTH = 10.0
+# Objects described between two reports of progress.
+AT_ONCE = 50
+
+
+class ClassesError(SegmentationError):
+    """Classes cannot be proposed; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassProposals:
+    """Classes proposed for objects.
+
+    Attributes
+    ----------
+    labels : ndarray
+        (N,) labels of the objects without a class, the least certain first.
+    classes : tuple of str
+        The classes.
+    probabilities : ndarray
+        (N, K) probability of each class.
+    """
+
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+
+    @property
+    def proposed(self) -> dict[int, str]:
+        """The likeliest class of each label, the least certain first."""
+        best = self.probabilities.argmax(axis=1)
+        return {
+            int(label): self.classes[number]
+            for label, number in zip(self.labels, best, strict=True)
+        }
+
+    def table(self) -> pd.DataFrame:
+        """One row per object: label, class, probability of the class."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                'label': self.labels,
+                'class': list(self.proposed.values()),
+                'probability': self.probabilities.max(axis=1, initial=0.0),
+            }
+        )
+
+
+def propose_classes(
+    image: Any,
+    model: Sam,
+    labels: Any,
+    known: Mapping[int, str],
+    *,
+    channels: Channels | None = None,
+    contrast_limits: ContrastLimits | None = None,
+    gamma: float = 1.0,
+    embedding: ImageEmbedding | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ClassProposals:
+    """Propose classes for labelled objects from those of some.
+
+    Needs scikit-learn: ``pip install "napari-mobilesam[classify]"``.
+
+    Parameters
+    ----------
+    image, model, channels, contrast_limits, gamma, embedding, cancelled
+        As `generate_candidates`; a cancelled call raises `ClassesError`.
+    labels : array
+        (H, W) labels of the objects.
+    known : mapping of int to str
+        Class of some labels; five of each class are a good start.
+    progress : callable, optional
+        ``progress(done, total, message)``, counted in objects.
+
+    Returns
+    -------
+    ClassProposals
+        For all other labels.
+
+    Raises
+    ------
+    ClassesError
+        Fewer than two classes are known, or a label is not there.
+    ImageError, SegmentationError
+        As `generate_candidates`; also if the labels are not of this image.
+    MissingExtraError
+        scikit-learn is not installed.
+    """
+    check_model(model)
+    need('sklearn', 'classify')
+    rgb = as_rgb_plane(
+        image,
+        channels=channels,
+        contrast_limits=contrast_limits,
+        gamma=gamma,
+    )
+    masks = masks_of_labels(labels, (rgb.shape[0], rgb.shape[1]))
+    return propose_for_masks(
+        embedding_of(model, rgb, embedding),
+        rgb,
+        masks,
+        known,
+        progress,
+        cancelled,
+    )
+
+
+def propose_for_masks(
+    image: ImageEmbedding,
+    rgb: NDArray[np.uint8],
+    masks: Mapping[int, Mask],
+    known: Mapping[int, str],
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ClassProposals:
+    """As `propose_classes`, of masks by their labels."""
+    given = _checked(known, masks)
+    names = tuple(sorted(set(given.values())))
+    others = [label for label in masks if label not in given]
+    if not others:
+        return ClassProposals(
+            np.zeros(0, np.int64), names, np.zeros((0, len(names)))
+        )
+    order = [*given, *others]
+    features = described(
+        image, rgb, [masks[n] for n in order], progress, cancelled
+    )
+    linear_model = need('sklearn.linear_model', 'classify')
+    classifier = linear_model.LogisticRegression(
+        C=STRENGTH, class_weight='balanced', max_iter=1000
+    )
+    classifier.fit(features[: len(given)], list(given.values()))
+    probabilities = classifier.predict_proba(features[len(given) :])
+    ranked = np.argsort(probabilities.max(axis=1), kind='stable')
+    return ClassProposals(
+        np.array(others, np.int64)[ranked],
+        tuple(str(name) for name in classifier.classes_),
+        probabilities[ranked],
+    )
+
+
+def _checked(
+    known: Mapping[int, str], masks: Mapping[int, Mask]
+) -> dict[int, str]:
+    try:
+        given = {int(k): str(name) for k, name in dict(known).items() if name}
+    except (TypeError, ValueError):
+        raise ClassesError(
+            f'known is {quoted(known)}; give a mapping of labels to classes.'
+        ) from None
+    missing = [str(label) for label in given if label not in masks]
+    if missing:
+        raise ClassesError(
+            f'There is no object {", ".join(missing[:5])} in the labels: give '
+            'classes of objects that are there.'
+        )
+    classes = sorted(set(given.values()))
+    if len(classes) < 2:
+        there = f'only “{classes[0]}”' if classes else 'none'
+        raise ClassesError(
+            'Classes are proposed from examples of at least two classes; '
+            f'there is {there}. Give a few objects of each a class.'
+        )
+    return given
+
+
+def described(
+    image: ImageEmbedding,
+    rgb: NDArray[np.uint8],
+    masks: Sequence[Mask],
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> NDArray[np.float64]:
+    """Describe objects by numbers that a classifier can compare.
+
+    Parameters
+    ----------
+    image : ImageEmbedding
+        The image.
+    rgb : ndarray
+        (H, W, 3) uint8, its pixels.
+    masks : sequence of Mask
+        The objects.
+    progress, cancelled
+        As `propose_classes`.
+
+    Returns
+    -------
+    ndarray
+        (N, F): features of the embedding, and measures; each of mean 0, and
+        the two groups of equal variance.
+
+    Raises
+    ------
+    ClassesError
+        It was cancelled.
+    """
+    pitch = image.pitch_for(typical_diameter(masks))
+    total = 2 * len(masks)
+
+    def tell(done: int) -> None:
+        if cancelled is not None and cancelled():
+            raise ClassesError('Stopped: no class was proposed.')
+        if progress is not None:
+            progress(done, total, 'Describing objects')
+
+    tell(0)
+    pooled = pooled_features(image, masks, pitch, tell)
+    rows = []
+    for number, mask in enumerate(masks):
+        rows.append(_measures(rgb, mask))
+        if number % AT_ONCE == 0:
+            tell(len(masks) + number)
+    tell(total)
+    return np.hstack([_balanced(pooled), _balanced(np.array(rows))])
+
+
+def _balanced(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Columns of mean 0, whose variances add up to 1."""
+    centred = values - values.mean(axis=0)
+    scaled = centred / np.maximum(values.std(axis=0), 1e-6)
+    return np.asarray(scaled / math.sqrt(values.shape[1]), np.float64)
+
+
+def _measures(rgb: NDArray[np.uint8], mask: Mask) -> list[float]:
+    """Size, shape, and intensities inside and around a mask."""
+    row0, column0, row1, column1 = mask.box
+    width = max(2.0, AROUND * equivalent_diameter(mask))
+    reach = math.ceil(width)
+    low = max(0, row0 - reach), max(0, column0 - reach)
+    high = (
+        min(rgb.shape[0], row1 + reach),
+        min(rgb.shape[1], column1 + reach),
+    )
+    inside = np.zeros((high[0] - low[0], high[1] - low[1]), bool)
+    inside[
+        row0 - low[0] : row1 - low[0], column0 - low[1] : column1 - low[1]
+    ] = mask.data
+    pixels = rgb[low[0] : high[0], low[1] : high[1]].astype(np.float64)
+    around = (distance_transform_edt(~inside) <= width) & ~inside
+    own = pixels[inside]
+    near = pixels[around].mean(axis=0) if around.any() else own.mean(axis=0)
+    (shape,) = regionprops(mask.data.astype(np.uint8))
+    return [
+        math.log(mask.area),
+        shape.eccentricity,
+        shape.solidity,
+        *own.mean(axis=0),
+        *own.std(axis=0),
+        *(own.mean(axis=0) - near),
+    ]

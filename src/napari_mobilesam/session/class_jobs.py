@@ -1,0 +1,275 @@
+"""Classes proposed for objects in the background, and accepted as a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_mobilesam.session.everything.rewrite import prompts_of
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
+from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+)
+from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import Mask, SegmentationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_mobilesam.segmentation.object_classes import ClassProposals
+
+TOPIC = 'classes'
+
+
+@dataclass(frozen=True, eq=False)
+class ProposedClasses:
+    """Classes proposed for the objects of a plane.
+
+    Attributes
+    ----------
+    objects : Objects
+        Objects of the labels.
+    plane : ImagePlane
+        Plane of the image.
+    masks : dict of int to Mask
+        Objects of the plane, by label.
+    proposals : ClassProposals
+        Classes of the objects without a class, the least certain first.
+    """
+
+    objects: Objects
+    plane: ImagePlane
+    masks: dict[int, Mask]
+    proposals: ClassProposals
+
+
+class ClassJobs:
+    """Proposes classes on the worker thread, the newest request only.
+
+    Parameters
+    ----------
+    services : Services
+        Worker, engine and messages of the session.
+
+    Attributes
+    ----------
+    progress : Signal(int, int, str)
+        Steps done, steps in total, and a message.
+    finished : Signal(ProposedClasses)
+        The proposals.
+    stopped : Signal()
+        It was cancelled.
+    failed : Signal(str)
+        Error message.
+    """
+
+    progress = Signal(int, int, str)
+    finished = Signal(object)
+    stopped = Signal()
+    failed = Signal(str)
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._runs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
+
+    @property
+    def running(self) -> bool:
+        """Whether classes are being proposed."""
+        return self._runs.current is not None
+
+    def start(
+        self, objects: Objects, plane: ImagePlane, model_name: str
+    ) -> None:
+        """Propose classes for the objects of a plane that have none.
+
+        Parameters
+        ----------
+        objects : Objects
+            Objects of the labels; those with a class are the examples.
+        plane : ImagePlane
+            Plane of the image.
+        model_name : str
+            Name of the model.
+
+        Raises
+        ------
+        SegmentationError
+            There are no labels on the plane.
+        """
+        height, width = plane.shape
+        target = objects.target
+        picture = target.picture(plane, (0, 0, height, width)).copy()
+        if not picture.any():
+            raise SegmentationError(
+                f'“{target.name}” has no object on {plane.name}: label some '
+                'first, and give a few of each class a class.'
+            )
+        known = known_classes(objects, plane, picture)
+        run = self._runs.start(BackgroundRun())
+        self._services.worker.submit(
+            TOPIC,
+            lambda: self._work(
+                run, objects, plane, picture, known, model_name
+            ),
+        )
+
+    def cancel(self) -> None:
+        """Stop; nothing is proposed."""
+        self._runs.cancel()
+
+    def abandon(self) -> None:
+        """Stop and drop the answer."""
+        self._runs.drop()
+        self._services.worker.discard(TOPIC)
+
+    # below: on the worker thread
+
+    def _work(
+        self,
+        run: BackgroundRun,
+        objects: Objects,
+        plane: ImagePlane,
+        picture: NDArray[Any],
+        known: dict[int, str],
+        model_name: str,
+    ) -> None:
+        from napari_mobilesam.segmentation.label_masks import masks_of_labels
+        from napari_mobilesam.segmentation.object_classes import (
+            propose_for_masks,
+        )
+        from napari_mobilesam.text import explain
+
+        def progress(done: int, total: int, message: str) -> None:
+            self._runs.tell(
+                run, lambda: self.progress.emit(done, total, message)
+            )
+
+        def stop() -> bool:
+            self._services.worker.serve('prompts')
+            return run.cancelled.is_set()
+
+        try:
+            model = self._services.load(model_name, TOPIC)
+            if model is None:
+                self._runs.finish(run, self.stopped.emit)
+                return
+            engine = self._services.engine
+            masks = masks_of_labels(picture, plane.shape)
+            proposals = propose_for_masks(
+                engine.image(plane, model),
+                engine.rgb(plane),
+                masks,
+                known,
+                progress,
+                stop,
+            )
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            if run.cancelled.is_set():
+                self._runs.finish(run, self.stopped.emit)
+                return
+            missing = isinstance(error, ImportError)
+            text = str(error) if missing else explain(error)
+            self._runs.finish(run, lambda: self.failed.emit(text))
+            return
+        result = ProposedClasses(objects, plane, masks, proposals)
+        self._runs.finish(run, lambda: self.finished.emit(result))
+
+
+def known_classes(
+    objects: Objects, plane: ImagePlane, picture: NDArray[Any]
+) -> dict[int, str]:
+    """Return the class of each label of a plane that has one."""
+    import numpy as np
+
+    there = set(np.unique(picture).tolist())
+    return {
+        record.label: record.class_name
+        for record in objects
+        if record.class_name
+        and record.view(plane) is not None
+        and record.label in there
+    }
+
+
+def accept_classes(
+    proposed: ProposedClasses, classes: Mapping[int, str] | None = None
+) -> int:
+    """Assign the proposed classes to the objects, as one step.
+
+    Labels without an object become one. Objects that were given a class, or
+    erased, since the proposal stay as they are.
+
+    Parameters
+    ----------
+    proposed : ProposedClasses
+        The proposals.
+    classes : mapping of int to str, optional
+        Class of each label, where the user has corrected the proposals; an
+        empty name leaves an object as it is.
+
+    Returns
+    -------
+    int
+        Number of objects that got a class.
+
+    Raises
+    ------
+    LabelsError
+        The labels are not editable.
+    """
+    objects, plane = proposed.objects, proposed.plane
+    chosen = proposed.proposals.proposed if classes is None else classes
+    records = {
+        record.label: record
+        for record in objects
+        if record.view(plane) is not None
+    }
+    changed: list[ObjectRecord] = []
+    code: list[str] = []
+    for label, name in chosen.items():
+        record, mask = records.get(label), proposed.masks.get(label)
+        if not name or mask is None or not _there(objects, plane, label, mask):
+            continue
+        if record is None:
+            view = ObjectView(
+                plane, prompts_of(mask), ObjectCandidates((mask,))
+            )
+            record = ObjectRecord(
+                0, label, {plane.place: view}, origin='labels'
+            )
+        elif record.class_name:
+            continue
+        else:
+            code.append(f'session.assign_class({name!r}, {record.number})')
+        changed.append(replace(record, class_name=name))
+    if not changed:
+        return 0
+    objects.target.check()
+    with objects.step(
+        f'the class of {counted(len(changed), "object")}'
+    ) as step:
+        step.replay_code = ReplayCode(tuple(code)) if code else None
+        for record in changed:
+            number = record.number or objects.number_for(record.label)
+            step.put(replace(record, number=number))
+    return len(changed)
+
+
+def _there(
+    objects: Objects, plane: ImagePlane, label: int, mask: Mask
+) -> bool:
+    """Whether a pixel of a mask still has its label."""
+    picture = objects.target.picture(plane, mask.box)
+    return bool((picture[mask.data] == label).any())
