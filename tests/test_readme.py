@@ -13,7 +13,7 @@ from conftest import ROOT
 from napari_mobilesam.cli.program import build_parser
 
 README = ROOT / 'README.md'
-PAGES = [README, ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/*.md'))]
+PAGES = [README, ROOT / 'CONTRIBUTING.md', *sorted(ROOT.glob('docs/**/*.md'))]
 
 
 def page_id(path: Path) -> str:

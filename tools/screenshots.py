@@ -6,16 +6,20 @@ Run where there is a display, or with a virtual one::
     xvfb-run -a -s "-screen 0 1900x1040x24" python tools/screenshots.py \\
         tabs --folder pictures
 
-``docs`` writes the pictures in docs/images, ``tabs`` one for each tab, dock,
-theme and size of window, to be looked at.
+``docs`` writes the pictures in docs/images, ``tutorials`` those of
+docs/tutorials, and ``tabs`` one for each tab, dock, theme and size of window,
+to be looked at. ``--only NAME`` takes one picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,14 @@ TABS = ('segment_by_prompts', 'segment_everything', 'fine_tune')
 DOCKS = ('refine_labels', 'series', 'table', 'track')
 # centre of a nucleus of the sample, (row, column)
 NUCLEUS = (157, 318)
+# background beside it
+BESIDE = (157, 375)
+# a nucleus of the stack, and sizes that fit the samples of the tutorials
+NUCLEUS_3D = (12, 208, 143)
+DIAMETER_OF_SERIES = 26
+SLIDE, PIECES = (2048, 2560), ((250, 300), (1300, 1500))
+DIAMETER_OF_SLIDE = 60
+FOUND = 24
 IMAGES_OF_SERIES = 6
 
 
@@ -69,27 +81,56 @@ class Studio:
             if busy:
                 end = max(end, time.monotonic() + 0.3)
 
-    def click(self, layer: Any, position: tuple[float, float]) -> None:
+    def wait_for(
+        self, there: Callable[[], bool], seconds: float = 300
+    ) -> None:
+        """Process events until something is there."""
+        from qtpy.QtWidgets import QApplication
+
+        end = time.monotonic() + seconds
+        while not there() and time.monotonic() < end:
+            QApplication.processEvents()
+            time.sleep(0.01)
+
+    def click(
+        self, layer: Any, position: tuple[float, ...], right: bool = False
+    ) -> None:
         """Click data coordinates of a layer with the mouse."""
         from qtpy.QtCore import QPoint, Qt
         from qtpy.QtTest import QTest
 
         canvas = self.viewer.window._qt_viewer.canvas
-        row, column = layer.data_to_world(position)
+        row, column = layer.data_to_world(position)[-2:]
         view = canvas.view
         x, y = (view.transform * view.scene.transform).map([column, row])[:2]
         QTest.mouseClick(
             canvas.native,
-            Qt.MouseButton.LeftButton,
+            Qt.MouseButton.RightButton if right else Qt.MouseButton.LeftButton,
             pos=QPoint(round(x), round(y)),
         )
         self.settle()
 
     def save(self, path: Path) -> None:
-        """Save a picture of the window."""
+        """Save a picture of the window when no work is left."""
         self.settle()
+        self.save_now(path)
+
+    def save_now(self, path: Path) -> None:
+        """Save a picture of the window as it is, in 256 colours."""
+        from PIL import Image
+        from qtpy.QtCore import QBuffer
+
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.window.grab().save(str(path))
+        buffer = QBuffer()
+        buffer.open(QBuffer.OpenModeFlag.ReadWrite)
+        self.window.grab().save(buffer, 'PNG')
+        whole = Image.open(io.BytesIO(buffer.data().data())).convert('RGB')
+        few = whole.quantize(
+            method=Image.Quantize.MAXCOVERAGE,
+            kmeans=4,
+            dither=Image.Dither.NONE,
+        )
+        few.save(path, optimize=True)
         print(path, flush=True)
 
     def close(self) -> None:
@@ -186,18 +227,49 @@ def picture_of_refining(image: NDArray[np.uint8], folder: Path) -> None:
     studio.close()
 
 
-def picture_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
-    """The sample series, thresholded and tracked."""
-    from scipy import ndimage
+def tutorial_of_cells(image: NDArray[np.uint8], folder: Path) -> None:
+    """A nucleus clicked, and a point beside it that is not of it."""
+    studio = Studio(SIZES[0])
+    layer = studio.viewer.add_image(image, name='nuclei')
+    studio.open('segment_by_prompts')
+    studio.viewer.reset_view()
+    studio.click(layer, NUCLEUS)
+    studio.click(layer, BESIDE, right=True)
+    studio.save(folder / 'tutorial-first-cell.png')
+    studio.close()
 
+
+def tutorial_of_stacks(image: NDArray[np.uint8], folder: Path) -> None:
+    """A nucleus of the stack, followed through its planes."""
+    from napari_mobilesam.sample_data import nuclei_stack
+
+    studio = Studio(SIZES[0])
+    (stack, options, _) = nuclei_stack()[0]
+    layer = studio.viewer.add_image(stack, **options)
+    studio.viewer.dims.set_current_step(0, NUCLEUS_3D[0])
+    dock = studio.open('segment_by_prompts')
+    studio.viewer.reset_view()
+    studio.click(layer, NUCLEUS_3D)
+    dock.show_form('prompts').panel.buttons['propagate_both'].click()
+    studio.settle(1.0)
+    studio.viewer.dims.set_current_step(0, NUCLEUS_3D[0] + 1)
+    studio.save(folder / 'tutorial-stack.png')
+    studio.close()
+
+
+def tutorial_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
+    """All nuclei of the sample series, segmented and tracked."""
     from napari_mobilesam.sample_data import nuclei_series
 
     studio = Studio(SIZES[0])
     (frames, options, _) = nuclei_series()[0]
     studio.viewer.add_image(frames, **options)
-    smooth = ndimage.gaussian_filter(frames, (0, 1, 1))
-    labels = np.stack([thresholded(frame, 1) for frame in smooth])
-    studio.viewer.add_labels(labels, name='threshold')
+    panel = studio.open('segment_everything').show_form('everything').panel
+    planes = panel.where.planes_combo
+    planes.setCurrentText('all 16 of t, each by itself')
+    panel.form.controls['diameter'].value = DIAMETER_OF_SERIES
+    panel.run_button.click()
+    studio.settle(2.0)
     track = studio.open('track')
     studio.viewer.reset_view()
     track.track()
@@ -207,20 +279,79 @@ def picture_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
     studio.close()
 
 
-def pictures_of_docs(folder: Path) -> None:
-    """All pictures that the docs show."""
-    from napari_mobilesam.sample_data import read_sample
+def found(status: str) -> int:
+    """Number of objects that the status of a run names."""
+    match = re.search(r'(\d+) objects', status)
+    return int(match[1]) if match else 0
 
-    image = read_sample('nuclei')
-    for picture in (
+
+def tutorial_of_slides(image: NDArray[np.uint8], folder: Path) -> None:
+    """A slide, some of whose tiles are done."""
+    studio = Studio(SIZES[0])
+    slide = np.full(SLIDE, 15, np.uint8)
+    for row, column in PIECES:
+        slide[row : row + 520, column : column + 696] = image
+    studio.viewer.add_image([slide, slide[::2, ::2]], name='slide')
+    panel = studio.open('segment_everything').show_form('everything').panel
+    with tempfile.TemporaryDirectory() as own:
+        panel.large.output = Path(own, 'slide objects.ome.zarr')
+        panel.form.controls['diameter'].value = DIAMETER_OF_SLIDE
+        studio.settle()
+        studio.viewer.reset_view()
+        panel.run_button.click()
+        studio.wait_for(lambda: found(panel.status.text) >= FOUND)
+        studio.wait_for(lambda: False, 2)
+        studio.save_now(folder / 'tutorial-slide.png')
+        panel.cancel_button.click()
+        studio.settle()
+        studio.close()
+
+
+def tutorial_of_training(image: NDArray[np.uint8], folder: Path) -> None:
+    """The curves of a model trained on the bright cores of ten nuclei."""
+    studio = Studio(SIZES[0])
+    studio.viewer.add_image(image, name='nuclei')
+    labels = thresholded(image, 5)
+    areas = np.bincount(labels.ravel())[1:]
+    ten = 1 + np.flatnonzero(areas > 400)[:10]
+    labels = np.where(np.isin(labels, ten), labels, 0)
+    studio.viewer.add_labels(labels, name='objects')
+    panel = studio.open('fine_tune').show_form('training').panel
+    panel.budget_form.controls['minutes'].value = 2
+    studio.viewer.reset_view()
+    studio.settle()
+    panel.run_button.click()
+    studio.settle(2.0)
+    studio.save(folder / 'tutorial-fine-tune.png')
+    studio.close()
+
+
+PICTURES = {
+    'docs': (
         picture_of_prompts,
         picture_of_everything,
         picture_of_series,
         picture_of_table,
         picture_of_refining,
-        picture_of_tracks,
-    ):
-        picture(image, folder)
+    ),
+    'tutorials': (
+        tutorial_of_cells,
+        tutorial_of_stacks,
+        tutorial_of_slides,
+        tutorial_of_training,
+        tutorial_of_tracks,
+    ),
+}
+
+
+def take_pictures(what: str, folder: Path, only: str | None) -> None:
+    """Take all pictures of the docs or tutorials, or one of them."""
+    from napari_mobilesam.sample_data import read_sample
+
+    image = read_sample('nuclei')
+    for picture in PICTURES[what]:
+        if only is None or picture.__name__.endswith(f'_of_{only}'):
+            picture(image, folder)
 
 
 def pictures_of_tabs(folder: Path) -> None:
@@ -246,7 +377,10 @@ def pictures_of_tabs(folder: Path) -> None:
 def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('what', choices=('docs', 'tabs'))
+    parser.add_argument('what', choices=(*PICTURES, 'tabs'))
+    parser.add_argument(
+        '--only', metavar='NAME', help='one picture, such as cells or tracks'
+    )
     parser.add_argument(
         '--folder', type=Path, default=ROOT / 'docs' / 'images'
     )
@@ -255,10 +389,11 @@ def main() -> None:
         # out of the user's settings and sessions
         os.environ['NAPARI_MOBILESAM_CONFIG'] = own
         os.environ['NAPARI_MOBILESAM_SESSIONS'] = own
-        if arguments.what == 'docs':
-            pictures_of_docs(arguments.folder)
-        else:
+        os.environ['NAPARI_MOBILESAM_MODELS'] = own
+        if arguments.what == 'tabs':
             pictures_of_tabs(arguments.folder)
+        else:
+            take_pictures(arguments.what, arguments.folder, arguments.only)
     # Qt may crash when a process ends that has had several viewers
     os._exit(0)
 

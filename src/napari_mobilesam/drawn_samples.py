@@ -1,4 +1,4 @@
-"""Drawn nuclei in three dimensions, and in time, to try the plugin on.
+"""Drawn nuclei in 3-D and in time, and cells in two channels, to try on.
 
 They are computed, always the same, so that the package has no large files and
 the images no licence.
@@ -16,6 +16,8 @@ SPACING = (2.0, 0.5, 0.5)
 # (frames, rows, columns) of the series
 SERIES_SHAPE = (16, 256, 256)
 NUCLEI, CELLS = 40, 14
+# (channels, rows, columns) of the cells: nuclei, cell bodies
+CHANNELS_SHAPE = (2, 256, 256)
 BACKGROUND, LEVELS = 18.0, (90.0, 180.0)
 
 
@@ -83,6 +85,32 @@ def draw_series(seed: int = 5) -> NDArray[np.uint8]:
             for side in (-1, 1):
                 where = center + side * away
                 _add_ellipsoid(image[frame], where, 0.72 * radius, level, rng)
+    return _as_seen(image, (0, 1.0, 1.0), rng)
+
+
+def draw_channels(seed: int = 7) -> NDArray[np.uint8]:
+    """Draw cells in two channels: their nuclei, and their bodies.
+
+    Parameters
+    ----------
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    ndarray
+        (2, 256, 256) uint8: c, y, x; the first channel is the nuclei.
+    """
+    rng = np.random.default_rng(seed)
+    nuclei, bodies = image = np.full(CHANNELS_SHAPE, BACKGROUND)
+    grid = np.indices((4, 4)).reshape(2, -1).T
+    for place in (grid[rng.permutation(16)[:CELLS]] + 0.5) * 64:
+        center = place + rng.uniform(-4, 4, 2)
+        radii = rng.uniform(20, 27, 2)
+        _add_ellipsoid(bodies, center, radii, rng.uniform(*LEVELS), rng)
+        aside = center + rng.uniform(-4, 4, 2)
+        nucleus = rng.uniform(0.4, 0.5, 2) * radii
+        _add_ellipsoid(nuclei, aside, nucleus, rng.uniform(*LEVELS), rng)
     return _as_seen(image, (0, 1.0, 1.0), rng)
 
 

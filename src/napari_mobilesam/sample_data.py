@@ -1,7 +1,7 @@
 """Images to try the plugin on, for File ▸ Open Sample.
 
 The images of the package lie in ``samples``, with their licences; the coins
-are those of scikit-image. The stack and the series are drawn.
+are those of scikit-image. The stack, the series and the channels are drawn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_mobilesam.drawn_samples import SPACING, draw_series, draw_stack
+from napari_mobilesam.drawn_samples import (
+    SPACING,
+    draw_channels,
+    draw_series,
+    draw_stack,
+)
 
 LayerData = tuple[NDArray[np.uint8], dict[str, Any], str]
 
@@ -74,3 +79,17 @@ def nuclei_series() -> list[LayerData]:
     """Drawn nuclei that move and divide, (16, 256, 256), CC0."""
     place = {'name': 'nuclei over time', 'axis_labels': ('t', 'y', 'x')}
     return [(draw_series(), place, 'image')]
+
+
+def cells_in_channels() -> list[LayerData]:
+    """Drawn cells in two channels, each a layer of (256, 256), CC0."""
+    nuclei, bodies = draw_channels()
+    shown = {'blending': 'additive', 'axis_labels': ('y', 'x')}
+    return [
+        (
+            bodies,
+            shown | {'name': 'cell bodies', 'colormap': 'green'},
+            'image',
+        ),
+        (nuclei, shown | {'name': 'cell nuclei', 'colormap': 'blue'}, 'image'),
+    ]

@@ -23,6 +23,8 @@ SAMPLES = {
     'nuclei_series': (16, 256, 256),
 }
 
+CHANNELS = 'cells_in_channels'
+
 
 @pytest.mark.parametrize('key', SAMPLES)
 def test_samples(key):
@@ -47,7 +49,10 @@ def test_dock_forms_and_samples_are_in_the_manifest():
     commands = {c.id: c for c in manifest.contributions.commands}
     names = [w.display_name for w in manifest.contributions.widgets]
     assert 'Segmentation' in names
-    assert {s.key for s in manifest.contributions.sample_data} == set(SAMPLES)
+    assert {s.key for s in manifest.contributions.sample_data} == {
+        *SAMPLES,
+        CHANNELS,
+    }
     items = manifest.contributions.menus['napari/layers/segment']
     for item in items:
         assert item.command in commands
@@ -63,6 +68,26 @@ def test_sample_opens(make_napari_viewer):
     viewer = make_napari_viewer(show=False)
     (layer,) = viewer.open_sample(PLUGIN, 'tissue')
     assert layer.rgb
+
+
+def test_sample_in_channels_is_segmented_in_both(desk, blobs):
+    d = desk(blobs)
+    bodies, nuclei = d.viewer.open_sample(PLUGIN, CHANNELS)
+    assert bodies.data.shape == nuclei.data.shape == (256, 256)
+    assert bodies.data.dtype == np.uint8
+    # each nucleus lies in a cell
+    assert (bodies.data[nuclei.data > 80] > 50).mean() > 0.95
+    again = sample_data.cells_in_channels()
+    assert np.array_equal(again[0][0], bodies.data)
+    header = d.widget.header
+    header.image_combo.layer = bodies
+    d.settle()
+    choice = header.channel_combo.findText('with cell nuclei')
+    header.channel_combo.setCurrentIndex(choice)
+    header.channel_combo.activated.emit(choice)
+    d.settle()
+    assert header.plane.layer is bodies
+    assert list(header.channel_combo.composed) == [nuclei]
 
 
 @pytest.fixture
