@@ -116,3 +116,12 @@ def test_python_of_the_readme_runs() -> None:
     assert mask.shape == labels.shape == image.shape[:2]  # type: ignore[attr-defined]
     assert len(names['table']) == labels.max()  # type: ignore[arg-type, attr-defined]
     assert mask.any()  # type: ignore[attr-defined]
+
+
+def test_site_loads_nothing_from_other_servers() -> None:
+    """The plugin `offline` names a server, unless a script is given."""
+    site = (ROOT / 'mkdocs.yml').read_text('utf-8')
+    (script,) = re.findall(r'^    - (\S*iframe-worker\S*)$', site, re.M)
+    assert (ROOT / 'docs' / script).is_file()
+    assert 'font: false' in site
+    assert not re.search(r'https?:', site)
