@@ -214,7 +214,7 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
         Series.open([])
     with pytest.raises(SeriesError, match='There is no file or folder'):
         Series.open([folder / 'a.tif', folder / 'gone.tif'])
-    with pytest.raises(SeriesError, match='is no pattern'):
+    with pytest.raises(SeriesError, match='is not a valid pattern'):
         Series.open(folder, names='{nmae}')
     with pytest.raises(SeriesError, match='is an image of the series'):
         Series.open(folder, folder, '{name}')
@@ -571,7 +571,7 @@ def test_broken_links_and_folders_among_images(folder: Path) -> None:
 
 @pytest.mark.parametrize('names', ['{name.x}', '{name[x]}', '{}', '{', '{x}'])
 def test_patterns_that_are_none(folder: Path, names: str) -> None:
-    with pytest.raises(SeriesError, match='is no pattern'):
+    with pytest.raises(SeriesError, match='is not a valid pattern'):
         Series.open(folder, names=names)
 
 

@@ -258,7 +258,7 @@ def test_files_that_are_none_say_so(sessions, tmp_path):
     with pytest.raises(SessionFileError, match='There is no file'):
         session.load(tmp_path / 'missing')
     (tmp_path / 'text').write_text('hello', 'utf-8')
-    with pytest.raises(SessionFileError, match='no session file'):
+    with pytest.raises(SessionFileError, match='not a session file'):
         session.load(tmp_path / 'text')
     with gzip.open(tmp_path / 'other', 'wt', encoding='utf-8') as file:
         json.dump({'format': 'something else'}, file)

@@ -221,7 +221,7 @@ def test_damaged_file_says_so_and_is_left_alone(opened, file):
     press_save(d)
     d.widget.saving.restore()
     d.settle()
-    assert 'no session file' in d.widget.status.text
+    assert 'not a session file' in d.widget.status.text
     make(d, FIRST)
     rest(d)
     assert path.read_bytes() == b'nothing of use'

@@ -537,7 +537,7 @@ def test_a_listed_object_that_is_gone(reviewed):
         n for n, row in enumerate(rows(d)) if row[2:] == ('2', 'a.tif')
     )
     d.widget.panel.uncertain.selectRow(cell)
-    assert d.widget.status.text == 'Object 2 is not there any more.'
+    assert d.widget.status.text == 'Object 2 no longer exists.'
     assert len(rows(d)) == 3
 
 
@@ -682,7 +682,7 @@ def test_what_cannot_be_opened_is_said(series_desk, folder, tmp_path):
     assert d.session.series.series is None
     d.widget.panel.names_edit.setText('{nmae}')
     d.widget.open([folder])
-    assert 'is no pattern' in d.widget.status.text
+    assert 'is not a valid pattern' in d.widget.status.text
 
 
 def test_a_mask_that_is_not_there_yet(
@@ -694,7 +694,7 @@ def test_a_mask_that_is_not_there_yet(
     d.prompts.tools.points.add((28, 32))
     qtbot.waitUntil(lambda: d.session.editor.pending)
     QTest.mouseClick(d.widget.panel.buttons['next'], LEFT)
-    assert d.widget.status.text.startswith('Going on when the mask')
+    assert d.widget.status.text.startswith('Waiting for the mask')
     assert d.widget.status.busy
     assert not d.widget.status.failed
     assert names(d)[0] == 'a'

@@ -561,6 +561,6 @@ class _told:
             text = error.strerror or str(error)
             raise SeriesError(
                 f'{self._path} cannot be written ({text}): nothing is lost '
-                'while the viewer is open; free the place or choose another '
+                'while the viewer is open; free disk space or choose another '
                 'folder.'
             ) from error

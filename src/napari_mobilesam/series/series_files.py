@@ -218,12 +218,14 @@ def output_name(pattern: str, image: Path, number: int) -> str:
         ValueError,
     ) as error:
         raise SeriesError(
-            f'--names {pattern!r} is no pattern ({error}): use {{name}}, '
-            '{suffix}, {folder} and {number}, for example {name}_labels.tif'
+            f'--names {pattern!r} is not a valid pattern ({error}): use '
+            '{name}, {suffix}, {folder} and {number}, for example '
+            '{name}_labels.tif'
         ) from error
     if Path(name).name != name or not name:
         raise SeriesError(
-            f'--names {pattern!r} gives {name!r}, which is no name of a file'
+            f'--names {pattern!r} gives {name!r}, which is not a valid file '
+            'name'
         )
     return name
 

@@ -196,7 +196,7 @@ class PartDecoder:
         if entry['chosen'] >= len(masks):
             raise self._wrong(f'has no mask {entry["chosen"]}')
         if logits and len(logits) != len(masks):
-            raise self._wrong('has other logits than masks')
+            raise self._wrong('has logits for other masks')
         frame = optional_of(self._frame, entry['frame'])
         return ObjectCandidates(masks, entry['chosen'], logits, frame)
 
@@ -223,7 +223,7 @@ class PartDecoder:
             or logits.dtype.kind != 'f'
             or not np.isfinite(logits).all()
         ):
-            raise self._wrong('has logits that are none')
+            raise self._wrong('has invalid logits')
         return logits
 
     def _frame(self, entry: Json) -> Frame:
@@ -233,7 +233,7 @@ class PartDecoder:
         )
         ordered = window[0] < window[2] and window[1] < window[3]
         if not ordered or max(shape) > entry['input_size']:
-            raise self._wrong('has an impossible window')
+            raise self._wrong('has an invalid window')
         return Frame(image, window, shape, entry['input_size'])
 
     def _wrong(self, problem: str) -> SchemaError:

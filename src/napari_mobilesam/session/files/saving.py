@@ -213,7 +213,7 @@ def read(path: str | os.PathLike[str]) -> Json:
         content = _parsed(_lines(Path(path)))
         if not isinstance(content, dict) or content.get('format') != FORMAT:
             raise SessionFileError(
-                f'{path} is no session file of this version ({FORMAT}).'
+                f'{path} is not a session file of this version ({FORMAT}).'
             )
         return check_session(content)
     except FileNotFoundError:
@@ -230,7 +230,7 @@ def read(path: str | os.PathLike[str]) -> Json:
         zlib.error,
     ) as error:
         raise SessionFileError(
-            f'{path} is no session file, or is damaged ({error}).'
+            f'{path} is not a session file, or is damaged ({error}).'
         ) from error
 
 

@@ -452,7 +452,7 @@ class SeriesJobs:
             self._services.deliver(
                 partial(
                     self.restored.emit,
-                    f'Labels of {", ".join(names)} are back that could not be '
+                    f'Restored labels of {", ".join(names)} that could not be '
                     'saved last time.',
                 )
             )

@@ -50,7 +50,7 @@ class SeriesAction(NamedTuple):
 # by the names in `SeriesWidget.commands`
 ACTIONS: Mapping[str, SeriesAction] = {
     'previous': SeriesAction(
-        'Previous', 'Alt+Left', 'Save the labels and open the image before.'
+        'Previous', 'Alt+Left', 'Save the labels and open the previous image.'
     ),
     'next': SeriesAction(
         'Next', 'Alt+Right', 'Save the labels and open the next image.'
@@ -58,12 +58,12 @@ ACTIONS: Mapping[str, SeriesAction] = {
     'done': SeriesAction(
         'Done, next',
         'Shift+W',
-        'Mark the image as done, and open the next one that is to do.',
+        'Mark the image as done, and open the next unfinished one.',
     ),
     'flag': SeriesAction(
         'Flag',
         'Shift+F',
-        'Flag the image, to come back to it; again to take it back.',
+        'Flag the image to come back to it; again to remove the flag.',
     ),
     'accept': SeriesAction(
         'Accept, next',

@@ -190,7 +190,7 @@ class SeriesReview:
             return
         self._wanted = None
         if not self._look_at(found):
-            self._status.say(f'Object {found.label} is not there any more.')
+            self._status.say(f'Object {found.label} no longer exists.')
             self._table.take_out(found)
             return
         self._shown = found

@@ -141,7 +141,7 @@ class SeriesSaving:
             return
         before = np.asarray(labels.data)
         if before.shape != found.labels.shape:
-            raise SegmentationError('The labels have another shape by now.')
+            raise SegmentationError('The shape of the labels has changed.')
         # that nothing was found is a result, too
         self._labelled = True
         values = found.labels

@@ -45,7 +45,7 @@ HINT = (
     'go on, and you can stop at any time.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
-PENDING = 'Going on when the mask of the open object is there …'
+PENDING = 'Waiting for the mask of the open object …'
 
 
 class SeriesWidget(ViewerWidget):
@@ -317,7 +317,7 @@ class SeriesWidget(ViewerWidget):
         if waiting:
             self.go_to(waiting[0])
         elif not self.status.failed:
-            self.status.say(f'All images are seen. {series.text}.')
+            self.status.say(f'No image is left to do. {series.text}.')
 
     def flag(self) -> None:
         """Flag the image; a flagged one is to do again."""
