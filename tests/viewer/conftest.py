@@ -169,6 +169,13 @@ def own_settings(tmp_path, monkeypatch):
     for name in ('CONFIG', 'CACHE', 'SESSIONS'):
         folder = str(tmp_path / name.lower())
         monkeypatch.setenv(f'NAPARI_MOBILESAM_{name}', folder)
+    # napari 0.9 and newer keep some of them, in a file beside its own
+    import napari.settings
+
+    if hasattr(napari.settings, '_PLUGIN_SETTINGS'):
+        monkeypatch.setattr(napari.settings, '_PLUGIN_SETTINGS', {})
+        own = tmp_path / 'napari' / 'settings.yaml'
+        monkeypatch.setattr(napari.settings, '_CFG_PATH', str(own))
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from napari_mobilesam.session.runtime.settings import (
-    load_settings,
-    save_settings,
-)
+from napari_mobilesam.session.runtime.settings import save_settings
 from napari_mobilesam.widgets.parts.controls import StatusLine
+from napari_mobilesam.widgets.viewer.napari_preferences import (
+    find_preferences,
+    read_settings,
+    without_preferences,
+    write_preferences,
+)
 
 
 class SettingsStore:
@@ -18,11 +21,14 @@ class SettingsStore:
     Attributes
     ----------
     current : Settings
-        Loaded from the file of settings.
+        Loaded from the file of settings, and from napari.
+    preferences : EventedModel or None
+        Settings that napari keeps; None if it is too old for that.
     """
 
     def __init__(self) -> None:
-        self.current = load_settings()
+        self.current = read_settings()
+        self.preferences = find_preferences()
 
     def save(self, status: StatusLine, **changed: Any) -> None:
         """Change fields of the settings, and write the file.
@@ -37,7 +43,11 @@ class SettingsStore:
         before, self.current = self.current, replace(self.current, **changed)
         if self.current == before:
             return
+        stored = self.current
+        if self.preferences is not None:
+            write_preferences(self.preferences, stored)
+            stored = without_preferences(stored)
         try:
-            save_settings(self.current)
+            save_settings(stored)
         except OSError as error:
             status.fail(f'The settings could not be saved: {error}.')

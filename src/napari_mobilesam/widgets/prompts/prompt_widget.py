@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
+from napari_mobilesam.widgets.viewer.napari_preferences import values_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
@@ -253,6 +255,10 @@ class PromptWidget(ViewerWidget):
             self.listen(signal, callback)
         self.preparation.attach()
         self._bind_keys()
+        preferences = self.settings.preferences
+        if preferences is not None:
+            self.listen(preferences.events, self._preferences_changed)
+            self._preferences_changed()
         self._apply_settings()
         self._layers_changed()
         self._early_clicks.watch(partial(self.status.say, busy=True))
@@ -452,6 +458,12 @@ class PromptWidget(ViewerWidget):
             self._bind_keys()
             self.panel.show_keys(self.settings.current.keys)
         self._apply_settings()
+
+    def _preferences_changed(self, event: Any = None) -> None:
+        """Take over what was chosen in the Preferences of napari."""
+        chosen = values_of(self.settings.preferences)
+        if self.settings.current != replace(self.settings.current, **chosen):
+            self.panel.settings_box.show_computing(**chosen)
 
     def _apply_settings(self) -> None:
         settings = self.settings.current

@@ -131,6 +131,23 @@ class SettingsBox(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.fold)
 
+    def show_computing(self, device: str, threads: int, cache_mb: int) -> None:
+        """Show what was chosen elsewhere, and tell of it once.
+
+        Parameters
+        ----------
+        device, threads, cache_mb
+            See `Settings`.
+        """
+        spins = (self.threads_spin, self.cache_spin)
+        for spin, value in zip(spins, (threads, cache_mb), strict=True):
+            spin.blockSignals(True)
+            spin.setValue(value)
+            spin.blockSignals(False)
+        index = self.device_combo.findData(device)
+        self.device_combo.setCurrentIndex(max(0, index))
+        self._tell()
+
     def _tell(self, value: object = None) -> None:
         self.changed.emit(
             {

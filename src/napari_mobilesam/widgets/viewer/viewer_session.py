@@ -11,6 +11,7 @@ from napari_mobilesam.session.runtime.settings import load_settings
 from napari_mobilesam.types import Deliver, ImageError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
 from napari_mobilesam.widgets.viewer.layers import unwrap
+from napari_mobilesam.widgets.viewer.napari_preferences import read_settings
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     scene = ViewerScene(viewer)
     session = Session(deliver=_deliverer(viewer), scene=scene)
     session.tracking.scene = scene.tracks
-    settings = load_settings()
+    # napari's settings are for its windows
+    windowed = hasattr(viewer, 'window')
+    settings = read_settings() if windowed else load_settings()
     session.use_cache(settings.cache_mb)
     session.classes.restore(settings.classes, settings.class_colors)
 
