@@ -1,11 +1,12 @@
-"""Comparison of the full and the adaptive grid of prompts.
+"""Comparison of the sources of prompts of *segment everything*.
 
-Every image is segmented both ways, one after the other, and compared with
-its labels: prompts asked, seconds of the processor, average precision and
-recall. The aim of the adaptive mode is 97 % of the full grid's at 20 % of its
-prompts.
+Every image is segmented from each source, one after the other, and compared
+with its labels: prompts asked, seconds of the processor, average precision, F1
+and recall. The aim of the adaptive mode is 97 % of the full grid's at 20 % of
+its prompts.
 
 python benchmarks/everything.py --split test --markdown everything.md
+python benchmarks/everything.py --model my_model --mode adaptive head
 """
 
 from __future__ import annotations
@@ -35,10 +36,15 @@ DATA = (
     Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
     / 'data'
 )
-MODES = {'full grid': False, 'adaptive': True}
+MODES = {
+    'grid': {'adaptive': False},
+    'adaptive': {'instance_head': False},
+    'head': {},
+}
 # Measure → its heading in the table; means over images, but for the prompts.
 MEASURES = {
     'ap50': 'AP50',
+    'f1': 'F1',
     'ap50_95': 'AP50:95',
     'recall': 'average recall',
     'objects': 'objects',
@@ -70,18 +76,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--limit', type=int, help='images per data set and modality'
     )
+    parser.add_argument(
+        '--mode',
+        nargs='+',
+        choices=MODES,
+        help='sources of prompts; ratios are to the first (default: grid and '
+        'adaptive, and head if the model has one)',
+    )
     parser.add_argument('--csv', type=Path, help='write a row per image')
     parser.add_argument('--markdown', type=Path, help='write the table')
     add_options(
         parser.add_argument_group('segment everything'),
         EverythingParameters,
-        parameter_fields(EverythingParameters).keys() - {'adaptive'},
+        parameter_fields(EverythingParameters).keys()
+        - {'adaptive', 'instance_head'},
     )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure both modes and print a table."""
+    """Measure the modes and print a table."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -96,7 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if options.dataset:
         images = [i for i in images if i.dataset in options.dataset]
-    rows = measure(model, images, parameters)
+    modes = options.mode or list(MODES)[: 2 + model.record.instance_head]
+    if 'head' in modes and not model.record.instance_head:
+        parser.error(f'{options.model} has no instance head')
+    rows = measure(model, images, parameters, modes)
     table = markdown(rows, options)
     print(table)
     if options.markdown:
@@ -110,25 +127,27 @@ def measure(
     model: Sam,
     images: Sequence[LabelledImage],
     parameters: EverythingParameters,
+    modes: Sequence[str],
 ) -> pd.DataFrame:
     """One row per image and mode."""
     rows = []
     with ProgressLine() as progress:
         for number, image in enumerate(images):
             progress(number, len(images), 'images')
-            for mode, adaptive in MODES.items():
+            for mode in modes:
                 # Of this process alone: other work does not count.
                 start = time.process_time()
                 candidates = nm.generate_candidates(
                     image.image,
                     model,
                     parameters=parameters,
-                    adaptive=adaptive,
+                    **MODES[mode],
                 )
                 labels, table = candidates.label()
                 rows.append(
                     {
                         'dataset': image.dataset,
+                        'modality': image.modality,
                         'image': image.name,
                         'mode': mode,
                         'prompts': candidates.prompts,
@@ -146,30 +165,37 @@ def scores(truth: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     found = [match(matrix, threshold) for threshold in THRESHOLDS]
     return {
         'ap50': found[0].average_precision,
+        'f1': found[0].f1,
         'ap50_95': float(np.mean([one.average_precision for one in found])),
         'recall': float(np.mean([one.recall for one in found])),
     }
 
 
 def markdown(rows: pd.DataFrame, options: argparse.Namespace) -> str:
-    """Both modes and their ratio, per data set and for all images."""
+    """All modes and their ratios to the first, per data set and for all."""
     lines = [
-        '| data set | images | grid | ' + ' | '.join(MEASURES.values()) + ' |',
+        '| data set | images | prompts from | '
+        + ' | '.join(MEASURES.values())
+        + ' |',
         '|---' * (3 + len(MEASURES)) + '|',
     ]
-    groups = [(name, part) for name, part in rows.groupby('dataset')]
+    groups = [
+        (' '.join(name).strip(), part)
+        for name, part in rows.groupby(['dataset', 'modality'], sort=False)
+    ]
     if len(groups) > 1:
         groups.append(('all', rows))
+    first, *others = rows['mode'].unique()
     for name, part in groups:
         means = part.groupby('mode')[list(MEASURES)].mean()
-        means.loc['ratio'] = means.loc['adaptive'] / means.loc['full grid']
         count = part['image'].nunique()
-        for mode in [*MODES, 'ratio']:
+        shown = {mode: means.loc[mode] for mode in (first, *others)}
+        for mode in others:
+            shown[f'{mode} / {first}'] = means.loc[mode] / means.loc[first]
+        for mode, values in shown.items():
             cells = [
-                f'{value:.3f}'
-                if mode == 'ratio' or value < 2
-                else f'{value:,.0f}'
-                for value in means.loc[mode]
+                f'{value:.3f}' if '/' in mode or value < 2 else f'{value:,.0f}'
+                for value in values
             ]
             lines.append(
                 f'| {name} | {count} | {mode} | ' + ' | '.join(cells) + ' |'

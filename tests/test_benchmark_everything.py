@@ -45,14 +45,22 @@ def test_both_ways_side_by_side(
     )
     assert code == 0
     rows = pd.read_csv(data / 'e.csv').set_index('mode')
-    assert rows.loc['full grid', 'prompts'] == 256
+    assert rows.loc['grid', 'prompts'] == 256
     assert 0 < rows.loc['adaptive', 'prompts'] < 256
-    for name in ('ap50', 'ap50_95', 'recall'):
+    for name in ('ap50', 'f1', 'ap50_95', 'recall'):
         assert rows[name].between(0, 1).all()
     table = (data / 'e.md').read_text()
     assert table == capsys.readouterr().out
-    assert '| cells | 1 | ratio |' in table
+    assert '| cells fluorescence | 1 | adaptive / grid |' in table
     assert 'points_per_side=16' in table
+
+
+def test_a_mode_needs_its_model(
+    everything: ModuleType, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        everything.main(['--data', str(data), '--mode', 'grid', 'head'])
+    assert 'has no instance head' in capsys.readouterr().err
 
 
 def test_bad_input(
