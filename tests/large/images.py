@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from segmentation.oracle import Oracle
+from segmentation.oracle import Oracle, SeeingOracle
 
 from napari_mobilesam.large.io.interfaces import Level
 from napari_mobilesam.types import Window
@@ -87,6 +87,11 @@ def drawn(shape: tuple[int, int], *discs: Disc) -> np.ndarray:
 def small_model() -> Oracle:
     """Sees objects of DIAMETER pixel for pixel, a tile at a time."""
     return Oracle(INPUT_SIZE, best=DIAMETER)
+
+
+def seeing_model() -> SeeingOracle:
+    """A small model with an instance head."""
+    return SeeingOracle(INPUT_SIZE, best=DIAMETER)
 
 
 def whole_model() -> Oracle:
