@@ -119,7 +119,7 @@ def _one_of_each(
 def watershed_instances(
     maps: NDArray[np.float32], seeds: NDArray[np.intp]
 ) -> NDArray[np.int32]:
-    """Divide the foreground among seeds.
+    """Divide the foreground among seeds; parts without one are objects.
 
     Parameters
     ----------
@@ -131,8 +131,10 @@ def watershed_instances(
     Returns
     -------
     ndarray
-        (h, w) int32: 0 is background, i the object of seed i - 1.
+        (h, w) int32: 0 is background, i the object of seed i - 1, and
+        numbers beyond are connected foreground without a seed.
     """
+    from scipy.ndimage import label
     from skimage.segmentation import watershed
 
     markers = np.zeros(maps.shape[1:], np.int32)
@@ -141,4 +143,5 @@ def watershed_instances(
     labels: NDArray[np.int32] = watershed(
         -seed_height(maps), markers, mask=inside
     )
-    return labels
+    rest, _ = label(inside & (labels == 0))
+    return np.where(rest > 0, rest + len(seeds), labels).astype(np.int32)

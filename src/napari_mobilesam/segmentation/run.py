@@ -156,15 +156,20 @@ class Run:
         for start in range(0, len(regions), size):
             yield regions[start : start + size]
 
-    def embed(self, regions: Sequence[Region]) -> list[RegionWorker]:
-        """Embed regions; of a cancelled run those that were done."""
+    def embed(
+        self, regions: Sequence[Region], floor: Thresholds | None = None
+    ) -> list[RegionWorker]:
+        """Embed regions; of a cancelled run those that were done.
+
+        Their workers answer above ``floor``, that of the run if None.
+        """
         if not regions:
             return []
         self.embed_blocks(blocks_of(regions, self.image.grid))
 
         def worker(region: Region) -> RegionWorker:
             return RegionWorker(
-                self.image, self.parameters, self.floor, region
+                self.image, self.parameters, floor or self.floor, region
             )
 
         done: list[RegionWorker] = []
