@@ -31,7 +31,6 @@ from napari_mobilesam.segmentation.everything_plan import (
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.instances import (
-    LIKELY,
     find_seeds,
     local_peaks,
     watershed_instances,
@@ -44,8 +43,9 @@ from napari_mobilesam.types import Mask
 # Cells at the edge of a block in which features suffer; large blocks overlap
 # by twice as many.
 MARGIN = 4
-# Half the width in pixels of the maps of unexplained foreground that is asked
-# again, and how much wider it is than its narrows.
+# Unexplained foreground is asked again if it is as likely as this. Half its
+# width in pixels of the maps, and how much wider it is than its narrows.
+SURE = 0.75
 LEFT_RADIUS, LEFT_PROMINENCE = 2.0, 1.0
 # The IoU of a mask is estimated by these weights of its predicted IoU, of its
 # IoU with an instance of the head, and of the mean foreground in it, and an
@@ -265,7 +265,7 @@ class Judge:
 
 def _unexplained(maps: InstanceMaps, coverage: Coverage) -> NDArray[np.intp]:
     """(N, 2) pixels of the maps in the middle of unexplained foreground."""
-    left = maps.values[FOREGROUND] >= LIKELY
+    left = maps.values[FOREGROUND] >= SURE
     pixels = np.argwhere(left)
     left[tuple(pixels[coverage.at(maps.to_data(pixels))].T)] = False
     if not left.any():
