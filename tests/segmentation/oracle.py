@@ -112,7 +112,10 @@ class SeeingOracle(Oracle):
 
     def __init__(self, input_size: int = 256, best: float = 48) -> None:
         super().__init__(input_size, best)
-        self.record = replace(self.record, instance_head=True)
+        # as of a model whose head sees objects in pixels of 4
+        self.record = replace(
+            self.record, instance_head=True, predicted_iou=0.6
+        )
         # Objects no wider, in pixels of the maps, have no peak.
         self.shown = 0.0
 

@@ -61,6 +61,34 @@ def test_what_the_head_shows_without_a_peak_is_asked_again(image, planes):
     assert_all_found(candidates.paint()[0], planes)
 
 
+def test_where_the_head_is_unsure_the_grid_is_asked(image, planes):
+    class Unsure(SeeingOracle):
+        def instance_maps(self, features):
+            return 0.6 * super().instance_maps(features) + 0.2
+
+    candidates = found(image, Unsure(best=48))
+    assert candidates.prompts > 1.5 * len(planes)
+    assert_all_found(candidates.paint()[0], planes)
+
+
+def test_masks_that_the_head_does_not_see_are_dropped(image, planes):
+    """The decoder is sure of them, but the head sees little but background."""
+
+    class Blind(SeeingOracle):
+        def instance_maps(self, features):
+            maps = super().instance_maps(features)
+            # of the first disc, at this scale pixel for pixel, a spot is seen
+            maps[:, :, :18, :20] = 0
+            maps[:, :, 9:12, 9:12] = 1
+            return maps
+
+    candidates = found(image, Blind(best=48))
+    assert candidates.prompts == len(planes)
+    labels, _ = candidates.paint()
+    assert not labels[planes[0]].any()
+    assert_all_found(labels, planes[1:])
+
+
 def test_the_grid_is_asked_without_a_head_and_by_choice(image):
     adaptive = found(image, Oracle(best=48)).prompts
     assert found(image, instance_head=False).prompts == adaptive

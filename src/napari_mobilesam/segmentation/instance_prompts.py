@@ -21,6 +21,7 @@ from napari_mobilesam.model.instance_head import (
     MAP_PIXELS,
     MAPS,
 )
+from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.coverage import Coverage
 from napari_mobilesam.segmentation.crops import Region
@@ -28,9 +29,11 @@ from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
     blocks_of,
+    expected_prompts,
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.instances import (
+    LIKELY,
     find_seeds,
     local_peaks,
     watershed_instances,
@@ -38,11 +41,15 @@ from napari_mobilesam.segmentation.instances import (
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Run
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Box, Mask
 
 # Cells at the edge of a block in which features suffer; large blocks overlap
 # by twice as many.
 MARGIN = 4
+# Pixels of the maps are unclear between these, and if there are more of them
+# than of foreground the head does not know such images: on validation images
+# it loses objects to the grid there, and elsewhere does not.
+UNCLEAR = 0.15, 0.85
 # Unexplained foreground is asked again if it is as likely as this. Half its
 # width in pixels of the maps, and how much wider it is than its narrows.
 SURE = 0.75
@@ -50,7 +57,7 @@ LEFT_RADIUS, LEFT_PROMINENCE = 2.0, 1.0
 # The IoU of a mask is estimated by these weights of its predicted IoU, of its
 # IoU with an instance of the head, and of the mean foreground in it, and an
 # offset: about what least squares gives for validation images.
-OF_DECODER, OF_INSTANCE, OF_FOREGROUND, OFFSET = 0.8, 0.5, 0.4, -0.64
+OF_DECODER, OF_INSTANCE, OF_FOREGROUND, OFFSET = 0.8, 0.5, 0.4, -0.6
 # So much the estimate may be above the predicted IoU.
 LIFT = 0.25
 # Regions of which what prompts share is kept at once.
@@ -82,13 +89,18 @@ class InstanceMaps:
         last = np.subtract(self.image_shape, 1)
         return np.clip((pixels + 0.5) * scale - 0.5, 0.0, last)
 
-    def pixel_of(
-        self, places: NDArray[np.intp], axis: int
-    ) -> NDArray[np.intp]:
-        """Pixels of the maps that data pixels along an axis lie in."""
-        scale = self.pitch / MAP_PIXELS
-        pixels = np.floor((places + 0.5) / scale).astype(np.intp)
-        return np.minimum(pixels, self.values.shape[1 + axis] - 1)
+    def pixels_of(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Pixels of the maps under the data pixels of a box, as an index."""
+        rows, columns = (
+            np.minimum(
+                ((np.arange(start, stop) + 0.5) * MAP_PIXELS / self.pitch),
+                length - 1,
+            ).astype(np.intp)
+            for start, stop, length in zip(
+                box[:2], box[2:], self.values.shape[1:], strict=True
+            )
+        )
+        return rows[:, None], columns
 
 
 def maps_of(
@@ -142,6 +154,8 @@ def maps_of(
 def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
     """Ask the objects that the instance head sees.
 
+    Where it is unsure what it sees, the adaptive grid is asked.
+
     Parameters
     ----------
     run : Run
@@ -164,12 +178,24 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
     coverage.explain(collector.good(collector.masks))
     keys = run.embed_blocks(blocks_of(plan.regions, run.image.grid))
     maps = maps_of(run.image, cut.pitch, keys)
+    if is_unsure(maps):
+        run.expect(expected_prompts(replace(plan, source='adaptive')))
+        ask_adaptively(run, plan, collector)
+        return
     seeds = find_seeds(maps.values)
     instances = watershed_instances(maps.values, seeds)
     judge = Judge(maps, instances, run.floor.predicted_iou)
     asking = partial(_ask, run, plan.regions, maps, coverage, collector, judge)
     asking(seeds)
     asking(_unexplained(maps, coverage))
+
+
+def is_unsure(maps: InstanceMaps) -> bool:
+    """Whether more of the maps is unclear than is foreground."""
+    foreground = maps.values[FOREGROUND]
+    low, high = UNCLEAR
+    unclear = np.count_nonzero((foreground > low) & (foreground < high))
+    return bool(unclear > np.count_nonzero(foreground >= LIKELY))
 
 
 def _ask(
@@ -223,9 +249,9 @@ class Judge:
     ) -> None:
         self._maps = maps
         self._instances = instances
-        scale = maps.pitch / MAP_PIXELS
-        self._areas = np.bincount(instances.ravel()) * scale**2
         self._least = least
+        # of the instances within a window, in data pixels
+        self._areas: dict[Box, NDArray[np.intp]] = {}
 
     def floor(self, floor: Thresholds) -> Thresholds:
         """Floor of the decoder's answers that may be estimated higher."""
@@ -238,29 +264,35 @@ class Judge:
 
     def estimate(self, mask: Mask) -> float:
         """Estimated IoU of a mask, from 0 to 1."""
-        row0, column0, row1, column1 = mask.box
-        rows = self._maps.pixel_of(np.arange(row0, row1), 0)[:, None]
-        columns = self._maps.pixel_of(np.arange(column0, column1), 1)
-        foreground = self._maps.values[FOREGROUND][rows, columns][mask.data]
+        part = self._maps.pixels_of(mask.box)
+        foreground = self._maps.values[FOREGROUND][part][mask.data]
         value = (
             OF_DECODER * mask.score
-            + OF_INSTANCE * self._agreement(mask, rows, columns)
+            + OF_INSTANCE * self._agreement(mask, part)
             + OF_FOREGROUND * float(foreground.mean())
             + OFFSET
         )
         return min(max(value, 0.0), 1.0)
 
     def _agreement(
-        self, mask: Mask, rows: NDArray[np.intp], columns: NDArray[np.intp]
+        self, mask: Mask, part: tuple[NDArray[np.intp], NDArray[np.intp]]
     ) -> float:
-        """IoU of a mask with the instance that it covers most of."""
-        under = self._instances[rows, columns][mask.data]
-        counts = np.bincount(under)[1:]
+        """IoU of a mask with the instance that it covers most of.
+
+        As far as its window shows the instance.
+        """
+        counts = np.bincount(self._instances[part][mask.data])[1:]
         if not counts.any():
             return 0.0
         shared = counts.max()
-        area = self._areas[1 + counts.argmax()]
-        return float(shared / max(mask.area + area - shared, 1))
+        area = self._areas_in(mask.crop_box)[1 + counts.argmax()]
+        return float(shared / max(mask.area + area - shared, shared))
+
+    def _areas_in(self, window: Box) -> NDArray[np.intp]:
+        if window not in self._areas:
+            shown = self._instances[self._maps.pixels_of(window)]
+            self._areas[window] = np.bincount(shown.ravel())
+        return self._areas[window]
 
 
 def _unexplained(maps: InstanceMaps, coverage: Coverage) -> NDArray[np.intp]:
