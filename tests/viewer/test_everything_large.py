@@ -419,6 +419,20 @@ def test_run_is_estimated_before_it_starts(open_large, pyramid):
 
 
 @pytest.mark.window
+def test_the_whole_estimate_of_a_large_image_is_seen(open_large, pyramid):
+    d = open_large(pyramid, multiscale=True)
+    d.settle()
+    QApplication.processEvents()
+    label = d.widget.panel.estimate_label
+    wrap = Qt.TextFlag.TextWordWrap if label.wordWrap() else 0
+    needed = label.fontMetrics().boundingRect(
+        0, 0, label.width(), 1000, int(wrap), label.text()
+    )
+    assert needed.width() <= label.width()
+    assert needed.height() <= label.height()
+
+
+@pytest.mark.window
 def test_small_images_are_segmented_as_ever(desk, blobs):
     d = desk(blobs, widget=EVERYTHING)
     assert not d.widget.panel.large.isVisible()

@@ -63,6 +63,8 @@ class EverythingPanel(QWidget):
             'Labelled pixels are neither searched nor overwritten.'
         )
         self.estimate_label = QLabel()
+        # that of a large image is longer than the dock is wide
+        self.estimate_label.setWordWrap(True)
         self.estimate_label.setToolTip(
             'Estimated from runs on this computer. Memory is that of napari.'
         )
