@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         download_model as download_model,
     )
     from napari_mobilesam.model.registry import list_models as list_models
+    from napari_mobilesam.model.text_detectors import (
+        download_detector as download_detector,
+    )
     from napari_mobilesam.segmentation.edges import edge_map as edge_map
     from napari_mobilesam.segmentation.embedding_cache import (
         EmbeddingCache as EmbeddingCache,
@@ -63,6 +66,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.similar import (
         find_similar as find_similar,
     )
+    from napari_mobilesam.segmentation.text_prompts import (
+        segment_text as segment_text,
+    )
     from napari_mobilesam.series.series import Series as Series
     from napari_mobilesam.series.series_segmentation import (
         segment_series as segment_series,
@@ -95,6 +101,8 @@ _MODULE_OF = {
     'refine_labels': 'segmentation.refinement',
     'propose_classes': 'segmentation.object_classes',
     'find_similar': 'segmentation.similar',
+    'segment_text': 'segmentation.text_prompts',
+    'download_detector': 'model.text_detectors',
     'object_proposals': 'segmentation.proposals',
     'edge_map': 'segmentation.edges',
     'mask_outlines': 'segmentation.outlines',

@@ -293,7 +293,8 @@ class Mask:
     crop_box : tuple of int
         Crop or window of the image it was found in.
     similarity : float
-        Similarity to example objects, 1 at most; NaN without examples.
+        Similarity to example objects, or score of the box that a detector
+        drew for a text: 1 at most; NaN without either.
     """
 
     data: NDArray[np.bool_]

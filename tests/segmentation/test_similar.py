@@ -80,22 +80,23 @@ def test_similarity_can_be_lowered_afterwards(image, labels, model):
     parameters = parameters_for_examples(
         EverythingParameters(), masks, model.record
     )
-    embedding = ImageEmbedding.of_rgb(model, as_rgb_plane(image))
+    rgb = as_rgb_plane(image)
+    embedding = ImageEmbedding.of_rgb(model, rgb)
     candidates = similar_candidates(
         image,
         model,
-        examples=Examples.of(embedding, masks),
+        examples=Examples.of(embedding, rgb, masks),
         parameters=parameters,
         embedding=embedding,
         on_masks=seen.extend,
     )
     assert parameters.diameter == pytest.approx(13.5, abs=0.1)
     assert seen
-    assert all(mask.similarity >= 0.2 for mask in seen)
-    chosen = replace(Selection.of(parameters), similarity=0.5)
+    assert all(mask.similarity >= -0.2 for mask in seen)
+    chosen = replace(Selection.of(parameters), similarity=0.1)
     areas = [[m.area for m in candidates.select(chosen)]]
     areas.append(
-        [m.area for m in candidates.select(replace(chosen, similarity=0.2))]
+        [m.area for m in candidates.select(replace(chosen, similarity=-0.2))]
     )
     assert max(areas[0]) < 200
     assert len(areas[1]) > len(areas[0])
@@ -107,7 +108,7 @@ def test_prompts_are_asked_near_what_looks_alike(image, labels, model):
     rgb = as_rgb_plane(image)
     embedding = ImageEmbedding.of_rgb(model, rgb)
     masks = list(masks_of_labels(labels, image.shape).values())
-    examples = Examples.of(embedding, masks)
+    examples = Examples.of(embedding, rgb, masks)
     likely = examples.likely_pixels(embedding, 0.2)
     assert likely.shape == image.shape
     assert likely[image > 100].all()
@@ -148,3 +149,15 @@ def test_bad_input_is_refused(image, labels, model, options, error, message):
     empty = np.zeros_like(labels)
     with pytest.raises(PromptError, match='no example'):
         nm.find_similar(image, model, empty)
+
+
+def test_objects_of_another_intensity_are_not_similar(image, labels, model):
+    dim = image.copy()
+    dim[40:52, 100:112] = 110
+    found, _ = nm.find_similar(dim, model, labels)
+    assert found[15, 15]
+    assert not found[45, 105]
+    found, table = nm.find_similar(dim, model, labels, similarity=-1)
+    assert found[45, 105]
+    row = table.set_index('label').loc[found[45, 105]]
+    assert row['similarity'] < 0.1

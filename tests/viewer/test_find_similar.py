@@ -45,13 +45,13 @@ def test_like_the_selected_label(d):
     assert 'similarity' in d.labels.features
     filters = d.widget.panel.filters
     assert not filters.similarity.isHidden()
-    assert filters.similarity.value() == pytest.approx(0.5)
+    assert filters.similarity.value() == pytest.approx(0.1)
     filters.similarity.setValue(1.0)
     d.settle()
     assert np.array_equal(d.labels.data, before)
     d.widget.panel.review.undo_button.click()
     d.settle()
-    assert filters.similarity.value() == pytest.approx(0.5)
+    assert filters.similarity.value() == pytest.approx(0.1)
     assert len(np.unique(d.labels.data)) == 6
     d.widget.panel.review.undo_button.click()
     d.settle()

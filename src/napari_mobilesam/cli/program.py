@@ -16,6 +16,7 @@ from napari_mobilesam import __version__
 from napari_mobilesam.cli import (
     classify_command,
     demo_command,
+    detector_commands,
     export_commands,
     export_model_command,
     measure_command,
@@ -48,6 +49,7 @@ FAMILIES = (
     export_commands,
     model_commands,
     export_model_command,
+    detector_commands,
     demo_command,
 )
 

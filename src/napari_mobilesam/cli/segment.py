@@ -64,6 +64,11 @@ from napari_mobilesam.cli.similar_options import (
     check_similar_options,
     segment_similar,
 )
+from napari_mobilesam.cli.text_options import (
+    add_text_options,
+    check_text_options,
+    segment_by_text,
+)
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
 
@@ -95,6 +100,8 @@ examples:
     napari-mobilesam segment cells.tif -o labels.tif --boxes boxes.csv
   everything that is like the objects of a label image
     napari-mobilesam segment cells.tif -o labels.tif --like examples.tif
+  what a text names, in photographs rather than micrographs
+    napari-mobilesam segment photo.jpg -o labels.tif --text "coin"
   all images of a folder, two at a time; the same command goes on where it
   was stopped
     napari-mobilesam segment folder/ -o out/ --workers 2
@@ -128,6 +135,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     add_model_options(parser)
     add_prompt_options(parser)
     add_similar_options(parser)
+    add_text_options(parser)
     everything = parser.add_argument_group(
         'segment everything', 'Options of the search for all objects.'
     )
@@ -232,6 +240,8 @@ def segment_command(options: argparse.Namespace) -> int:
 
     prompts = prompts_of(options)
     prompted = bool(prompts) or options.boxes is not None
+    check_text_options(options, prompted)
+    prompted = prompted or options.text is not None
     check_kind(options, prompted)
     check_similar_options(options, prompted)
     if options.table and options.table.resolve() == options.output.resolve():
@@ -266,6 +276,15 @@ def segment_command(options: argparse.Namespace) -> int:
         elif prompts:
             found = segment_prompts(
                 image.pixels, model, prompts, parameters.diameter, limits
+            )
+            result = of_labels(options.output_kind, *found, image)
+        elif options.text is not None:
+            found = segment_by_text(
+                image.pixels,
+                model,
+                options,
+                contrast_limits=limits,
+                progress=progress,
             )
             result = of_labels(options.output_kind, *found, image)
         elif options.like is not None:
@@ -393,7 +412,7 @@ def refuse_everything_options(
     if idle:
         raise UsageError(
             f'{", ".join(idle)} has no effect with prompts: leave it out, '
-            'or leave out --point, --negative, --box and --boxes'
+            'or leave out --point, --negative, --box, --boxes and --text'
         )
 
 
@@ -401,7 +420,10 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
     """Refuse options that need the image in memory."""
     given = [
         option_name(name)
-        for name in ('region', 'skip', 'boxes', 'like', 'similarity')
+        for name in (
+            *('region', 'skip', 'boxes', 'like', 'similarity'),
+            *('text', 'detector', 'text_score'),
+        )
         if getattr(options, name) is not None
     ]
     if options.channel is not None and options.channels is not None:

@@ -35,7 +35,7 @@ def add_similar_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar='S',
         help='least similarity, 1 for what is just like an example '
-        '(default: 0.5)',
+        '(default: 0.1)',
     )
 
 

@@ -240,7 +240,7 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
             fname=path.name,
             path=path.parent,
             downloader=pooch.HTTPDownloader(
-                progressbar=_ProgressAdapter(name, progress),
+                progressbar=ProgressAdapter(name, progress),
                 timeout=30,
             ),
         )
@@ -337,7 +337,7 @@ def _warn(message: str, modified: int) -> None:
     warnings.warn(message, stacklevel=4)
 
 
-class _ProgressAdapter:
+class ProgressAdapter:
     """Progress bar for pooch that calls ``progress``."""
 
     def __init__(self, name: str, progress: Progress | None) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from skimage.measure import regionprops
 
 from napari_mobilesam.argument_checks import check_model, quoted
@@ -25,12 +24,14 @@ from napari_mobilesam.segmentation.image_embedding import (
     embedding_of,
 )
 from napari_mobilesam.segmentation.label_masks import (
-    equivalent_diameter,
     masks_of_labels,
     typical_diameter,
 )
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.object_features import pooled_features
+from napari_mobilesam.segmentation.object_features import (
+    intensities,
+    pooled_features,
+)
 from napari_mobilesam.types import Mask, Progress, SegmentationError
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.model.sam import Sam
 
-# Width of the surroundings of an object, as part of its diameter.
-AROUND = 0.25
 # Inverse of the regularisation of scikit-learn; on a mosaic of training images
 # 1 and 100 were no better.
 STRENGTH = 10.0
@@ -172,18 +171,45 @@ def propose_for_masks(
     features = described(
         image, rgb, [masks[n] for n in order], progress, cancelled
     )
+    names, probabilities = classify(
+        features[: len(given)], list(given.values()), features[len(given) :]
+    )
+    ranked = np.argsort(probabilities.max(axis=1), kind='stable')
+    return ClassProposals(
+        np.array(others, np.int64)[ranked], names, probabilities[ranked]
+    )
+
+
+def classify(
+    known: NDArray[np.float64],
+    classes: Sequence[str],
+    others: NDArray[np.float64],
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Probabilities of classes by a logistic regression.
+
+    Parameters
+    ----------
+    known : ndarray
+        (M, F) features of objects of known class, of `described`.
+    classes : sequence of str
+        Their M classes.
+    others : ndarray
+        (N, F) features of the other objects.
+
+    Returns
+    -------
+    names : tuple of str
+        The K classes, in alphabetical order.
+    probabilities : ndarray
+        (N, K).
+    """
     linear_model = need('sklearn.linear_model', 'classify')
     classifier = linear_model.LogisticRegression(
         C=STRENGTH, class_weight='balanced', max_iter=1000
     )
-    classifier.fit(features[: len(given)], list(given.values()))
-    probabilities = classifier.predict_proba(features[len(given) :])
-    ranked = np.argsort(probabilities.max(axis=1), kind='stable')
-    return ClassProposals(
-        np.array(others, np.int64)[ranked],
-        tuple(str(name) for name in classifier.classes_),
-        probabilities[ranked],
-    )
+    classifier.fit(known, list(classes))
+    names = tuple(str(name) for name in classifier.classes_)
+    return names, np.asarray(classifier.predict_proba(others))
 
 
 def _checked(
@@ -271,28 +297,10 @@ def _balanced(values: NDArray[Any]) -> NDArray[np.float64]:
 
 def _measures(rgb: NDArray[np.uint8], mask: Mask) -> list[float]:
     """Size, shape, and intensities inside and around a mask."""
-    row0, column0, row1, column1 = mask.box
-    width = max(2.0, AROUND * equivalent_diameter(mask))
-    reach = math.ceil(width)
-    low = max(0, row0 - reach), max(0, column0 - reach)
-    high = (
-        min(rgb.shape[0], row1 + reach),
-        min(rgb.shape[1], column1 + reach),
-    )
-    inside = np.zeros((high[0] - low[0], high[1] - low[1]), bool)
-    inside[
-        row0 - low[0] : row1 - low[0], column0 - low[1] : column1 - low[1]
-    ] = mask.data
-    pixels = rgb[low[0] : high[0], low[1] : high[1]].astype(np.float64)
-    around = (distance_transform_edt(~inside) <= width) & ~inside
-    own = pixels[inside]
-    near = pixels[around].mean(axis=0) if around.any() else own.mean(axis=0)
     (shape,) = regionprops(mask.data.astype(np.uint8))
     return [
         math.log(mask.area),
         shape.eccentricity,
         shape.solidity,
-        *own.mean(axis=0),
-        *own.std(axis=0),
-        *(own.mean(axis=0) - near),
+        *intensities(rgb, mask),
     ]

@@ -1,4 +1,4 @@
-"""Features of objects: the image embedding within their masks.
+"""Features of objects: the image embedding, and intensities.
 
 The features of a cell of the embedding describe its surroundings, too. Their
 mean over the cells of an object, at a scale that suits its size, is a vector
@@ -7,14 +7,22 @@ that is alike for objects that look alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.label_masks import equivalent_diameter
 from napari_mobilesam.types import Mask
+
+# Width of the surroundings of an object, as part of its diameter.
+AROUND = 0.25
+# Interquartile range of a normal distribution in standard deviations.
+IQR = 1.349
 
 
 def pooled_features(
@@ -110,3 +118,42 @@ def cell_shares(
         last[0] - first[0], pitch, last[1] - first[1], pitch
     )
     return *first, np.asarray(cells.mean(axis=(1, 3)), np.float32)
+
+
+def intensities(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.float64]:
+    """Intensities inside and around a mask.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    mask : Mask
+        Not empty.
+
+    Returns
+    -------
+    ndarray
+        (9,) of each colour the median inside, the interquartile range inside
+        as a standard deviation, and the median inside less that of the
+        surroundings: pixels of a few misplaced edges do not count.
+    """
+    row0, column0, row1, column1 = mask.box
+    width = max(2.0, AROUND * equivalent_diameter(mask))
+    reach = math.ceil(width)
+    low = max(0, row0 - reach), max(0, column0 - reach)
+    high = (
+        min(rgb.shape[0], row1 + reach),
+        min(rgb.shape[1], column1 + reach),
+    )
+    inside = np.zeros((high[0] - low[0], high[1] - low[1]), bool)
+    inside[
+        row0 - low[0] : row1 - low[0], column0 - low[1] : column1 - low[1]
+    ] = mask.data
+    pixels = rgb[low[0] : high[0], low[1] : high[1]].astype(np.float64)
+    around = (distance_transform_edt(~inside) <= width) & ~inside
+    low_level, middle, high_level = np.percentile(
+        pixels[inside], (25, 50, 75), axis=0
+    )
+    near = np.median(pixels[around], axis=0) if around.any() else middle
+    spread = (high_level - low_level) / IQR
+    return np.concatenate([middle, spread, middle - near])

@@ -170,6 +170,46 @@ cancelled
     shape = (rgb.shape[0], rgb.shape[1])
     corners = _checked_boxes(boxes, shape, model.input_size)
     known = embedding_of(model, rgb, embedding)
+    masks, _ = masks_of_boxes(
+        rgb, model, corners, known, progress=progress, cancelled=cancelled
+    )
+    return paint_objects(masks, shape)
+
+
+def masks_of_boxes(
+    rgb: NDArray[np.uint8],
+    model: Sam,
+    corners: NDArray[np.float64],
+    known: ImageEmbedding,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    on_answers: Callable[[list[tuple[int, Mask]]], None] | None = None,
+    on_work: Callable[[int, int], None] | None = None,
+) -> tuple[list[Mask], bool]:
+    """Answer boxes as prompts.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (H, W, 3) uint8.
+    model, progress, cancelled, on_work
+        As `segment_boxes` and `generate_candidates`.
+    corners : ndarray
+        (N, 4) float64 boxes within the image.
+    known : ImageEmbedding
+        Embedding of the image.
+    on_answers : callable, optional
+        Called with numbers of boxes and their masks as they come in.
+
+    Returns
+    -------
+    masks : list of Mask
+        One for each box; empty where the model finds nothing, and where it
+        was cancelled.
+    complete : bool
+        False if it was cancelled.
+    """
     groups: dict[Cut, list[int]] = {}
     for index, box in enumerate(corners):
         groups.setdefault(_cut_for(box, known), []).append(index)
@@ -183,7 +223,7 @@ cancelled
         rgb,
         EverythingParameters(max_area_fraction=1.0),
         ANY,
-        Hooks.of(progress, cancelled),
+        Hooks.of(progress, cancelled, on_work=on_work),
         len(corners),
     )
     empty = Mask(np.zeros((0, 0), dtype=bool), (0, 0, 0, 0), 0.0)
@@ -201,9 +241,12 @@ cancelled
             if worker.region.cut is not None
         ]
         for members, answers in run.ask(asked, answer):
-            for number, mask in answers:
-                masks[members[number]] = mask
-    return paint_objects(masks, shape)
+            found = [(int(members[n]), mask) for n, mask in answers]
+            for number, mask in found:
+                masks[number] = mask
+            if on_answers is not None:
+                on_answers(found)
+    return masks, run.complete
 
 
 def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:

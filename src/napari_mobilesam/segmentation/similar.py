@@ -1,9 +1,10 @@
 """Find similar: everything in an image that is like a few example objects.
 
 An object is like an example if the features of the image embedding within the
-two point the same way, and if they are of about the same size. Features are
-compared as differences from those of the whole image, in units of their
-spread, so that what all of the image shares does not count.
+two point the same way, if intensities inside and around them are about equal,
+and if they are of about the same size. Features are compared as differences
+from those of the whole image, in units of their spread, so that what all of
+the image shares does not count.
 
 The image is searched as by *segment everything* at the scale of the examples,
 but prompts are asked only where the embedding is not too unlike them.
@@ -35,6 +36,7 @@ from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.object_features import (
     block_of,
+    intensities,
     pooled_features,
 )
 from napari_mobilesam.segmentation.parameters import (
@@ -55,10 +57,15 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.model.sam import Sam
 
-# Least similarity of an object by default.
-SIMILARITY = 0.5
+# Least similarity of an object by default; without the intensities, F1 on
+# validation images was lower for any other.
+SIMILARITY = 0.1
 # Similarity that each factor of two between the diameters takes away.
-SIZE_WEIGHT = 0.3
+SIZE_WEIGHT = 0.5
+# Similarity that a mean difference of so many gray levels takes away. The
+# embedding alone hardly tells bright objects from dark ones: it was trained
+# to outline both alike.
+GRAY_LEVELS = 64.0
 # Candidates are kept this far below the least similarity, so that it can be
 # lowered later.
 SIMILARITY_FLOOR = 0.3
@@ -66,9 +73,9 @@ SIMILARITY_FLOOR = 0.3
 # validation images thresholds of predicted IoU and stability that are lower by
 # this find more objects at the same precision.
 RELAXED = (0.15, 0.3)
-# Prompts are asked where the similarity of cells is at most this much less
-# than that of the objects wanted.
-CELL_MARGIN = 0.3
+# Prompts are asked where the features of cells are this much like those of an
+# example; on validation images that left out half of the pixels and no object.
+CELL_LEAST = 0.2
 NO_EXAMPLE = (
     'There is no example: label or accept at least one object, then find '
     'what is similar.'
@@ -85,23 +92,33 @@ class Examples:
         (N, C) float32 features of each example, of unit length.
     diameters : ndarray
         (N,) equivalent diameters in data pixels.
+    intensities : ndarray
+        (N, 9) see `intensities`.
     mean, spread : ndarray
         (C,) mean and standard deviation of the features of the image.
     """
 
     directions: NDArray[np.float32]
     diameters: NDArray[np.float64]
+    intensities: NDArray[np.float64]
     mean: NDArray[np.float32]
     spread: NDArray[np.float32]
 
     @classmethod
-    def of(cls, image: ImageEmbedding, masks: Sequence[Mask]) -> Examples:
+    def of(
+        cls,
+        image: ImageEmbedding,
+        rgb: NDArray[np.uint8],
+        masks: Sequence[Mask],
+    ) -> Examples:
         """Look at examples.
 
         Parameters
         ----------
         image : ImageEmbedding
             Image of the examples.
+        rgb : ndarray
+            (H, W, 3) uint8, its pixels.
         masks : sequence of Mask
             The examples.
 
@@ -125,6 +142,7 @@ class Examples:
         return cls(
             _directions(features, mean, spread),
             np.array([equivalent_diameter(mask) for mask in masks]),
+            np.array([intensities(rgb, mask) for mask in masks]),
             mean,
             spread,
         )
@@ -135,7 +153,10 @@ class Examples:
         return float(np.exp(np.log(np.maximum(self.diameters, 1)).mean()))
 
     def similarities(
-        self, image: ImageEmbedding, masks: Sequence[Mask]
+        self,
+        image: ImageEmbedding,
+        rgb: NDArray[np.uint8],
+        masks: Sequence[Mask],
     ) -> NDArray[np.float64]:
         """Similarity of masks to the example that is most like each.
 
@@ -143,6 +164,8 @@ class Examples:
         ----------
         image : ImageEmbedding
             Image of the masks.
+        rgb : ndarray
+            (H, W, 3) uint8, its pixels.
         masks : sequence of Mask
             None of them empty.
 
@@ -150,7 +173,8 @@ class Examples:
         -------
         ndarray
             (N,) cosine of the features, less `SIZE_WEIGHT` for each factor of
-            two between the diameters: at most 1.
+            two between the diameters, less the mean difference of the
+            intensities in units of `GRAY_LEVELS`: at most 1.
         """
         if not masks:
             return np.zeros(0)
@@ -159,14 +183,24 @@ class Examples:
         found = _directions(features, self.mean, self.spread)
         sizes = np.array([equivalent_diameter(mask) for mask in masks])
         octaves = np.abs(np.log2(sizes[:, None] / self.diameters))
-        cosines = found @ self.directions.T
-        return np.asarray((cosines - SIZE_WEIGHT * octaves).max(axis=1))
+        seen = np.array([intensities(rgb, mask) for mask in masks])
+        levels = np.abs(seen[:, None] - self.intensities).mean(axis=2)
+        similarity = (
+            found @ self.directions.T
+            - SIZE_WEIGHT * octaves
+            - levels / GRAY_LEVELS
+        )
+        return np.asarray(similarity.max(axis=1))
 
     def scored(
-        self, image: ImageEmbedding, masks: Sequence[Mask], least: float
+        self,
+        image: ImageEmbedding,
+        rgb: NDArray[np.uint8],
+        masks: Sequence[Mask],
+        least: float,
     ) -> list[Mask]:
         """Masks that are similar enough, with their similarity."""
-        scores = self.similarities(image, masks).tolist()
+        scores = self.similarities(image, rgb, masks).tolist()
         return [
             replace(mask, similarity=score)
             for mask, score in zip(masks, scores, strict=True)
@@ -313,7 +347,7 @@ def similar_candidates(
     scope = checked_scope(shape, region, skip)
     least = similarity - SIMILARITY_FLOOR
     stop = cancelled or (lambda: False)
-    likely = examples.likely_pixels(known, similarity - CELL_MARGIN, stop)
+    likely = examples.likely_pixels(known, min(CELL_LEAST, similarity), stop)
     if scope.region is not None:
         likely &= _as_plane(scope, shape)
     chosen = parameters or EverythingParameters()
@@ -323,7 +357,7 @@ def similar_candidates(
         )
 
     def tell(masks: list[Mask]) -> None:
-        alike = examples.scored(known, masks, least)
+        alike = examples.scored(known, rgb, masks, least)
         if alike and on_masks is not None:
             on_masks(alike)
 
@@ -334,13 +368,13 @@ def similar_candidates(
         skip=skip,
         parameters=chosen,
         embedding=known,
-        on_masks=tell,
+        on_masks=None if on_masks is None else tell,
         cancelled=cancelled,
         **options,
     )
     return replace(
         found,
-        masks=tuple(examples.scored(known, found.masks, least)),
+        masks=tuple(examples.scored(known, rgb, found.masks, least)),
         scope=scope,
         image=image,
         channels=shown.get('channels'),
@@ -424,7 +458,7 @@ embedding, progress, cancelled, **overrides
     candidates = similar_candidates(
         rgb,
         model,
-        examples=Examples.of(known, list(masks.values())),
+        examples=Examples.of(known, rgb, list(masks.values())),
         similarity=similarity,
         region=region,
         skip=skip,

@@ -60,6 +60,25 @@ class ExampleObjects:
 
 
 @dataclass(frozen=True, eq=False)
+class TextQuery:
+    """A text, and the detector that draws boxes around what it names.
+
+    Attributes
+    ----------
+    text : str
+        What to find.
+    detector : str or BoxDetector
+        Name of a detector, or any object that is one.
+    score : float
+        Least score of a box.
+    """
+
+    text: str
+    detector: Any
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
 class EverythingRequest:
     """One run of segment everything.
 
@@ -79,6 +98,8 @@ class EverythingRequest:
         Whether to compute outlines.
     examples : ExampleObjects or None
         Find only what is like these.
+    query : TextQuery or None
+        Find only what a text names.
     """
 
     generation: int
@@ -88,6 +109,7 @@ class EverythingRequest:
     linked: bool = False
     outlined: bool = False
     examples: ExampleObjects | None = None
+    query: TextQuery | None = None
 
     @property
     def plane(self) -> ImagePlane:

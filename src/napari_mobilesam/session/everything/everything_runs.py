@@ -16,6 +16,7 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     ExampleObjects,
     PlaneTask,
+    TextQuery,
 )
 from napari_mobilesam.session.everything.pace import (
     EmbeddingWatch,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.box_detectors import BoxDetector
     from napari_mobilesam.segmentation.candidates import (
         Candidates,
         Selection,
@@ -84,6 +86,8 @@ class EverythingRuns:
         self._experience = CostHistory()
         self.jobs = PlaneJobs(services, self._experience)
         services.engine.on_embedded = EmbeddingWatch(self._experience)
+        # by name; loaded on the worker thread
+        self._detectors: dict[str, BoxDetector] = {}
         self._sorting = LatestWorker('napari-mobilesam-sorting')
         self._runs: LatestRun[EverythingRun] = LatestRun(services.deliver)
         self._selections: LatestRun[BackgroundRun] = LatestRun(
@@ -99,6 +103,7 @@ class EverythingRuns:
         linked: bool = False,
         outlined: bool = False,
         examples: ExampleObjects | None = None,
+        query: TextQuery | None = None,
     ) -> int:
         """Find every object of planes; `finished` brings the answer.
 
@@ -116,6 +121,8 @@ class EverythingRuns:
             Whether to compute outlines.
         examples : ExampleObjects, optional
             Find only what is like these, at the scale of these.
+        query : TextQuery, optional
+            Find only what a text names.
 
         Returns
         -------
@@ -132,6 +139,7 @@ class EverythingRuns:
             linked,
             outlined,
             examples,
+            query,
         )
         run = self._runs.start(EverythingRun(request, Sorter(linked)))
         self._services.worker.submit('everything', lambda: self._work(run))
@@ -222,6 +230,7 @@ class EverythingRuns:
         )
         try:
             self._look_at_examples(run, model)
+            self._load_detector(run)
             for number in range(len(request.tasks)):
                 if run.cancelled.is_set():
                     break
@@ -259,8 +268,32 @@ class EverythingRuns:
                 run,
                 lambda: self.progress.emit(0, 1000, 'Looking at the examples'),
             )
-            image = self._services.engine.image(given.plane, model)
-            run.examples = Examples.of(image, given.masks)
+            engine = self._services.engine
+            run.examples = Examples.of(
+                engine.image(given.plane, model),
+                engine.rgb(given.plane),
+                given.masks,
+            )
+
+    def _load_detector(self, run: EverythingRun) -> None:
+        from napari_mobilesam.segmentation.box_detectors import (
+            checked_detector,
+            load_detector,
+        )
+
+        query = run.request.query
+        if query is None:
+            return
+        if not isinstance(query.detector, str):
+            run.detector = checked_detector(query.detector)
+            return
+        if query.detector not in self._detectors:
+            self._runs.tell(
+                run,
+                lambda: self.progress.emit(0, 1000, 'Loading the detector'),
+            )
+            self._detectors[query.detector] = load_detector(query.detector)
+        run.detector = self._detectors[query.detector]
 
     def _failer(self, error: BaseException) -> Callable[[], None]:
         return lambda: self._services.fail(error, 'everything')
@@ -353,8 +386,8 @@ class EverythingRuns:
             on_masks=on_masks,
             on_work=work.note,
         )
-        if run.examples is None:
-            # prompts asked near examples say nothing about other runs
+        if run.examples is None and run.detector is None:
+            # prompts near examples or in boxes say nothing about other runs
             work.learn(time.perf_counter() - started, candidates.complete)
         return candidates
 
@@ -364,8 +397,13 @@ class EverythingRuns:
             generate_candidates,
         )
         from napari_mobilesam.segmentation.similar import similar_candidates
+        from napari_mobilesam.segmentation.text_prompts import text_candidates
 
-        given = run.request.examples
+        given, query = run.request.examples, run.request.query
+        if query is not None and run.detector is not None:
+            return partial(
+                text_candidates, text=query.text, detector=run.detector
+            )
         if given is None or run.examples is None:
             return generate_candidates
         return partial(
@@ -395,6 +433,14 @@ class EverythingRuns:
             selection = replace(
                 selection, similarity=run.request.examples.similarity
             )
+        if run.request.query is not None:
+            from napari_mobilesam.segmentation.text_prompts import (
+                text_selection,
+            )
+
+            selection = text_selection(
+                run.request.parameters, run.request.query.score
+            )
         self._sorting.submit(
             'finish', lambda: self._sort(run, selection, self.finished.emit)
         )
@@ -420,7 +466,7 @@ class EverythingRuns:
                 run.request,
                 *objects,
                 selection,
-                extent_of(run.planes, run.floor, run.request.examples),
+                extent_of(run.planes, run.floor, run.request),
                 sum(len(plane.masks) for plane in run.planes),
                 not (run.cancelled.is_set() or run.problem),
                 run.seconds,

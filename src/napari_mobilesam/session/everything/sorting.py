@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.everything.everything_messages import (
-    ExampleObjects,
+    EverythingRequest,
     Extent,
     PlaneMask,
 )
@@ -166,7 +166,7 @@ def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
 def extent_of(
     planes: Sequence[Candidates],
     floor: Thresholds | None,
-    examples: ExampleObjects | None = None,
+    request: EverythingRequest | None = None,
 ) -> Extent:
     """Return the ranges of filters of candidates.
 
@@ -176,11 +176,9 @@ def extent_of(
         Candidates of each plane.
     floor : Thresholds or None
         Lowest thresholds of the run; None if it ended before.
-    examples : ExampleObjects, optional
-        Examples of the run.
+    request : EverythingRequest, optional
+        Its examples, or its text.
     """
-    from napari_mobilesam.segmentation.similar import SIMILARITY_FLOOR
-
     areas = [mask.area for plane in planes for mask in plane.masks]
     values = [
         np.asarray(plane.intensity, dtype=float)
@@ -196,6 +194,20 @@ def extent_of(
     return Extent(
         (float(min(areas, default=1)), float(max(areas, default=1))),
         intensity,
-        *(floor or (0.0, 0.0)),
-        -1.0 if examples is None else examples.similarity - SIMILARITY_FLOOR,
+        *_thresholds(floor, request),
     )
+
+
+def _thresholds(
+    floor: Thresholds | None, request: EverythingRequest | None
+) -> tuple[float, float, float]:
+    """Lowest predicted IoU, stability and similarity of a run."""
+    from napari_mobilesam.segmentation.similar import SIMILARITY_FLOOR
+    from napari_mobilesam.segmentation.text_prompts import TEXT_FLOOR
+
+    if request is not None and request.query is not None:
+        return 0.0, 0.0, TEXT_FLOOR
+    iou, stability = floor or (0.0, 0.0)
+    if request is None or request.examples is None:
+        return iou, stability, -1.0
+    return iou, stability, request.examples.similarity - SIMILARITY_FLOOR

@@ -15,6 +15,7 @@ from napari_mobilesam.session.runtime.latest_run import BackgroundRun
 from napari_mobilesam.types import Mask, ModelRecord
 
 if TYPE_CHECKING:
+    from napari_mobilesam.segmentation.box_detectors import BoxDetector
     from napari_mobilesam.segmentation.candidates import Candidates
     from napari_mobilesam.segmentation.parameters import Thresholds
     from napari_mobilesam.segmentation.similar import Examples
@@ -29,6 +30,7 @@ class EverythingRun(BackgroundRun):
     record: ModelRecord | None = None
     floor: Thresholds | None = None
     examples: Examples | None = None
+    detector: BoxDetector | None = None
     planes: list[Candidates] = field(default_factory=list)
     # the current plane, and its masks so far
     current: Candidates | None = None

@@ -1,0 +1,87 @@
+"""Options of ``segment`` for what a text names."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from napari_mobilesam.cli.exit_codes import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.model.sam import Sam
+
+
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--text``, ``--detector`` and ``--text-score``."""
+    group = parser.add_argument_group(
+        'text',
+        'With --text, a detector draws boxes around what the text names, and '
+        'each box is a prompt. The detectors that `detectors` lists were '
+        'trained on photographs, not on microscopy.',
+    )
+    group.add_argument(
+        '--text', metavar='WORDS', help='what to find, such as "coin"'
+    )
+    group.add_argument(
+        '--detector',
+        metavar='NAME',
+        help='a name that `detectors` lists (default: grounding_dino_tiny)',
+    )
+    group.add_argument(
+        '--text-score',
+        type=float,
+        metavar='S',
+        help='least score of a box, from 0 to 1 (default: 0.3)',
+    )
+
+
+def check_text_options(
+    options: argparse.Namespace, otherwise_prompted: bool
+) -> None:
+    """Refuse options that do not go together."""
+    if options.text is None:
+        idle = [
+            name
+            for name, value in (
+                ('--detector', options.detector),
+                ('--text-score', options.text_score),
+            )
+            if value is not None
+        ]
+        if idle:
+            raise UsageError(f'{", ".join(idle)} has no effect without --text')
+        return
+    if not options.text.strip():
+        raise UsageError('--text is empty: say what to find')
+    if otherwise_prompted:
+        raise UsageError(
+            '--text takes no other prompts: leave out points and boxes'
+        )
+
+
+def segment_by_text(
+    image: NDArray[Any],
+    model: Sam,
+    options: argparse.Namespace,
+    **given: Any,
+) -> tuple[NDArray[Any], pd.DataFrame]:
+    """Label what ``--text`` names."""
+    from napari_mobilesam.segmentation.box_detectors import DEFAULT_DETECTOR
+    from napari_mobilesam.segmentation.text_prompts import (
+        TEXT_SCORE,
+        segment_text,
+    )
+
+    least = options.text_score
+    return segment_text(
+        image,
+        model,
+        options.text,
+        detector=options.detector or DEFAULT_DETECTOR,
+        score=TEXT_SCORE if least is None else least,
+        **given,
+    )

@@ -1,0 +1,353 @@
+"""Networks that draw boxes around what a text names, from transformers.
+
+Grounding DINO (Liu et al. 2023, arXiv 2303.05499) answers with boxes. CLIPSeg
+(Lüddecke and Ecker 2022, arXiv 2112.10003) answers with a heat map, of which
+each connected part is boxed. Both were trained on photographs, not on
+microscopy. Their weights are downloaded on request only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from napari_mobilesam.extra import need
+from napari_mobilesam.model.registry import ProgressAdapter, cache_folder
+from napari_mobilesam.types import Progress, SegmentationError
+
+Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+# Mean and standard deviation of the images that both were trained on.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NOT_MICROSCOPY = 'trained on photographs, not on microscopy'
+
+
+class DetectorError(SegmentationError):
+    """A detector cannot be used, or has failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class DetectorRecord:
+    """A detector that can be downloaded.
+
+    Attributes
+    ----------
+    name : str
+        Name in commands.
+    repository : str
+        Repository on huggingface.co.
+    licence : str
+        Licence of the weights.
+    size_bytes : int
+        Approximate size of the download.
+    purpose : str
+        One line for people.
+    files : tuple of str
+        Files of the repository.
+    """
+
+    name: str
+    repository: str
+    licence: str
+    size_bytes: int
+    purpose: str
+    files: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the downloaded files, which may not exist yet."""
+        return cache_folder().parent / 'detectors' / self.name
+
+    @property
+    def here(self) -> bool:
+        """Whether all files are on this machine."""
+        return all((self.folder / name).is_file() for name in self.files)
+
+    @property
+    def text(self) -> str:
+        """Size, licence and purpose on one line."""
+        size = f'{self.size_bytes / 1e6:.0f} MB'
+        return f'about {size}, {self.licence}, {self.purpose}'
+
+
+RECORDS = {
+    record.name: record
+    for record in (
+        DetectorRecord(
+            'grounding_dino_tiny',
+            'IDEA-Research/grounding-dino-tiny',
+            'Apache-2.0',
+            690_000_000,
+            f'boxes around what a text names; {NOT_MICROSCOPY}',
+            (
+                'config.json',
+                'tokenizer_config.json',
+                'tokenizer.json',
+                'vocab.txt',
+                'model.safetensors',
+            ),
+        ),
+        DetectorRecord(
+            'clipseg',
+            'CIDAS/clipseg-rd64-refined',
+            'Apache-2.0',
+            605_000_000,
+            f'regions that a text names; {NOT_MICROSCOPY}',
+            (
+                'config.json',
+                'tokenizer_config.json',
+                'vocab.json',
+                'merges.txt',
+                'model.safetensors',
+            ),
+        ),
+    )
+}
+
+
+def download_detector(name: str, progress: Progress | None = None) -> Path:
+    """Download the weights of a detector, once.
+
+    Parameters
+    ----------
+    name : str
+        ``'grounding_dino_tiny'`` or ``'clipseg'``.
+    progress : callable, optional
+        ``progress(done_bytes, total_bytes, message)``; what it raises stops
+        the download.
+
+    Returns
+    -------
+    Path
+        Folder of the files.
+
+    Raises
+    ------
+    DetectorError
+        For an unknown name, or if the download fails.
+    """
+    record = RECORDS.get(name)
+    if record is None:
+        raise DetectorError(
+            f'no detector named {name!r} can be downloaded; there is '
+            f'{", ".join(RECORDS)}'
+        )
+    for file in record.files:
+        if (record.folder / file).is_file():
+            continue
+        url = f'https://huggingface.co/{record.repository}/resolve/main/{file}'
+        try:
+            record.folder.mkdir(parents=True, exist_ok=True)
+            pooch.retrieve(
+                url,
+                known_hash=None,
+                fname=file,
+                path=record.folder,
+                downloader=pooch.HTTPDownloader(
+                    progressbar=ProgressAdapter(f'{name} {file}', progress),
+                    timeout=30,
+                ),
+            )
+        except (OSError, ValueError) as error:
+            raise DetectorError(
+                f'{name} could not be downloaded from {url}: {error}. Check '
+                'the network and the free disk space, or put the files of '
+                f'{record.repository} into {record.folder}.'
+            ) from error
+    return record.folder
+
+
+def load_downloaded(name: str, device: str = 'cpu') -> Any:
+    """Load a detector whose weights are on this machine.
+
+    Raises
+    ------
+    DetectorError
+        They are not, or cannot be read; the message says how to get them.
+    MissingExtraError
+        transformers is not installed.
+    """
+    record = RECORDS[name]
+    need('transformers', 'text')
+    if not record.here:
+        raise DetectorError(
+            f'The weights of {name} are not on this computer: download them '
+            f'({record.text}) with `napari-mobilesam detectors download '
+            f'{name}`.'
+        )
+    make = GroundingDino if name == 'grounding_dino_tiny' else ClipSeg
+    try:
+        return make(record.folder, device)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise DetectorError(
+            f'{name} in {record.folder} cannot be loaded: {error}. Delete the '
+            'folder and download it again.'
+        ) from error
+
+
+class GroundingDino:
+    """Boxes by Grounding DINO.
+
+    Parameters
+    ----------
+    folder : path
+        Files of a model of transformers.
+    device : str
+        Device of torch.
+    least : float
+        Boxes of a lower score are left out.
+    sides : tuple of int
+        Shorter side of the model's input, and the most of the longer one.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        device: str = 'cpu',
+        least: float = 0.1,
+        sides: tuple[int, int] = (800, 1333),
+    ) -> None:
+        library = need('transformers', 'text')
+        given: Any = {'local_files_only': True}
+        self._tokenizer = library.AutoTokenizer.from_pretrained(
+            folder, **given
+        )
+        self._model = library.GroundingDinoForObjectDetection.from_pretrained(
+            folder, **given
+        ).to(device)
+        self._model.eval()
+        self._device, self._least, self._sides = device, least, sides
+
+    def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
+        """Boxes around what a text names; see `BoxDetector.boxes`.
+
+        Several things are separated by dots: ``'nucleus. debris.'``
+        """
+        prompt = text.strip().lower()
+        prompt = prompt if prompt.endswith('.') else f'{prompt}.'
+        tokens = self._tokenizer(
+            [prompt], return_tensors='pt', return_token_type_ids=True
+        ).to(self._device)
+        height, width = image.shape[:2]
+        short, long = self._sides
+        factor = min(short / min(height, width), long / max(height, width))
+        shape = (
+            max(1, round(height * factor)),
+            max(1, round(width * factor)),
+        )
+        pixels = normalised(image, shape).to(self._device)
+        with torch.no_grad():
+            answer = self._model(
+                pixel_values=pixels,
+                pixel_mask=torch.ones(
+                    (1, *shape), dtype=torch.long, device=self._device
+                ),
+                input_ids=tokens['input_ids'],
+                attention_mask=tokens['attention_mask'],
+                token_type_ids=tokens['token_type_ids'],
+            )
+        scores = answer.logits[0].sigmoid().amax(dim=-1).cpu().numpy()
+        middle_x, middle_y, across, down = (
+            answer.pred_boxes[0].cpu().numpy().astype(np.float64).T
+        )
+        boxes = np.stack(
+            [
+                (middle_y - down / 2) * height,
+                (middle_x - across / 2) * width,
+                (middle_y + down / 2) * height,
+                (middle_x + across / 2) * width,
+            ],
+            axis=1,
+        )
+        good = scores >= self._least
+        return boxes[good], scores[good].astype(np.float64)
+
+
+class ClipSeg:
+    """Boxes around the parts of a heat map of CLIPSeg.
+
+    Parameters
+    ----------
+    folder : path
+        Files of a model of transformers.
+    device : str
+        Device of torch.
+    least : float
+        Probability above which a pixel belongs to a part.
+    """
+
+    def __init__(
+        self, folder: str | Path, device: str = 'cpu', least: float = 0.3
+    ) -> None:
+        library = need('transformers', 'text')
+        given: Any = {'local_files_only': True}
+        self._tokenizer = library.AutoTokenizer.from_pretrained(
+            folder, **given
+        )
+        self._model = library.CLIPSegForImageSegmentation.from_pretrained(
+            folder, **given
+        ).to(device)
+        self._model.eval()
+        self._side = int(self._model.config.vision_config.image_size)
+        self._device, self._least = device, least
+
+    def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
+        """Boxes around what a text names; see `BoxDetector.boxes`.
+
+        The score is the mean probability of the part.
+        """
+        from scipy.ndimage import find_objects, label
+
+        tokens = self._tokenizer([text.strip()], return_tensors='pt').to(
+            self._device
+        )
+        pixels = normalised(image, (self._side, self._side)).to(self._device)
+        with torch.no_grad():
+            answer = self._model(
+                pixel_values=pixels,
+                input_ids=tokens['input_ids'],
+                attention_mask=tokens['attention_mask'],
+            )
+        heat = answer.logits.reshape(answer.logits.shape[-2:]).sigmoid()
+        chances = heat.cpu().numpy()
+        parts, _ = label(chances >= self._least)
+        factors = np.array(image.shape[:2]) / chances.shape
+        boxes, scores = [], []
+        for number, (rows, columns) in enumerate(find_objects(parts), 1):
+            boxes.append(
+                [
+                    rows.start * factors[0],
+                    columns.start * factors[1],
+                    rows.stop * factors[0],
+                    columns.stop * factors[1],
+                ]
+            )
+            scores.append(float(chances[parts == number].mean()))
+        return (
+            np.array(boxes, np.float64).reshape(-1, 4),
+            np.array(scores, np.float64),
+        )
+
+
+def normalised(
+    image: NDArray[np.uint8], shape: tuple[int, int]
+) -> torch.Tensor:
+    """(1, 3, h, w) float32 of an (H, W, 3) uint8 image, resized."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    resized = functional.interpolate(
+        pixels[None].float() / 255,
+        shape,
+        mode='bilinear',
+        antialias=True,
+        align_corners=False,
+    )
+    mean = torch.tensor(MEAN).view(1, 3, 1, 1)
+    deviation = torch.tensor(DEVIATION).view(1, 3, 1, 1)
+    return (resized - mean) / deviation

@@ -1,0 +1,195 @@
+"""Detectors of boxes around what a text names: protocol and names.
+
+A detector is any object with one method, `BoxDetector.boxes`. Those of other
+packages have an entry point in the group ``napari_mobilesam.detectors``: a
+function without arguments, such as a class, that returns a detector.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_mobilesam.argument_checks import quoted
+from napari_mobilesam.model.text_detectors import (
+    RECORDS,
+    DetectorError,
+    load_downloaded,
+)
+from napari_mobilesam.text import explain
+from napari_mobilesam.types import PromptError
+
+GROUP = 'napari_mobilesam.detectors'
+DEFAULT_DETECTOR = 'grounding_dino_tiny'
+# More boxes than this are no answer; the best are taken.
+MOST_BOXES = 10_000
+
+
+class BoxDetector(Protocol):
+    """Draws boxes around what a text names."""
+
+    def boxes(
+        self, image: NDArray[np.uint8], text: str
+    ) -> tuple[ArrayLike, ArrayLike]:
+        """Find boxes.
+
+        Parameters
+        ----------
+        image : ndarray
+            (H, W, 3) uint8 RGB, as it is shown to the model.
+        text : str
+            What to find, as the user has typed it.
+
+        Returns
+        -------
+        boxes : array-like
+            (N, 4) row0, column0, row1, column1 in data pixels, half open.
+        scores : array-like
+            (N,) from 0 to 1.
+        """
+
+
+def detector_names() -> list[str]:
+    """Names of all detectors: ours, then those of other packages."""
+    return [*RECORDS, *sorted(set(_entry_points()) - set(RECORDS))]
+
+
+def load_detector(name: str, device: str = 'cpu') -> BoxDetector:
+    """Load a detector by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `detector_names`.
+    device : str
+        Device of torch for our own.
+
+    Raises
+    ------
+    DetectorError
+        There is no such detector, its weights are not on this machine, or
+        it cannot be loaded.
+    MissingExtraError
+        transformers is not installed.
+    """
+    if name in RECORDS:
+        detector: BoxDetector = load_downloaded(name, device)
+        return detector
+    point = _entry_points().get(name)
+    if point is None:
+        raise DetectorError(
+            f'There is no detector {quoted(name)}; there is '
+            f'{", ".join(detector_names())}.'
+        )
+    try:
+        made = point.load()()
+    except Exception as error:  # whatever another package raises
+        raise DetectorError(
+            f'The detector {name} ({point.value}) cannot be loaded: '
+            f'{explain(error)}'
+        ) from error
+    return checked_detector(made)
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def checked_detector(detector: Any) -> BoxDetector:
+    """Return a detector.
+
+    Raises
+    ------
+    DetectorError
+        It has no method ``boxes``.
+    """
+    if not callable(getattr(detector, 'boxes', None)):
+        raise DetectorError(
+            f'{quoted(detector)} is no detector: it needs a method '
+            'boxes(image, text).'
+        )
+    found: BoxDetector = detector
+    return found
+
+
+def boxes_of_text(
+    detector: BoxDetector, image: NDArray[np.uint8], text: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ask a detector, and check its answer.
+
+    Parameters
+    ----------
+    detector : BoxDetector
+        The detector.
+    image : ndarray
+        (H, W, 3) uint8.
+    text : str
+        What to find.
+
+    Returns
+    -------
+    boxes : ndarray
+        (N, 4) float64, cut to the image; boxes outside of it are left out.
+    scores : ndarray
+        (N,) float64, the highest first.
+
+    Raises
+    ------
+    PromptError
+        The text is empty.
+    DetectorError
+        The detector has failed, or what it returns are no boxes.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError('The text is empty: say what to find.')
+    name = type(detector).__name__
+    try:
+        answer = checked_detector(detector).boxes(image, text)
+    except DetectorError:
+        raise
+    except Exception as error:  # whatever a detector raises
+        raise DetectorError(
+            f'The detector {name} has failed: {explain(error)}'
+        ) from error
+    boxes, scores = _checked_answer(name, answer)
+    height, width = image.shape[:2]
+    limits = np.array([height, width, height, width], np.float64)
+    boxes = np.clip(boxes, 0, limits)
+    inside = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    boxes, scores = boxes[inside], scores[inside]
+    order = np.argsort(-scores, kind='stable')[:MOST_BOXES]
+    return boxes[order], scores[order]
+
+
+def _checked_answer(
+    name: str, answer: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    wanted = '(N, 4) boxes row0, column0, row1, column1, and (N,) scores'
+    try:
+        boxes, scores = answer
+        boxes = np.asarray(boxes, np.float64)
+        scores = np.asarray(scores, np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise DetectorError(
+            f'The detector {name} returns {quoted(answer)}; it has to return '
+            f'{wanted}.'
+        ) from None
+    if boxes.size == 0 and scores.size == 0:
+        return np.zeros((0, 4)), np.zeros(0)
+    if (
+        boxes.ndim != 2
+        or boxes.shape[1] != 4
+        or scores.shape != boxes.shape[:1]
+    ):
+        raise DetectorError(
+            f'The detector {name} returns boxes of shape {boxes.shape} and '
+            f'scores of shape {scores.shape}; it has to return {wanted}.'
+        )
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise DetectorError(
+            f'The detector {name} returns boxes or scores that are not finite.'
+        )
+    return boxes, scores
