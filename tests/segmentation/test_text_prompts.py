@@ -59,7 +59,7 @@ def test_boxes_become_masks(image):
     assert detector.asked == [((96, 128, 3), np.uint8, 'bright cell')]
     assert {labels[28, 32], labels[68, 88]} == {1, 2}
     assert table['similarity'].tolist() == [0.9, 0.4]
-    assert np.count_nonzero((labels > 0) != (image > 100)) < 40
+    assert np.count_nonzero((labels > 0) != (image > 100)) < 80
     few, _ = segment(image, detector, score=0.5)
     assert few[28, 32] == 1
     assert few[68, 88] == 0
@@ -98,7 +98,10 @@ def test_boxes_are_cut_to_the_image(image):
 @pytest.mark.parametrize(
     ('detector', 'message'),
     [
-        (StandIn(RuntimeError('out of memory')), 'failed: .*out of memory'),
+        (
+            StandIn(RuntimeError('no such layer')),
+            'has failed: .*no such layer',
+        ),
         (StandIn([[1, 2, 3]], [0.5]), r'boxes of shape \(1, 3\)'),
         (StandIn(BOXES, [0.5]), r'scores of shape \(1,\)'),
         (StandIn('boxes', 'scores'), 'it has to return'),

@@ -1,8 +1,9 @@
-"""Commands by example: find similar objects, propose classes."""
+"""Commands by example and by words: similar objects, classes, text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from napari_mobilesam.session.class_jobs import (
     ClassJobs,
@@ -17,14 +18,19 @@ from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
-from napari_mobilesam.session.everything.examples import examples_on
+from napari_mobilesam.session.everything.examples import (
+    examples_on,
+    text_query,
+)
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 
 class ExampleCommands:
-    """Finds objects like those of the labels, and proposes their classes.
+    """Finds objects by examples or by text, and proposes their classes.
 
     Parameters
     ----------
@@ -90,8 +96,56 @@ class ExampleCommands:
             raise SegmentationError(
                 'There are no labels: accept at least one example first.'
             )
+        examples = examples_on(objects.target, plane, labels, similarity)
+        return self._run(objects, plane, parameters, examples=examples)
+
+    def segment_text(
+        self,
+        text: str,
+        detector: Any = None,
+        score: float | None = None,
+    ) -> EverythingResult:
+        """Add what a text names to the labels, as one step.
+
+        Labelled pixels are not overwritten. The detectors that can be
+        downloaded were trained on photographs, not on microscopy.
+
+        Parameters
+        ----------
+        text : str
+            What to find.
+        detector : str or BoxDetector, optional
+            Name of a detector, or any object with a method
+            ``boxes(image, text)``; Grounding DINO by default.
+        score : float, optional
+            Least score of a box.
+
+        Returns
+        -------
+        EverythingResult
+            The objects; the column ``similarity`` of the table is the score
+            of the box.
+
+        Raises
+        ------
+        SegmentationError
+            The text is empty, or the detector cannot be used or has failed.
+        """
+        scene = self._scene()
+        plane, objects = scene.plane(), scene.objects(True)
+        assert objects is not None
+        query = text_query(text, detector, score)
+        return self._run(objects, plane, None, query=query)
+
+    def _run(
+        self,
+        objects: Objects,
+        plane: ImagePlane,
+        parameters: EverythingParameters | None,
+        **what: Any,
+    ) -> EverythingResult:
+        """Search a plane around its labels, and write what was found."""
         target = objects.target
-        examples = examples_on(target, plane, labels, similarity)
         height, width = plane.shape
         task = PlaneTask(
             plane,
@@ -99,8 +153,7 @@ class ExampleCommands:
         )
 
         def start() -> None:
-            name = self._model_name()
-            self._runs.start([task], parameters, name, examples=examples)
+            self._runs.start([task], parameters, self._model_name(), **what)
 
         result: EverythingResult = self._waiter.answer(
             self._runs.finished, start

@@ -272,6 +272,7 @@ class Session:
             waiter,
         )
         self.find_similar = examples.find_similar
+        self.segment_text = examples.segment_text
         self.propose_classes = examples.propose_classes
         self.accept_classes = examples.accept_classes
         files = self.files

@@ -1,11 +1,13 @@
-"""Example objects of labels, for runs that look for others like them."""
+"""What a run looks for: objects like examples, or what a text names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from napari_mobilesam.session.everything.everything_messages import (
     ExampleObjects,
+    TextQuery,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.targets import LabelTarget
@@ -65,4 +67,31 @@ def examples_on(
         plane,
         tuple(masks.values()),
         SIMILARITY if similarity is None else similarity,
+    )
+
+
+def text_query(
+    text: str, detector: Any = None, score: float | None = None
+) -> TextQuery:
+    """Return a query, with the defaults where nothing is given.
+
+    Raises
+    ------
+    PromptError
+        The text is empty.
+    SegmentationError
+        The score is not from 0 to 1.
+    """
+    from napari_mobilesam.argument_checks import check_number
+    from napari_mobilesam.segmentation.box_detectors import DEFAULT_DETECTOR
+    from napari_mobilesam.segmentation.text_prompts import TEXT_SCORE
+
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError('The text is empty: say what to find.')
+    if score is not None:
+        check_number('score', score, 0, 1)
+    return TextQuery(
+        text.strip(),
+        DEFAULT_DETECTOR if detector is None else detector,
+        TEXT_SCORE if score is None else score,
     )
