@@ -14,6 +14,7 @@ from psygnal import Signal
 
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
+from napari_mobilesam.session.detector_downloads import DetectorDownloads
 from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
@@ -130,6 +131,8 @@ class Session:
         Objects through time.
     classifying : ClassJobs
         Classes proposed from examples.
+    detector_downloads : DetectorDownloads
+        Weights of detectors of boxes.
     classes : Classes
         Names and colours of classes.
     files : FileCommands
@@ -176,6 +179,7 @@ class Session:
         self.series = SeriesJobs(services)
         self.tracking = TrackJobs(self._deliver)
         self.classifying = ClassJobs(services)
+        self.detector_downloads = DetectorDownloads(self._deliver)
         self._make_prompt_parts(services)
         self._make_object_parts(services)
         self._connect()
@@ -413,6 +417,7 @@ class Session:
             and self.large.wait(timeout)
             and self.series.wait(timeout)
             and self.tracking.wait(timeout)
+            and self.detector_downloads.wait(timeout)
             and self.models.wait(timeout)
             and self.files.wait(timeout)
         )
@@ -456,6 +461,7 @@ class Session:
         self.large.close()
         self.series.close()
         self.tracking.close()
+        self.detector_downloads.close()
         self.models.close()
         self._worker.close()
 

@@ -17,6 +17,7 @@ from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.everything.large_panel import LargePanel
 from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
 from napari_mobilesam.widgets.everything.similar_panel import SimilarPanel
+from napari_mobilesam.widgets.everything.text_panel import TextPanel
 from napari_mobilesam.widgets.everything.tools_panel import ToolsPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
 from napari_mobilesam.widgets.parts.controls import (
@@ -76,6 +77,7 @@ class EverythingPanel(QWidget):
         self.filters = FilterPanel()
         self.review = ReviewPanel()
         self.similar = SimilarPanel(viewer)
+        self.words = TextPanel()
         self.more = ToolsPanel(viewer)
         self.status = StatusLine()
         self._arrange()
@@ -108,6 +110,7 @@ class EverythingPanel(QWidget):
         self.review_group = CollapsibleSection(
             'Review', self.review, expanded=True
         )
+        self.words_group = CollapsibleSection('Find by text', self.words)
         contents = QVBoxLayout()
         for part in (
             self.review_group,
@@ -116,6 +119,7 @@ class EverythingPanel(QWidget):
             self.form,
             self.result_group,
             CollapsibleSection('Find similar', self.similar),
+            self.words_group,
             CollapsibleSection('Edges, proposals, boxes', self.more),
         ):
             contents.addWidget(part)
@@ -145,6 +149,7 @@ class EverythingPanel(QWidget):
         for button in (
             self.run_button,
             self.similar.button,
+            self.words.button,
             *self.more.buttons,
         ):
             button.setEnabled(not running)

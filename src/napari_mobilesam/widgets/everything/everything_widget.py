@@ -41,6 +41,7 @@ from napari_mobilesam.widgets.everything.review_panel import (
 from napari_mobilesam.widgets.everything.review_view import ReviewView
 from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.everything.run_estimate import RunEstimate
+from napari_mobilesam.widgets.everything.text_control import TextControl
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
@@ -111,6 +112,7 @@ class EverythingWidget(ViewerWidget):
         self._tool_control = PlaneToolControl(
             self, panel, self.header, self.tools, self.runs
         )
+        self._text_control = TextControl(self, panel, self.header, self.runs)
         self.estimate = RunEstimate(
             self, panel, self.header, self.runs, self.large, lambda: self.busy
         )
@@ -171,6 +173,7 @@ class EverythingWidget(ViewerWidget):
             self.listen(getattr(dims.events, event), self._view_changed)
         self.runs.attach()
         self.large.attach()
+        self._text_control.attach()
         jobs = session.runs.jobs
         for signal, callback in (
             (session.runs.progress, self._progress),

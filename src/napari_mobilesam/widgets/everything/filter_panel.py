@@ -153,7 +153,7 @@ class FilterPanel(QWidget):
             (
                 'Similarity ≥',
                 self.similarity,
-                'Similarity to the examples, 1 for what is just like one.',
+                'Similarity to the examples, or score of the box of a text.',
             ),
             (
                 'Predicted IoU ≥',

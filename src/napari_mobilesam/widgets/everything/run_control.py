@@ -10,6 +10,7 @@ from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult
 from napari_mobilesam.session.everything.everything_messages import (
     ExampleObjects,
+    TextQuery,
 )
 from napari_mobilesam.session.everything.examples import examples_on
 from napari_mobilesam.text import counted
@@ -163,11 +164,28 @@ class RunControl:
         results = self.planned(parts, OutputChoice(labels))
         self._start(parameters, results, examples)
 
+    def find_text(
+        self,
+        plane: LayerPlane,
+        parameters: EverythingParameters,
+        query: TextQuery,
+    ) -> None:
+        """Find what a text names, with the chosen output.
+
+        Raises
+        ------
+        SegmentationError
+            The planes or the region cannot be used.
+        """
+        results = self.planned(self._panel.where.parts(plane))
+        self._start(parameters, results, query=query)
+
     def _start(
         self,
         parameters: EverythingParameters,
         results: RunLayers,
         examples: ExampleObjects | None = None,
+        query: TextQuery | None = None,
     ) -> None:
         where = self._panel.where
         warning = results.check_output()
@@ -178,6 +196,7 @@ class RunControl:
             linked=where.planes.linked,
             outlined=results.destination.outlined,
             examples=examples,
+            query=query,
         )
         self.let_go()
         results.written.connect(self._written)
@@ -315,6 +334,11 @@ def nothing_found(result: EverythingResult) -> str:
         return result.problem
     if not result.complete:
         return 'Stopped before anything was found.'
+    if result.request.query is not None:
+        return (
+            f'“{result.request.query.text}” was not found: use other words, '
+            'or another detector.'
+        )
     if result.request.examples is not None:
         return (
             'Nothing similar was found: choose other examples, or accept more '

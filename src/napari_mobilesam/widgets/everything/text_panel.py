@@ -1,0 +1,78 @@
+"""A text, and the detector that looks for what it names."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+
+from napari_mobilesam.widgets.parts.controls import (
+    form_layout,
+    narrow,
+    wide_button,
+)
+
+# as in `model.text_detectors`, which imports torch
+NOT_MICROSCOPY = 'Trained on photographs, not on microscopy.'
+FIND, DOWNLOAD = 'Find what the text names', 'Download …'
+
+
+class TextPanel(QWidget):
+    """Line for a text, choice of a detector, and the button.
+
+    Attributes
+    ----------
+    asked : Signal
+        The text is to be searched for, or the detector to be downloaded.
+    chosen : Signal(str)
+        Another detector was chosen.
+    """
+
+    asked = Signal()
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text_edit = QLineEdit()
+        self.text_edit.setPlaceholderText('such as: coin')
+        self.text_edit.setToolTip(
+            'What to find; several things are separated by dots.'
+        )
+        self.detector_combo = QComboBox()
+        narrow(self.detector_combo)
+        self.button = wide_button(FIND)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        form = form_layout(self)
+        form.addRow('Text', self.text_edit)
+        form.addRow('Detector', self.detector_combo)
+        form.addRow(self.note)
+        form.addRow(self.button)
+        self.button.clicked.connect(self.asked)
+        self.text_edit.returnPressed.connect(self.button.click)
+        self.detector_combo.currentTextChanged.connect(self.chosen)
+
+    def offer(self, names: list[str]) -> None:
+        """Offer detectors, keeping the chosen one."""
+        before = self.detector
+        self.detector_combo.blockSignals(True)
+        self.detector_combo.clear()
+        self.detector_combo.addItems(names)
+        if before in names:
+            self.detector_combo.setCurrentText(before)
+        self.detector_combo.blockSignals(False)
+        self.chosen.emit(self.detector)
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return self.text_edit.text().strip()
+
+    @property
+    def detector(self) -> str:
+        """Name of the chosen detector."""
+        return self.detector_combo.currentText()
+
+    def show_state(self, note: str, ready: bool) -> None:
+        """Show what is known of the detector, and what the button does."""
+        self.note.setText(note)
+        self.button.setText(FIND if ready else DOWNLOAD)
