@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets.everything.class_panel import ClassPanel
 from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.everything.large_panel import LargePanel
 from napari_mobilesam.widgets.everything.review_panel import ReviewPanel
@@ -78,6 +79,7 @@ class EverythingPanel(QWidget):
         self.review = ReviewPanel()
         self.similar = SimilarPanel(viewer)
         self.words = TextPanel()
+        self.classes = ClassPanel(viewer)
         self.more = ToolsPanel(viewer)
         self.status = StatusLine()
         self._arrange()
@@ -120,6 +122,7 @@ class EverythingPanel(QWidget):
             self.result_group,
             CollapsibleSection('Find similar', self.similar),
             self.words_group,
+            CollapsibleSection('Propose classes', self.classes),
             CollapsibleSection('Edges, proposals, boxes', self.more),
         ):
             contents.addWidget(part)
@@ -150,6 +153,7 @@ class EverythingPanel(QWidget):
             self.run_button,
             self.similar.button,
             self.words.button,
+            self.classes.button,
             *self.more.buttons,
         ):
             button.setEnabled(not running)

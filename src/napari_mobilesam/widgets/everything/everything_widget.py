@@ -20,6 +20,7 @@ from napari_mobilesam.types import (
     PromptError,
     SegmentationError,
 )
+from napari_mobilesam.widgets.everything.class_control import ClassControl
 from napari_mobilesam.widgets.everything.everything_panel import (
     INSTANCES,
     EverythingPanel,
@@ -113,6 +114,7 @@ class EverythingWidget(ViewerWidget):
             self, panel, self.header, self.tools, self.runs
         )
         self._text_control = TextControl(self, panel, self.header, self.runs)
+        self._class_control = ClassControl(self, panel, self.header, scene)
         self.estimate = RunEstimate(
             self, panel, self.header, self.runs, self.large, lambda: self.busy
         )
@@ -174,6 +176,7 @@ class EverythingWidget(ViewerWidget):
         self.runs.attach()
         self.large.attach()
         self._text_control.attach()
+        self._class_control.attach()
         jobs = session.runs.jobs
         for signal, callback in (
             (session.runs.progress, self._progress),
@@ -222,6 +225,7 @@ class EverythingWidget(ViewerWidget):
         self.header.refresh()
         panel.labels_combo.refresh()
         panel.similar.labels_combo.refresh()
+        panel.classes.labels_combo.refresh()
         panel.where.shapes_combo.refresh()
         panel.more.shapes_combo.refresh()
         gone = getattr(event, 'value', None)

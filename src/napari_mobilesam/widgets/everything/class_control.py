@@ -1,0 +1,158 @@
+"""Classes by example, from the button to the labels."""
+
+from __future__ import annotations
+
+from napari.layers import Labels
+
+from napari_mobilesam.session.class_jobs import (
+    ClassJobs,
+    ProposedClasses,
+    accept_classes,
+)
+from napari_mobilesam.text import counted
+from napari_mobilesam.types import PromptError
+from napari_mobilesam.widgets.everything.everything_panel import (
+    EverythingPanel,
+)
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+NO_LABELS = (
+    'There are no labels: label objects, and give a few of each class a class.'
+)
+
+
+class ClassControl:
+    """Proposes classes, shows their objects, and accepts them.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : EverythingPanel
+        List of proposals and status line.
+    header : ImageHeader
+        Choice of the image.
+    scene : ViewerScene
+        Knows the objects of layers.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: EverythingPanel,
+        header: ImageHeader,
+        scene: ViewerScene,
+    ) -> None:
+        self._dock = dock
+        self._panel = panel
+        self._header = header
+        self._scene = scene
+        self._asked: Labels | None = None
+        self._shown: tuple[ProposedClasses, Labels] | None = None
+        panel.classes.proposed.connect(self.propose)
+        panel.classes.accepted.connect(self.accept)
+        panel.classes.chosen.connect(self._look_at)
+        panel.cancel_button.clicked.connect(self._jobs.cancel)
+
+    @property
+    def _jobs(self) -> ClassJobs:
+        return self._dock.session.classifying
+
+    def attach(self) -> None:
+        """Follow the jobs of the session until the dock closes."""
+        for signal, callback in (
+            (self._jobs.progress, self._progress),
+            (self._jobs.finished, self._finish),
+            (self._jobs.stopped, self._stopped),
+            (self._jobs.failed, self._failed),
+        ):
+            self._dock.listen(signal, callback)
+
+    def propose(self) -> None:
+        """Propose classes for the objects of the current plane."""
+        status = self._panel.status
+        with status.errors():
+            labels = self._panel.classes.labels_combo.layer
+            if labels is None:
+                raise PromptError(NO_LABELS)
+            self._jobs.start(
+                self._scene.objects_of(labels),
+                self._header.plane.source(),
+                self._dock.session.model_name,
+            )
+            self._asked = labels
+            self._panel.show_running(True)
+            status.say('Looking at the objects …', busy=True)
+
+    def accept(self) -> None:
+        """Assign the proposed and corrected classes, as one step."""
+        if self._shown is None:
+            return
+        proposed, _ = self._shown
+        with self._panel.status.errors():
+            count = accept_classes(proposed, self._panel.classes.classes)
+            self._hide()
+            self._panel.status.say(
+                f'{counted(count, "object")} got a class. Undo takes it back.'
+            )
+
+    def _look_at(self, label: int) -> None:
+        """Show the object of a row."""
+        if self._shown is None:
+            return
+        proposed, labels = self._shown
+        mask = proposed.masks.get(label)
+        if mask is None or labels not in self._dock.viewer.layers:
+            return
+        labels.selected_label = label
+        plane = self._header.plane
+        corners = plane.output_index, plane.output_index
+        low, high = (list(map(float, place)) for place in corners)
+        for axis, first, last in (
+            (plane.rows, mask.box[0], mask.box[2] - 1),
+            (plane.columns, mask.box[1], mask.box[3] - 1),
+        ):
+            place = plane.output_axes.index(axis)
+            low[place], high[place] = float(first), float(last)
+        look_at(self._dock.viewer, labels, low, high)
+
+    def _hide(self) -> None:
+        self._shown = None
+        self._panel.classes.show_proposals([], [])
+
+    def _progress(self, done: int, total: int, message: str) -> None:
+        self._panel.status.say(f'{message} …', busy=True)
+        self._panel.status.show_progress(done, total)
+
+    def _finish(self, proposed: ProposedClasses) -> None:
+        labels, self._asked = self._asked, None
+        if labels is None:
+            return
+        self._panel.show_running(False)
+        rows = list(proposed.proposals.table().itertuples(index=False))
+        if not rows:
+            self._hide()
+            self._panel.status.say('Every object of the plane has a class.')
+            return
+        self._shown = proposed, labels
+        self._panel.classes.show_proposals(
+            [(int(n), str(name), float(chance)) for n, name, chance in rows],
+            list(proposed.proposals.classes),
+        )
+        self._panel.status.say(
+            f'Classes of {counted(len(rows), "object")} are proposed, the '
+            'least certain first. Correct them, then accept.'
+        )
+
+    def _stopped(self) -> None:
+        self._asked = None
+        self._panel.show_running(False)
+        self._panel.status.say('Stopped; no class was proposed.')
+
+    def _failed(self, text: str) -> None:
+        self._asked = None
+        self._panel.show_running(False)
+        self._panel.status.fail(text)

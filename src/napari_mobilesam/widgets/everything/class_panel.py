@@ -1,0 +1,172 @@
+"""Classes proposed for the objects of labels, the least certain first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QModelIndex,
+    Qt,
+    Signal,
+)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QTableView, QWidget
+
+from napari_mobilesam.widgets.parts.controls import (
+    LayerCombo,
+    form_layout,
+    narrow,
+    wide_button,
+)
+from napari_mobilesam.widgets.parts.object_list import (
+    RIGHT,
+    ObjectListModel,
+    as_object_list,
+)
+from napari_mobilesam.widgets.viewer.layers import is_output
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+HEADERS = ('Object', 'Class', 'Certainty')
+TIPS = (
+    'Label of the object.',
+    'Proposed class; choose another one below.',
+    'Probability of the proposed class.',
+)
+LIST_ROWS = 5
+NONE = 'none'
+
+
+class _ClassesModel(ObjectListModel):
+    """Rows (label, class, probability) in an order of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(HEADERS, TIPS)
+        self.rows: list[tuple[int, str, float]] = []
+        self._by, self._order = 2, Qt.SortOrder.AscendingOrder
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        if role == Qt.ItemDataRole.DisplayRole:
+            value = self.rows[index.row()][index.column()]
+            return f'{value:.2f}' if isinstance(value, float) else str(value)
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() != 1:
+            return RIGHT
+        return None
+
+    def show(self, rows: list[tuple[int, str, float]]) -> None:
+        """Show other rows, sorted as before."""
+        self.beginResetModel()
+        self.rows = rows
+        self._arrange()
+        self.endResetModel()
+
+    def sort(
+        self,
+        column: int,
+        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+    ) -> None:
+        """Sort the rows by a column."""
+        self.beginResetModel()
+        self._by, self._order = column, order
+        self._arrange()
+        self.endResetModel()
+
+    def change(self, row: int, name: str) -> None:
+        """Set the class of a row, which is certain then."""
+        self.rows[row] = (self.rows[row][0], name, 1.0)
+        last = len(HEADERS) - 1
+        self.dataChanged.emit(self.index(row, 0), self.index(row, last))
+
+    def _arrange(self) -> None:
+        self.rows.sort(
+            key=lambda row: row[self._by],
+            reverse=self._order == Qt.SortOrder.DescendingOrder,
+        )
+
+
+class ClassPanel(QWidget):
+    """Buttons to propose and accept classes, and the list of proposals.
+
+    Attributes
+    ----------
+    proposed : Signal
+        Classes are to be proposed.
+    accepted : Signal
+        The proposals are to be accepted.
+    chosen : Signal(int)
+        Label of the row that the user chose.
+    """
+
+    proposed = Signal()
+    accepted = Signal()
+    chosen = Signal(int)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.labels_combo = LayerCombo(viewer, is_output)
+        self.button = wide_button('Propose classes')
+        self.button.setToolTip(
+            'Propose a class for each object of the plane that has none, from '
+            'those that have one:\na few of each class, given in Segment by '
+            'prompts.'
+        )
+        self.table = QTableView()
+        self._model = _ClassesModel()
+        selection = as_object_list(self.table, self._model, 2, LIST_ROWS)
+        header: Any = self.table.horizontalHeader()
+        header.setSectionResizeMode(header.ResizeMode.Stretch)
+        selection.currentRowChanged.connect(self._row_chosen)
+        self.class_combo = QComboBox()
+        narrow(self.class_combo)
+        self.class_combo.setToolTip('Correct the class of the chosen row.')
+        self.class_combo.activated.connect(self._correct)
+        self.accept_button = wide_button('Accept classes')
+        self.accept_button.setToolTip('Assign the classes, as one step.')
+        form = form_layout(self)
+        form.addRow('Labels', self.labels_combo)
+        form.addRow(self.button)
+        form.addRow(self.table)
+        row = QHBoxLayout()
+        row.addWidget(self.class_combo)
+        row.addWidget(self.accept_button)
+        form.addRow(row)
+        self.button.clicked.connect(self.proposed)
+        self.accept_button.clicked.connect(self.accepted)
+        self.show_proposals([], [])
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Class of each label; empty for what is to stay as it is."""
+        return {
+            label: '' if name == NONE else name
+            for label, name, _ in self._model.rows
+        }
+
+    def show_proposals(
+        self, rows: list[tuple[int, str, float]], names: list[str]
+    ) -> None:
+        """Show (label, class, probability) of each object.
+
+        Parameters
+        ----------
+        rows : list of tuple
+            The proposals.
+        names : list of str
+            Classes to choose from.
+        """
+        self._model.show(list(rows))
+        self.class_combo.clear()
+        self.class_combo.addItems([*names, NONE] if rows else [])
+        for part in (self.table, self.class_combo, self.accept_button):
+            part.setVisible(bool(rows))
+
+    def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
+        if now.isValid():
+            label, name, _ = self._model.rows[now.row()]
+            self.class_combo.setCurrentText(name)
+            self.chosen.emit(label)
+
+    def _correct(self, index: int) -> None:
+        row = self.table.currentIndex().row()
+        if row >= 0:
+            self._model.change(row, self.class_combo.itemText(index))

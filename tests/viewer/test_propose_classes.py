@@ -1,0 +1,76 @@
+"""Classes proposed in a real window: list, corrections, one step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('sklearn')
+CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
+
+
+@pytest.fixture
+def d(everything_desk, blobs):
+    image = blobs.copy()
+    image[:, 64:] = np.where(image[:, 64:] > 100, 130, 10)
+    made = everything_desk(image)
+    labels = np.zeros(image.shape, np.uint16)
+    for number, (row, column) in enumerate(CENTRES, start=1):
+        labels[row - 12 : row + 12, column - 12 : column + 12] = number
+    made.labels = made.viewer.add_labels(labels, name='cells')
+    made.session.scene.labels = made.labels
+    made.panel = made.widget.panel
+    made.settle()
+    return made
+
+
+def give(d, number, name):
+    row, column = CENTRES[number - 1]
+    session = d.session
+    session.navigation.open_at(session.scene.plane(), row, column)
+    session.assign_class(name)
+    session.accept()
+    d.settle()
+
+
+def test_classes_are_proposed_corrected_and_accepted(d):
+    give(d, 1, 'bright')
+    give(d, 2, 'dim')
+    classes = d.panel.classes
+    assert classes.table.isHidden()
+    classes.button.click()
+    d.settle()
+    assert classes.classes == {3: 'bright', 4: 'dim'}
+    assert '2 objects are proposed' in d.widget.status.text
+    row = list(classes.classes).index(4)
+    classes.table.selectRow(row)
+    assert d.labels.selected_label == 4
+    classes.class_combo.setCurrentText('bright')
+    classes.class_combo.activated.emit(classes.class_combo.currentIndex())
+    assert classes.classes == {3: 'bright', 4: 'bright'}
+    before = d.labels.data.copy()
+    classes.accept_button.click()
+    d.settle()
+    objects = d.session.scene.objects_of(d.labels)
+    names = {record.label: record.class_name for record in objects}
+    assert names == {1: 'bright', 2: 'dim', 3: 'bright', 4: 'bright'}
+    assert np.array_equal(d.labels.data, before)
+    assert classes.table.isHidden()
+    d.session.undo()
+    d.settle()
+    names = {record.label: record.class_name for record in objects}
+    assert names == {1: 'bright', 2: 'dim'}
+
+
+def test_bad_input_is_said(d):
+    classes = d.panel.classes
+    give(d, 1, 'bright')
+    classes.button.click()
+    d.settle()
+    assert 'only “bright”' in d.widget.status.text
+    assert classes.button.isEnabled()
+    d.viewer.layers.remove(d.labels)
+    d.settle()
+    classes.button.click()
+    d.settle()
+    assert 'There are no labels' in d.widget.status.text
