@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from accuracy import DATA
 from numpy.typing import NDArray
 
 import napari_mobilesam as nm
@@ -39,6 +39,11 @@ from napari_mobilesam.segmentation.object_classes import (
 )
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
 
+ROOT = Path(__file__).resolve().parents[1]
+DATA = (
+    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
+    / 'data'
+)
 # Smaller objects are neither examples nor counted.
 LEAST_AREA = 20
 # A wider image is cut to this many pixels.
