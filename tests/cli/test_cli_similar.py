@@ -27,13 +27,13 @@ def test_like(
     output, table = tmp_path / 'labels.tif', tmp_path / 'table.csv'
     result = run(
         *('segment', image_path, '-o', output, '--table', table),
-        *('--model', tiny_model, '--like', like, '--similarity', -1),
+        *('--model', tiny_model, '--like', like, '--similarity', -9),
         *('--points-per-side', 4, '--predicted-iou', 0, '--stability', 0),
     )
     assert result.code == 0, result.err
     labels, rows = tifffile.imread(output), pd.read_csv(table)
     assert len(rows) == len(np.unique(labels)) - 1 > 0
-    assert rows['similarity'].between(-1, 1).all()
+    assert rows['similarity'].between(-9, 1).all()
 
 
 @pytest.mark.parametrize(
