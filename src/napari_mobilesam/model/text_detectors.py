@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pooch
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from napari_mobilesam.extra import need
 from napari_mobilesam.model.registry import ProgressAdapter, cache_folder
 from napari_mobilesam.types import Progress, SegmentationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -230,6 +231,9 @@ class GroundingDino:
 
         Several things are separated by dots: ``'nucleus. debris.'``
         """
+        # torch is not needed to list the detectors
+        import torch
+
         prompt = text.strip().lower()
         prompt = prompt if prompt.endswith('.') else f'{prompt}.'
         tokens = self._tokenizer(
@@ -303,6 +307,7 @@ class ClipSeg:
 
         The score is the mean probability of the part.
         """
+        import torch
         from scipy.ndimage import find_objects, label
 
         tokens = self._tokenizer([text.strip()], return_tensors='pt').to(
@@ -336,10 +341,11 @@ class ClipSeg:
         )
 
 
-def normalised(
-    image: NDArray[np.uint8], shape: tuple[int, int]
-) -> torch.Tensor:
+def normalised(image: NDArray[np.uint8], shape: tuple[int, int]) -> Tensor:
     """(1, 3, h, w) float32 of an (H, W, 3) uint8 image, resized."""
+    import torch
+    from torch.nn import functional
+
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
     resized = functional.interpolate(
         pixels[None].float() / 255,
