@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mobilesam.types import CheckpointError
+
 pytest.importorskip('sklearn')
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 
@@ -74,3 +76,19 @@ def test_bad_input_is_said(d):
     classes.button.click()
     d.settle()
     assert 'There are no labels' in d.widget.status.text
+
+
+def test_reason_why_the_model_does_not_load_is_shown(d, monkeypatch):
+    give(d, 1, 'bright')
+    give(d, 2, 'dim')
+
+    def load(name):
+        raise CheckpointError(f'{name} is damaged')
+
+    monkeypatch.setattr('napari_mobilesam.session.session._load_model', load)
+    d.session.use_model('/somewhere/mine.pt')
+    d.settle()
+    d.panel.classes.button.click()
+    d.settle()
+    assert 'is damaged' in d.widget.status.text
+    assert d.panel.run_button.isEnabled()

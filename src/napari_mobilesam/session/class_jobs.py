@@ -161,7 +161,7 @@ class ClassJobs:
             return run.cancelled.is_set()
 
         try:
-            model = self._services.load(model_name, TOPIC)
+            model = self._services.load(model_name, 'model')
             if model is None:
                 self._runs.finish(run, self.stopped.emit)
                 return

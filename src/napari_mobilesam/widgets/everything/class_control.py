@@ -150,7 +150,9 @@ class ClassControl:
     def _stopped(self) -> None:
         self._asked = None
         self._panel.show_running(False)
-        self._panel.status.say('Stopped; no class was proposed.')
+        # the model may have failed to load
+        if not self._panel.status.failed:
+            self._panel.status.say('Stopped; no class was proposed.')
 
     def _failed(self, text: str) -> None:
         self._asked = None
