@@ -69,7 +69,7 @@ def test_opening_another_object_keeps_the_open_one_aside(desk, blobs):
     d.mouse.key(Qt.Key.Key_G)
     d.settle()
     assert 'Editing object 1' in d.widget.status.text
-    assert 'kept aside' in d.widget.status.text
+    assert 'Kept aside until then' in d.widget.status.text
     points = d.viewer.layers['prompts']
     assert points.data == pytest.approx(np.array([FIRST]), abs=0.5)
     # not accepted unasked

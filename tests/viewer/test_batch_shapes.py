@@ -47,7 +47,7 @@ def test_path_among_boxes_changes_nothing_and_is_named(desk, blobs):
     assert sorted(labels[p] for p in (FIRST, SECOND, THIRD)) == [1, 2, 3]
     assert labels[FOURTH] == 0
     assert '3 of 3 prompts' in d.widget.status.text
-    assert '1 path is no box' in d.widget.status.text
+    assert '1 path skipped: it encloses no area' in d.widget.status.text
     (problem,) = d.widget.panel.problem_list.problems
     assert problem.text.startswith('Path at row 68, column 92')
     # the boxes are done, and the path is there to be used otherwise

@@ -47,7 +47,7 @@ def test_doubtful_mask_is_shown_so_and_accepted_twice(desk, blobs, oracle):
     oracle.score = 0.15
     d.session.clear_cache()
     click(d, FIRST)
-    assert 'Nothing was found here with certainty' in d.widget.status.text
+    assert 'No confident mask here' in d.widget.status.text
     assert color_of(d.widget.preview.layer) == rgb(DOUBTFUL_COLOR)
     accept(d)
     assert objects(d) == []

@@ -81,7 +81,7 @@ def test_boxes_of_a_table(d, tmp_path, monkeypatch):
 
 def test_tables_and_layers_without_boxes(d, tmp_path, monkeypatch):
     press(d, d.widget.panel.more.boxes_button)
-    assert 'There are no boxes' in d.widget.status.text
+    assert 'No boxes' in d.widget.status.text
     d.viewer.add_shapes(np.array([[0, 0], [9, 9]]), shape_type='line')
     d.widget.panel.more.shapes_combo.layer = d.viewer.layers[-1]
     press(d, d.widget.panel.more.boxes_button)

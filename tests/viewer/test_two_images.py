@@ -101,6 +101,12 @@ def test_selecting_an_image_in_the_list_keeps_it_selected(desk, blobs):
     assert d.widget.image.layer is first
     # its contrast can be changed at once
     assert d.viewer.layers.selection.active is first
+    # clicks pan until a tool is chosen
+    assert 'Press Points (Shift+D), then click' in d.widget.status.text
+    d.mouse.key(Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
+    click(d, first, SECOND)
+    accept(d)
+    assert d.viewer.layers['objects'].data[SECOND] == 1
 
 
 def test_hidden_and_removed_images_are_named(desk, blobs):
@@ -117,3 +123,17 @@ def test_hidden_and_removed_images_are_named(desk, blobs):
     click(d, first, SECOND)
     accept(d)
     assert d.viewer.layers['objects'].data[SECOND] == 1
+
+
+def test_renamed_layers_are_offered_by_their_new_names(desk, blobs):
+    d = desk(blobs)
+    click(d, d.image, FIRST)
+    d.image.name = 'sample 7'
+    assert d.dock.widget().header.image_combo.currentText() == 'sample 7'
+    accept(d)
+    d.viewer.layers['objects'].name = 'cells'
+    assert d.widget.panel.labels_combo.currentText() == 'cells'
+    # the open object and the chosen layers stay
+    click(d, d.image, SECOND)
+    accept(d)
+    assert d.viewer.layers['cells'].data[SECOND] == 2

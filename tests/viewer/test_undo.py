@@ -46,3 +46,19 @@ def test_undo_takes_back_the_newest_step_of_any_layer(desk, blobs):
     d.settle()
     assert (objects.data == written).all()
     assert own.data[THIRD] == 1
+
+
+def test_undo_by_key_is_named_in_the_tab_in_front(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    everything = d.dock.widget().show_form('everything')
+    d.settle()
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert not d.viewer.layers['objects'].data.any()
+    assert everything.status.text == 'Undone: object 1.'
+    d.mouse.key(Qt.Key.Key_U)
+    assert everything.status.text == 'Nothing to undo.'
+    d.mouse.key(Qt.Key.Key_U, SHIFT)
+    d.settle()
+    assert everything.status.text == 'Redone: object 1.'

@@ -159,7 +159,7 @@ class FineTuning:
             There is none, or the name or the folder cannot be used.
         """
         if self._unsaved is None or self.running:
-            raise SegmentationError('There is no model waiting to be saved.')
+            raise SegmentationError('There is no unsaved model.')
         check_name(name)
         check_folder()
         request, tuned, complete = self._unsaved

@@ -137,7 +137,7 @@ class ObjectJobs:
         objects = scene.objects(before is not None)
         if objects is None:
             raise SegmentationError(
-                'There are no labels to refine: choose or open some.'
+                'No labels to refine: choose or open a labels layer.'
             )
         chosen = parameters or RefineParameters()
         self.refining.start(

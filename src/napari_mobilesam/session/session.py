@@ -547,7 +547,7 @@ class Session:
         except Exception as error:  # noqa: BLE001
             self.models.fail(error, 'prompts')
             return
-        text = f'Ready: {plane.name}. Click an object.'
+        text = f'Ready: {plane.name}.'
         self._deliver(lambda: self.ready.emit(text))
 
 

@@ -148,9 +148,11 @@ class DockForms(ViewerWidget):
                 PromptWidget,
             )
 
-            return PromptWidget(
+            prompts = PromptWidget(
                 self.viewer, self.header, self._settings, self._early_clicks
             )
+            prompts.navigation.restored.connect(self._say_restored)
+            return prompts
         if name == 'everything':
             from napari_mobilesam.widgets.everything.everything_widget import (
                 EverythingWidget,
@@ -173,6 +175,11 @@ class DockForms(ViewerWidget):
         prompts = cast('PromptWidget', self.show_form('prompts'))
         with prompts.status.errors():
             prompts.take_over(image, labels, number)
+
+    def _say_restored(self, text: str) -> None:
+        """Show a step undone by key in the form in front, too."""
+        if self.form_name != 'prompts':
+            self._forms[self.form_name].status.say(text)
 
     def show_help(self) -> None:
         """Open the user guide at the page of the form in front."""

@@ -102,13 +102,13 @@ class RecordDecoder:
 
     def _plane(self, number: int, name: str) -> ImagePlane:
         if number >= len(self._planes):
-            raise SchemaError(f'{name} is on a plane that is not there')
+            raise SchemaError(f'{name} is on a plane that does not exist')
         plane = self._planes[number]
         if number not in self._checked:
             if fingerprint(plane) != self._fingerprints[number]:
                 raise SessionFileError(
-                    f'{plane.name} is not the image that the session is of: '
-                    'its pixels differ. Open the image of the session, and '
+                    f'{plane.name} is not the image of this session: its '
+                    'pixels differ. Open the image of the session, and '
                     'choose it.'
                 )
             self._checked.add(number)
@@ -183,7 +183,7 @@ class PartDecoder:
     def _drawn(self, shape: list[Any], points: int) -> DrawnShape:
         kind, vertices, positive, first, count = shape
         if first + count > points:
-            raise self._wrong(f'has a {kind} of points that are not there')
+            raise self._wrong(f'has a {kind} of points that do not exist')
         corners = np.array(vertices, np.float64)
         return DrawnShape(kind, corners, positive, first, count)
 

@@ -188,7 +188,7 @@ def load(
     Raises
     ------
     SessionFileError
-        The file is no session file or of another image, or there are
+        The file is not a session file or of another image, or there are
         objects.
     """
     content = read(path)
@@ -207,7 +207,7 @@ def read(path: str | os.PathLike[str]) -> Json:
     Raises
     ------
     SessionFileError
-        It is no session file.
+        It is not a session file.
     """
     try:
         content = _parsed(_lines(Path(path)))

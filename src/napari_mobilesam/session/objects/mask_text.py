@@ -40,7 +40,7 @@ def array_from(text: str) -> NDArray[Any]:
     """
     dtype, sizes, packed = text.split(' ')
     if not DTYPE.fullmatch(dtype):
-        raise ValueError(f'{dtype[:20]!r} is no type of numbers')
+        raise ValueError(f'{dtype[:20]!r} is not a numeric type')
     shape = tuple(int(size) for size in sizes.split(',') if size)
     count = math.prod(shape) * np.dtype(dtype).itemsize
     if min(shape, default=0) < 0 or count > MOST_BYTES:

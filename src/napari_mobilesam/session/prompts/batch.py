@@ -230,7 +230,7 @@ class BatchSegmentation:
         """
         if not items:
             raise PromptError(
-                'There is no box or point: choose a layer that has some.'
+                'No boxes or points: choose a layer that has some.'
             )
         # first: an error here must not leave a step open
         first_label = objects.reserve_labels(len(items))

@@ -355,7 +355,7 @@ class Editor:
         assert objects is not None
         if not closed.record.masks:
             raise PromptError(
-                'The model found nothing here: add a point, or draw a box.'
+                'The model found nothing here: add a point or draw a box.'
             )
         known = base is not None and base.number in objects
         if base is not None and known and not closed.modified:
@@ -371,8 +371,8 @@ class Editor:
     def _write_if_certain(self, closed: ClosedObject) -> ObjectRecord:
         if self._is_doubtful(closed.record):
             raise PromptError(
-                'An accepted object was not written, because nothing was '
-                f'found with certainty (score {closed.record.score:.2f}): '
+                'An accepted object was not written, because the model is '
+                f'not confident of it (score {closed.record.score:.2f}): '
                 'add a point, draw a box, or accept it now.'
             )
         return self._write(closed)

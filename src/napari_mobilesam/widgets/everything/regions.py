@@ -144,6 +144,6 @@ def drawn_outlines(
             (here if on_plane.all() else elsewhere).append(outline)
     if not here and not elsewhere:
         raise SegmentationError(
-            'There is no region yet: press Draw and drag a rectangle.'
+            'No region yet: press Draw and drag a rectangle.'
         )
     return here or elsewhere

@@ -130,7 +130,7 @@ def boxes_in(plane: LayerPlane, source: Any) -> NDArray[np.float64]:
     """
     if source is None:
         raise PromptError(
-            'There are no boxes: choose a layer with rectangles, or a table.'
+            'No boxes: choose a layer with rectangles, or a table.'
         )
     if isinstance(source, Path):
         boxes, name = _of_table(source), source.name
@@ -156,7 +156,7 @@ def _of_table(path: Path) -> NDArray[np.float64]:
         boxes = table.to_numpy(dtype=np.float64)
     except ValueError as error:
         raise PromptError(
-            f'“{path.name}” has boxes that are no numbers: {error}.'
+            f'“{path.name}” has boxes that are not numbers: {error}.'
         ) from error
     return boxes[np.isfinite(boxes).all(axis=1)]
 

@@ -119,12 +119,12 @@ class ViewerWidget(QWidget):
     def follow_layers(self) -> None:
         """Listen to changes of the layer list and of the selection."""
         layers = self.viewer.layers
-        for event in ('inserted', 'removed', 'reordered'):
+        for event in ('inserted', 'removed', 'reordered', 'renamed'):
             self.listen(getattr(layers.events, event), self._layers_changed)
         self.listen(layers.selection.events.active, self._active_changed)
 
     def _layers_changed(self, event: Any = None) -> None:
-        """Handle layers that were inserted, removed or reordered."""
+        """Handle layers that came, went, moved or got another name."""
 
     def _active_changed(self, event: Any = None) -> None:
         """Handle a change of the active layer."""

@@ -18,7 +18,7 @@ from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of
 
-NO_IMAGE = 'There is no image: open one first.'
+NO_IMAGE = 'No image: open one first.'
 
 # until a model is loaded
 NO_DEVICE = 'known when the model is loaded'

@@ -44,9 +44,8 @@ from napari_mobilesam.widgets.viewer.viewer_scene import (
     ViewerScene,
 )
 
-HINT = 'Click an object; right-click what does not belong to it.'
-NO_PROMPT = 'There is no prompt yet: click an object, or draw a box.'
-NOTHING = 'The model found nothing here: add a point, or draw a box.'
+NO_PROMPT = 'No prompt yet: click an object or draw a box.'
+NOTHING = 'The model found nothing here: add a point or draw a box.'
 
 
 class SeveralShapes(NamedTuple):
@@ -199,7 +198,7 @@ class OpenObject:
             self._drawn.pop(source.place, None)
             if view is not None:
                 self._editor.ask(source, Prompts())
-                self._panel.status.say(HINT)
+                self._panel.status.say(self._panel.hint())
             self._show(shown)
             return
         self._planes[source.place] = plane
@@ -394,16 +393,17 @@ class OpenObject:
 
     def _doubts(self) -> str:
         """Describe an object that the model is not certain of."""
-        score = self._editor.record.score
+        # not “-0.00”
+        score = max(0.0, self._editor.record.score)
         text = (
-            f'Nothing was found here with certainty (score {score:.2f}): add '
-            'a point, or draw a box.'
+            f'No confident mask here (score {score:.2f}): add a point or '
+            'draw a box.'
         )
         if self.never_doubtful:
             return text
         accept = self._panel.buttons['accept'].text()
         again = ' again' if self._doubted is self._editor.record else ' twice'
-        return f'{text} {accept}{again} keeps it all the same.'
+        return f'{text} Press {accept}{again} to keep it anyway.'
 
     def _explain_no_mask(self) -> None:
         shown = self._scene.shown()
@@ -435,7 +435,7 @@ class OpenObject:
             self._planes[shown.source.place] = shown.plane
         self._session.forget()
         self.remove_prompts()
-        self._panel.status.say(HINT)
+        self._panel.status.say(self._panel.hint())
         self._editor.reject()
         self.schedule()
 
@@ -511,7 +511,7 @@ class OpenObject:
         if aside:
             kept = aside[-1].record.label
             name = f'object {kept}' if kept else 'the new object'
-            text += f' Then {name}, which was kept aside, is open again.'
+            text += f' Kept aside until then: {name}.'
         return text
 
     def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from psygnal import Signal
+
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.navigation import adopted
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
@@ -14,8 +16,8 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-NO_OBJECT = 'There is no object under the cursor.'
-NO_OBJECTS = 'There are no objects yet: click one, and accept it.'
+NO_OBJECT = 'No object under the cursor.'
+NO_OBJECTS = 'No objects yet: click one, then accept it.'
 PICK = 'Click the object to edit.'
 
 
@@ -34,7 +36,14 @@ class PromptNavigation:
         Finds plane and objects.
     object : OpenObject
         Its prompts are removed when it is deleted.
+
+    Attributes
+    ----------
+    restored : Signal(str)
+        Message of an undo or redo.
     """
+
+    restored = Signal(str)
 
     def __init__(
         self,
@@ -158,5 +167,7 @@ class PromptNavigation:
             title = step()
             if title is None:
                 self._panel.status.fail(f'Nothing to {verb}.')
+                self.restored.emit(f'Nothing to {verb}.')
             else:
                 self._panel.status.say(f'{done}: {title}.')
+                self.restored.emit(f'{done}: {title}.')

@@ -40,6 +40,7 @@ from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
 from napari_mobilesam.widgets.viewer.layers import is_of, is_output
 
+HINT = 'Click an object; right-click what does not belong to it.'
 TOOLS = (
     'use_points_tool',
     'use_boxes_tool',
@@ -167,6 +168,12 @@ class PromptPanel(QWidget):
         for index, action in enumerate(actions):
             grid.addWidget(self.buttons[action], *divmod(index, 2))
         return grid
+
+    def hint(self) -> str:
+        """Return what to do next, whether or not a tool is active."""
+        if any(self.buttons[action].isChecked() for action in TOOLS):
+            return HINT
+        return f'Press {self.buttons[TOOLS[0]].text()}, then click an object.'
 
     def show_candidates(self, masks: Sequence[Mask], chosen: int) -> None:
         """Show masks to choose from."""

@@ -180,8 +180,7 @@ class PromptRuns:
             if isinstance(layer, Points | Shapes) and len(layer.data):
                 return layer
         raise PromptError(
-            'There is no box or point: draw some, or select a layer that '
-            'has some.'
+            'No boxes or points: draw some, or select a layer that has some.'
         )
 
     def _prompts_on(
@@ -297,7 +296,7 @@ def _missing(
 
 def _no_box(plane: LayerPlane, shape: DrawnShape) -> PromptProblem:
     row, column = shape.vertices.mean(axis=0)
-    reason = 'skipped, because it encloses nothing.'
+    reason = 'skipped, because it encloses no area.'
     return _problem(plane, shape.kind, row, column, reason)
 
 
@@ -329,8 +328,8 @@ def _with_others(text: str, problems: list[PromptProblem]) -> str:
     beyond = sum(problem.plane is None for problem in problems)
     paths = len(problems) - beyond
     if paths:
-        verb = 'path is' if paths == 1 else 'paths are'
-        text += f' {paths} {verb} no box, and skipped.'
+        what = 'it encloses' if paths == 1 else 'they enclose'
+        text += f' {counted(paths, "path")} skipped: {what} no area.'
     if beyond:
         text += (
             f' {counted(beyond, "prompt")} beyond the planes of the image '

@@ -26,7 +26,7 @@ from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.prompts.key_cursor import KeyCursor
-from napari_mobilesam.widgets.prompts.open_object import HINT, OpenObject
+from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
 from napari_mobilesam.widgets.prompts.prompt_navigation import (
     PromptNavigation,
@@ -381,7 +381,9 @@ class PromptWidget(ViewerWidget):
         if image is None:
             return
         if image.visible:
-            self.status.say(f'“{image.name}” is shown again. {HINT}')
+            self.status.say(
+                f'“{image.name}” is shown again. {self.panel.hint()}'
+            )
         else:
             self.status.say(
                 f'“{image.name}” is hidden, but clicks still go to it: show '
@@ -408,7 +410,8 @@ class PromptWidget(ViewerWidget):
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.throttle()
-        self.status.say(f'“{image.name}”: {HINT[0].lower()}{HINT[1:]}')
+        hint = self.panel.hint()
+        self.status.say(f'“{image.name}”: {hint[0].lower()}{hint[1:]}')
         self._preview_later.restart()
         self.preparation.start()
         self.object.schedule()
@@ -552,7 +555,7 @@ class PromptWidget(ViewerWidget):
         self._save_embedding_time()
         self.hover.look()
         if self.object.empty and not self.status.kept:
-            self.status.say(text)
+            self.status.say(f'{text} {self.panel.hint()}')
             self.saving.repeat_news()
 
     def _save_embedding_time(self) -> None:
@@ -585,4 +588,4 @@ class PromptWidget(ViewerWidget):
             # with the new model
             self.session.editor.ask_again()
         elif self.status.busy:
-            self.status.say(f'{record.name} is loaded. {HINT}')
+            self.status.say(f'{record.name} is loaded. {self.panel.hint()}')

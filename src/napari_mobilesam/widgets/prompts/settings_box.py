@@ -82,7 +82,7 @@ class SettingsBox(QWidget):
         self.islands_box.setChecked(settings.islands)
         self.doubtful_combo = _combo(DOUBTFUL, settings.doubtful)
         self.doubtful_combo.setToolTip(
-            'Masks that the model is not certain of, shown in orange.'
+            'Masks that the model is not confident of, shown in orange.'
         )
         self.device_combo = _combo(DEVICES, settings.device)
         self.threads_spin = _spin(

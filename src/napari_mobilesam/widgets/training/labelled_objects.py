@@ -16,7 +16,7 @@ from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 
 NO_LABELS = (
-    'There is no labels layer: label some objects first, for instance with '
+    'No labels layer: label some objects first, for instance with '
     'Segment by prompts.'
 )
 COUNT_AFTER_MS = 300  # without an edit
