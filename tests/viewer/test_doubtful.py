@@ -51,7 +51,7 @@ def test_doubtful_mask_is_shown_so_and_accepted_twice(desk, blobs, oracle):
     assert color_of(d.widget.preview.layer) == rgb(DOUBTFUL_COLOR)
     accept(d)
     assert objects(d) == []
-    assert 'again keeps it' in d.widget.status.text
+    assert 'again to keep it' in d.widget.status.text
     accept(d)
     assert objects(d) == [1]
     # another one, of which it is certain
@@ -99,7 +99,10 @@ def test_doubtful_mask_of_an_object_accepted_early_is_held_back(
     oracle.go.set()
     d.settle()
     assert objects(d) == []
-    assert 'not written, because nothing was' in d.widget.status.text
+    assert (
+        'not written, because the model is not confident'
+        in d.widget.status.text
+    )
     # it is open again, and one more press keeps it now that it was seen
     assert d.widget.preview.visible
     accept(d)
