@@ -11,6 +11,9 @@ import pytest
 from conftest import ROOT, load_script
 from skimage.io import imsave
 
+import napari_mobilesam as nm
+from napari_mobilesam.model.sam import build_sam
+
 
 @pytest.fixture(scope='module')
 def everything() -> ModuleType:
@@ -56,8 +59,13 @@ def test_both_ways_side_by_side(
 
 
 def test_a_mode_needs_its_model(
-    everything: ModuleType, data: Path, capsys: pytest.CaptureFixture[str]
+    everything: ModuleType,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    headless = build_sam('vit_t', input_size=64)
+    monkeypatch.setattr(nm, 'load_model', lambda *_: headless)
     with pytest.raises(SystemExit):
         everything.main(['--data', str(data), '--mode', 'grid', 'head'])
     assert 'has no instance head' in capsys.readouterr().err

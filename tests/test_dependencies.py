@@ -56,7 +56,9 @@ def imported_distributions(*, needed: bool) -> set[str]:
                 tops.add(str(node.args[0].value).split('.')[0])
     owners = packages_distributions()
     foreign = tops - sys.stdlib_module_names - {NAME}
-    return {owner.lower() for top in foreign for owner in owners[top]}
+    return {
+        owner.lower() for top in foreign for owner in owners.get(top, [top])
+    }
 
 
 def test_every_dependency_is_imported() -> None:

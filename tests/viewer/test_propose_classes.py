@@ -85,7 +85,7 @@ def test_reason_why_the_model_does_not_load_is_shown(d, monkeypatch):
     def load(name):
         raise CheckpointError(f'{name} is damaged')
 
-    monkeypatch.setattr('napari_mobilesam.session.session._load_model', load)
+    monkeypatch.setattr(d.session._engine, '_load_model', load)
     d.session.use_model('/somewhere/mine.pt')
     d.settle()
     d.panel.classes.button.click()

@@ -100,8 +100,12 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
         On Ctrl-C, unless the command keeps what it has done.
     """
     show_any_text()
-    # it logs what is wrong with a damaged file, which the error says, too
-    logging.getLogger('tifffile').setLevel(logging.CRITICAL)
+    # it logs what is wrong with a damaged file, which the error says, too;
+    # the reader listens to it, so its level stays
+    log = logging.getLogger('tifffile')
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     given = sys.argv[1:] if arguments is None else arguments
     if '' in given:  # such as the value of a variable that is not set
         print(f'{PROGRAM}: error: an argument is empty', file=sys.stderr)
