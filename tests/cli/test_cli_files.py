@@ -112,3 +112,16 @@ def test_labels_keep_their_numbers(
     read = tifffile.imread(path)
     assert read.dtype == dtype
     assert np.array_equal(read, labels)
+
+
+def test_a_stack_that_is_cut_short_is_named(run, tmp_path: Path) -> None:
+    path, stack = tmp_path / 'cut.tif', np.zeros((4, 128, 128), np.uint8)
+    tifffile.imwrite(
+        path, stack, photometric='minisblack', tile=(64, 64), metadata=None
+    )
+    path.write_bytes(path.read_bytes()[: stack.nbytes // 2])
+    result = run('segment', path, '-o', tmp_path / 'labels.ome.zarr')
+    assert result.code != 0
+    assert 'was cut short' in result.err
+    # what tifffile logs is not shown beside it
+    assert result.err.count('\n') == 1
