@@ -139,5 +139,5 @@ def test_cancel_keeps_what_was_done(session):
 
 
 def test_nothing_to_do_says_so(session):
-    with pytest.raises(PromptError, match='no box or point'):
+    with pytest.raises(PromptError, match='No boxes or points'):
         session.batch([])

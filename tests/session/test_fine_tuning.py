@@ -386,7 +386,7 @@ def test_disk_that_fills_up_while_training(
     assert not bench.tuning.unsaved
     assert bench.heard('finished')[0][0].path == folder / 'later.safetensors'
     assert load_model('later').record.name == 'later'
-    with pytest.raises(SegmentationError, match='no model waiting'):
+    with pytest.raises(SegmentationError, match='no unsaved model'):
         bench.tuning.save('again')
 
 

@@ -203,7 +203,7 @@ def test_planes_are_refined_each_by_itself(session):
 
 
 def test_without_labels(session):
-    with pytest.raises(SegmentationError, match='no labels to refine'):
+    with pytest.raises(SegmentationError, match='No labels to refine'):
         session.refine()
     session.scene.objects(True)
     with pytest.raises(SegmentationError, match='no object on these planes'):

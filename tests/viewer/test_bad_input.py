@@ -40,7 +40,7 @@ def test_image_dropped_after_the_dock_was_opened(desk, blobs):
 def test_commit_without_prompts(desk, blobs):
     d = desk(blobs)
     d.widget.trigger('accept')
-    assert 'no prompt' in d.widget.status.text
+    assert 'No prompt' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
 
 

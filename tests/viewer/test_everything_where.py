@@ -75,9 +75,9 @@ def test_a_region_has_to_be_drawn(everything_desk, blobs):
     d = everything_desk(blobs)
     d.widget.panel.where.region_combo.setCurrentText(DRAWN)
     d.settle()
-    assert 'no region yet' in d.widget.panel.estimate_label.text()
+    assert 'No region yet' in d.widget.panel.estimate_label.text()
     d.widget.panel.run_button.click()
-    assert 'no region yet' in d.widget.status.text
+    assert 'No region yet' in d.widget.status.text
     assert d.widget.panel.run_button.isEnabled()
 
 

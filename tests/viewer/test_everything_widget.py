@@ -146,7 +146,7 @@ def test_nothing_found_says_what_to_change(desk, blobs):
 def test_no_image(desk):
     d = desk(widget=EVERYTHING)
     d.widget.panel.run_button.click()
-    assert 'no image' in d.widget.status.text
+    assert 'No image' in d.widget.status.text
 
 
 def test_contradicting_parameters(desk, blobs):

@@ -120,9 +120,9 @@ def test_nothing_under_the_cursor_says_so(desk, blobs):
     make(d, FIRST)
     point_at(d, SECOND)
     d.widget.trigger('edit_object')
-    assert 'no object' in d.widget.status.text
+    assert 'No object' in d.widget.status.text
     d.widget.trigger('delete_object')
-    assert 'no object' in d.widget.status.text
+    assert 'No object' in d.widget.status.text
 
 
 def test_walking_brings_prompts_back(desk, blobs):

@@ -168,7 +168,7 @@ def test_labels_removed_while_training(desk, blobs, drawn, trainer):
     d.settle()
     assert '“cells” was removed' in d.widget.status.text
     assert '0.81 → 0.89' in d.widget.status.text
-    assert 'no labels layer' in d.widget.panel.count_label.text()
+    assert 'No labels layer' in d.widget.panel.count_label.text()
 
 
 def test_closing_the_dock_gives_the_run_up(
@@ -258,13 +258,13 @@ def test_labels_that_do_not_match(desk, blobs, drawn, trainer, change, text):
 
 def test_what_is_missing_is_said(desk, blobs, trainer):
     d = desk(widget=TRAINING, show=False)
-    assert 'no image' in d.widget.panel.count_label.text()
+    assert 'No image' in d.widget.panel.count_label.text()
     d.widget.training.start()
-    assert 'no image' in d.widget.status.text
+    assert 'No image' in d.widget.status.text
     d.viewer.add_image(blobs)
     d.settle()
     d.widget.training.start()
-    assert 'no labels layer' in d.widget.status.text
+    assert 'No labels layer' in d.widget.status.text
     labels = np.zeros(blobs.shape, int)
     labels[16:40, 20:44] = 1
     d.viewer.add_labels(labels)
