@@ -38,3 +38,12 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     """Intersection over union; 1 if both are empty."""
     union = np.count_nonzero(one | other)
     return np.count_nonzero(one & other) / union if union else 1.0
+
+
+def discs_off_grid(shape: tuple[int, int]) -> list[np.ndarray]:
+    """Discs that no grid knows of, a third of (200, 230) without any."""
+    return [
+        disc(shape, (row, column), 7)
+        for row in range(11, 190, 22)
+        for column in range(13, 140, 23)
+    ]

@@ -19,7 +19,7 @@ from napari_mobilesam.segmentation.point_classifier import (
 )
 from napari_mobilesam.types import EverythingParameters, Mask
 
-from .helpers import as_mask, disc, iou, paste
+from .helpers import as_mask, disc, discs_off_grid, iou, paste
 from .oracle import Oracle
 
 SHAPE = (200, 230)
@@ -27,12 +27,7 @@ SHAPE = (200, 230)
 
 @pytest.fixture
 def planes() -> list[np.ndarray]:
-    """Discs that no grid knows of, a third of the image without any."""
-    return [
-        disc(SHAPE, (row, column), 7)
-        for row in range(11, 190, 22)
-        for column in range(13, 140, 23)
-    ]
+    return discs_off_grid(SHAPE)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from napari_mobilesam.segmentation.instance_prompts import maps_of
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.types import EverythingParameters
 
-from .helpers import disc, iou
+from .helpers import discs_off_grid, iou
 from .oracle import Oracle, SeeingOracle
 
 SHAPE = (200, 230)
@@ -21,12 +21,7 @@ SHAPE = (200, 230)
 
 @pytest.fixture
 def planes() -> list[np.ndarray]:
-    """Discs that no grid knows of, a third of the image without any."""
-    return [
-        disc(SHAPE, (row, column), 7)
-        for row in range(11, 190, 22)
-        for column in range(13, 140, 23)
-    ]
+    return discs_off_grid(SHAPE)
 
 
 @pytest.fixture

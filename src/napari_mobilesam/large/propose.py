@@ -267,7 +267,7 @@ class Proposer:
         regions: Sequence[Region],
         record: ModelRecord,
     ) -> PointSource:
-        """Where the points of a task come from."""
+        """Return the source of the points of a task."""
         if task.points is not None:
             return 'grid'
         source = point_source(self.parameters, record, self.diameter)

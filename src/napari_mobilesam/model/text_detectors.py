@@ -68,7 +68,7 @@ class DetectorRecord:
 
     @property
     def here(self) -> bool:
-        """Whether all files are on this machine."""
+        """True if all files are on this machine."""
         return all((self.folder / name).is_file() for name in self.files)
 
     @property

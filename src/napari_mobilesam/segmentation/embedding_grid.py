@@ -120,7 +120,7 @@ class EmbeddingGrid:
 
     @property
     def whole_inputs(self) -> bool:
-        """Whether the encoder has absolute positions: blocks are inputs."""
+        """True if the encoder has absolute positions: blocks are inputs."""
         return self.record.architecture != 'vit_t'
 
     @property

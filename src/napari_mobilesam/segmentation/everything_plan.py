@@ -124,7 +124,7 @@ def point_source(
     record: ModelRecord,
     diameter: float | None,
 ) -> PointSource:
-    """Where the points of a run come from."""
+    """Return the source of the points of a run."""
     # The grids of crop layers are no lattice.
     if not parameters.adaptive or parameters.crop_layers:
         return 'grid'

@@ -54,7 +54,7 @@ class ObjectFilters:
 
 
 def touches_border(mask: Mask, image_shape: tuple[int, int]) -> bool:
-    """Whether a mask has a pixel on the border of the image."""
+    """Return whether a mask has a pixel on the border of the image."""
     row0, column0, row1, column1 = mask.box
     return (
         row0 == 0
