@@ -9,12 +9,7 @@ from napari_mobilesam.session.runtime.latest_run import (
     LatestRun,
 )
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.text import explain
-from napari_mobilesam.types import Deliver
-
-
-class _DownloadStoppedError(Exception):
-    """The download was cancelled."""
+from napari_mobilesam.types import Deliver, Progress
 
 
 class DetectorDownloads:
@@ -74,20 +69,15 @@ class DetectorDownloads:
     def _work(self, run: BackgroundRun, name: str) -> None:
         from napari_mobilesam.model.text_detectors import download_detector
 
-        def progress(done: int, total: int, message: str) -> None:
-            if run.cancelled.is_set():
-                raise _DownloadStoppedError
-            self._runs.tell(
-                run, lambda: self.progress.emit(done, total, message)
-            )
-
-        try:
+        def job(progress: Progress) -> str:
             download_detector(name, progress)
-        except _DownloadStoppedError:
-            self._runs.finish(run, self.stopped.emit)
-            return
-        except Exception as error:  # noqa: BLE001 - every failure is reported
-            text = explain(error)
-            self._runs.finish(run, lambda: self.failed.emit(text))
-            return
-        self._runs.finish(run, lambda: self.finished.emit(name))
+            return name
+
+        self._runs.attempt(
+            run,
+            job,
+            progress=self.progress.emit,
+            finished=self.finished.emit,
+            stopped=self.stopped.emit,
+            failed=self.failed.emit,
+        )

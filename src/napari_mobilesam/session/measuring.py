@@ -13,12 +13,7 @@ from napari_mobilesam.session.runtime.latest_run import (
     LatestRun,
 )
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.text import explain
-from napari_mobilesam.types import Deliver
-
-
-class _StoppedError(Exception):
-    """The measurement was cancelled."""
+from napari_mobilesam.types import Deliver, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +112,8 @@ class Measuring:
     def _work(self, run: BackgroundRun, request: MeasureRequest) -> None:
         from napari_mobilesam.measure.object_table import measure_objects
 
-        def progress(done: int, total: int, text: str) -> None:
-            if run.cancelled.is_set():
-                raise _StoppedError
-            self._runs.tell(run, lambda: self.progress.emit(done, total, text))
-
-        try:
-            table = measure_objects(
+        def job(progress: Progress) -> Any:
+            return measure_objects(
                 request.labels,
                 request.image,
                 scale=request.scale,
@@ -132,11 +122,12 @@ class Measuring:
                 volumes=request.volumes,
                 progress=progress,
             )
-        except _StoppedError:
-            self._runs.finish(run, self.stopped.emit)
-            return
-        except Exception as error:  # noqa: BLE001 - every failure is reported
-            text = explain(error)
-            self._runs.finish(run, lambda: self.failed.emit(text))
-            return
-        self._runs.finish(run, lambda: self.finished.emit(request, table))
+
+        self._runs.attempt(
+            run,
+            job,
+            progress=self.progress.emit,
+            finished=lambda table: self.finished.emit(request, table),
+            stopped=self.stopped.emit,
+            failed=self.failed.emit,
+        )

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from napari_mobilesam.types import Deliver
+from napari_mobilesam.text import explain
+from napari_mobilesam.types import Deliver, Progress
+
+
+class _StoppedError(Exception):
+    """The run was cancelled."""
 
 
 @dataclass(eq=False)
@@ -26,6 +31,7 @@ class BackgroundRun:
 
 
 Run = TypeVar('Run', bound=BackgroundRun)
+Result = TypeVar('Result')
 
 
 class LatestRun(Generic[Run]):
@@ -83,3 +89,47 @@ class LatestRun(Generic[Run]):
             function()
 
         self.tell(run, end)
+
+    def attempt(
+        self,
+        run: Run,
+        job: Callable[[Progress], Result],
+        *,
+        progress: Callable[[int, int, str], None],
+        finished: Callable[[Result], None],
+        stopped: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        """Do a job that reports its progress, and answer it once.
+
+        A cancelled run ends where the job reports next.
+
+        Parameters
+        ----------
+        run : BackgroundRun
+            Run that the job is of.
+        job : callable
+            ``job(progress)`` returns the result.
+        progress : callable
+            Called on the viewer's thread with (done, total, message).
+        finished, stopped, failed : callable
+            One of them is called there with the result, without arguments if
+            the run was cancelled, or with the message of an error.
+        """
+
+        def tell(done: int, total: int, message: str) -> None:
+            if run.cancelled.is_set():
+                raise _StoppedError
+            self.tell(run, lambda: progress(done, total, message))
+
+        try:
+            result = job(tell)
+        except _StoppedError:
+            self.finish(run, stopped)
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            # a missing package is a sentence already
+            missing = isinstance(error, ImportError)
+            text = str(error) if missing else explain(error)
+            self.finish(run, lambda: failed(text))
+        else:
+            self.finish(run, lambda: finished(result))

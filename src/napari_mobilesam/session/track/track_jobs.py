@@ -21,17 +21,13 @@ from napari_mobilesam.session.track.tracked_labels import (
     paint_tracks,
 )
 from napari_mobilesam.text import explain
-from napari_mobilesam.types import Deliver
+from napari_mobilesam.types import Deliver, Progress
 
 if TYPE_CHECKING:
     from napari_mobilesam.tracking.track_linking import LinkingParameters
 
 
 LINKING = 'napari_mobilesam.tracking.track_linking'
-
-
-class _TrackingStoppedError(Exception):
-    """The tracking was cancelled."""
 
 
 class TrackJobs:
@@ -204,22 +200,18 @@ class TrackJobs:
     ) -> None:
         from napari_mobilesam.tracking.track_linking import track_labels
 
-        def progress(done: int, total: int, text: str) -> None:
-            if run.cancelled.is_set():
-                raise _TrackingStoppedError
-            self._runs.tell(run, lambda: self.progress.emit(done, total, text))
-
-        try:
+        def job(progress: Progress) -> TrackResult:
             tracks = track_labels(labels, parameters, progress)
-            result = paint_tracks(tracks, labels, progress)
-        except _TrackingStoppedError:
-            self._runs.finish(run, self.stopped.emit)
-            return
-        except Exception as error:  # noqa: BLE001 - every failure is reported
-            text = _explain(error)
-            self._runs.finish(run, lambda: self.failed.emit(text))
-            return
-        self._runs.finish(run, lambda: self._finish(layer, labels, result))
+            return paint_tracks(tracks, labels, progress)
+
+        self._runs.attempt(
+            run,
+            job,
+            progress=self.progress.emit,
+            finished=lambda result: self._finish(layer, labels, result),
+            stopped=self.stopped.emit,
+            failed=self.failed.emit,
+        )
 
 
 def _explain(error: Exception) -> str:
