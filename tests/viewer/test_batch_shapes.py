@@ -98,7 +98,7 @@ def test_failed_prompt_is_listed_and_a_click_goes_to_it(desk, blobs):
     box = d.widget.panel.problem_list
     assert box.isVisible()
     (problem,) = box.problems
-    assert problem.text.startswith('Point at row 4, column 64 of image, axis')
+    assert problem.text.startswith('Point at row 4, column 64 of image, plane')
     click_problem(d, 0)
     assert d.viewer.dims.current_step[0] == 2
     assert camera_of(d.viewer).center[-2:] == pytest.approx((4, 64))
@@ -130,7 +130,7 @@ def test_points_beyond_the_last_plane_are_counted_and_named(desk, blobs):
     assert '2 of 2 prompts' in text
     assert '2 prompts beyond the planes of the image' in text
     texts = [p.text for p in d.widget.panel.problem_list.problems]
-    assert 'axis 0 5 (of 2)' in texts[0]
-    assert 'axis 0 -3 (of 2)' in texts[1]
+    assert 'plane 5 (of 2)' in texts[0]
+    assert 'plane -3 (of 2)' in texts[1]
     click_problem(d, 0)
     assert 'cannot be shown' in d.widget.status.text

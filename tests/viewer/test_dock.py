@@ -36,6 +36,7 @@ from napari_mobilesam.widgets.parts.controls import (
     FOCUS_COLOR,
     CollapsibleSection,
 )
+from napari_mobilesam.widgets.parts.image_header import NO_DEVICE
 from napari_mobilesam.widgets.parts.message_label import (
     background_of,
     contrast,
@@ -256,6 +257,18 @@ def test_nothing_moves_when_candidates_appear(desk, blobs):
     assert buttons['next_candidate'].isEnabled()
     QApplication.processEvents()
     assert {name: place(b, dock) for name, b in buttons.items()} == before
+
+
+def test_nothing_moves_when_the_model_is_loaded(desk, blobs):
+    d = desk(blobs)
+    dock, button = dock_in(d.viewer), d.widget.panel.buttons['accept']
+    label = d.dock.widget().header.device_label
+    tops = []
+    for text in (NO_DEVICE, 'CPU, 2 threads: this build of torch has no GPU'):
+        label.setText(text)
+        QApplication.processEvents()
+        tops.append(place(button, dock).top())
+    assert tops[0] == tops[1]
 
 
 def section(form, title):
@@ -652,6 +665,24 @@ def test_removing_a_layer_is_no_error(desk, blobs):
         d.settle()
         assert f'“{name}” was removed' in d.widget.status.text
         assert not d.widget.status.failed
+
+
+def test_removed_labels_are_followed_by_what_the_status_says(desk, blobs):
+    d = desk(blobs, show=False)
+    for name in ('first', 'second'):
+        d.session.scene.add_labels(name)
+    for removed, target in (('second', '“first”'), ('first', 'a new layer')):
+        d.settle()
+        d.viewer.layers.remove(removed)
+        d.settle()
+        assert d.widget.status.text.endswith(
+            f'The next object is written to {target}.'
+        )
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.widget.trigger('accept')
+    d.settle()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
 @pytest.mark.parametrize(('height', 'tabs'), [(768, True), (1300, False)])

@@ -112,7 +112,7 @@ def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
     features = layer.features.set_index('index')
     assert features.loc[1, 'area'] == np.count_nonzero(finest(layer) == 1)
     assert not records_folder(tmp_path / 'out.ome.zarr').exists()
-    assert 'finished labels' in d.widget.panel.large.state_label.text()
+    assert 'labels are finished' in d.widget.panel.large.state_label.text()
 
 
 def test_what_is_found_is_seen_meanwhile(
@@ -195,7 +195,7 @@ def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
     third = open_large(pyramid, multiscale=True, show=False)
     third.widget.panel.run_button.click()
     third.settle()
-    assert 'Finished before' in third.widget.status.text
+    assert 'Already finished' in third.widget.status.text
     assert_squares(finest(labels_of(third)[0]), squares(6, 8))
 
 
@@ -297,7 +297,7 @@ def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
     e = open_large(other, multiscale=True, show=False)
     e.widget.panel.run_button.click()
     e.settle()
-    assert 'of another image' in e.widget.status.text
+    assert 'belong to another image' in e.widget.status.text
 
 
 def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
@@ -335,7 +335,7 @@ def test_other_parameters_are_refused_with_the_difference(
     d.widget.panel.form.controls['diameter'].value = SIDE + 6
     d.widget.panel.run_button.click()
     d.settle()
-    assert 'Diameter (px) was 24, is 30.' in d.widget.status.text
+    assert 'Diameter (px) was 24, now 30.' in d.widget.status.text
     assert 'plan' not in d.widget.status.text
     assert d.widget.panel.run_button.isEnabled()
     assert labels_of(d) == [partial]

@@ -105,8 +105,8 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     texts = [combo.itemText(i) for i in range(combo.count())]
     assert texts == [
         'the current one',
-        'all 3 of axis 0, linked',
-        'all 3 of axis 0, each by itself',
+        'all 3 along axis 0, linked',
+        'all 3 along axis 0, each by itself',
     ]
     one = int(d.widget.panel.estimate_label.text().split()[0])
     combo.setCurrentIndex(1)
@@ -128,7 +128,7 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
 def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
     d = everything_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
     combo = d.widget.panel.where.planes_combo
-    assert combo.itemText(1) == 'all 3 of time, each by itself'
+    assert combo.itemText(1) == 'all 3 along time, each by itself'
 
 
 def test_labelled_pixels_are_left_alone(everything_desk, blobs):

@@ -74,7 +74,7 @@ def test_labels_layer_with_another_transform_and_size(desk, blobs):
     assert own.get_value(d.image.data_to_world(INSIDE), world=True) == 1
     # 24 x 24 pixels of two by two
     assert (own.data > 0).sum() == pytest.approx(48 * 48, rel=0.25)
-    own.undo()
+    d.widget.trigger('undo')
     assert not own.data.any()
 
 
@@ -227,7 +227,7 @@ def test_zarr_labels_are_written_and_undone(desk, blobs):
     d.settle()
     d.widget.trigger('accept')
     assert store[INSIDE] == 1
-    own.undo()
+    d.widget.trigger('undo')
     assert store[INSIDE] == 0
 
 

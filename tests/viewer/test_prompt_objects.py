@@ -265,7 +265,7 @@ def test_propagation_follows_and_is_one_undo(desk, blobs):
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert [int(plane[28, 34]) for plane in labels] == [1] * 5
-    assert 'followed to 4 planes' in d.widget.status.text
+    assert 'propagated to 4 planes' in d.widget.status.text
     # it stays open, to be corrected
     assert d.session.editor.record.label == 1
     d.widget.trigger('undo')

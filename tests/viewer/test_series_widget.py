@@ -303,7 +303,7 @@ def test_resuming_without_a_file_that_was_moved(series_desk, folder):
     summary = again.widget.panel.summary.text()
     assert summary.startswith('2 images: 1 done, 1 to do, 0 flagged.')
     assert summary.endswith(
-        f'1 file of last time left out: there is no {folder / "b.tif"}.'
+        f'1 file of last time not found: {folder / "b.tif"} is missing.'
     )
     # of another series that is not said
     again.widget.open([folder])
@@ -635,16 +635,17 @@ def test_labels_of_another_shape(series_desk, folder):
     kept = tifffile.imread(folder / 'labels' / 'a_labels.2.tif')
     assert (kept == 5).sum() == 100
     assert d.widget.status.text == (
-        'a_labels.tif is not of this program, or was changed since, and is '
-        'kept: labels are saved to a_labels.2.tif.'
+        'a_labels.tif is from another program, or was changed since; it is '
+        'kept, and labels are saved to a_labels.2.tif.'
     )
     d.widget.next()
     d.settle()
     d.widget.previous()
     d.settle()
     assert d.widget.status.text == (
-        'Image 1 of 3, a.tif: to do. a_labels.tif is not of this program, or '
-        'was changed since, and is kept: labels are saved to a_labels.2.tif.'
+        'Image 1 of 3, a.tif: to do. a_labels.tif is from another program, or '
+        'was changed since; it is kept, and labels are saved to '
+        'a_labels.2.tif.'
     )
 
 

@@ -28,7 +28,7 @@ def test_propagation_goes_on_behind_a_blank_plane(desk, blobs):
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert [int(plane[FIRST]) for plane in labels] == [1, 0, 1, 0, 1]
-    assert 'without a pixel were skipped (1, 3)' in d.widget.status.text
+    assert 'empty planes were skipped (1, 3)' in d.widget.status.text
     d.mouse.key(Qt.Key.Key_U)
     assert not labels[0].any()
 

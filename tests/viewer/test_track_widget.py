@@ -191,7 +191,7 @@ def test_too_few_objects_are_said(track_desk):
     assert d.widget.status.text == 'Click an object first.'
     d.choose(0, 1)
     d.mouse.key(Qt.Key.Key_T, SHIFT)
-    assert d.widget.status.text.startswith('Click two objects first')
+    assert d.widget.status.text.startswith('Click two objects')
     d.mouse.key(Qt.Key.Key_I, SHIFT)
     assert 'starts a track' in d.widget.status.text
     d.choose(1, 2)
@@ -335,7 +335,7 @@ def test_cancel(track_desk, held):
     assert d.widget.status.text == 'Stopping …'
     held.set()
     d.settle()
-    assert d.widget.status.text == 'Stopped; tracks are as they were.'
+    assert d.widget.status.text == 'Stopped; the tracks are unchanged.'
     assert d.viewer.layers == [d.labels]
     assert d.widget.track_button.isEnabled()
 

@@ -163,7 +163,7 @@ def test_labels_removed_while_training(desk, blobs, drawn, trainer):
     trainer.go.clear()
     d.widget.training.start()
     d.viewer.layers.remove(d.labels)
-    assert '“cells” was removed; training goes on' in d.widget.status.text
+    assert '“cells” was removed; training continues' in d.widget.status.text
     trainer.go.set()
     d.settle()
     assert '“cells” was removed' in d.widget.status.text

@@ -62,3 +62,35 @@ def test_undo_by_key_is_named_in_the_tab_in_front(desk, blobs):
     d.mouse.key(Qt.Key.Key_U, SHIFT)
     d.settle()
     assert everything.status.text == 'Redone: object 1.'
+    d.dock.widget().show_form('prompts')
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert d.widget.status.text == 'Undone: object 1.'
+    assert everything.status.text == 'Undone: object 1.'
+
+
+def test_undo_of_napari_leaves_objects_to_the_undo_of_the_form(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    objects = d.viewer.layers['objects']
+    written = objects.data.copy()
+    d.viewer.layers.selection.active = objects
+    d.mouse.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (objects.data == written).all()
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert not objects.data.any()
+
+
+def test_undo_that_changes_no_pixel_says_why(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    objects = d.viewer.layers['objects']
+    objects.fill(FIRST, 9)
+    painted = objects.data.copy()
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert (objects.data == painted).all()
+    assert d.widget.status.text == (
+        'Undone: object 1 (all of its pixels were painted over since).'
+    )

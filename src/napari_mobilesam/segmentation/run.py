@@ -239,7 +239,7 @@ class Run:
         """Say that nothing more is asked, unless it was cancelled."""
         if self.complete:
             done = max(1, self.prompts)
-            self.hooks.progress(done, done, 'Sorting out')
+            self.hooks.progress(done, done, 'Removing duplicates')
 
     def cancelled(self) -> bool:
         """Return whether to stop."""

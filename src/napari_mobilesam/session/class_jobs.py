@@ -113,8 +113,8 @@ class ClassJobs:
         picture = target.picture(plane, (0, 0, height, width)).copy()
         if not picture.any():
             raise SegmentationError(
-                f'“{target.name}” has no object on {plane.name}: label some '
-                'first, and give a few of each class a class.'
+                f'“{target.name}” has no object on {plane.name}: label '
+                'objects first, and assign classes to a few of them.'
             )
         known = known_classes(objects, plane, picture)
         run = self._runs.start(BackgroundRun())

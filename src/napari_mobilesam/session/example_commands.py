@@ -185,8 +185,8 @@ class ExampleCommands:
         objects = self._scene().objects(False)
         if objects is None:
             raise SegmentationError(
-                'There are no labels: label objects, and give a few of each '
-                'class a class.'
+                'There are no labels: label objects, then assign classes to a '
+                'few of them.'
             )
         plane = self._scene().plane()
         found: ProposedClasses = self._waiter.answer(

@@ -70,7 +70,7 @@ class Survey:
         if self.objects == 0:
             return f'No object is labelled yet: label about ten.{left_out}'
         if self.objects == 1:
-            return f'1 object: label at least two, better ten.{left_out}'
+            return f'1 object: label at least two, preferably ten.{left_out}'
         where = f' on {self.planes} planes' if self.planes > 1 else ''
         return (
             f'{self.objects} objects{where}, of which {self.held_back} will '
@@ -151,7 +151,7 @@ class FineTuneResult:
             return (
                 f'{stopped}No improvement; keeping {base}. Validation IoU '
                 f'{change} on {objects} held back{why}. Label more objects, '
-                'above all those it gets wrong, or train longer.'
+                'especially those it gets wrong, or train longer.'
             )
         return (
             f'{stopped}Validation IoU {self.base_score:.{digits}f} → '

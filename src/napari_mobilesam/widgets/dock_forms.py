@@ -79,7 +79,6 @@ class DockForms(ViewerWidget):
         self._guide: Guide | None = None
         self.header = ImageHeader(self)
         self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
         for title in TITLES.values():
             self.tabs.addTab(QWidget(), title)
         self.help_button = QToolButton()
@@ -177,9 +176,11 @@ class DockForms(ViewerWidget):
             prompts.take_over(image, labels, number)
 
     def _say_restored(self, text: str) -> None:
-        """Show a step undone by key in the form in front, too."""
-        if self.form_name != 'prompts':
-            self._forms[self.form_name].status.say(text)
+        """Show a step undone by key in the other form with objects, too."""
+        for name in ('everything', self.form_name):
+            form = self._forms.get(cast('FormName', name))
+            if form is not None and name != 'prompts':
+                form.status.say(text)
 
     def show_help(self) -> None:
         """Open the user guide at the page of the form in front."""

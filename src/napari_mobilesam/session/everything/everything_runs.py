@@ -266,7 +266,7 @@ class EverythingRuns:
         if given is not None:
             self._runs.tell(
                 run,
-                lambda: self.progress.emit(0, 1000, 'Looking at the examples'),
+                lambda: self.progress.emit(0, 1000, 'Reading the examples'),
             )
             engine = self._services.engine
             run.examples = Examples.of(

@@ -54,7 +54,7 @@ def examples_on(
         which = 'no object' if labels is None else 'no such object'
         raise PromptError(
             f'“{target.name}” has {which} on {plane.name}: label or accept '
-            'at least one example there, then find what is similar.'
+            'at least one example there first.'
         )
     if len(masks) > MOST_EXAMPLES:
         step = len(masks) / MOST_EXAMPLES

@@ -437,10 +437,10 @@ class Engine:
         side = max(window[2] - window[0], window[3] - window[1])
         if side > plane.longest_window:
             raise PromptError(
-                f'The prompts need a window of {side} pixels of '
-                f'“{plane.name}”, which has no coarser level to read that '
-                'from: keep the prompts of an object together, or save the '
-                'image as a pyramid.'
+                f'The prompts span a window of {side} pixels of '
+                f'“{plane.name}”, which has no coarser level to read: place '
+                'the prompts of an object closer together, or save the image '
+                'as a pyramid.'
             )
         frame = Frame(plane.shape, window, shape, max(shape))
         with self._lock:
@@ -544,9 +544,9 @@ def _check_size(prediction: Prediction, name: str) -> None:
     pixels = np.count_nonzero(inside) * scale**2
     if pixels > MOST_PIXELS:
         raise PromptError(
-            f'What is found here on “{name}” has {pixels / 1e6:.0f} million '
-            f'pixels; objects of up to {MOST_PIXELS / 1e6:.0f} million can '
-            'be written. Zoom in, or draw a smaller box.'
+            f'The object found here on “{name}” has {pixels / 1e6:.0f} '
+            f'million pixels; at most {MOST_PIXELS / 1e6:.0f} million can be '
+            'written. Zoom in, or draw a smaller box.'
         )
 
 

@@ -212,6 +212,6 @@ def _check_finite(plane: ImagePlane, level: int, window: Window) -> None:
     values = plane.read_window(level, window)
     if values.dtype.kind == 'f' and not np.isfinite(values).any():
         raise BlankImageError(
-            f'Here “{plane.name}” has no finite pixel: all around are NaN or '
-            'infinite. Click where there is an image.'
+            f'“{plane.name}” has no finite pixel here: all are NaN or '
+            'infinite. Click elsewhere.'
         )

@@ -162,7 +162,8 @@ class Objects(ObjectStore):
     def undo(self) -> str | None:
         """Undo the last step; return its title, None if there is none.
 
-        Pixels that were painted over since stay as they are.
+        Pixels that were painted over since stay as they are. If these are
+        all pixels of the step, the title says so.
 
         Raises
         ------
@@ -173,13 +174,12 @@ class Objects(ObjectStore):
         entry = self.history.pop_undo()
         if entry is None:
             return None
-        for patch in reversed(entry.patches):
-            patch.undo(self.target)
+        pixels = [patch.undo(self.target) for patch in reversed(entry.patches)]
         self.put_records(entry.records_before)
         if entry.rows_before is not None:
             self.target.set_rows(entry.labels, entry.rows_before)
         self.changed.emit()
-        return entry.title
+        return _with_effect(entry, sum(pixels))
 
     def redo(self) -> str | None:
         """Redo the step that was undone last; return its title.
@@ -193,13 +193,12 @@ class Objects(ObjectStore):
         entry = self.history.pop_redo()
         if entry is None:
             return None
-        for patch in entry.patches:
-            patch.redo(self.target)
+        pixels = [patch.redo(self.target) for patch in entry.patches]
         self.put_records(entry.records_after)
         if entry.rows_after is not None:
             self.target.set_rows(entry.labels, entry.rows_after)
         self.changed.emit()
-        return entry.title
+        return _with_effect(entry, sum(pixels))
 
     def _check_closed(self) -> None:
         if self._open_steps:
@@ -311,6 +310,13 @@ def _certainty(record: ObjectRecord) -> tuple[float, int]:
     # unknown scores come last
     score = record.score
     return (math.inf if math.isnan(score) else score), record.number
+
+
+def _with_effect(entry: Entry, pixels: int) -> str:
+    """Return the title of a step that was undone or redone."""
+    if pixels or not any(len(patch) for patch in entry.patches):
+        return entry.title
+    return f'{entry.title} (all of its pixels were painted over since)'
 
 
 def _covers(mask: Any, place: tuple[int, int]) -> bool:

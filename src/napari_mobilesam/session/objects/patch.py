@@ -140,34 +140,41 @@ class Patch:
         offsets = np.repeat(self.starts - (ends - self.lengths), self.lengths)
         return offsets + np.arange(len(offsets))
 
-    def undo(self, array: Array) -> None:
-        """Restore the values before, except where others have painted."""
-        self._swap(array, self.after, self.before)
+    def undo(self, array: Array) -> int:
+        """Restore the values before, except where others have painted.
 
-    def redo(self, array: Array) -> None:
-        """Write again, except where others have painted."""
-        self._swap(array, self.before, self.after)
+        Returns
+        -------
+        int
+            Number of pixels that changed.
+        """
+        return self._swap(array, self.after, self.before)
 
-    def _swap(
-        self, array: Array, old: NDArray[Any], new: NDArray[Any]
-    ) -> None:
+    def redo(self, array: Array) -> int:
+        """Write again, except where others have painted; see `undo`."""
+        return self._swap(array, self.before, self.after)
+
+    def _swap(self, array: Array, old: NDArray[Any], new: NDArray[Any]) -> int:
         if not len(self.starts):
-            return
+            return 0
         swap = replace(self, before=old, after=new)
         row = array.row(len(self)) if self.dense else None
         if row is not None:
+            count = 0
             for span in swap.spans():
                 here = row[span.place]
                 untouched = span.changed & (here == span.before)
                 np.copyto(here, span.after, where=untouched)
+                count += int(np.count_nonzero(untouched))
             array.refresh(int(new.max()))
-            return
+            return count
         indices = np.unravel_index(self.flat(), array.shape)
         untouched = array.read(indices) == _all(swap, 'before')
         values = _all(swap, 'after')
         array.write(
             tuple(index[untouched] for index in indices), values[untouched]
         )
+        return int(np.count_nonzero(untouched))
 
     @property
     def dense(self) -> bool:

@@ -243,9 +243,9 @@ def mask_of_label(
         box = larger
         if (box[2] - box[0]) * (box[3] - box[1]) > MOST_PIXELS:
             raise LabelsError(
-                f'What is connected to label {number} here on '
+                f'The connected area of label {number} here on '
                 f'“{target.name}” is too large to be edited or deleted as '
-                f'one object: up to {MOST_PIXELS / 1e6:.0f} million pixels '
+                f'one object: at most {MOST_PIXELS / 1e6:.0f} million pixels '
                 'can be. Erase it by hand.'
             )
 

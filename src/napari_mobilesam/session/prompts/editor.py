@@ -372,7 +372,7 @@ class Editor:
         if self._is_doubtful(closed.record):
             raise PromptError(
                 'An accepted object was not written, because the model is '
-                f'not confident of it (score {closed.record.score:.2f}): '
+                f'not confident about it (score {closed.record.score:.2f}): '
                 'add a point, draw a box, or accept it now.'
             )
         return self._write(closed)

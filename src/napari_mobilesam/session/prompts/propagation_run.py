@@ -69,16 +69,16 @@ class PropagationResult:
         """Summary for the user."""
         stopped = '' if self.complete else 'Stopped. '
         text = (
-            f'{stopped}Object {self.record.number} was followed to '
+            f'{stopped}Object {self.record.number} was propagated to '
             f'{counted(len(self.reached), "plane")}'
         )
         if self.reached:
             text += f', {self.reached[0]} to {self.reached[-1]}'
         if self.skipped:
             planes = ', '.join(map(str, self.skipped))
-            text += f'; planes without a pixel were skipped ({planes})'
+            text += f'; empty planes were skipped ({planes})'
         for end in self.ended:
-            text += f'; it ends before plane {end.number} ({end.reason})'
+            text += f'; it ended before plane {end.number} ({end.reason})'
         return f'{text}.'
 
 

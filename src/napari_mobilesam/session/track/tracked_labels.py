@@ -183,7 +183,7 @@ class TrackedLabels:
             len(self._tracks.following[first]) == 1
         ):
             raise TrackError(
-                f'{self._name(second)} continues {self._name(first)} already.'
+                f'{self._name(second)} already continues {self._name(first)}.'
             )
         self._step(
             f'link of {self._name(first)} and {self._name(second)}',
@@ -258,7 +258,7 @@ class TrackedLabels:
     def _check_free(self) -> None:
         if self.saving:
             raise TrackError(
-                'The tracks are being saved: correct them in a moment.'
+                'The tracks are being saved: try again in a moment.'
             )
 
     def _name(self, index: int) -> str:

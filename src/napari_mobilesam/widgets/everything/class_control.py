@@ -20,7 +20,7 @@ from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_LABELS = (
-    'There are no labels: label objects, and give a few of each class a class.'
+    'There are no labels: label objects, then assign classes to a few of them.'
 )
 
 
@@ -85,7 +85,7 @@ class ClassControl:
             )
             self._asked = labels
             self._panel.show_running(True)
-            status.say('Looking at the objects …', busy=True)
+            status.say('Comparing the objects …', busy=True)
 
     def accept(self) -> None:
         """Assign the proposed and corrected classes, as one step."""
@@ -96,7 +96,8 @@ class ClassControl:
             count = accept_classes(proposed, self._panel.classes.classes)
             self._hide()
             self._panel.status.say(
-                f'{counted(count, "object")} got a class. Undo takes it back.'
+                f'Assigned classes to {counted(count, "object")}. Undo takes '
+                'it back.'
             )
 
     def _look_at(self, label: int) -> None:
@@ -143,8 +144,8 @@ class ClassControl:
             list(proposed.proposals.classes),
         )
         self._panel.status.say(
-            f'Classes of {counted(len(rows), "object")} are proposed, the '
-            'least certain first. Correct them, then accept.'
+            f'Proposed classes for {counted(len(rows), "object")}, least '
+            'certain first. Correct them, then accept.'
         )
 
     def _stopped(self) -> None:

@@ -106,9 +106,8 @@ class ClassPanel(QWidget):
         self.labels_combo = LayerCombo(viewer, is_output)
         self.button = wide_button('Propose classes')
         self.button.setToolTip(
-            'Propose a class for each object of the plane that has none, from '
-            'those that have one:\na few of each class, given in Segment by '
-            'prompts.'
+            'Propose a class for each object of the plane without one.\n'
+            'Assign classes to a few objects first, in Segment by prompts.'
         )
         self.table = QTableView()
         self._model = _ClassesModel()

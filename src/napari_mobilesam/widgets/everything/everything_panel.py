@@ -68,7 +68,8 @@ class EverythingPanel(QWidget):
         # that of a large image is longer than the dock is wide
         self.estimate_label.setWordWrap(True)
         self.estimate_label.setToolTip(
-            'Estimated from runs on this computer. Memory is that of napari.'
+            'Estimated from runs on this computer. Memory is that of napari '
+            'as a whole.'
         )
         self.run_button = wide_button('Run')
         self.cancel_button = wide_button('Cancel')

@@ -49,10 +49,9 @@ from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-HINT = 'Run finds every object of the current plane.'
+HINT = 'Run segments every object.'
 NO_EXAMPLES = (
-    'There are no examples: label or accept at least one object, then find '
-    'what is similar.'
+    'There are no examples: label or accept at least one object first.'
 )
 TOO_LARGE = (
     'The image is too large to be searched for similar objects at once: crop '
@@ -264,8 +263,7 @@ class EverythingWidget(ViewerWidget):
         self.panel.show_running(False)
         self.estimate.later.restart()
         self.status.say(
-            f'“{gone.name}” was removed while working on it; nothing was '
-            'written.'
+            f'“{gone.name}” was removed during the run; nothing was written.'
         )
 
     def _image_chosen(self, image: Image | None) -> None:
@@ -325,7 +323,7 @@ class EverythingWidget(ViewerWidget):
 
     def cancel(self) -> None:
         """Stop and keep the objects found."""
-        self.status.say('Stopping, keeping what was found …', busy=True)
+        self.status.say('Stopping; the objects found are kept …', busy=True)
         self.tools.cancel()
         self.session.runs.cancel()
         self.session.large.cancel()

@@ -153,7 +153,7 @@ class FilterPanel(QWidget):
             (
                 'Similarity ≥',
                 self.similarity,
-                'Similarity to the examples, or score of the box of a text.',
+                'Similarity to the examples, or score of the detector.',
             ),
             (
                 'Predicted IoU ≥',
@@ -168,23 +168,23 @@ class FilterPanel(QWidget):
             (
                 'Overlap ≤',
                 self.overlap,
-                'Of masks whose boxes overlap more, the best one stays.',
+                'Where boxes overlap more, only the best mask is kept.',
             ),
             ('Area (px)', self.area, 'Smallest and largest area.'),
             (
                 'Eccentricity',
                 self.eccentricity,
-                '0 for a circle, towards 1 for a line.',
+                '0 for a circle, close to 1 for a line.',
             ),
             (
                 'Solidity',
                 self.solidity,
-                'Share of its convex hull that an object fills.',
+                'Area of an object divided by that of its convex hull.',
             ),
             (
                 'Intensity',
                 self.intensity,
-                'Mean value of the image in an object.',
+                'Mean intensity of the image in an object.',
             ),
         ]
         # as wide as the widest value, so that sliders stay where they are

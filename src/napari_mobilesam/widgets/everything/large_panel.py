@@ -62,8 +62,8 @@ class LargePanel(QGroupBox):
         self.path_label.setWordWrap(True)
         self.path_label.setToolTip(
             'Labels are written here as OME-Zarr. Until they are complete, '
-            'finished tiles are kept beside it: a run can be continued, even '
-            'after napari was closed.'
+            'finished tiles are kept next to them, so that a run can be '
+            'continued even after napari was closed.'
         )
         self.browse_button = wide_button('Save in …')
         self.browse_button.setToolTip('Choose another place for the labels.')
@@ -71,18 +71,18 @@ class LargePanel(QGroupBox):
         self.state_label.setWordWrap(True)
         self.continue_button = wide_button('Continue')
         self.continue_button.setToolTip(
-            'Go on with the tiles that are done and the parameters that they '
+            'Continue from the finished tiles, with the parameters that they '
             'were made with.'
         )
         self.restart_button = wide_button('Start over')
         self.restart_button.setToolTip(
-            'Delete the tiles that are done, and run with the parameters of '
-            'the form.'
+            'Delete the finished tiles, and run with the parameters of the '
+            'form.'
         )
         self.elsewhere_button = wide_button('Save elsewhere')
         self.elsewhere_button.setToolTip(
-            'Keep the unfinished run, and run with the parameters of the '
-            'form into another place.'
+            'Keep the unfinished run, and start another one elsewhere with '
+            'the parameters of the form.'
         )
         self.form = ParameterForm(LargeParameters())
         self._arrange()
@@ -208,7 +208,7 @@ def is_used_output(path: Path) -> bool:
 def state_of(path: Path) -> tuple[str, bool]:
     """Return a message on the run at a path, and whether it is unfinished."""
     if is_finished_output(path):
-        return 'There are finished labels here: Run shows them.', False
+        return 'These labels are finished: Run shows them.', False
     try:
         state = run_state(path)
     except JournalError as error:
@@ -289,11 +289,12 @@ class LargeView:
             self._image = None
             return (
                 f'{path.name} has labels of shape {levels[0].shape}, not '
-                f'{shape}: they are of another image. Choose another folder.'
+                f'{shape}: they belong to another image. Choose another '
+                'folder.'
             )
         self.layer = self._add_labels(levels, path)
         self.close()
-        return f'Finished before: its labels are in “{self.layer.name}”.'
+        return f'Already finished: the labels are in “{self.layer.name}”.'
 
     def close(self) -> None:
         """Remove the objects found so far from the viewer."""
@@ -353,7 +354,7 @@ def summary(answer: LargeAnswer) -> str:
             'Continue tries them again.'
         )
     if not result.complete:
-        return f'Stopped at {found}. Continue goes on with the tiles done.'
+        return f'Stopped at {found}. Continue resumes from the finished tiles.'
     said = f'{found} in {duration(answer.seconds)}, in {path}.'
     if result.cut:
         said += (

@@ -153,7 +153,7 @@ class LargeRunControl:
         self._session.large.start(request)
         panel.show_running(True)
         panel.large.show_running(True)
-        panel.status.say(f'Looking at {image.plane.name} …', busy=True)
+        panel.status.say(f'Planning {image.plane.name} …', busy=True)
 
     def go_on(self) -> None:
         """Continue the unfinished run with the parameters it began with."""
@@ -265,8 +265,8 @@ class LargeRunControl:
             self._panel.status.fail(str(error))
             return
         self._panel.status.fail(
-            f'The unfinished run in {request.output.name} is another one: '
-            f'{changes}. Continue it as it was, Start over, or Save elsewhere.'
+            f'The unfinished run in {request.output.name} differs: {changes}. '
+            'Continue it as it was, Start over, or Save elsewhere.'
         )
 
     def _end(self) -> None:
@@ -298,11 +298,11 @@ def said_changes(error: JournalError) -> str:
     for name, old, new in error.changes:
         if name.startswith('parameters.'):
             label = labels.get(name) or name.rpartition('.')[2]
-            said.append(f'{label} was {_value(old)}, is {_value(new)}')
+            said.append(f'{label} was {_value(old)}, now {_value(new)}')
         elif name == 'model':
-            said.append('the model was another one')
+            said.append('it used another model')
         elif name.startswith('image.'):
-            said.append('the image, or its region, was another one')
+            said.append('it used another image or region')
     return '; '.join(dict.fromkeys(said))
 
 

@@ -341,8 +341,7 @@ def nothing_found(result: EverythingResult) -> str:
         )
     if result.request.examples is not None:
         return (
-            'Nothing similar was found: choose other examples, or accept more '
-            'of them.'
+            'Nothing similar was found: choose other examples, or accept more.'
         )
     return (
         'Nothing was found: lower the predicted IoU or the stability, or set '
@@ -352,7 +351,7 @@ def nothing_found(result: EverythingResult) -> str:
 
 def summary(result: EverythingResult, results: RunLayers) -> str:
     """Return a message on the objects of a run and their layer."""
-    how = 'in' if result.complete else 'until stopped after'
+    how = 'in' if result.complete else 'until stopped, after'
     name = '' if results.layer is None else f', in “{results.layer.name}”'
     problem = f' {result.problem}' if result.problem else ''
     if results.problem:

@@ -11,7 +11,7 @@ from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, confirm
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 
-OTHER = 'A detector of another package.'
+OTHER = 'A detector from another package.'
 
 
 class TextControl:

@@ -13,7 +13,7 @@ from napari_mobilesam.widgets.parts.controls import (
 
 # as in `model.text_detectors`, which imports torch
 NOT_MICROSCOPY = 'Trained on photographs, not on microscopy.'
-FIND, DOWNLOAD = 'Find what the text names', 'Download …'
+FIND, DOWNLOAD = 'Find objects', 'Download …'
 
 
 class TextPanel(QWidget):

@@ -100,7 +100,7 @@ class ToolsPanel(QWidget):
 
     def _ask_table(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self, 'Table of boxes', '', 'Tables (*.csv *.tsv);;All files (*)'
+            self, 'Import boxes', '', 'Tables (*.csv *.tsv);;All files (*)'
         )
         if path:
             self.boxes_asked.emit(Path(path))

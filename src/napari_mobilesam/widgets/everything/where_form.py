@@ -90,15 +90,14 @@ class WhereForm(QWidget):
         self.region_combo = QComboBox()
         self.region_combo.addItems([PLANE, VIEW, DRAWN])
         self.region_combo.setToolTip(
-            'Objects are searched here only. Their masks may extend a '
-            'little beyond.'
+            'Only this area is searched. Masks may extend slightly beyond it.'
         )
         self.draw_button = QPushButton('Draw')
         self.draw_button.setToolTip(
             'Drag a rectangle; ellipses and polygons of the layer count too.'
         )
         self.shapes_combo = LayerCombo(
-            viewer, lambda layer: isinstance(layer, Shapes), 'drawn with Draw'
+            viewer, lambda layer: isinstance(layer, Shapes), 'New layer (Draw)'
         )
         self.planes_combo = QComboBox()
         for combo in (self.region_combo, self.planes_combo):
@@ -144,8 +143,8 @@ class WhereForm(QWidget):
             if count < 2:
                 continue
             choices = [
-                (f'all {count} of {name}, linked', True),
-                (f'all {count} of {name}, each by itself', False),
+                (f'all {count} along {name}, linked', True),
+                (f'all {count} along {name}, each by itself', False),
             ]
             if name.lower() in TIME_NAMES:
                 choices.reverse()

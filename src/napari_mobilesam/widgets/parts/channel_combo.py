@@ -81,7 +81,7 @@ class ChannelCombo(QComboBox):
         before = self._choice if same else _Choice()
         self._image = None if image is None else weakref.ref(image)
         self.clear()
-        self.addItem('as shown, one plane', _Choice())
+        self.addItem('single plane, as shown', _Choice())
         if image is not None:
             self._add_axes(image)
             self._add_layers(image, layers)

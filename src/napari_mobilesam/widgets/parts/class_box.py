@@ -132,8 +132,8 @@ class ClassBox(QWidget):
         )
         self.menu_button.setEnabled(color is not None)
         self.menu_button.setToolTip(
-            f'Rename or remove “{self.name}”, with its objects in these '
-            'labels.'
+            f'Rename or remove “{self.name}”; its objects in these labels '
+            'follow.'
             if color is not None
             else 'Choose a class to rename or remove it.'
         )

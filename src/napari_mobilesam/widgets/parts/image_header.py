@@ -21,7 +21,7 @@ from napari_mobilesam.widgets.viewer.layers import is_of
 NO_IMAGE = 'No image: open one first.'
 
 # until a model is loaded
-NO_DEVICE = 'known when the model is loaded'
+NO_DEVICE = 'shown once the model is loaded'
 
 
 class ImageHeader(QWidget):
@@ -53,9 +53,13 @@ class ImageHeader(QWidget):
         self.model_box = ModelBox(dock.session)
         self.device_label = QLabel()
         self.device_label.setWordWrap(True)
+        # always two lines, so that nothing moves when the model is loaded
+        self.device_label.setMinimumHeight(
+            2 * self.fontMetrics().lineSpacing() + 4
+        )
         self.device_label.setToolTip(
-            'Where the model computes, in all tabs. Settings, in the tab '
-            'Prompts, chooses another device.'
+            'Where the model runs. To change it, open Settings in the tab '
+            'Prompts.'
         )
         form = form_layout(self)
         form.setContentsMargins(8, 4, 8, 4)

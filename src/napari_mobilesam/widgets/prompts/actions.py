@@ -57,7 +57,7 @@ ACTIONS: Mapping[str, Action] = {
     'point_here': Action(
         'Add a point in the middle of the view',
         'Shift+Y',
-        'Add a point in the middle of the view, as a click there does.',
+        'Add a point in the middle of the view, as a click there would.',
     ),
     'view_left': Action(
         'Move the view to the left', 'Ctrl+Shift+Left', 'Move the view.'
@@ -104,7 +104,7 @@ ACTIONS: Mapping[str, Action] = {
     'undo': Action(
         'Undo',
         'U',
-        'Undo the last step, on whatever plane it was.',
+        'Undo the last step, on any plane.',
     ),
     'redo': Action('Redo', 'Shift+U', 'Redo the step that was undone last.'),
     'previous_object': Action('Previous', 'J', 'Edit the previous object.'),

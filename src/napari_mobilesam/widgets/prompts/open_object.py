@@ -351,8 +351,8 @@ class OpenObject:
             return ''
         self._reported.add(image)
         return (
-            f' {result.not_finite} pixels around here are NaN or infinite, '
-            'and are black to the model (+∞ is white).'
+            f' {result.not_finite} pixels near here are NaN or infinite; the '
+            'model sees them as black (+∞ as white).'
         )
 
     def next_candidate(self) -> None:
@@ -379,7 +379,7 @@ class OpenObject:
                 objects = 'object is' if count == 1 else 'objects are'
                 self._panel.status.say(
                     f'{count} accepted {objects} written as soon as the '
-                    'mask is there. Click the next object.',
+                    'mask is ready. Click the next object.',
                     True,
                 )
 

@@ -153,8 +153,8 @@ class PromptOutput:
         if self._settings.current.numbers != 'semantic' or last == [name]:
             return True
         self._panel.status.fail(
-            f'“{name}” stays: labels are the numbers of classes, and the '
-            'classes after it would get other numbers. Choose one label per '
-            'object first.'
+            f'“{name}” cannot be removed: labels are class numbers, and the '
+            'classes after it would be renumbered. Choose “one label per '
+            'object” first.'
         )
         return False

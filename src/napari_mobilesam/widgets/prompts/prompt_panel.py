@@ -101,7 +101,7 @@ class PromptPanel(QWidget):
         self.candidates_view = CandidatesView()
         self.policy_combo = _choice(OVERLAPS)
         self.policy_combo.setToolTip(
-            'For pixels of a new object that belong to another one already.'
+            'What to do with pixels that already belong to another object.'
         )
         self.numbers_combo = _choice(NUMBERS)
         self.class_box = ClassBox(classes)

@@ -31,9 +31,9 @@ from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
 from napari_mobilesam.widgets.viewer.layers import (
     apply,
-    axis_name,
     data_of,
     is_ours,
+    place_names,
 )
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -108,7 +108,7 @@ class PromptRuns:
             self._session.start_propagation(
                 PropagationOptions(direction=direction)
             )
-            self._begin('Following the object …')
+            self._begin('Propagating the object …')
 
     # batches
 
@@ -311,10 +311,11 @@ def _problem(
 def _beyond(position: NDArray[np.float64], plane: LayerPlane) -> PromptProblem:
     """Describe a prompt on a plane that the image does not have."""
     shape = data_of(plane.layer).shape
+    axes = plane.travel_axes
+    names = place_names(plane.layer, axes, position)
     where = ', '.join(
-        f'{axis_name(plane.layer, axis)} {position[axis]:.0f} (of '
-        f'{shape[axis]})'
-        for axis in plane.travel_axes
+        f'{name} (of {shape[axis]})'
+        for name, axis in zip(names, axes, strict=True)
     )
     row, column = position[[plane.rows, plane.columns]]
     text = (

@@ -26,8 +26,8 @@ from napari_mobilesam.widgets.viewer.layers import SERIES_MARK, data_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_PLACE = (
-    'This image is not a file on this computer, so there is no place to save '
-    'beside it: use session.autosave(path) in the console.'
+    'This image is not a file on this computer, so that nothing can be saved '
+    'next to it: call session.autosave(path) in the console.'
 )
 
 BY_SERIES = (

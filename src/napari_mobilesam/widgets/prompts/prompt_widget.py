@@ -331,14 +331,16 @@ class PromptWidget(ViewerWidget):
         elif layer is points or layer is shapes:
             self.object.drop()
             self.status.say(
-                f'The layer “{name}” was removed, and its prompts with '
-                'it: Points and Box make new ones.',
+                f'The layer “{name}” was removed with its prompts. Points or '
+                'Box adds a new one.',
                 keep=True,
             )
         elif layer is labels:
+            other = self._scene.labels
+            target = 'a new layer' if other is None else f'“{other.name}”'
             self.status.say(
-                f'The labels layer “{name}” was removed: choose '
-                'another one, or the next object makes a new one.',
+                f'The labels layer “{name}” was removed. The next object is '
+                f'written to {target}.',
                 keep=True,
             )
 
@@ -519,7 +521,7 @@ class PromptWidget(ViewerWidget):
 
     def _clear_cache(self) -> None:
         self.session.clear_cache()
-        self.status.say('The cache of embeddings is empty.')
+        self.status.say('The cache of embeddings was cleared.')
 
     # the session
 

@@ -77,12 +77,12 @@ class SettingsBox(QWidget):
         self.smooth_box.setChecked(settings.smooth)
         self.islands_box = QCheckBox('Keep islands')
         self.islands_box.setToolTip(
-            'Keep parts of a mask that are apart from the prompted part.'
+            'Keep parts of a mask that are separate from the prompted part.'
         )
         self.islands_box.setChecked(settings.islands)
         self.doubtful_combo = _combo(DOUBTFUL, settings.doubtful)
         self.doubtful_combo.setToolTip(
-            'Masks that the model is not confident of, shown in orange.'
+            'Masks that the model is not confident about, shown in orange.'
         )
         self.device_combo = _combo(DEVICES, settings.device)
         self.threads_spin = _spin(
@@ -96,7 +96,7 @@ class SettingsBox(QWidget):
             0,
             1_000_000,
             settings.cache_mb,
-            'Size of the embeddings on disk, which save embedding an image '
+            'Disk space for embeddings, so that images need not be embedded '
             'again.',
             'no cache',
             ' MB',

@@ -33,7 +33,7 @@ HINT = (
     'as a mask, and keeps the better answer.'
 )
 NO_IMAGE = 'There is no image: open the image of the labels first.'
-NO_LABELS = 'There is no labels layer: open labels, of any program, first.'
+NO_LABELS = 'There is no labels layer: open labels of any program first.'
 # pixels that show the form without cutting it
 WIDTH = 310
 TOPICS = ('objects', 'model')

@@ -63,14 +63,14 @@ ACTIONS: Mapping[str, SeriesAction] = {
     'flag': SeriesAction(
         'Flag',
         'Shift+F',
-        'Flag the image to come back to it; again to remove the flag.',
+        'Flag the image to come back to it; press again to remove the flag.',
     ),
     'accept': SeriesAction(
         'Accept, next',
         'Shift+C',
-        'Mark the object under review as right, with what was changed, and\n'
-        'show the next one, in whatever image it is. Enter in the list does '
-        'the\nsame. Without an object, begin with the least certain one.',
+        'Mark the object under review as correct, as it is now, and show\n'
+        'the next one, in any image. Enter in the list does the same.\n'
+        'If no object is shown, start with the least certain one.',
     ),
     'delete': SeriesAction(
         'Delete, next',
@@ -89,8 +89,8 @@ SHOWN_PARAMETERS = (
     'stability',
 )
 NAMES_TIP = (
-    'Names of the label images: {name} of the image, its {suffix}, {folder} '
-    'that it lies in, {number} from 1.'
+    'File names of the labels: {name} and {suffix} of the image, its '
+    '{folder}, and its {number}, from 1.'
 )
 
 
@@ -115,7 +115,7 @@ class SeriesPanel(QWidget):
         self.files_button = wide_button('Open files …')
         self.resume_button = wide_button('Resume the last series')
         self.output_edit = QLineEdit()
-        self.output_edit.setPlaceholderText('“labels” beside the images')
+        self.output_edit.setPlaceholderText('“labels” next to the images')
         self.output_edit.setToolTip('Folder that the labels are saved into.')
         self.output_button = QPushButton('…')
         self.output_button.setMaximumWidth(32)

@@ -151,7 +151,7 @@ class SeriesReview:
             self._jobs.required  # noqa: B018 - raises if there is no series
             shown, labels = self._shown, self._layers.labels
             if shown is None or labels is None or not self._layers.shown:
-                self._status.say('Choose an object of the list first.')
+                self._status.say('Choose an object in the list first.')
                 return
             editor = self._dock.session.editor
             if not editor.record.empty:

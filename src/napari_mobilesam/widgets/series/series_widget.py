@@ -215,8 +215,8 @@ class SeriesWidget(ViewerWidget):
         if there and gone:
             first = next(path for path in last.images if path not in there)
             self._gone = (
-                f'. {counted(gone, "file")} of last time left out: there is '
-                f'no {first}.'
+                f'. {counted(gone, "file")} of last time not found: {first} '
+                'is missing.'
             )
             self._show_summary()
 
@@ -580,6 +580,6 @@ class SeriesWidget(ViewerWidget):
 
 def _kept_text(theirs: Path, target: Path) -> str:
     return (
-        f' {theirs.name} is not of this program, or was changed since, and is '
-        f'kept: labels are saved to {target.name}.'
+        f' {theirs.name} is from another program, or was changed since; it '
+        f'is kept, and labels are saved to {target.name}.'
     )

@@ -66,8 +66,8 @@ def request_of(
         if shape != tuple(data.shape):
             raise ImageError(
                 f'“{image.name}” has the shape {shape}, “{labels.name}” has '
-                f'{tuple(data.shape)}: choose the image of the labels, or no '
-                'intensities.'
+                f'{tuple(data.shape)}: choose the image of the labels, or “no '
+                'intensities”.'
             )
     scale, units = _scale(labels)
     return MeasureRequest(

@@ -287,7 +287,7 @@ class TableWidget(ViewerWidget):
 
     def _stopped(self) -> None:
         self._end()
-        self.status.say('Stopped; the table is as it was.')
+        self.status.say('Stopped; the table is unchanged.')
 
     def _fail(self, text: str) -> None:
         self._end()
@@ -344,7 +344,7 @@ class TableWidget(ViewerWidget):
         self.count_label.setText(f'{text}.')
         if not self._show_marks():
             self.count_label.setText(
-                f'{text}; the labels are too large to show them.'
+                f'{text}; the labels are too large to highlight them.'
             )
 
     def _show_marks(self) -> bool:
@@ -385,7 +385,9 @@ class TableWidget(ViewerWidget):
             labels.selected_label = label
             box = box_of(labels.features, label, labels.ndim)
             if box is None:
-                self.status.say('Measure first: the place is not known yet.')
+                self.status.say(
+                    'Measure first: the position of the object is not known.'
+                )
             else:
                 look_at(self.viewer, labels, *box)
         finally:

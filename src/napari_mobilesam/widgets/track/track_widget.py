@@ -51,7 +51,7 @@ CORRECT = (
     'that it becomes.'
 )
 NO_TRACKS = 'There are no tracks yet: press Track first.'
-CHOOSE_TWO = 'Click two objects first, each in a frame of its own.'
+CHOOSE_TWO = 'Click two objects in different frames first.'
 CHOOSE_ONE = 'Click an object first.'
 EDITED = '“{}” was edited since it was tracked: track again to follow it.'
 BACKGROUND = 'There is no tracked object.'
@@ -85,8 +85,7 @@ ACTIONS = {
     'divide': TrackAction(
         'Divide',
         'Y',
-        'The second object is a child of the first, beside the one that '
-        'follows already.',
+        'The second object is another child of the first, which divides.',
     ),
     'unlink': TrackAction(
         'Unlink',
@@ -136,7 +135,7 @@ class TrackWidget(ViewerWidget):
         self.track_button = wide_button('Track')
         self.track_button.setToolTip(HINT)
         self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stop; tracks stay as they were.')
+        self.cancel_button.setToolTip('Stop; the tracks stay unchanged.')
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.note = MessageLabel()
@@ -325,7 +324,7 @@ class TrackWidget(ViewerWidget):
 
     def _stopped(self) -> None:
         self._end()
-        self.status.say('Stopped; tracks are as they were.')
+        self.status.say('Stopped; the tracks are unchanged.')
 
     def _fail(self, text: str) -> None:
         self._end()

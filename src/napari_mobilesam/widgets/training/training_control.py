@@ -111,8 +111,8 @@ class TrainingControl:
         """Say that training goes on without a layer that it has read."""
         if self._tuning.running and any(gone is x for x in self._used):
             self._note = (
-                f'“{gone.name}” was removed; training goes on with what was '
-                'there. '
+                f'“{gone.name}” was removed; training continues with what it '
+                'has read. '
             )
             self._say(self._loss)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Above this number of pixels, and this share of a plane, one full refresh is
-# cheaper than napari's partial update, which also copies every index for its
-# undo. Measured; labels of up to 16 bits are drawn as they are, others are
-# mapped.
+# cheaper than napari's partial update, which also copies every index.
+# Measured; labels of up to 16 bits are drawn as they are, others are mapped.
 PARTIAL_PIXELS = 1 << 15
 PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
+# method of Labels that adds a change to the undo history of napari
+_SAVE_HISTORY = '_save_history'
 # Arrays up to this size are searched whenever a new label is needed.
 COUNTED_PIXELS = 1 << 22
 
@@ -164,7 +166,7 @@ class LabelsTarget:
             layer.data[indices] = values
             refresh_pixels(layer)
         else:
-            with layer.block_history():
+            with without_history(layer):
                 layer.data_setitem(indices, values)
         self._highest = highest
 
@@ -227,6 +229,20 @@ def _refresh_pays(data: Any, pixels: int) -> bool:
     share = PARTIAL_SHARE_MAPPED if mapped else PARTIAL_SHARE
     plane = math.prod(sorted(data.shape)[-2:])
     return bool(pixels > max(PARTIAL_PIXELS, share * plane))
+
+
+@contextmanager
+def without_history(layer: Labels) -> Iterator[None]:
+    """Keep writes out of napari's own undo history of a layer.
+
+    Its undo would change the pixels of an object, but not its record.
+    """
+    # hides the method of the class
+    vars(layer)[_SAVE_HISTORY] = lambda change: None
+    try:
+        yield
+    finally:
+        del vars(layer)[_SAVE_HISTORY]
 
 
 def _is_native(layer: Labels) -> bool:

@@ -150,8 +150,8 @@ def _axis_names(plane: LayerPlane) -> str:
     if len(plane.travel_axes) > 2:
         raise ImageError(
             f'“{image.name}” has {len(plane.travel_axes)} axes besides rows '
-            'and columns, but an image of this size may have two: open a '
-            'part of it.'
+            'and columns, but an image of this size can have two at most: '
+            'open a part of it.'
         )
     letters = iter('tz'[-len(plane.travel_axes) :])
     names = []

@@ -94,7 +94,7 @@ def _write(
         if Path(path).exists():
             # napari asked about the name that was typed, which is free
             raise ExportError(
-                f'{path} exists: type its name with {suffix} to replace it.'
+                f'{path} exists: type the name with {suffix} to replace it.'
             )
     if isinstance(data, Sequence) or attributes.get('multiscale'):
         data = data[0]

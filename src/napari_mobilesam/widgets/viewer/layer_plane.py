@@ -21,6 +21,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     axis_name,
     data_of,
     data_to_world_matrix,
+    place_names,
     world_units,
 )
 from napari_mobilesam.widgets.viewer.plane_source import (
@@ -108,10 +109,7 @@ class LayerPlane:
     @property
     def name(self) -> str:
         """Name for messages: layers, and the index on other axes."""
-        fixed = [
-            f'{axis_name(self.layer, axis)} {self.index[axis]}'
-            for axis in self.travel_axes
-        ]
+        fixed = place_names(self.layer, self.travel_axes, self.index)
         names = [layer.name for layer in (self.layer, *self.composed)]
         return ', '.join([' + '.join(names), *fixed])
 

@@ -170,8 +170,44 @@ def channel_axes(image: Image) -> list[int]:
 def axis_name(layer: Layer, axis: int) -> str:
     """Return the name of an axis of a layer for messages."""
     label = str(layer.axis_labels[axis])
+    return f'axis {axis}' if _is_default(label) else label
+
+
+def place_names(
+    layer: Layer, axes: Sequence[int], index: Sequence[float]
+) -> list[str]:
+    """Return the name of a plane on each axis besides rows and columns.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        The layer.
+    axes : sequence of int
+        Axes besides rows and columns.
+    index : sequence of float
+        Index on every axis of the layer.
+
+    Returns
+    -------
+    list of str
+        Such as ``['z 11']``; without labels of axes ``['plane 11']`` or
+        ``['axis 0 at 3', 'axis 1 at 11']``.
+    """
+    names = []
+    for axis in axes:
+        label, place = str(layer.axis_labels[axis]), round(index[axis])
+        if not _is_default(label):
+            names.append(f'{label} {place}')
+        elif len(axes) == 1:
+            names.append(f'plane {place}')
+        else:
+            names.append(f'axis {axis} at {place}')
+    return names
+
+
+def _is_default(label: str) -> bool:
     # napari's default labels are negative numbers
-    return f'axis {axis}' if label.lstrip('-').isdigit() else label
+    return label.lstrip('-').isdigit()
 
 
 def is_ours(layer: Layer, image: Image | None = None) -> bool:

@@ -198,8 +198,8 @@ class TrackLayers:
     def _checked(layer: Any) -> Labels:
         if not isinstance(layer, Labels):
             raise ImageError(
-                f'{layer!r} is no labels layer: give a labels layer of the '
-                'viewer.'
+                f'{layer!r} is not a labels layer: pass one of the labels '
+                'layers of the viewer.'
             )
         return layer
 

@@ -289,7 +289,7 @@ class ViewerScene:
             if moved is None:
                 raise ImageError(
                     f'“{plane.layer.name}” has no plane {index[axis]} along '
-                    f'axis {axis}: open the image that the session is of.'
+                    f'axis {axis}: open the image of the session.'
                 )
             plane = moved
         found = plane.source()
