@@ -178,7 +178,7 @@ class DockForms(ViewerWidget):
     def _say_restored(self, text: str) -> None:
         """Show a step undone by key in the other form with objects, too."""
         for name in ('everything', self.form_name):
-            form = self._forms.get(cast('FormName', name))
+            form = self._forms.get(name)
             if form is not None and name != 'prompts':
                 form.status.say(text)
 

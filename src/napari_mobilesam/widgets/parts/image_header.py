@@ -55,7 +55,7 @@ class ImageHeader(QWidget):
         self.device_label.setWordWrap(True)
         # always two lines, so that nothing moves when the model is loaded
         self.device_label.setMinimumHeight(
-            2 * self.fontMetrics().lineSpacing() + 4
+            2 * self.fontMetrics().lineSpacing() + 8
         )
         self.device_label.setToolTip(
             'Where the model runs. To change it, open Settings in the tab '

@@ -312,7 +312,7 @@ def _beyond(position: NDArray[np.float64], plane: LayerPlane) -> PromptProblem:
     """Describe a prompt on a plane that the image does not have."""
     shape = data_of(plane.layer).shape
     axes = plane.travel_axes
-    names = place_names(plane.layer, axes, position)
+    names = place_names(plane.layer, axes, position.tolist())
     where = ', '.join(
         f'{name} (of {shape[axis]})'
         for name, axis in zip(names, axes, strict=True)
