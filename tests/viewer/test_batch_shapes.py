@@ -128,9 +128,22 @@ def test_points_beyond_the_last_plane_are_counted_and_named(desk, blobs):
     run_batch(d)
     text = d.widget.status.text
     assert '2 of 2 prompts' in text
-    assert '2 prompts beyond the planes of the image' in text
+    assert '2 prompts outside the planes of the image' in text
     texts = [p.text for p in d.widget.panel.problem_list.problems]
     assert 'plane 5 (of 2)' in texts[0]
     assert 'plane -3 (of 2)' in texts[1]
     click_problem(d, 0)
     assert 'cannot be shown' in d.widget.status.text
+    # nothing is left to go to
+    d.viewer.layers.remove(d.image)
+    d.settle()
+    assert not d.widget.panel.problem_list.problems
+
+
+def test_planes_are_named_by_axes_of_several_planes(desk, blobs):
+    d = desk(np.stack([blobs, blobs[:, ::-1]])[:, None])
+    d.viewer.add_points([(1, 0, *FIRST), (5, 0, *FIRST)], name='own')
+    run_batch(d)
+    (problem,) = d.widget.panel.problem_list.problems
+    assert problem.text.startswith('Prompt at plane 5 (of 2), row')
+    assert d.session.scene.plane().name == 'image, plane 0'

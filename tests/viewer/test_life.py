@@ -180,7 +180,7 @@ def test_labels_of_each_image_are_kept_apart(desk, blobs):
         d.settle()
         d.widget.trigger('accept')
     assert d.viewer.layers['objects'].data.shape == blobs.shape
-    assert d.viewer.layers['objects [1]'].data[48, 52] == 1
+    assert d.viewer.layers[f'{second.name} objects'].data[48, 52] == 1
     d.widget.header.image_combo.layer = first
     d.settle()
     assert d.widget.panel.labels_combo.layer is d.viewer.layers['objects']

@@ -83,6 +83,6 @@ def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     assert preview.get_value((2, 68, 92), world=True)
     d.mouse.key(Qt.Key.Key_W)
     d.settle()
-    labels = d.viewer.layers['objects [1]'].data
+    labels = d.viewer.layers['stack objects'].data
     assert labels[2, 68, 92] == 1
     assert not labels[[0, 1, 3]].any()

@@ -311,7 +311,7 @@ def _problem(
 def _beyond(position: NDArray[np.float64], plane: LayerPlane) -> PromptProblem:
     """Describe a prompt on a plane that the image does not have."""
     shape = data_of(plane.layer).shape
-    axes = plane.travel_axes
+    axes = [a for a in plane.travel_axes if shape[a] > 1 or position[a] != 0]
     names = place_names(plane.layer, axes, position.tolist())
     where = ', '.join(
         f'{name} (of {shape[axis]})'
@@ -333,7 +333,7 @@ def _with_others(text: str, problems: list[PromptProblem]) -> str:
         text += f' {counted(paths, "path")} skipped: {what} no area.'
     if beyond:
         text += (
-            f' {counted(beyond, "prompt")} beyond the planes of the image '
+            f' {counted(beyond, "prompt")} outside the planes of the image '
             'skipped.'
         )
     return text

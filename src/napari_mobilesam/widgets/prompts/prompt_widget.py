@@ -323,6 +323,7 @@ class PromptWidget(ViewerWidget):
     ) -> None:
         name = layer.name
         if layer is self.image.layer:
+            self.panel.problem_list.show_problems(())
             open_object = '' if self.object.empty else ', and its open object'
             self.image.enter()
             self.status.say(

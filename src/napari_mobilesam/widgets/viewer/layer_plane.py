@@ -109,7 +109,7 @@ class LayerPlane:
     @property
     def name(self) -> str:
         """Name for messages: layers, and the index on other axes."""
-        fixed = place_names(self.layer, self.travel_axes, self.index)
+        fixed = place_names(self.layer, self.stack_axes, self.index)
         names = [layer.name for layer in (self.layer, *self.composed)]
         return ', '.join([' + '.join(names), *fixed])
 

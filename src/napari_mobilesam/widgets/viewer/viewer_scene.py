@@ -33,6 +33,8 @@ from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+LABELS_NAME = 'objects'
+
 
 class ShownPlane(NamedTuple):
     """A plane of an image as the viewer and as the session see it.
@@ -177,7 +179,7 @@ class ViewerScene:
         """Return the objects of the labels that are written to."""
         labels = self.labels
         if labels is None and create:
-            labels = self._make_labels('objects')
+            labels = self._make_labels(self._labels_name())
         return None if labels is None else self.objects_of(labels)
 
     def objects_of(self, labels: Labels) -> Objects:
@@ -224,7 +226,7 @@ class ViewerScene:
         for axis in dims.not_displayed:
             dims.set_point(axis, float(point[axis]))
 
-    def add_labels(self, name: str = 'objects') -> Labels:
+    def add_labels(self, name: str = LABELS_NAME) -> Labels:
         """Add labels that lie on the image, and write to them from now on.
 
         Raises
@@ -336,6 +338,13 @@ class ViewerScene:
             )
             lines.append(f'scene.composed = ({names},)')
         return [*lines, "scene.add_labels('objects')"]
+
+    def _labels_name(self) -> str:
+        """Return a name for new labels that tells those of images apart."""
+        image, layers = self.image, self.viewer.layers
+        if image is None or all(layer.name != LABELS_NAME for layer in layers):
+            return LABELS_NAME
+        return f'{image.name} {LABELS_NAME}'
 
     def _make_labels(self, name: str) -> Labels:
         labels = new_labels(self.layer_plane(), name)
