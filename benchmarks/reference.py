@@ -88,9 +88,11 @@ def image_and_weights(
     gray = np.tile(sample.reshape(*sample.shape[:2], -1)[..., 0], repeats)
     rgb = np.repeat(gray[:SIDE, :SIDE, None], 3, axis=2)
     record = model.record
+    model.remove_instance_head()  # the reference has none
+    state = model.state_dict()
     return (
         np.ascontiguousarray(rgb.astype(np.uint8)),
-        model.state_dict(),
+        state,
         {'predicted_iou': record.predicted_iou, 'stability': record.stability},
     )
 

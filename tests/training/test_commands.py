@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from napari_mobilesam.cli.exit_codes import OutputError, UsageError
 from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
-from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
@@ -71,10 +72,12 @@ def test_small_inputs_first(
     disc_folder: Path, tmp_path: Path, monkeypatch
 ) -> None:
     compiled = []
-    monkeypatch.setattr(
-        'napari_mobilesam.model.tiny_vit.TinyViT.compile',
-        lambda encoder: compiled.append(type(encoder).__name__),
-    )
+
+    def compile_encoder(encoder):
+        compiled.append(type(encoder).__name__)
+        return encoder
+
+    monkeypatch.setattr('torch.compile', compile_encoder)
     output = tmp_path / 'new.safetensors'
     command = (
         'train', disc_folder, '-o', output, '--input-size', 192,
@@ -139,6 +142,47 @@ def test_cancelled_on_small_inputs_goes_on_there(
     job.run(lambda done, total, message: seen.append(message.split(',')[0]))
     assert seen == ['step 1', 'step 2', 'step 1', 'step 2']
     assert load_model(output).record.input_size == 192
+
+
+def test_a_decoder_of_another_model_and_a_head_are_trained(
+    disc_folder: Path, base: Path, tiny: Sam, tmp_path: Path
+) -> None:
+    other = build_sam(input_size=128)
+    with torch.no_grad():
+        other.mask_decoder.iou_token.weight.fill_(3.0)
+    save_checkpoint(other, tmp_path / 'other.safetensors', other.record)
+    output = tmp_path / 'new.safetensors'
+    run(
+        'train', disc_folder, '-o', output, '--base', base, '--decoder',
+        tmp_path / 'other.safetensors', '--input-size', 128, '--steps', 1,
+        '--batch-size', 1, '--loaders', 1, '--learning-rate', 1e-6, *QUICK,
+    )  # fmt: skip
+    model = load_model(output)
+    assert model.mask_decoder.iou_token.weight.min() > 2.9
+    assert model.instance_head is not None
+    assert model.record.training['decoder'].endswith('other.safetensors')
+    assert 'F1' in model.record.training['curve'][-1]
+
+
+def test_train_prompts_alone(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'new.safetensors'
+    run(
+        'train', disc_folder, '-o', output, '--base', base, '--input-size',
+        128, '--steps', 1, '--batch-size', 1, '--no-instance-head', *QUICK,
+    )  # fmt: skip
+    model = load_model(output)
+    assert model.instance_head is None
+    assert 'F1' not in model.record.training['curve'][-1]
+
+
+def test_loaders_are_for_one_process(disc_folder: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match='--loaders 2 and --workers 3'):
+        run(
+            'train', disc_folder, '-o', tmp_path / 'new.safetensors',
+            '--loaders', 2, '--workers', 3,
+        )  # fmt: skip
 
 
 def test_two_workers_train_together(

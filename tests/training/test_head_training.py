@@ -19,10 +19,11 @@ from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.head_job import HeadJob
 from napari_mobilesam.training.head_targets import (
     HeadCropSource,
-    object_maps,
     validation_crops,
 )
-from napari_mobilesam.training.head_training import head_loss, instance_f1
+from napari_mobilesam.training.head_training import instance_f1
+from napari_mobilesam.training.instance_maps import object_maps
+from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (
     TrainConfig,

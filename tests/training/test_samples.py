@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.dataset import LabelledImage, labelled_image
+from napari_mobilesam.training.instance_maps import KnownMaps
+from napari_mobilesam.training.interactive import error_clicks
 from napari_mobilesam.training.procedural import make_scene
+from napari_mobilesam.training.sample_batches import SampleBatches
 from napari_mobilesam.training.samples import (
     SampleSource,
-    choose_window,
     cut,
     grid_stride,
     simulate_prompts,
@@ -157,16 +161,19 @@ def test_correction_goes_to_the_larger_error() -> None:
 
 
 def test_random_corrections_lie_in_the_error() -> None:
-    truth = np.zeros((20, 20), dtype=bool)
-    truth[2:18, 2:10] = True
-    found = np.roll(truth, 3, axis=1)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        row, column, label = correction_point(found, truth, rng)
-        assert truth[row, column] != found[row, column]
-        assert label == truth[row, column]
-    row, column, label = correction_point(truth, truth, rng)
-    assert truth[row, column] and label == 1
+    truth = torch.zeros(40, 20, 20, dtype=torch.bool)
+    truth[:, 2:18, 2:10] = True
+    found = truth.roll(3, dims=2)
+    found[20:] = truth[20:]
+    places, labels = error_clicks(found, truth, np.random.default_rng(0))
+    columns, rows = places.long().T
+    each = torch.arange(40)
+    there, kept = truth[each, rows, columns], found[each, rows, columns]
+    assert (there[:20] != kept[:20]).all()
+    assert torch.equal(labels[:20] > 0, there[:20])
+    assert labels[:20].unique().tolist() == [0, 1]
+    # without an error, a positive click in the object
+    assert there[20:].all() and (labels[20:] == 1).all()
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -181,3 +188,48 @@ def test_jittered_boxes_keep_an_area_inside_the_image(seed: int) -> None:
 def test_to_xy_is_the_middle_of_the_grid_pixel() -> None:
     # Grid pixel (3, 5) of stride 2 covers input rows 6, 7, columns 10, 11.
     assert to_xy((3, 5), 2) == (10.5, 6.5)
+
+
+def test_incomplete_data_sets_get_no_clicks_on_the_background(
+    disc_images: list[LabelledImage],
+) -> None:
+    kept = SampleSource(disc_images, 128, 0)
+    left = SampleSource(disc_images, 128, 0, incomplete=('discs',))
+    assert {image.dataset for image in disc_images} == {'discs'}
+    assert any(len(kept[number].background) for number in range(4))
+    assert not any(len(left[number].background) for number in range(4))
+
+
+def test_maps_for_the_instance_head_fit_the_labels(
+    disc_images: list[LabelledImage],
+) -> None:
+    source = SampleSource(
+        disc_images, 128, 0, warped=1.0, known_maps=KnownMaps(disc_images)
+    )
+    for number in range(4):
+        sample = source[number]
+        assert sample.maps is not None
+        assert sample.maps.shape == (4, 32, 32)
+        there = sample.labels[0][::2, ::2] > 0
+        assert ((sample.maps[0] > 127) == there).mean() > 0.9
+
+
+def test_maps_prepared_in_processes_are_the_same(
+    disc_images: list[LabelledImage],
+) -> None:
+    prepared, later = KnownMaps(disc_images), KnownMaps(disc_images)
+    prepared.prepare(workers=1)
+    for image in disc_images:
+        assert np.array_equal(prepared.of(image), later.of(image))
+
+
+def test_batches_made_ahead_are_the_same(
+    disc_images: list[LabelledImage],
+) -> None:
+    source = SampleSource(disc_images, 128, 0, warped=0.5)
+    ahead, now = SampleBatches(source, 128, 2), SampleBatches(source, 128)
+    # in order, then elsewhere, as after a resumed run
+    for first in (4, 6, 8, 20):
+        one, two = ahead.get(first, 2), now.get(first, 2)
+        for name, value in vars(one).items():
+            assert torch.equal(value, getattr(two, name)), name

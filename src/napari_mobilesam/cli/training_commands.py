@@ -140,6 +140,11 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--base', help='model to start from (default: random weights)'
     )
+    parser.add_argument(
+        '--decoder',
+        help='model whose prompt encoder and mask decoder to start with, '
+        'such as mobile_sam (default: those of --base)',
+    )
     _add_inputs(parser)
     _add_scoring(parser)
     parser.add_argument(
@@ -147,6 +152,13 @@ def _add_train(commands: Any) -> argparse.ArgumentParser:
         type=whole_number(1, 1024),
         default=1,
         help='processes (default: 1)',
+    )
+    parser.add_argument(
+        '--loaders',
+        type=whole_number(0, 1024),
+        default=0,
+        help='processes that make samples beside the training, for a GPU: '
+        'as many as there are cores (default: 0); not with --workers',
     )
     _add_head_options(parser)
     _add_overwrite(parser)
@@ -183,6 +195,21 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         default=0.15,
         help='share of procedural images (default: %(default)g)',
     )
+    parser.add_argument(
+        '--warped',
+        type=share,
+        default=0.5,
+        help='share of crops that are rotated, stretched and warped '
+        '(default: %(default)g)',
+    )
+    parser.add_argument(
+        '--incomplete',
+        action='append',
+        default=[],
+        metavar='DATASET',
+        help='data set in which not every object is labelled: its '
+        'background teaches nothing; may be repeated',
+    )
 
 
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +232,13 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
 def _add_head_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of training an instance head alone."""
     group = parser.add_argument_group('instance head')
-    group.add_argument(
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument(
+        '--no-instance-head',
+        action='store_true',
+        help='train prompts alone',
+    )
+    choice.add_argument(
         '--head-only',
         action='store_true',
         help='train only an instance head, which says where objects are, '
@@ -216,14 +249,6 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1, 10**7),
         default=2000,
         help='crops embedded once for the head (default: %(default)s)',
-    )
-    group.add_argument(
-        '--incomplete',
-        action='append',
-        default=[],
-        metavar='DATASET',
-        help='data set in which not every object is labelled: its '
-        'background teaches the head nothing; may be repeated',
     )
 
 
@@ -364,6 +389,12 @@ def _check_checkpoint(options: argparse.Namespace) -> None:
 
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
+    if options.loaders and options.workers > 1:
+        raise UsageError(
+            f'--loaders {options.loaders} and --workers {options.workers}: '
+            'samples are made ahead for one training process only; leave '
+            'out one of them'
+        )
     _check_checkpoint(options)
     if options.head_only:
         return _train_head(options)
@@ -384,6 +415,11 @@ def train_command(options: argparse.Namespace) -> int:
         validation_crops=options.validation_crops,
         threshold_images=options.threshold_images,
         device=options.device,
+        decoder=options.decoder,
+        instance_head=not options.no_instance_head,
+        incomplete=tuple(options.incomplete),
+        warped=options.warped,
+        loaders=options.loaders,
     )
     with options.make_progress(options.quiet) as progress:
         run_job(job, options.workers, progress)

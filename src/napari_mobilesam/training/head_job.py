@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from napari_mobilesam.model.checkpoints import load_model
-from napari_mobilesam.model.sam import STRIDE, Sam
+from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.head_targets import (
     HeadCropSource,
+    head_crop_source,
     validation_crops,
 )
 from napari_mobilesam.training.head_training import (
@@ -27,17 +28,8 @@ from napari_mobilesam.training.train_job import (
     training_record,
     write_result,
 )
-from napari_mobilesam.training.training_parameters import (
-    TrainConfig,
-    ZoomRange,
-)
+from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import ModelRecord, Progress
-
-# Side of a crop, in inputs of the model.
-CANVAS = 1.5
-# Objects are zoomed to the size that suits the model, this factor more or
-# less at the most.
-ZOOM = 2.5
 
 
 @dataclass(frozen=True)
@@ -122,25 +114,11 @@ class HeadJob:
         return self.output
 
     def _source(self, sam: Sam, images: list[LabelledImage]) -> HeadCropSource:
-        best = sam.record.object_diameter.best
-        zoom = ZoomRange(
-            smallest=best / ZOOM,
-            best=best,
-            largest=best * ZOOM,
-            anywhere=0.3,
-            whole=0.05,
-        )
-        # positions of an encoder that knows any suit its input only
-        whole = sam.record.architecture != 'vit_t'
-        cells = round((1 if whole else CANVAS) * sam.input_size / STRIDE)
-        return HeadCropSource(
-            images,
-            cells * STRIDE,
-            zoom,
-            tuple(self.incomplete),
-            self.procedural,
-            make_scene if self.procedural else None,
-            self.config.seed,
+        return replace(
+            head_crop_source(sam.record, images, self.incomplete),
+            procedural=self.procedural,
+            scene=make_scene if self.procedural else None,
+            seed=self.config.seed,
         )
 
     def _score(self, sam: Sam) -> HeadScore | None:

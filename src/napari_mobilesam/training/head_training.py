@@ -15,15 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from napari_mobilesam.model.instance_head import (
-    BOUNDARY,
-    CENTRE,
-    FOREGROUND,
-    MAP_PIXELS,
-    MAPS,
-)
+from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
 from napari_mobilesam.model.sam import STRIDE, Sam
 from napari_mobilesam.segmentation.image_embedding import encode_canvas
 from napari_mobilesam.segmentation.instances import (
@@ -36,13 +29,12 @@ from napari_mobilesam.training.head_targets import (
     HeadCropSource,
 )
 from napari_mobilesam.training.interactive import StepResult
+from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.training.step_tasks import Turn
 from napari_mobilesam.types import Progress
 
 CHANNELS = 256
-# Weight of the distances in the background, where they are 0.
-BACKGROUND_WEIGHT = 0.2
 # A found object of which less is known than this is not judged.
 KNOWN = 0.5
 
@@ -131,37 +123,6 @@ def embed_crop(sam: Sam, crop: HeadCrop) -> Tensor:
     """Embedding (C, h, w) of a crop on its square canvas."""
     side = crop.ids.shape[0] * STRIDE // MAP_PIXELS
     return encode_canvas(sam, crop.image, (side, side))[0]
-
-
-def head_loss(logits: Tensor, maps: Tensor) -> Tensor:
-    """Loss of the maps of an instance head.
-
-    Cross entropy of all maps, and dice of the foreground, over what is known.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (B, 3, h, w) of `InstanceHead.forward`.
-    maps : Tensor
-        (B, 4, h, w): what they are to be, and what is known.
-    """
-    target, known = maps[:, :MAPS], maps[:, MAPS]
-    entropy = functional.binary_cross_entropy_with_logits(
-        logits, target, reduction='none'
-    )
-    foreground = target[:, FOREGROUND]
-    weight = known * (BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * foreground)
-    distances = entropy[:, CENTRE] + entropy[:, BOUNDARY]
-    found = logits[:, FOREGROUND].sigmoid() * known
-    overlap = (found * foreground).sum((1, 2))
-    total = found.sum((1, 2)) + (foreground * known).sum((1, 2))
-    dice = 1 - (2 * overlap + 1) / (total + 1)
-    loss: Tensor = (
-        (entropy[:, FOREGROUND] * known).sum() / known.sum().clamp(min=1)
-        + (distances * weight).sum() / weight.sum().clamp(min=1)
-        + dice.mean()
-    )
-    return loss
 
 
 class HeadTask:

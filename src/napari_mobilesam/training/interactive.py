@@ -7,11 +7,12 @@ through the encoder once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -19,12 +20,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from napari_mobilesam.model.sam import STRIDE, Sam
 from napari_mobilesam.training.losses import (
     dense_loss,
+    head_loss,
     iou_of,
     mask_loss,
     pixel_weights,
 )
-from napari_mobilesam.training.samples import grid_stride, to_xy
-from napari_mobilesam.training.simulated_prompts import correction_point
+from napari_mobilesam.training.samples import grid_stride
 from napari_mobilesam.training.tensor_batch import SampleBatch, normalise
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
@@ -126,39 +127,52 @@ class PromptRounds:
         found = functional.interpolate(
             self.masks, truth.shape[1:], mode='bilinear'
         )
-        pairs = zip(
-            (found[:, 0] > 0).cpu().numpy(),
-            (truth > 0).cpu().numpy(),
-            strict=True,
-        )
         stride = self.batch.images.shape[-1] // truth.shape[-1]
-        clicks, labels = _corrections(pairs, stride, self.rng)
-        device = truth.device
-        new = torch.from_numpy(clicks).to(device)[:, None]
-        kinds = torch.from_numpy(labels).to(device)[:, None]
+        places, kinds = error_clicks(found[:, 0] > 0, truth > 0, self.rng)
+        new = (places * stride + (stride - 1) / 2)[:, None]
         self.clicks = torch.cat([self.clicks, new], dim=1)
-        self.click_labels = torch.cat([self.click_labels, kinds], dim=1)
+        self.click_labels = torch.cat(
+            [self.click_labels, kinds[:, None]], dim=1
+        )
 
 
-def _corrections(
-    pairs: zip[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    stride: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    clicks, labels = [], []
-    for found, truth in pairs:
-        row, column, label = correction_point(found, truth, rng)
-        clicks.append(to_xy((row, column), stride))
-        labels.append(label)
-    return np.array(clicks, np.float32), np.array(labels, np.float32)
+def error_clicks(
+    found: Tensor, truth: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw a click in the error of each mask (Segment Anything, A).
+
+    Parameters
+    ----------
+    found, truth : Tensor
+        (P, h, w) bool; no object is empty.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    places : Tensor
+        (P, 2) float x and y in pixels of the masks.
+    labels : Tensor
+        (P,) float: 1 where the mask lacks a piece, 0 where it leaks. With no
+        error left, a positive click in the object.
+    """
+    error, inside = (found != truth).flatten(1), truth.flatten(1)
+    region = torch.where(error.any(1, keepdim=True), error, inside)
+    chance = torch.Generator(truth.device)
+    chance.manual_seed(int(rng.integers(2**63)))
+    index = torch.multinomial(region.float(), 1, generator=chance)
+    width = truth.shape[2]
+    places = torch.cat([index % width, index // width], dim=1)
+    return places.float(), inside.gather(1, index)[:, 0].float()
 
 
 def answer_of(
     sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor, index: Tensor
 ) -> MaskPrediction:
     """All four masks and their predicted IoU."""
-    # The fused attention's backward is slow for a handful of tokens.
-    with sdpa_kernel(SDPBackend.MATH):
+    # On a CPU the fused attention's backward is slow for a handful of tokens.
+    slow = features.device.type == 'cpu'
+    with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
         tokens, image = sam.attend(features, sparse, dense, index)
     logits = sam.mask_decoder.draw(tokens, image, slice(None))
     return MaskPrediction(logits, sam.mask_decoder.predict_iou(tokens).float())
@@ -253,6 +267,7 @@ def interactive_step(
     iou_weight: float = 1.0,
     half: bool = False,
     features: Tensor | None = None,
+    encode: Callable[[Tensor], Tensor] | None = None,
 ) -> StepResult:
     """Run the rounds of one batch and leave gradients in the parameters.
 
@@ -274,6 +289,8 @@ def interactive_step(
         Compute in bfloat16 where autocast deems it safe.
     features : Tensor, optional
         Embeddings computed before, where the encoder is not trained.
+    encode : callable, optional
+        The image encoder, compiled; ``sam.encode`` if None.
 
     Returns
     -------
@@ -283,9 +300,10 @@ def interactive_step(
     autocast = torch.autocast(
         batch.images.device.type, dtype=torch.bfloat16, enabled=half
     )
+    encode = sam.encode if encode is None else encode
     with autocast:
         if features is None:
-            features = sam.encode(normalise(sam, batch))
+            features = encode(normalise(sam, batch))
     leaf = features.detach().requires_grad_()
     truth, others = batch.truth()
     weights = pixel_weights(truth, others)
@@ -296,6 +314,12 @@ def interactive_step(
         dense = head_weight * dense_loss(maps.float(), batch.ids[:, 0])
         dense.backward()
         total += float(dense.detach())
+    if sam.instance_head is not None and len(batch.maps):
+        with autocast:
+            logits = sam.instance_head(leaf)
+        instances = head_loss(logits.float(), batch.maps.float() / 255)
+        instances.backward()
+        total += float(instances.detach())
     dialogue = PromptRounds(batch, rng)
     history = []
     for turn in range(rounds):

@@ -1,4 +1,4 @@
-"""Losses of masks, predicted IoU and of the auxiliary dense maps."""
+"""Losses of masks, predicted IoU, dense maps and the instance head."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_mobilesam.model.instance_head import (
+    BOUNDARY,
+    CENTRE,
+    FOREGROUND,
+    MAPS,
+)
+
 NEAR = 17  # grid pixels: neighbourhood of an object that matters most
 FAR_WEIGHT = 0.03
 EDGE_WEIGHT = 1.5
 NEIGHBOUR_WEIGHT = 1.5
 OFFSET_UNIT = 16.0  # grid pixels
+# Weight of the distances in the background, where they are 0.
+BACKGROUND_WEIGHT = 0.2
 
 
 def dilate(x: Tensor, size: int) -> Tensor:
@@ -146,3 +155,34 @@ def dense_loss(maps: Tensor, ids: Tensor) -> Tensor:
     inside = target[:, :1]
     error = (maps[:, 3:] - centre_offsets(ids)).abs() * inside
     return entropy + error.sum() / (2 * inside.sum()).clamp(min=1)
+
+
+def head_loss(logits: Tensor, maps: Tensor) -> Tensor:
+    """Loss of the maps of an instance head.
+
+    Cross entropy of all maps, and dice of the foreground, over what is known.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (B, 3, h, w) of `InstanceHead.forward`.
+    maps : Tensor
+        (B, 4, h, w): what they are to be, and what is known.
+    """
+    target, known = maps[:, :MAPS], maps[:, MAPS]
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, target, reduction='none'
+    )
+    foreground = target[:, FOREGROUND]
+    weight = known * (BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * foreground)
+    distances = entropy[:, CENTRE] + entropy[:, BOUNDARY]
+    found = logits[:, FOREGROUND].sigmoid() * known
+    overlap = (found * foreground).sum((1, 2))
+    total = found.sum((1, 2)) + (foreground * known).sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / (total + 1)
+    loss: Tensor = (
+        (entropy[:, FOREGROUND] * known).sum() / known.sum().clamp(min=1)
+        + (distances * weight).sum() / weight.sum().clamp(min=1)
+        + dice.mean()
+    )
+    return loss

@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.prediction import agreement
+from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.losses import iou_of
 from napari_mobilesam.training.samples import (
     MIN_GRID_AREA,
     Sample,
-    choose_window,
     cut,
     grid_stride,
     to_xy,

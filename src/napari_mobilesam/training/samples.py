@@ -7,16 +7,19 @@ chosen diameter at the input, from `ZoomRange`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from napari_mobilesam.training.augment import augment, scale_intensities
+from napari_mobilesam.training.crop_geometry import (
+    CropGeometry,
+    Orientation,
+    choose_window,
+)
 from napari_mobilesam.training.dataset import BalancedSampler, LabelledImage
+from napari_mobilesam.training.instance_maps import MAP_STRIDE, KnownMaps
 from napari_mobilesam.training.simulated_prompts import (
     box_of,
     centre_point,
@@ -24,7 +27,8 @@ from napari_mobilesam.training.simulated_prompts import (
     random_point,
 )
 from napari_mobilesam.training.training_parameters import ZoomRange
-from napari_mobilesam.types import Frame, Window
+from napari_mobilesam.training.warp import Warp
+from napari_mobilesam.types import Window
 
 MIN_GRID_AREA = 24  # grid pixels; smaller objects are not asked for
 
@@ -50,6 +54,8 @@ class Sample:
         (N, 2) float32 x-y clicks beside every object.
     group : str
         Group of the image.
+    maps : ndarray, optional
+        (4, m, m) uint8 maps for the instance head, see `HeadCrop`.
     """
 
     image: NDArray[np.uint8]
@@ -59,6 +65,7 @@ class Sample:
     boxes: NDArray[np.float32]
     background: NDArray[np.float32]
     group: str = ''
+    maps: NDArray[np.uint8] | None = None
 
 
 def grid_stride(input_size: int) -> int:
@@ -68,47 +75,6 @@ def grid_stride(input_size: int) -> int:
     inputs, where their borders would be too coarse, else at the same.
     """
     return 2 if input_size <= 384 else 4
-
-
-def choose_window(
-    image: LabelledImage,
-    target: float | None,
-    input_size: int,
-    rng: np.random.Generator,
-) -> Window:
-    """Window in which a random object has diameter ``target`` at the input.
-
-    Parameters
-    ----------
-    image : LabelledImage
-        Image that the window is cut from.
-    target : float or None
-        Diameter in input pixels; None for the whole image.
-    input_size : int
-        Side of the model's input.
-    rng : numpy.random.Generator
-        Draws the object and its place in the window.
-
-    Returns
-    -------
-    tuple of int
-        (row0, column0, row1, column1) within the image.
-    """
-    height, width = image.image.shape[:2]
-    if target is None:
-        return 0, 0, height, width
-    chosen = int(rng.integers(len(image.objects)))
-    side = max(8, round(input_size * image.diameters[chosen] / target))
-    rows, columns = min(side, height), min(side, width)
-    box = image.objects[chosen, 2:]
-    centre = (box[:2] + box[2:]) / 2
-    start = []
-    for middle, length, limit in zip(
-        centre, (rows, columns), (height, width), strict=True
-    ):
-        first = int(middle - length * rng.uniform(0.15, 0.85))
-        start.append(min(max(0, first), limit - length))
-    return start[0], start[1], start[0] + rows, start[1] + columns
 
 
 def cut(
@@ -126,90 +92,13 @@ def cut(
     labels : ndarray
         (L, g, g) int32 on the label grid, zero padded.
     """
-    row0, column0, row1, column1 = window
-    rgb = cut_pixels(image, window, input_size, rng)
-    rows, columns = rgb.shape[:2]
-    stride = grid_stride(input_size)
-    grid = input_size // stride
-    labels = np.zeros((len(image.labels), grid, grid), dtype=np.int32)
-    row = nearest(row0, row1, rows, stride)
-    column = nearest(column0, column1, columns, stride)
-    labels[:, : len(row), : len(column)] = image.labels[
-        :, row[:, None], column
-    ]
-    if rng is None:
-        return rgb, labels
-    return orient(rgb, labels, (len(row), len(column)), rng)
-
-
-def cut_pixels(
-    image: LabelledImage,
-    window: Window,
-    input_size: int,
-    rng: np.random.Generator | None = None,
-) -> NDArray[np.uint8]:
-    """Cut and resize the pixels of a window; with ``rng`` augment them.
-
-    Returns
-    -------
-    ndarray
-        (h, w, 3) uint8, longer side ``input_size``.
-    """
-    row0, column0, row1, column1 = window
-    frame = Frame.of(image.image.shape[:2], window, input_size)
-    rows, columns = frame.input_shape
-    pixels = scale_intensities(
-        image.image[row0:row1, column0:column1], image, rng
+    height, width = image.image.shape[:2]
+    orientation = Orientation() if rng is None else Orientation.draw(rng)
+    geometry = CropGeometry(
+        (height, width), window, input_size, orientation=orientation
     )
-    as_bytes = (pixels * 255 + 0.5).astype(np.uint8)
-    resized = Image.fromarray(as_bytes).resize(
-        (columns, rows), Image.Resampling.BILINEAR
-    )
-    rgb = np.asarray(resized)
-    if rng is None:
-        return rgb
-    varied = augment(rgb.astype(np.float32) / np.float32(255), rng)
-    return (varied * 255 + 0.5).astype(np.uint8)
-
-
-def nearest(
-    start: int, stop: int, length: int, stride: int
-) -> NDArray[np.int64]:
-    """Data pixels under the centres of the grid pixels of one axis."""
-    count = max(1, round(length / stride))
-    centres = (np.arange(count) + 0.5) * stride / length
-    return np.minimum(start + centres * (stop - start), stop - 1).astype(int)
-
-
-def orient(
-    rgb: NDArray[np.uint8],
-    planes: NDArray[Any],
-    shape: tuple[int, int],
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Turn and mirror a crop and planes on its grid at random.
-
-    Parameters
-    ----------
-    rgb : ndarray
-        (h, w, 3).
-    planes : ndarray
-        (L, g, g), of which the image takes ``shape``.
-    shape : tuple of int
-        Rows and columns of the grid; the rest is padding.
-    rng : numpy.random.Generator
-        Draws one of eight orientations.
-    """
-    inner = planes[:, : shape[0], : shape[1]]
-    if rng.random() < 0.5:
-        rgb, inner = rgb[::-1], inner[:, ::-1]
-    if rng.random() < 0.5:
-        rgb, inner = rgb[:, ::-1], inner[:, :, ::-1]
-    if rng.random() < 0.5:
-        rgb, inner = rgb.swapaxes(0, 1), inner.swapaxes(1, 2)
-    turned = np.zeros_like(planes)
-    turned[:, : inner.shape[1], : inner.shape[2]] = inner
-    return np.ascontiguousarray(rgb), turned
+    rgb = geometry.pixels(image, rng)
+    return rgb, geometry.labels(image.labels, grid_stride(input_size))
 
 
 def to_xy(position: tuple[float, float], stride: int) -> tuple[float, float]:
@@ -314,6 +203,13 @@ class SampleSource:
         Object sizes.
     seed : int
         Seed of all chance.
+    incomplete : collection of str
+        Data sets in which not every object is labelled: no clicks on their
+        background.
+    warped : float
+        Share of crops that are rotated, stretched and warped.
+    known_maps : KnownMaps, optional
+        Makes the maps for an instance head; none are made without it.
     """
 
     images: Sequence[LabelledImage]
@@ -324,6 +220,9 @@ class SampleSource:
     background: int = 2
     zoom: ZoomRange = field(default_factory=ZoomRange)
     seed: int = 0
+    incomplete: Collection[str] = ()
+    warped: float = 0.0
+    known_maps: KnownMaps | None = None
     sampler: BalancedSampler | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -335,15 +234,47 @@ class SampleSource:
         rng = np.random.default_rng((self.seed, index))
         while True:
             image = self._draw(rng)
-            window = choose_window(
-                image, self.zoom.draw(rng), self.input_size, rng
+            geometry = self._geometry(image, rng)
+            rgb = geometry.pixels(image, rng)
+            labels = geometry.labels(
+                image.labels, grid_stride(self.input_size)
             )
-            rgb, labels = cut(image, window, self.input_size, rng)
+            complete = image.dataset not in self.incomplete
             sample = simulate_prompts(
-                rgb, labels, self.prompts, self.background, rng, image.group
+                rgb,
+                labels,
+                self.prompts,
+                self.background if complete else 0,
+                rng,
+                image.group,
             )
             if len(sample.targets):
-                return sample
+                return self._with_maps(sample, image, geometry)
+
+    def _geometry(
+        self, image: LabelledImage, rng: np.random.Generator
+    ) -> CropGeometry:
+        target = self.zoom.draw(rng)
+        warp = Warp.draw(rng) if rng.random() < self.warped else None
+        if warp is not None and target is not None:
+            target /= warp.enlargement
+        window = choose_window(image, target, self.input_size, rng)
+        height, width = image.image.shape[:2]
+        return CropGeometry(
+            (height, width),
+            window,
+            self.input_size,
+            warp,
+            Orientation.draw(rng),
+        )
+
+    def _with_maps(
+        self, sample: Sample, image: LabelledImage, geometry: CropGeometry
+    ) -> Sample:
+        if self.known_maps is None:
+            return sample
+        maps = geometry.planes(self.known_maps.of(image), MAP_STRIDE)
+        return replace(sample, maps=maps)
 
     def _draw(self, rng: np.random.Generator) -> LabelledImage:
         synthetic = self.scene is not None and (

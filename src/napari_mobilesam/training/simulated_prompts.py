@@ -86,20 +86,16 @@ def jitter_box(
 
 
 def correction_point(
-    predicted: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    rng: np.random.Generator | None = None,
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_]
 ) -> tuple[int, int, int]:
-    """Click that corrects a mask.
+    """Click that corrects a mask: the middle of the largest error.
+
+    As a person would, and as the number-of-clicks protocol has it.
 
     Parameters
     ----------
     predicted, truth : ndarray
         (h, w) bool; ``truth`` is not empty.
-    rng : numpy.random.Generator, optional
-        Draws the click uniformly from the error region, as in training;
-        without it the click is the middle of the largest error, as a person
-        would and as the number-of-clicks protocol has it.
 
     Returns
     -------
@@ -107,18 +103,11 @@ def correction_point(
         Label 1 where the mask lacks a piece, 0 where it leaks. With no error
         left, a positive click in the object.
     """
-    missing, leaking = truth & ~predicted, predicted & ~truth
-    if rng is None:
-        regions = [(missing, 1), (leaking, 0)]
-        depths = [interior_distance(region) for region, _ in regions]
-        best = int(np.argmax([depth.max() for depth in depths]))
-        if depths[best].max() == 0:
-            return *centre_point(truth), 1
-        peak = int(np.argmax(depths[best]))
-        row, column = divmod(peak, truth.shape[1])
-        return row, column, regions[best][1]
-    error = missing | leaking
-    if not error.any():
-        return *random_point(truth, rng), 1
-    row, column = random_point(error, rng)
-    return row, column, int(truth[row, column])
+    regions = [(truth & ~predicted, 1), (predicted & ~truth, 0)]
+    depths = [interior_distance(region) for region, _ in regions]
+    best = int(np.argmax([depth.max() for depth in depths]))
+    if depths[best].max() == 0:
+        return *centre_point(truth), 1
+    peak = int(np.argmax(depths[best]))
+    row, column = divmod(peak, truth.shape[1])
+    return row, column, regions[best][1]

@@ -16,6 +16,7 @@ from napari_mobilesam.training.interactive import (
     StepResult,
     interactive_step,
 )
+from napari_mobilesam.training.sample_batches import SampleBatches
 from napari_mobilesam.training.samples import (
     Sample,
     SampleSource,
@@ -101,6 +102,11 @@ class InteractiveTask:
         Weight of the auxiliary dense maps at the start; a tenth at the end.
     iou_weight : float
         Weight of the predicted IoU.
+    loaders : int
+        Processes that make samples beside the training; 0 makes them in
+        between.
+    compiled : bool
+        Compile the image encoder.
     """
 
     def __init__(
@@ -112,8 +118,14 @@ class InteractiveTask:
         warmup: int = 100,
         head_weight: float = 0.5,
         iou_weight: float = 2.0,
+        loaders: int = 0,
+        compiled: bool = False,
     ) -> None:
-        self.sam, self.source = sam, source
+        self.sam = sam
+        self.batches = SampleBatches(source, sam.input_size, loaders)
+        self.encode = (
+            torch.compile(sam.image_encoder) if compiled else sam.encode
+        )
         self.corrections, self.warmup = corrections, warmup
         self.head_weight, self.iou_weight = head_weight, iou_weight
         self.helper: nn.Module = DenseHead(sam.input_size).to(sam.device)
@@ -125,18 +137,18 @@ class InteractiveTask:
 
     def step(self, turn: Turn) -> StepResult:
         """See `interactive_step`."""
-        samples = [self.source[turn.first + i] for i in range(turn.images)]
-        batch = collate(samples, self.sam.input_size).to(self.sam.device)
+        batch = self.batches.get(turn.first, turn.images)
         assert isinstance(self.helper, DenseHead)
         return interactive_step(
             self.sam,
-            batch,
+            batch.to(self.sam.device),
             turn.chance(),
             rounds=draw_rounds(turn, self.corrections, self.warmup),
             head=self.helper,
             head_weight=self.head_weight * (1 - 0.9 * turn.fraction),
             iou_weight=self.iou_weight,
             half=turn.half,
+            encode=self.encode,
         )
 
 

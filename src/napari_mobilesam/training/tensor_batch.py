@@ -31,6 +31,8 @@ class SampleBatch:
         (P, 2) and (P, 4) float in input pixels.
     background, background_index : Tensor
         (N, 2) clicks beside every object and (N,) their images.
+    maps : Tensor
+        (B, 4, m, m) uint8 maps for the instance head, or (0,) without.
     """
 
     images: Tensor
@@ -43,11 +45,21 @@ class SampleBatch:
     boxes: Tensor
     background: Tensor
     background_index: Tensor
+    maps: Tensor
 
     def to(self, device: torch.device) -> SampleBatch:
         """Copy to a device."""
         return SampleBatch(
-            *(value.to(device) for value in vars(self).values())
+            *(
+                value.to(device, non_blocking=True)
+                for value in vars(self).values()
+            )
+        )
+
+    def pin_memory(self) -> SampleBatch:
+        """Copy to memory that a GPU can read by itself."""
+        return SampleBatch(
+            *(value.pin_memory() for value in vars(self).values())
         )
 
     def truth(self) -> tuple[Tensor, Tensor]:
@@ -86,7 +98,15 @@ def collate(samples: Sequence[Sample], input_size: int) -> SampleBatch:
         torch.from_numpy(np.concatenate([s.boxes for s in samples])),
         torch.from_numpy(np.concatenate([s.background for s in samples])),
         index_of([len(sample.background) for sample in samples]),
+        _stack_maps(samples),
     )
+
+
+def _stack_maps(samples: Sequence[Sample]) -> Tensor:
+    maps = [sample.maps for sample in samples if sample.maps is not None]
+    if len(maps) < len(samples):
+        return torch.zeros(0, dtype=torch.uint8)
+    return torch.from_numpy(np.stack(maps))
 
 
 def normalise(sam: Sam, batch: SampleBatch) -> Tensor:

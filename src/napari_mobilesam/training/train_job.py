@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,19 +12,30 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
+from napari_mobilesam.model.checkpoints import (
+    choose_device,
+    load_model,
+    save_checkpoint,
+)
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
     read_folder,
 )
+from napari_mobilesam.training.head_targets import (
+    HeadCrop,
+    head_crop_source,
+    validation_crops,
+)
+from napari_mobilesam.training.head_training import HeadScore
+from napari_mobilesam.training.instance_maps import KnownMaps
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.quick_score import (
     quick_score,
     validation_samples,
 )
-from napari_mobilesam.training.samples import SampleSource
+from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.step_tasks import InteractiveTask, Score
 from napari_mobilesam.training.thresholds import choose_thresholds
 from napari_mobilesam.training.train import TrainingError, TrainingRun
@@ -78,6 +89,18 @@ class TrainJob:
         0 those of ``base`` stay.
     device : str
         As in `load_model`.
+    decoder : str or Path, optional
+        Model whose prompt encoder and mask decoder to start with; those of
+        ``base`` if None.
+    instance_head : bool
+        Train an instance head with the rest.
+    incomplete : collection of str
+        Data sets in which not every object is labelled: their background
+        teaches nothing, but for what is next to an object.
+    warped : float
+        Share of crops that are rotated, stretched and warped.
+    loaders : int
+        Processes that make samples beside the training, for a GPU.
     purpose, licence : str
         For the record of the checkpoint.
     """
@@ -96,6 +119,11 @@ class TrainJob:
     validation_crops: int = 60
     threshold_images: int = 12
     device: str = 'auto'
+    decoder: str | Path | None = None
+    instance_head: bool = True
+    incomplete: Collection[str] = ()
+    warped: float = 0.5
+    loaders: int = 0
     purpose: str = 'trained with napari-mobilesam'
     licence: str = ''
 
@@ -170,7 +198,9 @@ class TrainJob:
             steps=config.steps - steps,
             minutes=(1 - share) * config.minutes,
         )
-        return small, replace(self, base=small.output, config=rest)
+        return small, replace(
+            self, base=small.output, decoder=None, config=rest
+        )
 
     def _train(
         self,
@@ -182,17 +212,13 @@ class TrainJob:
         """Train at one input size and write the result."""
         torch.manual_seed(self.config.seed)
         sam = self._start()
-        if self.compiled:
-            sam.image_encoder.compile()
-        source = SampleSource(
-            images,
-            sam.input_size,
-            self.procedural,
-            make_scene if self.procedural else None,
-            zoom=self.zoom,
-            seed=self.config.seed,
+        task = InteractiveTask(
+            sam,
+            self._source(images),
+            warmup=2 * self.config.warmup,
+            loaders=self.loaders,
+            compiled=self.compiled,
         )
-        task = InteractiveTask(sam, source, warmup=2 * self.config.warmup)
         run = TrainingRun(task, self.config, self.folder, self._score(checked))
         run.resume()
         run.run(progress, cancelled)
@@ -203,11 +229,42 @@ class TrainJob:
 
     def _start(self) -> Sam:
         if self.base is None:
-            return build_sam('vit_t', self.input_size)
-        sam = resized(load_model(self.base, self.device), self.input_size)
-        # it suits the encoder as it was, and is trained again in minutes
-        sam.remove_instance_head()
+            sam = build_sam('vit_t', self.input_size)
+            sam.to(choose_device(self.device))
+        else:
+            sam = resized(load_model(self.base, self.device), self.input_size)
+        if self.decoder is not None:
+            other = resized(
+                load_model(self.decoder, self.device), self.input_size
+            )
+            sam.prompt_encoder.load_state_dict(
+                other.prompt_encoder.state_dict()
+            )
+            sam.mask_decoder.load_state_dict(other.mask_decoder.state_dict())
+        if not self.instance_head:
+            # one that is there suits the encoder as it was
+            sam.remove_instance_head()
+        elif sam.instance_head is None:
+            sam.add_instance_head()
         return sam
+
+    def _source(self, images: list[LabelledImage]) -> SampleSource:
+        known_maps = None
+        if self.instance_head:
+            known_maps = KnownMaps(images, tuple(self.incomplete))
+            if self.loaders:
+                known_maps.prepare(self.loaders)
+        return SampleSource(
+            images,
+            self.input_size,
+            self.procedural,
+            make_scene if self.procedural else None,
+            zoom=self.zoom,
+            seed=self.config.seed,
+            incomplete=tuple(self.incomplete),
+            warped=self.warped,
+            known_maps=known_maps,
+        )
 
     def _score(self, images: list[LabelledImage]) -> Score | None:
         if not images or (dist.is_initialized() and dist.get_rank()):
@@ -215,19 +272,31 @@ class TrainJob:
         samples = validation_samples(
             images, self.input_size, self.zoom.best, self.validation_crops
         )
-        return lambda sam: quick_score(sam, samples)
+        if not self.instance_head:
+            return lambda sam: quick_score(sam, samples)
+        record = replace(
+            ModelRecord('untrained', 'vit_t'), input_size=self.input_size
+        )
+        record = replace(record, object_diameter=self._diameters())
+        crops = validation_crops(
+            head_crop_source(record, images, self.incomplete),
+            self.zoom.best,
+            max(1, self.validation_crops // 2),
+        )
+        return lambda sam: joint_score(sam, samples, crops)
+
+    def _diameters(self) -> ObjectDiameter:
+        zoom = self.zoom
+        return ObjectDiameter(zoom.smallest, zoom.best, zoom.largest)
 
     def _record(
         self, run: TrainingRun, images: list[LabelledImage]
     ) -> ModelRecord:
-        sizes = ObjectDiameter(
-            self.zoom.smallest, self.zoom.best, self.zoom.largest
-        )
         return replace(
             run.sam.record,
             name=self.output.stem,
             input_size=self.input_size,
-            object_diameter=sizes,
+            object_diameter=self._diameters(),
             purpose=self.purpose,
             licence=self.licence or run.sam.record.licence,
             url='',
@@ -237,10 +306,30 @@ class TrainJob:
                 run,
                 images,
                 base=str(self.base or 'random weights'),
+                decoder=str(self.decoder or ''),
+                incomplete=sorted(self.incomplete),
+                warped=self.warped,
                 procedural=self.procedural,
                 zoom=asdict(self.zoom),
             ),
         )
+
+
+def joint_score(
+    sam: Sam, samples: list[Sample], crops: list[HeadCrop]
+) -> dict[str, float]:
+    """Score of prompts and of the instance head, `quick_score` and F1.
+
+    Returns
+    -------
+    dict
+        As of `quick_score`; ``score`` is the mean over points, boxes and the
+        F1 of the instances by watershed, ``F1``.
+    """
+    scores = quick_score(sam, samples)
+    found = HeadScore(sam, crops)(sam)
+    joint = (2 * scores['score'] + found['score']) / 3
+    return scores | {'F1': found['score'], 'score': joint}
 
 
 def read_split(folder: Path, split: str) -> list[LabelledImage]:
