@@ -136,7 +136,8 @@ def test_better_model_is_written_and_said(bench: Any, folder: Path) -> None:
     ((result,),) = bench.heard('finished')
     assert result.path == folder / 'mine.safetensors'
     assert (
-        result.text == 'Validation IoU 0.81 → 0.89 on 2 objects held back. '
+        result.text == 'Validation IoU 0.81 → 0.89 on 2 objects held back; '
+        f'segment everything: F1 {result.base_f1:.2f} → {result.f1:.2f}. '
         'mine is selected now.'
     )
     assert [score for _, score in bench.heard('validated')][0] == 0.81

@@ -18,7 +18,12 @@ from napari_mobilesam.training.dataset import (
     TrainingDataError,
     labelled_image,
 )
-from napari_mobilesam.training.finetune import finetune, hold_back
+from napari_mobilesam.training.everything_check import judged_f1
+from napari_mobilesam.training.finetune import (
+    _known_maps,
+    finetune,
+    hold_back,
+)
 from napari_mobilesam.training.held_back import HeldBackScore, noise_of
 from napari_mobilesam.training.quick_score import validation_samples
 from napari_mobilesam.training.train import TrainingError
@@ -113,17 +118,73 @@ def test_all_trains_the_encoder_too(
     assert result.model.key != tiny.key
 
 
-def test_a_head_is_kept_with_its_encoder_only(
+@pytest.mark.parametrize('decoder_only', [True, False])
+def test_the_instance_head_learns_too(
+    decoder_only: bool,
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # the last weights are the best ones
+    scores = iter((0.1, 0.2))
+    monkeypatch.setattr(
+        HeldBackScore, '__call__', lambda self, sam: {'score': next(scores)}
+    )
+    head = tiny.eval().add_instance_head()
+    before = {k: v.clone() for k, v in head.state_dict().items()}
+    config = replace(QUICK.config, average=0.1, validation_steps=3)
+    options = replace(
+        QUICK, config=config, decoder_only=decoder_only, complete=True
+    )
+    model = finetune(tiny, disc_images, options, save=False).model
+    assert model.instance_head is not None and model.record.instance_head
+    after = model.instance_head.state_dict()
+    assert not all(torch.equal(before[name], after[name]) for name in before)
+    same = head.state_dict()
+    assert all(torch.equal(before[name], same[name]) for name in before)
+
+
+def test_objects_held_back_teach_nothing(
+    disc_images: list[LabelledImage],
+) -> None:
+    training, validation = hold_back(disc_images, 0.5)
+    maps = _known_maps(
+        disc_images, training, FineTuneConfig(complete=True)
+    ).of(training[0])
+    (held,) = [v for v in validation if v.image is training[0].image]
+    assert not maps[3][held.labels[0] > 0].any()
+    assert (maps[3][held.labels[0] == 0] == 255).all()
+    assert np.array_equal(maps[0] > 0, training[0].labels[0] > 0)
+
+
+def test_found_objects_are_judged_by_what_they_lie_on() -> None:
+    labels = np.zeros((10, 40), int)
+    labels[2:8, 2:8], labels[2:8, 12:18], labels[2:8, 22:28] = 1, 2, 3
+    held = np.where(labels == 2, 2, 0)
+    found = labels.copy()
+    assert judged_f1(found, labels, held, complete=False) == 1
+    # on the background: wrong if all is labelled, else not judged
+    found[2:8, 32:38] = 4
+    assert judged_f1(found, labels, held, complete=False) == 1
+    assert judged_f1(found, labels, held, complete=True) == pytest.approx(
+        2 / 3
+    )
+    # what lies on objects that were trained on says nothing
+    found[found == 3] = 0
+    assert judged_f1(found, labels, held, complete=False) == 1
+    found[found == 2] = 0
+    assert judged_f1(found, labels, held, complete=False) == 0
+
+
+def test_segment_everything_is_checked_before_and_after(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
-    tiny.eval().add_instance_head()
-    config = replace(QUICK.config, steps=1)
-    for decoder_only in (True, False):
-        options = replace(QUICK, config=config, decoder_only=decoder_only)
-        model = finetune(tiny, disc_images, options, save=False).model
-        assert (model.instance_head is not None) == decoder_only
-        assert model.record.instance_head == decoder_only
-    assert tiny.instance_head is not None
+    result = finetune(tiny.eval(), disc_images, QUICK, save=False)
+    assert 0 <= result.base_f1 <= 1 and 0 <= result.f1 <= 1
+    assert result.model.record.training['everything_f1'] == [
+        result.base_f1,
+        result.f1,
+    ]
 
 
 def test_names_are_never_taken_twice(

@@ -97,9 +97,11 @@ def test_better_model_is_selected_everywhere(
     assert not d.widget.panel.run_button.isEnabled()
     d.settle()
     assert (
-        'Validation IoU 0.81 → 0.89 on 1 object held back. mine is'
+        'Validation IoU 0.81 → 0.89 on 1 object held back; segment '
+        'everything: F1 '
         in d.widget.status.text
     )
+    assert 'mine is selected now' in d.widget.status.text
     assert (folder / 'mine.safetensors').is_file()
     assert d.session.model_name == 'mine'
     assert everything.header is d.widget.header

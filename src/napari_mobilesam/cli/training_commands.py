@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -510,6 +511,11 @@ def finetune_command(options: argparse.Namespace) -> int:
         f'{result.score:.3f} on {result.validation_objects} objects held '
         f'back: {change}'
     )
+    if math.isfinite(result.base_f1 + result.f1):
+        print(
+            f'segment everything on them: F1 {result.base_f1:.3f} -> '
+            f'{result.f1:.3f}'
+        )
     return 0
 
 

@@ -298,6 +298,8 @@ class FineTuning:
             complete,
             path,
             tuned.noise,
+            tuned.base_f1,
+            tuned.f1,
         )
         self._end(run, self.finished, result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,9 @@ class FineTuneResult:
         was not written.
     noise : float
         Change of the IoU that chance explains.
+    base_f1, f1 : float
+        F1 of segment everything on these objects, before and after; NaN if
+        it was not measured.
     """
 
     request: FineTuneRequest
@@ -134,6 +138,8 @@ class FineTuneResult:
     complete: bool
     path: Path | None
     noise: float = 0.0
+    base_f1: float = math.nan
+    f1: float = math.nan
 
     @property
     def text(self) -> str:
@@ -150,14 +156,21 @@ class FineTuneResult:
                 why = f', within the noise of ±{self.noise:.{digits}f}'
             return (
                 f'{stopped}No improvement; keeping {base}. Validation IoU '
-                f'{change} on {objects} held back{why}. Label more objects, '
-                'especially those it gets wrong, or train longer.'
+                f'{change} on {objects} held back{why}{self._everything}. '
+                'Label more objects, especially those it gets wrong, or train '
+                'longer.'
             )
         return (
             f'{stopped}Validation IoU {self.base_score:.{digits}f} → '
             f'{self.score:.{digits}f} on {objects} held '
-            f'back. {self.request.name} is selected now.'
+            f'back{self._everything}. {self.request.name} is selected now.'
         )
+
+    @property
+    def _everything(self) -> str:
+        if not math.isfinite(self.base_f1 + self.f1):
+            return ''
+        return f'; segment everything: F1 {self.base_f1:.2f} → {self.f1:.2f}'
 
 
 def survey(planes: Iterable[LabelledPlane]) -> Survey:

@@ -1,8 +1,8 @@
 """Fine-tuning of a model on a user's labels.
 
-By default the decoder alone is trained, on embeddings computed once: minutes
-on a CPU. Some objects are held back; the result is the state that segments
-them best, the model it started from included.
+By default the mask decoder and the instance head are trained, on embeddings
+computed once: minutes on a CPU. Some objects are held back; the result is the
+state that segments them best, the model it started from included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
 )
+from napari_mobilesam.training.everything_check import EverythingCheck
 from napari_mobilesam.training.held_back import HeldBackScore
+from napari_mobilesam.training.instance_maps import KnownMaps
 from napari_mobilesam.training.interactive import StepResult
 from napari_mobilesam.training.quick_score import validation_samples
 from napari_mobilesam.training.samples import SampleSource
@@ -65,6 +67,9 @@ class FineTuned:
         Checkpoint file, if one was written.
     noise : float
         Change of the score that chance explains, see `HeldBackScore`.
+    base_f1, f1 : float
+        F1 of segment everything on the objects held back, before and after;
+        NaN if it was not measured. See `everything_f1`.
     """
 
     model: Sam
@@ -74,6 +79,8 @@ class FineTuned:
     curve: list[dict[str, float]]
     path: Path | None = None
     noise: float = 0.0
+    base_f1: float = math.nan
+    f1: float = math.nan
 
     @property
     def improved(self) -> bool:
@@ -243,9 +250,6 @@ def finetune(
     zoom, best = product_zoom(images, model.record)
     tuned = copy.deepcopy(model)
     tuned.__dict__.pop('key', None)
-    if not options.decoder_only:
-        # it suits the encoder as it was
-        tuned.remove_instance_head()
     source = SampleSource(
         training,
         model.input_size,
@@ -253,7 +257,10 @@ def finetune(
         background=2 if options.complete else 0,
         zoom=zoom,
         seed=options.config.seed,
+        known_maps=_known_maps(images, training, options),
     )
+    check = EverythingCheck(images, validation, options.complete, cancelled)
+    base_f1 = check(tuned.eval())
     count = sum(len(image.objects) for image in validation)
     score = _held_back_score(model, validation, best, options, on_crop)
     run = TrainingRun(
@@ -267,7 +274,8 @@ def finetune(
             on_validation(entry)
 
     if not run.resume():
-        run.seconds = time.monotonic() - started
+        # segment everything is checked again at the end
+        run.seconds = time.monotonic() - started + check.seconds
     run.run(progress, cancelled, validated, on_step)
     result = FineTuned(
         tuned,
@@ -277,12 +285,30 @@ def finetune(
         run.curve,
         path,
         score.noise,
+        base_f1,
+        check(tuned),
     )
     tuned.record = _record(model, run, images, result, path)
     tuned.__dict__.pop('key', None)
     if path is not None:
         write_result(tuned, path, tuned.record)
     return result
+
+
+def _known_maps(
+    images: Sequence[LabelledImage],
+    training: Sequence[LabelledImage],
+    options: FineTuneConfig,
+) -> KnownMaps:
+    """Maps of the objects that are trained on; those held back are unknown."""
+    whole = {id(image.image): image for image in images}
+    unknown = [
+        (image.labels[0] == 0) & (whole[id(image.image)].labels[0] > 0)
+        for image in training
+    ]
+    datasets = {image.dataset for image in training}
+    incomplete = () if options.complete else tuple(datasets)
+    return KnownMaps(training, incomplete, unknown)
 
 
 def _held_back_score(
@@ -332,5 +358,6 @@ def _record(
             base_key=model.key,
             base_score=result.base_score,
             validation_objects=result.validation_objects,
+            everything_f1=[result.base_f1, result.f1],
         ),
     )

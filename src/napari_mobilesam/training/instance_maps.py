@@ -114,10 +114,14 @@ class KnownMaps:
         Images whose maps are kept.
     incomplete : collection of str
         Data sets in which not every object is labelled.
+    unknown : sequence of ndarray
+        (H, W) bool of each image: where nothing is known, such as objects
+        that are held back; everything is known if empty.
     """
 
     images: Sequence[LabelledImage]
     incomplete: Collection[str] = ()
+    unknown: Sequence[NDArray[np.bool_]] = ()
     computed: dict[int, NDArray[np.uint8]] = field(
         init=False, default_factory=dict
     )
@@ -135,8 +139,9 @@ class KnownMaps:
             maps = map_bytes(
                 image.labels[0], image.dataset not in self.incomplete
             )
-            if any(image is one for one in self.images):
-                self.computed[id(image)] = maps
+            for number, one in enumerate(self.images):
+                if image is one:
+                    self._keep(number, maps)
         return maps
 
     def prepare(self, workers: int) -> None:
@@ -147,8 +152,13 @@ class KnownMaps:
         ]
         with ProcessPoolExecutor(workers) as pool:
             found = pool.map(map_bytes, labels, complete)
-            for image, maps in zip(self.images, found, strict=True):
-                self.computed[id(image)] = maps
+            for number, maps in enumerate(found):
+                self._keep(number, maps)
+
+    def _keep(self, number: int, maps: NDArray[np.uint8]) -> None:
+        if self.unknown:
+            maps[MAPS][self.unknown[number]] = 0
+        self.computed[id(self.images[number])] = maps
 
 
 def map_bytes(

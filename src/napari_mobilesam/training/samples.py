@@ -8,7 +8,7 @@ chosen diameter at the input, from `ZoomRange`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,8 +127,11 @@ def simulate_prompts(
     background: int,
     rng: np.random.Generator,
     group: str = '',
+    maps: NDArray[np.uint8] | None = None,
 ) -> Sample:
     """Choose objects, prompts for them, and clicks beside them.
+
+    No click lies where, by ``maps``, nothing is known.
 
     Touching objects are twice as likely as others: the border between them
     is what is hard.
@@ -163,20 +166,27 @@ def simulate_prompts(
         targets,
         np.array(points, dtype=np.float32).reshape(-1, 2),
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        _background_clicks(rgb, labels, background, rng),
+        _background_clicks(rgb, labels, maps, background, rng),
         group,
+        maps,
     )
 
 
 def _background_clicks(
     rgb: NDArray[np.uint8],
     labels: NDArray[np.int32],
+    maps: NDArray[np.uint8] | None,
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     stride = grid_stride(max(rgb.shape[:2]))
     rows, columns = (-(-length // stride) for length in rgb.shape[:2])
-    free = np.asarray(~labels[:, :rows, :columns].any(axis=0))
+    free = np.asarray(~labels.any(axis=0))
+    if maps is not None:
+        times = free.shape[0] // maps.shape[1]
+        known = (maps[-1] == 255).repeat(times, 0).repeat(times, 1)
+        free &= known
+    free = free[:rows, :columns]
     if count == 0 or not free.any():
         return np.zeros((0, 2), dtype=np.float32)
     points = [to_xy(random_point(free, rng), stride) for _ in range(count)]
@@ -235,21 +245,18 @@ class SampleSource:
         while True:
             image = self._draw(rng)
             geometry = self._geometry(image, rng)
-            rgb = geometry.pixels(image, rng)
-            labels = geometry.labels(
-                image.labels, grid_stride(self.input_size)
-            )
             complete = image.dataset not in self.incomplete
             sample = simulate_prompts(
-                rgb,
-                labels,
+                geometry.pixels(image, rng),
+                geometry.labels(image.labels, grid_stride(self.input_size)),
                 self.prompts,
                 self.background if complete else 0,
                 rng,
                 image.group,
+                self._maps(image, geometry),
             )
             if len(sample.targets):
-                return self._with_maps(sample, image, geometry)
+                return sample
 
     def _geometry(
         self, image: LabelledImage, rng: np.random.Generator
@@ -268,13 +275,12 @@ class SampleSource:
             Orientation.draw(rng),
         )
 
-    def _with_maps(
-        self, sample: Sample, image: LabelledImage, geometry: CropGeometry
-    ) -> Sample:
+    def _maps(
+        self, image: LabelledImage, geometry: CropGeometry
+    ) -> NDArray[np.uint8] | None:
         if self.known_maps is None:
-            return sample
-        maps = geometry.planes(self.known_maps.of(image), MAP_STRIDE)
-        return replace(sample, maps=maps)
+            return None
+        return geometry.planes(self.known_maps.of(image), MAP_STRIDE)
 
     def _draw(self, rng: np.random.Generator) -> LabelledImage:
         synthetic = self.scene is not None and (

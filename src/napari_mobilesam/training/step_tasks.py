@@ -83,6 +83,8 @@ def choose_trained(sam: Sam, part: Part) -> None:
         sam.image_encoder.requires_grad_(True)
     elif part == 'decoder':
         sam.mask_decoder.requires_grad_(True)
+        if sam.instance_head is not None:
+            sam.instance_head.requires_grad_(True)
 
 
 class InteractiveTask:
@@ -162,7 +164,9 @@ def draw_rounds(turn: Turn, corrections: float, warmup: int) -> int:
 
 @dataclass(eq=False)
 class DecoderTask:
-    """Training of the decoder alone, on a bank of embedded crops.
+    """Training of the decoders alone, on a bank of embedded crops.
+
+    The instance head, where there is one, learns from samples with maps.
 
     The encoder does not change, so that its answer to a crop is computed
     once; prompts are drawn anew each time. That makes a step as cheap as the
@@ -171,7 +175,7 @@ class DecoderTask:
     Attributes
     ----------
     sam : Sam
-        Model; only its mask decoder is trained.
+        Model; only its mask decoder and its instance head are trained.
     source : SampleSource
         Crops and prompts.
     crops : int
@@ -196,6 +200,8 @@ class DecoderTask:
         """Keep the statistics of the encoder."""
         self.sam.eval()
         self.sam.mask_decoder.train()
+        if self.sam.instance_head is not None:
+            self.sam.instance_head.train()
 
     def embedded(self, number: int) -> tuple[Sample, Tensor]:
         """Crop and its embedding, computed the first time."""
@@ -224,6 +230,7 @@ class DecoderTask:
                 self.source.background,
                 rng,
                 sample.group,
+                sample.maps,
             )
             for sample, _ in chosen
         ]

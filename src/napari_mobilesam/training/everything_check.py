@@ -1,0 +1,120 @@
+"""Check of *segment everything* on the objects that are held back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.segmentation.everything import segment_everything
+from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.metrics import iou_matrix, match
+from napari_mobilesam.types import Window
+
+SIDE = 512  # data pixels; a window of an image that is larger is looked at
+IMAGES = 2
+
+
+class EverythingCheck:
+    """F1 at an IoU of 0.5 of segment everything, on objects held back.
+
+    Found objects that lie on other labelled objects are not judged, nor, where
+    not every object is labelled, those on the background.
+
+    Parameters
+    ----------
+    images, held_back : sequence of LabelledImage
+        Images with all labels, and those of them with objects held back, with
+        these alone. The first few are looked at, of large ones a window.
+    complete : bool
+        Every object of the images is labelled.
+    cancelled : callable, optional
+        Ends the check.
+
+    Attributes
+    ----------
+    seconds : float
+        Duration of the last check.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        held_back: Sequence[LabelledImage],
+        complete: bool,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        whole = {id(image.image): image for image in images}
+        self._pairs = [
+            (whole[id(held.image)], held) for held in held_back[:IMAGES]
+        ]
+        self._complete = complete
+        self._cancelled = cancelled or (lambda: False)
+        self.seconds = 0.0
+
+    def __call__(self, sam: Sam) -> float:
+        """Mean F1 of the images; NaN if it was cancelled."""
+        begun = time.monotonic()
+        scores = []
+        for image, held in self._pairs:
+            if self._cancelled():
+                return math.nan
+            row0, column0, row1, column1 = _window(held)
+            part = slice(row0, row1), slice(column0, column1)
+            colour = image.image.ndim == 3
+            found, _ = segment_everything(
+                image.image[part],
+                sam,
+                contrast_limits=None if colour else image.limits['product'],
+                cancelled=self._cancelled,
+            )
+            labels, wanted = image.labels[0][part], held.labels[0][part]
+            scores.append(judged_f1(found, labels, wanted, self._complete))
+        self.seconds = time.monotonic() - begun
+        return float(np.mean(scores)) if scores else math.nan
+
+
+def _window(held: LabelledImage) -> Window:
+    """Window around the first object held back."""
+    box = held.objects[0, 2:]
+    starts, stops = [], []
+    for first, last, length in zip(
+        box[:2], box[2:], held.image.shape[:2], strict=True
+    ):
+        start = int((first + last) / 2) - SIDE // 2
+        start = min(max(0, start), max(0, length - SIDE))
+        starts.append(start)
+        stops.append(min(start + SIDE, length))
+    return starts[0], starts[1], stops[0], stops[1]
+
+
+def judged_f1(
+    found: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    held_back: NDArray[np.integer],
+    complete: bool,
+) -> float:
+    """F1 of found objects, each judged by what most of it lies on.
+
+    Parameters
+    ----------
+    found : ndarray
+        (H, W) labels to judge.
+    labels, held_back : ndarray
+        (H, W) all labels, and those held back.
+    complete : bool
+        Objects found on the background are wrong.
+    """
+    judged = held_back > 0
+    if complete:
+        judged |= labels == 0
+    areas = np.bincount(found.ravel())
+    on_judged = np.bincount(found[judged], minlength=len(areas))
+    kept = 2 * on_judged > areas
+    kept[0] = False
+    chosen = np.where(kept[found], found, 0)
+    return match(iou_matrix(held_back, chosen)).f1
