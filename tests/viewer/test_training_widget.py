@@ -98,8 +98,7 @@ def test_better_model_is_selected_everywhere(
     d.settle()
     assert (
         'Validation IoU 0.81 → 0.89 on 1 object held back; segment '
-        'everything: F1 '
-        in d.widget.status.text
+        'everything: F1 ' in d.widget.status.text
     )
     assert 'mine is selected now' in d.widget.status.text
     assert (folder / 'mine.safetensors').is_file()
