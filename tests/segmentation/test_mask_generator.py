@@ -148,7 +148,10 @@ def test_progress_counts_prompts_to_the_end(tiny_model, noise):
     assert done == sorted(done)
     assert {report[1] for report in seen} == {16 + 4 * 4}
     assert done[-1] == 32
-    assert [report[2] for report in seen[-2:]] == ['Segmenting', 'Sorting out']
+    assert [report[2] for report in seen[-2:]] == [
+        'Segmenting',
+        'Removing duplicates',
+    ]
 
 
 def test_cancelling_at_once_finds_nothing(tiny_model, noise):

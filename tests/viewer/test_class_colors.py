@@ -147,7 +147,7 @@ def test_classes_whose_numbers_are_labels_keep_their_numbers(classed):
     remove.trigger()
     box.renamed.emit('nucleus', 'debris')
     assert d.session.classes.names == ['nucleus', 'debris']
-    assert 'would get other numbers' in d.widget.status.text
+    assert 'would be renumbered' in d.widget.status.text
     choose(d, 'debris')
     assert d.session.editor.options.label == 2
     remove.trigger()
@@ -248,3 +248,20 @@ def test_colours_of_many_labels_are_one_array(desk, blobs):
         layer.events.features()
     assert color_of(layer, 30) == rgb(d.session.classes.colors['new 4'])
     assert layer.colormap is colormap
+
+
+def test_labels_without_any_class_keep_their_colours(desk, blobs):
+    d = desk(blobs)
+    press_box(d)
+    labels = make(d, FIRST)
+    make(d, SECOND)
+    former = labels.colormap
+    assert not has_no_class(labels, 1)
+    assert color_of(labels, 1) != color_of(labels, 2)
+    choose(d, 'nucleus')
+    make(d, THIRD)
+    assert has_no_class(labels, 1)
+    assert color_of(labels, 3) == rgb(PALETTE[0])
+    d.widget.trigger('undo')
+    d.settle()
+    assert labels.colormap is former

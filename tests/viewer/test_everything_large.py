@@ -15,6 +15,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox
 from segmentation.oracle import Oracle
 
+from napari_mobilesam.large import large_plan
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.large.run_state import run_state
@@ -416,6 +417,27 @@ def test_run_is_estimated_before_it_starts(open_large, pyramid):
     text = d.widget.panel.estimate_label.text()
     assert text.startswith('384 × 512, ')
     assert re.search(r'\d+ tiles, objects about 24 px, .*up to about', text)
+
+
+def test_diameter_is_measured_once_for_estimate_and_run(
+    open_large, pyramid, monkeypatch
+):
+    measured = []
+
+    def measure(source, limits, gamma, model):
+        measured.append(source)
+        return float(SIDE)
+
+    monkeypatch.setattr(large_plan, 'diameter_of', measure)
+    d = open_large(pyramid, multiscale=True)
+    measured.clear()
+    d.widget.panel.form.controls['diameter'].check.value = True
+    d.settle()
+    assert f'objects about {SIDE} px' in d.widget.panel.estimate_label.text()
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert_squares(finest(labels_of(d)[0]), squares(6, 8))
+    assert len(measured) == 1
 
 
 @pytest.mark.window

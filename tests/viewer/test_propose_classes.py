@@ -43,7 +43,7 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     classes.button.click()
     d.settle()
     assert classes.classes == {3: 'bright', 4: 'dim'}
-    assert '2 objects are proposed' in d.widget.status.text
+    assert 'Proposed classes for 2 objects' in d.widget.status.text
     row = list(classes.classes).index(4)
     classes.table.selectRow(row)
     assert d.labels.selected_label == 4

@@ -289,7 +289,7 @@ def test_no_place_to_save_says_so(desk, blobs):
     da = pytest.importorskip('dask.array')
     d = desk(da.from_array(blobs), show=False)
     press_save(d)
-    assert 'no place to save' in d.widget.status.text
+    assert 'nothing can be saved' in d.widget.status.text
     make(d, FIRST)
     assert d.session.files.saved_objects is None
 

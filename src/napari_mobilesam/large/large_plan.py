@@ -183,7 +183,10 @@ class LargePlan:
 
 
 def make_plan(
-    source: Source, model: Sam, parameters: LargeParameters
+    source: Source,
+    model: Sam,
+    parameters: LargeParameters,
+    measured: float | None = None,
 ) -> LargePlan:
     """Measure the parameters that are None, choose level and grid.
 
@@ -195,6 +198,9 @@ def make_plan(
         Tells the size of the objects where no diameter is given.
     parameters : LargeParameters
         Parameters of the run.
+    measured : float, optional
+        Diameter of an earlier plan of the same run, which is not measured
+        again.
 
     Raises
     ------
@@ -209,9 +215,11 @@ def make_plan(
         _check_tiles(source, _grid(source, diameter, model.record, parameters))
     limits = parameters.contrast_limits or contrast_of(source)
     if diameter is None:
-        measured = diameter_of(source, limits, parameters.gamma, model)
+        diameter = measured
+    if diameter is None:
+        seen = diameter_of(source, limits, parameters.gamma, model)
         # Digits beyond these are noise, and differ between machines.
-        diameter = None if measured is None else float(f'{measured:.2g}')
+        diameter = None if seen is None else float(f'{seen:.2g}')
     level, step = _resolution(source, diameter, model.record)
     grid = _grid(source, diameter, model.record, parameters)
     _check_tiles(source, grid)

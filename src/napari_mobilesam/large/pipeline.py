@@ -73,6 +73,7 @@ def segment_large(
     on_plan: Callable[[LargePlan], None] | None = None,
     on_tile: Callable[[TileFound], None] | None = None,
     resume: bool = True,
+    plan: LargePlan | None = None,
     **overrides: Any,
 ) -> LargeResult:
     """Label all objects of an image of any size.
@@ -110,6 +111,8 @@ def segment_large(
         Called with a `TileFound` when a tile is done.
     resume : bool
         Go on with the records of an earlier run; False removes them.
+    plan : LargePlan, optional
+        Plan of the same source, model and parameters; made if None.
     **overrides
         Single fields of `LargeParameters` or `EverythingParameters`, for
         example ``diameter=30``.
@@ -145,7 +148,7 @@ def segment_large(
     _check_loader(load, executor)
     loaded = load()
     check_model(loaded)
-    plan = make_plan(image, loaded, chosen)
+    plan = plan or make_plan(image, loaded, chosen)
     manifest = plan.manifest(loaded.record, loaded.key)
     with _records(target) as folder, run_lock(folder):
         journal = Journal(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,8 @@ class LargeRuns:
         self._worker = LatestWorker('napari-mobilesam-large')
         self._runs: LatestRun[_LargeRun] = LatestRun(services.deliver)
         self._estimates: LatestRun[_LargeRun] = LatestRun(services.deliver)
+        # what the diameter was measured for last, and the diameter
+        self._measured: tuple[Hashable, float | None] = (None, None)
 
     @property
     def running(self) -> bool:
@@ -178,14 +181,12 @@ class LargeRuns:
             describe_plan,
             run_seconds,
         )
-        from napari_mobilesam.large.large_plan import make_plan
         from napari_mobilesam.segmentation.estimate import measure_speed
 
         if run is not self._estimates.current:
             return
-        request = run.request
         try:
-            plan = make_plan(request.source, model, request.parameters)
+            plan = self._plan(run.request, model)
             seconds = run_seconds(
                 plan, measure_speed(model), available_cores()
             )
@@ -193,6 +194,19 @@ class LargeRuns:
         except Exception as error:  # noqa: BLE001 - shown where it would be
             text = explain(error)
         self._estimates.finish(run, lambda: self.estimated.emit(text))
+
+    def _plan(self, request: LargeRequest, model: Sam) -> LargePlan:
+        """Plan a run; the diameter is measured once for all of its plans."""
+        from napari_mobilesam.large.large_plan import make_plan
+
+        source, parameters = request.source, request.parameters
+        key = (source.fingerprint(), parameters, model.key)
+        known, diameter = self._measured
+        plan = make_plan(
+            source, model, parameters, diameter if known == key else None
+        )
+        self._measured = key, plan.diameter
+        return plan
 
     def _load(self, run: _LargeRun) -> None:
         if run is not self._runs.current:
@@ -267,4 +281,5 @@ class LargeRuns:
             on_plan=on_plan,
             on_tile=on_tile,
             resume=request.resume,
+            plan=self._plan(request, model),
         )

@@ -72,7 +72,8 @@ class RunEstimate:
         try:
             plane = self._header.plane
             if self._large.offer(plane):
-                panel.estimate_label.setText('Estimating …')
+                # as tall as the estimate, so that Run stays where it is
+                panel.estimate_label.setText('Estimating …\n')
                 self._large.estimate(plane)
                 return
             # the plane that is shown stands for all of a stack

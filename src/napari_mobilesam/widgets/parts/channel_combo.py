@@ -81,7 +81,9 @@ class ChannelCombo(QComboBox):
         before = self._choice if same else _Choice()
         self._image = None if image is None else weakref.ref(image)
         self.clear()
-        self.addItem('single plane, as shown', _Choice())
+        axes = image is not None and bool(channel_axes(image))
+        alone = 'single plane, as shown' if axes else 'this layer only'
+        self.addItem(alone, _Choice())
         if image is not None:
             self._add_axes(image)
             self._add_layers(image, layers)

@@ -70,6 +70,10 @@ class ClassBox(QWidget):
         self.menu_button.setPopupMode(
             QToolButton.ToolButtonPopupMode.InstantPopup
         )
+        # there is no room for its arrow beside the text
+        self.menu_button.setStyleSheet(
+            'QToolButton::menu-indicator { image: none; }'
+        )
         menu = QMenu(self.menu_button)
         for text, act in (
             ('Rename …', self._ask_name),

@@ -54,9 +54,9 @@ class ImageHeader(QWidget):
         self.device_label = QLabel()
         self.device_label.setWordWrap(True)
         # always two lines, so that nothing moves when the model is loaded
-        self.device_label.setMinimumHeight(
-            2 * self.fontMetrics().lineSpacing() + 8
-        )
+        device_name = QLabel('Device')
+        for label in (device_name, self.device_label):
+            label.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 8)
         self.device_label.setToolTip(
             'Where the model runs. To change it, open Settings in the tab '
             'Prompts.'
@@ -66,7 +66,7 @@ class ImageHeader(QWidget):
         form.addRow('Image', self.image_combo)
         form.addRow(self.channel_combo.label, self.channel_combo)
         form.addRow('Model', self.model_box)
-        form.addRow('Device', self.device_label)
+        form.addRow(device_name, self.device_label)
         self.image_combo.layer_changed.connect(self._offer_channels)
 
     def show_model(self) -> None:

@@ -37,7 +37,8 @@ class ClassPainter:
     """Show the output labels in the colours of their classes.
 
     Follows the classes and the feature table of the layer. A layer that is no
-    longer the output gets its former colours back.
+    longer the output, or has no object with a class, gets its former colours
+    back.
 
     Parameters
     ----------
@@ -107,9 +108,14 @@ class ClassPainter:
             return
         colors = self._classes.colors
         shades = np.array([rgb(colors[name]) for name in names], np.float32)
+        if layer.colormap is not self._ours:
+            self._former = layer.colormap
         painted = (codes >= 0) & (labels > 0) & (labels < len(table))
-        if painted.any():
-            table[labels[painted], :3] = shades[codes[painted]] / 255
+        if not painted.any():
+            if layer.colormap is self._ours:
+                _show(layer, self._former)
+            return
+        table[labels[painted], :3] = shades[codes[painted]] / 255
         changed = not np.array_equal(table, self._ours.colors)
         if changed:
             self._ours.colors = table
