@@ -38,12 +38,10 @@ NONE = 'none'
 
 
 class _ClassesModel(ObjectListModel):
-    """Rows (label, class, probability) in an order of their own."""
+    """Rows (label, class, probability)."""
 
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS)
-        self.rows: list[tuple[int, str, float]] = []
-        self._by, self._order = 2, Qt.SortOrder.AscendingOrder
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if role == Qt.ItemDataRole.DisplayRole:
@@ -53,35 +51,11 @@ class _ClassesModel(ObjectListModel):
             return RIGHT
         return None
 
-    def show(self, rows: list[tuple[int, str, float]]) -> None:
-        """Show other rows, sorted as before."""
-        self.beginResetModel()
-        self.rows = rows
-        self._arrange()
-        self.endResetModel()
-
-    def sort(
-        self,
-        column: int,
-        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
-    ) -> None:
-        """Sort the rows by a column."""
-        self.beginResetModel()
-        self._by, self._order = column, order
-        self._arrange()
-        self.endResetModel()
-
     def change(self, row: int, name: str) -> None:
         """Set the class of a row, which is certain then."""
         self.rows[row] = (self.rows[row][0], name, 1.0)
         last = len(HEADERS) - 1
         self.dataChanged.emit(self.index(row, 0), self.index(row, last))
-
-    def _arrange(self) -> None:
-        self.rows.sort(
-            key=lambda row: row[self._by],
-            reverse=self._order == Qt.SortOrder.DescendingOrder,
-        )
 
 
 class ClassPanel(QWidget):
@@ -153,7 +127,7 @@ class ClassPanel(QWidget):
         names : list of str
             Classes to choose from.
         """
-        self._model.show(list(rows))
+        self._model.show(rows)
         self.class_combo.clear()
         self.class_combo.addItems([*names, NONE] if rows else [])
         for part in (self.table, self.class_combo, self.accept_button):

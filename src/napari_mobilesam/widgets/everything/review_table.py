@@ -45,17 +45,10 @@ class ReviewRow(NamedTuple):
 
 
 class _ReviewModel(ObjectListModel):
-    """Sorted rows.
-
-    Thousands of rows are sorted here in a millisecond; a proxy model would
-    request each value many times.
-    """
+    """Rows of class `ReviewRow`."""
 
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS)
-        self.rows: list[ReviewRow] = []
-        self._by = 0
-        self._order = Qt.SortOrder.AscendingOrder
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         value = self.rows[index.row()][index.column()]
@@ -65,24 +58,9 @@ class _ReviewModel(ObjectListModel):
             return RIGHT
         return None
 
-    def show(self, rows: list[ReviewRow]) -> None:
-        """Replace the rows and sort them."""
-        self.beginResetModel()
-        self.rows = sorted(
-            rows,
-            key=lambda row: _known(row[self._by]),
-            reverse=self._order == Qt.SortOrder.DescendingOrder,
-        )
-        self.endResetModel()
-
-    def sort(
-        self,
-        column: int,
-        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
-    ) -> None:
-        """Sort the rows by a column."""
-        self._by, self._order = column, order
-        self.show(sorted(self.rows))
+    def sort_key(self, row: ReviewRow, column: int) -> Any:
+        """Key to sort a row by; unknown scores come last."""
+        return _known(row[column]), row.number
 
 
 def _known(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
@@ -12,7 +12,10 @@ RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
 
 class ObjectListModel(QAbstractTableModel):
-    """Rows under headers that stay the same.
+    """Sorted rows under headers that stay the same.
+
+    Thousands of rows are sorted here in a millisecond; a proxy model would
+    request each value many times.
 
     Parameters
     ----------
@@ -23,17 +26,40 @@ class ObjectListModel(QAbstractTableModel):
 
     Attributes
     ----------
-    rows : sized
-        The rows; set between ``beginResetModel`` and ``endResetModel``.
+    rows : list
+        The rows in the order in which they are shown.
     """
-
-    rows: Sized
 
     def __init__(
         self, headers: Sequence[str], tips: Sequence[str] = ()
     ) -> None:
         super().__init__()
         self._headers, self._tips = headers, tips
+        self._column, self._order = 0, Qt.SortOrder.AscendingOrder
+        self.rows: list[Any] = []
+
+    def show(self, rows: Iterable[Any]) -> None:
+        """Replace the rows and sort them by the same column as before."""
+        self.beginResetModel()
+        self.rows = sorted(
+            rows,
+            key=lambda row: self.sort_key(row, self._column),
+            reverse=self._order == Qt.SortOrder.DescendingOrder,
+        )
+        self.endResetModel()
+
+    def sort(
+        self,
+        column: int,
+        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+    ) -> None:
+        """Sort the rows by a column."""
+        self._column, self._order = column, order
+        self.show(self.rows)
+
+    def sort_key(self, row: Any, column: int) -> Any:
+        """Key to sort a row by: its value in a column, then in the first."""
+        return row[column], row[0]
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
         return len(self.rows)

@@ -37,13 +37,11 @@ ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 class _UncertainModel(ObjectListModel):
-    """Objects in an order of their own; a proxy model would be slow."""
+    """Rows of class `UncertainObject`."""
 
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS)
         self.series: Series | None = None
-        self.rows: list[UncertainObject] = []
-        self._by, self._order = 0, Qt.SortOrder.AscendingOrder
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if role == Qt.ItemDataRole.DisplayRole and self.series is not None:
@@ -58,33 +56,14 @@ class _UncertainModel(ObjectListModel):
             return RIGHT
         return None
 
-    def show(
-        self, series: Series | None, rows: Sequence[UncertainObject]
-    ) -> None:
-        """Show other objects, in the order that was chosen."""
-        self.beginResetModel()
-        self.series, self.rows = series, list(rows)
-        self._arrange()
-        self.endResetModel()
-
-    def sort(
-        self,
-        column: int,
-        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
-    ) -> None:
-        """Sort the rows by a column; unknown scores come last."""
-        self._by, self._order = column, order
-        self.show(self.series, self.rows)
-
-    def _arrange(self) -> None:
-        keys = (
-            lambda row: (row.score, row.image, row.label),
-            lambda row: (row.stability, row.image, row.label),
-            lambda row: (row.label, row.image),
-            lambda row: (row.image, row.score, row.label),
-        )
-        down = self._order == Qt.SortOrder.DescendingOrder
-        self.rows.sort(key=keys[self._by], reverse=down)
+    def sort_key(self, row: UncertainObject, column: int) -> Any:
+        """Key to sort a row by; the images are in the order of the series."""
+        return (
+            (row.score, row.image, row.label),
+            (row.stability, row.image, row.label),
+            (row.label, row.image),
+            (row.image, row.score, row.label),
+        )[column]
 
     def remove(self, place: int) -> None:
         """Remove a row."""
@@ -156,7 +135,8 @@ class UncertainTable(QTableView):
     ) -> None:
         """Show objects; the current one stays current if it is there."""
         before = self._selection.blockSignals(True)
-        self._model.show(series, found)
+        self._model.series = series
+        self._model.show(found)
         self._selection.blockSignals(before)
 
     def choose(self, wanted: UncertainObject | None) -> None:

@@ -38,45 +38,19 @@ def summary_rows(tracks: Tracks) -> NDArray[np.int64]:
 
 
 class _TracksModel(ObjectListModel):
-    """Rows of `summary_rows` in an order of their own."""
+    """Rows of `summary_rows`."""
 
     def __init__(self) -> None:
         super().__init__(COLUMNS)
-        self.rows: NDArray[np.int64] = np.zeros((0, len(COLUMNS)), np.int64)
-        self._by, self._down = 0, Qt.SortOrder.AscendingOrder
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if role == Qt.ItemDataRole.DisplayRole:
-            number = int(self.rows[index.row(), index.column()])
+            number = self.rows[index.row()][index.column()]
             no_parent = COLUMNS[index.column()] == 'parent' and not number
             return '' if no_parent else str(number)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return RIGHT
         return None
-
-    def show(self, rows: NDArray[np.int64]) -> None:
-        """Show other rows, sorted by the same column as before."""
-        self.beginResetModel()
-        self.rows = rows
-        self._arrange()
-        self.endResetModel()
-
-    def sort(
-        self,
-        column: int,
-        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
-    ) -> None:
-        """Sort the rows by a column."""
-        self.beginResetModel()
-        self._by, self._down = column, order
-        self._arrange()
-        self.endResetModel()
-
-    def _arrange(self) -> None:
-        order = np.argsort(self.rows[:, self._by], kind='stable')
-        if self._down == Qt.SortOrder.DescendingOrder:
-            order = order[::-1]
-        self.rows = self.rows[order]
 
 
 class TrackRows(QTableView):
@@ -102,27 +76,26 @@ class TrackRows(QTableView):
     @property
     def tracks(self) -> list[int]:
         """Numbers of the tracks in the order of the rows."""
-        return [int(number) for number in self._model.rows[:, 0]]
+        return [row[0] for row in self._model.rows]
 
     def show_tracks(self, tracks: Tracks | None) -> None:
         """List tracks, or none."""
-        rows = np.zeros((0, len(COLUMNS)), np.int64)
+        rows = [] if tracks is None else summary_rows(tracks).tolist()
         self._quiet = True
         try:
-            self._model.show(rows if tracks is None else summary_rows(tracks))
+            self._model.show(rows)
         finally:
             self._quiet = False
 
     def choose(self, track: int) -> None:
         """Mark the row of a track, without telling."""
-        found = np.flatnonzero(self._model.rows[:, 0] == track)
-        if len(found):
+        if track in self.tracks:
             self._quiet = True
             try:
-                self.selectRow(int(found[0]))
+                self.selectRow(self.tracks.index(track))
             finally:
                 self._quiet = False
 
     def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid() and not self._quiet:
-            self.chosen.emit(int(self._model.rows[now.row(), 0]))
+            self.chosen.emit(self._model.rows[now.row()][0])
