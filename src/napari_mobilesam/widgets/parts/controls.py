@@ -186,7 +186,9 @@ class CollapsibleSection(QCollapsible):
         contents: QWidget | QLayout,
         expanded: bool = False,
     ) -> None:
-        super().__init__(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        super().__init__(title)
+        # An empty icon cannot be given to superqt: it is false in PySide6.
+        self._expanded_icon = self._collapsed_icon = QIcon()
         self.title = title
         if isinstance(contents, QLayout):
             rows, contents = contents, QWidget()
