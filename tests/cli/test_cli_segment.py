@@ -321,10 +321,12 @@ class TestOutput:
             path.write_text('half of')
             raise OSError(28, 'No space left on device')
 
-        prefix = 'napari_mobilesam.cli.segment'
-        monkeypatch.setattr(f'{prefix}.load_chosen_model', lambda *_: None)
+        prefix = 'napari_mobilesam.cli'
         monkeypatch.setattr(
-            f'{prefix}.segment_prompts', lambda *_: (labels, table)
+            f'{prefix}.segment.load_chosen_model', lambda *_: None
+        )
+        monkeypatch.setattr(
+            f'{prefix}.segment_job.segment_prompts', lambda *_: (labels, table)
         )
         monkeypatch.setattr('napari_mobilesam.cli.kinds.write_labels', full)
         result = run(

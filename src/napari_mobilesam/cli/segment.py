@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
 
 from napari_mobilesam.cli.contrast_options import (
     add_contrast_option,
@@ -21,7 +19,6 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.image_files import (
-    FilePlane,
     output_file,
     read_image,
 )
@@ -29,9 +26,6 @@ from napari_mobilesam.cli.kinds import (
     SegmentOutput,
     add_kind_option,
     check_kind,
-    of_edges,
-    of_labels,
-    of_proposals,
     write_table,
 )
 from napari_mobilesam.cli.large_options import add_large_options, wants_tiles
@@ -51,8 +45,8 @@ from napari_mobilesam.cli.prompt_options import (
     check_inside,
     prompts_of,
     read_boxes,
-    segment_prompts,
 )
+from napari_mobilesam.cli.segment_job import SegmentJob
 from napari_mobilesam.cli.segment_large import segment_large_command
 from napari_mobilesam.cli.segment_many import (
     add_series_options,
@@ -62,21 +56,16 @@ from napari_mobilesam.cli.segment_many import (
 from napari_mobilesam.cli.similar_options import (
     add_similar_options,
     check_similar_options,
-    segment_similar,
 )
 from napari_mobilesam.cli.text_options import (
     add_text_options,
     check_text_options,
-    segment_by_text,
 )
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.image import Limits
 
 EXAMPLES = f"""\
 examples:
@@ -222,7 +211,7 @@ def add_scope_options(group: argparse._ArgumentGroup) -> None:
 
 
 def segment_command(options: argparse.Namespace) -> int:
-    """Read, segment, write; outputs are reserved before the long part."""
+    """Segment one image, one in tiles, or many."""
     if is_series(options.images):
         return segment_many_command(options, segment_in_series)
     if options.names is not None:
@@ -236,20 +225,12 @@ def segment_command(options: argparse.Namespace) -> int:
         if options.channel is not None:
             options.channels = (options.channel,)
         return segment_large_command(options)
-    from napari_mobilesam.segmentation.parameters import checked_parameters
+    return segment_one_command(options)
 
-    prompts = prompts_of(options)
-    prompted = bool(prompts) or options.boxes is not None
-    check_text_options(options, prompted)
-    prompted = prompted or options.text is not None
-    check_kind(options, prompted)
-    check_similar_options(options, prompted)
-    if options.table and options.table.resolve() == options.output.resolve():
-        raise UsageError('--table and --output are the same file')
-    given = given_options(options, EverythingParameters)
-    if prompted:
-        refuse_everything_options(options, given)
-    parameters = checked_parameters(None, given)
+
+def segment_one_command(options: argparse.Namespace) -> int:
+    """Read, segment, write; outputs are reserved before the long part."""
+    check_options(options)
     inputs = [options.image]
     image = read_image(
         options.image,
@@ -270,37 +251,8 @@ def segment_command(options: argparse.Namespace) -> int:
         boxes = options.boxes and read_boxes(options.boxes, options.plane)
         skip = options.skip and read_image(options.skip, labels=True).pixels
         model = load_chosen_model(options, progress)
-        job = SegmentJob(image, limits, model, given, progress)
-        if boxes is not None:
-            result = job.boxes(boxes, options.output_kind)
-        elif prompts:
-            found = segment_prompts(
-                image.pixels, model, prompts, parameters.diameter, limits
-            )
-            result = of_labels(options.output_kind, *found, image)
-        elif options.text is not None:
-            found = segment_by_text(
-                image.pixels,
-                model,
-                options,
-                contrast_limits=limits,
-                progress=progress,
-            )
-            result = of_labels(options.output_kind, *found, image)
-        elif options.like is not None:
-            found = segment_similar(
-                image.pixels,
-                model,
-                options,
-                region=options.region,
-                skip=skip,
-                contrast_limits=limits,
-                progress=progress,
-                **given,
-            )
-            result = of_labels(options.output_kind, *found, image)
-        else:
-            result = job.everything(options.output_kind, options.region, skip)
+        job = SegmentJob(options, image, limits, model, progress, boxes, skip)
+        result = job.run()
         commit(result.write)
         table = result.table
         if commit_table and table is not None:
@@ -314,7 +266,6 @@ def segment_in_series(
 ) -> SegmentOutput:
     """Segment everything in one of many images."""
     check_kind(options, prompted=False)
-    given = given_options(options, EverythingParameters)
     channel = options.channel
     if channel is None and options.plane is None:
         channel = 0
@@ -322,77 +273,26 @@ def segment_in_series(
         options.image, options.plane, series=options.series, channel=channel
     )
     limits = chosen_limits(options.contrast_limits, image)
-    job = SegmentJob(image, limits, model, given, ProgressLine(quiet=True))
-    found = job.everything(options.output_kind, options.region, None)
-    return found._replace(channel=image.channel)
+    progress = ProgressLine(quiet=True)
+    job = SegmentJob(options, image, limits, model, progress)
+    return job.everything()._replace(channel=image.channel)
 
 
-@dataclass(frozen=True)
-class SegmentJob:
-    """Segmentation of one image.
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together, and values out of range."""
+    from napari_mobilesam.segmentation.parameters import checked_parameters
 
-    Attributes
-    ----------
-    image : FilePlane
-        Image.
-    limits : tuple of (low, high)
-        Contrast limits.
-    model : Sam
-        Model.
-    given : dict
-        Parameters of segment everything that were given.
-    progress : callable
-        Called with steps done, steps in all, and a line for people.
-    """
-
-    image: FilePlane
-    limits: tuple[Limits, ...]
-    model: Sam
-    given: dict[str, Any]
-    progress: ProgressLine
-
-    def boxes(self, boxes: pd.DataFrame, kind: str) -> SegmentOutput:
-        """Segment the object in each box."""
-        from napari_mobilesam.segmentation.proposals import segment_boxes
-
-        labels, table = segment_boxes(
-            self.image.pixels,
-            self.model,
-            boxes,
-            contrast_limits=self.limits,
-            progress=self.progress,
-        )
-        return of_labels(kind, labels, table, self.image)
-
-    def everything(
-        self,
-        kind: str,
-        region: tuple[float, ...] | None,
-        skip: NDArray[Any] | None,
-    ) -> SegmentOutput:
-        """Find all objects, or edges, or boxes that may hold objects."""
-        from napari_mobilesam.segmentation.edges import edge_map
-        from napari_mobilesam.segmentation.everything import (
-            segment_everything,
-        )
-        from napari_mobilesam.segmentation.proposals import object_proposals
-
-        options: dict[str, Any] = {
-            'region': region,
-            'contrast_limits': self.limits,
-            'progress': self.progress,
-            **self.given,
-        }
-        if kind == 'edges':
-            edges = edge_map(self.image.pixels, self.model, **options)
-            return of_edges(edges, self.image)
-        options['skip'] = skip
-        if kind == 'proposals':
-            return of_proposals(
-                object_proposals(self.image.pixels, self.model, **options)
-            )
-        found = segment_everything(self.image.pixels, self.model, **options)
-        return of_labels(kind, *found, self.image)
+    prompted = bool(prompts_of(options)) or options.boxes is not None
+    check_text_options(options, prompted)
+    prompted = prompted or options.text is not None
+    check_kind(options, prompted)
+    check_similar_options(options, prompted)
+    if options.table and options.table.resolve() == options.output.resolve():
+        raise UsageError('--table and --output are the same file')
+    given = given_options(options, EverythingParameters)
+    if prompted:
+        refuse_everything_options(options, given)
+    checked_parameters(None, given)
 
 
 def refuse_everything_options(
