@@ -240,10 +240,11 @@ def _state(path: Path) -> bool | None:
         return None
     zarr = need('zarr')
     try:
-        group = zarr.open_group(str(path), mode='r')
+        # a group, or an array of somebody else
+        node = zarr.open(str(path), mode='r')
     except (OSError, ValueError):
         return None
-    mark = group.attrs.get(OURS)
+    mark = node.attrs.get(OURS)
     return None if mark is None else bool(mark['complete'])
 
 
