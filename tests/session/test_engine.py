@@ -155,6 +155,18 @@ def test_previews_need_no_embedding(tiny):
     assert engine.preview(other, (15, 15), tiny) is None
 
 
+def test_preparation_ends_between_blocks_when_a_prompt_waits(engine, tiny):
+    image = squares(*[np.arange(2500)] * 2)
+    seen = plane_of_array(image, viewport=Viewport((1250, 1250), 0.3))
+    assert len(engine.scales(seen, tiny)) > 1
+    asked = []
+    assert not engine.prepare(seen, tiny, lambda: not asked.append(1))
+    assert len(asked) == 1
+    assert not engine.prepared(seen, tiny)
+    assert engine.prepare(seen, tiny, lambda: False)
+    assert engine.prepared(seen, tiny)
+
+
 def test_previews_of_an_embedded_view_are_those_of_clicks(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     engine.prepare(plane, tiny)

@@ -7,6 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_mobilesam.widgets.prompts.open_object import WAITING
+
 pytestmark = pytest.mark.window
 
 INSIDE, BESIDE = (28, 32), (28, 32)
@@ -53,6 +55,21 @@ def test_model_answers_while_the_button_is_down(desk, blobs, oracle, qtbot):
     qtbot.waitUntil(lambda: d.widget.preview.visible, timeout=20_000)
     oracle.go.set()
     assert d.widget.preview.layer.get_value(INSIDE, world=True) == 1
+
+
+def test_click_that_is_not_answered_at_once_says_so(
+    desk, blobs, oracle, qtbot
+):
+    d = desk(blobs)
+    oracle.go.clear()
+    d.mouse.click(d.image, INSIDE)
+    status = d.widget.status
+    qtbot.waitUntil(lambda: status.text == WAITING, timeout=20_000)
+    assert status.busy
+    oracle.go.set()
+    d.settle()
+    assert status.text.startswith(f'{24 * 24} pixels')
+    assert not status.busy
 
 
 def test_drag_with_the_points_tool_leaves_nothing(desk, blobs):

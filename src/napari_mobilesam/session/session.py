@@ -543,9 +543,15 @@ class Session:
         try:
             if not self._engine.prepared(plane, model):
                 self._deliver(lambda: self._say_preparing(plane))
-            self._engine.prepare(plane, model)
+            done = self._engine.prepare(
+                plane, model, lambda: self._worker.waits(1)
+            )
         except Exception as error:  # noqa: BLE001
             self.models.fail(error, 'prompts')
+            return
+        if not done:
+            # after the prompts, or another view, that wait
+            self._worker.resume('prepare', lambda: self._prepare(plane, name))
             return
         text = f'Ready: {plane.name}.'
         self._deliver(lambda: self.ready.emit(text))

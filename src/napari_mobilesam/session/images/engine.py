@@ -213,15 +213,37 @@ class Engine:
         nearest = min(scales, key=lambda p: abs(p * image.cells - view.side))
         return seen or [nearest]
 
-    def prepare(self, plane: ImagePlane, model: Sam) -> None:
+    def prepare(
+        self,
+        plane: ImagePlane,
+        model: Sam,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Embed a plane ahead of its first prompt.
 
         At the centre of the viewport, or of a small plane. Of a large plane
         without a viewport, the scales at which it is one block.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            The plane.
+        model : Sam
+            Model that embeds it.
+        interrupted : callable
+            Asked between blocks; True ends the preparation.
+
+        Returns
+        -------
+        bool
+            False if it was interrupted.
         """
         image = self.image(plane, model)
-        for center, pitch in self._likely(plane, model):
+        for number, (center, pitch) in enumerate(self._likely(plane, model)):
+            if number and interrupted():
+                return False
             image.cut(center, pitch)
+        return True
 
     def prepared(self, plane: ImagePlane, model: Sam) -> bool:
         """Return whether `prepare` has nothing left to do."""

@@ -63,6 +63,15 @@ class LatestWorker:
                 self._running = False
                 self._changed.notify_all()
 
+    def resume(self, kind: str, job: Job, rank: int = 0) -> None:
+        """Run the rest of a job after those that wait; see `submit`.
+
+        Dropped if a newer job of its kind waits.
+        """
+        with self._changed:
+            if kind not in self._waiting:
+                self.submit(kind, job, rank)
+
     def discard(self, kind: str) -> None:
         """Drop the waiting job of a kind; a running job is not stopped."""
         with self._changed:

@@ -22,6 +22,7 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.prompts.collection import (
@@ -46,6 +47,9 @@ from napari_mobilesam.widgets.viewer.viewer_scene import (
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
 NOTHING = 'The model found nothing here: add a point or draw a box.'
+WAITING = 'Waiting for the mask …'
+# answers that come sooner are not announced
+WAITING_MS = 300
 
 
 class SeveralShapes(NamedTuple):
@@ -125,6 +129,7 @@ class OpenObject:
         self._waiting = False
         self._later = QSignalDebouncer(parent=dock)
         self._later.triggered.connect(self.update)
+        self._wait_later = DelayedCall(self._say_waiting, WAITING_MS, dock)
 
     # when to look at the prompts
 
@@ -216,7 +221,14 @@ class OpenObject:
             self._drawn[source.place] = view.prompts
         else:
             self._editor.ask(source, prompts)
+            self._wait_later.restart()
         self._show(shown)
+
+    def _say_waiting(self) -> None:
+        """Say that the mask is still to come, unless that is said already."""
+        status = self._panel.status
+        if self._editor.pending and not status.busy and not status.failed:
+            status.say(WAITING, busy=True)
 
     def _replace_shape(self, plane: LayerPlane, before: Prompts) -> None:
         """Remove the shape of an edited object if another one was drawn."""

@@ -141,6 +141,8 @@ class PromptPanel(QWidget):
         self.planes_box = CollapsibleSection(
             'Propagate through stack', planes, expanded=True
         )
+        # until a stack is chosen
+        self.planes_box.hide()
         output = form_layout()
         output.addRow('Labels', self.labels_combo)
         output.addRow('On overlap', self.policy_combo)
