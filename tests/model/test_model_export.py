@@ -167,6 +167,6 @@ def test_bundled_model_as_package(tmp_path):
     assert main([*command, '--author', 'A. Name', '--quiet']) == 0
     described = spec.load_model_description(path, perform_io_checks=True)
     assert described.name == 'mobile_sam_cells'
-    assert described.license == 'CC0-1.0'
+    assert described.license == 'Apache-2.0'
     assert [each.name for each in described.authors] == ['A. Name']
     assert described.weights.onnx is not None
