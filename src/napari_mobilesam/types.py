@@ -382,6 +382,13 @@ class EverythingParameters:
         'adaptive.',
         label='Instance head',
     )
+    watershed: bool = parameter(
+        False,
+        'Take the objects as the instance head outlines them, without asking '
+        'the mask decoder: the fastest way, with coarser borders. The model '
+        'needs an instance head.',
+        label='Watershed only (fastest)',
+    )
     crop_layers: int = parameter(
         0,
         'Further layers of crops, for small objects: layer i has 2^i × 2^i '

@@ -45,7 +45,12 @@ PROBES = 4
 REPEATS = 2
 # Masks drawn per prompt, mean of validation images of nuclei: most points of
 # the full grid are background.
-MASKS_PER_PROMPT = {'head': 2.5, 'adaptive': 1.2, 'grid': 0.2}
+MASKS_PER_PROMPT = {
+    'watershed': 0.0,
+    'head': 2.5,
+    'adaptive': 1.2,
+    'grid': 0.2,
+}
 # How steps compare on a machine that has not been measured.
 USUAL_SPEED = Speed(embedding=0.3, prompt=0.007, mask=0.0015)
 # Peak memory: Python with torch, what encoder and decoder hold at a time per

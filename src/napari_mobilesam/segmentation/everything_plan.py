@@ -25,7 +25,12 @@ from napari_mobilesam.segmentation.lattice import (
 )
 from napari_mobilesam.segmentation.object_size import diameters_of
 from napari_mobilesam.segmentation.scope import Scope
-from napari_mobilesam.types import Box, EverythingParameters, ModelRecord
+from napari_mobilesam.types import (
+    Box,
+    EverythingParameters,
+    ModelRecord,
+    SegmentationError,
+)
 
 # Points of the full grid that an adaptive run asks: on validation images of
 # cells a sixth.
@@ -34,7 +39,7 @@ ADAPTIVE_SHARE = 1 / 6
 HEAD_SHARE = 1 / 16
 
 # Where the points come from: the instance head, or all or a part of a grid.
-PointSource = Literal['head', 'adaptive', 'grid']
+PointSource = Literal['watershed', 'head', 'adaptive', 'grid']
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +54,7 @@ class Plan:
         All points of the full grid.
     diameter : float or None
         Typical object diameter in data pixels, given or seen.
-    source : {'head', 'adaptive', 'grid'}
+    source : {'watershed', 'head', 'adaptive', 'grid'}
         Where the points that are asked come from. With an instance head the
         points of the full grid only say which regions there are.
     inputs : int
@@ -124,12 +129,39 @@ def point_source(
     record: ModelRecord,
     diameter: float | None,
 ) -> PointSource:
-    """Return the source of the points of a run."""
+    """Return the source of the points of a run.
+
+    Raises
+    ------
+    SegmentationError
+        If a watershed is asked for and the model has no instance head, or
+        the image is to be seen as in the paper.
+    """
+    if parameters.watershed:
+        check_watershed(parameters, record)
+        if diameter is not None:
+            return 'watershed'
     # The grids of crop layers are no lattice.
     if not parameters.adaptive or parameters.crop_layers:
         return 'grid'
     has_head = parameters.instance_head and record.instance_head
     return 'head' if has_head and diameter is not None else 'adaptive'
+
+
+def check_watershed(
+    parameters: EverythingParameters, record: ModelRecord
+) -> None:
+    """Raise `SegmentationError` if the model cannot do a watershed."""
+    if not record.instance_head:
+        raise SegmentationError(
+            f'watershed: {record.name} has no instance head; choose a model '
+            'that has one, such as mobile_sam_cells, or leave it out'
+        )
+    if parameters.crop_layers or parameters.whole_image:
+        raise SegmentationError(
+            'watershed does not go with crop_layers or whole_image; leave out '
+            'one of them'
+        )
 
 
 def block_regions(
@@ -209,7 +241,12 @@ def blocks_of(
 
 def expected_prompts(plan: Plan) -> int:
     """Return the expected number of prompts of a run."""
-    shares = {'head': HEAD_SHARE, 'adaptive': ADAPTIVE_SHARE, 'grid': 1.0}
+    shares = {
+        'watershed': 0.0,
+        'head': HEAD_SHARE,
+        'adaptive': ADAPTIVE_SHARE,
+        'grid': 1.0,
+    }
     return max(1, round(shares[plan.source] * plan.points))
 
 

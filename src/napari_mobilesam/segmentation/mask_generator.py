@@ -39,6 +39,7 @@ from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.retry import ask_again
 from napari_mobilesam.segmentation.run import Hooks, Run
 from napari_mobilesam.segmentation.scope import checked_scope
+from napari_mobilesam.segmentation.watershed_masks import take_instances
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
@@ -199,7 +200,7 @@ progress, cancelled, on_masks, **overrides
     collector = Collector(scope, thresholds, hooks)
     for plan in plans:
         ask_plan(run, plan, collector)
-    if not chosen.crop_layers:
+    if not chosen.crop_layers and not chosen.watershed:
         # The crops of the paper drop what they cut off.
         ask_again(run, collector)
     run.finish()
@@ -233,6 +234,7 @@ def _checked_floor(floor: Any) -> Thresholds:
 def ask_plan(run: Run, plan: Plan, collector: Collector) -> None:
     """Ask the points of a plan, wherever they come from."""
     ask = {
+        'watershed': take_instances,
         'head': ask_instances,
         'adaptive': ask_adaptively,
         'grid': ask_grid,
