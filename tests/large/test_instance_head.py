@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from segmentation.helpers import disc, iou
 
+from napari_mobilesam.large.io.sources import open_source
+from napari_mobilesam.large.large_estimate import run_seconds
+from napari_mobilesam.large.large_plan import checked_large, make_plan
 from napari_mobilesam.large.pipeline import segment_large
+from napari_mobilesam.segmentation.estimate import Speed
 
 from .images import (
     DIAMETER,
@@ -67,3 +71,25 @@ def test_threads_write_the_same_bytes(image, tmp_path: Path):
     run(path, output=outputs[1], executor='threads', workers=3)
     one, many = map(content, outputs)
     assert one == many
+
+
+def test_the_watershed_finds_every_object_once(image, discs):
+    result = run(image, watershed=True)
+    assert result.labels.max() == len(discs)
+    for row, column, radius in discs:
+        number = result.labels[row, column]
+        plane = disc(SHAPE, (row, column), radius)
+        assert number and iou(result.labels == number, plane) > 0.7
+
+
+def test_the_estimate_knows_what_is_asked(image):
+    speed = Speed(0.1, 0.01, 0.001)
+
+    def seconds(model, **options):
+        parameters = checked_large(None, {'diameter': DIAMETER, **options})
+        plan = make_plan(open_source(image), model(), parameters)
+        return run_seconds(plan, model().record, speed, 1)
+
+    watershed = seconds(seeing_model, watershed=True)
+    head, grid = seconds(seeing_model), seconds(small_model, adaptive=False)
+    assert watershed < head < seconds(small_model) < grid

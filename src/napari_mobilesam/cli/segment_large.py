@@ -258,9 +258,9 @@ def plan_text(
     workers = options.workers or available_cores()
     if options.executor == 'serial':
         workers = 1
-    return describe_plan(
-        plan, run_seconds(plan, measure_speed(model()), workers)
-    )
+    loaded = model()
+    seconds = run_seconds(plan, loaded.record, measure_speed(loaded), workers)
+    return describe_plan(plan, seconds)
 
 
 def model_reference(

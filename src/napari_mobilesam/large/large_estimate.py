@@ -5,20 +5,31 @@ from __future__ import annotations
 import math
 
 from napari_mobilesam.large.large_plan import LargePlan
+from napari_mobilesam.large.tiling import Grid
+from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.segmentation.estimate import (
     MASKS_PER_PROMPT,
     Speed,
     duration,
 )
+from napari_mobilesam.segmentation.everything_plan import (
+    SHARES,
+    point_source,
+)
+from napari_mobilesam.types import ModelRecord
 
 
-def run_seconds(plan: LargePlan, speed: Speed, workers: int) -> float:
+def run_seconds(
+    plan: LargePlan, record: ModelRecord, speed: Speed, workers: int
+) -> float:
     """Seconds that all tiles take if none of them is empty.
 
     Parameters
     ----------
     plan : LargePlan
         Of `napari_mobilesam.large.large_plan.make_plan`.
+    record : ModelRecord
+        Of the model: an instance head asks fewer prompts than a grid.
     speed : Speed
         Of `napari_mobilesam.segmentation.estimate.measure_speed`.
     workers : int
@@ -28,9 +39,22 @@ def run_seconds(plan: LargePlan, speed: Speed, workers: int) -> float:
     per_plane = math.prod(
         max(1.0, length / grid.spacing) for length in grid.shape
     )
-    prompts = per_plane * plan.view.source.planes
-    per_prompt = speed.prompt + MASKS_PER_PROMPT['grid'] * speed.mask
-    return (plan.tiles * speed.embedding + prompts * per_prompt) / workers
+    source = point_source(plan.parameters.everything, record, plan.diameter)
+    prompts = SHARES[source] * per_plane * plan.view.source.planes
+    per_prompt = speed.prompt + MASKS_PER_PROMPT[source] * speed.mask
+    inputs = plan.tiles * _inputs_per_tile(grid, record)
+    return (inputs * speed.embedding + prompts * per_prompt) / workers
+
+
+def _inputs_per_tile(grid: Grid, record: ModelRecord) -> float:
+    """Inputs of the model that are embedded for a tile.
+
+    Tiles that are decoder blocks share the embedding of their task.
+    """
+    if grid.side != grid.grain * (record.input_size // STRIDE):
+        return 1.0
+    span = grid.stride * (grid.block - 1) + grid.side
+    return (span / (grid.side * grid.block)) ** 2
 
 
 def describe_plan(plan: LargePlan, seconds: float | None = None) -> str:

@@ -271,7 +271,7 @@ class Proposer:
         if task.points is not None:
             return 'grid'
         source = point_source(self.parameters, record, self.diameter)
-        if source == 'head' and regions[0].cut is None:
+        if source in ('watershed', 'head') and regions[0].cut is None:
             # one tile that is no decoder block
             return 'adaptive'
         return source

@@ -37,6 +37,13 @@ from napari_mobilesam.types import (
 ADAPTIVE_SHARE = 1 / 6
 # Points that an instance head makes of them.
 HEAD_SHARE = 1 / 16
+# Share of the points of the full grid that is asked.
+SHARES: dict[PointSource, float] = {
+    'watershed': 0.0,
+    'head': HEAD_SHARE,
+    'adaptive': ADAPTIVE_SHARE,
+    'grid': 1.0,
+}
 
 # Where the points come from: the instance head, or all or a part of a grid.
 PointSource = Literal['watershed', 'head', 'adaptive', 'grid']
@@ -241,13 +248,7 @@ def blocks_of(
 
 def expected_prompts(plan: Plan) -> int:
     """Return the expected number of prompts of a run."""
-    shares = {
-        'watershed': 0.0,
-        'head': HEAD_SHARE,
-        'adaptive': ADAPTIVE_SHARE,
-        'grid': 1.0,
-    }
-    return max(1, round(shares[plan.source] * plan.points))
+    return max(1, round(SHARES[plan.source] * plan.points))
 
 
 def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:

@@ -54,9 +54,11 @@ def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
     labels = watershed_instances(maps.values, seeds)
     points = maps.to_data(seeds)
     places = find_objects(labels)
+    wanted = collector.scope.admits(points)
+    wanted &= np.any([each.owns(points) for each in plan.regions], axis=0)
     seen = [
         number
-        for number in np.flatnonzero(collector.scope.admits(points)).tolist()
+        for number in np.flatnonzero(wanted).tolist()
         if places[number] is not None
     ]
     for start in range(0, len(seen), SHOWN_AT_ONCE):

@@ -188,7 +188,7 @@ class LargeRuns:
         try:
             plan = self._plan(run.request, model)
             seconds = run_seconds(
-                plan, measure_speed(model), available_cores()
+                plan, model.record, measure_speed(model), available_cores()
             )
             text = describe_plan(plan, seconds)
         except Exception as error:  # noqa: BLE001 - shown where it would be
