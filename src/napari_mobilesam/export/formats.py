@@ -185,20 +185,14 @@ def export_labels(
         rgb(color)  # before anything is written
     if name or image is not None:
         given = replace(given, name=name or Path(str(image)).name)
+    of = None if image is None else Path(image)
     if kind == 'ome-zarr':
-        from napari_mobilesam.export.ome_zarr_labels import write_ome_zarr
-
-        inside = path.parent.name == 'labels'
-        folder = path.parent.parent if inside else path.parent
-        if not folder.is_dir():
-            raise FileNotFoundError(f'There is no folder {folder}.')
-        of = None if image is None else Path(image)
-        return Exported(path, kind, write_ome_zarr(given, path, of, overwrite))
+        return Exported(path, kind, _write_zarr(given, path, of, overwrite))
     _check_place(path, overwrite)
-    if image is not None:
+    if of is not None:
         from napari_mobilesam.export.ome_zarr_labels import check_image
 
-        check_image(given, Path(image))
+        check_image(given, of)
     with atomic_path(path, keep_suffix=True) as temporary:
         count = _write(given, temporary, kind, object_type, segmentation)
     return Exported(path, kind, count)
@@ -222,6 +216,19 @@ def _check_place(path: Path, overwrite: bool) -> None:
         raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
     if not path.parent.is_dir():
         raise FileNotFoundError(f'There is no folder {path.parent}.')
+
+
+def _write_zarr(
+    given: LabelsWithTable, path: Path, image: Path | None, overwrite: bool
+) -> int:
+    """Write OME-Zarr labels, which may make a folder ``labels``."""
+    from napari_mobilesam.export.ome_zarr_labels import write_ome_zarr
+
+    inside = path.parent.name == 'labels'
+    folder = path.parent.parent if inside else path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f'There is no folder {folder}.')
+    return write_ome_zarr(given, path, image, overwrite)
 
 
 def _write(

@@ -27,7 +27,7 @@ from napari_mobilesam.segmentation.image_embedding import (
     embedding_of,
 )
 from napari_mobilesam.segmentation.proposals import masks_of_boxes
-from napari_mobilesam.segmentation.scope import checked_scope
+from napari_mobilesam.segmentation.scope import Scope, checked_scope
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ on_masks, on_work, **shown
     known = embedding_of(model, rgb, embedding)
     if progress is not None:
         progress(0, 1, 'Looking for boxes')
-    boxes, scores = boxes_of_text(detector, rgb, text)
-    middles = boxes.reshape(-1, 2, 2).mean(axis=1)
-    asked = scope.admits(middles) & (scores >= TEXT_FLOOR)
-    boxes, scores = boxes[asked], scores[asked]
+    boxes, scores = _boxes_in(scope, *boxes_of_text(detector, rgb, text))
 
     def finish(number: int, mask: Mask) -> Mask | None:
         # without a point it is edited as a box
@@ -143,6 +140,15 @@ on_masks, on_work, **shown
         image,
         shown.get('channels'),
     )
+
+
+def _boxes_in(
+    scope: Scope, boxes: NDArray[Any], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Boxes whose middle lies in the scope, without the least certain."""
+    middles = boxes.reshape(-1, 2, 2).mean(axis=1)
+    kept = scope.admits(middles) & (scores >= TEXT_FLOOR)
+    return boxes[kept], scores[kept]
 
 
 def segment_text(
