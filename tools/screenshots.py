@@ -139,13 +139,15 @@ class Studio:
 
 
 def thresholded(image: NDArray[np.uint8], steps: int) -> NDArray[np.uint16]:
-    """Label what is brighter than Otsu's threshold, opened or eroded."""
+    """Label what is brighter than Otsu's threshold, eroded and opened."""
     from scipy import ndimage
     from skimage.filters import threshold_otsu
 
     bright = image > threshold_otsu(image)
     eroded = ndimage.binary_erosion(bright, iterations=steps)
-    labels, _ = ndimage.label(eroded)
+    # nuclei that touch hang together by a thin bridge
+    opened = ndimage.binary_opening(eroded, iterations=steps)
+    labels, _ = ndimage.label(opened)
     return np.asarray(labels, np.uint16)
 
 

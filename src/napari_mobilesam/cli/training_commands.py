@@ -344,6 +344,13 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--teacher', help='also measure agreement with this model'
     )
+    parser.add_argument(
+        '--labels',
+        type=Path,
+        metavar='FOLDER',
+        help='measure the label images of this folder, of any program, '
+        'instead of a model',
+    )
     parser.add_argument('--json', type=Path, help='also write all numbers')
     _add_overwrite(parser)
     return parser
@@ -523,7 +530,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
     """Measure and print a table."""
     from napari_mobilesam.model.checkpoints import load_model
     from napari_mobilesam.training.evaluate import evaluate
+    from napari_mobilesam.training.evaluate_labels import evaluate_labels
 
+    if options.labels is not None and (options.model or options.teacher):
+        raise UsageError(
+            '--labels measures label images, --model and --teacher a model: '
+            'leave out one of them'
+        )
     with contextlib.ExitStack() as stack:
         commit = options.json and stack.enter_context(
             output_file(options.json, options.overwrite)
@@ -533,13 +546,16 @@ def evaluate_command(options: argparse.Namespace) -> int:
             teacher = load_model(options.teacher, options.device)
         images = _chosen_images(options)
         progress = stack.enter_context(options.make_progress(options.quiet))
-        result = evaluate(
-            load_model(options.model, options.device),
-            images,
-            EvaluationOptions(**given_options(options, EvaluationOptions)),
-            teacher=teacher,
-            progress=progress,
-        )
+        if options.labels is not None:
+            result = evaluate_labels(options.labels, images, progress)
+        else:
+            result = evaluate(
+                load_model(options.model, options.device),
+                images,
+                EvaluationOptions(**given_options(options, EvaluationOptions)),
+                teacher=teacher,
+                progress=progress,
+            )
         if commit:
             commit(result.to_json)
     print(result.table().round(3).to_string(index=False))

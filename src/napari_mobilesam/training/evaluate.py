@@ -211,11 +211,17 @@ def _clicks(asker: Asker, target: Target, most: int) -> tuple[int, int]:
     return reached[0.8], reached[0.9]
 
 
-def _everything_scores(
-    model: Sam, image: LabelledImage, parameters: dict[str, Any]
+def label_scores(
+    truth: NDArray[np.integer], labels: NDArray[np.integer]
 ) -> dict[str, float]:
-    labels, _ = segment_everything(image.image, model, **parameters)
-    matrix = iou_matrix(image.labels[0], labels)
+    """Compare two label images of one shape.
+
+    Returns
+    -------
+    dict
+        ap50, ap50_95, recall, f1, best_iou.
+    """
+    matrix = iou_matrix(truth, labels)
     matches = [match(matrix, threshold) for threshold in THRESHOLDS]
     precisions = [found.average_precision for found in matches]
     return {
@@ -267,7 +273,9 @@ def evaluate_image(
         pairs = [_clicks(asker, target, options.clicks) for target in counted]
         row['clicks_80'], row['clicks_90'] = np.mean(pairs, axis=0).tolist()
     if options.everything:
-        row |= _everything_scores(model, image, options.everything_parameters)
+        parameters = options.everything_parameters
+        labels, _ = segment_everything(image.image, model, **parameters)
+        row |= label_scores(image.labels[0], labels)
     if teacher is not None:
         other = Asker(teacher, image)
         for distance in options.distances:

@@ -1,0 +1,131 @@
+"""Evaluation of label images, whatever program made them.
+
+The same measures as of *segment everything*, so that other programs can be
+compared on the same images (Segment Anything, section 7.3 and 7.4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES, read_array
+from napari_mobilesam.training.dataset import (
+    LabelledImage,
+    TrainingDataError,
+)
+from napari_mobilesam.training.evaluate import Evaluation, label_scores
+from napari_mobilesam.training.training_parameters import EvaluationOptions
+from napari_mobilesam.types import Progress
+
+# What programs add to the name of an image.
+ENDINGS = ('', '_labels', '_cp_masks', '_masks', '_mask', '_seg')
+# Of one plane of a stack.
+PLANE = re.compile(r'(.*?)(?:\[([\d,]+)\])?')
+MOST_NAMED = 5
+
+
+def evaluate_labels(
+    folder: Path,
+    images: Sequence[LabelledImage],
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure label images against the labels of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Label images named as the images: ``<id>``, ``<id>_labels``,
+        ``<id>_image``, with endings such as ``_cp_masks``; in a subfolder
+        for each data set, or in one folder.
+    images : sequence of LabelledImage
+        Ground truth, of `read_folder`.
+    progress : callable, optional
+        ``progress(done, total, name)`` per image.
+
+    Returns
+    -------
+    Evaluation
+        Columns: ap50, ap50_95, recall, f1, best_iou.
+
+    Raises
+    ------
+    TrainingDataError
+        If images have no label image, or one of another shape.
+    ImageError
+        If a label image cannot be read.
+    """
+    paths = [_label_file(folder, image) for image in images]
+    missing = [
+        image.name
+        for image, path in zip(images, paths, strict=True)
+        if path is None
+    ]
+    if missing:
+        named = ', '.join(missing[:MOST_NAMED])
+        more = ' …' if len(missing) > MOST_NAMED else ''
+        raise TrainingDataError(
+            f'{folder} has no label image for {len(missing)} of '
+            f'{len(images)} images: {named}{more}; a label image is named as '
+            'its image.'
+        )
+    rows = []
+    for number, (image, path) in enumerate(zip(images, paths, strict=True)):
+        assert path is not None
+        if progress is not None:
+            progress(number, len(images), f'evaluating {image.name}')
+        found = _plane(path, image)
+        rows.append(
+            {
+                'name': image.name,
+                'dataset': image.dataset,
+                'modality': image.modality,
+                'objects': len(image.objects),
+            }
+            | label_scores(image.labels[0], found)
+        )
+    options = EvaluationOptions(objects=0, clicks=0)
+    return Evaluation(rows, str(folder), options)
+
+
+def _label_file(folder: Path, image: LabelledImage) -> Path | None:
+    """File of the labels of an image, None if there is none."""
+    for stem in _stems(image):
+        for place in (folder / image.dataset, folder):
+            for suffix in sorted(IMAGE_SUFFIXES):
+                path = place / f'{stem}{suffix}'
+                if path.exists():
+                    return path
+    return None
+
+
+def _stems(image: LabelledImage) -> Iterator[str]:
+    whole = PLANE.fullmatch(image.name)
+    assert whole is not None
+    identifier = whole[1].rpartition('/')[2]
+    for middle in ('', '_image'):
+        for ending in ENDINGS:
+            yield identifier + middle + ending
+
+
+def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
+    """Labels of the plane of an image."""
+    labels = read_array(path, indices=True)[0]
+    whole = PLANE.fullmatch(image.name)
+    if whole is not None and whole[2] and labels.ndim > 2:
+        labels = labels[tuple(int(n) for n in whole[2].split(','))]
+    labels = np.squeeze(labels)
+    if labels.shape != image.labels.shape[1:]:
+        raise TrainingDataError(
+            f'{path} has the shape {labels.shape}, the labels of '
+            f'{image.name} {image.labels.shape[1:]}; they must be the same'
+        )
+    if labels.dtype.kind not in 'uib':
+        raise TrainingDataError(
+            f'{path} has numbers of type {labels.dtype}; labels are integers'
+        )
+    return labels.astype(np.int64)

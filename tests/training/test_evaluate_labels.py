@@ -1,0 +1,106 @@
+"""Evaluation of label images of any program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from skimage.io import imread, imsave
+
+from napari_mobilesam.cli import main
+from napari_mobilesam.training.dataset import TrainingDataError, read_folder
+from napari_mobilesam.training.evaluate_labels import evaluate_labels
+
+
+@pytest.fixture
+def found(disc_folder: Path, tmp_path: Path) -> Path:
+    """Labels of another program: all, one object less, none."""
+    folder = tmp_path / 'found'
+    folder.mkdir()
+    for seed in range(3):
+        labels = imread(disc_folder / f'd{seed}_labels.png')
+        if seed == 1:
+            labels[labels == labels.max()] = 0
+        if seed == 2:
+            labels[:] = 0
+        tifffile.imwrite(folder / f'd{seed}_image_cp_masks.tif', labels)
+    return folder
+
+
+def test_labels_of_another_program_are_measured(
+    disc_folder: Path, found: Path
+) -> None:
+    images = read_folder(disc_folder)
+    rows = evaluate_labels(found, images).rows
+    count = len(images[1].objects)
+    assert [row['f1'] for row in rows] == pytest.approx(
+        [1, 2 * (count - 1) / (2 * count - 1), 0]
+    )
+    assert rows[0]['ap50_95'] == 1
+    assert rows[1]['ap50'] == pytest.approx((count - 1) / count)
+
+
+def test_on_the_command_line(
+    disc_folder: Path, found: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / 'scores.json'
+    arguments = ['evaluate', disc_folder, '--labels', found, '--json', path]
+    assert main([*map(str, arguments), '--quiet']) == 0
+    assert 'ap50' in capsys.readouterr().out
+    assert json.loads(path.read_text())['images'][0]['f1'] == 1
+
+
+def test_a_model_and_labels_do_not_go_together(
+    disc_folder: Path, found: Path, capsys
+) -> None:
+    arguments = ['evaluate', disc_folder, '--labels', found]
+    assert main([*map(str, arguments), '--model', 'vit_b']) == 2
+    assert 'leave out one' in capsys.readouterr().err
+
+
+def test_what_cannot_be_measured_is_named(
+    disc_folder: Path, found: Path
+) -> None:
+    images = read_folder(disc_folder)
+    path = found / 'd1_image_cp_masks.tif'
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, labels[:-1])
+    with pytest.raises(TrainingDataError, match='d1.*must be the same'):
+        evaluate_labels(found, images)
+    tifffile.imwrite(path, labels.astype(np.float32))
+    with pytest.raises(TrainingDataError, match='labels are integers'):
+        evaluate_labels(found, images)
+    path.unlink()
+    with pytest.raises(TrainingDataError, match='1 of 3 images: data/d1'):
+        evaluate_labels(found, images)
+
+
+def test_planes_of_a_stack_are_found(tmp_path: Path) -> None:
+    data = tmp_path / 'stack'
+    data.mkdir()
+    labels = np.zeros((2, 20, 20), np.uint16)
+    labels[0, 2:8, 2:8], labels[1, 10:18, 10:18] = 1, 2
+    tifffile.imwrite(data / 's_image.tif', labels.astype(np.uint8) * 90)
+    tifffile.imwrite(data / 's_labels.tif', labels)
+    found = tmp_path / 'mine'
+    found.mkdir()
+    tifffile.imwrite(found / 's.tif', labels)
+    rows = evaluate_labels(found, read_folder(data)).rows
+    assert [row['f1'] for row in rows] == [1, 1]
+
+
+def test_a_folder_for_each_data_set(disc_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / 'sets'
+    (data / 'discs').mkdir(parents=True)
+    for path in disc_folder.iterdir():
+        (data / 'discs' / path.name).write_bytes(path.read_bytes())
+    found = tmp_path / 'mine' / 'discs'
+    found.mkdir(parents=True)
+    for seed in range(3):
+        labels = imread(disc_folder / f'd{seed}_labels.png')
+        imsave(found / f'd{seed}.png', labels, check_contrast=False)
+    rows = evaluate_labels(tmp_path / 'mine', read_folder(data)).rows
+    assert [row['f1'] for row in rows] == [1, 1, 1]
