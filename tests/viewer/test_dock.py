@@ -414,6 +414,26 @@ def test_tab_key_walks_from_top_to_bottom(desk, blobs, name):
         assert contrast(QColor(FOCUS_COLOR), QColor(background)) >= 3
 
 
+@pytest.mark.parametrize('theme', THEMES)
+def test_focus_is_seen_on_the_tabs(desk, blobs, theme):
+    d = desk(blobs)
+    d.viewer.theme = theme
+    activate(d)
+    bar = dock_in(d.viewer).tabs.tabBar()
+    pictures = []
+    for widget in (bar, dock_in(d.viewer).help_button):
+        widget.setFocus(Qt.FocusReason.TabFocusReason)
+        QApplication.processEvents()
+        shown = bar.grab(bar.tabRect(0)).toImage()
+        width, height = shown.width(), shown.height()
+        pictures.append(
+            [shown.pixel(x, y) for y in range(height) for x in range(width)]
+        )
+    changed = sum(a != b for a, b in zip(*pictures, strict=True))
+    # a line below the text, at least
+    assert changed >= bar.fontMetrics().horizontalAdvance('Prompts') // 2
+
+
 def test_object_with_tab_and_space(desk, blobs):
     d = desk(blobs)
     activate(d)

@@ -226,11 +226,8 @@ class FineTuning:
 
         model = self._load_model(request.base)
         check_space(model)
-        self._tell(
-            run,
-            self.status,
-            'Measuring the model on the objects held back …',
-        )
+        # measuring the model on the objects held back is counted in crops
+        self._tell(run, self.status, 'Preparing the training …')
 
         def cancelled() -> bool:
             # surveys are answered between steps
