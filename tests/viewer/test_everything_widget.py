@@ -66,7 +66,7 @@ def test_existing_layer_is_added_to_in_one_undoable_step(desk, blobs):
     assert sorted(own.data[c] for c in CENTRES) == [10, 11, 12, 13]
     assert own.data[0, 0] == 9
     assert set(own.features['index']) >= {10, 11, 12, 13}
-    own.undo()
+    d.session.undo()
     assert set(np.unique(own.data)) == {0, 9}
 
 
@@ -91,7 +91,7 @@ def test_objects_that_a_layer_cannot_hold_go_into_a_new_one(desk, blobs):
     assert '4 objects' in d.widget.status.text
     assert 'a new layer: “own” is full' in d.widget.status.text
     # the new layer is filtered and undone like any other
-    new.undo()
+    d.session.undo()
     assert not new.data.any()
 
 
