@@ -57,6 +57,27 @@ def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):
     assert ready(engine, planes, tiny) == [True, True, False]
 
 
+def test_planes_to_embed_afterwards_are_embedded_once(
+    engine, worker, tiny, monkeypatch
+):
+    prepared = []
+    prepare = engine.prepare
+
+    def watched(wanted, model):
+        prepared.append(wanted)
+        return prepare(wanted, model)
+
+    monkeypatch.setattr(engine, 'prepare', watched)
+    prefetch = Prefetch(worker, engine, lambda: tiny)
+    planes = [plane(5), plane(6)]
+    prefetch.want_afterwards(planes)
+    assert worker.wait(20)
+    assert prepared == planes
+    prefetch.want(planes[:1])
+    assert worker.wait(20)
+    assert prepared == planes + planes[:1]
+
+
 @pytest.mark.parametrize(
     ('kind', 'expected'),
     [

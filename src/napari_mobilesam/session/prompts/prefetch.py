@@ -134,7 +134,11 @@ class Prefetch:
         self, planes: deque[ImagePlane], model: Sam, rank: int
     ) -> None:
         """Embed the first plane, and remove it unless that was interrupted."""
-        prepare = partial(self._engine.prepare, planes[0])
+        plane = planes[0]
+
+        def prepare(model: Sam) -> bool:
+            return self._engine.prepare(plane, model) is False
+
         if not self._interrupted(model, rank, prepare):
             planes.popleft()
 
