@@ -27,6 +27,9 @@ def found(disc_folder: Path, tmp_path: Path) -> Path:
         if seed == 2:
             labels[:] = 0
         tifffile.imwrite(folder / f'd{seed}_image_cp_masks.tif', labels)
+        # beside the images, as Cellpose writes them
+        image = imread(disc_folder / f'd{seed}_image.png')
+        imsave(folder / f'd{seed}_image.png', image, check_contrast=False)
     return folder
 
 

@@ -22,8 +22,9 @@ from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import Progress
 
-# What programs add to the name of an image.
-ENDINGS = ('', '_labels', '_cp_masks', '_masks', '_mask', '_seg')
+# What programs add to the name of an image. ``<id>_image`` without any of
+# them is the image.
+ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg', '')
 # Of one plane of a stack.
 PLANE = re.compile(r'(.*?)(?:\[([\d,]+)\])?')
 MOST_NAMED = 5
@@ -39,9 +40,9 @@ def evaluate_labels(
     Parameters
     ----------
     folder : Path
-        Label images named as the images: ``<id>``, ``<id>_labels``,
-        ``<id>_image``, with endings such as ``_cp_masks``; in a subfolder
-        for each data set, or in one folder.
+        Label images ``<id>``, ``<id>_labels`` or ``<id>_image_labels``, or
+        with another ending such as ``_cp_masks``; in a subfolder for each
+        data set, or in one folder.
     images : sequence of LabelledImage
         Ground truth, of `read_folder`.
     progress : callable, optional
@@ -107,9 +108,10 @@ def _stems(image: LabelledImage) -> Iterator[str]:
     whole = PLANE.fullmatch(image.name)
     assert whole is not None
     identifier = whole[1].rpartition('/')[2]
-    for middle in ('', '_image'):
-        for ending in ENDINGS:
-            yield identifier + middle + ending
+    for ending in ENDINGS:
+        yield identifier + ending
+        if ending:
+            yield identifier + '_image' + ending
 
 
 def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
