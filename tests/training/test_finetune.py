@@ -18,7 +18,10 @@ from napari_mobilesam.training.dataset import (
     TrainingDataError,
     labelled_image,
 )
-from napari_mobilesam.training.everything_check import judged_f1
+from napari_mobilesam.training.everything_check import (
+    EverythingCheck,
+    judged_f1,
+)
 from napari_mobilesam.training.finetune import (
     _known_maps,
     finetune,
@@ -174,6 +177,17 @@ def test_found_objects_are_judged_by_what_they_lie_on() -> None:
     assert judged_f1(found, labels, held, complete=False) == 1
     found[found == 2] = 0
     assert judged_f1(found, labels, held, complete=False) == 0
+
+
+def test_a_check_that_takes_too_long_is_left_out(
+    tiny: Sam, disc_images: list[LabelledImage]
+) -> None:
+    _, validation = hold_back(disc_images, 0.5)
+    check = EverythingCheck(disc_images, validation, False, seconds=0)
+    assert np.isnan(check(tiny.eval())) and check.seconds == 0
+    assert np.isnan(check(tiny))
+    check = EverythingCheck(disc_images, validation, False)
+    assert 0 <= check(tiny) <= 1 and check.seconds > 0
 
 
 def test_segment_everything_is_checked_before_and_after(

@@ -15,7 +15,7 @@ from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.types import Window
 
-SIDE = 512  # data pixels; a window of an image that is larger is looked at
+SIDE = 320  # data pixels; a window of an image that is larger is looked at
 IMAGES = 2
 
 
@@ -32,13 +32,15 @@ class EverythingCheck:
         these alone. The first few are looked at, of large ones a window.
     complete : bool
         Every object of the images is labelled.
+    seconds : float
+        Time for one check. If the first takes longer, there is none.
     cancelled : callable, optional
         Ends the check.
 
     Attributes
     ----------
     seconds : float
-        Duration of the last check.
+        Duration of a check to come, 0 if there is none.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class EverythingCheck:
         images: Sequence[LabelledImage],
         held_back: Sequence[LabelledImage],
         complete: bool,
+        seconds: float = math.inf,
         cancelled: Callable[[], bool] | None = None,
     ) -> None:
         whole = {id(image.image): image for image in images}
@@ -53,16 +56,20 @@ class EverythingCheck:
             (whole[id(held.image)], held) for held in held_back[:IMAGES]
         ]
         self._complete = complete
+        self._limit = seconds
         self._cancelled = cancelled or (lambda: False)
         self.seconds = 0.0
 
     def __call__(self, sam: Sam) -> float:
-        """Mean F1 of the images; NaN if it was cancelled."""
-        begun = time.monotonic()
+        """Mean F1 of the images; NaN if it was cancelled or took too long."""
+        begun, self.seconds = time.monotonic(), 0.0
+
+        def ended() -> bool:
+            late = time.monotonic() - begun > self._limit
+            return late or self._cancelled()
+
         scores = []
         for image, held in self._pairs:
-            if self._cancelled():
-                return math.nan
             row0, column0, row1, column1 = _window(held)
             part = slice(row0, row1), slice(column0, column1)
             colour = image.image.ndim == 3
@@ -70,8 +77,12 @@ class EverythingCheck:
                 image.image[part],
                 sam,
                 contrast_limits=None if colour else image.limits['product'],
-                cancelled=self._cancelled,
+                cancelled=ended,
             )
+            if ended():
+                # there is no time for a second check either
+                self._pairs = []
+                return math.nan
             labels, wanted = image.labels[0][part], held.labels[0][part]
             scores.append(judged_f1(found, labels, wanted, self._complete))
         self.seconds = time.monotonic() - begun

@@ -45,6 +45,8 @@ from napari_mobilesam.types import ModelRecord, Progress
 
 # Share of the budget that one validation may take.
 VALIDATION_SHARE = 0.05
+# The same for each of the two checks of segment everything.
+CHECK_SHARE = 0.08
 MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
 
 
@@ -259,7 +261,14 @@ def finetune(
         seed=options.config.seed,
         known_maps=_known_maps(images, training, options),
     )
-    check = EverythingCheck(images, validation, options.complete, cancelled)
+    budget = 60 * options.config.minutes
+    check = EverythingCheck(
+        images,
+        validation,
+        options.complete,
+        CHECK_SHARE * budget if budget else math.inf,
+        cancelled,
+    )
     base_f1 = check(tuned.eval())
     count = sum(len(image.objects) for image in validation)
     score = _held_back_score(model, validation, best, options, on_crop)
