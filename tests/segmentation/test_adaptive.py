@@ -58,7 +58,7 @@ def test_the_same_objects_with_a_third_of_the_prompts(image, planes):
 
 
 def test_progress_says_done_at_the_end_and_not_before(image, monkeypatch):
-    monkeypatch.setattr(plan, 'ADAPTIVE_SHARE', 1 / 20)
+    monkeypatch.setitem(plan.SHARES, 'adaptive', 1 / 20)
     seen = []
     found(image, progress=lambda *report: seen.append(report[:2]))
     last_done, last_total = seen.pop()

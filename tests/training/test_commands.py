@@ -215,12 +215,14 @@ def test_finetune(
     disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(tmp_path / 'models'))
+    monkeypatch.setattr('napari_mobilesam.training.everything_check.IMAGES', 1)
     code, _ = run(
         'finetune', disc_folder, '--base', base, '--name', 'mine', '--steps',
         2, '--batch-size', 2,
     )  # fmt: skip
     assert code == 0
-    assert 'validation IoU' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'validation IoU' in printed and 'segment everything' in printed
     assert load_model('mine').record.training['base'] == 'base'
 
 

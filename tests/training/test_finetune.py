@@ -12,7 +12,7 @@ import torch
 from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.registry import list_models
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training import held_back
+from napari_mobilesam.training import everything_check, held_back
 from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
@@ -47,6 +47,12 @@ QUICK = FineTuneConfig(
 def at_once() -> bool:
     """Cancel before the first step."""
     return True
+
+
+@pytest.fixture(autouse=True)
+def no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segment everything takes longer than a training of three steps."""
+    monkeypatch.setattr(everything_check, 'IMAGES', 0)
 
 
 @pytest.fixture(autouse=True)
@@ -180,8 +186,11 @@ def test_found_objects_are_judged_by_what_they_lie_on() -> None:
 
 
 def test_a_check_that_takes_too_long_is_left_out(
-    tiny: Sam, disc_images: list[LabelledImage]
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(everything_check, 'IMAGES', 1)
     _, validation = hold_back(disc_images, 0.5)
     check = EverythingCheck(disc_images, validation, False, seconds=0)
     assert np.isnan(check(tiny.eval())) and check.seconds == 0
@@ -191,8 +200,11 @@ def test_a_check_that_takes_too_long_is_left_out(
 
 
 def test_segment_everything_is_checked_before_and_after(
-    tiny: Sam, disc_images: list[LabelledImage]
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(everything_check, 'IMAGES', 1)
     result = finetune(tiny.eval(), disc_images, QUICK, save=False)
     assert 0 <= result.base_f1 <= 1 and 0 <= result.f1 <= 1
     assert result.model.record.training['everything_f1'] == [

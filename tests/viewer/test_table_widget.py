@@ -336,7 +336,7 @@ def test_large_labels_on_disk(table_desk, tmp_path):
     d = table_desk(array)
     assert d.labels.features['area'].tolist() == [100, 144, 256, 400]
     d.widget.select('area', 0, 150)
-    assert 'too large to show' in d.widget.count_label.text()
+    assert 'too large to highlight them' in d.widget.count_label.text()
     d.widget.delete()
     assert 'is not in memory' in d.widget.status.text
 
