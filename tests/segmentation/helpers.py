@@ -40,6 +40,9 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return np.count_nonzero(one & other) / union if union else 1.0
 
 
+SHAPE = (200, 230)
+
+
 def discs_off_grid(shape: tuple[int, int]) -> list[np.ndarray]:
     """Discs that no grid knows of, a third of (200, 230) without any."""
     return [

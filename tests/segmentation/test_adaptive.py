@@ -19,20 +19,8 @@ from napari_mobilesam.segmentation.point_classifier import (
 )
 from napari_mobilesam.types import EverythingParameters, Mask
 
-from .helpers import as_mask, disc, discs_off_grid, iou, paste
+from .helpers import as_mask, disc, iou, paste
 from .oracle import Oracle
-
-SHAPE = (200, 230)
-
-
-@pytest.fixture
-def planes() -> list[np.ndarray]:
-    return discs_off_grid(SHAPE)
-
-
-@pytest.fixture
-def image(planes) -> np.ndarray:
-    return np.where(np.any(planes, axis=0), 255, 0).astype(np.uint8)
 
 
 def found(image, model=None, **options):

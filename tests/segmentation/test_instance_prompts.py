@@ -13,20 +13,8 @@ from napari_mobilesam.segmentation.instance_prompts import maps_of
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.types import EverythingParameters
 
-from .helpers import discs_off_grid, iou
+from .helpers import SHAPE, iou
 from .oracle import Oracle, SeeingOracle
-
-SHAPE = (200, 230)
-
-
-@pytest.fixture
-def planes() -> list[np.ndarray]:
-    return discs_off_grid(SHAPE)
-
-
-@pytest.fixture
-def image(planes) -> np.ndarray:
-    return np.where(np.any(planes, axis=0), 255, 0).astype(np.uint8)
 
 
 def found(image, model=None, **options):

@@ -211,7 +211,7 @@ class ImageEmbedding:
         return Embedding(features, frame, self.model_key)
 
     def has(self, center: Sequence[float], pitch: int) -> bool:
-        """Whether `cut` of any block needs no embedding."""
+        """Return True if `cut` of any block needs no embedding."""
         return self.knows(self.block_at(center, pitch))
 
     def block_at(self, center: Sequence[float], pitch: int) -> BlockKey:
@@ -234,7 +234,7 @@ class ImageEmbedding:
         return small
 
     def knows(self, key: BlockKey) -> bool:
-        """Whether a block is embedded."""
+        """Return True if a block is embedded."""
         with self._lock:
             return key in self._blocks
 

@@ -191,7 +191,7 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
 
 
 def is_unsure(maps: InstanceMaps) -> bool:
-    """Whether more of the maps is unclear than is foreground."""
+    """Return True if more of the maps is unclear than is foreground."""
     foreground = maps.values[FOREGROUND]
     low, high = UNCLEAR
     unclear = np.count_nonzero((foreground > low) & (foreground < high))

@@ -103,7 +103,7 @@ class SeriesEntry:
 
     @property
     def status(self) -> Status:
-        """Whether the image is done."""
+        """True if the image is done."""
         status = self.record.get('status')
         return status if status in STATUSES else 'to do'
 
@@ -135,7 +135,7 @@ class SeriesEntry:
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a label image, of this program or of others."""
+        """True if there is a label image, of this program or another."""
         return self.labels.exists()
 
 

@@ -274,10 +274,11 @@ class TrainJob:
         )
         if not self.instance_head:
             return lambda sam: quick_score(sam, samples)
-        record = replace(
-            ModelRecord('untrained', 'vit_t'), input_size=self.input_size
+        record = ModelRecord(
+            'untrained',
+            input_size=self.input_size,
+            object_diameter=self._diameters(),
         )
-        record = replace(record, object_diameter=self._diameters())
         crops = validation_crops(
             head_crop_source(record, images, self.incomplete),
             self.zoom.best,
