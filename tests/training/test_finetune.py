@@ -84,6 +84,8 @@ def test_result_is_listed_loads_and_says_how_it_was_made(
     training = record.training
     assert training['base'] == 'tiny' and training['base_key'] == key
     assert training['objects'] == 18 and training['steps'] == 3
+    # without a check: what any reader of JSON understands
+    assert training['everything_f1'] == [None, None]
     assert len(training['data_sha256']) == 64
     # The model it started from is untouched, the new one another.
     assert all(torch.equal(before[k], v) for k, v in tiny.state_dict().items())

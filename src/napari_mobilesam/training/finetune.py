@@ -71,7 +71,7 @@ class FineTuned:
         Change of the score that chance explains, see `HeldBackScore`.
     base_f1, f1 : float
         F1 of segment everything on the objects held back, before and after;
-        NaN if it was not measured. See `everything_f1`.
+        NaN if it was not measured. See `EverythingCheck`.
     """
 
     model: Sam
@@ -367,6 +367,10 @@ def _record(
             base_key=model.key,
             base_score=result.base_score,
             validation_objects=result.validation_objects,
-            everything_f1=[result.base_f1, result.f1],
+            # JSON has no number that is none
+            everything_f1=[
+                f1 if math.isfinite(f1) else None
+                for f1 in (result.base_f1, result.f1)
+            ],
         ),
     )
