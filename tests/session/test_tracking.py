@@ -321,3 +321,117 @@ def test_no_correction_while_the_pixels_are_saved(dividing_cells, tmp_path):
 def test_layers_without_a_viewer_are_arrays(session):
     with pytest.raises(ImageError, match='it has to be an array'):
         session.track('cells')
+
+
+# edited pixels
+
+
+def state(tracked):
+    """Links as (frame, track) of each object and of the one before it."""
+    tracks = tracked.tracks
+    places = list(
+        zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)
+    )
+    return {
+        place: places[before] if before >= 0 else None
+        for place, before in zip(places, tracks.previous, strict=True)
+    }
+
+
+def test_erased_object_leaves_its_track(tracked):
+    before, pixels = state(tracked), tracked.pixels.copy()
+    told = []
+    tracked.objects_changed.connect(told.append)
+    gone = tracked.index(4, 1)
+    tracked.pixels[4][pixels[4] == 1] = 0
+    tracked.follow([4])
+    after = state(tracked)
+    assert (4, 1) not in after
+    assert after[5, 1] == (3, 1)
+    assert told[0][gone] == -1
+    assert told[0][gone + 1] == gone
+    assert len(tracked.tracks) == len(before) - 1
+    tracked.pixels[4] = pixels[4]
+    tracked.follow([4])
+    assert state(tracked) == before
+
+
+def test_painted_object_joins_the_track_of_its_number(tracked):
+    before = state(tracked)
+    parent = tracked.tracks.divisions[0]
+    last, track = tracked.place(parent)
+    children = [tracked.place(i) for i in tracked.tracks.following[parent]]
+    # beyond its division the track loses its children …
+    tracked.pixels[last + 1, 90:96, 2:8] = track
+    tracked.follow(range(8))
+    after = state(tracked)
+    assert after[last + 1, track] == (last, track)
+    assert all(after[child] is None for child in children)
+    index = tracked.index(last + 1, track)
+    assert tracked.tracks.positions[index].tolist() == [92.5, 4.5]
+    assert tracked.box(index) == (slice(90, 96), slice(2, 8))
+    # … and has them back without
+    tracked.pixels[last + 1, 90:96, 2:8] = 0
+    tracked.follow([last + 1])
+    assert state(tracked) == before
+
+
+def test_new_number_starts_a_track_that_can_be_linked(tracked):
+    pixels = tracked.pixels.copy()
+    tracked.pixels[4][pixels[4] == 1] = 0
+    tracked.pixels[4, 2:8, 2:8] = 30
+    tracked.follow([4])
+    assert state(tracked)[4, 30] is None
+    edited = tracked.pixels.copy()
+    first, new = tracked.index(3, 1), tracked.index(4, 30)
+    last = tracked.index(5, 1)
+    tracked.link(first, new)
+    tracked.link(new, last)
+    assert tracked.tracks.previous[[new, last]].tolist() == [first, new]
+    (track,) = np.unique(tracked.tracks.ids[[first, new, last]])
+    assert (tracked.pixels[4, 2:8, 2:8] == track).all()
+    for _ in range(2):
+        tracked.undo()
+    assert np.array_equal(tracked.pixels, edited)
+    # no object of the labels that were tracked
+    assert tracked.tracks.labels[tracked.index(4, 30)] == 0
+
+
+def test_undo_of_a_correction_keeps_what_was_painted_since(tracked):
+    before = state(tracked)
+    tracked.unlink(tracked.index(4, 1))
+    new = tracked.tracks.count
+    # where the number of the undone part is needed again
+    tracked.pixels[6, 2:8, 2:8] = 1
+    tracked.follow([6])
+    assert state(tracked)[6, 1] == (3, 1)
+    tracked.undo()
+    after = state(tracked)
+    assert {place: after[place] for place in before} == before
+    (added,) = set(after) - set(before)
+    assert added[0] == 6
+    assert added[1] > new
+    assert (tracked.pixels[6, 2:8, 2:8] == added[1]).all()
+
+
+def test_erased_track_gives_its_number_away(tracked):
+    tracks = tracked.tracks
+    child, parent = max(tracks.parents.items())
+    tracked.pixels[tracked.pixels == child] = 0
+    tracked.follow(range(8))
+    assert child not in tracked.tracks.parents
+    tracked.pixels[7, 2:8, 2:8] = child
+    tracked.follow([7])
+    # in a frame in which the erased track had an object, too: it is back
+    assert tracked.tracks.parents.get(child) == parent
+    tracked.pixels[7, 2:8, 2:8] = 0
+    tracked.pixels[0, 2:8, 2:8] = child
+    tracked.follow([0, 7])
+    assert child not in tracked.tracks.parents
+
+
+def test_pixels_that_stay_change_nothing(tracked):
+    told = []
+    tracked.changed.connect(told.append)
+    tracked.follow(range(8))
+    assert told == []

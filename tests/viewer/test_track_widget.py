@@ -418,3 +418,200 @@ def test_stack_over_time_with_a_leading_axis(track_desk, dividing_cells):
     assert d.widget.summary.text() == '13 tracks of 80 objects, 2 divisions.'
     assert d.widget.shown.labels.ndim == 4
     assert lines(d).data.shape == (80, 5)
+
+
+# propagation along a track
+
+
+@pytest.fixture
+def gap_desk(desk, blobs):
+    """Make viewers with tracks of two objects, one missing in two frames."""
+
+    def make(image=True, **kwargs):
+        frames = np.repeat(blobs[None], 6, axis=0)
+        labels = np.zeros(frames.shape, np.uint8)
+        labels[:, 16:40, 20:44] = 1
+        labels[:, 56:80, 72:104] = 2
+        labels[3:5, 16:40, 20:44] = 0
+        d = desk(*([frames] if image else []), widget='Track', **kwargs)
+        d.labels = d.viewer.add_labels(labels, name='cells')
+        d.widget.form.controls['gap'].value = 2
+        QTest.mouseClick(d.widget.track_button, LEFT)
+        d.settle()
+        d.viewer.reset_view()
+        assert d.widget.summary.text().startswith('2 tracks of 10 objects')
+
+        def choose(frame, track):
+            layer = d.widget.shown.labels
+            d.viewer.dims.set_current_step(0, frame)
+            middle = np.argwhere(layer.data[frame] == track).mean(0)
+            d.mouse.click(layer, (frame, *middle))
+
+        d.choose = choose
+        return d
+
+    return make
+
+
+def test_propagate_by_mouse_and_key_and_undo(gap_desk):
+    d = gap_desk()
+    before = d.widget.shown.labels.data.copy()
+    assert not d.widget.buttons['propagate_forward'].isEnabled()
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    assert not d.widget.track_button.isEnabled()
+    d.settle()
+    assert d.widget.status.text == (
+        'Track 1 was propagated to 2 frames, 3 to 4; it ended before frame 5 '
+        '(it agrees with the track there). Undo takes it back.'
+    )
+    assert d.widget.summary.text().startswith('2 tracks of 12 objects')
+    labels = d.widget.shown.labels.data
+    assert (labels[3:5, 16:40, 20:44] == 1).mean() > 0.9
+    assert np.array_equal(labels[[0, 1, 2, 5]], before[[0, 1, 2, 5]])
+    assert lines(d).data[:, 1][lines(d).data[:, 0] == 1].tolist() == [
+        *range(6)
+    ]
+    # the object stays chosen, and the view as it was
+    assert d.widget.first_label.text() == 'track 1, frame 2'
+    assert d.viewer.dims.current_step[0] == 2
+    assert d.widget.track_button.isEnabled()
+    d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.status.text.startswith('Undone: propagating object 1')
+    assert np.array_equal(d.widget.shown.labels.data, before)
+    assert d.widget.summary.text().startswith('2 tracks of 10 objects')
+    d.choose(5, 1)
+    QTest.mouseClick(d.widget.buttons['propagate_back'], LEFT)
+    d.settle()
+    assert d.widget.status.text.startswith(
+        'Track 1 was propagated to 2 frames, 3 to 4'
+    )
+    assert d.widget.summary.text().startswith('2 tracks of 12 objects')
+
+
+def test_added_objects_can_be_corrected_and_exported(gap_desk, tmp_path):
+    d = gap_desk()
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    d.choose(4, 1)
+    assert d.widget.status.text == 'Object of track 1, frame 4.'
+    d.mouse.key(Qt.Key.Key_I, SHIFT)
+    # the longer part keeps the number
+    assert d.widget.status.text == 'Unlinked: track 3, frame 4.'
+    d.widget.export(tmp_path / 'ctc')
+    d.settle()
+    masks, tracks = read_ctc(tmp_path / 'ctc')
+    assert np.array_equal(masks, d.widget.shown.labels.data)
+    assert len(tracks) == 12
+    d.widget.export(tmp_path / 'tracks.xml')
+    d.settle()
+    assert (tmp_path / 'tracks.xml').read_text().count('<Spot ') == 12
+    for _ in range(2):
+        d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.summary.text().startswith('2 tracks of 10 objects')
+
+
+def test_cancelled_propagation_keeps_its_frames(gap_desk, oracle):
+    d = gap_desk()
+    d.choose(2, 1)
+    oracle.go.clear()
+    QTest.mouseClick(d.widget.buttons['propagate_forward'], LEFT)
+    QTest.mouseClick(d.widget.cancel_button, LEFT)
+    assert d.widget.status.text == 'Stopping …'
+    oracle.go.set()
+    d.settle()
+    assert d.widget.status.text.startswith('Stopped. Track 1 was propagated')
+    assert d.widget.summary.text().startswith('2 tracks of 11 objects')
+    d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.summary.text().startswith('2 tracks of 10 objects')
+
+
+def test_propagation_needs_an_image(gap_desk):
+    d = gap_desk(image=False)
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    assert d.widget.status.failed
+    assert d.widget.status.text.startswith('Open an image')
+    still = d.viewer.add_image(np.zeros((96, 128), np.uint8))
+    d.viewer.layers.selection.active = d.widget.shown.labels
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    assert d.widget.status.failed
+    assert 'is a single plane' in d.widget.status.text
+    assert still in d.viewer.layers
+    assert d.widget.track_button.isEnabled()
+
+
+def test_model_that_fails_is_said(gap_desk, oracle, monkeypatch):
+    d = gap_desk()
+    before = d.widget.shown.labels.data.copy()
+
+    def fail(*args):
+        raise RuntimeError('broken weights')
+
+    monkeypatch.setattr(type(oracle), 'image_decoder', fail)
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    assert d.widget.status.failed
+    assert 'broken weights' in d.widget.status.text
+    assert d.widget.track_button.isEnabled()
+    assert np.array_equal(d.widget.shown.labels.data, before)
+
+
+def test_tracks_follow_brush_and_eraser(gap_desk):
+    d = gap_desk()
+    labels = d.widget.shown.labels
+    d.viewer.dims.set_current_step(0, 3)
+    labels.mode, labels.selected_label, labels.brush_size = 'paint', 1, 9
+    d.mouse.click(labels, (3, 30, 30))
+    assert (labels.data[3, 16:40, 20:44] == 1).any()
+    assert d.widget.summary.text().startswith('2 tracks of 11 objects')
+    # napari's own undo, and the eraser
+    d.viewer.layers.selection.active = labels
+    labels.undo()
+    assert d.widget.summary.text().startswith('2 tracks of 10 objects')
+    labels.fill((3, 68, 88), 0)
+    assert d.widget.summary.text().startswith('2 tracks of 9 objects')
+    labels.undo()
+    assert d.widget.summary.text().startswith('2 tracks of 10 objects')
+    labels.mode = 'pan_zoom'
+    d.choose(2, 2)
+    d.choose(3, 2)
+    labels.fill((3, 68, 88), 0)
+    # a chosen object that is gone is none any more
+    assert d.widget.first_label.text() == 'track 2, frame 2'
+    assert d.widget.second_label.text() == '–'
+    # edited tracks are kept beside new ones
+    d.widget.track()
+    d.settle()
+    assert 'tracked cells [1]' in d.viewer.layers
+
+
+def test_tracks_follow_labels_of_another_type(gap_desk):
+    d = gap_desk()
+    labels = d.widget.shown.labels
+    labels.data = labels.data.astype(np.int32)
+    labels.fill((2, 28, 32), 0)
+    assert d.widget.summary.text().startswith('2 tracks of 9 objects')
+    d.choose(3, 2)
+    d.widget.unlink()
+    assert (labels.data[3:, 56:80, 72:104] == 3).all()
+
+
+def test_propagation_in_a_volume_over_time(desk, blobs):
+    frames = np.repeat(np.repeat(blobs[None, None], 3, 1), 4, 0)
+    labels = (frames > 100).astype(np.uint8)
+    labels[:, :, 50:] = 0
+    labels[..., 60:] = 0
+    labels[2, 1] = 0
+    d = desk(frames, widget='Track', scale=(1, 2, 1, 1))
+    d.viewer.add_labels(labels, name='cells', scale=(1, 2, 1, 1))
+    d.widget.track()
+    d.settle()
+    tracked = d.session.tracking.all_tracks()[-1]
+    result = d.session.propagate_track((1, 1), 'forward')
+    # through time, on the plane in the middle
+    assert result.reached == (2,)
+    assert (tracked.pixels[2, 1, 16:40, 20:44] == 1).mean() > 0.9
+    assert len(tracked.tracks) == 4

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.prompts.batch import (
     BatchItem,
     BatchSegmentation,
@@ -18,6 +21,8 @@ from napari_mobilesam.session.prompts.propagation import PropagationOptions
 from napari_mobilesam.session.prompts.propagation_run import Propagation
 from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.session.prompts.refine_all import RefineAll
+from napari_mobilesam.session.track.along_track import AlongTrack
+from napari_mobilesam.session.track.tracked_labels import TrackedLabels
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
@@ -36,6 +41,9 @@ class ObjectJobs:
         Returns the name of the model.
     scene : callable
         Returns the `Scene` of the session.
+    tracked : callable
+        Returns the tracks of labels with one number per track, None for
+        other labels.
     propagation : Propagation
         Follows objects through stacks.
     batching : BatchSegmentation
@@ -51,6 +59,7 @@ class ObjectJobs:
         recorder: Recorder,
         model_name: Callable[[], str],
         scene: Callable[[], Scene],
+        tracked: Callable[[LabelTarget], TrackedLabels | None],
         propagation: Propagation,
         batching: BatchSegmentation,
         refining: RefineAll,
@@ -63,6 +72,7 @@ class ObjectJobs:
         self._recorder = recorder
         self._model_name = model_name
         self._scene = scene
+        self._tracked = tracked
 
     def start_propagation(
         self,
@@ -100,7 +110,20 @@ class ObjectJobs:
             self._recorder.propagation(
                 record.number, shown, axis, options, self._editor.options
             ),
+            self._track_of(record, objects, planes),
         )
+
+    def _track_of(
+        self,
+        record: ObjectRecord,
+        objects: Objects,
+        planes: Sequence[ImagePlane],
+    ) -> AlongTrack | None:
+        """Return the track of an object, if its labels are of tracks."""
+        tracked = self._tracked(objects.target)
+        if tracked is None:
+            return None
+        return AlongTrack(tracked.tracks, objects.target, planes, record.label)
 
     def start_batch(
         self,

@@ -50,6 +50,7 @@ from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
+from napari_mobilesam.session.track_propagation import TrackPropagation
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
@@ -129,6 +130,8 @@ class Session:
         Many images: reading ahead, saving, segmenting all of them.
     tracking : TrackJobs
         Objects through time.
+    track_propagation : TrackPropagation
+        Follows objects along their tracks.
     classifying : ClassJobs
         Classes proposed from examples.
     detector_downloads : DetectorDownloads
@@ -244,6 +247,7 @@ class Session:
             self.recorder,
             lambda: self.model_name,
             scene,
+            self.tracking.tracked,
             self.propagation,
             self.batching,
             self.refining,
@@ -265,7 +269,11 @@ class Session:
         self.remove_class = classes.remove_class
         self.set_class_color = classes.set_class_color
         self.color_by_class = classes.color_by_class
-        tracks = TrackCommands(self.tracking, waiter)
+        self.track_propagation = TrackPropagation(
+            self.tracking, scene, self.navigation, jobs
+        )
+        tracks = TrackCommands(self.tracking, self.track_propagation, waiter)
+        self.propagate_track = tracks.propagate_track
         self.track, self.link = tracks.track, tracks.link
         self.unlink, self.divide = tracks.unlink, tracks.divide
         examples = ExampleCommands(

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from napari_mobilesam.session.prompts.propagation import (
+    Direction,
+    PropagationOptions,
+)
+from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track.tracked_labels import (
     FrameAndTrack,
     TrackedLabels,
 )
+from napari_mobilesam.session.track_propagation import TrackPropagation
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.tracking.tracks import TrackError
 
@@ -21,12 +27,17 @@ class TrackCommands:
     ----------
     jobs : TrackJobs
         Tracks in the background.
+    propagation : TrackPropagation
+        Follows objects along their tracks.
     waiter : Waiter
         Waits for the answer.
     """
 
-    def __init__(self, jobs: TrackJobs, waiter: Waiter) -> None:
+    def __init__(
+        self, jobs: TrackJobs, propagation: TrackPropagation, waiter: Waiter
+    ) -> None:
         self._jobs = jobs
+        self._propagation = propagation
         self._waiter = waiter
 
     def track(self, labels: Any = None, **parameters: Any) -> TrackedLabels:
@@ -102,6 +113,47 @@ class TrackCommands:
             tracked.index(*parent),
             [tracked.index(*child) for child in children],
         )
+
+    def propagate_track(
+        self,
+        place: FrameAndTrack,
+        direction: Direction = 'both',
+        **options: Any,
+    ) -> PropagationResult:
+        """Follow an object along its track in the image, as one step.
+
+        Frames in which the track has no object get one, and objects that
+        differ from the answer of the model are replaced. It ends where both
+        agree again, where other tracks are, or at a division.
+
+        Parameters
+        ----------
+        place : (frame, track)
+            The object to start from.
+        direction : {'both', 'forward', 'backward'}
+            Direction in time.
+        **options
+            Further fields of `PropagationOptions`.
+
+        Returns
+        -------
+        PropagationResult
+            Frames that were reached, and why it ended.
+
+        Raises
+        ------
+        SegmentationError
+            There is no such object, or no image below it.
+        """
+        self._waiter.finish()
+        tracked = self._newest
+        index = tracked.index(*place)
+        chosen = PropagationOptions(direction=direction, **options)
+        found: PropagationResult = self._waiter.answer(
+            self._propagation.finished,
+            lambda: self._propagation.start(tracked, index, chosen),
+        )
+        return found
 
     @property
     def _newest(self) -> TrackedLabels:

@@ -88,6 +88,38 @@ class Tracks:
         wanted = None if ids is None else np.asarray(ids, np.int64).ravel()
         return tracks._numbered(wanted)
 
+    @classmethod
+    def from_ids(
+        cls,
+        frames: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        positions: NDArray[np.float64],
+        ids: NDArray[np.int64],
+        parents: Mapping[int, int],
+    ) -> Tracks:
+        """Make tracks from the track of each object.
+
+        The objects of a track follow each other by frame. The first one
+        follows the last object of the parent track, if that is earlier.
+
+        Parameters
+        ----------
+        frames, labels, positions, ids : array
+            See `Tracks`; no track is twice in a frame.
+        parents : mapping of int to int
+            Parent track of each track that comes from a division.
+        """
+        previous = np.full(len(ids), -1)
+        order = np.lexsort((frames, ids))
+        same = ids[order][1:] == ids[order][:-1]
+        previous[order[1:][same]] = order[:-1][same]
+        last = {int(ids[index]): int(index) for index in order}
+        for first in order[np.r_[True, ~same][: len(order)]]:
+            parent = last.get(parents.get(int(ids[first]), 0), -1)
+            if parent >= 0 and frames[parent] < frames[first]:
+                previous[first] = parent
+        return cls(frames, labels, positions, previous, ids)
+
     def __len__(self) -> int:
         return len(self.frames)
 

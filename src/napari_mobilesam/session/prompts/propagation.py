@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,16 @@ class PropagationEnd(NamedTuple):
     reason: str
 
 
+class Limits(Protocol):
+    """What else is on the planes, and ends a propagation there."""
+
+    def bar(self, number: int) -> str:
+        """Return why the object cannot be on a plane; empty if it can."""
+
+    def meets(self, number: int, mask: Mask) -> str:
+        """Return why it ends before a plane with this mask; empty if not."""
+
+
 PropagationStep = PropagatedPlane | SkippedPlane | PropagationEnd
 
 
@@ -117,6 +127,7 @@ def propagate(
     planes: Sequence[ImagePlane],
     keys: Mapping[int, ObjectView],
     options: PropagationOptions | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[PropagationStep]:
     """Follow an object from the planes it was prompted on.
 
@@ -130,6 +141,8 @@ def propagate(
         Views with a mask, by index of their plane; they are kept.
     options : PropagationOptions, optional
         Direction and stopping criteria.
+    limits : Limits, optional
+        Further criteria, of the planes.
 
     Yields
     ------
@@ -148,7 +161,7 @@ def propagate(
             'There is no mask to propagate: click the object on one plane '
             'first.'
         )
-    walker = _Follower(predict, planes, options)
+    walker = _Follower(predict, planes, options, limits)
     for low, high in zip(starts, starts[1:], strict=False):
         yield from walker.fill(low, keys[low], high, keys[high])
     first, last = _bounds(starts, len(planes), options)
@@ -195,6 +208,7 @@ class _Follower:
     predict: Predict
     planes: Sequence[ImagePlane]
     options: PropagationOptions
+    limits: Limits | None = None
 
     def follow(
         self, start: ObjectView, numbers: range
@@ -202,7 +216,7 @@ class _Follower:
         """Follow the object until it ends."""
         before = start
         for number in numbers:
-            step = self._step(before, number)
+            step = self._step(before, number, self.limits)
             yield step
             if isinstance(step, PropagationEnd):
                 return
@@ -224,7 +238,8 @@ class _Follower:
             if number in visited:
                 # the other end is beyond: they have met
                 return
-            step = self._step(view, number)
+            # both ends are given: what lies between is filled
+            step = self._step(view, number, None)
             if not isinstance(step, PropagationEnd):
                 visited.add(number)
                 if isinstance(step, PropagatedPlane):
@@ -234,18 +249,26 @@ class _Follower:
             elif not ends:
                 yield step
 
-    def _step(self, before: ObjectView, number: int) -> PropagationStep:
+    def _step(
+        self, before: ObjectView, number: int, limits: Limits | None
+    ) -> PropagationStep:
         """Predict the object on the next plane."""
         plane = self.planes[number]
         mask = before.mask
         assert mask is not None
-        reason = ''
+        reason = '' if limits is None else limits.bar(number)
+        if reason:
+            return PropagationEnd(number, reason)
         for prompts, previous in _attempts(before, mask):
             try:
                 found = self.predict(plane, prompts, previous)
             except BlankImageError:
                 return SkippedPlane(number)
             reason = self._reason_to_end(mask, found)
+            if found is not None and not reason and limits is not None:
+                reason = limits.meets(number, found.mask)
+                if reason:
+                    break
             if found is not None and not reason:
                 kept = found.for_keeps()
                 return PropagatedPlane(

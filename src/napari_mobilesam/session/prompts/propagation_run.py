@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from psygnal import Signal
 
@@ -22,6 +22,7 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.prompts.propagation import (
+    Limits,
     PropagationEnd,
     PropagationOptions,
     PropagationStep,
@@ -34,7 +35,7 @@ from napari_mobilesam.session.runtime.background import (
     BackgroundJob,
 )
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import Prompts, SegmentationError
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -67,19 +68,38 @@ class PropagationResult:
     @property
     def text(self) -> str:
         """Summary for the user."""
+        return self.describe(f'Object {self.record.number}', 'plane')
+
+    def describe(self, name: str, unit: str) -> str:
+        """Return a summary for the user.
+
+        Parameters
+        ----------
+        name : str
+            Name of the object: ``'Track 7'``.
+        unit : str
+            Name of a plane: ``'frame'``.
+        """
         stopped = '' if self.complete else 'Stopped. '
         text = (
-            f'{stopped}Object {self.record.number} was propagated to '
-            f'{counted(len(self.reached), "plane")}'
+            f'{stopped}{name} was propagated to '
+            f'{counted(len(self.reached), unit)}'
         )
         if self.reached:
             text += f', {self.reached[0]} to {self.reached[-1]}'
         if self.skipped:
             planes = ', '.join(map(str, self.skipped))
-            text += f'; empty planes were skipped ({planes})'
+            text += f'; empty {unit}s were skipped ({planes})'
         for end in self.ended:
-            text += f'; it ended before plane {end.number} ({end.reason})'
+            text += f'; it ended before {unit} {end.number} ({end.reason})'
         return f'{text}.'
+
+
+class PropagationTrack(Limits, Protocol):
+    """Track that an object is propagated along."""
+
+    def mask(self, plane: ImagePlane) -> Mask | None:
+        """Return the pixels of the track on a plane; None if it has none."""
 
 
 @dataclass
@@ -91,6 +111,7 @@ class _PropagationRun:
     policy: WritePolicy
     # views of an earlier propagation that were not replaced yet
     old: dict[Hashable, ObjectView]
+    track: PropagationTrack | None = None
     reached: list[int] = field(default_factory=list)
     ended: list[PropagationEnd] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
@@ -105,6 +126,10 @@ class _PropagationRun:
             return
         view = found.view
         self._erase(view.plane)
+        before = None if self.track is None else self.track.mask(view.plane)
+        if before is not None:
+            own = self.record.label
+            self.step.paint(view.plane, before, 0, lambda here: here == own)
         mask = view.mask
         assert mask is not None
         self.step.paint(view.plane, mask, self.record.label, self.policy)
@@ -166,6 +191,7 @@ class Propagation:
         policy: WritePolicy = 'overwrite',
         clean_up: CleanUp | None = None,
         replay_code: ReplayCode | None = None,
+        track: PropagationTrack | None = None,
     ) -> None:
         """Start a propagation; everything is written as one step.
 
@@ -190,6 +216,9 @@ class Propagation:
             Clean-up of the masks.
         replay_code : ReplayCode, optional
             Code of the step in the script.
+        track : PropagationTrack, optional
+            Track of the object: its pixels on the planes are replaced, where
+            they differ, and other tracks are left alone.
 
         Raises
         ------
@@ -218,12 +247,14 @@ class Propagation:
         run = _PropagationRun(
             objects.begin(f'propagating object {number}'),
             record,
-            policy,
+            policy if track is None else 'keep',
             {
                 old[index].plane.place: old[index]
                 for index in asked(keys, len(planes), options)
-                if index in old
+                # a track goes on where it is met again
+                if index in old and track is None
             },
+            track,
         )
 
         def found(model: Sam) -> Iterator[PropagationStep]:
@@ -236,7 +267,7 @@ class Propagation:
                     self._engine, plane, prompts, model, previous, clean_up
                 )
 
-            return propagate(predict, planes, keys, options)
+            return propagate(predict, planes, keys, options, track)
 
         def end(complete: bool) -> None:
             # a cancelled propagation cannot be replayed exactly

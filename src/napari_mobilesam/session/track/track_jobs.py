@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_mobilesam.background_imports import import_gently
+from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
@@ -80,6 +81,16 @@ class TrackJobs:
         if self.scene is not None:
             return self.scene.all_tracks()
         return () if self._newest is None else (self._newest,)
+
+    def tracked(self, target: LabelTarget) -> TrackedLabels | None:
+        """Return the tracks that a target of writing holds, None for others.
+
+        Parameters
+        ----------
+        target : LabelTarget
+            Labels that objects are written to.
+        """
+        return None if self.scene is None else self.scene.tracked(target)
 
     def prepare(self) -> None:
         """Import laptrack, which takes seconds, before it is needed."""

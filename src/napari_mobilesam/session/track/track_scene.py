@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.track.tracked_labels import (
     TrackedLabels,
     TrackResult,
@@ -51,6 +52,30 @@ class TrackScene(Protocol):
         result : TrackResult
             Its tracks.
         """
+
+    def open_object(self, tracked: TrackedLabels, index: int) -> int:
+        """Show an object, and write to its labels from now on.
+
+        Parameters
+        ----------
+        tracked : TrackedLabels
+            Tracks in the viewer.
+        index : int
+            Index of the object.
+
+        Returns
+        -------
+        int
+            Axis of the image that is time.
+
+        Raises
+        ------
+        ImageError
+            There is no image, or it has no such axis.
+        """
+
+    def tracked(self, target: LabelTarget) -> TrackedLabels | None:
+        """Return the tracks whose labels a target is, None for others."""
 
     def all_tracks(self) -> Sequence[TrackedLabels]:
         """Return the tracks in the viewer, the newest last."""

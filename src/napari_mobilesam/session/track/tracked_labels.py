@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,23 +78,138 @@ def paint_tracks(
     return TrackResult(tracks, pixels, tuple(boxes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Links:
-    """What a correction changes in tracks."""
+    """Objects that were tracked or corrected, and the parents of tracks."""
 
-    previous: NDArray[np.int64]
+    frames: NDArray[np.int64]
     ids: NDArray[np.int64]
+    parents: Mapping[int, int]
 
     @classmethod
     def of(cls, tracks: Tracks) -> _Links:
-        return cls(tracks.previous, tracks.ids)
+        return cls(tracks.frames, tracks.ids, tracks.parents)
+
+    def parents_among(
+        self, places: Collection[FrameAndTrack]
+    ) -> dict[int, int]:
+        """Parents of the tracks that still have one of their objects.
+
+        The number of a track that was erased may be used again.
+        """
+        known = zip(self.frames.tolist(), self.ids.tolist(), strict=True)
+        alive = {track for frame, track in known if (frame, track) in places}
+        return {
+            child: parent
+            for child, parent in self.parents.items()
+            if child in alive and parent in alive
+        }
+
+
+class _Correction(NamedTuple):
+    """A correction of tracks, to be undone.
+
+    ``ids`` and ``after.ids`` are those of the same objects.
+    """
+
+    before: _Links
+    ids: NDArray[np.int64]
+    after: _Links
+
+    def numbers(self, tracks: Tracks, undo: bool) -> NDArray[np.int64]:
+        """Tracks of objects without, or with, the correction.
+
+        Objects that were added since keep their number, if it is free.
+        """
+        pair = (self.after.ids, self.ids)
+        here, there = pair if undo else pair[::-1]
+        frames = self.after.frames.tolist()
+        known = zip(frames, here.tolist(), strict=True)
+        renamed = dict(zip(known, there.tolist(), strict=True))
+        taken = set(zip(frames, there.tolist(), strict=True))
+        free = max(tracks.ids.max(initial=0), there.max(initial=0)) + 1
+        ids = []
+        for place in _places(tracks):
+            number = renamed.get(place)
+            if number is None:
+                number = place[1]
+                if place in taken:
+                    number, free = int(free), free + 1
+            ids.append(number)
+        return np.array(ids, np.int64)
+
+
+class _SeenObject(NamedTuple):
+    """An object in the pixels of a frame."""
+
+    place: FrameAndTrack
+    box: Box
+    position: NDArray[np.float64]
+
+
+class _PixelEdit(NamedTuple):
+    """Objects after an edit of pixels; the tracks have no links yet."""
+
+    tracks: Tracks
+    boxes: tuple[Box, ...]
+    kept: NDArray[np.bool_]
+    added: int
+
+    @property
+    def new_indices(self) -> NDArray[np.int64]:
+        """New index of each former object, −1 if it is gone."""
+        return np.where(self.kept, np.cumsum(self.kept) - 1, -1)
+
+    @classmethod
+    def of(
+        cls,
+        tracks: Tracks,
+        boxes: Sequence[Box],
+        frames: Sequence[int],
+        seen: Sequence[_SeenObject],
+    ) -> _PixelEdit | None:
+        """Compare tracks with the objects of some frames; None if equal."""
+        new = {each.place: each for each in seen}
+        places = list(_places(tracks))
+        kept = np.ones(len(tracks), bool)
+        after, positions = list(boxes), tracks.positions.copy()
+        for index in np.flatnonzero(np.isin(tracks.frames, frames)):
+            found = new.pop(places[index], None)
+            kept[index] = found is not None
+            if found is not None:
+                after[index], positions[index] = found.box, found.position
+        moved = not np.allclose(positions, tracks.positions)
+        if kept.all() and not new and not moved and after == list(boxes):
+            return None
+        added = list(new.values())
+        count = int(kept.sum()) + len(added)
+        pairs = np.array([each.place for each in added], np.int64)
+        new_frames, new_ids = pairs.reshape(-1, 2).T
+        where = [each.position[None] for each in added]
+        return cls(
+            Tracks(
+                np.concatenate([tracks.frames[kept], new_frames]),
+                # no object of the labels that were tracked
+                np.concatenate([tracks.labels[kept], 0 * new_ids]),
+                np.concatenate([positions[kept], *where]),
+                np.full(count, -1),
+                np.concatenate([tracks.ids[kept], new_ids]),
+            ),
+            (
+                *(after[index] for index in np.flatnonzero(kept)),
+                *(each.box for each in added),
+            ),
+            kept,
+            len(added),
+        )
 
 
 class TrackedLabels:
     """Tracks of labels, with corrections that can be undone.
 
     A correction writes only pixels of objects whose track gets another
-    number, in place.
+    number, in place. The pixels can be edited, too, by hand or by prompts:
+    the tracks follow, see `follow`.
 
     Parameters
     ----------
@@ -104,6 +226,9 @@ class TrackedLabels:
     ----------
     changed : Signal(tuple of int)
         Tracks have changed; frames in which pixels were written.
+    objects_changed : Signal(ndarray)
+        Emitted before `changed` if objects were added or removed: (N,) new
+        index of each former object, −1 if it is gone.
     history : History
         Corrections.
     saving : bool
@@ -111,6 +236,7 @@ class TrackedLabels:
     """
 
     changed = Signal(tuple)
+    objects_changed = Signal(object)
 
     def __init__(
         self,
@@ -126,6 +252,7 @@ class TrackedLabels:
         self.saving = False
         self._tracks = result.tracks
         self._boxes = result.boxes
+        self._links = _Links.of(result.tracks)
 
     @property
     def tracks(self) -> Tracks:
@@ -163,6 +290,35 @@ class TrackedLabels:
     def box(self, index: int) -> Box:
         """Bounding box of an object in its frame."""
         return self._boxes[index]
+
+    def follow(self, frames: Iterable[int]) -> None:
+        """Bring the tracks up to date with edited pixels.
+
+        Objects that were added with the number of a track belong to it,
+        those that were erased do not. A track that was extended beyond the
+        object that it divides into, or comes from, loses that link; it is
+        back when the pixels are.
+
+        Parameters
+        ----------
+        frames : iterable of int
+            Frames whose pixels may have changed.
+        """
+        numbers = sorted(set(frames))
+        seen = [
+            each
+            for frame in numbers
+            for each in _seen_objects(frame, self.pixels[frame])
+        ]
+        edit = _PixelEdit.of(self._tracks, self._boxes, numbers, seen)
+        if edit is None:
+            return
+        self._boxes = edit.boxes
+        ids = edit.tracks.ids
+        self._tracks = self._linked(edit.tracks, ids, self._links)
+        if edit.added or not edit.kept.all():
+            self.objects_changed.emit(edit.new_indices)
+        self.changed.emit(())
 
     # corrections
 
@@ -213,27 +369,47 @@ class TrackedLabels:
         """
         self._check_free()
         entry = self.history.pop_undo()
-        return None if entry is None else self._restore(entry, 0)
+        return None if entry is None else self._restore(entry, True)
 
     def redo(self) -> str | None:
         """Redo the correction undone last; see `undo`."""
         self._check_free()
         entry = self.history.pop_redo()
-        return None if entry is None else self._restore(entry, 1)
+        return None if entry is None else self._restore(entry, False)
 
     def _step(self, title: str, tracks: Tracks) -> None:
         self._check_free()
-        before = _Links.of(self._tracks)
+        note = _Correction(self._links, self._tracks.ids, _Links.of(tracks))
         self._set(tracks)
-        self.history.push(Entry(title, note=(before, _Links.of(tracks))))
+        self._links = note.after
+        self.history.push(Entry(title, note=note))
 
-    def _restore(self, entry: Entry, side: int) -> str:
-        assert isinstance(entry.note, tuple)
-        links: _Links = entry.note[side]
+    def _restore(self, entry: Entry, undo: bool) -> str:
+        note = entry.note
+        assert isinstance(note, _Correction)
         self._set(
-            replace(self._tracks, previous=links.previous, ids=links.ids)
+            self._linked(
+                self._tracks,
+                note.numbers(self._tracks, undo),
+                note.before if undo else note.after,
+            )
         )
+        self._links = note.before if undo else note.after
         return entry.title
+
+    @staticmethod
+    def _linked(
+        tracks: Tracks, ids: NDArray[np.int64], links: _Links
+    ) -> Tracks:
+        """Return tracks with other numbers, and links of parents."""
+        places = set(zip(tracks.frames.tolist(), ids.tolist(), strict=True))
+        return Tracks.from_ids(
+            tracks.frames,
+            tracks.labels,
+            tracks.positions,
+            ids,
+            links.parents_among(places),
+        )
 
     def _set(self, tracks: Tracks) -> None:
         """Use other tracks, and number their pixels."""
@@ -264,3 +440,21 @@ class TrackedLabels:
     def _name(self, index: int) -> str:
         frame, track = self.place(index)
         return f'track {track} in frame {frame}'
+
+
+def _places(tracks: Tracks) -> Iterator[FrameAndTrack]:
+    """Frame and track of each object."""
+    return zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)
+
+
+def _seen_objects(frame: int, pixels: NDArray[Any]) -> Iterator[_SeenObject]:
+    """Find the objects in the pixels of a frame."""
+    from scipy import ndimage
+
+    for track, box in enumerate(ndimage.find_objects(pixels), start=1):
+        if box is None:
+            continue
+        own = pixels[box] == track
+        corner = [side.start for side in box]
+        position = np.add(ndimage.center_of_mass(own), corner)
+        yield _SeenObject((frame, track), box, position)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Points
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.widgets.viewer.layers import (
@@ -77,6 +78,10 @@ class ChosenObjects:
             callbacks.remove(self._click)
         if shown is not self._shown:
             self._clicked = []
+            if self._shown is not None:
+                self._shown.tracked.objects_changed.disconnect(self._renumber)
+            if shown is not None:
+                shown.tracked.objects_changed.connect(self._renumber)
         self._shown = shown
         if shown is None:
             self._remove_rings()
@@ -90,6 +95,11 @@ class ChosenObjects:
         self._clicked = list(indices)
         self._mark()
         self.changed.emit()
+
+    def _renumber(self, new: NDArray[np.int64]) -> None:
+        """Keep the chosen objects that are still there."""
+        kept = [int(new[i]) for i in self._clicked]
+        self.choose(*[index for index in kept if index >= 0])
 
     def _add(self, index: int) -> None:
         assert self._shown is not None

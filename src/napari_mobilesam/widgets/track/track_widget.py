@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,15 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_mobilesam.session.prompts.propagation import (
+    Direction,
+    PropagationOptions,
+)
+from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.session.track.tracked_labels import TrackedLabels
 from napari_mobilesam.text import counted
 from napari_mobilesam.tracking.track_linking import LinkingParameters
+from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
@@ -77,7 +84,7 @@ class TrackAction(NamedTuple):
     tip: str
 
 
-# U and Shift+U belong to “Segment by prompts” while it is open
+# keys that “Segment by prompts” has, too, are its own while it is open
 ACTIONS = {
     'link': TrackAction(
         'Link', 'Shift+T', 'The second object continues the first.'
@@ -91,6 +98,18 @@ ACTIONS = {
         'Unlink',
         'Shift+I',
         'The object that was clicked last starts a track of its own.',
+    ),
+    'propagate_back': TrackAction(
+        '◀ Propagate',
+        'Shift+H',
+        'Segment the object that was clicked last in the frames before, as '
+        'the same track, until both agree.',
+    ),
+    'propagate_forward': TrackAction(
+        'Propagate ▶',
+        'Shift+K',
+        'Segment the object that was clicked last in the frames after, as '
+        'the same track, until both agree.',
     ),
     'undo': TrackAction('Undo', 'U', 'Undo the last step.'),
     'redo': TrackAction('Redo', 'Shift+U', 'Redo the step undone last.'),
@@ -114,11 +133,15 @@ class TrackWidget(ViewerWidget):
         self._jobs = self.session.tracking
         self._keys = Keys()
         self.shown: ShownTracks | None = None
+        # (tracks, frame, number) of the object that is being propagated
+        self._followed: tuple[TrackedLabels, int, int] | None = None
         self.chosen = ChosenObjects(self.viewer)
         self.commands: dict[str, Callable[[], None]] = {
             'link': self.link,
             'divide': self.divide,
             'unlink': self.unlink,
+            'propagate_back': self.propagate_back,
+            'propagate_forward': self.propagate_forward,
             'undo': self.undo,
             'redo': self.redo,
         }
@@ -182,8 +205,10 @@ class TrackWidget(ViewerWidget):
             'link': (0, 0),
             'divide': (0, 1),
             'unlink': (1, 0, 1, 2),
-            'undo': (2, 0),
-            'redo': (2, 1),
+            'propagate_back': (2, 0),
+            'propagate_forward': (2, 1),
+            'undo': (3, 0),
+            'redo': (3, 1),
         }
         for name, place in places.items():
             grid.addWidget(self.buttons[name], *place)
@@ -212,6 +237,9 @@ class TrackWidget(ViewerWidget):
             (jobs.failed, self._fail),
             (jobs.saved, self.status.say),
             (jobs.not_saved, self.status.fail),
+            (self.session.progress, self._show_planes),
+            (self.session.failed, self._propagation_failed),
+            (self.session.propagation.finished, self._propagated),
         ):
             self.listen(signal, callback)
         jobs.prepare()
@@ -233,6 +261,8 @@ class TrackWidget(ViewerWidget):
         """Stop the run, and disconnect; the layers stay."""
         if self._jobs.running:
             self._jobs.cancel()
+        if self._followed is not None:
+            self.session.background.cancel()
         unbind_keys(self.viewer, self._keys)
         # first: removing the rings is a change of the layers
         super().detach()
@@ -242,7 +272,7 @@ class TrackWidget(ViewerWidget):
     @property
     def pending(self) -> bool:
         """Whether a run is going on."""
-        return self._jobs.running
+        return self._jobs.running or self._followed is not None
 
     # layers
 
@@ -300,8 +330,10 @@ class TrackWidget(ViewerWidget):
             self.status.say('Tracking …', busy=True)
 
     def cancel(self) -> None:
-        """Stop the run; tracks stay as they were."""
+        """Stop tracking, or a propagation, which keeps its frames."""
         self._jobs.cancel()
+        if self._followed is not None:
+            self.session.background.cancel()
         self.cancel_button.setEnabled(False)
         self.status.say('Stopping …', busy=True)
 
@@ -312,8 +344,8 @@ class TrackWidget(ViewerWidget):
             self.status.show_progress(done, total if total > 1 else 0)
 
     def _end(self) -> None:
-        self.track_button.setEnabled(not self._jobs.running)
-        self.cancel_button.setEnabled(self._jobs.running)
+        self.track_button.setEnabled(not self.pending)
+        self.cancel_button.setEnabled(self.pending)
 
     def _finish(self, tracked: TrackedLabels) -> None:
         self._end()
@@ -369,7 +401,8 @@ class TrackWidget(ViewerWidget):
         many = len(texts) > 1
         for name in ('link', 'divide'):
             self.buttons[name].setEnabled(many)
-        self.buttons['unlink'].setEnabled(bool(texts))
+        for name in ('unlink', 'propagate_back', 'propagate_forward'):
+            self.buttons[name].setEnabled(bool(texts))
         if texts and self.shown is not None:
             last = self.chosen.last
             self.rows.choose(self.shown.tracked.place(last)[1])
@@ -424,19 +457,70 @@ class TrackWidget(ViewerWidget):
                 f'{" and ".join(map(str, sorted(children)))}.'
             )
 
-    def unlink(self) -> None:
-        """Start a new track at the object that was clicked last."""
+    def _one(self) -> tuple[TrackedLabels, int] | None:
+        """The tracks and the object clicked last; None if there is none."""
         if self.shown is None:
             self.status.fail(NO_TRACKS)
-            return
-        if not self.chosen.indices:
+        elif not self.chosen.indices:
             self.status.fail(CHOOSE_ONE)
+        else:
+            return self.shown.tracked, self.chosen.last
+        return None
+
+    def unlink(self) -> None:
+        """Start a new track at the object that was clicked last."""
+        found = self._one()
+        if found is None:
             return
-        index = self.chosen.last
+        tracked, index = found
         with self.status.errors():
-            self.shown.tracked.unlink(index)
+            tracked.unlink(index)
             self.chosen.choose(index)
             self.status.say(f'Unlinked: {self._describe(index)}.')
+
+    def propagate_back(self) -> None:
+        """Follow the object clicked last through the frames before."""
+        self._propagate('backward')
+
+    def propagate_forward(self) -> None:
+        """Follow the object clicked last through the frames after."""
+        self._propagate('forward')
+
+    def _propagate(self, direction: Direction) -> None:
+        found = self._one()
+        if found is None:
+            return
+        tracked, index = found
+        with self.status.errors():
+            self.session.track_propagation.start(
+                tracked, index, PropagationOptions(direction=direction)
+            )
+            self._followed = (tracked, *tracked.place(index))
+            self._end()
+            self.status.say('Propagating the object …', busy=True)
+
+    def _show_planes(self, topic: str, done: int, total: int) -> None:
+        if topic == 'objects' and self._followed is not None:
+            self.status.show_progress(done, total)
+
+    def _propagation_failed(self, text: str, topic: str) -> None:
+        # the propagation ends after it has failed
+        if topic == 'objects' and self._followed is not None:
+            self._followed = None
+            self._fail(text)
+
+    def _propagated(self, result: PropagationResult) -> None:
+        if self._followed is None:
+            return
+        (tracked, frame, track), self._followed = self._followed, None
+        self._end()
+        if self.shown is not None and self.shown.tracked is tracked:
+            with contextlib.suppress(TrackError):
+                self.chosen.choose(tracked.index(frame, track))
+        text = result.describe(f'Track {track}', 'frame')
+        self.status.say(
+            f'{text} Undo takes it back.' if result.reached else text
+        )
 
     def undo(self) -> None:
         """Undo the last step, in whichever labels it was made."""

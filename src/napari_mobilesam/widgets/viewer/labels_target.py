@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.sparse_labels import (
@@ -59,7 +60,14 @@ class LabelsTarget:
     ----------
     layer : napari.layers.Labels
         Output layer.
+
+    Attributes
+    ----------
+    written : Signal(Indices or None)
+        Pixels were written; None if it is not known which.
     """
+
+    written = Signal(object)
 
     def __init__(self, layer: Labels) -> None:
         self._layer = weakref.ref(layer)
@@ -169,6 +177,7 @@ class LabelsTarget:
             with without_history(layer):
                 layer.data_setitem(indices, values)
         self._highest = highest
+        self.written.emit(indices)
 
     def row(self, pixels: int) -> NDArray[Any] | None:
         """Return all pixels as a 1-D view, if memory is contiguous."""
@@ -187,6 +196,7 @@ class LabelsTarget:
         if self._highest is not None:
             self._highest = max(self._highest, highest)
         refresh_pixels(self.layer)
+        self.written.emit(None)
 
     def features(self) -> pd.DataFrame:
         """Return the feature table."""

@@ -43,17 +43,34 @@ def look_at(
     low, high : sequence of float
         First and last pixel along each axis of the layer.
     """
+    world = move_sliders(viewer, layer, low, high)
+    seen = world[:, list(viewer.dims.displayed)]
+    matrix = data_to_world_matrix(layer, viewer.dims.ndim)
+    pixel = float(np.linalg.norm(matrix[:-1, -2]))
+    look_at_world(viewer, seen, pixel)
+
+
+def move_sliders(
+    viewer: ViewerModel,
+    layer: Layer,
+    low: Sequence[float],
+    high: Sequence[float],
+) -> NDArray[np.float64]:
+    """Move the sliders to the middle of a box of a layer; see `look_at`.
+
+    Returns
+    -------
+    ndarray
+        (2, D) first and last corner in world coordinates.
+    """
     ndim = viewer.dims.ndim
-    matrix = data_to_world_matrix(layer, ndim)
     corners = np.zeros((2, ndim))
     corners[:, ndim - layer.ndim :] = [low, high]
-    world = apply(matrix, corners)
+    world = apply(data_to_world_matrix(layer, ndim), corners)
     for axis in viewer.dims.not_displayed:
         if axis >= ndim - layer.ndim:
             viewer.dims.set_point(axis, float(world[:, axis].mean()))
-    seen = world[:, list(viewer.dims.displayed)]
-    pixel = float(np.linalg.norm(matrix[:-1, -2]))
-    look_at_world(viewer, seen, pixel)
+    return world
 
 
 def look_at_world(

@@ -12,12 +12,15 @@ from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 from napari_mobilesam.session.track.tracked_labels import (
     TrackedLabels,
     TrackResult,
 )
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
     axis_name,
     data_of,
@@ -26,6 +29,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     refresh_pixels,
     unwrap,
 )
+from napari_mobilesam.widgets.viewer.look_at import move_sliders
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 TRACKED_MARK = 'napari-mobilesam-tracked'
 # events of a labels layer whose pixels are edited
 EDITS = ('paint', 'data', 'labels_update')
+NAPARI_HISTORY = ('_undo_history', '_redo_history')
 PIXEL = 'pixel'
 SHORT_UNITS = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
 NO_LABELS = 'There is no labels layer: open or make labels first.'
@@ -101,6 +106,8 @@ class ShownTracks:
     ----------
     edited : bool
         Whether the source was edited since.
+    was_edited : bool
+        Whether pixels of the tracked labels were edited.
     source_edited : Signal()
         The source is edited for the first time.
     """
@@ -116,12 +123,18 @@ class ShownTracks:
     ) -> None:
         self.tracked = tracked
         self.edited = False
+        self.was_edited = False
         self._source = weakref.ref(source)
         self._labels = weakref.ref(labels)
         self._tracks = weakref.ref(tracks)
         tracked.changed.connect(self._update)
         for name in EDITS:
             getattr(source.events, name).connect(self._edit)
+        self._written: set[int] = set()
+        self._brushed: set[int] = set()
+        labels.events.paint.connect(self._brush)
+        labels.events.set_data.connect(self._drawn)
+        labels.events.data.connect(self._replaced)
 
     @property
     def source(self) -> Labels | None:
@@ -143,8 +156,57 @@ class ShownTracks:
             self.edited = True
             self.source_edited.emit()
 
+    # edits of the tracked labels: by a step of objects, by a brush, which
+    # napari undoes without telling, or with another array
+
+    def watch(self, objects: Objects) -> None:
+        """Follow what is written to the tracked labels as objects."""
+        target = objects.target
+        assert isinstance(target, LabelsTarget)
+        target.written.connect(self._note)
+        objects.changed.connect(self._follow)
+
+    def _note(self, indices: Indices | None) -> None:
+        frames = self._all_frames if indices is None else indices[0]
+        self._written.update(np.unique(frames).tolist())
+
+    def _follow(self) -> None:
+        written, self._written = self._written, set()
+        self.tracked.follow(written)
+
+    def _brush(self, event: Any) -> None:
+        for atom in event.value:
+            place = atom if type(atom) is tuple else atom.slice_key
+            first = place[0][0] if type(atom) is tuple else place[0]
+            self._brushed.update(self._all_frames[first].ravel().tolist())
+        self.tracked.follow(self._brushed)
+
+    def _drawn(self, event: Any) -> None:
+        layer = self.labels
+        if not self._brushed or layer is None:
+            return
+        self.tracked.follow(self._brushed)
+        # private names; napari forgets its history with another frame
+        if not any(getattr(layer, name, ()) for name in NAPARI_HISTORY):
+            self._brushed.clear()
+
+    def _replaced(self, event: Any) -> None:
+        layer = self.labels
+        if layer is None or layer.data is self.tracked.pixels:
+            return
+        if isinstance(layer.data, np.ndarray) and (
+            layer.data.shape == self.tracked.pixels.shape
+        ):
+            self.tracked.pixels = layer.data
+            self.tracked.follow(self._all_frames.tolist())
+
+    @property
+    def _all_frames(self) -> NDArray[np.int64]:
+        return np.arange(len(self.tracked.pixels))
+
     def _update(self, frames: tuple[int, ...]) -> None:
         """Show a correction that has written pixels of some frames."""
+        self.was_edited |= not frames
         layer = self.tracks
         if layer is not None:
             layer.data = napari_tracks(self.tracked.tracks)
@@ -164,11 +226,20 @@ class TrackLayers:
         Viewer, no proxy.
     clock : callable
         Clock of the histories of the viewer.
+    write_to : callable
+        Writes objects to a layer from now on; returns the axis of the image
+        along the first axis of the layer.
     """
 
-    def __init__(self, viewer: ViewerModel, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        clock: Callable[[], int],
+        write_to: Callable[[Labels], int],
+    ) -> None:
         self._viewer = weakref.ref(viewer)
         self._clock = clock
+        self._write_to = write_to
         self._shown: list[ShownTracks] = []
 
     @property
@@ -232,19 +303,53 @@ class TrackLayers:
             colormaps_dict={'track_id': shown.colormap},
             **place,
         )
+        # first: others may ask about the layer as soon as it is inserted
+        self._shown.append(ShownTracks(tracked, layer, shown, lines))
         layer.visible = False
         insert_below_prompts(viewer, shown)
         viewer.layers.append(lines)
         viewer.layers.selection.active = shown
-        self._shown.append(ShownTracks(tracked, layer, shown, lines))
         return tracked
 
+    def open_object(self, tracked: TrackedLabels, index: int) -> int:
+        """Show an object of tracks, and write to their labels from now on."""
+        viewer, layer = self._viewer(), self._layer_of(tracked)
+        if viewer is None or layer is None:
+            raise ImageError(
+                f'The tracks of “{tracked.name}” are not in the viewer any '
+                'more: track again.'
+            )
+        axis = self._write_to(layer)
+        frame, _ = tracked.place(index)
+        box = tracked.box(index)
+        low = [frame, *(side.start for side in box)]
+        high = [frame, *(side.stop - 1 for side in box)]
+        move_sliders(viewer, layer, low, high)
+        return axis
+
+    def _layer_of(self, tracked: TrackedLabels) -> Labels | None:
+        found = [s.labels for s in self._in_viewer() if s.tracked is tracked]
+        return found[0] if found else None
+
+    def tracked(self, target: LabelTarget) -> TrackedLabels | None:
+        """Return the tracks whose labels a target is, None for others."""
+        if not isinstance(target, LabelsTarget):
+            return None
+        shown = self.shown_by(target.layer)
+        return None if shown is None else shown.tracked
+
+    def shown_by(self, layer: Labels) -> ShownTracks | None:
+        """Return the tracks that a layer shows, None for other layers."""
+        found = (each for each in self._in_viewer() if each.labels is layer)
+        return next(found, None)
+
     def _remove_uncorrected(self, layer: Labels) -> None:
-        """Remove former tracks of a layer, unless they were corrected."""
+        """Remove former tracks of a layer, unless they were changed."""
         layers = self._layers
         for former in self._in_viewer():
             history = former.tracked.history
-            if former.source is layer and not (history.done or history.undone):
+            corrected = history.done or history.undone or former.was_edited
+            if former.source is layer and not corrected:
                 self._shown.remove(former)
                 for each in (former.labels, former.tracks):
                     if each is not None and each in layers:

@@ -87,7 +87,7 @@ class ViewerScene:
         )
         # one for all labels: steps are undone in the order they were made
         self._clock = itertools.count(1).__next__
-        self.tracks = TrackLayers(viewer, self._clock)
+        self.tracks = TrackLayers(viewer, self._clock, self._write_to)
         # images that were removed and come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
         self.channel_axis: int | None = None
@@ -149,6 +149,12 @@ class ViewerScene:
         self._labels = None if layer is None else weakref.ref(unwrap(layer))
         self.labels_changed.emit()
 
+    def _write_to(self, labels: Labels) -> int:
+        """Write to labels; return the axis of the image along their first."""
+        image = self.layer_plane().layer
+        self.labels = labels
+        return image.ndim - labels.ndim
+
     def layer_plane(self) -> LayerPlane:
         """Return the plane of the image that is shown, with its layer.
 
@@ -190,6 +196,9 @@ class ViewerScene:
             objects = self._objects[layer] = Objects(
                 LabelsTarget(layer), clock=self._clock
             )
+            shown = self.tracks.shown_by(layer)
+            if shown is not None:
+                shown.watch(objects)
         return objects
 
     def all_objects(self) -> Sequence[Objects]:
