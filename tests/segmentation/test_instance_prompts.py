@@ -8,8 +8,8 @@ import pytest
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.estimate import Speed, estimate_run
 from napari_mobilesam.segmentation.everything_plan import plan_for_shape
+from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
-from napari_mobilesam.segmentation.instance_prompts import maps_of
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.types import EverythingParameters
 

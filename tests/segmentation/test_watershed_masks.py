@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation.estimate import Speed, estimate_run
-from napari_mobilesam.segmentation.instance_prompts import InstanceMaps
+from napari_mobilesam.segmentation.head_maps import InstanceMaps
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.watershed_masks import mask_of
 from napari_mobilesam.types import EverythingParameters, SegmentationError

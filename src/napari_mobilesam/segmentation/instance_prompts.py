@@ -9,29 +9,24 @@ again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from napari_mobilesam.model.instance_head import (
-    FOREGROUND,
-    MAP_PIXELS,
-    MAPS,
-)
+from napari_mobilesam.model.instance_head import FOREGROUND
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.coverage import Coverage
 from napari_mobilesam.segmentation.crops import Region
-from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
     blocks_of,
     expected_prompts,
 )
-from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.instances import (
     LIKELY,
     find_seeds,
@@ -43,9 +38,6 @@ from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.types import Box, Mask
 
-# Cells at the edge of a block in which features suffer; large blocks overlap
-# by twice as many.
-MARGIN = 4
 # Pixels of the maps are unclear between these, and if there are more of them
 # than of foreground the head does not know such images: on validation images
 # it loses objects to the grid there, and elsewhere does not.
@@ -62,93 +54,6 @@ OF_DECODER, OF_INSTANCE, OF_FOREGROUND, OFFSET = 0.8, 0.5, 0.4, -0.6
 LIFT = 0.25
 # Regions of which what prompts share is kept at once.
 REGIONS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, eq=False)
-class InstanceMaps:
-    """Maps of the instance head over an image at one scale.
-
-    Attributes
-    ----------
-    values : ndarray
-        (3, h, w) float32, see `InstanceHead.forward`; 0 where the image was
-        not looked at.
-    pitch : int
-        Data pixels along a cell, which is 4 pixels of the maps.
-    image_shape : tuple of int
-        (H, W) of the image.
-    """
-
-    values: NDArray[np.float32]
-    pitch: int
-    image_shape: tuple[int, int]
-
-    def to_data(self, pixels: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Centres of (N, 2) pixels of the maps, in data pixels."""
-        scale = self.pitch / MAP_PIXELS
-        last = np.subtract(self.image_shape, 1)
-        return np.clip((pixels + 0.5) * scale - 0.5, 0.0, last)
-
-    def pixels_of(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Pixels of the maps under the data pixels of a box, as an index."""
-        rows, columns = (
-            np.minimum(
-                ((np.arange(start, stop) + 0.5) * MAP_PIXELS / self.pitch),
-                length - 1,
-            ).astype(np.intp)
-            for start, stop, length in zip(
-                box[:2], box[2:], self.values.shape[1:], strict=True
-            )
-        )
-        return rows[:, None], columns
-
-
-def maps_of(
-    image: ImageEmbedding, pitch: int, keys: Sequence[BlockKey]
-) -> InstanceMaps:
-    """Maps of large blocks of an image, joined.
-
-    Parameters
-    ----------
-    image : ImageEmbedding
-        Embedding of the image.
-    pitch : int
-        Scale.
-    keys : sequence of BlockKey
-        Blocks of this scale.
-    """
-    rows, columns = image.grid.shape(pitch)
-    values = np.zeros(
-        (MAPS, rows * MAP_PIXELS, columns * MAP_PIXELS), np.float32
-    )
-    for key in keys:
-        features = image.block(key)[None].float()
-        with image.model.threads():
-            maps = image.model.instance_maps(features)[0].cpu().numpy()
-        cells = image.grid.canvas(key).cells
-        own = [
-            (
-                0 if first == 0 else MARGIN,
-                min(
-                    length - (MARGIN if first + length < count else 0),
-                    count - first,
-                ),
-            )
-            for first, length, count in zip(
-                (key.row, key.column), cells, (rows, columns), strict=True
-            )
-        ]
-        inner = tuple(
-            slice(start * MAP_PIXELS, stop * MAP_PIXELS) for start, stop in own
-        )
-        place = tuple(
-            slice((first + start) * MAP_PIXELS, (first + stop) * MAP_PIXELS)
-            for first, (start, stop) in zip(
-                (key.row, key.column), own, strict=True
-            )
-        )
-        values[:, *place] = maps[:, *inner]
-    return InstanceMaps(values, pitch, image.image_shape)
 
 
 def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:

@@ -14,10 +14,7 @@ from scipy.ndimage import find_objects, map_coordinates
 from napari_mobilesam.model.instance_head import FOREGROUND, MAP_PIXELS
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.everything_plan import Plan, blocks_of
-from napari_mobilesam.segmentation.instance_prompts import (
-    InstanceMaps,
-    maps_of,
-)
+from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.instances import (
     LIKELY,
     find_seeds,
