@@ -7,6 +7,9 @@ model is sure of, and that neighbouring scales agree with, tell a size.
 Autocorrelation guesses a size within milliseconds. The scale of the guess is
 asked first, since it is right more often than not; all scales are asked, from
 coarse to fine, only where the answers there do not confirm it.
+
+A model with an instance head needs no clicks where the head is sure of what
+it sees, see `head_sizes`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, STRIDE
+from napari_mobilesam.segmentation.head_sizes import head_diameter
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.prediction import Prediction
@@ -110,10 +114,12 @@ def find_diameters(
         one, where the model is sure of nothing.
     """
     record = image.model.record
-    points = [
-        _Point(place, ScaleAnswers(record, WEIGHTS))
-        for place in _places(image)
-    ]
+    places = _places(image)
+    if record.instance_head:
+        seen = head_diameter(image, guess, places[0])
+        if seen is not None:
+            return [seen]
+    points = [_Point(place, ScaleAnswers(record, WEIGHTS)) for place in places]
     ladder = image.grid.pitches[::STEP]
     if guess is not None:
         pitch = image.grid.pitch_for(guess)

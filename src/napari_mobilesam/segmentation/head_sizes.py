@@ -1,0 +1,157 @@
+"""Object size of an image from the maps of the instance head.
+
+At a scale that suits the objects, the instances in the maps are about as
+large on the model's input as the objects that it was trained on. From any
+scale at which the head sees instances, their median diameter tells the scale
+that would suit, and a look there confirms it, or leads further.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from napari_mobilesam.model.instance_head import MAP_PIXELS
+from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, BlockKey
+from napari_mobilesam.segmentation.head_maps import maps_of
+from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.instances import (
+    find_seeds,
+    seed_height,
+    watershed_instances,
+)
+
+# Mean height of the peaks from which on a size is taken. On training and
+# validation images of 13 kinds sizes of higher peaks were within a factor of
+# 1.5 of the objects', those of lower ones often parts or groups of them.
+CLEAR = 0.7
+# A guess this close to what the head sees is taken: autocorrelation tells the
+# size of alike objects better than maps do, whose pixels are large.
+CONFIRMING = 1.3
+# Scales from the one that suits at which a size is taken, in octaves.
+CLOSE = 0.55
+# Looks that follow each other.
+STEPS = 5
+# Greatest side in cells of the overview from which a size is looked for.
+OVERVIEW_SIDE = 36
+
+
+class Instances(NamedTuple):
+    """Instances that the head sees at a scale.
+
+    Attributes
+    ----------
+    diameter : float
+        Median diameter in data pixels.
+    height : float
+        Mean height of their peaks, from 0 to 1.
+    """
+
+    diameter: float
+    height: float
+
+
+def head_diameter(
+    image: ImageEmbedding,
+    guess: float | None,
+    lively: tuple[float, float],
+) -> float | None:
+    """Typical object diameter of an image, as the instance head sees it.
+
+    Parameters
+    ----------
+    image : ImageEmbedding
+        Embedding by a model with an instance head; the large blocks that are
+        embedded serve segment everything.
+    guess : float, optional
+        Guess in data pixels; its scale is looked at first.
+    lively : (row, column)
+        Where to look at scales that are too fine to be looked at as a whole,
+        in data pixels.
+
+    Returns
+    -------
+    float or None
+        Diameter in data pixels; None if the head is not sure of what it sees.
+    """
+    best = None
+    if guess is not None:
+        best = _follow(image, image.pitch_for(guess), lively)
+        if _confirms(best, guess):
+            return guess
+    if best is None or best.height < CLEAR:
+        other = _follow(image, _overview(image), lively)
+        if best is None or (other is not None and other.height > best.height):
+            best = other
+    if best is None or best.height < CLEAR:
+        return None
+    return best.diameter
+
+
+def _confirms(found: Instances | None, guess: float) -> bool:
+    return (
+        found is not None
+        and found.height >= CLEAR
+        and 1 / CONFIRMING < found.diameter / guess < CONFIRMING
+    )
+
+
+def _overview(image: ImageEmbedding) -> int:
+    """Finest scale that shows the whole image on a small canvas."""
+    fitting = [
+        pitch
+        for pitch in image.pitches
+        if max(image.grid.shape(pitch)) <= OVERVIEW_SIDE
+    ]
+    return min(fitting, default=image.pitches[0])
+
+
+def _follow(
+    image: ImageEmbedding,
+    pitch: int,
+    lively: tuple[float, float],
+) -> Instances | None:
+    """Go from scale to scale until the instances suit the scale."""
+    visited = set()
+    for _ in range(STEPS):
+        found = _instances(image, pitch, lively)
+        if found is None:
+            return None
+        visited.add(pitch)
+        suiting = image.pitch_for(found.diameter)
+        if abs(math.log2(suiting / pitch)) <= CLOSE or suiting in visited:
+            return found
+        pitch = suiting
+    return None
+
+
+def _instances(
+    image: ImageEmbedding, pitch: int, lively: tuple[float, float]
+) -> Instances | None:
+    """Instances at a scale, of the whole image or of one block of it."""
+    maps = maps_of(image, pitch, sorted(_blocks(image, pitch, lively)))
+    seeds = find_seeds(maps.values)
+    if not len(seeds):
+        return None
+    labels = watershed_instances(maps.values, seeds)
+    areas = np.bincount(labels.ravel(), minlength=len(seeds) + 1)
+    diameters = 2 * np.sqrt(areas[1 : len(seeds) + 1] / math.pi)
+    heights = seed_height(maps.values)[tuple(seeds.T)]
+    return Instances(
+        float(np.median(diameters)) * pitch / MAP_PIXELS,
+        float(heights.mean()),
+    )
+
+
+def _blocks(
+    image: ImageEmbedding, pitch: int, lively: tuple[float, float]
+) -> Iterator[BlockKey]:
+    grid = image.grid
+    if max(grid.shape(pitch)) > LARGE_SIDE:
+        yield grid.large_block(lively, pitch)
+    else:
+        height, width = image.image_shape
+        yield from set(grid.large_blocks((0, 0, height, width), pitch))
