@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -615,3 +616,54 @@ def test_propagation_in_a_volume_over_time(desk, blobs):
     assert result.reached == (2,)
     assert (tracked.pixels[2, 1, 16:40, 20:44] == 1).mean() > 0.9
     assert len(tracked.tracks) == 4
+
+
+# trackastra
+
+
+def test_trackastra_gets_the_image_of_the_labels(gap_desk, monkeypatch):
+    import sys
+
+    import networkx as nx
+
+    given = []
+
+    class Tracker:
+        @classmethod
+        def from_pretrained(cls, name, device=None):
+            return cls()
+
+        def track(self, images, labels, mode, progbar_class):
+            given.append((images, labels, mode))
+            return nx.DiGraph(), labels
+
+    fake = SimpleNamespace(Trackastra=Tracker)
+    monkeypatch.setitem(sys.modules, 'trackastra.model', fake)
+    monkeypatch.setitem(sys.modules, 'trackastra', SimpleNamespace())
+    d = gap_desk()
+    d.viewer.add_image(np.zeros((96, 128)), name='another')
+    d.viewer.layers.selection.active = d.labels
+    d.widget.form.controls['linker'].value = 'trackastra'
+    QTest.mouseClick(d.widget.track_button, LEFT)
+    d.settle()
+    ((images, labels, mode),) = given
+    assert np.array_equal(images, d.image.data)
+    assert np.array_equal(labels, d.labels.data)
+    assert mode == 'greedy'
+    # it linked nothing
+    assert d.widget.summary.text().startswith('10 tracks of 10 objects')
+    d.image.visible = False
+    QTest.mouseClick(d.widget.track_button, LEFT)
+    d.settle()
+    assert d.widget.status.failed
+    assert 'show the image of the labels' in d.widget.status.text
+
+
+def test_missing_trackastra_is_said(gap_desk):
+    d = gap_desk()
+    d.widget.form.controls['linker'].value = 'trackastra'
+    QTest.mouseClick(d.widget.track_button, LEFT)
+    d.settle()
+    assert d.widget.status.failed
+    assert 'pip install trackastra' in d.widget.status.text
+    assert d.widget.summary.text().startswith('2 tracks')

@@ -11,6 +11,7 @@ from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
 from napari_mobilesam.tracking.track_formats import (
     FORMATS,
@@ -31,6 +32,9 @@ examples:
   labels with one number per track, without divisions, and a table
     napari-mobilesam track labels.tif -o tracked.tif tracks.csv \\
         --no-divisions
+  by trackastra, which compares the objects in the image
+    napari-mobilesam track labels.tif -o tracks/ --linker trackastra \\
+        --image movie.tif
 """
 
 
@@ -62,6 +66,12 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     add_options(parser, LinkingParameters)
     parser.add_argument(
+        '--image',
+        type=Path,
+        metavar='IMAGE',
+        help='image of the labels, of the same shape, for --linker trackastra',
+    )
+    parser.add_argument(
         '--overwrite', action='store_true', help='replace existing files'
     )
     parser.add_argument(
@@ -80,14 +90,17 @@ def track_command(options: argparse.Namespace) -> int:
                 '--overwrite to replace a file'
             )
     parameters = LinkingParameters(**given_options(options, LinkingParameters))
-    given = read_labels(options.labels)
+    given = read_labels(options.labels, frames=True)
     if given.labels.ndim < 3:
         raise InputError(
             f'{options.labels} is one label image {given.labels.shape}; a '
             'time series has a first axis of frames'
         )
+    images = None
+    if options.image is not None:
+        images = open_pyramid(options.image, lazy=False).arrays[0]
     with ProgressLine(quiet=options.quiet) as progress:
-        tracks = track_labels(given.labels, parameters, progress)
+        tracks = track_labels(given.labels, parameters, progress, images)
         for path in options.output:
             progress(0, 1, f'Writing {path.name}')
             _write(tracks, given, path, options.overwrite)

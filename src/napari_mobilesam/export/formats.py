@@ -263,6 +263,7 @@ def read_labels(
     shape: tuple[int, ...] | None = None,
     channel: int | None = None,
     format: str | None = None,  # noqa: A002
+    frames: bool = False,
 ) -> LabelsWithTable:
     """Read labels of this program or of others.
 
@@ -277,6 +278,9 @@ def read_labels(
         Channel of a TIFF of several.
     format : str, optional
         A key of `FORMATS`, where the suffix does not tell.
+    frames : bool
+        The labels are a time series: three or four planes of a TIFF are not
+        taken for colours.
 
     Returns
     -------
@@ -322,7 +326,9 @@ def read_labels(
 
     if kind == 'png':
         return _as_asked(label_images.read_png(path), path, shape, channel)
-    return _as_asked(label_images.read_tiff(path, channel), path, shape)
+    return _as_asked(
+        label_images.read_tiff(path, channel, frames), path, shape
+    )
 
 
 def _as_asked(

@@ -125,7 +125,9 @@ def in_memory(image: LabelsWithTable) -> NDArray[Any]:
     return as_labels(np.asarray(labels[...]), image.name)
 
 
-def read_tiff(path: Path, channel: int | None = None) -> LabelsWithTable:
+def read_tiff(
+    path: Path, channel: int | None = None, frames: bool = False
+) -> LabelsWithTable:
     """Read a label image from TIFF.
 
     Parameters
@@ -134,6 +136,9 @@ def read_tiff(path: Path, channel: int | None = None) -> LabelsWithTable:
         File to read.
     channel : int, optional
         Channel of a file that has several, such as InstanSeg's.
+    frames : bool
+        The file is a time series: planes of colours are frames. tifffile
+        writes three or four planes as colours, if it is told nothing else.
 
     Raises
     ------
@@ -150,6 +155,8 @@ def read_tiff(path: Path, channel: int | None = None) -> LabelsWithTable:
             # a page on its own has no order of planes to be unknown
             while labels.ndim > 2 and len(labels) == 1 and letters[0] in 'QI':
                 labels, letters = labels[0], letters[1:]
+            if frames and letters[0] == 'S':
+                letters = f'T{letters[1:]}'
             axes = tiff_axes(letters, labels.shape) or UNNAMED
             scale, units = pixel_sizes(path, file, series.keyframe)
     except (FileNotFoundError, SegmentationError):

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_mobilesam.argument_checks import check_flag, check_number
+from napari_mobilesam.argument_checks import (
+    check_flag,
+    check_number,
+    check_text,
+)
 from napari_mobilesam.extra import need
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.tracking.objects_in_time import (
     ObjectsInTime,
     objects_in_time,
 )
+from napari_mobilesam.tracking.trackastra_linking import (
+    PACKAGE,
+    link_by_trackastra,
+)
 from napari_mobilesam.tracking.tracks import Tracks
-from napari_mobilesam.types import Progress
+from napari_mobilesam.types import ImageError, Progress
 
 # Distance limit in diameters of the median object, where none is given.
 DIAMETERS = 1.5
@@ -29,6 +37,12 @@ CHILD_SIZES = (0.2, 0.85)
 MOST_UNEQUAL = 2.5
 # Costs of links that are made; those at the distance limit cost 1.
 COST_LIMIT = 1.0
+
+Linker = Literal['distance', 'trackastra']
+LINKERS = (
+    ('Distance and overlap', 'distance'),
+    ('trackastra', 'trackastra'),
+)
 
 
 @documented
@@ -56,12 +70,25 @@ class LinkingParameters:
         'Objects may divide into two.',
         label='Divisions',
     )
+    linker: Linker = parameter(
+        'distance',
+        'distance: by distance and overlap, with laptrack. trackastra: by a '
+        'network that compares objects in the image, if it is installed; the '
+        'longest way and missing frames are not used.',
+        label='Linking',
+        choices=LINKERS,
+    )
+    trackastra_model: str = parameter(
+        'general_2d',
+        'Pretrained model of trackastra, or the folder of one.',
+    )
 
 
 def track_labels(
     labels: Any,
     parameters: LinkingParameters | None = None,
     progress: Progress | None = None,
+    images: Any = None,
 ) -> Tracks:
     """Link the objects of a series of label images to tracks.
 
@@ -75,6 +102,9 @@ def track_labels(
     progress : callable, optional
         ``progress(done, total, message)``; an exception that it raises ends
         the work.
+    images : array, optional
+        (frame, row, column) or (frame, plane, row, column) image of the
+        labels, for trackastra.
 
     Returns
     -------
@@ -86,8 +116,21 @@ def track_labels(
     ImageError
         If the labels are no time series, or have no object.
     ImportError
-        If laptrack is not installed; the message says how to install it.
+        If laptrack, or trackastra, is not installed; the message says how to
+        install it.
     """
+    parameters = parameters or LinkingParameters()
+    _check(parameters)
+    if parameters.linker == 'trackastra':
+        need(f'{PACKAGE}.model', PACKAGE)
+        return link_by_trackastra(
+            objects_in_time(labels, progress),
+            labels,
+            images,
+            parameters.trackastra_model,
+            parameters.divisions,
+            progress,
+        )
     need('laptrack', 'track')
     objects = objects_in_time(labels, progress)
     if progress is not None:
@@ -144,6 +187,12 @@ def _check(parameters: LinkingParameters) -> None:
         check_number('max_distance', parameters.max_distance, 1e-6, 1e9)
     check_number('gap', parameters.gap, 0, 100, whole=True)
     check_flag('divisions', parameters.divisions)
+    if parameters.linker not in get_args(Linker):
+        raise ImageError(
+            f'linker is {parameters.linker!r}; it has to be one of '
+            f'{", ".join(map(repr, get_args(Linker)))}.'
+        )
+    check_text('trackastra_model', parameters.trackastra_model)
 
 
 def _longest(objects: ObjectsInTime, parameters: LinkingParameters) -> float:

@@ -117,7 +117,8 @@ class TrackJobs:
         Raises
         ------
         ImageError
-            The labels are no time series.
+            The labels are no time series, or there is no image of their shape
+            that trackastra could use.
         """
         from napari_mobilesam.tracking.objects_in_time import check_series
 
@@ -126,9 +127,14 @@ class TrackJobs:
             layer = self.scene.find(layer)
             labels = self.scene.labels_of(layer)
         check_series(labels)
+        images = None
+        by_image = parameters is not None and parameters.linker != 'distance'
+        if by_image and self.scene is not None:
+            images = self.scene.images_of(labels)
         run = self._runs.start(BackgroundRun())
         self._worker.submit(
-            'track', lambda: self._work(run, layer, labels, parameters)
+            'track',
+            lambda: self._work(run, layer, labels, parameters, images),
         )
 
     def cancel(self) -> None:
@@ -208,11 +214,12 @@ class TrackJobs:
         layer: Any,
         labels: Any,
         parameters: LinkingParameters | None,
+        images: Any,
     ) -> None:
         from napari_mobilesam.tracking.track_linking import track_labels
 
         def job(progress: Progress) -> TrackResult:
-            tracks = track_labels(labels, parameters, progress)
+            tracks = track_labels(labels, parameters, progress, images)
             return paint_tracks(tracks, labels, progress)
 
         self._runs.attempt(

@@ -38,6 +38,15 @@ class TrackScene(Protocol):
             It is no time series; the message says why.
         """
 
+    def images_of(self, labels: Any) -> Any:
+        """Return the image of the shape of labels.
+
+        Raises
+        ------
+        ImageError
+            There is none.
+        """
+
     def show(
         self, layer: Any, labels: Any, result: TrackResult
     ) -> TrackedLabels:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
 from psygnal import Signal
@@ -280,6 +280,19 @@ class TrackLayers:
         if isinstance(data, np.ndarray):
             return data[(0,) * axis]
         return _InnerAxes(data, axis) if axis else data
+
+    def images_of(self, labels: Any) -> Any:
+        """Return the visible image of the shape of labels, topmost first."""
+        for image in reversed(self._layers):
+            if isinstance(image, Image) and image.visible and not image.rgb:
+                data = data_of(image)
+                skip = len(data.shape) - len(labels.shape)
+                if tuple(data.shape) == (1,) * skip + tuple(labels.shape):
+                    return _InnerAxes(data, skip) if skip else data
+        raise ImageError(
+            'trackastra compares objects in the image: show the image of the '
+            f'labels, of their shape {tuple(labels.shape)}.'
+        )
 
     def show(
         self, layer: Labels, labels: Any, result: TrackResult
