@@ -131,6 +131,13 @@ def main() -> None:
         for share in (0.0, 0.02):
             text = f'{speed:g} px per frame, {share:.0%} missing'
             print(row(text, measure(series.without(share))), flush=True)
+    series = simulate(options.frames, options.cells, speed=3.0)
+    for most in (10, 40):
+        text = f'3 px per frame, stage within {most} px'
+        shaken = on_a_stage(series, most)
+        print(row(text, measure(shaken)), flush=True)
+        plain = measure(shaken, drift=False)
+        print(row(f'{text}, not corrected', plain), flush=True)
 
 
 HEAD = (
@@ -149,10 +156,11 @@ def row(name: str, score: Score) -> str:
     )
 
 
-def measure(series: Series) -> Score:
+def measure(series: Series, **parameters: object) -> Score:
     """Track the labels of a series, and compare."""
     start = time.process_time()
-    tracks = nm.track_labels(series.labels)
+    chosen = nm.LinkingParameters(**parameters)
+    tracks = nm.track_labels(series.labels, chosen)
     seconds = time.process_time() - start
     truth, found = series.links(), links_of(tracks)
     true_ones, found_ones = divisions(truth), divisions(found)
@@ -182,6 +190,34 @@ def divisions(links: set[Link]) -> set[tuple[int, int]]:
     """Objects that several others come from."""
     counts = Counter(link[:2] for link in links)
     return {place for place, count in counts.items() if count > 1}
+
+
+def on_a_stage(series: Series, most: int, seed: int = 0) -> Series:
+    """Cut windows from a series, each with a shift of its own.
+
+    Parameters
+    ----------
+    series : Series
+        The series; the windows are smaller by twice the largest shift.
+    most : int
+        Largest shift of a window along each axis, in pixels.
+    """
+    rng = np.random.default_rng(seed)
+    side = series.labels.shape[1] - 2 * most
+    corners = rng.integers(0, 2 * most + 1, (len(series.labels), 2))
+    labels = np.stack(
+        [
+            frame[row : row + side, column : column + side]
+            for frame, (row, column) in zip(
+                series.labels, corners, strict=True
+            )
+        ]
+    )
+    cells = [
+        {k: v for k, v in known.items() if k in set(np.unique(frame).tolist())}
+        for frame, known in zip(labels, series.cells, strict=True)
+    ]
+    return Series(labels, cells, series.parents)
 
 
 def simulate(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import napari_mobilesam as nm
+from napari_mobilesam.tracking.objects_in_time import objects_in_time
 from napari_mobilesam.tracking.track_linking import (
     LinkingParameters,
     track_labels,
@@ -145,3 +146,88 @@ def test_without_laptrack_the_extra_is_named(dividing_cells, monkeypatch):
     monkeypatch.setitem(sys.modules, 'laptrack', None)
     with pytest.raises(ImportError, match=r'napari-mobilesam\[track\]'):
         nm.track_labels(dividing_cells.labels)
+
+
+# a stage that moves
+
+
+def on_a_stage(labels, shifts):
+    """Move each frame by the sum of the shifts up to it."""
+    moved = np.zeros_like(labels)
+    at = np.cumsum(shifts, axis=0)
+    for frame, (row, column) in zip(range(len(labels)), at, strict=True):
+        moved[frame] = np.roll(labels[frame], (row, column), (-2, -1))
+    return moved
+
+
+SHIFTS = [
+    (0, 0),
+    (30, -25),
+    (0, 0),
+    (-60, 40),
+    (10, 45),
+    (0, -30),
+    (0, 0),
+    (20, -30),
+]
+
+
+@pytest.mark.parametrize('planes', [0, 2])
+def test_shift_of_all_objects_is_taken_off(dividing_cells, planes):
+    wide = np.pad(dividing_cells.labels, ((0, 0), (80, 80), (80, 80)))
+    moved = on_a_stage(wide, SHIFTS)
+    if planes:
+        moved = np.repeat(moved[:, None], planes, axis=1)
+    tracks = track_labels(moved)
+    assert links_of(tracks) == dividing_cells.links
+    # centroids are those in the labels
+    index = tracks.index(3, int(moved[3].max()))
+    own = np.argwhere(moved[3] == moved[3].max()).mean(axis=0)
+    assert np.allclose(tracks.positions[index], own)
+    without = track_labels(moved, LinkingParameters(drift=False))
+    assert links_of(without) != dividing_cells.links
+
+
+def test_objects_that_move_on_their_own_are_no_drift(dividing_cells):
+    found = objects_in_time(dividing_cells.labels, drift=True)
+    assert found.shifts is None
+    lonely = np.zeros((2, 60, 60), np.uint8)
+    lonely[0, 5:15, 5:15], lonely[1, 5:15, 5:15] = 1, 1
+    lonely[0, 40:50, 40:50], lonely[1, 30:40, 45:55] = 2, 2
+    assert objects_in_time(lonely, drift=True).shifts is None
+    # nor is an empty frame
+    lonely[0] = 0
+    assert objects_in_time(lonely, drift=True).shifts is None
+
+
+# divisions over a gap
+
+
+def divided(gap_of_child=0, gap_of_parent=0, size=8):
+    """A cell that divides in frame 3; a child comes later."""
+    labels = np.zeros((7, 60, 60), np.uint8)
+    labels[: 3 - gap_of_parent, 20:32, 20:32] = 1
+    labels[3:, 20:28, 12:22] = 2
+    labels[3 + gap_of_child :, 24 : 24 + size, 30 : 30 + size] = 3
+    return labels
+
+
+@pytest.mark.parametrize('gaps', [(0, 0), (1, 0), (0, 1)])
+def test_division_is_found_over_a_missing_object(gaps):
+    tracks = track_labels(divided(*gaps))
+    (parent,) = tracks.divisions
+    assert tracks.labels[parent] == 1
+    assert tracks.frames[parent] == 2 - gaps[1]
+    children = sorted(tracks.labels[list(tracks.following[parent])])
+    assert children == [2, 3]
+
+
+def test_what_comes_late_is_no_child():
+    # missing for longer than allowed
+    assert not track_labels(divided(2)).divisions
+    assert track_labels(divided(2), LinkingParameters(gap=2)).divisions
+    assert not track_labels(
+        divided(1), LinkingParameters(divisions=False)
+    ).divisions
+    # too small beside the other
+    assert not track_labels(divided(1, size=3)).divisions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_mobilesam.tracking.stage_drift import StageDrift
 from napari_mobilesam.types import ImageError, Progress
 
 
@@ -31,6 +32,8 @@ class ObjectsInTime:
         Pixels that an object and one of the next frame share.
     frame_count : int
         Number of frames, with those that have no object.
+    shifts : (T, D) int64, optional
+        Shift of each frame against the first one, in pixels.
     """
 
     frames: NDArray[np.int64]
@@ -39,6 +42,14 @@ class ObjectsInTime:
     areas: NDArray[np.int64]
     overlaps: dict[tuple[int, int], int]
     frame_count: int
+    shifts: NDArray[np.int64] | None = None
+
+    @property
+    def aligned(self) -> NDArray[np.float64]:
+        """(N, D) centroids without the shifts of the frames."""
+        if self.shifts is None:
+            return self.positions
+        return self.positions - self.shifts[self.frames]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -52,7 +63,7 @@ class ObjectsInTime:
 
 
 def objects_in_time(
-    labels: Any, progress: Progress | None = None
+    labels: Any, progress: Progress | None = None, drift: bool = False
 ) -> ObjectsInTime:
     """Find the objects of each frame and their overlaps with the next.
 
@@ -66,6 +77,9 @@ def objects_in_time(
     progress : callable, optional
         ``progress(done, total, message)``, before each frame; an exception
         that it raises ends the work.
+    drift : bool
+        Estimate the shift of each frame, see `StageDrift`; overlaps are those
+        without it.
 
     Raises
     ------
@@ -76,13 +90,17 @@ def objects_in_time(
     count = labels.shape[0]
     parts: list[_Frame] = []
     overlaps: dict[tuple[int, int], int] = {}
+    stage = StageDrift() if drift else None
+    steps = np.zeros((count, len(labels.shape) - 1), np.int64)
     first = 0
     for frame, pixels in enumerate(_frames(labels)):
         if progress is not None:
             progress(frame, count, 'Objects of each frame')
         part = _Frame.of(pixels, first)
+        if stage is not None:
+            steps[frame, -2:] = stage.shift(pixels > 0, len(part.labels))
         if parts:
-            overlaps |= parts[-1].overlaps(part)
+            overlaps |= parts[-1].overlaps(part, steps[frame, -2:].tolist())
             parts[-1] = parts[-1].without_pixels()
         parts.append(part)
         first += len(part.labels)
@@ -95,6 +113,7 @@ def objects_in_time(
         np.concatenate([part.areas for part in parts]),
         overlaps,
         count,
+        steps.cumsum(axis=0) if steps.any() else None,
     )
 
 
@@ -133,6 +152,16 @@ def check_series(labels: Any) -> None:
 def _frames(labels: Any) -> Iterator[NDArray[Any]]:
     for frame in range(labels.shape[0]):
         yield np.asarray(labels[frame])
+
+
+def _without(
+    pixels: NDArray[np.int64], axis: int, count: int
+) -> NDArray[np.int64]:
+    """Return pixels without the first ones of an axis, or the last if < 0."""
+    if not count:
+        return pixels
+    kept = slice(count, None) if count > 0 else slice(None, count)
+    return pixels[(slice(None),) * axis + (kept,)]
 
 
 @dataclass(frozen=True)
@@ -177,12 +206,18 @@ class _Frame:
             self.first, self.labels, self.positions, self.areas, None
         )
 
-    def overlaps(self, later: _Frame) -> dict[tuple[int, int], int]:
-        """Shared pixels of objects here with those of the next frame."""
+    def overlaps(
+        self, later: _Frame, shift: Sequence[int]
+    ) -> dict[tuple[int, int], int]:
+        """Shared pixels with objects of the next frame, shifted by so much."""
         assert self.places is not None
         assert later.places is not None
-        both = (self.places > 0) & (later.places > 0)
-        pairs = np.stack([self.places[both], later.places[both]], axis=1)
+        here, there = self.places, later.places
+        for axis, by in enumerate(shift, start=here.ndim - 2):
+            here = _without(here, axis, -by)
+            there = _without(there, axis, by)
+        both = (here > 0) & (there > 0)
+        pairs = np.stack([here[both], there[both]], axis=1)
         found, counts = np.unique(pairs, axis=0, return_counts=True)
         return {
             (self.first + int(a) - 1, later.first + int(b) - 1): int(n)

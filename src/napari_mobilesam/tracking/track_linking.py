@@ -70,6 +70,12 @@ class LinkingParameters:
         'Objects may divide into two.',
         label='Divisions',
     )
+    drift: bool = parameter(
+        True,
+        'Shifts that all objects share, as of a stage that moves, are taken '
+        'off before objects are linked.',
+        label='Stage drift',
+    )
     linker: Linker = parameter(
         'distance',
         'distance: by distance and overlap, with laptrack. trackastra: by a '
@@ -132,7 +138,7 @@ def track_labels(
             progress,
         )
     need('laptrack', 'track')
-    objects = objects_in_time(labels, progress)
+    objects = objects_in_time(labels, progress, parameters.drift)
     if progress is not None:
         progress(0, 1, 'Linking')
     return link_objects(objects, parameters)
@@ -174,11 +180,12 @@ def link_objects(
     for nodes in graph.edges:
         (frame, first), (later, second) = sorted(nodes)
         previous[places[later][second]] = places[frame][first]
+    previous = _plausible(objects, previous)
+    if parameters.divisions:
+        for later in range(2, parameters.gap + 2):
+            previous = _divided_over_gap(objects, previous, longest, later)
     return Tracks.of(
-        objects.frames,
-        objects.labels,
-        objects.positions,
-        _plausible(objects, previous),
+        objects.frames, objects.labels, objects.positions, previous
     )
 
 
@@ -187,6 +194,7 @@ def _check(parameters: LinkingParameters) -> None:
         check_number('max_distance', parameters.max_distance, 1e-6, 1e9)
     check_number('gap', parameters.gap, 0, 100, whole=True)
     check_flag('divisions', parameters.divisions)
+    check_flag('drift', parameters.drift)
     if parameters.linker not in get_args(Linker):
         raise ImageError(
             f'linker is {parameters.linker!r}; it has to be one of '
@@ -248,6 +256,40 @@ def _division_costs(
     return costs
 
 
+def _divided_over_gap(
+    objects: ObjectsInTime,
+    previous: NDArray[np.int64],
+    longest: float,
+    later: int,
+) -> NDArray[np.int64]:
+    """Add children that were not seen in the frame after a division.
+
+    An object that starts a track so many frames later becomes a child, if
+    what follows the parent has the size of a child, too.
+    """
+    previous = previous.copy()
+    low, high = CHILD_SIZES
+    areas = objects.areas
+    following: dict[int, list[int]] = {}
+    for index in np.flatnonzero(previous >= 0).tolist():
+        following.setdefault(int(previous[index]), []).append(index)
+    pairs, costs = _near(objects, longest, later)
+    for place in np.argsort(costs, kind='stable'):
+        parent, child = pairs[place]
+        others = following.get(parent, [])
+        if previous[child] >= 0 or len(others) != 1:
+            continue
+        both = areas[[child, *others]]
+        if not (low <= both / areas[parent]).all() or (
+            (both / areas[parent] > high).any()
+            or both.max() > MOST_UNEQUAL * both.min()
+        ):
+            continue
+        previous[child] = parent
+        others.append(child)
+    return previous
+
+
 def _near(
     objects: ObjectsInTime, longest: float, later: int
 ) -> tuple[list[tuple[int, int]], list[float]]:
@@ -255,13 +297,14 @@ def _near(
     starts = np.searchsorted(
         objects.frames, np.arange(objects.frame_count + 1)
     )
+    positions = objects.aligned
     pairs: list[tuple[int, int]] = []
     costs: list[float] = []
     for frame in range(objects.frame_count - later):
         here = slice(*starts[frame : frame + 2])
         there = slice(*starts[frame + later : frame + later + 2])
         trees = [
-            cKDTree(objects.positions[part])
+            cKDTree(positions[part])
             for part in (here, there)
             if part.stop > part.start
         ]
@@ -290,6 +333,6 @@ def _plausible(
         areas = objects.areas[children]
         if areas.max() <= MOST_UNEQUAL * areas.min():
             continue
-        ways = objects.positions[children] - objects.positions[parent]
+        ways = objects.aligned[children] - objects.aligned[parent]
         previous[children[np.argmax((ways**2).sum(axis=1))]] = -1
     return previous

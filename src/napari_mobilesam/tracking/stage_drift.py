@@ -1,0 +1,61 @@
+"""Shift that all objects of a frame share, as of a stage that moves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+# Frames are reduced to sides of so many pixels.
+MOST_PIXELS = 512
+# Share of the smaller foreground that has to lie on the other one.
+LEAST_OVERLAP = 0.6
+# Overlap with the shift, as a multiple of that without.
+LEAST_GAIN = 1.3
+
+
+class StageDrift:
+    """Estimates the shift of each frame against the one before.
+
+    The shift is the peak of the cross-correlation of the foregrounds, if the
+    objects lie on each other much better with it than without: objects that
+    move on their own give no shift.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[NDArray[np.complex64], int] | None = None
+
+    def shift(self, frame: NDArray[np.bool_], objects: int) -> tuple[int, int]:
+        """Return the (row, column) shift against the frame before.
+
+        Parameters
+        ----------
+        frame : (H, W) or (Z, H, W) bool
+            Foreground of the next frame; all have one shape. Planes are
+            projected.
+        objects : int
+            Number of objects in it. The way of a single one is no shift.
+        """
+        flat = np.asarray(frame.any(axis=0) if frame.ndim == 3 else frame)
+        step = max(1, -(-max(flat.shape) // MOST_PIXELS))
+        small = flat[::step, ::step]
+        size = tuple(
+            fft.next_fast_len(2 * side, real=True) for side in small.shape
+        )
+        spectrum = fft.rfft2(small.astype(np.float32), size)
+        now = (spectrum, int(small.sum())) if objects > 1 else None
+        before, self._before = self._before, now
+        if before is None or now is None:
+            return 0, 0
+        overlaps = fft.irfft2(before[0].conj() * spectrum, size)
+        place = np.unravel_index(overlaps.argmax(), size)
+        most, least = float(overlaps[place]), float(overlaps[0, 0])
+        if most < LEAST_OVERLAP * min(before[1], now[1]) or (
+            most < LEAST_GAIN * least
+        ):
+            return 0, 0
+        row, column = (
+            int(at) - (full if at > full // 2 else 0)
+            for at, full in zip(place, size, strict=True)
+        )
+        return row * step, column * step
