@@ -33,6 +33,8 @@ DIAMETERS = 1.5
 OVERLAP_WEIGHT = 0.8
 # Pixels of a child, as a share of those of the object that divides.
 CHILD_SIZES = (0.2, 0.85)
+# A child is smaller than this share of the object that divides.
+LARGEST_CHILD = 0.95
 # Sizes of the children of a division differ at most by this factor.
 MOST_UNEQUAL = 2.5
 # Costs of links that are made; those at the distance limit cost 1.
@@ -322,15 +324,19 @@ def _near(
 def _plausible(
     objects: ObjectsInTime, previous: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Remove divisions whose children are of very different sizes.
+    """Remove divisions into very different sizes, or of what stays as large.
 
-    The child that lies farther from the object starts a track of its own.
+    The child that lies farther from the object starts a track of its own; of
+    an object that stays as large, what is less like it.
     """
     previous = previous.copy()
     parents, counts = np.unique(previous[previous >= 0], return_counts=True)
     for parent in parents[counts > 1]:
         children = np.flatnonzero(previous == parent)
         areas = objects.areas[children]
+        if areas.max() > LARGEST_CHILD * objects.areas[parent]:
+            previous[children[np.argmin(areas)]] = -1
+            continue
         if areas.max() <= MOST_UNEQUAL * areas.min():
             continue
         ways = objects.aligned[children] - objects.aligned[parent]
