@@ -5,12 +5,13 @@ Making and closing a window takes longer than most tests do with it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import weakref
 from collections.abc import Iterator
 from types import MappingProxyType
 from unittest.mock import patch
 
+import pytest
 from app_model import Application
 from napari import Viewer
 from napari._app_model._app import NapariApplication, _napari_names
@@ -27,14 +28,15 @@ from qtpy.QtWidgets import QApplication, QDockWidget
 
 from napari_mobilesam.widgets.viewer.viewer_session import _states
 
+from .undrawn import leave_drawing_out
+
 # models of a viewer whose values are put back
 MODELS = ('dims', 'camera', 'cursor', 'grid', 'tooltip')
 OVERLAYS = ('axes', 'scale_bar', 'text_overlay')
 VALUES = ('title', 'help', 'theme', 'mouse_over_canvas')
 MOUSE = ('drag', 'move', 'wheel', 'double_click')
-# a canvas that is never drawn keeps every command, and one that is drawn
-# every program of its visuals
-MAX_USES = 30
+# a canvas that is drawn keeps every program of its visuals
+MAX_USES = {False: 300, True: 30}
 
 
 class SharedViewer:
@@ -75,24 +77,8 @@ class SharedViewer:
         surface.create()
         context.setShareContext(QOpenGLContext.globalShareContext())
         context.create()
-        # a window is destroyed with its last reference
-        canvas = weakref.ref(self.canvas)
-        drawn = False
-
-        def make_current() -> None:
-            nonlocal drawn
-            if not canvas().native.isValid():
-                context.makeCurrent(surface)
-                return
-            # a screenshot was asked for
-            canvas().native.makeCurrent()
-            if not drawn:
-                # vispy believes that the program is set
-                gl = canvas()._scene_canvas.context
-                gl.shared.parser.env.pop('current_program', None)
-            drawn = True
-
-        self.canvas.native._vispy_set_current = make_current
+        native = self.canvas.native
+        native._vispy_set_current = lambda: context.makeCurrent(surface)
 
     @property
     def window(self) -> _QtMainWindow:
@@ -104,11 +90,18 @@ class SharedViewer:
         """Canvas of the window."""
         return self.viewer.window._qt_viewer.canvas
 
-    def in_use(self):
-        """Context in which the commands of napari are those of the window."""
-        return patch.object(
-            NapariApplication, 'get_app_model', return_value=self.app
-        )
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Have the commands of napari be those of the window."""
+        with (
+            patch.object(
+                NapariApplication, 'get_app_model', return_value=self.app
+            ),
+            pytest.MonkeyPatch.context() as monkeypatch,
+        ):
+            if not self.show:
+                leave_drawing_out(monkeypatch)
+            yield
 
     def lend(self, qtbot) -> Viewer:
         """Return the viewer, the newest one of the process."""
@@ -137,7 +130,7 @@ class SharedViewer:
     @property
     def worn(self) -> bool:
         """True if the viewer is to be replaced by a new one."""
-        return self.closed or self.uses >= MAX_USES
+        return self.closed or self.uses >= MAX_USES[self.show]
 
     def take_back(self) -> list[str]:
         """Empty the viewer; return what the test or the plugin left in it."""
