@@ -237,13 +237,14 @@ def order_tabs(before: QWidget, form: QWidget) -> None:
 
     Qt appends widgets that are made later to the end of the window.
     """
-    controls = []
-    following = before.nextInFocusChain()
-    while following is not None and following is not before:
-        takes = following.focusPolicy() != Qt.FocusPolicy.NoFocus
-        if takes and form.isAncestorOf(following):
-            controls.append(following)
-        following = following.nextInFocusChain()
+    # PySide6 keeps what `nextInFocusChain` returns alive, window and all
+    controls = (
+        child
+        for child in form.findChildren(QWidget)
+        if child.focusPolicy() != Qt.FocusPolicy.NoFocus
+        # not the lists of combo boxes, which are windows
+        and form.isAncestorOf(child)
+    )
     for control in controls:
         QWidget.setTabOrder(before, control)
         before = control
