@@ -7,10 +7,12 @@ import inspect
 import pkgutil
 
 import pytest
+from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
+    SWING_MS,
     CollapsibleSection,
     StatusLine,
 )
@@ -67,3 +69,27 @@ def test_errors_go_to_the_status_line(qtbot):
     assert status.text == 'no image'
     with pytest.raises(ZeroDivisionError), status.errors():
         _ = 1 / 0
+
+
+def test_the_bar_is_drawn_seldom_while_the_end_is_unknown(qtbot):
+    status = StatusLine()
+    qtbot.addWidget(status)
+    drawn = []
+
+    class Counter(QObject):
+        def eventFilter(self, watched, event):  # noqa: N802 - Qt's name
+            if event.type() == QEvent.Type.Paint:
+                drawn.append(watched)
+            return False
+
+    counter = Counter()
+    status.say('Loading …', busy=True)
+    with qtbot.waitExposed(status):
+        status.show()
+    status.bar.installEventFilter(counter)
+    qtbot.wait(3 * SWING_MS)
+    assert 2 <= len(drawn) <= 6
+    status.show_progress(3, 7)
+    assert (status.bar.value(), status.bar.maximum()) == (3, 7)
+    status.say('Ready')
+    assert not status.busy

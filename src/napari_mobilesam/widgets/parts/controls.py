@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QEvent,
+    Qt,
+    QTimer,
+    Signal,
+)
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QAbstractScrollArea,
@@ -39,6 +44,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 Connection = tuple[Any, Callable[..., None]]
+
+# Half a swing of the progress bar while the end of the work is unknown.
+SWING_MS = 600
 
 # stands out, at 3 : 1, from the backgrounds of both themes
 FOCUS_COLOR = '#2a7fd4'
@@ -401,6 +409,7 @@ class StatusLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._keep = False
+        self._from_right = False
         self.label = MessageLabel()
         self.label.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
@@ -417,6 +426,9 @@ class StatusLine(QWidget):
         keep.setRetainSizeWhenHidden(True)
         self.bar.setSizePolicy(keep)
         self.bar.hide()
+        self._swing = QTimer(self)
+        self._swing.setInterval(SWING_MS)
+        self._swing.timeout.connect(self._swing_bar)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -460,7 +472,7 @@ class StatusLine(QWidget):
         if busy and self.bar.isHidden():
             self.show_progress(0, 0)
         elif not busy:
-            self.bar.hide()
+            self.hide_progress()
 
     def fail(self, text: str) -> None:
         """Show an error."""
@@ -476,10 +488,32 @@ class StatusLine(QWidget):
             self.fail(str(error))
 
     def show_progress(self, done: int, total: int) -> None:
-        """Show progress; a total of 0 means unknown."""
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
+        """Show progress; a total of 0 means unknown.
+
+        Then half of the bar is filled, in turns the left and the right one:
+        Qt's own animation draws the whole dock thirty times a second, which
+        takes a processor where no graphics card draws.
+        """
+        if total:
+            self._swing.stop()
+            self._fill_from_right(False)
+        elif not self._swing.isActive():
+            self._swing.start()
+        self.bar.setRange(0, total or 2)
+        self.bar.setValue(done if total else 1)
         self.bar.show()
+
+    def hide_progress(self) -> None:
+        """Show that no work goes on."""
+        self._swing.stop()
+        self.bar.hide()
+
+    def _swing_bar(self) -> None:
+        self._fill_from_right(not self._from_right)
+
+    def _fill_from_right(self, right: bool) -> None:
+        self._from_right = right
+        self.bar.setInvertedAppearance(right)
 
 
 def confirm(

@@ -539,7 +539,7 @@ class SeriesWidget(ViewerWidget):
         if not self.status.failed or result.done:
             self.status.say(result.text)
         else:
-            self.status.bar.hide()
+            self.status.hide_progress()
         self._show_summary()
 
     def undo(self) -> None:
