@@ -86,3 +86,18 @@ def test_bad_tables(
     assert message in result.err
     assert result.err.count('\n') == 1
     assert not output.exists()
+
+
+def test_a_stack_is_refused_without_an_option_that_is_not_there(
+    run: Run, image_path: Path, tmp_path: Path, labels_path: Path
+) -> None:
+    stack = tmp_path / 'stack.tif'
+    tifffile.imwrite(stack, np.zeros((5, 96, 128), np.uint8))
+    known = table(tmp_path / 'known.csv', label=[1], **{'class': ['a']})
+    for given in ((stack, labels_path), (image_path, stack)):
+        result = run(
+            *('classify', *given, '--classes', known),
+            *('-o', tmp_path / 'all.csv'),
+        )
+        assert result.code == 2
+        assert 'stack.tif has 5 planes: give a file of one' in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -178,3 +179,26 @@ def test_command_refuses_a_single_label_image(tmp_path, capsys):
     out = str(tmp_path / 'out.csv')
     assert main(['track', str(labels), '-o', out]) == 2
     assert 'a first axis of frames' in capsys.readouterr().err
+
+
+def test_command_line_keeps_its_input(tmp_path, capsys):
+    path = tmp_path / 'labels.tif'
+    tifffile.imwrite(path, np.ones((5, 20, 20), np.uint8))
+    before = path.read_bytes()
+    given = ['track', str(path), '--quiet', '--overwrite', '-o']
+    assert main([*given, str(path)]) == 3
+    assert 'holds the labels to track' in capsys.readouterr().err
+    assert path.read_bytes() == before
+    table = str(tmp_path / 'a.csv')
+    assert main([*given, table, table]) == 3
+    assert 'is given twice' in capsys.readouterr().err
+    assert not Path(table).exists()
+
+
+@pytest.mark.parametrize('count', [2, 3, 4, 5])
+def test_frames_that_look_like_colours_are_frames(tmp_path, capsys, count):
+    path, output = tmp_path / 'labels.tif', tmp_path / 'tracks.csv'
+    # tifffile takes three and four planes for colours
+    tifffile.imwrite(path, np.ones((count, 20, 20), np.uint16))
+    assert main(['track', str(path), '-o', str(output), '--quiet']) == 0
+    assert f'1 track of {count} objects' in capsys.readouterr().out

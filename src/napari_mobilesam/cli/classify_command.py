@@ -83,8 +83,8 @@ def classify_command(options: argparse.Namespace) -> int:
         raise UsageError(f'{options.output} must end in .csv')
     known = read_classes(options.classes)
     inputs = [options.image, options.labels, options.classes]
-    image = read_image(options.image)
-    labels = read_image(options.labels, labels=True).pixels
+    image = read_image(options.image, single=True)
+    labels = read_image(options.labels, labels=True, single=True).pixels
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))
@@ -141,10 +141,12 @@ def read_classes(path: Path) -> dict[int, str]:
     table = table[table['class'].notna()]
     if not len(table):
         raise InputError(f'{path} has no row with a class')
+    labels: list[int] = []
     try:
-        labels = [int(value) for value in table['label']]
+        for value in table['label']:
+            labels.append(int(value))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f'{path} has a label that is no whole number: {error}'
+            f'{path} has the label {value!r}, which is no whole number'
         ) from error
     return dict(zip(labels, table['class'].astype(str), strict=True))

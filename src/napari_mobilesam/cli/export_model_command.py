@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.types import Progress
+
+if TYPE_CHECKING:
+    from napari_mobilesam.model.sam import Sam
 
 EXAMPLES = """\
 examples:
@@ -75,17 +79,29 @@ def export_model_command(options: argparse.Namespace) -> int:
     with ProgressLine(quiet=options.quiet) as progress:
         progress(0, 1, f'Loading {options.model}')
         model = load_model(options.model, 'cpu')
-        if packed:
-            from napari_mobilesam.model.bioimageio_package import (
-                export_bioimageio,
-            )
-
-            difference = export_bioimageio(
-                model, path, authors=options.author, progress=progress
-            )
-        else:
-            from napari_mobilesam.model.onnx_export import export_onnx
-
-            difference = max(export_onnx(model, path, progress).values())
+        try:
+            difference = _write(model, path, packed, options.author, progress)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise OutputError(f'cannot write {path}: {why}') from error
     print(f'{path}: differs from the model by {difference:.1e} of its values')
     return ExitCode.OK
+
+
+def _write(
+    model: Sam,
+    path: Path,
+    packed: bool,
+    authors: list[str],
+    progress: Progress,
+) -> float:
+    """Write the model; return the largest difference from it."""
+    if packed:
+        from napari_mobilesam.model.bioimageio_package import export_bioimageio
+
+        return export_bioimageio(
+            model, path, authors=authors, progress=progress
+        )
+    from napari_mobilesam.model.onnx_export import export_onnx
+
+    return max(export_onnx(model, path, progress).values())

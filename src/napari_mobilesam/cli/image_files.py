@@ -60,6 +60,7 @@ def read_image(
     labels: bool = False,
     series: int | None = None,
     channel: int | None = None,
+    single: bool = False,
 ) -> FilePlane:
     """Read one plane of an image file.
 
@@ -79,6 +80,8 @@ def read_image(
     channel : int, optional
         Channel of a file with several, from 0; ``plane`` then has no index
         of it.
+    single : bool
+        The command has no option to choose a plane.
 
     Returns
     -------
@@ -106,6 +109,11 @@ def read_image(
         taken = _channel(path, channel, int(array.shape[axis]))
         if taken is not None:
             leading.remove(axis)
+    counts = [str(array.shape[axis]) for axis in leading]
+    if single and any(count != '1' for count in counts):
+        raise InputError(
+            f'{path} has {" x ".join(counts)} planes: give a file of one'
+        )
     index = _chosen(path, plane, names, array.shape, leading)
     if taken is not None:
         index = (*index[:axis], taken, *index[axis + 1 :])

@@ -161,7 +161,7 @@ def open_image(path: Path) -> Any:
     if path.suffix.lower() in PICTURES:
         from napari_mobilesam.cli.image_files import read_image
 
-        return read_image(path).pixels
+        return read_image(path, single=True).pixels
     pyramid = open_pyramid(path)
     array = pyramid.arrays[0]
     names = pyramid.axes

@@ -249,7 +249,9 @@ def segment_one_command(options: argparse.Namespace) -> int:
             output_file(options.table, options.overwrite, inputs)
         )
         boxes = options.boxes and read_boxes(options.boxes, options.plane)
-        skip = options.skip and read_image(options.skip, labels=True).pixels
+        skip = options.skip and (
+            read_image(options.skip, labels=True, single=True).pixels
+        )
         model = load_chosen_model(options, progress)
         job = SegmentJob(options, image, limits, model, progress, boxes, skip)
         result = job.run()

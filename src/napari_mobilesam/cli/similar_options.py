@@ -69,7 +69,7 @@ def segment_similar(
     return find_similar(
         image,
         model,
-        read_image(options.like, labels=True).pixels,
+        read_image(options.like, labels=True, single=True).pixels,
         similarity=SIMILARITY if least is None else least,
         **given,
     )

@@ -82,8 +82,14 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def track_command(options: argparse.Namespace) -> int:
     """Read the labels, link their objects, write the tracks."""
-    for path in options.output:
+    for number, path in enumerate(options.output):
         track_format(path)
+        if path in options.output[:number]:
+            raise OutputError(f'{path} is given twice')
+        if path.exists() and path.samefile(options.labels):
+            raise OutputError(
+                f'{path} holds the labels to track: choose another name'
+            )
         if path.exists() and not (options.overwrite and path.is_file()):
             raise OutputError(
                 f'{path} exists: remove it, choose another name, or give '
@@ -129,4 +135,5 @@ def _write(
             overwrite=overwrite,
         )
     except OSError as error:
-        raise OutputError(str(error)) from error
+        why = error.strerror or str(error)
+        raise OutputError(f'cannot write {path}: {why}') from error

@@ -78,6 +78,9 @@ class DetectorRecord:
         return f'about {size}, {self.licence}, {self.purpose}'
 
 
+# Sizes are those of the parameters of the architectures in transformers, in
+# float32. The files were never downloaded where this was written: there is no
+# hash to compare them with.
 RECORDS = {
     record.name: record
     for record in (
@@ -85,7 +88,7 @@ RECORDS = {
             'grounding_dino_tiny',
             'IDEA-Research/grounding-dino-tiny',
             'Apache-2.0',
-            690_000_000,
+            689_000_000,
             f'boxes around what a text names; {NOT_MICROSCOPY}',
             (
                 'config.json',
@@ -99,7 +102,7 @@ RECORDS = {
             'clipseg',
             'CIDAS/clipseg-rd64-refined',
             'Apache-2.0',
-            605_000_000,
+            610_000_000,
             f'regions that a text names; {NOT_MICROSCOPY}',
             (
                 'config.json',
