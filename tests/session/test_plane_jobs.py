@@ -11,7 +11,7 @@ import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
 
 from napari_mobilesam.session import PlaneTask
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, ModelRecord
 
 PARAMETERS = EverythingParameters(
     whole_image=True, points_per_side=8, batch_size=4
@@ -182,6 +182,35 @@ def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
     # an embedding for a click says so, too
     session.prepare(session.scene.plane_at(1))
     assert session.finish(30)
+
+
+def test_what_is_embedded_takes_no_time(monkeypatch):
+    """After half of the prompts, half of the time is left."""
+    from napari_mobilesam.segmentation import estimate
+    from napari_mobilesam.segmentation.cost_history import CostHistory
+    from napari_mobilesam.session.everything.pace import PlaneWork
+
+    speed = estimate.Speed(embedding=9.0, prompt=0.01, mask=0.0)
+    monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
+    plane = SimpleNamespace(shape=(400, 300), place='image')
+    task = SimpleNamespace(plane=plane, region=None)
+    model = SimpleNamespace(record=ModelRecord('model'))
+    shares = []
+    for embedded in True, False:
+        work = PlaneWork(
+            CostHistory(),
+            task,
+            None,
+            EverythingParameters(diameter=40),
+            model,
+            40,
+            lambda block, known=embedded: known,
+        )
+        expected = work._expected.prompts
+        work.note(expected // 2, 0)
+        shares.append(work.share)
+    assert shares[0] == pytest.approx(0.5, abs=0.05)
+    assert shares[1] < 0.1
 
 
 def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):

@@ -22,7 +22,7 @@ RECENT = 48
 # Seconds of work, or runs, that outweigh what was measured or is usual.
 SECONDS_BELIEVED, RUNS_BELIEVED = 0.1, 1.0
 # Ratios beyond these are taken for these.
-LEAST, MOST = 1 / 4, 16.0
+LEAST, MOST = 1 / 4, 8.0
 # An embedding that took a smaller share of its time was read from a disk.
 READ = 1 / 8
 
@@ -165,7 +165,7 @@ class CostHistory:
         return replace(
             expected,
             prompts=max(1, round(prompts * expected.prompts)),
-            windows=max(1, round(windows * expected.windows)),
+            windows=math.ceil(windows * expected.windows),
         )
 
     def _learn(

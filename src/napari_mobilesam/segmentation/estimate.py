@@ -26,6 +26,7 @@ from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid
+from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
     plan_for_shape,
@@ -146,8 +147,12 @@ def expected_work(
     *,
     skip: Any = None,
     diameter: float | None = None,
+    embedded: Callable[[BlockKey], bool] | None = None,
 ) -> Work:
-    """Say what runs like this one do on average; see `estimate_run`."""
+    """Say what runs like this one do on average; see `estimate_run`.
+
+    ``embedded`` tells which large blocks need no embedding.
+    """
     check_plane_shape('image_shape', image_shape)
     check_instance('record', record, ModelRecord, optional=False)
     check_instance(
@@ -156,7 +161,9 @@ def expected_work(
     if diameter is not None:
         check_number('diameter', diameter, 1e-6, 1e9)
     scope = checked_scope(image_shape, region, skip)
-    plan = plan_for_shape(image_shape, record, parameters, scope, diameter)
+    plan = plan_for_shape(
+        image_shape, record, parameters, scope, diameter, embedded
+    )
     return Work(
         expected_prompts(plan),
         plan.inputs,

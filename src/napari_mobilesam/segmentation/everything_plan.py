@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -108,10 +108,12 @@ def plan_for_shape(
     parameters: EverythingParameters,
     scope: Scope | None = None,
     seen: float | None = None,
+    embedded: Callable[[BlockKey], bool] | None = None,
 ) -> Plan:
     """Plan a run on an image of which only the shape is known.
 
-    ``seen`` is the object diameter that `find_diameters` sees in it.
+    ``seen`` is the object diameter that `find_diameters` sees in it,
+    ``embedded`` tells which large blocks need no embedding.
     """
     scope = scope or Scope()
     diameter = parameters.diameter
@@ -122,12 +124,13 @@ def plan_for_shape(
     else:
         grid = EmbeddingGrid(image_shape, record)
         regions = block_regions(grid, diameter, parameters)
+    wanted = in_scope(regions, scope)
     return Plan(
-        in_scope(regions, scope),
+        wanted,
         Lattice.of(regions),
         diameter,
         point_source(parameters, record, diameter),
-        inputs_of(in_scope(regions, scope), image_shape, record),
+        inputs_of(wanted, image_shape, record, embedded),
     )
 
 
@@ -223,11 +226,14 @@ def inputs_of(
     regions: Sequence[Region],
     image_shape: tuple[int, int],
     record: ModelRecord,
+    embedded: Callable[[BlockKey], bool] | None = None,
 ) -> int:
     """Pixels that regions embed, in inputs of the model, rounded up."""
     grid = EmbeddingGrid(image_shape, record)
     cells = [
-        math.prod(grid.canvas(key).cells) for key in blocks_of(regions, grid)
+        math.prod(grid.canvas(key).cells)
+        for key in blocks_of(regions, grid)
+        if embedded is None or not embedded(key)
     ]
     whole = sum(region.cut is None for region in regions)
     return whole + -(-sum(cells) * STRIDE**2 // record.input_size**2)

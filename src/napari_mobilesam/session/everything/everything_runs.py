@@ -345,6 +345,7 @@ class EverythingRuns:
         request = run.request
         task, count = request.tasks[number], len(request.tasks)
         plane = task.plane
+        image = self._services.engine.image(plane, model)
         work = PlaneWork(
             self._experience,
             task,
@@ -354,6 +355,7 @@ class EverythingRuns:
             self._services.engine.working_diameter(
                 plane, request.parameters, model
             ),
+            image.knows,
         )
 
         def cancelled() -> bool:
@@ -380,7 +382,7 @@ class EverythingRuns:
             skip=skip,
             parameters=request.parameters,
             floor=run.floor,
-            embedding=self._services.engine.image(plane, model),
+            embedding=image,
             progress=progress,
             cancelled=cancelled,
             on_masks=on_masks,

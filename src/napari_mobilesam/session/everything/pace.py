@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
@@ -11,6 +11,7 @@ from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.embedding_grid import BlockKey
 
 
 def what_of(task: PlaneTask, parameters: EverythingParameters) -> Hashable:
@@ -35,6 +36,8 @@ class PlaneWork:
         Model of the run.
     diameter : float or None
         Object diameter estimated from the plane.
+    embedded : callable
+        ``embedded(block)`` tells whether a block needs no embedding.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class PlaneWork:
         parameters: EverythingParameters,
         model: Sam,
         diameter: float | None,
+        embedded: Callable[[BlockKey], bool],
     ) -> None:
         from napari_mobilesam.segmentation.estimate import (
             USUAL_SPEED,
@@ -63,6 +67,7 @@ class PlaneWork:
             task.region,
             skip=skip,
             diameter=diameter,
+            embedded=embedded,
         )
         self._expected = experience.work(self._usual, self._what)
         self._done = self._work(0, 0)
