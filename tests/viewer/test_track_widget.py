@@ -319,9 +319,9 @@ def held(monkeypatch):
 
     go, objects_in_time = threading.Event(), linking.objects_in_time
 
-    def wait(labels, progress):
+    def wait(labels, progress, drift):
         assert go.wait(60)
-        return objects_in_time(labels, progress)
+        return objects_in_time(labels, progress, drift)
 
     monkeypatch.setattr(linking, 'objects_in_time', wait)
     yield go
