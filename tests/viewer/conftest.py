@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import sys
 import threading
@@ -55,6 +56,9 @@ def dock_of(form):
     return widget
 
 
+NAPARI_THROTTLE_SECONDS = 0.006
+
+
 class Mouse:
     """Mouse and keyboard events on the canvas of a viewer."""
 
@@ -88,14 +92,27 @@ class Mouse:
         self.click(layer, position, Qt.MouseButton.RightButton)
 
     def drag(self, layer, start, stop):
-        native, left = self.canvas.native, Qt.MouseButton.LeftButton
-        first, last = self.at(layer, start), self.at(layer, stop)
-        QTest.mouseMove(native, first)
-        QTest.mousePress(native, left, pos=first)
-        for step in range(1, 6):
-            QTest.mouseMove(native, first + (last - first) * step / 5)
-            QApplication.processEvents()
-        QTest.mouseRelease(native, left, pos=last)
+        self.stroke(layer, (start, stop), steps=5)
+
+    def stroke(self, layer, path, button=Qt.MouseButton.LeftButton, steps=8):
+        """Move through positions of a layer with a button down."""
+        native = self.canvas.native
+        left = button == Qt.MouseButton.LeftButton
+        places = [self.at(layer, position) for position in path]
+        QTest.mouseMove(native, places[0])
+        QTest.mousePress(native, button, pos=places[0])
+        for before, after in itertools.pairwise(places):
+            for step in range(1, steps + 1):
+                place = before + (after - before) * step / steps
+                if left and native.isVisible():
+                    QTest.mouseMove(native, place)
+                else:
+                    # the pointer of the display is never over a hidden window
+                    self.move(place, button)
+                    # napari leaves out moves in quick succession
+                    time.sleep(NAPARI_THROTTLE_SECONDS)
+                QApplication.processEvents()
+        QTest.mouseRelease(native, button, pos=places[-1])
 
     def move(self, place, button=None):
         """Move to a canvas pixel, by default with no button down."""
@@ -264,9 +281,10 @@ def take_viewer(request, qtbot, shared_viewers, monkeypatch):
 def desk(request, take_viewer, oracle, settle):
     """Make viewers with a docked widget.
 
-    The window is hidden, which saves a third of the time; clicks and keys
-    reach its canvas all the same. It is shown in tests marked ``window``:
-    those that look at what is drawn or visible, or draw shapes by mouse.
+    The window is hidden, which saves two thirds of the time; the mouse and
+    keys reach its canvas all the same. It is shown in tests marked
+    ``window``: those that look at what is drawn, visible or in focus, and one
+    or two of each kind of prompt, with all that napari draws of them.
     """
     window = request.node.get_closest_marker('window') is not None
 

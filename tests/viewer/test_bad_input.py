@@ -26,7 +26,6 @@ def test_no_image(desk):
     assert len(d.viewer.layers) == 0
 
 
-@pytest.mark.window
 def test_image_dropped_after_the_dock_was_opened(desk, blobs):
     d = desk()
     image = d.viewer.add_image(blobs)
@@ -121,7 +120,6 @@ def test_nan_image(desk, blobs):
 
 
 @pytest.mark.filterwarnings('error:.*NaN or infinite')
-@pytest.mark.window
 def test_some_nan_pixels_do_no_harm_and_are_told_of_once(desk, blobs):
     image = blobs.astype(np.float32)
     image[:8] = np.nan
@@ -153,7 +151,6 @@ def test_some_nan_pixels_do_no_harm_and_are_told_of_once(desk, blobs):
         d.widget.trigger('reject')
 
 
-@pytest.mark.window
 def test_status_tells_how_long_the_first_answer_took(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -169,7 +166,6 @@ def test_tiny_images(desk, shape):
     assert 'nothing here' in d.widget.status.text
 
 
-@pytest.mark.window
 def test_image_removed_while_embedding(desk, blobs, oracle):
     d = desk(blobs)
     oracle.go.clear()

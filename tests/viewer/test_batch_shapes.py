@@ -9,8 +9,6 @@ from qtpy.QtTest import QTest
 
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
-pytestmark = pytest.mark.window
-
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 
@@ -87,6 +85,7 @@ def test_failed_prompt_of_a_batch_stays_readable(desk, blobs):
     assert d.widget.status.text == text
 
 
+@pytest.mark.window
 def test_failed_prompt_is_listed_and_a_click_goes_to_it(desk, blobs):
     stack = np.stack([blobs, blobs[:, ::-1], blobs])
     d = desk(stack)

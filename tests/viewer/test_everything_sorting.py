@@ -64,7 +64,6 @@ def hold_after_first_mask(oracle):
     return stuck
 
 
-@pytest.mark.window
 def test_masks_are_shown_and_kept_by_cancel(
     everything_desk, image, oracle, qtbot
 ):

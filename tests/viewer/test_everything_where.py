@@ -40,7 +40,6 @@ def test_the_found_diameter_is_shown_until_another_is_set(
     assert control.number.value == 12
 
 
-@pytest.mark.window
 def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     d = everything_desk(blobs, scale=(2, 2), translate=(5, 3))
     whole = d.widget.panel.estimate_label.text()

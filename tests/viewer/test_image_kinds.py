@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dask.array as da
 import numpy as np
-import pytest
 from endless import Endless
 
 from napari_mobilesam.session.images.engine import click
@@ -117,7 +116,6 @@ def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     assert model.encoded <= encoded + 2 * len(scales)
 
 
-@pytest.mark.window
 def test_contrast_embeds_anew_only_if_it_matters(desk, blobs, oracle):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)

@@ -15,8 +15,6 @@ from napari_mobilesam import get_session
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
-pytestmark = pytest.mark.window
-
 INSIDE = (28, 32)
 
 

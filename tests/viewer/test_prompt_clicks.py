@@ -9,11 +9,10 @@ from qtpy.QtTest import QTest
 
 from napari_mobilesam.widgets.prompts.open_object import WAITING
 
-pytestmark = pytest.mark.window
-
 INSIDE, BESIDE = (28, 32), (28, 32)
 
 
+@pytest.mark.window
 def test_click_preview_commit_and_one_undo(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -144,6 +143,7 @@ def test_right_click_on_a_point_in_select_mode_flips_it(desk, blobs):
     assert 'negative' in d.widget.status.text
 
 
+@pytest.mark.window
 def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -160,6 +160,7 @@ def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
     assert not d.widget.preview.visible
 
 
+@pytest.mark.window
 def test_box_by_drag(desk, blobs):
     d = desk(blobs)
     d.widget.panel.buttons['use_boxes_tool'].click()
@@ -270,6 +271,7 @@ def slow_start(monkeypatch):
     return waiting
 
 
+@pytest.mark.window
 def test_clicks_before_the_form_is_ready_are_answered(desk, blobs, slow_start):
     d = desk(blobs, rotate=10, scale=(2, 2))
     assert 'prompts' not in d.viewer.layers

@@ -9,8 +9,6 @@ from qtpy.QtTest import QTest
 
 from napari_mobilesam.session.runtime.settings import load_settings
 
-pytestmark = pytest.mark.window
-
 FIRST, SECOND = (28, 32), (28, 92)
 NAME = 'hover preview'
 
@@ -27,6 +25,7 @@ def shown(d):
     return d.widget.hover.preview.visible
 
 
+@pytest.mark.window
 def test_mask_is_shown_before_the_click_and_follows(desk, blobs):
     d = desk(blobs)
     hover(d, FIRST)

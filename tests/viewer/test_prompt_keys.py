@@ -20,8 +20,6 @@ from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.keys import command_of_napari
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, keys_of
 
-pytestmark = pytest.mark.window
-
 INSIDE = (28, 32)
 
 
@@ -59,6 +57,7 @@ def test_every_button_says_its_key(desk, blobs):
         assert f'Key: {key}' in button.toolTip()
 
 
+@pytest.mark.window
 @pytest.mark.parametrize('where', ['button', 'combo', 'layers', 'canvas'])
 def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     d = desk(blobs)
@@ -84,6 +83,7 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     assert labels.data[INSIDE] == 1
 
 
+@pytest.mark.window
 def test_text_fields_keep_what_is_typed(desk, blobs):
     d = desk(blobs)
     activate(d)

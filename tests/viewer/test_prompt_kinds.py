@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.widgets.prompts.collection import PromptReader
-
-pytestmark = pytest.mark.window
 
 RIGHT = Qt.MouseButton.RightButton
 FIRST, SECOND = (28, 32), (28, 92)
@@ -33,19 +30,7 @@ def use(d, tool):
 
 def stroke(d, path, button=Qt.MouseButton.LeftButton):
     """Draw a line through positions of the image with a button down."""
-    native = d.mouse.canvas.native
-    places = [d.mouse.at(d.image, position) for position in path]
-    QTest.mouseMove(native, places[0])
-    QTest.mousePress(native, button, pos=places[0])
-    for before, after in zip(places, places[1:], strict=False):
-        for step in range(1, 9):
-            place = before + (after - before) * step / 8
-            if button == Qt.MouseButton.LeftButton:
-                QTest.mouseMove(native, place)
-            else:
-                d.mouse.move(place, button)
-            QApplication.processEvents()
-    QTest.mouseRelease(native, button, pos=places[-1])
+    d.mouse.stroke(d.image, path, button)
     d.settle()
 
 
@@ -55,6 +40,7 @@ def accepted(d):
     return d.viewer.layers['objects'].data
 
 
+@pytest.mark.window
 def test_outline_is_box_and_region(desk, blobs):
     d = desk(blobs)
     use(d, 'use_outline_tool')
@@ -146,6 +132,7 @@ def test_line_is_points_along_it(desk, blobs):
     assert prompts.box is None
 
 
+@pytest.mark.window
 def test_any_mixture_is_one_object(desk, blobs):
     d = desk(blobs)
     use(d, 'use_outline_tool')
@@ -165,6 +152,7 @@ def test_any_mixture_is_one_object(desk, blobs):
     assert len(np.unique(labels)) == 2
 
 
+@pytest.mark.window
 @pytest.mark.parametrize(
     'tool', ['use_boxes_tool', 'use_outline_tool', 'use_scribble_tool']
 )

@@ -8,8 +8,6 @@ from qtpy.QtCore import Qt
 
 from napari_mobilesam.palette import rgb
 
-pytestmark = pytest.mark.window
-
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 
 
@@ -65,6 +63,7 @@ def test_labels_of_the_other_byte_order_are_written_right(
     assert not np.fromfile(path, dtype).any()
 
 
+@pytest.mark.window
 def test_classes_are_coloured_in_labels_that_the_first_object_makes(
     desk, blobs
 ):

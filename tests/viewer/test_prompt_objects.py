@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-pytestmark = pytest.mark.window
-
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 
@@ -35,6 +33,7 @@ def preview_area(d):
     return int((d.widget.preview.layer.data > 0).sum())
 
 
+@pytest.mark.window
 def test_candidates_of_one_point_and_one_mask_of_several(desk, blobs):
     d = desk(blobs)
     view = d.widget.panel.candidates_view
@@ -63,6 +62,7 @@ def test_key_and_thumbnail_choose_a_candidate(desk, blobs):
     assert features['score'].iloc[-1] == pytest.approx(0.5)
 
 
+@pytest.mark.window
 def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
     d = desk(blobs)
     labels = make(d, FIRST, SECOND)
@@ -254,6 +254,7 @@ def test_batch_goes_through_the_planes_of_a_layer(desk, blobs):
     assert labels[1][FIRST] == 0
 
 
+@pytest.mark.window
 def test_propagation_follows_and_is_one_undo(desk, blobs):
     stack = np.stack([np.roll(blobs, shift, 1) for shift in (0, 1, 2, 3, 4)])
     d = desk(stack)

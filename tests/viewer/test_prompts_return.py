@@ -5,10 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
-
-pytestmark = pytest.mark.window
 
 FIRST, SECOND = (28, 32), (28, 92)
 AROUND = [(10, 14), (10, 50), (46, 50), (46, 14), (12, 14)]
@@ -20,15 +16,7 @@ def use(d, tool):
 
 
 def stroke(d, path):
-    native, left = d.mouse.canvas.native, Qt.MouseButton.LeftButton
-    places = [d.mouse.at(d.image, position) for position in path]
-    QTest.mouseMove(native, places[0])
-    QTest.mousePress(native, left, pos=places[0])
-    for before, after in zip(places, places[1:], strict=False):
-        for step in range(1, 9):
-            QTest.mouseMove(native, before + (after - before) * step / 8)
-            QApplication.processEvents()
-    QTest.mouseRelease(native, left, pos=places[-1])
+    d.mouse.stroke(d.image, path)
     d.settle()
 
 
@@ -152,6 +140,7 @@ def test_new_outline_replaces_that_of_the_edited_object(desk, blobs):
     assert len(drawn(d)) == 0
 
 
+@pytest.mark.window
 def test_several_outlines_come_back_one_by_one(desk, blobs):
     d = desk(blobs)
     use(d, 'use_outline_tool')

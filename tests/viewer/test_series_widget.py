@@ -132,7 +132,6 @@ def test_nothing_drawn_is_nothing_saved(series_desk, folder):
     assert not saved(folder, 'a').any()
 
 
-@pytest.mark.window
 def test_a_click_in_the_table_opens_an_image(series_desk, folder):
     d = series_desk(folder)
     table = d.widget.panel.table
@@ -763,7 +762,6 @@ def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
     assert saved(folder, 'b').any()
 
 
-@pytest.mark.window
 def test_images_with_and_without_pixel_sizes(series_desk, tmp_path, blobs):
     from napari.utils.notifications import notification_manager
     from PIL import Image

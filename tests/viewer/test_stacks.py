@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-pytestmark = pytest.mark.window
-
 FIRST = (28, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -18,6 +16,7 @@ def with_blank(blobs, *blank, planes=5):
     return stack
 
 
+@pytest.mark.window
 def test_propagation_goes_on_behind_a_blank_plane(desk, blobs):
     d = desk(with_blank(blobs, 1, 3))
     d.viewer.dims.set_current_step(0, 2)

@@ -67,7 +67,6 @@ def test_measurements_are_features(table_desk, blobs):
     assert d.widget.rows.text(3, 'area') == '400'
 
 
-@pytest.mark.window
 def test_measuring_does_not_move_the_view(table_desk):
     d = table_desk(squares(), measured=False)
     d.viewer.window._qt_window.activateWindow()
@@ -178,7 +177,6 @@ def test_the_table_is_named_after_the_image(table_desk, tmp_path, blobs):
     assert d.widget.proposed_path == str(tmp_path / 'cells.csv')
 
 
-@pytest.mark.window
 def test_a_label_picked_on_the_canvas_chooses_its_row(table_desk):
     d = table_desk(squares())
     d.viewer.layers.selection.active = d.labels
@@ -189,7 +187,6 @@ def test_a_label_picked_on_the_canvas_chooses_its_row(table_desk):
     assert d.widget.rows.currentIndex().row() == 2
 
 
-@pytest.mark.window
 def test_the_brush_selects_objects(table_desk):
     d = table_desk(squares())
     d.widget.column_combo.setCurrentText('area')

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from qtpy.QtCore import Qt
-
-pytestmark = pytest.mark.window
 
 FIRST, SECOND = (28, 32), (28, 92)
 

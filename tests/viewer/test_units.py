@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-pytestmark = pytest.mark.window
-
 FIRST, SECOND = (28, 32), (28, 92)
 
 
