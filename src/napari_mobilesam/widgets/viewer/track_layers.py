@@ -133,6 +133,8 @@ class ShownTracks:
         self._written: set[int] = set()
         self._brushed: set[int] = set()
         labels.events.paint.connect(self._brush)
+        # napari tells of a stroke before, or after, it writes the pixels
+        labels.events.labels_update.connect(self._drawn)
         labels.events.set_data.connect(self._drawn)
         labels.events.data.connect(self._replaced)
 
