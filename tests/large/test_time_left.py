@@ -46,3 +46,17 @@ def test_other_messages_of_the_same_step_count_once() -> None:
         clock.now = second
         said = left(1, 10)
     assert said == pytest.approx(900)
+
+
+def test_slow_steps_are_averaged_with_fast_ones() -> None:
+    clock = Clock()
+    left = TimeLeft(clock, recent=None, least_share=0.02)
+    said = [left(0, 100)]
+    for plane in range(4):
+        for step in range(25):
+            clock.now += 10 if step == 0 else 0.1
+            said.append(left(25 * plane + step + 1, 100))
+    # the first step of a hundred says nothing yet
+    assert said[:3] == [None, None, None]
+    assert said[50] == pytest.approx(2 * 12.4, rel=0.3)
+    assert said[75] == pytest.approx(12.4, rel=0.3)

@@ -22,11 +22,22 @@ class TimeLeft:
     ----------
     clock : callable
         Returns seconds.
+    recent : int or None
+        Steps that count; all of a phase if None, for steps of which some take
+        much longer than others.
+    least_share : float
+        Share of all steps before the first estimate.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        recent: int | None = RECENT,
+        least_share: float = 0.0,
+    ) -> None:
         self._clock = clock
-        self._steps: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self._least_share = least_share
+        self._steps: deque[tuple[float, int]] = deque(maxlen=recent)
 
     def __call__(self, done: int, total: int) -> float | None:
         """Seconds left; None as long as nothing can be said.
@@ -43,5 +54,7 @@ class TimeLeft:
             self._steps.append((now, done))
         start, before = self._steps[0]
         if done <= before or now - start < LEAST_SECONDS:
+            return None
+        if done - before < self._least_share * total:
             return None
         return (total - done) * (now - start) / (done - before)

@@ -30,6 +30,9 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
+# Share of a run that passes before the time left is shown.
+LEAST_SHARE = 0.03
+
 
 class RunControl:
     """The current run, and the objects of the last one.
@@ -74,7 +77,7 @@ class RunControl:
         # shown with the progress
         self._warning = ''
         self.results: RunLayers | None = None
-        self.time_left = TimeLeft()
+        self.time_left = _time_left()
         self._select_later = DelayedCall(self._select, parent=dock)
 
     @property
@@ -209,7 +212,7 @@ class RunControl:
 
     def show_started(self, text: str) -> None:
         """Show that something runs."""
-        self.time_left = TimeLeft()
+        self.time_left = _time_left()
         self._panel.show_running(True)
         self._panel.status.say(text, busy=True)
 
@@ -326,6 +329,11 @@ class RunControl:
         if left is None or done >= total:
             return ' …'
         return f', about {duration(left)} left'
+
+
+def _time_left() -> TimeLeft:
+    """Time left of a run, whose embedding takes longer than its prompts."""
+    return TimeLeft(recent=None, least_share=LEAST_SHARE)
 
 
 def nothing_found(result: EverythingResult) -> str:
