@@ -15,6 +15,10 @@ from .oracle import SeeingOracle
 MIDDLE = (160.0, 160.0)
 
 
+def nothing():
+    pass
+
+
 def discs(radius, side=320):
     """(side, side, 3) uint8: white discs on a grid on black."""
     step = round(2.5 * radius)
@@ -35,18 +39,20 @@ def model():
 @pytest.mark.parametrize('guess', [None, 20, 200])
 def test_any_start_leads_to_the_size(model, radius, guess):
     image = ImageEmbedding.of_rgb(model, discs(radius))
-    found = head_diameter(image, guess, MIDDLE)
+    found = head_diameter(image, guess, MIDDLE, nothing)
     assert found == pytest.approx(2 * radius, rel=0.2)
 
 
 def test_small_objects_are_found_from_a_guess(model):
     image = ImageEmbedding.of_rgb(model, discs(8, side=160))
-    assert head_diameter(image, 24, (80.0, 80.0)) == pytest.approx(16, rel=0.2)
+    assert head_diameter(image, 24, (80.0, 80.0), nothing) == pytest.approx(
+        16, rel=0.2
+    )
 
 
 def test_a_close_guess_is_kept_and_only_its_scale_embedded(model):
     image = ImageEmbedding.of_rgb(model, discs(24))
-    assert head_diameter(image, 50, MIDDLE) == 50
+    assert head_diameter(image, 50, MIDDLE, nothing) == 50
     side = 16 * -(-320 // image.pitch_for(50))
     assert image.embedded_pixels == side**2
 
@@ -54,7 +60,7 @@ def test_a_close_guess_is_kept_and_only_its_scale_embedded(model):
 def test_nothing_seen_is_no_size(model):
     black = np.zeros((300, 200, 3), np.uint8)
     image = ImageEmbedding.of_rgb(model, black)
-    assert head_diameter(image, 30, (100.0, 100.0)) is None
+    assert head_diameter(image, 30, (100.0, 100.0), nothing) is None
 
 
 def test_clicks_tell_the_size_where_the_head_is_unsure(model):
@@ -62,7 +68,7 @@ def test_clicks_tell_the_size_where_the_head_is_unsure(model):
     seen = model.instance_maps
     model.instance_maps = lambda features: 0.65 * seen(features)
     image = ImageEmbedding.of_rgb(model, discs(24))
-    assert head_diameter(image, 30, MIDDLE) is None
+    assert head_diameter(image, 30, MIDDLE, nothing) is None
     (found,) = find_diameters(image, 30)
     assert found == pytest.approx(48, rel=0.35)
     assert model.encoded > 2

@@ -38,6 +38,22 @@ def test_nothing_leaves_the_guess():
     assert find_diameters(ImageEmbedding.of_rgb(Oracle(), black)) == []
 
 
+def test_it_can_be_stopped_between_clicks():
+    rgb = scene((500, 500), 12, 30)
+    image = ImageEmbedding.of_rgb(Oracle(best=64), rgb)
+    steps = []
+
+    def between():
+        steps.append(image.model.encoded)
+        if len(steps) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_diameters(image, 100, between)
+    assert len(set(steps)) > 1
+    assert image.diameters is None
+
+
 def test_a_confirmed_guess_costs_little():
     rgb = scene((1000, 1000), 12, 30)
     image = ImageEmbedding.of_rgb(Oracle(best=64), rgb)

@@ -85,6 +85,60 @@ def test_only_the_newest_estimate_is_told(session, task):
     assert estimates == []
 
 
+@pytest.fixture
+def search(monkeypatch):
+    """Stand-in for the search for the object size: what happens during it."""
+    from napari_mobilesam.segmentation import object_size
+
+    done = []
+
+    def find(image, guess, between):
+        for happen in done.copy():
+            happen()
+        between()
+        done.append('found')
+        return [20.0]
+
+    monkeypatch.setattr(object_size, 'find_diameters', find)
+    return done
+
+
+def test_a_click_does_not_wait_for_the_object_size(session, task, search):
+    jobs = session.runs.jobs
+    worker = jobs._services.worker
+    search.append(
+        lambda: worker.submit('prompts', lambda: search.append('clicked'))
+    )
+    jobs.estimate([task], EverythingParameters(), 'oracle')
+    assert session.finish(30)
+    assert search[1:] == ['clicked', 'found']
+
+
+def test_an_estimate_that_nobody_waits_for_stops(session, task, search):
+    estimates = []
+    jobs = session.runs.jobs
+    jobs.estimated.connect(estimates.append)
+    search.append(jobs.forget_estimate)
+    jobs.estimate([task], EverythingParameters(), 'oracle')
+    assert session.finish(30)
+    assert 'found' not in search
+    assert estimates == []
+
+
+def test_a_run_is_cancelled_while_the_object_size_is_found(
+    session, task, search
+):
+    results = []
+    runs = session.runs
+    runs.finished.connect(results.append)
+    search.append(runs.cancel)
+    runs.start([task], EverythingParameters(), 'oracle')
+    assert session.finish(30)
+    (result,) = results
+    assert not result.complete
+    assert 'found' not in search
+
+
 def test_edges_lie_on_the_borders_of_objects(session, task, answers):
     session.runs.jobs.edges(task, PARAMETERS, 'oracle')
     assert session.finish(30)

@@ -9,7 +9,7 @@ that would suit, and a look there confirms it, or leads further.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +59,7 @@ def head_diameter(
     image: ImageEmbedding,
     guess: float | None,
     lively: tuple[float, float],
+    between: Callable[[], None],
 ) -> float | None:
     """Typical object diameter of an image, as the instance head sees it.
 
@@ -72,6 +73,8 @@ def head_diameter(
     lively : (row, column)
         Where to look at scales that are too fine to be looked at as a whole,
         in data pixels.
+    between : callable
+        Called before each look; may raise to stop.
 
     Returns
     -------
@@ -80,11 +83,11 @@ def head_diameter(
     """
     best = None
     if guess is not None:
-        best = _follow(image, image.pitch_for(guess), lively)
+        best = _follow(image, image.pitch_for(guess), lively, between)
         if _confirms(best, guess):
             return guess
     if best is None or best.height < CLEAR:
-        other = _follow(image, _overview(image), lively)
+        other = _follow(image, _overview(image), lively, between)
         if best is None or (other is not None and other.height > best.height):
             best = other
     if best is None or best.height < SUFFICIENT:
@@ -114,10 +117,12 @@ def _follow(
     image: ImageEmbedding,
     pitch: int,
     lively: tuple[float, float],
+    between: Callable[[], None],
 ) -> Instances | None:
     """Go from scale to scale until the instances suit the scale."""
     visited = set()
     for _ in range(STEPS):
+        between()
         found = _instances(image, pitch, lively)
         if found is None:
             return None

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,17 +87,25 @@ class _Point:
         return 2 * LOW_RES_STRIDE * pitch / STRIDE * math.sqrt(area / math.pi)
 
 
+def _nothing() -> None:
+    """Do nothing between two steps."""
+
+
 def diameters_of(
-    image: ImageEmbedding, guess: Callable[[], float | None]
+    image: ImageEmbedding,
+    guess: Callable[[], float | None],
+    between: Callable[[], None] = _nothing,
 ) -> list[float]:
     """Diameters that `find_diameters` finds; looked for once in an image."""
     if image.diameters is None:
-        image.diameters = find_diameters(image, guess())
+        image.diameters = find_diameters(image, guess(), between)
     return image.diameters
 
 
 def find_diameters(
-    image: ImageEmbedding, guess: float | None = None
+    image: ImageEmbedding,
+    guess: float | None = None,
+    between: Callable[[], None] = _nothing,
 ) -> list[float]:
     """Typical object diameters of an image.
 
@@ -106,6 +115,9 @@ def find_diameters(
         What is embedded on the way serves later prompts.
     guess : float, optional
         Guess of `estimate_diameter` in data pixels.
+    between : callable
+        Called before each step, of a fraction of a second to a few seconds;
+        may raise to stop.
 
     Returns
     -------
@@ -116,17 +128,18 @@ def find_diameters(
     record = image.model.record
     places = _places(image)
     if record.instance_head:
-        seen = head_diameter(image, guess, places[0])
+        seen = head_diameter(image, guess, places[0], between)
         if seen is not None:
             return [seen]
     points = [_Point(place, ScaleAnswers(record, WEIGHTS)) for place in places]
+    ask = partial(_ask, image, between)
     ladder = image.grid.pitches[::STEP]
     if guess is not None:
         pitch = image.grid.pitch_for(guess)
         for scale in sorted({pitch, min(2 * pitch, ladder[0])}):
             near = min(image.grid.pitches, key=lambda p: abs(p - scale))
             whole = max(image.grid.shape(near)) <= LARGE_SIDE
-            _ask(image, points if whole else points[:FEW], near)
+            ask(points if whole else points[:FEW], near)
         found = _diameters(points, TELLING)
         if (
             len(found) >= CONFIRMING
@@ -139,12 +152,12 @@ def find_diameters(
         if inputs >= ENOUGH and len(_diameters(points, STRONG)) >= OVERRULING:
             break
         if max(image.grid.shape(pitch)) <= LARGE_SIDE:
-            _ask(image, points, pitch)
+            ask(points, pitch)
             continue
         rising = _rising(points, pitch)
         if not rising:
             break
-        _ask(image, rising[:FEW], pitch)
+        ask(rising[:FEW], pitch)
     strong = _diameters(points, STRONG)
     if guess is not None and len(strong) < OVERRULING:
         return [guess]
@@ -215,11 +228,17 @@ def _places(image: ImageEmbedding) -> list[tuple[float, float]]:
     return [(float(row), float(column)) for row, column in places]
 
 
-def _ask(image: ImageEmbedding, points: Sequence[_Point], pitch: int) -> None:
+def _ask(
+    image: ImageEmbedding,
+    between: Callable[[], None],
+    points: Sequence[_Point],
+    pitch: int,
+) -> None:
     """Ask clicks at a scale."""
     large = max(image.grid.shape(pitch)) <= LARGE_SIDE
     for point in points:
         if pitch not in point.pitches:
+            between()
             answer = _answer(image, Cut(point.place, pitch, large))
             point.answers.add(pitch, answer)
 

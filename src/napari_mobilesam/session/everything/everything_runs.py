@@ -30,7 +30,11 @@ from napari_mobilesam.session.runtime.latest_run import (
     LatestRun,
 )
 from napari_mobilesam.session.runtime.services import Services
-from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.runtime.worker import (
+    LatestWorker,
+    ServeBetween,
+    SupersededError,
+)
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import BlankImageError, EverythingParameters, Mask
 
@@ -326,7 +330,12 @@ class EverythingRuns:
             # a plane without an image has no objects
             run.end(replace(template, complete=True))
             return
-        candidates = self._generate(run, number, model, rgb, skip)
+        try:
+            candidates = self._generate(run, number, model, rgb, skip)
+        except SupersededError:
+            # cancelled before the first prompt
+            run.end(template)
+            return
         run.end(
             replace(
                 candidates, image=template.image, channels=template.channels
@@ -353,7 +362,14 @@ class EverythingRuns:
             request.parameters,
             model,
             self._services.engine.working_diameter(
-                plane, request.parameters, model
+                plane,
+                request.parameters,
+                model,
+                ServeBetween(
+                    self._services.worker,
+                    ('prompts',),
+                    run.cancelled.is_set,
+                ),
             ),
             image.knows,
         )

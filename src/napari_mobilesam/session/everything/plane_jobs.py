@@ -17,6 +17,10 @@ from napari_mobilesam.session.runtime.latest_run import (
     LatestRun,
 )
 from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.session.runtime.worker import (
+    ServeBetween,
+    SupersededError,
+)
 from napari_mobilesam.types import (
     BlankImageError,
     EverythingParameters,
@@ -238,10 +242,12 @@ class PlaneJobs:
                 speed,
                 first.region,
                 skip=None if first.skip is None else first.skip(),
-                diameter=self._diameter(first, parameters, model),
+                diameter=self._diameter(run, first, parameters, model),
                 experience=self._experience,
                 what=what_of(first, parameters),
             )
+        except SupersededError:
+            return
         except Exception as error:  # noqa: BLE001 - every failure is reported
             self._services.fail(error, 'everything')
             return
@@ -249,11 +255,20 @@ class PlaneJobs:
         self._estimates.tell(run, lambda: self.estimated.emit(estimate))
 
     def _diameter(
-        self, task: PlaneTask, parameters: EverythingParameters, model: Sam
+        self,
+        run: BackgroundRun,
+        task: PlaneTask,
+        parameters: EverythingParameters,
+        model: Sam,
     ) -> float | None:
+        between = ServeBetween(
+            self._services.worker,
+            ('accepted', 'prompts', 'hover'),
+            lambda: run is not self._estimates.current,
+        )
         try:
             return self._services.engine.working_diameter(
-                task.plane, parameters, model
+                task.plane, parameters, model, between
             )
         except BlankImageError:
             return None

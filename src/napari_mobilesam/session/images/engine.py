@@ -143,28 +143,43 @@ class Engine:
         """Return a plane as shown, (H, W, 3) uint8, reading all of it."""
         return self._reader.rgb(plane)
 
-    def diameter(self, plane: ImagePlane, model: Sam) -> float | None:
+    def diameter(
+        self,
+        plane: ImagePlane,
+        model: Sam,
+        between: Callable[[], None] | None = None,
+    ) -> float | None:
         """Return the typical object diameter in pixels, None if unknown.
 
-        As the model sees it in a few places, see `diameters_of`.
+        As the model sees it, see `diameters_of`. ``between`` is called
+        between the steps, and within an embedding; it may raise to stop.
         """
         from napari_mobilesam.segmentation.object_size import diameters_of
 
-        found = diameters_of(
-            self.image(plane, model), lambda: self._reader.diameter(plane)
-        )
+        image = self.image(plane, model)
+        if between is None:
+            found = diameters_of(image, lambda: self._reader.diameter(plane))
+        else:
+            with model.giving_way(between):
+                found = diameters_of(
+                    image, lambda: self._reader.diameter(plane), between
+                )
         return found[0] if found else None
 
     def working_diameter(
-        self, plane: ImagePlane, parameters: EverythingParameters, model: Sam
+        self,
+        plane: ImagePlane,
+        parameters: EverythingParameters,
+        model: Sam,
+        between: Callable[[], None] | None = None,
     ) -> float | None:
-        """Return the object diameter that a run works at.
+        """Return the object diameter that a run works at; see `diameter`.
 
         None if it works on the whole image, or no object is seen.
         """
         if parameters.scale_given:
             return parameters.diameter
-        return self.diameter(plane, model)
+        return self.diameter(plane, model, between)
 
     def image(self, plane: ImagePlane, model: Sam) -> ImageEmbedding:
         """Return the embedding of a plane, which is computed lazily."""

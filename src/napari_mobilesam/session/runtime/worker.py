@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 Job = Callable[[], None]
@@ -128,3 +128,45 @@ class LatestWorker:
             # jobs report their own errors; one that fails to must not take
             # the thread, and with it all later requests, down with it
             _log.exception('A background job of napari-mobilesam failed')
+
+
+class SupersededError(Exception):
+    """Nobody waits for the result of a job any more."""
+
+
+class ServeBetween:
+    """Runs jobs of the user between the steps of a longer job.
+
+    Parameters
+    ----------
+    worker : LatestWorker
+        Only to be called on its thread.
+    kinds : sequence of str
+        Kinds of jobs that do not wait.
+    superseded : callable
+        Returns True if the longer job is to stop: `SupersededError` is raised.
+    """
+
+    def __init__(
+        self,
+        worker: LatestWorker,
+        kinds: Sequence[str],
+        superseded: Callable[[], bool],
+    ) -> None:
+        self._worker, self._kinds = worker, kinds
+        self._superseded = superseded
+        self._serving = False
+
+    def __call__(self) -> None:
+        """Run what waits, and go on or stop."""
+        # a job that is served here has steps, too
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            for kind in self._kinds:
+                self._worker.serve(kind)
+        finally:
+            self._serving = False
+        if self._superseded():
+            raise SupersededError
