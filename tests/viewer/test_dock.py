@@ -144,6 +144,36 @@ def test_clicks_while_modules_are_imported_are_answered(
     assert viewer.layers['objects'].data[INSIDE] == 1
 
 
+def test_clicks_accepted_while_modules_are_imported_are_of_two_objects(
+    make_napari_viewer, oracle, settle, blobs, slow_imports
+):
+    viewer = make_napari_viewer()
+    image = viewer.add_image(blobs)
+    choose('segment_by_prompts')
+    dock = dock_in(viewer)
+    QApplication.processEvents()
+    mouse, other = Mouse(viewer), (66, 90)
+    mouse.key(Qt.Key.Key_W)
+    for place in INSIDE, other:
+        mouse.click(image, place)
+        mouse.key(Qt.Key.Key_W)
+    text = dock.findChild(QLabel).text()
+    assert '2 clicks' in text
+    assert '2 objects accepted' in text
+    slow_imports.set()
+    wait_for(lambda: not dock.pending)
+    settle(get_session(viewer), dock)
+    labels = viewer.layers['objects'].data
+    assert (labels[INSIDE], labels[other]) == (1, 2)
+    assert len(viewer.layers['prompts'].data) == 0
+    # the key is that of the form now
+    mouse.click(image, (66, 30))
+    settle(get_session(viewer), dock)
+    mouse.key(Qt.Key.Key_W)
+    settle(get_session(viewer), dock)
+    assert labels[66, 30] == 3
+
+
 def test_dock_closed_while_modules_are_imported_stays_empty(
     make_napari_viewer, oracle, blobs, slow_imports
 ):

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.prompts.actions import ACTIONS
 from napari_mobilesam.widgets.prompts.early_clicks import (
     STARTING,
     EarlyClicks,
@@ -92,7 +93,7 @@ class MobileSamDock(QWidget):
         self._imported: set[FormName] = set()
         self._built: set[FormName] = set()
         if form == 'prompts':
-            self._clicks.watch(self._starting.setText)
+            self._clicks.watch(self._starting.setText, ACTIONS['accept'].key)
         self._import()
 
     # contents

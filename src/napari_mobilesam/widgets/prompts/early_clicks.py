@@ -1,4 +1,4 @@
-"""Clicks on the canvas before the form is ready."""
+"""Clicks on the canvas, and *Accept*, before the form is ready."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class EarlyClicks:
     """Keeps clicks until there is a Points layer that takes them.
 
     The libraries of the form take seconds to import; until then a click would
-    only pan.
+    only pan. *Accept* between two clicks is kept, too: they are of two
+    objects.
 
     Parameters
     ----------
@@ -39,17 +40,23 @@ class EarlyClicks:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._say: Callable[[str], None] | None = None
-        self._clicks: list[_EarlyClick] = []
+        # None is Accept
+        self._clicks: list[_EarlyClick | None] = []
 
-    def watch(self, say: Callable[[str], None]) -> None:
+    def watch(self, say: Callable[[str], None], accept_key: str = '') -> None:
         """Keep clicks from now on, and those that are kept already.
 
         Parameters
         ----------
         say : callable
             Shows a sentence to the user.
+        accept_key : str
+            Key that accepts; none if somebody else binds it.
         """
         self._say = say
+        self._unbind()
+        if accept_key:
+            self._viewer.bind_key(accept_key, self._accept, overwrite=True)
         say(self._text)
         callbacks = self._viewer.mouse_drag_callbacks
         if self._press not in callbacks:
@@ -59,11 +66,23 @@ class EarlyClicks:
         """Keep no more clicks, and forget those that were kept."""
         self._say = None
         self._clicks.clear()
+        self._unbind()
         if self._press in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._press)
 
+    def accept(self) -> bool:
+        """Keep *Accept*; False if there is no early click to accept."""
+        if self._say is None or not self._clicks:
+            return False
+        if self._clicks[-1] is not None:
+            self._clicks.append(None)
+            self._say(self._text)
+        return True
+
     def hand_over(
-        self, add_point: Callable[[tuple[float, ...], bool], None]
+        self,
+        add_point: Callable[[tuple[float, ...], bool], None],
+        accept: Callable[[], None],
     ) -> None:
         """Stop, and make the clicks points of the open object.
 
@@ -71,18 +90,35 @@ class EarlyClicks:
         ----------
         add_point : callable
             Given world coordinates, and whether the point is positive.
+        accept : callable
+            Accepts the open object.
         """
         clicks = tuple(self._clicks)
         self.stop()
         for click in clicks:
-            add_point(click.position, click.positive)
+            if click is None:
+                accept()
+            else:
+                add_point(click.position, click.positive)
+
+    def _accept(self, viewer: Any) -> None:
+        self.accept()
+
+    def _unbind(self) -> None:
+        for key, function in list(self._viewer.keymap.items()):
+            if function == self._accept:
+                self._viewer.bind_key(key, None, overwrite=True)
 
     @property
     def _text(self) -> str:
         if not self._clicks:
             return STARTING
-        clicks = counted(len(self._clicks), 'click')
-        return f'Starting … {clicks} will be answered as soon as it is ready.'
+        accepted = self._clicks.count(None)
+        clicks = counted(len(self._clicks) - accepted, 'click')
+        text = f'{clicks} will be answered as soon as it is ready'
+        if accepted:
+            text = f'{text}, and {counted(accepted, "object")} accepted'
+        return f'Starting … {text}.'
 
     def _press(self, viewer: Any, event: Any) -> Generator[None]:
         """Keep a click; drags pan as they always do."""

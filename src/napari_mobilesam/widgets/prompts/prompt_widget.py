@@ -168,7 +168,7 @@ class PromptWidget(ViewerWidget):
             'flip_polarity': tools.flip_polarity,
             'toggle_hover': self.toggle_hover,
             'next_candidate': self.object.next_candidate,
-            'accept': runs.accept,
+            'accept': self._accept,
             'reject': self._reject,
             'undo': navigation.undo,
             'redo': navigation.redo,
@@ -181,6 +181,10 @@ class PromptWidget(ViewerWidget):
             'propagate_forward': runs.propagate_forward,
             'run_batch': runs.run_batch,
         }
+
+    def _accept(self) -> None:
+        if not self._early_clicks.accept():
+            self.runs.accept()
 
     def _connect(self) -> None:
         panel = self.panel
@@ -270,7 +274,7 @@ class PromptWidget(ViewerWidget):
             return
         self.tools.adopt()
         self.image.enter()
-        self._early_clicks.hand_over(self.tools.add_point)
+        self._early_clicks.hand_over(self.tools.add_point, self.runs.accept)
 
     def detach(self) -> None:
         """Stop listening, unbind the keys, and remove the previews."""
