@@ -81,7 +81,7 @@ def test_manifest_uses_nothing_that_older_npe2_refuses() -> None:
 def test_top_level_manifest_is_the_packaged_one() -> None:
     link = ROOT / 'napari.yaml'
     packaged = ROOT / 'src' / 'napari_mobilesam' / 'napari.yaml'
-    if os.name == 'posix':
+    if os.name == 'posix' and (ROOT / '.git').exists():
         assert link.is_symlink()
         assert not Path(os.readlink(link)).is_absolute()
         assert link.resolve() == packaged.resolve()
@@ -107,6 +107,28 @@ def test_wheel_has_manifest_weights_and_types(wheel: zipfile.ZipFile) -> None:
     assert {top for top in tops if not top.endswith('.dist-info')} == {
         'napari_mobilesam'
     }
+
+
+def test_sdist_has_what_the_tests_need() -> None:
+    """All files of the checkout, but those of the editor and of the CI."""
+    if not (ROOT / '.git').exists():
+        pytest.skip('this is no checkout')
+    listed = subprocess.run(
+        ('git', 'ls-files'), cwd=ROOT, capture_output=True, text=True
+    )
+    taken = re.findall(
+        r'^(?:graft|include) (.+)$',
+        (ROOT / 'MANIFEST.in').read_text('utf-8'),
+        re.MULTILINE,
+    )
+    given = {name for line in taken for name in line.split()}
+    # by setuptools itself
+    given |= {'src', 'pyproject.toml', 'README.md', 'LICENSE'}
+    tops = {line.split('/')[0] for line in listed.stdout.splitlines()}
+    left_out = {'.gitignore', '.pre-commit-config.yaml', 'MANIFEST.in'}
+    assert tops - left_out == given
+    for name in given:
+        assert (ROOT / name).exists(), name
 
 
 def test_wheel_has_every_data_file(wheel: zipfile.ZipFile) -> None:
