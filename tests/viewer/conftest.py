@@ -228,18 +228,18 @@ def settle():
 @pytest.fixture(scope='session')
 def shared_viewers():
     """Viewers that serve many tests, by whether their window is shown."""
-    viewers: dict[bool, SharedViewer] = {}
+    viewers: dict[bool, list[SharedViewer]] = {True: [], False: []}
     yield viewers
-    for viewer in viewers.values():
+    for viewer in itertools.chain(*viewers.values()):
         viewer.close()
 
 
 @pytest.fixture
 def take_viewer(request, qtbot, shared_viewers, monkeypatch):
-    """Return an empty viewer: the shared one, then new ones.
+    """Return an empty viewer that other tests use as well.
 
-    The shared viewer is emptied after the test, which fails if it leaves
-    anything in there: a listener, a key, a dock, a node on the canvas, ...
+    The viewer is emptied after the test, which fails if it leaves anything
+    in there: a listener, a key, a dock, a node on the canvas, ...
     """
     from napari.settings import get_settings
 
@@ -249,31 +249,36 @@ def take_viewer(request, qtbot, shared_viewers, monkeypatch):
         ('qt_viewer.QtViewer._get_console', lambda self: None),
     ):
         monkeypatch.setattr(f'napari._qt.{target}', stub)
-    lent = []
+    lent: list[SharedViewer] = []
 
     def take(show=False):
-        if lent or request.node.get_closest_marker('own_viewer'):
+        if request.node.get_closest_marker('own_viewer'):
             return request.getfixturevalue('make_napari_viewer')(show=show)
-        if show not in shared_viewers:
-            shared_viewers[show] = SharedViewer(show)
-        lent.append(shared_viewers[show])
-        stack.enter_context(lent[0].in_use())
-        return lent[0].lend(qtbot)
+        free = [each for each in shared_viewers[show] if each not in lent]
+        if not free:
+            free = [SharedViewer(show)]
+            shared_viewers[show] += free
+        lent.append(free[0])
+        stack.enter_context(free[0].in_use())
+        return free[0].lend(qtbot)
 
     get_settings().reset()
     with contextlib.ExitStack() as stack:
         yield take
         get_settings().reset()
-        if not lent:
-            return
-        (shared,), left = lent, None
+        left = []
         report = getattr(request.node, 'rep_call', None)
         failed = report is None or report.failed
-        try:
-            left = shared.take_back()
-        finally:
-            if failed or left != [] or shared.worn:
-                shared_viewers.pop(shared.show).close()
+        for shared in reversed(lent):
+            mine = None
+            try:
+                mine = shared.take_back()
+                left += mine
+            finally:
+                if failed or mine != [] or shared.worn:
+                    shared_viewers[shared.show].remove(shared)
+                    shared.close()
+        lent.clear()
     assert failed or not left, f'the test left in the viewer: {left}'
 
 

@@ -65,7 +65,6 @@ class SharedViewer:
         self.keymap = dict(self.viewer.keymap)
         self.nodes = self._nodes()
         self.values = self._values()
-        _freeze()
 
     def _draw_offscreen(self) -> None:
         """Give a window that is never shown a context to draw in.
@@ -149,6 +148,9 @@ class SharedViewer:
         self._process_events()
         # here, and not while another thread is running
         gc.collect()
+        if self.uses == 1:
+            # what lives on is not to be walked through again
+            gc.freeze()
         return self.left_over()
 
     def close(self) -> None:
@@ -163,7 +165,8 @@ class SharedViewer:
         self._process_events()
         del self.viewer
         gc.unfreeze()
-        _freeze()
+        gc.collect()
+        gc.freeze()
 
     def _remove_docks(self) -> None:
         # those that the test closed are still to be deleted
@@ -284,12 +287,6 @@ class SharedViewer:
         for name in (*MODELS, *OVERLAYS):
             values[name] = getattr(viewer, name).model_dump()
         return MappingProxyType(values)
-
-
-def _freeze() -> None:
-    """Keep garbage collections from walking through all that lives on."""
-    gc.collect()
-    gc.freeze()
 
 
 def _identity(name: str, callback) -> set[tuple[str, int]]:

@@ -54,7 +54,7 @@ def add(viewer):
 )
 def test_what_is_left_is_named(leave, name, take_viewer, shared_viewers):
     viewer = take_viewer()
-    shared = shared_viewers[False]
+    shared = shared_viewers[False][0]
     assert shared.left_over() == []
     clean = leave(viewer)
     assert any(line.startswith(name) for line in shared.left_over())
@@ -70,4 +70,4 @@ def test_a_second_viewer_is_another(take_viewer):
 
 def test_a_closed_viewer_is_replaced(take_viewer, shared_viewers):
     take_viewer().close()
-    assert shared_viewers[False].closed
+    assert shared_viewers[False][0].closed
