@@ -33,6 +33,8 @@ TABS = ('segment_by_prompts', 'segment_everything', 'fine_tune')
 DOCKS = ('refine_labels', 'series', 'table', 'track')
 # centre of a nucleus of the sample, (row, column)
 NUCLEUS = (157, 318)
+# three nuclei that are examples for the others
+EXAMPLES = (NUCLEUS, (202, 112), (92, 631))
 # background beside it
 BESIDE = (157, 375)
 # a nucleus of the stack, and sizes that fit the samples of the tutorials
@@ -227,6 +229,31 @@ def picture_of_refining(image: NDArray[np.uint8], folder: Path) -> None:
     studio.close()
 
 
+def picture_of_similar(image: NDArray[np.uint8], folder: Path) -> None:
+    """Three nuclei as examples, and what was found like them."""
+    from napari_mobilesam.widgets.parts.controls import CollapsibleSection
+
+    studio = Studio(SIZES[0])
+    studio.viewer.add_image(image, name='nuclei')
+    dock = studio.open('segment_everything')
+    studio.viewer.reset_view()
+    for place in EXAMPLES:
+        studio.session.click(*place)
+        studio.session.accept()
+    studio.settle()
+    panel = dock.show_form('everything').panel
+    panel.similar.labels_combo.refresh()
+    part = panel.similar.parent()
+    while not isinstance(part, CollapsibleSection):
+        part = part.parent()
+    part.fold(False)
+    studio.settle()
+    panel.similar.button.click()
+    studio.settle(1.0)
+    studio.save(folder / 'find-similar.png')
+    studio.close()
+
+
 def tutorial_of_cells(image: NDArray[np.uint8], folder: Path) -> None:
     """A nucleus clicked, and a point beside it that is not of it."""
     studio = Studio(SIZES[0])
@@ -339,6 +366,7 @@ PICTURES = {
         picture_of_series,
         picture_of_table,
         picture_of_refining,
+        picture_of_similar,
     ),
     'tutorials': (
         tutorial_of_cells,

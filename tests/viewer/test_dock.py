@@ -110,9 +110,12 @@ def slow_imports(monkeypatch):
 
 
 def choose(entry):
-    get_app_model().commands.execute_command(
-        f'napari-mobilesam.{entry}'
-    ).result()
+    commands = get_app_model().commands
+    name = f'napari-mobilesam.{entry}'
+    if entry == 'dock' and name not in commands:
+        # before napari 0.9
+        name = 'napari-mobilesam:Segmentation'
+    commands.execute_command(name).result()
 
 
 def wait_for(condition):
