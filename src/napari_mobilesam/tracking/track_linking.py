@@ -40,9 +40,9 @@ MOST_UNEQUAL = 2.5
 # Costs of links that are made; those at the distance limit cost 1.
 COST_LIMIT = 1.0
 
-Linker = Literal['distance', 'trackastra']
+Linker = Literal['laptrack', 'trackastra']
 LINKERS = (
-    ('Distance and overlap', 'distance'),
+    ('laptrack', 'laptrack'),
     ('trackastra', 'trackastra'),
 )
 
@@ -79,8 +79,8 @@ class LinkingParameters:
         label='Stage drift',
     )
     linker: Linker = parameter(
-        'distance',
-        'distance: by distance and overlap, with laptrack. trackastra: by a '
+        'laptrack',
+        'laptrack: by distance and overlap. trackastra: by a '
         'network that compares objects in the image, if it is installed; the '
         'longest way and missing frames are not used.',
         label='Linking',

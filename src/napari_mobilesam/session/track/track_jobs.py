@@ -128,7 +128,7 @@ class TrackJobs:
             labels = self.scene.labels_of(layer)
         check_series(labels)
         images = None
-        by_image = parameters is not None and parameters.linker != 'distance'
+        by_image = parameters is not None and parameters.linker != 'laptrack'
         if by_image and self.scene is not None:
             images = self.scene.images_of(labels)
         run = self._runs.start(BackgroundRun())

@@ -294,12 +294,11 @@ def remove_prompts(
     """Remove points or shapes from their layer."""
     if layer is None or not numbers:
         return
-    if isinstance(layer, Points):
-        # selecting them would make their colour and size current
-        layer.remove(list(numbers))
-    else:
-        layer.selected_data = set(numbers)
-        layer.remove_selected()
+    if not isinstance(layer, Points):
+        # napari 0.7 draws the outline of the selection once more
+        layer.selected_data = set()
+    # selecting them would make their colour and size current
+    layer.remove(list(numbers))
 
 
 def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:

@@ -100,13 +100,13 @@ ACTIONS = {
         'The object that was clicked last starts a track of its own.',
     ),
     'propagate_back': TrackAction(
-        '◀ Propagate',
+        '◀ Back',
         'Shift+H',
         'Segment the object that was clicked last in the frames before, as '
         'the same track, until both agree.',
     ),
     'propagate_forward': TrackAction(
-        'Propagate ▶',
+        'Forward ▶',
         'Shift+K',
         'Segment the object that was clicked last in the frames after, as '
         'the same track, until both agree.',
@@ -205,13 +205,14 @@ class TrackWidget(ViewerWidget):
             'link': (0, 0),
             'divide': (0, 1),
             'unlink': (1, 0, 1, 2),
-            'propagate_back': (2, 0),
-            'propagate_forward': (2, 1),
-            'undo': (3, 0),
-            'redo': (3, 1),
+            'propagate_back': (3, 0),
+            'propagate_forward': (3, 1),
+            'undo': (4, 0),
+            'redo': (4, 1),
         }
         for name, place in places.items():
             grid.addWidget(self.buttons[name], *place)
+        grid.addWidget(QLabel('Propagate along the track'), 2, 0, 1, 2)
         form.addRow(grid)
 
     def _connect(self) -> None:
