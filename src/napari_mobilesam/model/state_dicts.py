@@ -93,7 +93,12 @@ def check_weights(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
     _check_added(path, state)
     _check_keys(path, state, sam)
     _check_types(path, state, sam)
-    broken = [k for k, v in state.items() if not torch.isfinite(v).all()]
+    # a sum is finite only if all terms are
+    broken = [
+        key
+        for key, value in state.items()
+        if not torch.isfinite(value.sum(dtype=torch.float64))
+    ]
     if broken:
         raise CheckpointError(
             f'{path} holds NaN or infinite weights in {len(broken)} tensors, '
