@@ -56,6 +56,9 @@ def _change_if_other(button, state) -> None:
 
 def _takes_event(callback) -> bool:
     """Whether a listener takes the event, by the code of its function."""
+    if isinstance(callback, EventEmitter):
+        # each layer passes some sixty events on to its emitters
+        callback = type(callback).__call__.__get__(callback)
     if not inspect.ismethod(callback) and not inspect.isfunction(callback):
         return _CHECK_SIGNATURE(callback)
     key = (callback.__code__, inspect.ismethod(callback))
