@@ -158,10 +158,12 @@ def cheap_viewers():
     """Run costly steps once per process instead of once per viewer.
 
     Plugin manifests are read from disk once, and what the imports made is
-    taken out of the garbage collections that end every viewer test.
+    taken out of the garbage collections that end every viewer test. Few run
+    before that.
     """
     import napari.viewer  # noqa: F401
     import torch  # noqa: F401
+    from napari.settings import get_settings
     from npe2 import PluginManager
     from vispy.gloo.glir import GlirProgram
 
@@ -174,9 +176,13 @@ def cheap_viewers():
         # Mesa's software renderer crashes at the next drawing after a program
         # is deleted, as those of a Points layer are when it is removed
         patch.setattr(GlirProgram, 'delete', lambda self: None)
+        get_settings().reset()
         gc.collect()
         gc.freeze()
+        thresholds = gc.get_threshold()
+        gc.set_threshold(50_000, 20, 100)
         yield
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
 
 
@@ -262,7 +268,6 @@ def take_viewer(request, qtbot, shared_viewers, monkeypatch):
         stack.enter_context(free[0].in_use())
         return free[0].lend(qtbot)
 
-    get_settings().reset()
     with contextlib.ExitStack() as stack:
         yield take
         get_settings().reset()

@@ -37,6 +37,7 @@ VALUES = ('title', 'help', 'theme', 'mouse_over_canvas')
 MOUSE = ('drag', 'move', 'wheel', 'double_click')
 # a canvas that is drawn keeps every program of its visuals
 MAX_USES = {False: 300, True: 30}
+USES_PER_FREEZE = 20
 
 
 class SharedViewer:
@@ -148,7 +149,7 @@ class SharedViewer:
         self._process_events()
         # here, and not while another thread is running
         gc.collect()
-        if self.uses == 1:
+        if self.uses % USES_PER_FREEZE == 1:
             # what lives on is not to be walked through again
             gc.freeze()
         return self.left_over()
