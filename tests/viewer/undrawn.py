@@ -64,6 +64,9 @@ class UndrawnLayer:
     def _on_view_direction_change(self, view: Any, up: Any) -> None:
         """Ignore the camera, for lack of anything to draw."""
 
+    def _on_camera_move(self, event: Any = None) -> None:
+        """Ignore the camera; napari before 0.8 calls this."""
+
 
 class NoControls(QWidget):
     """Empty panel in place of napari's controls of a layer."""
