@@ -51,12 +51,14 @@ class EarlyClicks:
         say : callable
             Shows a sentence to the user.
         accept_key : str
-            Key that accepts; none if somebody else binds it.
+            Key that accepts, bound unless it is bound already.
         """
         self._say = say
         self._unbind()
-        if accept_key:
-            self._viewer.bind_key(accept_key, self._accept, overwrite=True)
+        # the form of another dock, which this one takes over, has it already
+        taken = {str(key) for key in self._viewer.keymap}
+        if accept_key and accept_key not in taken:
+            self._viewer.bind_key(accept_key, self._accept)
         say(self._text)
         callbacks = self._viewer.mouse_drag_callbacks
         if self._press not in callbacks:
