@@ -21,6 +21,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.diameter import estimate_diameter
@@ -75,8 +76,14 @@ def main() -> None:
             )
         ]
         if scores:
-            means = ' | '.join(f'{v:.3f}' for v in np.nanmean(scores, axis=0))
+            means = ' | '.join(map(mean_of, np.transpose(scores)))
             print(f'| {kind} | {len(scores)} | {means} |', flush=True)
+
+
+def mean_of(scores: NDArray[np.float64]) -> str:
+    """Mean of the objects that were asked; empty if there is none."""
+    asked = scores[~np.isnan(scores)]
+    return f'{asked.mean():.3f}' if len(asked) else ''
 
 
 def score_image(
