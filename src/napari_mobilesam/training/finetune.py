@@ -252,15 +252,7 @@ def finetune(
     zoom, best = product_zoom(images, model.record)
     tuned = copy.deepcopy(model)
     tuned.__dict__.pop('key', None)
-    source = SampleSource(
-        training,
-        model.input_size,
-        procedural=0,
-        background=2 if options.complete else 0,
-        zoom=zoom,
-        seed=options.config.seed,
-        known_maps=_known_maps(images, training, options),
-    )
+    source = _samples(images, training, options, model.input_size, zoom)
     budget = 60 * options.config.minutes
     check = EverythingCheck(
         images,
@@ -302,6 +294,25 @@ def finetune(
     if path is not None:
         write_result(tuned, path, tuned.record)
     return result
+
+
+def _samples(
+    images: Sequence[LabelledImage],
+    training: Sequence[LabelledImage],
+    options: FineTuneConfig,
+    input_size: int,
+    zoom: ZoomRange,
+) -> SampleSource:
+    """Crops around the objects that are trained on."""
+    return SampleSource(
+        training,
+        input_size,
+        procedural=0,
+        background=2 if options.complete else 0,
+        zoom=zoom,
+        seed=options.config.seed,
+        known_maps=_known_maps(images, training, options),
+    )
 
 
 def _known_maps(

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Candidates,
         Selection,
     )
+    from napari_mobilesam.session.images.planes import ImagePlane
 
 # Margin below the thresholds within which a run keeps masks, so that the
 # thresholds can be lowered later: predicted IoU and stability.
@@ -361,16 +362,7 @@ class EverythingRuns:
             skip,
             request.parameters,
             model,
-            self._services.engine.working_diameter(
-                plane,
-                request.parameters,
-                model,
-                ServeBetween(
-                    self._services.worker,
-                    ('prompts',),
-                    run.cancelled.is_set,
-                ),
-            ),
+            self._diameter(run, plane, model),
             image.knows,
         )
 
@@ -408,6 +400,17 @@ class EverythingRuns:
             # prompts near examples or in boxes say nothing about other runs
             work.learn(time.perf_counter() - started, candidates.complete)
         return candidates
+
+    def _diameter(
+        self, run: EverythingRun, plane: ImagePlane, model: Sam
+    ) -> float | None:
+        """Find the object diameter that a plane is worked through at."""
+        between = ServeBetween(
+            self._services.worker, ('prompts',), run.cancelled.is_set
+        )
+        return self._services.engine.working_diameter(
+            plane, run.request.parameters, model, between
+        )
 
     def _search(self, run: EverythingRun) -> Callable[..., Candidates]:
         """Return the function that finds candidates."""

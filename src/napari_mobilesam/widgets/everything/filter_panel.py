@@ -143,13 +143,9 @@ class FilterPanel(QWidget):
         self._arrange()
         self.reset_button.clicked.connect(self.reset)
 
-    def _arrange(self) -> None:
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(6)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(1, 1)
-        rows: list[tuple[str, Any, str]] = [
+    def _rows(self) -> list[tuple[str, Any, str]]:
+        """Name, slider and tooltip of each filter."""
+        return [
             (
                 'Similarity ≥',
                 self.similarity,
@@ -160,11 +156,7 @@ class FilterPanel(QWidget):
                 self.predicted_iou,
                 'Masks below are dropped.',
             ),
-            (
-                'Stability ≥',
-                self.stability,
-                'Masks below are dropped.',
-            ),
+            ('Stability ≥', self.stability, 'Masks below are dropped.'),
             (
                 'Overlap ≤',
                 self.overlap,
@@ -187,9 +179,16 @@ class FilterPanel(QWidget):
                 'Mean intensity of the image in an object.',
             ),
         ]
+
+    def _arrange(self) -> None:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(1, 1)
         # as wide as the widest value, so that sliders stay where they are
         width = self.fontMetrics().horizontalAdvance('88.8k – 88.8k')
-        for number, (name, slider, tip) in enumerate(rows):
+        for number, (name, slider, tip) in enumerate(self._rows()):
             label = QLabel(name)
             slider.text.setMinimumWidth(width)
             for part in (label, slider, slider.text):
