@@ -88,11 +88,15 @@ def test_button_takes_up_the_object_that_is_clicked_next(desk, blobs):
     make(d, FIRST)
     d.widget.panel.buttons['edit_object'].click()
     assert 'Click the object' in d.widget.status.text
-    click(d, FIRST)
+    click(d, (30, 34))
     assert d.session.editor.record.label == 1
     assert not d.widget.panel.buttons['edit_object'].isChecked()
-    # clicks add points again
-    assert d.viewer.layers.selection.active is d.viewer.layers['prompts']
+    # clicks add points again, but not the one that chose the object
+    points = d.viewer.layers['prompts']
+    assert d.viewer.layers.selection.active is points
+    assert len(points.data) == 1
+    click(d, SECOND)
+    assert len(points.data) == 2
 
 
 def test_label_of_somebody_else_is_corrected(desk, blobs):

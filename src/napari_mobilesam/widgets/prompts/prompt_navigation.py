@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from psygnal import Signal
@@ -84,9 +84,14 @@ class PromptNavigation:
             callbacks.append(self._picked)
             self._panel.status.say(PICK)
 
-    def _picked(self, viewer: Any, event: Any) -> None:
+    def _picked(self, viewer: Any, event: Any) -> Iterator[None]:
+        position = event.position
         self.pick(False)
-        self._viewer.cursor.position = event.position
+        # the layer that is active now gets the press next, and a points layer
+        # would add a point: change layers when the button is released
+        while event.type != 'mouse_release':
+            yield
+        self._viewer.cursor.position = position
         self.edit_object()
         self._tools.use_points_tool()
 
