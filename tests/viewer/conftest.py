@@ -112,6 +112,11 @@ class Mouse:
                     # napari leaves out moves in quick succession
                     time.sleep(NAPARI_THROTTLE_SECONDS)
                 QApplication.processEvents()
+        if not (left and native.isVisible()):
+            # the last move counts, even if this process was held up before
+            time.sleep(3 * NAPARI_THROTTLE_SECONDS)
+            self.move(places[-1], button)
+            QApplication.processEvents()
         QTest.mouseRelease(native, button, pos=places[-1])
 
     def move(self, place, button=None):
