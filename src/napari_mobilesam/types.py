@@ -467,6 +467,6 @@ class EverythingParameters:
 
     @property
     def scale_given(self) -> bool:
-        """Whether the object size need not be measured in the image."""
+        """True if the object size need not be measured in the image."""
         whole = self.whole_image or self.crop_layers > 0
         return whole or self.diameter is not None

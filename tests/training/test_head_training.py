@@ -12,8 +12,7 @@ import torch
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.instances import (
-    find_seeds,
-    watershed_instances,
+    find_instances,
 )
 from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.head_job import HeadJob
@@ -74,9 +73,9 @@ def test_where_not_all_is_labelled_only_background_nearby_is_known():
 def test_seeds_and_watershed_give_the_objects_of_their_maps():
     _, labels = discs()
     maps = object_maps(labels).values
-    seeds = find_seeds(maps)
+    seeds, heights, found = find_instances(maps)
+    assert (np.diff(heights) <= 0).all()
     assert sorted(labels[tuple(seeds.T)]) == list(range(1, labels.max() + 1))
-    found = watershed_instances(maps, seeds)
     assert np.array_equal(found > 0, labels > 0)
     for seed, place in enumerate(seeds, start=1):
         assert np.array_equal(found == seed, labels == labels[tuple(place)])
@@ -84,8 +83,9 @@ def test_seeds_and_watershed_give_the_objects_of_their_maps():
 
 def test_empty_maps_have_no_seeds():
     maps = np.zeros((3, 8, 8), np.float32)
-    assert find_seeds(maps).shape == (0, 2)
-    assert not watershed_instances(maps, find_seeds(maps)).any()
+    found = find_instances(maps)
+    assert found.seeds.shape == (0, 2)
+    assert not found.labels.any()
 
 
 def test_crops_are_reproducible_and_their_maps_fit(disc_images):

@@ -34,6 +34,27 @@ def test_objects_accepted_while_embedding_are_written_in_order(
     assert len(areas) == 1
 
 
+def test_an_accepted_object_without_a_mask_cannot_be_edited_yet(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    d.session.clear_cache()
+    d.settle()
+    oracle.go.clear()
+    d.mouse.click(d.image, FIRST)
+    d.mouse.key(Qt.Key.Key_W)
+    d.widget.panel.buttons['edit_object'].click()
+    d.mouse.click(d.image, FIRST)
+    assert '1 accepted object to be written' in d.widget.status.text
+    assert not d.widget.status.failed
+    oracle.go.set()
+    d.settle()
+    d.widget.panel.buttons['edit_object'].click()
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    assert d.session.editor.record.label == 1
+
+
 def test_prompts_of_the_next_object_stay_when_one_is_written(
     desk, blobs, oracle
 ):

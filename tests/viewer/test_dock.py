@@ -126,14 +126,19 @@ def wait_for(condition):
         time.sleep(0.005)
 
 
-def test_clicks_while_modules_are_imported_are_answered(
-    make_napari_viewer, oracle, settle, blobs, slow_imports
-):
-    viewer = make_napari_viewer()
-    image = viewer.add_image(blobs)
+def starting(viewer, pixels):
+    """Viewer with an image, the image, and a dock that is still empty."""
+    image = viewer.add_image(pixels)
     choose('segment_by_prompts')
     dock = dock_in(viewer)
     QApplication.processEvents()
+    return viewer, image, dock
+
+
+def test_clicks_while_modules_are_imported_are_answered(
+    make_napari_viewer, oracle, settle, blobs, slow_imports
+):
+    viewer, image, dock = starting(make_napari_viewer(), blobs)
     assert dock.pending
     Mouse(viewer).click(image, INSIDE)
     assert '1 click' in dock.findChild(QLabel).text()
@@ -150,11 +155,7 @@ def test_clicks_while_modules_are_imported_are_answered(
 def test_clicks_accepted_while_modules_are_imported_are_of_two_objects(
     make_napari_viewer, oracle, settle, blobs, slow_imports
 ):
-    viewer = make_napari_viewer()
-    image = viewer.add_image(blobs)
-    choose('segment_by_prompts')
-    dock = dock_in(viewer)
-    QApplication.processEvents()
+    viewer, image, dock = starting(make_napari_viewer(), blobs)
     mouse, other = Mouse(viewer), (66, 90)
     mouse.key(Qt.Key.Key_W)
     for place in INSIDE, other:

@@ -18,11 +18,7 @@ from napari_mobilesam.model.instance_head import MAP_PIXELS
 from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, BlockKey
 from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
-from napari_mobilesam.segmentation.instances import (
-    find_seeds,
-    seed_height,
-    watershed_instances,
-)
+from napari_mobilesam.segmentation.instances import find_instances
 
 # Mean height of the peaks from which on a size is taken at once, and from
 # which on if no other start leads to a better one. On training and validation
@@ -40,8 +36,8 @@ STEPS = 5
 OVERVIEW_SIDE = 36
 
 
-class Instances(NamedTuple):
-    """Instances that the head sees at a scale.
+class SizeAtScale(NamedTuple):
+    """Size of the instances that the head sees at a scale.
 
     Attributes
     ----------
@@ -95,7 +91,7 @@ def head_diameter(
     return best.diameter
 
 
-def _confirms(found: Instances | None, guess: float) -> bool:
+def _confirms(found: SizeAtScale | None, guess: float) -> bool:
     return (
         found is not None
         and found.height >= CLEAR
@@ -118,12 +114,12 @@ def _follow(
     pitch: int,
     lively: tuple[float, float],
     between: Callable[[], None],
-) -> Instances | None:
+) -> SizeAtScale | None:
     """Go from scale to scale until the instances suit the scale."""
     visited = set()
     for _ in range(STEPS):
         between()
-        found = _instances(image, pitch, lively)
+        found = _size_at(image, pitch, lively)
         if found is None:
             return None
         visited.add(pitch)
@@ -134,19 +130,17 @@ def _follow(
     return None
 
 
-def _instances(
+def _size_at(
     image: ImageEmbedding, pitch: int, lively: tuple[float, float]
-) -> Instances | None:
-    """Instances at a scale, of the whole image or of one block of it."""
+) -> SizeAtScale | None:
+    """Size at a scale, in the whole image or in one block of it."""
     maps = maps_of(image, pitch, sorted(_blocks(image, pitch, lively)))
-    seeds = find_seeds(maps.values)
+    seeds, heights, labels = find_instances(maps.values)
     if not len(seeds):
         return None
-    labels = watershed_instances(maps.values, seeds)
-    areas = np.bincount(labels.ravel(), minlength=len(seeds) + 1)
-    diameters = 2 * np.sqrt(areas[1 : len(seeds) + 1] / math.pi)
-    heights = seed_height(maps.values)[tuple(seeds.T)]
-    return Instances(
+    areas = np.bincount(labels.ravel())[1 : len(seeds) + 1]
+    diameters = 2 * np.sqrt(areas / math.pi)
+    return SizeAtScale(
         float(np.median(diameters)) * pitch / MAP_PIXELS,
         float(heights.mean()),
     )

@@ -29,9 +29,8 @@ from napari_mobilesam.segmentation.everything_plan import (
 from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.instances import (
     LIKELY,
-    find_seeds,
+    find_instances,
     local_peaks,
-    watershed_instances,
 )
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
@@ -87,11 +86,10 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
         run.expect(expected_prompts(replace(plan, source='adaptive')))
         ask_adaptively(run, plan, collector)
         return
-    seeds = find_seeds(maps.values)
-    instances = watershed_instances(maps.values, seeds)
-    judge = Judge(maps, instances, run.floor.predicted_iou)
+    found = find_instances(maps.values)
+    judge = Judge(maps, found.labels, run.floor.predicted_iou)
     asking = partial(_ask, run, plan.regions, maps, coverage, collector, judge)
-    asking(seeds)
+    asking(found.seeds)
     asking(_unexplained(maps, coverage))
 
 
@@ -143,7 +141,7 @@ class Judge:
     maps : InstanceMaps
         Maps of the head.
     instances : ndarray
-        (h, w) int32 of `watershed_instances`.
+        (h, w) int32 of `find_instances`.
     least : float
         Estimated IoU below which masks are dropped.
     """

@@ -7,7 +7,7 @@ segmentation").
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,28 +48,50 @@ def seed_height(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(maps[FOREGROUND] >= LIKELY, height, np.float32(0))
 
 
-def find_seeds(
-    maps: NDArray[np.float32],
-    prominence: float = PROMINENCE,
-    least: float = HEIGHT,
-) -> NDArray[np.intp]:
-    """Peaks of the distance maps, one or more in each object.
+class FoundInstances(NamedTuple):
+    """Instances in maps.
+
+    Attributes
+    ----------
+    seeds : ndarray
+        (N, 2) row and column in pixels of the maps, the highest peak first.
+    heights : ndarray
+        (N,) float32 heights of these peaks, from 0 to 1.
+    labels : ndarray
+        (h, w) int32: 0 is background, i the object of seed i - 1, and
+        numbers beyond are connected foreground without a seed.
+    """
+
+    seeds: NDArray[np.intp]
+    heights: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+
+def find_instances(maps: NDArray[np.float32]) -> FoundInstances:
+    """Divide the foreground of maps among the peaks of their distances.
 
     Parameters
     ----------
     maps : ndarray
         (3, h, w) float32, see `InstanceHead.forward`.
-    prominence : float
-        Least height above the pass to a higher peak.
-    least : float
-        Least height of a peak.
 
     Returns
     -------
-    ndarray
-        (N, 2) row and column in pixels of the maps, the highest first.
+    FoundInstances
+        Seeds, one or more in each object, and what each gets by a watershed.
     """
-    return local_peaks(seed_height(maps), prominence, least)
+    from scipy.ndimage import label
+    from skimage.segmentation import watershed
+
+    height = seed_height(maps)
+    seeds = local_peaks(height, PROMINENCE, HEIGHT)
+    markers = np.zeros(maps.shape[1:], np.int32)
+    markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
+    inside = maps[FOREGROUND] >= LIKELY
+    labels: NDArray[np.int32] = watershed(-height, markers, mask=inside)
+    rest, _ = label(inside & (labels == 0))
+    labels = np.where(rest > 0, rest + len(seeds), labels).astype(np.int32)
+    return FoundInstances(seeds, height[tuple(seeds.T)], labels)
 
 
 def local_peaks(
@@ -115,34 +137,3 @@ def _one_of_each(
         return np.zeros((0, 2), np.intp)
     places = maximum_position(height, parts, np.arange(1, count + 1))
     return np.array(places, np.intp).reshape(-1, 2)
-
-
-def watershed_instances(
-    maps: NDArray[np.float32], seeds: NDArray[np.intp]
-) -> NDArray[np.int32]:
-    """Divide the foreground among seeds; parts without one are objects.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (3, h, w) float32, see `InstanceHead.forward`.
-    seeds : ndarray
-        (N, 2) pixels of the maps, of `find_seeds`.
-
-    Returns
-    -------
-    ndarray
-        (h, w) int32: 0 is background, i the object of seed i - 1, and
-        numbers beyond are connected foreground without a seed.
-    """
-    from scipy.ndimage import label
-    from skimage.segmentation import watershed
-
-    markers = np.zeros(maps.shape[1:], np.int32)
-    markers[tuple(seeds.T)] = np.arange(1, len(seeds) + 1)
-    inside = maps[FOREGROUND] >= LIKELY
-    labels: NDArray[np.int32] = watershed(
-        -seed_height(maps), markers, mask=inside
-    )
-    rest, _ = label(inside & (labels == 0))
-    return np.where(rest > 0, rest + len(seeds), labels).astype(np.int32)

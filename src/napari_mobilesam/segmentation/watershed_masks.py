@@ -17,8 +17,7 @@ from napari_mobilesam.segmentation.everything_plan import Plan, blocks_of
 from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.instances import (
     LIKELY,
-    find_seeds,
-    watershed_instances,
+    find_instances,
 )
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
@@ -47,8 +46,7 @@ def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
     assert cut is not None
     keys = run.embed_blocks(blocks_of(plan.regions, run.image.grid))
     maps = maps_of(run.image, cut.pitch, keys)
-    seeds = find_seeds(maps.values)
-    labels = watershed_instances(maps.values, seeds)
+    seeds, _, labels = find_instances(maps.values)
     points = maps.to_data(seeds)
     places = find_objects(labels)
     wanted = collector.scope.admits(points)
@@ -82,7 +80,7 @@ def mask_of(
     maps : InstanceMaps
         Maps of the head.
     labels : ndarray
-        (h, w) int32 of `watershed_instances`.
+        (h, w) int32 of `find_instances`.
     number : int
         The instance.
     place : tuple of slice

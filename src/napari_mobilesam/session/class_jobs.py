@@ -86,7 +86,7 @@ class ClassJobs:
 
     @property
     def running(self) -> bool:
-        """Whether classes are being proposed."""
+        """True while classes are being proposed."""
         return self._runs.current is not None
 
     def start(
@@ -270,6 +270,6 @@ def accept_classes(
 def _there(
     objects: Objects, plane: ImagePlane, label: int, mask: Mask
 ) -> bool:
-    """Whether a pixel of a mask still has its label."""
+    """Return True if a pixel of a mask still has its label."""
     picture = objects.target.picture(plane, mask.box)
     return bool((picture[mask.data] == label).any())

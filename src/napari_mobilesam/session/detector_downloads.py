@@ -43,7 +43,7 @@ class DetectorDownloads:
 
     @property
     def running(self) -> bool:
-        """Whether a detector is being downloaded."""
+        """True while a detector is being downloaded."""
         return self._runs.current is not None
 
     def start(self, name: str) -> None:

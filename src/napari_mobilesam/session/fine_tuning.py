@@ -114,12 +114,12 @@ class FineTuning:
 
     @property
     def running(self) -> bool:
-        """Whether a run is in progress."""
+        """True if a run is in progress."""
         return self._runs.current is not None
 
     @property
     def unsaved(self) -> bool:
-        """Whether a better model could not be written yet."""
+        """True if a better model could not be written yet."""
         return self._unsaved is not None
 
     def survey(self, planes: Planes) -> None:

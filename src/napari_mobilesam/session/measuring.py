@@ -77,7 +77,7 @@ class Measuring:
 
     @property
     def running(self) -> bool:
-        """Whether objects are being measured."""
+        """True if objects are being measured."""
         return self._runs.current is not None
 
     def start(self, request: MeasureRequest) -> None:

@@ -282,10 +282,10 @@ def _divided_over_gap(
         if previous[child] >= 0 or len(others) != 1:
             continue
         both = areas[[child, *others]]
-        if not (low <= both / areas[parent]).all() or (
-            (both / areas[parent] > high).any()
-            or both.max() > MOST_UNEQUAL * both.min()
-        ):
+        shares = both / areas[parent]
+        if shares.min() < low or shares.max() > high:
+            continue
+        if both.max() > MOST_UNEQUAL * both.min():
             continue
         previous[child] = parent
         others.append(child)

@@ -248,7 +248,7 @@ def _read(path: Path, indices: bool) -> tuple[NDArray[Any], str | None]:
 
 
 def _are_planes(path: Path, image: NDArray[Any], labels: NDArray[Any]) -> bool:
-    """Whether colours stored plane by plane are the planes of a stack.
+    """True if colours stored plane by plane are the planes of a stack.
 
     tifffile writes three or four planes of integers so.
     """

@@ -20,8 +20,7 @@ from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
 from napari_mobilesam.model.sam import STRIDE, Sam
 from napari_mobilesam.segmentation.image_embedding import encode_canvas
 from napari_mobilesam.segmentation.instances import (
-    find_seeds,
-    watershed_instances,
+    find_instances,
 )
 from napari_mobilesam.training.crop_store import CropStore
 from napari_mobilesam.training.head_targets import (
@@ -203,7 +202,7 @@ class HeadScore:
 
 def instance_f1(maps: NDArray[np.float32], crop: HeadCrop) -> float:
     """F1 of the instances in maps, where the objects of a crop are known."""
-    labels = watershed_instances(maps, find_seeds(maps))
+    labels = find_instances(maps).labels
     known = crop.maps[MAPS] > 127
     areas = np.bincount(labels.ravel())
     seen = np.bincount(labels.ravel(), known.ravel())

@@ -93,6 +93,7 @@ class MobileSamDock(QWidget):
         self._imported: set[FormName] = set()
         self._built: set[FormName] = set()
         if form == 'prompts':
+            # the default key: reading the settings needs imports, too
             self._clicks.watch(self._starting.setText, ACTIONS['accept'].key)
         self._import()
 

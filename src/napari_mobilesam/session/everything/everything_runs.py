@@ -405,9 +405,7 @@ class EverythingRuns:
         self, run: EverythingRun, plane: ImagePlane, model: Sam
     ) -> float | None:
         """Find the object diameter that a plane is worked through at."""
-        between = ServeBetween(
-            self._services.worker, ('prompts',), run.cancelled.is_set
-        )
+        between = ServeBetween(self._services.worker, run.cancelled.is_set)
         return self._services.engine.working_diameter(
             plane, run.request.parameters, model, between
         )

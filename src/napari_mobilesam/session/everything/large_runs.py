@@ -123,7 +123,7 @@ class LargeRuns:
 
     @property
     def running(self) -> bool:
-        """Whether a run is in progress."""
+        """True if a run is in progress."""
         return self._runs.current is not None
 
     def start(self, request: LargeRequest) -> None:

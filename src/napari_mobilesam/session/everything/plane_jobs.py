@@ -263,7 +263,6 @@ class PlaneJobs:
     ) -> float | None:
         between = ServeBetween(
             self._services.worker,
-            ('accepted', 'prompts', 'hover'),
             lambda: run is not self._estimates.current,
         )
         try:

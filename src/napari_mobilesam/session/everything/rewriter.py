@@ -73,7 +73,7 @@ class Rewriter:
 
     @property
     def pending(self) -> bool:
-        """Whether a write is pending."""
+        """True if a write is pending."""
         return self._attempt is not None
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:

@@ -48,7 +48,7 @@ class Classes:
 
     @property
     def shown(self) -> bool:
-        """Whether objects are shown in the colour of their class."""
+        """True if objects are shown in the colour of their class."""
         return self._shown
 
     @shown.setter

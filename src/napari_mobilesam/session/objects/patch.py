@@ -178,7 +178,7 @@ class Patch:
 
     @property
     def dense(self) -> bool:
-        """Whether few pixels lie between the runs, so that `spans` pay off."""
+        """True if few pixels lie between the runs, so that `spans` pay off."""
         ends = self.starts + self.lengths
         gaps = self.starts[1:] - ends[:-1]
         between = int(gaps[gaps < LONGEST_GAP].sum())

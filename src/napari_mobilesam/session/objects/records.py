@@ -211,7 +211,7 @@ class ObjectRecord:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no prompt on any plane."""
+        """True if there is no prompt on any plane."""
         return not self.views
 
     @property

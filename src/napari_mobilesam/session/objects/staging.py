@@ -214,7 +214,7 @@ class StagedTarget:
 
     @property
     def preserved(self) -> bool:
-        """Whether existing labels are preserved."""
+        """True if existing labels are preserved."""
         return self.target.preserved
 
     def check(self) -> None:

@@ -90,7 +90,7 @@ class LabelTarget(Protocol):
 
     @property
     def preserved(self) -> bool:
-        """Whether existing labels are always preserved."""
+        """True if existing labels are always preserved."""
 
     def check(self) -> None:
         """Raise `LabelsError` if the labels are not editable."""

@@ -124,7 +124,7 @@ class Editor:
 
     @property
     def pending(self) -> bool:
-        """Whether an answer is pending."""
+        """True if an answer is pending."""
         return bool(self._waiting)
 
     @property
@@ -134,12 +134,12 @@ class Editor:
 
     @property
     def modified(self) -> bool:
-        """Whether the open object was changed since it was opened."""
+        """True if the open object was changed since it was opened."""
         return self._modified
 
     @property
     def doubtful(self) -> bool:
-        """Whether the model is not certain of the open object."""
+        """True if the model is not certain of the open object."""
         return self._is_doubtful(self.record)
 
     def _is_doubtful(self, record: ObjectRecord) -> bool:

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.runtime.worker import (
+    LatestWorker,
+    ServeBetween,
+    SupersededError,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -24,8 +28,6 @@ KIND = 'prefetch'
 KIND_AFTERWARDS = 'prefetch afterwards'
 # after prompts, and after what is under the cursor
 RANK = 2
-# jobs of the user that are run between two layers
-SERVED = ('prompts', 'expected', 'hover')
 # planes ahead in the direction of travel; one behind is embedded too
 AHEAD = 2
 
@@ -57,7 +59,6 @@ class Prefetch:
         self._wanted: deque[ImagePlane] = deque()
         self._view: ImagePlane | None = None
         self._afterwards: deque[ImagePlane] = deque()
-        self._serving = False
 
     def want(
         self, planes: Sequence[ImagePlane], view: ImagePlane | None = None
@@ -150,32 +151,16 @@ class Prefetch:
         True if a job of a lower rank interrupted it, or ``embed`` returned
         True because there is more.
         """
+        between = ServeBetween(self._worker, lambda: self._worker.waits(rank))
         try:
-            with model.giving_way(lambda: self._give_way(rank)):
+            with model.giving_way(between):
                 return bool(embed(model))
-        except _GiveWay:
+        except SupersededError:
             return True
         except Exception:  # noqa: BLE001
             # the error is reported when the plane is shown or clicked
             _log.debug('A plane was not embedded ahead', exc_info=True)
             return False
-
-    def _give_way(self, rank: int) -> None:
-        # a job that is served here may embed, too
-        if self._serving or not self._worker.waits(rank):
-            return
-        self._serving = True
-        try:
-            for kind in SERVED:
-                self._worker.serve(kind)
-        finally:
-            self._serving = False
-        if self._worker.waits(rank):
-            raise _GiveWay
-
-
-class _GiveWay(Exception):
-    """A request of the user is waiting."""
 
 
 def planes_ahead(

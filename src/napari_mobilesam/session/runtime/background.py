@@ -74,7 +74,7 @@ class Background:
 
     @property
     def running(self) -> bool:
-        """Whether a job is running."""
+        """True if a job is running."""
         return self._jobs.current is not None
 
     def start(self, job: BackgroundJob[Item], model_name: str) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 Job = Callable[[], None]
+
+# Kinds of jobs that the user waits for: longer jobs run them between steps.
+USER_JOBS = ('accepted', 'prompts', 'expected', 'hover')
 
 _log = logging.getLogger(__name__)
 
@@ -135,25 +138,20 @@ class SupersededError(Exception):
 
 
 class ServeBetween:
-    """Runs jobs of the user between the steps of a longer job.
+    """Runs what the user waits for between the steps of a longer job.
 
     Parameters
     ----------
     worker : LatestWorker
         Only to be called on its thread.
-    kinds : sequence of str
-        Kinds of jobs that do not wait.
     superseded : callable
         Returns True if the longer job is to stop: `SupersededError` is raised.
     """
 
     def __init__(
-        self,
-        worker: LatestWorker,
-        kinds: Sequence[str],
-        superseded: Callable[[], bool],
+        self, worker: LatestWorker, superseded: Callable[[], bool]
     ) -> None:
-        self._worker, self._kinds = worker, kinds
+        self._worker = worker
         self._superseded = superseded
         self._serving = False
 
@@ -164,7 +162,7 @@ class ServeBetween:
             return
         self._serving = True
         try:
-            for kind in self._kinds:
+            for kind in USER_JOBS:
                 self._worker.serve(kind)
         finally:
             self._serving = False

@@ -177,7 +177,7 @@ class SeriesJobs:
 
     @property
     def running(self) -> bool:
-        """Whether all images are being segmented."""
+        """True if all images are being segmented."""
         return self._runs.current is not None
 
     @property

@@ -73,7 +73,7 @@ class TrackJobs:
 
     @property
     def running(self) -> bool:
-        """Whether labels are being tracked."""
+        """True if labels are being tracked."""
         return self._runs.current is not None
 
     def all_tracks(self) -> Sequence[TrackedLabels]:

@@ -132,7 +132,7 @@ class EverythingPanel(QWidget):
 
     @property
     def outlines(self) -> bool:
-        """Whether the output is a Shapes layer."""
+        """True if the output is a Shapes layer."""
         return bool(self.kind_combo.currentText() == OUTLINES)
 
     def show_output_rows(self) -> None:

@@ -61,7 +61,7 @@ class LiveView:
 
     @property
     def pending(self) -> bool:
-        """Whether masks are still to be painted."""
+        """True if masks are still to be painted."""
         return self._paint_later.pending
 
     def add(self, number: int, masks: Sequence[Mask]) -> None:

@@ -95,7 +95,7 @@ class ReviewPanel(QWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether the table is still to be refreshed."""
+        """True if the table is still to be refreshed."""
         return self._refresh_later.pending
 
     @property

@@ -129,7 +129,7 @@ class RunLayers:
 
     @property
     def pending(self) -> bool:
-        """Whether something is still to be written."""
+        """True if something is still to be written."""
         return self._rewriter is not None and self._rewriter.pending
 
     @property

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.navigation import adopted
+from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.hover_view import cursor_on
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
@@ -69,7 +70,17 @@ class PromptNavigation:
             plane, source = self._scene.shown()
             at = cursor_on(plane, self._viewer.cursor.position)
             navigation = self._session.navigation
-            if at is None or not navigation.open_at(source, *at):
+            if at is not None and navigation.open_at(source, *at):
+                return
+            waiting = len(self._editor.queue)
+            if waiting:
+                objects = counted(waiting, 'accepted object')
+                self._panel.status.say(
+                    f'No object under the cursor yet: {objects} to be '
+                    'written as soon as the mask is ready.',
+                    busy=True,
+                )
+            else:
                 self._panel.status.fail(NO_OBJECT)
 
     def pick(self, wanted: bool) -> None:

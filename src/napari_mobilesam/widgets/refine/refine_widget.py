@@ -144,7 +144,7 @@ class RefineWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether a run is going on."""
+        """True if a run is going on."""
         return self._running
 
     # layers

@@ -40,7 +40,7 @@ class ReviewOutline:
 
     @property
     def visible(self) -> bool:
-        """Whether an object is outlined."""
+        """True if an object is outlined."""
         return self._preview.visible
 
     @property

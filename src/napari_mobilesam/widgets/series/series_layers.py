@@ -89,7 +89,7 @@ class SeriesLayers:
 
     @property
     def shown(self) -> bool:
-        """Whether image and labels are in the viewer."""
+        """True if image and labels are in the viewer."""
         layers = self._viewer.layers
         return (
             self.labels is not None
@@ -276,7 +276,7 @@ class SeriesLayers:
 
 
 def _same_place(layer: Layer, image: Image) -> bool:
-    """Whether a layer has the axes, the extent and the units of an image."""
+    """True if a layer has the axes, the extent and the units of an image."""
     return (
         layer.units == image.units
         and np.array_equal(layer.scale, image.scale)
@@ -292,7 +292,7 @@ def _units_of(image: Image, layer: Layer) -> tuple[Any, ...]:
 
 
 def _is_saved(labels: Labels, saved: SavedLabels | None) -> bool:
-    """Whether labels are what the file has."""
+    """True if labels are what the file has."""
     data = np.asarray(labels.data)
     if saved is None:
         return not data.any()

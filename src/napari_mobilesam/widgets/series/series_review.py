@@ -83,7 +83,7 @@ class SeriesReview:
 
     @property
     def pending(self) -> bool:
-        """Whether the list is made, or the image of an object is opened."""
+        """True if the list is made, or the image of an object is opened."""
         making = self._starting or self._refresh_later.pending
         return self._wanted is not None or making
 

@@ -175,7 +175,7 @@ class SeriesWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether images are opened or segmented."""
+        """True if images are opened or segmented."""
         waiting = self._then is not None or self._go_on.pending
         waiting = waiting or self.review.pending
         return waiting or self._opening >= 0 or self._jobs.running

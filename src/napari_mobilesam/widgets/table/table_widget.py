@@ -190,7 +190,7 @@ class TableWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether objects are measured, or will be soon."""
+        """True if objects are measured, or will be soon."""
         idle = self.measuring.wait(0.01)
         return bool(self._later.pending or self.measuring.running or not idle)
 

@@ -272,7 +272,7 @@ class TrackWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """Whether a run is going on."""
+        """True if a run is going on."""
         return self._jobs.running or self._followed is not None
 
     # layers

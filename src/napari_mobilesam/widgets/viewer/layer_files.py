@@ -206,7 +206,7 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file has ROIs, GeoJSON or COCO instances in it."""
+    """True if a file has ROIs, GeoJSON or COCO instances in it."""
     suffix = path.suffix.lower()
     if not path.is_file():
         return False
