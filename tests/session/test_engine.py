@@ -33,7 +33,7 @@ RECORD = ModelRecord(
 def tiny():
     # other random weights may answer with an empty mask
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(1)
         model = build_sam('vit_t', record=RECORD)
     return model.eval().requires_grad_(False)
 
