@@ -29,6 +29,7 @@ from qtpy.QtWidgets import QApplication, QDockWidget  # noqa: E402
 from .oracle import OracleSam  # noqa: E402
 from .remembered import remember  # noqa: E402
 from .shared_viewer import SharedViewer  # noqa: E402
+from .undrawn import count_every_move  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -54,9 +55,6 @@ def dock_of(form):
     while not isinstance(widget, QDockWidget):
         widget = widget.parentWidget()
     return widget
-
-
-NAPARI_THROTTLE_SECONDS = 0.006
 
 
 class Mouse:
@@ -109,19 +107,14 @@ class Mouse:
                 else:
                     # the pointer of the display is never over a hidden window
                     self.move(place, button)
-                    # napari leaves out moves in quick succession
-                    time.sleep(NAPARI_THROTTLE_SECONDS)
                 QApplication.processEvents()
-        if not (left and native.isVisible()):
-            # the last move counts, even if this process was held up before
-            time.sleep(3 * NAPARI_THROTTLE_SECONDS)
-            self.move(places[-1], button)
-            QApplication.processEvents()
         QTest.mouseRelease(native, button, pos=places[-1])
 
     def move(self, place, button=None):
         """Move to a canvas pixel, by default with no button down."""
         native = self.canvas.native
+        # vispy drops a move that comes within 10 ms of the one before
+        native._last_time = 0.0
         button = button or Qt.MouseButton.NoButton
         QApplication.sendEvent(
             native,
@@ -156,6 +149,14 @@ def shorten_pauses(patch):
     """Wait for further changes of the user for a short time only."""
     for name in PAUSES:
         patch.setattr(f'napari_mobilesam.widgets.{name}', SHORT_MS)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def every_move_counts():
+    """Count each move of the mouse, on slow machines as on fast ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        count_every_move(patch)
+        yield
 
 
 @pytest.fixture(autouse=True, scope='session')

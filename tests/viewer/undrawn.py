@@ -14,6 +14,7 @@ import pytest
 from napari._qt import qt_main_window, qt_viewer
 from napari._qt.layer_controls import qt_layer_controls_container
 from napari._qt.qt_viewer import QtViewer
+from napari._vispy import canvas
 from napari._vispy.canvas import VispyCanvas
 from napari.layers import Layer
 from qtpy.QtWidgets import QWidget
@@ -99,3 +100,12 @@ def leave_drawing_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(QtViewer, 'screenshot', _refuse)
     # every widget that gets another parent is styled again
     patch.setattr(qt_main_window, 'get_stylesheet', lambda *args, **kw: '')
+
+
+def count_every_move(patch: pytest.MonkeyPatch) -> None:
+    """Have new canvases answer each move of the mouse, and at once.
+
+    napari puts off a move that comes within 5 ms of the one before, which
+    makes the outcome of a test depend on how fast the machine is.
+    """
+    patch.setattr(canvas, 'qthrottled', lambda callback, timeout: callback)
