@@ -17,6 +17,9 @@ from pathlib import Path
 TORCH_LIBRARIES = ('libtorch_global_deps.so', 'libtorch_python.so')
 
 _collection_lock = threading.RLock()
+# While one thread loads a library, another that imports compiled code waits
+# for the loader of the system, and keeps Python's lock meanwhile.
+_import_lock = threading.Lock()
 
 
 def import_gently(names: Iterable[str]) -> None:
@@ -32,10 +35,12 @@ def import_gently(names: Iterable[str]) -> None:
     """
     missing = [name for name in names if name not in sys.modules]
     if 'torch' in missing:
-        _load_torch_libraries()
+        with _import_lock:
+            _load_torch_libraries()
     with _no_collection():
         for name in missing:
-            import_module(name)
+            with _import_lock:
+                import_module(name)
 
 
 @contextlib.contextmanager

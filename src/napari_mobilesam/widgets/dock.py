@@ -91,7 +91,7 @@ class MobileSamDock(QWidget):
         self._on_main = MainThread()
         self._imports: threading.Thread | None = None
         self._imported: set[FormName] = set()
-        self._built: set[FormName] = set()
+        self._has_preferences = False
         if form == 'prompts':
             # the default key: reading the settings needs imports, too
             self._clicks.watch(self._starting.setText, ACTIONS['accept'].key)
@@ -210,20 +210,31 @@ class MobileSamDock(QWidget):
             return
         self._take_contents()
         if self._forms is None:
-            _ = self.forms
+            self._build_forms()
             self._next_step.restart()
         elif self._wanted is None:
             return
         elif self._wanted not in self._imported:
             self._import()
-        elif self._wanted not in self._built:
-            self._built.add(self._wanted)
-            self._forms.build_form(self._wanted)
+        elif step := self._forms.next_step(self._wanted):
+            step()
             self._next_step.restart()
         else:
             self._show_wanted()
             # those of the other tabs, before they are shown
             self._start_imports(tuple(_MODULES.values()))
+
+    def _build_forms(self) -> None:
+        if self._has_preferences:
+            _ = self.forms
+            return
+        from napari_mobilesam.widgets.viewer.napari_preferences import (
+            find_preferences,
+        )
+
+        # napari reads the manifests of all plugins at the first call
+        find_preferences()
+        self._has_preferences = True
 
     def _put(self, forms: DockForms) -> None:
         self._forms = forms

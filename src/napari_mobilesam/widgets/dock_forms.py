@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from napari.layers import Image, Labels
@@ -117,28 +119,46 @@ class DockForms(ViewerWidget):
         PromptWidget, EverythingWidget or TrainingWidget
             The form, which is built if it has not been shown before.
         """
-        form = self.build_form(name)
-        page = self.tabs.widget(list(TITLES).index(name))
-        assert page is not None
-        if page.layout() is None:
-            fill(page, form)
-            order_tabs(self.help_button, form)
+        while step := self.next_step(name):
+            step()
         self.tabs.setCurrentIndex(list(TITLES).index(name))
-        return form
+        return self._forms[name]
 
-    def build_form(self, name: FormName) -> Form:
-        """Build a form, unless it is built, without showing it.
+    def next_step(self, name: FormName) -> Callable[[], None] | None:
+        """Return what is next to do before a form can be shown.
+
+        Each step holds up the window for less than 100 ms.
 
         Parameters
         ----------
         name : {'prompts', 'everything', 'training'}
             Name of the form.
+
+        Returns
+        -------
+        callable or None
+            None if the form is built and in its tab.
         """
-        form = self._forms.get(name)
-        if form is None:
-            form = self._forms[name] = self._new_form(name)
-            self._folds.keep(form, name, form.status)
-        return form
+        if name not in self._forms:
+            return partial(self._build, name)
+        if self._page(name).layout() is None:
+            return partial(self._place, name)
+        return None
+
+    def _page(self, name: FormName) -> QWidget:
+        page = self.tabs.widget(list(TITLES).index(name))
+        assert page is not None
+        return page
+
+    def _place(self, name: FormName) -> None:
+        """Put a form into its tab, where Qt gives all controls their style."""
+        form = self._forms[name]
+        fill(self._page(name), form)
+        order_tabs(self.help_button, form)
+
+    def _build(self, name: FormName) -> None:
+        form = self._forms[name] = self._new_form(name)
+        self._folds.keep(form, name, form.status)
 
     def _new_form(self, name: FormName) -> Form:
         # lazily: each has many modules
