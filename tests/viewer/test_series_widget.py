@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,20 @@ def test_opening_a_folder(series_desk, folder):
     assert '3 images: 0 done' in d.widget.panel.summary.text()
     # nothing was drawn, and nothing is written
     assert not (folder / 'labels').exists()
+
+
+def test_thresholds_of_the_model_are_shown(series_desk, folder):
+    d = series_desk(folder)
+    form = d.widget.panel.form
+    record = d.widget.panel.model_box.record
+    other = replace(record, predicted_iou=0.42, stability=0.31)
+    for shown in (record, other):
+        for name in ('predicted_iou', 'stability'):
+            control = form.controls[name]
+            assert control.check.value
+            assert control.number.value == pytest.approx(getattr(shown, name))
+        d.session.model_changed.emit(other)
+    assert form.value.stability is None
 
 
 def test_autosave_is_left_to_the_series(series_desk, folder):

@@ -199,8 +199,9 @@ class EverythingWidget(ViewerWidget):
                 EDIT_KEY: review.edit,
             },
         )
-        if session.record is not None:
-            self._show_thresholds(session.record)
+        record = self.header.model_box.record
+        if record is not None:
+            self.panel.form.show_thresholds(record)
         self._layers_changed()
         where = self.panel.where
         where.follow(where.shapes_combo.layer)
@@ -376,12 +377,7 @@ class EverythingWidget(ViewerWidget):
             self.status.show_progress(done, total)
 
     def _model_changed(self, record: ModelRecord) -> None:
-        self._show_thresholds(record)
+        self.panel.form.show_thresholds(record)
         self.estimate.later.restart()
         if not self.busy and self.status.busy:
             self.status.say(f'{record.name} is loaded. {HINT}')
-
-    def _show_thresholds(self, record: ModelRecord) -> None:
-        """Show the thresholds of a model where they are automatic."""
-        for name in ('predicted_iou', 'stability'):
-            self.panel.form.show_typical(name, getattr(record, name))

@@ -58,6 +58,12 @@ class ModelBox(QWidget):
         self.combo.activated.connect(self._chosen)
         self.refresh()
 
+    @property
+    def record(self) -> ModelRecord | None:
+        """Record of the model in use; None for a file that is not loaded."""
+        loaded = self._session.record
+        return loaded or self._records.get(self._session.model_name)
+
     def refresh(self, *args: object) -> None:
         """Show the available models, and the one in use."""
         self._records = {record.name: record for record in list_models()}

@@ -20,6 +20,7 @@ from napari_mobilesam.parameter_fields import (
     ParameterField,
     parameter_fields,
 )
+from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
     form_layout,
@@ -125,6 +126,11 @@ class ParameterForm(QWidget, Generic[P]):
         control = self.controls[name]
         assert isinstance(control, AutomaticNumber)
         control.show_typical(number)
+
+    def show_thresholds(self, record: ModelRecord) -> None:
+        """Show the thresholds of a model where they are automatic."""
+        for name in ('predicted_iou', 'stability'):
+            self.show_typical(name, getattr(record, name))
 
     def _control_changed(self) -> None:
         self.changed.emit(self.value)

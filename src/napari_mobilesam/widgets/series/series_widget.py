@@ -147,6 +147,7 @@ class SeriesWidget(ViewerWidget):
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
             (self.session.model_changed, self.panel.model_box.refresh),
+            (self.session.model_changed, self.panel.form.show_thresholds),
             (self.session.model_changed, self._embed_ahead),
             (self.session.downloaded, self.panel.model_box.arrived),
         ):
@@ -160,6 +161,9 @@ class SeriesWidget(ViewerWidget):
                 if ACTIONS[name].key
             },
         )
+        record = self.panel.model_box.record
+        if record is not None:
+            self.panel.form.show_thresholds(record)
         self._show_series()
         self.status.say(HINT)
 
