@@ -37,6 +37,7 @@ BELOW_SESSION = BASE | {
     'readers',
     'segmentation',
     'series',
+    'settings',
     'tracking',
     'training',
 }
@@ -49,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     'palette': {'types'},
     'parameter_fields': set(),
     'schema': set(),
+    'settings': {'files'},
     'table_keys': {'argument_checks', 'types'},
     'types': {'parameter_fields'},
     'text': {'types'},

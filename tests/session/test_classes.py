@@ -14,7 +14,7 @@ from napari_mobilesam.session.objects.classes import (
     Classes,
     hex_color,
 )
-from napari_mobilesam.session.runtime.settings import (
+from napari_mobilesam.settings import (
     load_settings,
     settings_path,
 )

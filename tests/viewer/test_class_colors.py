@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 
 from napari_mobilesam import get_session
 from napari_mobilesam.palette import PALETTE, rgb
-from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at

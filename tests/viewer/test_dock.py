@@ -30,7 +30,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.settings import (
+    Settings,
+    load_settings,
+    save_settings,
+)
 from napari_mobilesam.widgets import MobileSamDock, get_session, open_form
 from napari_mobilesam.widgets.parts.controls import (
     FOCUS_COLOR,
@@ -150,6 +154,19 @@ def test_clicks_while_modules_are_imported_are_answered(
     Mouse(viewer).key(Qt.Key.Key_W)
     settle(get_session(viewer), dock)
     assert viewer.layers['objects'].data[INSIDE] == 1
+
+
+def test_a_changed_key_accepts_while_modules_are_imported(
+    make_napari_viewer, oracle, blobs, slow_imports
+):
+    save_settings(Settings(keys={'accept': 'F'}))
+    viewer, image, dock = starting(make_napari_viewer(), blobs)
+    mouse = Mouse(viewer)
+    mouse.click(image, INSIDE)
+    mouse.key(Qt.Key.Key_W)
+    assert 'accepted' not in dock.findChild(QLabel).text()
+    mouse.key(Qt.Key.Key_F)
+    assert '1 object accepted' in dock.findChild(QLabel).text()
 
 
 def test_clicks_accepted_while_modules_are_imported_are_of_two_objects(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from napari_mobilesam import get_session
-from napari_mobilesam.session.runtime.settings import (
+from napari_mobilesam.settings import (
     Settings,
     load_settings,
     save_settings,

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.settings import load_settings
 
 FIRST, SECOND = (28, 32), (28, 92)
 NAME = 'hover preview'

@@ -10,7 +10,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 
-from napari_mobilesam.session.runtime.settings import (
+from napari_mobilesam.settings import (
     Settings,
     load_settings,
     save_settings,

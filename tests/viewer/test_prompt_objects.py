@@ -230,7 +230,7 @@ def test_classes_give_labels_and_are_remembered(desk, blobs):
     found = [labels.data[p] for p in (FIRST, SECOND, THIRD)]
     assert found == [1, 1, 2]
     assert set(labels.features['class']) >= {'nucleus', 'debris'}
-    from napari_mobilesam.session.runtime.settings import load_settings
+    from napari_mobilesam.settings import load_settings
 
     assert load_settings().classes == ['nucleus', 'debris']
 

@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
-from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets import open_form
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at

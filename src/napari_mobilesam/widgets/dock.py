@@ -22,8 +22,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.background_imports import import_gently
+from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.prompts.actions import ACTIONS
+from napari_mobilesam.widgets.prompts.actions import key_of
 from napari_mobilesam.widgets.prompts.early_clicks import (
     STARTING,
     EarlyClicks,
@@ -93,8 +94,8 @@ class MobileSamDock(QWidget):
         self._imported: set[FormName] = set()
         self._has_preferences = False
         if form == 'prompts':
-            # the default key: reading the settings needs imports, too
-            self._clicks.watch(self._starting.setText, ACTIONS['accept'].key)
+            accept_key = key_of('accept', load_settings().keys)
+            self._clicks.watch(self._starting.setText, accept_key)
         self._import()
 
     # contents

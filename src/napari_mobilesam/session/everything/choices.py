@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.segmentation.parameters import checked_parameters
-from napari_mobilesam.session.runtime.settings import settings_path
+from napari_mobilesam.settings import settings_path
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 FILE = 'everything.json'

@@ -11,7 +11,7 @@ import platformdirs
 
 from napari_mobilesam.session.files.record_json import fingerprint
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.runtime.settings import APP_NAME
+from napari_mobilesam.settings import APP_NAME
 
 SUFFIX = '.session'
 

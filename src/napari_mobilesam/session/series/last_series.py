@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from napari_mobilesam.files import write_text_atomic
-from napari_mobilesam.session.runtime.settings import settings_path
+from napari_mobilesam.settings import settings_path
 
 FILE = 'series.json'
 

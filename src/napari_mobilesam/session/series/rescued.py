@@ -19,7 +19,7 @@ from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
 from napari_mobilesam.files import atomic_path, write_text_atomic
 from napari_mobilesam.series.series_images import SavedLabels
-from napari_mobilesam.session.runtime.settings import APP_NAME
+from napari_mobilesam.settings import APP_NAME
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from napari_mobilesam.session.runtime.settings import save_settings
+from napari_mobilesam.settings import save_settings
 from napari_mobilesam.widgets.parts.controls import StatusLine
 from napari_mobilesam.widgets.viewer.napari_preferences import (
     find_preferences,

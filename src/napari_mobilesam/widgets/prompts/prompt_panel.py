@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.session.objects.classes import Classes
-from napari_mobilesam.session.runtime.settings import Settings
+from napari_mobilesam.settings import Settings
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.candidates_view import CandidatesView
 from napari_mobilesam.widgets.parts.class_box import ClassBox

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mobilesam.session.runtime.settings import Settings
+from napari_mobilesam.settings import Settings
 from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
     form_layout,

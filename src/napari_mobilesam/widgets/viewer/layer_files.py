@@ -16,7 +16,7 @@ import numpy as np
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.extra import MissingExtraError
-from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import unwrap
 

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
-from napari_mobilesam.session.runtime.settings import (
+from napari_mobilesam.settings import (
     APP_NAME,
     Settings,
     load_settings,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from napari_mobilesam.session import Session
-from napari_mobilesam.session.runtime.settings import load_settings
+from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import Deliver, ImageError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
 from napari_mobilesam.widgets.viewer.layers import unwrap
