@@ -211,7 +211,7 @@ def test_wrong_correction_changes_nothing(tracked):
     before = tracked.pixels.copy()
     with pytest.raises(TrackError, match='not later'):
         tracked.link(tracked.index(4, 1), tracked.index(2, 2))
-    with pytest.raises(TrackError, match='starts a track'):
+    with pytest.raises(TrackError, match='Track 1 starts in frame 0: there'):
         tracked.unlink(tracked.index(0, 1))
     with pytest.raises(TrackError, match='already'):
         tracked.link(tracked.index(0, 1), tracked.index(1, 1))

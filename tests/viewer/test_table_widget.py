@@ -271,6 +271,23 @@ def test_double_click_opens_an_object(table_desk):
     d.session.reject()
 
 
+def test_double_click_opens_an_object_of_the_labels_of_the_table(table_desk):
+    # another one is open, of other labels that have no object there
+    d = table_desk(squares())
+    d.widget.rows.edit_asked.emit(3)
+    home = d.session.editor.objects
+    moved = d.viewer.add_labels(np.roll(squares(), 30, axis=1), name='moved')
+    QTest.mouseClick(d.widget.measure_button, LEFT)
+    d.settle()
+    assert d.widget.labels_combo.layer is moved
+    d.widget.rows.edit_asked.emit(2)
+    assert d.session.editor.record.label == 2
+    assert d.session.editor.objects is not home
+    assert d.session.accept().label == 2
+    assert np.array_equal(d.labels.data, squares())
+    assert np.array_equal(moved.data, np.roll(squares(), 30, axis=1))
+
+
 def test_an_open_object_is_not_outlined_as_it_was(table_desk):
     d = table_desk(squares())
     d.widget.select('area', 300, 500)

@@ -16,6 +16,7 @@ from napari_mobilesam.tracking.ctc import read_ctc
 
 LEFT = Qt.MouseButton.LeftButton
 SHIFT = Qt.KeyboardModifier.ShiftModifier
+NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def track_desk(desk, dividing_cells):
             d.mouse.click(layer, (frame, *middle))
 
         d.choose = choose
+        d.members = lambda track: d.widget.shown.tracked.tracks.members(track)
         return d
 
     return make
@@ -181,7 +183,7 @@ def test_too_few_objects_are_said(track_desk):
     d = track_desk(tracked=False)
     for key, modifier in (
         (Qt.Key.Key_T, SHIFT),
-        (Qt.Key.Key_Y, Qt.KeyboardModifier.NoModifier),
+        (Qt.Key.Key_Y, NO_MODIFIER),
         (Qt.Key.Key_I, SHIFT),
     ):
         d.mouse.key(key, modifier)
@@ -194,7 +196,7 @@ def test_too_few_objects_are_said(track_desk):
     d.mouse.key(Qt.Key.Key_T, SHIFT)
     assert d.widget.status.text.startswith('Click two objects')
     d.mouse.key(Qt.Key.Key_I, SHIFT)
-    assert 'starts a track' in d.widget.status.text
+    assert d.widget.status.text.startswith('Track 1 starts in frame 0')
     d.choose(1, 2)
     d.widget.undo()
     assert d.widget.status.text == 'There is nothing to undo.'
@@ -230,6 +232,27 @@ def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
     with objects.step('drawing') as step:
         del step
     assert d.session.undo() == 'unlink of track 1 in frame 4 in “cells”'
+
+
+def test_division_needs_two_children(track_desk, dividing_cells):
+    d = track_desk()
+    alone = next(t for t in range(1, 14) if len(d.members(t)) == 8)
+    d.choose(3, alone)
+    d.choose(4, alone)
+    d.mouse.key(Qt.Key.Key_Y)
+    assert d.widget.status.text == (
+        f'Track {alone} in frame 3 cannot divide: only track {alone} in '
+        'frame 4 follows it. Choose another object that it becomes, too.'
+    )
+    d.choose(3, alone)
+    d.choose(4, alone)
+    d.mouse.key(Qt.Key.Key_I, SHIFT)
+    d.choose(3, alone)
+    d.mouse.key(Qt.Key.Key_Y)
+    assert d.widget.status.text == (
+        f'Track {alone} in frame 3 cannot divide: no object follows it yet. '
+        'Link one of its two children first.'
+    )
 
 
 # export
@@ -284,12 +307,14 @@ def test_export_through_the_dialog(
         (np.ones((1, 32, 32), np.uint8), 'has one frame'),
         (np.ones((32, 32), np.uint8), 'has one frame'),
         (np.ones((2, 2, 2, 32, 32), np.uint8), 'has the shape'),
+        (np.full((2, 32, 32), -1, np.int16), 'Label -1 is negative'),
     ],
 )
 def test_labels_that_cannot_be_tracked(track_desk, labels, message):
     d = track_desk(labels)
     assert d.widget.status.failed
     assert message in d.widget.status.text
+    assert ('frame' in d.widget.time_label.text()) == (labels.ndim < 5)
     assert d.widget.track_button.isEnabled()
     assert d.viewer.layers == [d.labels]
 
@@ -488,6 +513,64 @@ def test_propagate_by_mouse_and_key_and_undo(gap_desk):
         'Track 1 was propagated to 2 frames, 3 to 4'
     )
     assert d.widget.summary.text().startswith('2 tracks of 12 objects')
+
+
+def test_a_propagation_is_one_step(gap_desk):
+    d = gap_desk()
+    before = d.widget.shown.labels.data.copy()
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    after = d.widget.shown.labels.data.copy()
+    for key, modifier, text in (
+        (Qt.Key.Key_U, NO_MODIFIER, 'Undone: propagating object 1'),
+        (Qt.Key.Key_U, NO_MODIFIER, 'There is nothing to undo.'),
+        (Qt.Key.Key_U, SHIFT, 'Redone: propagating object 1'),
+        (Qt.Key.Key_U, SHIFT, 'There is nothing to redo.'),
+        (Qt.Key.Key_U, NO_MODIFIER, 'Undone: propagating object 1'),
+    ):
+        d.mouse.key(key, modifier)
+        assert d.widget.status.text.startswith(text)
+    assert np.array_equal(d.widget.shown.labels.data, before)
+    # again, from the same pixels
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    assert np.array_equal(d.widget.shown.labels.data, after)
+    # nothing was reached, so there is no step
+    d.choose(1, 2)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    assert d.widget.status.text.startswith('Track 2 was propagated to 0')
+    d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.status.text.startswith('Undone: propagating object 1')
+
+
+def test_propagations_in_two_labels(gap_desk):
+    # the object that is open after the first is of the other labels
+    d = gap_desk()
+    d.choose(2, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_U)
+    first = d.widget.shown.labels
+    before = first.data.copy()
+    second = np.where(d.labels.data == 1, 0, d.labels.data)
+    second[4:] = 0
+    d.viewer.add_labels(second, name='others')
+    QTest.mouseClick(d.widget.track_button, LEFT)
+    d.settle()
+    assert d.widget.shown.labels.name == 'tracked others'
+    d.choose(3, 1)
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    d.settle()
+    assert d.widget.status.text.startswith(
+        'Track 1 was propagated to 2 frames, 4 to 5'
+    )
+    here = d.widget.shown.labels.data
+    assert np.array_equal(here[:4], second[:4] > 0)
+    assert not here[:, 16:40, 20:44].any()
+    assert np.array_equal(first.data, before)
 
 
 def test_added_objects_can_be_corrected_and_exported(gap_desk, tmp_path):

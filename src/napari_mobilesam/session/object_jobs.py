@@ -93,14 +93,15 @@ class ObjectJobs:
             )
         shown, planes = self._scene().plane(), self._scene().stack(axis)
         options = options or PropagationOptions()
-        record = self._editor.accept()
+        # labelled pixels need no step of their own
+        record = self._editor.close_unchanged() or self._editor.accept()
         objects = self._scene().objects(False)
         if record is None or objects is None:
             raise SegmentationError(
                 'The mask is not there yet: propagate when it is.'
             )
         self.propagation.start(
-            record.number,
+            record,
             objects,
             planes,
             self._model_name(),
@@ -108,7 +109,7 @@ class ObjectJobs:
             self._editor.options.policy,
             self._prompting.clean_up,
             self._recorder.propagation(
-                record.number, shown, axis, options, self._editor.options
+                record, shown, axis, options, self._editor.options
             ),
             self._track_of(record, objects, planes),
         )

@@ -483,13 +483,13 @@ class Session:
 
     def _reopen(self, result: PropagationResult) -> None:
         """Open the object that was propagated, to correct it."""
-        objects = self._objects(False)
-        if (
-            self.editor.record.empty
-            and objects is not None
-            and objects.get(result.record.number) is result.record
-        ):
-            self.editor.bring_back(objects, result.record)
+        objects, record = self._objects(False), result.record
+        if objects is None or not self.editor.record.empty:
+            return
+        # labelled pixels that reached no plane have no record
+        known = objects.get(record.number)
+        if known is record or (known is None and record.origin == 'labels'):
+            self.editor.bring_back(objects, record)
 
     def _download_progress(self, done: int, total: int) -> None:
         self.progress.emit('model', done, total)

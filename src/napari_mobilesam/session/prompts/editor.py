@@ -149,7 +149,15 @@ class Editor:
     @property
     def objects(self) -> Objects | None:
         """Objects that the open object belongs to, or will."""
-        return self._find_objects(False) if self._home is None else self._home
+        return self.target_objects if self._home is None else self._home
+
+    @property
+    def target_objects(self) -> Objects | None:
+        """Objects of the labels that are written to; None without labels.
+
+        Not those of the open object if it was opened in other labels.
+        """
+        return self._find_objects(False)
 
     def view(self, plane: ImagePlane) -> ObjectView | None:
         """Return prompts and candidates of the open object on a plane."""
@@ -339,6 +347,23 @@ class Editor:
         self._start_anew()
         self.accepted.emit(record)
         return record
+
+    def close_unchanged(self) -> ObjectRecord | None:
+        """Close an object of labelled pixels that was only opened.
+
+        Returns
+        -------
+        ObjectRecord or None
+            The object, which is not written: its pixels are there already.
+            None, and nothing is closed, if it has other changes, or a record.
+        """
+        base, home = self._base, self._home
+        if base is None or home is None or self._modified:
+            return None
+        if base.number in home:
+            return None
+        self.reject()
+        return base
 
     def _closed(self) -> ClosedObject:
         return ClosedObject(

@@ -167,7 +167,7 @@ class Navigation:
 
     @property
     def _objects(self) -> Objects | None:
-        return self._editor.objects
+        return self._editor.target_objects
 
     def _open(
         self, objects: Objects, record: ObjectRecord | None

@@ -17,6 +17,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,
     ObjectView,
+    Origin,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WritePolicy
@@ -133,7 +134,9 @@ class _PropagationRun:
         mask = view.mask
         assert mask is not None
         self.step.paint(view.plane, mask, self.record.label, self.policy)
-        self.record = self.record.with_view(view)
+        self.record = replace(
+            self.record.with_view(view), origin=_origin_of(self.record)
+        )
         self.step.put(self.record)
         self.reached.append(found.number)
 
@@ -157,6 +160,11 @@ class _PropagationRun:
         view = self.old.pop(plane.place, None)
         if view is not None:
             self.step.erase(replace(self.record, views={plane.place: view}))
+
+
+def _origin_of(record: ObjectRecord) -> Origin:
+    """Return the origin of an object that was propagated."""
+    return 'propagation' if record.origin == 'labels' else record.origin
 
 
 class Propagation:
@@ -183,7 +191,7 @@ class Propagation:
 
     def start(
         self,
-        number: int,
+        record: ObjectRecord,
         objects: Objects,
         planes: Sequence[ImagePlane],
         model_name: str,
@@ -200,8 +208,8 @@ class Propagation:
 
         Parameters
         ----------
-        number : int
-            Number of the object.
+        record : ObjectRecord
+            The object; labelled pixels without a record get it in this step.
         objects : Objects
             Objects that it belongs to.
         planes : sequence of ImagePlane
@@ -225,9 +233,8 @@ class Propagation:
         SegmentationError
             The object has no prompt of the user on these planes.
         LabelsError
-            There is no such object, or its labels cannot be written.
+            Its labels cannot be written.
         """
-        record = objects[number]
         keys: dict[int, ObjectView] = {}
         old: dict[int, ObjectView] = {}
         for index, plane in enumerate(planes):
@@ -241,11 +248,11 @@ class Propagation:
                 keys[index] = replace(view, plane=plane)
         if not keys:
             raise SegmentationError(
-                f'Object {number} has no prompt on these planes: open it and '
-                'click it on one of them.'
+                f'Object {record.number} has no prompt on these planes: open '
+                'it and click it on one of them.'
             )
         run = _PropagationRun(
-            objects.begin(f'propagating object {number}'),
+            objects.begin(f'propagating object {record.number}'),
             record,
             policy if track is None else 'keep',
             {

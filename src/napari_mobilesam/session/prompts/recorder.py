@@ -18,7 +18,10 @@ from napari_mobilesam.session.objects.replay_code import (
 )
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.prompting import Prompting
-from napari_mobilesam.session.prompts.propagation import PropagationOptions
+from napari_mobilesam.session.prompts.propagation import (
+    PropagationOptions,
+    innermost_point,
+)
 from napari_mobilesam.types import Mask, Prompts
 
 
@@ -65,7 +68,7 @@ class Recorder:
 
     def propagation(
         self,
-        number: int,
+        record: ObjectRecord,
         shown: ImagePlane,
         axis: int | None,
         chosen: PropagationOptions,
@@ -76,10 +79,16 @@ class Recorder:
             f'{each.name}={getattr(chosen, each.name)!r}'
             for each in fields(chosen)
         )
+        which = str(record.number)
+        view = record.view(shown)
+        mask = None if view is None else view.mask
+        if record.origin == 'labels' and mask is not None:
+            # it has no number before it is opened
+            which = f'at={innermost_point(mask)}'
         return self.lines(
             options,
             f'scene.show({self._plane_code(shown)})',
-            f'session.open({number})',
+            f'session.open({which})',
             f'session.propagate(axis={axis}, {arguments})',
             'session.reject()',
         )

@@ -339,7 +339,8 @@ class TrackedLabels:
             len(self._tracks.following[first]) == 1
         ):
             raise TrackError(
-                f'{self._name(second)} already continues {self._name(first)}.'
+                f'{_sentence(self._name(second))} already continues '
+                f'{self._name(first)}.'
             )
         self._step(
             f'link of {self._name(first)} and {self._name(second)}',
@@ -348,12 +349,30 @@ class TrackedLabels:
 
     def unlink(self, index: int) -> None:
         """Start a new track at an object; see `Tracks.unlink`."""
+        if self._tracks.previous[index] < 0:
+            frame, track = self.place(index)
+            raise TrackError(
+                f'Track {track} starts in frame {frame}: there is no link to '
+                'remove.'
+            )
         self._step(
             f'unlink of {self._name(index)}', self._tracks.unlink(index)
         )
 
     def divide(self, parent: int, children: Sequence[int]) -> None:
         """Divide an object into others; see `Tracks.divide`."""
+        after = set(self._tracks.following[parent])
+        if len(children) == 1 and not after - set(children):
+            name = _sentence(self._name(parent))
+            if after:
+                raise TrackError(
+                    f'{name} cannot divide: only {self._name(children[0])} '
+                    'follows it. Choose another object that it becomes, too.'
+                )
+            raise TrackError(
+                f'{name} cannot divide: no object follows it yet. Link one '
+                'of its two children first.'
+            )
         self._step(
             f'division of {self._name(parent)}',
             self._tracks.divide(parent, children),
@@ -440,6 +459,11 @@ class TrackedLabels:
     def _name(self, index: int) -> str:
         frame, track = self.place(index)
         return f'track {track} in frame {frame}'
+
+
+def _sentence(text: str) -> str:
+    """Return a text with a capital at its beginning."""
+    return text[0].upper() + text[1:]
 
 
 def _places(tracks: Tracks) -> Iterator[FrameAndTrack]:

@@ -42,6 +42,7 @@ from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
 from napari_mobilesam.widgets.track.track_export import ask_path
 from napari_mobilesam.widgets.track.track_rows import TrackRows
+from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.track_layers import (
     NO_LABELS,
@@ -299,7 +300,9 @@ class TrackWidget(ViewerWidget):
             try:
                 text = describe_time(labels)
             except ImageError:
-                text = 'one frame only'
+                inner = data_of(labels).shape[:-2]
+                many = any(size > 1 for size in inner)
+                text = 'too many axes' if many else 'one frame only'
         self.time_label.setText(text)
 
     def _follow(self, shown: ShownTracks | None) -> None:
