@@ -346,7 +346,14 @@ def test_a_time_series_of_one_frame_is_a_plane(tmp_path: Path) -> None:
 def test_unreadable_images(tmp_path: Path) -> None:
     path = tmp_path / 'a.tif'
     path.write_bytes(b'no tiff')
-    with pytest.raises(ImageError, match='a.tif'):
+    with pytest.raises(ImageError, match='a.tif.*damaged or incomplete'):
+        read_image_array(path)
+    path.write_bytes(b'')
+    with pytest.raises(ImageError, match='a.tif.*the file is empty'):
+        read_image_array(path)
+    tifffile.imwrite(path, squares())
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(ImageError, match='damaged or incomplete'):
         read_image_array(path)
 
 

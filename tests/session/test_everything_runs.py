@@ -249,3 +249,21 @@ def test_clicks_and_runs_share_one_embedding(make):
     assert image.has(SECOND, scale)
     run(session, parameters=by_size)
     assert image.embedded_pixels == embedded
+
+
+def test_the_search_for_the_size_of_objects_is_reported(make):
+    session = make(BOTH, ONE)
+    reports = []
+    session.runs.progress.connect(lambda *step: reports.append(step))
+    run(session, parameters=replace(PARAMETERS, whole_image=False))
+    measuring = [step for step in reports if 'Measuring the size' in step[2]]
+    names = [plane.name for plane in session.scene.stack()]
+    assert measuring == [
+        (1000 * n, 2000, f'{name}: Measuring the size of the objects')
+        for n, name in enumerate(names)
+    ]
+    # before anything is done on the plane
+    assert reports[0] == measuring[0]
+    reports.clear()
+    run(session)
+    assert not [step for step in reports if 'Measuring the size' in step[2]]

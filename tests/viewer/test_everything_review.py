@@ -123,6 +123,21 @@ def test_an_object_is_handed_over_with_its_prompt(reviewed):
     assert f'Object {number} is open' in d.widget.status.text
 
 
+def test_an_object_handed_over_can_be_clicked_at_once(reviewed):
+    d = reviewed
+    prompts = open_form(d.viewer, 'prompts')
+    d.settle()
+    open_form(d.viewer, 'everything')
+    d.viewer.layers.selection.active = d.labels
+    press(d, Qt.Key.Key_N)
+    press(d, Qt.Key.Key_E)
+    assert prompts.panel.buttons['use_points_tool'].isChecked()
+    (row, column) = d.viewer.layers['prompts'].data[0]
+    d.mouse.click(d.viewer.layers['image'], (row + 3, column))
+    d.settle()
+    assert len(d.viewer.layers['prompts'].data) == 2
+
+
 def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

@@ -206,6 +206,14 @@ def test_form_is_filled_in_by_keyboard_and_mouse(desk, blobs):
     QTest.mouseClick(check, Qt.MouseButton.LeftButton, pos=inside(check))
     assert form.value.diameter is None
     assert not number.isEnabled()
+    # a number can be typed at once, without a look for the box
+    QTest.mouseClick(
+        number, Qt.MouseButton.LeftButton, pos=inside(number) + QPoint(30, 0)
+    )
+    assert not check.isChecked()
+    QTest.keyClicks(number, '33')
+    QTest.keyClick(number, Qt.Key.Key_Return)
+    assert form.value.diameter == 33
 
 
 def inside(box):

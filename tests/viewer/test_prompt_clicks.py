@@ -322,3 +322,30 @@ def test_preview_is_added_before_the_first_click(desk, blobs):
     d.settle()
     assert d.widget.preview.layer is layer
     assert layer.data.any()
+
+
+@pytest.mark.window
+def test_click_with_another_layer_selected_says_what_to_press(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.widget.trigger('accept')
+    labels = d.viewer.layers['objects']
+    d.viewer.layers.selection.active = labels
+    # a drag pans the view
+    d.mouse.drag(d.image, (60, 60), (40, 40))
+    d.settle()
+    assert 'selected' not in d.widget.status.text
+    d.mouse.click(d.image, (28, 92))
+    assert d.widget.status.text == (
+        '“objects” is selected. Press Points (Shift+D) to click objects.'
+    )
+    # the brush has a use for clicks
+    d.widget.status.say('')
+    labels.mode = 'paint'
+    d.mouse.click(d.image, (28, 92))
+    assert d.widget.status.text == ''
+    d.widget.trigger('use_points_tool')
+    d.mouse.click(d.image, (28, 92))
+    d.settle()
+    assert d.widget.preview.visible

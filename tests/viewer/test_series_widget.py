@@ -620,6 +620,25 @@ def test_an_unreadable_image_among_good_ones(series_desk, folder):
     assert names(d) == ['a', 'labels']
 
 
+def test_done_goes_past_unreadable_images(series_desk, folder):
+    (folder / 'b.tif').write_bytes(b'')
+    (folder / 'd.tif').write_bytes((folder / 'a.tif').read_bytes()[:100])
+    d = series_desk(folder)
+    d.mouse.key(Qt.Key.Key_W, SHIFT)
+    d.settle()
+    assert names(d) == ['c', 'labels']
+    assert d.widget.status.text == 'Image 3 of 4, c.tif: to do.'
+    assert d.widget.panel.table.text(1, 2) == 'failed'
+    d.mouse.key(Qt.Key.Key_W, SHIFT)
+    d.settle()
+    assert d.widget.status.text == (
+        'No image is left to do but 2 images that cannot be read. 4 images: '
+        '2 done, 2 to do, 0 flagged.'
+    )
+    assert names(d) == ['c', 'labels']
+    assert d.widget.panel.table.currentIndex().row() == 2
+
+
 def test_the_first_image_that_can_be_read_is_opened(series_desk, folder):
     (folder / 'a.tif').write_bytes(b'broken')
     d = series_desk(folder)

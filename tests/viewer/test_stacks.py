@@ -85,3 +85,23 @@ def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     labels = d.viewer.layers['stack objects'].data
     assert labels[2, 68, 92] == 1
     assert not labels[[0, 1, 3]].any()
+
+
+@pytest.mark.window
+def test_looking_at_the_volume_is_no_mistake(desk, blobs):
+    d = desk(np.stack([blobs] * 3))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    d.settle()
+    assert d.viewer.dims.ndisplay == 3
+    assert 'shows a volume' in d.widget.status.text
+    assert not d.widget.status.failed
+    d.mouse.key(Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    d.settle()
+    assert d.widget.status.text.endswith(d.widget.panel.hint())
+    # prompts cannot be answered there
+    d.mouse.click(d.image, (1, *FIRST))
+    d.settle()
+    d.viewer.dims.ndisplay = 3
+    d.settle()
+    assert d.widget.status.failed

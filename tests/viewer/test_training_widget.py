@@ -300,3 +300,19 @@ def test_full_disk_offers_to_save_again(
     assert (folder / 'later.safetensors').is_file()
     assert d.session.model_name == 'later'
     assert d.widget.panel.save_button.isHidden()
+
+
+def test_labels_that_objects_are_written_to_are_chosen(
+    desk, blobs, drawn, trainer
+):
+    d = desk(blobs)
+    d.viewer.add_labels(drawn, name='others')
+    d.viewer.add_labels(np.zeros_like(drawn), name='mine')
+    d.widget.panel.labels_combo.layer = d.viewer.layers['mine']
+    d.widget.trigger('use_points_tool')
+    training = open_form(d.viewer, 'training')
+    d.settle()
+    assert training.panel.labels_combo.layer is d.viewer.layers['mine']
+    d.widget.panel.labels_combo.layer = d.viewer.layers['others']
+    d.settle()
+    assert training.panel.labels_combo.layer is d.viewer.layers['others']

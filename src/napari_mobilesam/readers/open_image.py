@@ -181,7 +181,20 @@ def _guarded(path: Path, read: Callable[[], Read]) -> Read:
         raise
     # readers fail with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
-        raise ImageError(f'{path} cannot be read: {reason(error)}.') from error
+        raise ImageError(unreadable(path, error)) from error
+
+
+def unreadable(path: Path, error: BaseException) -> str:
+    """Message on a file that a reader failed on, and what to do."""
+    if path.is_file() and not path.stat().st_size:
+        return f'{path} cannot be read: the file is empty. Copy it again.'
+    # missing, not allowed, or no decoder: the file itself may be good
+    if (isinstance(error, OSError) and error.errno) or 'codecs' in str(error):
+        return f'{path} cannot be read: {reason(error)}.'
+    return (
+        f'{path} cannot be read: it may be damaged or incomplete '
+        f'({reason(error)}). Copy it again.'
+    )
 
 
 def reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.readers.open_image import (
     axis_names,
     open_pyramid,
-    reason,
+    unreadable,
     with_plane_last,
 )
 from napari_mobilesam.types import ImageError
@@ -136,7 +136,7 @@ def read_image_array(path: Path) -> ImageArray:
         pixels = np.asarray(array[...])
     # decoders fail with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
-        raise ImageError(f'{path} cannot be read: {reason(error)}.') from error
+        raise ImageError(unreadable(path, error)) from error
     if 0 in pixels.shape:
         raise ImageError(f'{path} is empty: it has no pixel.')
     pixels, axes = with_plane_last(pixels, names)

@@ -356,6 +356,11 @@ class EverythingRuns:
         task, count = request.tasks[number], len(request.tasks)
         plane = task.plane
         image = self._services.engine.image(plane, model)
+        named = f'{plane.name}: ' if count > 1 else ''
+        if not request.parameters.scale_given:
+            # takes seconds where hardly anything is on the plane
+            step = (number, count, f'{named}Measuring the size of the objects')
+            self._runs.tell(run, partial(self._show_progress, *step))
         work = PlaneWork(
             self._experience,
             task,
@@ -373,10 +378,8 @@ class EverythingRuns:
         def progress(done: int, total: int, message: str) -> None:
             # proportional to time, not to prompts
             share = 1.0 if done >= total else work.share
-            step = (number + share, count, message)
-            if count > 1:
-                step = (*step[:2], f'{plane.name}: {message}')
-            self._runs.tell(run, lambda: self._show_progress(*step))
+            step = (number + share, count, f'{named}{message}')
+            self._runs.tell(run, partial(self._show_progress, *step))
 
         def on_masks(masks: list[Mask]) -> None:
             run.fresh.extend(masks)

@@ -82,18 +82,22 @@ class PropagationResult:
             Name of a plane: ``'frame'``.
         """
         stopped = '' if self.complete else 'Stopped. '
-        text = (
-            f'{stopped}{name} was propagated to '
-            f'{counted(len(self.reached), unit)}'
-        )
         if self.reached:
-            text += f', {self.reached[0]} to {self.reached[-1]}'
+            count = counted(len(self.reached), unit)
+            first, last = self.reached[0], self.reached[-1]
+            text = f'{name} was propagated to {count}, {first} to {last}'
+        else:
+            text = f'{name} was propagated to no {unit}'
         if self.skipped:
             planes = ', '.join(map(str, self.skipped))
             text += f'; empty {unit}s were skipped ({planes})'
-        for end in self.ended:
-            text += f'; it ended before {unit} {end.number} ({end.reason})'
-        return f'{text}.'
+        ends = ' and '.join(
+            f'{unit} {end.number} ({end.reason})'
+            for end in sorted(self.ended, key=lambda end: end.number)
+        )
+        if ends:
+            text += f'. It ended at {ends}'
+        return f'{stopped}{text}.'
 
 
 class PropagationTrack(Limits, Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from magicgui.widgets.bases import (
     ValuedContainerWidget,
 )
 from psygnal import Signal
+from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 from napari_mobilesam.parameter_fields import (
@@ -136,8 +137,42 @@ class ParameterForm(QWidget, Generic[P]):
         self.changed.emit(self.value)
 
 
+class _ClickOnGreyed(QObject):
+    """Calls a function when a disabled widget is clicked.
+
+    Parameters
+    ----------
+    widget : QWidget
+        The widget, which becomes the parent.
+    callback : callable
+        Called without arguments.
+    """
+
+    def __init__(self, widget: QWidget, callback: Callable[[], None]) -> None:
+        super().__init__(widget)
+        self._callback = callback
+        widget.installEventFilter(self)
+
+    def eventFilter(  # noqa: N802
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Filter clicks; Qt's filters see those on disabled widgets, too."""
+        assert isinstance(watched, QWidget)
+        if (
+            event is not None
+            and event.type() == QEvent.Type.MouseButtonPress
+            and not watched.isEnabled()
+        ):
+            self._callback()
+            return True
+        return False
+
+
 class AutomaticNumber(ValuedContainerWidget[float | None]):
     """A number, or None while the box beside it is checked.
+
+    A click on the number, which is greyed while the box is checked, unchecks
+    it.
 
     Parameters
     ----------
@@ -175,6 +210,7 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
         self.value = value
         self.check.changed.connect(self._inner_changed)
         self.number.changed.connect(self._inner_changed)
+        _ClickOnGreyed(self.number.native, self._choose_number)
 
     def get_value(self) -> float | None:
         """Return the number, or None."""
@@ -196,6 +232,13 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
         if self.check.value:
             with self.number.changed.blocked():
                 self.number.value = number
+
+    def _choose_number(self) -> None:
+        if not self.enabled:
+            return
+        self.check.value = False
+        self.number.native.setFocus()
+        self.number.native.selectAll()
 
     def _inner_changed(self) -> None:
         self.number.enabled = not self.check.value

@@ -127,6 +127,8 @@ class OpenObject:
         # True while `update` changes the editor
         self._asking = False
         self._waiting = False
+        # why the prompts on the plane shown could not be read
+        self._unseen = ''
         self._later = QSignalDebouncer(parent=dock)
         self._later.triggered.connect(self.update)
         self._wait_later = DelayedCall(self._say_waiting, WAITING_MS, dock)
@@ -174,11 +176,20 @@ class OpenObject:
         if self._scene.image is None:
             return
         self._asking = True
+        status, before = self._panel.status, self._unseen
+        self._unseen = ''
         try:
             self._ask(self._scene.shown())
+            if before and status.text == before:
+                status.say(self._panel.hint())
         except SegmentationError as error:
             self._show_nothing()
-            self._panel.status.fail(str(error))
+            self._unseen = str(error)
+            if self.empty and self._dock.viewer.dims.ndisplay == 3:
+                # to look at the volume is no mistake
+                status.say(self._unseen, keep=True)
+            else:
+                status.fail(self._unseen)
         finally:
             self._asking = False
 

@@ -171,9 +171,14 @@ class PromptPanel(QWidget):
             grid.addWidget(self.buttons[action], *divmod(index, 2))
         return grid
 
+    @property
+    def tool_chosen(self) -> bool:
+        """True if points, boxes, outlines or scribbles can be drawn."""
+        return any(self.buttons[action].isChecked() for action in TOOLS)
+
     def hint(self) -> str:
         """Return what to do next, whether or not a tool is active."""
-        if any(self.buttons[action].isChecked() for action in TOOLS):
+        if self.tool_chosen:
             return HINT
         return f'Press {self.buttons[TOOLS[0]].text()}, then click an object.'
 

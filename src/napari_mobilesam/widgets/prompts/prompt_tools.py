@@ -140,6 +140,11 @@ class PromptTools:
         layer.mode = mode
         self.show_tool()
 
+    def use_some_tool(self) -> None:
+        """Choose the points tool, unless another one is chosen."""
+        if not self._panel.tool_chosen:
+            self.use_points_tool()
+
     def begin(self, plane: LayerPlane, select: bool = True) -> None:
         """Select a Points layer with the axes of a plane, in add mode.
 

@@ -25,6 +25,7 @@ from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
+from napari_mobilesam.widgets.prompts.idle_clicks import IdleClicks
 from napari_mobilesam.widgets.prompts.key_cursor import KeyCursor
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
@@ -145,6 +146,7 @@ class PromptWidget(ViewerWidget):
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
         self._early_clicks = early_clicks
+        self._idle_clicks = IdleClicks(self, panel)
         self.key_cursor = KeyCursor(
             self.viewer, panel, self.tools, scene, self.hover
         )
@@ -258,6 +260,7 @@ class PromptWidget(ViewerWidget):
         ):
             self.listen(signal, callback)
         self.preparation.attach()
+        self._idle_clicks.attach()
         self._bind_keys()
         preferences = self.settings.preferences
         if preferences is not None:
@@ -279,6 +282,7 @@ class PromptWidget(ViewerWidget):
     def detach(self) -> None:
         """Stop listening, unbind the keys, and remove the previews."""
         self._early_clicks.stop()
+        self._idle_clicks.detach()
         self.object.stop()
         self.preparation.detach()
         self.navigation.pick(False)
@@ -518,6 +522,7 @@ class PromptWidget(ViewerWidget):
         """
         self._scene.image = image
         self._scene.labels = labels
+        self.tools.use_some_tool()
         self.session.navigation.open(number)
 
     def toggle_hover(self) -> None:

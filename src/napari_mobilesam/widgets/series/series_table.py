@@ -132,6 +132,10 @@ class SeriesTable(QTableView):
         """Number of images that cannot be used."""
         return len(self._model.failed)
 
+    def has_failed(self, number: int) -> bool:
+        """Return whether an image cannot be used."""
+        return number in self._model.failed
+
     def show_row(self, number: int) -> None:
         """Show the state of an image anew."""
         self._model.row_changed(number)

@@ -81,6 +81,8 @@ class SeriesWidget(ViewerWidget):
         self._opening = -1
         # image that was asked for last, and cannot be read
         self._unread = -1
+        # *Done, next* goes on past images that cannot be read
+        self._skips_unread = False
         # note on files that a resumed series has lost
         self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
@@ -315,11 +317,26 @@ class SeriesWidget(ViewerWidget):
         if not self._leave(self.done):
             return
         self._mark(here, 'done')
+        self._next_to_do(here)
+
+    def _next_to_do(self, here: int) -> None:
+        """Open the next image to do that is not known to be unreadable."""
+        series, table = self._jobs.series, self.panel.table
+        assert series is not None
         count = len(series)
-        order = [(here + step) % count for step in range(1, count)]
+        order = [(here + step) % count for step in range(1, count + 1)]
         waiting = [n for n in order if series[n].status == 'to do']
-        if waiting:
-            self.go_to(waiting[0])
+        readable = [n for n in waiting if not table.has_failed(n)]
+        if readable:
+            self.go_to(readable[0])
+            self._skips_unread = True
+        elif waiting:
+            table.choose(self._jobs.current)
+            images = counted(len(waiting), 'image')
+            self.status.say(
+                f'No image is left to do but {images} that cannot be read. '
+                f'{series.text}.'
+            )
         elif not self.status.failed:
             self.status.say(f'No image is left to do. {series.text}.')
 
@@ -350,6 +367,7 @@ class SeriesWidget(ViewerWidget):
             return
         self.review.leaving(number)
         self._unread = -1
+        self._skips_unread = False
         self._opening = number
         self.panel.table.choose(number)
         self.status.say(f'Opening {series[number].name} …', busy=True)
@@ -420,6 +438,9 @@ class SeriesWidget(ViewerWidget):
             if self._jobs.current < 0 and following < len(series):
                 # nothing is open yet: the first image that can be read
                 self.go_to(following)
+                return
+            if self._skips_unread:
+                self._next_to_do(found.number)
                 return
             # the keys go on from it
             self._unread = found.number

@@ -15,6 +15,7 @@ from napari_mobilesam.widgets.training.training_control import TrainingControl
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run trains the model on the labelled objects.'
 
@@ -73,7 +74,10 @@ class TrainingWidget(ViewerWidget):
         ):
             self.listen(signal, callback)
         self.training.attach()
+        assert isinstance(session.scene, ViewerScene)
+        self.listen(session.scene.labels_changed, self._labels_changed)
         self._layers_changed()
+        self._labels_changed()
         self._active_changed()
         self.objects.attach()
         self.status.say(HINT if self.header.image_combo.layer else NO_IMAGE)
@@ -100,6 +104,13 @@ class TrainingWidget(ViewerWidget):
         active = self.viewer.layers.selection.active
         if active is not None and is_output(active):
             self.panel.labels_combo.layer = active
+
+    def _labels_changed(self) -> None:
+        """Choose the labels that objects are written to."""
+        scene = self.session.scene
+        labels = scene.labels if isinstance(scene, ViewerScene) else None
+        if labels is not None and labels in self.viewer.layers:
+            self.panel.labels_combo.layer = labels
 
     def _model_changed(self, record: Any = None) -> None:
         self.training.propose_name()

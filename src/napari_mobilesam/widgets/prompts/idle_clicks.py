@@ -1,0 +1,73 @@
+"""Clicks that add no prompt, as another layer is selected."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.prompts.early_clicks import CLICK_PIXELS
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.viewer.layers import RIGHT_BUTTON
+
+
+class IdleClicks:
+    """Says what to press when a click on the canvas adds no prompt.
+
+    After another layer was selected, to save it for example, clicks only
+    pan.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Form of the prompts.
+    panel : PromptPanel
+        Tools and status line.
+    """
+
+    def __init__(self, dock: ViewerWidget, panel: PromptPanel) -> None:
+        self._dock = dock
+        self._panel = panel
+
+    def attach(self) -> None:
+        """Listen to clicks."""
+        self._dock.viewer.mouse_drag_callbacks.append(self._press)
+
+    def detach(self) -> None:
+        """Stop listening."""
+        callbacks = self._dock.viewer.mouse_drag_callbacks
+        if self._press in callbacks:
+            callbacks.remove(self._press)
+
+    def _press(self, viewer: Any, event: Any) -> Generator[None]:
+        """Answer a click; drags pan as they always do."""
+        if not self._idle or event.button == RIGHT_BUTTON:
+            return
+        start = np.array(event.pos)
+        yield
+        while event.type == 'mouse_move':
+            yield
+        if np.abs(np.array(event.pos) - start).max() > CLICK_PIXELS:
+            return
+        active = self._dock.viewer.layers.selection.active
+        where = 'No layer is' if active is None else f'“{active.name}” is'
+        points = self._panel.buttons['use_points_tool'].text()
+        self._panel.status.say(
+            f'{where} selected. Press {points} to click objects.'
+        )
+
+    @property
+    def _idle(self) -> bool:
+        """True if neither the plugin nor napari has a use for a click."""
+        panel, viewer = self._panel, self._dock.viewer
+        active = viewer.layers.selection.active
+        return (
+            self._dock.isVisible()
+            and not panel.tool_chosen
+            and not panel.buttons['edit_object'].isChecked()
+            and not panel.status.busy
+            and viewer.dims.ndisplay == 2
+            and str(getattr(active, 'mode', 'pan_zoom')) == 'pan_zoom'
+        )
