@@ -11,6 +11,7 @@ import pytest
 
 from napari_mobilesam.files import (
     atomic_path,
+    new_folder,
     write_atomic,
     write_text_atomic,
 )
@@ -53,10 +54,27 @@ def test_a_failed_rename_leaves_the_earlier_file(
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, 'replace', full)
-    with pytest.raises(OSError, match='No space left'):
+    with pytest.raises(OSError, match='No space left') as raised:
         write_atomic(path, b'new')
+    # not that of the temporary file
+    assert raised.value.filename == str(path)
     assert path.read_bytes() == b'old'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_that_was_wanted(tmp_path: Path) -> None:
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    with pytest.raises(OSError, match='folder') as raised:
+        write_atomic(folder, b'new')
+    assert raised.value.filename == str(folder)
+    assert raised.value.filename2 is None
+    with (
+        pytest.raises(FileNotFoundError) as missing,
+        new_folder(tmp_path / 'new') as temporary,
+    ):
+        (temporary / 'missing' / 'a').write_bytes(b'')
+    assert missing.value.filename == str(tmp_path / 'new')
 
 
 def test_the_temporary_file_is_a_hidden_neighbour(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from napari_mobilesam.text import counted, explain
@@ -25,6 +27,23 @@ def test_counted_with_an_irregular_plural() -> None:
     [
         (PromptError('Click an object.'), 'Click an object.'),
         (OSError(), 'OSError'),
+        (OSError('No file.'), 'No file.'),
+        (
+            OSError(errno.ENOSPC, 'No space left on device', '/a/b'),
+            'There is no space left for /a/b: delete files',
+        ),
+        (
+            OSError(errno.ENOSPC, 'No space left on device'),
+            'There is no space left: delete files',
+        ),
+        (
+            PermissionError(errno.EACCES, 'Permission denied', '/a'),
+            '/a cannot be opened or written (Permission denied): choose',
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, 'Is a directory', '/a'),
+            '/a cannot be opened or written: Is a directory.',
+        ),
         (RuntimeError('CUDA out of memory'), 'Not enough memory'),
         (KeyError('x'), "Unexpected KeyError: 'x'"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -46,6 +47,9 @@ def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        _name(error, temporary, path)
+        raise
     finally:
         # a failure to clean up must not hide the failure to write
         with suppress(OSError):
@@ -110,5 +114,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        _name(error, temporary, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _name(error: OSError, temporary: Path, path: Path) -> None:
+    """Name the file that the user has chosen, not the temporary one.
+
+    A full disk has no name at all.
+    """
+    name = error.filename
+    known = isinstance(name, str | os.PathLike)
+    if known and temporary in (Path(name), *Path(name).parents):
+        error.filename = str(path)
+        del error.filename2
+    elif name is None and error.errno == errno.ENOSPC:
+        error.filename = str(path)

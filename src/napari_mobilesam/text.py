@@ -5,7 +5,12 @@ Imports neither torch nor Qt.
 
 from __future__ import annotations
 
+import errno
+
 from napari_mobilesam.types import SegmentationError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -32,6 +37,8 @@ def explain(error: BaseException) -> str:
         Errors of this package and of the operating system say what to do;
         any other error is reported with its type.
     """
+    if isinstance(error, OSError) and error.strerror:
+        return _explain_errno(error)
     if isinstance(error, SegmentationError | OSError):
         return str(error) or type(error).__name__
     if isinstance(error, MemoryError) or 'out of memory' in str(error):
@@ -40,3 +47,21 @@ def explain(error: BaseException) -> str:
             'crop of the image.'
         )
     return f'Unexpected {type(error).__name__}: {error}'
+
+
+def _explain_errno(error: OSError) -> str:
+    """Return a sentence about an error of the operating system."""
+    name = error.filename if isinstance(error.filename, str) else None
+    subject = 'The file' if name is None else name
+    if error.errno in FULL:
+        place = '' if name is None else f' for {name}'
+        return (
+            f'There is no space left{place}: delete files that are not '
+            'needed, or choose a folder on another disk.'
+        )
+    if error.errno in FORBIDDEN:
+        return (
+            f'{subject} cannot be opened or written ({error.strerror}): '
+            'choose another place, or change its permissions.'
+        )
+    return f'{subject} cannot be opened or written: {error.strerror}.'
