@@ -34,7 +34,7 @@ class StandIn:
 
     def boxes(self, image, text):
         self.asked.append((image.shape, image.dtype, text))
-        if isinstance(self.answer[0], Exception):
+        if isinstance(self.answer[0], BaseException):
             raise self.answer[0]
         return self.answer
 
@@ -106,6 +106,12 @@ def test_boxes_are_cut_to_the_image(image):
         (StandIn(BOXES, [0.5]), r'scores of shape \(1,\)'),
         (StandIn('boxes', 'scores'), 'it has to return'),
         (StandIn([[0, 0, np.nan, 5]], [0.5]), 'not finite'),
+        (
+            StandIn([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.7, 0.7]], [0.5, 0.4]),
+            r'2 boxes such as \(0.1, 0.2, 0.3, 0.4\), and none covers a pixel',
+        ),
+        (StandIn([[400, 400, 500, 500]], [0.5]), '1 box such as'),
+        (StandIn(SystemExit(3)), 'has failed: Unexpected SystemExit: 3'),
         (object(), 'no detector'),
         ('nonsense', 'There is no detector'),
     ],
@@ -121,6 +127,11 @@ class NoPair:
 
     def boxes(self, image, text):
         return 5
+
+
+def test_a_detector_can_be_interrupted(image):
+    with pytest.raises(KeyboardInterrupt):
+        segment(image, StandIn(KeyboardInterrupt()))
 
 
 def test_rubbish_and_empty_text_are_refused(image):

@@ -121,6 +121,21 @@ def test_jobs_of_a_higher_rank_go_last():
     assert order == ['first', 'second', 'hover']
 
 
+def test_a_job_that_exits_does_not_end_the_worker(caplog):
+    worker, told = LatestWorker('test'), []
+
+    def leave():
+        raise SystemExit(3)
+
+    worker.submit('leave', leave)
+    assert worker.wait(20)
+    worker.submit('after', lambda: told.append(1))
+    assert worker.wait(20)
+    worker.close()
+    assert told == [1]
+    assert 'A background job of napari-mobilesam failed' in caplog.text
+
+
 def test_hover_at_rest_shows_the_mask_that_its_window_does_not_cut(
     session, plane, monkeypatch
 ):

@@ -53,6 +53,25 @@ def test_a_cancelled_run_is_answered(runs, waiting):
     assert told == [None]
 
 
+@pytest.mark.parametrize('error', [SystemExit(3), ValueError('x')])
+def test_a_run_that_fails_is_answered(runs, waiting, error):
+    told = []
+
+    def fail(progress):
+        raise error
+
+    runs.attempt(
+        runs.start(BackgroundRun()),
+        fail,
+        progress=lambda *args: None,
+        finished=told.append,
+        stopped=lambda: told.append('stopped'),
+        failed=told.append,
+    )
+    waiting.pop()()
+    assert told == [f'Unexpected {type(error).__name__}: {error}']
+
+
 def test_a_dropped_run_is_not_answered(runs, waiting):
     told = []
     run = runs.start(BackgroundRun())

@@ -17,6 +17,10 @@ class StandIn:
     def boxes(self, image, text):
         if text == 'crash':
             raise RuntimeError('no such layer')
+        if text == 'exit':
+            raise SystemExit(3)
+        if text == 'outside':
+            return [[200, 200, 300, 300]], [0.9]
         if text == 'rubbish':
             return 'boxes'
         if text == 'nothing':
@@ -72,6 +76,8 @@ def test_what_the_text_names_is_reviewed(d):
     ('text', 'message'),
     [
         ('crash', 'StandIn has failed'),
+        ('exit', 'StandIn has failed'),
+        ('outside', 'none covers a pixel'),
         ('rubbish', 'it has to return'),
         ('nothing', '“nothing” was not found'),
         ('', 'text is empty'),
@@ -84,6 +90,9 @@ def test_failures_are_said(d, text, message):
     assert len(d.viewer.layers) == count
     assert d.panel.words.button.isEnabled()
     assert d.panel.run_button.isEnabled()
+    # the window goes on
+    find(d, 'bright squares')
+    assert '2 objects' in d.widget.status.text
 
 
 def test_weights_are_downloaded_on_request(d, monkeypatch):

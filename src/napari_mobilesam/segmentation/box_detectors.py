@@ -19,7 +19,7 @@ from napari_mobilesam.model.text_detectors import (
     DetectorError,
     load_downloaded,
 )
-from napari_mobilesam.text import explain
+from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import PromptError
 
 GROUP = 'napari_mobilesam.detectors'
@@ -86,7 +86,9 @@ def load_detector(name: str, device: str = 'cpu') -> BoxDetector:
         )
     try:
         made = point.load()()
-    except Exception as error:  # whatever another package raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever another package raises
         raise DetectorError(
             f'The detector {name} ({point.value}) cannot be loaded: '
             f'{explain(error)}'
@@ -148,17 +150,25 @@ def boxes_of_text(
     name = type(detector).__name__
     try:
         answer = checked_detector(detector).boxes(image, text)
-    except DetectorError:
+    except (DetectorError, KeyboardInterrupt):
         raise
-    except Exception as error:  # whatever a detector raises
+    except BaseException as error:  # whatever a detector raises
         raise DetectorError(
             f'The detector {name} has failed: {explain(error)}'
         ) from error
     boxes, scores = _checked_answer(name, answer)
     height, width = image.shape[:2]
     limits = np.array([height, width, height, width], np.float64)
-    boxes = np.clip(boxes, 0, limits)
+    given, boxes = boxes, np.clip(boxes, 0, limits)
     inside = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    if len(boxes) and not inside.any():
+        first = ', '.join(f'{value:g}' for value in given[0])
+        count = counted(len(boxes), 'box', 'boxes')
+        raise DetectorError(
+            f'The detector {name} returns {count} such as ({first}), and none '
+            f'covers a pixel of the image of {height} × {width}: boxes are '
+            'row0, column0, row1, column1 in pixels, with row0 < row1.'
+        )
     boxes, scores = boxes[inside], scores[inside]
     order = np.argsort(-scores, kind='stable')[:MOST_BOXES]
     return boxes[order], scores[order]

@@ -126,7 +126,7 @@ class LatestRun(Generic[Run]):
             result = job(tell)
         except _StoppedError:
             self.finish(run, stopped)
-        except Exception as error:  # noqa: BLE001 - every failure is reported
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             # a missing package is a sentence already
             missing = isinstance(error, ImportError)
             text = str(error) if missing else explain(error)

@@ -127,7 +127,7 @@ class LatestWorker:
     def _run(job: Job) -> None:
         try:
             job()
-        except Exception:  # noqa: BLE001
+        except BaseException:  # noqa: BLE001 - SystemExit, panics of Rust
             # jobs report their own errors; one that fails to must not take
             # the thread, and with it all later requests, down with it
             _log.exception('A background job of napari-mobilesam failed')
