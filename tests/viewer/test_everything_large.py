@@ -21,7 +21,7 @@ from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.session import session as controller
 from napari_mobilesam.widgets.everything.large_panel import LIVE_NAME
-from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
+from napari_mobilesam.widgets.everything.where_form import DRAWN, PLANE, VIEW
 from napari_mobilesam.widgets.viewer import large_source
 
 EVERYTHING = 'Segment everything'
@@ -218,6 +218,39 @@ def test_a_part_of_the_plane_only(open_large, pyramid):
     np.testing.assert_allclose(
         layer.data_to_world((0, 0)), d.image.data_to_world((64, 128))
     )
+
+
+def test_the_whole_plane_after_a_part_goes_into_another_folder(
+    open_large, pyramid, tmp_path
+):
+    d = open_large(pyramid, multiscale=True)
+    where, large = d.widget.panel.where, d.widget.panel.large
+    shapes = d.viewer.add_shapes(
+        [[[64, 128], [64, 255], [191, 255], [191, 128]]], name='here'
+    )
+    where.use_drawn(shapes)
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert large.output == tmp_path / 'out.ome.zarr'
+    assert 'are finished: Run shows them' in large.state_label.text()
+    # the same run again
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert 'Already finished' in d.widget.status.text
+    where.region_combo.setCurrentText(PLANE)
+    d.settle()
+    assert large.output == tmp_path / 'out 2.ome.zarr'
+    assert 'are finished' not in large.state_label.text()
+    d.widget.panel.run_button.click()
+    d.settle()
+    sizes = {layer.name: finest(layer).shape for layer in labels_of(d)}
+    assert sizes == {'out': (128, 128), 'out 2': finest(d.image).shape}
+    # a folder that was chosen stays
+    large.chosen = True
+    d.widget.panel.form.controls['points_per_side'].value += 1
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert large.output == tmp_path / 'out 2.ome.zarr'
 
 
 @pytest.mark.window

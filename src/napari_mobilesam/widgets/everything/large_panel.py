@@ -49,6 +49,8 @@ class LargePanel(QGroupBox):
 
     Attributes
     ----------
+    chosen : bool
+        True if the user chose the folder, which is not changed then.
     continue_button, restart_button, elsewhere_button : QPushButton
         Ways to go on with the unfinished run of the folder; hidden if there
         is none.
@@ -58,6 +60,7 @@ class LargePanel(QGroupBox):
         super().__init__('Large image')
         self._image: Image | None = None
         self._output = Path()
+        self.chosen = False
         self.path_label = QLabel()
         self.path_label.setWordWrap(True)
         self.path_label.setToolTip(
@@ -119,9 +122,15 @@ class LargePanel(QGroupBox):
         """Suggest a folder for an image, unless one was chosen for it."""
         if image is not self._image:
             self._image = image
+            self.chosen = False
             self.output = suggested_output(image)
         else:
             self.look()
+
+    def suggest_another(self) -> None:
+        """Suggest a folder that is free, unless the user chose one."""
+        if not self.chosen:
+            self.output = numbered(self._output, is_used_output)
 
     def look(self) -> None:
         """Show the folder, and the state of its run."""
@@ -156,6 +165,7 @@ class LargePanel(QGroupBox):
             options=QFileDialog.Option.DontConfirmOverwrite,
         )
         if path:
+            self.chosen = True
             self.output = Path(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from psygnal import Signal
@@ -33,6 +34,9 @@ from napari_mobilesam.widgets.viewer.large_source import (
     large_image,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+
+# Layer, first pixel, shapes, parameters and model of a run.
+_Identity = tuple[Any, ...]
 
 
 class LargeRunControl:
@@ -71,6 +75,9 @@ class LargeRunControl:
         self._panel = panel
         self._header = header
         self.view = LargeView(dock.viewer)
+        self._running: _Identity | None = None
+        # finished runs of this session, by their outputs
+        self._finished_runs: dict[Path, _Identity] = {}
         large = panel.large
         large.continue_button.clicked.connect(self.go_on)
         large.restart_button.clicked.connect(self.start_over)
@@ -113,12 +120,13 @@ class LargeRunControl:
         SegmentationError
             The planes, the region or the parameters cannot be used.
         """
-        output = self._panel.large.output
         image = self._image(plane)
-        if is_finished_output(output):
-            self._panel.status.say(self.view.show_finished(image, output))
+        request = self._request(plane, image, parameters)
+        if is_finished_output(request.output):
+            said = self.view.show_finished(image, request.output)
+            self._panel.status.say(said)
             return
-        self._run(image, self._request(plane, image, parameters))
+        self._run(image, request)
 
     def _image(self, plane: LayerPlane) -> LargeImage:
         where = self._panel.where
@@ -130,7 +138,11 @@ class LargeRunControl:
         image: LargeImage,
         parameters: EverythingParameters,
     ) -> LargeRequest:
-        """Return the request of a run with the parameters of the form."""
+        """Return the request of a run with the parameters of the form.
+
+        It goes into another folder if the one that was suggested has the
+        labels of another region, or of other parameters.
+        """
         from napari_mobilesam.large.large_plan import checked_large
 
         panel = self._panel
@@ -138,18 +150,24 @@ class LargeRunControl:
             replace(panel.large.form.value, everything=parameters),
             {'link': panel.where.planes.linked, **_contrast(plane)},
         )
-        return LargeRequest(
+        request = LargeRequest(
             image.source,
             image.planes_shape,
             panel.large.output,
             chosen,
             self._session.model_name,
         )
+        finished = self._finished_runs.get(request.output)
+        if finished in (None, _identity(image, request)):
+            return request
+        panel.large.suggest_another()
+        return replace(request, output=panel.large.output)
 
     def _run(self, image: LargeImage, request: LargeRequest) -> None:
         panel = self._panel
         self.started.emit()
         self.view.begin(image, request.output)
+        self._running = _identity(image, request)
         self._session.large.start(request)
         panel.show_running(True)
         panel.large.show_running(True)
@@ -253,6 +271,9 @@ class LargeRunControl:
         if self.view.image is None:
             return
         said = self.view.finish(answer)
+        output = answer.request.output
+        if self._running is not None and is_finished_output(output):
+            self._finished_runs[output] = self._running
         self._end()
         self._panel.status.say(said)
 
@@ -274,6 +295,17 @@ class LargeRunControl:
         self._panel.large.show_running(False)
         self._panel.large.look()
         self.ended.emit()
+
+
+def _identity(image: LargeImage, request: LargeRequest) -> _Identity:
+    return (
+        image.plane.layer.unique_id,
+        image.origin,
+        image.source.shape,
+        image.planes_shape,
+        request.parameters,
+        request.model_name,
+    )
 
 
 def _contrast(plane: LayerPlane) -> dict[str, Any]:
