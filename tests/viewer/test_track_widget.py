@@ -541,7 +541,7 @@ def test_a_propagation_is_one_step(gap_desk):
     d.choose(1, 2)
     d.mouse.key(Qt.Key.Key_K, SHIFT)
     d.settle()
-    assert d.widget.status.text.startswith('Track 2 was propagated to 0')
+    assert d.widget.status.text.startswith('Track 2 was propagated to no')
     d.mouse.key(Qt.Key.Key_U)
     assert d.widget.status.text.startswith('Undone: propagating object 1')
 
