@@ -105,3 +105,33 @@ def test_looking_at_the_volume_is_no_mistake(desk, blobs):
     d.viewer.dims.ndisplay = 3
     d.settle()
     assert d.widget.status.failed
+
+
+@pytest.mark.window
+def test_a_propagation_waits_for_the_mask(desk, blobs, oracle, qtbot):
+    d = desk(np.stack([blobs] * 3))
+    d.mouse.click(d.image, (1, *FIRST))
+    d.settle()
+    d.widget.trigger('reject')
+    d.settle()
+    oracle.go.clear()
+    d.mouse.click(d.image, (1, 68, 32))
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    assert d.widget.status.text.startswith('The object will be propagated')
+    # given up with its object
+    d.mouse.key(Qt.Key.Key_Q)
+    d.mouse.click(d.image, (1, *FIRST))
+    oracle.go.set()
+    d.settle()
+    assert 'objects' not in d.viewer.layers
+    assert len(d.viewer.layers['prompts'].data) == 1
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    oracle.go.clear()
+    d.mouse.click(d.image, (1, 68, 32))
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    oracle.go.set()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [int(plane[68, 32]) for plane in labels] == [1, 1, 1]
+    assert 'was propagated to 2 planes' in d.widget.status.text

@@ -18,6 +18,7 @@ from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.prompts.collection import (
     planes_with,
     points_on,
@@ -36,6 +37,10 @@ from napari_mobilesam.widgets.viewer.layers import (
     place_names,
 )
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+WAITING_TO_PROPAGATE = (
+    'The object will be propagated as soon as its mask is there …'
+)
 
 
 @dataclass(eq=False)
@@ -85,6 +90,11 @@ class PromptRuns:
         self._scene = scene
         self._object = object
         self._batch: _RunningPrompts | None = None
+        # asked for before the mask of the open object was there
+        self._wanted: Direction | None = None
+        self._propagate_later = DelayedCall(
+            self._propagate_wanted, parent=dock
+        )
         panel.cancel_button.clicked.connect(self.cancel)
         panel.problem_list.chosen.connect(self._go_to)
 
@@ -102,8 +112,35 @@ class PromptRuns:
         """Follow the object in both directions."""
         self._propagate('both')
 
+    @property
+    def pending(self) -> bool:
+        """True if a propagation is about to start."""
+        return self._propagate_later.pending
+
+    def mask_came(self, result: object = None) -> None:
+        """Start the propagation that was asked for before."""
+        if self._wanted is not None:
+            # the other listeners come first
+            self._propagate_later.restart()
+
+    def follow_editor(self) -> None:
+        """Forget a propagation whose object was closed."""
+        editor = self._session.editor
+        if editor.record.empty and not editor.pending:
+            self._wanted = None
+
+    def _propagate_wanted(self) -> None:
+        direction = self._wanted
+        if direction is not None and not self._session.editor.pending:
+            self._propagate(direction)
+
     def _propagate(self, direction: Direction) -> None:
         self._object.catch_up()
+        editor, self._wanted = self._session.editor, None
+        if editor.pending and not self._object.empty:
+            self._wanted = direction
+            self._panel.status.say(WAITING_TO_PROPAGATE, busy=True)
+            return
         with self._panel.status.errors():
             self._session.start_propagation(
                 PropagationOptions(direction=direction)

@@ -225,6 +225,7 @@ class PromptWidget(ViewerWidget):
             or self._preview_later.pending
             or self.image.pending
             or self.object.pending
+            or self.runs.pending
             or self.preparation.pending
             or len(self.session.editor.queue) > 0
         )
@@ -241,6 +242,7 @@ class PromptWidget(ViewerWidget):
         session, editor = self.session, self.session.editor
         for signal, callback in (
             (session.preview, self.object.show_answer),
+            (session.preview, self.runs.mask_came),
             (session.status, self._say),
             (session.ready, self._ready),
             (session.failed, self._fail),
@@ -537,6 +539,7 @@ class PromptWidget(ViewerWidget):
 
     def _editor_changed(self) -> None:
         self.object.editor_changed()
+        self.runs.follow_editor()
         self._hide_old_pixels()
         self.output.follow_editor()
         if not self.session.editor.record.empty:
