@@ -291,7 +291,10 @@ class EverythingWidget(ViewerWidget):
         """Start drawing a region on the canvas."""
         with self.status.errors():
             self.panel.where.draw(self.header.plane)
-            self.status.say('Drag a rectangle around the objects to segment.')
+            self.status.say(
+                'Drag a rectangle around the objects to segment, then press '
+                'Run.'
+            )
 
     # the run
 
