@@ -288,7 +288,7 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
     for arguments, message in (
         ((folder, empty), 'is a folder without images'),
         ((folder, '--point', '3,4'), '--point is for one image'),
-        ((folder, '--names', '{x}.tif'), 'is not a valid pattern'),
+        ((folder, '--names', '{x}.tif'), 'are not a valid pattern'),
         ((folder, '--names', 'a/{name}.tif'), 'is not a valid file name'),
         ((folder, '--names', 'one.tif'), 'would both be written'),
         ((folder / 'a.tif', '--names', '{name}.tif'), '--names is for many'),

@@ -214,7 +214,7 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
         Series.open([])
     with pytest.raises(SeriesError, match='There is no file or folder'):
         Series.open([folder / 'a.tif', folder / 'gone.tif'])
-    with pytest.raises(SeriesError, match='is not a valid pattern'):
+    with pytest.raises(SeriesError, match='are not a valid pattern'):
         Series.open(folder, names='{nmae}')
     with pytest.raises(SeriesError, match='is an image of the series'):
         Series.open(folder, folder, '{name}')
@@ -341,6 +341,23 @@ def test_a_time_series_of_one_frame_is_a_plane(tmp_path: Path) -> None:
         path, np.zeros((1, 6, 8), np.uint16), metadata={'axes': 'TYX'}
     )
     assert read_image_array(path).axes == 'yx'
+
+
+def test_a_file_can_be_shortened_while_its_image_is_open(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, squares())
+    series = Series.open([path])
+    image = series.read_image(0)
+    saved = series.save_labels(0, squares().astype(np.uint16))
+    labels = series.read_labels(0, squares().shape)
+    assert labels is not None
+    # in place: the system would end the program at the next look at it
+    for each in (path, saved):
+        os.truncate(each, 0)
+    assert np.array_equal(image.pixels, squares())
+    assert np.array_equal(labels.labels, squares())
 
 
 def test_unreadable_images(tmp_path: Path) -> None:
@@ -578,7 +595,7 @@ def test_broken_links_and_folders_among_images(folder: Path) -> None:
 
 @pytest.mark.parametrize('names', ['{name.x}', '{name[x]}', '{}', '{', '{x}'])
 def test_patterns_that_are_none(folder: Path, names: str) -> None:
-    with pytest.raises(SeriesError, match='is not a valid pattern'):
+    with pytest.raises(SeriesError, match='are not a valid pattern'):
         Series.open(folder, names=names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 
@@ -682,6 +683,65 @@ def test_labels_of_another_shape(series_desk, folder):
     )
 
 
+def test_segmenting_all_images_stops_where_none_can_be_saved(
+    series_desk, folder
+):
+    d = series_desk(folder)
+    place = folder / 'labels'
+    # left out: the others are saved by the run
+    d.mouse.key(Qt.Key.Key_F, SHIFT)
+    d.settle()
+    shutil.rmtree(place)
+    place.write_text('a file', 'utf-8')
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    assert d.widget.status.failed
+    assert d.widget.status.text.startswith('Stopped. 0 objects in 0 images.')
+    assert 'b_labels.tif cannot be written' in d.widget.status.text
+    # the next image is not segmented for nothing
+    assert 'c_labels.tif' not in d.widget.status.text
+    told = 'The labels of 1 image could not be saved yet.'
+    assert told in d.widget.panel.summary.text()
+    d.mouse.key(Qt.Key.Key_Right, Qt.KeyboardModifier.AltModifier)
+    d.settle()
+    assert names(d) == ['b', 'labels']
+    # what was found for it is there, and the loss of space is still told
+    assert len(np.unique(d.viewer.layers['labels'].data)) == 5
+    assert told in d.widget.panel.summary.text()
+    place.unlink()
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    for name in 'bc':
+        assert len(np.unique(saved(folder, name))) == 5
+    assert 'could not be saved' not in d.widget.panel.summary.text()
+
+
+def test_images_that_failed_can_be_segmented_later(series_desk, folder):
+    d = series_desk(folder)
+    content = (folder / 'b.tif').read_bytes()
+    (folder / 'b.tif').write_bytes(b'broken')
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    assert d.widget.status.failed
+    assert '8 objects in 2 images. 1 image failed' in d.widget.status.text
+    assert d.widget.panel.table.text(1, 2) == 'failed'
+    (folder / 'b.tif').write_bytes(content)
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    assert not d.widget.status.failed
+    assert d.widget.panel.table.text(1, 2) == 'to do'
+    assert 'of them failed' not in d.widget.panel.summary.text()
+
+
+@pytest.mark.parametrize('wrong', ['{name}{bad}', 'x/{name}', ''])
+def test_names_that_are_no_names_of_files_are_said(series_desk, folder, wrong):
+    d = series_desk()
+    d.widget.panel.names_edit.setText(wrong)
+    d.widget.open([folder])
+    assert d.widget.status.failed
+    assert d.widget.status.text.startswith(f'The names {wrong!r} ')
+
+
 def test_a_place_that_cannot_be_written(series_desk, folder):
     d = series_desk(folder)
     (folder / 'labels').write_text('a file', 'utf-8')
@@ -716,7 +776,7 @@ def test_what_cannot_be_opened_is_said(series_desk, folder, tmp_path):
     assert d.session.series.series is None
     d.widget.panel.names_edit.setText('{nmae}')
     d.widget.open([folder])
-    assert 'is not a valid pattern' in d.widget.status.text
+    assert 'are not a valid pattern' in d.widget.status.text
 
 
 def test_a_mask_that_is_not_there_yet(

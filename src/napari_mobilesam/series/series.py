@@ -31,6 +31,7 @@ from napari_mobilesam.series.series_files import (
 from napari_mobilesam.series.series_images import (
     ImageArray,
     SavedLabels,
+    out_of_file,
     read_image_array,
 )
 from napari_mobilesam.text import counted
@@ -318,7 +319,7 @@ class Series:
         if state is None:
             return None
         found = read_labels(path)
-        labels = np.asarray(found.labels[...])
+        labels = out_of_file(np.asarray(found.labels[...]))
         if labels.shape != tuple(shape):
             raise SeriesError(
                 f'{path} has the shape {labels.shape}, and the image '

@@ -218,14 +218,15 @@ def output_name(pattern: str, image: Path, number: int) -> str:
         ValueError,
     ) as error:
         raise SeriesError(
-            f'--names {pattern!r} is not a valid pattern ({error}): use '
+            f'The names {pattern!r} are not a valid pattern ({error}): use '
             '{name}, {suffix}, {folder} and {number}, for example '
-            '{name}_labels.tif'
+            '{name}_labels.tif.'
         ) from error
     if Path(name).name != name or not name:
         raise SeriesError(
-            f'--names {pattern!r} gives {name!r}, which is not a valid file '
-            'name'
+            f'The names {pattern!r} give {name!r}, which is not a valid file '
+            'name: use {name}, {suffix}, {folder} and {number}, without a '
+            'folder.'
         )
     return name
 

@@ -116,6 +116,23 @@ class SavedLabels:
     table: pd.DataFrame | None = None
 
 
+# Bytes of an image up to which it is held in memory.
+MOST_HELD = 1 << 29
+
+
+def out_of_file(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in memory instead of one that is mapped to a file.
+
+    The system ends a program that reads a mapped file which another program
+    has made shorter. Arrays of more than `MOST_HELD` bytes stay mapped.
+    """
+    mapped: Any = pixels
+    while mapped is not None and not isinstance(mapped, np.memmap):
+        mapped = getattr(mapped, 'base', None)
+    large = pixels.nbytes > MOST_HELD
+    return pixels if mapped is None or large else np.array(pixels)
+
+
 def read_image_array(path: Path) -> ImageArray:
     """Read an image file.
 
@@ -133,7 +150,7 @@ def read_image_array(path: Path) -> ImageArray:
             f'{tuple(array.shape)}: save it as TIFF with axes.'
         )
     try:
-        pixels = np.asarray(array[...])
+        pixels = out_of_file(np.asarray(array[...]))
     # decoders fail with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
         raise ImageError(unreadable(path, error)) from error

@@ -510,6 +510,9 @@ class SeriesJobs:
         """
         series = self.required
         run = self._runs.start(BackgroundRun())
+        if self.unsaved:
+            # there may be space by now
+            self._files.submit('unsaved', lambda: self._save_waiting(series))
         self._services.worker.submit(
             KIND,
             lambda: self._segment(
@@ -561,7 +564,14 @@ class SeriesJobs:
             with self._lock:
                 if series[number].labelled:
                     return False
-                series.save_labels(number, labels, table, image)
+                try:
+                    series.save_labels(number, labels, table, image)
+                except SeriesError:
+                    # the folder is full or gone: further images would take
+                    # their time, and as much memory, for nothing
+                    self.unsaved[number] = request
+                    run.cancelled.set()
+                    raise
             return True
 
         def on_image(number: int) -> None:

@@ -277,6 +277,12 @@ class SeriesWidget(ViewerWidget):
             self.panel.summary.setText(NO_SERIES)
             return
         failures = f'; {failed:,} of them failed' if failed else ''
+        unsaved = len(self._jobs.unsaved)
+        if unsaved:
+            failures += (
+                f'. The labels of {counted(unsaved, "image")} could not be '
+                'saved yet'
+            )
         self.panel.summary.setText(
             f'{series.text}{failures}. Labels in {series.folder}{self._gone}'
         )
@@ -559,9 +565,15 @@ class SeriesWidget(ViewerWidget):
     def _finish(self, result: SeriesResult) -> None:
         self.panel.run_button.setEnabled(self._jobs.series is not None)
         self.panel.cancel_button.setEnabled(False)
+        for number in result.done:
+            self.panel.table.show_failure(number, '')
         for number, problem in result.failed.items():
-            self.panel.table.show_failure(number, problem)
-        if not self.status.failed or result.done:
+            # labels that wait to be saved are no fault of the image
+            waits = number in self._jobs.unsaved
+            self.panel.table.show_failure(number, '' if waits else problem)
+        if result.failed:
+            self.status.fail(result.text)
+        elif not self.status.failed or result.done:
             self.status.say(result.text)
         else:
             self.status.hide_progress()
@@ -582,6 +594,7 @@ class SeriesWidget(ViewerWidget):
 
     def _fail(self, text: str) -> None:
         self.status.fail(text)
+        self._show_summary()
 
     def _say_kept(self, theirs: Path, target: Path) -> None:
         self.status.say(_kept_text(theirs, target).strip(), keep=True)
