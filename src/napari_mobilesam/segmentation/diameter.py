@@ -254,17 +254,17 @@ def _spots(gray: Plane, sigma: float) -> float:
 
 
 def _flatten(plane: Plane) -> Plane:
-    """Subtract what changes slowly, which is smoothed on a coarse grid."""
-    sigma = BACKGROUND * max(plane.shape)
-    step = max(1, int(sigma / 4))
-    coarse = _smooth(_shrink(plane, step), sigma / step)
-    slow = resize(coarse, plane.shape, order=1, mode='edge')
-    flat: Plane = plane - slow.astype(np.float32)
-    return flat
+    """Subtract what changes slowly."""
+    return plane - _smooth(plane, BACKGROUND * max(plane.shape))
 
 
 def _smooth(plane: Plane, sigma: float) -> Plane:
-    smoothed: Plane = gaussian(plane, sigma, mode='nearest').astype(np.float32)
+    """Gaussian filter; on a coarser grid if that shows all that is left."""
+    step = max(1, int(sigma / 4))
+    coarse = gaussian(_shrink(plane, step), sigma / step, mode='nearest')
+    if step > 1:
+        coarse = resize(coarse, plane.shape, order=1, mode='edge')
+    smoothed: Plane = coarse.astype(np.float32)
     return smoothed
 
 
