@@ -716,6 +716,26 @@ def test_segmenting_all_images_stops_where_none_can_be_saved(
     assert 'could not be saved' not in d.widget.panel.summary.text()
 
 
+def test_labels_do_not_go_to_the_next_series(series_desk, folder, tmp_path):
+    d = series_desk(folder)
+    d.widget.go_to(2)
+    d.settle()
+    labels = d.viewer.layers['labels']
+    labels.data[10:20, 10:20] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    other = tmp_path / 'other'
+    shutil.copytree(folder, other, ignore=lambda *args: ['labels'])
+    d.widget.open([other])
+    # another touch, before the first image is shown
+    labels.data[30:40, 10:20] = 6
+    labels.events.paint(value=[])
+    d.settle()
+    assert names(d) == ['a', 'labels']
+    assert not list(other.rglob('c_labels*'))
+    assert set(np.unique(saved(folder, 'c'))) == {0, 5}
+
+
 def test_images_that_failed_can_be_segmented_later(series_desk, folder):
     d = series_desk(folder)
     content = (folder / 'b.tif').read_bytes()

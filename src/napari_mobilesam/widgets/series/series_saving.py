@@ -27,6 +27,8 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_mobilesam.series.series import Series
+
 # Labels of more bytes are saved after a pause, as copying them takes a while.
 AT_ONCE = 1 << 25
 PAUSE_MS = 500
@@ -57,6 +59,7 @@ class SeriesSaving:
         self._objects: Objects | None = None
         self._image: ImageArray | None = None
         self._changed = False
+        self._series: Series | None = None
         # whether the records of the objects are what is to be kept
         self._records_known = True
         # whether there is a label image, or was one to be saved
@@ -77,6 +80,7 @@ class SeriesSaving:
     def follow(self, number: int, labels: Labels, image: ImageArray) -> None:
         """Save the labels of an image from now on."""
         self._number, self._labels, self._image = number, labels, image
+        self._series = self._dock.session.series.required
         self._objects = self._scene.objects_of(labels)
         self._changed = False
         self._records_known = True
@@ -120,7 +124,7 @@ class SeriesSaving:
             self._objects.changed.disconnect(self._touched)
             self._objects.forgotten.disconnect(self.wait_for_records)
         self._number, self._labels = -1, None
-        self._objects = self._image = None
+        self._objects = self._image = self._series = None
         self._changed = False
 
     def leave(self) -> None:
@@ -167,6 +171,9 @@ class SeriesSaving:
         self._save_later.cancel()
         labels, image = self._labels, self._image
         if labels is None or image is None:
+            return
+        if self._dock.session.series.series is not self._series:
+            # the number is that of another image now
             return
         self._changed = False
         if not self._labelled and not np.any(labels.data):

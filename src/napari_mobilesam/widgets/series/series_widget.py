@@ -245,6 +245,8 @@ class SeriesWidget(ViewerWidget):
                 return
             series = Series.open(list(images), output or None, names)
             self._jobs.open(series)
+            # before anything touches the labels of the series before
+            self.saving.forget()
             self.review.start()
             self._ahead = {}
             self._gone = ''
