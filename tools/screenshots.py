@@ -382,9 +382,12 @@ def take_pictures(what: str, folder: Path, only: str | None) -> None:
     """Take all pictures of the docs or tutorials, or one of them."""
     from napari_mobilesam.sample_data import read_sample
 
+    pictures = {p.__name__.partition('_of_')[2]: p for p in PICTURES[what]}
+    if only is not None and only not in pictures:
+        raise SystemExit(f'no picture {only}; there is {", ".join(pictures)}')
     image = read_sample('nuclei')
-    for picture in PICTURES[what]:
-        if only is None or picture.__name__.endswith(f'_of_{only}'):
+    for name, picture in pictures.items():
+        if only in (None, name):
             picture(image, folder)
 
 

@@ -30,7 +30,6 @@ from napari_mobilesam.segmentation.parameters import (
 )
 from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.types import (
-    MORE_PARAMETERS,
     EverythingParameters,
     ImageError,
     ModelRecord,
@@ -39,6 +38,9 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+
+
+TILES_AND_LINKS = 'Tiles and links'
 
 
 @documented
@@ -65,7 +67,7 @@ class LargeParameters:
         'tile.',
         label='Coarser levels',
         maximum=8,
-        group=MORE_PARAMETERS,
+        group=TILES_AND_LINKS,
     )
     link: bool = parameter(
         True,
@@ -77,14 +79,14 @@ class LargeParameters:
         label='Link at IoU ≥',
         maximum=1,
         step=0.05,
-        group=MORE_PARAMETERS,
+        group=TILES_AND_LINKS,
     )
     link_gap: int = parameter(
         1,
         'Most planes that a linked object may be missing from in between.',
         label='Link across gaps',
         maximum=20,
-        group=MORE_PARAMETERS,
+        group=TILES_AND_LINKS,
     )
 
 
