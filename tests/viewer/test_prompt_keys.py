@@ -84,6 +84,25 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
 
 
 @pytest.mark.window
+def test_number_fields_take_numbers_and_leave_letters(desk, blobs):
+    d = desk(blobs)
+    activate(d)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    panel = d.widget.panel
+    panel.settings_box.fold.fold(False)
+    field = panel.settings_box.area_spin
+    field.setFocus()
+    field.selectAll()
+    QTest.keyClicks(field, '7')
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    QTest.keyClick(field, Qt.Key.Key_W)
+    d.settle()
+    assert field.value() == 7
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+@pytest.mark.window
 def test_text_fields_keep_what_is_typed(desk, blobs):
     d = desk(blobs)
     activate(d)

@@ -2,7 +2,8 @@
 
 Each key is bound twice: as a shortcut of the window, which works while a
 button, a slider or the layer list has the focus, and in the viewer's keymap,
-which also works in a window that is not active. Text fields are not affected.
+which also works in a window that is not active. Text fields are not affected;
+number fields leave letters to the shortcuts.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from functools import cache
 from typing import Any
 
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QShortcut, QWidget  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence
+from qtpy.QtWidgets import (  # type: ignore[attr-defined]
+    QAbstractSpinBox,
+    QShortcut,
+    QWidget,
+)
 
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 
@@ -56,6 +61,9 @@ def bind_keys(
     window = _window(widget)
     if window is not None:
         _disable_others(window, actions)
+    for number in widget.findChildren(QAbstractSpinBox):
+        if number.findChild(_Letters) is None:
+            number.installEventFilter(_Letters(number))
     for key, action in actions.items():
         callback = _weakly(action)
         widget.viewer.bind_key(key, callback, overwrite=True)
@@ -63,6 +71,22 @@ def bind_keys(
         if window is not None:
             keys.shortcuts.append(_shortcut(window, key, callback))
     return keys
+
+
+class _Letters(QObject):
+    """Leaves letters to the shortcuts, which a number field would swallow."""
+
+    def eventFilter(  # noqa: N802
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Keep the field from claiming a letter."""
+        if event is None or event.type() != QEvent.Type.ShortcutOverride:
+            return False
+        assert isinstance(event, QKeyEvent)
+        if not event.text().isalpha():
+            return False
+        event.ignore()
+        return True
 
 
 def unbind_keys(viewer: Any, keys: Keys) -> None:
