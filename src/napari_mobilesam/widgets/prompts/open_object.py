@@ -348,11 +348,21 @@ class OpenObject:
     def _describe(
         self, masks: tuple[Mask | None, ...], result: PromptResult
     ) -> str:
+        layer = self._preview.layer
+        text = self._describe_masks(masks, result)
+        found = any(mask is not None for mask in masks)
+        if found and layer is not None and not layer.visible:
+            text += f' The layer “{layer.name}” is hidden.'
+        return text + self._not_finite(result)
+
+    def _describe_masks(
+        self, masks: tuple[Mask | None, ...], result: PromptResult
+    ) -> str:
         found = [mask for mask in masks if mask is not None]
         if not found:
-            return NOTHING + self._not_finite(result)
+            return NOTHING
         if len(masks) == 1 and self._editor.doubtful:
-            return self._doubts() + self._not_finite(result)
+            return self._doubts()
         if len(masks) > 1:
             text = f'{len(found)} objects for {len(masks)} boxes'
             waiting = 0
@@ -365,7 +375,7 @@ class OpenObject:
         if waiting:
             noun = 'box waits' if waiting == 1 else 'boxes wait'
             text += f' {waiting} older {noun} for the next object.'
-        return text + self._not_finite(result)
+        return text
 
     def _not_finite(self, result: PromptResult) -> str:
         """Report pixels that are NaN or infinite, once per image."""
@@ -440,7 +450,12 @@ class OpenObject:
         if self._editor.record.empty and not self._editor.pending:
             self.remove_prompts()
         objects = self._scene.objects(False)
-        where = '' if objects is None else f' to “{objects.target.name}”'
+        where = ''
+        if objects is not None:
+            where = f' to “{objects.target.name}”'
+            labels = self._scene.labels
+            if labels is not None and not labels.visible:
+                where += ', which is hidden'
         undo = self._panel.buttons['undo'].text()
         text = f'Object {record.label} written{where}. {undo} takes it back.'
         opened = self._editor.record

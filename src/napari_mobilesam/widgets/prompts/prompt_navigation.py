@@ -182,7 +182,7 @@ class PromptNavigation:
         with self._panel.status.errors():
             title = step()
             if title is None:
-                self._panel.status.fail(f'Nothing to {verb}.')
+                self._panel.status.say(f'Nothing to {verb}.')
                 self.restored.emit(f'Nothing to {verb}.')
             else:
                 self._panel.status.say(f'{done}: {title}.')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Layer, Points, Shapes
@@ -32,6 +33,7 @@ from napari_mobilesam.widgets.viewer.layers import (
 )
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
+PAN_ZOOM = 'pan_zoom'
 SHAPE_MODES = {
     'use_boxes_tool': 'add_rectangle',
     'use_outline_tool': 'add_polygon_lasso',
@@ -82,6 +84,8 @@ class PromptTools:
         self._panel = panel
         self._scene = scene
         self._blocked = False
+        # modes of layers while they can be edited
+        self._modes: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.polarity = POSITIVE
@@ -137,6 +141,8 @@ class PromptTools:
                 return
             combo.layer = layer
         self._dock.viewer.layers.selection.active = layer
+        # napari draws nothing into a hidden layer
+        layer.visible = True
         layer.mode = mode
         self.show_tool()
 
@@ -176,8 +182,21 @@ class PromptTools:
             self._panel.buttons[action].setChecked(
                 active is not None
                 and active is layer
+                and mode != PAN_ZOOM
                 and SHAPE_MODES.get(action, mode) == mode
             )
+
+    def _mode_changed(self, event: Any = None) -> None:
+        for layer in (self.points, self.shapes):
+            if layer is not None and layer.editable and layer.visible:
+                self._modes[layer] = str(layer.mode)
+        self.show_tool()
+
+    def _restore_mode(self, event: Any = None) -> None:
+        """Choose the tool again that a view of the volume took away."""
+        for layer in (self.points, self.shapes):
+            if layer is not None and layer.editable and layer in self._modes:
+                layer.mode = self._modes[layer]
 
     # layers
 
@@ -232,7 +251,12 @@ class PromptTools:
     ) -> Any:
         if layer is before:
             return layer
-        events = {'data': self._edited, 'mode': self.show_tool, **more}
+        events = {
+            'data': self._edited,
+            'mode': self._mode_changed,
+            'editable': self._restore_mode,
+            **more,
+        }
         if before is not None and self._dock.attached:
             for name, callback in events.items():
                 self._dock.deafen(getattr(before.events, name), callback)
