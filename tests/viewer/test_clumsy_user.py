@@ -1,9 +1,12 @@
-"""What a hasty user does beside the journey: volumes, hidden layers."""
+"""Steps of a hasty user: volumes, hidden layers, keys while drawing."""
 
 from __future__ import annotations
 
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_mobilesam.widgets.prompts.prompt_tools import DRAG
 
 INSIDE, SECOND = (28, 32), (28, 92)
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -85,3 +88,92 @@ def test_nothing_to_undo_is_no_error(desk, blobs):
     d.mouse.key(Qt.Key.Key_U, Qt.KeyboardModifier.ShiftModifier)
     assert d.widget.status.text == 'Nothing to redo.'
     assert not d.widget.status.failed
+
+
+@pytest.mark.window
+@pytest.mark.parametrize(
+    'tool', ['use_boxes_tool', 'use_outline_tool', 'use_scribble_tool']
+)
+def test_clicks_with_a_drawing_tool_between_keys(desk, blobs, tool):
+    d = desk(blobs)
+    d.widget.trigger(tool)
+    keys = Qt.Key.Key_W, Qt.Key.Key_Q, Qt.Key.Key_U
+    for position, key in zip((INSIDE, SECOND, INSIDE), keys, strict=True):
+        d.mouse.click(d.image, position)
+        d.settle()
+        d.mouse.key(key)
+        d.settle()
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    # and the next drag draws
+    d.widget.trigger('use_boxes_tool')
+    d.mouse.drag(d.image, (14, 18), (42, 46))
+    d.settle()
+    assert d.widget.preview.visible
+
+
+@pytest.mark.window
+def test_key_while_a_box_is_dragged(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, SECOND)
+    d.settle()
+    d.widget.trigger('use_boxes_tool')
+    native = d.mouse.canvas.native
+    start, stop = (d.mouse.at(d.image, p) for p in ((14, 78), (42, 106)))
+    QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=start)
+    d.mouse.move((start + stop) / 2, Qt.MouseButton.LeftButton)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    d.mouse.move(stop, Qt.MouseButton.LeftButton)
+    QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=stop)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    d.mouse.drag(d.image, (14, 78), (42, 106))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.viewer.layers['objects'].data[SECOND] == 1
+
+
+@pytest.mark.window
+def test_click_with_the_box_tool_draws_no_box(desk, blobs):
+    d = desk(blobs)
+    d.widget.trigger('use_boxes_tool')
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    assert d.widget.status.text == DRAG
+    assert not d.widget.preview.visible
+    assert d.session.editor.record.empty
+
+
+@pytest.mark.window
+def test_accept_writes_no_mask_that_is_not_of_the_prompts(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.viewer.camera.zoom /= 2
+    d.settle()
+    d.widget.trigger('use_boxes_tool')
+    d.mouse.drag(d.image, (-30, 10), (-10, 30))
+    d.settle()
+    assert d.widget.status.failed
+    problem = d.widget.status.text
+    assert not d.widget.preview.visible
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.widget.status.text == problem
+    assert 'objects' not in d.viewer.layers
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    assert not d.widget.status.failed
+    d.mouse.drag(d.image, (14, 18), (42, 46))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1

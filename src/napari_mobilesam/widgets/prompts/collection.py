@@ -295,10 +295,21 @@ def remove_prompts(
     if layer is None or not numbers:
         return
     if not isinstance(layer, Points):
+        end_drawing(layer)
         # napari 0.7 draws the outline of the selection once more
         layer.selected_data = set()
     # selecting them would make their colour and size current
-    layer.remove(list(numbers))
+    layer.remove([number for number in numbers if number < len(layer.data)])
+
+
+def end_drawing(layer: Shapes) -> None:
+    """End the drawing of a shape, which napari drops if it is too short.
+
+    napari fails at the next click if a shape goes while it is being drawn.
+    """
+    mode = layer.mode
+    layer.mode = 'pan_zoom'
+    layer.mode = mode
 
 
 def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:

@@ -127,8 +127,10 @@ class OpenObject:
         # True while `update` changes the editor
         self._asking = False
         self._waiting = False
-        # why the prompts on the plane shown could not be read
+        # why the plane shown, or its prompts, could not be read
         self._unseen = ''
+        # why its prompts cannot be asked
+        self._unread = ''
         self._later = QSignalDebouncer(parent=dock)
         self._later.triggered.connect(self.update)
         self._wait_later = DelayedCall(self._say_waiting, WAITING_MS, dock)
@@ -177,9 +179,14 @@ class OpenObject:
             return
         self._asking = True
         status, before = self._panel.status, self._unseen
-        self._unseen = ''
+        self._unseen = self._unread = ''
         try:
-            self._ask(self._scene.shown())
+            shown = self._scene.shown()
+            try:
+                self._ask(shown)
+            except SegmentationError as error:
+                self._unread = str(error)
+                raise
             if before and status.text == before:
                 status.say(self._panel.hint())
         except SegmentationError as error:
@@ -403,7 +410,10 @@ class OpenObject:
     def accept(self) -> None:
         """Write the mask as one undoable step, and start the next object."""
         with self._panel.status.errors():
-            if not self._editor.pending and not self._editor.record.masks:
+            if self._unread:
+                # its last mask is not that of the prompts
+                self._panel.status.fail(self._unread)
+            elif not self._editor.pending and not self._editor.record.masks:
                 self._explain_no_mask()
             elif not self._is_certain():
                 self._panel.status.fail(self._doubts())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,9 @@ from psygnal import Signal
 
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.prompts.collection import remove_prompts
+from napari_mobilesam.widgets.prompts.early_clicks import CLICK_PIXELS
 from napari_mobilesam.widgets.prompts.prompt_layers import (
     NEGATIVE,
     POLARITY,
@@ -34,6 +37,7 @@ from napari_mobilesam.widgets.viewer.layers import (
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 PAN_ZOOM = 'pan_zoom'
+DRAG = 'Drag the mouse to draw a box: a click draws none.'
 SHAPE_MODES = {
     'use_boxes_tool': 'add_rectangle',
     'use_outline_tool': 'add_polygon_lasso',
@@ -84,6 +88,9 @@ class PromptTools:
         self._panel = panel
         self._scene = scene
         self._blocked = False
+        # layer and index of a box that a click has drawn
+        self._tiny_box: tuple[Shapes, int] | None = None
+        self._drop_later = DelayedCall(self._drop_tiny_box, parent=dock)
         # modes of layers while they can be edited
         self._modes: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self.points: Points | None = None
@@ -267,6 +274,8 @@ class PromptTools:
             if POLARITY in layer.features:
                 set_next_polarity(layer, self.polarity)
             layer.mouse_drag_callbacks.insert(0, self._press)
+            if isinstance(layer, Shapes):
+                layer.mouse_drag_callbacks.insert(0, self._press_box)
             for name, callback in events.items():
                 self._dock.listen(getattr(layer.events, name), callback)
             if is_ours(layer):
@@ -276,14 +285,19 @@ class PromptTools:
         return layer
 
     def _release_mouse(self, layer: Layer | None) -> None:
-        if layer is not None:
+        if layer is None:
+            return
+        for callback in (self._press, self._press_box):
             with contextlib.suppress(ValueError):
-                layer.mouse_drag_callbacks.remove(self._press)
+                layer.mouse_drag_callbacks.remove(callback)
 
     def _edited(self, event: Any) -> None:
         # “adding”, “changing” and “removing” come before the change, and a
         # shape that is being drawn is already in the data
         if str(getattr(event, 'action', '')).endswith('ing'):
+            return
+        if self._tiny_box is not None:
+            self._drop_later.restart()
             return
         if self._dock.attached and not self._blocked:
             self._reset_polarity()
@@ -311,6 +325,28 @@ class PromptTools:
         if isinstance(layer, Points) and layer.mode == 'add':
             coordinates = np.asarray(layer.world_to_data(event.position))
             self.pressed.emit(coordinates, int(polarity == POSITIVE))
+
+    def _press_box(self, layer: Any, event: Any) -> Generator[None]:
+        """Notice a click with the box tool: napari draws a tiny box."""
+        if layer.mode != SHAPE_MODES['use_boxes_tool']:
+            return
+        start, number = np.array(event.pos), len(layer.data)
+        yield
+        while event.type == 'mouse_move':
+            yield
+        if np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS:
+            # napari ends it after this
+            self._tiny_box = layer, number
+            self._drop_later.restart()
+
+    def _drop_tiny_box(self) -> None:
+        tiny, self._tiny_box = self._tiny_box, None
+        if tiny is None:
+            return
+        layer, number = tiny
+        with self.blocked():
+            remove_prompts(layer, [number])
+        self._panel.status.say(DRAG)
 
     def add_point(
         self, position: tuple[float, ...], positive: bool = True
