@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.widgets.prompts.prompt_tools import DRAG
+from napari_mobilesam.widgets.prompts.prompt_tools import DRAG, OUTSIDE
 
 INSIDE, SECOND = (28, 32), (28, 92)
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -159,7 +159,7 @@ def test_accept_writes_no_mask_that_is_not_of_the_prompts(desk, blobs):
     d.viewer.camera.zoom /= 2
     d.settle()
     d.widget.trigger('use_boxes_tool')
-    d.mouse.drag(d.image, (-30, 10), (-10, 30))
+    d.viewer.layers['shapes'].add_rectangles([[-30, 10], [-10, 30]])
     d.settle()
     assert d.widget.status.failed
     problem = d.widget.status.text
@@ -177,3 +177,67 @@ def test_accept_writes_no_mask_that_is_not_of_the_prompts(desk, blobs):
     d.mouse.key(Qt.Key.Key_W)
     d.settle()
     assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+@pytest.mark.window
+def test_click_beside_the_image_adds_no_point(desk, blobs):
+    d = desk(blobs)
+    d.viewer.camera.zoom /= 2
+    d.settle()
+    points = d.viewer.layers['prompts']
+    for click in (d.mouse.click, d.mouse.right_click):
+        click(d.image, (-20, 10))
+        d.settle()
+        assert len(points.data) == 0
+        assert d.widget.status.text == OUTSIDE
+        assert not d.widget.status.failed
+    # the next click is positive, and is answered
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    assert d.widget.preview.visible
+    d.mouse.click(d.image, (110, 10))
+    d.settle()
+    assert len(points.data) == 1
+    assert d.widget.preview.visible
+    # a drag outside only pans
+    d.mouse.drag(d.image, (-20, 10), (-20, 30))
+    d.settle()
+    assert len(points.data) == 1
+
+
+@pytest.mark.window
+@pytest.mark.parametrize(
+    'tool', ['use_boxes_tool', 'use_outline_tool', 'use_scribble_tool']
+)
+def test_shape_beside_the_image_is_not_kept(desk, blobs, tool):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.viewer.camera.zoom /= 2
+    d.settle()
+    d.widget.trigger(tool)
+    path = [(-30, 10), (-30, 50), (-10, 50), (-10, 10)]
+    d.mouse.stroke(d.image, path if 'box' not in tool else path[::2])
+    d.settle()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    assert d.widget.status.text == OUTSIDE
+    assert not d.widget.status.failed
+    # the open object is as it was
+    assert d.widget.preview.visible
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.viewer.layers['objects'].data[INSIDE] == 1
+
+
+@pytest.mark.window
+def test_scribble_that_leaves_the_image(desk, blobs):
+    d = desk(blobs)
+    d.viewer.camera.zoom /= 2
+    d.settle()
+    d.widget.trigger('use_scribble_tool')
+    d.mouse.stroke(d.image, [INSIDE, (28, 24), (28, -30)])
+    d.settle()
+    assert not d.widget.status.failed
+    (view,) = d.session.editor.record.views.values()
+    assert len(view.prompts.points)
+    assert (view.prompts.points >= -0.5).all()

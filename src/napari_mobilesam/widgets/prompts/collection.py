@@ -189,9 +189,8 @@ class PromptReader:
             elif kind in OPEN_SHAPES:
                 positive = not _is_negative(shapes)[number]
                 drawn = DrawnShape(kind, outline, bool(positive))
-                scribbles.append(
-                    _Scribble(number, points_along(outline), drawn)
-                )
+                points = _inside(points_along(outline), plane.shape)
+                scribbles.append(_Scribble(number, points, drawn))
         return closed, scribbles
 
     def _closed(
@@ -213,6 +212,15 @@ class PromptReader:
             while len(self._regions) > REGIONS_KEPT:
                 self._regions.popitem(last=False)
         return _Closed(number, box, self._regions[key], drawn)
+
+
+def _inside(
+    points: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the points of a line inside an image; all, if none is."""
+    inside = (points >= -0.5) & (points < np.array(shape) - 0.5)
+    kept = points[inside.all(axis=1)]
+    return kept if len(kept) else points
 
 
 def points_on(

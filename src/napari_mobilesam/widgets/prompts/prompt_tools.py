@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Layer, Points, Shapes
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.types import SegmentationError
@@ -38,11 +39,20 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 PAN_ZOOM = 'pan_zoom'
 DRAG = 'Drag the mouse to draw a box: a click draws none.'
+OUTSIDE = 'That was outside the image: no prompt was added.'
 SHAPE_MODES = {
     'use_boxes_tool': 'add_rectangle',
     'use_outline_tool': 'add_polygon_lasso',
     'use_scribble_tool': 'add_path',
 }
+
+
+class StrayPrompt(NamedTuple):
+    """Prompt that a click adds by mistake, and what to say of it."""
+
+    layer: Points | Shapes
+    number: int
+    text: str
 
 
 class PromptTools:
@@ -88,9 +98,11 @@ class PromptTools:
         self._panel = panel
         self._scene = scene
         self._blocked = False
-        # layer and index of a box that a click has drawn
-        self._tiny_box: tuple[Shapes, int] | None = None
-        self._drop_later = DelayedCall(self._drop_tiny_box, parent=dock)
+        # True from a press of the mouse that begins a shape to its end
+        self._drawn_by_mouse = False
+        # prompt that a click has added by mistake
+        self._stray: StrayPrompt | None = None
+        self._drop_later = DelayedCall(self._drop_stray, parent=dock)
         # modes of layers while they can be edited
         self._modes: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self.points: Points | None = None
@@ -275,7 +287,7 @@ class PromptTools:
                 set_next_polarity(layer, self.polarity)
             layer.mouse_drag_callbacks.insert(0, self._press)
             if isinstance(layer, Shapes):
-                layer.mouse_drag_callbacks.insert(0, self._press_box)
+                layer.mouse_drag_callbacks.insert(0, self._press_shape)
             for name, callback in events.items():
                 self._dock.listen(getattr(layer.events, name), callback)
             if is_ours(layer):
@@ -287,7 +299,7 @@ class PromptTools:
     def _release_mouse(self, layer: Layer | None) -> None:
         if layer is None:
             return
-        for callback in (self._press, self._press_box):
+        for callback in (self._press, self._press_shape):
             with contextlib.suppress(ValueError):
                 layer.mouse_drag_callbacks.remove(callback)
 
@@ -296,7 +308,8 @@ class PromptTools:
         # shape that is being drawn is already in the data
         if str(getattr(event, 'action', '')).endswith('ing'):
             return
-        if self._tiny_box is not None:
+        self._notice_outside(event)
+        if self._stray is not None:
             self._drop_later.restart()
             return
         if self._dock.attached and not self._blocked:
@@ -309,7 +322,7 @@ class PromptTools:
 
     # mouse and polarity
 
-    def _press(self, layer: Any, event: Any) -> None:
+    def _press(self, layer: Any, event: Any) -> Generator[None]:
         """Invert the polarity of the right button, and of Ctrl+click."""
         other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers
         if other and isinstance(layer, Points) and layer.mode == 'select':
@@ -324,10 +337,26 @@ class PromptTools:
             set_next_polarity(layer, polarity)
         if isinstance(layer, Points) and layer.mode == 'add':
             coordinates = np.asarray(layer.world_to_data(event.position))
+            if self._is_outside(layer, coordinates[None]):
+                yield from self._press_outside(layer, event)
+                return
             self.pressed.emit(coordinates, int(polarity == POSITIVE))
 
-    def _press_box(self, layer: Any, event: Any) -> Generator[None]:
-        """Notice a click with the box tool: napari draws a tiny box."""
+    def _press_outside(self, layer: Points, event: Any) -> Generator[None]:
+        """Notice a click beside the image: no model can answer it."""
+        number = len(layer.data)
+        yield
+        while event.type == 'mouse_move':
+            yield
+        # napari adds the point after this, unless the mouse was dragged
+        self._stray = StrayPrompt(layer, number, OUTSIDE)
+        self._drop_later.restart()
+
+    def _press_shape(self, layer: Any, event: Any) -> Generator[None]:
+        """Notice that a shape is drawn, and that a click draws a tiny box."""
+        if layer.mode not in SHAPE_MODES.values():
+            return
+        self._drawn_by_mouse = True
         if layer.mode != SHAPE_MODES['use_boxes_tool']:
             return
         start, number = np.array(event.pos), len(layer.data)
@@ -336,17 +365,45 @@ class PromptTools:
             yield
         if np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS:
             # napari ends it after this
-            self._tiny_box = layer, number
+            self._stray = StrayPrompt(layer, number, DRAG)
             self._drop_later.restart()
 
-    def _drop_tiny_box(self) -> None:
-        tiny, self._tiny_box = self._tiny_box, None
-        if tiny is None:
+    def _notice_outside(self, event: Any) -> None:
+        """Notice a shape that was drawn beside the image."""
+        layer = getattr(event, 'source', None)
+        added = str(getattr(event, 'action', '')) == 'added'
+        if not (self._drawn_by_mouse and added and isinstance(layer, Shapes)):
             return
-        layer, number = tiny
+        self._drawn_by_mouse = False
+        if self._stray is None and len(layer.data):
+            number = len(layer.data) - 1
+            if self._is_outside(layer, layer.data[number]):
+                self._stray = StrayPrompt(layer, number, OUTSIDE)
+
+    def _drop_stray(self) -> None:
+        """Remove a prompt that a click has added by mistake."""
+        stray, self._stray = self._stray, None
+        if stray is None or stray.number >= len(stray.layer.data):
+            return
         with self.blocked():
-            remove_prompts(layer, [number])
-        self._panel.status.say(DRAG)
+            remove_prompts(stray.layer, [stray.number])
+        self._reset_polarity()
+        # it may have been read while it was drawn
+        self.edited.emit()
+        self._panel.status.say(stray.text, keep=True)
+
+    def _is_outside(
+        self, layer: Points | Shapes, vertices: NDArray[np.float64]
+    ) -> bool:
+        """Return whether a point or shape lies beside the image."""
+        try:
+            plane = self._scene.layer_plane()
+        except SegmentationError:
+            return False
+        positions, here = plane.image_points(layer, vertices)
+        low, high = positions.min(axis=0), positions.max(axis=0)
+        outside = (high < -0.5) | (low >= np.array(plane.shape) - 0.5)
+        return bool(here.all() and outside.any())
 
     def add_point(
         self, position: tuple[float, ...], positive: bool = True
