@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -241,3 +242,21 @@ def test_scribble_that_leaves_the_image(desk, blobs):
     (view,) = d.session.editor.record.views.values()
     assert len(view.prompts.points)
     assert (view.prompts.points >= -0.5).all()
+
+
+def test_status_counts_the_pixels_that_smaller_labels_miss(desk, blobs):
+    d = desk(blobs)
+    small = d.viewer.add_labels(np.zeros((30, 128), np.uint8), name='small')
+    d.widget.panel.labels_combo.layer = small
+    d.widget.trigger('use_points_tool')
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    area = d.session.editor.record.masks[0].area
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    written = int((small.data == 1).sum())
+    assert 0 < written < area
+    assert (
+        f'written to “small”; {area - written} of its {area} pixels lie '
+        'outside that layer.'
+    ) in d.widget.status.text

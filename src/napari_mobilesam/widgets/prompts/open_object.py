@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from superqt.utils import QSignalDebouncer
 
@@ -30,6 +30,7 @@ from napari_mobilesam.widgets.prompts.collection import (
     PromptReader,
     continued,
     drawn_box,
+    on_layer,
     put_points,
     put_shapes,
     remove_drawn,
@@ -39,7 +40,7 @@ from napari_mobilesam.widgets.prompts.collection import (
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
+from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES, data_of
 from napari_mobilesam.widgets.viewer.viewer_scene import (
     ShownPlane,
     ViewerScene,
@@ -466,6 +467,12 @@ class OpenObject:
             labels = self._scene.labels
             if labels is not None and not labels.visible:
                 where += ', which is hidden'
+            beyond = 0 if labels is None else pixels_beyond(record, labels)
+            if beyond:
+                area = sum(mask.area for mask in record.masks)
+                where += (
+                    f'; {beyond} of its {area} pixels lie outside that layer'
+                )
         undo = self._panel.buttons['undo'].text()
         text = f'Object {record.label} written{where}. {undo} takes it back.'
         opened = self._editor.record
@@ -603,6 +610,30 @@ class OpenObject:
         self._preview.hide()
         self._silent = True
         self.schedule()
+
+
+def pixels_beyond(record: ObjectRecord, labels: Labels) -> int:
+    """Return how many pixels of an object a labels layer does not cover."""
+    count, shape = 0, np.array(data_of(labels).shape)
+    for view in record.views.values():
+        plane, mask = view.plane.geometry, view.mask
+        if plane is None or mask is None:
+            continue
+        row0, column0, row1, column1 = mask.box
+        ends = np.array([row0, row1 - 1]), np.array([column0, column1 - 1])
+        corners = np.stack(np.meshgrid(*ends), axis=-1).reshape(-1, 2)
+        if _beyond(on_layer(plane, labels, corners), shape).any():
+            pixels = np.argwhere(mask.data) + (row0, column0)
+            at = on_layer(plane, labels, pixels)
+            count += int(_beyond(at, shape).sum())
+    return count
+
+
+def _beyond(
+    positions: NDArray[np.float64], shape: NDArray[np.int_]
+) -> NDArray[np.bool_]:
+    low, high = positions < -0.5, positions >= shape - 0.5
+    return np.asarray((low | high).any(axis=1))
 
 
 def _duration(seconds: float) -> str:
