@@ -241,7 +241,8 @@ def test_a_file_that_cannot_be_written_is_told_of_once(
     d.session.failed.connect(lambda text, whom: told.append(text))
     make(d, FIRST)
     rest(d)
-    assert 'No space left' in d.widget.status.text
+    assert 'There is no space left' in d.widget.status.text
+    assert '..' not in d.widget.status.text
     assert d.widget.status.failed
     make(d, SECOND)
     rest(d)

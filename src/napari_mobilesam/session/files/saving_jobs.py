@@ -113,10 +113,11 @@ class AutoSave:
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
             if not self._failed:
+                reason = explain(error).removesuffix('.')
                 self._session.tell(
-                    f'The session cannot be saved to {self._path}: '
-                    f'{explain(error)}. Nothing is lost while the viewer is '
-                    'open, and the next change tries again.'
+                    f'The session cannot be saved to {self._path}: {reason}. '
+                    'Nothing is lost while the viewer is open, and the next '
+                    'change tries again.'
                 )
             self._failed = True
         else:
