@@ -112,6 +112,7 @@ OTHERS = {
     'File',
     'Open Sample',
     'Open Folder…',
+    'Open File(s)…',
     'Save Selected Layers…',
     'Files of type',
     'Layers',
@@ -121,6 +122,8 @@ OTHERS = {
     'Everything',
     'Fine-tune',
     'objects',
+    'nuclei objects',
+    'nuclei in 3D objects',
     'found so far',
     'the whole plane',
     'all 24 along z, linked',
@@ -141,7 +144,11 @@ def named_in_manifest() -> set[str]:
         *(command.title for command in parts.commands or ()),
         *(widget.display_name for widget in parts.widgets or ()),
         *(sample.display_name for sample in parts.sample_data or ()),
-        *(writer.display_name for writer in parts.writers or ()),
+        # as in the dialog of napari
+        *(
+            f'{manifest.display_name} {writer.display_name}'
+            for writer in parts.writers or ()
+        ),
     }
 
 
