@@ -186,8 +186,11 @@ class ImageEmbedding:
         top, left = row - key.row, column - key.column
         cells = slice(top, top + grid.cells), slice(left, left + grid.cells)
         part = self.block(key)[(None, slice(None), *cells)]
+        # so small a piece on several threads waits for cores that are busy
+        with self.model.threads():
+            features = part.float().contiguous()
         embedding = Embedding(
-            part.float().contiguous(), grid.frame(key, center), self.model_key
+            features, grid.frame(key, center), self.model_key
         )
         with self._lock:
             self._cuts[slot] = embedding
