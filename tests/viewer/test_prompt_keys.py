@@ -36,6 +36,15 @@ def activate(d):
     pytest.skip('this display gives no window the focus')
 
 
+def clicked(desk, blobs):
+    """Return a desk that has the focus, with a mask to accept."""
+    d = desk(blobs)
+    activate(d)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    return d
+
+
 def change_key(d, action, key):
     edit = d.widget.panel.settings_box.keys_box.edits[action]
     edit.setKeySequence(QKeySequence(key))
@@ -60,10 +69,7 @@ def test_every_button_says_its_key(desk, blobs):
 @pytest.mark.window
 @pytest.mark.parametrize('where', ['button', 'combo', 'layers', 'canvas'])
 def test_keys_work_wherever_the_focus_is(desk, blobs, where):
-    d = desk(blobs)
-    activate(d)
-    d.mouse.click(d.image, INSIDE)
-    d.settle()
+    d = clicked(desk, blobs)
     target = {
         'button': d.widget.panel.buttons['undo'],
         'combo': d.widget.header.image_combo,
@@ -85,10 +91,7 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
 
 @pytest.mark.window
 def test_number_fields_take_numbers_and_leave_letters(desk, blobs):
-    d = desk(blobs)
-    activate(d)
-    d.mouse.click(d.image, INSIDE)
-    d.settle()
+    d = clicked(desk, blobs)
     panel = d.widget.panel
     panel.settings_box.fold.fold(False)
     field = panel.settings_box.area_spin
@@ -104,10 +107,7 @@ def test_number_fields_take_numbers_and_leave_letters(desk, blobs):
 
 @pytest.mark.window
 def test_text_fields_keep_what_is_typed(desk, blobs):
-    d = desk(blobs)
-    activate(d)
-    d.mouse.click(d.image, INSIDE)
-    d.settle()
+    d = clicked(desk, blobs)
     edit = d.widget.panel.class_box.combo.lineEdit()
     assert isinstance(edit, QLineEdit)
     edit.setFocus()

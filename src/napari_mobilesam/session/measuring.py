@@ -18,7 +18,7 @@ from napari_mobilesam.types import Deliver, Progress
 
 @dataclass(frozen=True, eq=False)
 class MeasureRequest:
-    """What is measured; see `measure_objects`.
+    """Request of a measurement; see `measure_objects`.
 
     Attributes
     ----------

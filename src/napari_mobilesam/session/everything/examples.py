@@ -1,4 +1,4 @@
-"""What a run looks for: objects like examples, or what a text names."""
+"""Targets of a run: objects like examples, or those that a text names."""
 
 from __future__ import annotations
 

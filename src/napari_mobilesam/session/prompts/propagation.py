@@ -110,7 +110,7 @@ class PropagationEnd(NamedTuple):
 
 
 class Limits(Protocol):
-    """What else is on the planes, and ends a propagation there."""
+    """Other objects of the planes, which end a propagation there."""
 
     def bar(self, number: int) -> str:
         """Return why the object cannot be on a plane; empty if it can."""

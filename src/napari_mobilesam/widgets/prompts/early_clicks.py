@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from napari.layers import Points, Shapes
 
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.viewer.layers import RIGHT_BUTTON
+from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 STARTING = 'Starting … Clicks are answered when ready.'
-# a press that moves further, in pixels of the screen, pans the canvas
-CLICK_PIXELS = 4
 
 
 class _EarlyClick(NamedTuple):
@@ -128,12 +126,9 @@ class EarlyClicks:
         if isinstance(active, Points | Shapes):
             # it takes the click itself
             return
-        start, position = np.array(event.pos), tuple(event.position)
+        position = tuple(event.position)
         other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers
-        yield
-        while event.type == 'mouse_move':
-            yield
-        if np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS:
+        if (yield from is_click(event)):
             self._clicks.append(_EarlyClick(position, not other))
             if self._say is not None:
                 self._say(self._text)

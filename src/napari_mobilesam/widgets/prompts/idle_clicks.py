@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-import numpy as np
-
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
-from napari_mobilesam.widgets.prompts.early_clicks import CLICK_PIXELS
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import RIGHT_BUTTON
+from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 
 class IdleClicks:
@@ -45,11 +43,7 @@ class IdleClicks:
         """Answer a click; drags pan as they always do."""
         if not self._idle or event.button == RIGHT_BUTTON:
             return
-        start = np.array(event.pos)
-        yield
-        while event.type == 'mouse_move':
-            yield
-        if np.abs(np.array(event.pos) - start).max() > CLICK_PIXELS:
+        if not (yield from is_click(event)):
             return
         active = self._dock.viewer.layers.selection.active
         where = 'No layer is' if active is None else f'“{active.name}” is'

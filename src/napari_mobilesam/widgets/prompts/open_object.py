@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image
 from numpy.typing import NDArray
 from superqt.utils import QSignalDebouncer
 
@@ -30,17 +30,17 @@ from napari_mobilesam.widgets.prompts.collection import (
     PromptReader,
     continued,
     drawn_box,
-    on_layer,
     put_points,
     put_shapes,
     remove_drawn,
     remove_prompts,
     same_prompts,
 )
+from napari_mobilesam.widgets.prompts.prompt_output import pixels_beyond
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES, data_of
+from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
 from napari_mobilesam.widgets.viewer.viewer_scene import (
     ShownPlane,
     ViewerScene,
@@ -610,30 +610,6 @@ class OpenObject:
         self._preview.hide()
         self._silent = True
         self.schedule()
-
-
-def pixels_beyond(record: ObjectRecord, labels: Labels) -> int:
-    """Return how many pixels of an object a labels layer does not cover."""
-    count, shape = 0, np.array(data_of(labels).shape)
-    for view in record.views.values():
-        plane, mask = view.plane.geometry, view.mask
-        if plane is None or mask is None:
-            continue
-        row0, column0, row1, column1 = mask.box
-        ends = np.array([row0, row1 - 1]), np.array([column0, column1 - 1])
-        corners = np.stack(np.meshgrid(*ends), axis=-1).reshape(-1, 2)
-        if _beyond(on_layer(plane, labels, corners), shape).any():
-            pixels = np.argwhere(mask.data) + (row0, column0)
-            at = on_layer(plane, labels, pixels)
-            count += int(_beyond(at, shape).sum())
-    return count
-
-
-def _beyond(
-    positions: NDArray[np.float64], shape: NDArray[np.int_]
-) -> NDArray[np.bool_]:
-    low, high = positions < -0.5, positions >= shape - 0.5
-    return np.asarray((low | high).any(axis=1))
 
 
 def _duration(seconds: float) -> str:

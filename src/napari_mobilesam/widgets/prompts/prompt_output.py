@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from napari.layers import Labels
+from numpy.typing import NDArray
 
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.prompts.collection import on_layer
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
-from napari_mobilesam.widgets.viewer.layers import is_ours
+from napari_mobilesam.widgets.viewer.layers import data_of, is_ours
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
@@ -158,3 +162,27 @@ class PromptOutput:
             'object” first.'
         )
         return False
+
+
+def pixels_beyond(record: ObjectRecord, labels: Labels) -> int:
+    """Return how many pixels of an object a labels layer does not cover."""
+    count, shape = 0, np.array(data_of(labels).shape)
+    for view in record.views.values():
+        plane, mask = view.plane.geometry, view.mask
+        if plane is None or mask is None:
+            continue
+        row0, column0, row1, column1 = mask.box
+        ends = np.array([row0, row1 - 1]), np.array([column0, column1 - 1])
+        corners = np.stack(np.meshgrid(*ends), axis=-1).reshape(-1, 2)
+        if _beyond(on_layer(plane, labels, corners), shape).any():
+            pixels = np.argwhere(mask.data) + (row0, column0)
+            at = on_layer(plane, labels, pixels)
+            count += int(_beyond(at, shape).sum())
+    return count
+
+
+def _beyond(
+    positions: NDArray[np.float64], shape: NDArray[np.int_]
+) -> NDArray[np.bool_]:
+    low, high = positions < -0.5, positions >= shape - 0.5
+    return np.asarray((low | high).any(axis=1))

@@ -16,7 +16,6 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.prompts.collection import remove_prompts
-from napari_mobilesam.widgets.prompts.early_clicks import CLICK_PIXELS
 from napari_mobilesam.widgets.prompts.prompt_layers import (
     NEGATIVE,
     POLARITY,
@@ -35,6 +34,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     use_units,
     world_units,
 )
+from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 PAN_ZOOM = 'pan_zoom'
@@ -345,9 +345,7 @@ class PromptTools:
     def _press_outside(self, layer: Points, event: Any) -> Generator[None]:
         """Notice a click beside the image: no model can answer it."""
         number = len(layer.data)
-        yield
-        while event.type == 'mouse_move':
-            yield
+        yield from is_click(event)
         # napari adds the point after this, unless the mouse was dragged
         self._stray = StrayPrompt(layer, number, OUTSIDE)
         self._drop_later.restart()
@@ -359,11 +357,8 @@ class PromptTools:
         self._drawn_by_mouse = True
         if layer.mode != SHAPE_MODES['use_boxes_tool']:
             return
-        start, number = np.array(event.pos), len(layer.data)
-        yield
-        while event.type == 'mouse_move':
-            yield
-        if np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS:
+        number = len(layer.data)
+        if (yield from is_click(event)):
             # napari ends it after this
             self._stray = StrayPrompt(layer, number, DRAG)
             self._drop_later.restart()

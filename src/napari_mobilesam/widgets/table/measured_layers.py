@@ -1,4 +1,4 @@
-"""What is measured of which layers, and the table in their features."""
+"""Layers that are measured, and the table in their features."""
 
 from __future__ import annotations
 

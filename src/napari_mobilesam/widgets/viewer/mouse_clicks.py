@@ -1,0 +1,31 @@
+"""Clicks on the canvas, told from drags."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+# a press that moves further, in pixels of the screen, is a drag
+CLICK_PIXELS = 4
+
+
+def is_click(event: Any) -> Generator[None, None, bool]:
+    """Wait until the button is released, in a mouse callback of napari.
+
+    Parameters
+    ----------
+    event : napari.utils.events.Event
+        Press of a button; napari changes it with each move.
+
+    Returns
+    -------
+    bool
+        True for a click, False for a drag.
+    """
+    start = np.array(event.pos)
+    yield
+    while event.type == 'mouse_move':
+        yield
+    return bool(np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS)
