@@ -228,8 +228,9 @@ def settle():
         while quiet < 3:
             QApplication.processEvents()
             pending = getattr(widget, 'pending', False)
-            idle = session.wait(0.03) and not pending
-            quiet = quiet + 1 if idle else 0
+            # what is delivered may start more work, again and again
+            idle = session.wait(0.03) and not session._deliver.pending
+            quiet = quiet + 1 if idle and not pending else 0
             if pending:
                 time.sleep(0.002)
             assert time.monotonic() < end, 'work does not come to an end'

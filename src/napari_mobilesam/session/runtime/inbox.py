@@ -29,6 +29,11 @@ class Inbox:
         self._waiting.append(function)
         self._deliver(self._run_next)
 
+    @property
+    def pending(self) -> bool:
+        """True while functions wait to be run."""
+        return bool(self._waiting)
+
     def empty(self) -> bool:
         """Run all waiting functions now; return whether there were any."""
         found = bool(self._waiting)
