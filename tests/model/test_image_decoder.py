@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.model.folded_attention import weights_of
+from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.model.sam import EMBEDDINGS_KEPT, build_sam
 from napari_mobilesam.model.threads import ThreadTeam
 
@@ -54,6 +55,15 @@ def prompts(draw):
     return given_
 
 
+def decode(decoder, given_prompts, multimask):
+    """Logits and predicted IoU of all prompts."""
+    attended = decoder.attend(**given_prompts)
+    masks = mask_slice(multimask)
+    return decoder.draw(attended, masks), decoder.predict_iou(attended)[
+        :, masks
+    ]
+
+
 def assert_same(ours, readable):
     for one, other in zip(ours, readable, strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4)
@@ -68,34 +78,52 @@ def test_masks_and_scores_equal_those_of_the_readable_decoder(
             FEATURES, *MODEL.embed_prompts(**given_prompts), multimask
         )
     decoder = MODEL.image_decoder(FEATURES)
-    assert_same(decoder.decode(**given_prompts, multimask=multimask), readable)
+    assert_same(decode(decoder, given_prompts, multimask), readable)
 
 
-def test_one_prompt_is_recorded_whatever_its_number_of_points():
+@given(prompts(), st.booleans())
+def test_answers_on_several_images_equal_those_of_the_readable_decoder(
+    given_prompts, multimask
+):
+    count = len(next(iter(given_prompts.values())))
+    features = torch.randn(count, 256, SIZE // 16, SIZE // 16)
+    ours = MODEL.answer(features, given_prompts, multimask)
+    with torch.no_grad():
+        readable = MODEL.decode(
+            features,
+            *MODEL.embed_prompts(**given_prompts),
+            multimask,
+            torch.arange(count),
+        )
+    assert_same(ours, readable)
+
+
+def test_an_answer_is_recorded_whatever_its_number_of_points():
     model = untrained().requires_grad_(False)
-    decoder = model.image_decoder(FEATURES)
-    before = len(recorded(model))
-    for count in (1, 2, 5):
-        points = SIZE * torch.rand(1, count, 2)
-        clicks = {'points': points, 'labels': torch.ones(1, count)}
-        readable = model.decode(FEATURES, *model.embed_prompts(**clicks), True)
-        assert_same(decoder.decode(**clicks, multimask=True), readable)
+    for images, recordings in ((1, 1), (2, 2), (1, 2)):
+        features = FEATURES.expand(images, -1, -1, -1)
+        for count in (1, 2, 5):
+            clicks = {
+                'points': SIZE * torch.rand(images, count, 2),
+                'labels': torch.ones(images, count),
+            }
+            readable = model.decode(
+                FEATURES, *model.embed_prompts(**clicks), True
+            )
+            assert_same(model.answer(features, clicks, True), readable)
         found = recorded(model)
-        assert len(found) == before + 4  # prompts, transformer, masks, IoU
+        assert len(found) == recordings
         assert all(isinstance(x, torch.jit.ScriptFunction) for x in found)
 
 
 def recorded(model):
-    """Recorded output of the model's decoder."""
+    """Recorded answers of the model."""
     ((_, folded),) = model._folded_decoder._kept
-    parts = [
-        folded._share_one,
-        folded._one_attends,
-        folded._one_predicts,
-        *folded._one_draws.values(),
-        *folded._one_embeds.values(),
+    return [
+        known
+        for answer in folded._answers.values()
+        for known in answer._known.values()
     ]
-    return [x for part in parts for x in part._known.values()]
 
 
 @pytest.mark.parametrize('masks', [slice(0, 4), slice(1, None), slice(0, 1)])
@@ -112,9 +140,8 @@ def test_masks_of_some_prompts_are_those_of_all(masks):
 
 
 def test_gradients_are_not_kept():
-    logits, iou = MODEL.image_decoder(FEATURES).decode(
-        boxes=torch.tensor([[1.0, 2, 30, 40]]), multimask=True
-    )
+    box = {'boxes': torch.tensor([[1.0, 2, 30, 40]])}
+    logits, iou = decode(MODEL.image_decoder(FEATURES), box, True)
     assert not logits.requires_grad
     assert not iou.requires_grad
 
@@ -151,14 +178,16 @@ def test_nothing_is_stale_once_weights_have_changed(change):
     model = untrained(64)
     features = torch.randn(1, 256, 4, 4)
     box = {'boxes': torch.tensor([[1.0, 2, 30, 40]])}
-    before, _ = model.image_decoder(features).decode(**box, multimask=True)
+    before, _ = decode(model.image_decoder(features), box, True)
+    model.answer(features, box, True)
     key = model.key
     change(model)
     assert model.key != key
     with torch.no_grad():
         readable = model.decode(features, *model.embed_prompts(**box), True)
-    ours = model.image_decoder(features).decode(**box, multimask=True)
+    ours = decode(model.image_decoder(features), box, True)
     assert_same(ours, readable)
+    assert_same(model.answer(features, box, True), readable)
     assert (ours[0] - before).abs().max() > 1e-3
 
 
@@ -175,13 +204,16 @@ def test_a_copy_of_the_model_has_weights_of_its_own(trained):
     model = untrained(64).requires_grad_(trained)
     features = torch.randn(1, 256, 4, 4)
     box = {'boxes': torch.tensor([[1.0, 2, 30, 40]])}
-    before = model.image_decoder(features).decode(**box, multimask=True)
+    before = decode(model.image_decoder(features), box, True)
+    model.answer(features, box, True)
     twin = copy.deepcopy(model)
     one_step(twin)
-    after = model.image_decoder(features).decode(**box, multimask=True)
+    after = decode(model.image_decoder(features), box, True)
     assert_same(after, before)
-    changed = twin.image_decoder(features).decode(**box, multimask=True)
+    changed = decode(twin.image_decoder(features), box, True)
     assert (changed[0] - before[0]).abs().max() > 1e-3
+    assert_same(model.answer(features, box, True), before)
+    assert_same(twin.answer(features, box, True), changed)
 
 
 def test_features_of_several_images_are_refused():
@@ -192,9 +224,9 @@ def test_features_of_several_images_are_refused():
 def test_a_batch_gives_what_its_prompts_give_alone():
     decoder = MODEL.image_decoder(FEATURES)
     boxes = torch.rand(3, 4) * SIZE
-    together, _ = decoder.decode(boxes=boxes, multimask=False)
+    together, _ = decode(decoder, {'boxes': boxes}, False)
     for i in range(3):
-        alone, _ = decoder.decode(boxes=boxes[i : i + 1], multimask=False)
+        alone, _ = decode(decoder, {'boxes': boxes[i : i + 1]}, False)
         torch.testing.assert_close(
             together[i : i + 1], alone, atol=1e-5, rtol=1e-5
         )
@@ -204,14 +236,16 @@ def test_a_batch_gives_what_its_prompts_give_alone():
 def test_workers_decode_as_one_thread_does(count):
     boxes = torch.rand(12, 4) * SIZE
 
-    def decode(start):
+    def decode_some(start):
         decoder = MODEL.image_decoder(FEATURES)
-        return decoder.decode(boxes=boxes[start : start + 3], multimask=True)
+        return decode(decoder, {'boxes': boxes[start : start + 3]}, True)
 
     starts = range(0, 12, 3)
-    serial = ThreadTeam(1, nullcontext).map(decode, starts)
+    serial = ThreadTeam(1, nullcontext).map(decode_some, starts)
     for one, other in zip(
-        ThreadTeam(count, nullcontext).map(decode, starts), serial, strict=True
+        ThreadTeam(count, nullcontext).map(decode_some, starts),
+        serial,
+        strict=True,
     ):
         assert_same(one, other)
 

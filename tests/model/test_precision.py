@@ -46,7 +46,7 @@ def test_answers_are_close_and_scores_of_full_type(half):
     logits, iou = model.decode(
         features, *model.embed_prompts(**box), multimask=True
     )
-    ours = model.image_decoder(features).decode(**box, multimask=True)
+    ours = model.answer(features.expand(2, -1, -1, -1), box, True)
     assert ours[1].dtype == torch.float32
     assert (ours[1] - iou).abs().max() < 0.02 + 0.05 * iou.abs().max()
     difference = (ours[0] - logits).abs().max()
@@ -56,10 +56,9 @@ def test_answers_are_close_and_scores_of_full_type(half):
 @torch.no_grad()
 def test_masks_as_prompts_are_answered_in_half_precision(half):
     model, x = model_and_image()
-    decoder = model.image_decoder(model.image_encoder(x))
-    logits, iou = decoder.decode(
-        masks=torch.randn(2, 1, 16, 16), multimask=False
-    )
+    features = model.image_encoder(x).expand(2, -1, -1, -1)
+    masks = {'masks': torch.randn(2, 1, 16, 16)}
+    logits, iou = model.answer(features, masks, multimask=False)
     assert logits.isfinite().all()
     assert iou.isfinite().all()
 

@@ -129,13 +129,12 @@ def test_masks_hardly_depend_on_the_block_they_are_cut_from(bundled):
     predictor = Predictor(bundled)
     for center in centers:
         prompts = Prompts(np.array([center], float), np.ones(1, np.int64))
-        masks = [
-            paste(predictor.predict_object(cut, prompts).mask(), shape)
-            for cut in (
-                embedding.cut(center, 11),
-                embedding.cut(center, 11, large=True),
-            )
+        cuts = [
+            embedding.cut(center, 11),
+            embedding.cut(center, 11, large=True),
         ]
+        answers = predictor.predict_in_windows(cuts, prompts)
+        masks = [paste(answer.mask(), shape) for answer in answers]
         assert iou(*masks) > 0.95
 
 

@@ -66,6 +66,17 @@ class OracleSam:
     def image_decoder(self, features):
         return OracleDecoder(features, self)
 
+    def answer(self, features, prompts, multimask):
+        """See `Sam.answer`."""
+        answers = [
+            self.image_decoder(features[i : i + 1]).decode(
+                **{kind: given[i : i + 1] for kind, given in prompts.items()},
+                multimask=multimask,
+            )
+            for i in range(len(features))
+        ]
+        return map(torch.cat, zip(*answers, strict=True))
+
 
 class OracleDecoder:
     """Stands in for `ImageDecoder`."""

@@ -6,12 +6,11 @@ cheaper attention of `folded_attention`. Besides:
 * The IoU head needs one token only: the others attend for the last time,
   and masks are drawn, for prompts whose predicted IoU is good enough.
 * Transposed convolutions whose stride is their kernel are products.
-* What one prompt needs, as a click, is recorded: see `recorded`.
+* The answer to a click is recorded as a whole: see `recorded`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +32,6 @@ from napari_mobilesam.model.mask_decoder import (
     NUM_MASK_TOKENS,
     MaskDecoder,
     TwoWayAttentionBlock,
-    mask_slice,
 )
 from napari_mobilesam.model.precision import products_in
 from napari_mobilesam.model.prompt_encoder import PromptEncoder
@@ -95,32 +93,63 @@ class FoldedDecoder:
         self.upscaling_norm = norm
         self.upscaling = (_as_linear(first), _as_linear(second))
 
-        self._share_one = self._recorded(self._share)
-        self._one_embeds: dict[tuple[str, ...], Recorded] = {}
-        self._one_attends = self._recorded(self._attend, lengths_vary=True)
-        self._one_predicts = self._recorded(self._predict_iou)
-        self._one_draws = {
-            (masks.start, masks.stop): self._recorded(
-                partial(self._draw, masks)
-            )
-            for masks in (mask_slice(True), mask_slice(False))
-        }
+        self._answers: dict[tuple[object, ...], Recorded] = {}
 
-    def _recorded(
-        self, function: Callable[..., Tensors], lengths_vary: bool = False
-    ) -> Recorded:
-        return Recorded(
-            function,
-            self.decoder,
-            self.prompt_encoder,
-            lengths_vary=lengths_vary,
-        )
+    def answer(
+        self,
+        features: Tensor,
+        prompts: dict[str, Tensor],
+        masks: slice,
+        half: torch.dtype | None = None,
+    ) -> Tensors:
+        """Answer one object's prompts on each of B images.
+
+        Parameters
+        ----------
+        features : Tensor
+            (B, C, s, s) image embeddings.
+        prompts : dict of str to Tensor
+            Some of the parameters of `PromptEncoder.forward`.
+        masks : slice
+            Mask tokens, see `mask_slice`.
+        half : torch.dtype, optional
+            See `ImageDecoder`.
+
+        Returns
+        -------
+        logits : Tensor
+            (B, M, 4s, 4s).
+        iou : Tensor
+            (B, M).
+        """
+        key = (tuple(prompts), masks.start, masks.stop, half)
+        if key not in self._answers:
+            self._answers[key] = Recorded(
+                partial(self._answer, tuple(prompts), masks, half),
+                self.decoder,
+                self.prompt_encoder,
+                lengths_vary=True,
+            )
+        return self._answers[key](features, *prompts.values())
+
+    def _answer(
+        self,
+        kinds: tuple[str, ...],
+        masks: slice,
+        half: torch.dtype | None,
+        features: Tensor,
+        *given: Tensor,
+    ) -> Tensors:
+        prompts = dict(zip(kinds, given, strict=True))
+        tokens, dense = self.embed_prompts(prompts)
+        tokens = tokens.expand(len(features), -1, -1)
+        with products_in(half, features.device):
+            attended = self.attend(tokens, features, dense)
+            logits = self.draw(attended, masks)
+        return logits, self.predict_iou(attended)[:, masks]
 
     def share(self, features: Tensor) -> SharedImage:
         """Part of the decoding of (1, C, s, s) that all prompts share."""
-        return SharedImage(*self._share_one(features))
-
-    def _share(self, features: Tensor) -> SharedImage:
         _, dense = self.prompt_encoder()
         image = (features + dense)[0].flatten(1).T.contiguous()
         return self.blocks[0].share(image)
@@ -132,39 +161,21 @@ class FoldedDecoder:
 
         ``prompts`` has some of the parameters of `PromptEncoder.forward`.
         """
-        kinds = tuple(prompts)
-        if {len(given) for given in prompts.values()} != {1}:
-            tokens, dense = self._embed(kinds, *prompts.values())
-            return tokens, dense
-        if kinds not in self._one_embeds:
-            self._one_embeds[kinds] = self._recorded(
-                partial(self._embed, kinds), lengths_vary=True
-            )
-        tokens, dense = self._one_embeds[kinds](*prompts.values())
-        return tokens, dense
-
-    def _embed(self, kinds: tuple[str, ...], *given: Tensor) -> Tensors:
-        prompts = dict(zip(kinds, given, strict=True))
         sparse, dense = self.prompt_encoder(**prompts)
         sparse = sparse.expand(max(len(sparse), len(dense)), -1, -1)
         return self.decoder.join_tokens(sparse), dense
 
-    def attend(self, tokens: Tensor, *image: Tensor) -> Attended:
+    def attend(self, tokens: Tensor, *parts: Tensor) -> Attended:
         """Run the transformer on B prompts.
 
         Parameters
         ----------
         tokens : Tensor
             (B, T, C).
-        *image : Tensor
-            A `SharedImage`; or embedding (1, C, s, s) and mask prompts
-            (B, C, s, s).
+        *parts : Tensor
+            A `SharedImage`; or embeddings (1 or B, C, s, s) and mask prompts
+            (1 or B, C, s, s).
         """
-        attend = self._one_attends if len(tokens) == 1 else self._attend
-        attended, images, *logits = attend(tokens, *image)
-        return Attended(attended, tokens, images, Logits(*logits))
-
-    def _attend(self, tokens: Tensor, *parts: Tensor) -> Tensors:
         image: Tensor | SharedImage
         if len(parts) == len(SharedImage._fields):
             image = SharedImage(*parts)
@@ -193,33 +204,25 @@ class FoldedDecoder:
         located = tokens + positions
         logits = self.last_attention.ask(located[:, :1])
         images = second.to_tokens(located, tokens, images, logits)
-        return tokens, images, *logits
+        return Attended(tokens, positions, images, logits)
 
     def predict_iou(self, attended: Attended) -> Tensor:
         """(B, 4) after the last attention of the IoU token."""
-        one = len(attended.tokens) == 1
-        predict = self._one_predicts if one else self._predict_iou
         token = attended.tokens[:, :1]
-        return predict(token, attended.images, *attended.iou_logits)[0]
-
-    def _predict_iou(
-        self, token: Tensor, images: Tensor, *logits: Tensor
-    ) -> Tensors:
-        seen = self.last_attention.answer(Logits(*logits), images)
-        return (self.decoder.predict_iou(self.last_norm(token + seen)),)
+        seen = self.last_attention.answer(attended.iou_logits, attended.images)
+        return self.decoder.predict_iou(self.last_norm(token + seen))
 
     def draw(
-        self, masks: slice, tokens: Tensor, positions: Tensor, images: Tensor
+        self, attended: Attended, masks: slice, prompts: Tensor | None = None
     ) -> Tensor:
-        """Low-res logits (B, M, 4s, 4s) of mask tokens (B, M, C)."""
-        recorded = self._one_draws.get((masks.start, masks.stop))
-        if recorded is None or len(tokens) > 1:
-            return self._draw(masks, tokens, positions, images)[0]
-        return recorded(tokens, positions, images)[0]
-
-    def _draw(
-        self, masks: slice, tokens: Tensor, positions: Tensor, images: Tensor
-    ) -> Tensors:
+        """Low-res logits (B, M, 4s, 4s); see `ImageDecoder.draw`."""
+        chosen = range(1, 1 + NUM_MASK_TOKENS)[masks]
+        span = slice(chosen.start, chosen.stop)
+        images, tokens = attended.images, attended.tokens[:, span]
+        positions = attended.positions[:, span]
+        if prompts is not None and not _is_all(prompts, len(images)):
+            images, tokens = images[prompts], tokens[prompts]
+            positions = positions[prompts]
         tokens = self._mask_tokens(tokens, positions, images)
         weights = self.decoder.mask_weights(tokens, masks)
         blocks = self._draw_blocks(images, weights)
@@ -229,7 +232,7 @@ class FoldedDecoder:
         grid = blocks.view(len(images), size, size, 2, 2, 2, 2, -1)
         plane = grid.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(1, 6)
         masks_first = plane.transpose(1, 2).contiguous()
-        return (masks_first.unflatten(2, (4 * size, 4 * size)),)
+        return masks_first.unflatten(2, (4 * size, 4 * size))
 
     def _mask_tokens(
         self, tokens: Tensor, positions: Tensor, images: Tensor
@@ -327,26 +330,6 @@ class ImageDecoder:
         with self._products():
             return self._folded.attend(tokens, *image)
 
-    def decode(
-        self,
-        points: Tensor | None = None,
-        labels: Tensor | None = None,
-        boxes: Tensor | None = None,
-        masks: Tensor | None = None,
-        *,
-        multimask: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Logits (B, M, 4s, 4s) and predicted IoU (B, M) of B prompts.
-
-        M is 3 with ``multimask``, for one ambiguous prompt, else 1.
-        """
-        attended = self.attend(points, labels, boxes, masks)
-        chosen = mask_slice(multimask)
-        return (
-            self.draw(attended, chosen),
-            self.predict_iou(attended)[:, chosen],
-        )
-
     @torch.no_grad()
     def predict_iou(self, attended: Attended) -> Tensor:
         """Predicted IoU (B, 4) of the four masks, known before they are."""
@@ -367,16 +350,8 @@ class ImageDecoder:
         prompts : Tensor, optional
             (b,) indices of the prompts whose masks are wanted; all if None.
         """
-        folded = self._folded
-        chosen = range(1, 1 + NUM_MASK_TOKENS)[masks]
-        span = slice(chosen.start, chosen.stop)
-        images, tokens = attended.images, attended.tokens[:, span]
-        positions = attended.positions[:, span]
-        if prompts is not None and not _is_all(prompts, len(images)):
-            images, tokens = images[prompts], tokens[prompts]
-            positions = positions[prompts]
         with self._products():
-            return folded.draw(masks, tokens, positions, images)
+            return self._folded.draw(attended, masks, prompts)
 
 
 def _is_all(indices: Tensor, count: int) -> bool:

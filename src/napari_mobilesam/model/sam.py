@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
@@ -283,16 +283,54 @@ class Sam(nn.Module):
         features : Tensor
             (1, 256, s, s) image embedding.
         """
-        version = version_of(self.prompt_encoder, self.mask_decoder)
-        folded = self._folded_decoder.get(
-            version,
-            lambda: FoldedDecoder(self.mask_decoder, self.prompt_encoder),
-        )
+        version, folded = self._folded()
         return self._image_decoders.get(
             (version, version_of(features), id(features)),
             lambda: ImageDecoder(
                 folded, features, half_precision(features.device)
             ),
+        )
+
+    @torch.no_grad()
+    def answer(
+        self, features: Tensor, prompts: dict[str, Tensor], multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Answer the prompts of one object on each of B images.
+
+        For a click: what `decode` gives, without a wait for Python's lock
+        between the steps.
+
+        Parameters
+        ----------
+        features : Tensor
+            (B, 256, s, s) image embeddings, of one object in B windows.
+        prompts : dict of str to Tensor
+            Some of the parameters of `embed_prompts`, for each image.
+        multimask : bool
+            Three masks per image, else one.
+
+        Returns
+        -------
+        logits : Tensor
+            (B, M, S/4, S/4) low-res logits.
+        iou : Tensor
+            (B, M) predicted IoU.
+        """
+        _, folded = self._folded()
+        logits, iou = folded.answer(
+            features,
+            prompts,
+            mask_slice(multimask),
+            half_precision(features.device),
+        )
+        return logits, iou
+
+    def _folded(self) -> tuple[Hashable, FoldedDecoder]:
+        """Decoder for inference, and the version of its weights."""
+        version = version_of(self.prompt_encoder, self.mask_decoder)
+        return version, self._folded_decoder.get(
+            version,
+            lambda: FoldedDecoder(self.mask_decoder, self.prompt_encoder),
         )
 
     def attend(

@@ -49,7 +49,19 @@ class Prediction:
         """Index of the mask that is likely to be meant."""
         if self.ranking == 'predicted_iou':
             return int(np.argmax(self.scores))
-        return int(np.argmax(agreement(self.logits > self.threshold)))
+        return int(np.argmax(agreement(self.low_res_masks)))
+
+    @cached_property
+    def low_res_masks(self) -> NDArray[np.bool_]:
+        """(M, s, s) bool masks on the model's input."""
+        return self.logits > self.threshold
+
+    @cached_property
+    def low_res_areas(self) -> NDArray[np.int64]:
+        """(M,) pixels of each low-res mask."""
+        return np.array(
+            [np.count_nonzero(mask) for mask in self.low_res_masks]
+        )
 
     @cached_property
     def masks(self) -> NDArray[np.bool_]:

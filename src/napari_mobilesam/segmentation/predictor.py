@@ -250,7 +250,7 @@ class Predictor:
             prompts = checked_prompts(
                 embedding.frame, points, labels, box, mask_input
             )
-            return self._decode(embedding, prompts, multimask)
+            return self._decode([embedding], [prompts], multimask)[0]
         if mask_input is not None:
             raise PromptError(
                 'Low-res logits belong to one window: give the prediction '
@@ -279,7 +279,7 @@ class Predictor:
     ) -> Prediction:
         """Predict one object as the widgets do; see `answer_at_scale`."""
         return answer_at_scale(
-            partial(self.predict_object, multimask=multimask),
+            partial(self.predict_in_windows, multimask=multimask),
             image,
             prompts,
             previous=previous,
@@ -287,52 +287,54 @@ class Predictor:
             scales=scales,
         )
 
-    @torch.no_grad()
-    def _decode(
-        self, embedding: Embedding, prompts: Prompts, multimask: bool | None
-    ) -> Prediction:
-        """Decode checked prompts on one window."""
-        if multimask is None:
-            multimask = prompts.ambiguous
-        with self.model.threads():
-            logits, iou = self.model.image_decoder(embedding.features).decode(
-                **self._to_input(prompts, embedding.frame),
-                multimask=multimask,
-            )
-        return Prediction(
-            iou[0].float().cpu().numpy(),
-            logits[0].float().cpu().numpy(),
-            embedding.frame,
-            prompts,
-            self.model.mask_threshold,
-            self.model.record.ranking,
-        )
-
-    def predict_object(
+    def predict_in_windows(
         self,
-        embedding: Embedding,
+        embeddings: Sequence[Embedding],
         prompts: Prompts,
         multimask: bool | None = None,
-    ) -> Prediction:
-        """Predict one object on one window; see `predict`.
+    ) -> list[Prediction]:
+        """Predict one object on each of several windows; see `predict`.
 
-        A region becomes the mask input of the window.
+        A region becomes the mask input of each window.
         """
-        pointed = len(prompts.points) > 0
-        mask_input, box = prompts.mask_input, prompts.box
-        if mask_input is None and prompts.region is not None:
-            mask_input = low_res_logits(prompts.region, embedding.frame)
-            if box is None and not pointed:
-                # models are trained to correct a mask at points or in a box
-                box = np.asarray(prompts.region.box, dtype=np.float64)
-        return self.predict(
-            embedding,
-            prompts.points if pointed else None,
-            prompts.labels if pointed else None,
-            box,
-            mask_input,
-            multimask=prompts.ambiguous if multimask is None else multimask,
-        )
+        asked = []
+        for embedding in embeddings:
+            self.check(embedding)
+            asked.append(_in_window(prompts, embedding.frame))
+        if multimask is None:
+            multimask = prompts.ambiguous
+        return self._decode(embeddings, asked, multimask)
+
+    @torch.no_grad()
+    def _decode(
+        self,
+        embeddings: Sequence[Embedding],
+        prompts: Sequence[Prompts],
+        multimask: bool | None,
+    ) -> list[Prediction]:
+        """Decode checked prompts of one kind, one on each window."""
+        if multimask is None:
+            multimask = prompts[0].ambiguous
+        with self.model.threads():
+            features = torch.cat([each.features for each in embeddings])
+            answer = self.model.answer(
+                features,
+                self._to_input(prompts, [e.frame for e in embeddings]),
+                multimask,
+            )
+            # without gradients, and kept by nothing else
+            logits, scores = (x.float().cpu().numpy() for x in answer)
+        return [
+            Prediction(
+                scores[i],
+                logits[i],
+                embeddings[i].frame,
+                prompts[i],
+                self.model.mask_threshold,
+                self.model.record.ranking,
+            )
+            for i in range(len(embeddings))
+        ]
 
     def check(self, embedding: Embedding | ImageEmbedding) -> None:
         """Refuse the embedding of another model."""
@@ -348,26 +350,41 @@ class Predictor:
             )
 
     def _to_input(
-        self, prompts: Prompts, frame: Frame
-    ) -> dict[str, torch.Tensor | None]:
+        self, prompts: Sequence[Prompts], frames: Sequence[Frame]
+    ) -> dict[str, torch.Tensor]:
         """Prompts as tensors in x-y pixels of the model's input."""
-        device = self.model.device
-
-        def tensor(array: NDArray[Any]) -> torch.Tensor:
-            return torch.from_numpy(np.array(array, np.float32)).to(device)
-
-        points = labels = boxes = masks = None
-        if len(prompts.points):
-            points = tensor(frame.to_input_xy(prompts.points))[None]
-            labels = torch.from_numpy(prompts.labels).to(device)[None]
-        if prompts.box is not None:
-            corners = frame.to_input_xy(prompts.box.reshape(2, 2))
-            boxes = tensor(corners.reshape(1, 4))
-        if prompts.mask_input is not None:
-            masks = tensor(prompts.mask_input)[None, None]
+        arrays: dict[str, list[NDArray[Any]]] = {}
+        for each, frame in zip(prompts, frames, strict=True):
+            if len(each.points):
+                points = frame.to_input_xy(each.points)
+                arrays.setdefault('points', []).append(points)
+                arrays.setdefault('labels', []).append(each.labels)
+            if each.box is not None:
+                corners = frame.to_input_xy(each.box.reshape(2, 2))
+                arrays.setdefault('boxes', []).append(corners.reshape(4))
+            if each.mask_input is not None:
+                arrays.setdefault('masks', []).append(each.mask_input[None])
         return {
-            'points': points,
-            'labels': labels,
-            'boxes': boxes,
-            'masks': masks,
+            kind: torch.from_numpy(np.stack(given).astype(np.float32)).to(
+                self.model.device
+            )
+            for kind, given in arrays.items()
         }
+
+
+def _in_window(prompts: Prompts, frame: Frame) -> Prompts:
+    """Prompts of a window, checked, with a region as its mask input."""
+    pointed = len(prompts.points) > 0
+    mask_input, box = prompts.mask_input, prompts.box
+    if mask_input is None and prompts.region is not None:
+        mask_input = low_res_logits(prompts.region, frame)
+        if box is None and not pointed:
+            # models are trained to correct a mask at points or in a box
+            box = np.asarray(prompts.region.box, dtype=np.float64)
+    return checked_prompts(
+        frame,
+        prompts.points if pointed else None,
+        prompts.labels if pointed else None,
+        box,
+        mask_input,
+    )

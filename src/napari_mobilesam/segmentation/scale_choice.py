@@ -22,7 +22,6 @@ from napari_mobilesam.segmentation.embedding_grid import STRIDE, EmbeddingGrid
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
-from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import (
     Embedding,
     Frame,
@@ -33,8 +32,8 @@ from napari_mobilesam.types import (
 
 # (row0, column0, row1, column1) in data pixels
 FloatBox = tuple[float, float, float, float]
-# ask(embedding, prompts) is one decoding
-Ask = Callable[[Embedding, Prompts], Prediction]
+# ask(embeddings, prompts) answers the same prompts on each of them
+Ask = Callable[[Sequence[Embedding], Prompts], list[Prediction]]
 
 
 class ScaleWeights(NamedTuple):
@@ -159,8 +158,7 @@ def _size_octaves(
     wanted: float = OF_CLICKS.wanted,
 ) -> NDArray[np.float64]:
     """(M,) factors of two from the size that is wanted to that of masks."""
-    inside = prediction.logits > prediction.threshold
-    areas = np.count_nonzero(inside, axis=(1, 2)) * LOW_RES_STRIDE**2
+    areas = prediction.low_res_areas * LOW_RES_STRIDE**2
     diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
     octaves: NDArray[np.float64] = np.log2(
         diameters / (wanted * record.object_diameter.best)
@@ -182,7 +180,7 @@ def answer_at_scale(
     Parameters
     ----------
     ask : callable
-        ``ask(embedding, prompts)`` answers prompts on a decoder block.
+        ``ask(embeddings, prompts)`` answers prompts on decoder blocks.
     image : ImageEmbedding
         Embedding of the image.
     prompts : Prompts
@@ -209,7 +207,7 @@ def answer_at_scale(
         return _search(ask, image, prompts, ladder)
     pitch = holding_pitch(image.grid, prompts, image.grid.pitch_for(known))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
-    return ask(embedding, prompts)
+    return ask([embedding], prompts)[0]
 
 
 def _correct(
@@ -228,13 +226,13 @@ def _correct(
         if embedding.frame == frame:
             logits = previous.logits[previous.best]
             refined = replace(prompts, mask_input=logits)
-            return ask(embedding, refined)
+            return ask([embedding], refined)[0]
     mask = previous.mask()
     if mask.data.size:
         prompts = replace(prompts, region=mask)
     pitch = holding_pitch(image.grid, prompts, pitch_of(frame))
     embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
-    return ask(embedding, prompts)
+    return ask([embedding], prompts)[0]
 
 
 def _search(
@@ -248,14 +246,34 @@ def _search(
     ladder = [p for p in scales if _holds(grid, prompts, p)]
     if not ladder:
         ladder = [holding_pitch(grid, prompts, grid.pitches[-1])]
-    record = image.model.record
-    answers = ScaleAnswers(record)
-    for pitch in ladder:
-        center = center_of_prompts(prompts, image, pitch)
-        answers.add(pitch, ask(image.cut(center, pitch), prompts))
-        if answers.end_at(pitch):
-            break
+    answers = ScaleAnswers(image.model.record)
+    for pitches in _asked_together(image, prompts, ladder):
+        blocks = [
+            image.cut(center_of_prompts(prompts, image, pitch), pitch)
+            for pitch in pitches
+        ]
+        for pitch, answer in zip(pitches, ask(blocks, prompts), strict=True):
+            answers.add(pitch, answer)
+            if answers.end_at(pitch):
+                return answers.predictions[answers.best()[1]]
     return answers.predictions[answers.best()[1]]
+
+
+def _asked_together(
+    image: ImageEmbedding, prompts: Prompts, ladder: Sequence[int]
+) -> list[Sequence[int]]:
+    """Scales that are asked at once: those that need no embedding.
+
+    They are followed by the others, one by one: the search may end before
+    they are embedded.
+    """
+    known = 0
+    for pitch in ladder:
+        if not image.has(center_of_prompts(prompts, image, pitch), pitch):
+            break
+        known += 1
+    together = [ladder[:known]] if known else []
+    return [*together, *([pitch] for pitch in ladder[known:])]
 
 
 def _octaves(one: float, other: float) -> float:
@@ -266,9 +284,13 @@ def _boxes(prediction: Prediction) -> list[FloatBox]:
     """Tight box of each mask in data pixels, about."""
     row, column = prediction.frame.window[:2]
     pixels = LOW_RES_STRIDE * pitch_of(prediction.frame) / STRIDE
+    masks = prediction.low_res_masks
+    # of all masks at once: each step may wait for Python's lock
+    rows, columns = np.asarray(masks.any(axis=2)), np.asarray(masks.any(1))
     boxes = []
-    for inside in prediction.logits > prediction.threshold:
-        _, (row0, column0, row1, column1) = crop_to_mask(inside)
+    for index in range(len(masks)):
+        row0, row1 = _first_to_last(rows[index])
+        column0, column1 = _first_to_last(columns[index])
         boxes.append(
             (
                 row + pixels * row0,
@@ -278,6 +300,12 @@ def _boxes(prediction: Prediction) -> list[FloatBox]:
             )
         )
     return boxes
+
+
+def _first_to_last(inside: NDArray[np.bool_]) -> tuple[int, int]:
+    """Range of what is true, half open; (0, 0) if nothing is."""
+    found = np.flatnonzero(inside)
+    return (int(found[0]), int(found[-1]) + 1) if found.size else (0, 0)
 
 
 def _overlap(one: FloatBox, other: FloatBox) -> float:

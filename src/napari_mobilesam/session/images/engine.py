@@ -576,9 +576,8 @@ def _ignore(model: Sam, seconds: float) -> None:
 def _check_size(prediction: Prediction, name: str) -> None:
     """Raise `PromptError` for masks too large to be written."""
     frame = prediction.frame
-    inside = prediction.logits[prediction.best] > prediction.threshold
-    scale = max(frame.window_shape) / len(inside)
-    pixels = np.count_nonzero(inside) * scale**2
+    scale = max(frame.window_shape) / prediction.logits.shape[-1]
+    pixels = prediction.low_res_areas[prediction.best] * scale**2
     if pixels > MOST_PIXELS:
         raise PromptError(
             f'The object found here on “{name}” has {pixels / 1e6:.0f} '

@@ -30,7 +30,7 @@ def is_cut(prediction: Prediction) -> bool:
     Edges of the image cut nothing.
     """
     frame = prediction.frame
-    inside = prediction.logits[prediction.best] > prediction.threshold
+    inside = prediction.low_res_masks[prediction.best]
     rows, columns = (-(-side // LOW_RES_STRIDE) for side in frame.input_shape)
     inside = inside[:rows, :columns]
     top, left, bottom, right = frame.window
