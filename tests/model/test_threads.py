@@ -45,23 +45,24 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def threads_inside(choice):
-    with choice.apply():
+def threads_inside(choice, long=False):
+    with choice.apply(long):
         return torch.get_num_threads()
 
 
 @pytest.mark.parametrize(
-    ('seconds', 'expected'),
+    ('seconds', 'short', 'long'),
     [
-        ({1: 0.010, 2: 0.006}, 2),
-        ({1: 0.010, 2: 0.009}, 1),  # not worth a core
-        ({1: 0.010, 2: 0.400}, 1),  # another process has the core
+        ({1: 0.010, 2: 0.006}, 2, 2),
+        ({1: 0.010, 2: 0.009}, 1, 2),  # worth a core for long regions only
+        ({1: 0.010, 2: 0.400}, 1, 1),  # another process has the core
     ],
 )
-def test_faster_number_is_chosen(seconds, expected):
+def test_faster_number_is_chosen(seconds, short, long):
     machine = Machine(seconds)
     choice = ThreadChoice(machine.work, machine.clock)
-    assert threads_inside(choice) == expected
+    assert threads_inside(choice) == short
+    assert threads_inside(choice, long=True) == long
 
 
 def test_choice_is_kept_and_then_measured_again():

@@ -43,7 +43,7 @@ class Oracle:
         )
         self.encoded = 0
 
-    def threads(self) -> AbstractContextManager[None]:
+    def threads(self, long: bool = False) -> AbstractContextManager[None]:
         return nullcontext()
 
     def preprocess(

@@ -13,7 +13,7 @@ from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.types import PromptError, Prompts
 
 # Scales that a click is asked at in these images.
-SCALES = 3
+SCALES = 4
 
 
 @pytest.fixture

@@ -114,11 +114,18 @@ class Sam(nn.Module):
             digest.update(sample.double().cpu().numpy().tobytes())
         return f'{self.record.name}-{digest.hexdigest()[:16]}'
 
-    def threads(self) -> AbstractContextManager[None]:
-        """Context in which torch uses the fastest number of threads."""
+    def threads(self, long: bool = False) -> AbstractContextManager[None]:
+        """Context in which torch uses the fastest number of threads.
+
+        Parameters
+        ----------
+        long : bool
+            For the image encoder, whose layers gain more from threads than
+            those of the decoder.
+        """
         if self.device.type != 'cpu':
             return nullcontext()
-        return self._thread_choice.apply()
+        return self._thread_choice.apply(long)
 
     def workers(self) -> ThreadTeam:
         """Thread pool for batches of prompts.

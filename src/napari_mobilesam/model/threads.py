@@ -29,6 +29,10 @@ from napari_mobilesam.types import SegmentationError
 # More threads have to be faster by this much to be used: they take cores
 # from the viewer, and parallel regions suffer most from what starts next.
 WORTHWHILE = 1.25
+# Long parallel regions gain more than short ones: all threads are used for
+# them unless the short ones become slower by this much, since another process
+# has a core.
+CONTENDED = 1.25
 REPEATS = 2
 HOPELESS = 2.0  # so many times slower, and they are not measured again
 # Measuring may cost a hundredth of the time, and is fresh for so long.
@@ -155,22 +159,30 @@ class ThreadChoice:
         self._work = work
         self._clock = clock
         self._threads = 1
+        self._threads_if_long = 1
         self._threads_fresh_until = float('-inf')
         self._workers = 1
         self._workers_fresh_until = float('-inf')
 
     @contextmanager
-    def apply(self) -> Iterator[None]:
+    def apply(self, long: bool = False) -> Iterator[None]:
         """Compute with the chosen number of threads inside the block.
 
         Never more than torch was set to use before.
+
+        Parameters
+        ----------
+        long : bool
+            The parallel regions take milliseconds, as those of an image
+            encoder, rather than microseconds, as those of ``work``.
         """
         most = torch.get_num_threads()
         _check_process(most)
         try:
             if most > 1 and self._clock() >= self._threads_fresh_until:
                 self._measure_threads(most)
-            torch.set_num_threads(min(self._threads, most))
+            chosen = self._threads_if_long if long else self._threads
+            torch.set_num_threads(min(chosen, most))
             yield
         finally:
             torch.set_num_threads(most)
@@ -193,7 +205,9 @@ class ThreadChoice:
 
         begun = self._clock()
         work(1)  # the first run of a shape prepares kernels
-        self._threads = self._faster(work, most)
+        gain = self._gain(work, most)
+        self._threads = most if gain > WORTHWHILE else 1
+        self._threads_if_long = most if gain > 1 / CONTENDED else 1
         self._threads_fresh_until = self._fresh_since(begun)
 
     def _measure_workers(self, most: int) -> None:
@@ -202,11 +216,11 @@ class ThreadChoice:
             deque(pieces.map(lambda _: self._work(), range(most)), maxlen=0)
 
         begun = self._clock()
-        self._workers = self._faster(work, most)
+        self._workers = most if self._gain(work, most) > WORTHWHILE else 1
         self._workers_fresh_until = self._fresh_since(begun)
 
-    def _faster(self, work: Callable[[int], None], most: int) -> int:
-        """1 or ``most``, whichever runs ``work`` faster."""
+    def _gain(self, work: Callable[[int], None], most: int) -> float:
+        """How many times as fast ``most`` run ``work`` as one does."""
         seconds = {1: float('inf'), most: float('inf')}
         for _ in range(REPEATS):
             for count in seconds:
@@ -216,7 +230,7 @@ class ThreadChoice:
                 seconds[count] = min(seconds[count], spent)
             if seconds[most] > HOPELESS * seconds[1]:
                 break
-        return most if seconds[most] * WORTHWHILE < seconds[1] else 1
+        return seconds[1] / max(seconds[most], 1e-9)
 
     def _fresh_since(self, begun: float) -> float:
         now = self._clock()

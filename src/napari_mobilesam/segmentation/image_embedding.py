@@ -341,6 +341,6 @@ def encode_canvas(
     """
     pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
     # all of torch's work: threads() refuses a fork, which would wait
-    with model.threads():
+    with model.threads(long=True):
         batch = pixels[None].to(model.device, torch.float32)
         return model.encode(model.preprocess(batch, canvas))

@@ -182,7 +182,7 @@ class Predictor:
         """Run the image encoder on pixels of the size of its input."""
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         # all of torch's work: threads() refuses a fork, which would wait
-        with self.model.threads():
+        with self.model.threads(long=True):
             batch = pixels[None].to(self.model.device, torch.float32)
             return self.model.encode(self.model.preprocess(batch))
 

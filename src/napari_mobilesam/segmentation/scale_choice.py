@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -61,9 +62,13 @@ class ScaleWeights(NamedTuple):
 # images. At scales that are too coarse masks come out too small or for groups
 # of objects: larger masks are wanted than suit the model best.
 OF_CLICKS = ScaleWeights(0.2, 0.35, 1.75)
+# The search begins at most so many scales below the coarsest one. It goes
+# coarser while the best answer is that of the coarsest scale so far, or the
+# mask there is larger than this, in octaves from the size that is wanted.
+FIRST, COARSER_SIZE = 2, -1.5
 # An answer of this size, predicted IoU, and IoU with one at the coarser scale
 # ends the search: finer scales show parts of the object.
-ENDING_SCORE, ENDING_AGREEMENT = 0.5, 0.4
+ENDING_SIZE, ENDING_SCORE, ENDING_AGREEMENT = -0.5, 0.5, 0.4
 # Octaves between neighbouring scales.
 NEIGHBOURS = 1.25
 # Scales are tried in steps of two.
@@ -126,9 +131,18 @@ class ScaleAnswers:
         coarser = [other for other in self.predictions if other > pitch]
         if not coarser or answer.scores[answer.best] < ENDING_SCORE:
             return False
-        if _size_octaves(answer, self.record)[answer.best] < 0:
+        if _size_octaves(answer, self.record)[answer.best] < ENDING_SIZE:
             return False
         return self._agreement(pitch, min(coarser)) >= ENDING_AGREEMENT
+
+    def go_coarser(self, pitch: int) -> bool:
+        """Return whether the object may be too large for the coarsest scale.
+
+        ``pitch`` is that scale.
+        """
+        answer = self.predictions[pitch]
+        size = _size_octaves(answer, self.record)[answer.best]
+        return self.best()[1] == pitch or bool(size > COARSER_SIZE)
 
     def _agreement(self, pitch: int, other: int) -> float:
         """Largest IoU of the best mask's box with those at another scale."""
@@ -241,39 +255,48 @@ def _search(
     prompts: Prompts,
     scales: Sequence[int],
 ) -> Prediction:
-    """Ask at several scales, from coarse to fine; the best answer."""
+    """Ask at several scales, the best answer.
+
+    From the first scale to finer ones, then at coarser ones if need be.
+    """
     grid = image.grid
     ladder = [p for p in scales if _holds(grid, prompts, p)]
     if not ladder:
         ladder = [holding_pitch(grid, prompts, grid.pitches[-1])]
-    answers = ScaleAnswers(image.model.record)
-    for pitches in _asked_together(image, prompts, ladder):
-        blocks = [
-            image.cut(center_of_prompts(prompts, image, pitch), pitch)
-            for pitch in pitches
-        ]
-        for pitch, answer in zip(pitches, ask(blocks, prompts), strict=True):
-            answers.add(pitch, answer)
+    centers = {p: center_of_prompts(prompts, image, p) for p in ladder}
+    asked: dict[int, Prediction] = {}
+
+    def ask_at(pitches: Sequence[int]) -> None:
+        blocks = [image.cut(centers[pitch], pitch) for pitch in pitches]
+        asked.update(zip(pitches, ask(blocks, prompts), strict=True))
+
+    start = first_scale(ladder)
+    # at once, which takes less time, as far as nothing is to be embedded
+    embedded = takewhile(lambda p: image.has(centers[p], p), ladder[start:])
+    if known := list(embedded):
+        ask_at(known)
+    while True:
+        answers = ScaleAnswers(image.model.record)
+        for pitch in ladder[start:]:
+            if pitch not in asked:
+                ask_at([pitch])
+            answers.add(pitch, asked[pitch])
             if answers.end_at(pitch):
-                return answers.predictions[answers.best()[1]]
-    return answers.predictions[answers.best()[1]]
+                break
+        if start == 0 or not answers.go_coarser(ladder[start]):
+            return answers.predictions[answers.best()[1]]
+        start -= 1
 
 
-def _asked_together(
-    image: ImageEmbedding, prompts: Prompts, ladder: Sequence[int]
-) -> list[Sequence[int]]:
-    """Scales that are asked at once: those that need no embedding.
+def first_scale(ladder: Sequence[int]) -> int:
+    """Index of the scale at which a search begins."""
+    return max(0, min(FIRST, len(ladder) - 2))
 
-    They are followed by the others, one by one: the search may end before
-    they are embedded.
-    """
-    known = 0
-    for pitch in ladder:
-        if not image.has(center_of_prompts(prompts, image, pitch), pitch):
-            break
-        known += 1
-    together = [ladder[:known]] if known else []
-    return [*together, *([pitch] for pitch in ladder[known:])]
+
+def in_order_of_search(ladder: Sequence[int]) -> list[int]:
+    """Scales in the order in which a search asks at them."""
+    start = first_scale(ladder)
+    return [*ladder[start:], *reversed(ladder[:start])]
 
 
 def _octaves(one: float, other: float) -> float:

@@ -271,8 +271,16 @@ class Engine:
     def _likely(
         self, plane: ImagePlane, model: Sam
     ) -> list[tuple[tuple[float, float], int]]:
-        """Return centres and scales of blocks that a prompt may need."""
-        image, scales = self.image(plane, model), self.scales(plane, model)
+        """Return centres and scales of blocks that a prompt may need.
+
+        The first that are asked come first.
+        """
+        from napari_mobilesam.segmentation.scale_choice import (
+            in_order_of_search,
+        )
+
+        image = self.image(plane, model)
+        scales = in_order_of_search(self.scales(plane, model))
         height, width = plane.shape
         if plane.viewport is None:
             center = (height - 1) / 2, (width - 1) / 2

@@ -1,0 +1,93 @@
+"""At which scales a click is asked, and in how many calls of the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mobilesam.segmentation.predictor import Predictor
+from napari_mobilesam.segmentation.scale_choice import (
+    first_scale,
+    in_order_of_search,
+)
+
+from .helpers import disc, iou, paste
+
+CENTER = (300.0, 350.0)
+
+
+@pytest.fixture
+def asked(bundled, monkeypatch):
+    """Numbers of scales in the calls of the model."""
+    counts = []
+    answer = bundled.answer
+
+    def counting(features, *args):
+        counts.append(len(features))
+        return answer(features, *args)
+
+    monkeypatch.setattr(bundled, 'answer', counting)
+    return counts
+
+
+def embed(bundled, radius):
+    """Embedding of an image of 640 pixels with one disc, and the disc."""
+    truth = disc((640, 640), CENTER, radius)
+    noise = np.random.default_rng(0).normal(0, 6, truth.shape)
+    shown = np.clip(60 + 120 * truth + noise, 0, 255).astype(np.uint8)
+    predictor = Predictor(bundled)
+    return predictor, predictor.embed(shown, contrast_limits=(0, 255)), truth
+
+
+def embedded_pitches(embedding):
+    return {key.pitch for key in embedding._blocks}
+
+
+def test_a_small_object_needs_no_view_of_the_whole_image(bundled, asked):
+    predictor, embedding, truth = embed(bundled, 9)
+    found = predictor.predict(embedding, points=[CENTER])
+    assert iou(paste(found.mask(), truth.shape), truth) > 0.9
+    ladder = embedding.pitches[::2]
+    start = first_scale(ladder)
+    assert start == 2
+    assert embedded_pitches(embedding) <= set(ladder[start:])
+    assert len(asked) < len(ladder)
+
+
+@pytest.mark.parametrize('radius', [120, 280])
+def test_a_large_object_is_looked_for_at_coarser_scales(
+    bundled, asked, radius
+):
+    predictor, embedding, truth = embed(bundled, radius)
+    found = predictor.predict(embedding, points=[CENTER])
+    assert iou(paste(found.mask(), truth.shape), truth) > 0.9
+    assert embedding.pitches[0] in embedded_pitches(embedding)
+
+
+def test_what_is_embedded_is_asked_at_once_with_the_same_answer(
+    bundled, asked
+):
+    predictor, embedding, _ = embed(bundled, 9)
+    first = predictor.predict(embedding, points=[CENTER])
+    assert set(asked) == {1}
+    scales = len(asked)
+    asked.clear()
+    again = predictor.predict(embedding, points=[CENTER])
+    assert asked == [scales]
+    assert again.frame == first.frame
+    np.testing.assert_allclose(again.logits, first.logits, atol=1e-3)
+    np.testing.assert_allclose(again.scores, first.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('ladder', 'order'),
+    [
+        ([64, 32, 16, 8, 4], [16, 8, 4, 32, 64]),
+        ([16, 8, 4], [8, 4, 16]),
+        ([8, 4], [8, 4]),
+        ([4], [4]),
+        ([], []),
+    ],
+)
+def test_a_search_begins_below_the_whole_image(ladder, order):
+    assert in_order_of_search(ladder) == order
