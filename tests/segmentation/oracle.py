@@ -64,6 +64,21 @@ class Oracle:
     def image_decoder(self, features: Tensor) -> OracleDecoder:
         return OracleDecoder(features, self.input_size)
 
+    def answer(
+        self, features: Tensor, prompts: dict[str, Tensor], multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        assert multimask
+        scores, logits = [], []
+        for i in range(len(features)):
+            one = slice(i, i + 1)
+            decoder = self.image_decoder(features[one])
+            attended = decoder.attend(
+                prompts['points'][one], prompts['labels'][one]
+            )
+            scores.append(decoder.predict_iou(attended)[:, 1:])
+            logits.append(decoder.draw(attended, slice(1, None), [0]))
+        return torch.cat(logits), torch.cat(scores)
+
 
 class OracleDecoder:
     """Stands in for `ImageDecoder`."""

@@ -171,3 +171,26 @@ def test_maps_of_blocks_join_to_those_of_the_whole():
     assert (joined == truth).mean() > 0.97
     points = maps.to_data(np.array([[0, 0], [375, 175]]))
     assert np.allclose(points, [[1.5, 1.5], [1499, 699]])
+
+
+def test_what_told_the_size_of_the_objects_is_not_looked_at_again(image):
+    class Counting(SeeingOracle):
+        looks = 0
+
+        def instance_maps(self, features):
+            self.looks += 1
+            return super().instance_maps(features)
+
+    model = Counting(best=48)
+    embedding = ImageEmbedding.of_rgb(
+        model, np.repeat(image[..., None], 3, axis=2)
+    )
+    keys = embedding.grid.large_blocks((0, 0, *image.shape), 8)
+    maps = maps_of(embedding, 8, keys)
+    looks = model.looks
+    assert looks == len(keys)
+    again = maps_of(embedding, 8, keys[::-1])
+    assert again is maps
+    assert again.instances is maps.instances
+    assert model.looks == looks
+    assert maps_of(embedding, 16, []) is not maps

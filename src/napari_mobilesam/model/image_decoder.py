@@ -129,6 +129,8 @@ class FoldedDecoder:
                 self.decoder,
                 self.prompt_encoder,
                 lengths_vary=True,
+                # numbers of images may be met only once
+                calls_before=1,
             )
         return self._answers[key](features, *prompts.values())
 

@@ -57,11 +57,20 @@ class LatestOnly(Generic[T]):
         self._count = count
         self._kept: tuple[tuple[Hashable, T], ...] = ()
 
-    def get(self, version: Hashable, make: Callable[[], T]) -> T:
-        """Return the value of a version, made if it is not kept."""
+    def get(
+        self,
+        version: Hashable,
+        make: Callable[[], T],
+        keep: Callable[[T], bool] = lambda value: True,
+    ) -> T:
+        """Return the value of a version, made if it is not kept.
+
+        ``keep(value)`` says whether to keep a value that was made.
+        """
         for known, value in self._kept:
             if known == version:
                 return value
         value = make()
-        self._kept = ((version, value), *self._kept)[: self._count]
+        if keep(value):
+            self._kept = ((version, value), *self._kept)[: self._count]
         return value

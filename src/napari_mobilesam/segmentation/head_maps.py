@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,18 @@ from numpy.typing import NDArray
 from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
 from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.instances import (
+    FoundInstances,
+    find_instances,
+)
 from napari_mobilesam.types import Box
 
 # Cells at the edge of a block in which features suffer; large blocks overlap
 # by twice as many.
 MARGIN = 4
+# Maps of so many bytes are kept: those that told the size of the objects serve
+# the run that follows.
+KEPT_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,11 @@ class InstanceMaps:
     values: NDArray[np.float32]
     pitch: int
     image_shape: tuple[int, int]
+
+    @cached_property
+    def instances(self) -> FoundInstances:
+        """Instances in the maps."""
+        return find_instances(self.values)
 
     def to_data(self, pixels: NDArray[np.intp]) -> NDArray[np.float64]:
         """Centres of (N, 2) pixels of the maps, in data pixels."""
@@ -71,13 +84,24 @@ def maps_of(
     keys : sequence of BlockKey
         Blocks of this scale.
     """
+    wanted = pitch, frozenset(keys)
+    return image.kept_maps.get(
+        wanted,
+        lambda: _join(image, pitch, keys),
+        lambda maps: maps.values.nbytes <= KEPT_BYTES,
+    )
+
+
+def _join(
+    image: ImageEmbedding, pitch: int, keys: Sequence[BlockKey]
+) -> InstanceMaps:
     rows, columns = image.grid.shape(pitch)
     values = np.zeros(
         (MAPS, rows * MAP_PIXELS, columns * MAP_PIXELS), np.float32
     )
     for key in keys:
         features = image.block(key)[None].float()
-        with image.model.threads():
+        with image.model.threads(long=True):
             maps = image.model.instance_maps(features)[0].cpu().numpy()
         cells = image.grid.canvas(key).cells
         own = [

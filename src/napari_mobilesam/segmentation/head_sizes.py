@@ -18,7 +18,6 @@ from napari_mobilesam.model.instance_head import MAP_PIXELS
 from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, BlockKey
 from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
-from napari_mobilesam.segmentation.instances import find_instances
 
 # Mean height of the peaks from which on a size is taken at once, and from
 # which on if no other start leads to a better one. On training and validation
@@ -135,7 +134,7 @@ def _size_at(
 ) -> SizeAtScale | None:
     """Size at a scale, in the whole image or in one block of it."""
     maps = maps_of(image, pitch, sorted(_blocks(image, pitch, lively)))
-    seeds, heights, labels = find_instances(maps.values)
+    seeds, heights, labels = maps.instances
     if not len(seeds):
         return None
     areas = np.bincount(labels.ravel())[1 : len(seeds) + 1]

@@ -24,7 +24,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from napari_mobilesam.argument_checks import (
     check_instance,
     check_model,
 )
+from napari_mobilesam.model.versions import LatestOnly
 from napari_mobilesam.segmentation.embedding_grid import (
     STRIDE,
     BlockKey,
@@ -98,6 +99,8 @@ class ImageEmbedding:
     diameters : list of float or None
         Typical object diameters in data pixels, once `diameters_of` has
         found them.
+    kept_maps : LatestOnly
+        Maps of the instance head that were made last, see `maps_of`.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class ImageEmbedding:
         self.grid = EmbeddingGrid(image_shape, model.record)
         self.embedded_pixels = 0
         self.diameters: list[float] | None = None
+        self.kept_maps = LatestOnly[Any]()
         self._read = read
         self._cache = cache
         self._budget = budget

@@ -29,11 +29,10 @@ from napari_mobilesam.segmentation.everything_plan import (
 from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.instances import (
     LIKELY,
-    find_instances,
     local_peaks,
 )
 from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.region_worker import divide_together
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.types import Box, Mask
 
@@ -86,7 +85,7 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
         run.expect(expected_prompts(replace(plan, source='adaptive')))
         ask_adaptively(run, plan, collector)
         return
-    found = find_instances(maps.values)
+    found = maps.instances
     judge = Judge(maps, found.labels, run.floor.predicted_iou)
     asking = partial(_ask, run, plan.regions, maps, coverage, collector, judge)
     asking(found.seeds)
@@ -122,8 +121,9 @@ def _ask(
     found: list[Mask] = []
     for part in run.blocks(asked, REGIONS_AT_ONCE):
         workers = run.embed(part, judge.floor(run.floor))
-        pairs = [(worker, worker.region.points) for worker in workers]
-        for _, (whole, cut) in run.ask(pairs, RegionWorker.divide):
+        each = [worker for worker in workers for _ in worker.region.points]
+        points = np.array([p for w in workers for p in w.region.points])
+        for whole, cut in run.ask_together(each, points, divide_together):
             # answered is answered, whatever the head thinks of it
             found += collector.good(whole)
             collector.add(judge.judged(whole), cut)

@@ -25,6 +25,9 @@ from napari_mobilesam.types import EverythingParameters, Mask, Progress
 BLOCK_BYTES = 1 << 27
 # The features of a cell, and what prompts share of them in the decoder.
 BYTES_PER_CELL = 4 * 4 * 256
+# Prompts of different regions in one call of the model: more are no faster,
+# and a run is cancelled between calls.
+MOST_TOGETHER = 16
 
 T = TypeVar('T')
 
@@ -229,6 +232,41 @@ class Run:
         for prompts, result in answers:
             self.prompts += len(prompts)
             yield prompts, result
+            self._tell('Segmenting')
+
+    def ask_together(
+        self,
+        workers: Sequence[RegionWorker],
+        points: NDArray[np.float64],
+        how: Callable[[Sequence[RegionWorker], NDArray[np.float64]], T],
+    ) -> Iterator[T]:
+        """Yield the answers of ``how(workers, points)``, batch by batch.
+
+        Parameters
+        ----------
+        workers : sequence of RegionWorker
+            Region of each point.
+        points : ndarray
+            (N, 2) row and column in data pixels.
+        how : callable
+            Asks a batch, in any thread.
+        """
+        size = self.parameters.batch_size
+        size = min(size, self.model.batch_size, MOST_TOGETHER)
+        parts = (
+            slice(start, start + size) for start in range(0, len(points), size)
+        )
+
+        def answer(part: slice) -> tuple[int, T]:
+            some = points[part]
+            return len(some), how(workers[part], some)
+
+        answers = self.model.workers().map(
+            answer, self._until_cancelled(parts)
+        )
+        for count, result in answers:
+            self.prompts += count
+            yield result
             self._tell('Segmenting')
 
     def expect(self, prompts: int) -> None:

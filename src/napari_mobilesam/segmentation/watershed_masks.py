@@ -15,10 +15,7 @@ from napari_mobilesam.model.instance_head import FOREGROUND, MAP_PIXELS
 from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.everything_plan import Plan, blocks_of
 from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
-from napari_mobilesam.segmentation.instances import (
-    LIKELY,
-    find_instances,
-)
+from napari_mobilesam.segmentation.instances import LIKELY
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
@@ -46,7 +43,7 @@ def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
     assert cut is not None
     keys = run.embed_blocks(blocks_of(plan.regions, run.image.grid))
     maps = maps_of(run.image, cut.pitch, keys)
-    seeds, _, labels = find_instances(maps.values)
+    seeds, _, labels = maps.instances
     points = maps.to_data(seeds)
     places = find_objects(labels)
     wanted = collector.scope.admits(points)
