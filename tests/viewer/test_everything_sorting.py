@@ -191,6 +191,33 @@ def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
     assert there(d.viewer.layers[-1].data) == (True, True)
 
 
+@pytest.mark.parametrize('removed', ['image', 'output'])
+def test_what_was_found_is_kept_if_a_layer_is_removed(
+    everything_desk, image, oracle, qtbot, removed
+):
+    d = everything_desk(image)
+    gone = d.image
+    if removed == 'output':
+        gone = d.viewer.add_labels(np.zeros(image.shape, int), name='own')
+        d.widget.panel.labels_combo.layer = gone
+    d.widget.panel.form.controls['batch_size'].value = 1
+    hold_after_first_mask(oracle)
+    d.widget.panel.run_button.click()
+    qtbot.waitUntil(lambda: LIVE in d.viewer.layers, timeout=20000)
+    d.viewer.layers.remove(gone)
+    oracle.go.set()
+    d.settle()
+    assert LIVE not in d.viewer.layers
+    labels = d.viewer.layers[f'{d.image.name} objects']
+    assert 1 in there(labels.data)
+    assert f'“{gone.name}” was removed during the run. 1 object until' in (
+        d.widget.status.text
+    )
+    assert d.widget.panel.run_button.isEnabled()
+    d.session.undo()
+    assert not labels.data.any()
+
+
 def test_choices_are_remembered(everything_desk, image):
     d = everything_desk(image)
     d.widget.panel.kind_combo.setCurrentText(FOREGROUND)

@@ -239,8 +239,7 @@ class EverythingWidget(ViewerWidget):
             if gone is current.live.layer:
                 current.live.forget()
             elif gone is current.layer or gone is current.plane.layer:
-                self.session.runs.abandon()
-                self._stopped(gone)
+                self.runs.lose(gone)
         elif gone is self.large.view.image:
             self.large.abandon()
             self._stopped(gone)

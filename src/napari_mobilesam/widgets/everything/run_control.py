@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from psygnal import Signal
 
 from napari_mobilesam.large.time_left import TimeLeft
@@ -210,6 +210,12 @@ class RunControl:
         text = f'Working on {results.plane.name} …'
         self.show_started(f'{text}\n{warning}'.rstrip())
 
+    def lose(self, layer: Layer) -> None:
+        """Stop as one of the layers was removed, and keep what was found."""
+        if self.current is not None:
+            self.current.lose(layer)
+            self._runs.cancel()
+
     def show_started(self, text: str) -> None:
         """Show that something runs."""
         self.time_left = _time_left()
@@ -242,7 +248,7 @@ class RunControl:
         results = self._asked[1]
         if not result.found or not (len(result.table) or result.complete):
             self.let_go()
-            self._end(nothing_found(result))
+            self._end(f'{removed_text(results)}{nothing_found(result)}')
             return
         results.first(result, self._runs)
 
@@ -365,6 +371,13 @@ def summary(result: EverythingResult, results: RunLayers) -> str:
     if results.problem:
         problem += f' That is a new layer: {results.problem}'
     return (
-        f'{counted(len(result.table), "object")} {how} '
+        f'{removed_text(results)}{counted(len(result.table), "object")} {how} '
         f'{result.seconds:.1f} s{name}.{problem}'
     )
+
+
+def removed_text(results: RunLayers) -> str:
+    """Return what to say of a layer that was removed, if any was."""
+    if not results.lost:
+        return ''
+    return f'“{results.lost}” was removed during the run. '

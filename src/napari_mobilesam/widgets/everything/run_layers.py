@@ -76,6 +76,8 @@ class RunLayers:
     ----------
     problem : str
         Why the objects are in a new layer, not in the chosen one; or empty.
+    lost : str
+        Name of a layer that was removed during the run; or empty.
     written : Signal(EverythingResult)
         A result has been written.
     failed : Signal(str)
@@ -113,7 +115,7 @@ class RunLayers:
         self._to_fall_back: tuple[EverythingResult, EverythingRuns] | None = (
             None
         )
-        self.problem = ''
+        self.problem = self.lost = ''
 
     @property
     def layer(self) -> Layer | None:
@@ -150,6 +152,12 @@ class RunLayers:
             return target.picture(source, (0, 0, height, width)) != 0
 
         return occupied
+
+    def lose(self, layer: Layer) -> None:
+        """Note that a layer was removed: objects go into a new one then."""
+        self.lost = layer.name
+        if layer is self.destination.labels:
+            self.destination = replace(self.destination, labels=None)
 
     def check_output(self) -> str:
         """Check, before a run, that its objects can be written.
