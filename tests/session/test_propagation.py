@@ -224,6 +224,20 @@ def test_object_stays_open_to_be_corrected_and_is_repaired_from_there(session):
     assert session.scene.target.data[5].any()
 
 
+def test_a_script_leaves_out_what_was_painted_by_hand(session):
+    session.scene.shown = 3
+    data = session.scene.objects(True).target.data
+    # the object of the plane
+    data[3][session.scene.images[3] > 100] = 5
+    place = np.argwhere(data[3])[0]
+    assert session.open(at=tuple(place)) is not None
+    result = session.propagate()
+    assert result.reached
+    script = session.script()
+    assert 'session.propagate' not in script
+    assert 'cannot be repeated by this script' in script
+
+
 def test_planes_it_does_not_reach_any_more_are_given_up(session):
     session.click(FIRST[0], FIRST[1] + 9)
     session.propagate()

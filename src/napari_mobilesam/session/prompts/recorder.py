@@ -20,7 +20,6 @@ from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
-    innermost_point,
 )
 from napari_mobilesam.types import Mask, Prompts
 
@@ -73,22 +72,22 @@ class Recorder:
         axis: int | None,
         chosen: PropagationOptions,
         options: WriteOptions,
-    ) -> ReplayCode:
-        """Return the replay code of a propagation."""
+    ) -> ReplayCode | None:
+        """Return the replay code of a propagation.
+
+        None for labelled pixels that are no object of the session: a script
+        does not have them.
+        """
+        if record.origin == 'labels':
+            return None
         arguments = ', '.join(
             f'{each.name}={getattr(chosen, each.name)!r}'
             for each in fields(chosen)
         )
-        which = str(record.number)
-        view = record.view(shown)
-        mask = None if view is None else view.mask
-        if record.origin == 'labels' and mask is not None:
-            # it has no number before it is opened
-            which = f'at={innermost_point(mask)}'
         return self.lines(
             options,
             f'scene.show({self._plane_code(shown)})',
-            f'session.open({which})',
+            f'session.open({record.number})',
             f'session.propagate(axis={axis}, {arguments})',
             'session.reject()',
         )
