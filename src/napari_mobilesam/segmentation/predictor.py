@@ -322,7 +322,6 @@ class Predictor:
                 self._to_input(prompts, [e.frame for e in embeddings]),
                 multimask,
             )
-            # without gradients, and kept by nothing else
             logits, scores = (x.float().cpu().numpy() for x in answer)
         return [
             Prediction(
