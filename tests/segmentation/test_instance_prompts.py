@@ -194,3 +194,32 @@ def test_what_told_the_size_of_the_objects_is_not_looked_at_again(image):
     assert again.instances is maps.instances
     assert model.looks == looks
     assert maps_of(embedding, 16, []) is not maps
+
+
+@pytest.mark.parametrize('watershed', [False, True])
+def test_nothing_is_left_out_where_not_all_blocks_are_kept(
+    monkeypatch, watershed
+):
+    monkeypatch.setattr(
+        'napari_mobilesam.segmentation.mask_generator.RUN_BYTES', 0
+    )
+    bright = np.zeros((800, 300), bool)
+    centers = np.mgrid[60:800:120, 60:300:120].reshape(2, -1).T
+    for row, column in centers:
+        bright[row - 9 : row + 10, column - 9 : column + 10] = True
+    gray = np.where(bright, 255, 0).astype(np.uint8)
+    rgb = np.repeat(gray[..., None], 3, 2)
+    model = SeeingOracle()
+    embedding = ImageEmbedding.of_rgb(model, rgb)
+    embedding._budget = 1
+    candidates = generate_candidates(
+        rgb,
+        model,
+        diameter=18,
+        watershed=watershed,
+        stability=0.3,
+        predicted_iou=0.3,
+        embedding=embedding,
+    )
+    assert candidates.paint()[0].max() == len(centers)
+    assert len(embedding._blocks) == 1

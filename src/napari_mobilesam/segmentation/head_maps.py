@@ -99,10 +99,14 @@ def _join(
     values = np.zeros(
         (MAPS, rows * MAP_PIXELS, columns * MAP_PIXELS), np.float32
     )
+    # what is embedded first: if not all blocks can be kept, these are not
+    # dropped for those that are embedded anew
+    looked_at = {
+        key: _maps_of_block(image, key)
+        for key in sorted(keys, key=lambda key: not image.knows(key))
+    }
     for key in keys:
-        features = image.block(key)[None].float()
-        with image.model.threads(long=True):
-            maps = image.model.instance_maps(features)[0].cpu().numpy()
+        maps = looked_at[key]
         cells = image.grid.canvas(key).cells
         own = [
             (
@@ -127,3 +131,12 @@ def _join(
         )
         values[:, *place] = maps[:, *inner]
     return InstanceMaps(values, pitch, image.image_shape)
+
+
+def _maps_of_block(
+    image: ImageEmbedding, key: BlockKey
+) -> NDArray[np.float32]:
+    """(3, h, w) maps of one large block."""
+    features = image.block(key)[None].float()
+    with image.model.threads(long=True):
+        return image.model.instance_maps(features)[0].cpu().numpy()

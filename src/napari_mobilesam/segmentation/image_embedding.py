@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -261,11 +262,27 @@ class ImageEmbedding:
         made = self._embed(key)
         with self._lock:
             self._blocks[key] = made
-            size = sum(block.nbytes for block in self._blocks.values())
-            while size > self._budget and len(self._blocks) > 1:
-                _, dropped = self._blocks.popitem(last=False)
-                size -= dropped.nbytes
+            self._drop()
         return made
+
+    def _drop(self) -> None:
+        """Drop the blocks used least recently, beyond the budget."""
+        size = sum(block.nbytes for block in self._blocks.values())
+        while size > self._budget and len(self._blocks) > 1:
+            _, dropped = self._blocks.popitem(last=False)
+            size -= dropped.nbytes
+
+    @contextmanager
+    def room(self, budget: int) -> Iterator[None]:
+        """Context in which features of more bytes are kept."""
+        before = self._budget
+        self._budget = max(before, budget)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._budget = before
+                self._drop()
 
     def _embed(self, key: BlockKey) -> torch.Tensor:
         window, shape, cells = self.grid.canvas(key)

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 # Regions of which what prompts share is kept at once.
 REGIONS_AT_ONCE = 64
+# Features that are kept during a run, in bytes: those of 4,096² pixels where
+# a cell is 4 pixels wide. Beyond, blocks are embedded again for each look.
+RUN_BYTES = 1 << 29
 
 
 def generate_masks(
@@ -198,11 +201,12 @@ progress, cancelled, on_masks, **overrides
     total = sum(expected_prompts(plan) for plan in plans)
     run = Run(image_embedding, rgb, chosen, least, hooks, total)
     collector = Collector(scope, thresholds, hooks)
-    for plan in plans:
-        ask_plan(run, plan, collector)
-    if not chosen.crop_layers and not chosen.watershed:
-        # The crops of the paper drop what they cut off.
-        ask_again(run, collector)
+    with image_embedding.room(RUN_BYTES):
+        for plan in plans:
+            ask_plan(run, plan, collector)
+        if not chosen.crop_layers and not chosen.watershed:
+            # The crops of the paper drop what they cut off.
+            ask_again(run, collector)
     run.finish()
     return Candidates(
         tuple(collector.masks),

@@ -185,14 +185,21 @@ class Run:
         return done
 
     def embed_blocks(self, keys: Sequence[BlockKey]) -> list[BlockKey]:
-        """Embed large blocks; of a cancelled run those that were done."""
+        """Embed large blocks; of a cancelled run those that were done.
+
+        Of many blocks the first may have been dropped again, and are embedded
+        anew where they are needed.
+        """
         missing = [key for key in keys if not self.image.knows(key)]
+        left = set(missing)
         self._tell('Embedding')
         # One alone is embedded by all threads that pay off.
         do = self.model.workers().map if len(missing) > 1 else map
-        for _ in do(self.image.block, self._until_cancelled(missing)):
+        made = do(self.image.block, self._until_cancelled(missing))
+        for key, _ in zip(missing, made, strict=False):
+            left.remove(key)
             self._tell('Embedding')
-        return [key for key in keys if self.image.knows(key)]
+        return [key for key in keys if key not in left]
 
     @property
     def embedded(self) -> int:
