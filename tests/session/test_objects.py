@@ -191,7 +191,12 @@ def test_least_certain_first_reviewed_ones_never(objects):
     assert order == [2, 4, 1, 3, 2]
     objects.review(2)
     assert objects.least_certain().number == 4
+    assert objects.history.undoable == 'keeping object 2'
+    # again: there is nothing to undo
+    objects.review(2)
+    assert objects.undo() == 'keeping object 2'
     assert objects.history.undoable == 'everything'
+    assert objects.least_certain().number == 2
 
 
 def test_planes_of_a_closed_image_are_let_go(objects):

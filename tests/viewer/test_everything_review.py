@@ -36,6 +36,23 @@ def current(d):
     return d.widget.panel.review.current
 
 
+def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    number = current(d)
+    press(d, Qt.Key.Key_Y)
+    review = d.widget.panel.review
+    review.undo_button.click()
+    d.settle()
+    assert not review.objects[number].reviewed
+    assert '4 objects, 0 kept' in review.count.text()
+    assert len(np.unique(d.labels.data)) == 5
+    d.session.redo()
+    d.settle()
+    assert review.objects[number].reviewed
+    assert '4 objects, 1 kept' in review.count.text()
+
+
 def test_keys_walk_keep_and_reject(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

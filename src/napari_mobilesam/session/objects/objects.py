@@ -244,13 +244,13 @@ class Objects(ObjectStore):
             step.remove(record)
 
     def review(self, number: int) -> ObjectRecord:
-        """Mark an object as reviewed.
-
-        Not a step: nothing visible changes.
-        """
-        record = replace(self[number], reviewed=True)
-        self.put_records({number: record})
-        self.changed.emit()
+        """Mark an object as reviewed, as one step."""
+        record = self[number]
+        if not record.reviewed:
+            record = replace(record, reviewed=True)
+            with self.step(f'keeping object {number}') as step:
+                step.replay_code = ReplayCode(())
+                step.put(record)
         return record
 
     def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
