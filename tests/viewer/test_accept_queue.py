@@ -34,6 +34,26 @@ def test_objects_accepted_while_embedding_are_written_in_order(
     assert len(areas) == 1
 
 
+def test_accepted_objects_go_into_a_new_layer_if_theirs_is_removed(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    d.session.clear_cache()
+    d.settle()
+    oracle.go.clear()
+    for position in ALL:
+        d.mouse.click(d.image, position)
+        QApplication.processEvents()
+        d.mouse.key(Qt.Key.Key_W)
+        QApplication.processEvents()
+    d.viewer.layers.remove('objects')
+    assert 'written to a new layer' in d.widget.status.text
+    oracle.go.set()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [labels[position] for position in ALL] == [1, 2, 3, 4]
+
+
 def test_an_accepted_object_without_a_mask_cannot_be_edited_yet(
     desk, blobs, oracle
 ):

@@ -218,6 +218,30 @@ def test_what_was_found_is_kept_if_a_layer_is_removed(
     assert not labels.data.any()
 
 
+def test_labels_removed_while_they_are_written(everything_desk, image):
+    d = everything_desk(image)
+    own = d.viewer.add_labels(np.zeros(image.shape, int), name='own')
+    d.widget.panel.labels_combo.layer = own
+    apart = d.session.runs.apart
+
+    def removing(job, then):
+        apart(job, then)
+        if own in d.viewer.layers:
+            d.viewer.layers.remove(own)
+
+    d.session.runs.apart = removing
+    d.widget.panel.run_button.click()
+    d.settle()
+    labels = d.viewer.layers[f'{d.image.name} objects']
+    assert there(labels.data) == (True, True)
+    assert not own.data.any()
+    assert '“own” was removed during the run. 2 objects' in (
+        d.widget.status.text
+    )
+    d.session.undo()
+    assert not labels.data.any()
+
+
 def test_choices_are_remembered(everything_desk, image):
     d = everything_desk(image)
     d.widget.panel.kind_combo.setCurrentText(FOREGROUND)

@@ -99,6 +99,12 @@ class AcceptQueue:
         if len(self._items) == 1:
             self._go_on()
 
+    def release(self, gone: Objects) -> None:
+        """Let new objects go into other labels than those that are gone."""
+        for item in self._items:
+            if item.home is gone and item.base is None:
+                item.home = None
+
     def clear(self) -> None:
         """Drop all objects."""
         self._prompting.forget()

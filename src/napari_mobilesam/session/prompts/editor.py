@@ -377,7 +377,11 @@ class Editor:
 
     def _write(self, closed: ClosedObject) -> ObjectRecord:
         objects, base = closed.home, closed.base
-        assert objects is not None
+        if objects is None:
+            # its labels were removed while it waited
+            objects = self._find_objects(True)
+        if objects is None:
+            raise LabelsError('There are no labels to write the object to.')
         if not closed.record.masks:
             raise PromptError(
                 'The model found nothing here: add a point or draw a box.'

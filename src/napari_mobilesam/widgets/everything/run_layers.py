@@ -158,6 +158,10 @@ class RunLayers:
         self.lost = layer.name
         if layer is self.destination.labels:
             self.destination = replace(self.destination, labels=None)
+            if self._rewriter is not None:
+                # what it writes would go into the removed layer
+                self._rewriter.drop()
+                self._use_new_layer('')
 
     def check_output(self) -> str:
         """Check, before a run, that its objects can be written.

@@ -347,6 +347,7 @@ class PromptWidget(ViewerWidget):
                 keep=True,
             )
         elif layer is labels:
+            self.session.editor.queue.release(self._scene.objects_of(layer))
             other = self._scene.labels
             target = 'a new layer' if other is None else f'“{other.name}”'
             self.status.say(
