@@ -53,6 +53,17 @@ def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     assert '4 objects, 1 kept' in review.count.text()
 
 
+def test_the_highlight_goes_with_its_object(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    assert d.widget.review_view.preview.visible
+    d.session.undo()
+    d.settle()
+    assert not d.labels.data.any()
+    assert not d.widget.review_view.preview.visible
+    assert current(d) == 0
+
+
 def test_keys_walk_keep_and_reject(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

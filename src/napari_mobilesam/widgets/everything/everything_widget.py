@@ -136,6 +136,7 @@ class EverythingWidget(ViewerWidget):
         panel.cancel_button.clicked.connect(self.cancel)
         panel.filters.changed.connect(self.runs.schedule_selection)
         panel.review.chosen.connect(self.review_view.show)
+        panel.review.lost.connect(self.review_view.preview.hide)
         panel.review.said.connect(panel.status.say)
         panel.review.refreshed.connect(self.runs.show_count)
         panel.review.edit_asked.connect(self._edit)

@@ -39,12 +39,15 @@ class ReviewPanel(QWidget):
         Message for the status line.
     refreshed : Signal
         The table shows objects that were changed.
+    lost : Signal
+        The object that was shown is gone.
     """
 
     chosen = Signal(object)
     edit_asked = Signal(object)
     said = Signal(str)
     refreshed = Signal()
+    lost = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,6 +196,9 @@ class ReviewPanel(QWidget):
 
     def _refresh(self) -> None:
         objects = self._objects
+        if self.current and (objects is None or self.current not in objects):
+            self.current = 0
+            self.lost.emit()
         records = [] if objects is None else list(objects)
         rows = [
             ReviewRow(
