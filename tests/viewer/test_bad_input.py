@@ -179,6 +179,18 @@ def test_image_removed_while_embedding(desk, blobs, oracle):
     assert 'objects' not in d.viewer.layers
 
 
+def test_nothing_is_said_of_the_embedding_of_a_removed_image(desk, blobs):
+    d = desk(blobs)
+    d.viewer.layers.remove(d.image)
+    d.settle()
+    # it waited behind other work
+    d.session.status.emit('Embedding image …', 'prompts')
+    d.session.ready.emit('Ready: image.')
+    d.settle()
+    assert '“image” was removed' in d.widget.status.text
+    assert d.widget.status.bar.isHidden()
+
+
 def test_labels_removed_before_commit(desk, blobs):
     d = desk(blobs)
     add_prompt(d)

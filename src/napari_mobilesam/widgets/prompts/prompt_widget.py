@@ -560,6 +560,9 @@ class PromptWidget(ViewerWidget):
         if topic not in TOPICS:
             return
         if text.startswith('Embedding'):
+            if self.image.layer is None:
+                # of an image that was removed meanwhile
+                return
             self._embedding_since = time.monotonic()
             model = self.session.models.name
             seconds = self.settings.current.seconds.get(model)
@@ -570,7 +573,8 @@ class PromptWidget(ViewerWidget):
     def _ready(self, text: str) -> None:
         self._save_embedding_time()
         self.hover.look()
-        if self.object.empty and not self.status.kept:
+        here = self.image.layer is not None
+        if here and self.object.empty and not self.status.kept:
             self.status.say(f'{text} {self.panel.hint()}')
             self.saving.repeat_news()
 
