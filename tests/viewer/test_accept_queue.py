@@ -11,10 +11,8 @@ FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 
 
-def test_objects_accepted_while_embedding_are_written_in_order(
-    desk, blobs, oracle
-):
-    d = desk(blobs)
+def accept_all_while_embedding(d, oracle):
+    """Click and accept four objects while the model is held."""
     d.session.clear_cache()
     d.settle()
     oracle.go.clear()
@@ -23,6 +21,13 @@ def test_objects_accepted_while_embedding_are_written_in_order(
         QApplication.processEvents()
         d.mouse.key(Qt.Key.Key_W)
         QApplication.processEvents()
+
+
+def test_objects_accepted_while_embedding_are_written_in_order(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    accept_all_while_embedding(d, oracle)
     assert 'as soon as' in d.widget.status.text
     assert len(d.viewer.layers['prompts'].data) == 0
     assert not d.viewer.layers['objects'].data.any()
@@ -38,14 +43,7 @@ def test_accepted_objects_go_into_a_new_layer_if_theirs_is_removed(
     desk, blobs, oracle
 ):
     d = desk(blobs)
-    d.session.clear_cache()
-    d.settle()
-    oracle.go.clear()
-    for position in ALL:
-        d.mouse.click(d.image, position)
-        QApplication.processEvents()
-        d.mouse.key(Qt.Key.Key_W)
-        QApplication.processEvents()
+    accept_all_while_embedding(d, oracle)
     d.viewer.layers.remove('objects')
     assert 'written to a new layer' in d.widget.status.text
     oracle.go.set()

@@ -220,7 +220,7 @@ class ThreadChoice:
         self._workers_fresh_until = self._fresh_since(begun)
 
     def _gain(self, work: Callable[[int], None], most: int) -> float:
-        """How many times as fast ``most`` run ``work`` as one does."""
+        """Speed of ``most`` threads at ``work``, that of one being 1."""
         seconds = {1: float('inf'), most: float('inf')}
         for _ in range(REPEATS):
             for count in seconds:

@@ -250,6 +250,8 @@ class Predictor:
             prompts = checked_prompts(
                 embedding.frame, points, labels, box, mask_input
             )
+            if multimask is None:
+                multimask = prompts.ambiguous
             return self._decode([embedding], [prompts], multimask)[0]
         if mask_input is not None:
             raise PromptError(
@@ -310,11 +312,9 @@ class Predictor:
         self,
         embeddings: Sequence[Embedding],
         prompts: Sequence[Prompts],
-        multimask: bool | None,
+        multimask: bool,
     ) -> list[Prediction]:
         """Decode checked prompts of one kind, one on each window."""
-        if multimask is None:
-            multimask = prompts[0].ambiguous
         with self.model.threads():
             features = torch.cat([each.features for each in embeddings])
             answer = self.model.answer(
