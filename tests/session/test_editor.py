@@ -329,3 +329,20 @@ def test_failing_model_leaves_the_editor_usable():
     session.finish(20)
     assert session.editor.record.masks
     session.close()
+
+
+def test_a_painted_label_that_is_opened_is_written_where_it_is(session):
+    session.scene.objects(True)
+    labels(session)[20:36, 20:44] = 5
+    assert session.open(at=(28, 32)) is not None
+    session.click(28, 40)
+    find = session.editor._find_objects
+
+    def only_known(create):
+        # other labels have been chosen meanwhile
+        assert not create
+        return find(create)
+
+    session.editor._find_objects = only_known
+    session.accept()
+    assert len(session.scene.objects(False)) == 1

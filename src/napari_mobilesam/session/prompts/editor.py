@@ -333,7 +333,10 @@ class Editor:
                 'There is no mask to keep yet: click an object, or draw a box.'
             )
         # decided now: the image may be another one when the answer comes
-        home = self._home or self._find_objects(True)
+        # `Objects` without an object are false, and may be the home
+        home = self._home
+        if home is None:
+            home = self._find_objects(True)
         if home is None:
             raise LabelsError('There are no labels to write the object to.')
         home.target.check()
