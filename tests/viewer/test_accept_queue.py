@@ -52,6 +52,34 @@ def test_accepted_objects_go_into_a_new_layer_if_theirs_is_removed(
     assert [labels[position] for position in ALL] == [1, 2, 3, 4]
 
 
+def test_undo_opens_an_accepted_object_again_that_is_not_written(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    accept_all_while_embedding(d, oracle)
+    d.mouse.key(Qt.Key.Key_U)
+    QApplication.processEvents()
+    assert 'the object is open again' in d.widget.status.text
+    points = d.viewer.layers['prompts']
+    assert points.data == pytest.approx(np.array([FOURTH]), abs=0.5)
+    d.mouse.key(Qt.Key.Key_U)
+    QApplication.processEvents()
+    assert points.data == pytest.approx(np.array([THIRD]), abs=0.5)
+    oracle.go.set()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [labels[position] for position in ALL] == [1, 2, 0, 0]
+    assert d.widget.preview.layer.data.any()
+    for number in (3, 4):
+        d.mouse.key(Qt.Key.Key_W)
+        d.settle()
+        assert labels.max() == number
+    assert [labels[position] for position in ALL] == [1, 2, 3, 4]
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert labels[FOURTH] == 0
+
+
 def test_an_accepted_object_without_a_mask_cannot_be_edited_yet(
     desk, blobs, oracle
 ):

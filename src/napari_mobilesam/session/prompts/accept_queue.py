@@ -105,6 +105,14 @@ class AcceptQueue:
             if item.home is gone and item.base is None:
                 item.home = None
 
+    def take_back(self) -> ClosedObject | None:
+        """Remove the object that was added last; None if there is none."""
+        if not self._items:
+            return None
+        if len(self._items) == 1:
+            self._prompting.forget()
+        return self._items.pop()
+
     def clear(self) -> None:
         """Drop all objects."""
         self._prompting.forget()

@@ -426,6 +426,25 @@ class Editor:
         if reason:
             self.failed.emit(reason)
 
+    def take_back_accept(self) -> bool:
+        """Open the object again that was accepted last and is not written.
+
+        Returns
+        -------
+        bool
+            False if all accepted objects are written.
+        """
+        closed = self.queue.take_back()
+        if closed is None:
+            return False
+        if closed.base is None:
+            # the labels to write to may be others by then
+            closed = replace(closed, home=None)
+        self.put_aside()
+        self._open_again(closed)
+        self.ask_again()
+        return True
+
     def reject(self) -> None:
         """Close the open object without writing it.
 

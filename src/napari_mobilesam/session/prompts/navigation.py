@@ -17,6 +17,9 @@ from napari_mobilesam.session.objects.targets import LabelsError, mask_of_label
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import Prompts
 
+# Title of the step that an accepted object is whose mask is still to come.
+WAITING_ACCEPT = 'accept, the object is open again'
+
 
 class Undoable(Protocol):
     """Something of the viewer with a history of its own.
@@ -128,12 +131,16 @@ class Navigation:
     def undo(self) -> str | None:
         """Undo the newest step, in whichever labels it was made.
 
+        An object that was accepted and waits for its mask is open again.
+
         Returns
         -------
         str or None
             Title of the step, with the labels if there are several; None if
             there is no step.
         """
+        if self._editor.take_back_accept():
+            return WAITING_ACCEPT
         newest = max(
             self._histories(),
             key=lambda each: each.history.undo_order,

@@ -185,5 +185,6 @@ class PromptNavigation:
                 self._panel.status.say(f'Nothing to {verb}.')
                 self.restored.emit(f'Nothing to {verb}.')
             else:
-                self._panel.status.say(f'{done}: {title}.')
+                busy = self._editor.pending
+                self._panel.status.say(f'{done}: {title}.', busy=busy)
                 self.restored.emit(f'{done}: {title}.')
