@@ -9,8 +9,9 @@ For the centre point of some objects of each data set, mean IoU of the answer
 ``python benchmarks/scales.py --split val --images 3 --objects 8``
 
 With ``--resize 0.25 0.5 1 2 4`` the images are resized by each factor, as far
-as objects keep 8 pixels, and the table has the chosen answers for each: the
-size of the objects in pixels should not matter.
+as objects keep 8 pixels, and the table has the chosen answers for each, and in
+brackets those in the image as it is to the same objects: the size of the
+objects in pixels should not matter.
 """
 
 from __future__ import annotations
@@ -75,15 +76,33 @@ def main() -> None:
                 )
             )
         ]
-        if scores:
-            means = ' | '.join(map(mean_of, np.transpose(scores)))
-            print(f'| {kind} | {len(scores)} | {means} |', flush=True)
+        if not scores:
+            continue
+        table = np.transpose(scores)
+        means = [mean_of(column) for column in table]
+        if options.resize and 1.0 in options.resize:
+            own = table[options.resize.index(1.0)]
+            means = [
+                mean if factor == 1 else with_own(mean, column, own)
+                for factor, mean, column in zip(
+                    options.resize, means, table, strict=True
+                )
+            ]
+        print(f'| {kind} | {len(scores)} | {" | ".join(means)} |', flush=True)
 
 
 def mean_of(scores: NDArray[np.float64]) -> str:
     """Mean of the objects that were asked; empty if there is none."""
     asked = scores[~np.isnan(scores)]
     return f'{asked.mean():.3f}' if len(asked) else ''
+
+
+def with_own(
+    mean: str, scores: NDArray[np.float64], own: NDArray[np.float64]
+) -> str:
+    """Mean, and that of the same objects in the image as it is."""
+    both = ~np.isnan(scores) & ~np.isnan(own)
+    return f'{mean} ({own[both].mean():.3f})' if both.any() else mean
 
 
 def score_image(
@@ -139,8 +158,9 @@ def score_sizes(
     scores = np.full((len(chosen), len(factors)), np.nan)
     for column, factor in enumerate(factors):
         shape = tuple(max(1, round(n * factor)) for n in rgb.shape[:2])
+        # at the centres of pixels, as the image is resized
         rows, columns = (
-            np.minimum(np.arange(n) / factor, length - 1).astype(int)
+            ((np.arange(n) + 0.5) * length / n).astype(int)
             for n, length in zip(shape, labels.shape, strict=True)
         )
         resized = labels[np.ix_(rows, columns)]
