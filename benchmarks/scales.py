@@ -11,7 +11,8 @@ For the centre point of some objects of each data set, mean IoU of the answer
 With ``--resize 0.25 0.5 1 2 4`` the images are resized by each factor, as far
 as objects keep 8 pixels, and the table has the chosen answers for each, and in
 brackets those in the image as it is to the same objects: the size of the
-objects in pixels should not matter.
+objects in pixels should not matter. ``--everything`` has AP50 of *segment
+everything* instead, where the median object keeps 8 pixels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ import napari_mobilesam as nm
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import as_rgb_plane, resize
 from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.evaluate import label_scores
 from napari_mobilesam.training.simulated_prompts import centre_point
 
 DATA = Path(
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=3)
     parser.add_argument('--objects', type=int, default=8)
     parser.add_argument('--resize', type=float, nargs='+')
+    parser.add_argument('--everything', action='store_true')
     options = parser.parse_args()
     predictor = nm.Predictor(nm.load_model())
     rng = np.random.default_rng(0)
@@ -66,15 +70,7 @@ def main() -> None:
         scores = [
             score
             for index in chosen
-            for score in (
-                score_sizes(
-                    predictor, images[index], options.objects, options.resize
-                )
-                if options.resize
-                else score_image(
-                    predictor, images[index], options.objects, rng
-                )
-            )
+            for score in scores_of(predictor, images[index], rng, options)
         ]
         if not scores:
             continue
@@ -89,6 +85,20 @@ def main() -> None:
                 )
             ]
         print(f'| {kind} | {len(scores)} | {" | ".join(means)} |', flush=True)
+
+
+def scores_of(
+    predictor: nm.Predictor,
+    image: LabelledImage,
+    rng: np.random.Generator,
+    options: argparse.Namespace,
+) -> Sequence[Sequence[float]]:
+    """Rows of scores of an image, as the options want."""
+    if not options.resize:
+        return score_image(predictor, image, options.objects, rng)
+    if options.everything:
+        return [everything_sizes(predictor, image, options.resize)]
+    return score_sizes(predictor, image, options.objects, options.resize)
 
 
 def mean_of(scores: NDArray[np.float64]) -> str:
@@ -157,16 +167,8 @@ def score_sizes(
     ][:objects]
     scores = np.full((len(chosen), len(factors)), np.nan)
     for column, factor in enumerate(factors):
-        shape = tuple(max(1, round(n * factor)) for n in rgb.shape[:2])
-        # at the centres of pixels, as the image is resized
-        rows, columns = (
-            ((np.arange(n) + 0.5) * length / n).astype(int)
-            for n, length in zip(shape, labels.shape, strict=True)
-        )
-        resized = labels[np.ix_(rows, columns)]
-        embedding = predictor.embed(
-            resize(rgb, shape), contrast_limits=(0, 255)
-        )
+        pixels, resized = resize_both(rgb, labels, factor)
+        embedding = predictor.embed(pixels, contrast_limits=(0, 255))
         for row, number in enumerate(chosen):
             truth = resized == number
             if 2 * math.sqrt(truth.sum() / math.pi) < LEAST_DIAMETER:
@@ -174,6 +176,46 @@ def score_sizes(
             answer = predictor.predict(embedding, points=[centre_of(truth)])
             scores[row, column] = iou(answer.masks[answer.best], truth)
     return scores[~np.isnan(scores).all(axis=1)].tolist()
+
+
+def everything_sizes(
+    predictor: nm.Predictor, image: LabelledImage, factors: list[float]
+) -> list[float]:
+    """AP50 of segment everything, by resizing factor.
+
+    NaN where the median object has become too small.
+    """
+    rgb = as_rgb_plane(image.image)
+    scores = []
+    for factor in factors:
+        pixels, truth = resize_both(rgb, image.labels[0], factor)
+        areas = np.bincount(truth[truth > 0])
+        median = np.median(areas[areas > 0]) if areas.any() else 0
+        if 2 * math.sqrt(median / math.pi) < LEAST_DIAMETER:
+            scores.append(math.nan)
+            continue
+        labels, _ = nm.segment_everything(
+            pixels, predictor.model, contrast_limits=(0, 255)
+        )
+        scores.append(label_scores(truth, labels)['ap50'])
+    return scores
+
+
+def resize_both(
+    rgb: np.ndarray, labels: np.ndarray, factor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resize an image and its (H, W) labels.
+
+    A pixel belongs to an object that covers at least half of it, so that
+    outlines lie where the objects do.
+    """
+    shape = tuple(max(1, round(n * factor)) for n in labels.shape)
+    resized = np.zeros(shape, labels.dtype)
+    for number in np.unique(labels[labels > 0]):
+        covered = np.where(labels == number, 255, 0).astype(np.uint8)
+        covered = resize(np.repeat(covered[..., None], 3, axis=2), shape)
+        resized[covered[..., 0] >= 128] = number
+    return resize(rgb, shape), resized
 
 
 def centre_of(truth: np.ndarray) -> np.ndarray:
