@@ -135,8 +135,27 @@ def test_file_brings_back_objects_prompts_and_candidates(sessions, tmp_path):
             assert len(view.candidates.masks) == len(
                 new.views[place].candidates.masks
             )
-    assert again.undo() == 'loading cells.session'
-    assert not again.scene.target.data.any()
+
+
+def test_undo_does_not_empty_a_file_that_was_loaded(sessions, tmp_path):
+    session = sessions()
+    work(session)
+    session.save(tmp_path / 'cells.session')
+    count = len(session.scene.objects(False))
+    again = sessions()
+    again.load(tmp_path / 'cells.session')
+    again.autosave(tmp_path / 'cells.session')
+    labels = again.scene.target.data.copy()
+    again.click(*FIRST)
+    number = again.accept().number
+    assert again.undo() is not None
+    assert again.undo() is None
+    assert np.array_equal(again.scene.target.data, labels)
+    assert number not in again.scene.objects(False)
+    again.autosave(None)
+    third = sessions()
+    third.load(tmp_path / 'cells.session')
+    assert len(third.scene.objects(False)) == count
 
 
 def test_work_goes_on_as_if_nothing_had_been(sessions, tmp_path):

@@ -197,7 +197,7 @@ class FileCommands:
             self._loader = None
 
     def take(self, loaded: LoadedSession, objects: Objects) -> None:
-        """Write the objects of a file that was read, as one step.
+        """Write the objects of a file that was read; cannot be undone.
 
         Of the parameters only the classes are taken over.
 

@@ -301,7 +301,9 @@ def decode(
 
 
 def put(loaded: LoadedSession, objects: Objects) -> None:
-    """Write the objects of a file into labels, as one step.
+    """Write the objects of a file into labels.
+
+    It cannot be undone: a file that changes are saved to would be emptied.
 
     Raises
     ------
@@ -318,6 +320,8 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
             step.paint_masks(plane, masks)
         for record, _ in loaded.records:
             step.put(record)
+    objects.history.settle()
+    objects.changed.emit()
 
 
 def check_empty(objects: Objects) -> None:

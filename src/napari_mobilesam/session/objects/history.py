@@ -248,6 +248,12 @@ class History:
             id(entry): entry.nbytes for entry in (*self._done, *self._undone)
         }
 
+    def settle(self) -> None:
+        """Keep all steps that are done: none can be undone any more."""
+        self._settled = self.replay_codes
+        self._forget([*self._done, *self._undone])
+        self._done, self._undone = [], []
+
     def clear(self) -> None:
         """Drop all steps."""
         self._done, self._undone, self._sizes = [], [], {}
