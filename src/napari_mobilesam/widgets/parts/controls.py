@@ -36,6 +36,7 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.dock_tabs import show_as_tab
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
+from napari_mobilesam.widgets.parts.wheel import WheelGuard
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
 
@@ -307,6 +308,7 @@ def scrollable(
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inner)
+    WheelGuard(inner)
     # as tall as its contents if there is room, smaller otherwise
     area.setSizeAdjustPolicy(
         QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents

@@ -15,6 +15,7 @@ from napari_mobilesam.widgets.parts.controls import (
     form_layout,
 )
 from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.parts.wheel import WheelGuard
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of
 
@@ -68,6 +69,7 @@ class ImageHeader(QWidget):
         form.addRow('Model', self.model_box)
         form.addRow(device_name, self.device_label)
         self.image_combo.layer_changed.connect(self._offer_channels)
+        WheelGuard(self)
 
     def show_model(self) -> None:
         """Show the model in use and its device."""

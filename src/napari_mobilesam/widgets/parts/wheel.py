@@ -1,0 +1,63 @@
+"""Mouse wheel over a form: it scrolls, and changes no values unasked."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QScrollBar,
+    QWidget,
+)
+
+CONTROLS = QAbstractSpinBox, QComboBox, QAbstractSlider
+
+
+class WheelGuard(QObject):
+    """Lets the wheel change only the control that was clicked or tabbed to.
+
+    Over any other, it scrolls the form. Controls that are added later are
+    guarded as well.
+
+    Parameters
+    ----------
+    form : QWidget
+        Widget with the controls.
+    """
+
+    def __init__(self, form: QWidget) -> None:
+        super().__init__(form)
+        self._form = form
+        form.installEventFilter(self)
+        self._guard()
+
+    def _guard(self) -> None:
+        for kind in CONTROLS:
+            for control in self._form.findChildren(kind):
+                if isinstance(control, QScrollBar):
+                    continue
+                if control.property('guarded'):
+                    continue
+                control.setProperty('guarded', True)
+                if control.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                    control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                control.installEventFilter(self)
+
+    def eventFilter(  # noqa: N802 - name of Qt
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Pass the wheel on to the form if the control has no focus."""
+        assert event is not None
+        kind = event.type()
+        if watched is self._form:
+            if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
+                self._guard()
+            return False
+        if kind != QEvent.Type.Wheel:
+            return False
+        assert isinstance(watched, QWidget)
+        if watched.hasFocus():
+            return False
+        event.ignore()
+        return True
