@@ -195,6 +195,26 @@ def test_clicks_accepted_while_modules_are_imported_are_of_two_objects(
     assert labels[66, 30] == 3
 
 
+def test_undo_takes_back_what_waits_for_the_form(
+    make_napari_viewer, oracle, settle, blobs, slow_imports
+):
+    viewer, image, dock = starting(make_napari_viewer(), blobs)
+    mouse = Mouse(viewer)
+    mouse.click(image, INSIDE)
+    mouse.key(Qt.Key.Key_W)
+    slow_imports.set()
+    wait_for(lambda: dock.show_form('prompts').attached)
+    early = dock.show_form('prompts')._early_clicks
+    assert early.undo()
+    assert '1 click' in early._text
+    assert 'accepted' not in early._text
+    wait_for(lambda: not dock.pending)
+    settle(get_session(viewer), dock)
+    assert len(viewer.layers['prompts'].data) == 1
+    assert 'objects' not in viewer.layers
+    assert not early.undo()
+
+
 def test_dock_closed_while_modules_are_imported_stays_empty(
     make_napari_viewer, oracle, blobs, slow_imports
 ):

@@ -83,6 +83,20 @@ def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
     assert len(points.data) == 0
 
 
+def test_an_object_that_is_edited_takes_points_whatever_the_tool(desk, blobs):
+    d = desk(blobs)
+    make(d, FIRST)
+    d.widget.trigger('use_scribble_tool')
+    point_at(d, (30, 34))
+    d.mouse.key(Qt.Key.Key_G)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    assert d.viewer.layers.selection.active is points
+    d.mouse.right_click(d.image, (36, 40))
+    d.settle()
+    assert len(points.data) == 2
+
+
 def test_button_takes_up_the_object_that_is_clicked_next(desk, blobs):
     d = desk(blobs)
     make(d, FIRST)

@@ -71,6 +71,21 @@ def test_open_object_keeps_its_image_and_says_so(desk, blobs, tmp_path):
     assert d.widget.image.layer is other
 
 
+def test_selected_image_is_gone_on_with_though_a_tool_was_chosen(desk, blobs):
+    d = desk(blobs, blobs[::-1])
+    first, second = d.viewer.layers[:2]
+    click(d, second, FIRST)
+    d.viewer.layers.selection.active = first
+    d.settle()
+    d.mouse.key(Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
+    d.settle()
+    assert d.viewer.layers.selection.active is d.widget.tools.points
+    assert d.widget.image.layer is second
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    assert d.widget.image.layer is first
+
+
 def test_image_dragged_to_the_top_hides_no_prompts(desk, blobs):
     d = desk(blobs)
     click(d, d.image, FIRST)

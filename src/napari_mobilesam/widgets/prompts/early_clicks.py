@@ -79,6 +79,14 @@ class EarlyClicks:
             self._say(self._text)
         return True
 
+    def undo(self) -> bool:
+        """Take back the last click or *Accept*; False if there is none."""
+        if self._say is None or not self._clicks:
+            return False
+        self._clicks.pop()
+        self._say(self._text)
+        return True
+
     def hand_over(
         self,
         add_point: Callable[[tuple[float, ...], bool], None],

@@ -58,6 +58,8 @@ class PromptImage:
         self._waiting = False
         # images that came into the viewer and were not chosen yet
         self._new: WeakSet[Image] = WeakSet()
+        # selected since the chosen one was
+        self._selected: Image | None = None
         self.layer: Image | None = None
         # later: a combo box changes several times while layers come and go
         self._later = QSignalDebouncer(parent=dock)
@@ -83,6 +85,7 @@ class PromptImage:
         if image is self.layer and image is not None:
             return
         before, self.layer = self.layer, image
+        self._selected = None
         if before is not None and self._dock.attached:
             for name, callback in self._events().items():
                 self._dock.deafen(getattr(before.events, name), callback)
@@ -102,10 +105,16 @@ class PromptImage:
 
     @property
     def other_selected(self) -> Image | None:
-        """The selected image, if it is not the chosen one or ours."""
+        """The image that was selected since, if it is another one."""
+        other = self._selected
+        gone = other is self.layer or other not in self._dock.viewer.layers
+        return None if gone else other
+
+    def note_selection(self) -> None:
+        """Remember the selected image, which tools may deselect."""
         active = self._dock.viewer.layers.selection.active
-        other = isinstance(active, Image) and active is not self.layer
-        return active if other and not is_ours(active) else None
+        if isinstance(active, Image) and not is_ours(active):
+            self._selected = active
 
     def follow_selection(self) -> None:
         """Choose the selected image, unless the plugin made it."""
@@ -136,7 +145,7 @@ class PromptImage:
         """Forget the image."""
         self._waiting = False
         self._later.cancel()
-        self.layer = None
+        self.layer = self._selected = None
 
     def _use_channels(self) -> None:
         self._scene.channel_axis = self._header.channel_combo.axis

@@ -71,6 +71,8 @@ class PromptNavigation:
             at = cursor_on(plane, self._viewer.cursor.position)
             navigation = self._session.navigation
             if at is not None and navigation.open_at(source, *at):
+                # as the status says: clicks add points to it
+                self._tools.use_points_tool()
                 return
             waiting = len(self._editor.queue)
             if waiting:

@@ -172,7 +172,7 @@ class PromptWidget(ViewerWidget):
             'next_candidate': self.object.next_candidate,
             'accept': self._accept,
             'reject': self._reject,
-            'undo': navigation.undo,
+            'undo': self._undo,
             'redo': navigation.redo,
             'previous_object': navigation.previous_object,
             'next_object': navigation.next_object,
@@ -187,6 +187,10 @@ class PromptWidget(ViewerWidget):
     def _accept(self) -> None:
         if not self._early_clicks.accept():
             self.runs.accept()
+
+    def _undo(self) -> None:
+        if not self._early_clicks.undo():
+            self.navigation.undo()
 
     def _connect(self) -> None:
         panel = self.panel
@@ -358,6 +362,7 @@ class PromptWidget(ViewerWidget):
 
     def _active_changed(self, event: Any = None) -> None:
         self.tools.show_tool()
+        self.image.note_selection()
         self._follow_selection()
 
     def _follow_selection(self) -> None:
