@@ -55,6 +55,27 @@ def paint(scene, label=1, place=(10, 20), title='object'):
     return objects
 
 
+def test_hidden_labels_are_written_and_undone_on_another_plane(viewer):
+    scene = scene_on(viewer, (3, 40, 50))
+    viewer.dims.set_current_step(0, 0)
+    objects = paint(scene)
+    layer = scene.labels
+    layer.visible = False
+    viewer.dims.set_current_step(0, 1)
+    paint(scene, 2, (12, 22))
+    area = int(disk().sum())
+    assert [int((plane > 0).sum()) for plane in layer.data] == [area, area, 0]
+    viewer.dims.set_current_step(0, 2)
+    assert objects.undo() == 'object'
+    assert objects.undo() == 'object'
+    assert not layer.data.any()
+    assert objects.redo() == 'object'
+    layer.visible = True
+    viewer.dims.set_current_step(0, 0)
+    assert np.array_equal(layer._slice.image.raw, layer.data[0])
+    assert layer._slice.image.raw.any()
+
+
 @pytest.mark.parametrize(
     'transform',
     [

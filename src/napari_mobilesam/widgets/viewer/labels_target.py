@@ -169,8 +169,14 @@ class LabelsTarget:
             array = np.array(layer.data)
             array[indices] = values
             layer.data = array
-        elif _refresh_pays(layer.data, len(values)) or not _is_native(layer):
-            # napari's setter writes the bytes of other byte orders reversed
+        elif (
+            not layer.visible
+            or _refresh_pays(layer.data, len(values))
+            or not _is_native(layer)
+        ):
+            # napari's setter changes the picture of the plane that is shown,
+            # which a hidden layer does not have, and writes the bytes of
+            # other byte orders reversed
             layer.data[indices] = values
             refresh_pixels(layer)
         else:
