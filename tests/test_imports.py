@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     'settings': {'files'},
     'table_keys': {'argument_checks', 'types'},
     'types': {'parameter_fields'},
-    'text': {'types'},
+    'text': {'extra', 'types'},
     # optional dependencies, and what to say where they are missing
     'extra': set(),
     # image files; below both training and large, which read them alike

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import PromptError
 
@@ -27,6 +28,9 @@ def test_counted_with_an_irregular_plural() -> None:
     [
         (PromptError('Click an object.'), 'Click an object.'),
         (OSError(), 'OSError'),
+        (MissingExtraError('zarr is not installed.'), 'zarr is not'),
+        (KeyError('one\ntwo\n'), "Unexpected KeyError: 'one"),
+        (RuntimeError('one\ntwo\n'), 'Unexpected RuntimeError: one two'),
         (OSError('No file.'), 'No file.'),
         (
             OSError(errno.ENOSPC, 'No space left on device', '/a/b'),

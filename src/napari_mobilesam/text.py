@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 
+from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.types import SegmentationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,14 +40,15 @@ def explain(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         return _explain_errno(error)
-    if isinstance(error, SegmentationError | OSError):
+    if isinstance(error, SegmentationError | OSError | MissingExtraError):
         return str(error) or type(error).__name__
     if isinstance(error, MemoryError) or 'out of memory' in str(error):
         return (
             'Not enough memory: use a smaller model, a smaller batch or a '
             'crop of the image.'
         )
-    return f'Unexpected {type(error).__name__}: {error}'
+    one_line = ' '.join(str(error).split())
+    return f'Unexpected {type(error).__name__}: {one_line}'
 
 
 def _explain_errno(error: OSError) -> str:

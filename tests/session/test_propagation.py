@@ -328,3 +328,8 @@ def test_blank_planes_are_skipped(keys):
         set(range(10)) - {3, 6} - set(keys)
     )
     assert not numbers[PropagationEnd]
+
+
+def test_an_unknown_direction_is_refused():
+    with pytest.raises(SegmentationError, match='choose one of both'):
+        PropagationOptions(direction='sideways')

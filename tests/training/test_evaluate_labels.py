@@ -73,9 +73,14 @@ def test_what_cannot_be_measured_is_named(
     tifffile.imwrite(path, labels[:-1])
     with pytest.raises(TrainingDataError, match='d1.*must be the same'):
         evaluate_labels(found, images)
-    tifffile.imwrite(path, labels.astype(np.float32))
-    with pytest.raises(TrainingDataError, match='labels are integers'):
+    tifffile.imwrite(path, labels.astype(np.float32) + 0.5)
+    with pytest.raises(TrainingDataError, match='labels are whole numbers'):
         evaluate_labels(found, images)
+    # as StarDist and others save them
+    tifffile.imwrite(path, labels.astype(np.float32))
+    assert len(evaluate_labels(found, images).rows) == len(images)
+    with pytest.raises(TrainingDataError, match='There is no folder'):
+        evaluate_labels(found / 'other', images)
     path.unlink()
     with pytest.raises(TrainingDataError, match='1 of 3 images: data/d1'):
         evaluate_labels(found, images)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
+from napari_mobilesam.cli.model_commands import download
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.types import Progress
 
@@ -75,8 +76,11 @@ def export_model_command(options: argparse.Namespace) -> int:
     if not path.absolute().parent.is_dir():
         raise OutputError(f'there is no folder {path.absolute().parent}')
     from napari_mobilesam.model.checkpoints import load_model
+    from napari_mobilesam.model.registry import registry
 
     with ProgressLine(quiet=options.quiet) as progress:
+        if options.model in registry():
+            download(options.model, progress)
         progress(0, 1, f'Loading {options.model}')
         model = load_model(options.model, 'cpu')
         try:

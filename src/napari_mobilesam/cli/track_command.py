@@ -91,9 +91,9 @@ def track_command(options: argparse.Namespace) -> int:
                 f'{path} holds the labels to track: choose another name'
             )
         if path.exists() and not (options.overwrite and path.is_file()):
+            hint = ', or give --overwrite' if path.is_file() else ''
             raise OutputError(
-                f'{path} exists: remove it, choose another name, or give '
-                '--overwrite to replace a file'
+                f'{path} exists: remove it or choose another name{hint}'
             )
     parameters = LinkingParameters(**given_options(options, LinkingParameters))
     given = read_labels(options.labels, frames=True)

@@ -60,6 +60,8 @@ def evaluate_labels(
     ImageError
         If a label image cannot be read.
     """
+    if not folder.is_dir():
+        raise TrainingDataError(f'There is no folder {folder}.')
     paths = [_label_file(folder, image) for image in images]
     missing = [
         image.name
@@ -126,8 +128,12 @@ def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
             f'{path} has the shape {labels.shape}, the labels of '
             f'{image.name} {image.labels.shape[1:]}; they must be the same'
         )
-    if labels.dtype.kind not in 'uib':
+    with np.errstate(invalid='ignore'):
+        numbers = labels.astype(np.int64)
+    # some programs save labels as float32
+    if labels.dtype.kind not in 'uibf' or not np.array_equal(numbers, labels):
         raise TrainingDataError(
-            f'{path} has numbers of type {labels.dtype}; labels are integers'
+            f'{path} has fractions, NaN or numbers of type {labels.dtype}; '
+            'labels are whole numbers'
         )
-    return labels.astype(np.int64)
+    return numbers

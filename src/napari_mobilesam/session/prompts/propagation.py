@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,13 @@ class PropagationOptions:
     min_overlap: float = 0.3
     max_change: float = 2.5
     most: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise SegmentationError(
+                f'direction is {self.direction!r}; choose one of '
+                f'{", ".join(get_args(Direction))}'
+            )
 
 
 class PropagatedPlane(NamedTuple):

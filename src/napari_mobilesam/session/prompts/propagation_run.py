@@ -285,7 +285,7 @@ class Propagation:
             run.step.replay_code = replay_code if complete else None
             self.finished.emit(run.end(complete))
 
-        total = len(planes) - len(keys)
+        total = len(asked(keys, len(planes), options))
         self._background.start(
             BackgroundJob(found, run.take, end, total, 'Plane'), model_name
         )
