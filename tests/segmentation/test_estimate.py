@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation import estimate
+from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.estimate import (
     FILE,
     Estimate,
@@ -109,6 +110,36 @@ def test_the_adaptive_run_costs_less():
     assert few.prompts < full.prompts / 4
     assert few.windows == full.windows
     assert few.seconds < full.seconds
+
+
+def test_what_is_embedded_already_costs_no_window():
+    parameters = EverythingParameters()
+    new = estimate_run((400, 400), RECORD, parameters, SPEED, diameter=20)
+    known = estimate_run(
+        (400, 400),
+        RECORD,
+        parameters,
+        SPEED,
+        diameter=20,
+        embedded=lambda key: True,
+    )
+    assert known.windows == 0 < new.windows
+    assert known.seconds == pytest.approx(
+        new.seconds - new.windows * SPEED.embedding
+    )
+
+
+def test_a_run_without_embedding_does_not_make_the_next_seem_slow():
+    history = CostHistory()
+    done = Work(prompts=45, windows=0, masks_per_prompt=2.5)
+    # maps, duplicates and labels take as long as the prompts
+    for _ in range(5):
+        history.learn_time(done.seconds_of_run(SPEED), 1.7)
+    seen = estimate_run(
+        (400, 400), RECORD, EverythingParameters(), SPEED, experience=history
+    )
+    alone = estimate_run((400, 400), RECORD, EverythingParameters(), SPEED)
+    assert seen.seconds < 1.3 * alone.seconds
 
 
 def test_a_bad_region_is_refused():

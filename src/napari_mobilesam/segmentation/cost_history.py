@@ -23,6 +23,9 @@ RECENT = 48
 SECONDS_BELIEVED, RUNS_BELIEVED = 0.1, 1.0
 # Ratios beyond these are taken for these.
 LEAST, MOST = 1 / 4, 8.0
+# What a run does besides, such as maps, duplicates and labels, takes as long
+# as so many prompts: 0.2 s for the sample nuclei, with everything embedded.
+PROMPTS_BESIDES = 100
 # An embedding that took a smaller share of its time was read from a disk.
 READ = 1 / 8
 
@@ -68,6 +71,10 @@ class Work:
         """Return the duration at a speed, in seconds."""
         per_prompt = speed.prompt + self.masks_per_prompt * speed.mask
         return self.windows * speed.embedding + self.prompts * per_prompt
+
+    def seconds_of_run(self, speed: Speed) -> float:
+        """Return the duration of a run, with what it does besides."""
+        return self.seconds(speed) + PROMPTS_BESIDES * speed.prompt
 
     def share_of(self, expected: Work, speed: Speed) -> float:
         """Which share of the time of a run has passed when this is done.

@@ -182,6 +182,7 @@ def estimate_run(
     diameter: float | None = None,
     experience: CostHistory | None = None,
     what: Hashable = None,
+    embedded: Callable[[BlockKey], bool] | None = None,
 ) -> Estimate:
     """Estimate time and memory of a run without reading the image.
 
@@ -205,6 +206,8 @@ def estimate_run(
         What earlier runs have cost.
     what : hashable
         Tells image and parameters from others, see `CostHistory.work`.
+    embedded : callable, optional
+        ``embedded(block)`` tells whether a large block is embedded already.
 
     Returns
     -------
@@ -218,7 +221,13 @@ def estimate_run(
     """
     check_instance('speed', speed, Speed, optional=False)
     work = expected_work(
-        image_shape, record, parameters, region, skip=skip, diameter=diameter
+        image_shape,
+        record,
+        parameters,
+        region,
+        skip=skip,
+        diameter=diameter,
+        embedded=embedded,
     )
     pace = 1.0
     if experience is not None:
@@ -232,7 +241,7 @@ def estimate_run(
         + per_pixel * record.input_size**2
         + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
     )
-    seconds = pace * work.seconds(speed)
+    seconds = pace * work.seconds_of_run(speed)
     given = None if parameters is None else parameters.diameter
     return Estimate(
         work.prompts, work.windows, seconds, memory, diameter or given

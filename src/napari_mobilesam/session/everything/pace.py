@@ -94,7 +94,7 @@ class PlaneWork:
         if complete:
             self._experience.learn_work(self._usual, self._done, self._what)
         if self._measured is not None and self._done.prompts:
-            expected = self._done.seconds(self._measured)
+            expected = self._done.seconds_of_run(self._measured)
             self._experience.learn_time(expected, seconds)
 
     def _work(self, prompts: int, windows: int) -> Work:

@@ -235,6 +235,9 @@ class PlaneJobs:
         try:
             speed = measure_speed(model)
             first = tasks[0]
+            # sizes are looked for where objects suit: that is embedded then
+            diameter = self._diameter(run, first, parameters, model)
+            image = self._services.engine.image(first.plane, model)
             one = estimate_run(
                 first.plane.shape,
                 model.record,
@@ -242,9 +245,11 @@ class PlaneJobs:
                 speed,
                 first.region,
                 skip=None if first.skip is None else first.skip(),
-                diameter=self._diameter(run, first, parameters, model),
+                diameter=diameter,
                 experience=self._experience,
                 what=what_of(first, parameters),
+                # of a stack, the first plane stands for all
+                embedded=image.knows if len(tasks) == 1 else None,
             )
         except SupersededError:
             return
