@@ -86,6 +86,27 @@ def test_doubtful_masks_can_be_refused_or_taken(
     assert objects(d) == found
 
 
+def test_a_box_has_to_be_surer_than_a_click(desk, blobs, oracle):
+    d = desk(blobs)
+    least = d.session.editor.least_score
+    assert 0 < least < 0.6
+    oracle.score = least + 0.05
+    d.session.clear_cache()
+    click(d, FIRST)
+    assert color_of(d.widget.preview.layer) == rgb(COLOR)
+    d.mouse.key(Qt.Key.Key_Q)
+    d.settle()
+    d.widget.trigger('use_boxes_tool')
+    d.mouse.drag(d.image, (12, 16), (44, 48))
+    d.settle()
+    assert color_of(d.widget.preview.layer) == rgb(DOUBTFUL_COLOR)
+    assert 'No confident mask here' in d.widget.status.text
+    accept(d)
+    assert objects(d) == []
+    accept(d)
+    assert objects(d) == [1]
+
+
 def test_doubtful_mask_of_an_object_accepted_early_is_held_back(
     desk, blobs, oracle
 ):

@@ -33,6 +33,11 @@ from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 
 T = TypeVar('T')
 
+# Of what is missing to certainty, so much more is asked of a box alone: a box
+# always shows something. On validation and training images, half of 279 boxes
+# on background have less, and 3 % of 361 boxes of objects.
+BOX_MARGIN = 0.5
+
 
 class FindObjects(Protocol):
     """Finds the objects of the labels that accepted objects go to."""
@@ -143,8 +148,18 @@ class Editor:
         return self._is_doubtful(self.record)
 
     def _is_doubtful(self, record: ObjectRecord) -> bool:
+        least = max(
+            (self.least_score_for(v.prompts) for v in record.views.values()),
+            default=self.least_score,
+        )
         # False for the NaN of masks that no model has scored
-        return record.score < self.least_score
+        return record.score < least
+
+    def least_score_for(self, prompts: Prompts) -> float:
+        """Predicted IoU below which the answer to prompts is doubtful."""
+        if prompts.box is None or len(prompts.points) or not self.least_score:
+            return self.least_score
+        return self.least_score + BOX_MARGIN * (1 - self.least_score)
 
     @property
     def objects(self) -> Objects | None:

@@ -329,7 +329,8 @@ class OpenObject:
             self._show_nothing()
             return
         found = view.candidates
-        doubtful = found.mask.score < self._editor.least_score
+        least = self._editor.least_score_for(view.prompts)
+        doubtful = found.mask.score < least
         self._preview.show(shown.plane, [found.mask], doubtful)
         self._panel.show_candidates(found.masks, found.chosen)
 
