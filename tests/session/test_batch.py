@@ -39,7 +39,7 @@ def test_labels_in_order_and_one_undo(session):
     assert 'outside the image' in result.missing[3]
     assert result.text.startswith('2 of 4 prompts gave an object. Prompt 3:')
     assert area(session, 1) > area(session, 2) > 400
-    assert session.undo() == '4 prompts'
+    assert session.undo() == '2 objects'
     assert not session.scene.target.data.any()
     assert len(session.scene.target.table) == 0
     session.redo()

@@ -53,6 +53,26 @@ def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     assert '4 objects, 1 kept' in review.count.text()
 
 
+def test_kept_objects_are_counted_whatever_the_filter(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    press(d, Qt.Key.Key_Y)
+    d.widget.panel.filters.predicted_iou.setValue(1.0)
+    d.settle()
+    assert len(np.unique(d.labels.data)) == 2
+    assert d.widget.status.text.startswith('1 object of')
+
+
+def test_a_second_run_says_that_all_is_labelled_already(reviewed):
+    d = reviewed
+    d.widget.panel.labels_combo.layer = d.labels
+    d.widget.panel.leave_box.setChecked(True)
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert 'labelled already' in d.widget.status.text
+    assert len(np.unique(d.labels.data)) == 5
+
+
 def test_the_highlight_goes_with_its_object(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

@@ -24,7 +24,7 @@ from napari_mobilesam.session.runtime.background import (
     Background,
     BackgroundJob,
 )
-from napari_mobilesam.text import explain
+from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
 
 if TYPE_CHECKING:
@@ -246,6 +246,7 @@ class BatchSegmentation:
         def end(complete: bool) -> None:
             # a cancelled batch cannot be replayed exactly
             batch.step.replay_code = replay_code if complete else None
+            batch.step.title = counted(len(batch.records), 'object')
             batch.step.finish()
             self.finished.emit(batch.result(complete))
 

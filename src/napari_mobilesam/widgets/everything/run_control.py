@@ -248,7 +248,8 @@ class RunControl:
         results = self._asked[1]
         if not result.found or not (len(result.table) or result.complete):
             self.let_go()
-            self._end(f'{removed_text(results)}{nothing_found(result)}')
+            nothing = nothing_found(result, results.skipped)
+            self._end(f'{removed_text(results)}{nothing}')
             return
         results.first(result, self._runs)
 
@@ -265,7 +266,7 @@ class RunControl:
         self._last = result
         self.show_count()
         self._panel.status.say(
-            f'{counted(len(result.table), "object")} of '
+            f'{counted(self._count(result), "object")} of '
             f'{counted(result.found, "mask")}.'
         )
 
@@ -312,10 +313,13 @@ class RunControl:
         """Show the number of objects, after undo and rejection too."""
         if self.results is None or self._last is None:
             return
-        count = self.results.count
-        if count is None:
-            count = len(self._last.table)
+        count = self._count(self._last)
         self._panel.filters.show_count(count, self._last.found)
+
+    def _count(self, result: EverythingResult) -> int:
+        """Number of objects that are there: with reviewed, without deleted."""
+        count = None if self.results is None else self.results.count
+        return len(result.table) if count is None else count
 
     # progress
 
@@ -342,8 +346,16 @@ def _time_left() -> TimeLeft:
     return TimeLeft(recent=None, least_share=LEAST_SHARE)
 
 
-def nothing_found(result: EverythingResult) -> str:
-    """Return a message on why nothing was found, and what to do."""
+def nothing_found(result: EverythingResult, skipped: bool = False) -> str:
+    """Return a message on why nothing was found, and what to do.
+
+    Parameters
+    ----------
+    result : EverythingResult
+        Result without objects.
+    skipped : bool
+        Whether labelled pixels were skipped.
+    """
     if result.problem:
         return result.problem
     if not result.complete:
@@ -356,6 +368,11 @@ def nothing_found(result: EverythingResult) -> str:
     if result.request.examples is not None:
         return (
             'Nothing similar was found: choose other examples, or accept more.'
+        )
+    if skipped:
+        return (
+            'Nothing was found beside the objects that are labelled already: '
+            'untick “Skip labelled pixels” to find those again.'
         )
     return (
         'Nothing was found: lower the predicted IoU or the stability, or set '

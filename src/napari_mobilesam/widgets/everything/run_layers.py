@@ -139,11 +139,27 @@ class RunLayers:
         """Number of objects of the run; None for outlines."""
         return None if self._output is None else len(self._output.numbers)
 
+    @property
+    def skips_labels(self) -> bool:
+        """Whether pixels that are labelled already are skipped."""
+        labels = self.destination.labels
+        return labels is not None and self.destination.leave
+
+    @property
+    def skipped(self) -> bool:
+        """Whether there were pixels to skip."""
+        labels = self.destination.labels
+        return (
+            labels is not None
+            and self.skips_labels
+            and self._scene.objects_of(labels).target.highest() > 0
+        )
+
     def _skip(
         self, source: ImagePlane
     ) -> Callable[[], NDArray[np.bool_]] | None:
         labels = self.destination.labels
-        if labels is None or not self.destination.leave:
+        if labels is None or not self.skips_labels:
             return None
         target = self._scene.objects_of(labels).target
         height, width = source.shape

@@ -86,9 +86,11 @@ class CandidatesView(QWidget):
                 continue
             mask = masks[index]
             button.setIcon(_icon(pictures[index]))
-            button.setText(f'{mask.score:.2f}')
+            # not “-0.00”
+            score = max(0.0, mask.score)
+            button.setText(f'{score:.2f}')
             button.setToolTip(
-                f'{mask.area} pixels, score {mask.score:.2f}, stability '
+                f'{mask.area} pixels, score {score:.2f}, stability '
                 f'{mask.stability:.2f}'
             )
             button.setChecked(index == chosen)
