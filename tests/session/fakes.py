@@ -125,7 +125,7 @@ class FakeScene:
             self._objects = Objects(self.target)
         return self._objects
 
-    def all_objects(self):
+    def undoables(self):
         return [] if self._objects is None else [self._objects]
 
     def show(self, plane):

@@ -90,7 +90,7 @@ class SlideScene:
     def objects(self, create):
         return self._objects
 
-    def all_objects(self):
+    def undoables(self):
         return [self._objects]
 
     def describe(self, plane):

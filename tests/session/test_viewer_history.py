@@ -18,7 +18,9 @@ from napari_mobilesam.session.prompts.navigation import Navigation
 def desk_of(count):
     clock = itertools.count(1).__next__
     labels = [Objects(FakeTarget(), clock=clock) for _ in range(count)]
-    editor = SimpleNamespace(forget_undone=lambda: None)
+    editor = SimpleNamespace(
+        forget_undone=lambda: None, take_back_accept=lambda: False
+    )
     return labels, Navigation(editor, lambda: labels)
 
 

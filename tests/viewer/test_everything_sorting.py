@@ -164,6 +164,25 @@ def test_outlines_in_a_shapes_layer(everything_desk, image):
     assert d.widget.panel.review_group.isHidden()
 
 
+def test_outlines_are_undone_before_older_steps(everything_desk, image):
+    d = everything_desk(image)
+    labels = run(d)
+    d.widget.panel.kind_combo.setCurrentText(OUTLINES)
+    shapes = run(d)
+    assert len(shapes.data) == 2
+    assert d.session.undo().startswith('2 outlines')
+    assert shapes not in d.viewer.layers
+    assert there(labels.data) == (True, True)
+    assert d.session.redo().startswith('2 outlines')
+    assert shapes in d.viewer.layers
+    assert len(shapes.data) == 2
+    # removed by hand, it is no step any more
+    d.viewer.layers.remove(shapes)
+    d.settle()
+    assert d.session.undo() == '2 objects'
+    assert not labels.data.any()
+
+
 def test_a_result_that_is_removed_is_let_go(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)

@@ -26,13 +26,14 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.object_commands import ObjectCommands
 from napari_mobilesam.session.object_jobs import ObjectJobs
 from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.session.objects.history import Undoable
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompt_commands import PromptCommands
 from napari_mobilesam.session.prompts.batch import BatchSegmentation
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.prompts.hover import Hover
-from napari_mobilesam.session.prompts.navigation import Navigation, Undoable
+from napari_mobilesam.session.prompts.navigation import Navigation
 from napari_mobilesam.session.prompts.prefetch import Prefetch
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting
@@ -516,8 +517,8 @@ class Session:
         return None if self.scene is None else self.scene.objects(create)
 
     def _histories(self) -> Sequence[Undoable]:
-        objects = () if self.scene is None else self.scene.all_objects()
-        return (*objects, *self.tracking.all_tracks())
+        results = () if self.scene is None else self.scene.undoables()
+        return (*results, *self.tracking.all_tracks())
 
     def _require_scene(self) -> Scene:
         if self.scene is None:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from napari_mobilesam.session.objects.patch import Patch
 
@@ -272,3 +272,25 @@ class History:
         for entry in entries:
             self._sizes.pop(id(entry), None)
             self._moved.pop(id(entry), None)
+
+
+class Undoable(Protocol):
+    """Something of the viewer with a history of its own.
+
+    Attributes
+    ----------
+    history : History
+        Steps; histories of a viewer share a clock.
+    """
+
+    history: History
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+
+    def undo(self) -> str | None:
+        """Undo the last step; return its title, None if there is none."""
+
+    def redo(self) -> str | None:
+        """Redo the step undone last; see `undo`."""

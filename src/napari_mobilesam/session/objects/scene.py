@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.history import Undoable
 from napari_mobilesam.session.objects.objects import Objects
 
 
@@ -50,8 +51,11 @@ class Scene(Protocol):
             Labels cannot be created, because there is no image.
         """
 
-    def all_objects(self) -> Sequence[Objects]:
-        """Return the objects of all labels, whose histories share a clock."""
+    def undoables(self) -> Sequence[Undoable]:
+        """Return the objects of all labels, and other results.
+
+        Their histories share a clock.
+        """
 
     def show(self, plane: ImagePlane) -> None:
         """Show a plane in the viewer."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.history import History
+from napari_mobilesam.session.objects.history import Undoable
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -19,28 +18,6 @@ from napari_mobilesam.types import Prompts
 
 # Title of the step that an accepted object is whose mask is still to come.
 WAITING_ACCEPT = 'accept, the object is open again'
-
-
-class Undoable(Protocol):
-    """Something of the viewer with a history of its own.
-
-    Attributes
-    ----------
-    history : History
-        Steps; histories of a viewer share a clock.
-    """
-
-    history: History
-
-    @property
-    def name(self) -> str:
-        """Name for messages."""
-
-    def undo(self) -> str | None:
-        """Undo the last step; return its title, None if there is none."""
-
-    def redo(self) -> str | None:
-        """Redo the step undone last; see `undo`."""
 
 
 class Navigation:

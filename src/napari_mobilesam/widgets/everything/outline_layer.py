@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.session import EverythingResult
+from napari_mobilesam.session.objects.history import Entry, History
+from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.everything.tools_panel import (
     add_polygons,
     in_layer,
@@ -24,20 +26,56 @@ if TYPE_CHECKING:
 class OutlineLayer:
     """Shapes layer of the outlines of a result.
 
+    Undo removes the layer, and redo brings it back as it was.
+
     Parameters
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
     planes : sequence of LayerPlane
         Planes of the run.
+    history : History
+        Has the run as its only step.
     """
 
     def __init__(
-        self, viewer: ViewerModel, planes: Sequence[LayerPlane]
+        self,
+        viewer: ViewerModel,
+        planes: Sequence[LayerPlane],
+        history: History,
     ) -> None:
         self._viewer = viewer
         self._planes = planes
+        self.history = history
         self.layer: Shapes | None = None
+        self._moving = False
+        viewer.layers.events.removed.connect(self._removed)
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return '' if self.layer is None else str(self.layer.name)
+
+    def undo(self) -> str | None:
+        """Remove the layer; return the title of the run."""
+        entry = self.history.pop_undo()
+        if entry is not None and self.layer in self._viewer.layers:
+            self._moving = True
+            self._viewer.layers.remove(self.layer)
+            self._moving = False
+        return None if entry is None else entry.title
+
+    def redo(self) -> str | None:
+        """Bring the layer back; return the title of the run."""
+        entry = self.history.pop_redo()
+        if entry is not None and self.layer is not None:
+            self._viewer.add_layer(self.layer)
+        return None if entry is None else entry.title
+
+    def _removed(self, event: Any) -> None:
+        """Drop the step if the layer is removed by hand."""
+        if event.value is self.layer and not self._moving:
+            self.history.clear()
 
     def write(self, result: EverythingResult) -> None:
         """Replace the outlines by those of a result."""
@@ -60,6 +98,7 @@ class OutlineLayer:
                 f'{first.layer.name} outlines',
                 features,
             )
+            self.history.push(Entry(counted(len(shapes), 'outline')))
             return
         self._replace(self.layer, shapes, features)
 

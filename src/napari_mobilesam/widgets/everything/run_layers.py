@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -218,7 +219,9 @@ class RunLayers:
             Provides the background thread.
         """
         if self.destination.outlined:
-            self._outlines = OutlineLayer(self._viewer, self._planes)
+            self._outlines = self._scene.with_history(
+                partial(OutlineLayer, self._viewer, self._planes)
+            )
             self.write(result)
             return
         self._begin(self.destination.labels, result, runs)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.history import History, Undoable
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
@@ -32,6 +33,8 @@ from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+U = TypeVar('U', bound=Undoable)
 
 LABELS_NAME = 'objects'
 
@@ -88,6 +91,8 @@ class ViewerScene:
         # one for all labels: steps are undone in the order they were made
         self._clock = itertools.count(1).__next__
         self.tracks = TrackLayers(viewer, self._clock, self._write_to)
+        # results that are no objects of labels
+        self._others: list[Undoable] = []
         # images that were removed and come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
         self.channel_axis: int | None = None
@@ -201,13 +206,25 @@ class ViewerScene:
                 shown.watch(objects)
         return objects
 
-    def all_objects(self) -> Sequence[Objects]:
-        """Return the objects of all labels in the viewer."""
-        return [
+    def undoables(self) -> Sequence[Undoable]:
+        """Return the objects of all labels in the viewer, and outlines."""
+        objects = [
             self._objects[layer]
             for layer in self.viewer.layers
             if layer in self._objects
         ]
+        self._others = [
+            other
+            for other in self._others
+            if other.history.undoable or other.history.redoable
+        ]
+        return [*objects, *self._others]
+
+    def with_history(self, make: Callable[[History], U]) -> U:
+        """Make something that can be undone, with its history."""
+        made = make(History(clock=self._clock))
+        self._others.append(made)
+        return made
 
     def keep(self, image: Image) -> None:
         """Keep the prompts on an image that is removed and comes back."""
