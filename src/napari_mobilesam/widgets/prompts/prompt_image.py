@@ -82,10 +82,10 @@ class PromptImage:
         self._waiting = False
         self._later.cancel()
         image = self._header.image_combo.layer
+        self._selected = None
         if image is self.layer and image is not None:
             return
         before, self.layer = self.layer, image
-        self._selected = None
         if before is not None and self._dock.attached:
             for name, callback in self._events().items():
                 self._dock.deafen(getattr(before.events, name), callback)
