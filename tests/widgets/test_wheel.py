@@ -49,11 +49,14 @@ def form(qtbot):
     for number in range(40):
         rows.addWidget(QLabel(str(number)))
     form.rows = rows
-    scrollable(form, rows, StatusLine())
+    top, form.fixed = QVBoxLayout(), QSpinBox()
+    top.addWidget(form.fixed)
+    scrollable(form, rows, StatusLine(), top)
     form.resize(320, 300)
     form.show()
     qtbot.waitExposed(form)
     form.spin.setValue(50)
+    form.fixed.setValue(50)
     form.slider.setValue(50)
     form.combo.setCurrentIndex(1)
     return form
@@ -69,12 +72,25 @@ def test_the_wheel_scrolls_a_form_and_changes_no_value(form, name):
     assert values(form) == (50, 1, 50)
 
 
+def test_controls_that_do_not_scroll_are_guarded(form):
+    assert not turn_wheel(form.fixed)
+    assert form.fixed.value() == 50
+
+
 def test_the_wheel_changes_the_control_that_has_the_focus(form, qtbot):
     form.activateWindow()
     form.spin.setFocus()
     qtbot.waitUntil(form.spin.hasFocus)
     assert turn_wheel(form.spin)
     assert form.spin.value() < 50
+
+
+def test_the_wheel_makes_no_choice_in_a_combo_box(form, qtbot):
+    form.activateWindow()
+    form.combo.setFocus()
+    qtbot.waitUntil(form.combo.hasFocus)
+    assert not turn_wheel(form.combo)
+    assert form.combo.currentIndex() == 1
 
 
 def test_controls_that_are_added_later_are_guarded(form, qtbot):

@@ -309,6 +309,8 @@ def scrollable(
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inner)
     WheelGuard(inner)
+    # what does not scroll, too
+    WheelGuard(widget)
     # as tall as its contents if there is room, smaller otherwise
     area.setSizeAdjustPolicy(
         QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents

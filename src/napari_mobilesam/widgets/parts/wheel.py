@@ -15,10 +15,11 @@ CONTROLS = QAbstractSpinBox, QComboBox, QAbstractSlider
 
 
 class WheelGuard(QObject):
-    """Lets the wheel change only the control that was clicked or tabbed to.
+    """Lets the wheel change only the number that was clicked or tabbed to.
 
-    Over any other, it scrolls the form. Controls that are added later are
-    guarded as well.
+    Over any other control, it scrolls the form; it never makes a choice in a
+    combo box, which may have the focus since the form was opened. Controls
+    that are added later are guarded as well.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class WheelGuard(QObject):
         if kind != QEvent.Type.Wheel:
             return False
         assert isinstance(watched, QWidget)
-        if watched.hasFocus():
+        if watched.hasFocus() and not isinstance(watched, QComboBox):
             return False
         event.ignore()
         return True
