@@ -317,7 +317,7 @@ class RunControl:
         self._panel.filters.show_count(count, self._last.found)
 
     def _count(self, result: EverythingResult) -> int:
-        """Number of objects that are there: with reviewed, without deleted."""
+        """Number of objects in the labels: kept ones too, no deleted ones."""
         count = None if self.results is None else self.results.count
         return len(result.table) if count is None else count
 

@@ -20,6 +20,7 @@ from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.rewriter import Rewriter
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.everything.outline_layer import OutlineLayer
@@ -141,28 +142,24 @@ class RunLayers:
         return None if self._output is None else len(self._output.numbers)
 
     @property
-    def skips_labels(self) -> bool:
-        """Whether pixels that are labelled already are skipped."""
-        labels = self.destination.labels
-        return labels is not None and self.destination.leave
-
-    @property
     def skipped(self) -> bool:
-        """Whether there were pixels to skip."""
+        """True if there are labelled pixels, and they are skipped."""
+        target = self._skipped_target()
+        return target is not None and target.highest() > 0
+
+    def _skipped_target(self) -> LabelTarget | None:
+        """Labels whose pixels are skipped, if any are."""
         labels = self.destination.labels
-        return (
-            labels is not None
-            and self.skips_labels
-            and self._scene.objects_of(labels).target.highest() > 0
-        )
+        if labels is None or not self.destination.leave:
+            return None
+        return self._scene.objects_of(labels).target
 
     def _skip(
         self, source: ImagePlane
     ) -> Callable[[], NDArray[np.bool_]] | None:
-        labels = self.destination.labels
-        if labels is None or not self.skips_labels:
+        target = self._skipped_target()
+        if target is None:
             return None
-        target = self._scene.objects_of(labels).target
         height, width = source.shape
 
         def occupied() -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from napari.layers import Image
 from psygnal import Signal
@@ -59,7 +59,7 @@ class PromptImage:
         # images that came into the viewer and were not chosen yet
         self._new: WeakSet[Image] = WeakSet()
         # selected since the chosen one was
-        self._selected: Image | None = None
+        self._selected: ref[Image] | None = None
         self.layer: Image | None = None
         # later: a combo box changes several times while layers come and go
         self._later = QSignalDebouncer(parent=dock)
@@ -106,7 +106,7 @@ class PromptImage:
     @property
     def other_selected(self) -> Image | None:
         """The image that was selected since, if it is another one."""
-        other = self._selected
+        other = None if self._selected is None else self._selected()
         gone = other is self.layer or other not in self._dock.viewer.layers
         return None if gone else other
 
@@ -114,7 +114,7 @@ class PromptImage:
         """Remember the selected image, which tools may deselect."""
         active = self._dock.viewer.layers.selection.active
         if isinstance(active, Image) and not is_ours(active):
-            self._selected = active
+            self._selected = ref(active)
 
     def follow_selection(self) -> None:
         """Choose the selected image, unless the plugin made it."""
@@ -145,7 +145,8 @@ class PromptImage:
         """Forget the image."""
         self._waiting = False
         self._later.cancel()
-        self.layer = self._selected = None
+        self._selected = None
+        self.layer = None
 
     def _use_channels(self) -> None:
         self._scene.channel_axis = self._header.channel_combo.axis
