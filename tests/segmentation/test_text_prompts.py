@@ -137,9 +137,11 @@ def test_a_detector_can_be_interrupted(image):
 def test_rubbish_and_empty_text_are_refused(image):
     with pytest.raises(DetectorError, match='returns 5'):
         segment(image, NoPair())
-    for text in ('', '  ', None):
-        with pytest.raises(PromptError, match='text is empty'):
+    for text, words in (('', 'is empty'), ('  ', 'is empty'), (5, 'is 5')):
+        with pytest.raises(PromptError, match=words):
             segment(image, StandIn(), text)
+        with pytest.raises(PromptError, match=words):
+            segment(image, 'clipseg', text)
     with pytest.raises(SegmentationError, match='score'):
         segment(image, StandIn(), score=2)
 

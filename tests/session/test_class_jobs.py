@@ -80,6 +80,8 @@ def test_too_few_examples_say_what_to_do(session):
     accept(session, (10, 10), 'bright')
     with pytest.raises(SegmentationError, match='only “bright”'):
         session.propose_classes()
+    with pytest.raises(SegmentationError, match='proposed is None'):
+        session.accept_classes(None)
 
 
 def test_cancelling_proposes_nothing(session):

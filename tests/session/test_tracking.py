@@ -217,6 +217,13 @@ def test_wrong_correction_changes_nothing(tracked):
         tracked.link(tracked.index(0, 1), tracked.index(1, 1))
     with pytest.raises(TrackError, match='no object in frame 99'):
         tracked.index(99, 1)
+    for wrong in (
+        lambda: tracked.unlink(9999),
+        lambda: tracked.link(0, 9999),
+        lambda: tracked.divide(9999, [1]),
+    ):
+        with pytest.raises(TrackError, match='no object 9999'):
+            wrong()
     assert tracked.undo() is None
     assert np.array_equal(tracked.pixels, before)
 
@@ -256,6 +263,8 @@ def test_commands_of_the_console(session, dividing_cells):
     count = tracked.tracks.count
     session.unlink((4, 1))
     assert tracked.tracks.count == count + 1
+    with pytest.raises(TrackError, match='give the numbers of its frame'):
+        session.unlink(3)
     new = count + 1
     session.link((3, 1), (4, new))
     assert tracked.tracks.count == count

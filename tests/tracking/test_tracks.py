@@ -61,6 +61,10 @@ def test_unlink_starts_a_track(tracks):
         (lambda t: t.divide(4, [5]), 'its frame is not later'),
         (lambda t: t.unlink(4).divide(2, [6]), 'needs two'),
         (lambda t: t.index(1, 9), 'Frame 1 has no object with label 9'),
+        (lambda t: t.unlink(7), 'no object 7: objects are numbered from 0 to'),
+        (lambda t: t.unlink(-1), 'no object -1'),
+        (lambda t: t.link(2, 'a'), "no object 'a'"),
+        (lambda t: t.divide(2, [6, 99]), 'no object 99'),
     ],
 )
 def test_impossible_corrections_are_refused(tracks, edit, words):

@@ -117,6 +117,14 @@ def checked_detector(detector: Any) -> BoxDetector:
     return found
 
 
+def check_query(text: Any) -> None:
+    """Raise `PromptError` if a value is no text that names something."""
+    if not isinstance(text, str):
+        raise PromptError(f'text is {quoted(text)}; give words for a thing.')
+    if not text.strip():
+        raise PromptError('The text is empty: say what to find.')
+
+
 def boxes_of_text(
     detector: BoxDetector, image: NDArray[np.uint8], text: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,8 +153,7 @@ def boxes_of_text(
     DetectorError
         The detector has failed, or what it returns are no boxes.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise PromptError('The text is empty: say what to find.')
+    check_query(text)
     name = type(detector).__name__
     try:
         answer = checked_detector(detector).boxes(image, text)

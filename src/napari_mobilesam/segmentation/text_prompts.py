@@ -17,6 +17,7 @@ from napari_mobilesam.segmentation.box_detectors import (
     DEFAULT_DETECTOR,
     BoxDetector,
     boxes_of_text,
+    check_query,
     checked_detector,
     load_detector,
 )
@@ -203,6 +204,7 @@ def segment_text(
 
     check_model(model)
     check_number('score', score, 0, 1)
+    check_query(text)
     loaded = (
         load_detector(detector)
         if isinstance(detector, str)

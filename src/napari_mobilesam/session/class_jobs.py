@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.session.everything.rewrite import prompts_of
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
@@ -228,7 +229,10 @@ def accept_classes(
     ------
     LabelsError
         The labels are not editable.
+    SegmentationError
+        There are no proposals.
     """
+    check_instance('proposed', proposed, ProposedClasses, optional=False)
     objects, plane = proposed.objects, proposed.plane
     chosen = proposed.proposals.proposed if classes is None else classes
     records = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from napari_mobilesam.argument_checks import are_numbers, quoted
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
@@ -83,7 +84,7 @@ class TrackCommands:
             There is no such object, or they cannot be linked.
         """
         tracked = self._newest
-        tracked.link(tracked.index(*first), tracked.index(*second))
+        tracked.link(_index(tracked, first), _index(tracked, second))
 
     def unlink(self, place: FrameAndTrack) -> None:
         """Start a new track at an object, as one step.
@@ -94,7 +95,7 @@ class TrackCommands:
             The object.
         """
         tracked = self._newest
-        tracked.unlink(tracked.index(*place))
+        tracked.unlink(_index(tracked, place))
 
     def divide(
         self, parent: FrameAndTrack, children: Sequence[FrameAndTrack]
@@ -110,8 +111,8 @@ class TrackCommands:
         """
         tracked = self._newest
         tracked.divide(
-            tracked.index(*parent),
-            [tracked.index(*child) for child in children],
+            _index(tracked, parent),
+            [_index(tracked, child) for child in children],
         )
 
     def propagate_track(
@@ -147,7 +148,7 @@ class TrackCommands:
         """
         self._waiter.finish()
         tracked = self._newest
-        index = tracked.index(*place)
+        index = _index(tracked, place)
         chosen = PropagationOptions(direction=direction, **options)
         found: PropagationResult = self._waiter.answer(
             self._propagation.finished,
@@ -161,3 +162,13 @@ class TrackCommands:
         if not known:
             raise TrackError('There are no tracks yet: track labels first.')
         return known[-1]
+
+
+def _index(tracked: TrackedLabels, place: FrameAndTrack) -> int:
+    """Index of an object by frame and track."""
+    if not are_numbers(place) or len(place) != 2:
+        raise TrackError(
+            f'{quoted(place)} is no object: give the numbers of its frame '
+            'and its track, for example (0, 1).'
+        )
+    return tracked.index(*place)

@@ -137,6 +137,10 @@ def check_series(labels: Any) -> None:
             f'labels has the shape {tuple(shape)}; a time series is (frame, '
             'row, column) or (frame, plane, row, column).'
         )
+    if 0 in shape[1:]:
+        raise ImageError(
+            f'labels has the shape {tuple(shape)}: its frames have no pixels.'
+        )
     if np.dtype(dtype).kind not in 'iu':
         raise ImageError(
             f'labels is of type {dtype}; labels are integers, 0 for '

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -176,6 +178,21 @@ class Tracks:
         found = np.flatnonzero(self.ids == track)
         return found[np.argsort(self.frames[found], kind='stable')]
 
+    def check_objects(self, *indices: int) -> None:
+        """Check that there are objects of these indices.
+
+        Raises
+        ------
+        TrackError
+            If one is no index, or there are fewer objects.
+        """
+        for index in indices:
+            if not isinstance(index, Integral) or not 0 <= index < len(self):
+                raise TrackError(
+                    f'There is no object {quoted(index)}: objects are '
+                    f'numbered from 0 to {len(self) - 1}.'
+                )
+
     def link(self, first: int, second: int) -> Tracks:
         """Return tracks in which one object continues another.
 
@@ -190,8 +207,10 @@ class Tracks:
         Raises
         ------
         TrackError
-            If the second object is not of a later frame.
+            If there is no such object, or the second one is not of a later
+            frame.
         """
+        self.check_objects(first, second)
         self._check_order(first, second)
         previous = self.previous.copy()
         previous[list(self.following[first])] = -1
@@ -212,9 +231,10 @@ class Tracks:
         Raises
         ------
         TrackError
-            If a child is not of a later frame, or there would be one child
-            only.
+            If there is no such object, a child is not of a later frame, or
+            there would be one child only.
         """
+        self.check_objects(parent, *children)
         wanted = {int(child) for child in children}
         for child in wanted:
             self._check_order(parent, child)
@@ -236,8 +256,9 @@ class Tracks:
         Raises
         ------
         TrackError
-            If it does so already.
+            If there is no such object, or it does so already.
         """
+        self.check_objects(index)
         if self.previous[index] < 0:
             raise TrackError(
                 f'{self._name(index)} starts a track: there is no link to '

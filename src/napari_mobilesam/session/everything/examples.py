@@ -83,11 +83,13 @@ def text_query(
         The score is not from 0 to 1.
     """
     from napari_mobilesam.argument_checks import check_number
-    from napari_mobilesam.segmentation.box_detectors import DEFAULT_DETECTOR
+    from napari_mobilesam.segmentation.box_detectors import (
+        DEFAULT_DETECTOR,
+        check_query,
+    )
     from napari_mobilesam.segmentation.text_prompts import TEXT_SCORE
 
-    if not isinstance(text, str) or not text.strip():
-        raise PromptError('The text is empty: say what to find.')
+    check_query(text)
     if score is not None:
         check_number('score', score, 0, 1)
     return TextQuery(

@@ -335,6 +335,7 @@ class TrackedLabels:
         TrackError
             They cannot be linked.
         """
+        self._tracks.check_objects(first, second)
         if self._tracks.previous[second] == first and (
             len(self._tracks.following[first]) == 1
         ):
@@ -349,6 +350,7 @@ class TrackedLabels:
 
     def unlink(self, index: int) -> None:
         """Start a new track at an object; see `Tracks.unlink`."""
+        self._tracks.check_objects(index)
         if self._tracks.previous[index] < 0:
             frame, track = self.place(index)
             raise TrackError(
@@ -361,6 +363,7 @@ class TrackedLabels:
 
     def divide(self, parent: int, children: Sequence[int]) -> None:
         """Divide an object into others; see `Tracks.divide`."""
+        self._tracks.check_objects(parent, *children)
         after = set(self._tracks.following[parent])
         if len(children) == 1 and not after - set(children):
             name = _sentence(self._name(parent))
