@@ -50,11 +50,28 @@ def test_small_objects_are_found_from_a_guess(model):
     )
 
 
-def test_a_close_guess_is_kept_and_only_its_scale_embedded(model):
-    image = ImageEmbedding.of_rgb(model, discs(24))
-    assert head_diameter(image, 50, MIDDLE, nothing) == 50
-    side = 16 * -(-320 // image.pitch_for(50))
-    assert image.embedded_pixels == side**2
+@pytest.mark.parametrize('guess', [24, 27, 30])
+def test_a_close_guess_is_kept_and_only_its_scale_embedded(model, guess):
+    # 11 pixels of the input at the coarsest scale: too small to be seen there
+    middle = (320.0, 320.0)
+    image = ImageEmbedding.of_rgb(model, discs(14, side=640))
+    assert head_diameter(image, guess, middle, nothing) == guess
+    embedded = image.embedded_pixels
+    key = image.grid.large_block(middle, image.pitch_for(guess))
+    assert image.knows(key)
+    rows, columns = image.grid.canvas(key).cells
+    assert embedded == rows * columns * 16**2
+
+
+@pytest.mark.parametrize('guess', [50, 80, 180])
+def test_large_objects_are_seen_in_the_whole_image(model, guess):
+    image = ImageEmbedding.of_rgb(model, discs(90, side=800))
+    found = head_diameter(image, guess, (400.0, 400.0), nothing)
+    assert found == pytest.approx(180, rel=0.2)
+    # whatever the guess is, its scale is not embedded but where it is right
+    side = max(image.grid.shape(image.pitch_for(180)))
+    work = image.embedded_pixels / (16 * side) ** 2
+    assert work <= 1.8
 
 
 def test_nothing_seen_is_no_size(model):

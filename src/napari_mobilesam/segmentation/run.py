@@ -35,6 +35,19 @@ T = TypeVar('T')
 BEYOND_EXPECTED = 1.05
 
 
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Divide a number of prompts into batches of few different sizes.
+
+    The model keeps a recording of each size that it meets, up to 35 MB: what
+    is left beside full batches is divided into powers of two.
+    """
+    start = 0
+    while left := count - start:
+        length = size if left >= size else 1 << (left.bit_length() - 1)
+        yield slice(start, start + length)
+        start += length
+
+
 def _ignore_progress(done: int, total: int, message: str) -> None:
     """Default progress callback: does nothing."""
 
@@ -260,16 +273,13 @@ class Run:
         """
         size = self.parameters.batch_size
         size = min(size, self.model.batch_size, MOST_TOGETHER)
-        parts = (
-            slice(start, start + size) for start in range(0, len(points), size)
-        )
 
         def answer(part: slice) -> tuple[int, T]:
             some = points[part]
             return len(some), how(workers[part], some)
 
         answers = self.model.workers().map(
-            answer, self._until_cancelled(parts)
+            answer, self._until_cancelled(batches(len(points), size))
         )
         for count, result in answers:
             self.prompts += count
