@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -29,10 +30,18 @@ def need(module: str, extra: str = 'large') -> Any:
         return import_module(module)
     except ImportError as error:
         name = module.partition('.')[0]
-        ours = extra in (
-            *('classify', 'export', 'large', 'onnx', 'text', 'track'),
-        )
-        what = f'"napari-mobilesam[{extra}]"' if ours else extra
         raise MissingExtraError(
-            f'{name} is not installed: `pip install {what}`.', name=name
+            how_to_install(name, extra), name=name
         ) from error
+
+
+def installed(module: str) -> bool:
+    """Return whether a module can be imported, without importing it."""
+    return find_spec(module) is not None
+
+
+def how_to_install(module: str, extra: str) -> str:
+    """Say that a module is missing, and which command installs it."""
+    ours = extra in ('classify', 'export', 'large', 'onnx', 'text', 'track')
+    what = f'"napari-mobilesam[{extra}]"' if ours else extra
+    return f'{module} is not installed: `pip install {what}`.'

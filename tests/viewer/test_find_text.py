@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtWidgets import QMessageBox
 
 from napari_mobilesam.segmentation import box_detectors
+from napari_mobilesam.widgets.everything import text_control
 
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 
@@ -104,6 +105,7 @@ def test_weights_are_downloaded_on_request(d, monkeypatch):
         (path / fname).write_text('x')
 
     monkeypatch.setattr('pooch.retrieve', retrieve)
+    monkeypatch.setattr(text_control, 'installed', lambda module: True)
     words = d.panel.words
     find(d, 'coin', 'clipseg')
     assert fetched == []
@@ -119,3 +121,14 @@ def test_weights_are_downloaded_on_request(d, monkeypatch):
     assert 'is downloaded' in d.widget.status.text
     assert words.button.text().startswith('Find')
     box.deleteLater()
+
+
+def test_nothing_is_downloaded_for_a_library_that_is_missing(d, monkeypatch):
+    asked = []
+    monkeypatch.setattr(QMessageBox, 'open', lambda box: asked.append(box))
+    monkeypatch.setattr(text_control, 'installed', lambda module: False)
+    find(d, 'coin', 'clipseg')
+    assert asked == []
+    assert 'napari-mobilesam[text]' in d.widget.status.text
+    find(d, 'bright squares')
+    assert '2 objects' in d.widget.status.text

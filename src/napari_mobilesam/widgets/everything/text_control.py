@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_mobilesam.extra import how_to_install, installed
 from napari_mobilesam.session.detector_downloads import DetectorDownloads
 from napari_mobilesam.session.everything.examples import text_query
 from napari_mobilesam.widgets.everything.everything_panel import (
@@ -86,6 +87,9 @@ class TextControl:
         self.offer()
         words = self._panel.words
         record = RECORDS.get(words.detector)
+        if record is not None and not installed('transformers'):
+            self._panel.status.fail(how_to_install('transformers', 'text'))
+            return
         if record is not None and not record.here:
             confirm(
                 self._panel,
