@@ -220,6 +220,27 @@ def inside(box):
     return QPoint(8, box.height() // 2)
 
 
+def test_no_diameter_is_shown_until_it_is_known_for_the_image(
+    everything_desk, blobs
+):
+    d = everything_desk(blobs, 255 - blobs)
+    first, second = d.viewer.layers
+    controls = d.widget.panel.form.controls
+    controls['whole_image'].value = False
+    diameter = controls['diameter']
+    d.widget.header.image_combo.layer = first
+    d.settle()
+    assert float(diameter.number.native.text()) > 5
+    d.widget.header.image_combo.layer = second
+    assert diameter.number.native.text() == '…'
+    diameter.check.native.click()
+    assert float(diameter.number.native.text()) > 5
+    assert d.widget.panel.form.value.diameter > 5
+    diameter.check.native.click()
+    d.settle()
+    assert float(diameter.number.native.text()) > 5
+
+
 def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
     """Earlier estimates do not matter."""
     d = everything_desk(blobs)

@@ -91,3 +91,37 @@ def test_cancelling_keeps_the_labels(d, oracle):
     d.settle()
     assert panel.similar.button.isEnabled()
     assert np.array_equal(d.labels.data[before > 0], before[before > 0])
+
+
+def test_labels_of_the_chosen_image_are_chosen(d):
+    other = d.viewer.add_image(np.zeros((50, 60), np.uint8), name='other')
+    own = d.viewer.add_labels(np.zeros((50, 60), np.uint16), name='own')
+    similar = d.widget.panel.similar.labels_combo
+    d.widget.header.image_combo.layer = d.image
+    assert similar.layer is d.labels
+    d.widget.header.image_combo.layer = other
+    assert similar.layer is own
+    assert d.widget.panel.classes.labels_combo.layer is own
+    d.widget.header.image_combo.layer = d.image
+    assert similar.layer is d.labels
+    # labels that come later
+    d.viewer.layers.remove(own)
+    d.widget.header.image_combo.layer = other
+    assert similar.layer is d.labels
+    own = d.viewer.add_labels(np.zeros((50, 60), np.uint16), name='own')
+    d.settle()
+    assert similar.layer is own
+
+
+def test_labels_made_for_another_image_are_refused(d):
+    d.widget.panel.run_button.click()
+    d.settle()
+    made = d.viewer.layers['image objects']
+    other = d.viewer.add_image(np.zeros((50, 60), np.uint8), name='other')
+    d.widget.header.image_combo.layer = other
+    d.settle()
+    assert 'still of “image”' in d.widget.status.text
+    d.widget.panel.similar.labels_combo.layer = made
+    d.widget.panel.similar.button.click()
+    d.settle()
+    assert 'labels of another image than “other”' in d.widget.status.text

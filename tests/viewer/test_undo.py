@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.widgets.parts.keys import bind_keys, unbind_keys
+
 FIRST, SECOND, THIRD = (28, 32), (28, 92), (68, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -64,6 +66,48 @@ def test_undo_by_key_is_named_in_the_tab_in_front(desk, blobs):
     d.settle()
     assert d.widget.status.text == 'Undone: object 1.'
     assert everything.status.text == 'Undone: object 1.'
+
+
+def test_undo_by_key_where_the_prompts_were_never_shown(
+    everything_desk, blobs
+):
+    d = everything_desk(blobs)
+    review = d.widget.panel.review
+    assert review.undo_button.text() == 'Undo (U)'
+    d.widget.panel.run_button.click()
+    d.settle()
+    labels = d.viewer.layers['image objects']
+    found = labels.data.copy()
+    assert found.any()
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert not labels.data.any()
+    assert 'Undone: ' in d.widget.status.text
+    d.mouse.key(Qt.Key.Key_U)
+    assert d.widget.status.text == 'Nothing to undo.'
+    d.mouse.key(Qt.Key.Key_U, SHIFT)
+    d.settle()
+    assert np.array_equal(labels.data, found)
+    # the prompts form takes the keys over
+    prompts = d.dock.widget().show_form('prompts')
+    d.settle()
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert not labels.data.any()
+    assert 'Undone: ' in prompts.status.text
+
+
+def test_a_key_goes_back_to_the_dock_that_had_it(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    other = bind_keys(d.widget, {'U': d.widget.panel.labels_combo.refresh})
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert d.viewer.layers['objects'].data.any()
+    unbind_keys(d.viewer, other)
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert not d.viewer.layers['objects'].data.any()
 
 
 def test_undo_of_napari_leaves_objects_to_the_undo_of_the_form(desk, blobs):

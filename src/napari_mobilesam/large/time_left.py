@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 # Steps that the speed is measured over.
 RECENT = 24
-# Seconds before the first estimate.
+# Seconds before the first estimate, unless others are given.
 LEAST_SECONDS = 2.0
 
 
@@ -27,6 +27,8 @@ class TimeLeft:
         much longer than others.
     least_share : float
         Share of all steps before the first estimate.
+    least_seconds : float
+        Seconds before the first estimate.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class TimeLeft:
         clock: Callable[[], float] = time.monotonic,
         recent: int | None = RECENT,
         least_share: float = 0.0,
+        least_seconds: float = LEAST_SECONDS,
     ) -> None:
         self._clock = clock
+        self._least_seconds = least_seconds
         self._least_share = least_share
         self._steps: deque[tuple[float, int]] = deque(maxlen=recent)
 
@@ -53,7 +57,7 @@ class TimeLeft:
         if not self._steps or done != self._steps[-1][1]:
             self._steps.append((now, done))
         start, before = self._steps[0]
-        if done <= before or now - start < LEAST_SECONDS:
+        if done <= before or now - start < self._least_seconds:
             return None
         if done - before < self._least_share * total:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -19,7 +20,9 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.prompts.actions import key_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
@@ -79,6 +82,8 @@ class DockForms(ViewerWidget):
         self._folds = FoldMemory(self._settings)
         self._forms: dict[FormName, Form] = {}
         self._guide: Guide | None = None
+        # undo and redo, until the prompts form binds all keys
+        self._keys = Keys()
         self.header = ImageHeader(self)
         self.tabs = QTabWidget()
         for title in TITLES.values():
@@ -122,7 +127,11 @@ class DockForms(ViewerWidget):
         while step := self.next_step(name):
             step()
         self.tabs.setCurrentIndex(list(TITLES).index(name))
-        return self._forms[name]
+        form = self._forms[name]
+        if name == 'everything':
+            everything = cast('EverythingWidget', form)
+            everything.panel.review.show_undo_key(self._key_of('undo'))
+        return form
 
     def next_step(self, name: FormName) -> Callable[[], None] | None:
         """Return what is next to do before a form can be shown.
@@ -167,6 +176,7 @@ class DockForms(ViewerWidget):
                 PromptWidget,
             )
 
+            unbind_keys(self.viewer, self._keys)
             prompts = PromptWidget(
                 self.viewer, self.header, self._settings, self._early_clicks
             )
@@ -194,6 +204,36 @@ class DockForms(ViewerWidget):
         prompts = cast('PromptWidget', self.show_form('prompts'))
         with prompts.status.errors():
             prompts.take_over(image, labels, number)
+
+    # undo and redo
+
+    def _key_of(self, action: str) -> str:
+        return key_of(action, self._settings.current.keys)
+
+    def _bind_keys(self) -> None:
+        actions = {'undo': self._undo, 'redo': self._redo}
+        keys = {self._key_of(name): call for name, call in actions.items()}
+        keys.pop('', None)
+        self._keys = bind_keys(self, keys)
+
+    def _undo(self) -> None:
+        with self._errors():
+            title = self.session.navigation.undo()
+            self._say_restored(
+                f'Undone: {title}.' if title else 'Nothing to undo.'
+            )
+
+    def _redo(self) -> None:
+        with self._errors():
+            title = self.session.navigation.redo()
+            self._say_restored(
+                f'Redone: {title}.' if title else 'Nothing to redo.'
+            )
+
+    def _errors(self) -> AbstractContextManager[None]:
+        """Show errors in the form in front."""
+        form = self._forms.get(self.form_name)
+        return nullcontext() if form is None else form.status.errors()
 
     def _say_restored(self, text: str) -> None:
         """Show a step undone by key in the other form with objects, too."""
@@ -230,6 +270,8 @@ class DockForms(ViewerWidget):
         self.header.refresh()
         self.header.show_model()
         self._active_changed()
+        if 'prompts' not in self._forms:
+            self._bind_keys()
         for form in self._forms.values():
             if not form.attached:
                 form.attach()
@@ -241,6 +283,7 @@ class DockForms(ViewerWidget):
                 form.detach()
         if self._guide is not None:
             self._guide.close()
+        unbind_keys(self.viewer, self._keys)
         super().detach()
 
     def _active_changed(self, event: Any = None) -> None:

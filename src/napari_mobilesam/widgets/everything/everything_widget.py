@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
@@ -47,6 +48,7 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.viewer.layers import is_ours, suitability
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run segments every object.'
@@ -137,6 +139,7 @@ class EverythingWidget(ViewerWidget):
         panel.filters.changed.connect(self.runs.schedule_selection)
         panel.review.chosen.connect(self.review_view.show)
         panel.review.lost.connect(self.review_view.preview.hide)
+        panel.review.undo_asked.connect(self.undo)
         panel.review.said.connect(panel.status.say)
         panel.review.refreshed.connect(self.runs.show_count)
         panel.review.edit_asked.connect(self._edit)
@@ -229,6 +232,7 @@ class EverythingWidget(ViewerWidget):
         panel.classes.labels_combo.refresh()
         panel.where.shapes_combo.refresh()
         panel.more.shapes_combo.refresh()
+        self._choose_labels(new_image=False)
         gone = getattr(event, 'value', None)
         if getattr(event, 'type', '') == 'removed' and gone is not None:
             self._removed(gone)
@@ -269,11 +273,48 @@ class EverythingWidget(ViewerWidget):
 
     def _image_chosen(self, image: Image | None) -> None:
         self._image_diameter.follow(image)
+        self._choose_labels(new_image=True)
         self._plane_changed()
-        if not self.busy and self.runs.results is None:
+        if self.busy:
+            return
+        results = self.runs.results
+        if image is None:
+            self.status.say('Open an image to begin.')
+        elif results is None or results.plane.layer is image:
+            self.status.say(HINT)
+        else:
             self.status.say(
-                HINT if image is not None else 'Open an image to begin.'
+                f'{HINT} Filters and review are still of '
+                f'“{results.plane.layer.name}”.'
             )
+
+    def _choose_labels(self, new_image: bool) -> None:
+        """Choose labels of the image that is chosen.
+
+        Parameters
+        ----------
+        new_image : bool
+            Whether the image was chosen just now; otherwise labels that the
+            user chose stay, unless they have other pixels.
+        """
+        image, panel = self.header.image_combo.layer, self.panel
+        if image is None:
+            return
+        for combo in (panel.similar.labels_combo, panel.classes.labels_combo):
+            chosen = combo.layer
+            best = max(
+                combo.layers,
+                key=partial(suitability, image=image),
+                default=None,
+            )
+            if best is None or chosen is None:
+                continue
+            enough = suitability(best, image) if new_image else 1
+            if suitability(chosen, image) < enough:
+                combo.layer = best
+        chosen = panel.labels_combo.layer
+        if new_image and chosen is not None and not suitability(chosen, image):
+            panel.labels_combo.layer = None
 
     def _view_changed(self, event: Any = None) -> None:
         self._plane_later.restart()
@@ -319,6 +360,12 @@ class EverythingWidget(ViewerWidget):
             if labels is None:
                 raise PromptError(NO_EXAMPLES)
             plane = self.header.plane
+            if is_ours(labels) and not suitability(labels, plane.layer):
+                raise PromptError(
+                    f'“{labels.name}” are labels of another image than '
+                    f'“{plane.layer.name}”: choose labels of that image, or '
+                    'accept an object there first.'
+                )
             if self.large.offer(plane):
                 raise PromptError(TOO_LARGE)
             self.runs.find_similar(
@@ -331,6 +378,14 @@ class EverythingWidget(ViewerWidget):
         self.tools.cancel()
         self.session.runs.cancel()
         self.session.large.cancel()
+
+    def undo(self) -> None:
+        """Undo the last step."""
+        with self.status.errors():
+            title = self.session.navigation.undo()
+            self.status.say(
+                f'Undone: {title}.' if title else 'Nothing to undo.'
+            )
 
     def choices(self) -> EverythingChoices:
         """Return the choices of the form, which are kept between sessions."""

@@ -21,6 +21,9 @@ class ParametersForm(Protocol):
     changed: SignalInstance
     value: EverythingParameters
 
+    def hide_typical(self, name: str) -> None:
+        """Show no number while a field is automatic."""
+
 
 class ImageDiameter:
     """Sets the diameter that was entered for the image that is chosen.
@@ -54,4 +57,6 @@ class ImageDiameter:
             wanted = self._diameters.get(image)
             if self._image is not None and value.diameter != wanted:
                 self._form.value = replace(value, diameter=wanted)
+        # until it is estimated for this image
+        self._form.hide_typical('diameter')
         self._image = ref(image)

@@ -35,6 +35,8 @@ class ReviewPanel(QWidget):
         Object to show.
     edit_asked : Signal(ObjectRecord)
         Object to open for editing.
+    undo_asked : Signal
+        The last step is to be undone.
     said : Signal(str)
         Message for the status line.
     refreshed : Signal
@@ -45,6 +47,7 @@ class ReviewPanel(QWidget):
 
     chosen = Signal(object)
     edit_asked = Signal(object)
+    undo_asked = Signal()
     said = Signal(str)
     refreshed = Signal()
     lost = Signal()
@@ -67,7 +70,7 @@ class ReviewPanel(QWidget):
         self.keep_button.clicked.connect(self.keep)
         self.reject_button.clicked.connect(self.reject)
         self.edit_button.clicked.connect(self.edit)
-        self.undo_button.clicked.connect(self.undo)
+        self.undo_button.clicked.connect(self.undo_asked)
 
     def _arrange(self) -> None:
         tips = {
@@ -77,6 +80,7 @@ class ReviewPanel(QWidget):
             self.reject_button: 'Erase the object. Undo restores it.',
             self.edit_button: 'Edit the object and its prompts in “Segment '
             'by prompts”.',
+            self.undo_button: 'Undo the last step.',
         }
         for button, tip in tips.items():
             button.setToolTip(tip)
@@ -156,12 +160,9 @@ class ReviewPanel(QWidget):
         if record is not None:
             self.edit_asked.emit(record)
 
-    def undo(self) -> None:
-        """Take back the last step of these labels."""
-        title = None if self._objects is None else self._objects.undo()
-        self.said.emit(
-            'Nothing to undo.' if title is None else f'Undone: {title}.'
-        )
+    def show_undo_key(self, key: str) -> None:
+        """Show the key that undoes the last step."""
+        self.undo_button.setText(f'Undo ({key})' if key else 'Undo')
 
     def go_to(self, number: int) -> None:
         """Show an object, if it exists."""
@@ -216,10 +217,5 @@ class ReviewPanel(QWidget):
             f'{len(records):,} objects, {kept:,} kept by you'
             if len(records) != 1
             else f'1 object{", kept by you" if kept else ""}'
-        )
-        title = objects.history.undoable if objects is not None else None
-        self.undo_button.setEnabled(title is not None)
-        self.undo_button.setToolTip(
-            'Nothing to undo.' if title is None else f'Undo: {title}.'
         )
         self.refreshed.emit()

@@ -30,8 +30,9 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-# Share of a run that passes before the time left is shown.
-LEAST_SHARE = 0.03
+# Share and seconds of a run that pass before the time left is shown: the
+# first prompts of a program take a second more.
+LEAST_SHARE, LEAST_SECONDS = 0.05, 5.0
 
 
 class RunControl:
@@ -343,7 +344,9 @@ class RunControl:
 
 def _time_left() -> TimeLeft:
     """Time left of a run, whose embedding takes longer than its prompts."""
-    return TimeLeft(recent=None, least_share=LEAST_SHARE)
+    return TimeLeft(
+        recent=None, least_share=LEAST_SHARE, least_seconds=LEAST_SECONDS
+    )
 
 
 def nothing_found(result: EverythingResult, skipped: bool = False) -> str:

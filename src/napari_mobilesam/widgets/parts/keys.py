@@ -36,12 +36,12 @@ class Keys:
     ----------
     callbacks : list of callable
         In the viewer's keymap.
-    shortcuts : list of QShortcut
+    shortcuts : list of _Shortcut
         In the window.
     """
 
     callbacks: list[Callable[[Any], None]] = field(default_factory=list)
-    shortcuts: list[QShortcut] = field(default_factory=list)
+    shortcuts: list[_Shortcut] = field(default_factory=list)
 
 
 def bind_keys(
@@ -69,7 +69,7 @@ def bind_keys(
         widget.viewer.bind_key(key, callback, overwrite=True)
         keys.callbacks.append(callback)
         if window is not None:
-            keys.shortcuts.append(_shortcut(window, key, callback))
+            keys.shortcuts.append(_Shortcut(window, key, callback))
     return keys
 
 
@@ -90,16 +90,36 @@ class _Letters(QObject):
 
 
 def unbind_keys(viewer: Any, keys: Keys) -> None:
-    """Unbind keys, unless a second dock has bound them since."""
-    for bound, function in list(viewer.keymap.items()):
-        if function in keys.callbacks:
-            viewer.bind_key(bound, None, overwrite=True)
+    """Unbind keys, unless another dock has bound them since.
+
+    A dock that had bound them before has them again.
+    """
+    bound = {
+        key
+        for key, function in viewer.keymap.items()
+        if function in keys.callbacks
+    }
+    for key in bound:
+        viewer.bind_key(key, None, overwrite=True)
+    names = {QKeySequence(str(key)).toString() for key in bound}
+    windows = {
+        parent
+        for shortcut in keys.shortcuts
+        if (parent := shortcut.parent()) is not None
+    }
     for shortcut in keys.shortcuts:
         shortcut.setEnabled(False)
         shortcut.setParent(None)
         shortcut.deleteLater()
     keys.callbacks.clear()
     keys.shortcuts.clear()
+    for window in windows:
+        # the later of two docks stays
+        latest = {other.name: other for other in _shortcuts_in(window)}
+        for name in names & set(latest):
+            latest[name].setEnabled(True)
+            callback = latest[name].callback
+            viewer.bind_key(name, callback, overwrite=True)
 
 
 def command_of_napari(key: str) -> str:
@@ -130,25 +150,49 @@ def _disable_others(window: QWidget, keys: Collection[str]) -> None:
     Of two shortcuts with the same key Qt would call neither.
     """
     taken = {QKeySequence(key).toString() for key in keys}
-    # one look through the window, which takes 5 ms
-    for other in window.findChildren(
-        QShortcut,
-        SHORTCUT_NAME,
-        Qt.FindChildOption.FindDirectChildrenOnly,
-    ):
-        if other.key().toString() in taken:
+    for other in _shortcuts_in(window):
+        if other.name in taken:
             other.setEnabled(False)
 
 
-def _shortcut(
-    window: QWidget, key: str, callback: Callable[[Any], None]
-) -> QShortcut:
-    shortcut = QShortcut(QKeySequence(key), window)
-    shortcut.setObjectName(SHORTCUT_NAME)
-    shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-    shortcut.setAutoRepeat(False)
-    shortcut.activated.connect(lambda: callback(None))
-    return shortcut
+class _Shortcut(QShortcut):
+    """Shortcut of a window.
+
+    Parameters
+    ----------
+    window : QWidget
+        Window, which becomes the parent.
+    key : str
+        Such as ``'W'`` or ``'Shift+W'``.
+    callback : callable
+        Called with None.
+
+    Attributes
+    ----------
+    name : str
+        Key as Qt writes it.
+    """
+
+    def __init__(
+        self, window: QWidget, key: str, callback: Callable[[Any], None]
+    ) -> None:
+        super().__init__(QKeySequence(key), window)
+        self.callback = callback
+        self.name = self.key().toString()
+        self.setObjectName(SHORTCUT_NAME)
+        self.setContext(Qt.ShortcutContext.WindowShortcut)
+        self.setAutoRepeat(False)
+        self.activated.connect(lambda: callback(None))
+
+
+def _shortcuts_in(window: QObject) -> list[_Shortcut]:
+    """Return our shortcuts of a window, the oldest first; takes 5 ms."""
+    found = window.findChildren(
+        QShortcut,
+        SHORTCUT_NAME,
+        Qt.FindChildOption.FindDirectChildrenOnly,
+    )
+    return [each for each in found if isinstance(each, _Shortcut)]
 
 
 def _window(widget: ViewerWidget) -> QWidget | None:

@@ -32,6 +32,8 @@ P = TypeVar('P')
 
 PARAMETERS = 'Parameters'
 
+# in place of a number that is not known
+UNKNOWN = '…'
 # room for the largest number would make the dock too wide
 NUMBER_WIDTH = 80
 
@@ -128,6 +130,12 @@ class ParameterForm(QWidget, Generic[P]):
         assert isinstance(control, AutomaticNumber)
         control.show_typical(number)
 
+    def hide_typical(self, name: str) -> None:
+        """Show no number while a field is automatic, as it is not known."""
+        control = self.controls[name]
+        assert isinstance(control, AutomaticNumber)
+        control.hide_typical()
+
     def show_thresholds(self, record: ModelRecord) -> None:
         """Show the thresholds of a model where they are automatic."""
         for name in ('predicted_iou', 'stability'):
@@ -206,6 +214,8 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
             widgets=[self.number, self.check], labels=False, **options
         )
         self.number.tooltip = self.tooltip
+        # shown again when the box is unchecked while none is known
+        self._hidden: float | None = None
         self.margins = (0, 0, 0, 0)
         self.value = value
         self.check.changed.connect(self._inner_changed)
@@ -222,7 +232,7 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
         with self.number.changed.blocked(), self.check.changed.blocked():
             self.check.value = value is None
             if value is not None:
-                self.number.value = value
+                self._show(value)
         self.number.enabled = value is not None
         if self.get_value() != before:
             self.changed.emit(self.get_value())
@@ -230,8 +240,22 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
     def show_typical(self, number: float) -> None:
         """Show a number that is not used, while the value is None."""
         if self.check.value:
+            self._show(number)
+
+    def hide_typical(self) -> None:
+        """Show dots instead of a number, while the value is None."""
+        if self.check.value and self._hidden is None:
+            self._hidden = self.number.value
+            # Qt shows it in place of the lowest number
+            self.number.native.setSpecialValueText(UNKNOWN)
             with self.number.changed.blocked():
-                self.number.value = number
+                self.number.value = self.number.min
+
+    def _show(self, number: float) -> None:
+        self._hidden = None
+        self.number.native.setSpecialValueText('')
+        with self.number.changed.blocked():
+            self.number.value = number
 
     def _choose_number(self) -> None:
         if not self.enabled:
@@ -241,6 +265,8 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
         self.number.native.selectAll()
 
     def _inner_changed(self) -> None:
+        if not self.check.value and self._hidden is not None:
+            self._show(self._hidden)
         self.number.enabled = not self.check.value
         self.changed.emit(self.get_value())
 

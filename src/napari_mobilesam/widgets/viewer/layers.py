@@ -236,6 +236,34 @@ def is_output(layer: Layer) -> bool:
     return isinstance(layer, Labels) and PREVIEW_MARK not in layer.metadata
 
 
+def suitability(labels: Labels, image: Image) -> int:
+    """Return how well labels suit an image.
+
+    Parameters
+    ----------
+    labels : napari.layers.Labels
+        Any labels.
+    image : napari.layers.Image
+        Any image.
+
+    Returns
+    -------
+    int
+        2 for labels that this plugin made for the image, 1 for others with
+        its pixels, else 0.
+    """
+    if is_ours(labels, image):
+        return 2
+    shape = data_of(image).shape
+    sizes = shape[:-1] if image.rgb else shape
+    same = (
+        data_of(labels).shape[-2:] == sizes[-2:]
+        and np.allclose(labels.scale[-2:], image.scale[-2:])
+        and np.allclose(labels.translate[-2:], image.translate[-2:])
+    )
+    return int(same)
+
+
 def insert_below_prompts(
     viewer: ViewerModel, layer: Layer, below: Layer | None = None
 ) -> None:
