@@ -54,6 +54,15 @@ def test_objects_that_fill_large_images_are_seen_from_afar():
     assert estimate > 200
 
 
+def test_objects_of_large_images_are_no_illumination():
+    discs = scattered_discs(1000, 60, 283)
+    small = estimate_diameter(discs)
+    large = estimate_diameter(np.kron(discs, np.ones((2, 2), np.uint8)))
+    assert small is not None
+    assert large is not None
+    assert 0.8 < large / small / 2 < 1.25
+
+
 def cells(*, nuclei: bool, texture: float = 0) -> np.ndarray:
     """Draw large blurred discs, with small ones or with noise in them."""
     rng = np.random.default_rng(3)
@@ -72,6 +81,13 @@ def test_objects_within_larger_things_are_what_is_measured():
     estimate = estimate_diameter(cells(nuclei=True))
     assert estimate is not None
     assert 9 < estimate < 30
+
+
+def test_objects_within_larger_things_are_measured_in_smaller_images():
+    small = cells(nuclei=True)[::2, ::2]
+    estimate = estimate_diameter(np.ascontiguousarray(small))
+    assert estimate is not None
+    assert 5 < estimate < 15
 
 
 @pytest.mark.parametrize('texture', [0, 40])

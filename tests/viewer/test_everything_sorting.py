@@ -292,7 +292,7 @@ def test_sliders_follow_undo_and_redo(everything_desk, image):
     assert [slider.value() for slider in sliders] == pytest.approx(first)
     assert 'Kept 2 of' in filters.count.text()
     objects = d.widget.panel.review.objects
-    assert objects.redo() == '0 objects'
+    assert objects.redo() == 'change of the filters'
     d.settle()
     assert not labels.data.any()
     assert [slider.value() for slider in sliders] == pytest.approx([0.99, 0.4])

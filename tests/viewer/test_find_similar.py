@@ -125,3 +125,23 @@ def test_labels_made_for_another_image_are_refused(d):
     d.widget.panel.similar.button.click()
     d.settle()
     assert 'labels of another image than “other”' in d.widget.status.text
+
+
+def test_the_chosen_image_stays_when_a_layer_is_added(d):
+    other = d.viewer.add_image(np.zeros((50, 60), np.uint8), name='other')
+    d.settle()
+    combo = d.widget.header.image_combo
+    assert combo.layer is other
+    combo.layer = d.image
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert d.viewer.layers.selection.active is other
+    assert combo.layer is d.image
+    # chosen during a run
+    d.widget.panel.run_button.click()
+    combo.layer = other
+    d.settle()
+    assert 'still of “image”' in d.widget.status.text
+    d.viewer.layers.selection.active = d.image
+    d.settle()
+    assert combo.layer is d.image

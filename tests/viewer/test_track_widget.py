@@ -108,7 +108,7 @@ def test_unlink_by_mouse_and_key_and_undo(track_desk):
     assert d.widget.summary.text().startswith('14 tracks')
     d.mouse.key(Qt.Key.Key_U)
     d.mouse.key(Qt.Key.Key_U)
-    assert d.widget.status.text == 'There is nothing to undo.'
+    assert d.widget.status.text == 'Nothing to undo.'
 
 
 def test_view_stays_at_a_correction(track_desk):
@@ -199,7 +199,7 @@ def test_too_few_objects_are_said(track_desk):
     assert d.widget.status.text.startswith('Track 1 starts in frame 0')
     d.choose(1, 2)
     d.widget.undo()
-    assert d.widget.status.text == 'There is nothing to undo.'
+    assert d.widget.status.text == 'Nothing to undo.'
 
 
 def test_painting_and_dragging_choose_nothing(track_desk):
@@ -524,9 +524,9 @@ def test_a_propagation_is_one_step(gap_desk):
     after = d.widget.shown.labels.data.copy()
     for key, modifier, text in (
         (Qt.Key.Key_U, NO_MODIFIER, 'Undone: propagating object 1'),
-        (Qt.Key.Key_U, NO_MODIFIER, 'There is nothing to undo.'),
+        (Qt.Key.Key_U, NO_MODIFIER, 'Nothing to undo.'),
         (Qt.Key.Key_U, SHIFT, 'Redone: propagating object 1'),
-        (Qt.Key.Key_U, SHIFT, 'There is nothing to redo.'),
+        (Qt.Key.Key_U, SHIFT, 'Nothing to redo.'),
         (Qt.Key.Key_U, NO_MODIFIER, 'Undone: propagating object 1'),
     ):
         d.mouse.key(key, modifier)

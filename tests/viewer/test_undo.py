@@ -97,6 +97,18 @@ def test_undo_by_key_where_the_prompts_were_never_shown(
     assert 'Undone: ' in prompts.status.text
 
 
+def test_undo_of_a_filter_says_so(everything_desk, blobs):
+    d = everything_desk(blobs)
+    d.widget.panel.run_button.click()
+    d.settle()
+    filters = d.widget.panel.filters
+    filters.predicted_iou.setValue(1.0)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert 'change of the filters' in d.widget.status.text
+
+
 def test_a_key_goes_back_to_the_dock_that_had_it(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)

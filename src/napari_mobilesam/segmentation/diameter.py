@@ -9,7 +9,7 @@ lively they are instead; their autocorrelation is that of the local contrast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,19 @@ CONTRAST_WIDTH = 0.76
 OUTLINES = 3.3
 # Structure finer than this is noise.
 SMALLEST = 3.0
+# Of a larger image parts are looked at, in which larger objects than this are
+# taken for illumination: they are looked for at half the resolution.
+LARGEST_IN_PART = 20.0
 # Objects within a larger thing (nuclei in an embryo, in a sheet of cells) are
 # what is looked for if much of the contrast is finer than a tenth of the
-# thing, survives a blur, and is spots. On training images of such things
-# these are from 0.085, 0.79 and 0.22 upwards. Elsewhere the contrast is at
-# most 0.06, or noise that a blur removes; sharp borders give spots of 0.1.
-NESTED_FROM = 60.0
-NESTED_CONTRAST = 0.075
-NESTED_SMOOTH = 0.7
-NESTED_SPOTS = 0.15
+# thing, survives a blur, and is spots. On training images of such things, and
+# on the same at half the size, these are from 0.072, 0.69 and 0.23 upwards.
+# Elsewhere the contrast is at most 0.06, or noise that a blur removes, or
+# borders, whose spots are 0.16 at most.
+NESTED_FROM = 30.0
+NESTED_CONTRAST = 0.07
+NESTED_SMOOTH = 0.65
+NESTED_SPOTS = 0.2
 
 
 def estimate_diameter(image: NDArray[np.uint8]) -> float | None:
@@ -58,13 +62,13 @@ def estimate_diameter(image: NDArray[np.uint8]) -> float | None:
         Diameter of a disc as large as a typical object, in pixels; None if
         nothing but noise is seen.
     """
-    longest = max(image.shape[:2])
-    step = -(-longest // LOOK)
-
-    def from_afar() -> tuple[Plane, float]:
-        return _shrink(image, step), step
-
-    return _diameter(_parts(image), from_afar if longest > 2 * LOOK else None)
+    longest, step = max(image.shape[:2]), 1
+    while True:
+        size = _median(map(_look, _parts(image, step)))
+        whole = longest <= 2 * LOOK * step
+        if whole or (size is not None and size <= LARGEST_IN_PART):
+            return None if size is None else size * step
+        step *= 2
 
 
 def estimate_from_places(
@@ -89,8 +93,12 @@ def estimate_from_places(
     float or None
         As `estimate_diameter`.
     """
-    from_afar = None if overview is None else lambda: (overview, step)
-    return _diameter((_gray(place) for place in places), from_afar)
+    size = _median(_look(_gray(place)) for place in places)
+    if overview is None or (size is not None and size <= LOOK / 10):
+        return size
+    # the places hold too few objects of this size: look from afar
+    coarse = _look(_gray(overview))
+    return None if coarse is None else coarse * step
 
 
 def places_to_look_at(
@@ -155,36 +163,29 @@ def _lively(
     ]
 
 
-def _diameter(
-    parts: Iterable[Plane],
-    from_afar: Callable[[], tuple[NDArray[Any], float]] | None,
-) -> float | None:
-    estimates = [_look(part) for part in parts]
-    found = [value for value in estimates if value is not None]
-    if from_afar and (not found or np.median(found) > LOOK / 10):
-        # The parts hold too few objects of this size: look from afar.
-        overview, step = from_afar()
-        coarse = _look(_gray(overview))
-        return None if coarse is None else coarse * step
+def _median(sizes: Iterable[float | None]) -> float | None:
+    found = [size for size in sizes if size is not None]
     return float(np.median(found)) if found else None
 
 
-def _parts(image: NDArray[np.uint8]) -> Iterator[Plane]:
-    """The image, or where it is large, parts at a quarter and three."""
+def _parts(image: NDArray[np.uint8], step: int) -> Iterator[Plane]:
+    """The image at a resolution; of a large one, parts at 1/4 and 3/4."""
+    side = LOOK * step
     starts = [
         [0]
-        if length <= 2 * LOOK
-        else [length // 4 - LOOK // 2, 3 * length // 4 - LOOK // 2]
+        if length <= 2 * side
+        else [length // 4 - side // 2, 3 * length // 4 - side // 2]
         for length in image.shape[:2]
     ]
     sides = [
-        length if length <= 2 * LOOK else LOOK for length in image.shape[:2]
+        length if length <= 2 * side else side for length in image.shape[:2]
     ]
     for row in starts[0]:
         for column in starts[1]:
             rows = slice(max(0, row), max(0, row) + sides[0])
             columns = slice(max(0, column), max(0, column) + sides[1])
-            yield _gray(image[rows, columns])
+            part = image[rows, columns]
+            yield _gray(part if step == 1 else _shrink(part, step))
 
 
 def _shrink(image: NDArray[Any], step: int) -> NDArray[np.float32]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
+from weakref import ref
 
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
 
 from napari_mobilesam.types import ModelRecord
@@ -17,6 +18,7 @@ from napari_mobilesam.widgets.parts.controls import (
     order_tabs,
     show_focus,
 )
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
@@ -84,6 +86,9 @@ class DockForms(ViewerWidget):
         self._guide: Guide | None = None
         # undo and redo, until the prompts form binds all keys
         self._keys = Keys()
+        self._active: ref[Layer] | None = None
+        # later: a layer that is added is selected for a moment
+        self._active_later = DelayedCall(self._follow_active, parent=self)
         self.header = ImageHeader(self)
         self.tabs = QTabWidget()
         for title in TITLES.values():
@@ -177,11 +182,9 @@ class DockForms(ViewerWidget):
             )
 
             unbind_keys(self.viewer, self._keys)
-            prompts = PromptWidget(
+            return PromptWidget(
                 self.viewer, self.header, self._settings, self._early_clicks
             )
-            prompts.navigation.restored.connect(self._say_restored)
-            return prompts
         if name == 'everything':
             from napari_mobilesam.widgets.everything.everything_widget import (
                 EverythingWidget,
@@ -218,17 +221,11 @@ class DockForms(ViewerWidget):
 
     def _undo(self) -> None:
         with self._errors():
-            title = self.session.navigation.undo()
-            self._say_restored(
-                f'Undone: {title}.' if title else 'Nothing to undo.'
-            )
+            self.session.navigation.undo()
 
     def _redo(self) -> None:
         with self._errors():
-            title = self.session.navigation.redo()
-            self._say_restored(
-                f'Redone: {title}.' if title else 'Nothing to redo.'
-            )
+            self.session.navigation.redo()
 
     def _errors(self) -> AbstractContextManager[None]:
         """Show errors in the form in front."""
@@ -236,10 +233,13 @@ class DockForms(ViewerWidget):
         return nullcontext() if form is None else form.status.errors()
 
     def _say_restored(self, text: str) -> None:
-        """Show a step undone by key in the other form with objects, too."""
+        """Show what was undone or redone, wherever that was asked for."""
+        prompts = cast('PromptWidget | None', self._forms.get('prompts'))
+        if prompts is not None:
+            prompts.navigation.say_restored(text)
         for name in ('everything', self.form_name):
             form = self._forms.get(name)
-            if form is not None and name != 'prompts':
+            if form is not None and form is not prompts:
                 form.status.say(text)
 
     def show_help(self) -> None:
@@ -251,7 +251,9 @@ class DockForms(ViewerWidget):
     @property
     def pending(self) -> bool:
         """True while a change in the viewer is still to be handled."""
-        return any(form.pending for form in self._forms.values())
+        return self._active_later.pending or any(
+            form.pending for form in self._forms.values()
+        )
 
     # docking
 
@@ -261,15 +263,16 @@ class DockForms(ViewerWidget):
         session = self.session
         selection = self.viewer.layers.selection
         for signal, callback in (
-            (selection.events.active, self._active_changed),
+            (selection.events.active, self._active_later.restart),
             (session.model_changed, self._model_changed),
+            (session.navigation.restored, self._say_restored),
             (session.downloaded, self.header.model_box.arrived),
             (session.failed, self._failed),
         ):
             self.listen(signal, callback)
         self.header.refresh()
         self.header.show_model()
-        self._active_changed()
+        self._follow_active()
         if 'prompts' not in self._forms:
             self._bind_keys()
         for form in self._forms.values():
@@ -283,15 +286,19 @@ class DockForms(ViewerWidget):
                 form.detach()
         if self._guide is not None:
             self._guide.close()
+        self._active_later.cancel()
         unbind_keys(self.viewer, self._keys)
         super().detach()
 
-    def _active_changed(self, event: Any = None) -> None:
-        """Follow the selected image; an open object keeps its image."""
+    def _follow_active(self) -> None:
+        """Choose the image that was selected; an open object keeps its own."""
         active = self.viewer.layers.selection.active
-        follows = 'prompts' not in self._forms
+        before = None if self._active is None else self._active()
+        self._active = None if active is None else ref(active)
+        if active is before or 'prompts' in self._forms:
+            return
         # an edge layer becomes active when it is added
-        if follows and isinstance(active, Image) and not is_ours(active):
+        if isinstance(active, Image) and not is_ours(active):
             self.header.image_combo.layer = active
 
     def _model_changed(self, record: ModelRecord) -> None:

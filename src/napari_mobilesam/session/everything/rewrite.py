@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Side of the squares of a plane that are compared.
 SQUARE = 512
+# Title of a step that selects others of the objects found.
+FILTERED = 'change of the filters'
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Rewrite:
             + [self._records[label] for label in come]
         )
         count = len(wanted)
-        title = counted(count, 'object')
+        title = FILTERED if before else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
             covered = self._paint(step, result.pictures, squares, frozen)

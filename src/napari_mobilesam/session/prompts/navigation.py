@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from psygnal import Signal
+
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Undoable
 from napari_mobilesam.session.objects.objects import Objects
@@ -31,7 +33,14 @@ class Navigation:
         Holds the open object.
     histories : callable
         Returns what can be undone: objects of labels, and tracks.
+
+    Attributes
+    ----------
+    restored : Signal(str)
+        Message of an undo or redo, also where there was nothing to undo.
     """
+
+    restored = Signal(str)
 
     def __init__(
         self, editor: Editor, histories: Callable[[], Sequence[Undoable]]
@@ -117,13 +126,14 @@ class Navigation:
             there is no step.
         """
         if self._editor.take_back_accept():
-            return WAITING_ACCEPT
+            return self._tell('Undone', WAITING_ACCEPT)
         newest = max(
             self._histories(),
             key=lambda each: each.history.undo_order,
             default=None,
         )
-        return self._named(newest, None if newest is None else newest.undo())
+        title = self._named(newest, None if newest is None else newest.undo())
+        return self._tell('Undone', title)
 
     def redo(self) -> str | None:
         """Redo the step undone last; see `undo`.
@@ -138,8 +148,15 @@ class Navigation:
         )
         last_step = max((each.history.push_order for each in known), default=0)
         if newest is None or newest.history.redo_order < last_step:
-            return None
-        return self._named(newest, newest.redo())
+            return self._tell('Redone', None)
+        return self._tell('Redone', self._named(newest, newest.redo()))
+
+    def _tell(self, done: str, title: str | None) -> str | None:
+        nothing = 'undo' if done == 'Undone' else 'redo'
+        self.restored.emit(
+            f'{done}: {title}.' if title else f'Nothing to {nothing}.'
+        )
+        return title
 
     def _named(self, undone: Undoable | None, title: str | None) -> str | None:
         """Return the title of a step, with its labels if there are several."""

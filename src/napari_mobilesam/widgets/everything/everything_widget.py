@@ -147,6 +147,7 @@ class EverythingWidget(ViewerWidget):
         self.large.started.connect(self.runs.let_go)
         for part in (self.runs, self.large, self._tool_control):
             part.ended.connect(estimate)
+        self.runs.ended.connect(self._say_whose)
 
     @property
     def busy(self) -> bool:
@@ -276,17 +277,23 @@ class EverythingWidget(ViewerWidget):
         self._choose_labels(new_image=True)
         self._plane_changed()
         if self.busy:
+            # that of the image before
+            self.panel.estimate_label.setText('')
             return
-        results = self.runs.results
-        if image is None:
-            self.status.say('Open an image to begin.')
-        elif results is None or results.plane.layer is image:
-            self.status.say(HINT)
-        else:
-            self.status.say(
-                f'{HINT} Filters and review are still of '
-                f'“{results.plane.layer.name}”.'
-            )
+        self.status.say(
+            HINT if image is not None else 'Open an image to begin.'
+        )
+        self._say_whose()
+
+    def _say_whose(self) -> None:
+        """Say of which image the results are, if another one is chosen."""
+        results, image = self.runs.results, self.header.image_combo.layer
+        if results is None or image in (None, results.plane.layer):
+            return
+        self.status.say(
+            f'{self.status.text} Filters and review are still of '
+            f'“{results.plane.layer.name}”.'
+        )
 
     def _choose_labels(self, new_image: bool) -> None:
         """Choose labels of the image that is chosen.
@@ -382,10 +389,7 @@ class EverythingWidget(ViewerWidget):
     def undo(self) -> None:
         """Undo the last step."""
         with self.status.errors():
-            title = self.session.navigation.undo()
-            self.status.say(
-                f'Undone: {title}.' if title else 'Nothing to undo.'
-            )
+            self.session.navigation.undo()
 
     def choices(self) -> EverythingChoices:
         """Return the choices of the form, which are kept between sessions."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from psygnal import Signal
-
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.navigation import adopted
 from napari_mobilesam.text import counted
@@ -37,14 +35,7 @@ class PromptNavigation:
         Finds plane and objects.
     object : OpenObject
         Its prompts are removed when it is deleted.
-
-    Attributes
-    ----------
-    restored : Signal(str)
-        Message of an undo or redo.
     """
-
-    restored = Signal(str)
 
     def __init__(
         self,
@@ -172,21 +163,14 @@ class PromptNavigation:
 
     def undo(self) -> None:
         """Undo the last step, on whatever plane it was."""
-        self._restore(self._session.navigation.undo, 'Undone', 'undo')
+        with self._panel.status.errors():
+            self._session.navigation.undo()
 
     def redo(self) -> None:
         """Redo the step that was undone last."""
-        self._restore(self._session.navigation.redo, 'Redone', 'redo')
-
-    def _restore(
-        self, step: Callable[[], str | None], done: str, verb: str
-    ) -> None:
         with self._panel.status.errors():
-            title = step()
-            if title is None:
-                self._panel.status.say(f'Nothing to {verb}.')
-                self.restored.emit(f'Nothing to {verb}.')
-            else:
-                busy = self._editor.pending
-                self._panel.status.say(f'{done}: {title}.', busy=busy)
-                self.restored.emit(f'{done}: {title}.')
+            self._session.navigation.redo()
+
+    def say_restored(self, text: str) -> None:
+        """Show the message of an undo or redo, wherever it was asked for."""
+        self._panel.status.say(text, busy=self._editor.pending)

@@ -122,6 +122,7 @@ class RefineWidget(ViewerWidget):
             (session.refining.finished, self._finish),
             (session.status, self._say),
             (session.failed, self._fail),
+            (session.navigation.restored, self.status.say),
             (session.model_changed, self.model_box.refresh),
             (session.downloaded, self.model_box.arrived),
             (self._scene.image_changed, self._follow_scene),
@@ -218,12 +219,7 @@ class RefineWidget(ViewerWidget):
     def undo(self) -> None:
         """Undo the last step."""
         with self.status.errors():
-            title = self.session.navigation.undo()
-            self.status.say(
-                'There is nothing to undo.'
-                if title is None
-                else f'Undone: {title}.'
-            )
+            self.session.navigation.undo()
 
     def _begin(self) -> None:
         self._running = True

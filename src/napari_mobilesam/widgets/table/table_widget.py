@@ -167,6 +167,7 @@ class TableWidget(ViewerWidget):
             (self._scene.labels_changed, self._follow_scene),
             (self._scene.image_changed, self._follow_scene),
             (self.session.editor.opened, self._opened),
+            (self.session.navigation.restored, self.status.say),
             (self.session.editor.changed, self._follow_editor),
             (self.measuring.progress, self._progress),
             (self.measuring.finished, self._finish),
@@ -471,12 +472,7 @@ class TableWidget(ViewerWidget):
     def undo(self) -> None:
         """Undo the last step."""
         with self.status.errors():
-            title = self.session.navigation.undo()
-            self.status.say(
-                'There is nothing to undo.'
-                if title is None
-                else f'Undone: {title}.'
-            )
+            self.session.navigation.undo()
 
     # export
 

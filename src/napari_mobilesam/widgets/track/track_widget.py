@@ -238,6 +238,7 @@ class TrackWidget(ViewerWidget):
             (jobs.stopped, self._stopped),
             (jobs.failed, self._fail),
             (jobs.saved, self.status.say),
+            (self.session.navigation.restored, self.status.say),
             (jobs.not_saved, self.status.fail),
             (self.session.progress, self._show_planes),
             (self.session.failed, self._propagation_failed),
@@ -529,18 +530,12 @@ class TrackWidget(ViewerWidget):
     def undo(self) -> None:
         """Undo the last step, in whichever labels it was made."""
         with self.status.errors():
-            title = self.session.navigation.undo()
-            self.status.say(
-                f'Undone: {title}.' if title else 'There is nothing to undo.'
-            )
+            self.session.navigation.undo()
 
     def redo(self) -> None:
         """Redo the step undone last."""
         with self.status.errors():
-            title = self.session.navigation.redo()
-            self.status.say(
-                f'Redone: {title}.' if title else 'There is nothing to redo.'
-            )
+            self.session.navigation.redo()
 
     def _corrected(self, frames: tuple[int, ...]) -> None:
         self._show_tracks()
