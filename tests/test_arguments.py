@@ -184,6 +184,7 @@ def large(**options):
 ODD |= {
     'large parameters': (lambda: large(parameters=5), 'parameters is 5; it'),
     'large output': (lambda: large(output=5), 'output is 5; it has to be the'),
+    'large suffix': (lambda: large(output='l.png'), r'ends in \.png, but'),
     'large gamma': (lambda: large(gamma=1j), 'gamma is 1j; it has to be'),
     'large limits': (lambda: large(contrast_limits=b'x'), 'contrast_limits'),
     'large workers': (lambda: large(workers=IMAGE), 'workers is array'),

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = '.part'
+# in which writers see more than the last suffix
+OME_TIFF = ('.ome.tif', '.ome.tiff')
 
 
 @contextmanager
@@ -43,6 +45,8 @@ def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
     """
     token = f'{os.getpid()}-{secrets.token_hex(4)}'
     suffix = path.suffix if keep_suffix else PART
+    if keep_suffix and path.name.lower().endswith(OME_TIFF):
+        suffix = ''.join(path.suffixes[-2:])
     temporary = path.with_name(f'.{path.name}.{token}{suffix}')
     try:
         yield temporary

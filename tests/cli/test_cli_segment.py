@@ -392,3 +392,33 @@ def test_failure_while_running_is_code_1(
     assert len(result.err.splitlines()) == 1
     assert (str(error) or 'MemoryError') in result.err
     assert 'Traceback' in run('--traceback', *arguments).err
+
+
+def test_a_name_of_ome_tiff_makes_one(
+    run: Run, image_path: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'labels.ome.tif'
+    result = run(
+        *('segment', image_path, '-o', output, '--point', '40,40'),
+        *('--model', tiny_model),
+    )
+    assert result.code == 0, result.err
+    again = tmp_path / 'again.ome.tif'
+    assert run('export', output, '-o', again).code == 0
+    for path in (output, again):
+        with tifffile.TiffFile(path) as file:
+            assert file.is_ome
+
+
+def test_a_table_is_written_to_no_other_file(
+    run: Run, image_path: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / 'truth.tif'
+    table.write_bytes(b'mine')
+    result = run(
+        *('segment', image_path, '-o', tmp_path / 'labels.tif'),
+        *('--table', table, '--overwrite'),
+    )
+    assert result.code == 2
+    assert 'must end in .csv' in result.err
+    assert table.read_bytes() == b'mine'

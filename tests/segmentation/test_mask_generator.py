@@ -369,3 +369,28 @@ def test_the_embedding_of_something_else_is_refused(tiny_model, noise):
     known = Predictor(other.eval()).embed(noise)
     with pytest.raises(SegmentationError, match='made by model'):
         generate_masks(noise, tiny_model, embedding=known)
+
+
+def test_the_embedding_of_another_image_of_the_size_is_refused(
+    tiny_model, noise
+):
+    known = Predictor(tiny_model).embed(noise)
+    with pytest.raises(SegmentationError, match='of another image of this'):
+        generate_masks(
+            np.ascontiguousarray(noise[::-1]), tiny_model, embedding=known
+        )
+    # other limits of the contrast are no other image
+    generate_masks(
+        noise,
+        tiny_model,
+        embedding=known,
+        contrast_limits=(0, 200),
+        points_per_side=1,
+    )
+
+
+def test_an_image_is_nothing_to_skip(tiny_model, noise):
+    with pytest.raises(SegmentationError, match='skip has fractions'):
+        generate_masks(
+            noise, tiny_model, skip=np.full(noise.shape[:2], 0.5, np.float32)
+        )

@@ -202,3 +202,24 @@ def test_frames_that_look_like_colours_are_frames(tmp_path, capsys, count):
     tifffile.imwrite(path, np.ones((count, 20, 20), np.uint16))
     assert main(['track', str(path), '-o', str(output), '--quiet']) == 0
     assert f'1 track of {count} objects' in capsys.readouterr().out
+
+
+def test_a_track_with_a_gap_is_two_of_the_challenge(tmp_path):
+    labels = np.zeros((6, 40, 40), np.uint16)
+    labels[[0, 1, 3, 4, 5], 5:15, 5:15] = 1
+    labels[:, 25:35, 25:35] = 2
+    tracks = nm.track_labels(labels, nm.LinkingParameters(gap=1))
+    assert len(set(tracks.ids.tolist())) == 2
+    folder = nm.export_tracks(tracks, tmp_path / 'res', labels)
+    rows = [
+        tuple(map(int, line.split()))
+        for line in (folder / 'res_track.txt').read_text().splitlines()
+    ]
+    assert len(rows) == 3
+    for number, first, last, _ in rows:
+        for frame in range(6):
+            there = (tifffile.imread(folder / f'mask{frame:03}.tif')) == number
+            assert there.any() == (first <= frame <= last)
+    ((parent, child),) = [(r[3], r) for r in rows if r[3]]
+    assert child[1:3] == (3, 5)
+    assert (parent, 0, 1, 0) in rows

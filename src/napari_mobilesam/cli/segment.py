@@ -291,6 +291,8 @@ def check_options(options: argparse.Namespace) -> None:
     check_similar_options(options, prompted)
     if options.table and options.table.resolve() == options.output.resolve():
         raise UsageError('--table and --output are the same file')
+    if options.table and options.table.suffix.lower() != '.csv':
+        raise UsageError(f'--table {options.table} must end in .csv')
     given = given_options(options, EverythingParameters)
     if prompted:
         refuse_everything_options(options, given)

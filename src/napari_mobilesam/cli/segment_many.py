@@ -245,7 +245,11 @@ def _segment_all(
                 rows[image.image] = task.result()
                 progress(done, len(waiting), f'Segmenting {image.image.name}')
         finally:
+            # those that end after Ctrl-C are done, too
             pool.shutdown(cancel_futures=True)
+            for task, image in tasks.items():
+                if not task.cancelled() and task.exception() is None:
+                    rows[image.image] = task.result()
 
 
 @contextmanager

@@ -210,11 +210,17 @@ def _checked_hooks(
 
 
 def _checked_output(output: Any) -> Path | None:
-    """Raise `SegmentationError` if an output is no path."""
+    """Raise `SegmentationError` if an output is no path to a zarr."""
     if output is None:
         return None
     check_path('output', output)
-    return Path(output).absolute()
+    path = Path(output).absolute()
+    if path.suffix.lower() not in ('', '.zarr'):
+        raise SegmentationError(
+            f'The output {output} ends in {path.suffix}, but labels are '
+            'written as zarr: give a name that ends in .zarr.'
+        )
+    return path
 
 
 @contextmanager

@@ -56,6 +56,9 @@ BUDGET = 256 * 2**20
 # Decoder blocks kept as they were cut: asked again, they are the same
 # tensor, of which the decoder has kept its share.
 CUTS_KEPT = 32
+# Least standard deviation, in gray values, of overviews that are compared, and
+# least correlation of those of the same image.
+LEAST_CONTRAST, LEAST_ALIKE = 2.0, 0.5
 
 
 class BlockCache(Protocol):
@@ -321,7 +324,7 @@ def embedding_of(
     Raises
     ------
     SegmentationError
-        The embedding is of another model or of an image of another size.
+        The embedding is of another model or of another image.
     """
     check_model(model)
     check_instance('embedding', known, ImageEmbedding)
@@ -337,7 +340,26 @@ def embedding_of(
             f'The embedding is of an image of {known.image_shape} pixels, '
             f'this one has {rgb.shape[:2]}: embed this image.'
         )
+    if _other_image(known, ImageEmbedding.of_rgb(model, rgb)):
+        raise SegmentationError(
+            'The embedding is of another image of this size: embed this image.'
+        )
     return known
+
+
+def _other_image(one: ImageEmbedding, other: ImageEmbedding) -> bool:
+    """Return whether the overviews of two images are hardly alike.
+
+    Other limits of the contrast, or another way to reduce the image, leave
+    them alike.
+    """
+    first, second = (
+        each.overview().astype(np.float32).mean(axis=2).ravel()
+        for each in (one, other)
+    )
+    if min(first.std(), second.std()) < LEAST_CONTRAST:
+        return False
+    return bool(np.corrcoef(first, second)[0, 1] < LEAST_ALIKE)
 
 
 @torch.no_grad()

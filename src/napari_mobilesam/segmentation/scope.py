@@ -79,10 +79,15 @@ def checked_scope(
     Raises
     ------
     SegmentationError
-        If a plane is not of the image's shape, or the region has no pixel
-        within the image.
+        If a plane is not of the image's shape, the region has no pixel
+        within the image, or the pixels to skip are no labels.
     """
     if skip is not None:
+        if _has_fractions(skip):
+            raise SegmentationError(
+                'skip has fractions: it is an image, not labels. Give labels, '
+                'or a bool plane of the pixels to skip.'
+            )
         skip = _plane(shape, skip, 'skip')
     if region is None:
         return Scope(None, skip)
@@ -109,6 +114,13 @@ def checked_scope(
             f'of shape {shape}.'
         )
     return Scope((row0, column0, row1, column1), skip)
+
+
+def _has_fractions(values: Any) -> bool:
+    if getattr(getattr(values, 'dtype', None), 'kind', '') != 'f':
+        return False
+    array = np.asarray(values)
+    return bool((np.isfinite(array) & (array != np.floor(array))).any())
 
 
 def _array(values: Any, name: str) -> NDArray[Any]:

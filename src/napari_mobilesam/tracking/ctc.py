@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -31,7 +31,9 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
         were made from.
     folder : Path
         Made here: ``mask000.tif``, … and ``res_track.txt`` with one line per
-        track: number, first frame, last frame, parent track or 0.
+        track: number, first frame, last frame, parent track or 0. In this
+        format a track has a mask in each of its frames: what follows a gap
+        is a track of its own, whose parent is the part before.
 
     Raises
     ------
@@ -40,7 +42,8 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
     OSError
         If the folder exists or cannot be written.
     """
-    most = int(tracks.ids.max(initial=0))
+    parts = _parts(tracks)
+    most = max((part.number for part in parts), default=0)
     if most > MOST_TRACKS:
         raise TrackError(
             f'Track {most} does not fit into the 16 bits of this format.'
@@ -48,24 +51,52 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
     folder.mkdir()
     digits = max(3, len(str(labels.shape[0] - 1)))
     for frame in range(labels.shape[0]):
-        pixels = tracks.relabelled(frame, np.asarray(labels[frame]))
+        own = tracks.relabelled(frame, np.asarray(labels[frame]))
+        pixels = own.astype(np.uint16)
+        for part in parts:
+            if part.number != part.track and part.first <= frame <= part.last:
+                pixels[own == part.track] = part.number
         tifffile.imwrite(
             folder / f'mask{frame:0{digits}d}.tif',
-            pixels.astype(np.uint16),
+            pixels,
             compression='zlib',
         )
-    (folder / TABLE).write_text(''.join(_lines(tracks)), 'utf-8')
+    lines = [
+        f'{part.number} {part.first} {part.last} {part.parent}\n'
+        for part in parts
+    ]
+    (folder / TABLE).write_text(''.join(lines), 'utf-8')
 
 
-def _lines(tracks: Tracks) -> list[str]:
-    parents = tracks.parents
-    lines = []
+class _Part(NamedTuple):
+    """Part of a track without a gap."""
+
+    number: int
+    track: int
+    first: int
+    last: int
+    parent: int
+
+
+def _parts(tracks: Tracks) -> list[_Part]:
+    """Parts of the tracks; the first of each keeps its number."""
+    free = int(tracks.ids.max(initial=0)) + 1
+    parts, ends = [], {}
     for track in np.unique(tracks.ids).tolist():
-        frames = tracks.frames[tracks.members(track)]
-        lines.append(
-            f'{track} {frames[0]} {frames[-1]} {parents.get(track, 0)}\n'
-        )
-    return lines
+        frames = np.unique(tracks.frames[tracks.members(track)])
+        number, parent = track, 0
+        for run in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
+            first, last = int(run[0]), int(run[-1])
+            parts.append(_Part(number, track, first, last, parent))
+            ends[track] = parent = number
+            number, free = free, free + 1
+        free = number
+    return [
+        part._replace(parent=ends.get(tracks.parents.get(part.track, 0), 0))
+        if part.number == part.track
+        else part
+        for part in parts
+    ]
 
 
 def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
