@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from viewer.oracle import OracleSam
 
 import napari_mobilesam as nm
+from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.cost_history import Speed
+from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.training.dataset import labelled_image
 from napari_mobilesam.training.evaluate import evaluate
@@ -184,6 +186,37 @@ def large(**options):
 ODD |= {
     'large parameters': (lambda: large(parameters=5), 'parameters is 5; it'),
     'large output': (lambda: large(output=5), 'output is 5; it has to be the'),
+    'tracking': (
+        lambda: nm.track_labels(np.stack([LABELS, LABELS]), 3),
+        'parameters is 3; it has to be of the class LinkingParameters',
+    ),
+    'session': (lambda: nm.get_session(None), 'viewer is None; give a napari'),
+    'selection': (
+        lambda: nm.generate_candidates(IMAGE, MODEL).label(3),
+        'selection is 3; it has to be of the class Selection',
+    ),
+    'filters': (lambda: Selection(filters=3), 'filters is 3; it has to be'),
+    'threshold': (
+        lambda: Selection(predicted_iou='a'),
+        "predicted_iou is 'a'; give a number",
+    ),
+    'one end': (lambda: ObjectFilters(area=5), 'area is 5; give .least'),
+    'text end': (lambda: ObjectFilters(area=('a', 5)), 'give .least, most'),
+    'turned ends': (
+        lambda: ObjectFilters(area=(50, 5)),
+        'the least value is above the most',
+    ),
+    'border': (lambda: ObjectFilters(border=3), 'border is 3; it has to'),
+    'no diameter': (
+        lambda: nm.Predictor(MODEL).predict(
+            nm.Predictor(MODEL).embed(IMAGE), points=[[3, 3]], diameter=0
+        ),
+        'diameter is 0; it has to be from 1 to',
+    ),
+    'device': (
+        lambda: nm.load_model(device='gpu'),
+        "unknown device 'gpu'; choose auto",
+    ),
     'large suffix': (lambda: large(output='l.png'), r'ends in \.png, but'),
     'large gamma': (lambda: large(gamma=1j), 'gamma is 1j; it has to be'),
     'large limits': (lambda: large(contrast_limits=b'x'), 'contrast_limits'),

@@ -38,6 +38,7 @@ from napari_mobilesam.types import (
     CheckpointError,
     ModelRecord,
     Progress,
+    SegmentationError,
 )
 
 Device = Literal['auto', 'cpu', 'cuda', 'mps']
@@ -103,11 +104,11 @@ def choose_device(device: Device | str | torch.device) -> torch.device:
 
     Raises
     ------
-    ValueError
+    SegmentationError
         If torch does not know the device or cannot use it here.
     """
     if not isinstance(device, str | torch.device):
-        raise ValueError(
+        raise SegmentationError(
             f'device is {quoted(device)}; choose auto, cpu, cuda or mps'
         )
     available = {
@@ -120,12 +121,12 @@ def choose_device(device: Device | str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(
+        raise SegmentationError(
             f'unknown device {str(device)!r}; choose auto, cpu, cuda or mps'
         ) from error
     if not available.get(chosen.type, False):
         there = ', '.join(k for k, ok in available.items() if ok)
-        raise ValueError(
+        raise SegmentationError(
             f'device {str(device)!r} is not available here; choose auto or '
             f'one of: {there}'
         )

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_instance, quoted
 from napari_mobilesam.segmentation.filters import (
     ObjectFilters,
     measure,
@@ -33,7 +35,12 @@ from napari_mobilesam.segmentation.masks import (
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.scope import Scope
-from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Mask,
+    ModelRecord,
+    SegmentationError,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +83,18 @@ class Selection:
     overlap: float = VISIBLE_FRACTION
     filters: ObjectFilters = field(default_factory=ObjectFilters)
     similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        check_instance('filters', self.filters, ObjectFilters, optional=False)
+        numbers = ['box_nms', 'crop_nms', 'max_area_fraction', 'min_area']
+        for name in ('predicted_iou', 'stability', 'similarity'):
+            if getattr(self, name) is not None:
+                numbers.append(name)
+        for name in (*numbers, 'overlap'):
+            if not isinstance(getattr(self, name), Real):
+                raise SegmentationError(
+                    f'{name} is {quoted(getattr(self, name))}; give a number.'
+                )
 
     @classmethod
     def of(cls, parameters: EverythingParameters) -> Selection:
@@ -140,7 +159,13 @@ class Candidates:
         selection : Selection, optional
             Thresholds and filters; those of the run if None, which gives
             what `generate_masks` returns.
+
+        Raises
+        ------
+        SegmentationError
+            If the selection is none.
         """
+        check_instance('selection', selection, Selection)
         chosen = selection or Selection.of(self.parameters)
         kept = self._without_duplicates(self._passing(chosen), chosen)
         masks = [self.masks[index] for index in kept]
@@ -160,10 +185,9 @@ class Candidates:
         painted : list of Mask
             ``painted[i]`` is label ``i + 1``; `label_table` describes them.
         """
+        masks = self.select(selection)
         chosen = selection or Selection.of(self.parameters)
-        return paint_labels(
-            self.select(chosen), self.image_shape, chosen.overlap
-        )
+        return paint_labels(masks, self.image_shape, chosen.overlap)
 
     def label(
         self, selection: Selection | None = None

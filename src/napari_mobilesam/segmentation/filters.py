@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import regionprops
 
-from napari_mobilesam.types import Mask
+from napari_mobilesam.argument_checks import (
+    are_numbers,
+    check_flag,
+    quoted,
+)
+from napari_mobilesam.types import Mask, SegmentationError
 
 Range = tuple[float, float]
 
@@ -41,6 +46,19 @@ class ObjectFilters:
     solidity: Range | None = None
     intensity_mean: Range | None = None
     border: bool = True
+
+    def __post_init__(self) -> None:
+        check_flag('border', self.border)
+        for name, given in self.ranges.items():
+            if not are_numbers(given) or len(given) != 2:
+                raise SegmentationError(
+                    f'{name} is {quoted(given)}; give (least, most), or None.'
+                )
+            if not given[0] <= given[1]:
+                raise SegmentationError(
+                    f'{name} is {quoted(given)}: the least value is above '
+                    'the most.'
+                )
 
     @property
     def ranges(self) -> dict[str, Range]:

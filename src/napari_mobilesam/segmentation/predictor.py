@@ -244,7 +244,7 @@ class Predictor:
         if multimask is not None:
             check_flag('multimask', multimask)
         if diameter is not None:
-            check_number('diameter', diameter, 0, MOST_DIAMETER)
+            check_number('diameter', diameter, 1, MOST_DIAMETER)
         check_instance('previous', previous, Prediction)
         if isinstance(embedding, Embedding):
             prompts = checked_prompts(

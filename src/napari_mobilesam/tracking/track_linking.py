@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from napari_mobilesam.argument_checks import (
     check_flag,
+    check_instance,
     check_number,
     check_text,
 )
@@ -121,12 +122,15 @@ def track_labels(
 
     Raises
     ------
+    SegmentationError
+        If the parameters cannot be used.
     ImageError
         If the labels are no time series, or have no object.
     ImportError
         If laptrack, or trackastra, is not installed; the message says how to
         install it.
     """
+    check_instance('parameters', parameters, LinkingParameters)
     parameters = parameters or LinkingParameters()
     _check(parameters)
     if parameters.linker == 'trackastra':

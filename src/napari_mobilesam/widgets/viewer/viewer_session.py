@@ -6,9 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.session import Session
 from napari_mobilesam.settings import load_settings
-from napari_mobilesam.types import Deliver, ImageError
+from napari_mobilesam.types import Deliver, ImageError, SegmentationError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.napari_preferences import read_settings
@@ -43,8 +44,17 @@ def get_session(viewer: Any) -> Session:
     Session
         Always the same for the same viewer; that of another viewer is
         independent.
+
+    Raises
+    ------
+    SegmentationError
+        If it is no viewer.
     """
     viewer = unwrap(viewer)
+    if not hasattr(viewer, 'layers'):
+        raise SegmentationError(
+            f'viewer is {quoted(viewer)}; give a napari.Viewer.'
+        )
     state = _states.get(viewer)
     if state is None:
         state = _states[viewer] = _new_state(viewer)
