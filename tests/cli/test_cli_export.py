@@ -143,3 +143,31 @@ def test_bad_input_is_one_sentence(
     refused: Callable[..., None],
 ) -> None:
     refused('export', arguments, code, message)
+
+
+@pytest.mark.parametrize('count', [2, 3, 4, 5])
+def test_planes_that_look_like_colours_are_planes(
+    run: Run, tmp_path: Path, count: int
+) -> None:
+    labels = np.zeros((count, 20, 30), np.uint16)
+    labels[:, 4:9, 5:12] = np.arange(1, count + 1)[:, None, None]
+    tifffile.imwrite(tmp_path / 'p.tif', labels)
+    table = tmp_path / 'p.csv'
+    assert run('measure', tmp_path / 'p.tif', '-o', table).code == 0
+    assert pd.read_csv(table)['label'].tolist() == [*range(1, count + 1)]
+    out = tmp_path / 'again.tif'
+    assert run('export', tmp_path / 'p.tif', '-o', out).code == 0
+    assert np.array_equal(tifffile.imread(out), labels)
+
+
+def test_a_label_with_two_classes_is_refused(run: Run, tmp_path: Path) -> None:
+    labels = np.zeros((20, 30), np.uint16)
+    labels[4:9, 5:12] = 1
+    tifffile.imwrite(tmp_path / 'a.tif', labels)
+    table = tmp_path / 'a.csv'
+    table.write_text('label,class\n1,cell\n1,debris\n')
+    out = tmp_path / 'a.json'
+    done = run('export', tmp_path / 'a.tif', '-o', out, '--table', table)
+    assert done.code != 0
+    assert 'has label 1 twice, with different values' in done.err
+    assert not out.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -56,3 +57,12 @@ def test_a_failed_table_leaves_nothing(
     with pytest.raises(OSError, match='No space'):
         write_table(TABLE, tmp_path / 'objects.csv')
     assert not list(tmp_path.iterdir())
+
+
+def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / 'table.csv'
+    path.write_text('label;class;score\n1;a,b;0,5\n2;cell;1\n3;cell;\n')
+    table = read_table(path)
+    assert table['score'].tolist()[:2] == [0.5, 1.0]
+    assert np.isnan(table['score'][2])
+    assert table['class'].tolist() == ['a,b', 'cell', 'cell']

@@ -217,7 +217,13 @@ class PropertiesLookup:
                 continue
             plane = _number(row.get('plane'))
             key = (None if plane is None else int(plane), int(row[column]))
-            self._known[key] = _properties(row)
+            properties = _properties(row)
+            if self._known.setdefault(key, properties) != properties:
+                where = '' if plane is None else f' of plane {key[0]}'
+                raise ExportError(
+                    f'The table has label {key[1]}{where} twice, with '
+                    'different values: keep one row for each object.'
+                )
 
     def __call__(self, plane: int, label: int) -> ObjectProperties:
         """Properties of an object, `UNKNOWN` if there is no row."""

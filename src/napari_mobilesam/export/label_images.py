@@ -137,8 +137,9 @@ def read_tiff(
     channel : int, optional
         Channel of a file that has several, such as InstanSeg's.
     frames : bool
-        The file is a time series: planes of colours are frames. tifffile
-        writes three or four planes as colours, if it is told nothing else.
+        The file is a time series: planes of colours are frames, otherwise
+        planes unless a channel is given. tifffile writes three or four planes
+        as colours, if it is told nothing else.
 
     Raises
     ------
@@ -155,8 +156,9 @@ def read_tiff(
             # a page on its own has no order of planes to be unknown
             while labels.ndim > 2 and len(labels) == 1 and letters[0] in 'QI':
                 labels, letters = labels[0], letters[1:]
-            if frames and letters[0] == 'S':
-                letters = f'T{letters[1:]}'
+            # label images have no colours: they are planes, unless asked for
+            if letters[0] == 'S' and (frames or channel is None):
+                letters = f'{"T" if frames else "Z"}{letters[1:]}'
             axes = tiff_axes(letters, labels.shape) or UNNAMED
             scale, units = pixel_sizes(path, file, series.keyframe)
     except (FileNotFoundError, SegmentationError):

@@ -19,6 +19,8 @@ NO_TABLE = (
     '{} is no table: save it as CSV, with one line per object and a name for '
     'each column in the first line.'
 )
+# as spreadsheets of many countries write numbers
+NUMBER = r'[+-]?\d+(,\d+)?([eE][+-]?\d+)?'
 EMPTY = 'The table {} is empty: not even the names of its columns are in it.'
 
 
@@ -118,6 +120,17 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ImageError(f'{path} is no Parquet file, or damaged.') from error
 
 
+def _with_decimal_points(table: pd.DataFrame) -> pd.DataFrame:
+    """Read columns of numbers with decimal commas as numbers."""
+    for name in table.columns:
+        texts = table[name].dropna().astype(str)
+        if texts.str.contains(',').any() and texts.str.fullmatch(NUMBER).all():
+            table[name] = (
+                table[name].astype(str).str.replace(',', '.').astype(float)
+            )
+    return table
+
+
 def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
     import pandas as pd
 
@@ -127,7 +140,7 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
         others = [mark for mark in ';\t' if mark in str(table.columns[0])]
         if len(table.columns) == 1 and others:
             # as spreadsheets of many countries save them
-            table = pd.read_csv(path, sep=others[0])
+            table = _with_decimal_points(pd.read_csv(path, sep=others[0]))
     except pd.errors.EmptyDataError as error:
         raise ImageError(EMPTY.format(path)) from error
     except UnicodeDecodeError as error:
