@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -102,6 +102,8 @@ class PlaneJobs:
         self._number = 0
         self._jobs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
         self._estimates: LatestRun[BackgroundRun] = LatestRun(services.deliver)
+        # plane whose size was looked for last, and the seconds that took
+        self._looked: tuple[Hashable, float] = (None, 0.0)
 
     def estimate(
         self,
@@ -236,7 +238,9 @@ class PlaneJobs:
             speed = measure_speed(model)
             first = tasks[0]
             # sizes are looked for where objects suit: that is embedded then
-            diameter = self._diameter(run, first, parameters, model)
+            diameter, search = self._timed_diameter(
+                run, first, parameters, model
+            )
             image = self._services.engine.image(first.plane, model)
             one = estimate_run(
                 first.plane.shape,
@@ -256,8 +260,26 @@ class PlaneJobs:
         except Exception as error:  # noqa: BLE001 - every failure is reported
             self._services.fail(error, 'everything')
             return
-        estimate = _times(one, len(tasks))
+        estimate = _times(one, len(tasks), search)
         self._estimates.tell(run, lambda: self.estimated.emit(estimate))
+
+    def _timed_diameter(
+        self,
+        run: BackgroundRun,
+        task: PlaneTask,
+        parameters: EverythingParameters,
+        model: Sam,
+    ) -> tuple[float | None, float]:
+        """Diameter for a plane, and the seconds that looking for it takes."""
+        start = time.perf_counter()
+        diameter = self._diameter(run, task, parameters, model)
+        seconds = time.perf_counter() - start
+        place, before = self._looked
+        # at once where the size is known
+        if place == task.plane.place:
+            seconds = max(seconds, before)
+        self._looked = task.plane.place, seconds
+        return diameter, seconds
 
     def _diameter(
         self,
@@ -323,10 +345,11 @@ class PlaneJobs:
         self._jobs.tell(run, lambda: self.finished.emit(result))
 
 
-def _times(estimate: Estimate, count: int) -> Estimate:
+def _times(estimate: Estimate, count: int, search: float) -> Estimate:
+    """Estimate for planes like the first, whose size is known already."""
     return replace(
         estimate,
         prompts=count * estimate.prompts,
         windows=count * estimate.windows,
-        seconds=count * estimate.seconds,
+        seconds=count * estimate.seconds + (count - 1) * search,
     )
