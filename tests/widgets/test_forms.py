@@ -89,6 +89,13 @@ def test_the_bar_is_drawn_seldom_while_the_end_is_unknown(qtbot):
     status.bar.installEventFilter(counter)
     qtbot.wait(3 * SWING_MS)
     assert 2 <= len(drawn) <= 6
+    # not at once: the canvas would be drawn with it
+    qtbot.wait(20)
+    drawn.clear()
+    status.show_progress(3, 7)
+    status.show_progress(6, 7)
+    assert not drawn
+    qtbot.waitUntil(lambda: bool(drawn))
     status.show_progress(3, 7)
     assert (status.bar.value(), status.bar.maximum()) == (3, 7)
     status.say('Ready')

@@ -503,8 +503,12 @@ class StatusLine(QWidget):
             self._fill_from_right(False)
         elif not self._swing.isActive():
             self._swing.start()
+        # Qt would paint the bar at once, and with it the canvas of napari,
+        # which is not ready for that while layers come and go
+        self.bar.setUpdatesEnabled(False)
         self.bar.setRange(0, total or 2)
         self.bar.setValue(done if total else 1)
+        self.bar.setUpdatesEnabled(True)
         self.bar.show()
 
     def hide_progress(self) -> None:
