@@ -114,7 +114,7 @@ def test_another_selection_takes_the_place(output, objects, target):
 def test_each_selection_is_one_step(output, objects, target):
     output.write(result(1, 2))
     output.write(result(2, 3))
-    assert objects.undo() == '2 objects'
+    assert objects.undo() == 'change of the filters'
     assert shown(target) == {1: 1, 2: 2, 3: 0}
     assert [record.number for record in objects] == [1, 2]
     output.write(result(1, 3))
