@@ -83,12 +83,13 @@ def checked_scope(
         within the image, or the pixels to skip are no labels.
     """
     if skip is not None:
+        plane = _plane(shape, skip, 'skip')
         if _has_fractions(skip):
             raise SegmentationError(
                 'skip has fractions: it is an image, not labels. Give labels, '
                 'or a bool plane of the pixels to skip.'
             )
-        skip = _plane(shape, skip, 'skip')
+        skip = plane
     if region is None:
         return Scope(None, skip)
     corners = _array(region, 'region')
