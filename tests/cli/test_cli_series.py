@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,20 @@ def test_ctrl_c_keeps_what_is_done(
     assert summary['status'].tolist()[0] == 'done'
     assert 'to do' in summary['status'].tolist()
     assert quick(folder).code == 0
+
+
+def test_what_ends_after_ctrl_c_is_done(
+    quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(tasks: Any) -> Any:
+        wait(tasks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segment_many, 'as_completed', stopped)
+    assert quick(folder).code == 130
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    assert summary['status'].tolist() == ['done'] * 3
+    assert len(list((tmp_path / 'out').glob('*_labels.tif'))) == 3
 
 
 def test_names(quick: Any, folder: Path, tmp_path: Path) -> None:
