@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_mobilesam import measure_objects
 
@@ -104,3 +105,19 @@ def test_bad_input_is_one_sentence(
     refused: Callable[..., None],
 ) -> None:
     refused('measure', arguments, code, message)
+
+
+@pytest.mark.parametrize('channels', [0, 3, 4])
+def test_alpha_of_a_picture_is_not_measured(
+    channels: int, run: Run, labels_path: Path, tmp_path: Path
+) -> None:
+    shape = (20, 30, channels) if channels else (20, 30)
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    path = tmp_path / 'table.csv'
+    done = run(
+        'measure', labels_path, '--image', tmp_path / 'image.png', '-o', path
+    )
+    assert done.code == 0, done.err
+    means = [c for c in pd.read_csv(path) if c.startswith('intensity_mean')]
+    assert len(means) == (3 if channels else 1)

@@ -161,7 +161,9 @@ def open_image(path: Path) -> Any:
     if path.suffix.lower() in PICTURES:
         from napari_mobilesam.cli.image_files import read_image
 
-        return read_image(path, single=True).pixels
+        pixels = read_image(path, single=True).pixels
+        # a fourth channel of a picture is alpha
+        return pixels[..., :3] if pixels.ndim == 3 else pixels
     pyramid = open_pyramid(path)
     array = pyramid.arrays[0]
     names = pyramid.axes
