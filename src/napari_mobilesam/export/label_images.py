@@ -21,6 +21,7 @@ from napari_mobilesam.export.exported import (
     as_uint,
     count_labels,
 )
+from napari_mobilesam.files import OME_TIFF
 from napari_mobilesam.readers.open_image import reason
 from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
 from napari_mobilesam.types import SegmentationError
@@ -48,9 +49,7 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
     scale = dict(zip(image.axes, image.scale, strict=False))
     units = dict(zip(image.axes, image.units, strict=False))
     options: dict[str, Any] = {'compression': 'zlib'}
-    if labels.dtype == np.uint16 and not path.name.lower().endswith(
-        ('.ome.tif', '.ome.tiff')
-    ):
+    if labels.dtype == np.uint16 and not path.name.lower().endswith(OME_TIFF):
         metadata: dict[str, Any] = {'axes': axes}
         options['imagej'] = True
         if scale.get('x') and scale.get('y'):

@@ -21,6 +21,7 @@ the same but for a few pixels of their edges.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -56,9 +57,12 @@ BUDGET = 256 * 2**20
 # Decoder blocks kept as they were cut: asked again, they are the same
 # tensor, of which the decoder has kept its share.
 CUTS_KEPT = 32
-# Least standard deviation, in gray values, of overviews that are compared, and
-# least correlation of those of the same image.
-LEAST_CONTRAST, LEAST_ALIKE = 2.0, 0.5
+# Whether an embedding is of an image is seen in windows of so many pixels, of
+# which so many lie along each side.
+SAMPLE, SAMPLES = 16, 5
+# Least standard deviation of their gray values for a comparison, and least
+# correlation where the image is the same: the contrast may be another.
+LEAST_CONTRAST, LEAST_ALIKE = 2.0, 0.3
 
 
 class BlockCache(Protocol):
@@ -212,6 +216,27 @@ class ImageEmbedding:
         window, shape, _ = self.grid.canvas(key)
         return self._read(window, shape)
 
+    def is_of(self, rgb: NDArray[np.uint8]) -> bool:
+        """Return False if an (H, W, 3) image is hardly like the embedded one.
+
+        Takes milliseconds: a few small windows are compared.
+        """
+        places = [
+            np.linspace(0, max(0, length - SAMPLE), SAMPLES).astype(int)
+            for length in self.image_shape
+        ]
+        known, given = [], []
+        for row, column in itertools.product(*places):
+            part = rgb[row : row + SAMPLE, column : column + SAMPLE]
+            shape = part.shape[:2]
+            window = (row, column, row + shape[0], column + shape[1])
+            known.append(self._read(window, shape).mean(axis=2).ravel())
+            given.append(part.mean(axis=2).ravel())
+        first, second = np.concatenate(known), np.concatenate(given)
+        if min(first.std(), second.std()) < LEAST_CONTRAST:
+            return True
+        return bool(np.corrcoef(first, second)[0, 1] >= LEAST_ALIKE)
+
     def window(self, window: Box) -> Embedding:
         """Embed a window as one input of the model, as the papers do."""
         size = self.model.input_size
@@ -340,26 +365,11 @@ def embedding_of(
             f'The embedding is of an image of {known.image_shape} pixels, '
             f'this one has {rgb.shape[:2]}: embed this image.'
         )
-    if _other_image(known, ImageEmbedding.of_rgb(model, rgb)):
+    if not known.is_of(rgb):
         raise SegmentationError(
             'The embedding is of another image of this size: embed this image.'
         )
     return known
-
-
-def _other_image(one: ImageEmbedding, other: ImageEmbedding) -> bool:
-    """Return whether the overviews of two images are hardly alike.
-
-    Other limits of the contrast, or another way to reduce the image, leave
-    them alike.
-    """
-    first, second = (
-        each.overview().astype(np.float32).mean(axis=2).ravel()
-        for each in (one, other)
-    )
-    if min(first.std(), second.std()) < LEAST_CONTRAST:
-        return False
-    return bool(np.corrcoef(first, second)[0, 1] < LEAST_ALIKE)
 
 
 @torch.no_grad()

@@ -79,17 +79,11 @@ def checked_scope(
     Raises
     ------
     SegmentationError
-        If a plane is not of the image's shape, the region has no pixel
-        within the image, or the pixels to skip are no labels.
+        If a plane is not of the image's shape or has fractions, or the
+        region has no pixel within the image.
     """
     if skip is not None:
-        plane = _plane(shape, skip, 'skip')
-        if _has_fractions(skip):
-            raise SegmentationError(
-                'skip has fractions: it is an image, not labels. Give labels, '
-                'or a bool plane of the pixels to skip.'
-            )
-        skip = plane
+        skip = _plane(shape, skip, 'skip')
     if region is None:
         return Scope(None, skip)
     corners = _array(region, 'region')
@@ -117,13 +111,6 @@ def checked_scope(
     return Scope((row0, column0, row1, column1), skip)
 
 
-def _has_fractions(values: Any) -> bool:
-    if getattr(getattr(values, 'dtype', None), 'kind', '') != 'f':
-        return False
-    array = np.asarray(values)
-    return bool((np.isfinite(array) & (array != np.floor(array))).any())
-
-
 def _array(values: Any, name: str) -> NDArray[Any]:
     try:
         return small_array(values, name)
@@ -148,5 +135,10 @@ def _plane(
         raise SegmentationError(
             f'{name} has the shape {plane.shape}; it has to be a plane of '
             f"the image's shape {shape}."
+        )
+    if plane.dtype.kind == 'f' and (plane != np.floor(plane)).any():
+        raise SegmentationError(
+            f'{name} has fractions or NaN: it is an image. Give labels, or a '
+            'bool plane.'
         )
     return plane.astype(bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,17 +81,16 @@ class _Part(NamedTuple):
 
 def _parts(tracks: Tracks) -> list[_Part]:
     """Parts of the tracks; the first of each keeps its number."""
-    free = int(tracks.ids.max(initial=0)) + 1
+    free = itertools.count(int(tracks.ids.max(initial=0)) + 1)
     parts, ends = [], {}
     for track in np.unique(tracks.ids).tolist():
         frames = np.unique(tracks.frames[tracks.members(track)])
-        number, parent = track, 0
+        parent = 0
         for run in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
+            number = next(free) if parent else track
             first, last = int(run[0]), int(run[-1])
             parts.append(_Part(number, track, first, last, parent))
             ends[track] = parent = number
-            number, free = free, free + 1
-        free = number
     return [
         part._replace(parent=ends.get(tracks.parents.get(part.track, 0), 0))
         if part.number == part.track

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.files import OME_TIFF
 from napari_mobilesam.large.io.sources import Geometry
 
 TILE = 512
@@ -82,7 +83,7 @@ def tiff_metadata(
         Sizes without a unit are not written.
     """
     known = {a: scale[a] for a in axes if units.get(a) and a in scale}
-    if path.name.lower().endswith(('.ome.tif', '.ome.tiff')):
+    if path.name.lower().endswith(OME_TIFF):
         sizes: dict[str, Any] = {}
         for axis in 'xyz':
             unit = OME_UNITS.get(str(units.get(axis)))

@@ -273,6 +273,8 @@ class PlaneJobs:
         """Diameter for a plane, and the seconds that looking for it takes."""
         start = time.perf_counter()
         diameter = self._diameter(run, task, parameters, model)
+        if parameters.scale_given:
+            return diameter, 0.0
         seconds = time.perf_counter() - start
         place, before = self._looked
         # at once where the size is known
