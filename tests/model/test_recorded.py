@@ -180,3 +180,34 @@ def test_no_warning_is_shown(recwarn):
     with torch.no_grad():
         Recorded(loop)(torch.ones(2))
     assert not recwarn
+
+
+def test_a_recording_is_not_awaited_by_other_threads():
+    started, go_on = threading.Event(), threading.Event()
+    calls = []
+
+    def double(x):
+        calls.append(threading.current_thread())
+        if torch.jit.is_tracing():
+            started.set()
+            go_on.wait(30)
+        return (2 * x,)
+
+    run = Recorded(double)
+    results = []
+
+    @torch.no_grad()
+    def work():
+        results.append(run(torch.ones(2)))
+
+    first = threading.Thread(target=work)
+    first.start()
+    assert started.wait(30)
+    second = threading.Thread(target=work)
+    second.start()
+    second.join(30)
+    assert len(results) == 1
+    go_on.set()
+    first.join(30)
+    assert calls == [first, second]
+    assert [x[0].tolist() for x in results] == [[2.0, 2.0]] * 2

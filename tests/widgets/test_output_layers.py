@@ -47,3 +47,13 @@ def test_masks_found_so_far_are_never_written_to(viewer, qtbot):
     qtbot.waitUntil(lambda: live.layer is not None)
     assert not is_output(live.layer)
     assert scene.labels is None
+
+
+def test_a_run_of_a_moment_shows_no_masks_on_the_way(viewer, qtbot):
+    live = LiveView(viewer, [plane_of(viewer, viewer.layers[0])])
+    live.add(0, [MASK])
+    qtbot.wait(300)
+    live.close()
+    assert not live.pending
+    assert live.layer is None
+    assert len(viewer.layers) == 1

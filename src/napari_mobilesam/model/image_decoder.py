@@ -38,6 +38,9 @@ from napari_mobilesam.model.prompt_encoder import PromptEncoder
 from napari_mobilesam.model.recorded import Recorded, Tensors
 
 TOKEN_PIXELS = 16  # low-res logits per image token
+# Numbers of images from which on a recording takes so long, half a second
+# while a viewer paints, that it only pays after several calls.
+MANY, CALLS_OF_MANY = 4, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,8 @@ class FoldedDecoder:
         iou : Tensor
             (B, M).
         """
-        key = (tuple(prompts), masks.start, masks.stop, half)
+        many = len(features) >= MANY
+        key = (tuple(prompts), masks.start, masks.stop, half, many)
         if key not in self._answers:
             self._answers[key] = Recorded(
                 partial(self._answer, tuple(prompts), masks, half),
@@ -130,7 +134,7 @@ class FoldedDecoder:
                 self.prompt_encoder,
                 lengths_vary=True,
                 # numbers of images may be met only once
-                calls_before=1,
+                calls_before=CALLS_OF_MANY if many else 1,
             )
         return self._answers[key](features, *prompts.values())
 

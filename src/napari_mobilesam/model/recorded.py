@@ -79,7 +79,13 @@ class Recorded:
             self._calls[key] += 1
             if self._calls[key] <= self._calls_before:
                 return self._function(*tensors)
-            return self._record(key, tensors)
+            # another thread may be about it: what it does is not awaited
+            if not _RECORDING.acquire(blocking=False):
+                return self._function(*tensors)
+            try:
+                return self._record(key, tensors)
+            finally:
+                _RECORDING.release()
         with jit.optimized_execution(False):
             return known(*tensors)
 
@@ -101,7 +107,7 @@ class Recorded:
             results.append(self._function(*given))
             return results[-1]
 
-        with _RECORDING, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # that shapes are taken as they are: they are the key
             warnings.simplefilter('ignore', jit.TracerWarning)
             warnings.filterwarnings('ignore', r'.*torch\.jit\.trace')

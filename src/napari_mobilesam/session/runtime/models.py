@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 
-# imported by a Points layer, and by a model
+# imported by the first Points or Labels layer, and by a model
 LIBRARIES = ('pandas', 'torch')
 
 
@@ -150,6 +150,7 @@ class Models:
         """Return a model; None if it failed, which is reported."""
         try:
             if self._loaded != name:
+                import_gently(LIBRARIES)
                 self.say(f'Loading the model {name} …', topic)
             model = self._engine.model(name)
             text = self._settle(model)

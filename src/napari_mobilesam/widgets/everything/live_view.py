@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 NAME = 'found so far'
 INTERVAL_MS = 100
+# Adding and removing a layer takes half a second, in which the window stands
+# still: a run that ends within this time is quicker without.
+PATIENCE_SECONDS = 1.5
 # painting and drawing may take this share of the time, and painting alone
 # this long at once
 SHARE = 0.2
@@ -38,7 +41,7 @@ class LiveView:
     """Layer that shows masks as they are found, duplicates included.
 
     Masks wait in a queue and are painted, within their boxes, by a timer: a
-    fast model cannot hold up the window.
+    fast model cannot hold up the window. A short run shows nothing.
 
     Parameters
     ----------
@@ -58,6 +61,7 @@ class LiveView:
         self._forgotten = False
         self.layer: Labels | None = None
         self._paint_later = DelayedCall(self._paint, INTERVAL_MS)
+        self._start = time.perf_counter()
 
     @property
     def pending(self) -> bool:
@@ -71,7 +75,9 @@ class LiveView:
             return
         self._waiting.extend((number, mask) for mask in masks)
         if self._waiting:
-            self._paint_later.start()
+            since = time.perf_counter() - self._start
+            wait = round(1000 * (PATIENCE_SECONDS - since))
+            self._paint_later.start(max(INTERVAL_MS, wait))
 
     def close(self) -> None:
         """Remove the layer from the viewer."""
