@@ -42,7 +42,7 @@ def test_stack_needs_a_plane(stack_path: Path) -> None:
 @pytest.mark.parametrize(
     ('plane', 'message'),
     [
-        ((1,), 'has 1 indices, but'),
+        ((1,), 'has 1 index, but'),
         ((1, 3), 'index 3 of an axis of size 3'),
         ((-1, 0), 'index -1 of an axis of size 2'),
     ],

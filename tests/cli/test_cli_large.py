@@ -271,7 +271,7 @@ def test_labels_inside_the_image(
     ('options', 'message'),
     [
         (['-o', 'out.zarr', '--point', '3,4'], 'fit in memory'),
-        (['-o', 'out.png'], 'ends in .tif or .tiff'),
+        (['-o', 'out.png'], 'ends in .tif, .tiff or .zarr'),
         (['-o', 'out.zarr', '--table', 'out.xlsx'], 'must end in .csv'),
         (['-o', 'out.zarr', '--planes', '3'], 'is not A:B'),
         (['-o', 'out.zarr', '--planes', '0:3'], 'the image has 1'),

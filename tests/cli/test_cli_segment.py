@@ -303,7 +303,7 @@ class TestOutput:
     def test_suffix(self, run: Run, image_path: Path, tmp_path: Path) -> None:
         result = run('segment', image_path, '-o', tmp_path / 'labels.doc')
         assert result.code == 2
-        assert 'ends in .tif, .tiff or .png' in result.err
+        assert 'ends in .tif, .tiff, .png or .zarr' in result.err
 
     def test_full_disk(
         self,

@@ -79,7 +79,9 @@ def test_bad_examples(
     other = tmp_path / 'other.tif'
     tifffile.imwrite(other, np.ones((9, 12), np.uint8))
     result = run(*command, *given, '--like', other)
-    assert 'shape' in result.err
+    assert f'--like {other} has the shape (9, 12)' in result.err
+    result = run(*command, *given, '--skip', other)
+    assert f'--skip {other} has the shape (9, 12)' in result.err
     missing = run(*command, *given, '--like', tmp_path / 'none.tif')
     assert missing.code
     assert not (tmp_path / 'labels.tif').exists()

@@ -300,6 +300,13 @@ def test_a_correction_stays_at_its_scale(predictor, whole):
     assert np.array_equal(second.prompts.mask_input, first.logits[first.best])
 
 
+def test_an_answer_on_another_image_is_not_corrected(predictor, whole):
+    other = predictor.embed(np.zeros((70, 90), np.uint8))
+    first = predictor.predict(other, points=[[20, 30]], diameter=20)
+    with pytest.raises(PromptError, match=r'previous .* \(70, 90\)'):
+        predictor.predict(whole, points=[[20, 30]], previous=first)
+
+
 def test_a_correction_far_away_takes_a_coarser_scale(predictor, whole):
     first = predictor.predict(whole, points=[[20, 30]], diameter=4)
     second = predictor.predict(

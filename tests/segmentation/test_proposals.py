@@ -128,6 +128,13 @@ def test_no_boxes_no_objects(noise, tiny_model):
         ([[5, 5, 5, 9]], 'no area'),
         ([[100, 5, 120, 9]], 'outside the image'),
         ([[1, 2, np.nan, 4]], 'NaN'),
+        ([[1, 2, 9, 9], [5, 5, 5, 9]], 'Box 1 of 2, .* no area'),
+        (
+            pd.DataFrame(
+                {'row0': [1], 'column0': ['x'], 'row1': [2], 'column1': [2]}
+            ),
+            "column0 is 'x' in row 0",
+        ),
         (pd.DataFrame({'row0': [1], 'row1': [2]}), 'column0, column1'),
     ],
 )

@@ -24,6 +24,7 @@ from napari_mobilesam.readers.open_image import (
     open_pyramid,
     reason,
 )
+from napari_mobilesam.text import counted
 
 LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
 LABEL_TIFF_SUFFIXES = LABEL_SUFFIXES[:2]
@@ -178,6 +179,38 @@ def _chosen(
     return tuple(index)
 
 
+def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
+    """Read labels of the objects of an image.
+
+    Parameters
+    ----------
+    path : Path
+        Label image of one plane.
+    image : FilePlane
+        Image of the same rows and columns.
+    option : str
+        Option that named the labels, for messages.
+
+    Returns
+    -------
+    ndarray
+        (H, W).
+
+    Raises
+    ------
+    ImageError, InputError
+        As `read_image`; also if the labels are of another shape.
+    """
+    labels = read_image(path, labels=True, single=True).pixels
+    shape = image.pixels.shape[:2]
+    if labels.shape != shape:
+        raise InputError(
+            f'{option} {path} has the shape {labels.shape}, the image has '
+            f'{shape}: give labels of this image'
+        )
+    return labels
+
+
 def _without_alpha(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     """Gray pixels with, at most, an alpha channel."""
     count = pixels.shape[2]
@@ -196,8 +229,9 @@ def _check_plane(
     asked = ','.join(map(str, plane))
     if len(plane) != len(leading):
         raise InputError(
-            f'--plane {asked} has {len(plane)} indices, but {path} has '
-            f'{len(leading)} axes besides rows and columns ({axes or "none"})'
+            f'--plane {asked} has {counted(len(plane), "index", "indices")}, '
+            f'but {path} has {counted(len(leading), "axis", "axes")} besides '
+            f'rows and columns ({axes or "none"})'
         )
     for index, size in zip(plane, leading, strict=True):
         if not 0 <= index < size:

@@ -80,7 +80,8 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
     elif kind == 'edges':
         check_labels_path(output, LABEL_TIFF_SUFFIXES)
     else:
-        check_labels_path(output, LABEL_SUFFIXES)
+        # images are segmented into a zarr tile by tile, not here
+        check_labels_path(output, (*LABEL_SUFFIXES, '.zarr'))
     if kind in UNLABELLED:
         if prompted:
             raise UsageError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import InputError, UsageError
-from napari_mobilesam.types import Prompts
+from napari_mobilesam.types import PromptError, Prompts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,11 @@ def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
     from napari_mobilesam.large.io.tables import read_table
     from napari_mobilesam.segmentation.proposals import boxes_of_table
 
-    return boxes_of_table(read_table(path), plane)
+    table = read_table(path)
+    try:
+        return boxes_of_table(table, plane)
+    except PromptError as error:
+        raise PromptError(f'{path}: {error}') from error
 
 
 def segment_prompts(

@@ -21,6 +21,7 @@ from napari_mobilesam.cli.exit_codes import (
 from napari_mobilesam.cli.image_files import (
     output_file,
     read_image,
+    read_labels_of,
 )
 from napari_mobilesam.cli.kinds import (
     SegmentOutput,
@@ -249,11 +250,12 @@ def segment_one_command(options: argparse.Namespace) -> int:
             output_file(options.table, options.overwrite, inputs)
         )
         boxes = options.boxes and read_boxes(options.boxes, options.plane)
-        skip = options.skip and (
-            read_image(options.skip, labels=True, single=True).pixels
-        )
+        skip = options.skip and read_labels_of(options.skip, image, '--skip')
+        like = options.like and read_labels_of(options.like, image, '--like')
         model = load_chosen_model(options, progress)
-        job = SegmentJob(options, image, limits, model, progress, boxes, skip)
+        job = SegmentJob(
+            options, image, limits, model, progress, boxes, skip, like
+        )
         result = job.run()
         commit(result.write)
         table = result.table

@@ -49,6 +49,8 @@ class SegmentJob:
         Boxes to segment one object in each.
     skip : ndarray, optional
         (H, W) label image; its objects are skipped by segment everything.
+    like : ndarray, optional
+        (H, W) label image of examples; what is like them is labelled.
     """
 
     options: argparse.Namespace
@@ -58,6 +60,7 @@ class SegmentJob:
     progress: ProgressLine
     boxes: pd.DataFrame | None = None
     skip: NDArray[Any] | None = None
+    like: NDArray[Any] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -82,11 +85,12 @@ class SegmentJob:
             )
         elif options.text is not None:
             found = segment_by_text(pixels, model, options, **reported)
-        elif options.like is not None:
+        elif self.like is not None:
             found = segment_similar(
                 pixels,
                 model,
-                options,
+                self.like,
+                options.similarity,
                 region=options.region,
                 skip=self.skip,
                 **reported,

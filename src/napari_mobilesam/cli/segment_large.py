@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.contrast_options import limits_of_source
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
-from napari_mobilesam.cli.image_files import check_labels_path, output_file
+from napari_mobilesam.cli.image_files import (
+    LABEL_TIFF_SUFFIXES,
+    check_labels_path,
+    output_file,
+)
 from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
@@ -75,7 +79,7 @@ def check_options(options: argparse.Namespace) -> None:
     if options.output.resolve() == options.image.resolve():
         raise UsageError(f'{options.output} is an input: give another output')
     if not is_zarr(options.output):
-        check_labels_path(options.output)
+        check_labels_path(options.output, (*LABEL_TIFF_SUFFIXES, '.zarr'))
     if options.plane is not None:
         if options.planes is not None:
             raise UsageError('give --plane or --planes, not both')

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import UsageError
-from napari_mobilesam.cli.image_files import read_image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,17 +58,20 @@ def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
 def segment_similar(
     image: NDArray[Any],
     model: Sam,
-    options: argparse.Namespace,
+    examples: NDArray[Any],
+    least: float | None,
     **given: Any,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
-    """Label what is like the examples of ``--like``."""
+    """Label what is like the examples of ``--like``.
+
+    See `find_similar`; `least` is the similarity, None for the default.
+    """
     from napari_mobilesam.segmentation.similar import SIMILARITY, find_similar
 
-    least = options.similarity
     return find_similar(
         image,
         model,
-        read_image(options.like, labels=True, single=True).pixels,
+        examples,
         similarity=SIMILARITY if least is None else least,
         **given,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import ImageError
 
 Channels = int | Sequence[int]
@@ -159,7 +160,8 @@ def guessed_axes(
     leading = len(shape) - len(plane)
     if leading < 0 or leading > 1:
         raise ImageError(
-            f'The image has {len(shape)} axes, its shape is {shape}. Give '
+            f'The image has {counted(len(shape), "axis", "axes")}, its shape '
+            f'is {shape}. Give '
             '(rows, columns), (planes, rows, columns), either with 3 or 4 '
             'colours last, or say what the axes are, for example '
             'axes="tzcyx".'
@@ -182,7 +184,7 @@ def _check_names(names: str, shape: tuple[int, ...]) -> None:
     doubled = len(set(names)) < len(names) or {'c', 's'} <= set(names)
     problem = ''
     if len(names) != len(shape):
-        problem = f'it has {len(shape)} axes'
+        problem = f'it has {counted(len(shape), "axis", "axes")}'
     elif unknown:
         problem = f'{", ".join(unknown)} is not one of t, z, c, y, x'
     elif doubled:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from napari_mobilesam.argument_checks import checked_array
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import ImageError
 
 Channels = int | Sequence[int]
@@ -74,7 +75,8 @@ def plane_layout(image: Any, channels: Channels | None = None) -> Layout:
         return Layout((shape[0], shape[1]), None, None, rgb=False)
     if len(shape) != 3:
         raise ImageError(
-            f'The image has {len(shape)} axes, its shape is {shape}. Give '
+            f'The image has {counted(len(shape), "axis", "axes")}, its shape '
+            f'is {shape}. Give '
             'one plane: (rows, columns), (rows, columns, 3 or 4), or three '
             'axes with channels chosen; of a stack or a series pick a plane, '
             'for example image[0].'

@@ -259,6 +259,12 @@ class Predictor:
                 'that is to be corrected as previous=… instead.'
             )
         shape = embedding.image_shape
+        if previous is not None and previous.frame.image_shape != shape:
+            raise PromptError(
+                'previous is of an image of the shape '
+                f'{previous.frame.image_shape}, the embedding of one of '
+                f'{shape}: give an answer on this image.'
+            )
         frame = Frame.of(shape, (0, 0, *shape), self.model.input_size)
         prompts = checked_prompts(frame, points, labels, box)
         return self.predict_at_scale(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -289,7 +289,7 @@ def _checked_boxes(
                 f'The table of boxes has no column {", ".join(missing)}; it '
                 f'needs {", ".join(BOX_COLUMNS)}.'
             )
-        boxes = boxes[list(BOX_COLUMNS)]  # type: ignore[index,call-overload]
+        boxes = _numbers(cast('pd.DataFrame', boxes)[list(BOX_COLUMNS)])
     try:
         array = small_array(boxes, 'boxes')
     except SegmentationError:
@@ -304,8 +304,29 @@ def _checked_boxes(
             'row0, column0, row1, column1 of each.'
         )
     frame = Frame.of(shape, (0, 0, *shape), input_size)
-    checked = [checked_prompts(frame, box=box).box for box in array]
+    checked = []
+    for number, box in enumerate(array):
+        try:
+            checked.append(checked_prompts(frame, box=box).box)
+        except PromptError as error:
+            raise PromptError(
+                f'Box {number} of {len(array)}, counted from 0: {error}'
+            ) from error
     return np.array(checked, dtype=np.float64)
+
+
+def _numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Table with numbers in all columns."""
+    for name in table.columns:
+        for row, value in enumerate(table[name]):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise PromptError(
+                    f'{name} is {value!r} in row {row} of the table, counted '
+                    'from 0; give a number.'
+                ) from None
+    return table.astype(float)
 
 
 def boxes_of_table(
@@ -350,7 +371,7 @@ def boxes_of_table(
     if not len(table):
         raise PromptError('The table of boxes has no rows.')
     if corners_given:
-        return table[list(BOX_COLUMNS)]
+        return _numbers(table[list(BOX_COLUMNS)])
     table = _on_plane(_areas(table), axes[:-2], plane)
     corners = table.groupby('index')[axes[-2:]]
     low, high = corners.min(), corners.max()
