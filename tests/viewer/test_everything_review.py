@@ -47,6 +47,8 @@ def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     assert not review.objects[number].reviewed
     assert '4 objects, 0 kept' in review.count.text()
     assert len(np.unique(d.labels.data)) == 5
+    # undo goes back to the object
+    assert current(d) == number
     d.session.redo()
     d.settle()
     assert review.objects[number].reviewed
@@ -89,6 +91,7 @@ def test_keys_walk_keep_and_reject(reviewed):
     press(d, Qt.Key.Key_N)
     first = current(d)
     assert first
+    assert d.widget.status.text.startswith(f'Object {first}, score 0.')
     assert REVIEW_NAME in d.viewer.layers
     press(d, Qt.Key.Key_Y)
     second = current(d)
@@ -104,6 +107,7 @@ def test_keys_walk_keep_and_reject(reviewed):
     d.widget.panel.review.undo_button.click()
     d.settle()
     assert (d.labels.data == second).any()
+    assert current(d) == second
     press(d, Qt.Key.Key_R)
     press(d, Qt.Key.Key_R)
     press(d, Qt.Key.Key_R)

@@ -21,6 +21,7 @@ NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
     'Shift+E',
 )
 KEPT = 'kept'
+ALL_REVIEWED = 'Every object has been reviewed.'
 
 
 class ReviewPanel(QWidget):
@@ -55,6 +56,7 @@ class ReviewPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._objects: Objects | None = None
+        self._decided: list[int] = []
         self.current = 0
         self.count = QLabel()
         self.table = ReviewTable()
@@ -116,6 +118,7 @@ class ReviewPanel(QWidget):
             self._objects.changed.disconnect(self._schedule)
         self._objects = objects
         self.current = 0
+        self._decided.clear()
         if objects is not None:
             objects.changed.connect(self._schedule)
         self._refresh()
@@ -126,17 +129,27 @@ class ReviewPanel(QWidget):
             return
         record = self._objects.least_certain(self.current)
         if record is None:
-            self.said.emit('Every object has been reviewed.')
+            self.said.emit(ALL_REVIEWED)
         else:
             self._show(record)
+            score = f', score {record.score:.2f}' if record.score >= 0 else ''
+            self.said.emit(
+                f'Object {record.number}{score}: keep or reject it.'
+            )
 
     def keep(self) -> None:
         """Keep the current object and go to the next one."""
         record = self._record()
         if record is not None and self._objects is not None:
             self._objects.review(record.number)
-            self.said.emit(f'Object {record.number} is kept.')
-            self.next()
+            self._decided.append(record.number)
+            said = f'Object {record.number} is kept.'
+            following = self._objects.least_certain(record.number)
+            if following is None:
+                said += f' {ALL_REVIEWED}'
+            else:
+                self._show(following)
+            self.said.emit(said)
 
     def reject(self) -> None:
         """Erase the current object and go to the next one."""
@@ -145,6 +158,7 @@ class ReviewPanel(QWidget):
             # looked for while its place in the order is still known
             following = self._objects.least_certain(record.number)
             self._objects.delete(record.number)
+            self._decided.append(record.number)
             self.said.emit(
                 f'Object {record.number} is erased; Undo brings it back.'
             )
@@ -187,6 +201,17 @@ class ReviewPanel(QWidget):
             return None
         return record
 
+    def _show_undone(self) -> None:
+        """Go back to the object whose decision was undone."""
+        if self._objects is None:
+            return
+        found = [self._objects.get(number) for number in self._decided]
+        undone = [x for x in found if x is not None and not x.reviewed]
+        if undone:
+            for record in undone:
+                self._decided.remove(record.number)
+            self._show(undone[-1])
+
     def _show(self, record: ObjectRecord) -> None:
         self.current = record.number
         self.table.choose(record.number)
@@ -200,6 +225,7 @@ class ReviewPanel(QWidget):
         if self.current and (objects is None or self.current not in objects):
             self.current = 0
             self.lost.emit()
+        self._show_undone()
         records = [] if objects is None else list(objects)
         rows = [
             ReviewRow(
