@@ -155,6 +155,65 @@ def test_several_outlines_come_back_one_by_one(desk, blobs):
     assert_same(drawn(d), before[:1])
 
 
+def draw_two_boxes(d):
+    use(d, 'use_boxes_tool')
+    d.mouse.drag(d.image, (50, 14), (86, 50))
+    d.settle()
+    d.mouse.drag(d.image, (10, 74), (46, 110))
+    d.settle()
+
+
+def edit_first(d):
+    d.mouse.move(d.mouse.at(d.image, FIRST))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_G)
+    d.settle()
+
+
+@pytest.mark.parametrize('end', [Qt.Key.Key_W, Qt.Key.Key_Q])
+def test_boxes_wait_while_another_object_is_edited(desk, blobs, end):
+    d = desk(blobs)
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    draw_two_boxes(d)
+    before = drawn(d)
+    edit_first(d)
+    assert 'Kept aside until then: 2 boxes.' in d.widget.status.text
+    assert drawn(d) == []
+    d.mouse.key(end)
+    d.settle()
+    assert_same(drawn(d), before)
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert {labels[FIRST], labels[SECOND], labels[68, 32]} == {1, 2, 3}
+
+
+def test_an_older_box_waits_while_another_object_is_edited(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    draw_two_boxes(d)
+    use(d, 'use_points_tool')
+    d.mouse.click(d.image, SECOND)
+    d.settle()
+    before = drawn(d)
+    edit_first(d)
+    assert 'the new object and 1 box.' in d.widget.status.text
+    assert drawn(d) == []
+    for _ in range(3):
+        d.mouse.key(Qt.Key.Key_W)
+        d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert {labels[FIRST], labels[SECOND], labels[68, 32]} == {1, 2, 3}
+    assert len(before) == 2
+    assert drawn(d) == []
+
+
 def test_restored_session_has_the_drawn_shapes(desk, blobs, tmp_path):
     d = desk(blobs)
     use(d, 'use_outline_tool')

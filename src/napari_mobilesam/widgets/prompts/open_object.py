@@ -15,6 +15,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import (
     DrawnShape,
     Mask,
@@ -117,6 +118,8 @@ class OpenObject:
         # planes of the open object, and its prompts in the layers there
         self._planes: dict[Hashable, LayerPlane] = {}
         self._drawn: dict[Hashable, Prompts] = {}
+        # closed shapes of objects to come, while another one is edited
+        self._shapes_aside: list[tuple[LayerPlane, list[DrawnShape]]] = []
         # plane and count of waiting shapes at the last look
         self._place: Hashable = None
         self._waiting_shapes = 0
@@ -307,6 +310,7 @@ class OpenObject:
     def _follow_editor(self, shown: ShownPlane | None) -> None:
         if self._editor.record.empty and not self._editor.pending:
             self.remove_prompts()
+            self._put_shapes_back()
             return
         if shown is None:
             return
@@ -533,12 +537,16 @@ class OpenObject:
 
     def reopened(self, record: ObjectRecord) -> None:
         """Put the prompts of an object back into their layers."""
-        self.remove_prompts()
+        layers = self._dock.viewer.layers
+        views = [
+            (view.plane.geometry, view)
+            for view in record.views.values()
+            if getattr(view.plane.geometry, 'layer', None) in layers
+        ]
+        self._put_shapes_aside([plane for plane, _ in views])
         self._reopened = True
-        for view in record.views.values():
-            plane = view.plane.geometry
-            if plane is not None and plane.layer in self._dock.viewer.layers:
-                self._put_back(plane, view)
+        for plane, view in views:
+            self._put_back(plane, view)
         place = None
         with self._panel.status.errors():
             place = self._scene.shown().source.place
@@ -564,11 +572,47 @@ class OpenObject:
             f'{buttons["accept"].text()} or {buttons["reject"].text()}.'
         )
         aside = self._editor.aside
+        kept = []
         if aside:
-            kept = aside[-1].record.label
-            name = f'object {kept}' if kept else 'the new object'
-            text += f' Kept aside until then: {name}.'
+            number = aside[-1].record.label
+            kept.append(f'object {number}' if number else 'the new object')
+        count = sum(len(drawn) for _, drawn in self._shapes_aside)
+        if count:
+            kept.append(counted(count, 'box', 'boxes'))
+        if kept:
+            text += f' Kept aside until then: {" and ".join(kept)}.'
         return text
+
+    def _put_shapes_aside(self, planes: list[LayerPlane]) -> None:
+        """Keep closed shapes of objects to come while another is edited.
+
+        The prompts of the object that was open until now are removed.
+        """
+        with contextlib.suppress(SegmentationError):
+            planes = [*planes, self._scene.shown().plane]
+        if self.several is None:
+            self.remove_prompts()
+        self._forget()
+        self._preview.hide()
+        for plane in planes:
+            if self._tools.shapes is None:
+                break
+            waiting, _ = self._reader.one_each(plane, self._tools.shapes)
+            drawn = [shape for prompts in waiting for shape in prompts.drawn]
+            if drawn:
+                self._shapes_aside.append((plane, drawn))
+                with self._tools.blocked():
+                    remove_drawn(self._tools.shapes, plane, drawn)
+
+    def _put_shapes_back(self) -> None:
+        """Add the shapes kept aside to their layer again."""
+        aside, self._shapes_aside = self._shapes_aside, []
+        for plane, drawn in aside:
+            if plane.layer in self._dock.viewer.layers:
+                with self._tools.blocked():
+                    put_shapes(self._tools.shapes_for(plane), plane, drawn)
+        if aside:
+            self.schedule()
 
     def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:
         prompts, place = view.prompts, view.plane.place
