@@ -43,8 +43,12 @@ IMAGES: dict[str, tuple[Any, str]] = {
     'text': (np.array([['a'] * 9] * 9), '<U1'),
     'times': (np.zeros((9, 9), 'M8[s]'), 'datetime64'),
     'scalar': (np.array(3), 'has 0 axes'),
-    'line': (np.zeros(64), 'has 1 axes'),
+    'line': (np.zeros(64), 'has 1 axis'),
     'empty': (np.zeros((0, 64)), r'shape is \(0, 64\)'),
+    'masked': (
+        np.ma.masked_greater(IMAGE, 50),
+        'masked array with 400 masked elements; fill them',
+    ),
     'nan': (np.full((9, 9), np.nan), 'no finite pixel'),
     'unknown shape': (unknown[unknown > 50], 'is not known yet'),
     'huge': (

@@ -148,8 +148,9 @@ def checked_array(image: Any, name: str = 'image') -> Any:
     Raises
     ------
     ImageError
-        It cannot be an array of pixels.
+        It cannot be an array of pixels, or has masked elements.
     """
+    _check_unmasked(name, image)
     if hasattr(image, 'shape') and hasattr(image, 'dtype'):
         try:
             np.dtype(image.dtype)
@@ -181,15 +182,26 @@ def small_array(values: Any, name: str) -> NDArray[Any]:
     Raises
     ------
     ImageError
-        They are too many, or their shape is not known.
+        They are too many or masked, or their shape is not known.
     TypeError, ValueError, RuntimeError
         They are no array.
     """
+    _check_unmasked(name, values)
     shape = getattr(values, 'shape', None)
     if isinstance(shape, tuple):
         _check_shape(name, shape)
         check_pixels(shape, name)
     return np.asarray(values)
+
+
+def _check_unmasked(name: str, values: Any) -> None:
+    """Refuse masked elements, whose values mean nothing."""
+    if np.ma.is_masked(values):
+        count = int(np.ma.count_masked(values))
+        raise ImageError(
+            f'{name} is a masked array with {count:,} masked elements; fill '
+            f'them, for example {name}.filled(0).'
+        )
 
 
 def check_numbers(array: Any, name: str = 'image') -> None:

@@ -227,7 +227,7 @@ def test_an_image_without_finite_pixels_is_refused(value, limits):
         (np.zeros((5, 0, 3), np.uint8), r'empty.*\(5, 0, 3\)'),
         ([], r'empty.*\(0,\)'),
         (np.float32(3), r'0 axes'),
-        (np.zeros(5), r'1 axes.*\(5,\)'),
+        (np.zeros(5), r'1 axis.*\(5,\)'),
         (np.zeros((2, 3, 4, 5)), r'4 axes.*pick a plane'),
         (np.zeros((7, 30, 40)), r'neither gray nor RGB.*channels='),
         (np.zeros((5, 5), complex), r'complex.*abs'),
