@@ -266,7 +266,7 @@ def test_planes_and_selected_times() -> None:
     ('image', 'options', 'message'),
     [
         (np.zeros((0, 5)), {}, r'empty: its shape is \(0, 5\)'),
-        (np.zeros(5), {}, 'has 1 axes'),
+        (np.zeros(5), {}, 'has 1 axis'),
         (np.zeros((2, 2, 9, 9)), {}, 'say what the axes are'),
         (np.zeros((2, 3, 9, 9)), {'axes': 'tzyx'}, 'has t and z'),
         (np.zeros((9, 9), complex), {}, 'complex128'),
