@@ -197,7 +197,7 @@ def small_array(values: Any, name: str) -> NDArray[Any]:
 def _check_unmasked(name: str, values: Any) -> None:
     """Refuse masked elements, whose values mean nothing."""
     if np.ma.is_masked(values):
-        count = int(np.ma.count_masked(values))
+        count = int(np.count_nonzero(np.ma.getmaskarray(values)))
         raise ImageError(
             f'{name} is a masked array with {count:,} masked elements; fill '
             f'them, for example {name}.filled(0).'

@@ -15,6 +15,7 @@ from napari_mobilesam.palette import PALETTE, rgb
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
+from .test_dock import activate
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 
 
@@ -52,6 +53,18 @@ def classed(desk, blobs):
     choose(d, 'no class')
     d.labels = make(d, THIRD)
     return d
+
+
+@pytest.mark.window
+def test_return_ends_the_name_of_a_class(desk, blobs):
+    d = desk(blobs)
+    activate(d)
+    edit = d.widget.panel.class_box.combo.lineEdit()
+    edit.setFocus()
+    d.settle()
+    choose(d, 'mother')
+    assert not edit.hasFocus()
+    assert d.widget.panel.class_box.name == 'mother'
 
 
 def test_box_shows_class_colours_and_gives_the_former_back(classed):

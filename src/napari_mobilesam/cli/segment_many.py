@@ -12,9 +12,11 @@ import json
 import sys
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,8 @@ from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import EverythingParameters, ImageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from napari_mobilesam.model.sam import Sam
 
 SUMMARY = 'summary.csv'
@@ -122,17 +126,28 @@ def segment_many_command(
     summary = SeriesImage(
         folder, folder / SUMMARY, records / f'{SUMMARY}.json', {}
     )
-    try:
-        summary.begin(options.overwrite)
-    except ForeignFileError as error:
-        raise OutputError(str(error)) from error
+    tables = [summary]
+    if options.table is not None:
+        where = zlib.crc32(str(options.table.resolve()).encode())
+        record = records / f'{options.table.name}.{where:08x}.json'
+        tables.append(SeriesImage(folder, options.table, record, {}))
+    for table in tables:
+        try:
+            table.begin(options.overwrite)
+        except ForeignFileError as error:
+            raise OutputError(str(error)) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(
+                f'cannot write {table.record}: {reason}'
+            ) from error
     rows: dict[Path, dict[str, Any]] = {}
     try:
         with ProgressLine(quiet=options.quiet) as progress:
             _segment_all(options, images, segment_one, rows, progress)
     finally:
         # also of what was finished before Ctrl-C
-        _write_tables(options, images, rows, summary)
+        _write_tables(options, images, rows, tables)
     return _report(options, images, rows)
 
 
@@ -286,7 +301,7 @@ def _segment(
         there = image.begin(options.overwrite)
         result = segment_one(own, model)
         with output_file(image.labels, there, [image.image]) as commit:
-            commit(result.write)
+            commit(partial(_write_expected, image, result))
         objects = 0
         if result.table is not None:
             objects = len(result.table)
@@ -302,11 +317,18 @@ def _segment(
     return {'status': 'done', **known}
 
 
+def _write_expected(
+    image: SeriesImage, result: SegmentOutput, path: Path
+) -> None:
+    result.write(path)
+    image.expect(path)
+
+
 def _write_tables(
     options: argparse.Namespace,
     images: list[SeriesImage],
     rows: dict[Path, dict[str, Any]],
-    summary: SeriesImage,
+    tables: list[SeriesImage],
 ) -> None:
     """Write the summary, and the table of all objects if asked for."""
     import pandas as pd
@@ -325,9 +347,7 @@ def _write_tables(
     table = pd.DataFrame(told).reindex(columns=list(COLUMNS))
     for name in ('objects', 'channel'):
         table[name] = table[name].astype('Int64')
-    with output_file(summary.labels, True) as commit:
-        commit(lambda path: write_table(path, table))
-    summary.finish(len(images), 0)
+    _write_table(tables[0], table)
     if options.table is None:
         return
     parts = []
@@ -346,9 +366,19 @@ def _write_tables(
             part.insert(0, 'image', str(image.image))
             parts.append(part)
     everything = pd.concat(parts) if parts else pd.DataFrame({'image': []})
-    # a table of an earlier run of the same series may grow
-    with output_file(options.table, True) as commit:
-        commit(lambda path: write_table(path, everything))
+    _write_table(tables[1], everything)
+
+
+def _write_table(output: SeriesImage, table: pd.DataFrame) -> None:
+    """Write a table of the series, which may grow with every run."""
+
+    def write(path: Path) -> None:
+        write_table(path, table)
+        output.expect(path)
+
+    with output_file(output.labels, True) as commit:
+        commit(write)
+    output.finish(len(table), 0)
 
 
 def _report(

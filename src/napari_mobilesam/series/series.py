@@ -17,6 +17,7 @@ from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.series.series_files import (
+    COMING,
     EDITED,
     PATTERN,
     RECORDS,
@@ -25,6 +26,7 @@ from napari_mobilesam.series.series_files import (
     distinct_names,
     file_state,
     image_files,
+    is_written,
     output_name,
     path_key,
 )
@@ -88,8 +90,7 @@ class SeriesEntry:
 
     def __post_init__(self) -> None:
         state = file_state(self.labels)
-        # a stop may have come between the labels and their record
-        if self.record.get('writing') or self.record.get('written') == state:
+        if is_written(self.record, state):
             self.replaceable = state
 
     @property
@@ -327,7 +328,7 @@ class Series:
                 'are saved beside it.'
             )
         # labels of other programs are kept, also if these continue them
-        if 'written' in entry.record or entry.record.get('writing'):
+        if 'written' in entry.record or is_written(entry.record, state):
             entry.replaceable = state
         return SavedLabels(labels, self._table(entry))
 
@@ -386,12 +387,16 @@ class Series:
         )
         with _told(path):
             entry.files.record.parent.mkdir(parents=True, exist_ok=True)
-            # a stop may come between the labels and their record
-            entry.files.write_record(
-                {**entry.newest_record, 'file': path.name, 'writing': True}
-            )
             with atomic_path(path, keep_suffix=True) as temporary:
                 write_tiff(given, temporary)
+                # a stop may come between the labels and their record
+                entry.files.write_record(
+                    {
+                        **entry.newest_record,
+                        'file': path.name,
+                        COMING: file_state(temporary),
+                    }
+                )
             entry.replaceable = file_state(path)
             with atomic_path(entry.files.table) as temporary:
                 _complete(table, used).to_csv(temporary, index=False)
@@ -399,7 +404,6 @@ class Series:
             number,
             file=path.name,
             written=entry.replaceable,
-            writing=False,
             objects=int(np.count_nonzero(used)),
         )
         return path

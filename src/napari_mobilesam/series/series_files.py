@@ -22,6 +22,8 @@ RECORDS = '.napari-mobilesam'
 PATTERN = '{name}_labels'
 # Records with this key are of labels that a person has edited.
 EDITED = 'edited'
+# state in a record of a file that is about to be renamed to the labels
+COMING = 'coming'
 
 
 class SeriesError(SegmentationError):
@@ -80,15 +82,23 @@ class SeriesImage:
         """
         known = self.known()
         state = file_state(self.labels)
-        # a stop may have come between the labels and their record
-        ours = known.get('writing', False) or known.get('written') == state
+        ours = is_written(known, state)
         if state is not None and not ours and not overwrite:
             raise ForeignFileError(
                 f'{self.labels} exists and was not written by this command, '
                 'or was edited since; --overwrite replaces it'
             )
-        self.write_record({'made_of': self.made_of, 'writing': True})
+        self.write_record(
+            {'made_of': self.made_of, **({'written': state} if ours else {})}
+        )
         return state is not None
+
+    def expect(self, path: Path) -> None:
+        """Note that a finished temporary file becomes the labels.
+
+        A stop may come between that and `finish`.
+        """
+        self.write_record({**self.known(), COMING: file_state(path)})
 
     def finish(
         self, objects: int, seconds: float, channel: int | None = None
@@ -137,6 +147,22 @@ class SeriesImage:
             It cannot be written.
         """
         write_text_atomic(self.record, json.dumps(known))
+
+
+def is_written(known: dict[str, Any], state: list[int] | None) -> bool:
+    """Return whether a file is as this program wrote it.
+
+    Parameters
+    ----------
+    known : dict
+        Record of the image.
+    state : list or None
+        `file_state` of the file.
+    """
+    return state is not None and state in (
+        known.get('written'),
+        known.get(COMING),
+    )
 
 
 def file_state(path: Path) -> list[int] | None:

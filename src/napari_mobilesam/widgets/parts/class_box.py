@@ -100,6 +100,8 @@ class ClassBox(QWidget):
         edit = self.combo.lineEdit()
         assert edit is not None
         edit.editingFinished.connect(self._tell)
+        # the next key is a command again, not part of a name
+        edit.returnPressed.connect(edit.clearFocus)
         self.refresh('')
 
     @property

@@ -86,7 +86,8 @@ class MarkedObjects:
         wanted = self._wanted
 
         def compute() -> Callable[[], None]:
-            picture = overlay_of(data, chosen, current)
+            # napari takes seconds for the outlines of a large layer
+            picture = outlines_of(overlay_of(data, chosen, current))
             return lambda: self._place(labels, picture, wanted)
 
         self._measuring.apart(compute)
@@ -122,7 +123,6 @@ class MarkedObjects:
                 metadata={PREVIEW_MARK: True},
                 colormap=DirectLabelColormap(color_dict=COLORS),
             )
-            layer.contour = CONTOUR
             self._layer = layer
             _align(layer, labels)
             insert_below_prompts(self._viewer, layer)
@@ -134,10 +134,16 @@ class MarkedObjects:
 
 def _align(layer: Labels, labels: Labels) -> None:
     """Place a layer as another one."""
-    layer.scale, layer.translate = labels.scale, labels.translate
-    layer.rotate, layer.shear = labels.rotate, labels.shear
-    layer.affine = labels.affine.affine_matrix
-    layer.units = labels.units
+    # each of them draws the layer anew
+    for name in ('scale', 'translate', 'rotate', 'shear'):
+        wanted = getattr(labels, name)
+        if not np.array_equal(getattr(layer, name), wanted):
+            setattr(layer, name, wanted)
+    affine = labels.affine.affine_matrix
+    if not np.array_equal(layer.affine.affine_matrix, affine):
+        layer.affine = affine
+    if layer.units != labels.units:
+        layer.units = labels.units
 
 
 def overlay_of(
@@ -154,3 +160,26 @@ def overlay_of(
     if 0 < current <= largest:
         lookup[current] = CURRENT
     return lookup[labels]
+
+
+def outlines_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture without what is further than `CONTOUR` inside.
+
+    Parameters
+    ----------
+    picture : ndarray
+        Of `overlay_of`; outlines are drawn in planes of the last two axes.
+    """
+    inside = picture > 0
+    for axis in (picture.ndim - 2, picture.ndim - 1):
+        along, within = (
+            np.moveaxis(picture, axis, 0),
+            np.moveaxis(inside, axis, 0),
+        )
+        for by in range(1, CONTOUR + 1):
+            same = along[by:] == along[:-by]
+            within[by:] &= same
+            within[:-by] &= same
+            # the border of the image is an outline, too
+            within[:by] = within[len(within) - by :] = False
+    return np.where(inside, 0, picture).astype(np.uint8)

@@ -85,6 +85,8 @@ class TableWidget(ViewerWidget):
         self._scene = scene
         self._listened: Labels | None = None
         self._choosing = False
+        # whether the labels have changed since they began to be measured
+        self._stale = False
         # label of the open object, whose outline is that of the prompts
         self._open_label = 0
         self.measuring = Measuring(MainThread())
@@ -228,6 +230,7 @@ class TableWidget(ViewerWidget):
     def _changed(self, event: Any = None) -> None:
         """Measure again soon, if that is wanted."""
         labels = self.labels_combo.layer
+        self._stale = True
         if labels is None or not self.follow_box.isChecked():
             return
         if int(np.prod(data_of(labels).shape)) <= SMALL:
@@ -248,6 +251,7 @@ class TableWidget(ViewerWidget):
         with self.status.errors():
             request = request_of(labels, image, self._scene)
             self._later.cancel()
+            self._stale = False
             self.measuring.start(request)
             self.measure_button.setEnabled(False)
             self.cancel_button.setEnabled(True)
@@ -270,6 +274,10 @@ class TableWidget(ViewerWidget):
         labels = request.owner
         if labels not in self.viewer.layers:
             self.status.say('The labels were removed.')
+            return
+        if self._stale and labels is self.labels_combo.layer:
+            # measured before, and after, a change of the labels
+            self.measure()
             return
         features = merged(labels.features, table)
         follow, self._choosing = self._choosing, True
