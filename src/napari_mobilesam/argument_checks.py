@@ -21,6 +21,8 @@ MOST_PIXELS = 1 << 31
 # Pixels, and planes, of an array that is worked through part by part: hours.
 MOST_PIXELS_IN_PARTS = 1 << 38
 MOST_PLANES = 1 << 20
+# As session files take them.
+LONGEST_CLASS_NAME = 1000
 # Longest part of a value that is quoted.
 QUOTED = 60
 
@@ -109,6 +111,16 @@ def check_text(name: str, value: Any) -> None:
     """Raise `SegmentationError` if a value is no text."""
     if not isinstance(value, str):
         raise SegmentationError(f'{name} is {quoted(value)}; give a text.')
+
+
+def check_class_name(name: str, value: Any) -> None:
+    """Raise `SegmentationError` if a value is no name of a class."""
+    check_text(name, value)
+    if len(value) > LONGEST_CLASS_NAME:
+        raise SegmentationError(
+            f'{name} has {len(value):,} characters; give '
+            f'{LONGEST_CLASS_NAME:,} at most.'
+        )
 
 
 def check_sizes(name: str, value: Any, most: int) -> None:

@@ -173,6 +173,35 @@ def test_foreign_and_edited_files_stay(
     assert (out / 'summary.csv').read_text('utf-8') == 'mine'
 
 
+def test_labels_put_where_an_image_failed_stay(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    good = (folder / 'b.tif').read_bytes()
+    (folder / 'b.tif').write_bytes(good[:200])
+    assert quick(folder).code == 4
+    theirs = tmp_path / 'out' / 'b_labels.tif'
+    theirs.write_bytes(b'mine')
+    (folder / 'b.tif').write_bytes(good)
+    done = quick(folder)
+    assert done.code == 4
+    assert 'b_labels.tif exists' in done.err
+    assert theirs.read_bytes() == b'mine'
+
+
+def test_a_table_of_others_stays(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / 'all.csv'
+    table.write_text('mine', 'utf-8')
+    done = quick(folder, '--table', table)
+    assert done.code == 3
+    assert 'all.csv exists' in done.err
+    assert table.read_text('utf-8') == 'mine'
+    assert quick(folder, '--table', table, '--overwrite').code == 0
+    # its own table may grow
+    assert quick(folder, '--table', table).code == 0
+
+
 def test_stopped_between_labels_and_record(
     quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -117,6 +118,25 @@ def test_foreign_labels_are_never_replaced(
     again = Series.open(folder)
     assert again[0].labels == path
     assert again.save_labels(0, labels) == path
+
+
+def test_labels_put_where_saving_failed_stay(
+    folder: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    series = Series.open(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(series_module, 'write_tiff', full)
+        with pytest.raises(SeriesError):
+            series.save_labels(0, labels)
+    theirs = folder / 'labels' / 'a_labels.tif'
+    tifffile.imwrite(theirs, 3 * labels)
+    content = theirs.read_bytes()
+    again = Series.open(folder)
+    assert again.save_labels(0, labels).name == 'a_labels.2.tif'
+    assert theirs.read_bytes() == content
 
 
 def edit(path: Path, pixels: np.ndarray) -> bytes:

@@ -373,3 +373,42 @@ def test_masks_and_arrays_survive_as_text(height, width, row, seed):
         back = array_from(array_text(array))
         assert back.dtype == array.dtype
         assert np.array_equal(back, array)
+
+
+def test_numbers_of_numpy_are_saved(sessions, tmp_path):
+    session = sessions()
+    session.editor.options = WriteOptions(label=np.int64(3))
+    session.click(*FIRST)
+    session.choose(np.int64(1))
+    session.accept()
+    session.editor.options = WriteOptions()
+    session.click(*SECOND)
+    session.accept(label=np.uint16(7))
+    session.prompting.clean_up = CleanUp(np.int64(5))
+    session.save(tmp_path / 'a.session')
+    again = sessions()
+    again.load(tmp_path / 'a.session')
+    assert np.unique(again.scene.target.data).tolist() == [0, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ('act', 'message'),
+    [
+        (lambda s: s.assign_class(None, 1), 'class_name is None; give a text'),
+        (lambda s: s.assign_class(5), 'class_name is 5; give a text'),
+        (lambda s: s.assign_class(1001 * 'a'), 'has 1,001 characters'),
+        (lambda s: s.rename_class('cell', 5), 'new is 5; give a text'),
+        (lambda s: WriteOptions(class_name=5), 'class_name is 5'),
+        (lambda s: WriteOptions('zz'), "policy is 'zz'"),
+        (lambda s: WriteOptions(label='a'), "label is 'a'"),
+        (lambda s: CleanUp(-1), 'min_area is -1'),
+        (lambda s: CleanUp(2.5), 'min_area is 2.5'),
+    ],
+)
+def test_what_a_session_file_cannot_hold_is_refused(sessions, act, message):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.assign_class('cell', 1)
+    with pytest.raises(SegmentationError, match=message):
+        act(session)

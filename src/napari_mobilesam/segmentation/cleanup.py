@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_number
 from napari_mobilesam.segmentation.shapes import sampled
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask, Prompts
@@ -34,6 +35,9 @@ class CleanUp:
     min_area: int = 0
     smooth: bool = False
     keep_islands: bool = False
+
+    def __post_init__(self) -> None:
+        check_number('min_area', self.min_area, 0, whole=True)
 
     def __call__(
         self,

@@ -260,7 +260,7 @@ class Series:
 
     def review(self, number: int, labels: Collection[int]) -> None:
         """Note that a person has reviewed objects."""
-        known = self[number].reviewed | set(labels)
+        known = self[number].reviewed | {int(label) for label in labels}
         self._note(number, reviewed=sorted(known))
 
     def _note(self, number: int, **values: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from napari_mobilesam.argument_checks import check_class_name
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.writing import (
@@ -45,7 +46,13 @@ class ClassCommands:
         number : int, optional
             Number of an object in the labels: one undoable step. By default
             the open object, and those accepted after it.
+
+        Raises
+        ------
+        SegmentationError
+            The name is no text, or there is no such object.
         """
+        check_class_name('class_name', class_name)
         if number is None:
             self._editor.set_class(class_name)
         else:
@@ -71,6 +78,7 @@ class ClassCommands:
         SegmentationError
             There is no such class, or the new name is empty.
         """
+        check_class_name('new', new)
         # emitted once the objects are reassigned: listeners that colour
         # objects add the classes that they find
         with self._classes.changed.paused():

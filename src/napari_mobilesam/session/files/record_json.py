@@ -106,7 +106,7 @@ class RecordEncoder:
                 yield pack(text)
                 yield self._packed(view)
                 own = optional_of(mask_text, self._own(target, view, record))
-                text = f', "own": {json.dumps(own)}}}, '
+                text = f', "own": {as_json(own)}}}, '
             yield pack(text.removesuffix(', ') + ']}')
             before = ',\n'
 
@@ -166,7 +166,18 @@ def pack(text: str) -> bytes:
 
 def _open(content: Json) -> str:
     """Return the JSON of a dictionary without the closing brace."""
-    return json.dumps(content)[:-1]
+    return as_json(content)[:-1]
+
+
+def as_json(content: Any) -> str:
+    """Return the JSON of plain values and of NumPy's numbers."""
+    return json.dumps(content, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f'{type(value).__name__} is not JSON serializable')
 
 
 def _prompts(prompts: Prompts) -> Json:

@@ -23,6 +23,7 @@ from napari_mobilesam.session.files.record_json import (
     Json,
     RecordEncoder,
     SessionFileError,
+    as_json,
     pack,
 )
 from napari_mobilesam.session.files.script_check import is_replay_script
@@ -134,9 +135,9 @@ def save(
         'script': snapshot.script,
     }
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
-        file.write(pack(f'{json.dumps(head)[:-1]}, "objects": [\n'))
+        file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(snapshot.records, snapshot.target))
-        file.write(pack(f'\n], "planes": {json.dumps(writer.planes)}}}'))
+        file.write(pack(f'\n], "planes": {as_json(writer.planes)}}}'))
 
 
 @dataclass(frozen=True, eq=False)

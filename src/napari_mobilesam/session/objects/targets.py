@@ -6,12 +6,24 @@ may have different pixel grids: the target maps between them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    get_args,
+)
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import (
+    check_class_name,
+    check_number,
+)
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.types import Box, Mask, SegmentationError
@@ -52,6 +64,16 @@ class WriteOptions:
     label: int | None = None
     class_name: str = ''
     refine: bool = True
+
+    def __post_init__(self) -> None:
+        if self.policy not in get_args(WritePolicy):
+            raise SegmentationError(
+                f"policy is {self.policy!r}; it has to be 'overwrite' or "
+                "'keep'."
+            )
+        check_class_name('class_name', self.class_name)
+        if self.label is not None:
+            check_number('label', self.label, -math.inf, whole=True)
 
 
 class LabelsError(SegmentationError):

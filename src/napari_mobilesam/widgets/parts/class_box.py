@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mobilesam.argument_checks import LONGEST_CLASS_NAME
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.widgets.parts.controls import narrow
 
@@ -99,6 +100,7 @@ class ClassBox(QWidget):
         self.combo.activated.connect(self._tell)
         edit = self.combo.lineEdit()
         assert edit is not None
+        edit.setMaxLength(LONGEST_CLASS_NAME)
         edit.editingFinished.connect(self._tell)
         # the next key is a command again, not part of a name
         edit.returnPressed.connect(edit.clearFocus)

@@ -300,6 +300,10 @@ class TableWidget(ViewerWidget):
 
     def _fail(self, text: str) -> None:
         self._end()
+        if self._stale and self.labels_combo.layer is not None:
+            # an object was gone when its turn came
+            self.measure()
+            return
         self.status.fail(text)
 
     # the table
