@@ -120,6 +120,17 @@ def test_a_stack_reads_the_same_from_anywhere(
     assert again.fingerprint() == source.fingerprint()
 
 
+@pytest.mark.parametrize('kind', ['zarr 2', 'zarr 3', 'zarr array'])
+def test_a_zarr_that_goes_away_is_not_read_as_fill_values(
+    kind: str, tmp_path: Path
+) -> None:
+    source = open_source(STACKS[kind](tmp_path))
+    (folder,) = tmp_path.glob('*.zarr')
+    folder.rename(tmp_path / 'elsewhere')
+    with pytest.raises(ImageError, match='there is no .* any more'):
+        source.read(0, 0, WINDOW)
+
+
 @pytest.mark.parametrize(
     'make',
     [make for name, make in STACKS.items() if name not in ('array', 'dask')],

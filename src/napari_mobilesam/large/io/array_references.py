@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,18 @@ def file_behind(array: Any) -> MappedArray | None:
     return MappedArray(
         str(root.filename), offset, array.shape, array.dtype.str, array.strides
     )
+
+
+def metadata_file(array: Any) -> Path | None:
+    """File that describes a zarr array on a disk, None for other arrays."""
+    root = getattr(getattr(array, 'store', None), 'root', None)
+    if not isinstance(root, Path):
+        return None
+    folder = root / str(getattr(array, 'path', ''))
+    for name in ('zarr.json', '.zarray'):
+        if (folder / name).exists():
+            return folder / name
+    return None
 
 
 def as_reference(array: Any) -> Any:

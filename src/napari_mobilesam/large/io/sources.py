@@ -18,6 +18,7 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.large.io.array_references import (
     as_reference,
     file_behind,
+    metadata_file,
     opened,
 )
 from napari_mobilesam.large.io.image_identity import array_state, file_state
@@ -99,6 +100,7 @@ class ArraySource:
         self._axes = axes
         self._pyramid = pyramid
         self._arrays, self.levels = _usable_levels(pyramid.arrays, axes)
+        self._metadata = [metadata_file(array) for array in self._arrays]
         self.shape = self.levels[0].shape
         self.dtype = np.dtype(self._arrays[0].dtype).newbyteorder('=')
         self.geometry = _geometry(pyramid, axes, first, planes)
@@ -166,6 +168,10 @@ class ArraySource:
             if hasattr(block, 'compute'):  # dask; the threads are ours
                 block = block.compute(scheduler='synchronous')
             block = np.asarray(block).transpose(order)
+            metadata = self._metadata[level]
+            if metadata is not None and not metadata.exists():
+                # zarr reads chunks that are gone as fill values
+                raise FileNotFoundError(f'there is no {metadata} any more')
         # readers fail with whatever comes to hand on damaged data
         except Exception as error:  # noqa: BLE001
             row0, column0, row1, column1 = window
