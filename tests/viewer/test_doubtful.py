@@ -62,6 +62,20 @@ def test_doubtful_mask_is_shown_so_and_accepted_twice(desk, blobs, oracle):
     assert objects(d) == [1, 2]
 
 
+def test_doubtful_mask_is_propagated_when_asked_twice(desk, blobs, oracle):
+    d = desk(np.stack([blobs] * 3))
+    oracle.score = 0.15
+    d.session.clear_cache()
+    click(d, FIRST)
+    d.widget.trigger('propagate_both')
+    d.settle()
+    assert objects(d) == []
+    assert 'again to keep it' in d.widget.status.text
+    d.widget.trigger('propagate_both')
+    d.settle()
+    assert objects(d) == [1]
+
+
 def test_second_press_counts_for_the_same_mask_only(desk, blobs, oracle):
     d = desk(blobs)
     oracle.score = 0.15

@@ -71,6 +71,38 @@ def test_open_object_keeps_its_image_and_says_so(desk, blobs, tmp_path):
     assert d.widget.image.layer is other
 
 
+def test_open_object_keeps_its_image_in_the_list(desk, blobs):
+    d = desk(blobs, blobs[::-1])
+    first, second = d.viewer.layers[:2]
+    click(d, second, FIRST)
+    combo = d.widget.header.image_combo
+    combo.layer = first
+    d.settle()
+    assert combo.layer is second
+    assert d.widget.image.layer is second
+    assert f'open object is on “{second.name}”' in d.widget.status.text
+    assert len(d.widget.tools.points.data) == 1
+    accept(d)
+    assert d.viewer.layers['objects'].data[FIRST] == 1
+    assert d.widget.image.layer is first
+    assert combo.layer is first
+
+
+def test_an_unfinished_line_does_not_go_to_the_next_image(desk, blobs):
+    d = desk(blobs, blobs[::-1])
+    first, second = d.viewer.layers[:2]
+    d.widget.panel.buttons['use_scribble_tool'].click()
+    d.settle()
+    d.mouse.stroke(second, [FIRST, (28, 33)], steps=2)
+    d.settle()
+    assert d.widget.tools.shapes._is_creating
+    assert 'not finished' in d.widget.status.text
+    d.widget.header.image_combo.layer = first
+    d.settle()
+    assert d.widget.image.layer is first
+    assert len(d.widget.tools.shapes.data) == 0
+
+
 def test_selected_image_is_gone_on_with_though_a_tool_was_chosen(desk, blobs):
     d = desk(blobs, blobs[::-1])
     first, second = d.viewer.layers[:2]

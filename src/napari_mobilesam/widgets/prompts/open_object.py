@@ -421,9 +421,7 @@ class OpenObject:
                 self._panel.status.fail(self._unread)
             elif not self._editor.pending and not self._editor.record.masks:
                 self._explain_no_mask()
-            elif not self._is_certain():
-                self._panel.status.fail(self._doubts())
-            elif self._editor.accept() is None:
+            elif not self.refuse_doubtful() and self._editor.accept() is None:
                 count = len(self._editor.queue)
                 objects = 'object is' if count == 1 else 'objects are'
                 self._panel.status.say(
@@ -431,6 +429,16 @@ class OpenObject:
                     'mask is ready. Click the next object.',
                     True,
                 )
+
+    def refuse_doubtful(self) -> bool:
+        """Return, and say, that the model is not certain of the object.
+
+        Once for each object: who asks again means it.
+        """
+        if self._is_certain():
+            return False
+        self._panel.status.fail(self._doubts())
+        return True
 
     def _is_certain(self) -> bool:
         """Return whether the open object may be written."""

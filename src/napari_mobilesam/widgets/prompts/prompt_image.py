@@ -42,6 +42,9 @@ class PromptImage:
         The image was hidden or shown.
     layer : napari.layers.Image or None
         The image.
+    may_leave : callable
+        Called with the image that is chosen in the list instead; False keeps
+        the present one.
     """
 
     chosen = Signal(object)
@@ -61,6 +64,7 @@ class PromptImage:
         # selected since the chosen one was
         self._selected: ref[Image] | None = None
         self.layer: Image | None = None
+        self.may_leave: Callable[[Image], bool] = _always
         # later: a combo box changes several times while layers come and go
         self._later = QSignalDebouncer(parent=dock)
         self._later.setTimeout(0)
@@ -77,14 +81,26 @@ class PromptImage:
         self._waiting = True
         self._later.throttle()
 
-    def enter(self) -> None:
-        """Go to the chosen image."""
+    def enter(self, force: bool = False) -> None:
+        """Go to the chosen image.
+
+        Parameters
+        ----------
+        force : bool
+            Do not ask `may_leave`.
+        """
         self._waiting = False
         self._later.cancel()
         image = self._header.image_combo.layer
-        self._selected = None
         if image is self.layer and image is not None:
             return
+        asked = not force and self.layer in self._dock.viewer.layers
+        if image is not None and asked and not self.may_leave(image):
+            self._header.image_combo.layer = self.layer
+            # gone on with once the open object is accepted or rejected
+            self._selected = ref(image)
+            return
+        self._selected = None
         before, self.layer = self.layer, image
         if before is not None and self._dock.attached:
             for name, callback in self._events().items():
@@ -101,7 +117,7 @@ class PromptImage:
         """Choose the image that another form, or a script, has set."""
         if image is not None and image is not self.layer:
             self._header.image_combo.layer = image
-            self.enter()
+            self.enter(force=True)
 
     @property
     def other_selected(self) -> Image | None:
@@ -170,3 +186,7 @@ class PromptImage:
 
     def _hidden(self, event: Any = None) -> None:
         self.hidden.emit()
+
+
+def _always(image: Image) -> bool:
+    return True

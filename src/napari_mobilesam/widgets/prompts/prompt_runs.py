@@ -141,6 +141,8 @@ class PromptRuns:
             self._wanted = direction
             self._panel.status.say(WAITING_TO_PROPAGATE, busy=True)
             return
+        if self._object.refuse_doubtful():
+            return
         with self._panel.status.errors():
             self._session.start_propagation(
                 PropagationOptions(direction=direction)

@@ -15,7 +15,10 @@ from psygnal import Signal
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.prompts.collection import remove_prompts
+from napari_mobilesam.widgets.prompts.collection import (
+    end_drawing,
+    remove_prompts,
+)
 from napari_mobilesam.widgets.prompts.prompt_layers import (
     NEGATIVE,
     POLARITY,
@@ -38,6 +41,10 @@ from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 PAN_ZOOM = 'pan_zoom'
+UNFINISHED = (
+    'The line is not finished: keep the mouse button down while you draw. Esc '
+    'ends it.'
+)
 DRAG = 'Drag the mouse to draw a box: a click draws none.'
 OUTSIDE = 'That was outside the image: no prompt was added.'
 SHAPE_MODES = {
@@ -103,6 +110,7 @@ class PromptTools:
         # prompt that a click has added by mistake
         self._stray: StrayPrompt | None = None
         self._drop_later = DelayedCall(self._drop_stray, parent=dock)
+        self._unfinished_later = DelayedCall(self._say_unfinished, parent=dock)
         # modes of layers while they can be edited
         self._modes: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self.points: Points | None = None
@@ -181,6 +189,7 @@ class PromptTools:
             False leaves the selection of the viewer, if there is a Points
             layer that fits.
         """
+        self._drop_unfinished()
         layer = self.points
         if layer is not None:
             fits = layer.ndim == len(plane.output_axes)
@@ -356,12 +365,31 @@ class PromptTools:
             return
         self._drawn_by_mouse = True
         if layer.mode != SHAPE_MODES['use_boxes_tool']:
+            while event.type != 'mouse_release':
+                yield
+            # napari ends it, or not, after this
+            self._unfinished_later.restart()
             return
         number = len(layer.data)
         if (yield from is_click(event)):
             # napari ends it after this
             self._stray = StrayPrompt(layer, number, DRAG)
             self._drop_later.restart()
+
+    def _drop_unfinished(self) -> None:
+        """Remove a line that is still drawn: it was of another image."""
+        shapes = self.shapes
+        if shapes is None or not shapes._is_creating:
+            return
+        number = len(shapes.data) - 1
+        with self.blocked():
+            end_drawing(shapes)
+            remove_prompts(shapes, [number])
+
+    def _say_unfinished(self) -> None:
+        """Say that a line was too short to end with the mouse button."""
+        if self.shapes is not None and self.shapes._is_creating:
+            self._panel.status.say(UNFINISHED, keep=True)
 
     def _notice_outside(self, event: Any) -> None:
         """Notice a shape that was drawn beside the image."""

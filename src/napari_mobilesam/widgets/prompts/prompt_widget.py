@@ -202,6 +202,7 @@ class PromptWidget(ViewerWidget):
         panel.candidates_view.chosen.connect(self.object.choose)
         panel.settings_box.changed.connect(self._change_settings)
         panel.settings_box.clear_button.clicked.connect(self._clear_cache)
+        self.image.may_leave = self._may_leave
         self.image.chosen.connect(self._image_chosen)
         self.image.pixels_changed.connect(self._pixels_changed)
         self.image.moved.connect(self.object.schedule)
@@ -373,11 +374,23 @@ class PromptWidget(ViewerWidget):
         if self.object.empty or image is None:
             self.image.follow_selection()
             return
+        self._say_open_elsewhere(image, selected)
+
+    def _may_leave(self, other: Image) -> bool:
+        """Return whether no open object would be lost with its image."""
+        image = self.image.layer
+        self.object.catch_up()
+        if self.object.empty or image is None:
+            return True
+        self._say_open_elsewhere(image, other)
+        return False
+
+    def _say_open_elsewhere(self, image: Image, other: Image) -> None:
         buttons = self.panel.buttons
         self.status.say(
             f'The open object is on “{image.name}”. '
             f'{buttons["accept"].text()} or {buttons["reject"].text()} it '
-            f'to go on with “{selected.name}”.',
+            f'to go on with “{other.name}”.',
             keep=True,
         )
 
