@@ -110,7 +110,7 @@ def test_channels_are_chosen_on_the_shorter_end(first):
     channels = np.random.default_rng(2).integers(0, 999, (5, 20, 30))
     image = channels if first else np.moveaxis(channels, 0, -1)
     assert plane_shape(image, 0) == (20, 30)
-    one = as_rgb_plane(image, channels=2)
+    one = as_rgb_plane(image, channels=np.int64(2))
     assert np.array_equal(one, as_rgb_plane(channels[2]))
     two = as_rgb_plane(image, channels=[4, -4])
     assert np.array_equal(two[..., 0], as_rgb_plane(channels[4])[..., 0])
@@ -244,6 +244,9 @@ def test_what_is_no_image_is_refused(image, message):
     [
         ({'channels': 9}, r'Channel 9.*0 to 3'),
         ({'channels': ()}, '0 channels'),
+        ({'channels': 1.0}, 'channels is 1.0; give the number'),
+        ({'channels': 'a'}, "channels is 'a'; give the number"),
+        ({'channels': [0, None]}, 'give the number of a channel'),
         ({'channels': (0, 1, 2, 3)}, '4 channels'),
         ({'channels': 0, 'contrast_limits': (5, 1)}, 'low has to be below'),
         ({'channels': 0, 'contrast_limits': (0, np.nan)}, 'contrast_limits'),

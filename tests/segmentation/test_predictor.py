@@ -133,7 +133,7 @@ def test_logits_can_be_given_back_as_a_mask(predictor, embedding):
 
 
 def test_a_window_is_embedded_as_the_image_it_is(predictor, image):
-    window = (10, 20, 50, 80)
+    window = np.array([10, 20, 50, 80])
     part = predictor.embed_window(
         image, window=window, contrast_limits=(0, 255)
     )

@@ -34,6 +34,12 @@ def test_ids_are_renumbered_and_objects_found() -> None:
     assert image.diameters == pytest.approx(expected)
 
 
+def test_an_image_without_a_finite_pixel_is_refused() -> None:
+    image = np.full((12, 10), np.nan)
+    with pytest.raises(TrainingDataError, match='mine: .* no finite pixel'):
+        labelled_image(image, two_objects(), name='mine')
+
+
 def test_a_plane_full_of_objects_has_no_background() -> None:
     image = labelled_image(np.ones((2, 2)), np.array([[3, 3], [5, 5]]))
     assert sorted(np.unique(image.labels)) == [1, 2]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_mobilesam.argument_checks import checked_array
+from napari_mobilesam.argument_checks import (
+    are_numbers,
+    checked_array,
+    quoted,
+)
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import ImageError
 
@@ -100,7 +105,7 @@ def _three_axes(shape: tuple[int, ...], channels: Channels | None) -> Layout:
             f'{axis} holds channels, choose one to three of its {count} with '
             'channels=; if it is a stack, pick a plane, for example image[0].'
         )
-    chosen = (channels,) if isinstance(channels, int) else tuple(channels)
+    chosen = _numbers_of(channels)
     if not 1 <= len(chosen) <= 3:
         raise ImageError(
             f'{len(chosen)} channels chosen; choose one (gray), two or '
@@ -113,6 +118,19 @@ def _three_axes(shape: tuple[int, ...], channels: Channels | None) -> Layout:
                 f'has {count} on axis {axis}: 0 to {count - 1}.'
             )
     return Layout(plane, axis, tuple(c % count for c in chosen), rgb=False)
+
+
+def _numbers_of(channels: Any) -> tuple[int, ...]:
+    """Chosen channels as integers."""
+    chosen = (channels,) if isinstance(channels, Integral) else channels
+    if not are_numbers(chosen) or not all(
+        isinstance(channel, Integral) for channel in chosen
+    ):
+        raise ImageError(
+            f'channels is {quoted(channels)}; give the number of a channel, '
+            'or up to three.'
+        )
+    return tuple(int(channel) for channel in chosen)
 
 
 def dtype_of(image: Any) -> np.dtype[Any]:

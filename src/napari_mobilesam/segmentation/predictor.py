@@ -157,9 +157,9 @@ class Predictor:
             gamma=gamma,
             window=window,
         )
-        frame = Frame.of(
-            shape, window or (0, 0, *shape), self.model.input_size
-        )
+        if window is None:
+            window = (0, 0, *shape)
+        frame = Frame.of(shape, window, self.model.input_size)
         return self.embed_rgb(rgb, frame)
 
     @torch.no_grad()

@@ -151,7 +151,8 @@ def labelled_image(
     Raises
     ------
     TrainingDataError
-        If the shapes differ, ids are not whole numbers, or no object is in it.
+        If the shapes differ, ids are not whole numbers, no pixel is finite,
+        or no object is in it.
     """
     for given, kind in ((image, 'the image'), (labels, 'the labels')):
         check_pixels(checked_array(given, kind).shape, f'{name}: {kind}')
@@ -169,6 +170,11 @@ def labelled_image(
                 f'{name}: {kind} of type {array.dtype} and shape '
                 f'{array.shape} cannot be used; give numbers.'
             )
+    if not np.isfinite(image).any():
+        raise TrainingDataError(
+            f'{name}: the image has no finite pixel: all are NaN or infinite. '
+            'Leave it out, or save it anew.'
+        )
     if image.shape[:2] != labels.shape[1:]:
         raise TrainingDataError(
             f'{name}: the image is {image.shape[0]} x {image.shape[1]} but '
