@@ -297,6 +297,20 @@ def test_double_click_opens_an_object_of_the_labels_of_the_table(table_desk):
     assert np.array_equal(moved.data, np.roll(squares(), 30, axis=1))
 
 
+def test_the_object_of_a_row_is_deleted(table_desk):
+    d = table_desk(squares())
+    rows = d.widget.rows
+    cell = rows.visualRect(rows.model().index(2, 0)).center()
+    QTest.mouseClick(rows.viewport(), LEFT, pos=cell)
+    d.settle()
+    text = d.widget.count_label.text()
+    assert text == '1 of 4 objects selected: object 3.'
+    QTest.mouseClick(d.widget.delete_button, LEFT)
+    d.settle()
+    assert np.unique(d.labels.data).tolist() == [0, 1, 2, 4]
+    assert not d.widget.delete_button.isEnabled()
+
+
 def test_an_open_object_is_not_outlined_as_it_was(table_desk):
     d = table_desk(squares())
     d.widget.select('area', 300, 500)

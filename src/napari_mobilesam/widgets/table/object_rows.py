@@ -207,6 +207,19 @@ class ObjectRows(QTableView):
         """Label of the current row, 0 if there is none."""
         return self._current if self._current in self._model.labels else 0
 
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self._model.labels)
+
+    @property
+    def selected(self) -> NDArray[np.int64]:
+        """Labels of the marked rows; without any, that of the current row."""
+        marked = self.marked
+        if len(marked) or not self.current:
+            return marked
+        return np.array([self.current], np.int64)
+
     def show_table(self, table: pd.DataFrame) -> None:
         """Show another table; no row is marked."""
         before = self._selection.blockSignals(True)

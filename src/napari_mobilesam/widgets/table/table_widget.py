@@ -87,6 +87,8 @@ class TableWidget(ViewerWidget):
         self._choosing = False
         # whether the labels have changed since they began to be measured
         self._stale = False
+        # range that is selected in the histogram
+        self._span: tuple[float, float] | None = None
         # label of the open object, whose outline is that of the prompts
         self._open_label = 0
         self.measuring = Measuring(MainThread())
@@ -349,11 +351,20 @@ class TableWidget(ViewerWidget):
         if span is not None and name in table:
             chosen = within(numbers_of(table, name), *span)
         self.rows.mark(chosen)
-        count = int(chosen.sum())
-        self.delete_button.setEnabled(count > 0)
-        text = f'{count:,} of {counted(len(table), "object")} selected'
+        self._span = span
+        self._show_selection()
+
+    def _show_selection(self) -> None:
+        """Outline the selected objects, and say which they are."""
+        selected, span = self.rows.selected, self._span
+        self.delete_button.setEnabled(len(selected) > 0)
+        objects = counted(self.rows.count, 'object')
+        text = f'{len(selected):,} of {objects} selected'
         if span is not None:
+            name = self.column_combo.currentText()
             text += f': {name} from {span[0]:.4g} to {span[1]:.4g}'
+        elif len(selected):
+            text += f': object {selected[0]}'
         self.count_label.setText(f'{text}.')
         if not self._show_marks():
             self.count_label.setText(
@@ -405,14 +416,14 @@ class TableWidget(ViewerWidget):
                 look_at(self.viewer, labels, *box)
         finally:
             self._choosing = False
-        self._show_marks()
+        self._show_selection()
 
     def _label_selected(self, event: Any = None) -> None:
         """Choose the row of the label that was picked on the canvas."""
         labels = self.labels_combo.layer
         if labels is not None and not self._choosing:
             self.rows.choose(int(labels.selected_label))
-            self._show_marks()
+            self._show_selection()
 
     def _opened(self, record: Any = None) -> None:
         """Choose the row of the object that was opened for editing."""
@@ -420,7 +431,7 @@ class TableWidget(ViewerWidget):
         labels = self.labels_combo.layer
         if label and labels is self._scene.labels:
             self.rows.choose(int(label))
-            self._show_marks()
+            self._show_selection()
 
     def _follow_editor(self) -> None:
         """Do not outline the open object as it is in the labels."""
@@ -473,7 +484,7 @@ class TableWidget(ViewerWidget):
 
     def delete(self) -> None:
         """Delete the selected objects, as one step."""
-        labels, chosen = self.labels_combo.layer, self.rows.marked
+        labels, chosen = self.labels_combo.layer, self.rows.selected
         if labels is None or not len(chosen):
             return
         objects = self._scene.objects_of(labels)
