@@ -166,3 +166,4 @@ def test_an_estimate_is_a_line_for_people():
     line = str(Estimate(1024, 1, 9.2, 900_000_000))
     assert line == '1,024 prompts, about 9 s, 0.9 GB'
     assert str(Estimate(1, 1, 0.2, 0)).startswith('1 prompt, about 1 s')
+    assert str(Estimate(0, 1, 0.2, 0)).startswith('No prompts, about 1 s')

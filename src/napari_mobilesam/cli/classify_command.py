@@ -127,7 +127,8 @@ def read_classes(path: Path) -> dict[int, str]:
     Raises
     ------
     InputError
-        The table lacks a column, has no rows, or a label is no number.
+        The table lacks a column, has no rows, or a label is no whole number
+        or has two classes.
     """
     from napari_mobilesam.large.io.tables import read_table
 
@@ -144,9 +145,18 @@ def read_classes(path: Path) -> dict[int, str]:
     labels: list[int] = []
     try:
         for value in table['label']:
+            if int(value) != float(value):
+                raise ValueError
             labels.append(int(value))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f'{path} has the label {value!r}, which is no whole number'
         ) from error
-    return dict(zip(labels, table['class'].astype(str), strict=True))
+    classes: dict[int, str] = {}
+    for label, name in zip(labels, table['class'].astype(str), strict=True):
+        if classes.setdefault(label, name) != name:
+            raise InputError(
+                f'{path} gives label {label} two classes, {classes[label]} '
+                f'and {name}'
+            )
+    return classes

@@ -35,6 +35,7 @@ from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters, ModelRecord
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Estimate:
     Attributes
     ----------
     prompts : int
-        Prompts asked.
+        Prompts asked; 0 for a watershed.
     windows : int
         Windows embedded.
     seconds : float
@@ -88,9 +89,11 @@ class Estimate:
     diameter: float | None = None
 
     def __str__(self) -> str:
-        plural = '' if self.prompts == 1 else 's'
+        prompts = (
+            counted(self.prompts, 'prompt') if self.prompts else 'No prompts'
+        )
         return (
-            f'{self.prompts:,} prompt{plural}, '
+            f'{prompts}, '
             f'about {duration(self.seconds)}, '
             f'{self.memory_bytes / 1e9:.1f} GB'
         )
@@ -243,8 +246,13 @@ def estimate_run(
     )
     seconds = pace * work.seconds_of_run(speed)
     given = None if parameters is None else parameters.diameter
+    watershed = parameters is not None and parameters.watershed
     return Estimate(
-        work.prompts, work.windows, seconds, memory, diameter or given
+        0 if watershed else work.prompts,
+        work.windows,
+        seconds,
+        memory,
+        diameter or given,
     )
 
 
