@@ -775,3 +775,9 @@ def test_of_an_image_that_cannot_be_read_the_name_is_used(
     export_labels(labels, path, image=tmp_path / 'slide.svs')
     content = json.loads(path.read_text('utf-8'))
     assert content['images'][0]['file_name'] == 'slide.svs'
+
+
+def test_many_objects_are_no_roi_file(tmp_path):
+    with pytest.raises(ExportError, match='are written to a .zip'):
+        export_labels(np.ones((5, 6), int), tmp_path / 'a.roi')
+    assert not (tmp_path / 'a.roi').exists()

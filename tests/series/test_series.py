@@ -120,6 +120,16 @@ def test_foreign_labels_are_never_replaced(
     assert again.save_labels(0, labels) == path
 
 
+def test_labels_of_another_shape_are_refused(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    image = series.read_image(0)
+    with pytest.raises(SeriesError, match=r'shape \(5, 5\)'):
+        series.save_labels(0, labels[:5, :5], image=image)
+    assert not series[0].labels.exists()
+
+
 def test_labels_put_where_saving_failed_stay(
     folder: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,11 @@ def export_labels(
     check_path('path', path)
     path = Path(path)
     kind = format_of(path, format)
+    if path.suffix.lower() == '.roi':
+        raise ExportError(
+            f'{path} would hold one ROI; those of all objects are written to '
+            'a .zip.'
+        )
     for argument, text in (
         ('axes', axes),
         ('name', '' if name is None else name),

@@ -373,9 +373,15 @@ class Series:
         Raises
         ------
         SeriesError
-            It cannot be written; what was there before stays.
+            The labels are of another shape than the image, or cannot be
+            written; what was there before stays.
         """
         entry = self[number]
+        if image is not None and labels.shape != image.label_shape:
+            raise SeriesError(
+                f'The labels have the shape {labels.shape}, the image '
+                f'{entry.name} has {image.label_shape}: save labels of it.'
+            )
         path = self._target(entry)
         used = np.unique(labels)
         _check_table(table)
