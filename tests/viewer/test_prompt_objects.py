@@ -83,6 +83,20 @@ def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
     assert len(points.data) == 0
 
 
+def test_an_object_that_covers_another_one_says_so(desk, blobs):
+    d = desk(blobs)
+    labels = make(d, FIRST, SECOND)
+    assert 'over all of' not in d.widget.status.text
+    click(d, (30, 34))
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert not (labels.data == 1).any()
+    assert 'over all of object 1. ' in d.widget.status.text
+    d.widget.trigger('undo')
+    d.settle()
+    assert (labels.data == 1).any()
+
+
 def test_an_object_that_is_edited_takes_points_whatever_the_tool(desk, blobs):
     d = desk(blobs)
     make(d, FIRST)

@@ -117,6 +117,56 @@ def write_object(
         step.put(record)
 
 
+def covered_labels(objects: Objects, record: ObjectRecord) -> list[int]:
+    """Labels of objects that lie beneath an object that was written.
+
+    Parameters
+    ----------
+    objects : Objects
+        Objects of the labels.
+    record : ObjectRecord
+        The object.
+
+    Returns
+    -------
+    list of int
+        Labels of other objects that have no pixel left.
+    """
+    found = []
+    for other in objects:
+        views = [view for view in other.views.values() if view.mask]
+        if (
+            views
+            and other.label != record.label
+            and all(_is_beneath(objects, record, other, v) for v in views)
+        ):
+            found.append(other.label)
+    return found
+
+
+def _is_beneath(
+    objects: Objects,
+    record: ObjectRecord,
+    other: ObjectRecord,
+    view: ObjectView,
+) -> bool:
+    """Return whether a view of an object is covered by another object."""
+    above = record.view(view.plane)
+    if above is None or above.mask is None or view.mask is None:
+        return False
+    row0, column0, row1, column1 = view.mask.box
+    top, left, bottom, right = above.mask.box
+    if row0 < top or column0 < left or row1 > bottom or column1 > right:
+        return False
+    part = above.mask.data[
+        row0 - top : row1 - top, column0 - left : column1 - left
+    ]
+    if not (part & view.mask.data).any():
+        return False
+    picture = objects.target.picture(view.plane, view.mask.box)
+    return not (picture == other.label).any()
+
+
 def assign_class(objects: Objects, number: int, class_name: str) -> None:
     """Assign an object to a class, as one step.
 
