@@ -59,12 +59,17 @@ def classed(desk, blobs):
 def test_return_ends_the_name_of_a_class(desk, blobs):
     d = desk(blobs)
     activate(d)
+    click(d, FIRST)
     edit = d.widget.panel.class_box.combo.lineEdit()
     edit.setFocus()
     d.settle()
     choose(d, 'mother')
     assert not edit.hasFocus()
+    window = d.viewer.window._qt_window
+    QTest.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_W)
+    d.settle()
     assert d.widget.panel.class_box.name == 'mother'
+    assert d.viewer.layers['objects'].features['class'].iloc[-1] == 'mother'
 
 
 def test_box_shows_class_colours_and_gives_the_former_back(classed):
