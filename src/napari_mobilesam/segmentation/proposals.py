@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -317,6 +318,8 @@ def _checked_boxes(
 
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Table with numbers in all columns."""
+    with contextlib.suppress(TypeError, ValueError):
+        return table.astype(float)
     for name in table.columns:
         for row, value in enumerate(table[name]):
             try:

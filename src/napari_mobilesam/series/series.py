@@ -17,7 +17,6 @@ from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.series.series_files import (
-    COMING,
     EDITED,
     PATTERN,
     RECORDS,
@@ -395,13 +394,8 @@ class Series:
             entry.files.record.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path, keep_suffix=True) as temporary:
                 write_tiff(given, temporary)
-                # a stop may come between the labels and their record
-                entry.files.write_record(
-                    {
-                        **entry.newest_record,
-                        'file': path.name,
-                        COMING: file_state(temporary),
-                    }
+                entry.files.expect(
+                    temporary, {**entry.newest_record, 'file': path.name}
                 )
             entry.replaceable = file_state(path)
             with atomic_path(entry.files.table) as temporary:

@@ -93,12 +93,20 @@ class SeriesImage:
         )
         return state is not None
 
-    def expect(self, path: Path) -> None:
+    def expect(self, path: Path, known: dict[str, Any] | None = None) -> None:
         """Note that a finished temporary file becomes the labels.
 
-        A stop may come between that and `finish`.
+        A stop may come between that and the next record.
+
+        Parameters
+        ----------
+        path : Path
+            The temporary file.
+        known : dict, optional
+            Record to add this to; by default the present one.
         """
-        self.write_record({**self.known(), COMING: file_state(path)})
+        known = self.known() if known is None else known
+        self.write_record({**known, COMING: file_state(path)})
 
     def finish(
         self, objects: int, seconds: float, channel: int | None = None

@@ -605,8 +605,9 @@ class OpenObject:
             planes = [*planes, self._scene.shown().plane]
         if self.several is None:
             self.remove_prompts()
-        self._forget()
-        self._preview.hide()
+        else:
+            self._forget()
+            self._preview.hide()
         for plane in planes:
             if self._tools.shapes is None:
                 break
