@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from napari_mobilesam.cli import segment, segment_many
+from napari_mobilesam.series.series_files import series_lock
 
 from .conftest import Run
 
@@ -377,3 +378,11 @@ def test_many_images(
     labels = list((tmp_path / 'out').glob('*_labels.tif'))
     assert len(labels) == good
     assert f'({good} were done before)' in quick(folder, '--workers', 2).out
+
+
+def test_one_run_at_a_time(quick: Any, folder: Path, tmp_path: Path) -> None:
+    with series_lock(tmp_path / 'out'):
+        refused = quick(folder)
+    assert refused.code == 2
+    assert 'in use by another run' in refused.err
+    assert quick(folder).code == 0

@@ -12,18 +12,15 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.large.run_folder import (
-    OutputInUseError,
-    records_folder,
-    run_lock,
-)
+from napari_mobilesam.large.run_folder import records_folder
+from napari_mobilesam.run_lock import OutputInUseError, run_lock
 
 from .images import DIAMETER, content, drawn, field_of_discs, small_model
 
 HOLD = """
 import sys
 from pathlib import Path
-from napari_mobilesam.large.run_folder import run_lock
+from napari_mobilesam.run_lock import run_lock
 with run_lock(Path(sys.argv[1])):
     print('held', flush=True)
     sys.stdin.read()
@@ -39,7 +36,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from large.images import DIAMETER, small_model
 from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.large.run_folder import OutputInUseError
+from napari_mobilesam.run_lock import OutputInUseError
 from napari_mobilesam.types import SegmentationError
 
 def run(image, output, executor):

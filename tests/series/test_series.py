@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from viewer.oracle import OracleSam
 
+from napari_mobilesam.run_lock import OutputInUseError
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_files import (
@@ -20,6 +21,7 @@ from napari_mobilesam.series.series_files import (
     SeriesError,
     distinct_names,
     output_name,
+    series_lock,
 )
 from napari_mobilesam.series.series_images import read_image_array
 from napari_mobilesam.series.series_segmentation import segment_series
@@ -637,3 +639,20 @@ def test_arguments_of_another_kind(folder: Path) -> None:
     with pytest.raises(SeriesError, match='no column “label”'):
         series.save_labels(0, labels, pd.DataFrame({'score': [1.0]}))
     assert not (folder / 'labels').exists()
+
+
+def test_one_run_at_a_time_writes_to_a_folder(folder: Path) -> None:
+    series = Series.open(folder)
+    with (
+        series_lock(series.folder),
+        pytest.raises(OutputInUseError, match=f'process {os.getpid()}'),
+    ):
+        segment_series(series, OracleSam(), QUICK)
+    assert segment_series(series, OracleSam(), QUICK).done == [0, 1, 2]
+
+
+def test_a_folder_that_cannot_be_made(folder: Path, tmp_path: Path) -> None:
+    series = Series.open(folder, tmp_path / 'out')
+    (tmp_path / 'out').write_text('a file', 'utf-8')
+    with pytest.raises(SeriesError, match='cannot write to'):
+        segment_series(series, OracleSam(), QUICK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,8 @@ from napari_mobilesam.cli.exit_codes import OutputError, UsageError
 from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.train import TrainingError
+from napari_mobilesam.run_lock import OutputInUseError, run_lock
+from napari_mobilesam.training.train import TrainingError, TrainingRun
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
 
@@ -66,6 +68,30 @@ def test_train_writes_a_model_that_loads(
         128, '--steps', 3, '--batch-size', 2, *QUICK,
     )  # fmt: skip
     assert [s.split(',')[0] for s in seen] == ['step 3']
+
+
+def test_ctrl_c_keeps_what_was_trained(
+    disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    train = (
+        'train', disc_folder, '-o', tmp_path / 'new.safetensors',
+        '--base', base, '--input-size', 128, '--steps', 2, '--batch-size', 2,
+        *QUICK,
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            TrainingRun,
+            '_check_finite',
+            lambda run: signal.raise_signal(signal.SIGINT),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            run(*train)
+    assert 'the same command goes on' in capsys.readouterr().err
+    with run_lock(tmp_path / 'new.run'), pytest.raises(OutputInUseError):
+        run(*train)
+    code, seen = run(*train)
+    assert code == 0
+    assert [text.split(',')[0] for text in seen] == ['step 2']
 
 
 def test_small_inputs_first(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from napari_mobilesam.training.interactive import (
     DenseHead,
     interactive_step,
 )
+from napari_mobilesam.training.interrupts import interrupt_at_end
 from napari_mobilesam.training.optimisation import make_optimiser, schedule
 from napari_mobilesam.training.quick_score import (
     quick_score,
@@ -110,6 +112,47 @@ def test_resumed_run_equals_uninterrupted(
     again.run()
     assert again.step == whole.step == 4
     assert same(state_of(again.sam), state_of(whole.sam))
+
+
+def test_ctrl_c_keeps_the_step_that_has_begun(
+    disc_images: list[LabelledImage], tmp_path: Path
+) -> None:
+    run = new_run(disc_images, tmp_path, 4)
+    prepare = run.task.prepare
+
+    def interrupted() -> None:
+        prepare()
+        signal.raise_signal(signal.SIGINT)
+
+    run.task.prepare = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = new_run(disc_images, tmp_path, 4)
+    assert again.resume()
+    assert again.step == 1
+    assert same(state_of(again.sam), state_of(run.sam))
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    kept: list[int] = []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        interrupt_at_end(lambda: kept.append(1)),
+    ):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        kept.append(0)
+    assert not kept
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint'])
+def test_resume_says_what_is_damaged(
+    content: bytes, disc_images: list[LabelledImage], tmp_path: Path
+) -> None:
+    (tmp_path / 'run.pt').write_bytes(content)
+    with pytest.raises(TrainingError, match='run.pt cannot be read'):
+        new_run(disc_images, tmp_path, 2).resume()
 
 
 def test_resume_refuses_other_parameters(

@@ -36,6 +36,7 @@ from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
+    SeriesError,
     SeriesImage,
     distinct_names,
     file_state,
@@ -43,6 +44,7 @@ from napari_mobilesam.series.series_files import (
     is_image_folder,
     output_name,
     path_key,
+    series_lock,
 )
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import EverythingParameters, ImageError
@@ -117,12 +119,21 @@ def segment_many_command(
             f'{folder} is the name of a file: many images are written into '
             'a folder'
         )
-    records = folder / RECORDS
     try:
-        records.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f'cannot write to {folder}: {reason}') from error
+        with series_lock(folder):
+            return _segment_into(folder, options, images, segment_one)
+    except SeriesError as error:
+        raise OutputError(str(error)) from error
+
+
+def _segment_into(
+    folder: Path,
+    options: argparse.Namespace,
+    images: list[SeriesImage],
+    segment_one: SegmentOne,
+) -> int:
+    """Segment images into a folder that no other run writes to."""
+    records = folder / RECORDS
     summary = SeriesImage(
         folder, folder / SUMMARY, records / f'{SUMMARY}.json', {}
     )

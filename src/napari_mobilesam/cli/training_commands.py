@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from napari_mobilesam.cli.value_types import (
     share,
     whole_number,
 )
+from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.training.training_parameters import (
     DistillConfig,
     EvaluationOptions,
@@ -31,6 +34,7 @@ from napari_mobilesam.training.training_parameters import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.training.dataset import LabelledImage
+    from napari_mobilesam.types import Progress
 
 
 # Suffix of checkpoints that are written.
@@ -395,6 +399,26 @@ def _check_checkpoint(options: argparse.Namespace) -> None:
             raise OutputError(f'cannot write to {path}: {reason}') from error
 
 
+@contextmanager
+def _run(options: argparse.Namespace) -> Iterator[Progress]:
+    """Progress of a run that no other one writes to.
+
+    After Ctrl-C it is said how to go on.
+    """
+    folder = _run_folder(options)
+    with run_lock(folder), options.make_progress(options.quiet) as progress:
+        try:
+            yield progress
+        except KeyboardInterrupt:
+            if any(folder.rglob('run.pt')):
+                print(
+                    f'\nwhat was trained is kept in {folder}: the same '
+                    'command goes on',
+                    file=sys.stderr,
+                )
+            raise
+
+
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
     if options.loaders and options.workers > 1:
@@ -429,7 +453,7 @@ def train_command(options: argparse.Namespace) -> int:
         warped=options.warped,
         loaders=options.loaders,
     )
-    with options.make_progress(options.quiet) as progress:
+    with _run(options) as progress:
         run_job(job, options.workers, progress)
     print(options.output)
     return 0
@@ -451,7 +475,7 @@ def _train_head(options: argparse.Namespace) -> int:
         options.validation_crops,
         options.device,
     )
-    with options.make_progress(options.quiet) as progress:
+    with _run(options) as progress:
         job.run(progress)
     print(options.output)
     return 0
@@ -473,7 +497,7 @@ def distill_command(options: argparse.Namespace) -> int:
         config=_train_config(options, defaults.config),
     )
     teacher = load_model(options.teacher, options.device)
-    with options.make_progress(options.quiet) as progress:
+    with _run(options) as progress:
         result = distill(
             teacher,
             read_split(options.data, 'train'),

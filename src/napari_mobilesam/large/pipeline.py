@@ -50,9 +50,10 @@ from napari_mobilesam.large.results import (
     LargeResult,
     TileFound,
 )
-from napari_mobilesam.large.run_folder import records_folder, run_lock
+from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.large.run_size import check_size
 from napari_mobilesam.large.search import Search, TileHooks
+from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import Progress, SegmentationError
 
 if TYPE_CHECKING:

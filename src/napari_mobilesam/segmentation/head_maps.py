@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
-from napari_mobilesam.segmentation.embedding_grid import BlockKey
+from napari_mobilesam.model.versions import LatestOnly
+from napari_mobilesam.segmentation.embedding_grid import (
+    BlockKey,
+    EmbeddingGrid,
+)
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.instances import (
     FoundInstances,
@@ -39,11 +43,15 @@ class InstanceMaps:
         Data pixels along a cell, which is 4 pixels of the maps.
     image_shape : tuple of int
         (H, W) of the image.
+    first : tuple of int
+        Row and column of the image at which the maps begin, in pixels of
+        the maps.
     """
 
     values: NDArray[np.float32]
     pitch: int
     image_shape: tuple[int, int]
+    first: tuple[int, int] = (0, 0)
 
     @cached_property
     def instances(self) -> FoundInstances:
@@ -54,24 +62,34 @@ class InstanceMaps:
         """Centres of (N, 2) pixels of the maps, in data pixels."""
         scale = self.pitch / MAP_PIXELS
         last = np.subtract(self.image_shape, 1)
-        return np.clip((pixels + 0.5) * scale - 0.5, 0.0, last)
+        return np.clip((pixels + self.first + 0.5) * scale - 0.5, 0.0, last)
 
     def pixels_of(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pixels of the maps under the data pixels of a box, as an index."""
         rows, columns = (
-            np.minimum(
-                ((np.arange(start, stop) + 0.5) * MAP_PIXELS / self.pitch),
+            np.clip(
+                (np.arange(start, stop) + 0.5) * MAP_PIXELS / self.pitch
+                - first,
+                0,
                 length - 1,
             ).astype(np.intp)
-            for start, stop, length in zip(
-                box[:2], box[2:], self.values.shape[1:], strict=True
+            for start, stop, first, length in zip(
+                box[:2],
+                box[2:],
+                self.first,
+                self.values.shape[1:],
+                strict=True,
             )
         )
         return rows[:, None], columns
 
 
 def maps_of(
-    image: ImageEmbedding, pitch: int, keys: Sequence[BlockKey]
+    image: ImageEmbedding,
+    pitch: int,
+    keys: Sequence[BlockKey],
+    window: Box | None = None,
+    of_blocks: LatestOnly[NDArray[np.float32]] | None = None,
 ) -> InstanceMaps:
     """Maps of large blocks of an image, joined.
 
@@ -83,54 +101,84 @@ def maps_of(
         Scale.
     keys : sequence of BlockKey
         Blocks of this scale.
+    window : tuple of int, optional
+        (row0, column0, row1, column1) in cells, half open: only these.
+    of_blocks : LatestOnly, optional
+        Keeps the maps of single blocks.
     """
-    wanted = pitch, frozenset(keys)
+    wanted = pitch, frozenset(keys), window
     return image.kept_maps.get(
         wanted,
-        lambda: _join(image, pitch, keys),
+        lambda: _join(image, pitch, keys, window, of_blocks or LatestOnly(0)),
         lambda maps: maps.values.nbytes <= KEPT_BYTES,
     )
 
 
 def _join(
-    image: ImageEmbedding, pitch: int, keys: Sequence[BlockKey]
+    image: ImageEmbedding,
+    pitch: int,
+    keys: Sequence[BlockKey],
+    window: Box | None,
+    of_blocks: LatestOnly[NDArray[np.float32]],
 ) -> InstanceMaps:
-    rows, columns = image.grid.shape(pitch)
-    values = np.zeros(
-        (MAPS, rows * MAP_PIXELS, columns * MAP_PIXELS), np.float32
-    )
     # what is embedded first: if not all blocks can be kept, these are not
     # dropped for those that are embedded anew
     looked_at = {
-        key: _maps_of_block(image, key)
+        key: of_blocks.get(key, partial(_maps_of_block, image, key))
         for key in sorted(keys, key=lambda key: not image.knows(key))
     }
-    for key in keys:
-        maps = looked_at[key]
-        cells = image.grid.canvas(key).cells
-        own = [
-            (
-                0 if first == 0 else MARGIN,
-                min(
-                    length - (MARGIN if first + length < count else 0),
-                    count - first,
-                ),
-            )
-            for first, length, count in zip(
-                (key.row, key.column), cells, (rows, columns), strict=True
-            )
-        ]
-        inner = tuple(
-            slice(start * MAP_PIXELS, stop * MAP_PIXELS) for start, stop in own
+    filled = {key: _filled(image.grid, key) for key in keys}
+    row0, column0, row1, column1 = window or _around([*filled.values()])
+    rows, columns = row1 - row0, column1 - column0
+    values = np.zeros(
+        (MAPS, rows * MAP_PIXELS, columns * MAP_PIXELS), np.float32
+    )
+    for key, (top, left, bottom, right) in filled.items():
+        shared = (
+            max(top, row0),
+            max(left, column0),
+            min(bottom, row1),
+            min(right, column1),
         )
-        place = tuple(
-            slice((first + start) * MAP_PIXELS, (first + stop) * MAP_PIXELS)
-            for first, (start, stop) in zip(
-                (key.row, key.column), own, strict=True
-            )
+        if shared[0] < shared[2] and shared[1] < shared[3]:
+            place = _pixels(shared, (row0, column0))
+            source = _pixels(shared, (key.row, key.column))
+            values[:, *place] = looked_at[key][:, *source]
+    first = row0 * MAP_PIXELS, column0 * MAP_PIXELS
+    return InstanceMaps(values, pitch, image.image_shape, first)
+
+
+def _filled(grid: EmbeddingGrid, key: BlockKey) -> Box:
+    """Cells that a block fills: without a margin at edges within the image."""
+    low = key.row, key.column
+    ends = (
+        start + length - MARGIN if start + length < count else count
+        for start, length, count in zip(
+            low, grid.canvas(key).cells, grid.shape(key.pitch), strict=True
         )
-        values[:, *place] = maps[:, *inner]
-    return InstanceMaps(values, pitch, image.image_shape)
+    )
+    row0, column0 = (start + MARGIN if start else 0 for start in low)
+    row1, column1 = ends
+    return row0, column0, row1, column1
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """Box around boxes."""
+    if not boxes:
+        return 0, 0, 0, 0
+    ends = np.array(boxes)
+    row0, column0 = ends[:, :2].min(axis=0).tolist()
+    row1, column1 = ends[:, 2:].max(axis=0).tolist()
+    return row0, column0, row1, column1
+
+
+def _pixels(box: Box, first: tuple[int, int]) -> tuple[slice, slice]:
+    """Pixels of maps that begin at a cell, under cells of a box."""
+    rows, columns = (
+        slice((low - start) * MAP_PIXELS, (high - start) * MAP_PIXELS)
+        for low, high, start in zip(box[:2], box[2:], first, strict=True)
+    )
+    return rows, columns
 
 
 def _maps_of_block(

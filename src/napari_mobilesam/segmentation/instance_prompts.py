@@ -23,15 +23,20 @@ from napari_mobilesam.segmentation.coverage import Coverage
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
-    blocks_of,
     expected_prompts,
 )
-from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
+from napari_mobilesam.segmentation.head_maps import InstanceMaps
 from napari_mobilesam.segmentation.instances import (
     LIKELY,
     local_peaks,
 )
 from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.plan_parts import (
+    Look,
+    Part,
+    parts_of,
+    sample_of,
+)
 from napari_mobilesam.segmentation.region_worker import divide_together
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.types import Box, Mask
@@ -40,6 +45,9 @@ from napari_mobilesam.types import Box, Mask
 # than of foreground the head does not know such images: on validation images
 # it loses objects to the grid there, and elsewhere does not.
 UNCLEAR = 0.15, 0.85
+# That is said by a few parts of a large image if they show something, at least
+# in this share of their pixels.
+FEW_PARTS, SOMETHING = 3, 0.02
 # Unexplained foreground is asked again if it is as likely as this. Half its
 # width in pixels of the maps, and how much wider it is than its narrows.
 SURE = 0.75
@@ -73,31 +81,53 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
         return
     cut = plan.regions[0].cut
     assert cut is not None and plan.diameter is not None
+    parts = parts_of(plan.regions, run.image.grid)
+    look = Look(run, cut.pitch)
+    unsure = _knows_little(look, sample_of(parts, run.image.grid))
+    if run.cancelled():
+        return
+    if unsure:
+        run.expect(expected_prompts(replace(plan, source='adaptive')))
+        ask_adaptively(run, plan, collector)
+        return
     coverage = Coverage(
         run.image.image_shape,
         plan.diameter,
         collector.thresholds.predicted_iou,
     )
     coverage.explain(collector.good(collector.masks))
-    keys = run.embed_blocks(blocks_of(plan.regions, run.image.grid))
-    maps = maps_of(run.image, cut.pitch, keys)
-    if is_unsure(maps):
-        run.expect(expected_prompts(replace(plan, source='adaptive')))
-        ask_adaptively(run, plan, collector)
-        return
-    found = maps.instances
-    judge = Judge(maps, found.labels, run.floor.predicted_iou)
-    asking = partial(_ask, run, plan.regions, maps, coverage, collector, judge)
-    asking(found.seeds)
-    asking(_unexplained(maps, coverage))
+    for part in parts:
+        maps = look.at(part)
+        if maps is None:
+            return
+        found = maps.instances
+        judge = Judge(maps, found.labels, run.floor.predicted_iou)
+        asking = partial(
+            _ask, run, part.regions, maps, coverage, collector, judge
+        )
+        asking(found.seeds)
+        asking(_unexplained(maps, coverage))
 
 
-def is_unsure(maps: InstanceMaps) -> bool:
-    """Return True if more of the maps is unclear than is foreground."""
-    foreground = maps.values[FOREGROUND]
+def _knows_little(look: Look, sample: Sequence[Part]) -> bool:
+    """Return True if more of the maps is unclear than is foreground.
+
+    Of a sample a few parts are looked at, more if they are almost empty.
+    """
     low, high = UNCLEAR
-    unclear = np.count_nonzero((foreground > low) & (foreground < high))
-    return bool(unclear > np.count_nonzero(foreground >= LIKELY))
+    unclear = likely = pixels = 0
+    for number, part in enumerate(sample, start=1):
+        maps = look.at(part)
+        if maps is None:
+            break
+        foreground = maps.values[FOREGROUND]
+        between = (foreground > low) & (foreground < high)
+        unclear += int(np.count_nonzero(between))
+        likely += int(np.count_nonzero(foreground >= LIKELY))
+        pixels += foreground.size
+        if number >= FEW_PARTS and unclear + likely > SOMETHING * pixels:
+            break
+    return unclear > likely
 
 
 def _ask(

@@ -7,15 +7,19 @@ asked. The fastest way, with borders as fine as the maps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, map_coordinates
 
 from napari_mobilesam.model.instance_head import FOREGROUND, MAP_PIXELS
 from napari_mobilesam.segmentation.collector import Collector
-from napari_mobilesam.segmentation.everything_plan import Plan, blocks_of
-from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
+from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.everything_plan import Plan
+from napari_mobilesam.segmentation.head_maps import InstanceMaps
 from napari_mobilesam.segmentation.instances import LIKELY
+from napari_mobilesam.segmentation.plan_parts import Look, parts_of
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
@@ -41,13 +45,26 @@ def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
         return
     cut = plan.regions[0].cut
     assert cut is not None
-    keys = run.embed_blocks(blocks_of(plan.regions, run.image.grid))
-    maps = maps_of(run.image, cut.pitch, keys)
+    look = Look(run, cut.pitch)
+    for part in parts_of(plan.regions, run.image.grid):
+        maps = look.at(part)
+        if maps is None:
+            return
+        _take(run, maps, part.regions, collector)
+
+
+def _take(
+    run: Run,
+    maps: InstanceMaps,
+    regions: Sequence[Region],
+    collector: Collector,
+) -> None:
+    """Take the instances of maps whose seeds are in some regions."""
     seeds, _, labels = maps.instances
     points = maps.to_data(seeds)
     places = find_objects(labels)
     wanted = collector.scope.admits(points)
-    wanted &= np.any([each.owns(points) for each in plan.regions], axis=0)
+    wanted &= np.any([each.owns(points) for each in regions], axis=0)
     seen = [
         number
         for number in np.flatnonzero(wanted).tolist()
@@ -99,11 +116,14 @@ def mask_of(
     field = np.where((own == 0) | (own == number), foreground, 0)
     scale = maps.pitch / MAP_PIXELS
     sides = []
-    for part, length in zip(around, maps.image_shape, strict=True):
-        first = max(0, int(part.start * scale))
-        last = min(length, int(np.ceil(part.stop * scale)))
+    for part, start, length in zip(
+        around, maps.first, maps.image_shape, strict=True
+    ):
+        first = max(0, int((start + part.start) * scale))
+        last = min(length, int(np.ceil((start + part.stop) * scale)))
         pixels = np.arange(first, max(last, first))
-        sides.append((first, (pixels + 0.5) / scale - 0.5 - part.start))
+        own_pixels = (pixels + 0.5) / scale - 0.5 - start - part.start
+        sides.append((first, own_pixels))
     (row, rows), (column, columns) = sides
     values = map_coordinates(
         field,

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.readers.open_image import ZARR_METADATA
+from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import SegmentationError
 
 SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
@@ -32,6 +34,31 @@ class SeriesError(SegmentationError):
 
 class ForeignFileError(SegmentationError):
     """A file is not of this program, or was edited, and is not replaced."""
+
+
+@contextmanager
+def series_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder that a run on many images writes to.
+
+    Raises
+    ------
+    OutputInUseError
+        If another run holds it.
+    SeriesError
+        If the folder cannot be written to.
+    """
+    is_new = not folder.exists()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(folder / RECORDS))
+        except OSError as error:
+            reason = error.strerror or error
+            raise SeriesError(f'cannot write to {folder}: {reason}') from error
+        yield
+    if is_new:
+        # nothing was written
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_files import series_lock
 from napari_mobilesam.series.series_images import ImageArray
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.types import EverythingParameters, Progress
@@ -120,6 +121,13 @@ def segment_series(
     SeriesResult
         What was segmented, and what failed.
 
+    Raises
+    ------
+    OutputInUseError
+        If another run writes to the same folder.
+    SeriesError
+        If nothing can be written there.
+
     Examples
     --------
     >>> import napari_mobilesam as nm
@@ -127,6 +135,29 @@ def segment_series(
     >>> nm.segment_series(series, nm.load_model()).text  # doctest: +SKIP
     """
     check_instance('series', series, Series, optional=False)
+    with series_lock(series.folder):
+        return _segment_all(
+            series,
+            model,
+            parameters,
+            channel,
+            write,
+            on_image,
+            progress,
+            cancelled,
+        )
+
+
+def _segment_all(
+    series: Series,
+    model: Sam,
+    parameters: EverythingParameters | None,
+    channel: int,
+    write: Write | None,
+    on_image: Callable[[int], None] | None,
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+) -> SeriesResult:
     result = SeriesResult(channel=channel)
     for number, entry in enumerate(series):
         if cancelled is not None and cancelled():

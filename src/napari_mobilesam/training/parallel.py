@@ -8,6 +8,7 @@ step instead of at every small operation.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ def _group(rank: int, size: int, meeting: Path) -> Iterator[None]:
 
 
 def _helper(rank: int, size: int, meeting: Path, job: ProcessJob) -> None:
+    # the first process finishes the step before it ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _group(rank, size, meeting):
         job.run()
 
@@ -104,7 +107,13 @@ def run_job(
             helper.start()
         try:
             with _group(0, workers, meeting):
-                return job.run(progress, cancelled)
+                try:
+                    return job.run(progress, cancelled)
+                except BaseException:
+                    # they would wait for this process
+                    for helper in helpers:
+                        helper.terminate()
+                    raise
         finally:
             for helper in helpers:
                 helper.join(timeout=10)

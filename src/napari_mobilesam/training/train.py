@@ -19,6 +19,7 @@ from torch import Tensor
 
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.training.interactive import StepResult
+from napari_mobilesam.training.interrupts import interrupt_at_end
 from napari_mobilesam.training.optimisation import (
     Exchange,
     make_optimiser,
@@ -172,19 +173,24 @@ class TrainingRun:
         TrainingError
             If the loss is not finite for many steps, or a checkpoint cannot
             be written; the checkpoint before is intact.
+        KeyboardInterrupt
+            After Ctrl-C, when the step is done and the state written.
         """
         on_validation = on_validation or (lambda entry: None)
         if self.step == 0 and self.score is not None:
             on_validation(self.validate())
         while not self._done() and not (cancelled and cancelled()):
-            self.recent.append(self.take_step())
-            self._check_finite()
-            if on_step is not None:
-                on_step(self.seconds / 60, self.recent[-1])
-            if progress is not None:
-                used = self.config.fraction(self.step, self.seconds)
-                progress(int(1000 * used), 1000, self.message())
+            with interrupt_at_end(self.save):
+                self.recent.append(self.take_step())
+                self._check_finite()
+                if on_step is not None:
+                    on_step(self.seconds / 60, self.recent[-1])
+                if progress is not None:
+                    used = self.config.fraction(self.step, self.seconds)
+                    progress(int(1000 * used), 1000, self.message())
             if self._validation_due():
+                # Ctrl-C ends a validation at once
+                self.save()
                 on_validation(self.validate())
             if (
                 self.seconds - self.saved
@@ -329,14 +335,13 @@ class TrainingRun:
         Raises
         ------
         TrainingError
-            If the checkpoint was made with other parameters.
+            If the checkpoint was made with other parameters, or cannot be
+            read.
         """
         path = None if self.folder is None else self.folder / 'run.pt'
         if path is None or not path.is_file():
             return False
-        state: dict[str, Any] = torch.load(
-            path, map_location=self.sam.device, weights_only=True
-        )
+        state = _read_state(path, self.sam.device)
         budget = {'steps': 0, 'minutes': 0}
         now = asdict(self.config) | budget
         then = state['config'] | budget
@@ -356,3 +361,24 @@ class TrainingRun:
         self.step, self.seconds = state['step'], state['seconds']
         self.curve, self.saved = state['curve'], self.seconds
         return True
+
+
+def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """State that `TrainingRun.save` has written.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be read.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if 'curve' in state and 'config' in state:
+            return dict(state)
+        reason = 'it is no state of a run'
+    except Exception as error:  # noqa: BLE001 - torch raises any kind
+        reason = str(error).split('\n', 1)[0]
+    raise TrainingError(
+        f'{path} cannot be read ({reason}); delete it to begin anew, or use '
+        'another folder'
+    )

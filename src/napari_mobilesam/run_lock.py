@@ -1,0 +1,112 @@
+"""Lock of a folder: one run at a time writes to it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from napari_mobilesam.types import SegmentationError
+
+LOCK = 'lock'
+# Byte that is locked on Windows: beyond the text, which others may read.
+FAR = 1 << 20
+
+
+class OutputInUseError(SegmentationError):
+    """Another run writes to the same output; the message names it."""
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of the folder of a run.
+
+    The operating system releases the lock of a process that ends, however it
+    ends, so that no lock is left after a crash. It holds against threads of
+    the same process, too. A folder that is empty afterwards is removed.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if it does not exist.
+
+    Raises
+    ------
+    OutputInUseError
+        If another run holds the lock.
+    OSError
+        If the folder cannot be written to.
+    """
+    path = folder / LOCK
+    descriptor = _open_locked(path)
+    try:
+        os.ftruncate(descriptor, 0)
+        now = datetime.now().astimezone().isoformat(' ', 'seconds')
+        host = socket.gethostname()
+        text = f'process {os.getpid()} on {host} since {now}'
+        os.write(descriptor, text.encode())
+        yield
+    finally:
+        # Windows deletes no open file, and elsewhere a file that is deleted
+        # after it was unlocked could be the next run's.
+        if sys.platform != 'win32':
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if sys.platform == 'win32':
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _open_locked(path: Path) -> int:
+    """Open and lock the file, which the run before may be deleting."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # the folder was removed meanwhile
+        if not _lock(descriptor):
+            holder = _read(descriptor)
+            os.close(descriptor)
+            raise OutputInUseError(
+                f'{path.parent} is in use by another run{holder}. Wait until '
+                'it ends or cancel it, or give another output.'
+            )
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)  # locked, but deleted by the run before
+
+
+def _read(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    text = os.read(descriptor, 1000).decode('utf-8', 'replace')
+    return f' ({text})' if text else ''
+
+
+if sys.platform == 'win32':
+    import msvcrt
+
+    def _lock(descriptor: int) -> bool:
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return True
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,143 @@
+"""Parts of a large image that the instance head looks at in turns.
+
+The objects of a part are asked before the next one is embedded: masks are
+shown early, and a run that is cancelled keeps them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.model.versions import LatestOnly
+from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.embedding_grid import (
+    BlockKey,
+    EmbeddingGrid,
+)
+from napari_mobilesam.segmentation.everything_plan import blocks_of
+from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
+from napari_mobilesam.segmentation.run import Run
+from napari_mobilesam.types import Box
+
+# Cells of an image that is looked at as a whole: 2,048² pixels of the model's
+# input, which two cores embed in seconds.
+WHOLE_CELLS = 1 << 14
+# Cells around a part that are looked at, too: half a decoder block, in which
+# objects of the part end.
+CONTEXT = 8
+# Parts next to each other are looked at in the same blocks, whose maps are
+# kept: two rows of 60.
+BLOCKS_KEPT = 120
+# Parts that stand for all are in the middle of so many groups of parts that
+# follow each other; the first ones of this order lie far from each other.
+SAMPLE = 4, 0, 8, 2, 6, 1, 7, 3, 5
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Part of a plan.
+
+    Attributes
+    ----------
+    regions : list of Region
+        Regions whose objects are asked.
+    blocks : list of BlockKey
+        Large blocks that show them and what is around them.
+    window : tuple of int or None
+        (row0, column0, row1, column1) of these in cells, half open; None is
+        all that the blocks show.
+    """
+
+    regions: list[Region]
+    blocks: list[BlockKey]
+    window: Box | None = None
+
+
+def parts_of(regions: Sequence[Region], grid: EmbeddingGrid) -> list[Part]:
+    """Divide regions into parts, one for each large block.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Decoder blocks of one scale with cores.
+    grid : EmbeddingGrid
+        Where their large blocks lie.
+
+    Returns
+    -------
+    list of Part
+        One of all regions if they are few. Parts next to each other follow
+        each other.
+    """
+    blocks = blocks_of(regions, grid)
+    cells = sum(math.prod(grid.canvas(key).cells) for key in blocks)
+    if cells <= WHOLE_CELLS:
+        return [Part(list(regions), blocks)]
+    of_block: dict[BlockKey, list[Region]] = {key: [] for key in blocks}
+    for region in regions:
+        (key,) = blocks_of([region], grid)
+        of_block[key].append(region)
+    height, width = grid.image_shape
+    if width > height:
+        blocks.sort(key=lambda key: (key.column, key.row))
+    return [_part(of_block[key], key.pitch, grid) for key in blocks]
+
+
+def sample_of(parts: Sequence[Part], grid: EmbeddingGrid) -> list[Part]:
+    """Some parts that stand for all, without what is around them."""
+    middles = (np.array(SAMPLE) + 0.5) * len(parts) / len(SAMPLE)
+    numbers = dict.fromkeys(middles.astype(int).tolist())
+    chosen = [parts[number].regions for number in numbers]
+    return [Part(regions, blocks_of(regions, grid)) for regions in chosen]
+
+
+class Look:
+    """Looks at parts of an image with the instance head.
+
+    Parameters
+    ----------
+    run : Run
+        Run under way, whose image is embedded where it is looked at.
+    pitch : int
+        Scale of the parts.
+    """
+
+    def __init__(self, run: Run, pitch: int) -> None:
+        self._run = run
+        self._pitch = pitch
+        self._of_blocks = LatestOnly[NDArray[np.float32]](BLOCKS_KEPT)
+
+    def at(self, part: Part) -> InstanceMaps | None:
+        """Maps of a part; None if the run is cancelled."""
+        run = self._run
+        run.embed_blocks(part.blocks)
+        if run.cancelled():
+            return None
+        return maps_of(
+            run.image, self._pitch, part.blocks, part.window, self._of_blocks
+        )
+
+
+def _part(regions: list[Region], pitch: int, grid: EmbeddingGrid) -> Part:
+    """Part of some regions with what is around them."""
+    cores = np.array([region.core for region in regions])
+    low = np.floor(cores[:, :2].min(axis=0) / pitch) - CONTEXT
+    high = np.ceil(cores[:, 2:].max(axis=0) / pitch) + CONTEXT
+    low = np.maximum(low, 0).astype(int)
+    high = np.minimum(high, grid.shape(pitch)).astype(int)
+    rows, columns = zip(low.tolist(), (high - 1).tolist(), strict=True)
+    middle = ((low + high) // 2).tolist()
+    places = itertools.product(
+        (rows[0], middle[0], rows[1]), (columns[0], middle[1], columns[1])
+    )
+    blocks = {
+        grid.large_block(((row + 0.5) * pitch, (column + 0.5) * pitch), pitch)
+        for row, column in places
+    }
+    return Part(regions, sorted(blocks), (*low.tolist(), *high.tolist()))
