@@ -89,7 +89,9 @@ def interrupted(image: Path, output: Path, tiles: int, **options):
     )
 
 
-@pytest.mark.parametrize('tiles', [1, 5, 9])
+@pytest.mark.parametrize(
+    'tiles', [1, 5, pytest.param(9, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_to_the_same_bytes(
     image_path, tmp_path, uninterrupted, tiles
 ):

@@ -43,7 +43,11 @@ session.runs.start(tasks, EverythingParameters(whole_image=True), 'oracle')
 
 
 @pytest.mark.parametrize(
-    ('close', 'workers'), [('session.close()', 2), ('', 1)]
+    ('close', 'workers'),
+    [
+        ('session.close()', 2),
+        pytest.param('', 1, marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_is_written_to_the_console(close, workers):
     script = SCRIPT.format(

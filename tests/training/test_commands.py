@@ -94,6 +94,7 @@ def test_ctrl_c_keeps_what_was_trained(
     assert [text.split(',')[0] for text in seen] == ['step 2']
 
 
+@pytest.mark.slow
 def test_small_inputs_first(
     disc_folder: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -211,6 +212,7 @@ def test_loaders_are_for_one_process(disc_folder: Path, tmp_path: Path):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_workers_train_together(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +226,7 @@ def test_two_workers_train_together(
     assert load_model(output).record.training['processes'] == 2
 
 
+@pytest.mark.slow
 def test_distill(
     disc_folder: Path, base: Path, tmp_path: Path, capsys
 ) -> None:

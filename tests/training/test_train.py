@@ -99,18 +99,17 @@ def new_run(
 def test_resumed_run_equals_uninterrupted(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:
-    whole = new_run(disc_images, tmp_path / 'whole', 4)
+    whole = new_run(disc_images, tmp_path / 'whole', 3)
     whole.run()
-    broken = new_run(disc_images, tmp_path / 'broken', 4)
-    for _ in range(2):
-        broken.take_step()
+    broken = new_run(disc_images, tmp_path / 'broken', 3)
+    broken.take_step()
     broken.save()
     broken.take_step()  # lost: the process dies before the next checkpoint
-    again = new_run(disc_images, tmp_path / 'broken', 4)
+    again = new_run(disc_images, tmp_path / 'broken', 3)
     assert again.resume()
-    assert again.step == 2
+    assert again.step == 1
     again.run()
-    assert again.step == whole.step == 4
+    assert again.step == whole.step == 3
     assert same(state_of(again.sam), state_of(whole.sam))
 
 

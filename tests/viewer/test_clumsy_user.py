@@ -93,7 +93,12 @@ def test_nothing_to_undo_is_no_error(desk, blobs):
 
 @pytest.mark.window
 @pytest.mark.parametrize(
-    'tool', ['use_boxes_tool', 'use_outline_tool', 'use_scribble_tool']
+    'tool',
+    [
+        'use_outline_tool',
+        pytest.param('use_boxes_tool', marks=pytest.mark.slow),
+        pytest.param('use_scribble_tool', marks=pytest.mark.slow),
+    ],
 )
 def test_clicks_with_a_drawing_tool_between_keys(desk, blobs, tool):
     d = desk(blobs)
@@ -208,7 +213,12 @@ def test_click_beside_the_image_adds_no_point(desk, blobs):
 
 @pytest.mark.window
 @pytest.mark.parametrize(
-    'tool', ['use_boxes_tool', 'use_outline_tool', 'use_scribble_tool']
+    'tool',
+    [
+        'use_outline_tool',
+        pytest.param('use_boxes_tool', marks=pytest.mark.slow),
+        pytest.param('use_scribble_tool', marks=pytest.mark.slow),
+    ],
 )
 def test_shape_beside_the_image_is_not_kept(desk, blobs, tool):
     d = desk(blobs)

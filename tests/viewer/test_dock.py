@@ -54,7 +54,7 @@ pytestmark = pytest.mark.window
 INSIDE = (28, 32)
 SMALL_SCREEN = (1366, 768)
 NARROW = 320
-THEMES = ['dark', 'light']
+THEMES = ['dark', pytest.param('light', marks=pytest.mark.slow)]
 FORMS = ['prompts', 'everything', 'training']
 MENU = {
     'segment_by_prompts': 'Prompts',

@@ -154,7 +154,12 @@ def test_any_mixture_is_one_object(desk, blobs):
 
 @pytest.mark.window
 @pytest.mark.parametrize(
-    'tool', ['use_boxes_tool', 'use_outline_tool', 'use_scribble_tool']
+    'tool',
+    [
+        'use_outline_tool',
+        pytest.param('use_boxes_tool', marks=pytest.mark.slow),
+        pytest.param('use_scribble_tool', marks=pytest.mark.slow),
+    ],
 )
 def test_shapes_on_a_transformed_image(desk, blobs, tool):
     d = desk(blobs, rotate=30, scale=(2, 1.5), translate=(40, -20))

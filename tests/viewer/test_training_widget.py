@@ -117,6 +117,7 @@ def test_better_model_is_selected_everywhere(
     assert d.widget.panel.name_edit.text() == 'mine_tuned1'
 
 
+@pytest.mark.slow
 def test_model_that_is_not_better_leaves_the_base(desk, blobs, drawn, trainer):
     trainer.scores[:] = [0.8, 0.7, 0.6]
     d = open_desk(desk, blobs, drawn)
@@ -279,6 +280,7 @@ def test_what_is_missing_is_said(desk, blobs, trainer):
     assert 'already' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_full_disk_offers_to_save_again(
     desk, blobs, drawn, trainer, folder, monkeypatch
 ):
