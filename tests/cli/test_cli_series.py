@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from concurrent.futures import wait
@@ -386,3 +387,21 @@ def test_one_run_at_a_time(quick: Any, folder: Path, tmp_path: Path) -> None:
     assert refused.code == 2
     assert 'in use by another run' in refused.err
     assert quick(folder).code == 0
+
+
+def test_what_was_written_is_told_though_the_disk_is_full(
+    quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_many, '_write_table', full)
+        done = quick(folder)
+    assert done.code == 1
+    assert 'in 3 images' in done.out
+    assert 'No space left' in done.err
+    assert len(list((tmp_path / 'out').glob('*_labels.tif'))) == 3
+    again = quick(folder)
+    assert again.code == 0
+    assert '3 were done before' in again.out

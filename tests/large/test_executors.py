@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from threading import Lock, Timer
@@ -117,6 +117,29 @@ def test_an_absent_scheduler_is_told(image_path, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, 'Client', absent)
     with pytest.raises(SegmentationError, match='tcp://nowhere:1'):
         run(image_path, tmp_path / 'x', executor='tcp://nowhere:1')
+
+
+def test_a_cluster_that_does_not_answer_is_told(image_path, tmp_path):
+    class Gone:
+        def get_executor(self, **options):
+            return ThreadPoolExecutor(1)
+
+        def nthreads(self):
+            raise OSError('Timed out')
+
+    with pytest.raises(SegmentationError, match=r'answer \(Timed out\)'):
+        run(image_path, tmp_path / 'x', executor=Gone())
+
+
+def test_a_closed_client_is_refused(image_path, tmp_path):
+    class Closed:
+        status = 'closed'
+
+        def get_executor(self, **options):
+            raise AssertionError('not asked')
+
+    with pytest.raises(SegmentationError, match='client that was closed'):
+        run(image_path, tmp_path / 'x', executor=Closed())
 
 
 # What `run_tasks` does, on workers that end as the test says.

@@ -156,9 +156,16 @@ def _segment_into(
     try:
         with ProgressLine(quiet=options.quiet) as progress:
             _segment_all(options, images, segment_one, rows, progress)
-    finally:
+    except BaseException:
         # also of what was finished before Ctrl-C
         _write_tables(options, images, rows, tables)
+        raise
+    try:
+        _write_tables(options, images, rows, tables)
+    except (OSError, OutputError):
+        # the disk is full: images that were written are told anyway
+        _report(options, images, rows)
+        raise
     return _report(options, images, rows)
 
 

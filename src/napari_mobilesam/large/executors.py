@@ -149,7 +149,13 @@ class _Installed:
 
 
 class DaskWorkers:
-    """A Dask cluster; the scheduler replaces workers that die."""
+    """A Dask cluster; the scheduler replaces workers that die.
+
+    Raises
+    ------
+    SegmentationError
+        On any use, if the cluster does not answer.
+    """
 
     def __init__(self, work: Work, client: Any) -> None:
         self._client = client
@@ -160,19 +166,24 @@ class DaskWorkers:
         self._packed = packed
         if len(packed) > TRAVELS_WITH_TASKS:
             # An image in memory: one copy per worker.
-            self._packed = client.scatter(packed, broadcast=True, hash=False)
+            with _cluster_answers():
+                self._packed = client.scatter(
+                    packed, broadcast=True, hash=False
+                )
 
     @property
     def in_flight(self) -> int:
         """Largest number of tasks at a time, by the size of the cluster."""
         if time.monotonic() > self._counted + RECOUNT_SECONDS:
-            threads = sum(self._client.nthreads().values())
+            with _cluster_answers():
+                threads = sum(self._client.nthreads().values())
             self._in_flight = IN_FLIGHT * max(1, threads)
             self._counted = time.monotonic()
         return self._in_flight
 
     def submit(self, task: Any) -> Future[Any]:
-        future: Future[Any] = self._pool.submit(_call, self._packed, task)
+        with _cluster_answers():
+            future: Future[Any] = self._pool.submit(_call, self._packed, task)
         return future
 
     def restart(self) -> None:
@@ -180,6 +191,20 @@ class DaskWorkers:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+
+
+@contextmanager
+def _cluster_answers() -> Iterator[None]:
+    """Say what to do where a cluster does not answer."""
+    try:
+        yield
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise SegmentationError(
+            f'The Dask cluster does not answer ({reason}). Tiles '
+            'that are done are kept: start a cluster with workers, and run '
+            'the same again.'
+        ) from error
 
 
 def _call(packed: bytes, task: Any) -> Any:
@@ -253,6 +278,11 @@ def check_executor(executor: Any) -> None:
             f'executor is {executor!r}; give one of {", ".join(KINDS)}, the '
             'address of a Dask scheduler such as tcp://host:8786, or a '
             'distributed.Client.'
+        )
+    if getattr(executor, 'status', '') in ('closed', 'closing'):
+        raise SegmentationError(
+            'executor is a Dask client that was closed; give one that is '
+            'connected, or the address of its scheduler.'
         )
 
 
