@@ -134,6 +134,24 @@ def test_targets_that_cannot_be_are_refused(
     assert (tmp_path / 'there.csv').read_text() == 'mine'
 
 
+@pytest.mark.parametrize('name', ['a.xml', 'a.tif', 'a'])
+@pytest.mark.parametrize(
+    'other',
+    [
+        lambda labels: labels[:3],
+        lambda labels: np.concatenate([labels, labels]),
+        lambda labels: labels + 100 * (labels > 0).astype(labels.dtype),
+        lambda labels: labels[:, None],
+    ],
+)
+def test_other_labels_are_refused(
+    tracks, dividing_cells, tmp_path, name, other
+):
+    with pytest.raises(TrackError, match='give the labels that were tracked'):
+        nm.export_tracks(tracks, tmp_path / name, other(dividing_cells.labels))
+    assert not (tmp_path / name).exists()
+
+
 def test_folders_are_never_replaced(tracks, dividing_cells, tmp_path):
     (tmp_path / 'res').mkdir()
     (tmp_path / 'res' / 'mine').write_text('mine')

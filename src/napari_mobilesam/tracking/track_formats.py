@@ -25,6 +25,8 @@ FORMATS = {
     'table': 'one row per object (.csv, .parquet)',
     'labels': 'one label per track (.tif)',
 }
+# Formats that hold the labels, or the sizes of their objects.
+USE_LABELS = ('ctc', 'labels', 'trackmate')
 SUFFIXES = {
     '': 'ctc',
     '.xml': 'trackmate',
@@ -92,7 +94,8 @@ def export_tracks(
     Raises
     ------
     TrackError
-        If the suffix is not known, or labels are needed.
+        If the suffix is not known, labels are needed, or they are not those
+        that were tracked.
     OSError
         If it exists or cannot be written.
     """
@@ -104,6 +107,8 @@ def export_tracks(
         raise TrackError(f'{path.name} needs the labels that were tracked.')
     if labels is not None:
         check_series(labels)
+        if kind in USE_LABELS:
+            _check_tracked(tracks, labels)
     _check_place(path, overwrite and kind not in ('ctc', 'geff'))
     if kind == 'table':
         write_table(tracks.table(), path)
@@ -125,6 +130,35 @@ def export_tracks(
         with new_folder(path) as temporary:
             _write_folder(tracks, temporary, kind, labels, scale, units)
     return path
+
+
+def _check_tracked(tracks: Tracks, labels: Any) -> None:
+    """Raise `TrackError` if labels are not those that were tracked.
+
+    Some objects may have been drawn or erased since.
+    """
+    ndim = 1 + tracks.positions.shape[1]
+    if len(labels.shape) != ndim:
+        raise TrackError(
+            f'labels has {len(labels.shape)} axes, and {ndim} axes were '
+            'tracked: give the labels that were tracked.'
+        )
+    wanted = set(
+        zip(tracks.frames.tolist(), tracks.labels.tolist(), strict=True)
+    )
+    there = {
+        (frame, label)
+        for frame in range(labels.shape[0])
+        for label in np.unique(labels[frame]).tolist()
+        if label
+    }
+    common = len(wanted & there)
+    if 2 * common <= max(len(wanted), len(there)) and wanted != there:
+        raise TrackError(
+            f'{len(wanted):,} objects were tracked, and {common:,} of the '
+            f'{len(there):,} objects of labels are among them: give the '
+            'labels that were tracked.'
+        )
 
 
 def _write_folder(
