@@ -113,6 +113,14 @@ def check_text(name: str, value: Any) -> None:
         raise SegmentationError(f'{name} is {quoted(value)}; give a text.')
 
 
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise `SegmentationError` if a value is none of some texts."""
+    if not isinstance(value, str) or value not in choices:
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; choose one of {", ".join(choices)}.'
+        )
+
+
 def check_class_name(name: str, value: Any) -> None:
     """Raise `SegmentationError` if a value is no name of a class."""
     check_text(name, value)

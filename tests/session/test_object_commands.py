@@ -116,3 +116,56 @@ def test_answers_come_though_no_event_loop_runs():
         function()
     assert np.unique(session.scene.target.data).tolist() == [0, 1]
     session.close()
+
+
+ODD = {
+    'none': None,
+    'text': 'x',
+    'nan': float('nan'),
+    'list': [1],
+    'object': object(),
+    'dict': {},
+    'array': np.zeros((2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize(
+    ('command', 'allowed'),
+    [
+        (lambda s, odd: s.click(odd, 3), ''),
+        (lambda s, odd: s.click(3, 3, positive=odd), ''),
+        (lambda s, odd: s.box(odd, 3, 20, 20), ''),
+        (lambda s, odd: s.box(3, 3, 20, odd), ''),
+        (lambda s, odd: s.scribble(odd), ''),
+        (lambda s, odd: s.outline(odd), ''),
+        (lambda s, odd: s.prompt(odd), ''),
+        (lambda s, odd: s.choose(odd), ''),
+        (lambda s, odd: s.accept(odd), 'none'),
+        (lambda s, odd: s.open(odd), ''),
+        (lambda s, odd: s.open(at=odd), ''),
+        (lambda s, odd: s.batch(odd), 'dict'),
+        (lambda s, odd: s.batch([], overlaps=odd), ''),
+        (lambda s, odd: s.find_similar(odd), ''),
+        (lambda s, odd: s.refine(odd), ''),
+        (lambda s, odd: s.save(odd), 'text'),
+        (lambda s, odd: s.load(odd), 'text'),
+        (lambda s, odd: s.autosave(odd), 'none text'),
+        (lambda s, odd: s.color_by_class(odd), ''),
+        (lambda s, odd: s.segment_everything(odd), ''),
+    ],
+)
+def test_odd_arguments_are_refused(session, command, allowed):
+    session.click(*FIRST)
+    for name, odd in ODD.items():
+        if name not in allowed.split():
+            with pytest.raises(SegmentationError):
+                command(session, odd)
+    # and the open object is as it was
+    assert session.accept().label == 1
+
+
+@pytest.mark.parametrize('index', [-1, 3, 99, 1.5])
+def test_a_mask_that_is_not_there_cannot_be_chosen(session, index):
+    session.click(*FIRST)
+    with pytest.raises(SegmentationError, match='index'):
+        session.choose(index)

@@ -67,6 +67,23 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
     return array
 
 
+def checked_path(values: Any, name: str) -> NDArray[np.float64]:
+    """Return the (N, 2) vertices (row, column) of what was drawn.
+
+    Raises
+    ------
+    PromptError
+        They are no such array of finite numbers, or there are none.
+    """
+    path = _numbers(values, name)
+    if path.ndim != 2 or path.shape[1] != 2 or not len(path):
+        raise PromptError(
+            f'{name} has the shape {path.shape}; give (N, 2): a (row, '
+            'column) for each vertex.'
+        )
+    return path
+
+
 def _checked_points(
     points: ArrayLike | None, labels: ArrayLike | None, frame: Frame
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from napari_mobilesam.argument_checks import check_class_name
+from napari_mobilesam.argument_checks import check_class_name, check_flag
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.writing import (
@@ -140,4 +140,5 @@ class ClassCommands:
         shown : bool
             False restores the colours that the labels had.
         """
+        check_flag('shown', shown)
         self._classes.shown = shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from napari_mobilesam.argument_checks import are_numbers, quoted
 from napari_mobilesam.session.class_jobs import (
     ClassJobs,
     ProposedClasses,
@@ -90,6 +91,11 @@ class ExampleCommands:
         SegmentationError
             There is no example, or the search failed.
         """
+        if labels is not None and not are_numbers(labels):
+            raise SegmentationError(
+                f'labels is {quoted(labels)}; give the numbers of labelled '
+                'objects, or None for all.'
+            )
         scene = self._scene()
         objects, plane = scene.objects(False), scene.plane()
         if objects is None:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
+from napari_mobilesam.argument_checks import check_path
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.files.record_json import SessionFileError
 from napari_mobilesam.session.files.saving import (
@@ -109,6 +110,7 @@ class FileCommands:
         OSError
             The file cannot be written.
         """
+        check_path('path', path)
         scene = self.scene()
         objects = scene.objects(False)
         if objects is None:
@@ -128,6 +130,7 @@ class FileCommands:
             The file is no session file or of another image, or the labels
             have objects.
         """
+        check_path('path', path)
         scene = self.scene()
         objects = scene.objects(True)
         assert objects is not None
@@ -159,6 +162,8 @@ class FileCommands:
         SegmentationError
             There is no image to make labels for.
         """
+        if path is not None:
+            check_path('path', path)
         if self._autosave is not None:
             self._autosave.stop()
             self._autosave = None

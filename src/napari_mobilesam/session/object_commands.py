@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
+from napari_mobilesam.argument_checks import (
+    check_choice,
+    check_instance,
+    check_number,
+    quoted,
+)
+from napari_mobilesam.segmentation.prompt_checks import checked_path
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.object_jobs import ObjectJobs
@@ -75,6 +82,8 @@ class ObjectCommands:
         SegmentationError
             There is no mask, or the labels cannot be written.
         """
+        if label is not None:
+            check_number('label', label, 1, whole=True)
         self._waiter.finish()
         before = self._editor.options
         if label is not None:
@@ -114,13 +123,15 @@ class ObjectCommands:
             None if there is no object at the position.
         """
         if number is not None:
+            check_number('number', number, 0, whole=True)
             return self._navigation.open(number)
         if at is None:
             raise SegmentationError(
                 'Which object? Give its number, or a position: open(5) or '
                 'open(at=(row, column)).'
             )
-        return self._navigation.open_at(self._scene().plane(), *at)
+        ((row, column),) = checked_path([at], 'at')
+        return self._navigation.open_at(self._scene().plane(), row, column)
 
     def next(self) -> ObjectRecord | None:
         """Open the next object of the labels; None if there is none."""
@@ -198,10 +209,24 @@ class ObjectCommands:
         -------
         BatchResult
             Objects, and prompts that gave none.
+
+        Raises
+        ------
+        SegmentationError
+            There is no image, or an item is none of these.
         """
+        if not isinstance(prompts, Iterable):
+            raise SegmentationError(
+                f'prompts is {quoted(prompts)}; give a list of Prompts.'
+            )
+        items = list(prompts)
+        for item in items:
+            if not isinstance(item, BatchItem):
+                check_instance('an item of prompts', item, Prompts, False)
+        check_choice('overlaps', overlaps, get_args(Overlaps))
         return self._waiter.answer(
             self._jobs.batching.finished,
-            lambda: self._jobs.start_batch(prompts, overlaps),
+            lambda: self._jobs.start_batch(items, overlaps),
         )
 
     def refine(
@@ -233,6 +258,7 @@ class ObjectCommands:
         SegmentationError
             There are no labels, or no object in them.
         """
+        check_instance('plane', plane, ImagePlane)
         self._waiter.finish()
         chosen = RefineParameters(**parameters)
         return self._waiter.answer(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from napari_mobilesam.argument_checks import (
+    check_flag,
+    check_instance,
+    check_number,
+)
+from napari_mobilesam.segmentation.prompt_checks import checked_path
 from napari_mobilesam.segmentation.shapes import (
     box_of,
     points_along,
@@ -74,6 +81,9 @@ class PromptCommands:
             There is no image, the point is outside it, or there is no
             positive prompt yet.
         """
+        check_number('row', row, -math.inf)
+        check_number('column', column, -math.inf)
+        check_flag('positive', positive)
         return self._add(
             plane,
             points=np.array([[row, column]], dtype=np.float64),
@@ -101,8 +111,15 @@ class PromptCommands:
         --------
         click : return value and errors.
         """
-        box = np.array([row0, column0, row1, column1], dtype=np.float64)
-        return self._add(plane, box=box)
+        box = {
+            'row0': row0,
+            'column0': column0,
+            'row1': row1,
+            'column1': column1,
+        }
+        for name, value in box.items():
+            check_number(name, value, -math.inf)
+        return self._add(plane, box=np.array([*box.values()], np.float64))
 
     def scribble(
         self,
@@ -125,7 +142,8 @@ class PromptCommands:
         --------
         click : return value and errors.
         """
-        drawn = np.asarray(path, dtype=np.float64)
+        drawn = checked_path(path, 'path')
+        check_flag('positive', positive)
         points = points_along(drawn)
         labels = np.full(len(points), int(positive), dtype=np.int64)
         return self._add(plane, points=points, labels=labels, path=drawn)
@@ -146,8 +164,8 @@ class PromptCommands:
         --------
         click : return value and errors.
         """
+        drawn = checked_path(vertices, 'vertices')
         plane = plane or self._scene().plane()
-        drawn = np.asarray(vertices, dtype=np.float64)
         prompts = Prompts(
             box=box_of(drawn, plane.shape),
             region=region_of(drawn, plane.shape),
@@ -171,13 +189,31 @@ class PromptCommands:
         --------
         click : return value and errors.
         """
+        check_instance('prompts', prompts, Prompts, optional=False)
         plane = plane or self._scene().plane()
         self._editor.ask(plane, prompts)
         return self._candidates(plane)
 
     def choose(self, index: int, plane: ImagePlane | None = None) -> None:
-        """Choose the mask with this index of the candidates."""
-        self._editor.choose(plane or self._scene().plane(), index)
+        """Choose a mask of the candidates.
+
+        Parameters
+        ----------
+        index : int
+            From 0, in the order of the candidates.
+        plane : ImagePlane, optional
+            By default the plane that is shown.
+
+        Raises
+        ------
+        SegmentationError
+            There is no mask, or none with this index.
+        """
+        plane = plane or self._scene().plane()
+        view = self._editor.view(plane)
+        count = len(view.candidates.masks) if view and view.candidates else 1
+        check_number('index', index, 0, count - 1, whole=True)
+        self._editor.choose(plane, index)
 
     def _add(
         self, plane: ImagePlane | None, **prompts: Any

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.detector_downloads import DetectorDownloads
@@ -382,6 +383,7 @@ class Session:
         A run in progress is cancelled. Prompts are answered between the steps
         of a run.
         """
+        check_instance('plane', plane, ImagePlane, optional=False)
         return self.runs.start([PlaneTask(plane)], parameters, self.model_name)
 
     def cancel(self) -> None:

@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_choice
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -66,11 +67,7 @@ class PropagationOptions:
     most: int | None = None
 
     def __post_init__(self) -> None:
-        if self.direction not in get_args(Direction):
-            raise SegmentationError(
-                f'direction is {self.direction!r}; choose one of '
-                f'{", ".join(get_args(Direction))}'
-            )
+        check_choice('direction', self.direction, get_args(Direction))
 
 
 class PropagatedPlane(NamedTuple):

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_mobilesam.argument_checks import check_number, quoted
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.prefetch import planes_ahead
@@ -22,6 +24,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     data_to_world_matrix,
     place_names,
+    unwrap,
     world_units,
 )
 from napari_mobilesam.widgets.viewer.plane_source import (
@@ -31,7 +34,7 @@ from napari_mobilesam.widgets.viewer.plane_source import (
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,6 +307,9 @@ def plane_of(
         layers cannot be composed.
     """
     rows, columns = _shown_axes(viewer, image)
+    if channel_axis is not None:
+        last = image.ndim - 1
+        check_number('channel_axis', channel_axis, 0, last, whole=True)
     if channel_axis in (rows, columns):
         raise ImageError(
             f'Axis {channel_axis} cannot be both channels and shown: choose '
@@ -388,6 +394,13 @@ def check_composed(
         More than three layers, colours in one of them already, or layers
         that do not lie on each other pixel by pixel.
     """
+    layers = isinstance(composed, Sequence) and all(
+        isinstance(unwrap(layer), Image) for layer in composed
+    )
+    if not layers:
+        raise ImageError(
+            f'composed is {quoted(composed)}; give a tuple of image layers.'
+        )
     if composed and channel_axis is not None:
         raise ImageError(
             f'The channels of “{image.name}” are its colours already: choose '

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
+from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import History, Undoable
@@ -129,6 +130,7 @@ class ViewerScene:
 
     @image.setter
     def image(self, layer: Image | None) -> None:
+        check_instance('image', unwrap(layer), Image)
         self._image = None if layer is None else weakref.ref(unwrap(layer))
         self.channel_axis, self.composed = None, ()
         self.image_changed.emit(unwrap(layer))
