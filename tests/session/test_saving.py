@@ -248,6 +248,8 @@ def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
 
 def test_many_objects_are_read_line_by_line(sessions, tmp_path):
     session = sessions()
+    # over each other, so that none is written over
+    session.editor.options = WriteOptions(policy='keep')
     for _ in range(12):
         session.click(*FIRST)
         session.accept()

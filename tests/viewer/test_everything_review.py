@@ -55,6 +55,22 @@ def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     assert '4 objects, 1 kept' in review.count.text()
 
 
+def test_keeping_leaves_the_measurements(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    number = current(d)
+    table = d.labels.features.set_index('index')
+    assert table.loc[number, 'area'] > 0
+    press(d, Qt.Key.Key_Y)
+    after = d.labels.features.set_index('index')
+    assert set(after) >= set(table)
+    measured = ['area', 'row', 'column', 'row0', 'column1', 'score']
+    assert after.loc[number, measured].equals(table.loc[number, measured])
+    d.session.undo()
+    again = d.labels.features.set_index('index')
+    assert again.loc[number, measured].equals(table.loc[number, measured])
+
+
 def test_kept_objects_are_counted_whatever_the_filter(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

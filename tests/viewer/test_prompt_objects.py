@@ -92,9 +92,15 @@ def test_an_object_that_covers_another_one_says_so(desk, blobs):
     d.settle()
     assert not (labels.data == 1).any()
     assert 'over all of object 1. ' in d.widget.status.text
+    objects = d.session.scene.objects(False)
+    assert [record.number for record in objects] == [2, 3]
+    assert set(labels.features['index']) == {0, 2, 3} or set(
+        labels.features['index']
+    ) == {2, 3}
     d.widget.trigger('undo')
     d.settle()
     assert (labels.data == 1).any()
+    assert [record.number for record in objects] == [1, 2]
 
 
 def test_an_object_that_is_edited_takes_points_whatever_the_tool(desk, blobs):

@@ -32,6 +32,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     PointSource,
     point_source,
 )
+from napari_mobilesam.segmentation.faint_masks import without_faint
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import ask_plan
@@ -259,7 +260,10 @@ class Proposer:
             self._source(task, regions, model.record),
         )
         ask_plan(run, plan, collector)
-        return collector.masks, run.prompts
+        masks = collector.masks
+        if self.diameter is not None:
+            masks = without_faint(masks, rgb, self.diameter)
+        return masks, run.prompts
 
     def _source(
         self,

@@ -23,6 +23,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
     plan_run,
 )
+from napari_mobilesam.segmentation.faint_masks import without_faint
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.image_embedding import (
     ImageEmbedding,
@@ -207,9 +208,14 @@ progress, cancelled, on_masks, **overrides
         if not chosen.crop_layers and not chosen.watershed:
             # The crops of the paper drop what they cut off.
             ask_again(run, collector)
+    masks = collector.masks
+    sizes = [plan.diameter for plan in plans if plan.diameter is not None]
+    if sizes:
+        # the procedure of the paper keeps all
+        masks = without_faint(masks, rgb, min(sizes))
     run.finish()
     return Candidates(
-        tuple(collector.masks),
+        tuple(masks),
         shape,
         model.record,
         run.complete,

@@ -213,6 +213,17 @@ def _least(records: list[ObjectRecord], name: str) -> float:
     return min(known, default=math.nan)
 
 
+def _with_measurements(
+    rows: pd.DataFrame, known: pd.DataFrame
+) -> pd.DataFrame:
+    """Return rows with further columns of rows of the same labels."""
+    further = [name for name in known if name not in rows]
+    if not further:
+        return rows
+    measured = known.drop_duplicates('index').set_index('index')[further]
+    return rows.join(measured, on='index')
+
+
 class Step:
     """Writes of `ObjectStore.step`; each is shown at once.
 
@@ -455,6 +466,8 @@ class Step:
         before = target.rows(labels)
         rows = self._rows
         after = self._objects.rows(labels) if rows is None else rows
+        if rows is None and not self._patches:
+            after = _with_measurements(after, before)
         target.set_rows(labels, after)
         return before, after
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
@@ -12,6 +14,7 @@ from napari_mobilesam.session.objects.targets import (
     WriteOptions,
     WritePolicy,
 )
+from napari_mobilesam.types import Mask
 
 
 def finished(
@@ -80,6 +83,8 @@ def write_object(
 ) -> None:
     """Write an object as one step.
 
+    Objects of which it leaves no pixel are removed with the same step.
+
     Parameters
     ----------
     objects : Objects
@@ -115,23 +120,28 @@ def write_object(
                 'or create another labels layer.'
             )
         step.put(record)
+        if policy == 'overwrite' and not objects.target.preserved:
+            for other in _covered(objects, record):
+                step.remove(other)
 
 
-def covered_labels(objects: Objects, record: ObjectRecord) -> list[int]:
-    """Labels of objects that lie beneath an object that was written.
+def covered_labels(objects: Objects) -> list[int]:
+    """Labels of objects that the last step has removed.
 
-    Parameters
-    ----------
-    objects : Objects
-        Objects of the labels.
-    record : ObjectRecord
-        The object.
-
-    Returns
-    -------
-    list of int
-        Labels of other objects that have no pixel left.
+    After `write_object`, those that were written over completely.
     """
+    last = objects.history.last
+    if last is None:
+        return []
+    return [
+        before.label
+        for number, before in sorted(last.records_before.items())
+        if before is not None and last.records_after[number] is None
+    ]
+
+
+def _covered(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
+    """Objects beneath one that was written, with no pixel left."""
     found = []
     for other in objects:
         views = [view for view in other.views.values() if view.mask]
@@ -140,7 +150,7 @@ def covered_labels(objects: Objects, record: ObjectRecord) -> list[int]:
             and other.label != record.label
             and all(_is_beneath(objects, record, other, v) for v in views)
         ):
-            found.append(other.label)
+            found.append(other)
     return found
 
 
@@ -154,17 +164,25 @@ def _is_beneath(
     above = record.view(view.plane)
     if above is None or above.mask is None or view.mask is None:
         return False
-    row0, column0, row1, column1 = view.mask.box
-    top, left, bottom, right = above.mask.box
-    if row0 < top or column0 < left or row1 > bottom or column1 > right:
-        return False
-    part = above.mask.data[
-        row0 - top : row1 - top, column0 - left : column1 - left
-    ]
-    if not (part & view.mask.data).any():
+    if not _share_pixels(above.mask, view.mask):
         return False
     picture = objects.target.picture(view.plane, view.mask.box)
     return not (picture == other.label).any()
+
+
+def _share_pixels(one: Mask, other: Mask) -> bool:
+    low = np.maximum(one.box[:2], other.box[:2])
+    high = np.minimum(one.box[2:], other.box[2:])
+    if (low >= high).any():
+        return False
+    first, second = (
+        mask.data[
+            low[0] - mask.box[0] : high[0] - mask.box[0],
+            low[1] - mask.box[1] : high[1] - mask.box[1],
+        ]
+        for mask in (one, other)
+    )
+    return bool((first & second).any())
 
 
 def assign_class(objects: Objects, number: int, class_name: str) -> None:

@@ -14,7 +14,7 @@ from napari_mobilesam.widgets.everything.review_table import (
 from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
-NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
+REVIEW_KEYS = NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
     'Shift+N',
     'Shift+Y',
     'Shift+R',

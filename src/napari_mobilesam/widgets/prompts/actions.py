@@ -56,7 +56,7 @@ ACTIONS: Mapping[str, Action] = {
     ),
     'point_here': Action(
         'Add a point in the middle of the view',
-        'Shift+Y',
+        'Ctrl+Shift+Y',
         'Add a point in the middle of the view, as a click there would.',
     ),
     'view_left': Action(

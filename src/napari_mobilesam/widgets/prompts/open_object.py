@@ -487,7 +487,7 @@ class OpenObject:
                 where += (
                     f'; {beyond} of its {area} pixels lie outside that layer'
                 )
-            if covered := covered_labels(objects, record):
+            if covered := covered_labels(objects):
                 named = ', '.join(map(str, covered[:3]))
                 more = ' …' if len(covered) > 3 else ''
                 where += f', over all of object {named}{more}'
