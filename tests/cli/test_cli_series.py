@@ -384,7 +384,7 @@ def test_many_images(
 def test_one_run_at_a_time(quick: Any, folder: Path, tmp_path: Path) -> None:
     with series_lock(tmp_path / 'out'):
         refused = quick(folder)
-    assert refused.code == 2
+    assert refused.code == 3
     assert 'in use by another run' in refused.err
     assert quick(folder).code == 0
 

@@ -53,6 +53,19 @@ def test_parts_give_what_the_whole_gives(shape, watershed, monkeypatch, large):
     assert ((one > 0) == (other > 0)).mean() > 0.999
 
 
+def test_long_objects_are_not_cut_between_parts(large):
+    """Bars that reach over several blocks, and over their contexts."""
+    image = np.zeros((3000, 200), np.uint8)
+    for column in (30, 90, 150):
+        for start in (40, 1540):
+            image[start : start + 1400, column : column + 22] = 255
+    labels = found(image, watershed=True).paint()[0]
+    assert labels.max() == 6
+    assert ((labels > 0) == (image > 0)).mean() > 0.97
+    for column in (30, 90, 150):
+        assert len(np.unique(labels[60:1400, column + 11])) == 1
+
+
 def test_masks_come_before_the_rest_is_embedded(large):
     image = discs((5200, 100))
     embedding = ImageEmbedding.of_rgb(MODEL, np.stack([image] * 3, -1))

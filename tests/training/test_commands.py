@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 from contextlib import contextmanager
@@ -92,6 +93,46 @@ def test_ctrl_c_keeps_what_was_trained(
     code, seen = run(*train)
     assert code == 0
     assert [text.split(',')[0] for text in seen] == ['step 2']
+
+
+def test_a_run_of_other_data_is_not_gone_on_with(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'new.safetensors'
+    train = (
+        '-o', output, '--base', base, '--input-size', 128, '--steps', 1,
+        '--batch-size', 2, *QUICK,
+    )  # fmt: skip
+    assert run('train', disc_folder, *train)[0] == 0
+    before = output.read_bytes()
+    other = tmp_path / 'other'
+    shutil.copytree(disc_folder, other)
+    for path in other.glob('d0_*'):
+        path.unlink()
+    with pytest.raises(TrainingError, match=r'other parameters \(images\)'):
+        run('train', other, *train)
+    with pytest.raises(TrainingError, match='instance head'):
+        run('train', disc_folder, *train, '--no-instance-head')
+    assert output.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_run_is_not_replaced(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'precious.safetensors'
+    output.write_bytes(b'precious')
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    train = (
+        'train', disc_folder, '-o', output, '--run-folder', folder,
+        '--steps', 1,
+    )  # fmt: skip
+    with pytest.raises(OutputError, match='precious'):
+        run(*train)
+    (folder / 'output.txt').write_text('other.safetensors', 'utf-8')
+    with pytest.raises(OutputError, match='precious'):
+        run(*train)
+    assert output.read_bytes() == b'precious'
 
 
 @pytest.mark.slow

@@ -154,6 +154,18 @@ def test_resume_says_what_is_damaged(
         new_run(disc_images, tmp_path, 2).resume()
 
 
+def test_resume_needs_all_of_a_checkpoint(
+    disc_images: list[LabelledImage], tmp_path: Path
+) -> None:
+    run = new_run(disc_images, tmp_path, 2)
+    run.save()
+    state = torch.load(tmp_path / 'run.pt', weights_only=True)
+    del state['model']
+    torch.save(state, tmp_path / 'run.pt')
+    with pytest.raises(TrainingError, match='it is no state of a run'):
+        run.resume()
+
+
 def test_resume_refuses_other_parameters(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import errno
 from enum import IntEnum
 
 from napari_mobilesam.extra import MissingExtraError
+from napari_mobilesam.run_lock import OutputInUseError
 from napari_mobilesam.types import SegmentationError
 
 
@@ -48,7 +49,7 @@ class DownloadError(RuntimeError):
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code of an error."""
-    if isinstance(error, OutputError):
+    if isinstance(error, OutputError | OutputInUseError):
         return ExitCode.OUTPUT
     if isinstance(
         error, MissingExtraError | UsageError | InputError | SegmentationError

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from napari_mobilesam.types import Progress
 
 
+# File of a run's folder with the name of the checkpoint that it writes.
+OUTPUT = 'output.txt'
 # Suffix of checkpoints that are written.
 CHECKPOINT = '.safetensors'
 DATA_HELP = (
@@ -379,7 +381,7 @@ def _run_folder(options: argparse.Namespace) -> Path:
 def _check_checkpoint(options: argparse.Namespace) -> None:
     """Refuse a checkpoint that could not be written, before the long part.
 
-    One that exists is replaced where its run is gone on with.
+    One that exists is replaced where its own run is gone on with.
 
     Raises
     ------
@@ -389,7 +391,7 @@ def _check_checkpoint(options: argparse.Namespace) -> None:
     folder, output = _run_folder(options), options.output
     if output.suffix != CHECKPOINT:
         raise UsageError(f'the checkpoint {output} must end in {CHECKPOINT}')
-    refuse_existing(output, options.overwrite or folder.is_dir())
+    refuse_existing(output, options.overwrite or _goes_on(folder, output))
     for path in (folder, output.parent):
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -397,6 +399,14 @@ def _check_checkpoint(options: argparse.Namespace) -> None:
         except OSError as error:
             reason = error.strerror or error
             raise OutputError(f'cannot write to {path}: {reason}') from error
+
+
+def _goes_on(folder: Path, output: Path) -> bool:
+    """Return whether a folder is that of a run that writes a checkpoint."""
+    try:
+        return (folder / OUTPUT).read_text('utf-8') == output.name
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
@@ -408,6 +418,7 @@ def _run(options: argparse.Namespace) -> Iterator[Progress]:
     folder = _run_folder(options)
     with run_lock(folder), options.make_progress(options.quiet) as progress:
         try:
+            (folder / OUTPUT).write_text(options.output.name, 'utf-8')
             yield progress
         except KeyboardInterrupt:
             if any(folder.rglob('run.pt')):

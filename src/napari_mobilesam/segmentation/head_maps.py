@@ -64,6 +64,12 @@ class InstanceMaps:
         last = np.subtract(self.image_shape, 1)
         return np.clip((pixels + self.first + 0.5) * scale - 0.5, 0.0, last)
 
+    def to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Pixels of the maps at (N, 2) points in data pixels."""
+        places = (points + 0.5) * MAP_PIXELS / self.pitch - self.first
+        last = np.subtract(self.values.shape[1:], 1)
+        return np.clip(places, 0, last).astype(np.intp)
+
     def pixels_of(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pixels of the maps under the data pixels of a box, as an index."""
         rows, columns = (

@@ -58,6 +58,28 @@ class Part:
     blocks: list[BlockKey]
     window: Box | None = None
 
+    def wider(self, grid: EmbeddingGrid) -> Part | None:
+        """Part with half as much around it again on each side.
+
+        None if it shows all already.
+        """
+        if self.window is None:
+            return None
+        pitch = self.blocks[0].pitch
+        low, high = np.array(self.window[:2]), np.array(self.window[2:])
+        more = (high - low).max() // 2
+        shape = grid.shape(pitch)
+        window = (
+            *np.maximum(low - more, 0).tolist(),
+            *np.minimum(high + more, shape).tolist(),
+        )
+        if window == self.window:
+            return None
+        blocks = grid.large_blocks(
+            tuple(cell * pitch for cell in window), pitch
+        )
+        return Part(self.regions, sorted(blocks), window)
+
 
 def parts_of(regions: Sequence[Region], grid: EmbeddingGrid) -> list[Part]:
     """Divide regions into parts, one for each large block.

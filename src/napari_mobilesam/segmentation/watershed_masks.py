@@ -27,6 +27,11 @@ from napari_mobilesam.types import Mask
 # Difference of the foreground's threshold in the stability of a mask.
 OFFSET = 0.1
 SHOWN_AT_ONCE = 64  # masks
+# Instances that end at the edge of what is looked at are looked at in a wider
+# part, so often.
+WIDENED = 2
+
+Points = NDArray[np.float64]
 
 
 def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
@@ -47,10 +52,18 @@ def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
     assert cut is not None
     look = Look(run, cut.pitch)
     for part in parts_of(plan.regions, run.image.grid):
-        maps = look.at(part)
-        if maps is None:
-            return
-        _take(run, maps, part.regions, collector)
+        left: Points | None = None
+        for further in range(WIDENED, -1, -1):
+            maps = look.at(part)
+            if maps is None:
+                return
+            wider = part.wider(run.image.grid) if further else None
+            left = _take(
+                run, maps, part.regions, collector, left, wider is None
+            )
+            if wider is None or not len(left):
+                break
+            part = wider
 
 
 def _take(
@@ -58,26 +71,68 @@ def _take(
     maps: InstanceMaps,
     regions: Sequence[Region],
     collector: Collector,
-) -> None:
-    """Take the instances of maps whose seeds are in some regions."""
+    left: Points | None,
+    cut_too: bool,
+) -> Points:
+    """Take the instances of maps whose seeds are in some regions.
+
+    Parameters
+    ----------
+    run, maps, regions, collector
+        As of a part of the run.
+    left : ndarray or None
+        Instances at these points instead, (N, 2) in data pixels. Their seeds
+        may be elsewhere now: another part may take them, too.
+    cut_too : bool
+        Take those, too, that may go on beyond the maps.
+
+    Returns
+    -------
+    ndarray
+        (M, 2) seeds of instances that were not taken for that reason.
+    """
     seeds, _, labels = maps.instances
     points = maps.to_data(seeds)
     places = find_objects(labels)
-    wanted = collector.scope.admits(points)
-    wanted &= np.any([each.owns(points) for each in regions], axis=0)
+    if left is None:
+        wanted = collector.scope.admits(points)
+        wanted &= np.any([each.owns(points) for each in regions], axis=0)
+    else:
+        wanted = np.zeros(len(seeds), bool)
+        numbers = labels[tuple(maps.to_pixels(left).T)]
+        numbers = numbers[(numbers > 0) & (numbers <= len(seeds))]
+        wanted[numbers - 1] = True
+    cut = np.zeros(len(seeds), bool)
+    if not cut_too:
+        cut = np.isin(np.arange(1, len(seeds) + 1), _at_inner_edges(maps))
     seen = [
         number
-        for number in np.flatnonzero(wanted).tolist()
+        for number in np.flatnonzero(wanted & ~cut).tolist()
         if places[number] is not None
     ]
     for start in range(0, len(seen), SHOWN_AT_ONCE):
         if run.cancelled():
-            return
+            return np.zeros((0, 2))
         masks = [
             mask_of(maps, labels, number + 1, places[number], points[number])
             for number in seen[start : start + SHOWN_AT_ONCE]
         ]
         collector.add([mask for mask in masks if mask is not None])
+    return points[wanted & cut]
+
+
+def _at_inner_edges(maps: InstanceMaps) -> NDArray[np.int32]:
+    """Instances that touch an edge of the maps within the image."""
+    labels = maps.instances.labels
+    edges = [np.zeros(0, np.int32)]
+    for axis, first in enumerate(maps.first):
+        lines = np.moveaxis(labels, axis, 0)
+        end = (first + len(lines)) * maps.pitch / MAP_PIXELS
+        if first > 0:
+            edges.append(lines[0])
+        if end < maps.image_shape[axis]:
+            edges.append(lines[-1])
+    return np.unique(np.concatenate(edges))
 
 
 def mask_of(

@@ -36,7 +36,11 @@ from napari_mobilesam.training.step_tasks import (
     Task,
 )
 from napari_mobilesam.training.train import TrainingRun
-from napari_mobilesam.training.train_job import training_record, write_result
+from napari_mobilesam.training.train_job import (
+    digest_of,
+    training_record,
+    write_result,
+)
 from napari_mobilesam.training.training_parameters import (
     FineTuneConfig,
     ZoomRange,
@@ -265,7 +269,11 @@ def finetune(
     count = sum(len(image.objects) for image in validation)
     score = _held_back_score(model, validation, best, options, on_crop)
     run = TrainingRun(
-        _task(tuned, source, options), options.config, folder, score
+        _task(tuned, source, options),
+        options.config,
+        folder,
+        score,
+        {'images': digest_of(training), 'base': model.key},
     )
 
     def validated(entry: dict[str, float]) -> None:

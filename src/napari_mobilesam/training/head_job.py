@@ -24,6 +24,7 @@ from napari_mobilesam.training.head_training import (
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.train import TrainingError, TrainingRun
 from napari_mobilesam.training.train_job import (
+    digest_of,
     read_split,
     training_record,
     write_result,
@@ -94,6 +95,7 @@ class HeadJob:
             See there; also if it is cancelled before training begins.
         """
         sam = load_model(self.base, self.device)
+        start = sam.key
         images = read_split(self.data, 'train')
         source = self._source(sam, images)
         crops = EmbeddedCrops(self.folder / 'crops', sam, source, self.crops)
@@ -106,7 +108,11 @@ class HeadJob:
         if sam.instance_head is None:
             sam.add_instance_head()
         run = TrainingRun(
-            HeadTask(sam, crops), self.config, self.folder, self._score(sam)
+            HeadTask(sam, crops),
+            self.config,
+            self.folder,
+            self._score(sam),
+            {'images': digest_of(images), 'base': start, 'head only': 'True'},
         )
         run.resume()
         run.run(progress, cancelled)

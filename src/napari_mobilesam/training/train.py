@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,23 @@ from napari_mobilesam.types import Progress
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 # Time between two validations, in durations of one, at least.
 VALIDATION_GAP = 8
+
+
+# What a checkpoint holds, see `TrainingRun.save`.
+STATE = (
+    'model',
+    'helper',
+    'optimiser',
+    'average',
+    'best',
+    'best_score',
+    'since_best',
+    'validated',
+    'step',
+    'seconds',
+    'curve',
+    'config',
+)
 
 
 class TrainingError(RuntimeError):
@@ -64,6 +81,9 @@ class TrainingRun:
         Folder of checkpoints and log; None keeps nothing.
     score : callable, optional
         Validation: model to numbers; ``'score'`` decides which is best.
+    made_of : mapping of str to str
+        What the weights depend on besides, such as a hash of the images: a
+        checkpoint of something else is not resumed.
     """
 
     def __init__(
@@ -72,11 +92,13 @@ class TrainingRun:
         config: TrainConfig,
         folder: Path | None = None,
         score: Score | None = None,
+        made_of: Mapping[str, str] | None = None,
     ) -> None:
         if not (config.steps or config.minutes):
             raise ValueError('give a budget: steps or minutes')
         self.task, self.sam, self.config = task, task.sam, config
         self.folder, self.score = folder, score
+        self.made_of = dict(made_of or {})
         modules = [task.sam, task.helper]
         self.optimiser = make_optimiser(
             modules, config.learning_rate, config.weight_decay
@@ -316,6 +338,7 @@ class TrainingRun:
             'seconds': self.seconds,
             'curve': self.curve,
             'config': asdict(self.config),
+            'made_of': self.made_of,
         }
         self.saved = self.seconds
         path = self.folder / 'run.pt'
@@ -343,8 +366,8 @@ class TrainingRun:
             return False
         state = _read_state(path, self.sam.device)
         budget = {'steps': 0, 'minutes': 0}
-        now = asdict(self.config) | budget
-        then = state['config'] | budget
+        now = asdict(self.config) | budget | self.made_of
+        then = state['config'] | budget | state.get('made_of', self.made_of)
         changed = [name for name in now if now[name] != then.get(name)]
         if changed:
             raise TrainingError(
@@ -373,7 +396,7 @@ def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-        if 'curve' in state and 'config' in state:
+        if all(name in state for name in STATE):
             return dict(state)
         reason = 'it is no state of a run'
     except Exception as error:  # noqa: BLE001 - torch raises any kind

@@ -219,13 +219,34 @@ class TrainJob:
             loaders=self.loaders,
             compiled=self.compiled,
         )
-        run = TrainingRun(task, self.config, self.folder, self._score(checked))
+        run = TrainingRun(
+            task,
+            self.config,
+            self.folder,
+            self._score(checked),
+            self._made_of(sam, images),
+        )
         run.resume()
         run.run(progress, cancelled)
         if run.exchange.rank == 0:
             sam.record = self._record(run, images)
             write_result(sam, self.output, sam.record)
         return run
+
+    def _made_of(
+        self, sam: Sam, images: list[LabelledImage]
+    ) -> dict[str, str]:
+        """What a run that goes on must have in common with this one."""
+        return {
+            'images': digest_of(images),
+            'base': sam.key,
+            'input size': str(self.input_size),
+            'instance head': str(self.instance_head),
+            'incomplete': str(sorted(self.incomplete)),
+            'procedural': str(self.procedural),
+            'warped': str(self.warped),
+            'zoom': str(self.zoom),
+        }
 
     def _start(self) -> Sam:
         if self.base is None:
@@ -377,19 +398,24 @@ def best_ranking(run: TrainingRun) -> Ranking:
     return 'agreement' if agreed else 'predicted_iou'
 
 
+def digest_of(images: Collection[LabelledImage]) -> str:
+    """SHA-256 of images and labels, in any order."""
+    data = sha256()
+    for digest in sorted(image.digest for image in images):
+        data.update(digest.encode())
+    return data.hexdigest()
+
+
 def training_record(
     run: TrainingRun, images: list[LabelledImage], **more: Any
 ) -> dict[str, Any]:
     """Training record of a checkpoint."""
-    data = sha256()
-    for digest in sorted(image.digest for image in images):
-        data.update(digest.encode())
     groups: dict[str, int] = {}
     for image in images:
         groups[image.group] = groups.get(image.group, 0) + 1
     return {
         'date': datetime.now(UTC).isoformat(timespec='seconds'),
-        'data_sha256': data.hexdigest(),
+        'data_sha256': digest_of(images),
         'images': groups,
         'objects': sum(len(image.objects) for image in images),
         'steps': run.step,
