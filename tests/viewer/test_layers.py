@@ -200,6 +200,28 @@ def test_channel_axis(desk, blobs, axis):
         assert not labels[[0, 2]].any()
 
 
+def test_an_object_goes_with_the_channels(desk, blobs):
+    """What was clicked in one channel has one mask once all are colours."""
+    d = desk(np.stack([blobs, blobs]))
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    d.viewer.layers['prompts'].add((1, *INSIDE))
+    d.settle()
+    assert len(d.session.editor.record.views) == 1
+    combo = d.widget.header.channel_combo
+    combo.setCurrentIndex(combo.findText('first 2 of axis 0 as colours'))
+    combo.activated.emit(combo.currentIndex())
+    d.settle()
+    (view,) = d.session.editor.record.views.values()
+    plane = d.session.scene.plane()
+    assert view.plane.place == plane.place
+    assert view.mask is not None
+    d.widget.trigger('accept')
+    labels = d.viewer.layers['objects'].data
+    assert labels.shape == blobs.shape
+    assert labels[INSIDE] == 1
+
+
 def test_pyramid_is_segmented_at_full_resolution(desk, blobs):
     d = desk([blobs, blobs[::2, ::2]], multiscale=True)
     labels = click_and_commit(d, INSIDE)

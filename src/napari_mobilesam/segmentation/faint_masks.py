@@ -17,10 +17,11 @@ from scipy.ndimage import gaussian_filter
 from napari_mobilesam.types import Mask
 
 # A mask is dropped if the mean gradient along its outline is below this share
-# of what is usual for the masks of the image, and below so many medians of the
-# gradient. On training and validation images of all kinds these took 108 masks
-# of nothing and 1 of 1,855 objects.
-USUAL, BACKGROUND = 0.25, 3.0
+# of what is usual for the surest quarter of the masks of the image, and below
+# so many medians of the gradient. In 121 training and validation images of all
+# kinds these take 356 of 1,302 false objects and 5 of 5,698 true ones.
+USUAL, BACKGROUND = 0.2, 6.0
+SUREST = 0.75
 # What is usual is not known of fewer masks.
 FEWEST = 8
 # Standard deviation of the smoothing, and side of the pixels in which larger
@@ -55,7 +56,7 @@ def without_faint(
     gradient = gradient_of(rgb, diameter, step)
     along = np.array([_along_outline(mask, gradient, step) for mask in masks])
     scores = np.array([mask.score for mask in masks])
-    usual = float(np.median(along[scores >= np.median(scores)]))
+    usual = float(np.median(along[scores >= np.quantile(scores, SUREST)]))
     background = float(np.median(gradient))
     faint = along < min(USUAL * usual, BACKGROUND * background)
     return [masks[number] for number in np.flatnonzero(~faint).tolist()]
@@ -92,15 +93,22 @@ def gradient_of(
 def _along_outline(
     mask: Mask, gradient: NDArray[np.float16], step: int
 ) -> float:
-    """Mean gradient along the inner outline of a mask."""
-    row0, column0 = mask.box[:2]
-    padded = np.pad(mask.data, 1)
-    inside = (
-        padded[:-2, 1:-1]
-        & padded[2:, 1:-1]
-        & padded[1:-1, :-2]
-        & padded[1:-1, 2:]
+    """Mean gradient at the pixels on both sides of the outline of a mask."""
+    padded = np.pad(mask.data, 2)
+    middle = padded[1:-1, 1:-1]
+    beside = (
+        padded[:-2, 1:-1],
+        padded[2:, 1:-1],
+        padded[1:-1, :-2],
+        padded[1:-1, 2:],
     )
-    rows, columns = np.nonzero(mask.data & ~inside)
-    found = gradient[(rows + row0) // step, (columns + column0) // step]
+    outer = np.logical_or.reduce(beside) & ~middle
+    inner = middle & ~np.logical_and.reduce(beside)
+    rows, columns = np.nonzero(outer | inner)
+    rows = (rows + mask.box[0] - 1).clip(0) // step
+    columns = (columns + mask.box[1] - 1).clip(0) // step
+    height, width = gradient.shape
+    found = gradient[
+        rows.clip(None, height - 1), columns.clip(None, width - 1)
+    ]
     return float(found.mean(dtype=np.float32))

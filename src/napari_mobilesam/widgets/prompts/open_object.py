@@ -247,6 +247,22 @@ class OpenObject:
             self._wait_later.restart()
         self._show(shown)
 
+    def leave_channels(self) -> None:
+        """Take the object off planes that are none with other channels.
+
+        What was a plane of its own is a colour now, or the other way round;
+        the prompts are asked again on the plane that is shown.
+        """
+        axis = self._scene.channel_axis
+        self._asking = True
+        for place, plane in list(self._planes.items()):
+            view = self._editor.record.views.get(place)
+            if plane.channel_axis != axis and view is not None:
+                self._planes.pop(place)
+                self._drawn.pop(place, None)
+                self._editor.ask(view.plane, Prompts())
+        self._asking = False
+
     def _say_waiting(self) -> None:
         """Say that the mask is still to come, unless that is said already."""
         status = self._panel.status

@@ -34,6 +34,8 @@ class PromptImage:
     ----------
     chosen : Signal(Image or None)
         Another image is chosen; the image before it.
+    channels_changed : Signal()
+        Another axis is that of the channels.
     pixels_changed : Signal()
         Data, contrast, gamma or channels changed.
     moved : Signal()
@@ -48,6 +50,7 @@ class PromptImage:
     """
 
     chosen = Signal(object)
+    channels_changed = Signal()
     pixels_changed = Signal()
     moved = Signal()
     hidden = Signal()
@@ -166,6 +169,7 @@ class PromptImage:
 
     def _use_channels(self) -> None:
         self._scene.channel_axis = self._header.channel_combo.axis
+        self.channels_changed.emit()
         self._scene.composed = self._header.channel_combo.composed
         self.pixels_changed.emit()
 

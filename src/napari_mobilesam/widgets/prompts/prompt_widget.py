@@ -204,6 +204,7 @@ class PromptWidget(ViewerWidget):
         panel.settings_box.clear_button.clicked.connect(self._clear_cache)
         self.image.may_leave = self._may_leave
         self.image.chosen.connect(self._image_chosen)
+        self.image.channels_changed.connect(self.object.leave_channels)
         self.image.pixels_changed.connect(self._pixels_changed)
         self.image.moved.connect(self.object.schedule)
         self.image.hidden.connect(self._image_hidden)
