@@ -102,6 +102,19 @@ def test_the_highlight_goes_with_its_object(reviewed):
     assert current(d) == 0
 
 
+def test_an_object_that_is_closed_again_is_not_said_to_be_open(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    number = current(d)
+    press(d, Qt.Key.Key_E)
+    said = f'Object {number} is open in Prompts.'
+    assert d.widget.status.text == said
+    assert d.session.editor.record.number == number
+    d.session.editor.reject()
+    d.settle()
+    assert d.widget.status.text != said
+
+
 def test_keys_walk_keep_and_reject(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

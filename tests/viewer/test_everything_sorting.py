@@ -85,6 +85,7 @@ def test_masks_are_shown_and_kept_by_cancel(
     assert there(labels.data) == first
     assert LIVE not in d.viewer.layers
     assert 'stopped' in d.widget.status.text
+    assert not d.widget.panel.cancel_button.isEnabled()
     oracle.go.set()
     d.settle()
     assert there(labels.data) == first
@@ -136,6 +137,35 @@ def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
     d.settle()
     np.testing.assert_array_equal(labels.data, before)
     assert len(d.widget.panel.review.objects) == 2
+
+
+def test_filters_of_a_run_that_was_undone_do_nothing(everything_desk, image):
+    d = everything_desk(image)
+    labels = run(d)
+    d.widget.panel.review.undo_button.click()
+    d.settle()
+    assert not labels.data.any()
+    d.widget.panel.filters.predicted_iou.setValue(0.5)
+    d.settle()
+    assert not labels.data.any()
+    assert 'was undone' in d.widget.status.text
+    assert d.session.redo() == '2 objects'
+    d.settle()
+    assert there(labels.data) == (True, True)
+
+
+def test_filters_that_left_nothing_are_no_run(everything_desk, image):
+    d = everything_desk(image)
+    labels = run(d)
+    filters = d.widget.panel.filters
+    filters.predicted_iou.setValue(0.99)
+    d.settle()
+    assert not labels.data.any()
+    filters.overlap.setValue(0.4)
+    filters.predicted_iou.setValue(0.5)
+    d.settle()
+    assert there(labels.data) == (True, True)
+    assert d.session.undo() == 'change of the filters'
 
 
 def test_one_label_for_all(everything_desk, image):

@@ -125,6 +125,12 @@ class EverythingOutput:
             return note.before
         return None
 
+    @property
+    def undone(self) -> bool:
+        """True if the run itself was undone."""
+        undone = any(True for _ in self._notes(self.objects.history.undone))
+        return undone and self.selection is None
+
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
         """Replace the objects of the run by those of a result.
 
@@ -143,7 +149,9 @@ class EverythingOutput:
         """
         rewrite, before = self._rewrite(self.objects), self._before(key)
         with self._own():
-            rewrite.write(result, key, self._note(before, result))
+            rewrite.write(
+                result, key, self._note(before, result), before is not None
+            )
         self._keep(rewrite, result.selection)
 
     def prepare(
@@ -157,7 +165,10 @@ class EverythingOutput:
         rewrite, before = self._rewrite(staged), self._before(key)
         note = self._note(before, result)
         return PreparedWrite(
-            staged, rewrite, note, lambda: rewrite.write(result, key, note)
+            staged,
+            rewrite,
+            note,
+            lambda: rewrite.write(result, key, note, before is not None),
         )
 
     def finish(self, prepared: PreparedWrite) -> bool:

@@ -96,7 +96,11 @@ class Rewrite:
         return RunRecords(self._records, self._made, self._deleted)
 
     def write(
-        self, result: EverythingResult, key: Hashable, note: object
+        self,
+        result: EverythingResult,
+        key: Hashable,
+        note: object,
+        was_written: bool = False,
     ) -> None:
         """Write as one step; see `EverythingOutput.write`.
 
@@ -108,6 +112,9 @@ class Rewrite:
             Consecutive steps of the same key are merged.
         note : object
             See `Entry`.
+        was_written : bool
+            Whether a result of the run was written before, which may have had
+            no object.
         """
         now = {
             label: self._objects.get(record.number)
@@ -131,7 +138,7 @@ class Rewrite:
             + [self._records[label] for label in come]
         )
         count = len(wanted)
-        title = FILTERED if before else counted(count, 'object')
+        title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
             covered = self._paint(step, result.pictures, squares, frozen)

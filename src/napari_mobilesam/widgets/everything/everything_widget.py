@@ -55,6 +55,7 @@ HINT = 'Run segments every object.'
 NO_EXAMPLES = (
     'There are no examples: label or accept at least one object first.'
 )
+OPEN_IN_PROMPTS = 'Object {} is open in Prompts.'
 TOO_LARGE = (
     'The image is too large to be searched for similar objects at once: crop '
     'it, or use Run.'
@@ -123,6 +124,8 @@ class EverythingWidget(ViewerWidget):
         self._plane_later = DelayedCall(self._plane_changed, parent=self)
         self._show_choices(load_choices())
         self._image_diameter = ImageDiameter(panel.form)
+        # number of the object that was opened in Prompts last, 0 if none
+        self._edited = 0
         self._connect()
         self.attach()
 
@@ -192,6 +195,7 @@ class EverythingWidget(ViewerWidget):
             (session.failed, self._fail),
             (session.progress, self._download_progress),
             (session.model_changed, self._model_changed),
+            (session.editor.changed, self._editor_changed),
         ):
             self.listen(signal, callback)
         review = self.panel.review
@@ -382,6 +386,8 @@ class EverythingWidget(ViewerWidget):
     def cancel(self) -> None:
         """Stop and keep the objects found."""
         self.status.say('Stopping; the objects found are kept …', busy=True)
+        # and no progress of what is still at work is told
+        self.panel.cancel_button.setEnabled(False)
         self.tools.cancel()
         self.session.runs.cancel()
         self.session.large.cancel()
@@ -409,8 +415,18 @@ class EverythingWidget(ViewerWidget):
         if results is None or results.layer is None:
             return
         self.review_view.preview.hide()
-        self.status.say(f'Object {record.number} is open in Prompts.')
+        self.status.say(OPEN_IN_PROMPTS.format(record.number))
         self.edit_asked.emit(results.plane.layer, results.layer, record.number)
+        self._edited = record.number
+
+    def _editor_changed(self) -> None:
+        """Say no longer that an object is open that was closed."""
+        number = self.session.editor.record.number
+        if self._edited and number != self._edited:
+            if self.status.text == OPEN_IN_PROMPTS.format(self._edited):
+                self.status.say('')
+                self.runs.show_count()
+            self._edited = 0
 
     # the session
 

@@ -297,6 +297,12 @@ class RunControl:
     def _selected(self, result: EverythingResult) -> None:
         if self.results is None:
             return
+        if self.results.undone:
+            self._panel.status.say(
+                'The run was undone: redo it to filter its objects, or run '
+                'again.'
+            )
+            return
         # movements of one slider become one step, of another one the next
         moved = self._panel.filters.moved
         key = ('selection', id(self.results), moved) if moved else None

@@ -142,6 +142,11 @@ class RunLayers:
         return None if self._output is None else len(self._output.numbers)
 
     @property
+    def undone(self) -> bool:
+        """True if the run was undone: it has no objects to be filtered."""
+        return self._output is not None and self._output.undone
+
+    @property
     def skipped(self) -> bool:
         """True if there are labelled pixels, and they are skipped."""
         target = self._skipped_target()
