@@ -25,7 +25,11 @@ from napari_mobilesam.series.series_files import (
 )
 from napari_mobilesam.series.series_images import read_image_array
 from napari_mobilesam.series.series_segmentation import segment_series
-from napari_mobilesam.types import EverythingParameters, ImageError
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ImageError,
+    SegmentationError,
+)
 
 QUICK = EverythingParameters(points_per_side=8, whole_image=True)
 
@@ -635,7 +639,7 @@ def test_arguments_of_another_kind(folder: Path) -> None:
     with pytest.raises(SeriesError, match='images is 3: give files'):
         Series.open(3)  # type: ignore[arg-type]
     series = Series.open(folder)
-    labels = np.ones((4, 4), np.uint8)
+    labels = squares()
     with pytest.raises(SeriesError, match='no column “label”'):
         series.save_labels(0, labels, pd.DataFrame({'score': [1.0]}))
     assert not (folder / 'labels').exists()
@@ -656,3 +660,25 @@ def test_a_folder_that_cannot_be_made(folder: Path, tmp_path: Path) -> None:
     (tmp_path / 'out').write_text('a file', 'utf-8')
     with pytest.raises(SeriesError, match='cannot write to'):
         segment_series(series, OracleSam(), QUICK)
+
+
+@pytest.mark.parametrize('number', [-1, 3, 1.0, 'a', None])
+def test_images_that_are_not_there(folder: Path, number: object) -> None:
+    series = Series.open(folder)
+    for command in (
+        lambda: series[number],
+        lambda: series.mark(number, 'done'),
+        lambda: series.read_image(number),
+        lambda: series.save_labels(number, squares()),
+    ):
+        with pytest.raises(SegmentationError, match='number is'):
+            command()
+
+
+def test_labels_of_another_shape_are_not_saved(folder: Path) -> None:
+    series = Series.open(folder)
+    with pytest.raises(SeriesError, match=r'\(5, 5\), the image'):
+        series.save_labels(0, np.ones((5, 5), np.int32))
+    # those of an image that is gone are
+    (folder / 'a.tif').unlink()
+    assert series.save_labels(0, np.ones((5, 5), np.int32)).exists()

@@ -32,6 +32,8 @@ NEGATIVE = (
 )
 # Columns that are no measurements.
 KEYS = ('label', 'index', 'plane')
+# Files hold signed integers.
+MOST_LABEL = np.iinfo(np.int64).max
 
 
 class ExportError(SegmentationError):
@@ -192,12 +194,16 @@ def _checked(plane: Any) -> Any:
     Raises
     ------
     ExportError
-        If there are negative ones.
+        If there are negative ones, or too large ones.
     """
     if not isinstance(plane, np.ndarray):
         return plane
     if plane.dtype.kind == 'b':
         return plane.astype(np.uint8)
+    if plane.dtype == np.uint64 and int(plane.max(initial=0)) > MOST_LABEL:
+        raise ExportError(
+            f'Label {plane.max()} is too large: number the objects from 1.'
+        )
     if plane.dtype.kind == 'i' and plane.min() < 0:
         raise ExportError(NEGATIVE.format(plane.min()))
     return plane
@@ -322,7 +328,7 @@ def objects_of(
     from scipy.ndimage import find_objects
 
     largest = int(labels.max(initial=0))
-    if largest > np.iinfo(np.int64).max:
+    if largest > MOST_LABEL:
         raise SegmentationError(
             f'Label {largest} is too large: number the objects from 1.'
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.argument_checks import quoted
+from napari_mobilesam.argument_checks import check_number, quoted
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
@@ -36,6 +37,7 @@ from napari_mobilesam.series.series_images import (
     read_image_array,
 )
 from napari_mobilesam.text import counted
+from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,6 +225,8 @@ class Series:
         return iter(self.entries)
 
     def __getitem__(self, number: int) -> SeriesEntry:
+        last = len(self.entries) - 1
+        check_number('number', number, 0, last, whole=True)
         return self.entries[number]
 
     @property
@@ -362,7 +366,7 @@ class Series:
         table : DataFrame, optional
             A row per object, with its label in a column ``label``.
         image : ImageArray, optional
-            The image, whose pixel sizes the file gets.
+            The image, whose pixel sizes the file gets; read if None.
 
         Returns
         -------
@@ -376,6 +380,10 @@ class Series:
             written; what was there before stays.
         """
         entry = self[number]
+        if image is None:
+            # labels of an image that is gone are saved, too
+            with suppress(SegmentationError, OSError):
+                image = self.read_image(number)
         if image is not None and labels.shape != image.label_shape:
             raise SeriesError(
                 f'The labels have the shape {labels.shape}, the image '
