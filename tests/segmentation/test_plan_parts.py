@@ -53,6 +53,18 @@ def test_parts_give_what_the_whole_gives(shape, watershed, monkeypatch, large):
     assert ((one > 0) == (other > 0)).mean() > 0.999
 
 
+def test_the_rest_is_expected_to_be_like_what_is_done(large):
+    told = []
+    candidates = found(
+        discs((5200, 100)), progress=lambda *report: told.append(report[:2])
+    )
+    prompts = candidates.prompts
+    assert told[-1] == (prompts, prompts)
+    # from a third of the image on
+    later = [total for done, total in told if done > prompts / 3]
+    assert max(later) < 1.35 * prompts and min(later) > 0.65 * prompts
+
+
 def test_long_objects_are_not_cut_between_parts(large):
     """Bars that reach over several blocks, and over their contexts."""
     image = np.zeros((3000, 200), np.uint8)

@@ -96,10 +96,13 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
         collector.thresholds.predicted_iou,
     )
     coverage.explain(collector.good(collector.masks))
-    for part in parts:
+    first = run.prompts
+    for number, part in enumerate(parts):
         maps = look.at(part)
         if maps is None:
             return
+        if number:
+            run.foresee(run.prompts - first, number / len(parts))
         found = maps.instances
         judge = Judge(maps, found.labels, run.floor.predicted_iou)
         asking = partial(

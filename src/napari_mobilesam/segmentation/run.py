@@ -31,6 +31,8 @@ MOST_TOGETHER = 16
 
 T = TypeVar('T')
 
+# Share of an image that tells how many prompts the rest will take.
+LEAST_SHARE = 0.1
 # Prompts in all, per prompt answered, once there are more than expected.
 BEYOND_EXPECTED = 1.05
 
@@ -289,6 +291,19 @@ class Run:
     def expect(self, prompts: int) -> None:
         """Announce how many prompts are left, once that is known."""
         self.total = max(self.total, self.prompts + prompts)
+
+    def foresee(self, prompts: int, share: float) -> None:
+        """Expect as many prompts in the rest as in the share that is done.
+
+        Parameters
+        ----------
+        prompts : int
+            Prompts answered in that share.
+        share : float
+            Above 0, up to 1.
+        """
+        if share >= LEAST_SHARE:
+            self.total = self.prompts + round(prompts * (1 / share - 1))
 
     def finish(self) -> None:
         """Say that nothing more is asked, unless it was cancelled."""
