@@ -69,14 +69,16 @@ def check_number(
     # comparing keeps integers that are too large for a float apart
     if is_number and least <= value <= most and abs(value) < math.inf:
         return
-    bound = f'at least {least:g}'
-    if most < math.inf:
-        bound = f'from {least:g} to {most:g}'
-    noun = ''
+    wanted = []
     if not is_number:
-        noun = 'a whole number, ' if whole else 'a number, '
+        wanted.append('a whole number' if whole else 'a number')
+    if most < math.inf:
+        wanted.append(f'from {least:g} to {most:g}')
+    elif least > -math.inf:
+        wanted.append(f'at least {least:g}')
     raise SegmentationError(
-        f'{name} is {quoted(value)}; it has to be {noun}{bound}.'
+        f'{name} is {quoted(value)}; it has to be '
+        f'{", ".join(wanted) or "finite"}.'
     )
 
 

@@ -169,3 +169,13 @@ def test_a_mask_that_is_not_there_cannot_be_chosen(session, index):
     session.click(*FIRST)
     with pytest.raises(SegmentationError, match='index'):
         session.choose(index)
+
+
+def test_what_a_number_has_to_be_is_said(session):
+    with pytest.raises(SegmentationError, match='has to be a number.$'):
+        session.click('x', 3)
+    with pytest.raises(SegmentationError, match='has to be finite.$'):
+        session.click(float('nan'), 3)
+    session.click(*FIRST)
+    with pytest.raises(SegmentationError, match='from 0 to 2.$'):
+        session.choose(7)
