@@ -15,6 +15,7 @@ import napari_mobilesam as nm
 from napari_mobilesam.cli import main
 from napari_mobilesam.tracking.ctc import read_ctc
 from napari_mobilesam.tracking.tracks import TrackError
+from napari_mobilesam.types import SegmentationError
 
 
 @pytest.fixture(scope='module')
@@ -150,6 +151,24 @@ def test_other_labels_are_refused(
     with pytest.raises(TrackError, match='give the labels that were tracked'):
         nm.export_tracks(tracks, tmp_path / name, other(dividing_cells.labels))
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    'odd',
+    [
+        {'scale': (float('nan'), 1)},
+        {'scale': (0, 1)},
+        {'scale': (-1, 1)},
+        {'scale': (1,)},
+        {'scale': 'a'},
+        {'units': 5},
+    ],
+)
+def test_odd_pixel_sizes_are_refused(tracks, tmp_path, odd):
+    with pytest.raises(SegmentationError, match='is '):
+        nm.export_tracks(tracks, tmp_path / 'a.xml', **odd)
+    with pytest.raises(SegmentationError, match='tracks is None'):
+        nm.export_tracks(None, tmp_path / 'a.xml')
 
 
 def test_folders_are_never_replaced(tracks, dividing_cells, tmp_path):

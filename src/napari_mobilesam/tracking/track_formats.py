@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_mobilesam.argument_checks import check_instance, check_path
+from napari_mobilesam.argument_checks import (
+    check_instance,
+    check_path,
+    check_sizes,
+    check_text,
+    quoted,
+)
 from napari_mobilesam.export.formats import export_labels
 from napari_mobilesam.files import atomic_path, new_folder
 from napari_mobilesam.large.io.tables import write_table
@@ -100,7 +106,11 @@ def export_tracks(
         If it exists or cannot be written.
     """
     check_path('path', path)
-    check_instance('tracks', tracks, Tracks)
+    check_instance('tracks', tracks, Tracks, optional=False)
+    if scale is not None:
+        _check_scale(scale, tracks.positions.shape[1])
+    if units is not None:
+        check_text('units', units)
     path = Path(path)
     kind = track_format(path)
     if labels is None and kind in ('ctc', 'labels'):
@@ -130,6 +140,17 @@ def export_tracks(
         with new_folder(path) as temporary:
             _write_folder(tracks, temporary, kind, labels, scale, units)
     return path
+
+
+def _check_scale(scale: Any, axes: int) -> None:
+    """Raise `SegmentationError` if a scale is not one size for each axis."""
+    # a size of the frames may come first
+    check_sizes('scale', scale, axes + 1)
+    if len(scale) < axes:
+        raise TrackError(
+            f'scale is {quoted(scale)}; give {axes} numbers, one for each '
+            'spatial axis.'
+        )
 
 
 def _check_tracked(tracks: Tracks, labels: Any) -> None:
