@@ -262,6 +262,18 @@ def test_cancelling_keeps_the_best_so_far(
     assert result.path is not None and result.path.exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_training(
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / 'file').write_text('no folder', 'utf-8')
+    monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(tmp_path / 'file'))
+    with pytest.raises(SegmentationError, match='Nothing was trained'):
+        finetune(tiny.eval(), disc_images, QUICK)
+
+
 def test_unwritable_result_is_reported(
     tiny: Sam,
     disc_images: list[LabelledImage],

@@ -239,6 +239,21 @@ def test_full_disk_leaves_the_checkpoint_before(
     assert list(tmp_path.iterdir()) == [tmp_path / 'run.pt']
 
 
+def test_a_first_checkpoint_on_a_full_disk(
+    disc_images: list[LabelledImage], tmp_path: Path, monkeypatch
+) -> None:
+    """torch's own writer does not say that the disk is full."""
+
+    def full(state: object, path: Path) -> None:
+        raise RuntimeError('[enforce fail at inline_container.cc:672]')
+
+    monkeypatch.setattr(torch, 'save', full)
+    run = new_run(disc_images, tmp_path, 2)
+    with pytest.raises(TrainingError, match='the disk is full') as caught:
+        run.save()
+    assert 'intact' not in str(caught.value)
+
+
 def test_budget_in_minutes_and_cancelling(
     disc_images: list[LabelledImage],
 ) -> None:

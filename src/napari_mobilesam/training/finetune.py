@@ -18,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.model.user_models import free_name, new_model_path
+from napari_mobilesam.model.user_models import (
+    check_folder,
+    check_space,
+    free_name,
+    new_model_path,
+)
 from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.training.dataset import (
     LabelledImage,
@@ -241,7 +246,8 @@ def finetune(
     TrainingDataError
         If there are too few objects.
     SegmentationError
-        If the name is taken or cannot be the name of a model.
+        If the name is taken or cannot be the name of a model, or the folder
+        of the user's models cannot be written to.
     TrainingError
         If training fails or the checkpoint cannot be written.
     """
@@ -250,6 +256,8 @@ def finetune(
     path = None
     if save:
         path = new_model_path(name or free_name(model.record.name))
+        check_folder()
+        check_space(model)
     training, validation = hold_back(
         images, options.held_back, options.config.seed
     )

@@ -347,9 +347,13 @@ class TrainingRun:
             with atomic_path(path) as temporary:
                 torch.save(state, temporary)
         except (OSError, RuntimeError) as error:
+            reason = 'the disk is full'
+            if isinstance(error, OSError):
+                reason = error.strerror or str(error)
+            before = ' The one before is intact.' if path.is_file() else ''
             raise TrainingError(
-                f'the checkpoint {path} could not be written: {error}; the '
-                'one before is intact. Free disk space and resume.'
+                f'the checkpoint {path} could not be written ({reason}).'
+                f'{before} Free disk space, or use another folder.'
             ) from error
 
     def resume(self) -> bool:
