@@ -126,6 +126,12 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 def check_class_name(name: str, value: Any) -> None:
     """Raise `SegmentationError` if a value is no name of a class."""
     check_text(name, value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SegmentationError(
+            f'{name} is {quoted(value)}; give a text that a file can hold.'
+        ) from None
     if len(value) > LONGEST_CLASS_NAME:
         raise SegmentationError(
             f'{name} has {len(value):,} characters; give '

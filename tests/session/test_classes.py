@@ -220,3 +220,15 @@ def test_session_file_brings_colours_back(sessions, tmp_path):
     path.write_bytes(gzip.compress(json.dumps(content).encode()))
     with pytest.raises(SegmentationError, match='is no colour'):
         sessions().load(path)
+
+
+@pytest.mark.parametrize('name', ['\ud800', 3, None, 'x' * 2000])
+def test_names_that_no_file_can_hold_are_refused(sessions, name):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    with pytest.raises(SegmentationError, match='class_name'):
+        session.assign_class(name, 1)
+    with pytest.raises(SegmentationError, match='new'):
+        session.assign_class('cell', 1)
+        session.rename_class('cell', name)

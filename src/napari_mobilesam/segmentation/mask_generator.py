@@ -152,6 +152,9 @@ def generate_candidates(
 ) -> Candidates:
     """Ask the prompts of segment everything and keep all that is found.
 
+    Masks whose outline does not show in the image are dropped
+    (`without_faint`), but not in the procedure of the paper.
+
     Parameters
     ----------
     image, model, channels, contrast_limits, gamma, parameters, embedding, \
