@@ -76,6 +76,7 @@ FIGURES = (
         'data',
     ),
     Figure('speed', 'Speed', ('speed.py',)),
+    Figure('first masks', 'Speed', ('first_masks.py',)),
     Figure('gpu', 'Speed', ('gpu.py',), 'gpu'),
     Figure('latency', 'Speed', ('latency.py', '--hold', '80'), 'window'),
     Figure('gaps', 'Speed', ('latency.py', '--gaps', '4'), 'window'),
