@@ -535,7 +535,7 @@ def test_object_with_tab_and_space(desk, blobs):
             press(Qt.Key.Key_Down if away[0] > 0 else Qt.Key.Key_Up, both)
         else:
             press(Qt.Key.Key_Right if away[1] > 0 else Qt.Key.Key_Left, both)
-    press(Qt.Key.Key_Y, shift)
+    press(Qt.Key.Key_Y, both)
     d.settle()
     assert d.widget.preview.visible
     push('accept')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 from dataclasses import replace
@@ -12,6 +13,7 @@ import tifffile
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
+from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series, UncertainObject
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
@@ -683,21 +685,41 @@ def test_labels_of_another_shape(series_desk, folder):
     )
 
 
-def test_segmenting_all_images_stops_where_none_can_be_saved(
-    series_desk, folder
-):
+def test_a_folder_that_cannot_be_written_is_told_at_once(series_desk, folder):
     d = series_desk(folder)
     place = folder / 'labels'
-    # left out: the others are saved by the run
-    d.mouse.key(Qt.Key.Key_F, SHIFT)
-    d.settle()
-    shutil.rmtree(place)
+    shutil.rmtree(place, ignore_errors=True)
     place.write_text('a file', 'utf-8')
     QTest.mouseClick(d.widget.panel.run_button, LEFT)
     d.settle()
     assert d.widget.status.failed
+    assert d.widget.status.text.startswith(f'cannot write to {place}')
+    place.unlink()
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    assert not d.widget.status.failed
+    assert len(np.unique(saved(folder, 'c'))) == 5
+
+
+def test_segmenting_all_images_stops_where_none_can_be_saved(
+    series_desk, folder, monkeypatch
+):
+    d = series_desk(folder)
+    # left out: the others are saved by the run
+    d.mouse.key(Qt.Key.Key_F, SHIFT)
+    d.settle()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    write = series_module.write_tiff
+    monkeypatch.setattr(series_module, 'write_tiff', full)
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    assert d.widget.status.failed
     assert d.widget.status.text.startswith('Stopped. 0 objects in 0 images.')
-    assert 'b_labels.tif cannot be written' in d.widget.status.text
+    assert 'b_labels.tif' in d.widget.status.text
+    assert 'No space left' in d.widget.status.text
     # the next image is not segmented for nothing
     assert 'c_labels.tif' not in d.widget.status.text
     told = 'The labels of 1 image could not be saved yet.'
@@ -708,7 +730,7 @@ def test_segmenting_all_images_stops_where_none_can_be_saved(
     # what was found for it is there, and the loss of space is still told
     assert len(np.unique(d.viewer.layers['labels'].data)) == 5
     assert told in d.widget.panel.summary.text()
-    place.unlink()
+    monkeypatch.setattr(series_module, 'write_tiff', write)
     QTest.mouseClick(d.widget.panel.run_button, LEFT)
     d.settle()
     for name in 'bc':
