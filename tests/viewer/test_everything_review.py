@@ -102,6 +102,34 @@ def test_the_highlight_goes_with_its_object(reviewed):
     assert current(d) == 0
 
 
+def test_what_an_undo_brought_back_is_filtered_like_the_others(reviewed):
+    d = reviewed
+    before = d.labels.data.copy()
+    press(d, Qt.Key.Key_N)
+    press(d, Qt.Key.Key_R)
+    assert len(np.unique(d.labels.data)) == 4
+    d.widget.panel.review.undo_button.click()
+    d.settle()
+    filters = d.widget.panel.filters
+    least = filters.predicted_iou.value()
+    filters.predicted_iou.setValue(1.0)
+    d.settle()
+    assert not d.labels.data.any()
+    filters.predicted_iou.setValue(least)
+    d.settle()
+    np.testing.assert_array_equal(d.labels.data, before)
+    # one that is deleted stays so
+    press(d, Qt.Key.Key_N)
+    gone = current(d)
+    press(d, Qt.Key.Key_R)
+    filters.predicted_iou.setValue(1.0)
+    d.settle()
+    filters.predicted_iou.setValue(least)
+    d.settle()
+    assert len(np.unique(d.labels.data)) == 4
+    assert not (d.labels.data == gone).any()
+
+
 def test_an_object_that_is_closed_again_is_not_said_to_be_open(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

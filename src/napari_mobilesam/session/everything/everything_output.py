@@ -243,10 +243,16 @@ class EverythingOutput:
         if self._writing:
             return
         last = self.objects.history.last
+        gone: set[int] = set()
         if last is not None and not any(self._notes([last])):
             gone = {n for n, r in last.records_after.items() if r is None}
-            deleted = self._known.deleted | gone
-            self._known = replace(self._known, deleted=deleted)
+        # an undo may have brought some back
+        deleted = frozenset(
+            number
+            for number in self._known.deleted | gone
+            if number not in self.objects
+        )
+        self._known = replace(self._known, deleted=deleted)
         now = self.selection
         if now is not None and now != self._selection:
             self._selection = now
