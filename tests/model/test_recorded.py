@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -168,7 +170,8 @@ def test_threads_share_a_recording():
     for thread in threads:
         thread.join()
     assert not wrong
-    assert double.calls <= 4
+    # none waits for the one that records
+    assert double.calls < 4 * 20
 
 
 def test_no_warning_is_shown(recwarn):
@@ -211,3 +214,40 @@ def test_a_recording_is_not_awaited_by_other_threads():
     first.join(30)
     assert calls == [first, second]
     assert [x[0].tolist() for x in results] == [[2.0, 2.0]] * 2
+
+
+LOST_FILTERS = """
+import contextlib, warnings
+from napari_mobilesam.model import recorded
+from napari_mobilesam.model.sam import build_sam
+import torch
+
+# as if another thread had taken the filters of a recording back
+recorded.warnings.catch_warnings = contextlib.nullcontext
+recorded.warnings.simplefilter = lambda *args, **kwargs: None
+recorded.warnings.filterwarnings = lambda *args, **kwargs: None
+warned = []
+warnings.showwarning = lambda message, *args: warned.append(message)
+model = build_sam('vit_t', 64).eval().requires_grad_(False)
+recording = []
+trace = recorded._trace
+recorded._trace = lambda *args: recording.append(1) or trace(*args)
+with torch.no_grad():
+    prompts = {'points': torch.ones(1, 1, 2), 'labels': torch.ones(1, 1)}
+    for _ in range(3):
+        features = model.encode(torch.zeros(1, 3, 64, 64))
+        model.answer(features, prompts, multimask=True)
+assert recording, 'nothing was recorded'
+told = [str(w) for w in warned if 'TracerWarning' in type(w).__name__]
+assert not told, told
+"""
+
+
+def test_no_warning_is_shown_though_the_filters_are_lost():
+    done = subprocess.run(
+        [sys.executable, '-c', LOST_FILTERS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

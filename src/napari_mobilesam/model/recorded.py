@@ -24,7 +24,13 @@ internals: Any = torch._C
 Tensors = tuple[Tensor, ...]
 Key = tuple[tuple[torch.Size, torch.dtype], ...]
 
-# Python's warning filters are the whole process's.
+# Python's warning filters are the whole process's: those of a recording may be
+# taken back meanwhile by another thread that leaves a context of its own, and
+# napari shows warnings. This one is there before.
+if hasattr(jit, 'TracerWarning'):
+    warnings.filterwarnings(
+        'ignore', category=jit.TracerWarning, module=r'napari_mobilesam\.'
+    )
 _RECORDING = threading.Lock()
 
 
