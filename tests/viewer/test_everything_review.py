@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
+from napari_mobilesam.session.objects.writing import (
+    shrunken_labels,
+    write_object,
+)
+from napari_mobilesam.types import Mask, Prompts
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.everything.review_table import AREA
 from napari_mobilesam.widgets.everything.review_view import NAME as REVIEW_NAME
 
 EVERYTHING = 'Segment everything'
@@ -53,6 +66,58 @@ def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     d.settle()
     assert review.objects[number].reviewed
     assert '4 objects, 1 kept' in review.count.text()
+
+
+def test_areas_follow_what_is_written_over(reviewed):
+    """In the features, in the review, and through undo."""
+    d = reviewed
+    objects = d.widget.panel.review.objects
+    table = d.widget.panel.review.table
+
+    def areas():
+        model = table.model()
+        rows = {
+            int(model.index(row, 0).data()): int(model.index(row, AREA).data())
+            for row in range(model.rowCount())
+        }
+        features = d.labels.features.set_index('index')['area']
+        pixels = {
+            label: int((d.labels.data == label).sum())
+            for label in np.unique(d.labels.data[d.labels.data > 0]).tolist()
+        }
+        assert rows == pixels
+        assert {n: features[n] for n in pixels} == pixels
+        return pixels
+
+    before = areas()
+    d.session.scene.labels = d.labels
+    number = d.labels.data[CENTRES[0]]
+    top, left = np.argwhere(d.labels.data == number).min(axis=0).tolist()
+    prompts = Prompts(box=np.array([top, left, top + 6, left + 30], float))
+    half = np.ones((6, 30), bool)
+    mask = Mask(half, (top, left, top + 6, left + 30), 0.9, 0.9)
+    plane = d.session.scene.plane()
+    new = ObjectRecord(
+        50,
+        50,
+        {plane.place: ObjectView(plane, prompts, ObjectCandidates((mask,)))},
+    )
+    write_object(objects, new, None, 'overwrite')
+    d.settle()
+    after = areas()
+    assert after[50] == 180
+    assert 0 < after[number] < before[number]
+    assert shrunken_labels(objects) == []
+    assert objects.undo() is not None
+    d.settle()
+    assert areas() == before
+    # the same, but for one row
+    high = Mask(np.ones((23, 30), bool), (top, left, top + 23, left + 30), 0.9)
+    view = ObjectView(plane, prompts, ObjectCandidates((high,)))
+    write_object(
+        objects, replace(new, views={plane.place: view}), None, 'overwrite'
+    )
+    assert shrunken_labels(objects) == [number]
 
 
 def test_keeping_leaves_the_measurements(reviewed):

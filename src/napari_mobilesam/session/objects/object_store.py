@@ -256,6 +256,7 @@ class Step:
         self._before: dict[int, ObjectRecord | None] = {}
         self._rows: pd.DataFrame | None = None
         self._labels: set[int] = set()
+        self._areas: dict[int, int] = {}
 
     @property
     def pixels(self) -> int:
@@ -414,6 +415,20 @@ class Step:
         self._remember(record)
         self._objects.put_records({record.number: None})
 
+    def resize(self, record: ObjectRecord) -> int:
+        """Note the pixels that an object has now, for its row; return them."""
+        target = self._objects.target
+        self._labels.add(record.label)
+        self._areas[record.label] = area = sum(
+            int(np.count_nonzero(picture == record.label))
+            for picture in (
+                target.picture(view.plane, view.mask.box)
+                for view in record.views.values()
+                if view.mask is not None
+            )
+        )
+        return area
+
     def describe(self, labels: set[int], rows: pd.DataFrame) -> None:
         """Set rows of the feature table instead of those of the objects.
 
@@ -466,8 +481,15 @@ class Step:
         before = target.rows(labels)
         rows = self._rows
         after = self._objects.rows(labels) if rows is None else rows
-        if rows is None and not self._patches:
-            after = _with_measurements(after, before)
+        if rows is None:
+            known = before
+            if self._patches:
+                # where pixels were written only the areas are known
+                known = before[before['index'].isin(list(self._areas))]
+            after = _with_measurements(after, known)
+            if 'area' in after:
+                areas = after['index'].map(self._areas)
+                after['area'] = areas.fillna(after['area'])
         target.set_rows(labels, after)
         return before, after
 

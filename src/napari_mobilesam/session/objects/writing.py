@@ -120,8 +120,10 @@ def write_object(
                 'or create another labels layer.'
             )
         step.put(record)
-        if policy == 'overwrite' and not objects.target.preserved:
-            for other in _covered(objects, record):
+        step.resize(record)
+        for other in _beneath(objects, record):
+            left = step.resize(other)
+            if not left and policy == 'overwrite':
                 step.remove(other)
 
 
@@ -140,34 +142,44 @@ def covered_labels(objects: Objects) -> list[int]:
     ]
 
 
-def _covered(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
-    """Objects beneath one that was written, with no pixel left."""
-    found = []
-    for other in objects:
-        views = [view for view in other.views.values() if view.mask]
-        if (
-            views
-            and other.label != record.label
-            and all(_is_beneath(objects, record, other, v) for v in views)
-        ):
-            found.append(other)
-    return found
+def shrunken_labels(objects: Objects) -> list[int]:
+    """Labels of objects that the last step has left less than half of.
+
+    As far as their areas are known; without those that it has removed.
+    """
+    last = objects.history.last
+    if last is None or last.rows_before is None or last.rows_after is None:
+        return []
+    if 'area' not in last.rows_before or 'area' not in last.rows_after:
+        return []
+    before = last.rows_before.set_index('index')['area']
+    after = last.rows_after.set_index('index')['area']
+    common = before.index.intersection(after.index)
+    shrunken = after[common] < before[common] / 2
+    return sorted(int(label) for label in common[shrunken])
 
 
-def _is_beneath(
-    objects: Objects,
-    record: ObjectRecord,
-    other: ObjectRecord,
-    view: ObjectView,
-) -> bool:
-    """Return whether a view of an object is covered by another object."""
+def _beneath(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
+    """Objects with pixels where one was written; none where they are kept."""
+    if objects.target.preserved:
+        return []
+    return [
+        other
+        for other in objects
+        if other.label != record.label
+        and any(
+            view.mask is not None and _is_over(record, view)
+            for view in other.views.values()
+        )
+    ]
+
+
+def _is_over(record: ObjectRecord, view: ObjectView) -> bool:
+    """Return whether an object shares pixels with a view of another."""
     above = record.view(view.plane)
     if above is None or above.mask is None or view.mask is None:
         return False
-    if not _share_pixels(above.mask, view.mask):
-        return False
-    picture = objects.target.picture(view.plane, view.mask.box)
-    return not (picture == other.label).any()
+    return _share_pixels(above.mask, view.mask)
 
 
 def _share_pixels(one: Mask, other: Mask) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
@@ -227,12 +229,13 @@ class ReviewPanel(QWidget):
             self.lost.emit()
         self._show_undone()
         records = [] if objects is None else list(objects)
+        areas = {} if objects is None else _areas_in(objects)
         rows = [
             ReviewRow(
                 record.number,
                 record.score,
                 record.stability,
-                record.area,
+                areas.get(record.label, record.area),
                 KEPT if record.reviewed else '',
             )
             for record in records
@@ -245,3 +248,21 @@ class ReviewPanel(QWidget):
             else f'1 object{", kept by you" if kept else ""}'
         )
         self.refreshed.emit()
+
+
+def _areas_in(objects: Objects) -> dict[int, int]:
+    """Pixels of labels by the table of features, as far as it knows them.
+
+    Of objects that overlap, one has the pixels. Labels that several objects
+    share are left out.
+    """
+    table = objects.target.features()
+    if 'area' not in table:
+        return {}
+    shared = Counter(record.label for record in objects)
+    known = table[['index', 'area']].dropna()
+    return {
+        int(label): int(area)
+        for label, area in zip(known['index'], known['area'], strict=True)
+        if shared[int(label)] == 1
+    }

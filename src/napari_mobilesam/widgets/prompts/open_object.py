@@ -15,7 +15,10 @@ from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
-from napari_mobilesam.session.objects.writing import covered_labels
+from napari_mobilesam.session.objects.writing import (
+    covered_labels,
+    shrunken_labels,
+)
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import (
     DrawnShape,
@@ -503,10 +506,14 @@ class OpenObject:
                 where += (
                     f'; {beyond} of its {area} pixels lie outside that layer'
                 )
-            if covered := covered_labels(objects):
-                named = ', '.join(map(str, covered[:3]))
-                more = ' …' if len(covered) > 3 else ''
-                where += f', over all of object {named}{more}'
+            for part, labels_over in (
+                ('all', covered_labels(objects)),
+                ('most', shrunken_labels(objects)),
+            ):
+                if labels_over:
+                    named = ', '.join(map(str, labels_over[:3]))
+                    more = ' …' if len(labels_over) > 3 else ''
+                    where += f', over {part} of object {named}{more}'
         undo = self._panel.buttons['undo'].text()
         text = f'Object {record.label} written{where}. {undo} takes it back.'
         opened = self._editor.record
