@@ -15,6 +15,7 @@ from qtpy.QtTest import QTest
 
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series, UncertainObject
+from napari_mobilesam.series.series_segmentation import segment_series
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
@@ -683,6 +684,18 @@ def test_labels_of_another_shape(series_desk, folder):
         'was changed since; it is kept, and labels are saved to '
         'a_labels.2.tif.'
     )
+
+
+def test_what_another_program_has_labelled_is_shown(series_desk, folder):
+    d = series_desk(folder)
+    table = d.widget.panel.table
+    assert table.text(2, 1) == ''
+    segment_series(Series.open(folder), OracleSam(), QUICK)
+    QTest.mouseClick(d.widget.panel.run_button, LEFT)
+    d.settle()
+    assert '3 images left out' in d.widget.status.text
+    assert [table.text(number, 1) for number in range(3)] == ['4'] * 3
+    assert not list((folder / 'labels').glob('*.2.tif'))
 
 
 def test_a_folder_that_cannot_be_written_is_told_at_once(series_desk, folder):

@@ -282,6 +282,11 @@ class Series:
 
     # images and labels
 
+    def refresh(self, number: int) -> None:
+        """Read what another program has noted of an image meanwhile."""
+        entry = self[number]
+        entry.record = entry.newest_record
+
     def read_image(self, number: int) -> ImageArray:
         """Read an image.
 

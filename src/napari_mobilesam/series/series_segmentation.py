@@ -165,6 +165,7 @@ def _segment_all(
             break
         if entry.status != 'to do' or entry.labelled:
             result.skipped.append(number)
+            series.refresh(number)
             continue
         tell = _progress_of(series, number, progress)
         try:

@@ -569,6 +569,10 @@ class SeriesWidget(ViewerWidget):
         self.panel.cancel_button.setEnabled(False)
         for number in result.done:
             self.panel.table.show_failure(number, '')
+        for number in result.skipped:
+            # another program may have labelled it meanwhile
+            self.panel.table.show_row(number)
+            self.review.saved(number)
         for number, problem in result.failed.items():
             # labels that wait to be saved are no fault of the image
             waits = number in self._jobs.unsaved
