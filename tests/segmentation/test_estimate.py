@@ -16,6 +16,7 @@ from napari_mobilesam.segmentation.estimate import (
     Speed,
     duration,
     estimate_run,
+    expected_work,
     measure_speed,
 )
 from napari_mobilesam.types import (
@@ -129,9 +130,25 @@ def test_what_is_embedded_already_costs_no_window():
     )
 
 
+def test_what_is_embedded_is_looked_at_all_the_same():
+    """Maps, duplicates and labels of a large image take their time."""
+    parameters = EverythingParameters(diameter=40)
+    small, large = (
+        expected_work(shape, RECORD, parameters, embedded=lambda key: True)
+        for shape in ((400, 400), (2600, 2600))
+    )
+    assert small.windows == large.windows == 0
+    assert large.looked_at > 30 * small.looked_at > 0
+    besides = (
+        work.seconds_of_run(SPEED) - work.seconds(SPEED)
+        for work in (small, large)
+    )
+    assert next(besides) < next(besides) / 30
+
+
 def test_a_run_without_embedding_does_not_make_the_next_seem_slow():
     history = CostHistory()
-    done = Work(prompts=45, windows=0, masks_per_prompt=2.5)
+    done = Work(prompts=45, windows=0, masks_per_prompt=2.5, looked_at=29)
     # maps, duplicates and labels take as long as the prompts
     for _ in range(5):
         history.learn_time(done.seconds_of_run(SPEED), 1.7)

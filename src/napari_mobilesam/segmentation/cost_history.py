@@ -23,9 +23,10 @@ RECENT = 48
 SECONDS_BELIEVED, RUNS_BELIEVED = 0.1, 1.0
 # Ratios beyond these are taken for these.
 LEAST, MOST = 1 / 4, 8.0
-# What a run does besides, such as maps, duplicates and labels, takes as long
-# as so many prompts: 0.2 s for the sample nuclei, with everything embedded.
-PROMPTS_BESIDES = 100
+# What a run does besides, such as maps, duplicates and labels, takes this
+# share of embedding all windows: 0.2 s for the sample nuclei and 5 s for a
+# mosaic of 2,600² pixels of them, with everything embedded.
+BESIDES = 0.35
 # An embedding that took a smaller share of its time was read from a disk.
 READ = 1 / 8
 
@@ -61,11 +62,14 @@ class Work:
         Windows embedded.
     masks_per_prompt : float
         Masks drawn per prompt, on average.
+    looked_at : int
+        Windows of the run, also those that are embedded already.
     """
 
     prompts: int
     windows: int
     masks_per_prompt: float = 0.0
+    looked_at: int = 0
 
     def seconds(self, speed: Speed) -> float:
         """Return the duration at a speed, in seconds."""
@@ -74,7 +78,8 @@ class Work:
 
     def seconds_of_run(self, speed: Speed) -> float:
         """Return the duration of a run, with what it does besides."""
-        return self.seconds(speed) + PROMPTS_BESIDES * speed.prompt
+        besides = BESIDES * max(self.looked_at, self.windows)
+        return self.seconds(speed) + besides * speed.embedding
 
     def share_of(self, expected: Work, speed: Speed) -> float:
         """Which share of the time of a run has passed when this is done.

@@ -29,6 +29,7 @@ from napari_mobilesam.segmentation.crops import Region, point_grid
 from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
+    inputs_of,
     plan_for_shape,
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
@@ -171,6 +172,7 @@ def expected_work(
         expected_prompts(plan),
         plan.inputs,
         MASKS_PER_PROMPT[plan.source],
+        inputs_of(plan.regions, image_shape, record),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
@@ -94,7 +95,9 @@ class PlaneWork:
         if complete:
             self._experience.learn_work(self._usual, self._done, self._what)
         if self._measured is not None and self._done.prompts:
-            expected = self._done.seconds_of_run(self._measured)
+            looked_at = self._usual.looked_at if complete else 0
+            done = replace(self._done, looked_at=looked_at)
+            expected = done.seconds_of_run(self._measured)
             self._experience.learn_time(expected, seconds)
 
     def _work(self, prompts: int, windows: int) -> Work:
