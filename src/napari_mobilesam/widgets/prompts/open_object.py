@@ -258,13 +258,15 @@ class OpenObject:
         """
         axis = self._scene.channel_axis
         self._asking = True
-        for place, plane in list(self._planes.items()):
-            view = self._editor.record.views.get(place)
-            if plane.channel_axis != axis and view is not None:
-                self._planes.pop(place)
-                self._drawn.pop(place, None)
-                self._editor.ask(view.plane, Prompts())
-        self._asking = False
+        try:
+            for place, plane in list(self._planes.items()):
+                view = self._editor.record.views.get(place)
+                if plane.channel_axis != axis and view is not None:
+                    self._planes.pop(place)
+                    self._drawn.pop(place, None)
+                    self._editor.ask(view.plane, Prompts())
+        finally:
+            self._asking = False
 
     def _say_waiting(self) -> None:
         """Say that the mask is still to come, unless that is said already."""
