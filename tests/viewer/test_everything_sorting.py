@@ -139,6 +139,25 @@ def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
     assert len(d.widget.panel.review.objects) == 2
 
 
+def test_undo_puts_a_slider_back_to_where_it_began(everything_desk, image):
+    """Through places that change nothing, before and after those that do."""
+    d = everything_desk(image)
+    labels = run(d)
+    slider = d.widget.panel.filters.predicted_iou
+    began = slider.value()
+    for value in (began + 0.05, began + 0.1, 0.99, 0.995):
+        slider.setValue(value)
+        d.settle()
+    assert not labels.data.any()
+    assert d.session.undo() == 'change of the filters'
+    d.settle()
+    assert there(labels.data) == (True, True)
+    assert slider.value() == pytest.approx(began)
+    assert d.session.redo() == 'change of the filters'
+    d.settle()
+    assert slider.value() == pytest.approx(0.995)
+
+
 def test_filters_of_a_run_that_was_undone_do_nothing(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)

@@ -104,6 +104,11 @@ class EverythingOutput:
         self._mark = object()
         self._writing = False
         self._selection: Selection | None = None
+        # key of the steps that are being made, such as those of one slider,
+        # what was selected before them, and a selection of the same objects
+        self._key: Hashable = None
+        self._start: Selection | None = None
+        self._same: Selection | None = None
         objects.changed.connect(self._look)
 
     def close(self) -> None:
@@ -147,7 +152,7 @@ class EverythingOutput:
             The labels are not editable, have too few free values, or do not
             cover the image. Nothing is written.
         """
-        rewrite, before = self._rewrite(self.objects), self._before(key)
+        rewrite, before = self._rewrite(self.objects), self._begin(key)
         with self._own():
             rewrite.write(
                 result, key, self._note(before, result), before is not None
@@ -162,7 +167,7 @@ class EverythingOutput:
         Call it on that thread. Parameters as in `write`.
         """
         staged = self.objects.stage()
-        rewrite, before = self._rewrite(staged), self._before(key)
+        rewrite, before = self._rewrite(staged), self._begin(key)
         note = self._note(before, result)
         return PreparedWrite(
             staged,
@@ -200,15 +205,23 @@ class EverythingOutput:
     ) -> SelectionNote:
         return SelectionNote(self._mark, before, result.selection)
 
-    def _before(self, key: Hashable) -> Selection | None:
+    def _begin(self, key: Hashable) -> Selection | None:
         """Return the selection that an undo of the next write restores."""
-        history = self.objects.history
-        last = history.last
-        if last is not None and key is not None and last.key == key:
-            # merged, unless something was undone
-            for note in self._notes([] if history.redoable else [last]):
-                return note.before
-        return self.selection
+        if key is None or key != self._key:
+            self._settle()
+            self._key, self._start = key, self.selection
+        return self._start
+
+    def _settle(self) -> None:
+        """Note in the last step the selection of the same objects."""
+        history, same = self.objects.history, self._same
+        last, self._same = history.last, None
+        if same is None or last is None or history.redoable:
+            return
+        for note in self._notes([last]):
+            changed = replace(note, after=same)
+            history.replace_last(replace(last, note=changed))
+        self._selection = self.selection
 
     def _notes(self, entries: Iterable[Entry]) -> Iterator[SelectionNote]:
         """Yield the notes of this output in the history."""
@@ -227,15 +240,12 @@ class EverythingOutput:
 
     def _keep(self, rewrite: Rewrite, after: Selection) -> None:
         self._known, self._overwrite = rewrite.known, False
-        history = self.objects.history
-        last = history.last
-        if last is not None and not history.redoable:
-            # a selection of the same objects is no step: the last one gets
-            # the new selection
-            for note in self._notes([last]):
-                if note.after != after:
-                    changed = replace(note, after=after)
-                    history.replace_last(replace(last, note=changed))
+        # a selection of the same objects is no step: the step of the same
+        # slider gets it; before there is one, an undo goes to its beginning
+        self._same = None if after == self.selection else after
+        last = self.objects.history.last
+        if self._key is None or (last is not None and last.key == self._key):
+            self._settle()
         self._selection = self.selection
 
     def _look(self) -> None:
@@ -255,5 +265,5 @@ class EverythingOutput:
         self._known = replace(self._known, deleted=deleted)
         now = self.selection
         if now is not None and now != self._selection:
-            self._selection = now
+            self._selection, self._key, self._same = now, None, None
             self.selection_restored.emit(now)
