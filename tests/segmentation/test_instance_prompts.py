@@ -10,6 +10,7 @@ from napari_mobilesam.segmentation.estimate import Speed, estimate_run
 from napari_mobilesam.segmentation.everything_plan import plan_for_shape
 from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.instances import find_instances
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.types import EverythingParameters
 
@@ -171,6 +172,30 @@ def test_maps_of_blocks_join_to_those_of_the_whole():
     assert (joined == truth).mean() > 0.97
     points = maps.to_data(np.array([[0, 0], [375, 175]]))
     assert np.allclose(points, [[1.5, 1.5], [1499, 699]])
+
+
+def test_one_block_has_the_instances_that_it_has_in_the_whole_image():
+    """What it cuts off ends there, as beside pixels that are not looked at."""
+    shape = 3000, 2600
+    rows, columns = (np.arange(length) % 90 - 45 for length in shape)
+    bright = rows[:, None] ** 2 + columns**2 < 35**2
+    rgb = np.repeat(np.where(bright, 255, 0)[..., None], 3, 2)
+    model = SeeingOracle()
+    image = ImageEmbedding.of_rgb(model, rgb.astype(np.uint8))
+    key = image.grid.large_block((1500, 1300), 16)
+    maps = maps_of(image, 16, [key])
+    height, width = (4 * length for length in image.grid.shape(16))
+    assert maps.values.shape[1] < height and maps.values.shape[2] < width
+    whole = np.zeros((3, height, width), np.float32)
+    top, left = maps.first
+    place = np.s_[
+        top : top + maps.values.shape[1], left : left + maps.values.shape[2]
+    ]
+    whole[:, *place] = maps.values
+    expected = find_instances(whole)
+    seeds = {tuple(seed) for seed in (maps.instances.seeds + maps.first)}
+    assert seeds == {tuple(seed) for seed in expected.seeds}
+    assert ((expected.labels[place] > 0) == (maps.instances.labels > 0)).all()
 
 
 def test_what_told_the_size_of_the_objects_is_not_looked_at_again(image):

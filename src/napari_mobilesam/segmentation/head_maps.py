@@ -134,7 +134,9 @@ def _join(
         for key in sorted(keys, key=lambda key: not image.knows(key))
     }
     filled = {key: _filled(image.grid, key) for key in keys}
-    row0, column0, row1, column1 = window or _around([*filled.values()])
+    row0, column0, row1, column1 = window or _around(
+        [*filled.values()], image.grid.shape(pitch)
+    )
     rows, columns = row1 - row0, column1 - column0
     values = np.zeros(
         (MAPS, rows * MAP_PIXELS, columns * MAP_PIXELS), np.float32
@@ -168,13 +170,14 @@ def _filled(grid: EmbeddingGrid, key: BlockKey) -> Box:
     return row0, column0, row1, column1
 
 
-def _around(boxes: Sequence[Box]) -> Box:
-    """Box around boxes."""
+def _around(boxes: Sequence[Box], shape: tuple[int, int]) -> Box:
+    """Box around boxes, and a cell more: objects end where they are cut."""
     if not boxes:
         return 0, 0, 0, 0
     ends = np.array(boxes)
-    row0, column0 = ends[:, :2].min(axis=0).tolist()
-    row1, column1 = ends[:, 2:].max(axis=0).tolist()
+    low = np.maximum(ends[:, :2].min(axis=0) - 1, 0)
+    high = np.minimum(ends[:, 2:].max(axis=0) + 1, shape)
+    (row0, column0), (row1, column1) = low.tolist(), high.tolist()
     return row0, column0, row1, column1
 
 
