@@ -186,6 +186,10 @@ def test_one_block_has_the_instances_that_it_has_in_the_whole_image():
     maps = maps_of(image, 16, [key])
     height, width = (4 * length for length in image.grid.shape(16))
     assert maps.values.shape[1] < height and maps.values.shape[2] < width
+    # smoothing does not mirror objects at the edges
+    assert maps.values[0].any()
+    assert not maps.values[:, [0, -1]].any()
+    assert not maps.values[:, :, [0, -1]].any()
     whole = np.zeros((3, height, width), np.float32)
     top, left = maps.first
     place = np.s_[
