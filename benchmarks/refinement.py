@@ -21,11 +21,11 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.refinement import (
     RefineParameters,
     judge,
-    mask_iou,
     prompts_of_mask,
 )
 from napari_mobilesam.segmentation.upscaling import crop_to_mask

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from viewer.oracle import OracleSam
 
+from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.segmentation.refinement import (
     ObjectMasks,
     Refinement,
     RefineParameters,
     judge,
     label_plane,
-    mask_iou,
     refine_labels,
     repaint,
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fakes import FIRST, blobs, oracle_session, plane_at, point, square
 
+from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectView,
@@ -17,7 +18,6 @@ from napari_mobilesam.session.prompts.propagation import (
     SkippedPlane,
     asked,
     innermost_point,
-    mask_iou,
     propagate,
 )
 from napari_mobilesam.types import BlankImageError, Mask, SegmentationError

@@ -243,13 +243,19 @@ def blocks_of(
     regions: Sequence[Region], grid: EmbeddingGrid
 ) -> list[BlockKey]:
     """Large blocks that regions are cut from, in order."""
-    return sorted(
-        {
-            grid.large_block(region.cut.center, region.cut.pitch)
-            for region in regions
-            if region.cut is not None and region.cut.large
-        }
-    )
+    return sorted(by_block(regions, grid))
+
+
+def by_block(
+    regions: Sequence[Region], grid: EmbeddingGrid
+) -> dict[BlockKey, list[Region]]:
+    """Regions that are cut from each large block."""
+    found: dict[BlockKey, list[Region]] = {}
+    for region in regions:
+        if region.cut is not None and region.cut.large:
+            key = grid.large_block(region.cut.center, region.cut.pitch)
+            found.setdefault(key, []).append(region)
+    return found
 
 
 def expected_prompts(plan: Plan) -> int:

@@ -198,6 +198,29 @@ def suppress_cleaned(
     return suppress(cleaned, threshold, [untouched, scores])
 
 
+def shared_area(one: Mask, other: Mask) -> int:
+    """Return the number of pixels that two masks share."""
+    row0, column0 = map(max, one.box[:2], other.box[:2])
+    row1, column1 = map(min, one.box[2:], other.box[2:])
+    if row0 >= row1 or column0 >= column1:
+        return 0
+    first, second = (
+        mask.data[
+            row0 - mask.box[0] : row1 - mask.box[0],
+            column0 - mask.box[1] : column1 - mask.box[1],
+        ]
+        for mask in (one, other)
+    )
+    return int(np.count_nonzero(first & second))
+
+
+def mask_iou(one: Mask, other: Mask) -> float:
+    """Return the IoU of two masks of a plane, or of planes of one shape."""
+    shared = shared_area(one, other)
+    total = one.area + other.area - shared
+    return shared / total if total else 0.0
+
+
 def center_of(mask: Mask) -> tuple[float, float]:
     """(row, column) of the middle of the pixel farthest from the border."""
     depth = distance_transform_edt(np.pad(mask.data, 1))

@@ -20,7 +20,7 @@ from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
     EmbeddingGrid,
 )
-from napari_mobilesam.segmentation.everything_plan import blocks_of
+from napari_mobilesam.segmentation.everything_plan import blocks_of, by_block
 from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.types import Box
@@ -97,14 +97,11 @@ def parts_of(regions: Sequence[Region], grid: EmbeddingGrid) -> list[Part]:
         One of all regions if they are few. Parts next to each other follow
         each other.
     """
-    blocks = blocks_of(regions, grid)
+    of_block = by_block(regions, grid)
+    blocks = sorted(of_block)
     cells = sum(math.prod(grid.canvas(key).cells) for key in blocks)
     if cells <= WHOLE_CELLS:
         return [Part(list(regions), blocks)]
-    of_block: dict[BlockKey, list[Region]] = {key: [] for key in blocks}
-    for region in regions:
-        (key,) = blocks_of([region], grid)
-        of_block[key].append(region)
     height, width = grid.image_shape
     if width > height:
         blocks.sort(key=lambda key: (key.column, key.row))

@@ -24,6 +24,7 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import ContrastLimits
 from napari_mobilesam.segmentation.layout import Channels
+from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.types import (
     ImageError,
     Mask,
@@ -295,24 +296,6 @@ def judge(
     elif before.score >= after.score:
         reason = f'it has the better predicted IoU, {before.score:.2f}'
     return Refinement(label, before, after, not reason, overlap, reason)
-
-
-def mask_iou(one: Mask, other: Mask) -> float:
-    """Return the IoU of two masks."""
-    row0, column0 = np.maximum(one.box[:2], other.box[:2]).tolist()
-    row1, column1 = np.minimum(one.box[2:], other.box[2:]).tolist()
-    shared = 0
-    if row0 < row1 and column0 < column1:
-        parts = [
-            mask.data[
-                row0 - mask.box[0] : row1 - mask.box[0],
-                column0 - mask.box[1] : column1 - mask.box[1],
-            ]
-            for mask in (one, other)
-        ]
-        shared = int(np.count_nonzero(parts[0] & parts[1]))
-    total = one.area + other.area - shared
-    return shared / total if total else 0.0
 
 
 def repaint(

@@ -199,22 +199,21 @@ class Run:
                 self._tell('Embedding')
         return done
 
-    def embed_blocks(self, keys: Sequence[BlockKey]) -> list[BlockKey]:
-        """Embed large blocks; of a cancelled run those that were done.
+    def embed_blocks(self, keys: Sequence[BlockKey]) -> None:
+        """Embed large blocks that are not, until the run is cancelled.
 
         Of many blocks the first may have been dropped again, and are embedded
         anew where they are needed.
         """
         missing = [key for key in keys if not self.image.knows(key)]
-        left = set(missing)
+        if not missing:
+            return
         self._tell('Embedding')
         # One alone is embedded by all threads that pay off.
         do = self.model.workers().map if len(missing) > 1 else map
         made = do(self.image.block, self._until_cancelled(missing))
-        for key, _ in zip(missing, made, strict=False):
-            left.remove(key)
+        for _ in made:
             self._tell('Embedding')
-        return [key for key in keys if key not in left]
 
     @property
     def embedded(self) -> int:

@@ -135,64 +135,42 @@ def segment_series(
     >>> nm.segment_series(series, nm.load_model()).text  # doctest: +SKIP
     """
     check_instance('series', series, Series, optional=False)
-    with series_lock(series.folder):
-        return _segment_all(
-            series,
-            model,
-            parameters,
-            channel,
-            write,
-            on_image,
-            progress,
-            cancelled,
-        )
-
-
-def _segment_all(
-    series: Series,
-    model: Sam,
-    parameters: EverythingParameters | None,
-    channel: int,
-    write: Write | None,
-    on_image: Callable[[int], None] | None,
-    progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
-) -> SeriesResult:
     result = SeriesResult(channel=channel)
-    for number, entry in enumerate(series):
-        if cancelled is not None and cancelled():
-            result.complete = False
-            break
-        if entry.status != 'to do' or entry.labelled:
-            result.skipped.append(number)
-            series.refresh(number)
-            continue
-        tell = _progress_of(series, number, progress)
-        try:
-            image = series.read_image(number)
-            labels, table = segment_image(
-                image, model, parameters, tell, cancelled, channel
-            )
+    with series_lock(series.folder):
+        for number, entry in enumerate(series):
             if cancelled is not None and cancelled():
                 result.complete = False
                 break
-            if write is not None:
-                taken = write(number, labels, table, image)
-            else:
-                series.save_labels(number, labels, table, image)
-                taken = True
-        # whatever is wrong with one image must not stop the others
-        except Exception as error:  # noqa: BLE001
-            result.failed[number] = explain(error)
-        else:
-            if taken:
-                result.done.append(number)
-                result.with_channels += image.several_channels
-                result.objects += len(table)
-            else:
+            if entry.status != 'to do' or entry.labelled:
                 result.skipped.append(number)
-        if on_image is not None:
-            on_image(number)
+                series.refresh(number)
+                continue
+            tell = _progress_of(series, number, progress)
+            try:
+                image = series.read_image(number)
+                labels, table = segment_image(
+                    image, model, parameters, tell, cancelled, channel
+                )
+                if cancelled is not None and cancelled():
+                    result.complete = False
+                    break
+                if write is not None:
+                    taken = write(number, labels, table, image)
+                else:
+                    series.save_labels(number, labels, table, image)
+                    taken = True
+            # whatever is wrong with one image must not stop the others
+            except Exception as error:  # noqa: BLE001
+                result.failed[number] = explain(error)
+            else:
+                if taken:
+                    result.done.append(number)
+                    result.with_channels += image.several_channels
+                    result.objects += len(table)
+                else:
+                    result.skipped.append(number)
+            if on_image is not None:
+                on_image(number)
     return result
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,23 +33,6 @@ from napari_mobilesam.types import Progress
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 # Time between two validations, in durations of one, at least.
 VALIDATION_GAP = 8
-
-
-# What a checkpoint holds, see `TrainingRun.save`.
-STATE = (
-    'model',
-    'helper',
-    'optimiser',
-    'average',
-    'best',
-    'best_score',
-    'since_best',
-    'validated',
-    'step',
-    'seconds',
-    'curve',
-    'config',
-)
 
 
 class TrainingError(RuntimeError):
@@ -321,11 +304,9 @@ class TrainingRun:
                 f'the log in {self.folder} could not be written: {error}'
             ) from error
 
-    def save(self) -> None:
-        """Write the state of the run, all or nothing."""
-        if self.folder is None or self.exchange.rank != 0:
-            return
-        state = {
+    def _state(self) -> dict[str, Any]:
+        """State that a checkpoint holds."""
+        return {
             'model': self.sam.state_dict(),
             'helper': self.task.helper.state_dict(),
             'optimiser': self.optimiser.state_dict(),
@@ -340,12 +321,17 @@ class TrainingRun:
             'config': asdict(self.config),
             'made_of': self.made_of,
         }
+
+    def save(self) -> None:
+        """Write the state of the run, all or nothing."""
+        if self.folder is None or self.exchange.rank != 0:
+            return
         self.saved = self.seconds
         path = self.folder / 'run.pt'
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
-                torch.save(state, temporary)
+                torch.save(self._state(), temporary)
         except (OSError, RuntimeError) as error:
             reason = 'the disk is full'
             if isinstance(error, OSError):
@@ -368,7 +354,9 @@ class TrainingRun:
         path = None if self.folder is None else self.folder / 'run.pt'
         if path is None or not path.is_file():
             return False
-        state = _read_state(path, self.sam.device)
+        # older ones do not say what they were made of
+        needed = self._state().keys() - {'made_of'}
+        state = _read_state(path, self.sam.device, needed)
         budget = {'steps': 0, 'minutes': 0}
         now = asdict(self.config) | budget | self.made_of
         then = state['config'] | budget | state.get('made_of', self.made_of)
@@ -390,7 +378,9 @@ class TrainingRun:
         return True
 
 
-def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
+def _read_state(
+    path: Path, device: torch.device, needed: Collection[str]
+) -> dict[str, Any]:
     """State that `TrainingRun.save` has written.
 
     Raises
@@ -400,7 +390,7 @@ def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-        if all(name in state for name in STATE):
+        if all(name in state for name in needed):
             return dict(state)
         reason = 'it is no state of a run'
     except Exception as error:  # noqa: BLE001 - torch raises any kind

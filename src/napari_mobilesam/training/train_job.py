@@ -236,7 +236,7 @@ class TrainJob:
     def _made_of(
         self, sam: Sam, images: list[LabelledImage]
     ) -> dict[str, str]:
-        """What a run that goes on must have in common with this one."""
+        """Values that a run shares with the one that it goes on with."""
         return {
             'images': digest_of(images),
             'base': sam.key,

@@ -133,7 +133,7 @@ class EverythingOutput:
     @property
     def undone(self) -> bool:
         """True if the run itself was undone."""
-        undone = any(True for _ in self._notes(self.objects.history.undone))
+        undone = any(self._notes(self.objects.history.undone))
         return undone and self.selection is None
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:

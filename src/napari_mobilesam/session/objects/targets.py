@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import (
+    check_choice,
     check_class_name,
     check_number,
 )
@@ -66,11 +67,7 @@ class WriteOptions:
     refine: bool = True
 
     def __post_init__(self) -> None:
-        if self.policy not in get_args(WritePolicy):
-            raise SegmentationError(
-                f"policy is {self.policy!r}; it has to be 'overwrite' or "
-                "'keep'."
-            )
+        check_choice('policy', self.policy, get_args(WritePolicy))
         check_class_name('class_name', self.class_name)
         if self.label is not None:
             check_number('label', self.label, -math.inf, whole=True)

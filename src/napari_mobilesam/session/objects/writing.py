@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
+from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
@@ -14,7 +13,6 @@ from napari_mobilesam.session.objects.targets import (
     WriteOptions,
     WritePolicy,
 )
-from napari_mobilesam.types import Mask
 
 
 def finished(
@@ -167,10 +165,7 @@ def _beneath(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
         other
         for other in objects
         if other.label != record.label
-        and any(
-            view.mask is not None and _is_over(record, view)
-            for view in other.views.values()
-        )
+        and any(_is_over(record, view) for view in other.views.values())
     ]
 
 
@@ -179,22 +174,7 @@ def _is_over(record: ObjectRecord, view: ObjectView) -> bool:
     above = record.view(view.plane)
     if above is None or above.mask is None or view.mask is None:
         return False
-    return _share_pixels(above.mask, view.mask)
-
-
-def _share_pixels(one: Mask, other: Mask) -> bool:
-    low = np.maximum(one.box[:2], other.box[:2])
-    high = np.minimum(one.box[2:], other.box[2:])
-    if (low >= high).any():
-        return False
-    first, second = (
-        mask.data[
-            low[0] - mask.box[0] : high[0] - mask.box[0],
-            low[1] - mask.box[1] : high[1] - mask.box[1],
-        ]
-        for mask in (one, other)
-    )
-    return bool((first & second).any())
+    return shared_area(above.mask, view.mask) > 0
 
 
 def assign_class(objects: Objects, number: int, class_name: str) -> None:

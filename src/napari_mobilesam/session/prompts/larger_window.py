@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.types import Frame, Mask, Prompts
 
@@ -125,16 +126,4 @@ def _continues(mask: Mask, other: Mask) -> bool:
     """Return whether another mask holds most of a cut one, as certainly."""
     if not other.data.size or other.score < mask.score - LOSS:
         return False
-    low = np.maximum(mask.box[:2], other.box[:2])
-    high = np.minimum(mask.box[2:], other.box[2:])
-    if (low >= high).any():
-        return False
-    parts = [
-        part.data[
-            low[0] - part.box[0] : high[0] - part.box[0],
-            low[1] - part.box[1] : high[1] - part.box[1],
-        ]
-        for part in (mask, other)
-    ]
-    shared = np.count_nonzero(parts[0] & parts[1])
-    return bool(shared > mask.area / 2)
+    return shared_area(mask, other) > mask.area / 2

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_choice
+from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -318,22 +318,3 @@ def innermost_point(mask: Mask) -> tuple[float, float]:
 
     row, column = centre_point(mask.data)
     return float(mask.box[0] + row), float(mask.box[1] + column)
-
-
-def mask_iou(first: Mask, second: Mask) -> float:
-    """IoU of two masks of the same plane, or of planes above each other."""
-    low = np.maximum(first.box[:2], second.box[:2])
-    high = np.minimum(first.box[2:], second.box[2:])
-    if (high <= low).any():
-        return 0.0
-    parts = [_part(mask, low, high) for mask in (first, second)]
-    services = int(np.count_nonzero(parts[0] & parts[1]))
-    return services / (first.area + second.area - services)
-
-
-def _part(
-    mask: Mask, low: NDArray[np.int64], high: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    origin = np.array(mask.box[:2])
-    (row0, column0), (row1, column1) = low - origin, high - origin
-    return mask.data[row0:row1, column0:column1]

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.session.prompts.propagation import mask_iou
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import Mask
 
