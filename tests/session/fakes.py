@@ -47,6 +47,9 @@ class FakeTarget:
     def highest(self):
         return int(self.data.max())
 
+    def present(self, labels):
+        return set(labels) & set(self.data.ravel().tolist())
+
     def locate(self, plane, picture, corner):
         rows, columns = np.nonzero(picture)
         values = picture[rows, columns]

@@ -275,3 +275,53 @@ def test_prompts_of_a_mask():
     assert asked.labels.tolist() == [1]
     assert asked.box is None
     np.testing.assert_array_equal(prompts_of(MASKS[1]).box, MASKS[1].box)
+
+
+def test_labels_of_hidden_objects_are_not_given_again(output, objects, target):
+    output.write(result(1, 2))
+    output.write(result(1))
+    output.write(result(1, 3))
+    assert objects.free_label() == 4
+    output.write(result(1, 2, 3))
+    assert shown(target) == {1: 1, 2: 2, 3: 3}
+    assert sorted(record.label for record in objects) == [1, 2, 3]
+
+
+def test_hidden_objects_get_a_label_if_theirs_was_painted(
+    output, objects, target
+):
+    output.write(result(1, 2))
+    output.write(result(1))
+    # a new label by hand, one above the highest
+    target.data[0, 3:6, 40:44] = 2
+    output.write(result(1, 3))
+    assert (target.data[0, 3:6, 40:44] == 2).all()
+    output.write(result(1, 2, 3))
+    assert (target.data == 2).sum() == 12
+    found = shown(target)
+    assert sorted(found.values()) == [1, 3, 4]
+    assert sorted(record.label for record in objects) == [1, 3, 4]
+    assert sorted(target.table['index']) == [1, 3, 4]
+    output.write(result(1))
+    assert (target.data == 2).sum() == 12
+
+
+def test_labels_of_hidden_objects_are_given_if_there_are_no_others(
+    output, objects, target
+):
+    target.data = target.data.astype(np.uint8)
+    target.data[3, 0, 0] = 252
+    output.write(result(1, 2))
+    output.write(result(1))
+    assert objects.free_label() == 255
+    assert objects.free_label(2) == 254
+    output.close()
+    assert objects.free_label() == 254
+
+
+def test_labels_of_a_run_that_was_undone_are_free(output, objects):
+    output.write(result(1, 2))
+    output.write(result(1))
+    objects.undo()
+    objects.undo()
+    assert objects.free_label() == 1

@@ -17,6 +17,7 @@ from napari.layers import Labels
 import napari_mobilesam
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.sparse_labels import label_pyramid
 from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import ImageError, Mask, Prompts
 from napari_mobilesam.widgets.viewer import labels_target
@@ -177,6 +178,25 @@ def test_labels_that_cannot_be_edited_say_so(viewer):
     scene.labels = viewer.add_labels(pyramid, multiscale=True)
     with pytest.raises(LabelsError, match='pyramid'):
         paint(scene)
+
+
+@pytest.mark.parametrize(
+    'kind', [np.asarray, da.from_array, 'stack', zarr.array, 'sparse']
+)
+def test_which_labels_have_pixels(kind):
+    data = np.zeros((40, 2100), np.uint16)
+    data[3, 4], data[30:, 9:] = 5, 7
+    if kind == 'stack':
+        layer = Labels(np.stack([np.zeros_like(data), data]))
+    elif kind == 'sparse':
+        levels = label_pyramid(data.shape, np.uint16, (0, 1))
+        levels[0][3, 4], levels[0][30:, 9:] = 5, 7
+        layer = Labels(levels, multiscale=True)
+    else:
+        layer = Labels(kind(data))
+    target = LabelsTarget(layer)
+    assert target.present([5, 6, 7]) == {5, 7}
+    assert target.present({8}) == set()
 
 
 @pytest.mark.parametrize('counted', [0, 1 << 22], ids=['kept', 'counted'])

@@ -114,6 +114,7 @@ class EverythingOutput:
     def close(self) -> None:
         """Stop following the objects; the labels stay."""
         self.objects.changed.disconnect(self._look)
+        self.objects.hold_labels(self._mark, 0)
 
     @property
     def numbers(self) -> set[int]:
@@ -247,6 +248,18 @@ class EverythingOutput:
         if self._key is None or (last is not None and last.key == self._key):
             self._settle()
         self._selection = self.selection
+        self._hold()
+
+    def _hold(self) -> None:
+        """Keep others from getting the labels of hidden objects."""
+        hidden = (
+            record.label
+            for record in self._known.records.values()
+            if record.number not in self.objects
+            and record.number not in self._known.deleted
+        )
+        highest = 0 if self.undone else max(hidden, default=0)
+        self.objects.hold_labels(self._mark, highest)
 
     def _look(self) -> None:
         """Follow changes by the user."""
@@ -263,6 +276,7 @@ class EverythingOutput:
             if number not in self.objects
         )
         self._known = replace(self._known, deleted=deleted)
+        self._hold()
         now = self.selection
         if now is not None and now != self._selection:
             self._selection, self._key, self._same = now, None, None

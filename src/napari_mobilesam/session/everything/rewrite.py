@@ -131,7 +131,7 @@ class Rewrite:
         frozen = set(self._frozen())
         wanted = set(result.masks) - frozen
         old = dict(self._records)
-        new = self._number(result, wanted)
+        new = self._number(result, wanted, before)
         gone, come = before - wanted, (wanted - before) | new
         squares = self._squares(
             [old[label] for label in (gone | come) & set(old)]
@@ -141,7 +141,9 @@ class Rewrite:
         title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
-            covered = self._paint(step, result.pictures, squares, frozen)
+            covered = self._paint(
+                step, result.pictures, squares, frozen, before
+            )
             if wanted and not before and not covered:
                 raise LabelsError(
                     f'“{self._objects.target.name}” does not cover the '
@@ -162,8 +164,10 @@ class Rewrite:
             if deleted or (now is not None and id(now) not in self._made):
                 yield label
 
-    def _number(self, result: EverythingResult, wanted: set[int]) -> set[int]:
-        """Make records of new objects, and of objects linked differently."""
+    def _number(
+        self, result: EverythingResult, wanted: set[int], before: set[int]
+    ) -> set[int]:
+        """Make records of new objects, and of those that have to change."""
         new = sorted(wanted - set(self._records))
         other = {
             label
@@ -173,6 +177,7 @@ class Rewrite:
         for label in other:
             old = self._records[label]
             self._make(label, old.number, old.label, result.masks[label])
+        new = sorted({*new, *self._replaced(wanted - before - set(new))})
         if new:
             first = self._first_label(len(new))
             known = [record.number for record in self._made.values()]
@@ -183,6 +188,15 @@ class Rewrite:
                 number += 1
                 self._make(label, number, own, result.masks[label])
         return {*new, *other}
+
+    def _replaced(self, hidden: set[int]) -> set[int]:
+        """Return hidden objects whose labels others have got since."""
+        if self._semantic or not hidden:
+            return set()
+        labels = {self._records[label].label for label in hidden}
+        used = self._objects.target.present(labels)
+        used.update(record.label for record in self._objects)
+        return {n for n in hidden if self._records[n].label in used}
 
     def _first_label(self, count: int) -> int:
         if not self._semantic:
@@ -230,6 +244,7 @@ class Rewrite:
         pictures: Sequence[NDArray[Any]],
         squares: dict[int, set[tuple[int, int]]],
         frozen: set[int],
+        before: set[int],
     ) -> int:
         """Write the changes in squares; return the number of pixels.
 
@@ -239,7 +254,7 @@ class Rewrite:
         own = set()
         for label, record in self._records.items():
             values[label] = 0 if label in frozen else record.label
-            if self._semantic or label not in frozen:
+            if self._semantic or label in before - frozen:
                 own.add(record.label)
         is_own = np.zeros(max(own, default=0) + 2, dtype=bool)
         is_own[list(own)] = True

@@ -58,6 +58,8 @@ class ObjectStore(ABC):
         self._open_steps = 0
         # highest label that a running job has reserved
         self._reserved = 0
+        # highest label of the hidden objects of each run, see `hold_labels`
+        self._held: dict[object, int] = {}
         self.version = 0
 
     def __len__(self) -> int:
@@ -79,7 +81,8 @@ class ObjectStore(ABC):
         """Return the lowest of ``count`` labels above all that are used.
 
         Labels of pixels, of objects (whose pixels may have been erased by
-        hand) and those that a running job has reserved are used.
+        hand) and those that a running job has reserved are used; so are
+        those that are held, as long as there are others.
 
         Raises
         ------
@@ -87,7 +90,10 @@ class ObjectStore(ABC):
             The labels are not editable, or have too few free values.
         """
         self.target.check()
-        first = 1 + self._highest_used()
+        used = self._highest_used()
+        first = 1 + max(used, *self._held.values(), 0)
+        if first + count - 1 > self.target.limit:
+            first = 1 + used
         if first + count - 1 > self.target.limit:
             raise LabelsError(
                 f'“{self.target.name}” is full: it holds labels up to '
@@ -116,6 +122,20 @@ class ObjectStore(ABC):
         first = self.free_label(count)
         self._reserved = first + count - 1
         return first
+
+    def hold_labels(self, owner: object, highest: int) -> None:
+        """Hold the labels of objects that are hidden, and may come back.
+
+        Parameters
+        ----------
+        owner : object
+            Whose objects they are.
+        highest : int
+            Highest of the labels; 0 if none is hidden.
+        """
+        self._held.pop(owner, None)
+        if highest:
+            self._held[owner] = highest
 
     def begin(self, title: str, key: object = None) -> Step:
         """Begin a step; its writes are shown at once, `Step.finish` ends it.

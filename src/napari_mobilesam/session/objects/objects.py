@@ -116,6 +116,7 @@ class Objects(ObjectStore):
             self.version,
             self.history.last if not self.history.redoable else None,
             self._reserved,
+            self._held,
         )
 
     def commit(self, staged: StagedObjects) -> bool:

@@ -72,6 +72,10 @@ class SparseLabels:
         """Return the largest value."""
         return max((int(s.max()) for s in self._kept.values()), default=0)
 
+    def squares(self) -> Iterator[NDArray[Any]]:
+        """Yield the squares that are kept."""
+        yield from self._kept.values()
+
     def __array__(
         self, dtype: Any = None, copy: bool | None = None
     ) -> NDArray[Any]:

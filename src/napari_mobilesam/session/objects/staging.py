@@ -71,6 +71,8 @@ class StagedObjects(ObjectStore):
         Last step, which a step of the same key is merged with.
     reserved : int
         Highest label that a running job has reserved.
+    held : mapping
+        See `ObjectStore.hold_labels`.
 
     Attributes
     ----------
@@ -84,12 +86,14 @@ class StagedObjects(ObjectStore):
         records: Mapping[int, ObjectRecord],
         base: int,
         last: Entry | None,
-        reserved: int = 0,
+        reserved: int,
+        held: Mapping[object, int],
     ) -> None:
         self._staged_target = StagedTarget(target)
         super().__init__(self._staged_target)
         self._records.update(records)
         self._reserved = reserved
+        self._held.update(held)
         self._last = last
         self.base = base
         self.change: StagedStep | None = None
@@ -225,6 +229,10 @@ class StagedTarget:
         """Return the largest label."""
         self._highest = self.target.highest()
         return self._highest
+
+    def present(self, labels: Collection[int]) -> set[int]:
+        """Return the labels that have pixels."""
+        return self.target.present(labels)
 
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]

@@ -117,6 +117,9 @@ class LabelTarget(Protocol):
     def highest(self) -> int:
         """Return the largest label in it, 0 if it is empty."""
 
+    def present(self, labels: Collection[int]) -> set[int]:
+        """Return those of some labels that have pixels."""
+
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
     ) -> Pixels:

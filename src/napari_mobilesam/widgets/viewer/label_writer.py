@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,22 @@ def next_label(labels: Labels) -> int:
         (int(np.max(np.asarray(data[i]))) for i in range(data.shape[0])),
         default=0,
     )
+
+
+def labels_present(labels: Labels, ids: Collection[int]) -> set[int]:
+    """Return those of some ids that a layer has pixels of."""
+    data = data_of(labels)
+    parts: Iterable[NDArray[Any]]
+    if isinstance(data, SparseLabels):
+        parts = data.squares()
+    elif isinstance(data, np.ndarray):
+        parts = [data]
+    else:
+        parts = (np.asarray(data[i]) for i in range(data.shape[0]))
+    wanted, found = list(ids), set()
+    for part in parts:
+        found.update(np.unique(part[np.isin(part, wanted)]).tolist())
+    return found
 
 
 def layer_pixels(

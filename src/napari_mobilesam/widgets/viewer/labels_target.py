@@ -27,6 +27,7 @@ from napari_mobilesam.session.objects.targets import (
 )
 from napari_mobilesam.types import Box
 from napari_mobilesam.widgets.viewer.label_writer import (
+    labels_present,
     layer_pixels,
     next_label,
     seen_on_plane,
@@ -133,6 +134,10 @@ class LabelsTarget:
         if self._highest is None or data_of(layer).size <= COUNTED_PIXELS:
             self._highest = next_label(layer) - 1
         return self._highest
+
+    def present(self, labels: Collection[int]) -> set[int]:
+        """Return the labels that have pixels; reads the whole array."""
+        return labels_present(self.layer, labels)
 
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
