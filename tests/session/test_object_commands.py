@@ -151,7 +151,14 @@ ODD = {
         (lambda s, odd: s.load(odd), 'text'),
         (lambda s, odd: s.autosave(odd), 'none text'),
         (lambda s, odd: s.color_by_class(odd), ''),
-        (lambda s, odd: s.segment_everything(odd), ''),
+        (lambda s, odd: s.segment_everything(odd), 'none'),
+        (lambda s, odd: s.segment_everything(parameters=odd), 'none'),
+        (lambda s, odd: s.segment_everything(regions=odd), 'none'),
+        (lambda s, odd: s.segment_everything(regions=[odd]), 'none'),
+        (lambda s, odd: s.segment_everything(linked=odd), ''),
+        (lambda s, odd: s.segment_everything(overwrite=odd), ''),
+        (lambda s, odd: s.segment_everything(semantic=odd), ''),
+        (lambda s, odd: s.filter_everything(odd), ''),
     ],
 )
 def test_odd_arguments_are_refused(session, command, allowed):

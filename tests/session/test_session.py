@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.session import Session
+from napari_mobilesam.session import PlaneTask, Session
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts
@@ -54,6 +54,10 @@ def collect(signal):
     values = []
     signal.connect(lambda *args: values.append(args))
     return values
+
+
+def start_everything(session, plane, parameters=None):
+    return session.runs.start([PlaneTask(plane)], parameters, 'tiny')
 
 
 def test_preview_answers_with_masks_of_the_plane(session, plane):
@@ -135,7 +139,7 @@ def test_everything_delivers_labels_and_progress(session, plane):
     parameters = EverythingParameters(
         points_per_side=4, predicted_iou=0.0, stability=0.0
     )
-    session.segment_everything(plane, parameters)
+    start_everything(session, plane, parameters)
     assert session.wait(60)
     ((result,),) = results
     assert result.complete
@@ -148,8 +152,8 @@ def test_everything_delivers_labels_and_progress(session, plane):
 def test_cancelled_run_says_so(session, plane):
     results = collect(session.everything)
     session.progress.connect(lambda *args: session.cancel())
-    session.segment_everything(
-        plane, EverythingParameters(points_per_side=16, batch_size=1)
+    start_everything(
+        session, plane, EverythingParameters(points_per_side=16, batch_size=1)
     )
     assert session.wait(60)
     assert [r.complete for (r,) in results] == [False]
@@ -160,8 +164,8 @@ def test_new_run_replaces_the_old_one(session, plane):
     gate = threading.Event()
     session._worker.submit('gate', lambda: gate.wait(20) and None)
     few = EverythingParameters(points_per_side=2)
-    session.segment_everything(plane, few)
-    last = session.segment_everything(plane, few)
+    start_everything(session, plane, few)
+    last = start_everything(session, plane, few)
     gate.set()
     assert session.wait(60)
     assert [r.request.generation for (r,) in results] == [last]
@@ -225,7 +229,7 @@ def test_model_that_cannot_be_loaded(plane):
     session.wait(30)
     session.predict(plane, [point()])
     session.wait(30)
-    session.segment_everything(plane)
+    start_everything(session, plane)
     session.wait(30)
     session.close()
     assert failures == [

@@ -346,3 +346,32 @@ def test_objects_of_stacks_are_shown_on_their_plane(desk, blobs):
     d.widget.panel.review.next_button.click()
     d.settle()
     assert d.viewer.dims.current_step[0] == 1
+
+
+def test_the_script_repeats_run_filters_and_review(reviewed):
+    d = reviewed
+    filters = d.widget.panel.filters
+    least = filters.predicted_iou.value()
+    press(d, Qt.Key.Key_N)
+    press(d, Qt.Key.Key_Y)
+    filters.predicted_iou.setValue(1.0)
+    d.settle()
+    assert len(np.unique(d.labels.data)) == 2
+    filters.predicted_iou.setValue(least)
+    d.settle()
+    press(d, Qt.Key.Key_N)
+    press(d, Qt.Key.Key_R)
+    d.settle()
+    assert len(np.unique(d.labels.data)) == 4
+    d.session.scene.labels = d.labels
+    script = d.session.script()
+    assert 'cannot be repeated' not in script
+    names = {'viewer': d.viewer}
+    exec(compile(script, 'script.py', 'exec'), names)  # noqa: S102
+    again = d.session.scene.labels
+    assert again is not d.labels
+    assert np.array_equal(again.data, d.labels.data)
+    made = d.session.scene.objects(False)
+    assert [(r.number, r.reviewed) for r in made] == [
+        (r.number, r.reviewed) for r in d.widget.panel.review.objects
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 ALL = (FIRST, SECOND, THIRD, FOURTH)
@@ -334,3 +335,20 @@ def test_console_and_mouse_do_the_same(desk, blobs):
     assert len(points.data) == 0
     d.session.undo()
     assert not d.viewer.layers['objects'].data.any()
+
+
+def test_copy_script(desk, blobs):
+    d = desk(blobs)
+    clipboard = QApplication.clipboard()
+    clipboard.setText('before')
+    d.widget.panel.script_button.click()
+    assert 'nothing to copy yet' in d.widget.panel.status.text
+    assert clipboard.text() == 'before'
+    make(d, FIRST)
+    d.widget.panel.script_button.click()
+    assert 'a script of 1 step:' in d.widget.panel.status.text
+    assert clipboard.text() == d.session.script()
+    with d.session.scene.objects(False).step('37 objects') as step:
+        step.describe({5}, d.session.scene.objects(False).target.rows((5,)))
+    d.widget.panel.script_button.click()
+    assert 'Of these, 1 cannot be repeated' in d.widget.panel.status.text

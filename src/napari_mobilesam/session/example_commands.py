@@ -15,14 +15,11 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneTask,
 )
-from napari_mobilesam.session.everything.everything_output import (
-    EverythingOutput,
-)
-from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.examples import (
     examples_on,
     text_query,
 )
+from napari_mobilesam.session.everything.written_runs import WrittenRuns
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
@@ -35,8 +32,8 @@ class ExampleCommands:
 
     Parameters
     ----------
-    runs : EverythingRuns
-        Does the search.
+    written : WrittenRuns
+        Does the search, and writes what is found.
     class_jobs : ClassJobs
         Proposes classes.
     model_name : callable
@@ -49,13 +46,13 @@ class ExampleCommands:
 
     def __init__(
         self,
-        runs: EverythingRuns,
+        written: WrittenRuns,
         class_jobs: ClassJobs,
         model_name: Callable[[], str],
         scene: Callable[[], Scene],
         waiter: Waiter,
     ) -> None:
-        self._runs = runs
+        self._written = written
         self._class_jobs = class_jobs
         self._model_name = model_name
         self._scene = scene
@@ -110,6 +107,7 @@ class ExampleCommands:
         text: str,
         detector: Any = None,
         score: float | None = None,
+        parameters: EverythingParameters | None = None,
     ) -> EverythingResult:
         """Add what a text names to the labels, as one step.
 
@@ -125,6 +123,8 @@ class ExampleCommands:
             ``boxes(image, text)``; Grounding DINO by default.
         score : float, optional
             Least score of a box.
+        parameters : EverythingParameters, optional
+            Parameters of the masks.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class ExampleCommands:
         plane, objects = scene.plane(), scene.objects(True)
         assert objects is not None
         query = text_query(text, detector, score)
-        return self._run(objects, plane, None, query=query)
+        return self._run(objects, plane, parameters, query=query)
 
     def _run(
         self,
@@ -157,18 +157,7 @@ class ExampleCommands:
             plane,
             skip=lambda: target.picture(plane, (0, 0, height, width)) != 0,
         )
-
-        def start() -> None:
-            self._runs.start([task], parameters, self._model_name(), **what)
-
-        result: EverythingResult = self._waiter.answer(
-            self._runs.finished, start
-        )
-        if result.masks:
-            output = EverythingOutput(objects, [plane])
-            output.write(result)
-            output.close()
-        return result
+        return self._written.run(objects, [task], parameters, **what)
 
     def propose_classes(self) -> ProposedClasses:
         """Propose classes for the objects of the plane that have none.

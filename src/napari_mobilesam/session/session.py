@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.detector_downloads import DetectorDownloads
-from napari_mobilesam.session.everything.everything_messages import PlaneTask
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
+from napari_mobilesam.session.everything.written_runs import WrittenRuns
+from napari_mobilesam.session.everything_commands import EverythingCommands
 from napari_mobilesam.session.example_commands import ExampleCommands
 from napari_mobilesam.session.file_commands import FileCommands, FileParts
 from napari_mobilesam.session.images.disk_cache import DiskCache
@@ -29,7 +29,7 @@ from napari_mobilesam.session.object_jobs import ObjectJobs
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.history import Undoable
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.scene import Scene
+from napari_mobilesam.session.objects.scene import Scene, find_code
 from napari_mobilesam.session.prompt_commands import PromptCommands
 from napari_mobilesam.session.prompts.batch import BatchSegmentation
 from napari_mobilesam.session.prompts.editor import Editor
@@ -56,7 +56,6 @@ from napari_mobilesam.session.track_propagation import TrackPropagation
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
-    EverythingParameters,
     ModelRecord,
     Prompts,
     SegmentationError,
@@ -278,8 +277,14 @@ class Session:
         self.propagate_track = tracks.propagate_track
         self.track, self.link = tracks.track, tracks.link
         self.unlink, self.divide = tracks.unlink, tracks.divide
+        self.written_runs = WrittenRuns(
+            self.runs, lambda: self.model_name, waiter, self._plane_code
+        )
+        everything = EverythingCommands(self.written_runs, scene)
+        self.segment_everything = everything.segment_everything
+        self.filter_everything = everything.filter_everything
         examples = ExampleCommands(
-            self.runs,
+            self.written_runs,
             self.classifying,
             lambda: self.model_name,
             scene,
@@ -373,19 +378,6 @@ class Session:
         """Drop the answer to the newest prompts."""
         self.prompting.forget()
 
-    def segment_everything(
-        self,
-        plane: ImagePlane,
-        parameters: EverythingParameters | None = None,
-    ) -> int:
-        """Find every object of a plane; `everything` brings the answer.
-
-        A run in progress is cancelled. Prompts are answered between the steps
-        of a run.
-        """
-        check_instance('plane', plane, ImagePlane, optional=False)
-        return self.runs.start([PlaneTask(plane)], parameters, self.model_name)
-
     def cancel(self) -> None:
         """Stop segment everything after its current step, keeping masks."""
         self.runs.cancel()
@@ -468,6 +460,7 @@ class Session:
         self.prefetch.want(())
         self.prefetch.want_afterwards(())
         self.classifying.abandon()
+        self.written_runs.close()
         self.runs.close()
         self.large.close()
         self.series.close()
@@ -532,9 +525,7 @@ class Session:
     def _plane_code(self, plane: ImagePlane) -> str:
         if self.scene is None:
             return repr(plane.name)
-        arguments = self.scene.describe(plane).items()
-        given = ', '.join(f'{name}={value!r}' for name, value in arguments)
-        return f'scene.find({given})'
+        return find_code(self.scene, plane)
 
     def _say_preparing(self, plane: ImagePlane) -> None:
         # what is said of an open object stays

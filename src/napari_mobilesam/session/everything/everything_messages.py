@@ -52,11 +52,14 @@ class ExampleObjects:
         The examples.
     similarity : float
         Least similarity of the objects.
+    labels : tuple of int
+        Labels of the examples.
     """
 
     plane: ImagePlane
     masks: tuple[Mask, ...]
     similarity: float
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,7 @@ class EverythingResult:
         planes, area is the sum and the rest is of its least certain plane.
     masks : dict
         `PlaneMask` of all planes of each label, before better masks covered
-        a part.
+        a part; in the order of planes, the best of each first.
     selection : Selection
         Criteria of objects.
     extent : Extent

@@ -13,6 +13,7 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
 )
 from napari_mobilesam.session.everything.rewrite import Rewrite, RunRecords
+from napari_mobilesam.session.everything.run_code import filter_code, run_code
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.staging import StagedObjects
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.candidates import Selection
     from napari_mobilesam.session.objects.history import Entry
     from napari_mobilesam.session.objects.object_store import ObjectStore
+    from napari_mobilesam.session.objects.replay_code import (
+        PlaneCode,
+        ReplayCode,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +84,9 @@ class EverythingOutput:
         Whether the first write overwrites existing labels.
     semantic : bool
         Whether all objects share one label.
+    plane_code : callable, optional
+        Returns the expression that finds a plane; without it a script does
+        not repeat the run.
 
     Attributes
     ----------
@@ -94,11 +102,16 @@ class EverythingOutput:
         planes: Sequence[ImagePlane],
         overwrite: bool = False,
         semantic: bool = False,
+        plane_code: PlaneCode | None = None,
     ) -> None:
         self.objects = objects
         self._planes = planes
         self._overwrite = overwrite
         self._semantic = semantic
+        self._plane_code = plane_code
+        # selection of the first write, and whether a script repeats the run
+        self._first: Selection | None = None
+        self._replayable = False
         self._known = RunRecords()
         # identifies own entries of the history
         self._mark = object()
@@ -156,7 +169,11 @@ class EverythingOutput:
         rewrite, before = self._rewrite(self.objects), self._begin(key)
         with self._own():
             rewrite.write(
-                result, key, self._note(before, result), before is not None
+                result,
+                key,
+                self._note(before, result),
+                before is not None,
+                self._code(result),
             )
         self._keep(rewrite, result.selection)
 
@@ -169,12 +186,12 @@ class EverythingOutput:
         """
         staged = self.objects.stage()
         rewrite, before = self._rewrite(staged), self._begin(key)
-        note = self._note(before, result)
+        note, code = self._note(before, result), self._code(result)
         return PreparedWrite(
             staged,
             rewrite,
             note,
-            lambda: rewrite.write(result, key, note, before is not None),
+            lambda: rewrite.write(result, key, note, before is not None, code),
         )
 
     def finish(self, prepared: PreparedWrite) -> bool:
@@ -197,9 +214,38 @@ class EverythingOutput:
         return done
 
     def _rewrite(self, objects: ObjectStore) -> Rewrite:
+        known = self._known.without(self._undone())
         return Rewrite(
-            objects, self._planes, self._known, self._overwrite, self._semantic
+            objects, self._planes, known, self._overwrite, self._semantic
         )
+
+    def _undone(self) -> set[int]:
+        """Return the objects that only undone steps have made.
+
+        The next write makes them anew, as if these steps had never been.
+        """
+        history = self.objects.history
+        undone = {n for entry in history.undone for n in entry.records_after}
+        for entry in history.done:
+            undone -= entry.records_before.keys() | entry.records_after.keys()
+        return {number for number in undone if number not in self.objects}
+
+    def _code(self, result: EverythingResult) -> ReplayCode | None:
+        """Return the code of the run; once it is written, of a filter."""
+        chosen = result.selection
+        if self.selection is not None:
+            return filter_code(chosen) if self._replayable else None
+        code = None
+        if self._plane_code is not None:
+            code = run_code(
+                result, self._plane_code, self._overwrite, self._semantic
+            )
+        self._replayable = code is not None
+        first = self._first = self._first or chosen
+        if code is not None and chosen != first:
+            # the run itself had no object
+            code = code.then(filter_code(chosen))
+        return code
 
     def _note(
         self, before: Selection | None, result: EverythingResult
@@ -252,9 +298,10 @@ class EverythingOutput:
 
     def _hold(self) -> None:
         """Keep others from getting the labels of hidden objects."""
+        known = self._known.without(self._undone())
         hidden = (
             record.label
-            for record in self._known.records.values()
+            for record in known.records.values()
             if record.number not in self.objects
             and record.number not in self._known.deleted
         )

@@ -100,6 +100,11 @@ class EverythingRuns:
         )
         self._generation = 0
 
+    @property
+    def generation(self) -> int:
+        """Number of the newest run; 0 if there was none."""
+        return self._generation
+
     def start(
         self,
         tasks: Sequence[PlaneTask],

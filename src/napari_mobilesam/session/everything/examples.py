@@ -67,6 +67,7 @@ def examples_on(
         plane,
         tuple(masks.values()),
         SIMILARITY if similarity is None else similarity,
+        tuple(masks),
     )
 
 

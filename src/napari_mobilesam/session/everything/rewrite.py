@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_mobilesam.session.objects.object_store import Step
+    from napari_mobilesam.session.objects.replay_code import ReplayCode
 
 # Side of the squares of a plane that are compared.
 SQUARE = 512
@@ -52,6 +53,14 @@ class RunRecords:
     records: dict[int, ObjectRecord] = field(default_factory=dict)
     made: dict[int, ObjectRecord] = field(default_factory=dict)
     deleted: frozenset[int] = frozenset()
+
+    def without(self, numbers: Collection[int]) -> RunRecords:
+        """Return the records without those of some numbers."""
+        return RunRecords(
+            {n: r for n, r in self.records.items() if r.number not in numbers},
+            {n: r for n, r in self.made.items() if r.number not in numbers},
+            self.deleted - set(numbers),
+        )
 
 
 class Rewrite:
@@ -101,6 +110,7 @@ class Rewrite:
         key: Hashable,
         note: object,
         was_written: bool = False,
+        code: ReplayCode | None = None,
     ) -> None:
         """Write as one step; see `EverythingOutput.write`.
 
@@ -115,6 +125,8 @@ class Rewrite:
         was_written : bool
             Whether a result of the run was written before, which may have had
             no object.
+        code : ReplayCode, optional
+            Code that repeats the step.
         """
         now = {
             label: self._objects.get(record.number)
@@ -141,6 +153,10 @@ class Rewrite:
         title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
+            if code is not None:
+                # labels follow the order in which objects were first shown
+                passing = 0 if new else code.passing
+                step.replay_code = replace(code, passing=passing)
             covered = self._paint(
                 step, result.pictures, squares, frozen, before
             )
@@ -168,16 +184,18 @@ class Rewrite:
         self, result: EverythingResult, wanted: set[int], before: set[int]
     ) -> set[int]:
         """Make records of new objects, and of those that have to change."""
-        new = sorted(wanted - set(self._records))
+        first_seen = wanted - set(self._records)
         other = {
             label
-            for label in wanted - set(new)
+            for label in wanted - first_seen
             if _differs(self._records[label], result.masks[label])
         }
         for label in other:
             old = self._records[label]
             self._make(label, old.number, old.label, result.masks[label])
-        new = sorted({*new, *self._replaced(wanted - before - set(new))})
+        hidden = wanted - before - first_seen
+        numbered = first_seen | self._replaced(hidden)
+        new = [label for label in result.masks if label in numbered]
         if new:
             first = self._first_label(len(new))
             known = [record.number for record in self._made.values()]

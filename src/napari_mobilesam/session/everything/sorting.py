@@ -80,8 +80,10 @@ class Sorter:
             pictures.append(picture)
             tables.append(table.assign(plane=number, planes=1))
         table = pd.concat(tables[len(pictures) > 0 :], ignore_index=True)
+        order = table['label'].tolist()
         if self._linked and len(pictures) > 1:
             final = self._link(pictures)
+            order = final[order].tolist()
             table = _one_row_each(table.assign(label=final[table['label']]))
             lookup = _as_labels(final)
             pictures = [lookup[picture] for picture in pictures]
@@ -90,7 +92,7 @@ class Sorter:
                 self._found[member - 1]
                 for member in self._members.get(label, [label])
             )
-            for label in table['label'].tolist()
+            for label in order
         }
         return Sorted(tuple(pictures), table, masks)
 

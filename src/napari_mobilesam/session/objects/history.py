@@ -94,9 +94,17 @@ def joined(first: Entry, second: Entry) -> Entry:
         _merged(first.rows_after, second.rows_after, second.labels),
         tuple(sorted({*first.labels, *second.labels})),
         second.key,
-        second.replay_code,
+        _merged_code(first.replay_code, second.replay_code),
         second.note,
     )
+
+
+def _merged_code(
+    first: ReplayCode | None, second: ReplayCode | None
+) -> ReplayCode | None:
+    if first is None or second is None:
+        return None
+    return first.then(second)
 
 
 def _merged(
@@ -111,6 +119,26 @@ def _merged(
         return rows if others is None else others
     kept = rows[~rows['index'].isin(list(labels))]
     return pd.concat([kept, others], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Replayed:
+    """Steps as a script repeats them, and the objects it does not have."""
+
+    codes: list[tuple[str, ReplayCode | None]] = field(default_factory=list)
+    missing: frozenset[int] = frozenset()
+
+    def with_steps(self, entries: Sequence[Entry]) -> _Replayed:
+        codes, missing = list(self.codes), set(self.missing)
+        for entry in entries:
+            before = {n for n, r in entry.records_before.items() if r}
+            after = {n for n, r in entry.records_after.items() if r}
+            code = None if before & missing else entry.replay_code
+            missing -= entry.records_after.keys()
+            if code is None:
+                missing |= after
+            codes.append((entry.title, code))
+        return _Replayed(codes, frozenset(missing))
 
 
 class History:
@@ -140,13 +168,16 @@ class History:
         self._undone: list[Entry] = []
         self._sizes: dict[int, int] = {}
         # steps dropped from the undo history, for the script
-        self._settled: list[tuple[str, ReplayCode | None]] = []
+        self._settled = _Replayed()
 
     @property
     def replay_codes(self) -> list[tuple[str, ReplayCode | None]]:
-        """Title and replay code of every step that is done."""
-        done = [(entry.title, entry.replay_code) for entry in self._done]
-        return [*self._settled, *done]
+        """Title and replay code of every step that is done.
+
+        A step without code makes objects that a script does not have: what
+        changes these has no code, either.
+        """
+        return self._settled.with_steps(self._done).codes
 
     @property
     def undoable(self) -> str | None:
@@ -206,7 +237,7 @@ class History:
         self._pushed = self._moved[id(entry)] = self._clock()
         while self.nbytes > self._max_bytes and len(self._done) > 1:
             oldest = self._done.pop(0)
-            self._settled.append((oldest.title, oldest.replay_code))
+            self._settled = self._settled.with_steps([oldest])
             self._forget([oldest])
 
     def replace_last(self, entry: Entry) -> None:
@@ -250,7 +281,7 @@ class History:
 
     def settle(self) -> None:
         """Keep all steps that are done: none can be undone any more."""
-        self._settled = self.replay_codes
+        self._settled = self._settled.with_steps(self._done)
         self._forget([*self._done, *self._undone])
         self._done, self._undone = [], []
 
@@ -258,7 +289,7 @@ class History:
         """Drop all steps."""
         self._done, self._undone, self._sizes = [], [], {}
         self._moved = {}
-        self._settled = []
+        self._settled = _Replayed()
 
     def _move(self, source: list[Entry], target: list[Entry]) -> Entry | None:
         if not source:

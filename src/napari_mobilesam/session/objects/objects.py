@@ -250,7 +250,9 @@ class Objects(ObjectStore):
         if not record.reviewed:
             record = replace(record, reviewed=True)
             with self.step(f'keeping object {number}') as step:
-                step.replay_code = ReplayCode(())
+                step.replay_code = ReplayCode(
+                    (f'session.open({number})', 'session.accept()')
+                )
                 step.put(record)
         return record
 

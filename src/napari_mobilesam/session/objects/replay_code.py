@@ -36,10 +36,23 @@ class ReplayCode:
         Lines of Python.
     settings : mapping of str to str
         Lines that set the parameters of the step, by parameter.
+    passing : int
+        Number of last lines that are not needed if the step is merged with
+        a later one, as the positions of a slider are.
     """
 
     lines: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    passing: int = 0
+
+    def then(self, later: ReplayCode) -> ReplayCode:
+        """Return the code of this step merged with a later one."""
+        kept = self.lines[: len(self.lines) - self.passing]
+        return ReplayCode(
+            (*kept, *later.lines),
+            {**self.settings, **later.settings},
+            later.passing,
+        )
 
 
 HEAD = '''\
@@ -48,11 +61,13 @@ HEAD = '''\
 import numpy as np
 
 import napari_mobilesam as nm
+from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.session.prompts.batch import BatchItem
 from napari_mobilesam.session.objects.mask_text import mask_from
 from napari_mobilesam.session.objects.targets import WriteOptions
-from napari_mobilesam.types import Prompts
+from napari_mobilesam.types import EverythingParameters, Prompts
 '''
 
 

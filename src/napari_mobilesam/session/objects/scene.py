@@ -77,3 +77,10 @@ class Scene(Protocol):
 
         They choose the image, and new labels to write to.
         """
+
+
+def find_code(scene: Scene, plane: ImagePlane) -> str:
+    """Return the expression of a script that finds a plane."""
+    arguments = scene.describe(plane).items()
+    given = ', '.join(f'{name}={value!r}' for name, value in arguments)
+    return f'scene.find({given})'

@@ -20,6 +20,7 @@ from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.rewriter import Rewriter
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.scene import find_code
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.everything.live_view import LiveView
@@ -241,6 +242,7 @@ class RunLayers:
             self._sources,
             overwrite=not chosen.leave,
             semantic=chosen.semantic,
+            plane_code=partial(find_code, self._scene),
         )
         output.selection_restored.connect(self._went)
         self._rewriter = Rewriter(output, runs.apart)

@@ -106,6 +106,11 @@ class PromptPanel(QWidget):
         self.numbers_combo = _choice(NUMBERS)
         self.class_box = ClassBox(classes)
         self.save_box = QCheckBox('Autosave')
+        self.script_button = wide_button('Copy script')
+        self.script_button.setToolTip(
+            'Copy Python that makes these labels again, step by step, from '
+            'the same image.'
+        )
         self.restore_button = wide_button('Restore saved objects')
         self.restore_button.hide()
         self.buttons: dict[str, QPushButton] = {
@@ -149,6 +154,7 @@ class PromptPanel(QWidget):
         output.addRow('Numbering', self.numbers_combo)
         output.addRow('Class', self.class_box)
         output.addRow('', self.save_box)
+        output.addRow('', self.script_button)
 
         contents = QVBoxLayout()
         for box in (

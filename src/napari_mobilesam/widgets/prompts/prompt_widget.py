@@ -36,6 +36,7 @@ from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
 from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
+from napari_mobilesam.widgets.prompts.prompt_script import PromptScript
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
@@ -143,6 +144,7 @@ class PromptWidget(ViewerWidget):
         )
         self.output = PromptOutput(self, panel, scene, self.settings)
         self.saving = PromptSaving(self, panel, scene, self.settings)
+        self._script = PromptScript(self.session, panel)
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
         self._early_clicks = early_clicks
