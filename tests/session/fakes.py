@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from psygnal import Signal
 from viewer.oracle import OracleSam
 
 from napari_mobilesam.session import ImagePlane, Session
@@ -21,6 +22,7 @@ class FakeTarget:
     """A stack of labels that lies on the planes shifted by ``offset``."""
 
     name = 'labels'
+    edited = Signal()
 
     def __init__(self, shape=(4, 40, 50), dtype=np.uint8, offset=(0, 0)):
         self.data = np.zeros(shape, dtype)
@@ -76,6 +78,9 @@ class FakeTarget:
 
     def write(self, indices, values):
         self.data[indices] = values
+
+    def array(self):
+        return self.data
 
     def row(self, pixels):
         return self.data.reshape(-1) if pixels > self.few else None

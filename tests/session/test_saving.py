@@ -189,7 +189,7 @@ def test_pixels_that_somebody_else_has_are_not_taken(sessions, tmp_path):
     session.save(tmp_path / 'one')
     again = sessions()
     again.load(tmp_path / 'one')
-    assert not again.scene.target.data[0, 20:25, 24:30].any()
+    assert (again.scene.target.data[0, 20:25, 24:30] == 77).all()
 
 
 def test_autosave_follows_every_change(sessions, tmp_path):
@@ -340,6 +340,128 @@ def test_foreign_code_in_a_file_is_left_out_of_the_script(
     script = again.script()
     assert '# loading a print(1): cannot be repeated by this script' in script
     assert script.rstrip().endswith('script')
+
+
+def painted(session):
+    """Paint and erase as with a brush."""
+    data = session.scene.target.data
+    data[0, 20:24, 22:26] = 0
+    data[0, 40:44, 20:44] = 1
+    data[0, 2:9, 2:9] = 7
+    data[3, 50:60, 3:90] = 9
+    session.scene.target.edited.emit()
+
+
+def test_painted_pixels_come_back(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    painted(session)
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.scene.objects(True)
+    again.scene.target.data[3, 50, 3:9] = 4
+    again.load(tmp_path / 'one')
+    expected = session.scene.target.data.copy()
+    # what is in the labels stays
+    expected[3, 50, 3:9] = 4
+    assert np.array_equal(again.scene.target.data, expected)
+    # into labels of another shape come the objects alone
+    other = sessions()
+    other.scene.objects(True)
+    other.scene.target.data = np.zeros((4, 97, 128), np.uint16)
+    other.load(tmp_path / 'one')
+    assert set(np.unique(other.scene.target.data)) == {0, 1}
+
+
+def test_labels_that_do_not_hold_painted_pixels_are_refused(
+    sessions, tmp_path
+):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.scene.target.data[1, 3, 3] = 300
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.scene.objects(True)
+    again.scene.target.data = np.zeros((4, 96, 128), np.uint8)
+    with pytest.raises(SessionFileError, match='has the label 300'):
+        again.load(tmp_path / 'one')
+
+
+@pytest.mark.parametrize(
+    'runs',
+    [
+        [[5, 3], [4, 1], [1, 1]],
+        [[-1], [4], [1]],
+        [[5], [10**9], [1]],
+        [[5], [0], [1]],
+        [[5], [3], [0]],
+        [[5, 6], [3, 2], [1, 1]],
+    ],
+)
+def test_painted_pixels_that_do_not_fit_are_refused(sessions, tmp_path, runs):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    painted(session)
+    session.save(tmp_path / 'good')
+    content = json.loads(gzip.decompress((tmp_path / 'good').read_bytes()))
+    content['painted']['runs'] = [array_text(np.array(runs, np.int64))]
+    path = tmp_path / 'bad'
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    with pytest.raises(SessionFileError, match='painted|runs'):
+        sessions().load(path)
+
+
+def test_autosave_follows_the_brush(sessions, tmp_path):
+    path = tmp_path / 'auto.session'
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.autosave(path)
+    painted(session)
+    session.autosave(None)
+    again = sessions()
+    again.load(path)
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+
+
+def test_a_file_that_another_window_has_written_is_kept(sessions, tmp_path):
+    path, other = tmp_path / 'a.session', tmp_path / 'a.2.session'
+    first, second = sessions(), sessions()
+    told = []
+    second.failed.connect(lambda text, topic: told.append(text))
+    for session in (first, second):
+        session.click(*FIRST)
+        session.accept()
+    first.save(path)
+    third = sessions()
+    third.load(path)
+    third.files.autosave(path, lambda: other)
+    third.files._autosave.rest()
+    assert not other.exists()
+    first.click(*SECOND)
+    first.accept()
+    first.save(path)
+    kept = path.read_bytes()
+    third.click(*SECOND)
+    third.accept()
+    third.autosave(None)
+    assert path.read_bytes() == kept
+    again = sessions()
+    again.load(other)
+    assert np.array_equal(again.scene.target.data, third.scene.target.data)
+    # without another file it says so
+    second.autosave(path)
+    second.files._autosave.rest()
+    first.save(path)
+    kept = path.read_bytes()
+    second.click(*SECOND)
+    second.accept()
+    second.autosave(None)
+    assert path.read_bytes() == kept
+    assert any('has written it since' in text for text in told)
 
 
 def test_another_image_and_full_labels_are_refused(sessions, tmp_path):

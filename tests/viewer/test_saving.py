@@ -332,3 +332,49 @@ def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
     rest(d)
     # what came while it saved is saved at once
     assert len(saves) <= 2
+
+
+def test_what_was_painted_by_hand_comes_back(opened, file):
+    d = opened()
+    press_save(d)
+    labels = make(d, FIRST)
+    labels.selected_label = 7
+    labels.brush_size = 5
+    labels.paint((60, 60), 7)
+    labels.paint(FIRST, 0)
+    rest(d)
+    painted = labels.data.copy()
+    assert (painted == 7).any()
+    d.viewer.close()
+    again = opened()
+    again.settle()
+    assert np.array_equal(again.viewer.layers['objects'].data, painted)
+
+
+def test_one_file_opened_twice_has_two_sessions(opened, file):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    rest(d)
+    first = d.viewer.layers['objects']
+    told = []
+    d.session.failed.connect(lambda text, whom: told.append(text))
+    (other,) = d.viewer.open(str(file), plugin='napari')
+    d.widget.header.image_combo.layer = other
+    d.settle()
+    assert 'Restored 1' in d.widget.status.text
+    click(d, SECOND)
+    d.widget.trigger('accept')
+    rest(d)
+    d.widget.header.image_combo.layer = d.image
+    d.settle()
+    d.widget.panel.labels_combo.layer = first
+    click(d, THIRD)
+    d.widget.trigger('accept')
+    rest(d)
+    assert names(file) == [
+        'cells.tif',
+        'cells.tif.2.session',
+        'cells.tif.session',
+    ]
+    assert 'these objects are saved to' in told[0]

@@ -23,6 +23,7 @@ from napari_mobilesam.session.files.saving import (
     save,
 )
 from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader
+from napari_mobilesam.session.files.session_files import Version, version_of
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import script
@@ -87,7 +88,11 @@ class FileCommands:
         self._parts = parts
         self._autosave: AutoSave | None = None
         self._loader: Loader | None = None
+        # file of objects, and its version when it was written or read
         self._paths: WeakKeyDictionary[Objects, Path] = WeakKeyDictionary()
+        self._versions: WeakKeyDictionary[Objects, Version | None] = (
+            WeakKeyDictionary()
+        )
         self.later = deliver
         self.tell = fail
 
@@ -116,6 +121,8 @@ class FileCommands:
         if objects is None:
             raise SegmentationError('There are no objects to save yet.')
         save(path, scene, Snapshot.of(objects, self.parameters()))
+        if self._paths.get(objects) == Path(path):
+            self.note_file(objects, Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Load the objects of a file that `save` has written.
@@ -145,17 +152,24 @@ class FileCommands:
             clean_up,
         )
         self._parts.classes.update(choices.classes)
-        self._paths[objects] = Path(path)
+        self.note_file(objects, Path(path))
         if choices.model != self._parts.models.name:
             self._parts.models.use(choices.model)
 
-    def autosave(self, path: str | os.PathLike[str] | None) -> None:
+    def autosave(
+        self,
+        path: str | os.PathLike[str] | None,
+        spare: Callable[[], Path] | None = None,
+    ) -> None:
         """Save in the background after every change of the objects.
 
         Parameters
         ----------
         path : path or None
             File to write; None ends it.
+        spare : callable, optional
+            Returns another file, for the case that another window has
+            written to the first one since; without it saving fails then.
 
         Raises
         ------
@@ -170,8 +184,10 @@ class FileCommands:
         if path is not None:
             objects = self.scene().objects(True)
             assert objects is not None
-            self._paths[objects] = Path(path)
-            self._autosave = AutoSave(self, objects, Path(path))
+            if self._paths.get(objects) != Path(path):
+                # what is there is replaced
+                self.note_file(objects, Path(path))
+            self._autosave = AutoSave(self, objects, Path(path), spare)
 
     @property
     def saved_objects(self) -> Objects | None:
@@ -186,6 +202,19 @@ class FileCommands:
     def forget_file(self, objects: Objects) -> None:
         """Keep the file of objects as it is, whatever happens to them."""
         self._paths.pop(objects, None)
+
+    def note_file(self, objects: Objects, path: Path) -> None:
+        """Note that a file, as it is now, has these objects."""
+        self._paths[objects] = path
+        self._versions[objects] = version_of(path)
+
+    def is_foreign(self, objects: Objects, path: Path) -> bool:
+        """Return whether somebody else has written the file of objects.
+
+        A file that is gone is not: it is written again.
+        """
+        now = version_of(path)
+        return now is not None and now != self._versions.get(objects)
 
     def start_loading(self, path: str | os.PathLike[str]) -> None:
         """Read a session file in the background; `loaded` brings it.
@@ -212,7 +241,7 @@ class FileCommands:
             The labels have objects, or cannot be written.
         """
         # known first: listeners to the objects ask for their file
-        self._paths[objects] = loaded.path
+        self.note_file(objects, loaded.path)
         try:
             put(loaded, objects)
         except SegmentationError:

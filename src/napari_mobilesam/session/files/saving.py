@@ -18,12 +18,19 @@ from typing import Any
 
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.schema import SchemaError
+from napari_mobilesam.session.files.painted import (
+    PaintedPixels,
+    painted_from,
+    painted_json,
+    painted_pixels,
+)
 from napari_mobilesam.session.files.record_decoder import RecordDecoder
 from napari_mobilesam.session.files.record_json import (
     Json,
     RecordEncoder,
     SessionFileError,
     as_json,
+    optional_of,
     pack,
 )
 from napari_mobilesam.session.files.script_check import is_replay_script
@@ -137,7 +144,12 @@ def save(
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
         file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(snapshot.records, snapshot.target))
-        file.write(pack(f'\n], "planes": {as_json(writer.planes)}}}'))
+        painted = painted_pixels(snapshot.target, snapshot.records)
+        tail = {
+            'planes': writer.planes,
+            **({} if painted is None else {'painted': painted_json(painted)}),
+        }
+        file.write(pack(f'\n], {as_json(tail)[1:]}'))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +168,8 @@ class LoadedSession:
         Parameters.
     replay_code : ReplayCode or None
         Code that makes the objects.
+    painted : PaintedPixels or None
+        Pixels that belong to no object.
     """
 
     path: Path
@@ -163,6 +177,7 @@ class LoadedSession:
     records: tuple[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]], ...]
     choices: SessionParameters
     replay_code: ReplayCode | None
+    painted: PaintedPixels | None = None
 
 
 def load(
@@ -298,13 +313,16 @@ def decode(
                 _colors(content.get('classes', {})),
             ),
             _replay_code(content['script']),
+            optional_of(painted_from, content.get('painted')),
         )
 
 
 def put(loaded: LoadedSession, objects: Objects) -> None:
     """Write the objects of a file into labels.
 
-    It cannot be undone: a file that changes are saved to would be emptied.
+    Pixels that were painted by hand are written if the labels have the shape
+    of those that were saved. It cannot be undone: a file that changes are
+    saved to would be emptied.
 
     Raises
     ------
@@ -321,6 +339,8 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
             step.paint_masks(plane, masks)
         for record, _ in loaded.records:
             step.put(record)
+        if loaded.painted is not None:
+            loaded.painted.put(step, objects.target)
     objects.history.settle()
     objects.changed.emit()
 
@@ -337,7 +357,9 @@ def check_empty(objects: Objects) -> None:
 def _check_labels(loaded: LoadedSession, target: LabelTarget) -> None:
     """Raise `SessionFileError` if labels cannot hold those of a file."""
     labels = [record.label for record, _ in loaded.records]
-    highest = max([*labels, loaded.choices.options.get('label') or 0])
+    painted = 0 if loaded.painted is None else loaded.painted.highest
+    chosen = loaded.choices.options.get('label') or 0
+    highest = max([*labels, painted, chosen])
     if highest > target.limit:
         raise SessionFileError(
             f'{loaded.path} has the label {highest}, and “{target.name}” '

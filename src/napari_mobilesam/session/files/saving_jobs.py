@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from napari_mobilesam.session.files.record_json import RecordEncoder
+from napari_mobilesam.session.files.record_json import (
+    RecordEncoder,
+    SessionFileError,
+)
 from napari_mobilesam.session.files.saving import (
     SessionParameters,
     Snapshot,
@@ -39,6 +42,12 @@ class FileOwner(Protocol):
     def forget_file(self, objects: Objects) -> None:
         """Keep the file of objects as it is."""
 
+    def note_file(self, objects: Objects, path: Path) -> None:
+        """Note that a file has these objects."""
+
+    def is_foreign(self, objects: Objects, path: Path) -> bool:
+        """Return whether somebody else has written the file of objects."""
+
     def scene(self) -> Scene:
         """Return the viewer of the session."""
 
@@ -57,6 +66,9 @@ class AutoSave:
         Objects whose changes are saved.
     path : Path
         File to write.
+    spare : callable, optional
+        Returns another file, for the case that somebody else has written
+        the first one since; without it nothing is saved then.
 
     Attributes
     ----------
@@ -65,16 +77,22 @@ class AutoSave:
     """
 
     def __init__(
-        self, session: FileOwner, objects: Objects, path: Path
+        self,
+        session: FileOwner,
+        objects: Objects,
+        path: Path,
+        spare: Callable[[], Path] | None = None,
     ) -> None:
         self.objects = objects
         self.following = True
         self._session = session
         self._path = path
+        self._spare = spare
         self._failed = False
         self._writer: RecordEncoder | None = None
         self._worker = LatestWorker('napari-mobilesam-saving')
         objects.changed.connect(self._later)
+        objects.target.edited.connect(self._later)
         objects.forgotten.connect(self._keep_file)
         self._later()
 
@@ -92,6 +110,7 @@ class AutoSave:
         if self.following:
             self.following = False
             self.objects.changed.disconnect(self._later)
+            self.objects.target.edited.disconnect(self._later)
             self.objects.forgotten.disconnect(self._keep_file)
 
     def _keep_file(self) -> None:
@@ -109,7 +128,9 @@ class AutoSave:
             scene = self._session.scene()
             if self._writer is None:
                 self._writer = RecordEncoder(scene)
+            self._check_file()
             save(self._path, scene, snapshot, self._writer)
+            self._session.note_file(self.objects, self._path)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
             if not self._failed:
@@ -122,6 +143,25 @@ class AutoSave:
             self._failed = True
         else:
             self._failed = False
+
+    def _check_file(self) -> None:
+        """Go to another file if somebody else has written this one.
+
+        Two viewers, or two layers, of one image have the same file.
+        """
+        if not self._session.is_foreign(self.objects, self._path):
+            return
+        if self._spare is None:
+            raise SessionFileError(
+                'another window or layer has written it since; choose '
+                'another file'
+            )
+        other = self._spare()
+        self._session.tell(
+            f'{self._path.name} has the objects of another window or layer '
+            f'by now: these objects are saved to {other}.'
+        )
+        self._path = other
 
 
 class Loader:

@@ -15,6 +15,9 @@ from napari_mobilesam.settings import APP_NAME
 
 SUFFIX = '.session'
 
+# time, size and number of a file
+Version = tuple[int, int, int]
+
 
 def beside(image: str | os.PathLike[str]) -> Path:
     """Return the session file of an image file or folder.
@@ -54,6 +57,15 @@ def saved(first: Path) -> list[Path]:
 def free(first: Path) -> Path:
     """Return the first unused name of a session file of an image."""
     return next(path for path in _names(first) if not path.exists())
+
+
+def version_of(path: Path) -> Version | None:
+    """Return what tells whether a file was written again; None without it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _names(first: Path) -> Iterator[Path]:

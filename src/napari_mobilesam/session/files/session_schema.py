@@ -151,7 +151,16 @@ session_schema: Schema = fields(
             fields({'found': _found, 'fingerprint': text()}), 100_000
         ),
     },
-    {'labels': text(), 'classes': mapping(text(), text(), 10_000)},
+    {
+        'labels': text(),
+        'classes': mapping(text(), text(), 10_000),
+        'painted': fields(
+            {
+                'shape': items(_pixel, 32, least=1),
+                'runs': items(_array, MANY),
+            }
+        ),
+    },
 )
 
 

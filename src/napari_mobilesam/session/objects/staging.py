@@ -197,6 +197,7 @@ class StagedTarget:
 
     def __init__(self, target: LabelTarget) -> None:
         self.target = target
+        self.edited = target.edited
         self._highest: int | None = None
         self._before: pd.DataFrame | None = None
         self._after: pd.DataFrame | None = None
@@ -250,6 +251,10 @@ class StagedTarget:
 
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
         """Do nothing: the step keeps its patches."""
+
+    def array(self) -> NDArray[Any] | None:
+        """Return all pixels; None if they are not one array in memory."""
+        return self.target.array()
 
     def row(self, pixels: int) -> None:
         """Return None: there is no memory to write into."""

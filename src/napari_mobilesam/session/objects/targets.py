@@ -93,7 +93,15 @@ class Pixels(NamedTuple):
 
 
 class LabelTarget(Protocol):
-    """An array of labels that objects are written to."""
+    """An array of labels that objects are written to.
+
+    Attributes
+    ----------
+    edited : Signal()
+        Emitted when others have changed pixels, such as with a brush.
+    """
+
+    edited: Any
 
     @property
     def name(self) -> str:
@@ -156,6 +164,9 @@ class LabelTarget(Protocol):
 
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
         """Set the values of pixels and show them."""
+
+    def array(self) -> NDArray[Any] | None:
+        """Return all pixels; None if they are not one array in memory."""
 
     def row(self, pixels: int) -> NDArray[Any] | None:
         """Return a flat view of all pixels, for large changes.

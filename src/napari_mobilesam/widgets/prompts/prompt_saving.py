@@ -131,7 +131,8 @@ class PromptSaving:
             # saving reports a folder that cannot be made
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._files.autosave(path)
+            first = self._file
+            self._files.autosave(path, lambda: free(first))
             self._saves = True
             self._show_target()
 

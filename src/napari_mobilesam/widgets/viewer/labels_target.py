@@ -66,9 +66,12 @@ class LabelsTarget:
     ----------
     written : Signal(Indices or None)
         Pixels were written; None if it is not known which.
+    edited : Signal()
+        See `LabelTarget`.
     """
 
     written = Signal(object)
+    edited = Signal()
 
     def __init__(self, layer: Labels) -> None:
         self._layer = weakref.ref(layer)
@@ -190,6 +193,11 @@ class LabelsTarget:
         self._highest = highest
         self.written.emit(indices)
 
+    def array(self) -> NDArray[Any] | None:
+        """Return all pixels; None if they are not one array in memory."""
+        data = self.layer.data
+        return data if isinstance(data, np.ndarray) else None
+
     def row(self, pixels: int) -> NDArray[Any] | None:
         """Return all pixels as a 1-D view, if memory is contiguous."""
         data = self.layer.data
@@ -230,15 +238,17 @@ class LabelsTarget:
         self.set_features(with_rows(self.features(), labels, rows))
 
     def _painted(self, event: Any) -> None:
-        if self._highest is None:
-            return
-        # brush strokes are tuples, programmatic writes are not
-        written = [
-            int(np.max(atom[2])) for atom in event.value if type(atom) is tuple
-        ]
-        self._highest = max(
-            self._highest, int(self.layer.selected_label), *written
-        )
+        if self._highest is not None:
+            # brush strokes are tuples, programmatic writes are not
+            written = [
+                int(np.max(atom[2]))
+                for atom in event.value
+                if type(atom) is tuple
+            ]
+            self._highest = max(
+                self._highest, int(self.layer.selected_label), *written
+            )
+        self.edited.emit()
 
     def _replaced(self, event: Any) -> None:
         self._highest = None

@@ -1,0 +1,142 @@
+"""Pixels that were painted by hand, in session files.
+
+Objects keep the pixels of their masks. What a brush, or another program, has
+added to the labels is kept beside them, as runs of pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.schema import SchemaError
+from napari_mobilesam.session.files.record_json import Json
+from napari_mobilesam.session.objects.mask_text import array_from, array_text
+from napari_mobilesam.session.objects.object_store import Step
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.targets import LabelTarget
+
+# Labels of more pixels are not searched for painted ones.
+MOST_PIXELS = 1 << 28
+# Runs in one text, see `mask_text.MOST_BYTES`.
+TOGETHER = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedPixels:
+    """Pixels of labels that belong to no object.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the labels.
+    runs : ndarray
+        (3, N) int64: the first pixel of each run in the flat labels, its
+        length, and its label.
+    """
+
+    shape: tuple[int, ...]
+    runs: NDArray[np.int64]
+
+    @property
+    def highest(self) -> int:
+        """Highest label."""
+        return int(self.runs[2].max(initial=0))
+
+    def put(self, step: Step, target: LabelTarget) -> bool:
+        """Write the pixels on background.
+
+        Returns
+        -------
+        bool
+            False if the labels have another shape: nothing is written.
+        """
+        if target.shape != self.shape:
+            return False
+        starts, lengths, labels = self.runs
+        ends = np.cumsum(lengths)
+        within = np.arange(int(lengths.sum())) - np.repeat(
+            ends - lengths, lengths
+        )
+        flat = np.repeat(starts, lengths) + within
+        indices = np.unravel_index(flat, self.shape)
+        empty = target.read(indices) == 0
+        values = np.repeat(labels, lengths)
+        step.put_at(tuple(index[empty] for index in indices), values[empty])
+        return True
+
+
+def painted_pixels(
+    target: LabelTarget, records: Iterable[ObjectRecord]
+) -> PaintedPixels | None:
+    """Return the pixels that belong to no object.
+
+    None if there are none, or if the labels are not one array in memory of
+    at most `MOST_PIXELS`.
+    """
+    values = target.array()
+    if values is None or values.size > MOST_PIXELS or not values.any():
+        return None
+    own = np.zeros(values.shape, dtype=bool)
+    for record in records:
+        for view in record.views.values():
+            if view.mask is not None:
+                picture = view.mask.data.astype(np.uint8)
+                at, _ = target.locate(view.plane, picture, view.mask.box[:2])
+                own[at] |= values[at] == record.label
+    flat = np.flatnonzero((values != 0) & ~own)
+    if not len(flat):
+        return None
+    labels = np.ravel(values)[flat].astype(np.int64)
+    first = np.flatnonzero((np.diff(flat) != 1) | (np.diff(labels) != 0)) + 1
+    first = np.concatenate([[0], first])
+    lengths = np.diff(np.append(first, len(flat)))
+    return PaintedPixels(
+        tuple(values.shape), np.stack([flat[first], lengths, labels[first]])
+    )
+
+
+def painted_json(painted: PaintedPixels) -> Json:
+    """Return painted pixels as plain values."""
+    parts = range(0, painted.runs.shape[1], TOGETHER)
+    return {
+        'shape': painted.shape,
+        'runs': [
+            array_text(painted.runs[:, start : start + TOGETHER])
+            for start in parts
+        ],
+    }
+
+
+def painted_from(content: Any) -> PaintedPixels:
+    """Return the painted pixels of `painted_json`.
+
+    Raises
+    ------
+    ValueError
+        The runs do not fit the shape, or are damaged.
+    """
+    shape = tuple(content['shape'])
+    size = math.prod(shape)
+    if size > MOST_PIXELS:
+        raise SchemaError(f'painted pixels of labels of the shape {shape}')
+    parts = [array_from(text) for text in content['runs']]
+    if any(part.dtype != np.int64 or part.ndim != 2 for part in parts):
+        raise SchemaError('painted pixels are no runs')
+    runs = np.concatenate([np.zeros((3, 0), np.int64), *parts], axis=1)
+    starts, lengths, labels = runs
+    ends = starts + lengths
+    if (
+        (starts < 0).any()
+        or (lengths < 1).any()
+        or (ends > size).any()
+        or (starts[1:] < ends[:-1]).any()
+        or (labels < 1).any()
+    ):
+        raise SchemaError('painted pixels do not fit their labels')
+    return PaintedPixels(shape, runs)
