@@ -7,11 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import FIRST, SECOND, blobs, oracle_session, point
+from fakes import FIRST, SECOND, blobs, oracle_session, point, square
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
 from napari_mobilesam.session.objects.targets import LabelsError
-from napari_mobilesam.types import PromptError, Prompts
+from napari_mobilesam.session.objects.writing import (
+    covered_labels,
+    write_object,
+)
+from napari_mobilesam.types import Mask, PromptError, Prompts
 
 
 @pytest.fixture
@@ -30,6 +39,10 @@ def collect(signal):
 
 def labels(session, z=0):
     return session.scene.target.data[z]
+
+
+def view_of(plane, mask):
+    return ObjectView(plane, Prompts(), ObjectCandidates((mask,)))
 
 
 def ask(session, *places, z=0):
@@ -278,7 +291,6 @@ def test_another_clean_up_asks_again(session):
     image = session.scene.images
     before = session.editor.view(plane).mask.area
     session.prompting.clean_up = CleanUp(smooth=True)
-    session.editor.ask_again()
     assert session.editor.pending
     session.finish(20)
     assert session.editor.view(plane).mask.area < before
@@ -346,3 +358,40 @@ def test_a_painted_label_that_is_opened_is_written_where_it_is(session):
     session.editor._find_objects = only_known
     session.accept()
     assert len(session.scene.objects(False)) == 1
+
+
+def test_thin_rims_of_objects_beneath_go_with_the_step(session):
+    """What a mask that is a little smaller leaves is no object."""
+    objects, plane = session.scene.objects(True), session.scene.plane()
+    for number, side in ((1, 30), (2, 12)):
+        mask = square(40 * number - 30, 10, side)
+        views = {plane.place: view_of(plane, mask)}
+        write_object(
+            objects, ObjectRecord(number, number, views), None, 'overwrite'
+        )
+    before = labels(session).copy()
+    # a rim of one pixel is left of the first, half of the second
+    for number, box in ((3, (11, 11, 39, 39)), (4, (50, 10, 56, 22))):
+        data = np.ones((box[2] - box[0], box[3] - box[1]), bool)
+        views = {plane.place: view_of(plane, Mask(data, box, 0.9, 0.9))}
+        record = ObjectRecord(number, number, views)
+        write_object(objects, record, None, 'overwrite')
+        assert covered_labels(objects) == ([1] if number == 3 else [])
+    assert set(np.unique(labels(session))) == {0, 2, 3, 4}
+    assert (labels(session) == 2).sum() == 72
+    assert [record.number for record in objects] == [2, 3, 4]
+    objects.undo()
+    objects.undo()
+    assert np.array_equal(labels(session), before)
+    assert [record.number for record in objects] == [1, 2]
+
+
+def test_rims_stay_where_existing_labels_are_kept(session):
+    objects, plane = session.scene.objects(True), session.scene.plane()
+    for number, side, policy in ((1, 20, 'overwrite'), (2, 24, 'keep')):
+        views = {plane.place: view_of(plane, square(10, 10, side))}
+        write_object(
+            objects, ObjectRecord(number, number, views), None, policy
+        )
+    assert (labels(session) == 1).sum() == 400
+    assert (labels(session) == 2).sum() == 24**2 - 400

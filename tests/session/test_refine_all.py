@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -221,3 +223,37 @@ def test_too_many_parts_for_the_type(session):
     target.data[0, ::2, ::2] = 255
     with pytest.raises(LabelsError, match='3072 objects: convert it'):
         session.refine()
+
+
+def test_an_open_object_is_closed_or_has_to_be(session):
+    """Its mask is the one of before: deleting it left pixels."""
+    session.click(*FIRST)
+    session.accept()
+    session.open(1)
+    session.refine()
+    assert session.editor.record.empty
+    session.open(1)
+    session.click(17, 21)
+    with pytest.raises(SegmentationError, match='open and changed'):
+        session.refine()
+    session.accept()
+    session.refine()
+
+
+def test_what_changed_while_it_was_open_is_deleted_with_it(session):
+    session.click(*FIRST)
+    session.accept()
+    session.open(1)
+    objects = session.scene.objects(False)
+    record, plane = objects[1], session.scene.plane()
+    view = record.view(plane)
+    mask = replace(
+        view.mask, data=np.ones((30, 30), bool), box=(14, 18, 44, 48)
+    )
+    candidates = replace(view.candidates, masks=(mask,), chosen=0)
+    changed = record.with_view(replace(view, candidates=candidates))
+    with objects.step('growing') as step:
+        step.paint(plane, mask, 1)
+        step.put(changed)
+    session.delete()
+    assert not session.scene.target.data.any()

@@ -352,3 +352,19 @@ def test_copy_script(desk, blobs):
         step.describe({5}, d.session.scene.objects(False).target.rows((5,)))
     d.widget.panel.script_button.click()
     assert 'Of these, 1 cannot be repeated' in d.widget.panel.status.text
+
+
+def test_an_object_that_is_accepted_unchanged_is_not_said_to_be_written(
+    desk, blobs
+):
+    d = desk(blobs)
+    labels = make(d, FIRST, SECOND)
+    before = labels.data.copy()
+    point_at(d, FIRST)
+    d.mouse.key(Qt.Key.Key_G)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert d.widget.status.text.startswith('Object 1 is left as it is.')
+    assert np.array_equal(labels.data, before)
+    assert len(d.session.scene.objects(False).history) == 2

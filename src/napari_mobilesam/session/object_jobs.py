@@ -155,7 +155,23 @@ class ObjectJobs:
         planes: Sequence[ImagePlane] | None = None,
         before: Mapping[int, Mask] | None = None,
     ) -> None:
-        """Begin what `refine` does; `RefineAll.finished` ends it."""
+        """Begin what `refine` does; `RefineAll.finished` ends it.
+
+        An object that is open in the labels and was not changed is closed.
+
+        Raises
+        ------
+        SegmentationError
+            There are no labels, or an object of them is open and changed.
+        """
+        editor = self._editor
+        if editor.base is not None:
+            if editor.modified or editor.pending:
+                raise SegmentationError(
+                    f'Object {editor.base.label} is open and changed: accept '
+                    'or reject it before all are refined.'
+                )
+            editor.reject()
         scene = self._scene()
         planes = [scene.plane()] if planes is None else planes
         objects = scene.objects(before is not None)

@@ -14,6 +14,11 @@ from napari_mobilesam.session.objects.targets import (
     WritePolicy,
 )
 
+# Of an object that another one is written over, a share up to this that no
+# pixel is deeper in than this is not left: what remains around a mask that is
+# a little smaller is no object.
+MOST_CRUMBS, CRUMB_DEPTH = 0.15, 2
+
 
 def finished(
     record: ObjectRecord,
@@ -81,7 +86,8 @@ def write_object(
 ) -> None:
     """Write an object as one step.
 
-    Objects of which it leaves no pixel are removed with the same step.
+    Objects of which it leaves nothing, or crumbs, are removed with the same
+    step.
 
     Parameters
     ----------
@@ -121,8 +127,40 @@ def write_object(
         step.resize(record)
         for other in _beneath(objects, record):
             left = step.resize(other)
-            if not left and policy == 'overwrite':
+            if policy == 'overwrite' and (
+                not left or _is_crumbs(objects, other, left)
+            ):
+                step.erase(other)
                 step.remove(other)
+
+
+def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:
+    """Return whether a small, thin rim is left of an object."""
+    from scipy.ndimage import binary_erosion
+
+    masks = [(v.plane, v.mask) for v in record.views.values() if v.mask]
+    if left > MOST_CRUMBS * sum(mask.area for _, mask in masks):
+        return False
+    return not any(
+        binary_erosion(
+            mask.data
+            & (objects.target.picture(plane, mask.box) == record.label),
+            iterations=CRUMB_DEPTH,
+        ).any()
+        for plane, mask in masks
+    )
+
+
+def is_unchanged(objects: Objects, record: ObjectRecord) -> bool:
+    """Return whether accepting an object has written nothing.
+
+    At most it was marked as reviewed.
+    """
+    last = objects.history.last
+    if last is None or last.records_after.get(record.number) is not record:
+        return True
+    before = last.records_before[record.number]
+    return before is not None and before.views is record.views
 
 
 def covered_labels(objects: Objects) -> list[int]:

@@ -126,6 +126,7 @@ class Editor:
         self._home: Objects | None = None
         self.record = ObjectRecord()
         prompting.failed.connect(self._no_answer)
+        prompting.cleaned.connect(self.ask_again)
 
     @property
     def pending(self) -> bool:
@@ -405,9 +406,12 @@ class Editor:
                 'The model found nothing here: add a point or draw a box.'
             )
         known = base is not None and base.number in objects
-        if base is not None and known and not closed.modified:
-            # unchanged: only marked as reviewed
-            return objects.review(base.number)
+        if base is not None and known:
+            if not closed.modified:
+                # only marked as reviewed
+                return objects.review(base.number)
+            # its pixels may have changed since it was opened
+            base = objects[base.number]
         record = finished(closed.record, base, objects, closed.options)
         replay_code = self._recorder.object(
             record, base if known else None, closed.options
@@ -493,7 +497,8 @@ class Editor:
             )
         base, home = self._base, self._home
         self.reject()
-        home.delete(base)
+        # its pixels may have changed since it was opened
+        home.delete(home.get(base.number) or base)
         return base.number
 
     def forget_undone(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
@@ -52,10 +53,11 @@ class Prompting:
         The newest request waits for the embedding of this plane.
     failed : Signal(int)
         Number of a request that failed; the session reports the error.
-    clean_up : CleanUp
-        Clean-up of masks before they are shown.
+    cleaned : Signal()
+        Another clean-up was chosen.
     """
 
+    cleaned = Signal()
     answered = Signal(object)
     embedding = Signal(object)
     failed = Signal(int)
@@ -65,7 +67,19 @@ class Prompting:
         self._kind = kind
         self._generation = 0
         self._expected: PromptResult | None = None
-        self.clean_up = CleanUp()
+        self._clean_up = CleanUp()
+
+    @property
+    def clean_up(self) -> CleanUp:
+        """Clean-up of masks before they are shown."""
+        return self._clean_up
+
+    @clean_up.setter
+    def clean_up(self, chosen: CleanUp) -> None:
+        check_instance('clean_up', chosen, CleanUp, optional=False)
+        if chosen != self._clean_up:
+            self._clean_up = chosen
+            self.cleaned.emit()
 
     def ask(
         self,

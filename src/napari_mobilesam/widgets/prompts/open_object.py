@@ -17,6 +17,7 @@ from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.writing import (
     covered_labels,
+    is_unchanged,
     shrunken_labels,
 )
 from napari_mobilesam.text import counted
@@ -518,6 +519,8 @@ class OpenObject:
                     where += f', over {part} of object {named}{more}'
         undo = self._panel.buttons['undo'].text()
         text = f'Object {record.label} written{where}. {undo} takes it back.'
+        if objects is not None and is_unchanged(objects, record):
+            text = f'Object {record.label} is left as it is.'
         opened = self._editor.record
         if opened.number:
             text += f' {self._describe_record(opened)}'

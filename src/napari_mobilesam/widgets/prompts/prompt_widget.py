@@ -505,12 +505,9 @@ class PromptWidget(ViewerWidget):
 
     def _apply_settings(self) -> None:
         settings = self.settings.current
-        clean_up = CleanUp(
+        self.session.prompting.clean_up = CleanUp(
             settings.min_area, settings.smooth, settings.islands
         )
-        if clean_up != self.session.prompting.clean_up:
-            self.session.prompting.clean_up = clean_up
-            self.session.editor.ask_again()
         self._use_least_score()
         self.session.models.compute_with(settings.device, settings.threads)
         self.session.use_cache(settings.cache_mb)
