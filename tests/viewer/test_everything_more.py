@@ -8,6 +8,7 @@ import pytest
 from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QFileDialog
 
+from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
 EVERYTHING = 'Segment everything'
@@ -106,3 +107,27 @@ def test_image_removed_while_edges_are_looked_for(d, oracle):
     d.settle()
     assert len(d.viewer.layers) == 0
     assert 'was removed' in d.widget.status.text
+
+
+def test_clicks_after_a_run_add_to_its_objects(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, CENTRES[0])
+    d.settle()
+    d.widget.trigger('accept')
+    d.settle()
+    combo = d.widget.panel.labels_combo
+    first = d.viewer.layers['objects']
+    everything = open_form(d.viewer, 'everything')
+    controls = everything.panel.form.controls
+    controls['points_per_side'].value = 10
+    controls['whole_image'].value = True
+    press(d, everything.panel.run_button)
+    found = everything.runs.results.layer
+    assert found is not first
+    assert combo.layer is d.session.scene.labels is found
+    # an object that is open stays where it is
+    combo.layer = first
+    d.session.click(68, 92)
+    press(d, everything.panel.run_button)
+    assert everything.runs.results.layer not in (first, found)
+    assert combo.layer is d.session.scene.labels is first

@@ -111,8 +111,8 @@ def test_areas_follow_what_is_written_over(reviewed):
     assert objects.undo() is not None
     d.settle()
     assert areas() == before
-    # the same, but for one row
-    high = Mask(np.ones((23, 30), bool), (top, left, top + 23, left + 30), 0.9)
+    # most of it
+    high = Mask(np.ones((15, 30), bool), (top, left, top + 15, left + 30), 0.9)
     view = ObjectView(plane, prompts, ObjectCandidates((high,)))
     write_object(
         objects, replace(new, views={plane.place: view}), None, 'overwrite'

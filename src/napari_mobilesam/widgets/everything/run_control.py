@@ -275,6 +275,7 @@ class RunControl:
         self._asked = None
         results.show()
         self.results = results
+        self._write_there(results)
         panel = self._panel
         panel.filters.begin(result.selection, result.extent)
         panel.show_results(True, results.objects is not None)
@@ -284,6 +285,18 @@ class RunControl:
         self._last = result
         self.show_count()
         self._end(summary(result, results))
+
+    def _write_there(self, results: RunLayers) -> None:
+        """Let clicks add to the objects of the run, unless one is open."""
+        layer, editor = results.layer, self._dock.session.editor
+        if (
+            isinstance(layer, Labels)
+            and not results.destination.semantic
+            and results.plane.layer is self._scene.image
+            and editor.record.empty
+            and not editor.pending
+        ):
+            self._scene.labels = layer
 
     # filtering
 
