@@ -135,3 +135,56 @@ def test_a_propagation_waits_for_the_mask(desk, blobs, oracle, qtbot):
     labels = d.viewer.layers['objects'].data
     assert [int(plane[68, 32]) for plane in labels] == [1, 1, 1]
     assert 'was propagated to 2 planes' in d.widget.status.text
+
+
+def test_the_axis_to_propagate_along(desk, blobs):
+    """By default not that of few planes, which may be of channels."""
+    d = desk(np.stack([np.stack([blobs, blobs])] * 5))
+    d.viewer.dims.set_current_step(0, 0)
+    d.settle()
+    combo = d.widget.panel.axis_combo
+    assert [combo.itemText(n) for n in range(combo.count())] == [
+        'along axis 0, 5 planes',
+        'along axis 1, 2 planes',
+    ]
+    assert combo.isVisibleTo(d.widget.panel)
+    assert combo.currentIndex() == 0
+    d.mouse.click(d.image, (0, 0, *FIRST))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert labels[:, :, *FIRST].tolist() == [[1, 0]] * 5
+    assert 'This was along axis 0.' in d.widget.status.text
+    d.widget.trigger('undo')
+    d.settle()
+    d.widget.trigger('reject')
+    d.mouse.click(d.image, (0, 0, 68, 92))
+    d.settle()
+    combo.setCurrentIndex(1)
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    d.settle()
+    assert labels[:, :, 68, 92].tolist() == [[2, 2]] + [[0, 0]] * 4
+    assert 'propagated to plane 1. This was along axis 1.' in (
+        d.widget.status.text
+    )
+
+
+def test_the_axis_follows_channels_and_names(desk, blobs):
+    stack = np.stack([np.stack([blobs] * 8)] * 6)
+    d = desk(stack, axis_labels=('z', 'c', 'y', 'x'))
+    panel = d.widget.panel
+    assert panel.axis == 0
+    channels = d.widget.header.channel_combo
+    channels.setCurrentIndex(2)
+    channels.activated.emit(2)
+    d.settle()
+    assert d.session.scene.channel_axis == 1
+    assert not panel.axis_combo.isVisibleTo(panel)
+    assert panel.axis is None
+
+
+def test_one_axis_is_no_choice(desk, blobs):
+    d = desk(np.stack([blobs] * 3))
+    assert not d.widget.panel.axis_combo.isVisibleTo(d.widget.panel)
+    assert d.widget.panel.axis is None

@@ -86,6 +86,8 @@ class PropagationResult:
             count = counted(len(self.reached), unit)
             first, last = self.reached[0], self.reached[-1]
             text = f'{name} was propagated to {count}, {first} to {last}'
+            if first == last:
+                text = f'{name} was propagated to {unit} {first}'
         else:
             text = f'{name} was propagated to no {unit}'
         if self.skipped:

@@ -38,7 +38,13 @@ from napari_mobilesam.widgets.prompts.actions import (
 from napari_mobilesam.widgets.prompts.problem_list import ProblemList
 from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
-from napari_mobilesam.widgets.viewer.layers import is_of, is_output
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import (
+    axis_name,
+    data_of,
+    is_of,
+    is_output,
+)
 
 HINT = 'Click an object; right-click what does not belong to it.'
 TOOLS = (
@@ -98,6 +104,11 @@ class PromptPanel(QWidget):
         self.points_combo = LayerCombo(viewer, is_of(Points), NEW_LAYER)
         self.shapes_combo = LayerCombo(viewer, is_of(Shapes), NEW_LAYER)
         self.labels_combo = LayerCombo(viewer, is_output, NEW_LAYER)
+        self.axis_combo = QComboBox()
+        narrow(self.axis_combo)
+        self.axis_combo.setToolTip(
+            'Axis of the image along which objects are followed.'
+        )
         self.candidates_view = CandidatesView()
         self.policy_combo = _choice(OVERLAPS)
         self.policy_combo.setToolTip(
@@ -141,6 +152,7 @@ class PromptPanel(QWidget):
         layers.addRow(self.buttons['run_batch'])
         planes = QVBoxLayout()
         planes.setSpacing(4)
+        planes.addWidget(self.axis_combo)
         planes.addLayout(self._grid(('propagate_back', 'propagate_forward')))
         planes.addWidget(self.buttons['propagate_both'])
         self.planes_box = CollapsibleSection(
@@ -176,6 +188,34 @@ class PromptPanel(QWidget):
         for index, action in enumerate(actions):
             grid.addWidget(self.buttons[action], *divmod(index, 2))
         return grid
+
+    def offer_axes(self, plane: LayerPlane) -> None:
+        """Offer to propagate along the axes of an image."""
+        image, axes = plane.layer, plane.stack_axes
+        self.planes_box.setVisible(bool(axes))
+        self.axis_combo.setVisible(len(axes) > 1)
+        entries = [
+            (f'along {axis_name(image, axis)}, {size} planes', axis)
+            for axis in axes
+            for size in [data_of(image).shape[axis]]
+        ]
+        combo = self.axis_combo
+        if entries == [
+            (combo.itemText(n), combo.itemData(n))
+            for n in range(combo.count())
+        ]:
+            return
+        combo.clear()
+        for text, axis in entries:
+            combo.addItem(text, axis)
+        combo.setCurrentIndex(combo.findData(plane.followed_axis))
+
+    @property
+    def axis(self) -> int | None:
+        """Axis along which objects are followed; None if there is one."""
+        if self.axis_combo.count() < 2:
+            return None
+        return int(self.axis_combo.currentData())
 
     @property
     def tool_chosen(self) -> bool:

@@ -145,7 +145,7 @@ class PromptRuns:
             return
         with self._panel.status.errors():
             self._session.start_propagation(
-                PropagationOptions(direction=direction)
+                PropagationOptions(direction=direction), self._panel.axis
             )
             self._begin('Propagating the object …')
 
@@ -308,7 +308,11 @@ class PromptRuns:
 
     def propagated(self, result: PropagationResult) -> None:
         """Report a propagation."""
-        self._end(result.text)
+        text = result.text
+        if self._panel.axis is not None:
+            chosen = self._panel.axis_combo.currentText().split(',')[0]
+            text += f' This was {chosen}.'
+        self._end(text)
 
     def _end(self, text: str) -> None:
         self._panel.cancel_button.hide()

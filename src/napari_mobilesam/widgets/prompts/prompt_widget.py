@@ -207,6 +207,7 @@ class PromptWidget(ViewerWidget):
         self.image.may_leave = self._may_leave
         self.image.chosen.connect(self._image_chosen)
         self.image.channels_changed.connect(self.object.leave_channels)
+        self.image.channels_changed.connect(self._offer_axes)
         self.image.pixels_changed.connect(self._pixels_changed)
         self.image.moved.connect(self.object.schedule)
         self.image.hidden.connect(self._image_hidden)
@@ -267,6 +268,7 @@ class PromptWidget(ViewerWidget):
             (editor.opened, self.object.reopened),
             (self._scene.image_changed, self.image.follow_scene),
             (self._scene.labels_changed, self._labels_changed),
+            (self.viewer.dims.events.order, self._offer_axes),
         ):
             self.listen(signal, callback)
         self.preparation.attach()
@@ -441,7 +443,7 @@ class PromptWidget(ViewerWidget):
         except SegmentationError as error:
             self.status.fail(str(error))
             return
-        self.panel.planes_box.setVisible(bool(plane.stack_axes))
+        self.panel.offer_axes(plane)
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.throttle()
@@ -450,6 +452,11 @@ class PromptWidget(ViewerWidget):
         self._preview_later.restart()
         self.preparation.start()
         self.object.schedule()
+
+    def _offer_axes(self, event: Any = None) -> None:
+        # the image may be gone
+        with contextlib.suppress(SegmentationError):
+            self.panel.offer_axes(self._scene.layer_plane())
 
     def _prepare_preview(self) -> None:
         # the image may be gone

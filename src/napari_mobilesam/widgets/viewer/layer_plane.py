@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+# Names of axes of channels, and most planes along an axis that may be one.
+CHANNEL_NAMES = ('c', 'channel', 'channels')
+FEW_PLANES = 4
+
 
 @dataclass(frozen=True, eq=False)
 class LayerPlane:
@@ -253,6 +257,23 @@ class LayerPlane:
         """Those `travel_axes` that have more than one plane."""
         shape = data_of(self.layer).shape
         return tuple(axis for axis in self.travel_axes if shape[axis] > 1)
+
+    @property
+    def followed_axis(self) -> int | None:
+        """Axis along which objects are followed by default, if there is one.
+
+        The last of the `stack_axes` that is not named as channels are. One of
+        few planes may be of channels: the last of more, if there is one.
+        """
+        shape = data_of(self.layer).shape
+        named = [
+            axis
+            for axis in self.stack_axes
+            if axis_name(self.layer, axis).lower() not in CHANNEL_NAMES
+        ]
+        axes = named or list(self.stack_axes)
+        long = [axis for axis in axes if shape[axis] > FEW_PLANES]
+        return next(reversed(long or axes), None)
 
     def moved(self, axis: int, by: int) -> LayerPlane | None:
         """Return the plane some steps further on an image axis, if any."""

@@ -399,9 +399,8 @@ class Stack(Sequence[ImagePlane]):
     plane : LayerPlane
         One of them.
     axis : int, optional
-        Axis of the image along which they follow each other; by default the
-        last one that has several planes and is neither shown nor of
-        channels.
+        Axis of the image along which they follow each other; by default
+        `LayerPlane.followed_axis`.
 
     Raises
     ------
@@ -416,7 +415,7 @@ class Stack(Sequence[ImagePlane]):
                 f'“{plane.layer.name}” is a single plane: there is no axis '
                 'to propagate along.'
             )
-        self.axis = axes[-1] if axis is None else axis
+        self.axis = plane.followed_axis if axis is None else axis
         if self.axis not in axes:
             raise ImageError(
                 f'Axis {axis} of “{plane.layer.name}” is shown, holds '
