@@ -409,13 +409,13 @@ class Stack(Sequence[ImagePlane]):
     """
 
     def __init__(self, plane: LayerPlane, axis: int | None = None) -> None:
-        axes = plane.stack_axes
-        if not axes:
+        axes, default = plane.stack_axes, plane.followed_axis
+        if default is None:
             raise ImageError(
                 f'“{plane.layer.name}” is a single plane: there is no axis '
                 'to propagate along.'
             )
-        self.axis = plane.followed_axis if axis is None else axis
+        self.axis = default if axis is None else axis
         if self.axis not in axes:
             raise ImageError(
                 f'Axis {axis} of “{plane.layer.name}” is shown, holds '
