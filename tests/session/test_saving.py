@@ -104,6 +104,20 @@ def test_script_leaves_out_what_was_undone_and_says_what_is_missing(sessions):
     assert '# 37 objects: cannot be repeated by this script' in script
 
 
+def test_script_has_the_colours_of_the_classes_that_are_used(sessions):
+    session = sessions()
+    session.set_class_color('unused', 'red')
+    session.click(*FIRST)
+    session.accept()
+    session.assign_class('nucleus', 1)
+    session.set_class_color('nucleus', '#123456')
+    script = session.script()
+    assert 'unused' not in script
+    names = {'new_session': sessions}
+    exec(script, names)  # noqa: S102
+    assert names['session'].classes.colors == {'nucleus': '#123456'}
+
+
 def test_script_of_nothing_is_a_script(sessions):
     exec(sessions().script(), {'new_session': sessions})  # noqa: S102
 

@@ -268,7 +268,13 @@ class FileCommands:
         """
         objects = self.scene().objects(False)
         steps = [] if objects is None else objects.history.replay_codes
-        return script(self.scene().setup_code(), steps)
+        used = {record.class_name for record in objects or ()}
+        colors = [
+            f'session.set_class_color({name!r}, {color!r})'
+            for name, color in self._parts.classes.colors.items()
+            if name in used
+        ]
+        return script([*self.scene().setup_code(), *colors], steps)
 
     def parameters(self) -> SessionParameters:
         """Return the parameters that a session file keeps."""
