@@ -246,3 +246,23 @@ def test_labels_that_a_job_reserved_are_not_given_to_others(objects):
     objects.undo()
     # the job is over, and left no label
     assert objects.free_label() == 1
+
+
+def test_a_step_of_many_writes_is_undone_in_one(objects, monkeypatch):
+    before = objects.target.data.copy()
+    record = record_of(*(square(3 * z, 3 * z) for z in range(4)))
+    write(objects, record)
+    written = objects.target.data.copy()
+    changes = []
+
+    def note(indices, values):
+        changes.append(len(values))
+        objects.target.data[indices] = values
+
+    objects.target.few = 10**6
+    monkeypatch.setattr(objects.target, 'write', note)
+    objects.undo()
+    assert np.array_equal(objects.target.data, before)
+    objects.redo()
+    assert np.array_equal(objects.target.data, written)
+    assert changes == [64, 64]
