@@ -17,10 +17,10 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneTask,
 )
-from napari_mobilesam.session.everything.written_runs import WrittenRuns
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
+from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,

@@ -19,11 +19,11 @@ from napari_mobilesam.session.everything.examples import (
     examples_on,
     text_query,
 )
-from napari_mobilesam.session.everything.written_runs import WrittenRuns
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 

@@ -17,7 +17,6 @@ from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.detector_downloads import DetectorDownloads
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
-from napari_mobilesam.session.everything.written_runs import WrittenRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
 from napari_mobilesam.session.example_commands import ExampleCommands
 from napari_mobilesam.session.file_commands import FileCommands, FileParts
@@ -54,6 +53,7 @@ from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.track_propagation import TrackPropagation
 from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import (
     Deliver,
     ModelRecord,
