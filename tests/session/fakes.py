@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from psygnal import Signal
@@ -140,13 +142,16 @@ class FakeScene:
         self.shown = plane.geometry
 
     def describe(self, plane):
-        return {'index': (plane.geometry,)}
+        found = {'index': (plane.geometry,)}
+        return (
+            found if plane.pitch is None else {**found, 'pitch': plane.pitch}
+        )
 
-    def find(self, index):
+    def find(self, index, pitch=None):
         (z,) = index
         if z >= len(self.images):
             raise ImageError(f'There is no plane {z}.')
-        return self.plane_at(z)
+        return replace(self.plane_at(z), pitch=pitch)
 
     def setup_code(self):
         return ['session = new_session()', 'scene = session.scene']

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.files.record_json import (
     RecordEncoder,
     SessionFileError,
@@ -102,6 +103,21 @@ def test_script_leaves_out_what_was_undone_and_says_what_is_missing(sessions):
     script = session.script()
     assert script.count('session.accept') == 1
     assert '# 37 objects: cannot be repeated by this script' in script
+
+
+def test_script_keeps_the_scale_of_a_click(sessions):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    (view,) = session.scene.objects(False)[1].views.values()
+    pitch = pitch_of(view.candidates.frame)
+    assert f'scene.find(index=(0,), pitch={pitch})' in session.script()
+    # and asks there, whatever the answers at other scales are
+    plane = session.scene.find((0,), pitch=2 * pitch)
+    session.click(*SECOND, plane=plane)
+    found = session.editor.view(plane).candidates
+    assert pitch_of(found.frame) == 2 * pitch
+    assert session.scene.describe(plane)['pitch'] == 2 * pitch
 
 
 def test_script_has_the_colours_of_the_classes_that_are_used(sessions):

@@ -115,6 +115,7 @@ _found = fields(
         'axes': sequence(whole(0, 31), whole(0, 31)),
         'contrast_limits': optional(sequence(_limit, _limit)),
         'gamma': number(1e-6, 1e6),
+        'pitch': optional(whole(1, MOST_PIXEL)),
         'viewport': optional(
             sequence(sequence(_number, _number), number(1e-12, FAR))
         ),

@@ -210,6 +210,8 @@ class Engine:
         from napari_mobilesam.segmentation.scale_choice import STEP
 
         image = self.image(plane, model)
+        if plane.pitch in image.pitches:
+            return [plane.pitch]
         longest = plane.longest_window
         scales = [
             pitch

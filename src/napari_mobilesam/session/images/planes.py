@@ -176,6 +176,9 @@ class ImagePlane:
     automatic : bool
         The limits are the range of the pixels and nobody's choice: extreme
         pixels may have made them too wide.
+    pitch : int or None
+        Scale at which clicks are answered, in pixels along a cell of the
+        embedding; None to choose it by the answers.
     """
 
     key: Hashable
@@ -192,6 +195,7 @@ class ImagePlane:
     added: tuple[ImagePlane, ...] = ()
     viewport: Viewport | None = None
     automatic: bool = False
+    pitch: int | None = None
 
     def __post_init__(self) -> None:
         if self.place is None:

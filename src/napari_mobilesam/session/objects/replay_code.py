@@ -7,11 +7,12 @@ of all steps that are not undone, in their order, is the script.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.mask_text import mask_text
 from napari_mobilesam.session.objects.records import (
@@ -166,9 +167,13 @@ def _add_view(
         # prompts from before it was opened are not repeated
         if known < len(asked) and asked[known].prompts is last:
             asked = asked[known:]
-    shown = ''
+    shown, frame = '', None
+    if view.candidates is not None:
+        frame = view.candidates.frame
     for plane, prompts, index in asked:
-        code = f'plane = {plane_code(plane)}'
+        # what is embedded already must not choose another scale
+        pitch = None if frame is None else pitch_of(frame)
+        code = f'plane = {plane_code(replace(plane, pitch=pitch))}'
         if code != shown:
             lines.append(code)
             shown = code

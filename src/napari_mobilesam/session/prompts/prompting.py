@@ -281,6 +281,7 @@ def _same(one: PromptRequest, other: PromptRequest) -> bool:
     return (
         one.plane.key == other.plane.key
         and one.plane.viewport == other.plane.viewport
+        and one.plane.pitch == other.plane.pitch
         and one.model_name == other.model_name
         and one.clean_up == other.clean_up
         and len(one.objects) == len(other.objects)

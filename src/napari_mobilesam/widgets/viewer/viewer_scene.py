@@ -277,6 +277,8 @@ class ViewerScene:
             found['gamma'] = plane.gamma
         if plane.viewport is not None:
             found['viewport'] = tuple(plane.viewport)
+        if plane.pitch is not None:
+            found['pitch'] = plane.pitch
         return found
 
     def find(
@@ -286,6 +288,7 @@ class ViewerScene:
         contrast_limits: Sequence[float] | None = None,
         gamma: float = 1.0,
         viewport: tuple[Sequence[float], float] | None = None,
+        pitch: int | None = None,
     ) -> ImagePlane:
         """Return a plane of the image as it was shown.
 
@@ -302,6 +305,8 @@ class ViewerScene:
         viewport : ((row, column), float) or None
             Middle of the screen and data pixels per pixel of the screen,
             which choose the window of a large image.
+        pitch : int or None
+            Scale at which clicks are answered, see `ImagePlane`.
 
         Raises
         ------
@@ -338,7 +343,7 @@ class ViewerScene:
         if viewport is not None:
             (row, column), pixel = viewport
             seen = Viewport((row, column), pixel)
-        return replace(found, viewport=seen)
+        return replace(found, viewport=seen, pitch=pitch)
 
     def setup_code(self) -> list[str]:
         """Return the lines of a script that set ``session`` and ``scene``."""
