@@ -278,7 +278,8 @@ def read_labels(
         ROI zip, GeoJSON, COCO, OME-Zarr, TIFF, PNG, or NumPy such as the
         ``_seg.npy`` of Cellpose.
     shape : tuple of int, optional
-        Shape of the labels, for polygons whose file does not tell it.
+        Shape of the labels, for polygons whose file does not tell it; it
+        has to hold all of them.
     channel : int, optional
         Channel of a TIFF of several.
     format : str, optional
@@ -295,7 +296,7 @@ def read_labels(
     Raises
     ------
     ExportError, ImageError
-        If the file holds no labels.
+        If the file holds no labels, or objects beyond the shape.
     """
     check_path('path', path)
     path = Path(path)
