@@ -342,6 +342,16 @@ def test_foreign_code_in_a_file_is_left_out_of_the_script(
     assert script.rstrip().endswith('script')
 
 
+def test_an_image_without_the_plane_is_another_one(sessions, tmp_path):
+    path = tmp_path / 'cells.session'
+    session = sessions()
+    session.click(*FIRST, plane=session.scene.plane_at(3))
+    session.accept()
+    session.save(path)
+    with pytest.raises(SessionFileError, match='no plane 3'):
+        sessions(IMAGES[:2]).load(path)
+
+
 def test_another_image_and_full_labels_are_refused(sessions, tmp_path):
     session = sessions()
     session.click(*FIRST)

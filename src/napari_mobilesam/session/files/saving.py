@@ -35,7 +35,7 @@ from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import ImageError, Mask, SegmentationError
 
 FORMAT = 'napari-mobilesam session 1'
 # Files of so many lines are parsed line by line.
@@ -262,13 +262,14 @@ def find_planes(
 
     Raises
     ------
-    ImageError
-        The image that is open has no such plane.
     SessionFileError
-        The file is damaged.
+        The file is damaged, or the image that is open has no such plane.
     """
     with _damage_told(path):
-        return [scene.find(**entry['found']) for entry in content['planes']]
+        try:
+            return [scene.find(**each['found']) for each in content['planes']]
+        except ImageError as error:
+            raise SessionFileError(str(error)) from error
 
 
 def decode(
