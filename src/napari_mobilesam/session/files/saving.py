@@ -14,10 +14,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.schema import SchemaError
+from napari_mobilesam.session.files.feature_rows import (
+    rows_from_json,
+    rows_to_json,
+)
 from napari_mobilesam.session.files.record_decoder import RecordDecoder
 from napari_mobilesam.session.files.record_json import (
     Json,
@@ -36,6 +40,9 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import ImageError, Mask, SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 'napari-mobilesam session 1'
 # Files of so many lines are parsed line by line.
@@ -82,6 +89,8 @@ class Snapshot:
         Parameters.
     name : str
         Name of the labels.
+    rows : DataFrame or None
+        Their rows in the feature table.
     held : object
         Reference that keeps the layer alive until it is written: a viewer
         that is closed releases its layers at once.
@@ -92,6 +101,7 @@ class Snapshot:
     script: tuple[str, ...]
     choices: SessionParameters
     name: str
+    rows: pd.DataFrame | None = None
     held: Any = None
 
     @classmethod
@@ -100,7 +110,10 @@ class Snapshot:
         script = tuple(body(objects.history.replay_codes))
         target = objects.target
         held = getattr(target, 'layer', None)
-        return cls(target, tuple(objects), script, choices, target.name, held)
+        rows = target.rows({record.label for record in objects})
+        return cls(
+            target, tuple(objects), script, choices, target.name, rows, held
+        )
 
 
 def save(
@@ -137,7 +150,9 @@ def save(
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
         file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(snapshot.records, snapshot.target))
-        file.write(pack(f'\n], "planes": {as_json(writer.planes)}}}'))
+        rows = {} if snapshot.rows is None else rows_to_json(snapshot.rows)
+        planes, features = as_json(writer.planes), as_json(rows)
+        file.write(pack(f'\n], "planes": {planes}, "features": {features}}}'))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +171,8 @@ class LoadedSession:
         Parameters.
     replay_code : ReplayCode or None
         Code that makes the objects.
+    rows : DataFrame or None
+        Their rows in the feature table; files of before have none.
     """
 
     path: Path
@@ -163,6 +180,7 @@ class LoadedSession:
     records: tuple[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]], ...]
     choices: SessionParameters
     replay_code: ReplayCode | None
+    rows: pd.DataFrame | None = None
 
 
 def load(
@@ -299,6 +317,10 @@ def decode(
                 _colors(content.get('classes', {})),
             ),
             _replay_code(content['script']),
+            rows_from_json(
+                content.get('features', {}),
+                {record.label for record, _ in records},
+            ),
         )
 
 
@@ -322,6 +344,8 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
             step.paint_masks(plane, masks)
         for record, _ in loaded.records:
             step.put(record)
+        if loaded.rows is not None:
+            step.complete(loaded.rows)
     objects.history.settle()
     objects.changed.emit()
 
