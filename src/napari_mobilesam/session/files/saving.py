@@ -186,7 +186,7 @@ class LoadedSession:
 def load(
     path: str | os.PathLike[str], scene: Scene, objects: Objects
 ) -> SessionParameters:
-    """Load the objects of a session, as one step.
+    """Load the objects of a session, see `put`.
 
     Pixels that are missing are written.
 
