@@ -813,7 +813,39 @@ def test_a_series_of_one_frame(
     np.testing.assert_array_equal(np.squeeze(found), labels)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    ('name', 'unused'),
+    [
+        ('x.zip', ('image', 'object_type', 'segmentation')),
+        ('x.geojson', ('segmentation',)),
+        ('x.json', ('object_type',)),
+        ('x.ome.zarr', ('object_type', 'segmentation')),
+        ('x.tif', ('image', 'object_type', 'segmentation')),
+        ('x.png', ('image', 'object_type', 'segmentation')),
+    ],
+)
+def test_what_a_format_does_not_use_is_refused(
+    name: str,
+    unused: tuple[str, ...],
+    labels: NDArray[Any],
+    tmp_path: Path,
+) -> None:
+    tifffile.imwrite(tmp_path / 'image.tif', labels)
+    given: dict[str, Any] = {
+        'image': tmp_path / 'image.tif',
+        'object_type': 'annotation',
+        'segmentation': 'polygons',
+    }
+    for argument, value in given.items():
+        if argument in unused:
+            with pytest.raises(ExportError, match=f'^{argument} is of no use'):
+                export_labels(labels, tmp_path / name, **{argument: value})
+            assert not (tmp_path / name).exists()
+    used = {key: given[key] for key in given if key not in unused}
+    export_labels(labels, tmp_path / name, **used)
+
+
+@pytest.mark.parametrize('name', ['x.geojson', 'x.json', 'x.ome.zarr'])
 def test_an_image_of_another_shape(
     name: str, labels: NDArray[Any], tmp_path: Path
 ) -> None:
