@@ -813,6 +813,28 @@ def test_a_series_of_one_frame(
     np.testing.assert_array_equal(np.squeeze(found), labels)
 
 
+@pytest.mark.parametrize('name', POLYGONS)
+def test_infinite_values_are_left_out_with_a_warning(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    table = pd.DataFrame(
+        {
+            'label': [1, 2, 5],
+            'ratio': [np.inf, 2.0, -np.inf],
+            'mean': [np.nan, 1.0, np.nan],
+        }
+    )
+    with pytest.warns(UserWarning, match='2 infinite values .*ratio:'):
+        export_labels(labels, tmp_path / name, table=table)
+    found = read_labels(tmp_path / name).table
+    assert found is not None
+    # the rows stay
+    assert {1, 2, 5} <= set(found['label'])
+    ratios = found.set_index('label')['ratio']
+    assert ratios[2] == 2
+    assert ratios[[1, 5]].isna().all()
+
+
 @pytest.mark.parametrize(
     ('name', 'unused'),
     [
