@@ -133,7 +133,7 @@ class TestModels:
 
     def test_json(self, run: Run) -> None:
         result = run('models', '--json')
-        records = [json.loads(line) for line in result.out.splitlines()]
+        records = json.loads(result.out)
         by_name = {record['name']: record for record in records}
         assert {'mobile_sam', 'mobile_sam_cells', 'vit_b'} <= set(by_name)
         assert Path(by_name['mobile_sam_cells']['path']).is_file()

@@ -82,7 +82,22 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
         (['{labels}', '-o', '{labels}'], 2, 'is an input'),
         (['{labels}', '-o', 'no/c.zip'], 3, 'there is no folder no'),
         (['{labels}', '-o', 'c.zip', '--table', 'no.csv'], 2, 'no.csv'),
-        (['{labels}', '-o', 'c.zip', '--image', 'no.tif'], 2, 'no.tif'),
+        (['{labels}', '-o', 'c.json', '--image', 'no.tif'], 2, 'no.tif'),
+        (
+            ['{labels}', '-o', 'c.zip', '--image', 'b.tif'],
+            2,
+            '--image is of no use to the format roi, only to geojson, coco',
+        ),
+        (
+            ['{labels}', '-o', 'c.zip', '--coco-masks', 'polygons'],
+            2,
+            '--coco-masks is of no use to the format roi, only to coco',
+        ),
+        (
+            ['{labels}', '-o', 'c.json', '--object-type', 'cell'],
+            2,
+            '--object-type is of no use',
+        ),
         (['{labels}', '-o', 'c.zip', '--shape', '3'], 2, "'3' is not H,W"),
         (['{labels}', '-o', 'c.zip', '--shape', '3,4'], 2, 'not (3, 4)'),
         (['{labels}', '-o', 'c.zip', '--channel', '4'], 2, 'no channel 4'),

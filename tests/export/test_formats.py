@@ -723,6 +723,62 @@ def test_images_are_no_labels(value: float, tmp_path: Path) -> None:
         read_labels(path)
 
 
+@pytest.mark.parametrize('name', ['x.zip', 'x.geojson'])
+def test_objects_beyond_the_shape_are_refused(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    labels = np.zeros((60, 60), int)
+    labels[5:15, 5:25], labels[40:50, 40:50], labels[2:4, 2:4] = 1, 2, 3
+    export_labels(labels, path)
+    for small, count in ((20, '2 objects'), (30, '1 object ')):
+        with pytest.raises(ExportError, match='at least') as failure:
+            read_labels(path, shape=(small, small))
+        assert f'has {count}' in str(failure.value)
+        assert '(50, 50)' in str(failure.value)
+    same(read_labels(path, shape=(50, 50)), labels[:50, :50])
+    with pytest.raises(ExportError, match='1 object beyond'):
+        read_labels(path, shape=(49, 49))
+
+
+def test_half_a_pixel_beyond_the_shape_cuts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / 'x.geojson'
+    ring = [[1, 2], [9.5, 2], [9.5, 8.5], [1, 8.5], [1, 2]]
+    feature = {
+        'type': 'Feature',
+        'geometry': {'type': 'Polygon', 'coordinates': [ring]},
+    }
+    path.write_text(json.dumps([feature]), 'utf-8')
+    expected = np.zeros((8, 9))
+    expected[2:, 1:] = 1
+    same(read_labels(path, shape=(8, 9)), expected)
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [((8, 12), None), ((-3, 4), None), ((10, 12), 'beyond'), ((-3, 0), '0')],
+)
+def test_objects_at_the_edge_of_the_image_are_cut(
+    rows: tuple[int, int], message: str | None, tmp_path: Path
+) -> None:
+    """Other programs draw beyond an image whose shape the file tells."""
+    path = tmp_path / 'x.geojson'
+    export_labels(np.ones((10, 10), int), path)
+    content = json.loads(path.read_text('utf-8'))
+    top, bottom = rows
+    content['features'][0]['geometry']['coordinates'] = [
+        [[2, top], [5, top], [5, bottom], [2, bottom], [2, top]]
+    ]
+    path.write_text(json.dumps(content), 'utf-8')
+    if message:
+        with pytest.raises(ExportError, match=f'1 object .*{message}'):
+            read_labels(path)
+        return
+    expected = np.zeros((10, 10))
+    expected[max(0, top) : bottom, 2:5] = 1
+    same(read_labels(path), expected)
+
+
 def test_damaged_polygons(tmp_path: Path) -> None:
     path = tmp_path / 'a.geojson'
     corners = [[0, 0], [float('nan'), 5], [5, 5], [0, 0]]
@@ -757,7 +813,61 @@ def test_a_series_of_one_frame(
     np.testing.assert_array_equal(np.squeeze(found), labels)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', POLYGONS)
+def test_infinite_values_are_left_out_with_a_warning(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    table = pd.DataFrame(
+        {
+            'label': [1, 2, 5],
+            'ratio': [np.inf, 2.0, -np.inf],
+            'mean': [np.nan, 1.0, np.nan],
+        }
+    )
+    with pytest.warns(UserWarning, match='2 infinite values .*ratio:'):
+        export_labels(labels, tmp_path / name, table=table)
+    found = read_labels(tmp_path / name).table
+    assert found is not None
+    # the rows stay
+    assert {1, 2, 5} <= set(found['label'])
+    ratios = found.set_index('label')['ratio']
+    assert ratios[2] == 2
+    assert ratios[[1, 5]].isna().all()
+
+
+@pytest.mark.parametrize(
+    ('name', 'unused'),
+    [
+        ('x.zip', ('image', 'object_type', 'segmentation')),
+        ('x.geojson', ('segmentation',)),
+        ('x.json', ('object_type',)),
+        ('x.ome.zarr', ('object_type', 'segmentation')),
+        ('x.tif', ('image', 'object_type', 'segmentation')),
+        ('x.png', ('image', 'object_type', 'segmentation')),
+    ],
+)
+def test_what_a_format_does_not_use_is_refused(
+    name: str,
+    unused: tuple[str, ...],
+    labels: NDArray[Any],
+    tmp_path: Path,
+) -> None:
+    tifffile.imwrite(tmp_path / 'image.tif', labels)
+    given: dict[str, Any] = {
+        'image': tmp_path / 'image.tif',
+        'object_type': 'annotation',
+        'segmentation': 'polygons',
+    }
+    for argument, value in given.items():
+        if argument in unused:
+            with pytest.raises(ExportError, match=f'^{argument} is of no use'):
+                export_labels(labels, tmp_path / name, **{argument: value})
+            assert not (tmp_path / name).exists()
+    used = {key: given[key] for key in given if key not in unused}
+    export_labels(labels, tmp_path / name, **used)
+
+
+@pytest.mark.parametrize('name', ['x.geojson', 'x.json', 'x.ome.zarr'])
 def test_an_image_of_another_shape(
     name: str, labels: NDArray[Any], tmp_path: Path
 ) -> None:

@@ -160,7 +160,8 @@ def test_numbers_that_json_does_not_have(
             'ratio': [-np.inf, 1, np.nan],
         }
     )
-    export_labels(labels, tmp_path / 'x.geojson', table=table)
+    with pytest.warns(UserWarning, match='2 infinite values'):
+        export_labels(labels, tmp_path / 'x.geojson', table=table)
     features = check(tmp_path / 'x.geojson')
     told = {
         f['properties']['measurements']['Label']: f['properties']

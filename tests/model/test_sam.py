@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
@@ -188,3 +190,28 @@ def test_encoding_can_be_stopped_between_layers(architecture):
     with torch.no_grad():
         model.encode(image)
     assert len(calls) == 3
+
+
+def used(model):
+    """Features and answer to a box; embedded twice, to record the layers."""
+    image = torch.linspace(0, 255, 3 * 64 * 64).view(1, 3, 64, 64)
+    boxes = torch.tensor([[10.0, 12, 40, 50]])
+    with torch.no_grad(), model.threads():
+        for _ in range(2):
+            features = model.encode(model.preprocess(image))
+            answer = model.answer(features, {'boxes': boxes}, True)
+    return features, *answer
+
+
+@pytest.mark.parametrize('trained', [True, False])
+def test_a_model_that_was_used_is_pickled_as_a_fresh_one(trained):
+    torch.manual_seed(0)
+    model = build_sam('vit_t', input_size=64).eval().requires_grad_(trained)
+    size = len(pickle.dumps(model))
+    before = used(model)
+    packed = pickle.dumps(model)
+    assert len(packed) < 1.01 * size
+    again = pickle.loads(packed)
+    assert again.key == model.key
+    for mine, given in zip(used(again), before, strict=True):
+        torch.testing.assert_close(mine, given)

@@ -69,6 +69,17 @@ def test_gray_is_stretched_between_percentiles(gray, dtype):
     assert (np.diff(shown[..., 0].ravel()[order].astype(int)) >= 0).all()
 
 
+@pytest.mark.parametrize(
+    ('dtype', 'offset'),
+    [(np.uint64, 2**63), (np.int64, 2**62), (np.int64, -(2**63))],
+)
+def test_large_offsets_do_not_matter(gray, dtype, offset):
+    shifted = (gray.astype(object) + offset).astype(dtype)
+    assert shifted.dtype == dtype
+    expected = as_rgb_plane(gray.astype(np.uint16))
+    np.testing.assert_array_equal(as_rgb_plane(shifted), expected)
+
+
 def test_a_hot_pixel_does_not_darken_the_image(gray):
     image = gray.copy()
     image[3, 4] = 65535

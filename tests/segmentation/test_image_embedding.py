@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -251,3 +254,9 @@ def test_the_size_of_an_image_in_pixels_does_not_matter(bundled, factor):
         found = predictor.predict(embedding, points=[place])
         truth = disc(shape, tuple(place), 17 * factor)
         assert iou(found.masks[found.best], truth) > 0.85
+
+
+@pytest.mark.parametrize('copied', [pickle.dumps, copy.deepcopy])
+def test_a_copy_of_an_embedding_is_refused(copied, embedding):
+    with pytest.raises(TypeError, match='embed the image again'):
+        copied(embedding)

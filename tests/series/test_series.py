@@ -192,6 +192,17 @@ def test_labels_of_another_shape_are_kept(
     assert theirs.read_bytes() == content
 
 
+def test_a_shape_that_is_not_the_images(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    path = series.save_labels(0, labels)
+    series.read_labels(0, labels.shape)
+    with pytest.raises(SeriesError, match=r'shape is \(5, 5\).*\(96, 128\)'):
+        series.read_labels(0, (5, 5))
+    assert series.save_labels(0, 2 * labels) == path
+
+
 def test_a_kill_while_saving_loses_nothing(
     folder: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

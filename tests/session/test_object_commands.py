@@ -171,6 +171,21 @@ def test_odd_arguments_are_refused(session, command, allowed):
     assert session.accept().label == 1
 
 
+@pytest.mark.parametrize(
+    'vertices',
+    [
+        [(1, 1)],
+        [(1, 1), (30, 40)],
+        [(1, 1), (20, 20), (30, 30)],
+        [(200, 1), (220, 1), (220, 20)],
+    ],
+    ids=['point', 'line', 'on a line', 'outside'],
+)
+def test_an_outline_without_area_is_refused(session, vertices):
+    with pytest.raises(PromptError, match='The outline has no area'):
+        session.outline(vertices)
+
+
 @pytest.mark.parametrize('index', [-1, 3, 99, 1.5])
 def test_a_mask_that_is_not_there_cannot_be_chosen(session, index):
     session.click(*FIRST)

@@ -8,6 +8,7 @@ import json
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
 from hypothesis import given
@@ -165,6 +166,96 @@ def test_file_brings_back_objects_prompts_and_candidates(sessions, tmp_path):
             assert len(view.candidates.masks) == len(
                 new.views[place].candidates.masks
             )
+
+
+def saved_with_features(session, path):
+    """Save two objects with further columns of all plain types."""
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+    target = session.scene.target
+    table = target.table.copy()
+    table['prompts'] = [1.0, np.nan]
+    table['similarity'] = [np.nan, 0.75]
+    table['area'] = [576, 768]
+    table['refined'] = [True, False]
+    table['note'] = ['ä', '']
+    table['overlap'] = [np.inf, 0.0]
+    table['index'] = table['index'].astype(float)
+    target.table = table
+    session.save(path)
+    return table
+
+
+def test_features_of_objects_come_back(sessions, tmp_path):
+    path = tmp_path / 'cells.session'
+    table = saved_with_features(sessions(), path)
+    again = sessions()
+    again.load(path)
+    pd.testing.assert_frame_equal(
+        again.scene.target.table, table, check_dtype=False
+    )
+    # and again
+    again.save(path)
+    third = sessions()
+    third.load(path)
+    pd.testing.assert_frame_equal(
+        third.scene.target.table, table, check_dtype=False
+    )
+
+
+def test_features_that_the_labels_have_are_kept(sessions, tmp_path):
+    path = tmp_path / 'cells.session'
+    first = sessions()
+    saved_with_features(first, path)
+    again = sessions()
+    again.scene.objects(True)
+    target = again.scene.target
+    target.data[:] = first.scene.target.data
+    target.table = pd.DataFrame({'index': [1, 2], 'area': [5, 6]})
+    again.load(path)
+    assert target.table['area'].tolist() == [5, 6]
+    assert target.table['refined'].tolist() == [True, False]
+
+
+def test_files_without_features_are_loaded(sessions, tmp_path):
+    path = tmp_path / 'cells.session'
+    saved_with_features(sessions(), path)
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    del content['features']
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    again = sessions()
+    again.load(path)
+    assert again.scene.target.table['prompts'].tolist() == [1, 1]
+    assert list(again.scene.target.table) == [
+        'index',
+        'score',
+        'stability',
+        'prompts',
+        'class',
+    ]
+
+
+@pytest.mark.parametrize(
+    'features',
+    [
+        {'index': [1, 1]},
+        {'index': [1.5]},
+        {'index': [1], 'area': []},
+        {'area': [1]},
+        {'index': [1], 'area': [[1]]},
+    ],
+)
+def test_damaged_features_bring_nothing(sessions, tmp_path, features):
+    path = tmp_path / 'cells.session'
+    saved_with_features(sessions(), path)
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    content['features'] = features
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    again = sessions()
+    with pytest.raises(SessionFileError, match='features'):
+        again.load(path)
+    assert not len(again.scene.objects(True))
 
 
 def test_undo_does_not_empty_a_file_that_was_loaded(sessions, tmp_path):
@@ -492,6 +583,16 @@ def test_a_file_that_another_window_has_written_is_kept(sessions, tmp_path):
     second.autosave(None)
     assert path.read_bytes() == kept
     assert any('has written it since' in text for text in told)
+
+
+def test_an_image_without_the_plane_is_another_one(sessions, tmp_path):
+    path = tmp_path / 'cells.session'
+    session = sessions()
+    session.click(*FIRST, plane=session.scene.plane_at(3))
+    session.accept()
+    session.save(path)
+    with pytest.raises(SessionFileError, match='no plane 3'):
+        sessions(IMAGES[:2]).load(path)
 
 
 def test_another_image_and_full_labels_are_refused(sessions, tmp_path):

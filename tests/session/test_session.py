@@ -239,6 +239,23 @@ def test_model_that_cannot_be_loaded(plane):
     ]
 
 
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('nomodel', "no model is named 'nomodel'"),
+        ('/somewhere/mine.pt', 'no checkpoint file at /somewhere/mine.pt'),
+        (3, 'name is 3'),
+    ],
+)
+def test_a_model_that_is_not_there_is_refused_at_once(name, message):
+    session = Session(model_name='mobile_sam_cells')
+    with pytest.raises(CheckpointError if name != 3 else ValueError) as error:
+        session.use_model(name)
+    session.close()
+    assert message in str(error.value)
+    assert session.model_name == 'mobile_sam_cells'
+
+
 def test_other_model_is_loaded_once_and_announced(tiny, plane):
     loaded = []
 

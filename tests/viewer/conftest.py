@@ -214,6 +214,9 @@ def oracle(monkeypatch):
     monkeypatch.setattr(
         'napari_mobilesam.session.session._load_model', lambda name: model
     )
+    monkeypatch.setattr(
+        'napari_mobilesam.session.session._check_model', lambda name: None
+    )
     yield model
     model.go.set()
 

@@ -324,6 +324,8 @@ def test_planes_are_found_again_as_they_were_shown(viewer):
     assert scene.find(**json_like).place == plane.place
     with pytest.raises(ImageError, match='no plane 7 along axis 1'):
         scene.find((1, 7, 0, 0), (2, 3))
+    with pytest.raises(ImageError, match='it has 4 axes, not 3'):
+        scene.find((1, 0, 0), (1, 2))
     viewer.dims.transpose()
     with pytest.raises(ImageError, match='shown along other axes'):
         scene.find(**description)

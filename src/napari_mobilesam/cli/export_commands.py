@@ -16,6 +16,7 @@ from napari_mobilesam.cli.exit_codes import (
 from napari_mobilesam.cli.image_files import check_folder
 from napari_mobilesam.export.formats import (
     FORMATS,
+    check_used,
     export_labels,
     format_of,
     read_labels,
@@ -72,7 +73,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         type=Path,
         metavar='IMAGE',
         help='image that the labels are of: its name, and for OME-Zarr its '
-        'pixel sizes and a link to it',
+        'pixel sizes and a link to it; not for ROIs, TIFF and PNG',
     )
     parser.add_argument(
         '--table',
@@ -132,6 +133,17 @@ def export_command(options: argparse.Namespace) -> int:
     inputs += [options.image] if kind != 'ome-zarr' else []
     if output.resolve() in (path.resolve() for path in inputs if path):
         raise UsageError(f'{output} is an input: give another output')
+    check_used(
+        kind,
+        options.image,
+        options.object_type,
+        options.coco_masks,
+        {
+            'image': '--image',
+            'object_type': '--object-type',
+            'segmentation': '--coco-masks',
+        },
+    )
     check_folder(output)
     labels = read_labels(
         options.labels, shape=options.shape, channel=options.channel

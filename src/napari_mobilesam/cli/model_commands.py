@@ -45,7 +45,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        '--json', action='store_true', help='print full records as JSON'
+        '--json',
+        action='store_true',
+        help='print full records as a JSON array',
     )
     parser.set_defaults(run=list_command)
     actions = parser.add_subparsers(title='actions', metavar='ACTION')
@@ -146,10 +148,12 @@ def list_command(options: argparse.Namespace) -> int:
     if options.json:
         import json
 
+        entries = []
         for record in records:
             path = cached_path(record.name)
-            entry = asdict(record) | {'path': str(path) if path else None}
-            print(json.dumps(entry))
+            found = {'path': str(path) if path else None}
+            entries.append(asdict(record) | found)
+        print(json.dumps(entries, indent=2))
         return ExitCode.OK
     default = default_model_name()
     width = max(len(record.name) for record in records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.palette import default_color
 from napari_mobilesam.table_keys import label_column
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -209,6 +211,23 @@ def _checked(plane: Any) -> Any:
     return plane
 
 
+def _warn_of_infinite(table: pd.DataFrame) -> None:
+    """Say that infinite values are left out: JSON has none."""
+    counts = {
+        str(name): int(np.isinf(values.to_numpy(np.float64, na_value=0)).sum())
+        for name, values in table.items()
+        if name not in KEYS and values.dtype.kind == 'f'
+    }
+    names = [name for name, count in counts.items() if count]
+    if names:
+        total = counted(sum(counts.values()), 'infinite value')
+        warnings.warn(
+            f'The file has no place for {total} of the table, in '
+            f'{", ".join(names)}: left out.',
+            stacklevel=4,
+        )
+
+
 class PropertiesLookup:
     """Properties of objects by plane and label."""
 
@@ -217,6 +236,7 @@ class PropertiesLookup:
         column = label_column(table, ExportError)
         if table is None or column is None:
             return
+        _warn_of_infinite(table)
         records = table.to_dict('records')
         for row in records:
             if _number(row[column]) is None:

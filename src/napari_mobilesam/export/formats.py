@@ -43,6 +43,13 @@ SUFFIXES = {
     '.tiff': 'tiff',
     '.png': 'png',
 }
+# Argument of `export_labels` → formats that it changes.
+USED_BY = {
+    'image': ('geojson', 'coco', 'ome-zarr'),
+    'object_type': ('geojson',),
+    'segmentation': ('coco',),
+}
+OBJECT_TYPE, SEGMENTATION = 'detection', 'rle'
 
 
 class Exported(NamedTuple):
@@ -90,6 +97,43 @@ def format_of(path: Path, name: str | None = None) -> str:
     return known
 
 
+def check_used(
+    kind: str,
+    image: Any,
+    object_type: str,
+    segmentation: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse what a format does not use.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `FORMATS`.
+    image, object_type, segmentation
+        As of `export_labels`.
+    names : mapping, optional
+        What the arguments are called, where it is not so.
+
+    Raises
+    ------
+    ExportError
+        One of them is given, and would change nothing.
+    """
+    given = {
+        'image': image is not None,
+        'object_type': object_type != OBJECT_TYPE,
+        'segmentation': segmentation != SEGMENTATION,
+    }
+    for argument, formats in USED_BY.items():
+        if given[argument] and kind not in formats:
+            name = (names or {}).get(argument, argument)
+            raise ExportError(
+                f'{name} is of no use to the format {kind}, only to '
+                f'{", ".join(formats)}: leave it out.'
+            )
+
+
 def export_labels(
     labels: Any,
     path: str | Path,
@@ -103,8 +147,8 @@ def export_labels(
     image: str | Path | None = None,
     format: str | None = None,  # noqa: A002
     overwrite: bool = False,
-    object_type: str = 'detection',
-    segmentation: str = 'rle',
+    object_type: str = OBJECT_TYPE,
+    segmentation: str = SEGMENTATION,
 ) -> Exported:
     """Write labels in the format of another program.
 
@@ -127,14 +171,14 @@ def export_labels(
         Name of the image, for formats that mention it.
     image : path, optional
         Image that the labels are of: its name, and for OME-Zarr its pixel
-        sizes and a link.
+        sizes and a link. For GeoJSON, COCO and OME-Zarr.
     format : str, optional
         A key of `FORMATS`, where the suffix does not tell.
     overwrite : bool
         Replace a file that is there. Of folders, only labels of this program
         are replaced.
     object_type : {'detection', 'annotation', 'cell'}
-        What QuPath makes of the objects.
+        What QuPath makes of the objects of a GeoJSON.
     segmentation : {'rle', 'polygons'}
         How COCO masks are written.
 
@@ -146,7 +190,8 @@ def export_labels(
     Raises
     ------
     ExportError
-        If the labels or the table cannot be exported.
+        If the labels or the table cannot be exported, or the format does not
+        use an image, object type or segmentation that is given.
     OSError
         If the file exists or cannot be written.
 
@@ -172,6 +217,7 @@ def export_labels(
         check_text(argument, text)
     if image is not None:
         check_path('image', image)
+    check_used(kind, image, object_type, segmentation)
     check_flag('overwrite', overwrite)
     check_instance('class_colors', class_colors, Mapping)
     check_sizes('scale', scale, 4)
@@ -278,7 +324,8 @@ def read_labels(
         ROI zip, GeoJSON, COCO, OME-Zarr, TIFF, PNG, or NumPy such as the
         ``_seg.npy`` of Cellpose.
     shape : tuple of int, optional
-        Shape of the labels, for polygons whose file does not tell it.
+        Shape of the labels, for polygons whose file does not tell it; it
+        has to hold all of them.
     channel : int, optional
         Channel of a TIFF of several.
     format : str, optional
@@ -295,7 +342,7 @@ def read_labels(
     Raises
     ------
     ExportError, ImageError
-        If the file holds no labels.
+        If the file holds no labels, or objects beyond the shape.
     """
     check_path('path', path)
     path = Path(path)

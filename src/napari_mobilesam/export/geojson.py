@@ -145,7 +145,8 @@ def read_geojson(
     Raises
     ------
     ExportError
-        If it is no GeoJSON, or no object of it has an area.
+        If it is no GeoJSON, no object of it has an area, or some lie beyond
+        the shape.
     """
     content = read_json(path)
     if isinstance(content, dict):
@@ -157,8 +158,8 @@ def read_geojson(
     read: list[PolygonObject | None] = []
     colors: dict[str, str] = {}
     try:
-        known = ours.get('shape') if isinstance(ours, dict) else None
-        shape = shape or (tuple(map(int, known)) if known else None)
+        told = ours.get('shape') if isinstance(ours, dict) else None
+        known = tuple(map(int, told)) if told and not shape else None
         for feature in features:
             found, color = _object(feature)
             read.append(found)
@@ -171,7 +172,7 @@ def read_geojson(
             f'read: {flaw(error)}.'
         ) from error
     objects = [found for found in read if found is not None]
-    image = labels_from_polygons(objects, shape, colors, path)
+    image = labels_from_polygons(objects, shape, colors, path, known=known)
     return with_pixel_sizes(image, ours)
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from napari_mobilesam.export.exported import (
+    UNKNOWN,
     ExportError,
     LabelsWithTable,
     Plane,
@@ -118,7 +119,7 @@ def _write_plane(writer: LabelWriter, plane: Plane) -> None:
 def _described(
     image: LabelsWithTable, found: dict[int, int]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """``colors`` and ``properties`` of the labels that something is known of.
+    """``colors`` and ``properties`` of the labels that have a row.
 
     OME-NGFF wants both lists to be of the same labels.
     """
@@ -130,7 +131,7 @@ def _described(
         entry: dict[str, Any] = {VALUE: label, **told.measurements}
         if told.class_name:
             entry['class'] = told.class_name
-        if len(entry) > 1:
+        if told is not UNKNOWN:
             properties.append(entry)
             color = shades.get(told.class_name, NO_COLOR)
             colors.append({VALUE: label, 'rgba': [*rgb(color), 255]})

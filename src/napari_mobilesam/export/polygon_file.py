@@ -16,9 +16,13 @@ from napari_mobilesam.export.exported import (
     smallest_dtype,
 )
 from napari_mobilesam.export.filling import fill_polygons
+from napari_mobilesam.text import counted
 
 # Larger planes are not made from a file that may just be damaged.
 MOST_PIXELS = 1 << 34
+# Pixels that an object may reach beyond an edge without losing one: the centre
+# of the next lies there.
+HALF = 0.5
 
 
 class PolygonObject(NamedTuple):
@@ -48,6 +52,8 @@ def labels_from_polygons(
     shape: tuple[int, ...] | None,
     colors: Mapping[str, str],
     path: Path,
+    *,
+    known: tuple[int, ...] | None = None,
 ) -> LabelsWithTable:
     """Label image of objects.
 
@@ -59,22 +65,28 @@ def labels_from_polygons(
     objects : sequence of PolygonObject
         The objects.
     shape : tuple of int or None
-        Shape of the labels; by default the smallest that holds them.
+        Shape that is asked for.
     colors : mapping
         Colours of classes.
     path : Path
         The file, for messages and as the name.
+    known : tuple of int, optional
+        Shape that the file tells, used where none is asked for; or else the
+        smallest that holds the objects is. Objects are cut at its edges, as
+        other programs cut what is drawn beyond the image.
 
     Raises
     ------
     ExportError
-        If an object lies on a plane that is not there.
+        If an object lies outside, on a plane that is not there, or is cut by
+        the shape that is asked for.
     """
     labels = _numbers(objects)
-    shape = shape or _extent(objects)
+    asked, shape = shape is not None, shape or known or _extent(objects)
     if min(shape, default=0) <= 0 or not 2 <= len(shape) <= 4:
         raise ExportError(f'{path} has no object, and no shape is given.')
     check_size(shape, path)
+    _check_inside(objects, shape, asked, path)
     out = np.zeros(shape, smallest_dtype(max(labels, default=0)))
     planes = out.reshape(-1, *shape[-2:])
     depth = shape[-3] if len(shape) > 2 else 1
@@ -110,6 +122,49 @@ def check_size(shape: tuple[int, ...], path: Path) -> None:
         raise ExportError(
             f'{path} has objects far outside: an image of shape {shape} '
             'would be too large. Give the shape of the image.'
+        )
+
+
+def _check_inside(
+    objects: Sequence[PolygonObject],
+    shape: tuple[int, ...],
+    whole: bool,
+    path: Path,
+) -> None:
+    """Refuse objects outside the planes, or cut ones if all must be whole.
+
+    Raises
+    ------
+    ExportError
+        If there are any; it says which shape holds them.
+    """
+    points = [
+        np.concatenate([ring for part in found.polygons for ring in part])
+        for found in objects
+        if found.polygons
+    ]
+    if not points:
+        return
+    low = np.array([each.min(axis=0) for each in points])
+    high = np.array([each.max(axis=0) for each in points])
+    edge = np.array(shape[-2:])
+    before = ((high <= 0) & (low < 0)).any(axis=1)
+    if before.any():
+        raise ExportError(
+            f'{path} has {counted(int(before.sum()), "object")} at rows or '
+            'columns below 0, which no labels have: move or remove them in '
+            'the program that drew them.'
+        )
+    beyond = (low >= edge) & (high > edge)
+    if whole:
+        beyond |= high > edge + HALF
+    count = int(beyond.any(axis=1).sum())
+    if count:
+        rows, columns = map(int, np.maximum(edge, np.ceil(high.max(axis=0))))
+        raise ExportError(
+            f'{path} has {counted(count, "object")} beyond the edges of '
+            f'labels of shape {shape}: give a shape of at least '
+            f'{(*shape[:-2], rows, columns)}.'
         )
 
 

@@ -214,7 +214,7 @@ def read_roi_zip(
     Raises
     ------
     ExportError
-        If it is no file of ROIs.
+        If it is no file of ROIs, or some lie beyond the shape.
     """
     roifile = need('roifile', extra='export')
     try:
@@ -241,12 +241,13 @@ def read_roi_zip(
         for color in [roi.hexcolor(roi.stroke_color)]
         if CLASS in props and color
     }
+    told: tuple[int, ...] | None = None
     if shape is None and known and SHAPE in known[0]:
-        shape = tuple(int(n) for n in known[0][SHAPE].split(','))
+        told = tuple(int(n) for n in known[0][SHAPE].split(','))
     of_image = _pixel_sizes(known[0]) if known else _comment(path)
-    if shape is None and not known:
-        shape = of_image.get(SHAPE)
-    labels = labels_from_polygons(objects, shape, colors, path)
+    if not known:
+        told = of_image.get(SHAPE)
+    labels = labels_from_polygons(objects, shape, colors, path, known=told)
     return with_pixel_sizes(labels, of_image)
 
 

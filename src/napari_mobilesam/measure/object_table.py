@@ -114,7 +114,8 @@ def measure_objects(
         axis_major_length, axis_minor_length, eccentricity, solidity,
         perimeter (pixels); mean, min, max and standard deviation of the
         intensity of each channel; with a scale the area, axes and perimeter
-        in units too, if pixels are square.
+        in units too, if pixels are square. Of volumes z, z0 and z1 too, and
+        no eccentricity, solidity and perimeter.
 
     Raises
     ------

@@ -23,9 +23,11 @@ from napari_mobilesam.model.record_text import input_size, record_to_json
 from napari_mobilesam.model.registry import (
     METADATA_KEY,
     cached_path,
+    check_file,
     default_model_name,
     download_model,
     find_record,
+    is_path,
     read_record,
     registry,
     verify,
@@ -42,7 +44,6 @@ from napari_mobilesam.types import (
 )
 
 Device = Literal['auto', 'cpu', 'cuda', 'mps']
-SUFFIXES = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 
 
 def load_model(
@@ -92,7 +93,7 @@ def load_model(
             f'{quoted(name_or_path)} is a URL: download the checkpoint, and '
             'give the path of the file'
         )
-    if _is_path(name_or_path):
+    if is_path(name_or_path):
         sam = load_checkpoint(Path(name_or_path))
     else:
         sam = _load_by_name(str(name_or_path), progress)
@@ -150,11 +151,7 @@ def load_checkpoint(path: Path, record: ModelRecord | None = None) -> Sam:
     CheckpointError
         If the file is missing, damaged, or not a SAM checkpoint.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f'there is no checkpoint file at {path}; check the path, or '
-            'list the known models with "napari-mobilesam models"'
-        )
+    check_file(path)
     state = read_state_dict(path)
     if record is None:
         record = _record_of(path, state)
@@ -241,16 +238,6 @@ def _load_by_name(name: str, progress: Progress | None) -> Sam:
         )
     record = registry().get(name) or replace(read_record(path), name=name)
     return load_checkpoint(path, record)
-
-
-def _is_path(name_or_path: str | Path) -> bool:
-    """True for a path, False for the name of a model."""
-    if isinstance(name_or_path, Path):
-        return True
-    if name_or_path in registry():
-        return False
-    path = Path(name_or_path)
-    return path.suffix in SUFFIXES or len(path.parts) > 1 or path.is_file()
 
 
 def _record_of(path: Path, state: Mapping[str, Tensor]) -> ModelRecord:

@@ -28,6 +28,8 @@ APP_NAME = 'napari-mobilesam'
 METADATA_KEY = 'napari_mobilesam'
 OFFICIAL = 'mobile_sam'
 BUNDLED = 'mobile_sam_cells'
+# Of checkpoint files; a name without one may be that of a model.
+SUFFIXES = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 
 _SAM_LICENCE = 'Apache-2.0'
 _SAM_CITATION = 'Kirillov et al. 2023, Segment Anything'
@@ -184,6 +186,38 @@ def cached_path(name: str) -> Path | None:
             'path of a checkpoint file'
         )
     return None
+
+
+def is_path(name_or_path: str | Path) -> bool:
+    """True for a path, False for the name of a model."""
+    if isinstance(name_or_path, Path):
+        return True
+    if name_or_path in registry():
+        return False
+    path = Path(name_or_path)
+    return path.suffix in SUFFIXES or len(path.parts) > 1 or path.is_file()
+
+
+def check_file(path: Path) -> None:
+    """Raise `CheckpointError` if there is no such file."""
+    if not path.is_file():
+        raise CheckpointError(
+            f'there is no checkpoint file at {path}; check the path, or '
+            'list the known models with "napari-mobilesam models"'
+        )
+
+
+def check_known(name_or_path: str | Path) -> None:
+    """Raise `CheckpointError` for no model's name and a missing file.
+
+    Loads and downloads nothing.
+    """
+    if not isinstance(name_or_path, Path):
+        check_text('name', name_or_path)
+    if is_path(name_or_path):
+        check_file(Path(name_or_path))
+    else:
+        cached_path(str(name_or_path))
 
 
 def default_model_name() -> str:

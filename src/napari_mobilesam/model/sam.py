@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,12 @@ class Sam(nn.Module):
                 torch.tensor(value)[:, None, None],
                 persistent=False,
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # how fast this machine is with how many threads is not copied
+        measured = {'_thread_choice', '_worker_choice'}
+        kept = {k: v for k, v in self.__dict__.items() if k not in measured}
+        return kept | {'_between': None}
 
     @property
     def input_size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -56,6 +56,10 @@ class LatestOnly(Generic[T]):
     def __init__(self, count: int = 1) -> None:
         self._count = count
         self._kept: tuple[tuple[Hashable, T], ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # addresses of tensors, which are versions, are those of one process
+        return self.__dict__ | {'_kept': ()}
 
     def get(
         self,

@@ -38,6 +38,8 @@ from napari_mobilesam.types import BlankImageError, Frame, ImageError
 Limits = tuple[float, float]
 ContrastLimits = Limits | Sequence[Limits]
 MOST_GAMMA = 1000
+# Whole numbers up to this are float64.
+EXACT = 2**53
 
 
 def contrast_limits_of(
@@ -195,6 +197,7 @@ def as_rgb_plane(
     check_pixels((row1 - row0, column1 - column0))
     _check_gamma(gamma)
     if contrast_limits is None:
+        image = _without_offset(image)
         limits = contrast_limits_of(image, channels)
     else:
         limits = checked_limits(contrast_limits)
@@ -217,6 +220,21 @@ def as_rgb_plane(
     elif len(shown) == 2:
         shown.append(np.zeros_like(shown[0]))
     return np.stack(shown, axis=-1)
+
+
+def _without_offset(image: Any) -> Any:
+    """Subtract the smallest value of integers that float64 would merge."""
+    if not isinstance(image, np.ndarray) or image.dtype.kind not in 'iu':
+        return image
+    if image.dtype.itemsize < 8 or not image.size:
+        return image
+    low, high = int(image.min()), int(image.max())
+    if max(-low, high) <= EXACT:
+        return image
+    # differences of int64 need not fit into it; those of uint64 wrap around
+    whole = image.astype(np.uint64)
+    difference: NDArray[np.uint64] = whole - np.uint64(low % 2**64)
+    return difference
 
 
 def _check_window(

@@ -26,7 +26,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -82,7 +82,8 @@ class ImageEmbedding:
     """Lazy embedding of an image at all scales.
 
     Safe to use from several threads: a block may then be made twice, with
-    the same result.
+    the same result. It is neither pickled nor copied: embed the image again
+    in another process, which is fast with an `EmbeddingCache` on disk.
 
     Parameters
     ----------
@@ -147,6 +148,13 @@ class ImageEmbedding:
             return resize(rgb[row0:row1, column0:column1], shape)
 
         return cls(model, (rgb.shape[0], rgb.shape[1]), read, cache)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            'An ImageEmbedding cannot be pickled or copied: embed the image '
+            'again, in another process with the same '
+            'Predictor(model, cache=EmbeddingCache(folder)) to be fast.'
+        )
 
     @property
     def cells(self) -> int:

@@ -37,7 +37,7 @@ from napari_mobilesam.series.series_images import (
     read_image_array,
 )
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -317,11 +317,12 @@ class Series:
         Raises
         ------
         SegmentationError
-            They cannot be read, or are of another shape. Labels that are
-            saved then go to another file.
+            They cannot be read, or are of another shape than the image.
+            Labels that are saved then go to another file. Or ``shape`` is
+            not that of the image, which changes nothing.
         """
-        entry = self[number]
-        entry.replaceable = None
+        entry, shape = self[number], tuple(shape)
+        known, entry.replaceable = entry.replaceable, None
         entry.record = entry.newest_record
         path = entry.labels
         state = file_state(path)
@@ -329,16 +330,32 @@ class Series:
             return None
         found = read_labels(path)
         labels = out_of_file(np.asarray(found.labels[...]))
-        if labels.shape != tuple(shape):
+        if labels.shape != shape:
+            try:
+                self._check_shape(number, shape)
+            except SeriesError:
+                entry.replaceable = known
+                raise
             raise SeriesError(
                 f'{path} has the shape {labels.shape}, and the image '
-                f'{entry.name} has {tuple(shape)}: it is kept, and new labels '
+                f'{entry.name} has {shape}: it is kept, and new labels '
                 'are saved beside it.'
             )
         # labels of other programs are kept, also if these continue them
         if 'written' in entry.record or is_written(entry.record, state):
             entry.replaceable = state
         return SavedLabels(labels, self._table(entry))
+
+    def _check_shape(self, number: int, shape: tuple[int, ...]) -> None:
+        """Refuse a shape that is not the image's, if that can be read."""
+        with suppress(ImageError, OSError):
+            found = self.read_image(number).label_shape
+            if found != shape:
+                raise SeriesError(
+                    f'The shape is {shape}, and the image '
+                    f'{self[number].name} has {found}: give the shape of '
+                    'the image without channels.'
+                )
 
     def _table(self, entry: SeriesEntry) -> pd.DataFrame | None:
         import pandas as pd

@@ -128,8 +128,9 @@ class FileCommands:
         """Load the objects of a file that `save` has written.
 
         The image of the session has to be open and chosen; its labels must
-        not have objects yet. Pixels that are missing are written, as one
-        step.
+        not have objects yet. Pixels that are missing are written. `undo`
+        does not take it back: a file that changes are saved to would be
+        emptied.
 
         Raises
         ------

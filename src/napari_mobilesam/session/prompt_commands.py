@@ -25,7 +25,7 @@ from napari_mobilesam.session.objects.records import ObjectCandidates
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.waiting import Waiter
-from napari_mobilesam.types import DrawnShape, Prompts
+from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 
 
 class PromptCommands:
@@ -160,14 +160,26 @@ class PromptCommands:
         plane : ImagePlane, optional
             By default the plane that is shown.
 
+        Raises
+        ------
+        PromptError
+            The outline has no area inside the image.
+
         See Also
         --------
-        click : return value and errors.
+        click : return value and further errors.
         """
         drawn = checked_path(vertices, 'vertices')
         plane = plane or self._scene().plane()
+        box = box_of(drawn, plane.shape)
+        flat = np.linalg.matrix_rank(drawn - drawn[0]) < 2
+        if flat or (box[2:] - box[:2] < 1).any():
+            raise PromptError(
+                'The outline has no area inside the image: give at least '
+                'three points around an object.'
+            )
         prompts = Prompts(
-            box=box_of(drawn, plane.shape),
+            box=box,
             region=region_of(drawn, plane.shape),
             drawn=(DrawnShape('polygon', drawn),),
         )

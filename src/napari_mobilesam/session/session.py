@@ -165,6 +165,8 @@ class Session:
         self._worker = LatestWorker()
         self._disk = DiskCache(lambda text: self.models.say(text, 'prompts'))
         self._engine = Engine(load_model or _load_model, cache=self._disk)
+        # another loader has names of its own
+        self._check_model = _no_check if load_model else _check_model
         self._users = 0
         self.scene = scene
         self.models = Models(
@@ -327,7 +329,20 @@ class Session:
         return self.models.record
 
     def use_model(self, name: str) -> None:
-        """Answer with another model from now on; loads in the background."""
+        """Answer with another model from now on; loads in the background.
+
+        Parameters
+        ----------
+        name : str
+            A name of `list_models`, or the path of a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            No model has this name, or there is no such file. One that is
+            damaged, or cannot be downloaded, is reported by `failed`.
+        """
+        self._check_model(name)
         self.models.use(name)
 
     def prepare(
@@ -557,6 +572,16 @@ class Session:
             return
         text = f'Ready: {plane.name}.'
         self._deliver(lambda: self.ready.emit(text))
+
+
+def _check_model(name: str) -> None:
+    from napari_mobilesam.model.registry import check_known
+
+    check_known(name)
+
+
+def _no_check(name: str) -> None:
+    """Take any name."""
 
 
 def _load_model(name: str) -> Sam:

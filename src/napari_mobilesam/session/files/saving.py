@@ -14,10 +14,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.schema import SchemaError
+from napari_mobilesam.session.files.feature_rows import (
+    rows_from_json,
+    rows_to_json,
+)
 from napari_mobilesam.session.files.painted import (
     PaintedPixels,
     painted_from,
@@ -42,7 +46,10 @@ from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import ImageError, Mask, SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 'napari-mobilesam session 1'
 # Files of so many lines are parsed line by line.
@@ -89,6 +96,8 @@ class Snapshot:
         Parameters.
     name : str
         Name of the labels.
+    rows : DataFrame or None
+        Their rows in the feature table.
     held : object
         Reference that keeps the layer alive until it is written: a viewer
         that is closed releases its layers at once.
@@ -99,6 +108,7 @@ class Snapshot:
     script: tuple[str, ...]
     choices: SessionParameters
     name: str
+    rows: pd.DataFrame | None = None
     held: Any = None
 
     @classmethod
@@ -107,7 +117,10 @@ class Snapshot:
         script = tuple(body(objects.history.replay_codes))
         target = objects.target
         held = getattr(target, 'layer', None)
-        return cls(target, tuple(objects), script, choices, target.name, held)
+        rows = target.rows({record.label for record in objects})
+        return cls(
+            target, tuple(objects), script, choices, target.name, rows, held
+        )
 
 
 def save(
@@ -144,9 +157,11 @@ def save(
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
         file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(snapshot.records, snapshot.target))
+        rows = {} if snapshot.rows is None else rows_to_json(snapshot.rows)
         painted = painted_pixels(snapshot.target, snapshot.records)
         tail = {
             'planes': writer.planes,
+            'features': rows,
             **({} if painted is None else {'painted': painted_json(painted)}),
         }
         file.write(pack(f'\n], {as_json(tail)[1:]}'))
@@ -168,6 +183,8 @@ class LoadedSession:
         Parameters.
     replay_code : ReplayCode or None
         Code that makes the objects.
+    rows : DataFrame or None
+        Their rows in the feature table; files of before have none.
     painted : PaintedPixels or None
         Pixels that belong to no object.
     """
@@ -177,13 +194,14 @@ class LoadedSession:
     records: tuple[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]], ...]
     choices: SessionParameters
     replay_code: ReplayCode | None
+    rows: pd.DataFrame | None = None
     painted: PaintedPixels | None = None
 
 
 def load(
     path: str | os.PathLike[str], scene: Scene, objects: Objects
 ) -> SessionParameters:
-    """Load the objects of a session, as one step.
+    """Load the objects of a session, see `put`.
 
     Pixels that are missing are written.
 
@@ -277,13 +295,14 @@ def find_planes(
 
     Raises
     ------
-    ImageError
-        The image that is open has no such plane.
     SessionFileError
-        The file is damaged.
+        The file is damaged, or the image that is open has no such plane.
     """
     with _damage_told(path):
-        return [scene.find(**entry['found']) for entry in content['planes']]
+        try:
+            return [scene.find(**each['found']) for each in content['planes']]
+        except ImageError as error:
+            raise SessionFileError(str(error)) from error
 
 
 def decode(
@@ -313,6 +332,10 @@ def decode(
                 _colors(content.get('classes', {})),
             ),
             _replay_code(content['script']),
+            rows_from_json(
+                content.get('features', {}),
+                {record.label for record, _ in records},
+            ),
             optional_of(painted_from, content.get('painted')),
         )
 
@@ -339,6 +362,8 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
             step.paint_masks(plane, masks)
         for record, _ in loaded.records:
             step.put(record)
+        if loaded.rows is not None:
+            step.complete(loaded.rows)
         if loaded.painted is not None:
             loaded.painted.put(step, objects.target)
     objects.history.settle()

@@ -7,6 +7,7 @@ What depends on the image and on other fields is checked by `RecordDecoder`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, get_args
 
 from napari_mobilesam.schema import (
@@ -39,6 +40,20 @@ _limit = number(-LARGE, LARGE)
 _pixel = whole(0, MOST_PIXEL)
 # Pixels and logits, as text; decoded within bounds.
 _array = text(1 << 28)
+
+_whole = whole(-MOST_LABEL, MOST_LABEL)
+_real = number(-math.inf, math.inf, nan=True)
+_text = text(1 << 28)
+
+
+def _cell(value: Any, place: str) -> Any:
+    """Schema of a value of the feature table, of any plain type."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value, place)
+    return (_whole if isinstance(value, int) else _real)(value, place)
+
 
 _plane = whole(0, MANY)
 _chosen = whole(0, 15)
@@ -155,6 +170,7 @@ session_schema: Schema = fields(
     {
         'labels': text(),
         'classes': mapping(text(), text(), 10_000),
+        'features': mapping(_text, items(_cell, MANY), 10_000),
         'painted': fields(
             {
                 'shape': items(_pixel, 32, least=1),

@@ -462,6 +462,27 @@ class Step:
         self._labels |= labels
         self._rows = rows
 
+    def complete(self, saved: pd.DataFrame) -> None:
+        """Add what a file has of the rows of the objects of this step.
+
+        Parameters
+        ----------
+        saved : pandas.DataFrame
+            With the label in a column ``index``. Its numbers of prompts are
+            taken, and columns that rows of these labels do not have.
+        """
+        rows = self._objects.rows(tuple(sorted(self._labels)))
+        if 'prompts' in saved:
+            prompts = saved.set_index('index')['prompts']
+            known = rows['index'].isin(saved['index'])
+            read = rows['index'].map(prompts)
+            rows['prompts'] = read.where(known, rows['prompts'])
+        if not self._patches:
+            present = self._objects.target.rows(self._labels)
+            present = present.dropna(axis='columns', how='all')
+            rows = _with_measurements(rows, present)
+        self._rows = _with_measurements(rows, saved)
+
     def finish(self) -> None:
         """End the step and add it to the history."""
         try:

@@ -113,7 +113,8 @@ class ModelBox(QWidget):
                 self.refresh()
                 return
         if self._here(name):
-            self._session.use_model(name)
+            # a file that is gone is reported as one that is damaged
+            self._session.models.use(name)
             self.refresh()
         else:
             self._explain()

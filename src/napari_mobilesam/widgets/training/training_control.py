@@ -148,7 +148,7 @@ class TrainingControl:
     def _finish(self, result: FineTuneResult) -> None:
         self._named = False
         if result.path is not None:
-            self._session.use_model(result.request.name)
+            self._session.models.use(result.request.name)
         self._end()
         self._panel.status.say(self._note + result.text)
 

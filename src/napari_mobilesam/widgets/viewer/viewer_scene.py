@@ -314,6 +314,12 @@ class ViewerScene:
             The image has no such plane, or shows other axes.
         """
         plane = self.layer_plane()
+        if len(index) != len(plane.index):
+            raise ImageError(
+                f'“{plane.layer.name}” is not the image of this session: it '
+                f'has {len(plane.index)} axes, not {len(index)}. Open the '
+                'image of the session, and choose it.'
+            )
         if (plane.rows, plane.columns) != tuple(axes):
             raise ImageError(
                 f'“{plane.layer.name}” is shown along other axes than '
