@@ -117,7 +117,8 @@ ACTIONS: Mapping[str, Action] = {
     'delete_object': Action(
         'Delete',
         'Shift+X',
-        'Delete the open object, or the one under the cursor.',
+        'Delete the open object; the key also that under the cursor. A new '
+        'mask is dropped.',
     ),
     'propagate_back': Action(
         '◀ Back',

@@ -204,6 +204,8 @@ class PromptWidget(ViewerWidget):
         for action, button in panel.buttons.items():
             if action == 'edit_object':
                 button.clicked.connect(self.navigation.pick)
+            elif action == 'delete_object':
+                button.clicked.connect(self.navigation.delete_open)
             else:
                 button.clicked.connect(self.commands[action])
         panel.candidates_view.chosen.connect(self.object.choose)
