@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.widgets.prompts.prompt_panel import HINT
+
 FIRST = (28, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -105,6 +107,25 @@ def test_looking_at_the_volume_is_no_mistake(desk, blobs):
     d.viewer.dims.ndisplay = 3
     d.settle()
     assert d.widget.status.failed
+
+
+@pytest.mark.window
+@pytest.mark.parametrize('planes', [0, 3])
+def test_the_volume_says_to_switch_to_2d(desk, blobs, planes):
+    d = desk(np.stack([blobs] * planes) if planes else blobs)
+    d.widget.trigger('use_boxes_tool')
+    d.settle()
+    d.viewer.dims.ndisplay = 3
+    d.settle()
+    assert 'switch to 2-D display' in d.widget.status.text
+    d.widget.status.say('')
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.settle()
+    assert 'switch to 2-D display' in d.widget.status.text
+    d.viewer.dims.ndisplay = 2
+    d.settle()
+    assert d.widget.panel.buttons['use_boxes_tool'].isChecked()
+    assert d.widget.status.text.endswith(HINT)
 
 
 @pytest.mark.window

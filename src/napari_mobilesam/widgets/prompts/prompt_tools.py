@@ -172,6 +172,10 @@ class PromptTools:
         layer.visible = True
         layer.mode = mode
         self.show_tool()
+        if not layer.editable:
+            # napari refuses the mode; in the view of a volume, say why
+            with self._panel.status.errors():
+                self._scene.layer_plane()
 
     def use_some_tool(self) -> None:
         """Choose the points tool, unless another one is chosen."""
