@@ -196,4 +196,5 @@ class PromptNavigation:
 
     def say_restored(self, text: str) -> None:
         """Show the message of an undo or redo, wherever it was asked for."""
-        self._panel.status.say(text, busy=self._editor.pending)
+        # “Ready” of a plane that it went to must not replace it
+        self._panel.status.say(text, busy=self._editor.pending, keep=True)

@@ -453,8 +453,11 @@ class PromptWidget(ViewerWidget):
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.throttle()
-        hint = self.panel.hint()
-        self.status.say(f'“{image.name}”: {hint[0].lower()}{hint[1:]}')
+        # one that was open when the dock was closed
+        next_step = self.object.describe_open() or self.panel.hint()
+        self.status.say(
+            f'“{image.name}”: {next_step[0].lower()}{next_step[1:]}'
+        )
         self._preview_later.restart()
         self.preparation.start()
         self.object.schedule()
