@@ -10,6 +10,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.measure.table_columns import histogram
+from napari_mobilesam.widgets.table.histogram_plot import axis_texts
 from napari_mobilesam.widgets.table.marked_objects import (
     outlines_of,
     overlay_of,
@@ -461,3 +463,10 @@ def test_an_overlay_of_labels_below_zero():
     labels = np.array([[-9, -1, 0], [1, 2, 2]])
     found = overlay_of(labels, np.array([2]), 1)
     np.testing.assert_array_equal(found, [[0, 0, 0], [2, 1, 1]])
+
+
+def test_histogram_says_what_its_numbers_are():
+    found = histogram(np.array([1, 2, 2, 1234]))
+    assert axis_texts(found) == ('1', 'highest bar: 3 objects', '1,234')
+    found = histogram(np.array([0.25, 0.98765]))
+    assert axis_texts(found) == ('0.25', 'highest bar: 1 object', '0.9877')
