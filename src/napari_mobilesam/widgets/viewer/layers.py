@@ -173,6 +173,19 @@ def axis_name(layer: Layer, axis: int) -> str:
     return f'axis {axis}' if _is_default(label) else label
 
 
+def slider_name(viewer: ViewerModel, layer: Layer, axis: int) -> str:
+    """Return how the slider of an axis of a layer is labelled.
+
+    Without a name it is a negative number, which follows the number of the
+    axis, such as ``'axis 0 (slider -3)'``.
+    """
+    label = str(viewer.dims.axis_labels[axis - layer.ndim])
+    if not _is_default(label):
+        return label
+    name = axis_name(layer, axis)
+    return f'{name} (slider {label})' if name == f'axis {axis}' else name
+
+
 def place_names(
     layer: Layer, axes: Sequence[int], index: Sequence[float]
 ) -> list[str]:
