@@ -332,3 +332,21 @@ def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
     rest(d)
     # what came while it saved is saved at once
     assert len(saves) <= 2
+
+
+@pytest.mark.own_viewer
+def test_restored_layers_are_counted_and_a_hash_is_not_named(desk, blobs):
+    d = desk(blobs)
+    press_save(d)
+    make(d, FIRST, SECOND)
+    d.widget.panel.labels_combo.layer = d.viewer.add_labels(
+        np.zeros(blobs.shape, np.uint16), name='others'
+    )
+    d.widget.trigger('use_points_tool')
+    make(d, THIRD)
+    rest(d)
+    d.viewer.close()
+    again = desk(blobs)
+    assert again.widget.status.text == (
+        'Restored 3 saved objects in 2 labels layers.'
+    )

@@ -15,7 +15,7 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-NO_OBJECT = 'No object under the cursor.'
+NO_OBJECT = 'No object{} under the cursor.'
 NO_OBJECTS = 'No objects yet: click one, then accept it.'
 DROPPED = 'The new mask and its prompts were dropped; nothing was written.'
 PICK = 'Click the object to edit.'
@@ -75,7 +75,12 @@ class PromptNavigation:
                     busy=True,
                 )
             else:
-                self._panel.status.fail(NO_OBJECT)
+                self._panel.status.fail(self._no_object)
+
+    @property
+    def _no_object(self) -> str:
+        which = self._scene.which_image
+        return NO_OBJECT.format(which and f' of{which}')
 
     def pick(self, wanted: bool) -> None:
         """Open the object at the next click on the canvas, or cancel that."""
@@ -160,7 +165,7 @@ class PromptNavigation:
                 self._object.reject()
                 self._panel.status.say(DROPPED)
             elif under_cursor:
-                self._panel.status.fail(NO_OBJECT)
+                self._panel.status.fail(self._no_object)
             else:
                 edit = self._panel.buttons['edit_object'].text()
                 self._panel.status.fail(
