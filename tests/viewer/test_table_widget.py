@@ -345,6 +345,24 @@ def test_export(table_desk, tmp_path, name):
     assert d.widget.status.text == f'4 rows saved to {path}.'
 
 
+def test_objects_of_others_leave_prompts_whole_and_classes_text(
+    table_desk, tmp_path
+):
+    d = table_desk(squares(), measured=False)
+    d.labels.features = pd.DataFrame(
+        {'index': [0, 1], 'prompts': [0, 2], 'class': ['', 'nucleus']}
+    )
+    d.widget.measure()
+    d.settle()
+    features = d.labels.features
+    assert features['class'].tolist()[-4:] == ['nucleus', '', '', '']
+    d.widget.export(tmp_path / 'cells.csv')
+    d.settle()
+    lines = (tmp_path / 'cells.csv').read_text().splitlines()
+    at = lines[0].split(',').index('prompts')
+    assert [line.split(',')[at] for line in lines[1:]] == ['2', '', '', '']
+
+
 def test_units_and_colours(table_desk, blobs):
     d = table_desk(
         squares(), np.stack([blobs] * 3, -1), scale=(0.5, 0.5), units='um'

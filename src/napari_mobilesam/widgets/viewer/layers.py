@@ -16,6 +16,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
@@ -148,6 +149,17 @@ def unwrap(obj: Any) -> Any:
 def data_of(layer: Layer) -> Any:
     """Return the array of a layer, the finest level of a pyramid."""
     return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
+
+
+def with_class_text(features: pd.DataFrame) -> pd.DataFrame:
+    """Return a feature table with empty text for objects without class.
+
+    Rows of several tables would have NaN, which is not the same class.
+    """
+    if 'class' not in features or not features['class'].isna().any():
+        return features
+    classes = features['class'].astype(object)
+    return features.assign(**{'class': classes.where(classes.notna(), '')})
 
 
 def refresh_pixels(layer: Layer) -> None:
