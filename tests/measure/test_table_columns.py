@@ -65,3 +65,9 @@ def test_columns_of_numbers() -> None:
 def test_ranges_are_closed_and_without_nan() -> None:
     values = np.array([1.0, 2.0, np.nan, 3.0])
     assert within(values, 1, 2).tolist() == [True, True, False, False]
+
+
+def test_smallest_and_largest_value_are_not_edges_of_bins() -> None:
+    found = histogram(np.array([1, 2, 2, 5]))
+    assert found is not None
+    assert found.extremes == (1, 5)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from napari_mobilesam import get_session
 from napari_mobilesam.palette import PALETTE, rgb
 from napari_mobilesam.settings import load_settings
+from napari_mobilesam.widgets.parts.controls import CollapsibleSection
 from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
 from .test_dock import activate
@@ -70,6 +71,36 @@ def test_return_ends_the_name_of_a_class(desk, blobs):
     d.settle()
     assert d.widget.panel.class_box.name == 'mother'
     assert d.viewer.layers['objects'].features['class'].iloc[-1] == 'mother'
+
+
+@pytest.mark.window
+@pytest.mark.parametrize('end', ['Return', 'list', 'Escape'])
+def test_keys_after_a_class_are_commands(desk, blobs, end):
+    d = desk(blobs)
+    choose(d, 'daughter')
+    choose(d, 'mother')
+    activate(d)
+    for section in d.widget.findChildren(CollapsibleSection):
+        section.fold(section.title != 'Output')
+    click(d, FIRST)
+    combo = d.widget.panel.class_box.combo
+    combo.setFocus()
+    d.settle()
+    if end == 'list':
+        combo.showPopup()
+        combo.view().setCurrentIndex(combo.model().index(1, 0))
+        QTest.keyClick(combo.view(), Qt.Key.Key_Return)
+    else:
+        combo.lineEdit().selectAll()
+        QTest.keyClicks(combo, 'daughter' if end == 'Return' else 'wqn')
+        QTest.keyClick(combo, getattr(Qt.Key, f'Key_{end}'))
+    d.settle()
+    QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_W)
+    d.settle()
+    expected = 'mother' if end == 'Escape' else 'daughter'
+    assert d.widget.panel.class_box.name == expected
+    assert d.viewer.layers['objects'].features['class'].iloc[-1] == expected
+    assert d.session.classes.names == ['daughter', 'mother']
 
 
 def test_box_shows_class_colours_and_gives_the_former_back(classed):

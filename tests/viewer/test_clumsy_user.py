@@ -195,7 +195,7 @@ def test_click_beside_the_image_adds_no_point(desk, blobs):
         click(d.image, (-20, 10))
         d.settle()
         assert len(points.data) == 0
-        assert d.widget.status.text == OUTSIDE
+        assert d.widget.status.text == OUTSIDE.format('')
         assert not d.widget.status.failed
     # the next click is positive, and is answered
     d.mouse.click(d.image, INSIDE)
@@ -231,7 +231,7 @@ def test_shape_beside_the_image_is_not_kept(desk, blobs, tool):
     d.mouse.stroke(d.image, path if 'box' not in tool else path[::2])
     d.settle()
     assert len(d.viewer.layers['shapes'].data) == 0
-    assert d.widget.status.text == OUTSIDE
+    assert d.widget.status.text == OUTSIDE.format('')
     assert not d.widget.status.failed
     # the open object is as it was
     assert d.widget.preview.visible
@@ -270,3 +270,15 @@ def test_status_counts_the_pixels_that_smaller_labels_miss(desk, blobs):
         f'written to “small”; {area - written} of its {area} pixels lie '
         'outside that layer.'
     ) in d.widget.status.text
+
+
+def test_with_several_images_messages_name_the_image(desk, blobs):
+    d = desk(blobs, blobs)
+    name = d.widget.image.layer.name
+    d.viewer.camera.zoom /= 2
+    d.settle()
+    d.mouse.click(d.image, (-20, 10))
+    d.settle()
+    assert d.widget.status.text == OUTSIDE.format(f' “{name}”')
+    d.widget.trigger('edit_object')
+    assert d.widget.status.text == f'No object of “{name}” under the cursor.'

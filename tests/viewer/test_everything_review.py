@@ -322,6 +322,15 @@ def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
     assert set(np.unique(d.labels.data)) == {0, first}
 
 
+def test_rejected_object_is_said_to_be_deleted(reviewed):
+    d = reviewed
+    d.widget.panel.review.next_button.click()
+    number = current(d)
+    d.widget.panel.review.reject_button.click()
+    undo = d.widget.panel.review.undo_button.text()
+    assert d.widget.status.text.startswith(f'Object {number} deleted. {undo}')
+
+
 def test_decisions_need_an_object(reviewed):
     d = reviewed
     for button in (

@@ -104,8 +104,8 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     texts = [combo.itemText(i) for i in range(combo.count())]
     assert texts == [
         'the current one',
-        'all 3 along axis 0, linked',
-        'all 3 along axis 0, each by itself',
+        'all 3 along axis 0 (slider -3), linked',
+        'all 3 along axis 0 (slider -3), each by itself',
     ]
     one = int(d.widget.panel.estimate_label.text().split()[0])
     combo.setCurrentIndex(1)

@@ -120,7 +120,7 @@ def test_labels_made_for_another_image_are_refused(d):
     other = d.viewer.add_image(np.zeros((50, 60), np.uint8), name='other')
     d.widget.header.image_combo.layer = other
     d.settle()
-    assert 'still of “image”' in d.widget.status.text
+    assert 'results of “image”' in d.widget.status.text
     d.widget.panel.similar.labels_combo.layer = made
     d.widget.panel.similar.button.click()
     d.settle()
@@ -141,7 +141,7 @@ def test_the_chosen_image_stays_when_a_layer_is_added(d):
     d.widget.panel.run_button.click()
     combo.layer = other
     d.settle()
-    assert 'still of “image”' in d.widget.status.text
+    assert 'results of “image”' in d.widget.status.text
     d.viewer.layers.selection.active = d.image
     d.settle()
     assert combo.layer is d.image

@@ -178,7 +178,9 @@ def test_channel_axis(desk, blobs, axis):
     stack[plane] = channels
     d = desk(stack)
     combo = d.widget.header.channel_combo
-    choice = combo.findText(f'first 2 of axis {axis} as colours')
+    choice = combo.findText(
+        f'first 2 of axis {axis} (slider {axis - 4}) as colours'
+    )
     combo.setCurrentIndex(choice)
     combo.activated.emit(combo.currentIndex())
     d.viewer.dims.set_current_step(1 - axis, 1)
@@ -209,7 +211,9 @@ def test_an_object_goes_with_the_channels(desk, blobs):
     d.settle()
     assert len(d.session.editor.record.views) == 1
     combo = d.widget.header.channel_combo
-    combo.setCurrentIndex(combo.findText('first 2 of axis 0 as colours'))
+    combo.setCurrentIndex(
+        combo.findText('first 2 of axis 0 (slider -3) as colours')
+    )
     combo.activated.emit(combo.currentIndex())
     d.settle()
     (view,) = d.session.editor.record.views.values()

@@ -213,6 +213,29 @@ def test_delete_the_open_object_and_the_one_under_the_cursor(desk, blobs):
     assert {1, 2} <= set(np.unique(labels.data))
 
 
+@pytest.mark.parametrize('button', [False, True])
+def test_delete_drops_a_new_mask(desk, blobs, button):
+    d = desk(blobs)
+    labels = make(d, FIRST)
+    click(d, SECOND)
+    point_at(d, (48, 60))
+    press = d.widget.panel.buttons['delete_object'].click
+    (press if button else lambda: d.widget.trigger('delete_object'))()
+    d.settle()
+    assert 'dropped' in d.widget.status.text
+    assert len(d.viewer.layers['prompts'].data) == 0
+    assert np.unique(labels.data).tolist() == [0, 1]
+
+
+def test_delete_button_does_not_speak_of_the_cursor(desk, blobs):
+    d = desk(blobs)
+    labels = make(d, FIRST)
+    point_at(d, FIRST)
+    d.widget.panel.buttons['delete_object'].click()
+    assert 'No object is open' in d.widget.status.text
+    assert labels.data.any()
+
+
 def test_undo_and_redo_across_planes(desk, blobs):
     d = desk(np.stack([blobs, blobs[:, ::-1]]))
     for plane in (0, 1):

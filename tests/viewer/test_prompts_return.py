@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_mobilesam.widgets import open_form
 
 FIRST, SECOND = (28, 32), (28, 92)
 AROUND = [(10, 14), (10, 50), (46, 50), (46, 14), (12, 14)]
@@ -236,3 +239,14 @@ def test_console_outline_and_scribble_are_drawn(desk, blobs):
     d.session.scribble([(20, 24), (36, 40)])
     d.settle()
     assert [kind for kind, *_ in drawn(d)] == ['polygon', 'path']
+
+
+def test_reopened_dock_says_which_object_is_open(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    d.viewer.window.remove_dock_widget(d.dock)
+    QApplication.processEvents()
+    d.widget = open_form(d.viewer, 'prompts')
+    d.settle()
+    assert 'editing the new object' in d.widget.status.text

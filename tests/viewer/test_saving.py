@@ -378,3 +378,21 @@ def test_one_file_opened_twice_has_two_sessions(opened, file):
         'cells.tif.session',
     ]
     assert 'these objects are saved to' in told[0]
+
+
+@pytest.mark.own_viewer
+def test_restored_layers_are_counted_and_a_hash_is_not_named(desk, blobs):
+    d = desk(blobs)
+    press_save(d)
+    make(d, FIRST, SECOND)
+    d.widget.panel.labels_combo.layer = d.viewer.add_labels(
+        np.zeros(blobs.shape, np.uint16), name='others'
+    )
+    d.widget.trigger('use_points_tool')
+    make(d, THIRD)
+    rest(d)
+    d.viewer.close()
+    again = desk(blobs)
+    assert again.widget.status.text == (
+        'Restored 3 saved objects in 2 labels layers.'
+    )

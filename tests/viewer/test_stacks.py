@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.widgets.prompts.prompt_panel import HINT
+
 FIRST = (28, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -108,6 +110,25 @@ def test_looking_at_the_volume_is_no_mistake(desk, blobs):
 
 
 @pytest.mark.window
+@pytest.mark.parametrize('planes', [0, 3])
+def test_the_volume_says_to_switch_to_2d(desk, blobs, planes):
+    d = desk(np.stack([blobs] * planes) if planes else blobs)
+    d.widget.trigger('use_boxes_tool')
+    d.settle()
+    d.viewer.dims.ndisplay = 3
+    d.settle()
+    assert 'switch to 2-D display' in d.widget.status.text
+    d.widget.status.say('')
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.settle()
+    assert 'switch to 2-D display' in d.widget.status.text
+    d.viewer.dims.ndisplay = 2
+    d.settle()
+    assert d.widget.panel.buttons['use_boxes_tool'].isChecked()
+    assert d.widget.status.text.endswith(HINT)
+
+
+@pytest.mark.window
 def test_a_propagation_waits_for_the_mask(desk, blobs, oracle, qtbot):
     d = desk(np.stack([blobs] * 3))
     d.mouse.click(d.image, (1, *FIRST))
@@ -144,8 +165,8 @@ def test_the_axis_to_propagate_along(desk, blobs):
     d.settle()
     combo = d.widget.panel.axis_combo
     assert [combo.itemText(n) for n in range(combo.count())] == [
-        'along axis 0, 5 planes',
-        'along axis 1, 2 planes',
+        'along axis 0 (slider -4), 5 planes',
+        'along axis 1 (slider -3), 2 planes',
     ]
     assert combo.isVisibleTo(d.widget.panel)
     assert combo.currentIndex() == 0
@@ -155,7 +176,7 @@ def test_the_axis_to_propagate_along(desk, blobs):
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert labels[:, :, *FIRST].tolist() == [[1, 0]] * 5
-    assert 'This was along axis 0.' in d.widget.status.text
+    assert 'This was along axis 0 (slider -4).' in d.widget.status.text
     d.widget.trigger('undo')
     d.settle()
     d.widget.trigger('reject')
@@ -165,7 +186,7 @@ def test_the_axis_to_propagate_along(desk, blobs):
     d.mouse.key(Qt.Key.Key_G, SHIFT)
     d.settle()
     assert labels[:, :, 68, 92].tolist() == [[2, 2]] + [[0, 0]] * 4
-    assert 'propagated to plane 1. This was along axis 1.' in (
+    assert 'propagated to plane 1. This was along axis 1 (slider -3).' in (
         d.widget.status.text
     )
 

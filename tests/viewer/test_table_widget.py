@@ -10,6 +10,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.measure.table_columns import histogram
+from napari_mobilesam.widgets.table.histogram_plot import axis_texts
 from napari_mobilesam.widgets.table.marked_objects import (
     outlines_of,
     overlay_of,
@@ -343,6 +345,24 @@ def test_export(table_desk, tmp_path, name):
     assert d.widget.status.text == f'4 rows saved to {path}.'
 
 
+def test_objects_of_others_leave_prompts_whole_and_classes_text(
+    table_desk, tmp_path
+):
+    d = table_desk(squares(), measured=False)
+    d.labels.features = pd.DataFrame(
+        {'index': [0, 1], 'prompts': [0, 2], 'class': ['', 'nucleus']}
+    )
+    d.widget.measure()
+    d.settle()
+    features = d.labels.features
+    assert features['class'].tolist()[-4:] == ['nucleus', '', '', '']
+    d.widget.export(tmp_path / 'cells.csv')
+    d.settle()
+    lines = (tmp_path / 'cells.csv').read_text().splitlines()
+    at = lines[0].split(',').index('prompts')
+    assert [line.split(',')[at] for line in lines[1:]] == ['2', '', '', '']
+
+
 def test_units_and_colours(table_desk, blobs):
     d = table_desk(
         squares(), np.stack([blobs] * 3, -1), scale=(0.5, 0.5), units='um'
@@ -461,3 +481,10 @@ def test_an_overlay_of_labels_below_zero():
     labels = np.array([[-9, -1, 0], [1, 2, 2]])
     found = overlay_of(labels, np.array([2]), 1)
     np.testing.assert_array_equal(found, [[0, 0, 0], [2, 1, 1]])
+
+
+def test_histogram_says_what_its_numbers_are():
+    found = histogram(np.array([1, 2, 2, 1234]))
+    assert axis_texts(found) == ('1', 'highest bar: 3 objects', '1,234')
+    found = histogram(np.array([0.25, 0.98765]))
+    assert axis_texts(found) == ('0.25', 'highest bar: 1 object', '0.9877')

@@ -147,3 +147,26 @@ def test_undo_that_changes_no_pixel_says_why(desk, blobs):
     assert d.widget.status.text == (
         'Undone: object 1 (all of its pixels were painted over since).'
     )
+
+
+def test_ready_does_not_replace_what_was_undone(desk, blobs):
+    d = desk(np.stack([blobs] * 8))
+    accept_at(d, (0, *FIRST))
+    d.viewer.dims.set_current_step(0, 6)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_U)
+    d.session.ready.emit('Ready: image, plane 6.')
+    assert d.widget.status.text == 'Undone: object 1.'
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    assert d.widget.status.text.startswith('Ready: image, plane 1.')
+
+
+def test_accept_twice_keeps_what_was_written(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    written = d.widget.status.text
+    for _ in range(2):
+        d.mouse.key(Qt.Key.Key_W)
+        d.settle()
+        assert d.widget.status.text == f'{written} No other object is open.'

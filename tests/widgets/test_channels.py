@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
+from napari_mobilesam.widgets.viewer.layers import slider_name
 
 
 def channels(count=2, **kwargs):
@@ -95,3 +96,11 @@ def test_more_layers_than_colours_are_refused():
     same = viewer.add_image(np.zeros((2, 20, 30)))
     with pytest.raises(ImageError, match='colours already'):
         plane_of(viewer, stack, 0, composed=[same])
+
+
+def test_axes_are_named_as_their_sliders_are():
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((2, 3, 20, 30), np.uint8))
+    assert slider_name(viewer, layer, 1) == 'axis 1 (slider -3)'
+    viewer.dims.axis_labels = ('c', 'z', 'y', 'x')
+    assert slider_name(viewer, layer, 1) == 'z'

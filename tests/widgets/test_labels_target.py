@@ -235,6 +235,14 @@ def test_rows_keep_other_columns_and_napari_finds_them(viewer):
     assert target.rows({4})['area'].tolist() == [12]
 
 
+def test_objects_of_others_have_an_empty_class(viewer):
+    target = paint(scene_on(viewer), 3).target
+    target.set_features(pd.DataFrame({'index': [7]}))
+    rows = pd.DataFrame({'index': [3], 'class': ['nucleus']})
+    target.set_rows({3}, rows)
+    assert target.features()['class'].tolist() == ['', 'nucleus']
+
+
 def test_layers_are_found_by_identity_and_let_go(viewer):
     scene = scene_on(viewer)
     paint(scene)

@@ -23,10 +23,13 @@ class Histogram(NamedTuple):
         (N + 1,) float64 edges of the bins.
     counts : ndarray
         (N,) int64 numbers of values.
+    extremes : tuple of float
+        Smallest and largest value.
     """
 
     edges: NDArray[np.float64]
     counts: NDArray[np.int64]
+    extremes: tuple[float, float]
 
     @property
     def span(self) -> tuple[float, float]:
@@ -82,7 +85,9 @@ def histogram(values: NDArray[Any], bins: int = BINS) -> Histogram | None:
     else:
         edges = np.linspace(low, high, bins + 1)
     counts, _ = np.histogram(finite, edges)
-    return Histogram(np.asarray(edges, np.float64), counts.astype(np.int64))
+    return Histogram(
+        np.asarray(edges, np.float64), counts.astype(np.int64), (low, high)
+    )
 
 
 def within(values: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:

@@ -295,8 +295,8 @@ class EverythingWidget(ViewerWidget):
         if results is None or image in (None, results.plane.layer):
             return
         self.status.say(
-            f'{self.status.text} Filters and review are still of '
-            f'“{results.plane.layer.name}”.'
+            f'{self.status.text} Filters and review still show the results '
+            f'of “{results.plane.layer.name}”.'
         )
 
     def _choose_labels(self, new_image: bool) -> None:

@@ -154,15 +154,23 @@ class FilterPanel(QWidget):
             (
                 'Predicted IoU ≥',
                 self.predicted_iou,
-                'Masks below are dropped.',
+                'Objects of a lower value are hidden.',
             ),
-            ('Stability ≥', self.stability, 'Masks below are dropped.'),
+            (
+                'Stability ≥',
+                self.stability,
+                'Objects of a lower value are hidden.',
+            ),
             (
                 'Overlap ≤',
                 self.overlap,
                 'Where boxes overlap more, only the best mask is kept.',
             ),
-            ('Area (px)', self.area, 'Smallest and largest area.'),
+            (
+                'Area (px)',
+                self.area,
+                'Smallest and largest area of objects to keep, in pixels.',
+            ),
             (
                 'Eccentricity',
                 self.eccentricity,

@@ -81,7 +81,7 @@ class ReviewPanel(QWidget):
             self.next_button: 'Show the object of lowest score that was '
             'not reviewed yet.',
             self.keep_button: 'Keep the object, whatever the filters.',
-            self.reject_button: 'Erase the object. Undo restores it.',
+            self.reject_button: 'Delete the object. Undo brings it back.',
             self.edit_button: 'Edit the object and its prompts in “Segment '
             'by prompts”.',
             self.undo_button: 'Undo the last step.',
@@ -154,7 +154,7 @@ class ReviewPanel(QWidget):
             self.said.emit(said)
 
     def reject(self) -> None:
-        """Erase the current object and go to the next one."""
+        """Delete the current object and go to the next one."""
         record = self._record()
         if record is not None and self._objects is not None:
             # looked for while its place in the order is still known
@@ -162,7 +162,8 @@ class ReviewPanel(QWidget):
             self._objects.delete(record.number)
             self._decided.append(record.number)
             self.said.emit(
-                f'Object {record.number} is erased; Undo brings it back.'
+                f'Object {record.label} deleted. {self.undo_button.text()} '
+                'brings it back.'
             )
             if following is None or following.number == record.number:
                 following = self._objects.least_certain()

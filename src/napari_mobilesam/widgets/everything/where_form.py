@@ -24,7 +24,7 @@ from napari_mobilesam.widgets.parts.controls import (
     narrow,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import axis_name, data_of
+from napari_mobilesam.widgets.viewer.layers import data_of, slider_name
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -94,7 +94,8 @@ class WhereForm(QWidget):
         )
         self.draw_button = QPushButton('Draw')
         self.draw_button.setToolTip(
-            'Drag a rectangle; ellipses and polygons of the layer count too.'
+            'Drag a rectangle. Ellipses and polygons of the layer in Regions '
+            'count too.'
         )
         self.shapes_combo = LayerCombo(
             viewer, lambda layer: isinstance(layer, Shapes), 'New layer (Draw)'
@@ -139,7 +140,8 @@ class WhereForm(QWidget):
         for axis in axes:
             assert plane is not None
             image = plane.layer
-            count, name = data_of(image).shape[axis], axis_name(image, axis)
+            count = data_of(image).shape[axis]
+            name = slider_name(self._viewer, image, axis)
             if count < 2:
                 continue
             choices = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,13 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import narrow
 from napari_mobilesam.widgets.viewer.layer_plane import check_composed
 from napari_mobilesam.widgets.viewer.layers import (
-    axis_name,
     channel_axes,
     data_of,
+    slider_name,
 )
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.components import ViewerModel
 
 # limits the number of pairs that are offered
 MOST_OTHERS = 4
@@ -72,7 +71,9 @@ class ChannelCombo(QComboBox):
     def _choice(self) -> _Choice:
         return self.currentData() or _Choice()
 
-    def offer(self, image: Image | None, layers: Iterable[Layer] = ()) -> None:
+    def offer(
+        self, image: Image | None, viewer: ViewerModel | None = None
+    ) -> None:
         """Offer the axes of an image, and layers that lie on it.
 
         What was chosen stays chosen for the same image.
@@ -84,9 +85,9 @@ class ChannelCombo(QComboBox):
         axes = image is not None and bool(channel_axes(image))
         alone = 'single plane, as shown' if axes else 'this layer only'
         self.addItem(alone, _Choice())
-        if image is not None:
-            self._add_axes(image)
-            self._add_layers(image, layers)
+        if image is not None and viewer is not None:
+            self._add_axes(image, viewer)
+            self._add_layers(image, viewer)
         choices: list[Any] = [
             self.itemData(number) for number in range(self.count())
         ]
@@ -95,18 +96,16 @@ class ChannelCombo(QComboBox):
         self.setVisible(self.count() > 1)
         self.label.setVisible(self.count() > 1)
 
-    def _add_axes(self, image: Image) -> None:
+    def _add_axes(self, image: Image, viewer: ViewerModel) -> None:
         for axis in channel_axes(image):
             count = min(3, data_of(image).shape[axis])
-            self.addItem(
-                f'first {count} of {axis_name(image, axis)} as colours',
-                _Choice(axis),
-            )
+            name = slider_name(viewer, image, axis)
+            self.addItem(f'first {count} of {name} as colours', _Choice(axis))
 
-    def _add_layers(self, image: Image, layers: Iterable[Layer]) -> None:
+    def _add_layers(self, image: Image, viewer: ViewerModel) -> None:
         others = [
             layer
-            for layer in layers
+            for layer in viewer.layers
             if isinstance(layer, Image) and _composable(image, layer)
         ][:MOST_OTHERS]
         for count in (1, 2):

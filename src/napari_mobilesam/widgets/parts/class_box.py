@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QColorDialog,
@@ -19,9 +19,41 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.argument_checks import LONGEST_CLASS_NAME
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.widgets.parts.controls import narrow
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
 NO_CLASS = 'no class'
 SWATCH = 14
+
+
+class _NameCombo(QComboBox):
+    """Editable list of names.
+
+    Attributes
+    ----------
+    closed : Signal()
+        The list was closed.
+    escaped : Signal()
+        The user pressed Escape.
+    """
+
+    closed = Signal()
+    escaped = Signal()
+
+    def hidePopup(self) -> None:  # noqa: N802
+        """Close the list."""
+        view = self.view()
+        opened = view is not None and view.isVisible()
+        super().hidePopup()
+        # Qt also calls this when the list is not open
+        if opened:
+            self.closed.emit()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Handle Escape."""
+        if event is not None and event.key() == Qt.Key.Key_Escape:
+            self.escaped.emit()
+        else:
+            super().keyPressEvent(event)
 
 
 class ClassBox(QWidget):
@@ -42,17 +74,20 @@ class ClassBox(QWidget):
         The user renamed a class: old and new name.
     removed : Signal(str)
         The user removed a class.
+    left : Signal()
+        A name was typed or chosen: the next key is a command again.
     """
 
     chosen = Signal(str)
     shown = Signal(bool)
     renamed = Signal(str, str)
     removed = Signal(str)
+    left = Signal()
 
     def __init__(self, classes: Classes) -> None:
         super().__init__()
         self._classes = classes
-        self.combo = QComboBox()
+        self.combo = _NameCombo()
         narrow(self.combo)
         # beside two buttons
         self.combo.setMinimumContentsLength(4)
@@ -102,8 +137,11 @@ class ClassBox(QWidget):
         assert edit is not None
         edit.setMaxLength(LONGEST_CLASS_NAME)
         edit.editingFinished.connect(self._tell)
-        # the next key is a command again, not part of a name
-        edit.returnPressed.connect(edit.clearFocus)
+        edit.returnPressed.connect(self.left)
+        # Qt takes the choice from the list after it has closed it
+        self._leave_later = DelayedCall(self.left.emit, parent=self)
+        self.combo.closed.connect(self._leave_later.restart)
+        self.combo.escaped.connect(self._restore)
         self.refresh('')
 
     @property
@@ -145,6 +183,10 @@ class ClassBox(QWidget):
             if color is not None
             else 'Choose a class to rename or remove it.'
         )
+
+    def _restore(self) -> None:
+        self.combo.setEditText(self.combo.itemText(self.combo.currentIndex()))
+        self.left.emit()
 
     def _tell(self, index: int = 0) -> None:
         self.chosen.emit(self.name)

@@ -59,8 +59,8 @@ class ImageHeader(QWidget):
         for label in (device_name, self.device_label):
             label.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 8)
         self.device_label.setToolTip(
-            'Where the model runs. To change it, open Settings in the tab '
-            'Prompts.'
+            'Where the model runs. To change it, open Settings in the '
+            'Prompts tab.'
         )
         form = form_layout(self)
         form.setContentsMargins(8, 4, 8, 4)
@@ -100,4 +100,4 @@ class ImageHeader(QWidget):
             self.channel_combo.changed.emit()
 
     def _offer_channels(self, image: Any = None) -> None:
-        self.channel_combo.offer(self.image_combo.layer, self._viewer.layers)
+        self.channel_combo.offer(self.image_combo.layer, self._viewer)

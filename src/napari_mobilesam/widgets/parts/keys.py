@@ -195,6 +195,19 @@ def _shortcuts_in(window: QObject) -> list[_Shortcut]:
     return [each for each in found if isinstance(each, _Shortcut)]
 
 
+def focus_canvas(widget: ViewerWidget) -> None:
+    """Give the keyboard to the canvas, as a click there does.
+
+    Parameters
+    ----------
+    widget : ViewerWidget
+        Docked in the window of the canvas.
+    """
+    canvas = getattr(_window(widget), '_qt_viewer', None)
+    if canvas is not None:
+        canvas.setFocus()
+
+
 def _window(widget: ViewerWidget) -> QWidget | None:
     """The main window of a viewer; napari has no public name for it."""
     window: QWidget | None = getattr(

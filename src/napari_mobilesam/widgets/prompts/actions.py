@@ -60,14 +60,20 @@ ACTIONS: Mapping[str, Action] = {
         'Add a point in the middle of the view, as a click there would.',
     ),
     'view_left': Action(
-        'Move the view to the left', 'Ctrl+Shift+Left', 'Move the view.'
+        'Move the view to the left',
+        'Ctrl+Shift+Left',
+        'Move the view to the left.',
     ),
     'view_right': Action(
-        'Move the view to the right', 'Ctrl+Shift+Right', 'Move the view.'
+        'Move the view to the right',
+        'Ctrl+Shift+Right',
+        'Move the view to the right.',
     ),
-    'view_up': Action('Move the view up', 'Ctrl+Shift+Up', 'Move the view.'),
+    'view_up': Action(
+        'Move the view up', 'Ctrl+Shift+Up', 'Move the view up.'
+    ),
     'view_down': Action(
-        'Move the view down', 'Ctrl+Shift+Down', 'Move the view.'
+        'Move the view down', 'Ctrl+Shift+Down', 'Move the view down.'
     ),
     'edit_object': Action(
         'Edit object',
@@ -117,7 +123,8 @@ ACTIONS: Mapping[str, Action] = {
     'delete_object': Action(
         'Delete',
         'Shift+X',
-        'Delete the open object, or the one under the cursor.',
+        'Delete the open object; the key also that under the cursor. A new '
+        'mask is dropped.',
     ),
     'propagate_back': Action(
         '◀ Back',

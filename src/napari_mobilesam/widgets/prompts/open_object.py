@@ -53,6 +53,7 @@ from napari_mobilesam.widgets.viewer.viewer_scene import (
 )
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
+NONE_OPEN = ' No other object is open.'
 NOTHING = 'The model found nothing here: add a point or draw a box.'
 WAITING = 'Waiting for the mask …'
 # answers that come sooner are not announced
@@ -116,6 +117,8 @@ class OpenObject:
         self.never_doubtful = False
         # doubtful object that was accepted once
         self._doubted: ObjectRecord | None = None
+        # what was said of the object that was written last
+        self._written = ''
         # images whose pixels that are no numbers were reported
         self._reported: WeakSet[Image] = WeakSet()
         # box, region or mask of a reopened object that no layer shows
@@ -490,7 +493,14 @@ class OpenObject:
         collected = self._collect(shown)
         for prompts in collected.objects:
             check_prompts(shown.plane.shape, prompts)
-        self._panel.status.fail(NO_PROMPT if collected.empty else NOTHING)
+        if not collected.empty:
+            self._panel.status.fail(NOTHING)
+        elif self._written and self._panel.status.text == self._written:
+            # Accept was pressed twice: what was written over stays in view
+            self._written = self._written.removesuffix(NONE_OPEN) + NONE_OPEN
+            self._panel.status.say(self._written)
+        else:
+            self._panel.status.fail(NO_PROMPT)
 
     def accepted(self, record: ObjectRecord) -> None:
         """Remove the prompts of an object that was written."""
@@ -524,6 +534,7 @@ class OpenObject:
         opened = self._editor.record
         if opened.number:
             text += f' {self._describe_record(opened)}'
+        self._written = text
         waits = len(self._editor.queue) > 0
         self._panel.status.say(text, busy=waits)
         self.schedule()
@@ -595,6 +606,11 @@ class OpenObject:
             self._scene.show(next(iter(record.views.values())).plane)
         self._panel.status.say(self._describe_record(record))
         self.schedule()
+
+    def describe_open(self) -> str:
+        """Return which object is open and how to go on; empty if none is."""
+        record = self._editor.record
+        return '' if record.empty else self._describe_record(record)
 
     def _describe_record(self, record: ObjectRecord) -> str:
         known = [

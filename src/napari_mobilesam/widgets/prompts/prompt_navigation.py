@@ -15,8 +15,9 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
-NO_OBJECT = 'No object under the cursor.'
+NO_OBJECT = 'No object{} under the cursor.'
 NO_OBJECTS = 'No objects yet: click one, then accept it.'
+DROPPED = 'The new mask and its prompts were dropped; nothing was written.'
 PICK = 'Click the object to edit.'
 
 
@@ -74,7 +75,12 @@ class PromptNavigation:
                     busy=True,
                 )
             else:
-                self._panel.status.fail(NO_OBJECT)
+                self._panel.status.fail(self._no_object)
+
+    @property
+    def _no_object(self) -> str:
+        which = self._scene.which_image
+        return NO_OBJECT.format(which and f' of{which}')
 
     def pick(self, wanted: bool) -> None:
         """Open the object at the next click on the canvas, or cancel that."""
@@ -127,22 +133,44 @@ class PromptNavigation:
     # delete
 
     def delete_object(self) -> None:
-        """Erase the open object, or the one under the cursor."""
+        """Delete the open object, or the one under the cursor.
+
+        Without either, a new mask is dropped.
+        """
+        self._delete(under_cursor=True)
+
+    def delete_open(self) -> None:
+        """Delete the open object, or drop a new mask.
+
+        The cursor is on the button that asks for it.
+        """
+        self._delete(under_cursor=False)
+
+    def _delete(self, under_cursor: bool) -> None:
         with self._panel.status.errors():
+            self._object.catch_up()
             if self._editor.record.number:
                 number = self._editor.record.label
                 self._editor.delete()
                 if self._editor.record.empty:
                     self._object.remove_prompts()
             else:
-                number = self._delete_under_cursor()
+                number = self._delete_under_cursor() if under_cursor else 0
             if number:
                 undo = self._panel.buttons['undo'].text()
                 self._panel.status.say(
-                    f'Object {number} erased. {undo} brings it back.'
+                    f'Object {number} deleted. {undo} brings it back.'
                 )
+            elif not self._object.empty:
+                self._object.reject()
+                self._panel.status.say(DROPPED)
+            elif under_cursor:
+                self._panel.status.fail(self._no_object)
             else:
-                self._panel.status.fail(NO_OBJECT)
+                edit = self._panel.buttons['edit_object'].text()
+                self._panel.status.fail(
+                    f'No object is open: press {edit} and click one first.'
+                )
 
     def _delete_under_cursor(self) -> int:
         plane, source = self._scene.shown()
@@ -173,4 +201,5 @@ class PromptNavigation:
 
     def say_restored(self, text: str) -> None:
         """Show the message of an undo or redo, wherever it was asked for."""
-        self._panel.status.say(text, busy=self._editor.pending)
+        # “Ready” of a plane that it went to must not replace it
+        self._panel.status.say(text, busy=self._editor.pending, keep=True)

@@ -40,10 +40,10 @@ from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
-    axis_name,
     data_of,
     is_of,
     is_output,
+    slider_name,
 )
 
 HINT = 'Click an object; right-click what does not belong to it.'
@@ -99,6 +99,7 @@ class PromptPanel(QWidget):
         settings: Settings,
     ) -> None:
         super().__init__()
+        self._viewer = viewer
         self._keys: Mapping[str, str] = settings.keys
         self._polarity = POSITIVE
         self.points_combo = LayerCombo(viewer, is_of(Points), NEW_LAYER)
@@ -195,8 +196,9 @@ class PromptPanel(QWidget):
         self.planes_box.setVisible(bool(axes))
         self.axis_combo.setVisible(len(axes) > 1)
         entries = [
-            (f'along {axis_name(image, axis)}, {size} planes', axis)
+            (f'along {name}, {size} planes', axis)
             for axis in axes
+            for name in [slider_name(self._viewer, image, axis)]
             for size in [data_of(image).shape[axis]]
         ]
         combo = self.axis_combo

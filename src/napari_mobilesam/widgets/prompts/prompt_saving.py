@@ -19,6 +19,7 @@ from napari_mobilesam.session.files.session_files import (
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
@@ -72,6 +73,8 @@ class PromptSaving:
         self._image: weakref.ref[Image] | None = None
         self._file: Path | None = None
         self._to_load: list[Path] = []
+        # objects restored from each of several files
+        self._counts: list[int] = []
         self._watched: weakref.ref[Objects] | None = None
         self._reading = False
         self.news: tuple[str, bool] | None = None
@@ -185,7 +188,7 @@ class PromptSaving:
     def restore(self) -> None:
         """Read the saved objects into new labels."""
         assert self._file is not None
-        self._to_load = saved(self._file)
+        self._to_load, self._counts = saved(self._file), []
         self._load_next()
 
     def _load_next(self) -> None:
@@ -202,12 +205,20 @@ class PromptSaving:
             labels = self._scene.add_labels(loaded.labels)
             self._files.take(loaded, self._scene.objects_of(labels))
             self._panel.labels_combo.layer = labels
-            count = len(loaded.records)
-            noun = 'object' if count == 1 else 'objects'
-            self._tell(
-                f'Restored {count} saved {noun} from {loaded.path.name}.'
-            )
+            self._counts.append(len(loaded.records))
+            self._tell(self._restored(loaded.path))
         self._load_next()
+
+    def _restored(self, path: Path) -> str:
+        files = len(self._counts)
+        text = f'Restored {counted(sum(self._counts), "saved object")}'
+        if files > 1:
+            return f'{text} in {files} labels layers.'
+        image = None if self._image is None else self._image()
+        if image is None or image.source.path is None:
+            # the file is named by a hash of the pixels
+            return f'{text}.'
+        return f'{text} from {path.name}.'
 
     def failed(self, text: str) -> None:
         """Stop reading, if a file could not be read."""

@@ -46,7 +46,7 @@ UNFINISHED = (
     'ends it.'
 )
 DRAG = 'Drag the mouse to draw a box: a click draws none.'
-OUTSIDE = 'That was outside the image: no prompt was added.'
+OUTSIDE = 'That was outside the image{}: no prompt was added.'
 SHAPE_MODES = {
     'use_boxes_tool': 'add_rectangle',
     'use_outline_tool': 'add_polygon_lasso',
@@ -172,6 +172,10 @@ class PromptTools:
         layer.visible = True
         layer.mode = mode
         self.show_tool()
+        if not layer.editable:
+            # napari refuses the mode; in the view of a volume, say why
+            with self._panel.status.errors():
+                self._scene.layer_plane()
 
     def use_some_tool(self) -> None:
         """Choose the points tool, unless another one is chosen."""
@@ -356,7 +360,9 @@ class PromptTools:
         number = len(layer.data)
         yield from is_click(event)
         # napari adds the point after this, unless the mouse was dragged
-        self._stray = StrayPrompt(layer, number, OUTSIDE)
+        self._stray = StrayPrompt(
+            layer, number, OUTSIDE.format(self._scene.which_image)
+        )
         self._drop_later.restart()
 
     def _press_shape(self, layer: Any, event: Any) -> Generator[None]:
@@ -401,7 +407,9 @@ class PromptTools:
         if self._stray is None and len(layer.data):
             number = len(layer.data) - 1
             if self._is_outside(layer, layer.data[number]):
-                self._stray = StrayPrompt(layer, number, OUTSIDE)
+                self._stray = StrayPrompt(
+                    layer, number, OUTSIDE.format(self._scene.which_image)
+                )
 
     def _drop_stray(self) -> None:
         """Remove a prompt that a click has added by mistake."""

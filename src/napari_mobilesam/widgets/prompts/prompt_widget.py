@@ -20,7 +20,12 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
-from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.keys import (
+    Keys,
+    bind_keys,
+    focus_canvas,
+    unbind_keys,
+)
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.actions import keys_of
@@ -199,9 +204,12 @@ class PromptWidget(ViewerWidget):
         for action, button in panel.buttons.items():
             if action == 'edit_object':
                 button.clicked.connect(self.navigation.pick)
+            elif action == 'delete_object':
+                button.clicked.connect(self.navigation.delete_open)
             else:
                 button.clicked.connect(self.commands[action])
         panel.candidates_view.chosen.connect(self.object.choose)
+        panel.class_box.left.connect(self._focus_canvas)
         panel.settings_box.changed.connect(self._change_settings)
         panel.settings_box.clear_button.clicked.connect(self._clear_cache)
         self.image.may_leave = self._may_leave
@@ -447,8 +455,11 @@ class PromptWidget(ViewerWidget):
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.throttle()
-        hint = self.panel.hint()
-        self.status.say(f'“{image.name}”: {hint[0].lower()}{hint[1:]}')
+        # one that was open when the dock was closed
+        next_step = self.object.describe_open() or self.panel.hint()
+        self.status.say(
+            f'“{image.name}”: {next_step[0].lower()}{next_step[1:]}'
+        )
         self._preview_later.restart()
         self.preparation.start()
         self.object.schedule()
@@ -520,6 +531,9 @@ class PromptWidget(ViewerWidget):
         self.session.use_cache(settings.cache_mb)
         self.panel.buttons['toggle_hover'].setChecked(settings.hover)
         self.hover.switch(settings.hover)
+
+    def _focus_canvas(self) -> None:
+        focus_canvas(self)
 
     def _use_least_score(self) -> None:
         """Set the score below which a mask is doubtful."""

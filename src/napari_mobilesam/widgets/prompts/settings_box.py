@@ -89,7 +89,7 @@ class SettingsBox(QWidget):
             0,
             os.cpu_count() or 1,
             settings.threads,
-            'CPU threads of the model.',
+            'CPU cores that the model may use at a time.',
             'Automatic',
         )
         self.cache_spin = _spin(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from qtpy.QtCore import QRectF, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
@@ -12,6 +10,11 @@ from napari_mobilesam.measure.table_columns import Histogram
 
 BAR, CHOSEN, BRUSH = '#78909c', '#4fc3f7', QColor(79, 195, 247, 50)
 MARGIN = 6
+_SIDES = (
+    Qt.AlignmentFlag.AlignLeft,
+    Qt.AlignmentFlag.AlignHCenter,
+    Qt.AlignmentFlag.AlignRight,
+)
 # Pixels that the mouse has to move for a click to become a brush.
 LEAST_DRAG = 3
 
@@ -103,7 +106,7 @@ class HistogramPlot(QWidget):
             self.brushed.emit(span)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
-        """Draw bars, brush and the ends of the axis."""
+        """Draw bars, brush and the texts of the axis."""
         found = self.histogram
         if found is None:
             return
@@ -134,16 +137,20 @@ class HistogramPlot(QWidget):
         color.setAlpha(170)
         painter.setPen(color)
         below = QRectF(MARGIN, height + 2, self.width() - 2 * MARGIN, line)
-        low, high = found.span
-        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, _tick(low))
-        painter.drawText(below, Qt.AlignmentFlag.AlignRight, _tick(high))
-        painter.drawText(
-            below, Qt.AlignmentFlag.AlignHCenter, f'up to {most:,}'
-        )
+        for text, side in zip(axis_texts(found), _SIDES, strict=True):
+            painter.drawText(below, side, text)
         painter.end()
 
 
-def _tick(value: float) -> str:
-    if abs(value) >= 1000:
+def axis_texts(found: Histogram) -> tuple[str, str, str]:
+    """Return smallest value, height of the highest bar, largest value."""
+    low, high = (_number(value) for value in found.extremes)
+    most = int(found.counts.max())
+    objects = 'object' if most == 1 else 'objects'
+    return low, f'highest bar: {most:,} {objects}', high
+
+
+def _number(value: float) -> str:
+    if value.is_integer() or abs(value) >= 10_000:
         return f'{value:,.0f}'
-    return f'{value:.3g}' if math.isfinite(value) else ''
+    return f'{value:.4g}'

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.layers import data_of, with_class_text
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -135,10 +135,24 @@ def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
         or (name not in measured and not str(name).startswith(MEASURED))
     ]
     others = features[kept].drop_duplicates('index', keep='last')
-    table = measured.merge(others, how='left', on='index')
+    table = with_class_text(measured.merge(others, how='left', on='index'))
     # what is known of an object first, then its measurements
     first = ['index', *[name for name in kept if name != 'index']]
     return table[[*first, *[n for n in table.columns if n not in first]]]
+
+
+def for_export(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of the dock as it is saved.
+
+    Numbers of prompts are whole; they are float in the dock, as objects of
+    others have none.
+    """
+    table = table.rename(columns={'index': 'label'})
+    if 'prompts' in table and table['prompts'].dtype.kind == 'f':
+        known = table['prompts'].dropna()
+        if (known == known.round()).all():
+            table = table.astype({'prompts': 'Int64'})
+    return table
 
 
 def box_of(

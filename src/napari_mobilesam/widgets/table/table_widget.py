@@ -44,6 +44,7 @@ from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
 from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (
     box_of,
+    for_export,
     merged,
     request_of,
 )
@@ -533,7 +534,7 @@ class TableWidget(ViewerWidget):
             Ends in .csv or .parquet; an existing file is replaced, all or
             nothing.
         """
-        table = self.table.rename(columns={LABEL: 'label'})
+        table = for_export(self.table)
         if not len(table):
             self.status.fail(f'{NOTHING} There is nothing to save.')
             return

@@ -36,6 +36,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     DISPLAY,
     data_of,
     refresh_pixels,
+    with_class_text,
 )
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class LabelsTarget:
 
     def set_features(self, table: pd.DataFrame) -> None:
         """Set the feature table."""
-        self.layer.features = table
+        self.layer.features = with_class_text(table)
 
     def rows(self, labels: Collection[int]) -> pd.DataFrame:
         """Return the rows of the feature table that describe labels."""

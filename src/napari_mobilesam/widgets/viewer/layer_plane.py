@@ -369,7 +369,8 @@ def plane_of(
 def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
     """Axes of an image that the viewer shows as rows and columns."""
     displayed = viewer.dims.displayed
-    if len(displayed) != 2:
+    # napari shows two axes of a 2-D image in the 3-D view, too
+    if viewer.dims.ndisplay != 2 or len(displayed) != 2:
         raise ImageError(
             'The viewer shows a volume: switch to 2-D display to segment '
             'the current plane.'

@@ -16,6 +16,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
@@ -150,6 +151,17 @@ def data_of(layer: Layer) -> Any:
     return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
 
 
+def with_class_text(features: pd.DataFrame) -> pd.DataFrame:
+    """Return a feature table with empty text for objects without class.
+
+    Rows of several tables would have NaN, which is not the same class.
+    """
+    if 'class' not in features or not features['class'].isna().any():
+        return features
+    classes = features['class'].astype(object)
+    return features.assign(**{'class': classes.where(classes.notna(), '')})
+
+
 def refresh_pixels(layer: Layer) -> None:
     """Redraw a layer after its array was changed in place.
 
@@ -171,6 +183,19 @@ def axis_name(layer: Layer, axis: int) -> str:
     """Return the name of an axis of a layer for messages."""
     label = str(layer.axis_labels[axis])
     return f'axis {axis}' if _is_default(label) else label
+
+
+def slider_name(viewer: ViewerModel, layer: Layer, axis: int) -> str:
+    """Return how the slider of an axis of a layer is labelled.
+
+    Without a name it is a negative number, which follows the number of the
+    axis, such as ``'axis 0 (slider -3)'``.
+    """
+    label = str(viewer.dims.axis_labels[axis - layer.ndim])
+    if not _is_default(label):
+        return label
+    name = axis_name(layer, axis)
+    return f'{name} (slider {label})' if name == f'axis {axis}' else name
 
 
 def place_names(

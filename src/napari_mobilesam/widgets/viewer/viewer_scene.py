@@ -137,6 +137,16 @@ class ViewerScene:
         self.labels_changed.emit()
 
     @property
+    def which_image(self) -> str:
+        """Name of the image in quotes after a space; empty if it is the only.
+
+        For messages about the image.
+        """
+        image = self.image
+        images = [x for x in self.viewer.layers if isinstance(x, Image)]
+        return f' “{image.name}”' if image and len(images) > 1 else ''
+
+    @property
     def labels(self) -> Labels | None:
         """Output layer: the one that was set, else one made for the image."""
         layers = self.viewer.layers
