@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -262,3 +264,37 @@ def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
     oracle.go.set()
     d.settle()
     assert '4 objects in' in d.widget.status.text
+
+
+def test_undone_run_says_that_its_layer_is_empty(desk, blobs):
+    d = open_desk(desk, blobs)
+    run(d)
+    d.mouse.key(Qt.Key.Key_U)
+    d.settle()
+    assert d.widget.status.text == (
+        'Undone: 4 objects. “image objects” has no objects now; it is kept '
+        'for redo.'
+    )
+
+
+def test_time_of_a_run_is_what_the_user_waited(desk, blobs, monkeypatch):
+    d = open_desk(desk, blobs)
+    clock = SimpleNamespace(perf_counter=iter((10.0, 99.0)).__next__)
+    monkeypatch.setattr(
+        'napari_mobilesam.widgets.everything.run_control.time', clock
+    )
+    run(d)
+    assert '4 objects in 89.0 s' in d.widget.status.text
+
+
+def test_nothing_replaces_stopping(desk, blobs, oracle):
+    d = open_desk(desk, blobs)
+    oracle.go.clear()
+    d.widget.panel.run_button.click()
+    d.session.status.emit('Embedding', 'everything')
+    assert d.widget.status.text == 'Embedding'
+    d.widget.cancel()
+    d.session.status.emit('Embedding', 'everything')
+    assert d.widget.status.text.startswith('Stopping')
+    oracle.go.set()
+    d.settle()

@@ -154,7 +154,7 @@ def test_layers_are_composed_into_colours(desk, blobs):
     d.image.colormap, other.colormap = 'blue', 'yellow'
     d.widget.header.image_combo.layer = d.image
     d.settle()
-    d.widget.header.channel_combo.offer(d.image, d.viewer.layers)
+    d.widget.header.channel_combo.offer(d.image, d.viewer)
     d.mouse.click(d.image, INSIDE)
     d.settle()
     assert 'nothing' in d.widget.status.text

@@ -234,6 +234,11 @@ class DockForms(ViewerWidget):
 
     def _say_restored(self, text: str) -> None:
         """Show what was undone or redone, wherever that was asked for."""
+        everything = cast(
+            'EverythingWidget | None', self._forms.get('everything')
+        )
+        if everything is not None and text.startswith('Undone'):
+            text += everything.runs.emptied_text()
         prompts = cast('PromptWidget | None', self._forms.get('prompts'))
         if prompts is not None:
             prompts.navigation.say_restored(text)

@@ -435,7 +435,9 @@ class EverythingWidget(ViewerWidget):
             self.runs.show_progress(done, total, message)
 
     def _say(self, text: str, topic: str) -> None:
-        if topic == 'model' or (topic == 'everything' and self.busy):
+        # once Cancel was pressed, nothing replaces “Stopping”
+        runs = self.busy and self.panel.cancel_button.isEnabled()
+        if topic == 'model' or (topic == 'everything' and runs):
             self.status.say(text, busy=True)
 
     def _fail(self, text: str, topic: str) -> None:

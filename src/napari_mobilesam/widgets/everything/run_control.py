@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from napari.layers import Labels, Layer
 from psygnal import Signal
 
@@ -75,6 +77,8 @@ class RunControl:
         self._review_view = review_view
         self._asked: tuple[int, RunLayers] | None = None
         self._last: EverythingResult | None = None
+        # when Run was pressed
+        self._pressed = 0.0
         # shown with the progress
         self._warning = ''
         self.results: RunLayers | None = None
@@ -135,6 +139,7 @@ class RunControl:
         SegmentationError
             The planes, the region or the parameters cannot be used.
         """
+        self._pressed = time.perf_counter()
         self._start(parameters, self.planned(self._panel.where.parts(plane)))
 
     def find_similar(
@@ -162,6 +167,7 @@ class RunControl:
         SegmentationError
             There is no example, or the planes or the region cannot be used.
         """
+        self._pressed = time.perf_counter()
         target = self._scene.objects_of(labels).target
         examples = examples_on(target, plane.source(), numbers)
         parts = self._panel.where.parts(plane)
@@ -181,6 +187,7 @@ class RunControl:
         SegmentationError
             The planes or the region cannot be used.
         """
+        self._pressed = time.perf_counter()
         results = self.planned(self._panel.where.parts(plane))
         self._start(parameters, results, query=query)
 
@@ -284,7 +291,9 @@ class RunControl:
             panel.review.review(results.objects)
         self._last = result
         self.show_count()
-        self._end(summary(result, results))
+        # with what comes before and after the search
+        seconds = time.perf_counter() - self._pressed
+        self._end(summary(result, results, seconds))
 
     def _write_there(self, results: RunLayers) -> None:
         """Let clicks add to the objects of the run, unless one is open."""
@@ -328,6 +337,15 @@ class RunControl:
         self._panel.filters.show_selection(selection)
         count = self.results.count if self.results is not None else None
         self._panel.status.say(f'Back to {counted(count or 0, "object")}.')
+
+    def emptied_text(self) -> str:
+        """Return what to say of the layer of a run that was undone."""
+        results = self.results
+        if results is None or not results.undone or results.objects:
+            return ''
+        layer = results.layer
+        name = '' if layer is None else layer.name
+        return f' “{name}” has no objects now; it is kept for redo.'
 
     def show_count(self) -> None:
         """Show the number of objects, after undo and rejection too."""
@@ -402,8 +420,20 @@ def nothing_found(result: EverythingResult, skipped: bool = False) -> str:
     )
 
 
-def summary(result: EverythingResult, results: RunLayers) -> str:
-    """Return a message on the objects of a run and their layer."""
+def summary(
+    result: EverythingResult, results: RunLayers, seconds: float
+) -> str:
+    """Return a message on the objects of a run and their layer.
+
+    Parameters
+    ----------
+    result : EverythingResult
+        Objects of the run.
+    results : RunLayers
+        Layers of the run.
+    seconds : float
+        From the press of *Run* to the objects being shown.
+    """
     how = 'in' if result.complete else 'until stopped, after'
     name = '' if results.layer is None else f', in “{results.layer.name}”'
     problem = f' {result.problem}' if result.problem else ''
@@ -411,7 +441,7 @@ def summary(result: EverythingResult, results: RunLayers) -> str:
         problem += f' That is a new layer: {results.problem}'
     return (
         f'{removed_text(results)}{counted(len(result.table), "object")} {how} '
-        f'{result.seconds:.1f} s{name}.{problem}'
+        f'{seconds:.1f} s{name}.{problem}'
     )
 
 
