@@ -23,6 +23,8 @@ from napari_mobilesam.session.objects.targets import LabelTarget
 
 # Labels of more pixels are not searched for painted ones.
 MOST_PIXELS = 1 << 28
+# Pixels that are looked at together.
+AT_ONCE = 1 << 22
 # Runs in one text, see `mask_text.MOST_BYTES`.
 TOGETHER = 1 << 20
 
@@ -89,16 +91,28 @@ def painted_pixels(
                 picture = view.mask.data.astype(np.uint8)
                 at, _ = target.locate(view.plane, picture, view.mask.box[:2])
                 own[at] |= values[at] == record.label
-    flat = np.flatnonzero((values != 0) & ~own)
+    whole = values.reshape(-1)
+    flat = _others(whole, own.reshape(-1))
     if not len(flat):
         return None
-    labels = np.ravel(values)[flat].astype(np.int64)
+    labels = whole[flat].astype(np.int64)
     first = np.flatnonzero((np.diff(flat) != 1) | (np.diff(labels) != 0)) + 1
     first = np.concatenate([[0], first])
     lengths = np.diff(np.append(first, len(flat)))
     return PaintedPixels(
         tuple(values.shape), np.stack([flat[first], lengths, labels[first]])
     )
+
+
+def _others(values: NDArray[Any], own: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return where flat labels are not 0, and not those of objects."""
+    found = []
+    # in parts: each step makes a copy
+    for start in range(0, len(values), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        there = (values[part] != 0) & ~own[part]
+        found.append(start + np.flatnonzero(there))
+    return np.concatenate(found)
 
 
 def painted_json(painted: PaintedPixels) -> Json:
