@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.mask_text import mask_text
 from napari_mobilesam.session.objects.records import (
@@ -159,6 +158,9 @@ def _add_view(
     plane_code: PlaneCode,
 ) -> None:
     """Add the lines that prompt an object on a plane."""
+    # imports torch
+    from napari_mobilesam.segmentation.scale_choice import pitch_of
+
     chosen = 0 if view.candidates is None else view.candidates.chosen
     asked = [*view.steps, PromptStep(view.plane, view.prompts, chosen)]
     last = Prompts()
