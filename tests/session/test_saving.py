@@ -121,6 +121,20 @@ def test_script_keeps_the_scale_of_a_click(sessions):
     assert session.scene.describe(plane)['pitch'] == 2 * pitch
 
 
+def test_script_of_an_object_of_which_nothing_was_found_on_a_plane(sessions):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.open(1)
+    session.click(2, 120, plane=session.scene.plane_at(1))
+    assert session.editor.view(session.scene.plane_at(1)).mask is None
+    session.accept()
+    names = {'new_session': sessions}
+    exec(session.script(), names)  # noqa: S102
+    again = names['session'].scene.target.data
+    assert np.array_equal(again, session.scene.target.data)
+
+
 def test_script_has_the_colours_of_the_classes_that_are_used(sessions):
     session = sessions()
     session.set_class_color('unused', 'red')

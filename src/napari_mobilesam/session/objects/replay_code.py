@@ -181,7 +181,9 @@ def _add_view(
             shown = code
         if prompts is not last:
             lines.append(_prompt_code(prompts, last))
-        if prompts.ambiguous:
+        # the last prompts may have found nothing on this plane
+        found = view.candidates is not None or prompts is not view.prompts
+        if prompts.ambiguous and found:
             lines.append(f'session.choose({index}, plane)')
         last = prompts
 
