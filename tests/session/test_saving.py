@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.segmentation.scale_choice import pitch_of
+from napari_mobilesam.session.files import painted as painted_files
 from napari_mobilesam.session.files.record_json import (
     RecordEncoder,
     SessionFileError,
@@ -487,7 +488,9 @@ def painted(session):
     session.scene.target.edited.emit()
 
 
-def test_painted_pixels_come_back(sessions, tmp_path):
+@pytest.mark.parametrize('at_once', [1 << 22, 100])
+def test_painted_pixels_come_back(sessions, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(painted_files, 'AT_ONCE', at_once)
     session = sessions()
     session.click(*FIRST)
     session.accept()

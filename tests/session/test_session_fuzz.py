@@ -15,6 +15,7 @@ import pytest
 from fakes import oracle_session
 from test_saving import IMAGES, work
 
+from napari_mobilesam.session.files.painted import painted_from
 from napari_mobilesam.types import SegmentationError
 
 # Zeros that are a thousand times larger than their text.
@@ -59,6 +60,8 @@ def content(tmp_path_factory):
     path = tmp_path_factory.mktemp('session') / 'good'
     session = oracle_session(IMAGES)
     work(session)
+    # as painted by hand
+    session.scene.target.data[3, 2:9, 3:60] = 77
     session.save(path)
     session.close()
     return json.loads(gzip.decompress(path.read_bytes()))
@@ -158,6 +161,9 @@ def check(content, seeds, path):
             assert len(after) == len(changed['objects']), seed
             assert len({record.number for record in after}) == len(after)
             labels = {record.label for record in after}
+            if 'painted' in changed:
+                runs = painted_from(changed['painted']).runs
+                labels.update(runs[2].tolist())
             values = np.unique(session.scene.target.data)
             assert set(values.tolist()) <= {0, *labels}, seed
             session.save(path)

@@ -62,14 +62,17 @@ class PaintedPixels:
             return False
         starts, lengths, labels = self.runs
         ends = np.cumsum(lengths)
-        within = np.arange(int(lengths.sum())) - np.repeat(
-            ends - lengths, lengths
-        )
-        flat = np.repeat(starts, lengths) + within
-        indices = np.unravel_index(flat, self.shape)
-        empty = target.read(indices) == 0
-        values = np.repeat(labels, lengths)
-        step.put_at(tuple(index[empty] for index in indices), values[empty])
+        total = int(lengths.sum())
+        # in parts: an index takes many times the memory of a label
+        for low in range(0, total, AT_ONCE):
+            number = np.arange(low, min(low + AT_ONCE, total))
+            run = np.searchsorted(ends, number, side='right')
+            flat = starts[run] + number - (ends - lengths)[run]
+            indices = np.unravel_index(flat, self.shape)
+            empty = target.read(indices) == 0
+            step.put_at(
+                tuple(index[empty] for index in indices), labels[run][empty]
+            )
         return True
 
 
