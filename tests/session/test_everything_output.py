@@ -60,6 +60,11 @@ def result(*labels, shape=(40, 50)):
     )
 
 
+def other_result(*labels):
+    """Return another selection of the run of `result`."""
+    return replace(result(*labels), selection=Selection(0.1 * len(labels)))
+
+
 @pytest.fixture
 def target():
     return FakeTarget(dtype=np.uint16)
@@ -325,3 +330,18 @@ def test_labels_of_a_run_that_was_undone_are_free(output, objects):
     objects.undo()
     objects.undo()
     assert objects.free_label() == 1
+
+
+def test_a_script_does_not_have_labels_that_follow_from_painting(
+    objects, target
+):
+    output = EverythingOutput(objects, [plane_at()], plane_code=repr)
+    output.write(result(1, 2))
+    output.write(other_result(1))
+    target.data[0, 3:6, 40:44] = 2
+    output.write(other_result(1, 2))
+    codes = [code for _, code in objects.history.replay_codes]
+    assert [code is None for code in codes] == [False, False, True]
+    objects.delete(3)
+    assert objects.history.replay_codes[-1][1] is None
+    output.close()

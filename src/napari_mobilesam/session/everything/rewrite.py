@@ -143,7 +143,8 @@ class Rewrite:
         frozen = set(self._frozen())
         wanted = set(result.masks) - frozen
         old = dict(self._records)
-        new = self._number(result, wanted, before)
+        replaced = self._replaced(wanted - before)
+        new = self._number(result, wanted, replaced)
         gone, come = before - wanted, (wanted - before) | new
         squares = self._squares(
             [old[label] for label in (gone | come) & set(old)]
@@ -153,7 +154,8 @@ class Rewrite:
         title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
-            if code is not None:
+            # a script does not have what was painted with their labels
+            if code is not None and not replaced:
                 # labels follow the order in which objects were first shown
                 passing = 0 if new else code.passing
                 step.replay_code = replace(code, passing=passing)
@@ -181,7 +183,7 @@ class Rewrite:
                 yield label
 
     def _number(
-        self, result: EverythingResult, wanted: set[int], before: set[int]
+        self, result: EverythingResult, wanted: set[int], replaced: set[int]
     ) -> set[int]:
         """Make records of new objects, and of those that have to change."""
         first_seen = wanted - set(self._records)
@@ -193,8 +195,7 @@ class Rewrite:
         for label in other:
             old = self._records[label]
             self._make(label, old.number, old.label, result.masks[label])
-        hidden = wanted - before - first_seen
-        numbered = first_seen | self._replaced(hidden)
+        numbered = first_seen | replaced
         new = [label for label in result.masks if label in numbered]
         if new:
             first = self._first_label(len(new))
@@ -207,8 +208,9 @@ class Rewrite:
                 self._make(label, number, own, result.masks[label])
         return {*new, *other}
 
-    def _replaced(self, hidden: set[int]) -> set[int]:
+    def _replaced(self, coming: set[int]) -> set[int]:
         """Return hidden objects whose labels others have got since."""
+        hidden = coming & self._records.keys()
         if self._semantic or not hidden:
             return set()
         labels = {self._records[label].label for label in hidden}
