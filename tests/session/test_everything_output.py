@@ -345,3 +345,12 @@ def test_a_script_does_not_have_labels_that_follow_from_painting(
     objects.delete(3)
     assert objects.history.replay_codes[-1][1] is None
     output.close()
+
+
+def test_a_script_does_not_have_a_run_above_labels_of_others(objects, target):
+    target.data[3, 0, 0] = 7
+    output = EverythingOutput(objects, [plane_at()], plane_code=repr)
+    output.write(result(1, 2))
+    assert sorted(record.label for record in objects) == [8, 9]
+    assert [code for _, code in objects.history.replay_codes] == [None]
+    output.close()

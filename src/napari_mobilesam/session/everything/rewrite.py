@@ -144,7 +144,10 @@ class Rewrite:
         wanted = set(result.masks) - frozen
         old = dict(self._records)
         replaced = self._replaced(wanted - before)
+        free = 1 + self._objects.last_label
         new = self._number(result, wanted, replaced)
+        fresh = [self._records[label].label for label in new - set(old)]
+        above_others = not self._semantic and min(fresh, default=0) > free
         gone, come = before - wanted, (wanted - before) | new
         squares = self._squares(
             [old[label] for label in (gone | come) & set(old)]
@@ -154,8 +157,8 @@ class Rewrite:
         title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
-            # a script does not have what was painted with their labels
-            if code is not None and not replaced:
+            # a script does not have the labels of others
+            if code is not None and not replaced and not above_others:
                 # labels follow the order in which objects were first shown
                 passing = 0 if new else code.passing
                 step.replay_code = replace(code, passing=passing)

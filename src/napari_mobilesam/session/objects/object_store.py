@@ -109,6 +109,15 @@ class ObjectStore(ABC):
         )
 
     @property
+    def last_label(self) -> int:
+        """Highest label of objects, running jobs and hidden objects.
+
+        `free_label` is one more, unless others have labelled pixels above it.
+        """
+        objects = (record.label for record in self._records.values())
+        return max(self._reserved, *self._held.values(), *objects, 0)
+
+    @property
     def room(self) -> int:
         """Number of labels above all that are used, see `free_label`."""
         return max(0, self.target.limit - self._highest_used())
