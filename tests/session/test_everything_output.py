@@ -352,5 +352,7 @@ def test_a_script_does_not_have_a_run_above_labels_of_others(objects, target):
     output = EverythingOutput(objects, [plane_at()], plane_code=repr)
     output.write(result(1, 2))
     assert sorted(record.label for record in objects) == [8, 9]
-    assert [code for _, code in objects.history.replay_codes] == [None]
+    # a filter of what the script does not have
+    output.write(other_result(1, 2, 3))
+    assert [code for _, code in objects.history.replay_codes] == [None, None]
     output.close()

@@ -234,7 +234,12 @@ class EverythingOutput:
         """Return the code of the run; once it is written, of a filter."""
         chosen = result.selection
         if self.selection is not None:
-            return filter_code(chosen) if self._replayable else None
+            known = self._replayable and all(
+                entry.replay_code is not None
+                for entry in self.objects.history.done
+                if any(self._notes([entry]))
+            )
+            return filter_code(chosen) if known else None
         code = None
         if self._plane_code is not None:
             code = run_code(

@@ -144,10 +144,8 @@ class Rewrite:
         wanted = set(result.masks) - frozen
         old = dict(self._records)
         replaced = self._replaced(wanted - before)
-        free = 1 + self._objects.last_label
+        last = self._objects.last_label
         new = self._number(result, wanted, replaced)
-        fresh = [self._records[label].label for label in new - set(old)]
-        above_others = not self._semantic and min(fresh, default=0) > free
         gone, come = before - wanted, (wanted - before) | new
         squares = self._squares(
             [old[label] for label in (gone | come) & set(old)]
@@ -157,8 +155,10 @@ class Rewrite:
         title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
             step.note = note
-            # a script does not have the labels of others
-            if code is not None and not replaced and not above_others:
+            fresh = new - set(old)
+            if code is not None and not (
+                replaced or self._above_others(fresh, last)
+            ):
                 # labels follow the order in which objects were first shown
                 passing = 0 if new else code.passing
                 step.replay_code = replace(code, passing=passing)
@@ -176,6 +176,14 @@ class Rewrite:
                 step.put(self._records[label])
             if gone or come:
                 self._describe(step, result.table, gone, wanted)
+
+    def _above_others(self, fresh: set[int], last: int) -> bool:
+        """Return whether labels were chosen above those of others.
+
+        A script does not have these, and would choose lower ones.
+        """
+        labels = [self._records[label].label for label in fresh]
+        return not self._semantic and min(labels, default=0) > last + 1
 
     def _frozen(self) -> Iterator[int]:
         """Yield labels of objects that the user has deleted or changed."""
