@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import zlib
 
 import numpy as np
@@ -563,6 +564,31 @@ def test_autosave_follows_the_brush(sessions, tmp_path):
     again = sessions()
     again.load(path)
     assert np.array_equal(again.scene.target.data, session.scene.target.data)
+
+
+def test_a_file_that_only_seems_to_be_another_is_written(sessions, tmp_path):
+    """Some network drives change the time or the number of a file."""
+    path = tmp_path / 'a.session'
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.files.autosave(path, lambda: tmp_path / 'other')
+    session.files._autosave.rest()
+    os.utime(path, (1, 1))
+    session.click(*SECOND)
+    session.accept()
+    session.autosave(None)
+    assert not (tmp_path / 'other').exists()
+    again = sessions()
+    again.load(path)
+    assert len(again.scene.objects(False)) == 2
+    # and so is one of yesterday
+    again.files.autosave(path, lambda: tmp_path / 'other')
+    os.utime(path, (2, 2))
+    again.open(1)
+    again.delete()
+    again.autosave(None)
+    assert not (tmp_path / 'other').exists()
 
 
 def test_a_file_that_another_window_has_written_is_kept(sessions, tmp_path):

@@ -19,6 +19,7 @@ from napari_mobilesam.session.files.saving import (
     SessionParameters,
     Snapshot,
     load,
+    owner_of,
     put,
     save,
 )
@@ -88,11 +89,13 @@ class FileCommands:
         self._parts = parts
         self._autosave: AutoSave | None = None
         self._loader: Loader | None = None
-        # file of objects, and its version when it was written or read
+        # file of objects, its version when it was written or read, and whose
+        # objects it had
         self._paths: WeakKeyDictionary[Objects, Path] = WeakKeyDictionary()
         self._versions: WeakKeyDictionary[Objects, Version | None] = (
             WeakKeyDictionary()
         )
+        self._owners: WeakKeyDictionary[Objects, str] = WeakKeyDictionary()
         self.later = deliver
         self.tell = fail
 
@@ -208,14 +211,19 @@ class FileCommands:
         """Note that a file, as it is now, has these objects."""
         self._paths[objects] = path
         self._versions[objects] = version_of(path)
+        self._owners[objects] = owner_of(path)
 
     def is_foreign(self, objects: Objects, path: Path) -> bool:
         """Return whether somebody else has written the file of objects.
 
-        A file that is gone is not: it is written again.
+        A file that is gone is not: it is written again. Neither is one that
+        only seems to be another, as on some network drives.
         """
         now = version_of(path)
-        return now is not None and now != self._versions.get(objects)
+        if now is None or now == self._versions.get(objects):
+            return False
+        owner = owner_of(path)
+        return not owner or owner != self._owners.get(objects)
 
     def start_loading(self, path: str | os.PathLike[str]) -> None:
         """Read a session file in the background; `loaded` brings it.

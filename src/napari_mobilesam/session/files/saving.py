@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ MANY = 10
 # are masks and logits, which are compressed already.
 MOST_TEXT = 4_000_000
 MOST_EXPANSION = 20
+# The identity of the objects, near the beginning of a file.
+OWNER, OWNER_WITHIN = re.compile(rb'"owner": "([0-9a-f]{32})"'), 512
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Snapshot:
         Name of the labels.
     rows : DataFrame or None
         Their rows in the feature table.
+    owner : str
+        Identity of the objects, see `owner_of`.
     held : object
         Reference that keeps the layer alive until it is written: a viewer
         that is closed releases its layers at once.
@@ -109,6 +114,7 @@ class Snapshot:
     choices: SessionParameters
     name: str
     rows: pd.DataFrame | None = None
+    owner: str = ''
     held: Any = None
 
     @classmethod
@@ -119,7 +125,14 @@ class Snapshot:
         held = getattr(target, 'layer', None)
         rows = target.rows({record.label for record in objects})
         return cls(
-            target, tuple(objects), script, choices, target.name, rows, held
+            target,
+            tuple(objects),
+            script,
+            choices,
+            target.name,
+            rows,
+            objects.identity,
+            held,
         )
 
 
@@ -150,6 +163,7 @@ def save(
     writer = writer or RecordEncoder(scene)
     head = {
         'format': FORMAT,
+        'owner': snapshot.owner,
         'labels': snapshot.name,
         **asdict(snapshot.choices),
         'script': snapshot.script,
@@ -165,6 +179,20 @@ def save(
             **({} if painted is None else {'painted': painted_json(painted)}),
         }
         file.write(pack(f'\n], {as_json(tail)[1:]}'))
+
+
+def owner_of(path: Path) -> str:
+    """Return the identity of the objects that were saved to a file last.
+
+    Empty for files without it, and where there is none.
+    """
+    try:
+        with gzip.open(path, 'rb') as file:
+            start = file.read(OWNER_WITHIN)
+    except (OSError, EOFError, zlib.error):
+        return ''
+    found = OWNER.search(start)
+    return found.group(1).decode() if found else ''
 
 
 @dataclass(frozen=True, eq=False)

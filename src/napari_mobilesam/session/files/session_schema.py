@@ -168,6 +168,7 @@ session_schema: Schema = fields(
         ),
     },
     {
+        'owner': text(64),
         'labels': text(),
         'classes': mapping(text(), text(), 10_000),
         'features': mapping(_text, items(_cell, MANY), 10_000),

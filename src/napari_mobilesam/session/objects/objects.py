@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from psygnal import Signal
@@ -47,6 +48,8 @@ class Objects(ObjectStore):
         Emitted when objects, pixels or history change.
     forgotten : Signal()
         Emitted before the prompts of a closed image are dropped.
+    identity : str
+        Random; tells these objects from others in session files.
     history : History
         Steps to undo and redo.
     """
@@ -61,6 +64,7 @@ class Objects(ObjectStore):
         clock: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(target)
+        self.identity = uuid4().hex
         self.history = History(max_bytes, clock)
 
     def __getitem__(self, number: int) -> ObjectRecord:
