@@ -11,6 +11,7 @@ from fakes import FIRST, SECOND, blobs, oracle_session
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.session.everything.run_code import code_of
+from napari_mobilesam.session.files.script_check import is_replay_script
 from napari_mobilesam.session.objects.mask_text import mask_from
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -226,6 +227,16 @@ def test_a_session_file_keeps_the_script_of_a_run(sessions, tmp_path):
     again = sessions()
     again.load(tmp_path / 'one.session')
     assert same(session, replayed(again, sessions))
+
+
+def test_script_has_open_ranges_of_sliders(sessions):
+    session = sessions()
+    session.segment_everything(None, PARAMETERS)
+    least = (float('-inf'), 600.0)
+    session.filter_everything(selection(session, least))
+    assert "float('-inf')" in session.script()
+    assert is_replay_script(session.script().splitlines()[-1:])
+    assert same(session, replayed(session, sessions))
 
 
 def test_code_of_values_has_what_was_changed():

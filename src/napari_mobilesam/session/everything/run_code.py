@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,11 @@ def code_of(value: Any) -> str:
         return f'{type(value).__name__}({arguments})'
     if isinstance(value, tuple | list):
         return f'[{", ".join(map(code_of, value))}]'
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        # its own text is a name that is not defined
+        return f'float({str(value)!r})'
+    return repr(value)
 
 
 def _default(field: Any) -> Any:

@@ -38,6 +38,7 @@ COMMANDS = frozenset(
         'Prompts',
         'Selection',
         'WriteOptions',
+        'float',
         'mask_from',
         'np.array',
         'scene.find',
