@@ -14,6 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
+from napari_mobilesam.session.files import saving_jobs
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets import open_form
 
@@ -54,7 +55,7 @@ def press_save(d):
 
 def rest(d):
     """Wait until the thread that saves has nothing to do."""
-    d.session.files._autosave._worker.wait(20)
+    d.session.files.rest()
     d.settle()
 
 
@@ -294,7 +295,7 @@ def test_no_place_to_save_says_so(desk, blobs):
     press_save(d)
     assert 'nothing can be saved' in d.widget.status.text
     make(d, FIRST)
-    assert d.session.files.saved_objects is None
+    assert not d.session.files.saves(d.session.scene.objects(False))
 
 
 def test_dock_that_is_closed_and_opened_goes_on(opened, file):
@@ -349,6 +350,53 @@ def test_what_was_painted_by_hand_comes_back(opened, file):
     again = opened()
     again.settle()
     assert np.array_equal(again.viewer.layers['objects'].data, painted)
+
+
+def test_labels_that_are_not_chosen_are_saved(opened, file):
+    d = opened()
+    press_save(d)
+    first = make(d, FIRST)
+    second = d.viewer.add_labels(np.zeros_like(first.data), name='mine')
+    d.widget.panel.labels_combo.layer = second
+    d.widget.trigger('use_points_tool')
+    make(d, SECOND)
+    rest(d)
+    first.brush_size = 5
+    first.paint((60, 60), 7)
+    d.widget.panel.labels_combo.layer = first
+    second.paint((60, 60), 9)
+    rest(d)
+    expected = [first.data.copy(), second.data.copy()]
+    d.viewer.close()
+    again = opened()
+    again.settle()
+    found = [again.viewer.layers[name].data for name in ('objects', 'mine')]
+    assert (found[0] == 7).any()
+    assert (found[1] == 9).any()
+    assert np.array_equal(found, expected)
+
+
+def test_names_of_files_yet_to_be_written_are_taken(opened, file, monkeypatch):
+    d = opened()
+    press_save(d)
+    go = threading.Event()
+    real = saving_jobs.save
+
+    def slow(*args):
+        go.wait(20)
+        real(*args)
+
+    monkeypatch.setattr(saving_jobs, 'save', slow)
+    first = make(d, FIRST)
+    second = d.viewer.add_labels(np.zeros_like(first.data), name='mine')
+    d.widget.panel.labels_combo.layer = second
+    d.widget.trigger('use_points_tool')
+    make(d, SECOND)
+    assert names(file) == ['cells.tif']
+    go.set()
+    rest(d)
+    assert names(file)[1:] == ['cells.tif.2.session', 'cells.tif.session']
+    assert not d.widget.status.failed
 
 
 def test_one_file_opened_twice_has_two_sessions(opened, file):

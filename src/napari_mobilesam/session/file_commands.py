@@ -87,7 +87,9 @@ class FileCommands:
         fail: Callable[[str], None],
     ) -> None:
         self._parts = parts
-        self._autosave: AutoSave | None = None
+        self._autosaves: WeakKeyDictionary[Objects, AutoSave] = (
+            WeakKeyDictionary()
+        )
         self._loader: Loader | None = None
         # file of objects, its version when it was written or read, and whose
         # objects it had
@@ -167,10 +169,12 @@ class FileCommands:
     ) -> None:
         """Save in the background after every change of the objects.
 
+        Objects of other labels go on being saved to their own files.
+
         Parameters
         ----------
         path : path or None
-            File to write; None ends it.
+            File to write; None ends it, for the objects of all labels.
         spare : callable, optional
             Returns another file, for the case that another window has
             written to the first one since; without it saving fails then.
@@ -182,22 +186,38 @@ class FileCommands:
         """
         if path is not None:
             check_path('path', path)
-        if self._autosave is not None:
-            self._autosave.stop()
-            self._autosave = None
-        if path is not None:
-            objects = self.scene().objects(True)
-            assert objects is not None
-            if self._paths.get(objects) != Path(path):
-                # what is there is replaced
-                self.note_file(objects, Path(path))
-            self._autosave = AutoSave(self, objects, Path(path), spare)
+        if path is None:
+            self._end_autosaves(lambda objects, saved: True)
+            return
+        file = Path(path)
+        chosen = self.scene().objects(True)
+        assert chosen is not None
+        # a file has the objects of one labels layer
+        self._end_autosaves(
+            lambda objects, saved: objects is chosen or saved.path == file
+        )
+        if self._paths.get(chosen) != file:
+            # what is there is replaced
+            self.note_file(chosen, file)
+        self._autosaves[chosen] = AutoSave(self, chosen, file, spare)
+
+    def _end_autosaves(
+        self, which: Callable[[Objects, AutoSave], bool]
+    ) -> None:
+        for objects, saved in list(self._autosaves.items()):
+            if which(objects, saved):
+                saved.stop()
+                del self._autosaves[objects]
+
+    def saves(self, objects: Objects) -> bool:
+        """Return whether objects are saved in the background."""
+        saved = self._autosaves.get(objects)
+        return saved is not None and saved.following
 
     @property
-    def saved_objects(self) -> Objects | None:
-        """Objects that are saved in the background, None if none are."""
-        running = self._autosave
-        return running.objects if running and running.following else None
+    def files(self) -> set[Path]:
+        """Files of objects, also those that are yet to be written."""
+        return set(self._paths.values())
 
     def file_of(self, objects: Objects) -> Path | None:
         """Return the file that objects were saved to or loaded from."""
@@ -265,8 +285,12 @@ class FileCommands:
     def close(self) -> None:
         """Stop reading, and save what has changed."""
         self.stop_loading()
-        if self._autosave is not None:
-            self._autosave.rest()
+        self.rest()
+
+    def rest(self) -> None:
+        """Wait until what has changed is saved."""
+        for saved in list(self._autosaves.values()):
+            saved.rest()
 
     def script(self) -> str:
         """Return Python code that makes the same labels from the same image.

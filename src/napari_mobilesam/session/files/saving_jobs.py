@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,7 +57,8 @@ class AutoSave:
     """Saves a session on a thread of its own; the newest change wins.
 
     Saving ends when the image of the objects is closed: their prompts are
-    dropped then, and the file must keep them.
+    dropped then, and the file must keep them. It ends with the objects, of
+    which no reference is kept, too.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ class AutoSave:
     ----------
     following : bool
         Whether changes are saved.
+    path : Path
+        The file.
     """
 
     def __init__(
@@ -83,10 +87,10 @@ class AutoSave:
         path: Path,
         spare: Callable[[], Path] | None = None,
     ) -> None:
-        self.objects = objects
         self.following = True
+        self.path = path
+        self._objects = weakref.ref(objects)
         self._session = session
-        self._path = path
         self._spare = spare
         self._failed = False
         self._writer: RecordEncoder | None = None
@@ -107,36 +111,41 @@ class AutoSave:
         self._worker.close()
 
     def _unfollow(self) -> None:
-        if self.following:
-            self.following = False
-            self.objects.changed.disconnect(self._later)
-            self.objects.target.edited.disconnect(self._later)
-            self.objects.forgotten.disconnect(self._keep_file)
+        objects = self._objects()
+        if self.following and objects is not None:
+            objects.changed.disconnect(self._later)
+            objects.target.edited.disconnect(self._later)
+            objects.forgotten.disconnect(self._keep_file)
+        self.following = False
 
     def _keep_file(self) -> None:
         self._unfollow()
-        self._session.forget_file(self.objects)
+        objects = self._objects()
+        if objects is not None:
+            self._session.forget_file(objects)
 
     def _later(self) -> None:
-        snapshot = Snapshot.of(self.objects, self._session.parameters())
-        self._worker.submit('save', lambda: self._save(snapshot))
+        objects = self._objects()
+        if objects is not None:
+            snapshot = Snapshot.of(objects, self._session.parameters())
+            self._worker.submit('save', lambda: self._save(objects, snapshot))
 
     # below: on the thread
 
-    def _save(self, snapshot: Snapshot) -> None:
+    def _save(self, objects: Objects, snapshot: Snapshot) -> None:
         try:
             scene = self._session.scene()
             if self._writer is None:
                 self._writer = RecordEncoder(scene)
-            self._check_file()
-            save(self._path, scene, snapshot, self._writer)
-            self._session.note_file(self.objects, self._path)
+            self._check_file(objects)
+            save(self.path, scene, snapshot, self._writer)
+            self._session.note_file(objects, self.path)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
             if not self._failed:
                 reason = explain(error).removesuffix('.')
                 self._session.tell(
-                    f'The session cannot be saved to {self._path}: {reason}. '
+                    f'The session cannot be saved to {self.path}: {reason}. '
                     'Nothing is lost while the viewer is open, and the next '
                     'change tries again.'
                 )
@@ -144,12 +153,12 @@ class AutoSave:
         else:
             self._failed = False
 
-    def _check_file(self) -> None:
+    def _check_file(self, objects: Objects) -> None:
         """Go to another file if somebody else has written this one.
 
         Two viewers, or two layers, of one image have the same file.
         """
-        if not self._session.is_foreign(self.objects, self._path):
+        if not self._session.is_foreign(objects, self.path):
             return
         if self._spare is None:
             raise SessionFileError(
@@ -158,10 +167,10 @@ class AutoSave:
             )
         other = self._spare()
         self._session.tell(
-            f'{self._path.name} has the objects of another window or layer '
+            f'{self.path.name} has the objects of another window or layer '
             f'by now: these objects are saved to {other}.'
         )
-        self._path = other
+        self.path = other
 
 
 class Loader:

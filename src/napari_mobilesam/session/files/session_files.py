@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -54,9 +54,16 @@ def saved(first: Path) -> list[Path]:
     raise AssertionError('there is no end to numbers')
 
 
-def free(first: Path) -> Path:
-    """Return the first unused name of a session file of an image."""
-    return next(path for path in _names(first) if not path.exists())
+def free(first: Path, taken: Collection[Path] = ()) -> Path:
+    """Return the first unused name of a session file of an image.
+
+    Files that are ``taken`` are yet to be written.
+    """
+    return next(
+        path
+        for path in _names(first)
+        if path not in taken and not path.exists()
+    )
 
 
 def version_of(path: Path) -> Version | None:

@@ -125,17 +125,17 @@ class PromptSaving:
         """Start or stop the autosave, and offer to restore."""
         objects = None if self._watched is None else self._watched()
         self._offer(objects)
-        if not self._settings.current.autosave or self._file is None:
+        if not self._settings.current.autosave:
             if self._saves:
                 self._files.autosave(None)
             self._saves = False
-        elif objects and self._files.saved_objects is not objects:
+        elif self._file and objects and not self._files.saves(objects):
             path = self._target()
             # saving reports a folder that cannot be made
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
             first = self._file
-            self._files.autosave(path, lambda: free(first))
+            self._files.autosave(path, lambda: free(first, self._files.files))
             self._saves = True
             self._show_target()
 
@@ -160,7 +160,7 @@ class PromptSaving:
         objects = self._scene.objects(False)
         known = None if objects is None else self._files.file_of(objects)
         assert self._file is not None
-        return known or free(self._file)
+        return known or free(self._file, self._files.files)
 
     def watch(self, objects: Objects | None) -> None:
         """Follow the changes of objects, instead of others."""
