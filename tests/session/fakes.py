@@ -24,7 +24,7 @@ class FakeTarget:
     """A stack of labels that lies on the planes shifted by ``offset``."""
 
     name = 'labels'
-    edited = Signal()
+    edited = Signal(object)
 
     def __init__(self, shape=(4, 40, 50), dtype=np.uint8, offset=(0, 0)):
         self.data = np.zeros(shape, dtype)

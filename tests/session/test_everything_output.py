@@ -20,7 +20,11 @@ from napari_mobilesam.session.everything.everything_output import (
 )
 from napari_mobilesam.session.everything.rewrite import prompts_of
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.records import ObjectCandidates
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
 from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import EverythingParameters
 
@@ -186,6 +190,50 @@ def test_what_was_corrected_stays_corrected(output, objects, target):
     assert np.count_nonzero(target.data[0] == 1) == 64
     output.write(result(3))
     assert np.count_nonzero(target.data[0] == 1) == 64
+
+
+def test_what_was_painted_by_hand_stays(output, objects, target):
+    output.write(result(1, 2, 3))
+    for at, label in ((INSIDE[1], 0), ((0, 35, 35), 2)):
+        touched = {int(target.data[at]), label} - {0}
+        target.data[at] = label
+        target.edited.emit(frozenset(touched))
+    painted = target.data.copy()
+    output.write(result())
+    assert set(np.unique(target.data)) == {0, 1, 2}
+    output.write(result(1, 2, 3))
+    assert np.array_equal(target.data, painted)
+    # a later run knows nothing of it
+    objects.undo()
+    objects.undo()
+    objects.undo()
+    again = EverythingOutput(objects, [plane_at()])
+    again.write(result(1, 2, 3))
+    again.write(result(3))
+    assert len(objects) == 1
+    again.close()
+
+
+@pytest.mark.parametrize(('side', 'back'), [(4, False), (3, True)])
+def test_hidden_objects_stay_hidden_beneath_others(
+    output, objects, target, side, back
+):
+    output.write(result(1, 2))
+    output.write(result(2))
+    other = square(2, 3, side)
+    with objects.step('object 9') as step:
+        step.paint(plane_at(), other, 9)
+        view = ObjectView(
+            plane_at(), prompts_of(other), ObjectCandidates((other,))
+        )
+        step.put(ObjectRecord(9, 9, {view.plane.place: view}))
+    output.write(result(1, 2))
+    assert (1 in objects) is back
+    assert (target.data == 1).any() == back
+    objects.delete(9)
+    output.write(result(2))
+    output.write(result(1, 2))
+    assert np.count_nonzero(target.data == 1) == 16
 
 
 def test_labels_of_others_stay(output, target):

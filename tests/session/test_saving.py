@@ -486,7 +486,7 @@ def painted(session):
     data[0, 40:44, 20:44] = 1
     data[0, 2:9, 2:9] = 7
     data[3, 50:60, 3:90] = 9
-    session.scene.target.edited.emit()
+    session.scene.target.edited.emit(frozenset({1, 7, 9}))
 
 
 @pytest.mark.parametrize('at_once', [1 << 22, 100])

@@ -74,6 +74,26 @@ def test_return_ends_the_name_of_a_class(desk, blobs):
 
 
 @pytest.mark.window
+def test_a_name_that_is_typed_replaces_the_one_that_was_clicked(desk, blobs):
+    d = desk(blobs)
+    activate(d)
+    for section in d.widget.findChildren(CollapsibleSection):
+        section.fold(section.title != 'Output')
+    d.settle()
+    edit = d.widget.panel.class_box.combo.lineEdit()
+    QTest.mouseClick(edit, Qt.MouseButton.LeftButton)
+    QApplication.processEvents()
+    QTest.keyClicks(edit, 'rounds')
+    # a further click sets the cursor
+    QTest.mouseClick(edit, Qt.MouseButton.LeftButton, pos=edit.rect().center())
+    QApplication.processEvents()
+    QTest.keyClick(edit, Qt.Key.Key_End)
+    QTest.keyClick(edit, Qt.Key.Key_Backspace)
+    QTest.keyClick(edit, Qt.Key.Key_Return)
+    assert d.session.classes.names == ['round']
+
+
+@pytest.mark.window
 @pytest.mark.parametrize('end', ['Return', 'list', 'Escape'])
 def test_keys_after_a_class_are_commands(desk, blobs, end):
     d = desk(blobs)

@@ -411,6 +411,36 @@ def test_edit_in_the_review_brings_the_prompts_to_the_front(
     assert d.session.editor.record.number == number
 
 
+@pytest.mark.window
+def test_keys_after_edit_are_commands(everything_desk, blobs):
+    d = everything_desk(blobs)
+    d.widget.panel.run_button.click()
+    d.settle()
+    prompts = open_form(d.viewer, 'prompts')
+    edit = prompts.panel.class_box.combo.lineEdit()
+    for section in prompts.findChildren(CollapsibleSection):
+        section.fold(section.title != 'Output')
+    activate(d)
+    edit.setFocus()
+    assert edit.hasFocus()
+    open_form(d.viewer, 'everything')
+    d.settle()
+    d.widget.panel.review.next()
+    # Qt gives the keyboard back to the field that had it in this tab
+    d.widget.panel.review.table.setFocus()
+    QTest.keyClick(
+        d.widget.panel.review.table,
+        Qt.Key.Key_E,
+        Qt.KeyboardModifier.ShiftModifier,
+    )
+    d.settle()
+    assert not d.session.editor.record.empty
+    QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_W)
+    d.settle()
+    assert d.session.editor.record.empty
+    assert not d.session.classes.names
+
+
 @pytest.mark.parametrize(
     ('form', 'heading'),
     [

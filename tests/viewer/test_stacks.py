@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_mobilesam.widgets.prompts.prompt_panel import HINT
 
@@ -107,6 +108,26 @@ def test_looking_at_the_volume_is_no_mistake(desk, blobs):
     d.viewer.dims.ndisplay = 3
     d.settle()
     assert d.widget.status.failed
+
+
+@pytest.mark.window
+def test_clicks_in_the_volume_add_no_point(desk, blobs):
+    d = desk(np.stack([blobs] * 3))
+    d.settle()
+    d.viewer.dims.ndisplay = 3
+    d.settle()
+    d.widget.trigger('use_points_tool')
+    canvas = d.mouse.canvas.native
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton)
+    d.settle()
+    assert 'shows a volume' in d.widget.status.text
+    assert len(d.viewer.layers['prompts'].data) == 0
+    d.viewer.dims.ndisplay = 2
+    d.settle()
+    d.mouse.click(d.image, (1, *FIRST))
+    d.settle()
+    assert len(d.viewer.layers['prompts'].data) == 1
+    assert d.widget.preview.visible
 
 
 @pytest.mark.window

@@ -136,6 +136,22 @@ def test_undo_reaches_planes_that_are_not_shown(viewer):
     assert [plane.max() for plane in data] == [1, 2, 0]
 
 
+def test_strokes_tell_which_labels_they_change(viewer):
+    scene = scene_on(viewer)
+    objects = paint(scene)
+    labels, told = scene.labels, []
+    objects.target.edited.connect(told.append)
+    labels.brush_size = 4
+    labels.paint((16, 26), 0)
+    labels.paint((16, 28), 5)
+    labels.fill((0, 0), 7)
+    labels.data_setitem((np.array([17, 18]), np.array([27, 27])), [8, 9])
+    assert told == [{1}, {1, 5}, {7}, {5, 8, 9}]
+    assert objects.target.highest() == 9
+    paint(scene, 2)
+    assert len(told) == 4
+
+
 def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):
     monkeypatch.setattr(labels_target, 'PARTIAL_PIXELS', 10)
     scene = scene_on(viewer)

@@ -21,6 +21,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.writing import are_crumbs
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import Box, Mask, Prompts
 
@@ -139,9 +140,10 @@ class Rewrite:
             if record is not None and id(record) in self._made
         }
         self._records.update(mine)
-        before = set(mine)
         frozen = set(self._frozen())
+        before = set(mine) - frozen
         wanted = set(result.masks) - frozen
+        wanted -= self._beneath(result, wanted - before)
         old = dict(self._records)
         replaced = self._replaced(wanted - before)
         last = self._objects.last_label
@@ -189,9 +191,59 @@ class Rewrite:
         """Yield labels of objects that the user has deleted or changed."""
         for label, record in self._records.items():
             now = self._objects.get(record.number)
-            deleted = now is None and record.number in self._deleted
-            if deleted or (now is not None and id(now) not in self._made):
+            if now is None:
+                frozen = record.number in self._deleted
+            else:
+                # painting of a label that objects share is not of one of them
+                painted = not self._semantic and self._objects.is_painted(now)
+                frozen = painted or id(now) not in self._made
+            if frozen:
                 yield label
+
+    def _beneath(self, result: EverythingResult, coming: set[int]) -> set[int]:
+        """Return objects of which others leave nothing, or a thin rim."""
+        if self._overwrite or self._semantic or not coming:
+            return set()
+        own = {record.number for record in self._records.values()}
+        others = [
+            record
+            for record in self._objects
+            if record.number not in own or id(record) not in self._made
+        ]
+        labels = [record.label for record in others]
+        boxes = {
+            plane.place: np.array(
+                [
+                    view.mask.box
+                    for record in others
+                    if (view := record.view(plane)) and view.mask
+                ]
+            ).reshape(-1, 4)
+            for plane in self._planes
+        }
+        return {
+            label
+            for label in coming
+            if any(
+                _meets(found.mask.box, boxes[self._planes[found.plane].place])
+                for found in result.masks[label]
+            )
+            and self._is_beneath(result, label, labels)
+        }
+
+    def _is_beneath(
+        self, result: EverythingResult, label: int, others: Sequence[int]
+    ) -> bool:
+        left, area = [], 0
+        for found in result.masks[label]:
+            plane = self._planes[found.plane]
+            row0, column0, row1, column1 = box = found.mask.box
+            picture = result.pictures[found.plane]
+            own = picture[row0:row1, column0:column1] == label
+            area += int(np.count_nonzero(own))
+            there = self._objects.target.picture(plane, box)
+            left.append(own & ~np.isin(there, others))
+        return are_crumbs(left, area)
 
     def _number(
         self, result: EverythingResult, wanted: set[int], replaced: set[int]
@@ -375,6 +427,12 @@ def prompts_of(mask: Mask) -> Prompts:
     if np.isfinite(point).all():
         return Prompts(point, np.ones(1, np.int64))
     return Prompts(box=np.array(mask.box, dtype=np.float64))
+
+
+def _meets(box: Box, others: NDArray[np.int64]) -> bool:
+    """Return whether a box overlaps one of others, (N, 4)."""
+    apart = (others[:, :2] >= box[2:]) | (others[:, 2:] <= box[:2])
+    return bool((~apart.any(axis=1)).any())
 
 
 def _differs(record: ObjectRecord, masks: Sequence[PlaneMask]) -> bool:

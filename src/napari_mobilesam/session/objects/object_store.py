@@ -60,6 +60,8 @@ class ObjectStore(ABC):
         self._reserved = 0
         # highest label of the hidden objects of each run, see `hold_labels`
         self._held: dict[object, int] = {}
+        # by identity: records of objects that were painted by hand since
+        self._painted: dict[int, ObjectRecord] = {}
         self.version = 0
 
     def __len__(self) -> int:
@@ -145,6 +147,13 @@ class ObjectStore(ABC):
         self._held.pop(owner, None)
         if highest:
             self._held[owner] = highest
+
+    def is_painted(self, record: ObjectRecord) -> bool:
+        """Return whether pixels of an object were painted or erased by hand.
+
+        Pixels of its label, after the record was made.
+        """
+        return id(record) in self._painted
 
     def begin(self, title: str, key: object = None) -> Step:
         """Begin a step; its writes are shown at once, `Step.finish` ends it.

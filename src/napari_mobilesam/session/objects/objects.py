@@ -66,6 +66,12 @@ class Objects(ObjectStore):
         super().__init__(target)
         self.identity = uuid4().hex
         self.history = History(max_bytes, clock)
+        target.edited.connect(self._note_painted)
+
+    def _note_painted(self, labels: frozenset[int]) -> None:
+        self._painted.update(
+            (id(record), record) for record in self if record.label in labels
+        )
 
     def __getitem__(self, number: int) -> ObjectRecord:
         """Return an object by its number.
@@ -122,6 +128,7 @@ class Objects(ObjectStore):
             self.history.last if not self.history.redoable else None,
             self._reserved,
             self._held,
+            self._painted,
         )
 
     def commit(self, staged: StagedObjects) -> bool:
@@ -278,6 +285,7 @@ class Objects(ObjectStore):
         if any(kept[n] is not record for n, record in self._records.items()):
             self.forgotten.emit()
         self._records = {n: r for n, r in kept.items() if r is not None}
+        self._painted.clear()
         self.version += 1
         self.history.map_records(lambda record: record.without_planes(gone))
         self.changed.emit()

@@ -73,6 +73,8 @@ class StagedObjects(ObjectStore):
         Highest label that a running job has reserved.
     held : mapping
         See `ObjectStore.hold_labels`.
+    painted : mapping
+        Records of objects that were painted by hand, by identity.
 
     Attributes
     ----------
@@ -88,12 +90,14 @@ class StagedObjects(ObjectStore):
         last: Entry | None,
         reserved: int,
         held: Mapping[object, int],
+        painted: Mapping[int, ObjectRecord],
     ) -> None:
         self._staged_target = StagedTarget(target)
         super().__init__(self._staged_target)
         self._records.update(records)
         self._reserved = reserved
         self._held.update(held)
+        self._painted.update(painted)
         self._last = last
         self.base = base
         self.change: StagedStep | None = None

@@ -97,8 +97,9 @@ class LabelTarget(Protocol):
 
     Attributes
     ----------
-    edited : Signal()
-        Emitted when others have changed pixels, such as with a brush.
+    edited : Signal(frozenset of int)
+        Emitted when others have changed pixels, such as with a brush: the
+        labels that have got or lost some.
     """
 
     edited: Any

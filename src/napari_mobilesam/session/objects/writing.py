@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.session.objects.objects import Objects
@@ -127,27 +131,41 @@ def write_object(
         step.resize(record)
         for other in _beneath(objects, record):
             left = step.resize(other)
-            if policy == 'overwrite' and (
-                not left or _is_crumbs(objects, other, left)
-            ):
+            if policy == 'overwrite' and _is_crumbs(objects, other, left):
                 step.erase(other)
                 step.remove(other)
 
 
 def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:
-    """Return whether a small, thin rim is left of an object."""
+    """Return whether nothing, or a thin rim, is left of an object."""
+    masks = [(v.plane, v.mask) for v in record.views.values() if v.mask]
+    area = sum(mask.area for _, mask in masks)
+    # most objects are told by their areas
+    return left <= MOST_CRUMBS * area and are_crumbs(
+        [
+            mask.data
+            & (objects.target.picture(plane, mask.box) == record.label)
+            for plane, mask in masks
+        ],
+        area,
+    )
+
+
+def are_crumbs(parts: Sequence[NDArray[np.bool_]], area: int) -> bool:
+    """Return whether what is left of an object is nothing, or a thin rim.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray
+        (h, w) bool, the pixels that are left on each of its planes.
+    area : int
+        Number of pixels of the whole object.
+    """
     from scipy.ndimage import binary_erosion
 
-    masks = [(v.plane, v.mask) for v in record.views.values() if v.mask]
-    if left > MOST_CRUMBS * sum(mask.area for _, mask in masks):
-        return False
-    return not any(
-        binary_erosion(
-            mask.data
-            & (objects.target.picture(plane, mask.box) == record.label),
-            iterations=CRUMB_DEPTH,
-        ).any()
-        for plane, mask in masks
+    left = sum(int(np.count_nonzero(part)) for part in parts)
+    return left <= MOST_CRUMBS * area and not any(
+        binary_erosion(part, iterations=CRUMB_DEPTH).any() for part in parts
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPixmap
+from qtpy.QtGui import QColor, QFocusEvent, QIcon, QKeyEvent, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QColorDialog,
     QComboBox,
     QGridLayout,
     QInputDialog,
+    QLineEdit,
     QMenu,
     QPushButton,
     QToolButton,
@@ -56,6 +57,21 @@ class _NameCombo(QComboBox):
             super().keyPressEvent(event)
 
 
+class _NameEdit(QLineEdit):
+    """Text of the list, which the first key replaces after a click."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # a press that gives it the keyboard also sets the cursor
+        self._select_later = DelayedCall(self.selectAll, parent=self)
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802
+        """Select the text."""
+        super().focusInEvent(event)
+        if event and event.reason() == Qt.FocusReason.MouseFocusReason:
+            self._select_later.restart()
+
+
 class ClassBox(QWidget):
     """Names of classes with their colours; a new name adds a class.
 
@@ -91,7 +107,7 @@ class ClassBox(QWidget):
         narrow(self.combo)
         # beside two buttons
         self.combo.setMinimumContentsLength(4)
-        self.combo.setEditable(True)
+        self.combo.setLineEdit(_NameEdit())
         self.combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.combo.setToolTip(
             'Class of the open object and of the next ones; type a name to '

@@ -350,19 +350,31 @@ class PromptTools:
             set_next_polarity(layer, polarity)
         if isinstance(layer, Points) and layer.mode == 'add':
             coordinates = np.asarray(layer.world_to_data(event.position))
-            if self._is_outside(layer, coordinates[None]):
-                yield from self._press_outside(layer, event)
+            refusal = self._refusal(layer, coordinates)
+            if refusal:
+                yield from self._press_in_vain(layer, event, refusal)
                 return
             self.pressed.emit(coordinates, int(polarity == POSITIVE))
 
-    def _press_outside(self, layer: Points, event: Any) -> Generator[None]:
-        """Notice a click beside the image: no model can answer it."""
+    def _refusal(self, layer: Points, coordinates: NDArray[np.float64]) -> str:
+        """Return why no model can answer a click; empty if one can."""
+        if self._dock.viewer.dims.ndisplay == 3:
+            try:
+                self._scene.layer_plane()
+            except SegmentationError as error:
+                return str(error)
+        if self._is_outside(layer, coordinates[None]):
+            return OUTSIDE.format(self._scene.which_image)
+        return ''
+
+    def _press_in_vain(
+        self, layer: Points, event: Any, refusal: str
+    ) -> Generator[None]:
+        """Notice a click that is not to add a point."""
         number = len(layer.data)
         yield from is_click(event)
         # napari adds the point after this, unless the mouse was dragged
-        self._stray = StrayPrompt(
-            layer, number, OUTSIDE.format(self._scene.which_image)
-        )
+        self._stray = StrayPrompt(layer, number, refusal)
         self._drop_later.restart()
 
     def _press_shape(self, layer: Any, event: Any) -> Generator[None]:

@@ -565,6 +565,8 @@ class PromptWidget(ViewerWidget):
         self._scene.image = image
         self._scene.labels = labels
         self.tools.use_some_tool()
+        # the next key is a command, whatever field was used last
+        focus_canvas(self)
         self.session.navigation.open(number)
 
     def toggle_hover(self) -> None:

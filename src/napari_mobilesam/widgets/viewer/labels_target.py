@@ -67,12 +67,12 @@ class LabelsTarget:
     ----------
     written : Signal(Indices or None)
         Pixels were written; None if it is not known which.
-    edited : Signal()
+    edited : Signal(frozenset of int)
         See `LabelTarget`.
     """
 
     written = Signal(object)
-    edited = Signal()
+    edited = Signal(object)
 
     def __init__(self, layer: Labels) -> None:
         self._layer = weakref.ref(layer)
@@ -239,17 +239,16 @@ class LabelsTarget:
         self.set_features(with_rows(self.features(), labels, rows))
 
     def _painted(self, event: Any) -> None:
+        # each change has the values before it and those after it last
+        labels = frozenset(
+            int(label)
+            for change in event.value
+            for values in change[-2:]
+            for label in np.unique(values)
+        )
         if self._highest is not None:
-            # brush strokes are tuples, programmatic writes are not
-            written = [
-                int(np.max(atom[2]))
-                for atom in event.value
-                if type(atom) is tuple
-            ]
-            self._highest = max(
-                self._highest, int(self.layer.selected_label), *written
-            )
-        self.edited.emit()
+            self._highest = max(self._highest, *labels)
+        self.edited.emit(labels - {0})
 
     def _replaced(self, event: Any) -> None:
         self._highest = None
