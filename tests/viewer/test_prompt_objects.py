@@ -208,6 +208,7 @@ def test_delete_the_open_object_and_the_one_under_the_cursor(desk, blobs):
     point_at(d, FIRST)
     d.widget.trigger('delete_object')
     assert not labels.data.any()
+    assert d.session.script().count('session.delete()') == 2
     d.widget.trigger('undo')
     d.widget.trigger('undo')
     assert {1, 2} <= set(np.unique(labels.data))

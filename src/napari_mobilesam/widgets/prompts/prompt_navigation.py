@@ -178,13 +178,15 @@ class PromptNavigation:
         at = cursor_on(plane, self._viewer.cursor.position)
         if at is None or objects is None:
             return 0
-        record = objects.at(source, *at) or adopted(objects, source, *at)
+        record = objects.at(source, *at)
+        if record is not None:
+            objects.delete(record)
+            return record.label
+        record = adopted(objects, source, *at)
         if record is None:
             return 0
         with objects.step(f'deleting object {record.label}') as step:
             step.erase(record)
-            if objects.get(record.number) is not None:
-                step.remove(record)
         return record.label
 
     # history
