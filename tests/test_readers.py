@@ -186,6 +186,16 @@ def two_images(path: Path) -> None:
         file.write(GRAY[:30])
 
 
+def test_pixel_sizes_are_those_of_the_series(tmp_path: Path) -> None:
+    path = tmp_path / 'two.ome.tif'
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for image, size in ((GRAY[:4, :4], 2.0), (GRAY, 0.5)):
+            known = {'PhysicalSizeX': size, 'PhysicalSizeY': size}
+            file.write(image, metadata=known)
+    sizes = [open_pyramid(path, series=n).scale for n in (None, 0, 1)]
+    assert sizes == [(0.5, 0.5), (2.0, 2.0), (0.5, 0.5)]
+
+
 def bad_size(path: Path) -> None:
     tifffile.imwrite(path, GRAY, ome=True, metadata={'PhysicalSizeX': 12345.5})
     data = path.read_bytes()

@@ -6,12 +6,18 @@ Imports neither torch nor Qt.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.types import SegmentationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def first_three(labels: Sequence[int]) -> str:
+    """Return numbers for a message, such as ``'3, 4, 7 …'``."""
+    return ', '.join(map(str, labels[:3])) + (' …' if len(labels) > 3 else '')
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -82,6 +82,19 @@ def test_object_that_others_cover_is_none(session):
     }
 
 
+def test_earlier_objects_that_are_covered_go(session):
+    session.click(28, 32)
+    session.accept()
+    result = session.batch([box(16, 20, 40, 44), point(68, 88)])
+    assert [record.number for record in session.scene.objects(False)] == [2, 3]
+    assert result.covered == (1,)
+    assert result.text.endswith('They cover all of object 1.')
+    assert session.scene.target.table['index'].tolist() == [2, 3]
+    session.undo()
+    assert [record.number for record in session.scene.objects(False)] == [1]
+    assert area(session, 1) == 24 * 24
+
+
 @pytest.mark.parametrize('policy', ['keep', 'overwrite'])
 def test_labels_from_before_are_for_the_write_policy(session, policy):
     session.scene.objects(True)

@@ -372,6 +372,33 @@ def test_labels_of_hidden_objects_are_given_if_there_are_no_others(
     assert objects.free_label() == 254
 
 
+def test_a_run_stays_undone_whatever_follows(output, objects):
+    assert not output.undone
+    output.write(result(1, 2))
+    assert not output.undone
+    objects.undo()
+    assert output.undone
+    objects.redo()
+    assert not output.undone
+    objects.undo()
+    with objects.step('another object') as step:
+        step.paint(plane_at(), MASKS[3], 5)
+    assert not objects.history.undone
+    assert output.undone
+
+
+def test_negative_labels_are_of_others(objects):
+    objects.target.data = objects.target.data.astype(np.int32)
+    objects.target.data[1:] = -2
+    objects.target.data[0, 30:] = -1
+    before = objects.target.data.copy()
+    output = EverythingOutput(objects, [plane_at()])
+    output.write(result(1, 2, 3))
+    output.write(result())
+    assert np.array_equal(objects.target.data, before)
+    output.close()
+
+
 def test_labels_of_a_run_that_was_undone_are_free(output, objects):
     output.write(result(1, 2))
     output.write(result(1))

@@ -249,6 +249,20 @@ def test_planes_it_does_not_reach_any_more_are_given_up(session):
     assert filled(session) == [1, 2, 3, 4, 5, 6]
 
 
+def test_objects_that_it_covers_go(session):
+    session.scene.shown = 5
+    session.click(FIRST[0], FIRST[1] + 15)
+    session.accept()
+    session.scene.shown = 3
+    session.click(FIRST[0], FIRST[1] + 9)
+    result = session.propagate()
+    assert result.covered == (1,)
+    assert result.text.endswith('It covers all of object 1.')
+    assert [record.number for record in session.scene.objects(False)] == [2]
+    session.undo()
+    assert 1 in session.scene.objects(False)
+
+
 def test_cancel_keeps_what_was_done_as_one_step(session):
     session.click(FIRST[0], FIRST[1] + 9)
     session.background.progress.connect(

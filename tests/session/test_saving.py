@@ -274,6 +274,33 @@ def test_damaged_features_bring_nothing(sessions, tmp_path, features):
     assert not len(again.scene.objects(True))
 
 
+def test_labels_that_do_not_fit_a_file_are_left_alone(sessions, tmp_path):
+    session, path = sessions(), tmp_path / 'cells.session'
+    work(session)
+    session.save(path)
+    saved = session.scene.target.data.copy()
+    others = sessions()
+    others.scene.objects(True)
+    data = others.scene.target.data
+    data[saved > 0] = 77
+    with pytest.raises(SessionFileError, match='has other labels where'):
+        others.load(path)
+    assert set(np.unique(data)) == {0, 77}
+    small = sessions()
+    small.scene.objects(True)
+    small.scene.target.data = small.scene.target.data[:, :20].copy()
+    with pytest.raises(SessionFileError, match='does not cover object'):
+        small.load(path)
+    assert not small.scene.target.data.any()
+    assert not len(small.scene.objects(True))
+    # labels that have the objects already are as good as empty ones
+    same = sessions()
+    same.scene.objects(True)
+    same.scene.target.data[:] = saved
+    same.load(path)
+    assert np.array_equal(same.scene.target.data, saved)
+
+
 def test_undo_does_not_empty_a_file_that_was_loaded(sessions, tmp_path):
     session = sessions()
     work(session)

@@ -86,7 +86,7 @@ def open_tiff(
         if indices and axes == 'syx':
             # tifffile writes three planes of integers as planar RGB
             axes = None
-        scale, units = pixel_sizes(path, file, page)
+        scale, units = pixel_sizes(path, file, page, number)
         convert = _conversion(path, page, indices)
         rgb = 's' in (axes or '') and page.photometric in (
             tifffile.PHOTOMETRIC.RGB,
@@ -257,11 +257,14 @@ def _nodata(page: Any) -> float | None:
 
 
 def pixel_sizes(
-    path: Path, file: Any, page: Any
+    path: Path, file: Any, page: Any, series: int = 0
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Sizes and units for each axis, as OME and ImageJ write them."""
+    """Sizes and units for each axis, as OME and ImageJ write them.
+
+    OME has sizes for each series of a file.
+    """
     if file.is_ome and file.ome_metadata:
-        return _ome_sizes(path, file.ome_metadata)
+        return _ome_sizes(path, file.ome_metadata, series, len(file.series))
     tags = page.tags
     scale: dict[str, float] = {}
     for axis, name in (('x', 'XResolution'), ('y', 'YResolution')):
@@ -299,18 +302,21 @@ def _centimetres(
 
 
 def _ome_sizes(
-    path: Path, xml: str
+    path: Path, xml: str, series: int, count: int
 ) -> tuple[dict[str, float], dict[str, str]]:
     scale: dict[str, float] = {}
     units: dict[str, str] = {}
     try:
-        pixels = ElementTree.fromstring(xml).find('.//{*}Pixels')
+        images = ElementTree.fromstring(xml).findall('.//{*}Pixels')
     except ElementTree.ParseError as error:
         raise ImageError(
             f'The OME metadata of {path} is damaged: {error}. Save the file '
             'again.'
         ) from error
-    known = {} if pixels is None else pixels.attrib
+    # images without pages are no series
+    if len(images) != count:
+        series = 0
+    known = images[series].attrib if images else {}
     for axis in 'XYZ':
         name = f'PhysicalSize{axis}'
         try:

@@ -113,6 +113,8 @@ class EverythingOutput:
         self._first: Selection | None = None
         self._replayable = False
         self._known = RunRecords()
+        # whether the history has got a step of the run
+        self._entered = False
         # identifies own entries of the history
         self._mark = object()
         self._writing = False
@@ -146,9 +148,8 @@ class EverythingOutput:
 
     @property
     def undone(self) -> bool:
-        """True if the run itself was undone."""
-        undone = any(self._notes(self.objects.history.undone))
-        return undone and self.selection is None
+        """True if the run itself was undone, whatever was done since."""
+        return self._entered and self.selection is None and not self.numbers
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
         """Replace the objects of the run by those of a result.
@@ -299,6 +300,7 @@ class EverythingOutput:
         if self._key is None or (last is not None and last.key == self._key):
             self._settle()
         self._selection = self.selection
+        self._entered |= any(self._notes(self.objects.history.done))
         self._hold()
 
     def _hold(self) -> None:

@@ -366,7 +366,7 @@ class Rewrite:
         box = (row, column, row + height, column + width)
         there = self._objects.target.picture(plane, box).astype(np.int64)
         new = values[picture]
-        mine = is_own[np.minimum(there, len(is_own) - 1)]
+        mine = is_own[np.clip(there, 0, len(is_own) - 1)]
         old = np.where(mine, there, 0)
         if self._semantic:
             for label in frozen:

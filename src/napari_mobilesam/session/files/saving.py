@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.schema import SchemaError
 from napari_mobilesam.session.files.feature_rows import (
@@ -378,16 +380,20 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
     Raises
     ------
     SessionFileError
-        There are objects already, or a label is too large for the labels.
+        There are objects already, a label is too large for the labels, other
+        labels are where the objects are to be, or the labels do not reach
+        all of them.
     LabelsError
         The labels cannot be written.
     """
     check_empty(objects)
     _check_labels(loaded, objects.target)
+    _check_free(loaded, objects.target)
     with objects.step(f'loading {loaded.path.name}') as step:
         step.replay_code = loaded.replay_code
         for plane, masks in _by_plane(loaded).values():
             step.paint_masks(plane, masks)
+        _check_reached(loaded, objects.target)
         for record, _ in loaded.records:
             step.put(record)
         if loaded.rows is not None:
@@ -419,6 +425,37 @@ def _check_labels(loaded: LoadedSession, target: LabelTarget) -> None:
             f'holds labels up to {target.limit}: choose labels of a larger '
             'type.'
         )
+
+
+def _check_free(loaded: LoadedSession, target: LabelTarget) -> None:
+    """Raise `SessionFileError` if labels of others would be replaced."""
+    for record, own in loaded.records:
+        for plane, mask in own:
+            there = target.picture(plane, mask.box)[mask.data]
+            if ((there != 0) & (there != record.label)).any():
+                raise SessionFileError(
+                    f'“{target.name}” has other labels where {loaded.path} '
+                    f'has object {record.label}: choose empty labels, or '
+                    'those that were saved.'
+                )
+
+
+def _check_reached(loaded: LoadedSession, target: LabelTarget) -> None:
+    """Raise `SessionFileError` if labels do not have most of each object.
+
+    Labels of another resolution have other pixels at the border.
+    """
+    for record, own in loaded.records:
+        area = sum(mask.area for _, mask in own)
+        there = sum(
+            int(np.count_nonzero(target.picture(plane, mask.box)[mask.data]))
+            for plane, mask in own
+        )
+        if 2 * there < area:
+            raise SessionFileError(
+                f'“{target.name}” does not cover object {record.label} of '
+                f'{loaded.path}: choose labels that cover the image.'
+            )
 
 
 def _by_plane(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.masks import shared_area
+from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
@@ -129,11 +130,41 @@ def write_object(
             )
         step.put(record)
         step.resize(record)
-        for other in _beneath(objects, record):
-            left = step.resize(other)
-            if policy == 'overwrite' and _is_crumbs(objects, other, left):
-                step.erase(other)
-                step.remove(other)
+        clear_beneath(objects, step, record, policy)
+
+
+def clear_beneath(
+    objects: Objects, step: Step, record: ObjectRecord, policy: WritePolicy
+) -> tuple[ObjectRecord, ...]:
+    """Remove objects of which a written one leaves nothing, or a thin rim.
+
+    The areas of others that it has covered are brought up to date.
+
+    Parameters
+    ----------
+    objects : Objects
+        Objects of the labels.
+    step : Step
+        Step that has written the object.
+    record : ObjectRecord
+        The written object.
+    policy : {'overwrite', 'keep'}
+        Treatment of existing labels.
+
+    Returns
+    -------
+    tuple of ObjectRecord
+        Objects that were removed.
+    """
+    if policy == 'keep':
+        return ()
+    removed = []
+    for other in _beneath(objects, record):
+        if _is_crumbs(objects, other, step.resize(other)):
+            step.erase(other)
+            step.remove(other)
+            removed.append(other)
+    return tuple(removed)
 
 
 def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:

@@ -18,19 +18,22 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.objects.writing import clear_beneath
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.runtime.background import (
     Background,
     BackgroundJob,
 )
-from napari_mobilesam.text import counted, explain
+from napari_mobilesam.text import counted, explain, first_three
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 Overlaps = Literal['first', 'last', 'best']
+
+COVERED = 'other objects cover it, or the labels do not reach it.'
 
 
 class BatchItem(NamedTuple):
@@ -72,6 +75,9 @@ class BatchResult:
         False if it was cancelled or failed; objects so far are kept.
     numbers : tuple of int
         Number of the prompt of each record.
+    covered : tuple of int
+        Labels of earlier objects that were removed: nothing, or a thin rim,
+        was left of them.
     """
 
     records: tuple[ObjectRecord, ...]
@@ -80,6 +86,7 @@ class BatchResult:
     total: int
     complete: bool
     numbers: tuple[int, ...] = ()
+    covered: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -90,6 +97,8 @@ class BatchResult:
         if self.missing:
             number, reason = next(iter(self.missing.items()))
             text += f' Prompt {number + 1}: {reason}'
+        if self.covered:
+            text += f' They cover all of object {first_three(self.covered)}.'
         return text
 
 
@@ -106,6 +115,8 @@ class _RunningBatch:
     scores: dict[int, float] = field(default_factory=dict)
     records: dict[int, ObjectRecord] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
+    # labels of earlier objects that were removed
+    covered: list[int] = field(default_factory=list)
 
     def take(self, answer: _Answer) -> None:
         """Write an answer, if it has an object."""
@@ -122,9 +133,7 @@ class _RunningBatch:
         before = self.step.pixels
         self.step.paint(answer.view.plane, mask, label, overwritable)
         if self.step.pixels == before:
-            self.missing[answer.number] = (
-                'other objects cover it, or the labels do not reach it.'
-            )
+            self.missing[answer.number] = COVERED
             return
         self.scores[label] = mask.score
         record = ObjectRecord(
@@ -136,6 +145,19 @@ class _RunningBatch:
         )
         self.step.put(record)
         self.records[answer.number] = record
+        self._clear_beneath(record)
+
+    def _clear_beneath(self, record: ObjectRecord) -> None:
+        numbers = {each.number: n for n, each in self.records.items()}
+        for other in clear_beneath(
+            self.objects, self.step, record, self.options.policy
+        ):
+            number = numbers.get(other.number)
+            if number is None:
+                self.covered.append(other.label)
+            else:
+                del self.records[number]
+                self.missing[number] = COVERED
 
     def result(self, complete: bool) -> BatchResult:
         """Return the outcome."""
@@ -147,6 +169,7 @@ class _RunningBatch:
             len(self.items),
             complete,
             tuple(sorted(self.records)),
+            tuple(sorted(self.covered)),
         )
 
     def _overwritable(

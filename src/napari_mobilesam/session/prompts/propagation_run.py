@@ -21,6 +21,7 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WritePolicy
+from napari_mobilesam.session.objects.writing import clear_beneath
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.prompts.propagation import (
     Limits,
@@ -35,7 +36,7 @@ from napari_mobilesam.session.runtime.background import (
     Background,
     BackgroundJob,
 )
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import counted, first_three
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class PropagationResult:
         False if it was cancelled or failed; planes so far are kept.
     skipped : tuple of int
         Indices of planes without a finite pixel, ascending.
+    covered : tuple of int
+        Labels of objects that were removed: nothing, or a thin rim, was left
+        of them.
     """
 
     record: ObjectRecord
@@ -65,6 +69,7 @@ class PropagationResult:
     ended: tuple[PropagationEnd, ...]
     complete: bool
     skipped: tuple[int, ...] = ()
+    covered: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -99,6 +104,8 @@ class PropagationResult:
         )
         if ends:
             text += f'. It ended at {ends}'
+        if self.covered:
+            text += f'. It covers all of object {first_three(self.covered)}'
         return f'{stopped}{text}.'
 
 
@@ -114,6 +121,7 @@ class _PropagationRun:
     """A propagation in progress: planes written so far."""
 
     step: Step
+    objects: Objects
     record: ObjectRecord
     policy: WritePolicy
     # views of an earlier propagation that were not replaced yet
@@ -153,6 +161,9 @@ class _PropagationRun:
                 self._erase(view.plane)
                 self.record = self.record.without(view.plane)
                 self.step.put(self.record)
+        covered = clear_beneath(
+            self.objects, self.step, self.record, self.policy
+        )
         self.step.finish()
         return PropagationResult(
             self.record,
@@ -160,6 +171,7 @@ class _PropagationRun:
             tuple(self.ended),
             complete,
             tuple(sorted(self.skipped)),
+            tuple(sorted(other.label for other in covered)),
         )
 
     def _erase(self, plane: ImagePlane) -> None:
@@ -259,6 +271,7 @@ class Propagation:
             )
         run = _PropagationRun(
             objects.begin(f'propagating object {record.number}'),
+            objects,
             record,
             policy if track is None else 'keep',
             {

@@ -321,8 +321,8 @@ class RunControl:
             return
         if self.results.undone:
             self._panel.status.say(
-                'The run was undone: redo it to filter its objects, or run '
-                'again.'
+                'The run was undone: run again to filter its objects, or '
+                'redo it if nothing was written since.'
             )
             return
         # movements of one slider become one step, of another one the next

@@ -20,7 +20,7 @@ from napari_mobilesam.session.objects.writing import (
     is_unchanged,
     shrunken_labels,
 )
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import counted, first_three
 from napari_mobilesam.types import (
     DrawnShape,
     Mask,
@@ -524,9 +524,9 @@ class OpenObject:
                 ('most', shrunken_labels(objects)),
             ):
                 if labels_over:
-                    named = ', '.join(map(str, labels_over[:3]))
-                    more = ' …' if len(labels_over) > 3 else ''
-                    where += f', over {part} of object {named}{more}'
+                    where += (
+                        f', over {part} of object {first_three(labels_over)}'
+                    )
         undo = self._panel.buttons['undo'].text()
         text = f'Object {record.label} written{where}. {undo} takes it back.'
         if objects is not None and is_unchanged(objects, record):
