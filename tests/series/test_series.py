@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -250,6 +252,25 @@ def test_a_folder_that_cannot_be_written(
     with pytest.raises(SeriesError, match='cannot be written'):
         series.mark(0, 'done')
     assert series[0].status == 'to do'
+
+
+def test_a_run_that_ends_meanwhile_removes_the_folder(
+    folder: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the folder is empty, which it is when saving begins."""
+    series = Series.open(folder)
+    lock = ExitStack()
+    lock.enter_context(series_lock(series[0].files.labels.parent))
+    real = series_module.write_tiff
+
+    def write(*args: Any) -> None:
+        lock.close()
+        real(*args)
+
+    monkeypatch.setattr(series_module, 'write_tiff', write)
+    path = series.save_labels(0, labels)
+    assert np.array_equal(tifffile.imread(path), labels)
+    assert series[0].record['objects'] == np.count_nonzero(np.unique(labels))
 
 
 def test_bad_input(folder: Path, tmp_path: Path) -> None:

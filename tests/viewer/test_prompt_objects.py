@@ -361,6 +361,28 @@ def test_console_and_mouse_do_the_same(desk, blobs):
     assert not d.viewer.layers['objects'].data.any()
 
 
+def test_an_open_object_goes_into_a_new_layer_if_its_own_is_removed(
+    desk, blobs
+):
+    d = desk(blobs)
+    removed = make(d, FIRST, SECOND)
+    before = removed.data.copy()
+    d.widget.trigger('previous_object')
+    d.settle()
+    d.viewer.layers.remove(removed)
+    d.settle()
+    assert 'open object is written to a new layer' in d.widget.status.text
+    assert d.widget.preview.visible
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects']
+    assert labels is not removed
+    assert np.array_equal(labels.data == 1, before == 2)
+    assert np.array_equal(removed.data, before)
+    d.widget.trigger('undo')
+    assert not labels.data.any()
+
+
 def test_copy_script(desk, blobs):
     d = desk(blobs)
     clipboard = QApplication.clipboard()

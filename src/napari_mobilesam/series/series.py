@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -275,9 +281,11 @@ class Series:
             EDITED: True,
             **values,
         }
-        with _told(entry.files.record):
-            entry.files.record.parent.mkdir(parents=True, exist_ok=True)
-            entry.files.write_record(changed)
+        record = entry.files.record
+        with _told(record):
+            _write_into(
+                record.parent, lambda: entry.files.write_record(changed)
+            )
         entry.record = changed
 
     # images and labels
@@ -420,8 +428,8 @@ class Series:
             scale=image.of_label_axes(image.scale) if image else (),
             units=image.of_label_axes(image.units) if image else (),
         )
-        with _told(path):
-            entry.files.record.parent.mkdir(parents=True, exist_ok=True)
+
+        def write() -> None:
             with atomic_path(path, keep_suffix=True) as temporary:
                 write_tiff(given, temporary)
                 entry.files.expect(
@@ -430,6 +438,9 @@ class Series:
             entry.replaceable = file_state(path)
             with atomic_path(entry.files.table) as temporary:
                 _complete(table, used).to_csv(temporary, index=False)
+
+        with _told(path):
+            _write_into(entry.files.record.parent, write)
         self._note(
             number,
             file=path.name,
@@ -565,6 +576,19 @@ def _check_table(table: pd.DataFrame | None) -> None:
             'The table has no column “label”, so nothing tells which object a '
             f'row is of; there are: {", ".join(map(str, table.columns))}.'
         )
+
+
+def _write_into(folder: Path, write: Callable[[], None]) -> None:
+    """Write into a folder, which a run that ends here removes if it is empty.
+
+    It may do so before something is written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        write()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        write()
 
 
 def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psygnal import Signal
 
@@ -42,6 +42,12 @@ class ClosedObject:
     options: WriteOptions
     modified: bool
     waiting: dict[Hashable, ObjectView] = field(default_factory=dict)
+
+    def release(self) -> None:
+        """Make it a new object: the labels that it was in are gone."""
+        self.record = replace(self.record, number=0, label=0)
+        self.base = self.home = None
+        self.modified = True
 
     @property
     def asked(self) -> ObjectRecord:
@@ -100,10 +106,10 @@ class AcceptQueue:
             self._go_on()
 
     def release(self, gone: Objects) -> None:
-        """Let new objects go into other labels than those that are gone."""
+        """Let objects go into other labels than those that are gone."""
         for item in self._items:
-            if item.home is gone and item.base is None:
-                item.home = None
+            if item.home is gone:
+                item.release()
 
     def take_back(self) -> ClosedObject | None:
         """Remove the object that was added last; None if there is none."""

@@ -509,6 +509,21 @@ class Editor:
         if home.get(base.number) is not base and base.origin != 'labels':
             self.reject()
 
+    def release(self, gone: Objects) -> None:
+        """Make objects of labels that are gone new ones, for other labels.
+
+        The open one, those kept aside, and those that wait for their masks.
+        """
+        self.queue.release(gone)
+        for closed in self.aside:
+            if closed.home is gone:
+                closed.release()
+        if self._home is gone:
+            self.record = replace(self.record, number=0, label=0)
+            self._base = self._home = None
+            self._modified = True
+            self.changed.emit()
+
     # opening and closing
 
     def put_aside(self) -> None:

@@ -365,12 +365,12 @@ class PromptWidget(ViewerWidget):
                 keep=True,
             )
         elif layer is labels:
-            self.session.editor.queue.release(self._scene.objects_of(layer))
             other = self._scene.labels
             target = 'a new layer' if other is None else f'“{other.name}”'
+            which = 'next' if self.object.empty else 'open'
             self.status.say(
-                f'The labels layer “{name}” was removed. The next object is '
-                f'written to {target}.',
+                f'The labels layer “{name}” was removed. The {which} object '
+                f'is written to {target}.',
                 keep=True,
             )
 

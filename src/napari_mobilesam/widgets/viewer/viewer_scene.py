@@ -77,10 +77,13 @@ class ViewerScene:
         Another image was set.
     labels_changed : Signal()
         The output layer may be another one.
+    labels_removed : Signal(Objects)
+        A labels layer that had objects was removed.
     """
 
     image_changed = Signal(object)
     labels_changed = Signal()
+    labels_removed = Signal(object)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = weakref.ref(viewer)
@@ -404,6 +407,8 @@ class ViewerScene:
         gone: Layer = event.value
         if isinstance(gone, Image) and gone not in self._kept:
             self._forget(gone)
+        if gone in self._objects:
+            self.labels_removed.emit(self._objects[gone])
         if isinstance(gone, Image) or is_output(gone):
             self.labels_changed.emit()
 
