@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_mobilesam.palette import rgb
 
@@ -39,6 +40,43 @@ def test_label_erased_by_hand_is_not_given_again(desk, blobs):
     make(d, THIRD)
     assert labels.data[THIRD] == 3
     assert [r.label for r in d.session.scene.objects(False)] == [1, 2, 3]
+
+
+def test_a_new_layer_can_be_chosen(desk, blobs):
+    d = desk(blobs)
+    first = make(d, FIRST)
+    combo = d.widget.panel.labels_combo
+    for _ in range(2):
+        QTest.keyClick(combo, Qt.Key.Key_Home)
+        d.settle()
+        assert combo.layer is None
+        assert d.session.scene.labels is None
+    make(d, SECOND, THIRD)
+    second = d.viewer.layers[combo.currentText()]
+    assert second is not first
+    assert second.data[SECOND] == 1
+    assert second.data[THIRD] == 2
+    assert first.data[SECOND] == 0
+    combo.layer = first
+    make(d, FOURTH)
+    assert first.data[FOURTH] == 2
+
+
+def test_the_layer_of_an_edited_object_is_named(desk, blobs):
+    """Whichever layer new objects are written to."""
+    d = desk(blobs)
+    make(d, FIRST)
+    d.widget.trigger('previous_object')
+    d.settle()
+    other = d.viewer.add_labels(np.zeros_like(blobs), name='other')
+    d.widget.panel.labels_combo.layer = other
+    d.widget.trigger('use_points_tool')
+    click(d, (36, 40))
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    said = d.widget.status.text
+    assert said.startswith('Object 1 written to “objects”')
+    assert not other.data.any()
 
 
 @pytest.mark.parametrize('dtype', ['>u2', '>i2', '>i4'])

@@ -152,7 +152,9 @@ class _RunningRefinement:
         """Write the refined objects as one step."""
         changes: list[PlaneChange] = []
         answers = [a for each in self.planes for a in each.answers]
-        if answers:
+        # of a cancelled job that has changed nothing there is nothing to undo
+        refined = any(answer.refinement.refined for answer in answers)
+        if answers and (complete or refined):
             title = f'refining {counted(self.total, "object")}'
             with self.objects.step(title) as step:
                 for each in self.planes:

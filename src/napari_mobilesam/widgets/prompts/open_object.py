@@ -506,14 +506,15 @@ class OpenObject:
         """Remove the prompts of an object that was written."""
         if self._editor.record.empty and not self._editor.pending:
             self.remove_prompts()
-        objects = self._scene.objects(False)
+        # an edited object stays in its labels, whichever are chosen
+        labels = self._scene.labels_with(record)
+        objects = None if labels is None else self._scene.objects_of(labels)
         where = ''
-        if objects is not None:
-            where = f' to “{objects.target.name}”'
-            labels = self._scene.labels
-            if labels is not None and not labels.visible:
+        if labels is not None and objects is not None:
+            where = f' to “{labels.name}”'
+            if not labels.visible:
                 where += ', which is hidden'
-            beyond = 0 if labels is None else pixels_beyond(record, labels)
+            beyond = pixels_beyond(record, labels)
             if beyond:
                 area = sum(mask.area for mask in record.masks)
                 where += (

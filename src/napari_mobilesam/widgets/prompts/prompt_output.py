@@ -51,6 +51,8 @@ class PromptOutput:
         self._scene = scene
         self._settings = settings
         self._shown_class = ''
+        # True while the choice of the scene is shown
+        self._showing = False
         self.layer: Labels | None = None
         for combo, value in (
             (panel.policy_combo, settings.current.policy),
@@ -68,12 +70,20 @@ class PromptOutput:
     # labels
 
     def _use_labels(self, layer: Labels | None) -> None:
-        self.layer = layer
-        self._scene.labels = layer
+        before, self.layer = self.layer, layer
+        was_removed = before is None or before not in self._scene.viewer.layers
+        if layer is None and not was_removed and not self._showing:
+            self._scene.use_new_labels()
+        else:
+            self._scene.labels = layer
 
     def show_labels(self) -> None:
         """Show the layer that is written to, which the session may make."""
-        self._panel.labels_combo.layer = self._scene.labels
+        self._showing = True
+        try:
+            self._panel.labels_combo.layer = self._scene.labels
+        finally:
+            self._showing = False
 
     def start_image(self) -> None:
         """Choose the labels of the current image, if they are ours."""

@@ -16,6 +16,7 @@ from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import History, Undoable
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
@@ -89,6 +90,8 @@ class ViewerScene:
         self._viewer = weakref.ref(viewer)
         self._image: weakref.ref[Image] | None = None
         self._labels: weakref.ref[Labels] | None = None
+        # True if the labels that are written to are yet to be made
+        self._new_labels = False
         self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
             weakref.WeakKeyDictionary()
         )
@@ -156,6 +159,8 @@ class ViewerScene:
         chosen = None if self._labels is None else self._labels()
         if chosen is not None and chosen in layers:
             return chosen
+        if self._new_labels:
+            return None
         image = self.image
         ours = (
             layer
@@ -167,6 +172,12 @@ class ViewerScene:
     @labels.setter
     def labels(self, layer: Labels | None) -> None:
         self._labels = None if layer is None else weakref.ref(unwrap(layer))
+        self._new_labels = False
+        self.labels_changed.emit()
+
+    def use_new_labels(self) -> None:
+        """Write to labels that the next object makes."""
+        self._labels, self._new_labels = None, True
         self.labels_changed.emit()
 
     def _write_to(self, labels: Labels) -> int:
@@ -206,6 +217,8 @@ class ViewerScene:
         labels = self.labels
         if labels is None and create:
             labels = self._make_labels(self._labels_name())
+            if self._new_labels:
+                self.labels = labels
         return None if labels is None else self.objects_of(labels)
 
     def objects_of(self, labels: Labels) -> Objects:
@@ -220,6 +233,14 @@ class ViewerScene:
             if shown is not None:
                 shown.watch(objects)
         return objects
+
+    def labels_with(self, record: ObjectRecord) -> Labels | None:
+        """Return the labels that have an object, None if none have."""
+        for layer in self.viewer.layers:
+            objects = self._objects.get(layer)
+            if objects is not None and objects.get(record.number) is record:
+                return layer
+        return None
 
     def undoables(self) -> Sequence[Undoable]:
         """Return the objects of all labels in the viewer, and outlines."""
