@@ -202,7 +202,7 @@ ODD |= {
     'filters': (lambda: Selection(filters=3), 'filters is 3; it has to be'),
     'threshold': (
         lambda: Selection(predicted_iou='a'),
-        "predicted_iou is 'a'; give a number",
+        "predicted_iou is 'a'",
     ),
     'one end': (lambda: ObjectFilters(area=5), 'area is 5; give .least'),
     'text end': (lambda: ObjectFilters(area=('a', 5)), 'give .least, most'),

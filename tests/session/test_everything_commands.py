@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,9 @@ def test_filters_of_the_last_run(sessions):
     session = sessions()
     with pytest.raises(SegmentationError, match='no run to filter'):
         session.filter_everything(Selection())
+    for odd in ({'predicted_iou': math.nan}, {'min_area': -4}, {'overlap': 2}):
+        with pytest.raises(SegmentationError, match=f'{next(iter(odd))} is'):
+            Selection(**odd)
     session.segment_everything(None, PARAMETERS)
     before = session.scene.target.data.copy()
     session.filter_everything(selection(session, LARGE))
@@ -121,8 +125,14 @@ def test_regions_that_do_not_fit(sessions):
         session.segment_everything(regions=[outside])
     with pytest.raises(ImageError, match='of the shape'):
         session.segment_everything(regions=[np.ones((3, 3), bool)])
+    with pytest.raises(ImageError, match='of the shape'):
+        session.segment_everything(regions=[np.full(IMAGES[0].shape, 0.2)])
     with pytest.raises(SegmentationError, match='a list of 1'):
         session.segment_everything(regions=[None, None])
+    with pytest.raises(SegmentationError, match='points_per_side is 0'):
+        session.segment_everything(
+            parameters=EverythingParameters(points_per_side=0)
+        )
 
 
 def test_overwrite_and_semantic(sessions):

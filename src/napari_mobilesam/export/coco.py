@@ -28,7 +28,7 @@ from napari_mobilesam.export.exported import (
     geometry_member,
     objects_of,
     smallest_dtype,
-    with_pixel_sizes,
+    with_geometry,
 )
 from napari_mobilesam.export.filling import fill_polygons
 from napari_mobilesam.export.geojson import read_json
@@ -289,7 +289,7 @@ def _decoded(
         if 'color' in c and c['name'] != NO_CLASS
     }
     image = LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
-    return with_pixel_sizes(image, info.get(OURS))
+    return with_geometry(image, info.get(OURS))
 
 
 def _labels_of(annotations: list[Any]) -> list[int]:

@@ -34,6 +34,8 @@ NEGATIVE = (
 )
 # Columns that are no measurements.
 KEYS = ('label', 'index', 'plane')
+# Axes that labels may have.
+ORDERS = ('yx', 'zyx', 'tyx', 'tzyx')
 # Files hold signed integers.
 MOST_LABEL = np.iinfo(np.int64).max
 
@@ -138,7 +140,7 @@ class LabelsWithTable:
             )
         check_extent(shape, 'labels')
         axes = self.axes or AXES[len(shape)]
-        if len(axes) != len(shape) or axes not in ('yx', 'zyx', 'tyx', 'tzyx'):
+        if len(axes) != len(shape) or axes not in ORDERS:
             raise ExportError(
                 f'Axes {axes!r} do not suit labels of shape {shape}: they '
                 'are yx, zyx, tyx or tzyx.'
@@ -376,11 +378,14 @@ def geometry_member(image: LabelsWithTable) -> dict[str, Any]:
     return member
 
 
-def with_pixel_sizes(image: LabelsWithTable, member: Any) -> LabelsWithTable:
-    """Add the pixel sizes of `geometry_member`, if they are sound."""
+def with_geometry(image: LabelsWithTable, member: Any) -> LabelsWithTable:
+    """Add axes and pixel sizes of `geometry_member`, if they are sound."""
     known = member if isinstance(member, dict) else {}
     scale, units = known.get('scale'), known.get('units')
     count = len(image.shape)
+    if known.get('axes') in ORDERS:
+        axes = str(known['axes'])
+        image = replace(image, axes=axes) if len(axes) == count else image
     if not isinstance(scale, list) or len(scale) != count:
         return image
     for size in scale:

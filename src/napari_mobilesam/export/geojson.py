@@ -24,7 +24,7 @@ from napari_mobilesam.export.exported import (
     Plane,
     flaw,
     geometry_member,
-    with_pixel_sizes,
+    with_geometry,
 )
 from napari_mobilesam.export.polygon_file import (
     PolygonObject,
@@ -173,7 +173,7 @@ def read_geojson(
         ) from error
     objects = [found for found in read if found is not None]
     image = labels_from_polygons(objects, shape, colors, path, known=known)
-    return with_pixel_sizes(image, ours)
+    return with_geometry(image, ours)
 
 
 def read_json(path: Path) -> Any:

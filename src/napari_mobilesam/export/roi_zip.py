@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from napari_mobilesam.export.exported import (
     ObjectProperties,
     Plane,
     geometry_member,
-    with_pixel_sizes,
+    with_geometry,
 )
 from napari_mobilesam.export.polygon_file import (
     PolygonObject,
@@ -37,10 +38,10 @@ KEY_END = re.compile(r'(?<!\\): ')
 # Properties that are no measurements.
 LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
 # sizes of a pixel and their units: ROIs have no place of their own for them
-SCALE, UNITS = 'pixel size', 'pixel unit'
+SCALE, UNITS, AXES = 'pixel size', 'pixel unit', 'axes'
 # key in the comment of the zip
 OURS = 'napari-mobilesam'
-KEYS = (LABEL, SHAPE, CLASS, SCALE, UNITS)
+KEYS = (LABEL, SHAPE, CLASS, SCALE, UNITS, AXES)
 
 
 def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
@@ -80,7 +81,7 @@ def _rois(image: LabelsWithTable) -> Iterator[Any]:
     known, colors = image.properties(), image.colors()
     strokes = {n: bytes([255, *rgb(c)]) for n, c in colors.items()}
     groups = {name: number for number, name in enumerate(colors, start=1)}
-    of_image = {SHAPE: ','.join(map(str, image.shape))}
+    of_image = {SHAPE: ','.join(map(str, image.shape)), AXES: image.axes}
     if image.scale:
         of_image[SCALE] = ','.join(repr(float(size)) for size in image.scale)
     if image.units:
@@ -244,11 +245,11 @@ def read_roi_zip(
     told: tuple[int, ...] | None = None
     if shape is None and known and SHAPE in known[0]:
         told = tuple(int(n) for n in known[0][SHAPE].split(','))
-    of_image = _pixel_sizes(known[0]) if known else _comment(path)
+    of_image = _geometry(known[0]) if known else _comment(path)
     if not known:
         told = of_image.get(SHAPE)
     labels = labels_from_polygons(objects, shape, colors, path, known=told)
-    return with_pixel_sizes(labels, of_image)
+    return with_geometry(labels, of_image)
 
 
 def _comment(path: Path) -> dict[str, Any]:
@@ -261,13 +262,13 @@ def _comment(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _pixel_sizes(known: dict[str, str]) -> dict[str, Any]:
-    """Member of a JSON file that `with_pixel_sizes` reads."""
-    try:
-        scale = [float(size) for size in known.get(SCALE, '').split(',')]
-    except ValueError:
-        return {}
-    return {'scale': scale, 'units': known.get(UNITS, '').split(',')}
+def _geometry(known: dict[str, str]) -> dict[str, Any]:
+    """Member of a JSON file that `with_geometry` reads."""
+    member: dict[str, Any] = {'axes': known.get(AXES)}
+    # files without pixel sizes have no number there
+    with suppress(ValueError):
+        member['scale'] = [float(x) for x in known.get(SCALE, '').split(',')]
+    return {**member, 'units': known.get(UNITS, '').split(',')}
 
 
 def _axes(shape: tuple[int, ...] | None, known: list[dict[str, str]]) -> int:

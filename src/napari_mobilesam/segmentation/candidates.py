@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.argument_checks import check_instance, quoted
+from napari_mobilesam.argument_checks import check_instance, check_number
 from napari_mobilesam.segmentation.filters import (
     ObjectFilters,
     measure,
@@ -39,7 +38,6 @@ from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
     ModelRecord,
-    SegmentationError,
 )
 
 if TYPE_CHECKING:
@@ -86,15 +84,16 @@ class Selection:
 
     def __post_init__(self) -> None:
         check_instance('filters', self.filters, ObjectFilters, optional=False)
-        numbers = ['box_nms', 'crop_nms', 'max_area_fraction', 'min_area']
-        for name in ('predicted_iou', 'stability', 'similarity'):
+        check_number('min_area', self.min_area, 0)
+        for name in ('box_nms', 'crop_nms', 'max_area_fraction', 'overlap'):
+            check_number(name, getattr(self, name), 0, 1)
+        for name, least in (
+            ('predicted_iou', 0),
+            ('stability', 0),
+            ('similarity', -1),
+        ):
             if getattr(self, name) is not None:
-                numbers.append(name)
-        for name in (*numbers, 'overlap'):
-            if not isinstance(getattr(self, name), Real):
-                raise SegmentationError(
-                    f'{name} is {quoted(getattr(self, name))}; give a number.'
-                )
+                check_number(name, getattr(self, name), least, 1)
 
     @classmethod
     def of(cls, parameters: EverythingParameters) -> Selection:

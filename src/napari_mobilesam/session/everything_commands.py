@@ -98,7 +98,11 @@ class EverythingCommands:
             ('semantic', semantic),
         ):
             check_flag(name, value)
+        from napari_mobilesam.segmentation.parameters import checked_parameters
+
         check_instance('parameters', parameters, EverythingParameters)
+        if parameters is not None:
+            checked_parameters(parameters, {})
         scene = self._scene()
         chosen = _planes(planes, scene)
         objects = scene.objects(True)
@@ -186,7 +190,9 @@ def _region(region: Region, plane: ImagePlane) -> NDArray[np.bool_]:
             inside[...] = region.data
             return whole
     elif np.shape(region) == plane.shape:
-        return np.asarray(region, dtype=bool)
+        pixels = np.asarray(region)
+        if pixels.dtype.kind in 'biu':
+            return pixels.astype(bool)
     raise ImageError(
         f'A region is {quoted(region)}; give (H, W) bool of the shape '
         f'{plane.shape} of {plane.name}, a mask inside it, or None.'

@@ -124,7 +124,9 @@ class FileCommands:
         scene = self.scene()
         objects = scene.objects(False)
         if objects is None:
-            raise SegmentationError('There are no objects to save yet.')
+            raise SegmentationError(
+                'The image that is chosen has no labels with objects to save.'
+            )
         save(path, scene, Snapshot.of(objects, self.parameters()))
         if self._paths.get(objects) == Path(path):
             self.note_file(objects, Path(path))

@@ -52,7 +52,7 @@ from napari_mobilesam.session.series.series_jobs import SeriesJobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.track_propagation import TrackPropagation
-from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.waiting import SAVING, Waiter
 from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import (
     Deliver,
@@ -233,7 +233,7 @@ class Session:
                 self.classes,
             ),
             self._deliver,
-            self.tell,
+            self._saving_failed,
         )
 
     def _add_commands(self) -> None:
@@ -388,6 +388,9 @@ class Session:
     def tell(self, problem: str) -> None:
         """Report an error message about objects, from any thread."""
         self._deliver(lambda: self.failed.emit(problem, 'objects'))
+
+    def _saving_failed(self, problem: str) -> None:
+        self._deliver(lambda: self.failed.emit(problem, SAVING))
 
     def forget(self) -> None:
         """Drop the answer to the newest prompts."""

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.types import SegmentationError
 
+# topic of errors of saving in the background
+SAVING = 'saving'
+
 if TYPE_CHECKING:
     from psygnal import SignalInstance
 
@@ -34,12 +37,14 @@ class Waiter:
         Raises
         ------
         SegmentationError
-            The first error that was reported while waiting.
+            The first error that was reported while waiting. Those of saving
+            in the background are of no command.
         """
         problems: list[str] = []
 
         def note(text: str, topic: str) -> None:
-            problems.append(text)
+            if topic != SAVING:
+                problems.append(text)
 
         self._failed.connect(note)
         try:

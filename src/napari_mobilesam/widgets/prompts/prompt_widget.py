@@ -15,6 +15,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.waiting import SAVING
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
@@ -57,7 +58,7 @@ CONTRAST_PAUSE_MS = 250
 # model in segment everything: backgrounds score 0.0 to 0.2, objects that are
 # hard to see 0.5 and more.
 CERTAIN_SHARE = 0.5
-TOPICS = ('prompts', 'model', 'objects')
+TOPICS = ('prompts', 'model', 'objects', SAVING)
 
 
 class PromptWidget(ViewerWidget):
@@ -636,7 +637,7 @@ class PromptWidget(ViewerWidget):
     def _fail(self, text: str, topic: str) -> None:
         if topic in TOPICS:
             self.status.fail(text)
-        if topic == 'objects':
+        if topic == SAVING:
             self.saving.failed(text)
 
     def _progress(self, topic: str, done: int, total: int) -> None:
