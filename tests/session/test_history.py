@@ -142,6 +142,26 @@ def test_undo_leaves_what_was_painted_by_hand_since():
     assert np.array_equal(objects.target.data, expected)
 
 
+@pytest.mark.parametrize('value', [0, 9])
+@pytest.mark.parametrize('few', [0, 1000])
+def test_redo_leaves_what_was_painted_or_erased_before(value, few):
+    objects = objects_on()
+    objects.target.few = few
+    apply(objects, [(0, 2, 2, 5, 1, 'overwrite'), (1, 0, 0, 3, 2, 'keep')])
+    objects.target.data[0, 3:5, 3] = value
+    painted = objects.target.data.copy()
+    for _ in range(2):
+        while objects.undo() is not None:
+            pass
+        assert np.count_nonzero(objects.target.data) == 2 * (value > 0)
+        while objects.redo() is not None:
+            pass
+        assert np.array_equal(objects.target.data, painted)
+    assert objects.history.nbytes == sum(
+        entry.nbytes for entry in objects.history.done
+    )
+
+
 def test_a_new_write_ends_what_could_be_redone():
     objects = objects_on()
     apply(objects, [(0, 0, 0, 2, 1, 'overwrite')])

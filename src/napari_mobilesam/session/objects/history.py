@@ -245,6 +245,14 @@ class History:
         self._forget([self._done.pop()])
         self.push(entry)
 
+    def replace_undone(self, entry: Entry) -> None:
+        """Replace the step that was undone last."""
+        before = self._undone.pop()
+        self._sizes.pop(id(before), None)
+        self._moved[id(entry)] = self._moved.pop(id(before))
+        self._sizes[id(entry)] = entry.nbytes
+        self._undone.append(entry)
+
     def pop_undo(self) -> Entry | None:
         """Return the last step, to be undone."""
         return self._move(self._done, self._undone)

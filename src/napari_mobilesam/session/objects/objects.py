@@ -187,12 +187,17 @@ class Objects(ObjectStore):
         entry = self.history.pop_undo()
         if entry is None:
             return None
-        pixels = [patch.undo(self.target) for patch in reversed(entry.patches)]
+        done = [patch.undo(self.target) for patch in reversed(entry.patches)]
+        pixels = sum(len(patch) for patch in done)
+        if pixels < sum(len(patch) for patch in entry.patches):
+            self.history.replace_undone(
+                replace(entry, patches=tuple(reversed(done)))
+            )
         self.put_records(entry.records_before)
         if entry.rows_before is not None:
             self.target.set_rows(entry.labels, entry.rows_before)
         self.changed.emit()
-        return _with_effect(entry, sum(pixels))
+        return _with_effect(entry, pixels)
 
     def redo(self) -> str | None:
         """Redo the step that was undone last; return its title.
@@ -206,12 +211,12 @@ class Objects(ObjectStore):
         entry = self.history.pop_redo()
         if entry is None:
             return None
-        pixels = [patch.redo(self.target) for patch in entry.patches]
+        pixels = sum(len(p.redo(self.target)) for p in entry.patches)
         self.put_records(entry.records_after)
         if entry.rows_after is not None:
             self.target.set_rows(entry.labels, entry.rows_after)
         self.changed.emit()
-        return _with_effect(entry, sum(pixels))
+        return _with_effect(entry, pixels)
 
     def _check_closed(self) -> None:
         if self._open_steps:

@@ -140,41 +140,54 @@ class Patch:
         offsets = np.repeat(self.starts - (ends - self.lengths), self.lengths)
         return offsets + np.arange(len(offsets))
 
-    def undo(self, array: Array) -> int:
+    def undo(self, array: Array) -> Patch:
         """Restore the values before, except where others have painted.
 
         Returns
         -------
-        int
-            Number of pixels that changed.
+        Patch
+            The pixels that were restored. To redo the others would write
+            over what was painted, or bring back what was erased.
         """
         return self._swap(array, self.after, self.before)
 
-    def redo(self, array: Array) -> int:
+    def redo(self, array: Array) -> Patch:
         """Write again, except where others have painted; see `undo`."""
         return self._swap(array, self.before, self.after)
 
-    def _swap(self, array: Array, old: NDArray[Any], new: NDArray[Any]) -> int:
+    def _swap(
+        self, array: Array, old: NDArray[Any], new: NDArray[Any]
+    ) -> Patch:
         if not len(self.starts):
-            return 0
+            return self
         swap = replace(self, before=old, after=new)
         row = array.row(len(self)) if self.dense else None
         if row is not None:
-            count = 0
+            parts = []
             for span in swap.spans():
                 here = row[span.place]
                 untouched = span.changed & (here == span.before)
                 np.copyto(here, span.after, where=untouched)
-                count += int(np.count_nonzero(untouched))
+                parts.append(untouched[span.changed])
             array.refresh(int(new.max()))
-            return count
+            return self._part(np.concatenate(parts))
         indices = np.unravel_index(self.flat(), array.shape)
         untouched = array.read(indices) == _all(swap, 'before')
         values = _all(swap, 'after')
         array.write(
             tuple(index[untouched] for index in indices), values[untouched]
         )
-        return int(np.count_nonzero(untouched))
+        return self._part(untouched)
+
+    def _part(self, chosen: NDArray[np.bool_]) -> Patch:
+        """Return the patch of some of its pixels, (N,) bool."""
+        if chosen.all():
+            return self
+        return Patch._of_flat(
+            self.flat()[chosen],
+            _all(self, 'before')[chosen],
+            _all(self, 'after')[chosen],
+        )
 
     @property
     def dense(self) -> bool:
