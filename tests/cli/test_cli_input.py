@@ -37,7 +37,7 @@ REFUSED = {
     'a point below': (['--point', '96,10'], 'rows are 0 to 95'),
     'a point far away': (['--point', '10,4000'], '--point 10,4000 is outside'),
     'a negative point outside': (
-        ['--point', '3,3', '--negative=-5,1'],
+        ['--point', '3,3', '--negative', '-5,1'],
         '--negative -5,1 is outside the image',
     ),
     'a box outside': (['--box', '200,0,300,20'], 'is outside the image'),

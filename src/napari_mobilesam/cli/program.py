@@ -6,6 +6,7 @@ import argparse
 import errno
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -38,6 +39,8 @@ from napari_mobilesam.cli.training_commands import (
 from napari_mobilesam.extra import MissingExtraError
 
 PROGRAM = 'napari-mobilesam'
+# Value of an option that begins with a minus sign.
+NEGATIVE_VALUE = re.compile(r'-\.?\d')
 # Part of a path that is quoted where it is too long.
 LONGEST = 100
 FAMILIES = (
@@ -91,6 +94,30 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """Join options to values such as ``-5,3``, which argparse refuses.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Arguments of the command line.
+
+    Returns
+    -------
+    list of str
+        ``'--point', '-5,3'`` has become ``'--point=-5,3'``.
+    """
+    joined: list[str] = []
+    for argument in arguments:
+        before = joined[-1] if joined else ''
+        is_option = before.startswith('--') and '=' not in before
+        if is_option and NEGATIVE_VALUE.match(argument):
+            joined[-1] = f'{before}={argument}'
+        else:
+            joined.append(argument)
+    return joined
+
+
 def run_program(arguments: Sequence[str] | None = None) -> int:
     """Run one command, see `napari_mobilesam.cli.main`.
 
@@ -111,7 +138,7 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
         print(f'{PROGRAM}: error: an argument is empty', file=sys.stderr)
         return ExitCode.USAGE
     try:
-        options = build_parser().parse_args(given)
+        options = build_parser().parse_args(with_negative_values(given))
     except SystemExit as stop:  # argparse exits on --help and bad usage
         return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
     try:
