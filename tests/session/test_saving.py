@@ -123,6 +123,23 @@ def test_script_keeps_the_scale_of_a_click(sessions):
     assert session.scene.describe(plane)['pitch'] == 2 * pitch
 
 
+def test_script_keeps_the_scale_of_each_of_several_clicks(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    pitch = pitch_of(
+        session.editor.view(session.scene.plane()).candidates.frame
+    )
+    plane = session.scene.find((0,), pitch=2 * pitch)
+    session.click(FIRST[0] + 4, FIRST[1] + 4, plane=plane)
+    session.accept()
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.load(tmp_path / 'one')
+    for script in (session.script(), again.script()):
+        first = script.index(f'scene.find(index=(0,), pitch={pitch})')
+        assert first < script.index(f'pitch={2 * pitch})')
+
+
 def test_script_of_an_object_of_which_nothing_was_found_on_a_plane(sessions):
     session = sessions()
     session.click(*FIRST)

@@ -126,7 +126,7 @@ class PromptStep(NamedTuple):
     Attributes
     ----------
     plane : ImagePlane
-        The plane as it was shown.
+        The plane as it was shown, with the scale of the answer.
     prompts : Prompts
         All prompts at that step.
     chosen : int

@@ -174,7 +174,9 @@ def _add_view(
         frame = view.candidates.frame
     for plane, prompts, index in asked:
         # what is embedded already must not choose another scale
-        pitch = None if frame is None else pitch_of(frame)
+        pitch = plane.pitch
+        if pitch is None and frame is not None:
+            pitch = pitch_of(frame)
         code = f'plane = {plane_code(replace(plane, pitch=pitch))}'
         if code != shown:
             lines.append(code)

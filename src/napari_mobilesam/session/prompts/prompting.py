@@ -328,6 +328,9 @@ def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
         were only added; if prompts were moved or removed, the model starts
         anew.
     """
+    # imports torch
+    from napari_mobilesam.segmentation.scale_choice import pitch_of
+
     chosen = None if before is None else before.candidates
     if before is None or chosen is None or chosen.chosen_logits is None:
         return view
@@ -349,7 +352,11 @@ def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
     if len(new.points) == count and (new.box is None) == (old.box is None):
         # the same prompts again: the same feedback again
         return replace(view, previous=before.previous, steps=before.steps)
-    asked = PromptStep(before.plane, old, chosen.chosen)
+    plane = before.plane
+    if plane.pitch is None and chosen.frame is not None:
+        # for the script: the next answer may be of another scale
+        plane = replace(plane, pitch=pitch_of(chosen.frame))
+    asked = PromptStep(plane, old, chosen.chosen)
     return replace(
         view, previous=chosen.only_chosen(), steps=(*before.steps, asked)
     )
