@@ -536,6 +536,36 @@ def painted(session):
     session.scene.target.edited.emit(frozenset({1, 7, 9}))
 
 
+def test_painted_pixels_are_part_of_their_object(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    data = session.scene.target.data
+    data[0, 60:70, 20:30] = 1
+    session.scene.target.edited.emit(frozenset({1}))
+    arm = data.copy()
+    arm[:, :60] = 0
+    # what covers its mask leaves the arm
+    session.box(16, 20, 40, 44)
+    session.accept()
+    assert [record.number for record in session.scene.objects(False)] == [1, 2]
+    session.undo()
+    # one that is edited keeps it
+    session.open(1)
+    session.click(FIRST[0] + 4, FIRST[1] + 4)
+    session.accept()
+    assert np.array_equal(np.where(data[0, 60:] == 1, 1, 0), arm[0, 60:])
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.load(tmp_path / 'one')
+    for each in (session, again):
+        each.open(1)
+        each.delete()
+        assert not each.scene.target.data.any()
+        each.undo()
+        assert np.array_equal(each.scene.target.data, data)
+
+
 @pytest.mark.parametrize('at_once', [1 << 22, 100])
 def test_painted_pixels_come_back(sessions, tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(painted_files, 'AT_ONCE', at_once)

@@ -6,6 +6,7 @@ a run keeps all it found, and `Candidates.select` picks from it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -90,7 +91,7 @@ class Selection:
         for name, least in (
             ('predicted_iou', 0),
             ('stability', 0),
-            ('similarity', -1),
+            ('similarity', -math.inf),
         ):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), least, 1)

@@ -400,6 +400,7 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
             step.complete(loaded.rows)
         if loaded.painted is not None:
             loaded.painted.put(step, objects.target)
+            objects.note_painted(set(loaded.painted.runs[2].tolist()))
     objects.history.settle()
     objects.changed.emit()
 

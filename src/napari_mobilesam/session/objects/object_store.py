@@ -155,6 +155,23 @@ class ObjectStore(ABC):
         """
         return id(record) in self._painted
 
+    def painted_pixels(self, record: ObjectRecord) -> Indices | None:
+        """Return all pixels of the label of an object that was painted.
+
+        Returns
+        -------
+        tuple of ndarray or None
+            None if it was not painted by hand, if others have its label, or
+            if the labels are not one array in memory.
+        """
+        array = self.target.array() if self.is_painted(record) else None
+        if array is None or any(
+            other.label == record.label and other.number != record.number
+            for other in self
+        ):
+            return None
+        return np.nonzero(array == record.label)
+
     def begin(self, title: str, key: object = None) -> Step:
         """Begin a step; its writes are shown at once, `Step.finish` ends it.
 

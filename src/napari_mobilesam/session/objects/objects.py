@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -66,9 +66,10 @@ class Objects(ObjectStore):
         super().__init__(target)
         self.identity = uuid4().hex
         self.history = History(max_bytes, clock)
-        target.edited.connect(self._note_painted)
+        target.edited.connect(self.note_painted)
 
-    def _note_painted(self, labels: frozenset[int]) -> None:
+    def note_painted(self, labels: Collection[int]) -> None:
+        """Note labels that have got or lost pixels by hand."""
         self._painted.update(
             (id(record), record) for record in self if record.label in labels
         )
@@ -246,6 +247,8 @@ class Objects(ObjectStore):
     def delete(self, which: int | ObjectRecord) -> None:
         """Erase an object on all its planes, as one step.
 
+        Also what was painted by hand with its label.
+
         Parameters
         ----------
         which : int or ObjectRecord
@@ -263,6 +266,9 @@ class Objects(ObjectStore):
                 (f'session.open({number})', 'session.delete()')
             )
             step.erase(record)
+            painted = self.painted_pixels(record)
+            if painted is not None:
+                step.put_at(painted, 0)
             step.remove(record)
 
     def review(self, number: int) -> ObjectRecord:

@@ -129,6 +129,8 @@ def write_object(
                 'or create another labels layer.'
             )
         step.put(record)
+        if base is not None and objects.is_painted(base):
+            objects.note_painted({record.label})
         step.resize(record)
         clear_beneath(objects, step, record, policy)
 
@@ -169,6 +171,10 @@ def clear_beneath(
 
 def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:
     """Return whether nothing, or a thin rim, is left of an object."""
+    painted = objects.painted_pixels(record)
+    if painted is not None and len(painted[0]) > left:
+        # beside its mask
+        return False
     masks = [(v.plane, v.mask) for v in record.views.values() if v.mask]
     area = sum(mask.area for _, mask in masks)
     # most objects are told by their areas

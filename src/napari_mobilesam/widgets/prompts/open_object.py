@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 import numpy as np
-from napari.layers import Image
 from numpy.typing import NDArray
 from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
-from napari_mobilesam.session.objects.writing import (
-    covered_labels,
-    is_unchanged,
-    shrunken_labels,
-)
-from napari_mobilesam.text import counted, first_three
 from napari_mobilesam.types import (
     DrawnShape,
     Mask,
@@ -42,9 +33,11 @@ from napari_mobilesam.widgets.prompts.collection import (
     remove_prompts,
     same_prompts,
 )
-from napari_mobilesam.widgets.prompts.prompt_output import pixels_beyond
+from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
+from napari_mobilesam.widgets.prompts.object_texts import NOTHING, ObjectTexts
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.prompts.shapes_aside import ShapesAside
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
 from napari_mobilesam.widgets.viewer.viewer_scene import (
@@ -54,7 +47,6 @@ from napari_mobilesam.widgets.viewer.viewer_scene import (
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
 NONE_OPEN = ' No other object is open.'
-NOTHING = 'The model found nothing here: add a point or draw a box.'
 WAITING = 'Waiting for the mask …'
 # answers that come sooner are not announced
 WAITING_MS = 300
@@ -91,8 +83,8 @@ class OpenObject:
     ----------
     several : SeveralShapes or None
         Several objects that are asked together.
-    never_doubtful : bool
-        Doubtful masks are not accepted; else when asked twice.
+    doubtful : DoubtfulObjects
+        Refuses objects that the model is not certain of.
     """
 
     def __init__(
@@ -114,20 +106,18 @@ class OpenObject:
         self._hover = hover
         self._reader = PromptReader()
         self.several: SeveralShapes | None = None
-        self.never_doubtful = False
-        # doubtful object that was accepted once
-        self._doubted: ObjectRecord | None = None
+        self.doubtful = DoubtfulObjects(self._editor, panel)
+        self._shapes_aside = ShapesAside(dock.viewer, tools, self._reader)
+        self._texts = ObjectTexts(
+            self._editor, panel, scene, self.doubtful, self._shapes_aside
+        )
         # what was said of the object that was written last
         self._written = ''
-        # images whose pixels that are no numbers were reported
-        self._reported: WeakSet[Image] = WeakSet()
         # box, region or mask of a reopened object that no layer shows
         self._carried: dict[Hashable, Prompts] = {}
         # planes of the open object, and its prompts in the layers there
         self._planes: dict[Hashable, LayerPlane] = {}
         self._drawn: dict[Hashable, Prompts] = {}
-        # closed shapes of objects to come, while another one is edited
-        self._shapes_aside: list[tuple[LayerPlane, list[DrawnShape]]] = []
         # plane and count of waiting shapes at the last look
         self._place: Hashable = None
         self._waiting_shapes = 0
@@ -336,7 +326,8 @@ class OpenObject:
     def _follow_editor(self, shown: ShownPlane | None) -> None:
         if self._editor.record.empty and not self._editor.pending:
             self.remove_prompts()
-            self._put_shapes_back()
+            if self._shapes_aside.put_back():
+                self.schedule()
             return
         if shown is None:
             return
@@ -377,54 +368,20 @@ class OpenObject:
             if silent and self._panel.status.kept:
                 return
             if view is not None and view.plane.place == self._place:
-                self._panel.status.say(self._describe((view.mask,), result))
+                self._describe((view.mask,), result)
         elif several.generation == result.request.generation:
             masks = [mask for mask in result.masks if mask is not None]
             self._preview.show(several.plane, masks)
             self._panel.clear_candidates()
-            self._panel.status.say(self._describe(result.masks, result))
+            self._describe(result.masks, result)
 
     def _describe(
-        self, masks: tuple[Mask | None, ...], result: PromptResult
-    ) -> str:
+        self, masks: Sequence[Mask | None], result: PromptResult
+    ) -> None:
         layer = self._preview.layer
-        text = self._describe_masks(masks, result)
-        found = any(mask is not None for mask in masks)
-        if found and layer is not None and not layer.visible:
-            text += f' The layer “{layer.name}” is hidden.'
-        return text + self._not_finite(result)
-
-    def _describe_masks(
-        self, masks: tuple[Mask | None, ...], result: PromptResult
-    ) -> str:
-        found = [mask for mask in masks if mask is not None]
-        if not found:
-            return NOTHING
-        if len(masks) == 1 and self._editor.doubtful:
-            return self._doubts()
-        if len(masks) > 1:
-            text = f'{len(found)} objects for {len(masks)} boxes'
-            waiting = 0
-        else:
-            text = f'{found[0].area} pixels, score {found[0].score:.2f}'
-            waiting = self._waiting_shapes
-        keep = 'them all' if len(found) > 1 else 'it'
-        accept = self._panel.buttons['accept'].text()
-        text += f', {_duration(result.seconds)}. {accept} keeps {keep}.'
-        if waiting:
-            noun = 'box waits' if waiting == 1 else 'boxes wait'
-            text += f' {waiting} older {noun} for the next object.'
-        return text
-
-    def _not_finite(self, result: PromptResult) -> str:
-        """Report pixels that are NaN or infinite, once per image."""
-        image = self._scene.image
-        if not result.not_finite or image is None or image in self._reported:
-            return ''
-        self._reported.add(image)
-        return (
-            f' {result.not_finite} pixels near here are NaN or infinite; the '
-            'model sees them as black (+∞ as white).'
+        hidden = layer.name if layer is not None and not layer.visible else ''
+        self._panel.status.say(
+            self._texts.answered(masks, result, self._waiting_shapes, hidden)
         )
 
     def next_candidate(self) -> None:
@@ -447,7 +404,7 @@ class OpenObject:
                 self._panel.status.fail(self._unread)
             elif not self._editor.pending and not self._editor.record.masks:
                 self._explain_no_mask()
-            elif not self.refuse_doubtful() and self._editor.accept() is None:
+            elif not self.doubtful.refuse() and self._editor.accept() is None:
                 count = len(self._editor.queue)
                 objects = 'object is' if count == 1 else 'objects are'
                 self._panel.status.say(
@@ -455,38 +412,6 @@ class OpenObject:
                     'mask is ready. Click the next object.',
                     True,
                 )
-
-    def refuse_doubtful(self) -> bool:
-        """Return, and say, that the model is not certain of the object.
-
-        Once for each object: who asks again means it.
-        """
-        if self._is_certain():
-            return False
-        self._panel.status.fail(self._doubts())
-        return True
-
-    def _is_certain(self) -> bool:
-        """Return whether the open object may be written."""
-        editor = self._editor
-        if editor.pending or not editor.doubtful:
-            return True
-        twice, self._doubted = self._doubted is editor.record, editor.record
-        return twice and not self.never_doubtful
-
-    def _doubts(self) -> str:
-        """Describe an object that the model is not certain of."""
-        # not “-0.00”
-        score = max(0.0, self._editor.record.score)
-        text = (
-            f'No confident mask here (score {score:.2f}): add a point or '
-            'draw a box.'
-        )
-        if self.never_doubtful:
-            return text
-        accept = self._panel.buttons['accept'].text()
-        again = ' again' if self._doubted is self._editor.record else ' twice'
-        return f'{text} Press {accept}{again} to keep it anyway.'
 
     def _explain_no_mask(self) -> None:
         shown = self._scene.shown()
@@ -506,35 +431,10 @@ class OpenObject:
         """Remove the prompts of an object that was written."""
         if self._editor.record.empty and not self._editor.pending:
             self.remove_prompts()
-        # an edited object stays in its labels, whichever are chosen
-        labels = self._scene.labels_with(record)
-        objects = None if labels is None else self._scene.objects_of(labels)
-        where = ''
-        if labels is not None and objects is not None:
-            where = f' to “{labels.name}”'
-            if not labels.visible:
-                where += ', which is hidden'
-            beyond = pixels_beyond(record, labels)
-            if beyond:
-                area = sum(mask.area for mask in record.masks)
-                where += (
-                    f'; {beyond} of its {area} pixels lie outside that layer'
-                )
-            for part, labels_over in (
-                ('all', covered_labels(objects)),
-                ('most', shrunken_labels(objects)),
-            ):
-                if labels_over:
-                    where += (
-                        f', over {part} of object {first_three(labels_over)}'
-                    )
-        undo = self._panel.buttons['undo'].text()
-        text = f'Object {record.label} written{where}. {undo} takes it back.'
-        if objects is not None and is_unchanged(objects, record):
-            text = f'Object {record.label} is left as it is.'
+        text = self._texts.written(record)
         opened = self._editor.record
         if opened.number:
-            text += f' {self._describe_record(opened)}'
+            text += f' {self._texts.opened(opened)}'
         self._written = text
         waits = len(self._editor.queue) > 0
         self._panel.status.say(text, busy=waits)
@@ -605,41 +505,13 @@ class OpenObject:
             place = self._scene.shown().source.place
         if self._planes and place not in self._planes:
             self._scene.show(next(iter(record.views.values())).plane)
-        self._panel.status.say(self._describe_record(record))
+        self._panel.status.say(self._texts.opened(record))
         self.schedule()
 
     def describe_open(self) -> str:
         """Return which object is open and how to go on; empty if none is."""
         record = self._editor.record
-        return '' if record.empty else self._describe_record(record)
-
-    def _describe_record(self, record: ObjectRecord) -> str:
-        known = [
-            f'{name} {value:.2f}'
-            for name, value in (
-                ('score', record.score),
-                ('stability', record.stability),
-            )
-            if not math.isnan(value)
-        ]
-        about = f' ({", ".join(known)})' if known else ''
-        buttons = self._panel.buttons
-        name = f'object {record.label}' if record.label else 'the new object'
-        text = (
-            f'Editing {name}{about}. Add points, then '
-            f'{buttons["accept"].text()} or {buttons["reject"].text()}.'
-        )
-        aside = self._editor.aside
-        kept = []
-        if aside:
-            number = aside[-1].record.label
-            kept.append(f'object {number}' if number else 'the new object')
-        count = sum(len(drawn) for _, drawn in self._shapes_aside)
-        if count:
-            kept.append(counted(count, 'box', 'boxes'))
-        if kept:
-            text += f' Kept aside until then: {" and ".join(kept)}.'
-        return text
+        return '' if record.empty else self._texts.opened(record)
 
     def _put_shapes_aside(self, planes: list[LayerPlane]) -> None:
         """Keep closed shapes of objects to come while another is edited.
@@ -653,25 +525,7 @@ class OpenObject:
         else:
             self._forget()
             self._preview.hide()
-        for plane in planes:
-            if self._tools.shapes is None:
-                break
-            waiting, _ = self._reader.one_each(plane, self._tools.shapes)
-            drawn = [shape for prompts in waiting for shape in prompts.drawn]
-            if drawn:
-                self._shapes_aside.append((plane, drawn))
-                with self._tools.blocked():
-                    remove_drawn(self._tools.shapes, plane, drawn)
-
-    def _put_shapes_back(self) -> None:
-        """Add the shapes kept aside to their layer again."""
-        aside, self._shapes_aside = self._shapes_aside, []
-        for plane, drawn in aside:
-            if plane.layer in self._dock.viewer.layers:
-                with self._tools.blocked():
-                    put_shapes(self._tools.shapes_for(plane), plane, drawn)
-        if aside:
-            self.schedule()
+        self._shapes_aside.take(planes)
 
     def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:
         prompts, place = view.prompts, view.plane.place
@@ -714,7 +568,3 @@ class OpenObject:
         self._preview.hide()
         self._silent = True
         self.schedule()
-
-
-def _duration(seconds: float) -> str:
-    return f'{seconds * 1e3:.0f} ms' if seconds < 1 else f'{seconds:.1f} s'

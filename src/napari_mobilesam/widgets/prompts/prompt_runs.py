@@ -141,7 +141,7 @@ class PromptRuns:
             self._wanted = direction
             self._panel.status.say(WAITING_TO_PROPAGATE, busy=True)
             return
-        if self._object.refuse_doubtful():
+        if self._object.doubtful.refuse():
             return
         with self._panel.status.errors():
             self._session.start_propagation(

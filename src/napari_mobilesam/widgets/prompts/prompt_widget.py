@@ -544,7 +544,7 @@ class PromptWidget(ViewerWidget):
         if record is not None and doubtful != 'accept':
             least = CERTAIN_SHARE * record.predicted_iou
         self.session.editor.least_score = least
-        self.object.never_doubtful = doubtful == 'never'
+        self.object.doubtful.never = doubtful == 'never'
 
     def take_over(self, image: Image, labels: Labels, number: int) -> None:
         """Open an object of a labels layer for editing.

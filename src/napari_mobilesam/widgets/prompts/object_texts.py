@@ -1,0 +1,176 @@
+"""What the status line says of an object: answered, open, written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from weakref import WeakSet
+
+from napari.layers import Image
+
+from napari_mobilesam.session import PromptResult
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.writing import (
+    covered_labels,
+    is_unchanged,
+    shrunken_labels,
+)
+from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.text import counted, first_three
+from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
+from napari_mobilesam.widgets.prompts.prompt_output import pixels_beyond
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.shapes_aside import ShapesAside
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+NOTHING = 'The model found nothing here: add a point or draw a box.'
+
+
+class ObjectTexts:
+    """Describes objects for the status line.
+
+    Parameters
+    ----------
+    editor : Editor
+        Has the open object.
+    panel : PromptPanel
+        Names of the buttons.
+    scene : ViewerScene
+        Finds image and labels.
+    doubtful : DoubtfulObjects
+        Describes objects that the model is not certain of.
+    shapes_aside : ShapesAside
+        Shapes that wait while an object is edited.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        panel: PromptPanel,
+        scene: ViewerScene,
+        doubtful: DoubtfulObjects,
+        shapes_aside: ShapesAside,
+    ) -> None:
+        self._editor = editor
+        self._buttons = panel.buttons
+        self._scene = scene
+        self._doubtful = doubtful
+        self._shapes_aside = shapes_aside
+        # images whose pixels that are no numbers were reported
+        self._reported: WeakSet[Image] = WeakSet()
+
+    def answered(
+        self,
+        masks: Sequence[Mask | None],
+        result: PromptResult,
+        waiting: int,
+        hidden: str = '',
+    ) -> str:
+        """Describe the answer to prompts.
+
+        Parameters
+        ----------
+        masks : sequence of Mask or None
+            The mask of each object that was asked for.
+        result : PromptResult
+            The answer.
+        waiting : int
+            Number of shapes that wait for the next object.
+        hidden : str
+            Name of the layer that shows the masks, if it is hidden.
+        """
+        text = self._describe(masks, result, waiting)
+        if hidden and any(mask is not None for mask in masks):
+            text += f' The layer “{hidden}” is hidden.'
+        return text + self._not_finite(result)
+
+    def _describe(
+        self, masks: Sequence[Mask | None], result: PromptResult, waiting: int
+    ) -> str:
+        found = [mask for mask in masks if mask is not None]
+        if not found:
+            return NOTHING
+        if len(masks) == 1 and self._editor.doubtful:
+            return self._doubtful.text
+        if len(masks) > 1:
+            text = f'{len(found)} objects for {len(masks)} boxes'
+            waiting = 0
+        else:
+            text = f'{found[0].area} pixels, score {found[0].score:.2f}'
+        keep = 'them all' if len(found) > 1 else 'it'
+        accept = self._buttons['accept'].text()
+        text += f', {_duration(result.seconds)}. {accept} keeps {keep}.'
+        if waiting:
+            noun = 'box waits' if waiting == 1 else 'boxes wait'
+            text += f' {waiting} older {noun} for the next object.'
+        return text
+
+    def _not_finite(self, result: PromptResult) -> str:
+        """Report pixels that are NaN or infinite, once per image."""
+        image = self._scene.image
+        if not result.not_finite or image is None or image in self._reported:
+            return ''
+        self._reported.add(image)
+        return (
+            f' {result.not_finite} pixels near here are NaN or infinite; the '
+            'model sees them as black (+∞ as white).'
+        )
+
+    def written(self, record: ObjectRecord) -> str:
+        """Describe an object that was written by the last step."""
+        # an edited object stays in its labels, whichever are chosen
+        labels = self._scene.labels_with(record)
+        undo = self._buttons['undo'].text()
+        name = f'Object {record.label}'
+        if labels is None:
+            return f'{name} written. {undo} takes it back.'
+        objects = self._scene.objects_of(labels)
+        if is_unchanged(objects, record):
+            return f'{name} is left as it is.'
+        where = f' to “{labels.name}”'
+        if not labels.visible:
+            where += ', which is hidden'
+        beyond = pixels_beyond(record, labels)
+        if beyond:
+            area = sum(mask.area for mask in record.masks)
+            where += f'; {beyond} of its {area} pixels lie outside that layer'
+        for part, others in (
+            ('all', covered_labels(objects)),
+            ('most', shrunken_labels(objects)),
+        ):
+            if others:
+                where += f', over {part} of object {first_three(others)}'
+        return f'{name} written{where}. {undo} takes it back.'
+
+    def opened(self, record: ObjectRecord) -> str:
+        """Describe an object that is open, and how to go on."""
+        known = [
+            f'{name} {value:.2f}'
+            for name, value in (
+                ('score', record.score),
+                ('stability', record.stability),
+            )
+            if not math.isnan(value)
+        ]
+        about = f' ({", ".join(known)})' if known else ''
+        buttons = self._buttons
+        name = f'object {record.label}' if record.label else 'the new object'
+        text = (
+            f'Editing {name}{about}. Add points, then '
+            f'{buttons["accept"].text()} or {buttons["reject"].text()}.'
+        )
+        aside = self._editor.aside
+        kept = []
+        if aside:
+            number = aside[-1].record.label
+            kept.append(f'object {number}' if number else 'the new object')
+        if len(self._shapes_aside):
+            kept.append(counted(len(self._shapes_aside), 'box', 'boxes'))
+        if kept:
+            text += f' Kept aside until then: {" and ".join(kept)}.'
+        return text
+
+
+def _duration(seconds: float) -> str:
+    return f'{seconds * 1e3:.0f} ms' if seconds < 1 else f'{seconds:.1f} s'
