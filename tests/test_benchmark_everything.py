@@ -36,6 +36,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_both_ways_side_by_side(
     everything: ModuleType, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_numbers_and_table(
     accuracy: ModuleType,
     data: Path,

@@ -90,7 +90,12 @@ def interrupted(image: Path, output: Path, tiles: int, **options):
 
 
 @pytest.mark.parametrize(
-    'tiles', [1, 5, pytest.param(9, marks=pytest.mark.slow)]
+    'tiles',
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        5,
+        pytest.param(9, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(
     image_path, tmp_path, uninterrupted, tiles

@@ -316,6 +316,7 @@ def test_limits_embed_anew_only_if_blocks_look_different(tiny):
     assert 0 < sum(steps) < len(steps)
 
 
+@pytest.mark.slow
 def test_the_object_size_does_not_jump_with_the_contrast(tiny):
     engine = Engine(lambda name: tiny)
     image = squares(*[np.arange(96)] * 2)

@@ -95,6 +95,7 @@ def test_ctrl_c_keeps_what_was_trained(
     assert [text.split(',')[0] for text in seen] == ['step 2']
 
 
+@pytest.mark.slow
 def test_a_run_of_other_data_is_not_gone_on_with(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_small_inputs_that_cannot_be(
         replace(job, **change).run()
 
 
+@pytest.mark.slow
 def test_cancelled_on_small_inputs_goes_on_there(
     disc_folder: Path, tmp_path: Path
 ) -> None:
@@ -212,6 +214,7 @@ def test_cancelled_on_small_inputs_goes_on_there(
     assert load_model(output).record.input_size == 192
 
 
+@pytest.mark.slow
 def test_a_decoder_of_another_model_and_a_head_are_trained(
     disc_folder: Path, base: Path, tiny: Sam, tmp_path: Path
 ) -> None:
@@ -232,6 +235,7 @@ def test_a_decoder_of_another_model_and_a_head_are_trained(
     assert 'F1' in model.record.training['curve'][-1]
 
 
+@pytest.mark.slow
 def test_train_prompts_alone(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -58,7 +58,10 @@ def test_decoupled_distillation_learns_the_embedding(
             assert torch.equal(value, teacher.state_dict()[name]), name
 
 
-@pytest.mark.parametrize('mode', ['semi-coupled', 'coupled'])
+@pytest.mark.parametrize(
+    'mode',
+    [pytest.param('semi-coupled', marks=pytest.mark.slow), 'coupled'],
+)
 def test_coupled_modes_train_what_they_say(
     mode: DistillMode,
     teacher: Sam,

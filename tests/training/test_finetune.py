@@ -109,6 +109,7 @@ def test_decoder_is_all_that_changes(
     assert result.path is None
 
 
+@pytest.mark.slow
 def test_all_trains_the_encoder_too(
     tiny: Sam,
     disc_images: list[LabelledImage],
@@ -187,6 +188,7 @@ def test_found_objects_are_judged_by_what_they_lie_on() -> None:
     assert judged_f1(found, labels, held, complete=False) == 0
 
 
+@pytest.mark.slow
 def test_a_check_that_takes_too_long_is_left_out(
     tiny: Sam,
     disc_images: list[LabelledImage],

@@ -168,6 +168,7 @@ def test_only_the_head_is_trained(
     assert 'loss' in seen[-1] and 'IoU' not in seen[-1]
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_goes_on_with_the_crops_it_has(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT, load_script
 
 
+@pytest.mark.slow
 def test_a_row_for_each_step(make_napari_viewer, capsys):
     for package in ('roifile', 'zarr'):
         pytest.importorskip(package)

@@ -220,6 +220,7 @@ def test_a_part_of_the_plane_only(open_large, pyramid):
     )
 
 
+@pytest.mark.slow
 def test_the_whole_plane_after_a_part_goes_into_another_folder(
     open_large, pyramid, tmp_path
 ):
@@ -323,6 +324,7 @@ def test_removed_images_end_the_run(open_large, pyramid, monkeypatch):
     assert d.widget.panel.run_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
     d = open_large(pyramid, multiscale=True, show=False)
     d.widget.panel.run_button.click()
@@ -452,6 +454,7 @@ def test_run_is_estimated_before_it_starts(open_large, pyramid):
     assert re.search(r'\d+ tiles, objects about 24 px, .*up to about', text)
 
 
+@pytest.mark.slow
 def test_diameter_is_measured_once_for_estimate_and_run(
     open_large, pyramid, monkeypatch
 ):

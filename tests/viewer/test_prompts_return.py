@@ -143,6 +143,7 @@ def test_new_outline_replaces_that_of_the_edited_object(desk, blobs):
     assert len(drawn(d)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_several_outlines_come_back_one_by_one(desk, blobs):
     d = desk(blobs)

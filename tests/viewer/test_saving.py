@@ -428,6 +428,7 @@ def test_one_file_opened_twice_has_two_sessions(opened, file):
     assert 'these objects are saved to' in told[0]
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_restored_layers_are_counted_and_a_hash_is_not_named(desk, blobs):
     d = desk(blobs)

@@ -131,7 +131,9 @@ def test_clicks_in_the_volume_add_no_point(desk, blobs):
 
 
 @pytest.mark.window
-@pytest.mark.parametrize('planes', [0, 3])
+@pytest.mark.parametrize(
+    'planes', [0, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_the_volume_says_to_switch_to_2d(desk, blobs, planes):
     d = desk(np.stack([blobs] * planes) if planes else blobs)
     d.widget.trigger('use_boxes_tool')

@@ -85,6 +85,7 @@ def open_desk(desk, image, labels=None, show=False, **kwargs):
     return d
 
 
+@pytest.mark.slow
 def test_better_model_is_selected_everywhere(
     desk, blobs, drawn, trainer, folder
 ):
