@@ -69,6 +69,12 @@ def other_result(*labels):
     return replace(result(*labels), selection=Selection(0.1 * len(labels)))
 
 
+def record_of(mask, number):
+    """Return the record of an object that a click has made."""
+    view = ObjectView(plane_at(), prompts_of(mask), ObjectCandidates((mask,)))
+    return ObjectRecord(number, number, {view.plane.place: view})
+
+
 @pytest.fixture
 def target():
     return FakeTarget(dtype=np.uint16)
@@ -223,10 +229,7 @@ def test_hidden_objects_stay_hidden_beneath_others(
     other = square(2, 3, side)
     with objects.step('object 9') as step:
         step.paint(plane_at(), other, 9)
-        view = ObjectView(
-            plane_at(), prompts_of(other), ObjectCandidates((other,))
-        )
-        step.put(ObjectRecord(9, 9, {view.plane.place: view}))
+        step.put(record_of(other, 9))
     output.write(result(1, 2))
     assert (1 in objects) is back
     assert (target.data == 1).any() == back
@@ -382,7 +385,8 @@ def test_a_run_stays_undone_whatever_follows(output, objects):
     assert not output.undone
     objects.undo()
     with objects.step('another object') as step:
-        step.paint(plane_at(), MASKS[3], 5)
+        step.paint(plane_at(), MASKS[3], 1)
+        step.put(record_of(MASKS[3], 1))
     assert not objects.history.undone
     assert output.undone
 

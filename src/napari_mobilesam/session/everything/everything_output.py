@@ -149,7 +149,11 @@ class EverythingOutput:
     @property
     def undone(self) -> bool:
         """True if the run itself was undone, whatever was done since."""
-        return self._entered and self.selection is None and not self.numbers
+        if not self._entered or self.selection is not None:
+            return False
+        # others may have got the numbers of its objects since
+        made = self._known.made
+        return not any(id(self.objects.get(n)) in made for n in self.numbers)
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
         """Replace the objects of the run by those of a result.
