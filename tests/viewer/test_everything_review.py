@@ -195,6 +195,24 @@ def test_what_an_undo_brought_back_is_filtered_like_the_others(reviewed):
     assert not (d.labels.data == gone).any()
 
 
+def test_objects_that_were_painted_stay_whatever_the_sliders_say(reviewed):
+    d = reviewed
+    label = int(d.labels.data[CENTRES[0]])
+    d.labels.brush_size = 4
+    d.labels.paint(CENTRES[0], 0)
+    d.labels.paint((48, 60), label)
+    painted = d.labels.data == label
+    assert painted[48, 60]
+    assert not painted[CENTRES[0]]
+    filters = d.widget.panel.filters
+    least = filters.predicted_iou.value()
+    for value in (1.0, least):
+        filters.predicted_iou.setValue(value)
+        d.settle()
+        assert np.array_equal(d.labels.data == label, painted)
+    assert len(np.unique(d.labels.data)) == 5
+
+
 def test_an_object_that_is_closed_again_is_not_said_to_be_open(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
