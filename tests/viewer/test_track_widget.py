@@ -13,6 +13,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
 from napari_mobilesam.tracking.ctc import read_ctc
+from napari_mobilesam.widgets import open_form
+
+from .conftest import dock_of
 
 LEFT = Qt.MouseButton.LeftButton
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -513,6 +516,32 @@ def test_propagate_by_mouse_and_key_and_undo(gap_desk):
         'Track 1 was propagated to 2 frames, 3 to 4'
     )
     assert d.widget.summary.text().startswith('2 tracks of 12 objects')
+
+
+@pytest.mark.window
+def test_keys_of_two_docks_are_of_the_one_in_front(gap_desk):
+    d = gap_desk()
+    prompts = open_form(d.viewer, 'prompts')
+    window = d.viewer.window._qt_window
+    window.tabifyDockWidget(dock_of(d.widget), dock_of(prompts))
+    for front, said in (
+        (d.widget, 'Track 1 was propagated to 2'),
+        (prompts, 'Object 1 was propagated to no'),
+    ):
+        dock_of(front).raise_()
+        d.settle()
+        d.viewer.layers.selection.active = d.widget.shown.labels
+        d.choose(2, 1)
+        d.widget.status.say('')
+        d.mouse.key(Qt.Key.Key_K, SHIFT)
+        d.settle()
+        assert front.status.text.startswith(said)
+        assert bool(d.widget.status.text) is (front is d.widget)
+    d.viewer.window.remove_dock_widget(dock_of(prompts))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_H, SHIFT)
+    d.settle()
+    assert d.widget.status.text
 
 
 def test_a_propagation_is_one_step(gap_desk):

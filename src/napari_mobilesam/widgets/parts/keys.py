@@ -9,7 +9,7 @@ number fields leave letters to the shortcuts.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -45,9 +45,14 @@ class Keys:
 
 
 def bind_keys(
-    widget: ViewerWidget, actions: Mapping[str, Callable[[], None]]
+    widget: ViewerWidget,
+    actions: Mapping[str, Callable[[], None]],
+    yields: bool = False,
 ) -> Keys:
     """Bind keys to bound methods.
+
+    A key of two docks is that of the later one, unless only the other one is
+    seen: docks can be tabs, one behind the other.
 
     Parameters
     ----------
@@ -56,20 +61,31 @@ def bind_keys(
     actions : mapping of str to callable
         Key such as ``'W'`` or ``'Shift+W'`` to a bound method, whose object
         is not kept alive.
+    yields : bool
+        Leave keys that are bound already to those who have bound them, as
+        long as they are seen.
     """
     keys = Keys()
     window = _window(widget)
-    if window is not None:
-        _disable_others(window, actions)
+    others = {} if window is None else _shortcuts_by_name(window)
+    bound = {str(key) for key in widget.viewer.keymap}
     for number in widget.findChildren(QAbstractSpinBox):
         if number.findChild(_Letters) is None:
             number.installEventFilter(_Letters(number))
     for key, action in actions.items():
+        rivals = others.get(QKeySequence(key).toString(), [])
+        if yields and key in bound and not rivals:
+            # the user, or another plugin, has it
+            continue
         callback = _weakly(action)
-        widget.viewer.bind_key(key, callback, overwrite=True)
-        keys.callbacks.append(callback)
         if window is not None:
-            keys.shortcuts.append(_Shortcut(window, key, callback))
+            shortcut = _Shortcut(window, key, callback, widget)
+            shortcut.join(rivals, yields and bool(rivals))
+            keys.shortcuts.append(shortcut)
+            callback = shortcut.press
+        if not (yields and rivals):
+            widget.viewer.bind_key(key, callback, overwrite=True)
+            keys.callbacks.append(callback)
     return keys
 
 
@@ -108,6 +124,7 @@ def unbind_keys(viewer: Any, keys: Keys) -> None:
         if (parent := shortcut.parent()) is not None
     }
     for shortcut in keys.shortcuts:
+        shortcut.leave()
         shortcut.setEnabled(False)
         shortcut.setParent(None)
         shortcut.deleteLater()
@@ -118,8 +135,7 @@ def unbind_keys(viewer: Any, keys: Keys) -> None:
         latest = {other.name: other for other in _shortcuts_in(window)}
         for name in names & set(latest):
             latest[name].setEnabled(True)
-            callback = latest[name].callback
-            viewer.bind_key(name, callback, overwrite=True)
+            viewer.bind_key(name, latest[name].press, overwrite=True)
 
 
 def command_of_napari(key: str) -> str:
@@ -144,17 +160,6 @@ def _keys_of_napari() -> dict[str, str]:
     }
 
 
-def _disable_others(window: QWidget, keys: Collection[str]) -> None:
-    """Disable our shortcuts of these keys, of another dock.
-
-    Of two shortcuts with the same key Qt would call neither.
-    """
-    taken = {QKeySequence(key).toString() for key in keys}
-    for other in _shortcuts_in(window):
-        if other.name in taken:
-            other.setEnabled(False)
-
-
 class _Shortcut(QShortcut):
     """Shortcut of a window.
 
@@ -166,6 +171,8 @@ class _Shortcut(QShortcut):
         Such as ``'W'`` or ``'Shift+W'``.
     callback : callable
         Called with None.
+    widget : ViewerWidget
+        Form that the key is of; not kept alive.
 
     Attributes
     ----------
@@ -174,15 +181,53 @@ class _Shortcut(QShortcut):
     """
 
     def __init__(
-        self, window: QWidget, key: str, callback: Callable[[Any], None]
+        self,
+        window: QWidget,
+        key: str,
+        callback: Callable[[Any], None],
+        widget: ViewerWidget,
     ) -> None:
         super().__init__(QKeySequence(key), window)
-        self.callback = callback
+        self._callback = callback
+        self._widget = weakref.ref(widget)
+        # of other docks, with the same key
+        self._rivals: list[_Shortcut] = []
         self.name = self.key().toString()
         self.setObjectName(SHORTCUT_NAME)
         self.setContext(Qt.ShortcutContext.WindowShortcut)
         self.setAutoRepeat(False)
-        self.activated.connect(lambda: callback(None))
+        self.activated.connect(self.press)
+
+    def join(self, rivals: list[_Shortcut], yields: bool) -> None:
+        """Share the key with other docks.
+
+        Of two shortcuts with the same key Qt would call neither: this one is
+        enabled, or the others if it yields.
+        """
+        self._rivals = list(rivals)
+        for rival in rivals:
+            rival._rivals.append(self)
+            rival.setEnabled(yields and rival.isEnabled())
+        self.setEnabled(not yields)
+
+    def leave(self) -> None:
+        """Share the key no longer."""
+        for rival in self._rivals:
+            rival._rivals.remove(self)
+        self._rivals = []
+
+    @property
+    def _is_seen(self) -> bool:
+        widget = self._widget()
+        return widget is not None and not widget.visibleRegion().isEmpty()
+
+    def press(self, viewer: Any = None) -> None:
+        """Call the function of the key, or that of a dock in front."""
+        chosen = self
+        if self._rivals and not self._is_seen:
+            seen = [rival for rival in self._rivals if rival._is_seen]
+            chosen = seen[-1] if seen else self
+        chosen._callback(None)
 
 
 def _shortcuts_in(window: QObject) -> list[_Shortcut]:
@@ -193,6 +238,14 @@ def _shortcuts_in(window: QObject) -> list[_Shortcut]:
         Qt.FindChildOption.FindDirectChildrenOnly,
     )
     return [each for each in found if isinstance(each, _Shortcut)]
+
+
+def _shortcuts_by_name(window: QObject) -> dict[str, list[_Shortcut]]:
+    """Return our shortcuts of a window by their key."""
+    found: dict[str, list[_Shortcut]] = {}
+    for shortcut in _shortcuts_in(window):
+        found.setdefault(shortcut.name, []).append(shortcut)
+    return found
 
 
 def focus_canvas(widget: ViewerWidget) -> None:

@@ -85,7 +85,7 @@ class TrackAction(NamedTuple):
     tip: str
 
 
-# keys that “Segment by prompts” has, too, are its own while it is open
+# keys that “Segment by prompts” has, too, are its own while it is seen
 ACTIONS = {
     'link': TrackAction(
         'Link', 'Shift+T', 'The second object continues the first.'
@@ -254,11 +254,8 @@ class TrackWidget(ViewerWidget):
         self._end()
 
     def _bind_keys(self) -> None:
-        bound = {str(key) for key in self.viewer.keymap}
         wanted = {ACTIONS[n].key: act for n, act in self.commands.items()}
-        self._keys = bind_keys(
-            self, {key: act for key, act in wanted.items() if key not in bound}
-        )
+        self._keys = bind_keys(self, wanted, yields=True)
 
     def detach(self) -> None:
         """Stop the run, and disconnect; the layers stay."""
