@@ -64,6 +64,20 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     assert names == {1: 'bright', 2: 'dim'}
 
 
+def test_labels_removed_before_classes_are_accepted(d):
+    give(d, 1, 'bright')
+    give(d, 2, 'dim')
+    classes = d.panel.classes
+    classes.button.click()
+    d.settle()
+    d.viewer.layers.remove(d.labels)
+    classes.accept_button.click()
+    d.settle()
+    assert 'was removed' in d.widget.status.text
+    assert d.widget.status.failed
+    assert classes.table.isHidden()
+
+
 def test_bad_input_is_said(d):
     classes = d.panel.classes
     give(d, 1, 'bright')

@@ -375,8 +375,9 @@ def test_labels_removed_in_a_run(track_desk, held):
     d.viewer.layers.remove(d.labels)
     held.set()
     d.settle()
-    assert d.widget.status.text.startswith('“cells”: 13 tracks')
-    assert 'tracked cells' in d.viewer.layers
+    # which are chosen without the labels
+    assert d.widget.status.text.startswith('13 tracks')
+    assert d.widget.labels_combo.currentText() == 'tracked cells'
     assert d.widget.track_button.isEnabled()
 
 
@@ -424,6 +425,25 @@ def test_layers_of_tracks_can_be_removed(track_desk):
     assert d.widget.rows.tracks == []
     d.widget.link()
     assert d.widget.status.text.startswith('There are no tracks yet')
+
+
+def test_tracks_stay_when_their_labels_are_removed(track_desk):
+    d = track_desk()
+    d.viewer.add_labels(np.zeros_like(d.labels.data), name='others')
+    d.widget.labels_combo.layer = d.labels
+    shown = d.widget.shown
+    d.viewer.layers.remove(d.labels)
+    d.settle()
+    assert d.widget.shown is shown
+    assert d.widget.labels_combo.currentText() == 'tracked cells'
+    d.viewer.layers.selection.active = shown.labels
+    d.choose(2, 1)
+    d.widget.unlink()
+    assert d.widget.status.text.startswith('Unlinked')
+    d.viewer.layers.remove(shown.labels)
+    d.settle()
+    assert d.widget.shown is None
+    assert d.widget.labels_combo.currentText() == 'others'
 
 
 def test_closed_dock_takes_its_keys_and_rings_along(track_desk):

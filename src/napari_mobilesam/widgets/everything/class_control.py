@@ -10,7 +10,7 @@ from napari_mobilesam.session.class_jobs import (
     accept_classes,
 )
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import PromptError
+from napari_mobilesam.types import PromptError, SegmentationError
 from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
 )
@@ -91,8 +91,14 @@ class ClassControl:
         """Assign the proposed and corrected classes, as one step."""
         if self._shown is None:
             return
-        proposed, _ = self._shown
+        proposed, labels = self._shown
         with self._panel.status.errors():
+            if labels not in self._dock.viewer.layers:
+                self._hide()
+                raise SegmentationError(
+                    f'The labels layer “{labels.name}” was removed: there '
+                    'are no objects to assign classes to.'
+                )
             count = accept_classes(proposed, self._panel.classes.classes)
             self._hide()
             self._panel.status.say(

@@ -152,7 +152,7 @@ class TrackWidget(ViewerWidget):
         self.attach()
 
     def _build(self) -> None:
-        self.labels_combo = LayerCombo(self.viewer, can_be_tracked)
+        self.labels_combo = LayerCombo(self.viewer, self._layers.can_be_chosen)
         self.time_label = QLabel()
         self.time_label.setWordWrap(True)
         self.form = ParameterForm(LinkingParameters())
@@ -277,7 +277,11 @@ class TrackWidget(ViewerWidget):
     # layers
 
     def _layers_changed(self, event: Any = None) -> None:
+        before = self.shown
         self.labels_combo.refresh()
+        if before is not None and before.labels in self.labels_combo.layers:
+            # the labels that were tracked are gone: their tracks stay chosen
+            self.labels_combo.layer = before.labels
         self._follow(self._layers.shown_of(self.labels_combo.layer))
 
     def _active_changed(self, event: Any = None) -> None:

@@ -383,9 +383,23 @@ class TrackLayers:
         return [each for each in self._shown if each.labels in viewer.layers]
 
     def shown_of(self, layer: Labels | None) -> ShownTracks | None:
-        """Return the newest tracks of a layer, None if there are none."""
-        found = [each for each in self._in_viewer() if each.source is layer]
-        return found[-1] if found and layer is not None else None
+        """Return the newest tracks of a layer, None if there are none.
+
+        Labels that show tracks are of these.
+        """
+        found = [
+            each
+            for each in self._in_viewer()
+            if layer is not None and layer in (each.source, each.labels)
+        ]
+        return found[-1] if found else None
+
+    def can_be_chosen(self, layer: Any) -> bool:
+        """Return True for labels to track, and for tracks without these."""
+        if can_be_tracked(layer):
+            return True
+        shown = self.shown_by(layer)
+        return shown is not None and shown.source not in self._layers
 
 
 def napari_tracks(tracks: Tracks) -> NDArray[np.float64]:
