@@ -26,7 +26,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.targets import LabelsError
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import EverythingParameters, Mask
 
 MASKS = {
     1: square(2, 3, score=0.9),
@@ -256,6 +256,38 @@ def test_labels_of_others_are_covered_if_that_is_wanted(objects, target):
     objects.undo()
     assert np.count_nonzero(target.data == 99) == 4
     output.close()
+
+
+@pytest.mark.parametrize('staged', [False, True])
+def test_objects_that_are_overwritten_go(output, objects, target, staged):
+    output.write(result(1, 2, 3))
+    # a rim of one pixel at a side is no object
+    rim = Mask(np.ones((12, 13), bool), (10, 10, 22, 23), 0.9, 0.9)
+    with objects.step('object 9') as step:
+        step.paint(plane_at(), rim, 9)
+        step.put(record_of(rim, 9))
+    before, rows = target.data.copy(), target.table.copy()
+    over = EverythingOutput(objects, [plane_at()], overwrite=True)
+    found = result(1)
+    found.pictures[0][10:22, 10:22] = 1
+    wide = Mask(np.ones((20, 20), bool), (2, 2, 22, 22), 0.9, 0.9)
+    found = replace(found, masks={1: (PlaneMask(0, wide),)})
+    if staged:
+        prepared = over.prepare(found)
+        prepared.work()
+        assert over.finish(prepared)
+    else:
+        over.write(found)
+    assert [record.number for record in objects] == [3, 10]
+    assert target.table['index'].tolist() == [3, 10]
+    assert set(np.unique(target.data)) == {0, 3, 10}
+    objects.undo()
+    assert np.array_equal(target.data, before)
+    assert target.table.sort_values('index')['index'].tolist() == sorted(
+        rows['index']
+    )
+    assert [record.number for record in objects] == [1, 2, 3, 9]
+    over.close()
 
 
 def test_semantic_objects_share_a_label(objects, target):

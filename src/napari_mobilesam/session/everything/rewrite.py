@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.session.everything.covering import Covering
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneMask,
@@ -21,7 +23,6 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.targets import LabelsError
-from napari_mobilesam.session.objects.writing import are_crumbs
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import Box, Mask, Prompts
 
@@ -143,7 +144,8 @@ class Rewrite:
         frozen = set(self._frozen())
         before = set(mine) - frozen
         wanted = set(result.masks) - frozen
-        wanted -= self._beneath(result, wanted - before)
+        if not (self._overwrite or self._semantic):
+            wanted -= self._covering.beneath(result, wanted - before)
         old = dict(self._records)
         replaced = self._replaced(wanted - before)
         last = self._objects.last_label
@@ -174,10 +176,13 @@ class Rewrite:
                 )
             for label in gone:
                 step.remove(self._records[label])
+            removed = set()
+            if self._overwrite:
+                removed = self._remove_covered(step, result, wanted)
             for label in come:
                 step.put(self._records[label])
             if gone or come:
-                self._describe(step, result.table, gone, wanted)
+                self._describe(step, result.table, gone, wanted, removed)
 
     def _above_others(self, fresh: set[int], last: int) -> bool:
         """Return whether labels were chosen above those of others.
@@ -200,50 +205,29 @@ class Rewrite:
             if frozen:
                 yield label
 
-    def _beneath(self, result: EverythingResult, coming: set[int]) -> set[int]:
-        """Return objects of which others leave nothing, or a thin rim."""
-        if self._overwrite or self._semantic or not coming:
-            return set()
+    @property
+    def _covering(self) -> Covering:
+        """Finds what others cover, or what covers them."""
         own = {record.number for record in self._records.values()}
         others = [
             record
             for record in self._objects
             if record.number not in own or id(record) not in self._made
         ]
-        labels = [record.label for record in others]
-        boxes = {
-            plane.place: np.array(
-                [
-                    view.mask.box
-                    for record in others
-                    if (view := record.view(plane)) and view.mask
-                ]
-            ).reshape(-1, 4)
-            for plane in self._planes
-        }
-        return {
-            label
-            for label in coming
-            if any(
-                _meets(found.mask.box, boxes[self._planes[found.plane].place])
-                for found in result.masks[label]
-            )
-            and self._is_beneath(result, label, labels)
-        }
+        return Covering(self._objects, self._planes, others)
 
-    def _is_beneath(
-        self, result: EverythingResult, label: int, others: Sequence[int]
-    ) -> bool:
-        left, area = [], 0
-        for found in result.masks[label]:
-            plane = self._planes[found.plane]
-            row0, column0, row1, column1 = box = found.mask.box
-            picture = result.pictures[found.plane]
-            own = picture[row0:row1, column0:column1] == label
-            area += int(np.count_nonzero(own))
-            there = self._objects.target.picture(plane, box)
-            left.append(own & ~np.isin(there, others))
-        return are_crumbs(left, area)
+    def _remove_covered(
+        self, step: Step, result: EverythingResult, labels: set[int]
+    ) -> set[int]:
+        """Remove objects that are overwritten; return their labels."""
+        removed = set()
+        for record, left in self._covering.covered(result, labels):
+            own = partial(np.equal, record.label)
+            for plane, mask in left:
+                step.paint(plane, mask, 0, own)
+            step.remove(record)
+            removed.add(record.label)
+        return removed
 
     def _number(
         self, result: EverythingResult, wanted: set[int], replaced: set[int]
@@ -408,6 +392,7 @@ class Rewrite:
         table: pd.DataFrame,
         gone: set[int],
         wanted: set[int],
+        removed: set[int],
     ) -> None:
         """Copy the table of the run to the feature table of the labels."""
         if self._semantic:
@@ -418,7 +403,7 @@ class Rewrite:
         rows = rows.drop(columns=['label', 'plane', 'planes'])
         rows.insert(0, 'index', index)
         changed = {self._records[label].label for label in gone}
-        step.describe(changed | set(labels.values()), rows)
+        step.describe(changed | removed | set(labels.values()), rows)
 
 
 def prompts_of(mask: Mask) -> Prompts:
@@ -427,12 +412,6 @@ def prompts_of(mask: Mask) -> Prompts:
     if np.isfinite(point).all():
         return Prompts(point, np.ones(1, np.int64))
     return Prompts(box=np.array(mask.box, dtype=np.float64))
-
-
-def _meets(box: Box, others: NDArray[np.int64]) -> bool:
-    """Return whether a box overlaps one of others, (N, 4)."""
-    apart = (others[:, :2] >= box[2:]) | (others[:, 2:] <= box[:2])
-    return bool((~apart.any(axis=1)).any())
 
 
 def _differs(record: ObjectRecord, masks: Sequence[PlaneMask]) -> bool:

@@ -1,0 +1,156 @@
+"""Objects of a run and those of others that cover each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.everything.everything_messages import (
+    EverythingResult,
+)
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.object_store import ObjectStore
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.writing import are_crumbs
+from napari_mobilesam.types import Box, Mask
+
+
+class Covering:
+    """Finds objects of which others leave nothing, or a thin rim.
+
+    Parameters
+    ----------
+    objects : ObjectStore
+        Objects of the labels.
+    planes : sequence of ImagePlane
+        Planes of the run.
+    others : sequence of ObjectRecord
+        Objects that are not of the run, or were changed by the user.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        planes: Sequence[ImagePlane],
+        others: Sequence[ObjectRecord],
+    ) -> None:
+        self._target = objects.target
+        self._planes = planes
+        self._numbers = {plane.place: n for n, plane in enumerate(planes)}
+        self._others = others
+
+    def beneath(
+        self, result: EverythingResult, labels: Collection[int]
+    ) -> set[int]:
+        """Return objects of a run that the others cover.
+
+        Parameters
+        ----------
+        result : EverythingResult
+            The run.
+        labels : collection of int
+            Labels of the run.
+        """
+        values = [record.label for record in self._others]
+        boxes = self._boxes(
+            (self._numbers[view.plane.place], view.mask.box)
+            for record in self._others
+            for view in record.views.values()
+            if view.mask and view.plane.place in self._numbers
+        )
+        return {
+            label
+            for label in labels
+            if any(
+                _meets(found.mask.box, boxes[found.plane])
+                for found in result.masks[label]
+            )
+            and self._is_beneath(result, label, values)
+        }
+
+    def _is_beneath(
+        self, result: EverythingResult, label: int, others: Sequence[int]
+    ) -> bool:
+        left, area = [], 0
+        for found in result.masks[label]:
+            box = found.mask.box
+            own = _part(result.pictures[found.plane], box) == label
+            area += int(np.count_nonzero(own))
+            there = self._target.picture(self._planes[found.plane], box)
+            left.append(own & ~np.isin(there, others))
+        return are_crumbs(left, area)
+
+    def covered(
+        self, result: EverythingResult, labels: Collection[int]
+    ) -> Iterator[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]]:
+        """Yield the others that objects of a run cover, and what is left.
+
+        Parameters
+        ----------
+        result : EverythingResult
+            The run.
+        labels : collection of int
+            Labels of the run that are written.
+        """
+        written = np.zeros(max(labels, default=0) + 2, dtype=bool)
+        written[list(labels)] = True
+        boxes = self._boxes(
+            (found.plane, found.mask.box)
+            for label in labels
+            for found in result.masks[label]
+        )
+        for record in self._others:
+            views = [view for view in record.views.values() if view.mask]
+            if not any(
+                view.mask
+                and view.plane.place in self._numbers
+                and _meets(
+                    view.mask.box, boxes[self._numbers[view.plane.place]]
+                )
+                for view in views
+            ):
+                continue
+            left = [self._left(record, v, result, written) for v in views]
+            area = sum(view.mask.area for view in views if view.mask)
+            if are_crumbs([mask.data for _, mask in left], area):
+                yield record, left
+
+    def _left(
+        self,
+        record: ObjectRecord,
+        view: ObjectView,
+        result: EverythingResult,
+        written: NDArray[np.bool_],
+    ) -> tuple[ImagePlane, Mask]:
+        """Return what is left of an object on a plane."""
+        mask = view.mask
+        assert mask is not None
+        there = self._target.picture(view.plane, mask.box) == record.label
+        left = mask.data & there
+        number = self._numbers.get(view.plane.place)
+        if number is not None:
+            over = _part(result.pictures[number], mask.box)
+            left &= ~written[np.minimum(over, len(written) - 1)]
+        return view.plane, Mask(left, mask.box, mask.score)
+
+    def _boxes(
+        self, placed: Iterator[tuple[int, Box]]
+    ) -> list[NDArray[np.int64]]:
+        """Return the boxes on each plane, (N, 4)."""
+        boxes: list[list[Box]] = [[] for _ in self._planes]
+        for number, box in placed:
+            boxes[number].append(box)
+        return [np.array(each, np.int64).reshape(-1, 4) for each in boxes]
+
+
+def _part(picture: NDArray[np.int_], box: Box) -> NDArray[np.int_]:
+    row0, column0, row1, column1 = box
+    return picture[row0:row1, column0:column1]
+
+
+def _meets(box: Box, others: NDArray[np.int64]) -> bool:
+    """Return whether a box overlaps one of others, (N, 4)."""
+    apart = (others[:, :2] >= box[2:]) | (others[:, 2:] <= box[:2])
+    return bool((~apart.any(axis=1)).any())
