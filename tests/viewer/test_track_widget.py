@@ -564,6 +564,19 @@ def test_keys_of_two_docks_are_of_the_one_in_front(gap_desk):
     assert d.widget.status.text
 
 
+def test_keys_are_inherited_and_given_up(desk, blobs):
+    d = desk(blobs)
+    _, track = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Track'
+    )
+    d.viewer.window.remove_dock_widget(d.dock)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_K, SHIFT)
+    assert track.status.text.startswith('There are no tracks')
+    d.viewer.window.remove_dock_widget(dock_of(track))
+    assert not {'U', 'Shift+K'} & {str(key) for key in d.viewer.keymap}
+
+
 def test_a_propagation_is_one_step(gap_desk):
     d = gap_desk()
     before = d.widget.shown.labels.data.copy()

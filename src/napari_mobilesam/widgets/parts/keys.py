@@ -35,7 +35,7 @@ class Keys:
     Attributes
     ----------
     callbacks : list of callable
-        In the viewer's keymap.
+        In the viewer's keymap, unless others have the key.
     shortcuts : list of _Shortcut
         In the window.
     """
@@ -83,9 +83,9 @@ def bind_keys(
             shortcut.join(rivals, yields and bool(rivals))
             keys.shortcuts.append(shortcut)
             callback = shortcut.press
+        keys.callbacks.append(callback)
         if not (yields and rivals):
             widget.viewer.bind_key(key, callback, overwrite=True)
-            keys.callbacks.append(callback)
     return keys
 
 
