@@ -15,7 +15,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
 )
-from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.objects.writing import (
     covered_labels,
     write_object,
@@ -384,6 +384,30 @@ def test_thin_rims_of_objects_beneath_go_with_the_step(session):
     objects.undo()
     assert np.array_equal(labels(session), before)
     assert [record.number for record in objects] == [1, 2]
+
+
+@pytest.mark.parametrize('preserved', [False, True])
+def test_an_object_that_others_cover_is_refused(session, preserved):
+    """Also one that is edited: it stays as it was."""
+    session.click(*FIRST)
+    session.accept()
+    session.click(*SECOND)
+    session.accept()
+    before = labels(session).copy()
+    if preserved:
+        session.scene.target.preserved = True
+    else:
+        session.editor.options = WriteOptions('keep')
+    for number in (0, 2):
+        session.click(*FIRST) if not number else session.open(number)
+        if number:
+            session.prompt(point(*FIRST))
+        with pytest.raises(LabelsError, match='Nothing was written'):
+            session.accept()
+        assert np.array_equal(labels(session), before)
+        assert not session.editor.record.empty
+        session.reject()
+    assert len(session.scene.objects(False)) == 2
 
 
 def test_rims_stay_where_existing_labels_are_kept(session):

@@ -19,6 +19,7 @@ from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
+from napari_mobilesam.training.dataset import TrainingDataError
 from napari_mobilesam.training.train import TrainingError, TrainingRun
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
@@ -407,6 +408,18 @@ def test_a_split_of_a_folder_without_splits(split: str, disc_folder: Path):
         run('evaluate', disc_folder, f'--split={split}', '--model', 'none')
 
 
+def test_data_sets_that_are_not_there(disc_folder: Path, tmp_path: Path):
+    sets = tmp_path / 'sets'
+    sets.mkdir()
+    disc_folder.rename(sets / 'discs')
+    with pytest.raises(TrainingDataError, match='of cells: its data sets are'):
+        run('evaluate', sets, '--dataset', 'cells', '--model', 'none')
+    for more in ((), ('--head-only',)):
+        output = tmp_path / f'{len(more)}.safetensors'
+        with pytest.raises(TrainingDataError, match="no data set 'cells'"):
+            run('train', sets, '-o', output, '--incomplete', 'cells', *more)
+
+
 def test_describing_the_options_loads_no_torch() -> None:
     import subprocess
 
@@ -421,8 +434,12 @@ def test_train_of_the_head_alone(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / 'head.safetensors'
+    # a data set has a folder of its own
+    (tmp_path / 'sets').mkdir()
+    disc_folder.rename(tmp_path / 'sets' / 'discs')
     code, _ = run(
-        'train', disc_folder, '-o', output, '--base', base, '--head-only',
+        'train', tmp_path / 'sets', '-o', output, '--base', base,
+        '--head-only',
         '--crops', 2, '--incomplete', 'discs', '--steps', 1, '--batch-size',
         1, '--validation-crops', 1,
     )  # fmt: skip

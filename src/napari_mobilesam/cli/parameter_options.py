@@ -52,7 +52,7 @@ def add_options(
                 name,
                 action=argparse.BooleanOptionalAction,
                 default=argparse.SUPPRESS,
-                help=text,
+                help=f'{text} {default_text("yes" if value else "no")}',
             )
         else:
             kind = value_type(hints[field.name])

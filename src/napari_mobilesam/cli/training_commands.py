@@ -179,13 +179,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         '--input-size',
         type=input_size,
         default=256,
-        help='default: %(default)s',
+        help='side of the input of the model in pixels (default: %(default)s)',
     )
     parser.add_argument(
         '--first-size',
         type=input_size,
         default=0,
-        help='begin with smaller inputs',
+        help='side of the input to begin with, smaller than --input-size '
+        '(default: that of --input-size)',
     )
     parser.add_argument(
         '--first-share',
@@ -284,7 +285,7 @@ def _add_distill(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--max-gigabytes',
         type=number_above(0, 1e6),
-        help='of embeddings on disk',
+        help='most gigabytes of embeddings on disk (default: no limit)',
     )
     parser.add_argument(
         '--run-folder', type=Path, help='as in train; also the embeddings'
@@ -336,7 +337,7 @@ def _add_evaluate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--limit',
         type=whole_number(1),
-        help='images per data set and modality',
+        help='most images per data set and modality (default: all)',
     )
     add_options(
         parser,

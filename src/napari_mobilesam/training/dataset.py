@@ -444,6 +444,11 @@ def read_folder(
         if datasets is not None and dataset not in datasets:
             continue
         images += _read_source(source, dataset, manifest, split, limit)
+    if not images and datasets is not None:
+        raise TrainingDataError(
+            f'{folder} holds no labelled images of {", ".join(datasets)}: its '
+            f'data sets are {", ".join(name for _, name in sources if name)}.'
+        )
     if not images:
         raise TrainingDataError(
             f'{folder} holds no labelled images'

@@ -24,6 +24,7 @@ from napari_mobilesam.training.head_training import (
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.train import TrainingError, TrainingRun
 from napari_mobilesam.training.train_job import (
+    check_data_sets,
     digest_of,
     read_split,
     training_record,
@@ -97,6 +98,7 @@ class HeadJob:
         sam = load_model(self.base, self.device)
         start = sam.key
         images = read_split(self.data, 'train')
+        check_data_sets(self.incomplete, images)
         source = self._source(sam, images)
         crops = EmbeddedCrops(self.folder / 'crops', sam, source, self.crops)
         if not crops.fill(progress, cancelled):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -145,6 +145,7 @@ class TrainJob:
             See there.
         """
         images = read_split(self.data, 'train')
+        check_data_sets(self.incomplete, images)
         checked = read_split(self.data, 'val')
         job = self
         if self.first_size:
@@ -369,6 +370,19 @@ def read_split(folder: Path, split: str) -> list[LabelledImage]:
         for image, is_held in zip(images, held, strict=True)
         if is_held == wanted
     ]
+
+
+def check_data_sets(
+    names: Collection[str], images: Sequence[LabelledImage]
+) -> None:
+    """Raise `TrainingDataError` if there is no data set of a name."""
+    known = {image.dataset for image in images}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise TrainingDataError(
+            f'There is no data set {unknown[0]!r} among the images: '
+            f'{", ".join(sorted(known - {""})) or "they have no names"}.'
+        )
 
 
 def resized(sam: Sam, input_size: int) -> Sam:

@@ -68,7 +68,7 @@ class TrainConfig:
     steps: int = parameter(0, 'Budget in steps; 0 for none.')
     minutes: float = parameter(
         0,
-        'Budget in minutes of training, summed over resumes; 0 for none. '
+        'Budget in minutes of training, summed over resumes. '
         'Training ends sooner when validation no longer improves.',
         label='Minutes',
         minimum=0.1,

@@ -110,8 +110,8 @@ def write_object(
     Raises
     ------
     LabelsError
-        The labels are not editable, or do not cover the object. Nothing is
-        written.
+        The labels are not editable, do not cover the object, or others that
+        are kept cover all of it. Nothing is written.
     """
     with objects.step(f'object {record.number}') as step:
         step.replay_code = replay_code
@@ -131,7 +131,12 @@ def write_object(
         step.put(record)
         if base is not None and objects.is_painted(base):
             objects.note_painted({record.label})
-        step.resize(record)
+        if not step.resize(record):
+            raise LabelsError(
+                f'Nothing was written: other labels of '
+                f'“{objects.target.name}” cover the object, and are kept. '
+                'Let it overwrite them, or delete them first.'
+            )
         clear_beneath(objects, step, record, policy)
 
 
