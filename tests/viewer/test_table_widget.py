@@ -50,6 +50,27 @@ def table_desk(desk, blobs):
     return make
 
 
+def test_a_row_leaves_the_choice_of_labels(table_desk):
+    """Other labels, which are active, are not chosen by what it outlines."""
+    d = table_desk(squares())
+    others = d.viewer.add_labels(squares() * 2, name='others')
+    assert d.widget.labels_combo.layer is others
+    d.widget.labels_combo.layer = d.labels
+    d.settle()
+    d.widget.measure()
+    d.settle()
+    for number in (0, 1):
+        QTest.keyClick(d.widget.rows, Qt.Key.Key_Down)
+        d.settle()
+        assert d.labels.selected_label == number + 1
+        assert d.widget.labels_combo.layer is d.labels
+        assert d.viewer.layers.selection.active is others
+    assert '1 of 4 objects' in d.widget.count_label.text()
+    d.viewer.layers.selection.active = d.image
+    d.viewer.layers.selection.active = others
+    assert d.widget.labels_combo.layer is others
+
+
 def outlined(picture):
     return outlines_of(picture.astype(np.uint8))
 

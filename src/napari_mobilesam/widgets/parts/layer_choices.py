@@ -8,7 +8,11 @@ from typing import Any
 from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.widgets.parts.controls import LayerCombo
-from napari_mobilesam.widgets.viewer.layers import is_of, is_output
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
+    is_of,
+    is_output,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
@@ -39,6 +43,8 @@ class LayerChoices:
         self.labels = LayerCombo(viewer, is_output)
         # those of the scene that were followed: a choice of others stays
         self._followed: list[weakref.ref[Layer] | None] = [None, None]
+        # active at the last look
+        self._active: weakref.ref[Layer] | None = None
 
     def refresh(self) -> None:
         """Offer the layers that the viewer has now."""
@@ -61,7 +67,19 @@ class LayerChoices:
             self._followed[which] = weakref.ref(layer)
 
     def take_active(self) -> None:
-        """Choose the active layer if it is labels to work on."""
+        """Choose the active layer if it is labels to work on.
+
+        Only if the user has selected it: a layer that is added is active for
+        a moment, and the one before is again.
+        """
         active = self._viewer.layers.selection.active
+        before = None if self._active is None else self._active()
+        if (
+            active is None
+            or active is before
+            or PREVIEW_MARK in active.metadata
+        ):
+            return
+        self._active = weakref.ref(active)
         if isinstance(active, Labels) and is_output(active):
             self.labels.layer = active
