@@ -170,6 +170,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, row: int, column: int) -> None:
     monkeypatch.setattr(ImageView, 'rgb', rgb)
 
 
+@pytest.mark.slow
 def test_failed_tiles_are_listed_and_tried_again(
     run: Run,
     command: list[object],
@@ -231,6 +232,7 @@ def test_ctrl_c_keeps_tiles_and_says_how_to_go_on(
     assert 'no unfinished run' in nothing.err
 
 
+@pytest.mark.slow
 def test_restart_forgets_an_unfinished_run(
     run: Run,
     command: list[object],

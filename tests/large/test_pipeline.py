@@ -226,6 +226,7 @@ def test_a_run_over_empty_tiles_can_be_cancelled():
     assert 0 < result.skipped < result.tiles / 2
 
 
+@pytest.mark.slow
 def test_large_objects_are_worked_through_at_a_coarser_level():
     shape = (900, 1100)
     discs = field_of_discs(shape, pitch=180)
@@ -272,6 +273,7 @@ def test_colours_and_bit_depths_do_not_matter():
         np.testing.assert_array_equal(segmented(other).labels, labels)
 
 
+@pytest.mark.slow
 def test_asking_less_finds_the_same():
     shape = (600, 700)
     image = drawn(shape, *field_of_discs(shape, pitch=70))

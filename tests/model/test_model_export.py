@@ -102,6 +102,7 @@ def test_nothing_is_left_of_an_export_that_fails(small, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_existing_files_are_never_replaced(small, tmp_path):
     with pytest.raises(FileExistsError, match='exists: remove it'):
         nm.export_onnx(small, tmp_path)

@@ -243,6 +243,7 @@ assert not told, told
 """
 
 
+@pytest.mark.slow
 def test_no_warning_is_shown_though_the_filters_are_lost():
     done = subprocess.run(
         [sys.executable, '-c', LOST_FILTERS],

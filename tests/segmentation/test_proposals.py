@@ -43,6 +43,7 @@ def test_proposals_are_boxes_of_objects(image):
         assert distance.min() <= 2
 
 
+@pytest.mark.slow
 def test_proposals_are_ranked_and_cut_off(noise, tiny_model):
     options = {
         'predicted_iou': 0.0,

@@ -430,6 +430,7 @@ def test_describing_the_options_loads_no_torch() -> None:
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
+@pytest.mark.slow
 def test_train_of_the_head_alone(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -273,6 +273,7 @@ def test_budget_in_minutes_and_cancelling(
         TrainingRun(run.task, TrainConfig())
 
 
+@pytest.mark.slow
 def test_best_weights_by_validation_are_kept_and_logged(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

@@ -234,6 +234,7 @@ def test_dock_closed_while_modules_are_imported_stays_empty(
     assert list(viewer.layers) == [viewer.layers[0]]
 
 
+@pytest.mark.slow
 def test_dock_of_a_script_is_the_dock_of_the_menu(desk, blobs):
     d = desk(blobs)
     d.viewer.window.remove_dock_widget(d.dock)
@@ -283,6 +284,7 @@ def test_image_is_chosen_once_for_all_tabs(desk, blobs):
     assert labels.data.shape == blobs.shape
 
 
+@pytest.mark.slow
 def test_tab_opened_later_uses_channels_chosen_before(desk, blobs):
     d = desk(np.stack([blobs] * 3), widget='Segment everything')
     channels = d.widget.header.channel_combo

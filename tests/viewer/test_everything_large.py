@@ -272,6 +272,7 @@ def test_the_current_view_only(open_large, pyramid):
     assert width < 8 * STEP
 
 
+@pytest.mark.slow
 def test_all_planes_of_a_lazy_stack_are_linked(open_large):
     da = pytest.importorskip('dask.array')
     stack = da.from_array(np.stack([squares(3, 4)] * 3), chunks=(1, 96, 96))
@@ -289,6 +290,7 @@ def test_all_planes_of_a_lazy_stack_are_linked(open_large):
         np.testing.assert_array_equal(plane, data[0])
 
 
+@pytest.mark.slow
 def test_one_plane_of_a_stack_lies_on_that_plane(open_large):
     da = pytest.importorskip('dask.array')
     stack = da.from_array(np.stack([squares(3, 4)] * 3), chunks=(1, 96, 96))
@@ -305,6 +307,7 @@ def test_one_plane_of_a_stack_lies_on_that_plane(open_large):
     )
 
 
+@pytest.mark.slow
 def test_removed_images_end_the_run(open_large, pyramid, monkeypatch):
     d = open_large(pyramid, multiscale=True, show=False)
     go = threading.Event()
@@ -353,6 +356,7 @@ def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
     assert 'Continue tries them again' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_other_parameters_are_refused_with_the_difference(
     open_large, pyramid, monkeypatch
 ):
@@ -388,6 +392,7 @@ def stopped(open_large, pyramid, monkeypatch):
     return d
 
 
+@pytest.mark.slow
 def test_continue_goes_on_with_the_parameters_of_the_run(stopped, tmp_path):
     d = stopped
     large = d.widget.panel.large
@@ -412,6 +417,7 @@ def answer(d, text):
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
+@pytest.mark.slow
 def test_start_over_asks_and_deletes_the_tiles_that_are_done(
     stopped, tmp_path
 ):

@@ -76,6 +76,7 @@ def test_a_large_image_in_memory(desk):
     assert 16**2 * 0.7 < (labels > 0).sum() < 16**2 * 1.4
 
 
+@pytest.mark.slow
 def test_lazy_planes_are_read_in_windows(desk):
     # a plane is more than may be read at once
     endless = Endless((3, 10_000, 10_000))

@@ -234,6 +234,7 @@ def test_restored_session_has_the_drawn_shapes(desk, blobs, tmp_path):
     assert_same(drawn(d), before)
 
 
+@pytest.mark.slow
 def test_console_outline_and_scribble_are_drawn(desk, blobs):
     d = desk(blobs)
     d.session.outline(np.array(AROUND, float))

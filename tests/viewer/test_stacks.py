@@ -19,6 +19,7 @@ def with_blank(blobs, *blank, planes=5):
     return stack
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_propagation_goes_on_behind_a_blank_plane(desk, blobs):
     d = desk(with_blank(blobs, 1, 3))

@@ -161,6 +161,7 @@ def test_cancel_keeps_the_best_so_far(desk, blobs, drawn, trainer, qtbot):
     assert not d.widget.panel.cancel_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_labels_removed_while_training(desk, blobs, drawn, trainer):
     d = open_desk(desk, blobs, drawn)
     trainer.go.clear()
