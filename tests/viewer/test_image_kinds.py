@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dask.array as da
 import numpy as np
+import pytest
 from endless import Endless
 
 from napari_mobilesam.session.images.engine import click
