@@ -58,6 +58,9 @@ def work(session):
     session.propagate(direction='forward')
     session.box(16, 26, 30, 50, session.scene.plane_at(2))
     session.accept()
+    session.click(*SECOND)
+    session.accept()
+    session.undo()
     session.editor.options = WriteOptions('keep', class_name='cell')
     session.batch(
         [
@@ -66,9 +69,7 @@ def work(session):
             Prompts(box=np.array([0, 0, 5, 5.0])),
         ]
     )
-    session.click(*SECOND)
-    session.accept()
-    session.undo()
+    session.editor.options = WriteOptions(class_name='cell')
     session.outline([(14, 18), (14, 46), (42, 46), (42, 18)])
     session.accept(label=9)
     session.open(2)
@@ -429,8 +430,8 @@ def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
 
 def test_many_objects_are_read_line_by_line(sessions, tmp_path):
     session = sessions()
-    # over each other, so that none is written over
-    session.editor.options = WriteOptions(policy='keep')
+    # over each other, with one label, so that none is written over
+    session.editor.options = WriteOptions(policy='keep', label=5)
     for _ in range(12):
         session.click(*FIRST)
         session.accept()
