@@ -386,6 +386,25 @@ def test_thin_rims_of_objects_beneath_go_with_the_step(session):
     assert [record.number for record in objects] == [1, 2]
 
 
+def test_labels_of_classes_follow_the_class_of_an_edited_object(session):
+    session.editor.options = WriteOptions(label=4, class_name='alpha')
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+    first, second = (r.number for r in session.scene.objects(False))
+    session.open(first)
+    session.assign_class('beta')
+    session.editor.options = WriteOptions(label=5, class_name='beta')
+    session.accept()
+    data = labels(session)
+    assert (data[FIRST], data[SECOND]) == (5, 4)
+    table = session.scene.target.table.set_index('index')
+    assert table['class'].to_dict() == {4: 'alpha', 5: 'beta'}
+    session.undo()
+    assert data[FIRST] == 4
+    assert session.scene.objects(False)[second].class_name == 'alpha'
+
+
 @pytest.mark.parametrize('preserved', [False, True])
 def test_an_object_that_others_cover_is_refused(session, preserved):
     """Also one that is edited: it stays as it was."""

@@ -38,7 +38,8 @@ def finished(
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        The object when it was opened; its number and label are kept.
+        The object when it was opened; its number is kept, and its label,
+        unless labels are numbers of classes and it has another class.
     objects : Objects
         Objects of the labels.
     options : WriteOptions
@@ -56,13 +57,15 @@ def finished(
         class_name = options.class_name
         chosen = options.label
         label = objects.free_label() if chosen is None else chosen
-        if not 0 < label <= objects.target.limit:
-            raise LabelsError(
-                f'Label {label} cannot be written to '
-                f'“{objects.target.name}”: choose one from 1 to '
-                f'{objects.target.limit}.'
-            )
         number = objects.number_for(label)
+    elif options.label and record.class_name != base.class_name:
+        # labels that are numbers of classes follow the class
+        label = options.label
+    if not 0 < label <= objects.target.limit:
+        raise LabelsError(
+            f'Label {label} cannot be written to “{objects.target.name}”: '
+            f'choose one from 1 to {objects.target.limit}.'
+        )
     views = {place: _kept(view) for place, view in record.views.items()}
     return replace(
         record,
