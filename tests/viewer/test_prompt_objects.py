@@ -56,6 +56,8 @@ def test_key_and_thumbnail_choose_a_candidate(desk, blobs):
     click(d, FIRST)
     d.mouse.key(Qt.Key.Key_K)
     assert d.widget.panel.candidates_view.buttons[1].isChecked()
+    shown = preview_area(d)
+    assert d.widget.status.text.startswith(f'{shown} pixels, score 0.50.')
     d.widget.panel.candidates_view.buttons[2].click()
     d.settle()
     d.widget.trigger('accept')
@@ -315,6 +317,27 @@ def test_batch_goes_through_the_planes_of_a_layer(desk, blobs):
     labels = d.viewer.layers['objects'].data
     assert (labels[0][FIRST], labels[1][SECOND]) == (1, 2)
     assert labels[1][FIRST] == 0
+
+
+def test_labels_removed_during_a_batch_come_back(desk, blobs, oracle):
+    d = desk(blobs)
+    labels = make(d, FIRST)
+    d.session.clear_cache()
+    d.settle()
+    oracle.go.clear()
+    d.viewer.add_points(np.array([SECOND, THIRD]), name='found')
+    d.widget.trigger('run_batch')
+    d.viewer.layers.remove(labels)
+    oracle.go.set()
+    d.settle()
+    assert labels in d.viewer.layers
+    assert d.session.scene.labels is labels
+    assert [labels.data[p] for p in (FIRST, SECOND, THIRD)] == [1, 2, 3]
+    assert '“objects” was removed meanwhile, and is back' in (
+        d.widget.status.text
+    )
+    d.widget.trigger('undo')
+    assert [labels.data[p] for p in (FIRST, SECOND, THIRD)] == [1, 0, 0]
 
 
 @pytest.mark.window

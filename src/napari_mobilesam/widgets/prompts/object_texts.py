@@ -85,6 +85,15 @@ class ObjectTexts:
             text += f' The layer “{hidden}” is hidden.'
         return text + self._not_finite(result)
 
+    def chosen(self, mask: Mask) -> str:
+        """Describe a mask that was chosen among the candidates."""
+        if self._editor.doubtful:
+            return self._doubtful.text
+        accept = self._buttons['accept'].text()
+        return (
+            f'{mask.area} pixels, score {mask.score:.2f}. {accept} keeps it.'
+        )
+
     def _describe(
         self, masks: Sequence[Mask | None], result: PromptResult, waiting: int
     ) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session import PromptResult, check_prompts
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.types import (
     DrawnShape,
@@ -387,12 +388,21 @@ class OpenObject:
     def next_candidate(self) -> None:
         """Show the next candidate mask."""
         with self._panel.status.errors():
-            self._editor.cycle(self._scene.shown().source)
+            plane = self._scene.shown().source
+            self._editor.cycle(plane)
+            self._say_chosen(plane)
 
     def choose(self, index: int) -> None:
         """Show one of the candidate masks."""
         with self._panel.status.errors():
-            self._editor.choose(self._scene.shown().source, index)
+            plane = self._scene.shown().source
+            self._editor.choose(plane, index)
+            self._say_chosen(plane)
+
+    def _say_chosen(self, plane: ImagePlane) -> None:
+        view = self._editor.view(plane)
+        if view is not None and view.mask is not None:
+            self._panel.status.say(self._texts.chosen(view.mask))
 
     # accept and reject
 

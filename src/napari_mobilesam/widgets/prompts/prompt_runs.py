@@ -6,7 +6,7 @@ import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
-from napari.layers import Points, Shapes
+from napari.layers import Labels, Points, Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.prompts.batch import BatchItem, BatchResult
@@ -33,6 +33,7 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
 from napari_mobilesam.widgets.viewer.layers import (
     apply,
     data_of,
+    insert_below_prompts,
     is_ours,
     place_names,
 )
@@ -90,6 +91,8 @@ class PromptRuns:
         self._scene = scene
         self._object = object
         self._batch: _RunningPrompts | None = None
+        # labels of the job that is running
+        self._written_to: Labels | None = None
         # asked for before the mask of the open object was there
         self._wanted: Direction | None = None
         self._propagate_later = DelayedCall(
@@ -239,6 +242,7 @@ class PromptRuns:
     # beginning and end
 
     def _begin(self, text: str) -> None:
+        self._written_to = self._scene.labels
         self._panel.cancel_button.show()
         self._panel.status.say(text, busy=True)
 
@@ -259,7 +263,7 @@ class PromptRuns:
             self._panel.problem_list.show_problems(problems)
             text = _with_others(text, batch.problems)
             self._remove_done(batch, result)
-        self._end(text)
+        self._end(text, len(result.records) > 0)
 
     def _remove_done(
         self, batch: _RunningPrompts, result: BatchResult
@@ -312,10 +316,21 @@ class PromptRuns:
         if self._panel.axis is not None:
             chosen = self._panel.axis_combo.currentText().split(',')[0]
             text += f' This was {chosen}.'
-        self._end(text)
+        self._end(text, len(result.reached) > 0)
 
-    def _end(self, text: str) -> None:
+    def _end(self, text: str, written: bool) -> None:
         self._panel.cancel_button.hide()
+        layer, self._written_to = self._written_to, None
+        if (
+            written
+            and layer is not None
+            and layer not in self._viewer.layers
+            and self._scene.image is not None
+        ):
+            # nothing that was found is lost
+            insert_below_prompts(self._viewer, layer)
+            self._scene.labels = layer
+            text += f' “{layer.name}” was removed meanwhile, and is back.'
         undo = self._panel.buttons['undo'].text()
         # “Ready” must not replace what failed
         self._panel.status.say(f'{text} {undo} takes it back.', keep=True)
