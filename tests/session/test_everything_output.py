@@ -290,6 +290,23 @@ def test_objects_that_are_overwritten_go(output, objects, target, staged):
     over.close()
 
 
+def test_labels_that_overwritten_objects_share_keep_their_row(objects, target):
+    with objects.step('two objects of a class') as step:
+        for number in (1, 3):
+            record = replace(
+                record_of(MASKS[number], number), label=4, class_name='alpha'
+            )
+            step.paint(plane_at(), MASKS[number], 4)
+            step.put(record)
+    over = EverythingOutput(objects, [plane_at()], overwrite=True)
+    over.write(result(1))
+    assert [record.label for record in objects] == [4, 5]
+    classes = target.table.set_index('index')['class'].to_dict()
+    assert classes.keys() == {4, 5}
+    assert classes[4] == 'alpha'
+    over.close()
+
+
 def test_semantic_objects_share_a_label(objects, target):
     target.data[3, 0, 0] = 4
     output = EverythingOutput(objects, [plane_at()], semantic=True)

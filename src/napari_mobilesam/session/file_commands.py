@@ -217,7 +217,7 @@ class FileCommands:
         return saved is not None and saved.following
 
     @property
-    def files(self) -> set[Path]:
+    def paths(self) -> set[Path]:
         """Files of objects, also those that are yet to be written."""
         return set(self._paths.values())
 

@@ -304,7 +304,8 @@ class EverythingOutput:
         if self._key is None or (last is not None and last.key == self._key):
             self._settle()
         self._selection = self.selection
-        self._entered |= any(self._notes(self.objects.history.done))
+        if not self._entered:
+            self._entered = any(self._notes(self.objects.history.done))
         self._hold()
 
     def _hold(self) -> None:

@@ -176,13 +176,13 @@ class Rewrite:
                 )
             for label in gone:
                 step.remove(self._records[label])
-            removed = set()
+            shared = set()
             if self._overwrite:
-                removed = self._remove_covered(step, result, wanted)
+                shared = self._remove_covered(step, result, wanted)
             for label in come:
                 step.put(self._records[label])
             if gone or come:
-                self._describe(step, result.table, gone, wanted, removed)
+                self._describe(step, result.table, gone, wanted, shared)
 
     def _above_others(self, fresh: set[int], last: int) -> bool:
         """Return whether labels were chosen above those of others.
@@ -219,15 +219,19 @@ class Rewrite:
     def _remove_covered(
         self, step: Step, result: EverythingResult, labels: set[int]
     ) -> set[int]:
-        """Remove objects that are overwritten; return their labels."""
+        """Remove objects that are overwritten.
+
+        Returns their labels, as far as other objects have them, too.
+        """
         removed = set()
         for record, left in self._covering.covered(result, labels):
             own = partial(np.equal, record.label)
+            # not `Step.erase`: a staged step writes no pixel twice
             for plane, mask in left:
                 step.paint(plane, mask, 0, own)
             step.remove(record)
             removed.add(record.label)
-        return removed
+        return removed & {record.label for record in self._objects}
 
     def _number(
         self, result: EverythingResult, wanted: set[int], replaced: set[int]
@@ -392,9 +396,11 @@ class Rewrite:
         table: pd.DataFrame,
         gone: set[int],
         wanted: set[int],
-        removed: set[int],
+        shared: set[int],
     ) -> None:
         """Copy the table of the run to the feature table of the labels."""
+        import pandas as pd
+
         if self._semantic:
             return
         rows = table[table['label'].isin(wanted)]
@@ -403,7 +409,9 @@ class Rewrite:
         rows = rows.drop(columns=['label', 'plane', 'planes'])
         rows.insert(0, 'index', index)
         changed = {self._records[label].label for label in gone}
-        step.describe(changed | removed | set(labels.values()), rows)
+        kept = self._objects.target.rows(shared)
+        rows = rows if kept.empty else pd.concat([rows, kept])
+        step.describe(changed | set(labels.values()), rows)
 
 
 def prompts_of(mask: Mask) -> Prompts:

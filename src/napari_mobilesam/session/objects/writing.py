@@ -132,14 +132,14 @@ def write_object(
                 'or create another labels layer.'
             )
         step.put(record)
-        if base is not None and objects.is_painted(base):
-            objects.note_painted({record.label})
         if not step.resize(record):
             raise LabelsError(
                 f'Nothing was written: other labels of '
                 f'“{objects.target.name}” cover the object, and are kept. '
                 'Let it overwrite them, or delete them first.'
             )
+        if base is not None and objects.is_painted(base):
+            objects.note_painted({record.label})
         clear_beneath(objects, step, record, policy)
 
 

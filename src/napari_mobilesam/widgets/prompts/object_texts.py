@@ -1,4 +1,4 @@
-"""What the status line says of an object: answered, open, written."""
+"""Texts of the status line about an object: answered, open, written."""
 
 from __future__ import annotations
 
@@ -90,9 +90,7 @@ class ObjectTexts:
         if self._editor.doubtful:
             return self._doubtful.text
         accept = self._buttons['accept'].text()
-        return (
-            f'{mask.area} pixels, score {mask.score:.2f}. {accept} keeps it.'
-        )
+        return f'{_size_and_score(mask)}. {accept} keeps it.'
 
     def _describe(
         self, masks: Sequence[Mask | None], result: PromptResult, waiting: int
@@ -106,7 +104,7 @@ class ObjectTexts:
             text = f'{len(found)} objects for {len(masks)} boxes'
             waiting = 0
         else:
-            text = f'{found[0].area} pixels, score {found[0].score:.2f}'
+            text = _size_and_score(found[0])
         keep = 'them all' if len(found) > 1 else 'it'
         accept = self._buttons['accept'].text()
         text += f', {_duration(result.seconds)}. {accept} keeps {keep}.'
@@ -179,6 +177,10 @@ class ObjectTexts:
         if kept:
             text += f' Kept aside until then: {" and ".join(kept)}.'
         return text
+
+
+def _size_and_score(mask: Mask) -> str:
+    return f'{mask.area} pixels, score {mask.score:.2f}'
 
 
 def _duration(seconds: float) -> str:

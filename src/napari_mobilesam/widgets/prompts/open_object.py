@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -387,22 +387,19 @@ class OpenObject:
 
     def next_candidate(self) -> None:
         """Show the next candidate mask."""
-        with self._panel.status.errors():
-            plane = self._scene.shown().source
-            self._editor.cycle(plane)
-            self._say_chosen(plane)
+        self._change_candidate(self._editor.cycle)
 
     def choose(self, index: int) -> None:
         """Show one of the candidate masks."""
+        self._change_candidate(lambda plane: self._editor.choose(plane, index))
+
+    def _change_candidate(self, change: Callable[[ImagePlane], None]) -> None:
         with self._panel.status.errors():
             plane = self._scene.shown().source
-            self._editor.choose(plane, index)
-            self._say_chosen(plane)
-
-    def _say_chosen(self, plane: ImagePlane) -> None:
-        view = self._editor.view(plane)
-        if view is not None and view.mask is not None:
-            self._panel.status.say(self._texts.chosen(view.mask))
+            change(plane)
+            view = self._editor.view(plane)
+            if view is not None and view.mask is not None:
+                self._panel.status.say(self._texts.chosen(view.mask))
 
     # accept and reject
 

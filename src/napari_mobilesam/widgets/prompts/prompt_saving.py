@@ -135,7 +135,7 @@ class PromptSaving:
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
             first = self._file
-            self._files.autosave(path, lambda: free(first, self._files.files))
+            self._files.autosave(path, lambda: free(first, self._files.paths))
             self._saves = True
             self._show_target()
 
@@ -160,7 +160,7 @@ class PromptSaving:
         objects = self._scene.objects(False)
         known = None if objects is None else self._files.file_of(objects)
         assert self._file is not None
-        return known or free(self._file, self._files.files)
+        return known or free(self._file, self._files.paths)
 
     def watch(self, objects: Objects | None) -> None:
         """Follow the changes of objects, instead of others."""
