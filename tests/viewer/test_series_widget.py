@@ -884,6 +884,50 @@ def test_layers_removed_by_hand(series_desk, folder):
     assert names(d) == ['b', 'labels']
 
 
+def test_objects_that_go_where_the_series_does_not_save(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    labels = d.viewer.layers['labels']
+    d.prompts.panel.labels_combo.setCurrentIndex(0)
+    assert d.prompts.output.layer is None
+    d.settle()
+    assert d.widget.status.failed
+    assert 'go to a new layer, which the series does not' in (
+        d.widget.status.text
+    )
+    assert d.prompts.panel.status.text == d.widget.status.text
+    d.prompts.panel.labels_combo.layer = labels
+    d.settle()
+    assert d.widget.status.text == 'New objects are saved again.'
+    d.session.click(28, 32)
+    d.session.accept()
+    d.settle()
+    assert saved(folder, 'a').any()
+    # another image and its labels are chosen, without a message
+    d.widget.next()
+    d.settle()
+    assert not d.widget.status.failed
+
+
+def test_objects_after_the_labels_were_removed(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    d.viewer.layers.remove(d.viewer.layers['labels'])
+    d.settle()
+    assert 'labels of this image were removed' in d.widget.status.text
+    assert 'labels of this image were removed' in d.prompts.panel.status.text
+    # an open object is accepted on the way all the same
+    d.session.click(28, 32)
+    d.widget.next()
+    d.settle()
+    assert d.viewer.layers['objects'].data.any()
+    assert not d.widget.status.failed
+    d.widget.previous()
+    d.settle()
+    d.session.click(28, 32)
+    d.session.accept()
+    d.settle()
+    assert saved(folder, 'a').any()
+
+
 def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
     from PIL import Image
 

@@ -98,6 +98,30 @@ class SeriesLayers:
             and self._images[0] in layers
         )
 
+    @property
+    def image_shown(self) -> bool:
+        """True if the image is in the viewer; its labels may be removed."""
+        return any(image in self._viewer.layers for image in self._images)
+
+    @property
+    def unsaved_output(self) -> str:
+        """Why objects of the image would not be saved; empty if they are."""
+        labels, output = self.labels, self._scene.labels
+        if labels is None or not self.image_shown or output is labels:
+            return ''
+        if labels not in self._viewer.layers:
+            return (
+                'The labels of this image were removed, and new objects are '
+                'not saved: open the image again by a click in the table.'
+            )
+        if self._scene.image not in self._images:
+            return ''
+        where = 'a new layer' if output is None else f'“{output.name}”'
+        return (
+            f'New objects go to {where}, which the series does not save: '
+            f'choose “{labels.name}” as the labels.'
+        )
+
     def forget(self) -> None:
         """Drop the layers that were prepared ahead, and those left behind."""
         self._ahead.clear()

@@ -90,6 +90,9 @@ class SeriesWidget(ViewerWidget):
         # what was asked for while the open object has no mask yet
         self._then: Callable[[], None] | None = None
         self._go_on = DelayedCall(self._leave_again, parent=self)
+        # why the objects of the open image would not be saved
+        self._unsaved_output = ''
+        self._check_output = DelayedCall(self._tell_unsaved, parent=self)
         self.panel = panel = SeriesPanel(self.session)
         self.status = panel.status
         fill(self, panel)
@@ -128,7 +131,7 @@ class SeriesWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to the session, and bind the keys."""
         super().attach()
-        jobs = self._jobs
+        jobs, scene = self._jobs, self._scene
         for signal, callback in (
             (jobs.read, self._show_image),
             (jobs.read_ahead, self._prepare_ahead),
@@ -148,6 +151,7 @@ class SeriesWidget(ViewerWidget):
             (self.session.editor.failed, self._mask_is_there),
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
+            (scene.labels_changed, self._check_output.restart),
             (self.session.model_changed, self.panel.model_box.refresh),
             (self.session.model_changed, self.panel.form.show_thresholds),
             (self.session.model_changed, self._embed_ahead),
@@ -183,6 +187,7 @@ class SeriesWidget(ViewerWidget):
     def pending(self) -> bool:
         """True if images are opened or segmented."""
         waiting = self._then is not None or self._go_on.pending
+        waiting = waiting or self._check_output.pending
         waiting = waiting or self.review.pending
         return waiting or self._opening >= 0 or self._jobs.running
 
@@ -396,7 +401,7 @@ class SeriesWidget(ViewerWidget):
             False if that has to wait, or cannot be.
         """
         self._then = None
-        if self._jobs.current < 0 or not self.layers.shown:
+        if self._jobs.current < 0 or not self.layers.image_shown:
             return True
         editor = self.session.editor
         if editor.pending or len(editor.queue):
@@ -597,6 +602,24 @@ class SeriesWidget(ViewerWidget):
             )
 
     # messages
+
+    def _tell_unsaved(self) -> None:
+        """Tell once that objects go to labels that the series does not save.
+
+        While an image is opened, its labels are not chosen yet.
+        """
+        before, self._unsaved_output = (
+            self._unsaved_output,
+            self.layers.unsaved_output,
+        )
+        if self._unsaved_output == before:
+            return
+        if self._unsaved_output:
+            self.status.fail(self._unsaved_output)
+            # in “Prompts” too, which may be in front
+            self.session.tell(self._unsaved_output)
+        elif self.status.text == before:
+            self.status.say('New objects are saved again.')
 
     def _fail(self, text: str) -> None:
         self.status.fail(text)
