@@ -220,16 +220,22 @@ def test_what_was_painted_by_hand_stays(output, objects, target):
     again.close()
 
 
-@pytest.mark.parametrize(('side', 'back'), [(4, False), (3, True)])
+@pytest.mark.parametrize(
+    ('side', 'back', 'place'),
+    [(4, False, None), (3, True, None), (4, False, 'another channel')],
+)
 def test_hidden_objects_stay_hidden_beneath_others(
-    output, objects, target, side, back
+    output, objects, target, side, back, place
 ):
     output.write(result(1, 2))
     output.write(result(2))
     other = square(2, 3, side)
     with objects.step('object 9') as step:
         step.paint(plane_at(), other, 9)
-        step.put(record_of(other, 9))
+        record = record_of(other, 9)
+        view = next(iter(record.views.values()))
+        view = replace(view, plane=replace(view.plane, place=place))
+        step.put(replace(record, views={view.plane.place: view}))
     output.write(result(1, 2))
     assert (1 in objects) is back
     assert (target.data == 1).any() == back
@@ -259,7 +265,10 @@ def test_labels_of_others_are_covered_if_that_is_wanted(objects, target):
 
 
 @pytest.mark.parametrize('staged', [False, True])
-def test_objects_that_are_overwritten_go(output, objects, target, staged):
+@pytest.mark.parametrize('place', [None, 'another channel'])
+def test_objects_that_are_overwritten_go(
+    output, objects, target, staged, place
+):
     output.write(result(1, 2, 3))
     # a rim of one pixel at a side is no object
     rim = Mask(np.ones((12, 13), bool), (10, 10, 22, 23), 0.9, 0.9)
@@ -267,7 +276,8 @@ def test_objects_that_are_overwritten_go(output, objects, target, staged):
         step.paint(plane_at(), rim, 9)
         step.put(record_of(rim, 9))
     before, rows = target.data.copy(), target.table.copy()
-    over = EverythingOutput(objects, [plane_at()], overwrite=True)
+    plane = replace(plane_at(), place=place)
+    over = EverythingOutput(objects, [plane], overwrite=True)
     found = result(1)
     found.pictures[0][10:22, 10:22] = 1
     wide = Mask(np.ones((20, 20), bool), (2, 2, 22, 22), 0.9, 0.9)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,9 @@ class Covering:
     ) -> None:
         self._target = objects.target
         self._planes = planes
-        self._numbers = {plane.place: n for n, plane in enumerate(planes)}
+        self._numbers: dict[Hashable, int | None] = {
+            plane.place: n for n, plane in enumerate(planes)
+        }
         self._others = others
 
     def beneath(
@@ -55,10 +58,10 @@ class Covering:
         """
         values = [record.label for record in self._others]
         boxes = self._boxes(
-            (self._numbers[view.plane.place], view.mask.box)
+            (self._number(view.plane), view.mask.box)
             for record in self._others
             for view in record.views.values()
-            if view.mask and view.plane.place in self._numbers
+            if view.mask
         )
         return {
             label
@@ -103,19 +106,47 @@ class Covering:
         )
         for record in self._others:
             views = [view for view in record.views.values() if view.mask]
-            if not any(
-                view.mask
-                and view.plane.place in self._numbers
-                and _meets(
-                    view.mask.box, boxes[self._numbers[view.plane.place]]
-                )
-                for view in views
-            ):
+            if not any(self._meets_any(view, boxes) for view in views):
                 continue
             left = [self._left(record, v, result, written) for v in views]
             area = sum(view.mask.area for view in views if view.mask)
             if are_crumbs([mask.data for _, mask in left], area):
                 yield record, left
+
+    def _meets_any(
+        self, view: ObjectView, boxes: Sequence[NDArray[np.int64]]
+    ) -> bool:
+        """Return whether an object meets one of the boxes on its plane."""
+        number = self._number(view.plane)
+        if number is None or view.mask is None:
+            return False
+        return _meets(view.mask.box, boxes[number])
+
+    def _number(self, plane: ImagePlane) -> int | None:
+        """Return the plane of the run that lies on the same labels.
+
+        It may be of another image: a channel, or several in their colours.
+        """
+        if plane.place not in self._numbers:
+            self._numbers[plane.place] = self._spots.get(self._spot(plane))
+        return self._numbers[plane.place]
+
+    @cached_property
+    def _spots(self) -> dict[Hashable, int]:
+        return {self._spot(plane): n for n, plane in enumerate(self._planes)}
+
+    def _spot(self, plane: ImagePlane) -> Hashable:
+        """Return where three corners of a plane lie in the labels."""
+        height, width = plane.shape
+        one = np.ones((1, 1), np.uint8)
+        ends: list[tuple[int, ...]] = []
+        for corner in ((0, 0), (height - 1, 0), (0, width - 1)):
+            found = self._target.locate(plane, one, corner)
+            if not len(found.values):
+                # a plane that extends beyond the labels is like no other
+                return plane.place
+            ends.append(tuple(int(axis[0]) for axis in found.indices))
+        return plane.shape, *ends
 
     def _left(
         self,
@@ -129,19 +160,20 @@ class Covering:
         assert mask is not None
         there = self._target.picture(view.plane, mask.box) == record.label
         left = mask.data & there
-        number = self._numbers.get(view.plane.place)
+        number = self._number(view.plane)
         if number is not None:
             over = _part(result.pictures[number], mask.box)
             left &= ~written[np.minimum(over, len(written) - 1)]
         return view.plane, Mask(left, mask.box, mask.score)
 
     def _boxes(
-        self, placed: Iterator[tuple[int, Box]]
+        self, placed: Iterator[tuple[int | None, Box]]
     ) -> list[NDArray[np.int64]]:
         """Return the boxes on each plane, (N, 4)."""
         boxes: list[list[Box]] = [[] for _ in self._planes]
         for number, box in placed:
-            boxes[number].append(box)
+            if number is not None:
+                boxes[number].append(box)
         return [np.array(each, np.int64).reshape(-1, 4) for each in boxes]
 
 
