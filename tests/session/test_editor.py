@@ -17,7 +17,7 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.objects.writing import (
-    covered_labels,
+    covered_objects,
     write_object,
 )
 from napari_mobilesam.types import Mask, PromptError, Prompts
@@ -376,7 +376,7 @@ def test_thin_rims_of_objects_beneath_go_with_the_step(session):
         views = {plane.place: view_of(plane, Mask(data, box, 0.9, 0.9))}
         record = ObjectRecord(number, number, views)
         write_object(objects, record, None, 'overwrite')
-        assert covered_labels(objects) == ([1] if number == 3 else [])
+        assert covered_objects(objects) == ([1] if number == 3 else [])
     assert set(np.unique(labels(session))) == {0, 2, 3, 4}
     assert (labels(session) == 2).sum() == 72
     assert [record.number for record in objects] == [2, 3, 4]

@@ -1004,15 +1004,22 @@ def test_images_with_and_without_pixel_sizes(series_desk, tmp_path, blobs):
     assert len(notification_manager.records) == told
 
 
-def test_another_channel(series_desk, tmp_path, blobs):
+@pytest.fixture
+def channels(tmp_path, blobs):
+    """Folder of two images whose second and third channels have objects."""
     folder = tmp_path / 'channels'
     folder.mkdir()
-    empty = np.zeros_like(blobs)
-    for name, channels in (('a', [empty, blobs]), ('b', [empty, blobs])):
+    pixels = np.stack([np.zeros_like(blobs), blobs, blobs])
+    for name in 'ab':
         tifffile.imwrite(
-            folder / f'{name}.tif', np.stack(channels), imagej=True,
+            folder / f'{name}.tif', pixels, imagej=True,
             metadata={'axes': 'CYX'},
         )  # fmt: skip
+    return folder
+
+
+def test_another_channel(series_desk, channels):
+    folder = channels
     d = series_desk(folder)
     assert d.session.scene.image.name == 'a channel 0'
     d.widget.panel.channel_box.setValue(1)
@@ -1027,6 +1034,36 @@ def test_another_channel(series_desk, tmp_path, blobs):
     d.widget.next()
     d.settle()
     assert d.session.scene.image.name == 'b channel 1'
+
+
+def test_a_channel_that_is_chosen_in_the_prompts(series_desk, channels):
+    d = series_desk(channels, prompts=True)
+    d.prompts.header.image_combo.layer = d.viewer.layers['a channel 2']
+    d.settle()
+    assert d.widget.panel.channel_box.value() == 2
+    combo = d.prompts.header.channel_combo
+    index = combo.findText('with a channel 1')
+    combo.setCurrentIndex(index)
+    combo.activated.emit(index)
+    d.settle()
+    # the labels are those that are saved
+    assert d.session.scene.labels is d.viewer.layers['labels']
+    assert d.prompts.output.layer is d.viewer.layers['labels']
+    d.session.click(28, 32)
+    d.widget.next()
+    d.settle()
+    assert saved(channels, 'a').max() == 1
+    # the channels stay chosen
+    plane = d.session.scene.layer_plane()
+    assert plane.layer is d.viewer.layers['b channel 2']
+    assert plane.composed == (d.viewer.layers['b channel 1'],)
+    assert combo.currentText() == 'with b channel 1'
+    d.session.click(28, 32)
+    d.widget.previous()
+    d.settle()
+    assert saved(channels, 'b').max() == 1
+    plane = d.session.scene.layer_plane()
+    assert plane.composed == (d.viewer.layers['a channel 1'],)
 
 
 def test_steps_of_an_image_can_be_undone_after_another_one(

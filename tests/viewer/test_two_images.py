@@ -181,3 +181,33 @@ def test_renamed_layers_are_offered_by_their_new_names(desk, blobs):
     click(d, d.image, SECOND)
     accept(d)
     assert d.viewer.layers['cells'].data[SECOND] == 2
+
+
+def test_labels_and_channels_are_those_chosen_for_the_image(desk, blobs):
+    d = desk(blobs)
+    other = d.viewer.add_image(blobs.copy(), name='other')
+    d.settle()
+    header, output = d.widget.header, d.widget.output
+    header.image_combo.layer = d.image
+    d.settle()
+    click(d, d.image, FIRST)
+    accept(d)
+    first = output.layer
+    # as after a run into labels of its own
+    labels = d.session.scene.add_labels('found')
+    index = header.channel_combo.findText('with other')
+    header.channel_combo.setCurrentIndex(index)
+    header.channel_combo.activated.emit(index)
+    d.settle()
+    header.image_combo.layer = other
+    d.settle()
+    assert output.layer is None
+    assert header.channel_combo.composed == ()
+    header.image_combo.layer = d.image
+    d.settle()
+    assert output.layer is labels
+    assert header.channel_combo.composed == (other,)
+    assert d.session.scene.composed == (other,)
+    d.viewer.layers.remove(labels)
+    d.settle()
+    assert d.session.scene.labels is first

@@ -261,7 +261,7 @@ class Objects(ObjectStore):
         """
         record = self[which] if isinstance(which, int) else which
         number = record.number
-        with self.step(f'deleting object {number}') as step:
+        with self.step(f'deleting {record.text}') as step:
             step.replay_code = ReplayCode(
                 (f'session.open({number})', 'session.delete()')
             )
@@ -276,7 +276,7 @@ class Objects(ObjectStore):
         record = self[number]
         if not record.reviewed:
             record = replace(record, reviewed=True)
-            with self.step(f'keeping object {number}') as step:
+            with self.step(f'keeping {record.text}') as step:
                 step.replay_code = ReplayCode(
                     (f'session.open({number})', 'session.accept()')
                 )

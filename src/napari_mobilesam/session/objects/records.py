@@ -210,6 +210,13 @@ class ObjectRecord:
     reviewed: bool = False
 
     @property
+    def text(self) -> str:
+        """Name for messages; the label is told where it is another number."""
+        if self.number in (0, self.label):
+            return f'object {self.label}' if self.label else 'the new object'
+        return f'object {self.number} (label {self.label})'
+
+    @property
     def empty(self) -> bool:
         """True if there is no prompt on any plane."""
         return not self.views

@@ -116,7 +116,7 @@ def write_object(
         The labels are not editable, do not cover the object, or others that
         are kept cover all of it. Nothing is written.
     """
-    with objects.step(f'object {record.number}') as step:
+    with objects.step(record.text) as step:
         step.replay_code = replay_code
         if base is not None:
             step.erase(base)
@@ -226,8 +226,8 @@ def is_unchanged(objects: Objects, record: ObjectRecord) -> bool:
     return before is not None and before.views is record.views
 
 
-def covered_labels(objects: Objects) -> list[int]:
-    """Labels of objects that the last step has removed.
+def covered_objects(objects: Objects) -> list[int]:
+    """Numbers of objects that the last step has removed.
 
     After `write_object`, those that were written over completely.
     """
@@ -235,7 +235,7 @@ def covered_labels(objects: Objects) -> list[int]:
     if last is None:
         return []
     return [
-        before.label
+        number
         for number, before in sorted(last.records_before.items())
         if before is not None and last.records_after[number] is None
     ]

@@ -76,7 +76,7 @@ class BatchResult:
     numbers : tuple of int
         Number of the prompt of each record.
     covered : tuple of int
-        Labels of earlier objects that were removed: nothing, or a thin rim,
+        Numbers of earlier objects that were removed: nothing, or a thin rim,
         was left of them.
     """
 
@@ -154,7 +154,7 @@ class _RunningBatch:
         ):
             number = numbers.get(other.number)
             if number is None:
-                self.covered.append(other.label)
+                self.covered.append(other.number)
             else:
                 del self.records[number]
                 self.missing[number] = COVERED

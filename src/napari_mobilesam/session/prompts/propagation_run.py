@@ -60,7 +60,7 @@ class PropagationResult:
     skipped : tuple of int
         Indices of planes without a finite pixel, ascending.
     covered : tuple of int
-        Labels of objects that were removed: nothing, or a thin rim, was left
+        Numbers of objects that were removed: nothing, or a thin rim, was left
         of them.
     """
 
@@ -74,7 +74,7 @@ class PropagationResult:
     @property
     def text(self) -> str:
         """Summary for the user."""
-        return self.describe(f'Object {self.record.number}', 'plane')
+        return self.describe(self.record.text.capitalize(), 'plane')
 
     def describe(self, name: str, unit: str) -> str:
         """Return a summary for the user.
@@ -171,7 +171,7 @@ class _PropagationRun:
             tuple(self.ended),
             complete,
             tuple(sorted(self.skipped)),
-            tuple(sorted(other.label for other in covered)),
+            tuple(sorted(other.number for other in covered)),
         )
 
     def _erase(self, plane: ImagePlane) -> None:
@@ -266,11 +266,11 @@ class Propagation:
                 keys[index] = replace(view, plane=plane)
         if not keys:
             raise SegmentationError(
-                f'Object {record.number} has no prompt on these planes: open '
-                'it and click it on one of them.'
+                f'{record.text.capitalize()} has no prompt on these planes: '
+                'open it and click it on one of them.'
             )
         run = _PropagationRun(
-            objects.begin(f'propagating object {record.number}'),
+            objects.begin(f'propagating {record.text}'),
             objects,
             record,
             policy if track is None else 'keep',

@@ -136,7 +136,7 @@ class ReviewPanel(QWidget):
             self._show(record)
             score = f', score {record.score:.2f}' if record.score >= 0 else ''
             self.said.emit(
-                f'Object {record.number}{score}: keep or reject it.'
+                f'{record.text.capitalize()}{score}: keep or reject it.'
             )
 
     def keep(self) -> None:
@@ -145,7 +145,7 @@ class ReviewPanel(QWidget):
         if record is not None and self._objects is not None:
             self._objects.review(record.number)
             self._decided.append(record.number)
-            said = f'Object {record.number} is kept.'
+            said = f'{record.text.capitalize()} is kept.'
             following = self._objects.least_certain(record.number)
             if following is None:
                 said += f' {ALL_REVIEWED}'
@@ -162,8 +162,8 @@ class ReviewPanel(QWidget):
             self._objects.delete(record.number)
             self._decided.append(record.number)
             self.said.emit(
-                f'Object {record.label} deleted. {self.undo_button.text()} '
-                'brings it back.'
+                f'{record.text.capitalize()} deleted. '
+                f'{self.undo_button.text()} brings it back.'
             )
             if following is None or following.number == record.number:
                 following = self._objects.least_certain()

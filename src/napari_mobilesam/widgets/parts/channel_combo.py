@@ -15,6 +15,7 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import narrow
 from napari_mobilesam.widgets.viewer.layer_plane import check_composed
 from napari_mobilesam.widgets.viewer.layers import (
+    CHANNEL,
     channel_axes,
     data_of,
     slider_name,
@@ -52,6 +53,11 @@ class ChannelCombo(QComboBox):
         narrow(self)
         self.label = QLabel('Channels')
         self._image: weakref.ref[Image] | None = None
+        self._choices: weakref.WeakKeyDictionary[Image, _Choice] = (
+            weakref.WeakKeyDictionary()
+        )
+        # axis and other channels that were chosen for each channel of a series
+        self._in_series: dict[int, tuple[int | None, list[int | None]]] = {}
         self._heard: list[weakref.ref[Image]] = []
         self.activated.connect(self._chosen)
         self.offer(None)
@@ -76,11 +82,11 @@ class ChannelCombo(QComboBox):
     ) -> None:
         """Offer the axes of an image, and layers that lie on it.
 
-        What was chosen stays chosen for the same image.
+        What was chosen for an image is chosen when it is offered again, and
+        for the next image of a series.
         """
-        same = self._image is not None and self._image() is image
-        before = self._choice if same else _Choice()
         self._image = None if image is None else weakref.ref(image)
+        wanted = _Choice() if image is None else self._wanted(image, viewer)
         self.clear()
         axes = image is not None and bool(channel_axes(image))
         alone = 'single plane, as shown' if axes else 'this layer only'
@@ -91,7 +97,7 @@ class ChannelCombo(QComboBox):
         choices: list[Any] = [
             self.itemData(number) for number in range(self.count())
         ]
-        self.setCurrentIndex(choices.index(before) if before in choices else 0)
+        self.setCurrentIndex(choices.index(wanted) if wanted in choices else 0)
         self._listen()
         self.setVisible(self.count() > 1)
         self.label.setVisible(self.count() > 1)
@@ -115,8 +121,34 @@ class ChannelCombo(QComboBox):
                 self.addItem(f'with {names}', _Choice(None, references))
 
     def _chosen(self) -> None:
+        image = None if self._image is None else self._image()
+        if image is not None:
+            self._remember(image, self._choice)
         self._listen()
         self.changed.emit()
+
+    def _remember(self, image: Image, choice: _Choice) -> None:
+        channel = image.metadata.get(CHANNEL)
+        if channel is None:
+            self._choices[image] = choice
+            return
+        others = [layer.metadata.get(CHANNEL) for layer in self.composed]
+        self._in_series[channel] = choice.axis, others
+
+    def _wanted(self, image: Image, viewer: ViewerModel | None) -> _Choice:
+        """What was chosen for an image, or for its channel in a series."""
+        channel = image.metadata.get(CHANNEL)
+        if channel is None or viewer is None:
+            return self._choices.get(image, _Choice())
+        axis, others = self._in_series.get(channel, (None, []))
+        here = {
+            layer.metadata.get(CHANNEL): weakref.ref(layer)
+            for layer in viewer.layers
+            if isinstance(layer, Image)
+            and layer.source.path == image.source.path
+        }
+        found = (here.get(other) for other in others if other is not None)
+        return _Choice(axis, tuple(each for each in found if each))
 
     def _listen(self) -> None:
         """Hear how the layers are shown that are composed now."""

@@ -11,7 +11,7 @@ from napari.layers import Image
 from napari_mobilesam.session import PromptResult
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.writing import (
-    covered_labels,
+    covered_objects,
     is_unchanged,
     shrunken_labels,
 )
@@ -129,7 +129,7 @@ class ObjectTexts:
         # an edited object stays in its labels, whichever are chosen
         labels = self._scene.labels_with(record)
         undo = self._buttons['undo'].text()
-        name = f'Object {record.label}'
+        name = record.text.capitalize()
         if labels is None:
             return f'{name} written. {undo} takes it back.'
         objects = self._scene.objects_of(labels)
@@ -143,7 +143,7 @@ class ObjectTexts:
             area = sum(mask.area for mask in record.masks)
             where += f'; {beyond} of its {area} pixels lie outside that layer'
         for part, others in (
-            ('all', covered_labels(objects)),
+            ('all', covered_objects(objects)),
             ('most', shrunken_labels(objects)),
         ):
             if others:
@@ -162,16 +162,14 @@ class ObjectTexts:
         ]
         about = f' ({", ".join(known)})' if known else ''
         buttons = self._buttons
-        name = f'object {record.label}' if record.label else 'the new object'
         text = (
-            f'Editing {name}{about}. Add points, then '
+            f'Editing {record.text}{about}. Add points, then '
             f'{buttons["accept"].text()} or {buttons["reject"].text()}.'
         )
         aside = self._editor.aside
         kept = []
         if aside:
-            number = aside[-1].record.label
-            kept.append(f'object {number}' if number else 'the new object')
+            kept.append(aside[-1].record.text)
         if len(self._shapes_aside):
             kept.append(counted(len(self._shapes_aside), 'box', 'boxes'))
         if kept:

@@ -150,16 +150,16 @@ class PromptNavigation:
         with self._panel.status.errors():
             self._object.catch_up()
             if self._editor.record.number:
-                number = self._editor.record.label
+                deleted = self._editor.record.text
                 self._editor.delete()
                 if self._editor.record.empty:
                     self._object.remove_prompts()
             else:
-                number = self._delete_under_cursor() if under_cursor else 0
-            if number:
+                deleted = self._delete_under_cursor() if under_cursor else ''
+            if deleted:
                 undo = self._panel.buttons['undo'].text()
                 self._panel.status.say(
-                    f'Object {number} deleted. {undo} brings it back.'
+                    f'{deleted.capitalize()} deleted. {undo} brings it back.'
                 )
             elif not self._object.empty:
                 self._object.reject()
@@ -172,22 +172,23 @@ class PromptNavigation:
                     f'No object is open: press {edit} and click one first.'
                 )
 
-    def _delete_under_cursor(self) -> int:
+    def _delete_under_cursor(self) -> str:
+        """Delete the object under the cursor; return its name, or nothing."""
         plane, source = self._scene.shown()
         objects = self._scene.objects(False)
         at = cursor_on(plane, self._viewer.cursor.position)
         if at is None or objects is None:
-            return 0
+            return ''
         record = objects.at(source, *at)
         if record is not None:
             objects.delete(record)
-            return record.label
+            return record.text
         record = adopted(objects, source, *at)
         if record is None:
-            return 0
-        with objects.step(f'deleting object {record.label}') as step:
+            return ''
+        with objects.step(f'deleting {record.text}') as step:
             step.erase(record)
-        return record.label
+        return record.text
 
     # history
 

@@ -16,6 +16,7 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layers import (
+    CHANNEL,
     MARK,
     PREVIEW_MARK,
     SERIES_MARK,
@@ -83,6 +84,19 @@ class SeriesLayers:
         self._channel = channel
         if self.shown and len(self._images) > 1:
             self._scene.image = self._chosen(self._images)
+
+    def follow_channel(self, image: Image | None) -> int | None:
+        """Keep to a channel of the open image that was chosen elsewhere.
+
+        Returns
+        -------
+        int or None
+            The channel, in the next images too; None if it is no other one.
+        """
+        if image not in self._images or image is self._chosen(self._images):
+            return None
+        self._channel = self._images.index(image)
+        return self._channel
 
     def _chosen(self, images: list[Image]) -> Image:
         return images[min(self._channel, len(images) - 1)]
@@ -207,6 +221,7 @@ class SeriesLayers:
         chosen: Layer = labels if active is self.labels else image
         follow = active is None or any(active is layer for layer in before)
         self._images, self.labels, self.image = images, labels, found.image
+        self._scene.choose_labels(labels, images)
         # before the others go: what is chosen is not removed
         self._scene.image = image
         self._scene.labels = labels
@@ -336,7 +351,6 @@ def _image_layers(image: ImageArray, entry: SeriesEntry) -> list[Image]:
     path = entry.files.image
     options = {
         'rgb': image.rgb,
-        'metadata': {SERIES_MARK: True},
         **_placement(image),
     }
     layers = []
@@ -350,6 +364,7 @@ def _image_layers(image: ImageArray, entry: SeriesEntry) -> list[Image]:
                     'colormap': CHANNEL_COLORS[number % len(CHANNEL_COLORS)],
                     'blending': 'additive',
                 }
+            own['metadata'] = {SERIES_MARK: True, CHANNEL: number}
             layers.append(Image(pixels, **own, **options))
     return layers
 

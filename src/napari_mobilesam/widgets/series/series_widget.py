@@ -8,6 +8,7 @@ from pathlib import Path
 
 import napari.viewer
 import numpy as np
+from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
 from napari_mobilesam.series.series import Series, Status
@@ -152,6 +153,7 @@ class SeriesWidget(ViewerWidget):
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
             (scene.labels_changed, self._check_output.restart),
+            (scene.image_changed, self._follow_channel),
             (self.session.model_changed, self.panel.model_box.refresh),
             (self.session.model_changed, self.panel.form.show_thresholds),
             (self.session.model_changed, self._embed_ahead),
@@ -528,6 +530,12 @@ class SeriesWidget(ViewerWidget):
         """Give prompts to another channel, now and in the next images."""
         self.layers.choose_channel(channel)
         self._ahead = {}
+
+    def _follow_channel(self, image: Image | None) -> None:
+        """Give prompts to a channel chosen in “Prompts” from now on."""
+        channel = self.layers.follow_channel(image)
+        if channel is not None:
+            self.panel.channel_box.setValue(channel)
 
     # segmenting all images
 

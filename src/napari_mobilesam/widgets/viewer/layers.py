@@ -27,6 +27,8 @@ PREVIEW_MARK = 'napari-mobilesam-preview'
 
 # key in the metadata of images and labels of a series, which saves them
 SERIES_MARK = 'napari-mobilesam-series'
+# key in the metadata of images of a series; the value is their channel
+CHANNEL = 'napari-mobilesam-channel'
 
 # number of the mouse button in events of napari
 RIGHT_BUTTON = 2

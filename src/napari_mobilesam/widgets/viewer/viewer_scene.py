@@ -90,6 +90,10 @@ class ViewerScene:
         self._viewer = weakref.ref(viewer)
         self._image: weakref.ref[Image] | None = None
         self._labels: weakref.ref[Labels] | None = None
+        # labels that were chosen for each image
+        self._labels_of: weakref.WeakKeyDictionary[
+            Image, weakref.ref[Labels]
+        ] = weakref.WeakKeyDictionary()
         # True if the labels that are written to are yet to be made
         self._new_labels = False
         self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
@@ -154,7 +158,10 @@ class ViewerScene:
 
     @property
     def labels(self) -> Labels | None:
-        """Output layer: the one that was set, else one made for the image."""
+        """Output layer that was set, now or for the image; else one of ours.
+
+        Ours is one that was made for the image.
+        """
         layers = self.viewer.layers
         chosen = None if self._labels is None else self._labels()
         if chosen is not None and chosen in layers:
@@ -162,10 +169,16 @@ class ViewerScene:
         if self._new_labels:
             return None
         image = self.image
+        if image is None:
+            return None
+        used = self._labels_of.get(image)
+        last = None if used is None else used()
+        if last is not None and last in layers:
+            return last
         ours = (
             layer
             for layer in layers
-            if image is not None and is_output(layer) and is_ours(layer, image)
+            if is_output(layer) and is_ours(layer, image)
         )
         return next(ours, None)
 
@@ -173,11 +186,21 @@ class ViewerScene:
     def labels(self, layer: Labels | None) -> None:
         self._labels = None if layer is None else weakref.ref(unwrap(layer))
         self._new_labels = False
+        image = self.image
+        if self._labels is not None and image is not None:
+            self._labels_of[image] = self._labels
         self.labels_changed.emit()
+
+    def choose_labels(self, layer: Labels, images: Sequence[Image]) -> None:
+        """Write to labels whenever one of some images is chosen."""
+        for image in images:
+            self._labels_of[image] = weakref.ref(layer)
 
     def use_new_labels(self) -> None:
         """Write to labels that the next object makes."""
         self._labels, self._new_labels = None, True
+        if self.image is not None:
+            self._labels_of.pop(self.image, None)
         self.labels_changed.emit()
 
     def _write_to(self, labels: Labels) -> int:
