@@ -253,22 +253,26 @@ def test_no_class_has_no_colour_to_change(classed):
     assert not classed.widget.panel.class_box.color_button.isEnabled()
 
 
-def test_former_labels_get_their_colours_back_when_others_are_chosen(classed):
+def test_all_labels_that_were_written_to_are_coloured(classed):
     d, labels = classed, classed.labels
     former = labels.colormap
     press_box(d)
     own = d.viewer.add_labels(np.zeros((96, 128), np.int32), name='own')
     own.features = pd.DataFrame({'index': [5, 7], 'class': ['debris', 'x']})
     theirs = own.colormap
+    assert own.colormap is theirs
     d.widget.panel.labels_combo.layer = own
-    assert labels.colormap is former
+    assert color_of(labels, 1) == rgb(PALETTE[0])
     assert color_of(own, 5) == rgb(PALETTE[1])
     # a class that came with the labels is offered too
     assert 'x' in d.session.classes
     assert has_no_class(own, 6)
-    d.widget.panel.labels_combo.layer = labels
+    press_box(d)
+    assert labels.colormap is former
     assert own.colormap is theirs
+    press_box(d)
     assert color_of(labels, 1) == rgb(PALETTE[0])
+    assert color_of(own, 5) == rgb(PALETTE[1])
     d.viewer.layers.remove(labels)
     d.settle()
     assert d.widget.panel.class_box.shown_box.isChecked()

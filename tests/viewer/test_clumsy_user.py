@@ -282,3 +282,16 @@ def test_with_several_images_messages_name_the_image(desk, blobs):
     assert d.widget.status.text == OUTSIDE.format(f' “{name}”')
     d.widget.trigger('edit_object')
     assert d.widget.status.text == f'No object of “{name}” under the cursor.'
+
+
+def test_with_several_labels_messages_name_the_labels(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    d.session.scene.add_labels('others')
+    d.settle()
+    d.mouse.move(d.mouse.at(d.image, INSIDE))
+    d.widget.trigger('edit_object')
+    assert d.widget.status.text == 'No object of “others” under the cursor.'

@@ -13,6 +13,7 @@ from napari_mobilesam.widgets.parts.hover_view import cursor_on
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_OBJECT = 'No object{} under the cursor.'
@@ -79,6 +80,10 @@ class PromptNavigation:
 
     @property
     def _no_object(self) -> str:
+        labels = self._scene.labels
+        count = sum(map(is_output, self._viewer.layers))
+        if labels is not None and count > 1:
+            return NO_OBJECT.format(f' of “{labels.name}”')
         which = self._scene.which_image
         return NO_OBJECT.format(which and f' of{which}')
 

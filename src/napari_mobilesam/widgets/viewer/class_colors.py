@@ -8,7 +8,7 @@ shows the same, and is one array of which a few rows change.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,10 +34,10 @@ Table = NDArray[np.float32]
 
 
 class ClassPainter:
-    """Show the output labels in the colours of their classes.
+    """Show labels in the colours of their classes.
 
-    Follows the classes and the feature table of the layer. A layer that is no
-    longer the output, or has no object with a class, gets its former colours
+    Follows the classes and the feature tables of the layers. A layer that is
+    no longer coloured, or has no object with a class, gets its former colours
     back.
 
     Parameters
@@ -45,8 +45,7 @@ class ClassPainter:
     classes : Classes
         Colours, and whether they are shown.
     find_labels : callable
-        Returns the output layer or None; `follow` is to be called when it
-        changes.
+        Returns the layers; `follow` is to be called when they change.
     tell : callable
         Reports a problem in one sentence.
     """
@@ -54,68 +53,95 @@ class ClassPainter:
     def __init__(
         self,
         classes: Classes,
-        find_labels: Callable[[], Labels | None],
+        find_labels: Callable[[], Sequence[Labels]],
         tell: Callable[[str], None],
     ) -> None:
         self._classes = classes
         self._find_labels = find_labels
         self._tell = tell
-        self._layer: weakref.ref[Labels] | None = None
-        # the layer's own colormap, and ours
-        self._former: Any = None
-        self._ours: Any = None
+        self._painted: weakref.WeakKeyDictionary[Labels, _PaintedLayer] = (
+            weakref.WeakKeyDictionary()
+        )
         classes.changed.connect(self.follow)
 
     def follow(self) -> None:
-        """Colour the output layer, if there is one and if asked for."""
-        layer = self._wanted()
-        before = None if self._layer is None else self._layer()
-        if layer is not before:
-            if before is not None:
-                self._give_back(before)
-            self._layer = None
-            if layer is not None:
-                self._take(layer)
-        self._paint()
+        """Colour the layers, if there are any and if asked for."""
+        wanted = list(self._find_labels()) if self._classes.shown else []
+        for layer in [each for each in self._painted if each not in wanted]:
+            self._painted.pop(layer).give_back(layer, self._paint)
+        for layer in wanted:
+            if layer not in self._painted:
+                self._painted[layer] = _PaintedLayer(layer, self._paint)
+        for layer in wanted:
+            self._paint_layer(layer)
 
-    def _wanted(self) -> Labels | None:
-        return self._find_labels() if self._classes.shown else None
+    def _paint(self, event: Any) -> None:
+        self._paint_layer(event.source)
 
-    def _take(self, layer: Labels) -> None:
-        from napari.utils.colormaps import CyclicLabelColormap
-
-        self._former = layer.colormap
-        self._ours = CyclicLabelColormap(colors=_no_class(layer))
-        self._layer = weakref.ref(layer)
-        layer.events.features.connect(self._paint)
-
-    def _give_back(self, layer: Labels) -> None:
-        layer.events.features.disconnect(self._paint)
-        _show(layer, self._former)
-        self._former = self._ours = None
-
-    def _paint(self, event: Any = None) -> None:
+    def _paint_layer(self, layer: Labels) -> None:
         """Update the colours; only changed ones cost time."""
-        layer = None if self._layer is None else self._layer()
-        if layer is None:
+        painted = self._painted.get(layer)
+        if painted is None:
+            # a layer before it was too large, and none is coloured any more
             return
         labels, codes, names = classes_of(layer.features)
         # emits `changed` for new classes, which paints them too
         self._classes.add(*names)
+        # its type may have changed
         table = _no_class(layer)
-        if _wraps(layer) and labels.max(initial=0) >= len(table):
-            self._give_up(layer, len(table) - 1)
+        limit = len(table) - 1
+        if _wraps(layer) and labels.max(initial=0) > limit:
+            self._give_up(layer, limit)
             return
         colors = self._classes.colors
         shades = np.array([rgb(colors[name]) for name in names], np.float32)
+        shades = shades.reshape(-1, 3)
+        shown = (codes >= 0) & (labels > 0) & (labels <= limit)
+        table[labels[shown], :3] = shades[codes[shown]] / 255
+        painted.show(layer, table if shown.any() else None)
+
+    def _give_up(self, layer: Labels, limit: int) -> None:
+        self._classes.shown = False
+        self._tell(
+            f'“{layer.name}” has labels above {limit}, which cannot be '
+            'coloured by class: convert it to 16 bits (right-click the '
+            'layer), or write to new labels.'
+        )
+
+
+class _PaintedLayer:
+    """Colours of one layer: its own and those of classes.
+
+    Keeps no reference to the layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        The layer.
+    changed : callable
+        Called when its feature table changes.
+    """
+
+    def __init__(self, layer: Labels, changed: Callable[[Any], None]) -> None:
+        from napari.utils.colormaps import CyclicLabelColormap
+
+        self._former: Any = layer.colormap
+        self._ours: Any = CyclicLabelColormap(colors=_no_class(layer))
+        layer.events.features.connect(changed)
+
+    def give_back(self, layer: Labels, changed: Callable[[Any], None]) -> None:
+        """Show the layer in its own colours, and do not hear it any more."""
+        layer.events.features.disconnect(changed)
+        _show(layer, self._former)
+
+    def show(self, layer: Labels, table: Table | None) -> None:
+        """Show the layer in (N, 4) colours of its labels; None for its own."""
         if layer.colormap is not self._ours:
             self._former = layer.colormap
-        painted = (codes >= 0) & (labels > 0) & (labels < len(table))
-        if not painted.any():
+        if table is None:
             if layer.colormap is self._ours:
                 _show(layer, self._former)
             return
-        table[labels[painted], :3] = shades[codes[painted]] / 255
         changed = not np.array_equal(table, self._ours.colors)
         if changed:
             self._ours.colors = table
@@ -127,14 +153,6 @@ class ClassPainter:
         elif changed:
             # setting the colormap would look at all pixels
             layer.events.colormap()
-
-    def _give_up(self, layer: Labels, limit: int) -> None:
-        self._classes.shown = False
-        self._tell(
-            f'“{layer.name}” has labels above {limit}, which cannot be '
-            'coloured by class: convert it to 16 bits (right-click the '
-            'layer), or write to new labels.'
-        )
 
 
 def classes_of(

@@ -265,6 +265,15 @@ class ViewerScene:
                 return layer
         return None
 
+    def labels_layers(self) -> list[Labels]:
+        """Return the labels that are written to, or were."""
+        current = self.labels
+        return [
+            layer
+            for layer in self.viewer.layers
+            if layer is current or layer in self._objects
+        ]
+
     def undoables(self) -> Sequence[Undoable]:
         """Return the objects of all labels in the viewer, and outlines."""
         objects = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -78,11 +79,11 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     session.use_cache(settings.cache_mb)
     session.classes.restore(settings.classes, settings.class_colors)
 
-    def find_labels() -> Labels | None:
+    def find_labels() -> Sequence[Labels]:
         # the session may outlive its viewer for a moment
         with contextlib.suppress(ImageError):
-            return scene.labels
-        return None
+            return scene.labels_layers()
+        return ()
 
     painter = ClassPainter(session.classes, find_labels, session.tell)
     scene.labels_changed.connect(painter.follow)
