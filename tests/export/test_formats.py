@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from dataclasses import replace
@@ -15,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_mobilesam as nm
+from napari_mobilesam.export import ome_zarr_labels
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.types import ImageError, SegmentationError
@@ -865,6 +867,44 @@ def test_what_a_format_does_not_use_is_refused(
             assert not (tmp_path / name).exists()
     used = {key: given[key] for key in given if key not in unused}
     export_labels(labels, tmp_path / name, **used)
+
+
+@pytest.mark.parametrize('before', [True, False])
+def test_ome_zarr_that_cannot_be_written_leaves_what_was_there(
+    labels, tmp_path, monkeypatch, before
+):
+    pytest.importorskip('zarr')
+    path = tmp_path / 'x.ome.zarr'
+    if before:
+        export_labels(labels, path)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ome_zarr_labels, '_write_plane', full)
+        with pytest.raises(OSError, match='No space'):
+            export_labels(labels, path, overwrite=True)
+    assert list(tmp_path.iterdir()) == [path][:before]
+    if before:
+        assert np.array_equal(read_labels(path).labels, labels)
+        export_labels(labels > 0, path, overwrite=True)
+        assert read_labels(path).labels[:].max() == 1
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unfinished_ome_zarr_is_neither_read_nor_replaced(labels, tmp_path):
+    pytest.importorskip('zarr')
+    from napari_mobilesam.large.io.ome_zarr import LabelWriter
+
+    path = tmp_path / 'x.ome.zarr'
+    LabelWriter.create(path, 1, labels.shape, (16, 16))
+    with pytest.raises(ExportError, match='was not finished'):
+        read_labels(path)
+    with pytest.raises(ImageError, match='exists'):
+        export_labels(labels, path)
+    export_labels(labels, path, overwrite=True)
+    assert np.array_equal(read_labels(path).labels, labels)
 
 
 @pytest.mark.parametrize('name', ['x.geojson', 'x.json', 'x.ome.zarr'])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +22,7 @@ from napari_mobilesam.extra import need
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
+    check_replaceable,
     is_begun,
     is_finished,
     remove_labels,
@@ -64,7 +67,8 @@ def write_ome_zarr(
         Image that they are of: they get its pixel sizes, position and units,
         and a link to it.
     overwrite : bool
-        Replace labels of this program. Nothing else is ever replaced.
+        Replace labels of this program, once the new ones are whole. Nothing
+        else is ever replaced.
 
     Returns
     -------
@@ -79,29 +83,52 @@ def write_ome_zarr(
         If something else is at ``path``.
     """
     path = labels_folder(path, image.name)
-    if is_finished(path) and not overwrite:
+    if not overwrite and (is_finished(path) or is_begun(path)):
         raise ImageError(f'{path} exists: remove it, or give another.')
     like = _like(image, of)
-    if is_begun(path) or overwrite:
-        remove_labels(path)
-    height, width = image.shape[-2:]
     largest, found = _objects(image)
-    planes = int(np.prod(image.shape[:-2]))
-    writer = LabelWriter.create(
-        path,
-        planes,
-        (height, width),
-        (CHUNK, CHUNK),
-        smallest_dtype(largest),
-        like=cast(Source, like),
-    )
-    for plane in image.planes():
-        _write_plane(writer, plane)
-    # empty lists are not allowed
-    writer.finish(
-        {key: told for key, told in _described(image, found) if told}
-    )
+    if overwrite:
+        # nothing of somebody else is replaced
+        check_replaceable(path)
+    height, width = image.shape[-2:]
+    with _replacing(path):
+        writer = LabelWriter.create(
+            path,
+            int(np.prod(image.shape[:-2])),
+            (height, width),
+            (CHUNK, CHUNK),
+            smallest_dtype(largest),
+            like=cast(Source, like),
+        )
+        for plane in image.planes():
+            _write_plane(writer, plane)
+        # empty lists are not allowed
+        writer.finish(
+            {key: told for key, told in _described(image, found) if told}
+        )
     return len(found)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[None]:
+    """Put labels of this program aside until others are written there.
+
+    They come back, and what was written is removed, if anything is raised.
+    """
+    before = path.with_name(f'.{path.name}.before-{secrets.token_hex(4)}')
+    if is_finished(path) or is_begun(path):
+        path.rename(before)
+    try:
+        yield
+    except BaseException:
+        # a folder of somebody else came meanwhile
+        with suppress(ImageError, OSError):
+            remove_labels(path)
+        if before.exists() and not path.exists():
+            before.rename(path)
+        raise
+    if before.exists():
+        remove_labels(before)
 
 
 def _write_plane(writer: LabelWriter, plane: Plane) -> None:
@@ -249,6 +276,10 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     """
     zarr = need('zarr')
     path = _one_label_image(path)
+    if is_begun(path):
+        raise ExportError(
+            f'{path} was not finished: run what writes it again first.'
+        )
     pyramid = open_pyramid(path)
     attributes = dict(zarr.open(str(path), mode='r').attrs)
     told = dict(attributes.get('ome', attributes)).get('image-label', {})
@@ -285,7 +316,11 @@ def _one_label_image(path: Path) -> Path:
     folder = path / 'labels'
     if not folder.is_dir():
         return path
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    names = sorted(
+        each.name
+        for each in folder.iterdir()
+        if each.is_dir() and not each.name.startswith('.')
+    )
     if len(names) != 1:
         raise ExportError(
             f'{path} has {len(names)} label images '

@@ -205,17 +205,28 @@ def remove_labels(path: Path) -> None:
     ImageError
         If something else is at ``path``.
     """
+    check_replaceable(path)
     if not path.exists():
         return
-    if _state(path) is None:
-        raise ImageError(
-            f'{path} exists and is no label image of this program: it is '
-            'not replaced. Remove it, or give another output.'
-        )
     # as long as anything is left, it must not look finished
     for name in ('.zattrs', 'zarr.json'):
         (path / name).unlink(missing_ok=True)
     shutil.rmtree(path)
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that there is nothing but labels that `LabelWriter` wrote.
+
+    Raises
+    ------
+    ImageError
+        If something else is at ``path``.
+    """
+    if path.exists() and _state(path) is None:
+        raise ImageError(
+            f'{path} exists and is no label image of this program: it is '
+            'not replaced. Remove it, or give another output.'
+        )
 
 
 def open_labels(path: str | Path) -> list[Any]:
