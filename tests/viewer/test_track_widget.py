@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_mobilesam.tracking.ctc import read_ctc
 from napari_mobilesam.widgets import open_form
@@ -294,10 +294,18 @@ def test_export_through_the_dialog(
         assert len(path.read_text().splitlines()) == 81
     else:
         assert path.read_text().count('<Spot ') == 80
-    # a folder is not replaced
+    # a folder is not replaced, a file is where that is agreed to
     QTest.mouseClick(d.widget.export_button, LEFT)
     d.settle()
-    assert d.widget.status.failed == (name == 'out')
+    if name == 'out':
+        assert d.widget.status.failed
+        return
+    (question,) = d.widget.findChildren(QMessageBox)
+    assert f'{name} exists' in question.text()
+    path.write_text('precious')
+    question.button(QMessageBox.StandardButton.Cancel).click()
+    d.settle()
+    assert path.read_text() == 'precious'
 
 
 # what goes wrong

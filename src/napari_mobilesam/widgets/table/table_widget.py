@@ -14,7 +14,6 @@ from napari.layers import Labels
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QVBoxLayout,
@@ -40,6 +39,7 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
+from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
 from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (
@@ -65,7 +65,7 @@ NOTHING = 'The table has no rows: the labels have no object.'
 # Labels of at most so many pixels are measured again after each change.
 SMALL = 1 << 22
 PAUSE_MS = 800
-SUFFIXES = 'CSV (*.csv);;Parquet (*.parquet)'
+KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
 EVENTS = ('paint', 'data', 'labels_update')
 
 
@@ -517,13 +517,9 @@ class TableWidget(ViewerWidget):
         return re.sub(r'[\\/:*?"<>|]+', '_', str(layer.name)) + '.csv'
 
     def _ask_export(self) -> None:
-        path, chosen = QFileDialog.getSaveFileName(
-            self, 'Save the table', self.proposed_path, SUFFIXES
+        ask_where_to_save(
+            self, 'Save the table', self.proposed_path, KINDS, self.export
         )
-        if path:
-            if not Path(path).suffix:
-                path += '.parquet' if 'parquet' in chosen else '.csv'
-            self.export(path)
 
     def export(self, path: str | Path) -> None:
         """Save the table in the background.

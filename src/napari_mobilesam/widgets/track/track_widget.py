@@ -39,8 +39,12 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
-from napari_mobilesam.widgets.track.track_export import ask_path
+from napari_mobilesam.widgets.track.track_export import (
+    KINDS,
+    proposed_path,
+)
 from napari_mobilesam.widgets.track.track_rows import TrackRows
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
@@ -544,12 +548,17 @@ class TrackWidget(ViewerWidget):
     # export
 
     def _ask_export(self) -> None:
-        if self.shown is None or self.shown.source is None:
+        labels = None
+        if self.shown is not None:
+            source = self.shown.source
+            labels = self.shown.labels if source is None else source
+        if labels is None:
             self.status.fail(NO_TRACKS)
             return
-        path = ask_path(self, self.shown.source)
-        if path is not None:
-            self.export(path)
+        proposed = proposed_path(labels)
+        ask_where_to_save(
+            self, 'Save the tracks', proposed, KINDS, self.export
+        )
 
     def export(self, path: str | Path) -> None:
         """Save the tracks in the background.
