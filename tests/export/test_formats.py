@@ -78,6 +78,82 @@ def test_round_trip_of_what_is_known(
     assert found.class_colors['cell “ä”'].startswith('#')
 
 
+@pytest.mark.parametrize('name', POLYGONS)
+def test_rows_of_planes(
+    name: str, stack: NDArray[Any], tmp_path: Path
+) -> None:
+    table = pd.DataFrame(
+        {
+            'label': [1, 2, 2],
+            'plane': [0, 0, 2],
+            'class': ['a', 'a', 'b'],
+            'length': [1.0, 2.0, 3.0],
+        }
+    )
+    given = LabelsWithTable(stack, table)
+    if name.endswith('.zarr'):
+        with pytest.warns(UserWarning, match='1 label has other values'):
+            export_labels(given, tmp_path / name)
+        return
+    export_labels(given, tmp_path / name)
+    found = read_labels(tmp_path / name).table
+    assert found is not None
+    found = found.dropna(subset='class')
+    assert found[table.columns].to_dict('list') == table.to_dict('list')
+
+
+@pytest.mark.parametrize('name', POLYGONS)
+def test_names_that_formats_use_themselves(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    table = pd.DataFrame(
+        {'label': [1, 2], 'class': ['object', 'no class'], 'Label': [7.0, 8.0]}
+    )
+    export_labels(LabelsWithTable(labels, table), tmp_path / name)
+    found = read_labels(tmp_path / name)
+    same(found, labels)
+    assert found.table is not None
+    rows = found.table.set_index('label')['class'].dropna()
+    assert rows.to_dict() == {1: 'object', 2: 'no class'}
+
+
+@pytest.mark.parametrize('name', ['x.tif', 'x.ome.tif'])
+@pytest.mark.parametrize('shape', [(3, 9, 1), (2, 3, 1, 9), (4, 1, 1)])
+def test_planes_of_one_column(
+    name: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    labels = np.arange(np.prod(shape)).reshape(shape) % 7
+    export_labels(labels, tmp_path / name)
+    same(read_labels(tmp_path / name), labels)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(
+    ('units', 'scale'),
+    [
+        (('second', 'micrometer', 'micrometer'), (30.0, 0.5, 0.25)),
+        (('second', 'nanometer', 'nanometer'), (2.5, 100.0, 100.0)),
+        ((None, 'millimeter', 'millimeter'), (1.0, 0.5, 0.5)),
+        ((), (1.0, 0.5, 0.5)),
+    ],
+)
+def test_pixel_sizes_and_the_time_between_frames(
+    name: str,
+    units: tuple[str | None, ...],
+    scale: tuple[float, ...],
+    stack: NDArray[Any],
+    tmp_path: Path,
+) -> None:
+    given = LabelsWithTable(stack, axes='tyx', scale=scale, units=units)
+    export_labels(given, tmp_path / name)
+    found = read_labels(tmp_path / name)
+    assert found.axes == 'tyx'
+    assert found.scale == pytest.approx(scale)
+    told = found.units or (None,) * 3
+    assert told[1:] == (units or (None,) * 3)[1:]
+    assert told[0] in ('second', units[0] if units else None)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_labels_without_objects(name: str, tmp_path: Path) -> None:
     nothing = np.zeros((7, 9), np.int64)

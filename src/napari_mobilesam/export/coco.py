@@ -101,6 +101,8 @@ def _header(
     """Return all of a file but its annotations."""
     height, width = image.shape[-2:]
     several = len(image.shape) > 2
+    # names of categories are unique
+    no_class = 'no class' if NO_CLASS in categories else NO_CLASS
     return {
         'images': [
             {
@@ -116,9 +118,10 @@ def _header(
         'categories': [
             {
                 'id': number,
-                'name': name,
+                'name': name or no_class,
                 'supercategory': NO_CLASS,
                 'color': list(rgb(color)),
+                OURS: {'class': name},
             }
             for name, (number, color) in categories.items()
         ],
@@ -131,9 +134,9 @@ def _header(
 
 
 def _categories(image: LabelsWithTable) -> dict[str, tuple[int, str]]:
-    """Number and colour of each class; the last is that of no class."""
+    """Number and colour of each class; the last, '', is that of no class."""
     colors = image.colors()
-    colors.setdefault(NO_CLASS, default_color(len(colors)))
+    colors[''] = default_color(len(colors))
     return {
         name: (number, color)
         for number, (name, color) in enumerate(colors.items(), start=1)
@@ -155,7 +158,7 @@ def _annotations(
         rows, columns = boxes[number]
         properties = known(plane.number, label)
         entry: dict[str, Any] = {
-            'category_id': categories[properties.class_name or NO_CLASS][0],
+            'category_id': categories[properties.class_name][0],
             'segmentation': mask,
             'area': int(areas[number]),
             'bbox': [
@@ -261,12 +264,14 @@ def _decoded(
     planes = (len(images),) if len(images) > 1 else ()
     shape = shape or (tuple(known) if known else (*planes, *size))
     plane_of = {entry['id']: n for n, entry in enumerate(images)}
-    names = {c['id']: str(c['name']) for c in content.get('categories', [])}
+    categories = content.get('categories', [])
+    names = {entry['id']: _class_name(entry) for entry in categories}
     labels = _labels_of(annotations)
     # column after column, as run lengths go
     columns = np.zeros(
         (len(images), size[1], size[0]), smallest_dtype(max(labels, default=0))
     )
+    planes_of: list[int] = []
     for label, entry in zip(labels, annotations, strict=True):
         of = entry['image_id']
         if of not in plane_of:
@@ -274,6 +279,7 @@ def _decoded(
                 f'{path} has an annotation of image {of}, but no such image.'
             )
         _paint(entry['segmentation'], label, columns[plane_of[of]])
+        planes_of.append(plane_of[of])
     out = np.ascontiguousarray(columns.swapaxes(1, 2))
     if out.size != np.prod(shape):
         raise ExportError(
@@ -281,12 +287,12 @@ def _decoded(
             f'pixels, which are no labels of shape {tuple(shape)}.'
         )
     table = properties_table(
-        labels, [_properties(a, names) for a in annotations]
+        labels, planes_of, [_properties(a, names) for a in annotations]
     )
     colors = {
-        str(c['name']): '#{:02x}{:02x}{:02x}'.format(*c['color'])
-        for c in content.get('categories', [])
-        if 'color' in c and c['name'] != NO_CLASS
+        names[c['id']]: '#{:02x}{:02x}{:02x}'.format(*c['color'])
+        for c in categories
+        if 'color' in c and names[c['id']]
     }
     image = LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
     return with_geometry(image, info.get(OURS))
@@ -304,9 +310,16 @@ def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:
     numbers = dict(entry.get('measurements') or {})
     if 'score' in entry:
         numbers['score'] = entry['score']
-    return ObjectProperties(
-        '' if name == NO_CLASS else name, numbers.get('score'), numbers
-    )
+    return ObjectProperties(name, numbers.get('score'), numbers)
+
+
+def _class_name(category: Any) -> str:
+    """Class of a category; empty for that of objects without a class."""
+    name = str(category['name'])
+    ours = category.get(OURS)
+    if isinstance(ours, dict):
+        return str(ours['class'])
+    return '' if name == NO_CLASS else name
 
 
 def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:

@@ -391,7 +391,11 @@ def with_geometry(image: LabelsWithTable, member: Any) -> LabelsWithTable:
     for size in scale:
         if not isinstance(size, int | float) or not 0 < size < math.inf:
             return image
-    named = isinstance(units, list) and len(units) == count
-    if not named or not all(isinstance(unit, str) for unit in units or ()):
+    if not isinstance(units, list) or len(units) != count:
         units = []
-    return replace(image, scale=tuple(scale), units=tuple(units or ()))
+    # a file may have an empty name, or none
+    named = [
+        unit if isinstance(unit, str) and unit else None for unit in units
+    ]
+    told = tuple(named) if any(named) else ()
+    return replace(image, scale=tuple(scale), units=told)

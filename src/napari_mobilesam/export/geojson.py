@@ -97,7 +97,8 @@ def _features(
             if properties.class_name:
                 told['classification'] = classes[properties.class_name]
             told['isLocked'] = False
-            told['measurements'] = {LABEL: label, **properties.measurements}
+            # last: a column of that name is no label
+            told['measurements'] = {**properties.measurements, LABEL: label}
             key = f'{image.name}/{plane.number}/{label}'
             yield {
                 'type': 'Feature',

@@ -22,6 +22,11 @@ from napari_mobilesam.export.exported import (
     count_labels,
 )
 from napari_mobilesam.files import OME_TIFF
+from napari_mobilesam.large.io.label_tiff import (
+    imagej_unit,
+    in_seconds,
+    ome_sizes,
+)
 from napari_mobilesam.readers.open_image import reason
 from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
 from napari_mobilesam.types import SegmentationError
@@ -45,28 +50,26 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
     import tifffile
 
     labels = as_uint(in_memory(image))
-    axes = image.axes.upper()
     scale = dict(zip(image.axes, image.scale, strict=False))
     units = dict(zip(image.axes, image.units, strict=False))
     options: dict[str, Any] = {'compression': 'zlib'}
     if labels.dtype == np.uint16 and not path.name.lower().endswith(OME_TIFF):
-        metadata: dict[str, Any] = {'axes': axes}
+        metadata: dict[str, Any] = {}
         options['imagej'] = True
+        # all axes that ImageJ has: tifffile takes planes of one column, of
+        # fewer axes, for channels of a pixel
+        sizes = dict(zip(image.axes, image.shape, strict=True))
+        labels = labels.reshape([sizes.get(axis, 1) for axis in 'tzcyxs'])
         if scale.get('x') and scale.get('y'):
             options['resolution'] = (1 / scale['x'], 1 / scale['y'])
-            unit = units.get('x')
-            metadata['unit'] = 'um' if unit == MICRON else unit or 'pixel'
+            metadata['unit'] = imagej_unit(units.get('x'))
         if scale.get('z'):
             metadata['spacing'] = scale['z']
         if scale.get('t'):
-            metadata['finterval'] = scale['t']
+            metadata['finterval'] = in_seconds(scale['t'], units.get('t'))
     else:
         options['ome'] = True
-        metadata = {'axes': axes}
-        for axis in 'xyz':
-            if scale.get(axis) and units.get(axis) == MICRON:
-                metadata[f'PhysicalSize{axis.upper()}'] = scale[axis]
-                metadata[f'PhysicalSize{axis.upper()}Unit'] = 'µm'
+        metadata = {'axes': image.axes.upper(), **ome_sizes(scale, units)}
     tifffile.imwrite(path, labels, metadata=metadata, **options)
     return count_labels(labels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -192,13 +193,26 @@ def _is_array(path: Path) -> bool:
 
 
 def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:
-    """Largest label, and each label with the first plane that it is on."""
+    """Largest label, and each label with the first plane that it is on.
+
+    Warns of rows of the table that are of other planes.
+    """
     found: dict[int, int] = {}
+    known, lost = image.properties(), set()
     for plane in image.planes():
         for row in range(0, image.shape[-2], CHUNK):
             strip = np.asarray(plane.labels[row : row + CHUNK])
             for label in np.unique(strip[strip != 0]).tolist():
-                found.setdefault(label, plane.number)
+                first = found.setdefault(label, plane.number)
+                if known(plane.number, label) != known(first, label):
+                    lost.add(label)
+    if lost:
+        labels = 'label has' if len(lost) == 1 else 'labels have'
+        warnings.warn(
+            f'OME-Zarr has one row for each label: {len(lost)} {labels} other '
+            'values on later planes, which are left out.',
+            stacklevel=4,
+        )
     return max(found, default=0), dict(sorted(found.items()))
 
 

@@ -91,6 +91,7 @@ def labels_from_polygons(
     planes = out.reshape(-1, *shape[-2:])
     depth = shape[-3] if len(shape) > 2 else 1
     groups: dict[int, list[int]] = {}
+    on_plane: list[int] = []
     for number, found in enumerate(objects):
         at = _plane_number(found, shape, depth)
         if not 0 <= at < len(planes):
@@ -99,6 +100,7 @@ def labels_from_polygons(
                 f'which labels of shape {shape} do not have.'
             )
         groups.setdefault(at, []).append(number)
+        on_plane.append(at)
     for at, numbers in groups.items():
         polygons = [(n, p) for n in numbers for p in objects[n].polygons]
         fill_polygons(
@@ -106,7 +108,8 @@ def labels_from_polygons(
             [labels[number] for number, _ in polygons],
             planes[at],
         )
-    table = properties_table(labels, [found.properties for found in objects])
+    properties = [found.properties for found in objects]
+    table = properties_table(labels, on_plane, properties)
     return LabelsWithTable(out, table, dict(colors), name=path.stem)
 
 
@@ -199,18 +202,30 @@ def _extent(objects: Sequence[PolygonObject]) -> tuple[int, ...]:
 
 
 def properties_table(
-    labels: Sequence[int], properties: Sequence[ObjectProperties]
+    labels: Sequence[int],
+    planes: Sequence[int],
+    properties: Sequence[ObjectProperties],
 ) -> Any:
-    """Table with a row per label: class, score and measurements."""
+    """Table of class, score and measurements.
+
+    A row per label; per label and plane, with a column ``plane``, if those of
+    a label are not the same on all planes.
+    """
     import pandas as pd
 
-    rows: dict[int, dict[str, Any]] = {}
-    for label, known in zip(labels, properties, strict=True):
-        row = rows.setdefault(label, {'label': label})
-        if known.class_name:
-            row['class'] = known.class_name
-        row.update(known.measurements)
-    table = pd.DataFrame(list(rows.values()), columns=None)
-    if not len(table):
+    known: dict[int, ObjectProperties] = {}
+    each = list(zip(labels, planes, properties, strict=True))
+    same = all(known.setdefault(n, told) == told for n, _, told in each)
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for label, plane, told in each:
+        row = rows.setdefault((label, 0 if same else plane), {'label': label})
+        if not same:
+            row['plane'] = plane
+        if told.class_name:
+            row['class'] = told.class_name
+        row.update(told.measurements)
+    if not rows:
         return pd.DataFrame({'label': np.zeros(0, np.int64)})
-    return table.sort_values('label').reset_index(drop=True)
+    keys = ['label'] if same else ['label', 'plane']
+    table = pd.DataFrame(list(rows.values()))
+    return table.sort_values(keys).reset_index(drop=True)

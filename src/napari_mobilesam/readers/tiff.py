@@ -27,8 +27,19 @@ UNITS = {
     'micron': 'micrometer',
     'microns': 'micrometer',
     'mm': 'millimeter',
+    'm': 'meter',
     's': 'second',
     'sec': 'second',
+    'ms': 'millisecond',
+    'min': 'minute',
+    'h': 'hour',
+}
+# what OME calls the size of a pixel along each axis
+OME_SIZES = {
+    'x': 'PhysicalSizeX',
+    'y': 'PhysicalSizeY',
+    'z': 'PhysicalSizeZ',
+    't': 'TimeIncrement',
 }
 # A series is taken for a thumbnail, label or macro image of another one if
 # its planes have fewer pixels than this share of the other's.
@@ -317,8 +328,7 @@ def _ome_sizes(
     if len(images) != count:
         series = 0
     known = images[series].attrib if images else {}
-    for axis in 'XYZ':
-        name = f'PhysicalSize{axis}'
+    for axis, name in OME_SIZES.items():
         try:
             size = float(known.get(name, 0))
         except ValueError as error:
@@ -327,10 +337,10 @@ def _ome_sizes(
                 f'"{known[name]}", which is no number. Save the file again.'
             ) from error
         if size > 0:
-            scale[axis.lower()] = size
-            unit = known.get(f'{name}Unit', 'µm')
+            scale[axis] = size
+            unit = known.get(f'{name}Unit', 's' if axis == 't' else 'µm')
             if unit in UNITS:
-                units[axis.lower()] = UNITS[unit]
+                units[axis] = UNITS[unit]
     return scale, units
 
 

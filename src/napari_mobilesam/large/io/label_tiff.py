@@ -11,11 +11,24 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.files import OME_TIFF
 from napari_mobilesam.large.io.sources import Geometry
+from napari_mobilesam.readers.tiff import OME_SIZES
 
 TILE = 512
 # Symbols of OME, and of ImageJ in ASCII, for units as OME-NGFF names them.
-OME_UNITS = {'nanometer': 'nm', 'micrometer': 'µm', 'millimeter': 'mm'}
+OME_UNITS = {
+    'nanometer': 'nm',
+    'micrometer': 'µm',
+    'millimeter': 'mm',
+    'meter': 'm',
+    'millisecond': 'ms',
+    'second': 's',
+    'minute': 'min',
+    'hour': 'h',
+}
 IMAGEJ_UNITS = {**OME_UNITS, 'micrometer': 'um'}
+# of pixel sizes whose unit is unknown
+NO_UNIT = 'pixel'
+SECONDS = {'millisecond': 1e-3, 'second': 1.0, 'minute': 60.0, 'hour': 3600.0}
 
 
 def write_label_tiff(
@@ -84,22 +97,50 @@ def tiff_metadata(
     """
     known = {a: scale[a] for a in axes if units.get(a) and a in scale}
     if path.name.lower().endswith(OME_TIFF):
-        sizes: dict[str, Any] = {}
-        for axis in 'xyz':
-            unit = OME_UNITS.get(str(units.get(axis)))
-            if axis in known and unit is not None:
-                sizes[f'PhysicalSize{axis.upper()}'] = known[axis]
-                sizes[f'PhysicalSize{axis.upper()}Unit'] = unit
+        sizes = ome_sizes(known, units)
         return {'ome': True, 'metadata': {'axes': axes.upper(), **sizes}}
-    unit = IMAGEJ_UNITS.get(str(units.get('x')))
-    if unit is None or not {'x', 'y'} <= set(known):
+    unit = imagej_unit(units.get('x'))
+    if unit == NO_UNIT or not {'x', 'y'} <= set(known):
         return {'metadata': {'axes': axes.upper()}}
+    if 't' in known:
+        known['t'] = in_seconds(known['t'], units.get('t'))
     return {
         'description': _imagej_description(axes, shape, known, unit),
         'metadata': None,
         'resolution': (1 / known['x'], 1 / known['y']),
         'resolutionunit': 1,  # the unit is in the description
     }
+
+
+def ome_sizes(
+    scale: Mapping[str, float], units: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Pixel sizes and the time between frames, as OME calls them.
+
+    Parameters
+    ----------
+    scale, units : mapping
+        Size along an axis, and its unit as OME-NGFF names it. Lengths of an
+        unknown unit are written as such; times are left out, as OME has no
+        time without a unit.
+    """
+    sizes: dict[str, Any] = {}
+    for axis, name in OME_SIZES.items():
+        unit = OME_UNITS.get(str(units.get(axis)))
+        if axis in scale and (unit or axis != 't'):
+            sizes[name], sizes[f'{name}Unit'] = scale[axis], unit or NO_UNIT
+    return sizes
+
+
+def imagej_unit(unit: str | None) -> str:
+    """Return what ImageJ calls a unit of OME-NGFF, in ASCII."""
+    name = IMAGEJ_UNITS.get(str(unit), unit) or NO_UNIT
+    return name if name.isascii() else NO_UNIT
+
+
+def in_seconds(time: float, unit: str | None) -> float:
+    """Return a time in seconds, as ImageJ has it; as it is if unknown."""
+    return time * SECONDS.get(str(unit), 1.0)
 
 
 def _imagej_description(
