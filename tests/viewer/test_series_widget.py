@@ -1064,6 +1064,13 @@ def test_a_channel_that_is_chosen_in_the_prompts(series_desk, channels):
     assert saved(channels, 'b').max() == 1
     plane = d.session.scene.layer_plane()
     assert plane.composed == (d.viewer.layers['a channel 1'],)
+    # as in a new viewer
+    d.widget.panel.channel_box.setValue(1)
+    d.widget._jobs.open(None)
+    d.widget.panel.channel_box.setValue(0)
+    d.widget.resume()
+    d.settle()
+    assert d.session.scene.image is d.viewer.layers['a channel 1']
 
 
 def test_steps_of_an_image_can_be_undone_after_another_one(

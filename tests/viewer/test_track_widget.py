@@ -306,6 +306,14 @@ def test_export_through_the_dialog(
     question.button(QMessageBox.StandardButton.Cancel).click()
     d.settle()
     assert path.read_text() == 'precious'
+    monkeypatch.setattr(
+        QFileDialog,
+        'getSaveFileName',
+        lambda *args: (str(tmp_path / '2026.11.tracks'), kind),
+    )
+    QTest.mouseClick(d.widget.export_button, LEFT)
+    d.settle()
+    assert (tmp_path / f'2026.11.tracks{path.suffix}').exists()
 
 
 # what goes wrong

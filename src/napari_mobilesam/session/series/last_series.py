@@ -26,12 +26,15 @@ class LastSeries:
         Pattern of names.
     image : str
         Image file that was open.
+    channel : int
+        Channel that was worked on, from 0.
     """
 
     images: tuple[str, ...]
     output: str
     names: str
     image: str = ''
+    channel: int = 0
 
 
 def last_series() -> LastSeries | None:
@@ -43,6 +46,8 @@ def last_series() -> LastSeries | None:
             str(stored['output']),
             str(stored['names']),
             str(stored['image']),
+            # not known to files of earlier versions
+            max(0, int(stored.get('channel', 0))),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -31,8 +31,8 @@ def ask_where_to_save(
     proposed : str
         Path that is offered.
     kinds : mapping of str to str
-        Filters of the dialog, and the suffix that each gives to names
-        without one.
+        Filters of the dialog, and the suffix that each gives to names that
+        end in none of them.
     save : callable
         Called with the path.
     """
@@ -42,7 +42,9 @@ def ask_where_to_save(
     if not text:
         return
     path = Path(text)
-    if path.suffix or not kinds.get(kind):
+    suffix = path.suffix.lower()
+    # a name with a dot, such as a date, may have no suffix
+    if (suffix and suffix in kinds.values()) or not kinds.get(kind):
         save(path)
         return
     path = path.with_name(path.name + kinds[kind])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import napari.viewer
@@ -221,6 +222,7 @@ class SeriesWidget(ViewerWidget):
             return
         self.panel.output_edit.setText(last.output)
         self.panel.names_edit.setText(last.names)
+        self.panel.channel_box.setValue(last.channel)
         there = [path for path in last.images if Path(path).exists()]
         # one that was moved must not keep the others closed
         self.open(there or last.images, last.image)
@@ -523,13 +525,20 @@ class SeriesWidget(ViewerWidget):
         # only a convenience: a full disk must not stop the work
         with contextlib.suppress(OSError):
             remember_series(
-                LastSeries(used.images, used.output, used.names, str(image))
+                replace(
+                    used,
+                    image=str(image),
+                    channel=self.panel.channel_box.value(),
+                )
             )
 
     def _channel_chosen(self, channel: int) -> None:
         """Give prompts to another channel, now and in the next images."""
         self.layers.choose_channel(channel)
         self._ahead = {}
+        series, here = self._jobs.series, self._jobs.current
+        if series is not None and here >= 0:
+            self._remember(series[here].files.image)
 
     def _follow_channel(self, image: Image | None) -> None:
         """Give prompts to a channel chosen in “Prompts” from now on."""

@@ -15,6 +15,7 @@ KINDS = {
     'TrackMate in Fiji (*.xml)': '.xml',
     'Graph exchange file format (*.geff)': '.geff',
     'Table (*.csv)': '.csv',
+    'Table (*.parquet)': '.parquet',
     'Labels, one per track (*.tif)': '.tif',
 }
 
