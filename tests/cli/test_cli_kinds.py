@@ -134,7 +134,7 @@ BAD_USAGE = {
         'has no pixel of the image',
     ),
     'a region in tiles': (
-        ['--region', '0,0,9,9', '--workers', '2'],
+        ['--region', '0,0,9,9', '--executor', 'threads'],
         '--region is not for images worked through in tiles',
     ),
 }

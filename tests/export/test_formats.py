@@ -977,7 +977,7 @@ def test_unfinished_ome_zarr_is_neither_read_nor_replaced(labels, tmp_path):
     LabelWriter.create(path, 1, labels.shape, (16, 16))
     with pytest.raises(ExportError, match='was not finished'):
         read_labels(path)
-    with pytest.raises(ImageError, match='exists'):
+    with pytest.raises(FileExistsError, match='exists'):
         export_labels(labels, path)
     export_labels(labels, path, overwrite=True)
     assert np.array_equal(read_labels(path).labels, labels)

@@ -13,8 +13,8 @@ from napari_mobilesam.readers.tiff import TIFF_SUFFIXES
 LARGE_PIXELS = 64_000_000
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
 GROUP_FILES = ('zarr.json', '.zgroup', '.zattrs')
+# options that ask for tiles; the number of workers does not
 ONLY_LARGE = (
-    'workers',
     'executor',
     'scheduler',
     'planes',

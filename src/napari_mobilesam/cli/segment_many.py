@@ -179,7 +179,7 @@ def refuse_for_series(options: argparse.Namespace) -> None:
     """
     names = ['point', 'negative', 'box', 'boxes', 'skip', 'like', 'similarity']
     names += ['text', 'detector', 'text_score']
-    names += [name for name in ONLY_LARGE if name != 'workers']
+    names += ONLY_LARGE
     given = [
         option_name(name) for name in names if getattr(options, name, None)
     ]

@@ -80,12 +80,14 @@ def write_ome_zarr(
     ------
     ExportError
         If the image is of another shape.
+    FileExistsError
+        If there are labels at ``path``, and they are not to be replaced.
     ImageError
         If something else is at ``path``.
     """
     path = labels_folder(path, image.name)
     if not overwrite and (is_finished(path) or is_begun(path)):
-        raise ImageError(f'{path} exists: remove it, or give another.')
+        raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
     like = _like(image, of)
     largest, found = _objects(image)
     if overwrite:
