@@ -108,6 +108,20 @@ def test_region_and_skip_leave_the_rest_alone(segment, tmp_path: Path) -> None:
     assert not labels[:48].any()
 
 
+def test_labels_that_are_skipped_are_not_overwritten(
+    run: Run, image_path: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    done = tmp_path / 'done.tif'
+    tifffile.imwrite(done, np.full((96, 128), 3, np.uint8))
+    result = run(
+        *('segment', image_path, '-o', done, '--skip', done, '--overwrite'),
+        *('--model', tiny_model, '--quiet'),
+    )
+    assert result.code == 2
+    assert 'done.tif is an input' in result.err
+    assert (tifffile.imread(done) == 3).all()
+
+
 BAD_USAGE = {
     'outlines in a TIFF': (['--output-kind', 'outlines'], 'end in .csv'),
     'proposals in a TIFF': (['--output-kind', 'proposals'], 'end in .csv'),

@@ -969,6 +969,19 @@ def test_ome_zarr_that_cannot_be_written_leaves_what_was_there(
         assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize('lazy', [True, False])
+def test_ome_zarr_over_itself(labels, tmp_path, lazy):
+    pytest.importorskip('zarr')
+    path = tmp_path / 'x.ome.zarr'
+    export_labels(labels, path)
+    found = read_labels(path).labels
+    if lazy:
+        found = pytest.importorskip('dask.array').from_array(found)
+    export_labels(found, path, overwrite=True)
+    assert np.array_equal(read_labels(path).labels, labels)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_unfinished_ome_zarr_is_neither_read_nor_replaced(labels, tmp_path):
     pytest.importorskip('zarr')
     from napari_mobilesam.large.io.ome_zarr import LabelWriter

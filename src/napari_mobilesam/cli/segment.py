@@ -232,7 +232,8 @@ def segment_command(options: argparse.Namespace) -> int:
 def segment_one_command(options: argparse.Namespace) -> int:
     """Read, segment, write; outputs are reserved before the long part."""
     check_options(options)
-    inputs = [options.image]
+    given = (options.image, options.skip, options.boxes, options.like)
+    inputs = [path for path in given if path is not None]
     image = read_image(
         options.image,
         options.plane,

@@ -20,6 +20,7 @@ from napari_mobilesam.export.exported import (
     smallest_dtype,
 )
 from napari_mobilesam.extra import need
+from napari_mobilesam.files import PART
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
@@ -90,13 +91,15 @@ def write_ome_zarr(
         raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
     like = _like(image, of)
     largest, found = _objects(image)
-    if overwrite:
+    if not path.is_dir() or any(path.iterdir()):
         # nothing of somebody else is replaced
         check_replaceable(path)
     height, width = image.shape[-2:]
-    with _replacing(path):
+    # beside the labels that it replaces: they may be what is exported
+    new = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
+    try:
         writer = LabelWriter.create(
-            path,
+            new,
             int(np.prod(image.shape[:-2])),
             (height, width),
             (CHUNK, CHUNK),
@@ -106,21 +109,28 @@ def write_ome_zarr(
         for plane in image.planes():
             _write_plane(writer, plane)
         # empty lists are not allowed
-        writer.finish(
-            {key: told for key, told in _described(image, found) if told}
-        )
+        told = {key: each for key, each in _described(image, found) if each}
+        with _replacing(path):
+            new.rename(path)
+            LabelWriter(path).finish(told)
+    finally:
+        with suppress(OSError):
+            remove_labels(new)
     return len(found)
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[None]:
-    """Put labels of this program aside until others are written there.
+    """Put labels of this program aside until others are there.
 
-    They come back, and what was written is removed, if anything is raised.
+    They come back, and the others are removed, if anything is raised.
     """
     before = path.with_name(f'.{path.name}.before-{secrets.token_hex(4)}')
     if is_finished(path) or is_begun(path):
         path.rename(before)
+    elif path.exists():
+        # an empty folder
+        path.rmdir()
     try:
         yield
     except BaseException:
@@ -130,8 +140,7 @@ def _replacing(path: Path) -> Iterator[None]:
         if before.exists() and not path.exists():
             before.rename(path)
         raise
-    if before.exists():
-        remove_labels(before)
+    remove_labels(before)
 
 
 def _write_plane(writer: LabelWriter, plane: Plane) -> None:
