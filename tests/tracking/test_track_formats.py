@@ -223,13 +223,39 @@ def test_command_line_keeps_its_input(tmp_path, capsys):
     tifffile.imwrite(path, np.ones((5, 20, 20), np.uint8))
     before = path.read_bytes()
     given = ['track', str(path), '--quiet', '--overwrite', '-o']
-    assert main([*given, str(path)]) == 3
-    assert 'holds the labels to track' in capsys.readouterr().err
+    assert main([*given, str(path)]) == 2
+    assert 'labels.tif is an input' in capsys.readouterr().err
     assert path.read_bytes() == before
+    image = tmp_path / 'image.tif'
+    image.write_bytes(before)
+    assert main([*given, str(image), '--image', str(image)]) == 2
+    assert 'image.tif is an input' in capsys.readouterr().err
+    assert image.read_bytes() == before
     table = str(tmp_path / 'a.csv')
     assert main([*given, table, table]) == 3
     assert 'is given twice' in capsys.readouterr().err
     assert not Path(table).exists()
+
+
+def test_the_time_between_frames(tmp_path):
+    path = tmp_path / 'labels.tif'
+    tifffile.imwrite(
+        path,
+        np.ones((5, 20, 20), np.uint16),
+        imagej=True,
+        resolution=(2, 2),
+        metadata={'axes': 'TYX', 'unit': 'um', 'finterval': 30.0},
+    )
+    outputs = [str(tmp_path / name) for name in ('a.tif', 'a.xml')]
+    assert main(['track', str(path), '-o', *outputs, '--quiet']) == 0
+    found = nm.read_labels(outputs[0])
+    assert found.scale == (30.0, 0.5, 0.5)
+    assert found.units == ('second', 'micrometer', 'micrometer')
+    root = ElementTree.parse(outputs[1]).getroot()
+    model = root.find('Model')
+    assert (model.get('spatialunits'), model.get('timeunits')) == ('µm', 'sec')
+    times = [float(spot.get('POSITION_T')) for spot in root.iter('Spot')]
+    assert times == [0, 30, 60, 90, 120]
 
 
 @pytest.mark.parametrize('count', [2, 3, 4, 5])

@@ -6,11 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_mobilesam.cli.exit_codes import ExitCode, InputError, OutputError
+from napari_mobilesam.cli.exit_codes import (
+    ExitCode,
+    InputError,
+    OutputError,
+    UsageError,
+)
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.large.io.label_tiff import in_seconds
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
 from napari_mobilesam.tracking.track_formats import (
@@ -82,14 +88,17 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def track_command(options: argparse.Namespace) -> int:
     """Read the labels, link their objects, write the tracks."""
+    inputs = {
+        path.resolve()
+        for path in (options.labels, options.image)
+        if path is not None
+    }
     for number, path in enumerate(options.output):
         track_format(path)
         if path in options.output[:number]:
             raise OutputError(f'{path} is given twice')
-        if path.exists() and path.samefile(options.labels):
-            raise OutputError(
-                f'{path} holds the labels to track: choose another name'
-            )
+        if path.resolve() in inputs:
+            raise UsageError(f'{path} is an input: give another output')
         if path.exists() and not (options.overwrite and path.is_file()):
             hint = ', or give --overwrite' if path.is_file() else ''
             raise OutputError(
@@ -125,6 +134,10 @@ def _write(
     spatial = tracks.positions.shape[1]
     scale = given.scale[-spatial:] if given.scale else None
     units = given.units[-1] if given.units else None
+    interval = None
+    time = given.units[0] if given.axes[0] == 't' and given.units else None
+    if given.scale and time is not None:
+        interval = in_seconds(given.scale[0], time)
     try:
         export_tracks(
             tracks,
@@ -132,6 +145,7 @@ def _write(
             given.labels,
             scale=scale,
             units=units,
+            interval=interval,
             overwrite=overwrite,
         )
     except OSError as error:

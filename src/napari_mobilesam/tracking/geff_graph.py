@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_mobilesam.extra import need
+from napari_mobilesam.tracking.pixel_size import NO_SIZE, PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 
 AXES = {2: ('t', 'y', 'x'), 3: ('t', 'z', 'y', 'x')}
@@ -17,8 +18,7 @@ def write_geff(
     tracks: Tracks,
     path: Path,
     *,
-    scale: tuple[float, ...] | None = None,
-    units: str | None = None,
+    size: PixelSize = NO_SIZE,
 ) -> None:
     """Write objects and links as a GEFF folder.
 
@@ -30,10 +30,8 @@ def write_geff(
         The tracks.
     path : Path
         Folder to make, ``.geff``.
-    scale : tuple of float, optional
-        Size of a pixel along each axis of the positions.
-    units : str, optional
-        Unit of the scale, such as ``'micrometer'``.
+    size : PixelSize
+        Size of a pixel, and the time between frames, if they are known.
 
     Raises
     ------
@@ -60,13 +58,15 @@ def write_geff(
         zip(tracks.previous[linked].tolist(), linked.tolist(), strict=True)
     )
     spatial = len(names) - 1
-    scales = None if scale is None else [1.0, *scale[-spatial:]]
+    known = size.scale is not None or size.interval is not None
+    sizes = (1.0,) * spatial if size.scale is None else size.scale[-spatial:]
+    time = None if size.interval is None else 'second'
     geff.write(
         graph,
         path,
         axis_names=list(names),
         axis_types=['time', *['space'] * spatial],
-        axis_units=None if scale is not None else [None] * len(names),
-        axis_scales=scales,
-        scaled_units=(None if scale is None else [None, *[units] * spatial]),
+        axis_units=None if known else [None] * len(names),
+        axis_scales=[size.interval or 1.0, *sizes] if known else None,
+        scaled_units=[time, *[size.units] * spatial] if known else None,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_mobilesam.argument_checks import (
     check_instance,
+    check_number,
     check_path,
     check_sizes,
     check_text,
@@ -21,6 +22,7 @@ from napari_mobilesam.tracking.objects_in_time import (
     check_series,
     objects_in_time,
 )
+from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import TrackError, Tracks
 
 # Format → what it is, for ``--help``.
@@ -31,6 +33,8 @@ FORMATS = {
     'table': 'one row per object (.csv, .parquet)',
     'labels': 'one label per track (.tif)',
 }
+# Seconds between frames, which are never at the same time.
+SHORTEST = 1e-9
 # Formats that hold the labels, or the sizes of their objects.
 USE_LABELS = ('ctc', 'labels', 'trackmate')
 SUFFIXES = {
@@ -69,6 +73,7 @@ def export_tracks(
     *,
     scale: tuple[float, ...] | None = None,
     units: str | None = None,
+    interval: float | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write tracks for another program.
@@ -88,7 +93,10 @@ def export_tracks(
     scale : tuple of float, optional
         Size of a pixel along each spatial axis.
     units : str, optional
-        Unit of the scale.
+        Unit of the scale, such as ``'micrometer'``.
+    interval : float, optional
+        Seconds between frames: for TrackMate, GEFF and labels. Tables and the
+        Cell Tracking Challenge count frames.
     overwrite : bool
         Replace a file. Folders are never replaced.
 
@@ -111,6 +119,9 @@ def export_tracks(
         _check_scale(scale, tracks.positions.shape[1])
     if units is not None:
         check_text('units', units)
+    if interval is not None:
+        check_number('interval', interval, SHORTEST)
+    size = PixelSize(scale, units, interval)
     path = Path(path)
     kind = track_format(path)
     if labels is None and kind in ('ctc', 'labels'):
@@ -123,7 +134,7 @@ def export_tracks(
     if kind == 'table':
         write_table(tracks.table(), path)
     elif kind == 'labels':
-        _write_labels(tracks, path, labels, scale, units, overwrite)
+        _write_labels(tracks, path, labels, size, overwrite)
     elif kind == 'trackmate':
         from napari_mobilesam.tracking.trackmate import write_trackmate
 
@@ -132,13 +143,12 @@ def export_tracks(
             write_trackmate(
                 tracks,
                 temporary,
-                scale=scale,
-                units=units or 'pixel',
+                size=size,
                 diameters=sizes,
             )
     else:
         with new_folder(path) as temporary:
-            _write_folder(tracks, temporary, kind, labels, scale, units)
+            _write_folder(tracks, temporary, kind, labels, size)
     return path
 
 
@@ -187,13 +197,12 @@ def _write_folder(
     path: Path,
     kind: str,
     labels: Any,
-    scale: tuple[float, ...] | None,
-    units: str | None,
+    size: PixelSize,
 ) -> None:
     if kind == 'geff':
         from napari_mobilesam.tracking.geff_graph import write_geff
 
-        write_geff(tracks, path, scale=scale, units=units)
+        write_geff(tracks, path, size=size)
         return
     from napari_mobilesam.tracking.ctc import write_ctc
 
@@ -204,8 +213,7 @@ def _write_labels(
     tracks: Tracks,
     path: Path,
     labels: Any,
-    scale: tuple[float, ...] | None,
-    units: str | None,
+    size: PixelSize,
     overwrite: bool,
 ) -> None:
     frames = [
@@ -213,12 +221,15 @@ def _write_labels(
         for frame in range(labels.shape[0])
     ]
     spatial = tracks.positions.shape[1]
+    known = size.scale is not None or size.interval is not None
+    sizes = (1.0,) * spatial if size.scale is None else size.scale[-spatial:]
+    time = None if size.interval is None else 'second'
     export_labels(
         np.stack(frames),
         path,
         axes='tzyx' if spatial == 3 else 'tyx',
-        scale=() if scale is None else (1.0, *scale[-spatial:]),
-        units=() if units is None else (None, *[units] * spatial),
+        scale=(size.interval or 1.0, *sizes) if known else (),
+        units=(time, *[size.units] * spatial) if known else (),
         overwrite=overwrite,
     )
 

@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from napari_mobilesam.tracking.pixel_size import NO_SIZE, PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 
+SHORT_UNITS = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
 VERSION = '7.11.1'
 
 
@@ -17,8 +19,7 @@ def write_trackmate(
     tracks: Tracks,
     path: Path,
     *,
-    scale: tuple[float, ...] | None = None,
-    units: str = 'pixel',
+    size: PixelSize = NO_SIZE,
     diameters: dict[int, float] | None = None,
 ) -> None:
     """Write spots and links as a TrackMate file.
@@ -32,21 +33,24 @@ def write_trackmate(
         The tracks.
     path : Path
         File to write, ``.xml``.
-    scale : tuple of float, optional
-        Size of a pixel along each axis of the positions; 1 by default.
-    units : str
-        Unit of the scale.
+    size : PixelSize
+        Size of a pixel, and the time between frames; pixels and frames by
+        default.
     diameters : dict of int to float, optional
         Diameter of objects in pixels, by index; 10 for others.
     """
     root = ElementTree.Element('TrackMate', version=VERSION)
+    units = str(size.units or 'pixel')
     model = ElementTree.SubElement(
-        root, 'Model', spatialunits=units, timeunits='frame'
+        root,
+        'Model',
+        spatialunits=SHORT_UNITS.get(units, units),
+        timeunits='frame' if size.interval is None else 'sec',
     )
     sizes = np.ones(tracks.positions.shape[1])
-    if scale is not None:
-        sizes = np.asarray(scale, float)[-tracks.positions.shape[1] :]
-    _add_spots(model, tracks, sizes, diameters or {})
+    if size.scale is not None:
+        sizes = np.asarray(size.scale, float)[-tracks.positions.shape[1] :]
+    _add_spots(model, tracks, sizes, size.interval or 1.0, diameters or {})
     _add_tracks(model, tracks)
     ElementTree.SubElement(root, 'Settings')
     tree = ElementTree.ElementTree(root)
@@ -58,6 +62,7 @@ def _add_spots(
     model: ElementTree.Element,
     tracks: Tracks,
     sizes: np.ndarray,
+    interval: float,
     diameters: dict[int, float],
 ) -> None:
     spots = ElementTree.SubElement(model, 'AllSpots', nspots=str(len(tracks)))
@@ -75,7 +80,7 @@ def _add_spots(
                 VISIBILITY='1',
                 QUALITY='1.0',
                 FRAME=str(frame),
-                POSITION_T=f'{float(frame)}',
+                POSITION_T=f'{frame * interval}',
                 POSITION_X=f'{place[-1]}',
                 POSITION_Y=f'{place[-2]}',
                 POSITION_Z=f'{place[0] if len(place) == 3 else 0.0}',

@@ -25,7 +25,7 @@ OME_UNITS = {
     'minute': 'min',
     'hour': 'h',
 }
-IMAGEJ_UNITS = {**OME_UNITS, 'micrometer': 'um'}
+IMAGEJ_UNITS = {**OME_UNITS, 'micrometer': 'um', 'µm': 'um'}
 # of pixel sizes whose unit is unknown
 NO_UNIT = 'pixel'
 SECONDS = {'millisecond': 1e-3, 'second': 1.0, 'minute': 60.0, 'hour': 3600.0}

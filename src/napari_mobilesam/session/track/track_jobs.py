@@ -22,6 +22,7 @@ from napari_mobilesam.session.track.tracked_labels import (
     paint_tracks,
 )
 from napari_mobilesam.text import explain
+from napari_mobilesam.tracking.pixel_size import NO_SIZE, PixelSize
 from napari_mobilesam.types import Deliver, Progress
 
 if TYPE_CHECKING:
@@ -145,8 +146,7 @@ class TrackJobs:
         self,
         tracked: TrackedLabels,
         path: Any,
-        scale: tuple[float, ...] | None = None,
-        units: str | None = None,
+        size: PixelSize = NO_SIZE,
         overwrite: bool = False,
     ) -> None:
         """Export tracks as they are now; `saved` or `not_saved` follows.
@@ -155,8 +155,10 @@ class TrackJobs:
         ----------
         tracked : TrackedLabels
             The tracks.
-        path, scale, units, overwrite
+        path, overwrite
             See `export_tracks`.
+        size : PixelSize
+            Size of a pixel, and the time between frames.
         """
         tracks, shown = tracked.tracks, tracked.shown
         tracked.saving = True
@@ -178,9 +180,8 @@ class TrackJobs:
                     shown if masks else tracks,
                     path,
                     tracked.pixels if masks else None,
-                    scale=scale,
-                    units=units,
                     overwrite=overwrite,
+                    **size._asdict(),
                 )
             except Exception as error:  # noqa: BLE001 - told to the user
                 text = _explain(error)

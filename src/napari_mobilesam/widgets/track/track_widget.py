@@ -573,9 +573,9 @@ class TrackWidget(ViewerWidget):
         if shown is None or shown.labels is None:
             self.status.fail(NO_TRACKS)
             return
-        scale, units = pixel_size(shown.labels)
+        size = pixel_size(shown.labels)
         self.status.say(f'Saving {Path(path).name} …', busy=True)
-        self._jobs.export(shown.tracked, Path(path), scale, units, True)
+        self._jobs.export(shown.tracked, Path(path), size, True)
 
 
 def _summary(tracked: TrackedLabels) -> str:

@@ -12,12 +12,14 @@ from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_mobilesam.large.io.label_tiff import SECONDS
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 from napari_mobilesam.session.track.tracked_labels import (
     TrackedLabels,
     TrackResult,
 )
+from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
@@ -40,7 +42,6 @@ TRACKED_MARK = 'napari-mobilesam-tracked'
 EDITS = ('paint', 'data', 'labels_update')
 NAPARI_HISTORY = ('_undo_history', '_redo_history')
 PIXEL = 'pixel'
-SHORT_UNITS = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
 NO_LABELS = 'There is no labels layer: open or make labels first.'
 
 
@@ -412,13 +413,17 @@ def napari_graph(tracks: Tracks) -> dict[int, list[int]]:
     return {child: [parent] for child, parent in tracks.parents.items()}
 
 
-def pixel_size(layer: Labels) -> tuple[tuple[float, ...] | None, str | None]:
-    """Return size and unit of a pixel in space, None if there is no unit."""
-    unit = str(layer.units[-1])
+def pixel_size(layer: Labels) -> PixelSize:
+    """Return size and unit of a pixel, and the time between frames.
+
+    As far as the layer has units.
+    """
+    unit, time = str(layer.units[-1]), str(layer.units[0])
+    sizes = tuple(float(abs(size)) for size in layer.scale)
+    interval = sizes[0] * SECONDS[time] if time in SECONDS else None
     if unit == PIXEL:
-        return None, None
-    scale = tuple(float(abs(size)) for size in layer.scale[1:])
-    return scale, SHORT_UNITS.get(unit, unit)
+        return PixelSize(interval=interval)
+    return PixelSize(sizes[1:], unit, interval)
 
 
 def _place(layer: Labels, ndim: int) -> dict[str, Any]:
