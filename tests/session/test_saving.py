@@ -644,6 +644,20 @@ def test_autosave_follows_the_brush(sessions, tmp_path):
     assert np.array_equal(again.scene.target.data, session.scene.target.data)
 
 
+def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):
+    path = tmp_path / 'image.tif'
+    path.write_bytes(b'II*\0')
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    for write in (session.save, session.autosave):
+        with pytest.raises(SegmentationError, match='no session file'):
+            write(path)
+        with pytest.raises(SegmentationError, match='is a folder'):
+            write('.')
+    assert path.read_bytes() == b'II*\0'
+
+
 def test_a_file_that_only_seems_to_be_another_is_written(sessions, tmp_path):
     """Some network drives change the time or the number of a file."""
     path = tmp_path / 'a.session'
@@ -695,6 +709,10 @@ def test_a_file_that_another_window_has_written_is_kept(sessions, tmp_path):
     again.load(other)
     assert np.array_equal(again.scene.target.data, third.scene.target.data)
     # without another file it says so
+    with pytest.raises(SegmentationError, match='load them first'):
+        second.autosave(path)
+    assert path.read_bytes() == kept
+    second.save(path)
     second.autosave(path)
     second.files.rest()
     first.save(path)

@@ -18,6 +18,7 @@ from napari_mobilesam.session.files.saving import (
     LoadedSession,
     SessionParameters,
     Snapshot,
+    check_place,
     load,
     owner_of,
     put,
@@ -111,16 +112,17 @@ class FileCommands:
         Parameters
         ----------
         path : path
-            ``'cells.session'``; an existing file is replaced.
+            ``'cells.session'``; an existing session file is replaced.
 
         Raises
         ------
         SegmentationError
-            There are no objects.
+            There are no objects, or the file is no session file.
         OSError
             The file cannot be written.
         """
         check_path('path', path)
+        check_place(Path(path))
         scene = self.scene()
         objects = scene.objects(False)
         if objects is None:
@@ -184,16 +186,19 @@ class FileCommands:
         Raises
         ------
         SegmentationError
-            There is no image to make labels for.
+            There is no image to make labels for, or the file is no session
+            file, or has other objects, which would be lost.
         """
-        if path is not None:
-            check_path('path', path)
         if path is None:
             self._end_autosaves(lambda objects, saved: True)
             return
+        check_path('path', path)
         file = Path(path)
+        check_place(file)
         chosen = self.scene().objects(True)
         assert chosen is not None
+        if spare is None:
+            self._check_objects(file, chosen)
         # a file has the objects of one labels layer
         self._end_autosaves(
             lambda objects, saved: objects is chosen or saved.path == file
@@ -202,6 +207,19 @@ class FileCommands:
             # what is there is replaced
             self.note_file(chosen, file)
         self._autosaves[chosen] = AutoSave(self, chosen, file, spare)
+
+    def _check_objects(self, path: Path, objects: Objects) -> None:
+        """Raise `SegmentationError` if a file has objects of others."""
+        owner = owner_of(path)
+        if owner and owner not in (
+            objects.identity,
+            self._owners.get(objects),
+        ):
+            raise SegmentationError(
+                f'{path} has objects that are not in “{objects.target.name}”: '
+                'load them first (session.load), remove the file, or give '
+                'another one.'
+            )
 
     def _end_autosaves(
         self, which: Callable[[Objects, AutoSave], bool]

@@ -61,6 +61,8 @@ MANY = 10
 # are masks and logits, which are compressed already.
 MOST_TEXT = 4_000_000
 MOST_EXPANSION = 20
+# How files begin that are compressed.
+GZIP = b'\x1f\x8b'
 # The identity of the objects, near the beginning of a file.
 OWNER, OWNER_WITHIN = re.compile(rb'"owner": "([0-9a-f]{32})"'), 512
 
@@ -181,6 +183,26 @@ def save(
             **({} if painted is None else {'painted': painted_json(painted)}),
         }
         file.write(pack(f'\n], {as_json(tail)[1:]}'))
+
+
+def check_place(path: Path) -> None:
+    """Raise `SegmentationError` if a session file would replace another one.
+
+    Such as the image, by a slip of the hand.
+    """
+    if path.is_dir():
+        raise SegmentationError(f'{path} is a folder: give a file.')
+    try:
+        with path.open('rb') as file:
+            start = file.read(len(GZIP))
+    except OSError:
+        # writing says what is wrong
+        return
+    if start and start != GZIP:
+        raise SegmentationError(
+            f'{path} exists and is no session file: it is not replaced. Give '
+            'another name.'
+        )
 
 
 def owner_of(path: Path) -> str:
