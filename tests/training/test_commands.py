@@ -20,9 +20,10 @@ from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
 from napari_mobilesam.training.dataset import TrainingDataError
-from napari_mobilesam.training.train import TrainingError, TrainingRun
+from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
+from napari_mobilesam.types import SegmentationError
 
 NAMES = ('train', 'distill', 'finetune', 'evaluate')
 # Scoring takes longer than the few steps that are tested here.
@@ -111,9 +112,9 @@ def test_a_run_of_other_data_is_not_gone_on_with(
     shutil.copytree(disc_folder, other)
     for path in other.glob('d0_*'):
         path.unlink()
-    with pytest.raises(TrainingError, match=r'other parameters \(images\)'):
+    with pytest.raises(SegmentationError, match=r'parameters \(images\)'):
         run('train', other, *train)
-    with pytest.raises(TrainingError, match='instance head'):
+    with pytest.raises(SegmentationError, match='instance head'):
         run('train', disc_folder, *train, '--no-instance-head')
     assert output.read_bytes() == before
 
@@ -187,7 +188,7 @@ def test_small_inputs_that_cannot_be(
         config=TrainConfig(steps=2),
         first_size=128,
     )
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(SegmentationError, match=message):
         replace(job, **change).run()
 
 

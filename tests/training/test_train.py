@@ -36,6 +36,7 @@ from napari_mobilesam.training.training_parameters import (
     TrainConfig,
     ZoomRange,
 )
+from napari_mobilesam.types import SegmentationError
 
 CONFIG = TrainConfig(
     steps=6, batch_size=2, warmup=1, half=False, checkpoint_minutes=1e9
@@ -173,7 +174,7 @@ def test_resume_refuses_other_parameters(
     run.save()
     other = new_run(disc_images, tmp_path, 2)
     other.config = replace(CONFIG, steps=2, learning_rate=5.0)
-    with pytest.raises(TrainingError, match='learning_rate'):
+    with pytest.raises(SegmentationError, match='learning_rate'):
         other.resume()
 
 

@@ -28,7 +28,7 @@ from napari_mobilesam.training.optimisation import (
 )
 from napari_mobilesam.training.step_tasks import Score, Task, Turn
 from napari_mobilesam.training.training_parameters import TrainConfig
-from napari_mobilesam.types import Progress
+from napari_mobilesam.types import Progress, SegmentationError
 
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 # Time between two validations, in durations of one, at least.
@@ -347,9 +347,10 @@ class TrainingRun:
 
         Raises
         ------
+        SegmentationError
+            If the checkpoint was made with other parameters.
         TrainingError
-            If the checkpoint was made with other parameters, or cannot be
-            read.
+            If it cannot be read.
         """
         path = None if self.folder is None else self.folder / 'run.pt'
         if path is None or not path.is_file():
@@ -362,7 +363,7 @@ class TrainingRun:
         then = state['config'] | budget | state.get('made_of', self.made_of)
         changed = [name for name in now if now[name] != then.get(name)]
         if changed:
-            raise TrainingError(
+            raise SegmentationError(
                 f'{path} was made with other parameters '
                 f'({", ".join(changed)}); use them, or another folder'
             )

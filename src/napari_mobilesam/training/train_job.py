@@ -48,6 +48,7 @@ from napari_mobilesam.types import (
     ObjectDiameter,
     Progress,
     Ranking,
+    SegmentationError,
 )
 
 
@@ -141,7 +142,7 @@ class TrainJob:
 
         Raises
         ------
-        TrainingDataError, TrainingError, CheckpointError
+        SegmentationError, TrainingError
             See there.
         """
         images = read_split(self.data, 'train')
@@ -173,12 +174,12 @@ class TrainJob:
         """Jobs of the two phases: small inputs, then the full size."""
         config, share = self.config, self.first_share
         if not 0 < share < 1:
-            raise TrainingError(
+            raise SegmentationError(
                 f'small inputs cannot take {share:g} of the budget; choose a '
                 'share between 0 and 1'
             )
         if self.first_size >= self.input_size:
-            raise TrainingError(
+            raise SegmentationError(
                 f'{self.first_size} is not smaller than the input size '
                 f'{self.input_size}; begin with less, or not at all'
             )
