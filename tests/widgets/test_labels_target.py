@@ -190,6 +190,11 @@ def test_labels_that_cannot_be_edited_say_so(viewer):
     scene = scene_on(viewer, labels=Labels(frozen))
     with pytest.raises(LabelsError, match='read-only'):
         paint(scene)
+    locked = scene.labels = viewer.add_labels(np.zeros((40, 50), int))
+    locked.editable = False
+    with pytest.raises(LabelsError, match='is locked'):
+        paint(scene)
+    assert not locked.data.any()
     pyramid = [np.zeros((40, 50), int), np.zeros((20, 25), int)]
     scene.labels = viewer.add_labels(pyramid, multiscale=True)
     with pytest.raises(LabelsError, match='pyramid'):

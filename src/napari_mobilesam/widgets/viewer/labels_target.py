@@ -125,6 +125,11 @@ class LabelsTarget:
                 f'“{layer.name}” is a pyramid, which napari cannot edit: '
                 'choose or create another labels layer.'
             )
+        if not layer.multiscale and not layer.editable:
+            raise LabelsError(
+                f'“{layer.name}” is locked: set its “editable” to True, or '
+                'choose or create another labels layer.'
+            )
         data = layer.data
         if isinstance(data, np.ndarray) and not data.flags.writeable:
             raise LabelsError(
