@@ -438,3 +438,10 @@ def test_one_of_several_images_can_be_chosen(tmp_path):
     np.save(tmp_path / 'b.npy', np.zeros((9, 9)))
     with pytest.raises(ImageError, match='is no TIFF'):
         open_pyramid(tmp_path / 'b.npy', series=0)
+
+
+def test_npy_of_objects(tmp_path):
+    path = tmp_path / 'a.npy'
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ImageError, match='Python objects, not pixels'):
+        open_pyramid(path)

@@ -225,7 +225,7 @@ def test_some_nan_is_a_warning(
         *('--model', tiny_model, '--point', '30,30', '--quiet'),
     )
     assert result.code == 0, result.err
-    assert 'warning: 1 pixels are NaN' in result.err
+    assert 'warning: 1 pixel is NaN' in result.err
 
 
 class TestOutput:

@@ -864,8 +864,10 @@ def test_damaged_polygons(tmp_path: Path) -> None:
         'type': 'Feature',
         'geometry': {'type': 'Polygon', 'coordinates': [corners]},
     }
+    empty = {'type': 'Polygon', 'coordinates': []}
     for content in (
         {'features': [feature]},
+        {'features': [{**feature, 'geometry': empty}]},
         {'napari-mobilesam': {'shape': ['a', 2]}, 'features': []},
         {'napari-mobilesam': {'shape': 5}, 'features': []},
     ):
@@ -878,6 +880,13 @@ def test_damaged_polygons(tmp_path: Path) -> None:
         json.dumps({'images': [image], 'annotations': []}), 'utf-8'
     )
     with pytest.raises(ExportError, match='too large'):
+        read_labels(path)
+    odd = {'image_id': 1, 'category_id': 1, 'segmentation': [[1, 2, 3]]}
+    small = {'id': 1, 'height': 9, 'width': 9}
+    path.write_text(
+        json.dumps({'images': [small], 'annotations': [odd]}), 'utf-8'
+    )
+    with pytest.raises(ExportError, match='odd number'):
         read_labels(path)
 
 

@@ -284,6 +284,8 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
         Series.open([folder / 'a.tif', folder / 'gone.tif'])
     with pytest.raises(SeriesError, match='are not a valid pattern'):
         Series.open(folder, names='{nmae}')
+    with pytest.raises(SeriesError, match='are not a valid pattern'):
+        Series.open(folder, names='{number:999999999999}')
     with pytest.raises(SeriesError, match='is an image of the series'):
         Series.open(folder, folder, '{name}')
     with pytest.raises(SeriesError, match="no status 'finished'"):

@@ -65,7 +65,7 @@ def test_trackmate_has_every_spot_and_link(tracks, dividing_cells, tmp_path):
         tracks,
         tmp_path / 'cells.xml',
         dividing_cells.labels,
-        scale=(0.5, 0.5),
+        scale=(1.0, 0.25),
         units='µm',
     )
     root = ElementTree.parse(path).getroot()
@@ -74,8 +74,9 @@ def test_trackmate_has_every_spot_and_link(tracks, dividing_cells, tmp_path):
     spots = {spot.get('ID'): spot for spot in root.iter('Spot')}
     assert model.find('AllSpots').get('nspots') == str(len(tracks))
     spot = spots['0']
-    assert float(spot.get('POSITION_Y')) == tracks.positions[0, 0] / 2
-    assert float(spot.get('POSITION_X')) == tracks.positions[0, 1] / 2
+    assert float(spot.get('POSITION_Y')) == tracks.positions[0, 0]
+    assert float(spot.get('POSITION_X')) == tracks.positions[0, 1] / 4
+    # of a pixel of the same area
     assert float(spot.get('RADIUS')) == pytest.approx(6, abs=0.2)
     edges = {
         (int(e.get('SPOT_SOURCE_ID')), int(e.get('SPOT_TARGET_ID')))

@@ -337,6 +337,8 @@ def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:
             raise ValueError('its run lengths go beyond the image')
         paint_runs(runs_of(counts), label, columns.reshape(-1))
         return
+    if any(len(polygon) % 2 for polygon in mask):
+        raise ValueError('a polygon has an odd number of coordinates')
     polygons = [[np.asarray(p, float).reshape(-1, 2)] for p in mask]
     # (x, y) of the points are row and column here
     fill_polygons(polygons, [label] * len(polygons), columns)

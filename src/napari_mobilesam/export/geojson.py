@@ -203,6 +203,8 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
         parts = [parts]
     elif kind != 'MultiPolygon':
         raise ValueError(f'a {kind} has no area')
+    if not parts or not all(parts):
+        raise ValueError('it has no corners')
     polygons = [
         [_ring(np.asarray(ring, float)) for ring in part] for part in parts
     ]

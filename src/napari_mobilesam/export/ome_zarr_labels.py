@@ -204,7 +204,7 @@ def _is_array(path: Path) -> bool:
 
 
 def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:
-    """Largest label, and each label with the first plane that it is on.
+    """Largest label, and each label with a plane that its row is of.
 
     Warns of rows of the table that are of other planes.
     """
@@ -215,7 +215,10 @@ def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:
             strip = np.asarray(plane.labels[row : row + CHUNK])
             for label in np.unique(strip[strip != 0]).tolist():
                 first = found.setdefault(label, plane.number)
-                if known(plane.number, label) != known(first, label):
+                here, told = known(plane.number, label), known(first, label)
+                if told is UNKNOWN:
+                    found[label] = plane.number
+                elif here not in (told, UNKNOWN):
                     lost.add(label)
     if lost:
         labels = 'label has' if len(lost) == 1 else 'labels have'

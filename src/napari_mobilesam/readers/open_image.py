@@ -205,7 +205,16 @@ def reason(error: BaseException) -> str:
 
 def open_npy(path: Path) -> Pyramid:
     """Map a .npy file into memory."""
-    return Pyramid((np.load(path, mmap_mode='r', allow_pickle=False),))
+    try:
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+    except ValueError as error:
+        if 'object' not in str(error).lower():
+            raise
+        raise ImageError(
+            f'{path} holds Python objects, not pixels: save an array of '
+            'numbers.'
+        ) from error
+    return Pyramid((array,))
 
 
 def open_zarr(path: Path) -> Pyramid:

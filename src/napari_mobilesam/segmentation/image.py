@@ -344,8 +344,9 @@ def _check_finite(
         return
     row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
     where = (int(row) + window[0], int(column) + window[1])
+    pixels = 'pixel is' if count == 1 else 'pixels are'
     warnings.warn(
-        f'{count} pixels are NaN or infinite, the first at (row, column) '
+        f'{count} {pixels} NaN or infinite, the first at (row, column) '
         f'{where}; NaN and -inf are taken as black, +inf as white.',
         UserWarning,
         stacklevel=3,

@@ -277,6 +277,9 @@ def output_name(pattern: str, image: Path, number: int) -> str:
         IndexError,
         TypeError,
         ValueError,
+        # such as a width of many digits
+        MemoryError,
+        OverflowError,
     ) as error:
         raise SeriesError(
             f'The names {pattern!r} are not a valid pattern ({error}): use '

@@ -67,11 +67,13 @@ def _add_spots(
 ) -> None:
     spots = ElementTree.SubElement(model, 'AllSpots', nspots=str(len(tracks)))
     places = tracks.positions * sizes
+    # that of a pixel of the same area, or volume
+    mean = float(np.prod(sizes)) ** (1 / len(sizes))
     for frame in np.unique(tracks.frames).tolist():
         here = ElementTree.SubElement(spots, 'SpotsInFrame', frame=str(frame))
         for index in np.flatnonzero(tracks.frames == frame).tolist():
             place = places[index]
-            radius = diameters.get(index, 10.0) / 2 * float(sizes[-1])
+            radius = diameters.get(index, 10.0) / 2 * mean
             ElementTree.SubElement(
                 here,
                 'Spot',
