@@ -236,7 +236,7 @@ def test_another_model_while_a_series_is_open(
     d.settle()
     assert set(np.unique(saved(folder, 'b'))) == {0, 1}
     # and in the middle of a run, which keeps the model that it began with
-    d.widget.segment_all()
+    d.widget.run.start()
     d.session.use_model('other')
     settle(d.session, d.prompts)
     d.settle()
@@ -265,7 +265,7 @@ def test_a_series_of_stacks(series_desk, tmp_path, blobs):
     assert kept[1].any()
     assert not kept[0].any()
     assert not kept[2].any()
-    d.widget.segment_all()
+    d.widget.run.start()
     d.settle()
     found = saved(folder, 'b')
     assert [len(np.unique(plane)) - 1 for plane in found] == [0, 4, 4]
@@ -355,7 +355,7 @@ def test_labels_are_not_segmented_over(series_desk, folder):
     labels.data[10:20, 10:20] = 5
     labels.events.paint(value=[])
     d.settle()
-    d.widget.segment_all()
+    d.widget.run.start()
     d.settle()
     assert d.widget.status.text.endswith(
         '1 image left out: labelled, done or flagged.'
@@ -376,7 +376,7 @@ def test_cancelling_keeps_finished_images(series_desk, folder):
         return read(number)
 
     series.read_image = read_when_cancelled
-    d.widget.segment_all()
+    d.widget.run.start()
     assert waiting.wait(20)
     QTest.mouseClick(d.widget.panel.cancel_button, LEFT)
     d.settle()
@@ -582,7 +582,7 @@ def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):
         return read(number)
 
     jobs.series.read_image = read_when_told
-    d.widget.segment_all()
+    d.widget.run.start()
     # no report of the run is still to come
     qtbot.waitUntil(
         lambda: reached.is_set() and status.text.startswith('Image 2 of 3')
@@ -1024,7 +1024,7 @@ def test_another_channel(series_desk, channels):
     assert d.session.scene.image.name == 'a channel 0'
     d.widget.panel.channel_box.setValue(1)
     assert d.session.scene.image.name == 'a channel 1'
-    d.widget.segment_all()
+    d.widget.run.start()
     d.settle()
     assert d.widget.status.text == (
         '8 objects in 2 images. Of 2 images with several channels, channel 1 '
@@ -1208,7 +1208,7 @@ def test_an_image_that_is_deleted_or_moved(series_desk, folder, moved):
     assert d.widget.status.failed
     assert '\n' not in d.widget.status.text
     assert names(d) == ['b', 'labels']
-    d.widget.segment_all()
+    d.widget.run.start()
     d.settle()
     # the one with labels is left out, and nothing else fails
     assert d.widget.status.text.startswith('8 objects in 2 images.')
@@ -1218,7 +1218,7 @@ def test_an_image_that_is_deleted_or_moved(series_desk, folder, moved):
 def test_a_hidden_labels_layer(series_desk, folder):
     d = series_desk(folder)
     d.viewer.layers['labels'].visible = False
-    d.widget.segment_all()
+    d.widget.run.start()
     d.settle()
     assert len(np.unique(saved(folder, 'a'))) == 5
     d.widget.next()

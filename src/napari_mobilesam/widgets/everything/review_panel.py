@@ -134,10 +134,7 @@ class ReviewPanel(QWidget):
             self.said.emit(ALL_REVIEWED)
         else:
             self._show(record)
-            score = f', score {record.score:.2f}' if record.score >= 0 else ''
-            self.said.emit(
-                f'{record.text.capitalize()}{score}: keep or reject it.'
-            )
+            self.said.emit(_question(record))
 
     def keep(self) -> None:
         """Keep the current object and go to the next one."""
@@ -151,6 +148,7 @@ class ReviewPanel(QWidget):
                 said += f' {ALL_REVIEWED}'
             else:
                 self._show(following)
+                said += f' {_question(following)}'
             self.said.emit(said)
 
     def reject(self) -> None:
@@ -161,7 +159,7 @@ class ReviewPanel(QWidget):
             following = self._objects.least_certain(record.number)
             self._objects.delete(record.number)
             self._decided.append(record.number)
-            self.said.emit(
+            said = (
                 f'{record.text.capitalize()} deleted. '
                 f'{self.undo_button.text()} brings it back.'
             )
@@ -170,6 +168,8 @@ class ReviewPanel(QWidget):
             self.current = 0
             if following is not None:
                 self._show(following)
+                said += f' {_question(following)}'
+            self.said.emit(said)
 
     def edit(self) -> None:
         """Ask for the current object to be opened for prompts."""
@@ -267,3 +267,8 @@ def _areas_in(objects: Objects) -> dict[int, int]:
         for label, area in zip(known['index'], known['area'], strict=True)
         if shared[int(label)] == 1
     }
+
+
+def _question(record: ObjectRecord) -> str:
+    score = f', score {record.score:.2f}' if record.score >= 0 else ''
+    return f'{record.text.capitalize()}{score}: keep or reject it.'

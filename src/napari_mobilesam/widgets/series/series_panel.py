@@ -115,7 +115,7 @@ class SeriesPanel(QWidget):
         self.files_button = wide_button('Open files …')
         self.resume_button = wide_button('Resume the last series')
         self.output_edit = QLineEdit()
-        self.output_edit.setPlaceholderText('“labels” next to the images')
+        self.output_edit.setPlaceholderText('“labels” beside them')
         self.output_edit.setToolTip('Folder that the labels are saved into.')
         self.output_button = QPushButton('…')
         self.output_button.setMaximumWidth(32)

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import napari.viewer
-import numpy as np
 from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
 from napari_mobilesam.series.series import Series, Status
 from napari_mobilesam.series.series_files import SUFFIXES
-from napari_mobilesam.series.series_segmentation import SeriesResult
 from napari_mobilesam.session.files.saving import LoadedSession, find_planes
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.last_series import (
@@ -25,7 +23,6 @@ from napari_mobilesam.session.series.last_series import (
 from napari_mobilesam.session.series.series_jobs import (
     AHEAD,
     ReadImage,
-    SaveRequest,
 )
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
@@ -39,6 +36,7 @@ from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
+from napari_mobilesam.widgets.series.series_run import SeriesRun
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -66,6 +64,8 @@ class SeriesWidget(ViewerWidget):
         Layers of the open image.
     saving : SeriesSaving
         Saves the labels as they change.
+    run : SeriesRun
+        Segments all images.
     review : SeriesReview
         Goes through the objects of all images.
     commands : dict of str to callable
@@ -126,8 +126,10 @@ class SeriesWidget(ViewerWidget):
         panel.output_button.clicked.connect(self._ask_output)
         panel.table.chosen.connect(self.go_to)
         panel.channel_box.valueChanged.connect(self._channel_chosen)
-        panel.run_button.clicked.connect(self.segment_all)
-        panel.cancel_button.clicked.connect(self.cancel)
+        self.run = SeriesRun(
+            self, panel, self.layers, self.saving, self.review.saved
+        )
+        self.run.ended.connect(self._show_summary)
         self.attach()
 
     def attach(self) -> None:
@@ -139,9 +141,9 @@ class SeriesWidget(ViewerWidget):
             (jobs.read_ahead, self._prepare_ahead),
             (jobs.decoded, self._restore),
             (jobs.changed, self._row_changed),
-            (jobs.progress, self._progress),
-            (jobs.segmented, self._take_labels),
-            (jobs.finished, self._finish),
+            (jobs.progress, self.run.progress),
+            (jobs.segmented, self.run.take_labels),
+            (jobs.finished, self.run.finish),
             (jobs.uncertain, self.review.take),
             (self.session.editor.changed, self.review.outline.follow),
             (jobs.changed, self.review.saved),
@@ -546,67 +548,6 @@ class SeriesWidget(ViewerWidget):
         if channel is not None:
             self.panel.channel_box.setValue(channel)
 
-    # segmenting all images
-
-    def segment_all(self) -> None:
-        """Segment every image that has no labels yet."""
-        with self.status.errors():
-            self._jobs.segment_all(
-                self.panel.form.value,
-                self.session.model_name,
-                self.panel.channel_box.value(),
-            )
-            self.panel.run_button.setEnabled(False)
-            self.panel.cancel_button.setEnabled(True)
-            self.status.say('Starting …', busy=True)
-
-    def cancel(self) -> None:
-        """Stop after the current step; finished images are kept."""
-        if not self._jobs.running:
-            return
-        self._jobs.cancel()
-        self.panel.cancel_button.setEnabled(False)
-        self.status.say('Stopping; finished images are kept …', busy=True)
-
-    def _progress(self, done: int, total: int, text: str) -> None:
-        if self.panel.cancel_button.isEnabled():
-            self._say_running(f'{text} …')
-            self.status.show_progress(done, total)
-
-    def _say_running(self, text: str) -> None:
-        """Tell what a run does, unless an error waits to be read."""
-        if not self.status.kept:
-            self.status.say(text, busy=True)
-
-    def _take_labels(self, found: SaveRequest) -> None:
-        """Write labels that were found into the layer of the open image."""
-        labels = self.layers.labels
-        if found.number != self._jobs.current or labels is None:
-            self._jobs.save_found(found)
-        elif not np.any(labels.data):
-            self.saving.put(found)
-
-    def _finish(self, result: SeriesResult) -> None:
-        self.panel.run_button.setEnabled(self._jobs.series is not None)
-        self.panel.cancel_button.setEnabled(False)
-        for number in result.done:
-            self.panel.table.show_failure(number, '')
-        for number in result.skipped:
-            # another program may have labelled it meanwhile
-            self.panel.table.show_row(number)
-            self.review.saved(number)
-        for number, problem in result.failed.items():
-            # labels that wait to be saved are no fault of the image
-            waits = number in self._jobs.unsaved
-            self.panel.table.show_failure(number, '' if waits else problem)
-        if result.failed:
-            self.status.fail(result.text)
-        elif not self.status.failed or result.done:
-            self.status.say(result.text)
-        else:
-            self.status.hide_progress()
-        self._show_summary()
-
     def undo(self) -> None:
         """Undo the last step in the labels of the open image."""
         with self.status.errors():
@@ -659,7 +600,7 @@ class SeriesWidget(ViewerWidget):
 
     def _say(self, text: str, topic: str) -> None:
         if topic in ('series', 'model') and self._jobs.running:
-            self._say_running(text)
+            self.run.say(text)
 
 
 def _kept_text(theirs: Path, target: Path) -> str:

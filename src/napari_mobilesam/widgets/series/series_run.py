@@ -1,0 +1,120 @@
+"""Segmenting everything on all images of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from psygnal import Signal
+
+from napari_mobilesam.series.series_segmentation import SeriesResult
+from napari_mobilesam.session.series.series_jobs import SaveRequest
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.series.series_panel import SeriesPanel
+from napari_mobilesam.widgets.series.series_saving import SeriesSaving
+
+
+class SeriesRun:
+    """Starts and cancels a run over all images, and shows how far it is.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives the session.
+    panel : SeriesPanel
+        Controls.
+    layers : SeriesLayers
+        Layers of the open image.
+    saving : SeriesSaving
+        Writes labels that were found into those of the open image.
+    labelled : callable
+        Called with the number of an image that another program has labelled.
+
+    Attributes
+    ----------
+    ended : Signal()
+        The run is over, or was cancelled.
+    """
+
+    ended = Signal()
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: SeriesPanel,
+        layers: SeriesLayers,
+        saving: SeriesSaving,
+        labelled: Callable[[int], None],
+    ) -> None:
+        self._session = dock.session
+        self._jobs = dock.session.series
+        self._panel = panel
+        self._status = panel.status
+        self._layers = layers
+        self._saving = saving
+        self._labelled = labelled
+        panel.run_button.clicked.connect(self.start)
+        panel.cancel_button.clicked.connect(self.cancel)
+
+    def start(self) -> None:
+        """Segment every image that has no labels yet."""
+        with self._status.errors():
+            self._jobs.segment_all(
+                self._panel.form.value,
+                self._session.model_name,
+                self._panel.channel_box.value(),
+            )
+            self._panel.run_button.setEnabled(False)
+            self._panel.cancel_button.setEnabled(True)
+            self._status.say('Starting …', busy=True)
+
+    def cancel(self) -> None:
+        """Stop after the current step; finished images are kept."""
+        if not self._jobs.running:
+            return
+        self._jobs.cancel()
+        self._panel.cancel_button.setEnabled(False)
+        self._status.say('Stopping; finished images are kept …', busy=True)
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Show the progress, unless the run was cancelled."""
+        if self._panel.cancel_button.isEnabled():
+            self.say(f'{text} …')
+            self._status.show_progress(done, total)
+
+    def say(self, text: str) -> None:
+        """Tell what a run does, unless an error waits to be read."""
+        if not self._status.kept:
+            self._status.say(text, busy=True)
+
+    def take_labels(self, found: SaveRequest) -> None:
+        """Write labels that were found into the layer of the open image."""
+        labels = self._layers.labels
+        if found.number != self._jobs.current or labels is None:
+            self._jobs.save_found(found)
+        elif not np.any(labels.data):
+            self._saving.put(found)
+
+    def finish(self, result: SeriesResult) -> None:
+        """Show the result."""
+        panel, status = self._panel, self._status
+        panel.run_button.setEnabled(self._jobs.series is not None)
+        panel.cancel_button.setEnabled(False)
+        for number in result.done:
+            panel.table.show_failure(number, '')
+        for number in result.skipped:
+            # another program may have labelled it meanwhile
+            panel.table.show_row(number)
+            self._labelled(number)
+        for number, problem in result.failed.items():
+            # labels that wait to be saved are no fault of the image
+            waits = number in self._jobs.unsaved
+            panel.table.show_failure(number, '' if waits else problem)
+        if result.failed:
+            status.fail(result.text)
+        elif not status.failed or result.done:
+            status.say(result.text)
+        else:
+            status.hide_progress()
+        self.ended.emit()
