@@ -6,11 +6,13 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import napari_mobilesam
+from napari_mobilesam import background_imports
 
 NAME = 'napari_mobilesam'
 PACKAGE = Path(napari_mobilesam.__file__).parent
@@ -358,3 +360,32 @@ def test_public_names_exist() -> None:
 def test_unknown_public_name_is_refused() -> None:
     with pytest.raises(AttributeError, match='no_such_name'):
         napari_mobilesam.no_such_name  # noqa: B018
+
+
+def test_modules_that_another_thread_imports(tmp_path, monkeypatch):
+    """A package, and a module of it that is imported meanwhile."""
+    folder = tmp_path / 'knot'
+    folder.mkdir()
+    (folder / '__init__.py').write_text(
+        'import time\n'
+        'import knot_thread\n'
+        'time.sleep(0.5)\n'
+        'from knot.tail import value\n'
+    )
+    (folder / 'tail.py').write_text(
+        'import time\ntime.sleep(0.5)\nvalue = 1\n'
+    )
+    (tmp_path / 'knot_thread.py').write_text(
+        'import threading\n'
+        'from napari_mobilesam.background_imports import import_gently\n'
+        'names = ["knot.tail"]\n'
+        'thread = threading.Thread(target=import_gently, args=[names])\n'
+        'thread.start()\n'
+    )
+    (tmp_path / 'broken_knot.py').write_text('from math import no_such\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert background_imports.import_beside('knot').value == 1
+    import_module('knot_thread').thread.join()
+    assert import_module('knot.tail').value == 1
+    with pytest.raises(ImportError, match='no_such'):
+        background_imports.import_beside('broken_knot')

@@ -8,11 +8,15 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
+# imports that met half imported modules of another thread are repeated
+MOST_TRIES, PAUSE = 20, 0.1
 # in this order: the first holds symbols that all others share
 TORCH_LIBRARIES = ('libtorch_global_deps.so', 'libtorch_python.so')
 
@@ -40,7 +44,39 @@ def import_gently(names: Iterable[str]) -> None:
     with _no_collection():
         for name in missing:
             with _import_lock:
-                import_module(name)
+                _import_again(name)
+
+
+def import_beside(name: str) -> ModuleType:
+    """Import a module while other threads may import what it needs.
+
+    Two threads that wait for modules of each other, such as those of
+    scipy.spatial, see them half imported: Python would wait for ever. Then
+    the import is repeated after that of `import_gently`.
+    """
+    try:
+        return import_module(name)
+    except (ImportError, AttributeError) as error:
+        if not _is_half_imported(error):
+            raise
+    with _import_lock:
+        return _import_again(name)
+
+
+def _import_again(name: str) -> ModuleType:
+    """Import a module; repeat it while another thread imports the same."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return import_module(name)
+        except (ImportError, AttributeError) as error:
+            if not _is_half_imported(error):
+                raise
+        time.sleep(PAUSE)
+    return import_module(name)
+
+
+def _is_half_imported(error: Exception) -> bool:
+    return 'partially initialized module' in str(error)
 
 
 @contextlib.contextmanager
