@@ -12,6 +12,7 @@ from napari_mobilesam.session import Session
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import Deliver, ImageError, SegmentationError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
+from napari_mobilesam.widgets.viewer.gl_context import keep_context
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.napari_preferences import read_settings
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -69,6 +70,7 @@ def known_session(viewer: Any) -> Session | None:
 
 
 def _new_state(viewer: ViewerModel) -> _ViewerState:
+    keep_context(viewer)
     scene = ViewerScene(viewer)
     session = Session(deliver=_deliverer(viewer), scene=scene)
     session.tracking.scene = scene.tracks
