@@ -7,6 +7,7 @@ from conftest import ROOT, load_script
 from segmentation.oracle import SeeingOracle
 
 
+@pytest.mark.slow
 def test_both_ways_find_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,7 +85,16 @@ def test_closed_pipe_is_quiet() -> None:
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='a shell of POSIX')
-@pytest.mark.parametrize('closed', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+@pytest.mark.parametrize(
+    'closed',
+    [
+        '<&- >&- 2>&-',
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ('<&-', '>&-', '2>&-')
+        ),
+    ],
+)
 def test_closed_streams(
     closed: str, labels_path: Path, tmp_path: Path
 ) -> None:

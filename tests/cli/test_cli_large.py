@@ -93,6 +93,7 @@ def test_zarr_in_tiff_out(
     assert left == ['big.zarr', 'labels.tif', 'out.zarr']
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same(
     run: Run, command: list[object], tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_stack_is_linked_or_not(
         assert shape == (len(planes), 96, 128)
 
 
+@pytest.mark.slow
 def test_existing_labels_are_replaced_only_if_asked(
     run: Run, command: list[object], tmp_path: Path
 ) -> None:

@@ -98,7 +98,14 @@ TOOLS: list[Write] = [
 ]
 
 
-@pytest.mark.parametrize('write', TOOLS, ids=lambda write: write.__name__)
+@pytest.mark.parametrize(
+    'write',
+    [
+        *TOOLS[:1],
+        *(pytest.param(write, marks=pytest.mark.slow) for write in TOOLS[1:]),
+    ],
+    ids=lambda write: write.__name__,
+)
 def test_labels_of_each_tool(
     run: Run,
     image_path: Path,

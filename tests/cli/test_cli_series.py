@@ -289,6 +289,7 @@ def test_one_name_with_two_suffixes(
     assert (tmp_path / 'out' / 'a_tif.tif').exists()
 
 
+@pytest.mark.slow
 def test_the_channel_is_told(
     go: Any, folder: Path, discs: np.ndarray, tmp_path: Path
 ) -> None:

@@ -224,6 +224,7 @@ def test_empty_chunks_are_not_stored(tmp_path: Path) -> None:
         assert len(chunks) == 1
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

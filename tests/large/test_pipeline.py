@@ -162,6 +162,7 @@ def test_no_tile_with_an_object_is_left_out(radius, place):
     np.testing.assert_array_equal(result.labels, flat.labels)
 
 
+@pytest.mark.slow
 def test_a_slide_starts_at_once():
     shape = (40_000, 40_000)
     reads = []

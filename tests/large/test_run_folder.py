@@ -229,6 +229,7 @@ def told_by(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('executor', 'rounds'),
     [

@@ -400,6 +400,7 @@ def test_wrapped_state_dicts_load(wrap, tmp_path, small):
     )
 
 
+@pytest.mark.slow
 def test_architecture_of_an_own_file_is_recognised(tmp_path):
     path = tmp_path / 'vit.pt'
     with torch.device('meta'):

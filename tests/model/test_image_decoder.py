@@ -81,6 +81,7 @@ def test_masks_and_scores_equal_those_of_the_readable_decoder(
     assert_same(decode(decoder, given_prompts, multimask), readable)
 
 
+@pytest.mark.slow
 @given(prompts(), st.booleans())
 def test_answers_on_several_images_equal_those_of_the_readable_decoder(
     given_prompts, multimask

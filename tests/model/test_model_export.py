@@ -46,6 +46,7 @@ def run(path, inputs):
     return session.run(None, arrays)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_decoder_takes_boxes_and_any_number_of_points(small, decoder):
     graph, path = decoder

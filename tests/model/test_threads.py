@@ -209,6 +209,7 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='there are no forks')
 def test_a_fork_after_use_is_told_to_use_spawn():
     """Instead of waiting for ever for threads that it does not have."""
@@ -237,6 +238,7 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='there are no forks')
 def test_a_fork_does_not_wait_where_pixels_are_converted():
     command = [sys.executable, '-c', FORKED_MODEL]

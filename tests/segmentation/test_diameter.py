@@ -54,6 +54,7 @@ def test_objects_that_fill_large_images_are_seen_from_afar():
     assert estimate > 200
 
 
+@pytest.mark.slow
 def test_objects_of_large_images_are_no_illumination():
     discs = scattered_discs(1000, 60, 283)
     small = estimate_diameter(discs)

@@ -178,6 +178,7 @@ def _write_many(folder, seed):
         assert torch.equal(found, features(number))
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_folder(tmp_path):
     context = multiprocessing.get_context('spawn')
     processes = [

@@ -340,6 +340,7 @@ def test_parameters_out_of_range(overrides, message):
         checked_parameters(None, overrides)
 
 
+@pytest.mark.slow
 def test_an_embedding_is_used_and_filled(tiny_model, noise):
     known = Predictor(tiny_model).embed(noise, contrast_limits=(0, 255))
     options = {**LOOSE, 'whole_image': False, 'diameter': 20}

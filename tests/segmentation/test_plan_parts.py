@@ -41,7 +41,10 @@ def found(image, **options):
 
 
 @pytest.mark.parametrize('watershed', [False, True])
-@pytest.mark.parametrize('shape', [(1500, 200), (200, 1500)])
+@pytest.mark.parametrize(
+    'shape',
+    [(1500, 200), pytest.param((200, 1500), marks=pytest.mark.slow)],
+)
 def test_parts_give_what_the_whole_gives(shape, watershed, monkeypatch, large):
     image = discs(shape)
     in_parts = found(image, watershed=watershed)

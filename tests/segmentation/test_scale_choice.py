@@ -54,6 +54,7 @@ def test_a_small_object_needs_no_view_of_the_whole_image(bundled, asked):
     assert len(asked) < len(ladder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('radius', [120, 280])
 def test_a_large_object_is_looked_for_at_coarser_scales(
     bundled, asked, radius

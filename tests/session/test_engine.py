@@ -104,6 +104,7 @@ def test_all_candidates_are_returned(engine, tiny):
     assert prediction.prompts.points.tolist() == [[15, 15]]
 
 
+@pytest.mark.slow
 def test_objects_too_large_to_be_written_are_refused(
     engine, tiny, monkeypatch
 ):
@@ -128,6 +129,7 @@ def test_an_earlier_answer_is_fed_back(engine, tiny):
     assert len(second.logits) == 1
 
 
+@pytest.mark.slow
 def test_an_earlier_answer_is_moved_to_another_window(engine, tiny):
     side = 2500
     plane = plane_of_array(squares(*[np.arange(side)] * 2))

@@ -368,6 +368,7 @@ def test_full_disk_is_noticed_before_training(
     assert not bench.heard('validated')
 
 
+@pytest.mark.slow
 def test_disk_that_fills_up_while_training(
     bench: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_train_writes_a_model_that_loads(
     assert [s.split(',')[0] for s in seen] == ['step 3']
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_trained(
     disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
@@ -287,6 +288,7 @@ def test_distill(
     assert load_model(output).record.training['mode'] == 'decoupled'
 
 
+@pytest.mark.slow
 def test_finetune(
     disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:

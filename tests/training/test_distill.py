@@ -58,6 +58,7 @@ def test_decoupled_distillation_learns_the_embedding(
             assert torch.equal(value, teacher.state_dict()[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'mode',
     [pytest.param('semi-coupled', marks=pytest.mark.slow), 'coupled'],

@@ -97,6 +97,7 @@ def test_result_is_listed_loads_and_says_how_it_was_made(
     assert result.improved == (change > result.noise)
 
 
+@pytest.mark.slow
 def test_decoder_is_all_that_changes(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_check_that_takes_too_long_is_left_out(
     assert 0 <= check(tiny) <= 1 and check.seconds > 0
 
 
+@pytest.mark.slow
 def test_segment_everything_is_checked_before_and_after(
     tiny: Sam,
     disc_images: list[LabelledImage],

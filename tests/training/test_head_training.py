@@ -146,6 +146,7 @@ def job(folder: Path, base: Path, tmp_path: Path, **more: object) -> HeadJob:
     )
 
 
+@pytest.mark.slow
 def test_only_the_head_is_trained(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:

@@ -155,6 +155,7 @@ def test_resume_says_what_is_damaged(
         new_run(disc_images, tmp_path, 2).resume()
 
 
+@pytest.mark.slow
 def test_resume_needs_all_of_a_checkpoint(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_nothing_to_resume(
     assert not new_run(disc_images, None, 2).resume()
 
 
+@pytest.mark.slow
 def test_frozen_parameters_do_not_change(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
@@ -201,6 +203,7 @@ def test_frozen_parameters_do_not_change(
     assert set(task.bank) <= {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_stops_the_run(
     disc_images: list[LabelledImage], tmp_path: Path, monkeypatch
 ) -> None:
@@ -255,6 +258,7 @@ def test_a_first_checkpoint_on_a_full_disk(
     assert 'intact' not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_budget_in_minutes_and_cancelling(
     disc_images: list[LabelledImage],
 ) -> None:
@@ -300,6 +304,7 @@ def test_best_weights_by_validation_are_kept_and_logged(
     ]
 
 
+@pytest.mark.slow
 def test_patience_ends_the_run(disc_images: list[LabelledImage]) -> None:
     run = new_run(disc_images, None, 50)
     run.config = replace(run.config, validation_steps=1, patience=2)

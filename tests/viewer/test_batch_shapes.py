@@ -30,6 +30,7 @@ def click_problem(d, number):
     d.settle()
 
 
+@pytest.mark.slow
 def test_path_among_boxes_changes_nothing_and_is_named(desk, blobs):
     d = desk(blobs)
     d.widget.panel.buttons['use_boxes_tool'].click()
@@ -85,6 +86,7 @@ def test_failed_prompt_of_a_batch_stays_readable(desk, blobs):
     assert d.widget.status.text == text
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_failed_prompt_is_listed_and_a_click_goes_to_it(desk, blobs):
     stack = np.stack([blobs, blobs[:, ::-1], blobs])
@@ -120,6 +122,7 @@ def test_failed_prompts_of_our_layer_stay_to_be_corrected(desk, blobs):
     assert points == pytest.approx(np.array([(4, 64)]), abs=0.5)
 
 
+@pytest.mark.slow
 def test_points_beyond_the_last_plane_are_counted_and_named(desk, blobs):
     d = desk(np.stack([blobs, blobs[:, ::-1]]))
     points = [(0, *FIRST), (5, *FIRST), (-3, *SECOND), (1, *SECOND)]

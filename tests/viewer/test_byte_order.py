@@ -27,6 +27,7 @@ def mapped(request, desk, blobs, tmp_path):
     return d, labels, on_disk
 
 
+@pytest.mark.slow
 def test_own_brush_of_napari_writes_what_it_shows(mapped):
     d, labels, on_disk = mapped
     d.viewer.layers.selection.active = labels

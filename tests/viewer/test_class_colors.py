@@ -94,7 +94,14 @@ def test_a_name_that_is_typed_replaces_the_one_that_was_clicked(desk, blobs):
 
 
 @pytest.mark.window
-@pytest.mark.parametrize('end', ['Return', 'list', 'Escape'])
+@pytest.mark.parametrize(
+    'end',
+    [
+        'Return',
+        pytest.param('list', marks=pytest.mark.slow),
+        pytest.param('Escape', marks=pytest.mark.slow),
+    ],
+)
 def test_keys_after_a_class_are_commands(desk, blobs, end):
     d = desk(blobs)
     choose(d, 'daughter')

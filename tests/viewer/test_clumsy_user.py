@@ -13,6 +13,7 @@ INSIDE, SECOND = (28, 32), (28, 92)
 CONTROL = Qt.KeyboardModifier.ControlModifier
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_points_tool_is_back_after_a_look_at_the_volume(desk, blobs):
     d = desk(blobs)
@@ -25,6 +26,7 @@ def test_points_tool_is_back_after_a_look_at_the_volume(desk, blobs):
     assert d.widget.preview.visible
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_mode_chosen_by_hand_is_back_after_a_look_at_the_volume(desk, blobs):
     d = desk(blobs)
@@ -36,6 +38,7 @@ def test_mode_chosen_by_hand_is_back_after_a_look_at_the_volume(desk, blobs):
     assert points.mode == 'pan_zoom'
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_click_with_the_pan_tool_says_what_to_press(desk, blobs):
     d = desk(blobs)
@@ -47,6 +50,7 @@ def test_click_with_the_pan_tool_says_what_to_press(desk, blobs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_points_tool_shows_hidden_prompts(desk, blobs):
     d = desk(blobs)
@@ -91,6 +95,7 @@ def test_nothing_to_undo_is_no_error(desk, blobs):
     assert not d.widget.status.failed
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @pytest.mark.parametrize(
     'tool',
@@ -119,6 +124,7 @@ def test_clicks_with_a_drawing_tool_between_keys(desk, blobs, tool):
     assert d.widget.preview.visible
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_key_while_a_box_is_dragged(desk, blobs):
     d = desk(blobs)
@@ -211,6 +217,7 @@ def test_click_beside_the_image_adds_no_point(desk, blobs):
     assert len(points.data) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @pytest.mark.parametrize(
     'tool',
@@ -240,6 +247,7 @@ def test_shape_beside_the_image_is_not_kept(desk, blobs, tool):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_scribble_that_leaves_the_image(desk, blobs):
     d = desk(blobs)

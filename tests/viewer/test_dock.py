@@ -139,6 +139,7 @@ def starting(viewer, pixels):
     return viewer, image, dock
 
 
+@pytest.mark.slow
 def test_clicks_while_modules_are_imported_are_answered(
     make_napari_viewer, oracle, settle, blobs, slow_imports
 ):
@@ -258,6 +259,7 @@ def test_dock_of_a_script_is_the_dock_of_the_menu(desk, blobs):
     assert dock_in(d.viewer).form_name == 'everything'
 
 
+@pytest.mark.slow
 def test_menu_entries_bring_a_hidden_dock_back(desk, blobs):
     d = desk(blobs)
     d.dock.hide()
@@ -265,6 +267,7 @@ def test_menu_entries_bring_a_hidden_dock_back(desk, blobs):
     assert open_form(d.viewer, 'prompts') is d.widget
 
 
+@pytest.mark.slow
 def test_image_is_chosen_once_for_all_tabs(desk, blobs):
     d = desk(blobs, np.pad(blobs, 8))
     first = d.viewer.layers[0]
@@ -332,6 +335,7 @@ def test_nothing_moves_when_candidates_appear(desk, blobs):
     assert {name: place(b, dock) for name, b in buttons.items()} == before
 
 
+@pytest.mark.slow
 def test_nothing_moves_when_the_model_is_loaded(desk, blobs):
     d = desk(blobs)
     dock, button = dock_in(d.viewer), d.widget.panel.buttons['accept']
@@ -353,6 +357,7 @@ def section(form, title):
     return found
 
 
+@pytest.mark.slow
 def test_what_was_folded_is_remembered(desk, blobs):
     d = desk(blobs)
     output = section(d.widget, 'Output')
@@ -374,6 +379,7 @@ def test_what_was_folded_is_remembered(desk, blobs):
     }
 
 
+@pytest.mark.slow
 def test_everything_shows_first_what_a_run_needs(everything_desk, blobs):
     d = everything_desk(blobs)
     resize(d, *SMALL_SCREEN)
@@ -396,6 +402,7 @@ def test_everything_shows_first_what_a_run_needs(everything_desk, blobs):
     assert not panel.review.table.visibleRegion().isEmpty()
 
 
+@pytest.mark.slow
 def test_edit_in_the_review_brings_the_prompts_to_the_front(
     everything_desk, blobs
 ):
@@ -447,8 +454,12 @@ def test_keys_after_edit_are_commands(everything_desk, blobs):
     ('form', 'heading'),
     [
         ('prompts', 'Segment by prompts'),
-        ('everything', 'Segment everything'),
-        ('training', 'Fine-tune on labels'),
+        pytest.param(
+            'everything', 'Segment everything', marks=pytest.mark.slow
+        ),
+        pytest.param(
+            'training', 'Fine-tune on labels', marks=pytest.mark.slow
+        ),
     ],
 )
 def test_help_opens_the_guide_at_the_tab(desk, blobs, form, heading):
@@ -485,6 +496,7 @@ def press(key, modifier=Qt.KeyboardModifier.NoModifier):
     QApplication.processEvents()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', FORMS)
 def test_tab_key_walks_from_top_to_bottom(desk, blobs, name):
     d = desk(blobs)
@@ -518,6 +530,7 @@ def test_tab_key_walks_from_top_to_bottom(desk, blobs, name):
         assert contrast(QColor(FOCUS_COLOR), QColor(background)) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('theme', THEMES)
 def test_focus_is_seen_on_the_tabs(desk, blobs, theme):
     d = desk(blobs)
@@ -538,6 +551,7 @@ def test_focus_is_seen_on_the_tabs(desk, blobs, theme):
     assert changed >= bar.fontMetrics().horizontalAdvance('Prompts') // 2
 
 
+@pytest.mark.slow
 def test_object_with_tab_and_space(desk, blobs):
     d = desk(blobs)
     activate(d)
@@ -677,6 +691,7 @@ def no_flaws(widget, seconds=2.0):
     assert found == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('theme', THEMES)
 def test_no_text_is_cut(desk, blobs, theme):
     d = desk(np.stack([blobs, blobs]))
@@ -729,6 +744,7 @@ def colours(widget):
     return text, background_of(widget)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('theme', THEMES)
 def test_text_can_be_read(desk, blobs, theme):
     d = desk(blobs)
@@ -748,6 +764,7 @@ def test_text_can_be_read(desk, blobs, theme):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('theme', THEMES)
 def test_text_of_the_other_docks(desk, blobs, theme):
     d = desk(blobs)
@@ -771,6 +788,7 @@ def test_text_of_the_other_docks(desk, blobs, theme):
                 assert contrast(text, ground) >= 4.5, label.text()
 
 
+@pytest.mark.slow
 def test_errors_follow_the_theme(desk, blobs):
     d = desk(blobs)
     d.viewer.theme = 'dark'
@@ -818,6 +836,7 @@ def test_removed_labels_are_followed_by_what_the_status_says(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('height', 'tabs'), [(768, True), (1300, False)])
 def test_two_docks_in_a_window(make_napari_viewer, oracle, height, tabs):
     viewer = make_napari_viewer(show=True)

@@ -187,6 +187,7 @@ def pixel(d, position):
     return picture[place.y(), place.x(), :3].astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_old_pixels_are_not_shown_while_the_object_is_edited(desk, blobs):
     d = desk(blobs, name='image')

@@ -95,6 +95,7 @@ def assert_squares(labels, image):
     assert len(found) == image.size // STEP**2 == labels.max()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
     d = open_large(pyramid, multiscale=True, scale=(2, 3), translate=(5, 7))
@@ -200,6 +201,7 @@ def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
     assert_squares(finest(labels_of(third)[0]), squares(6, 8))
 
 
+@pytest.mark.slow
 def test_a_part_of_the_plane_only(open_large, pyramid):
     d = open_large(pyramid, multiscale=True, scale=(2, 2))
     shapes = d.viewer.add_shapes(
@@ -254,6 +256,7 @@ def test_the_whole_plane_after_a_part_goes_into_another_folder(
     assert large.output == tmp_path / 'out 2.ome.zarr'
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_the_current_view_only(open_large, pyramid):
     d = open_large(pyramid, multiscale=True)
@@ -442,6 +445,7 @@ def test_start_over_asks_and_deletes_the_tiles_that_are_done(
     assert not records.exists()
 
 
+@pytest.mark.slow
 def test_save_elsewhere_keeps_the_unfinished_run(stopped, tmp_path):
     d = stopped
     d.widget.panel.large.elsewhere_button.click()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_mobilesam.widgets.viewer.gl_context import keep_context
+from napari_mobilesam.widgets.viewer.gl_context import CanvasContext
 
 # napari 0.9 alone dies of it, where Mesa draws without a graphics card
 REMOVE = """
@@ -41,7 +41,7 @@ viewer.close()
 
 def test_the_context_is_that_of_the_canvas(make_napari_viewer, monkeypatch):
     viewer = make_napari_viewer(show=False)
-    keep_context(viewer)
+    context = CanvasContext(viewer)
     first = viewer.add_image(np.eye(9))
     viewer.add_image(np.eye(9))
     made = []
@@ -52,13 +52,20 @@ def test_the_context_is_that_of_the_canvas(make_napari_viewer, monkeypatch):
     made.clear()
     viewer.layers.clear()
     assert made
+    made.clear()
+    del context
+    viewer.add_image(np.eye(9))
+    viewer.layers.clear()
+    assert not made
 
 
 def test_a_viewer_without_a_window():
     viewer = ViewerModel()
-    keep_context(viewer)
+    context = CanvasContext(viewer)
     viewer.add_image(np.eye(9))
     viewer.layers.clear()
+    assert not viewer.layers
+    del context
 
 
 @pytest.mark.slow

@@ -324,6 +324,7 @@ def test_preview_is_added_before_the_first_click(desk, blobs):
     assert layer.data.any()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_click_with_another_layer_selected_says_what_to_press(desk, blobs):
     d = desk(blobs)

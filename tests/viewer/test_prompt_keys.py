@@ -74,7 +74,16 @@ def test_every_button_says_its_key(desk, blobs):
 
 
 @pytest.mark.window
-@pytest.mark.parametrize('where', ['button', 'combo', 'layers', 'canvas'])
+@pytest.mark.parametrize(
+    'where',
+    [
+        'combo',
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ('button', 'layers', 'canvas')
+        ),
+    ],
+)
 def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     d = clicked(desk, blobs)
     target = {
@@ -96,6 +105,7 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     assert labels.data[INSIDE] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_number_fields_take_numbers_and_leave_letters(desk, blobs):
     d = clicked(desk, blobs)

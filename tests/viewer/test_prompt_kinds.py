@@ -40,6 +40,7 @@ def accepted(d):
     return d.viewer.layers['objects'].data
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_outline_is_box_and_region(desk, blobs):
     d = desk(blobs)
@@ -152,6 +153,7 @@ def test_any_mixture_is_one_object(desk, blobs):
     assert len(np.unique(labels)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @pytest.mark.parametrize(
     'tool',

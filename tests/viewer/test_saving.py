@@ -118,6 +118,7 @@ def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     assert names(file) == ['cells.tif', 'cells.tif.session']
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_switched_off_it_is_offered(opened, file):
     d = opened()
@@ -154,6 +155,7 @@ def test_closing_the_image_does_not_empty_the_file(opened, file):
     assert again.viewer.layers['objects'].data[FIRST] == 1
 
 
+@pytest.mark.slow
 def test_console_autosave_survives_a_viewer_that_is_closed(
     make_napari_viewer, oracle, blobs, tmp_path
 ):
@@ -199,6 +201,7 @@ def test_other_labels_have_a_file_of_their_own(opened, file):
     assert [found['mine'].data[p] for p in (FIRST, SECOND)] == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_file_of_another_image_is_left_alone(opened, file, blobs):
     d = opened()
@@ -275,6 +278,7 @@ def test_read_only_folder_is_told_of(opened, file):
         file.parent.chmod(stat.S_IRWXU)
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_image_that_is_no_file_is_known_by_its_pixels(desk, blobs, tmp_path):
     d = desk(blobs, show=False)
@@ -399,6 +403,7 @@ def test_names_of_files_yet_to_be_written_are_taken(opened, file, monkeypatch):
     assert not d.widget.status.failed
 
 
+@pytest.mark.slow
 def test_one_file_opened_twice_has_two_sessions(opened, file):
     d = opened()
     press_save(d)

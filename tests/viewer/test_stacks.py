@@ -91,6 +91,7 @@ def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     assert not labels[[0, 1, 3]].any()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_looking_at_the_volume_is_no_mistake(desk, blobs):
     d = desk(np.stack([blobs] * 3))
@@ -131,6 +132,7 @@ def test_clicks_in_the_volume_add_no_point(desk, blobs):
     assert d.widget.preview.visible
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @pytest.mark.parametrize(
     'planes', [0, pytest.param(3, marks=pytest.mark.slow)]
@@ -152,6 +154,7 @@ def test_the_volume_says_to_switch_to_2d(desk, blobs, planes):
     assert d.widget.status.text.endswith(HINT)
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_a_propagation_waits_for_the_mask(desk, blobs, oracle, qtbot):
     d = desk(np.stack([blobs] * 3))

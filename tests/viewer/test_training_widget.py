@@ -129,6 +129,7 @@ def test_model_that_is_not_better_leaves_the_base(desk, blobs, drawn, trainer):
     assert d.session.model_name == before
 
 
+@pytest.mark.slow
 def test_clicks_are_answered_while_training(
     desk, blobs, drawn, trainer, qtbot
 ):
@@ -175,6 +176,7 @@ def test_labels_removed_while_training(desk, blobs, drawn, trainer):
     assert 'No labels layer' in d.widget.panel.count_label.text()
 
 
+@pytest.mark.slow
 def test_closing_the_dock_gives_the_run_up(
     desk, blobs, drawn, trainer, folder
 ):
@@ -188,6 +190,7 @@ def test_closing_the_dock_gives_the_run_up(
     assert not d.widget.attached
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_closing_the_viewer_gives_the_run_up(
     desk, blobs, drawn, trainer, folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 
 FIRST, SECOND = (28, 32), (28, 92)
@@ -118,6 +119,7 @@ def test_selected_image_is_gone_on_with_though_a_tool_was_chosen(desk, blobs):
     assert d.widget.image.layer is first
 
 
+@pytest.mark.slow
 def test_image_dragged_to_the_top_hides_no_prompts(desk, blobs):
     d = desk(blobs)
     click(d, d.image, FIRST)
@@ -136,6 +138,7 @@ def test_image_dragged_to_the_top_hides_no_prompts(desk, blobs):
     assert names.index('prompts') > names.index('preview')
 
 
+@pytest.mark.slow
 def test_selecting_an_image_in_the_list_keeps_it_selected(desk, blobs):
     d = desk(blobs, blobs[::-1])
     first, second = d.viewer.layers[:2]
@@ -153,6 +156,7 @@ def test_selecting_an_image_in_the_list_keeps_it_selected(desk, blobs):
     assert d.viewer.layers['objects'].data[SECOND] == 1
 
 
+@pytest.mark.slow
 def test_hidden_and_removed_images_are_named(desk, blobs):
     d = desk(blobs, blobs[::-1])
     first, second = d.viewer.layers[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 
 from napari_mobilesam.widgets.parts.keys import bind_keys, unbind_keys
@@ -47,6 +48,7 @@ def test_undo_takes_back_the_newest_step_of_any_layer(desk, blobs):
     assert own.data[THIRD] == 1
 
 
+@pytest.mark.slow
 def test_undo_by_key_is_named_in_the_tab_in_front(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 FIRST, SECOND = (28, 32), (28, 92)
 
 
+@pytest.mark.slow
 def test_layers_take_units_and_axis_labels_of_the_image(desk, blobs):
     d = desk(blobs, units=('nm', 'nm'), axis_labels=('y', 'x'), scale=(5, 5))
     with warnings.catch_warnings():

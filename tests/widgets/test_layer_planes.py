@@ -103,6 +103,7 @@ def test_a_click_is_the_pixel_under_it(image_at, points_at, place):
     assert found[0] == pytest.approx(pixel, abs=1e-3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     planar_transforms(4),

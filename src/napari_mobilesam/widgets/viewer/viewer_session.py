@@ -12,7 +12,7 @@ from napari_mobilesam.session import Session
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import Deliver, ImageError, SegmentationError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
-from napari_mobilesam.widgets.viewer.gl_context import keep_context
+from napari_mobilesam.widgets.viewer.gl_context import CanvasContext
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.napari_preferences import read_settings
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class _ViewerState(NamedTuple):
-    """Session of a viewer, and the painter of its labels, kept alive."""
+    """Session of a viewer, and what goes with it, kept alive."""
 
     session: Session
     painter: ClassPainter
+    context: CanvasContext
 
 
 # removed with their viewers
@@ -70,7 +71,7 @@ def known_session(viewer: Any) -> Session | None:
 
 
 def _new_state(viewer: ViewerModel) -> _ViewerState:
-    keep_context(viewer)
+    context = CanvasContext(viewer)
     scene = ViewerScene(viewer)
     session = Session(deliver=_deliverer(viewer), scene=scene)
     session.tracking.scene = scene.tracks
@@ -90,7 +91,7 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     painter = ClassPainter(session.classes, find_labels, session.tell)
     scene.labels_changed.connect(painter.follow)
     session.color_by_class(settings.color_by_class)
-    return _ViewerState(session, painter)
+    return _ViewerState(session, painter, context)
 
 
 def _deliverer(viewer: Any) -> Deliver | None:
