@@ -908,6 +908,39 @@ def test_objects_that_go_where_the_series_does_not_save(series_desk, folder):
     assert not d.widget.status.failed
 
 
+def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels):
+    d = series_desk(channels)
+    everything = open_form(d.viewer, 'everything')
+    everything.panel.form.value = QUICK
+    d.settle()
+    header = everything.header
+    d.widget.panel.channel_box.setValue(1)
+    d.settle()
+    assert header.image_combo.layer is d.viewer.layers['a channel 1']
+    assert everything.panel.labels_combo.layer is d.viewer.layers['labels']
+    for name in 'ab':
+        everything.run()
+        d.settle()
+        settle_run(d, everything)
+        assert saved(channels, name).max() == 4
+        assert 'does not save' not in everything.status.text
+        d.widget.next()
+        d.settle()
+    # a layer of its own, by choice
+    everything.panel.labels_combo.layer = None
+    everything.run()
+    settle_run(d, everything)
+    assert 'The series does not save that layer' in everything.status.text
+
+
+def settle_run(d, everything):
+    """Wait for a run of the other form."""
+    d.session.runs.wait(60)
+    for _ in range(20):
+        QTest.qWait(20)
+    assert not everything.busy
+
+
 def test_objects_after_the_labels_were_removed(series_desk, folder):
     d = series_desk(folder, prompts=True)
     d.viewer.layers.remove(d.viewer.layers['labels'])
@@ -1064,6 +1097,11 @@ def test_a_channel_that_is_chosen_in_the_prompts(series_desk, channels):
     assert saved(channels, 'b').max() == 1
     plane = d.session.scene.layer_plane()
     assert plane.composed == (d.viewer.layers['a channel 1'],)
+    # removed layers are no choice
+    for name in ('a channel 2', 'a channel 0', 'a channel 1', 'labels'):
+        d.viewer.layers.remove(name)
+        d.settle()
+    assert d.widget.panel.channel_box.value() == 2
     # as in a new viewer
     d.widget.panel.channel_box.setValue(1)
     d.widget._jobs.open(None)

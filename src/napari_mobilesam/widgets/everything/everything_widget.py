@@ -48,7 +48,11 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
-from napari_mobilesam.widgets.viewer.layers import is_ours, suitability
+from napari_mobilesam.widgets.viewer.layers import (
+    SERIES_MARK,
+    is_ours,
+    suitability,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run segments every object.'
@@ -103,6 +107,7 @@ class EverythingWidget(ViewerWidget):
         session = self.session
         scene = session.scene
         assert isinstance(scene, ViewerScene)
+        self._scene = scene
         self._keys = Keys()
         self.header = header
         self.panel = panel = EverythingPanel(self.viewer)
@@ -196,6 +201,7 @@ class EverythingWidget(ViewerWidget):
             (session.progress, self._download_progress),
             (session.model_changed, self._model_changed),
             (session.editor.changed, self._editor_changed),
+            (self._scene.image_changed, self._follow_scene),
         ):
             self.listen(signal, callback)
         review = self.panel.review
@@ -324,8 +330,16 @@ class EverythingWidget(ViewerWidget):
             if suitability(chosen, image) < enough:
                 combo.layer = best
         chosen = panel.labels_combo.layer
-        if new_image and chosen is not None and not suitability(chosen, image):
+        if new_image and SERIES_MARK in image.metadata:
+            # those that are saved
+            panel.labels_combo.layer = self._scene.labels_of(image)
+        elif new_image and not (chosen is None or suitability(chosen, image)):
             panel.labels_combo.layer = None
+
+    def _follow_scene(self, image: Image | None) -> None:
+        """Choose the image that a series, or a script, has set."""
+        if image is not None:
+            self.header.image_combo.layer = image
 
     def _view_changed(self, event: Any = None) -> None:
         self._plane_later.restart()

@@ -30,6 +30,7 @@ from napari_mobilesam.widgets.everything.where_form import PlaneRegion
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # Share and seconds of a run that pass before the time left is shown: the
@@ -439,6 +440,15 @@ def summary(
     problem = f' {result.problem}' if result.problem else ''
     if results.problem:
         problem += f' That is a new layer: {results.problem}'
+    if (
+        SERIES_MARK in results.plane.layer.metadata
+        and isinstance(results.layer, Labels)
+        and SERIES_MARK not in results.layer.metadata
+    ):
+        problem += (
+            ' The series does not save that layer: choose the labels of the '
+            'image under “Labels”, and run again.'
+        )
     return (
         f'{removed_text(results)}{counted(len(result.table), "object")} {how} '
         f'{seconds:.1f} s{name}.{problem}'

@@ -93,7 +93,11 @@ class SeriesLayers:
         int or None
             The channel, in the next images too; None if it is no other one.
         """
-        if image not in self._images or image is self._chosen(self._images):
+        if image not in self._images:
+            return None
+        # another one is taken, not chosen, for a layer that is removed
+        before = self._chosen(self._images)
+        if image is before or before not in self._viewer.layers:
             return None
         self._channel = self._images.index(image)
         return self._channel

@@ -171,9 +171,8 @@ class ViewerScene:
         image = self.image
         if image is None:
             return None
-        used = self._labels_of.get(image)
-        last = None if used is None else used()
-        if last is not None and last in layers:
+        last = self.labels_of(image)
+        if last is not None:
             return last
         ours = (
             layer
@@ -190,6 +189,12 @@ class ViewerScene:
         if self._labels is not None and image is not None:
             self._labels_of[image] = self._labels
         self.labels_changed.emit()
+
+    def labels_of(self, image: Image) -> Labels | None:
+        """Return the labels that were chosen for an image last."""
+        used = self._labels_of.get(image)
+        labels = None if used is None else used()
+        return labels if labels in self.viewer.layers else None
 
     def choose_labels(self, layer: Labels, images: Sequence[Image]) -> None:
         """Write to labels whenever one of some images is chosen."""
