@@ -285,6 +285,37 @@ def test_all_labels_that_were_written_to_are_coloured(classed):
     assert d.widget.panel.class_box.shown_box.isChecked()
 
 
+def test_classes_are_renamed_and_removed_in_all_labels(classed):
+    d, labels = classed, classed.labels
+    press_box(d)
+    own = d.viewer.add_labels(np.zeros((96, 128), np.int32), name='own')
+    own.features = pd.DataFrame(
+        {'index': [5, 7], 'class': ['debris', 'nucleus']}
+    )
+    d.widget.panel.labels_combo.layer = own
+
+    def classes_of(layer):
+        table = layer.features
+        return dict(zip(table['index'], table['class'], strict=True))
+
+    d.session.rename_class('debris', 'dust')
+    assert 'dust' in classes_of(labels).values()
+    assert classes_of(own) == {5: 'dust', 7: 'nucleus'}
+    assert d.session.classes.names == ['nucleus', 'dust']
+    d.session.remove_class('nucleus')
+    assert d.session.classes.names == ['dust']
+    assert classes_of(own)[5] == 'dust'
+    assert 'nucleus' not in classes_of(labels).values()
+    # a step in each of the labels
+    titles = [d.session.undo() for _ in range(4)]
+    assert set(titles) == {
+        'the class of 1 object in “objects”',
+        'the class of 1 label in “own”',
+    }
+    assert classes_of(own) == {5: 'debris', 7: 'nucleus'}
+    assert 'debris' in classes_of(labels).values()
+
+
 def test_labels_that_cannot_be_coloured_say_so(classed):
     d = classed
     own = d.viewer.add_labels(np.zeros((96, 128), np.int32), name='own')

@@ -172,7 +172,7 @@ def test_layers_are_composed_into_colours(desk, blobs):
     d.settle()
     d.widget.trigger('accept')
     d.settle()
-    assert d.viewer.layers['objects'].data[INSIDE] == 1
+    assert d.viewer.layers[f'{d.image.name} objects'].data[INSIDE] == 1
 
 
 def test_a_layer_that_was_composed_and_is_gone(desk, blobs):

@@ -177,11 +177,14 @@ def test_labels_of_each_image_are_kept_apart(desk, blobs):
         d.viewer.layers['prompts'].add(position)
         d.settle()
         d.widget.trigger('accept')
-    assert d.viewer.layers['objects'].data.shape == blobs.shape
+    assert d.viewer.layers[f'{first.name} objects'].data.shape == blobs.shape
     assert d.viewer.layers[f'{second.name} objects'].data[48, 52] == 1
     d.widget.header.image_combo.layer = first
     d.settle()
-    assert d.widget.panel.labels_combo.layer is d.viewer.layers['objects']
+    assert (
+        d.widget.panel.labels_combo.layer
+        is d.viewer.layers[f'{first.name} objects']
+    )
 
 
 @pytest.mark.parametrize('key', list('WQNU'))

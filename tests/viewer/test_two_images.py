@@ -61,8 +61,8 @@ def test_open_object_keeps_its_image_and_says_so(desk, blobs, tmp_path):
     assert d.widget.image.layer is d.image
     assert f'open object is on “{d.image.name}”' in d.widget.status.text
     accept(d)
-    assert d.viewer.layers['objects'].data[FIRST] == 1
-    assert d.viewer.layers['objects'].data.shape == blobs.shape
+    assert d.viewer.layers[f'{d.image.name} objects'].data[FIRST] == 1
+    assert d.viewer.layers[f'{d.image.name} objects'].data.shape == blobs.shape
     # accepted: now the form follows
     assert d.widget.image.layer is other
     click(d, other, (36, 100))
@@ -84,7 +84,7 @@ def test_open_object_keeps_its_image_in_the_list(desk, blobs):
     assert f'open object is on “{second.name}”' in d.widget.status.text
     assert len(d.widget.tools.points.data) == 1
     accept(d)
-    assert d.viewer.layers['objects'].data[FIRST] == 1
+    assert d.viewer.layers[f'{second.name} objects'].data[FIRST] == 1
     assert d.widget.image.layer is first
     assert combo.layer is first
 
@@ -153,7 +153,7 @@ def test_selecting_an_image_in_the_list_keeps_it_selected(desk, blobs):
     d.mouse.key(Qt.Key.Key_D, Qt.KeyboardModifier.ShiftModifier)
     click(d, first, SECOND)
     accept(d)
-    assert d.viewer.layers['objects'].data[SECOND] == 1
+    assert d.viewer.layers[f'{first.name} objects'].data[SECOND] == 1
 
 
 @pytest.mark.slow
@@ -215,3 +215,26 @@ def test_labels_and_channels_are_those_chosen_for_the_image(desk, blobs):
     d.viewer.layers.remove(labels)
     d.settle()
     assert d.session.scene.labels is first
+
+
+def test_labels_of_the_user_are_those_of_their_image_alone(desk, blobs):
+    d = desk(blobs)
+    click(d, d.image, FIRST)
+    accept(d)
+    first = d.widget.output.layer
+    other = d.viewer.add_image(blobs.copy(), name='other')
+    d.settle()
+    header, output = d.widget.header, d.widget.output
+    header.image_combo.layer = other
+    d.settle()
+    mine = d.viewer.add_labels(np.zeros(blobs.shape, int), name='mine')
+    d.widget.panel.labels_combo.layer = mine
+    d.settle()
+    # first was never chosen by hand
+    d.session.scene.choose_labels(first, [d.image])
+    header.image_combo.layer = d.image
+    d.settle()
+    assert output.layer is first
+    header.image_combo.layer = other
+    d.settle()
+    assert output.layer is mine

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from napari_mobilesam.argument_checks import check_class_name, check_flag
 from napari_mobilesam.session.objects.classes import Classes
+from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.writing import (
     assign_class,
@@ -63,13 +64,14 @@ class ClassCommands:
         self._classes.add(class_name)
 
     def rename_class(self, class_name: str, new: str) -> None:
-        """Rename a class and reassign its objects, as one step.
+        """Rename a class and reassign its objects.
+
+        That is one step in each labels layer that has some.
 
         Parameters
         ----------
         class_name : str
-            Present name. Only objects of the labels that are written to are
-            reassigned.
+            Present name.
         new : str
             New name; if another class has it, the two are merged.
 
@@ -87,13 +89,14 @@ class ClassCommands:
                 self._reassign(class_name, new)
 
     def remove_class(self, class_name: str) -> None:
-        """Remove a class and unassign its objects, as one step.
+        """Remove a class and unassign its objects.
+
+        That is one step in each labels layer that has some.
 
         Parameters
         ----------
         class_name : str
-            Name of the class. Only objects of the labels that are written
-            to are unassigned.
+            Name of the class.
 
         Raises
         ------
@@ -111,9 +114,9 @@ class ClassCommands:
         if editor.record.class_name == class_name:
             editor.record = replace(editor.record, class_name=new)
         editor.changed.emit()
-        objects = self._scene().objects(False)
-        if objects is not None:
-            reassign_class(objects, class_name, new)
+        for objects in self._scene().undoables():
+            if isinstance(objects, Objects):
+                reassign_class(objects, class_name, new)
 
     def set_class_color(self, class_name: str, color: str) -> None:
         """Set the colour of a class; a class that is missing is added.

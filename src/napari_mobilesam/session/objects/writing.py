@@ -18,6 +18,7 @@ from napari_mobilesam.session.objects.targets import (
     WriteOptions,
     WritePolicy,
 )
+from napari_mobilesam.text import counted
 
 # Of an object that another one is written over, a share up to this that no
 # pixel is deeper in than this is not left: what remains around a mask that is
@@ -294,11 +295,17 @@ def assign_class(objects: Objects, number: int, class_name: str) -> None:
 
 
 def reassign_class(objects: Objects, class_name: str, new: str) -> None:
-    """Assign all objects of a class to another class or none, as one step."""
+    """Assign all objects of a class to another class or none, as one step.
+
+    Labels of others, which have a class in the feature table alone, are a step
+    of their own.
+    """
+    _reassign_rows(objects, class_name, new)
     members = [r for r in objects if r.class_name == class_name]
     if not members:
         return
-    with objects.step(f'the class of {len(members)} objects') as step:
+    title = f'the class of {counted(len(members), "object")}'
+    with objects.step(title) as step:
         step.replay_code = ReplayCode(
             tuple(
                 f'session.assign_class({new!r}, {record.number})'
@@ -307,3 +314,20 @@ def reassign_class(objects: Objects, class_name: str, new: str) -> None:
         )
         for record in members:
             step.put(replace(record, class_name=new))
+
+
+def _reassign_rows(objects: Objects, class_name: str, new: str) -> None:
+    table = objects.target.features()
+    if 'class' not in table:
+        return
+    own = {record.label for record in objects}
+    rows = table[
+        (table['class'] == class_name) & ~table['index'].isin(list(own))
+    ]
+    if not len(rows):
+        return
+    title = f'the class of {counted(len(rows), "label")}'
+    with objects.step(title) as step:
+        step.describe(
+            set(rows['index'].tolist()), rows.assign(**{'class': new or None})
+        )

@@ -160,7 +160,7 @@ class ObjectTexts:
             )
             if not math.isnan(value)
         ]
-        about = f' ({", ".join(known)})' if known else ''
+        about = ''.join(f', {each}' for each in known)
         buttons = self._buttons
         text = (
             f'Editing {record.text}{about}. Add points, then '

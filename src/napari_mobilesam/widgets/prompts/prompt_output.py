@@ -86,9 +86,10 @@ class PromptOutput:
             self._showing = False
 
     def start_image(self) -> None:
-        """Choose the labels of the current image, if they are ours."""
-        labels = self._panel.labels_combo.layer
-        if labels is None or is_ours(labels):
+        """Choose the labels of the current image; others of the user stay."""
+        labels, image = self._panel.labels_combo.layer, self._scene.image
+        known = image is not None and self._scene.labels_of(image) is not None
+        if labels is None or is_ours(labels) or known:
             self._scene.labels = None
             self.show_labels()
 

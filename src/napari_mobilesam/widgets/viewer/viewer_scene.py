@@ -452,7 +452,14 @@ class ViewerScene:
     def _labels_name(self) -> str:
         """Return a name for new labels that tells those of images apart."""
         image, layers = self.image, self.viewer.layers
-        if image is None or all(layer.name != LABELS_NAME for layer in layers):
+        images = (
+            layer
+            for layer in layers
+            if isinstance(layer, Image) and not is_ours(layer)
+        )
+        several = len(list(images)) > 1
+        taken = any(layer.name == LABELS_NAME for layer in layers)
+        if image is None or not (several or taken):
             return LABELS_NAME
         return f'{image.name} {LABELS_NAME}'
 
