@@ -166,7 +166,9 @@ class ReviewPanel(QWidget):
             if following is None or following.number == record.number:
                 following = self._objects.least_certain()
             self.current = 0
-            if following is not None:
+            if following is None:
+                said += f' {ALL_REVIEWED}'
+            else:
                 self._show(following)
                 said += f' {_question(following)}'
             self.said.emit(said)
