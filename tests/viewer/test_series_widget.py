@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtGui import QFocusEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series, UncertainObject
@@ -470,6 +472,23 @@ def test_the_list_is_worked_through_with_mouse_and_keys(reviewed, folder):
     d.settle()
     assert not (saved(folder, 'c') == 1).any()
     assert [row[2:] for row in rows(d)] == [('2', 'a.tif')]
+
+
+def test_a_run_takes_nobody_to_the_list(reviewed):
+    d = reviewed
+    d.widget.go_to(2)
+    d.settle()
+    uncertain = d.widget.panel.uncertain
+    uncertain.choose(None)
+    # the keyboard goes on from a button that is disabled
+    came = QFocusEvent(QEvent.Type.FocusIn, Qt.FocusReason.TabFocusReason)
+    QApplication.sendEvent(uncertain, came)
+    d.settle()
+    assert not uncertain.currentIndex().isValid()
+    assert names(d)[0] == 'c'
+    QTest.keyClick(uncertain, Qt.Key.Key_Down)
+    d.settle()
+    assert shown(d) is not None
 
 
 def test_undo_of_a_deleted_object(reviewed, folder, qtbot):

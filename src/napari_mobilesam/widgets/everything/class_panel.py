@@ -9,7 +9,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QTableView, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
@@ -20,6 +20,7 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
+    ObjectTable,
     as_object_list,
 )
 from napari_mobilesam.widgets.viewer.layers import is_output
@@ -83,7 +84,7 @@ class ClassPanel(QWidget):
             'Propose a class for each object of the plane without one.\n'
             'Assign classes to a few objects first, in Segment by prompts.'
         )
-        self.table = QTableView()
+        self.table = ObjectTable()
         self._model = _ClassesModel()
         selection = as_object_list(self.table, self._model, 2, LIST_ROWS)
         header: Any = self.table.horizontalHeader()

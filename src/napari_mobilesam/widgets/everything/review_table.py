@@ -11,11 +11,12 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Signal,
 )
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QHeaderView, QTableView
+from qtpy.QtWidgets import QHeaderView
 
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
+    ObjectTable,
     as_object_list,
 )
 
@@ -69,7 +70,7 @@ def _known(value: Any) -> Any:
     return math.inf if unknown else value
 
 
-class ReviewTable(QTableView):
+class ReviewTable(ObjectTable):
     """Table of objects that can be sorted and chosen.
 
     Attributes

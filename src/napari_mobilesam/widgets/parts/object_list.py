@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
 RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -79,6 +80,23 @@ class ObjectListModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole and self._tips:
             return self._tips[section]
         return None
+
+
+class ObjectTable(QTableView):
+    """Table of which the user chooses rows, by mouse or keys."""
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802
+        """Choose no row: Qt makes the first one current.
+
+        The keyboard also comes here when a button that had it is disabled.
+        """
+        selection: Any = self.selectionModel()
+        chosen = selection is None or selection.currentIndex().isValid()
+        before = chosen or selection.blockSignals(True)
+        super().focusInEvent(event)
+        if not chosen:
+            selection.clearCurrentIndex()
+            selection.blockSignals(before)
 
 
 def as_object_list(

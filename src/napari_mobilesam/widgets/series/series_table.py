@@ -12,10 +12,10 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Signal,
 )
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
 from napari_mobilesam.series.series import Series
-from napari_mobilesam.widgets.parts.object_list import RIGHT
+from napari_mobilesam.widgets.parts.object_list import RIGHT, ObjectTable
 
 HEADERS = ('Image', 'Objects', 'State')
 COLORS = {'done': '#66bb6a', 'flagged': '#ffb74d'}
@@ -85,7 +85,7 @@ class _SeriesModel(QAbstractTableModel):
             )
 
 
-class SeriesTable(QTableView):
+class SeriesTable(ObjectTable):
     """Table of images; a click opens one.
 
     Attributes

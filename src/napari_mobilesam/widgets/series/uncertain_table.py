@@ -13,12 +13,13 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Signal,
 )
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QHeaderView, QTableView
+from qtpy.QtWidgets import QHeaderView
 
 from napari_mobilesam.series.series import Series, UncertainObject
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
+    ObjectTable,
     as_object_list,
 )
 
@@ -81,7 +82,7 @@ class _UncertainModel(ObjectListModel):
         return -1
 
 
-class UncertainTable(QTableView):
+class UncertainTable(ObjectTable):
     """Table of objects to review.
 
     Attributes

@@ -14,10 +14,11 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Signal,
 )
 from qtpy.QtGui import QColor, QFocusEvent
-from qtpy.QtWidgets import QAbstractItemView, QTableView
+from qtpy.QtWidgets import QAbstractItemView
 
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
+    ObjectTable,
     as_object_list,
 )
 
@@ -165,7 +166,7 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-class ObjectRows(QTableView):
+class ObjectRows(ObjectTable):
     """Table of objects; one row is current, any number are marked.
 
     Attributes

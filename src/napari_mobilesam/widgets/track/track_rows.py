@@ -11,12 +11,12 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtWidgets import QTableView
 
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
+    ObjectTable,
     as_object_list,
 )
 
@@ -53,7 +53,7 @@ class _TracksModel(ObjectListModel):
         return None
 
 
-class TrackRows(QTableView):
+class TrackRows(ObjectTable):
     """List of tracks.
 
     Attributes
