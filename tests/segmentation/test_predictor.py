@@ -170,7 +170,7 @@ def test_images_of_odd_shapes_are_segmented(predictor, shape):
 def test_nan_pixels_are_told_and_do_not_spoil_the_embedding(predictor):
     image = np.random.default_rng(1).random((20, 30))
     image[4, 5] = np.nan
-    with pytest.warns(UserWarning, match=r'1 pixels .*\(4, 5\)'):
+    with pytest.warns(UserWarning, match=r'1 pixel .*\(4, 5\)'):
         embedding = predictor.embed_window(image)
     assert torch.isfinite(embedding.features).all()
 
