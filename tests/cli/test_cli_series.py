@@ -316,6 +316,7 @@ def test_the_channel_is_told(
     assert "'x' is no channel" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [1, 3])
 def test_workers_make_no_difference(
     workers: int, go: Any, folder: Path, tmp_path: Path

@@ -263,6 +263,7 @@ def test_planes_are_linked():
     np.testing.assert_array_equal(apart.labels > 0, linked.labels > 0)
 
 
+@pytest.mark.slow
 def test_colours_and_bit_depths_do_not_matter():
     image = drawn(SHAPE, *field_of_discs(SHAPE))
     labels = segmented(image).labels
@@ -391,6 +392,7 @@ def test_an_unknown_parameter_is_refused():
         segmented(np.zeros((40, 40), np.uint8), diametre=3)
 
 
+@pytest.mark.slow
 def test_parameters_may_be_given_together():
     image = drawn(SHAPE, *field_of_discs(SHAPE))
     parameters = LargeParameters(coarser=0)

@@ -200,6 +200,7 @@ def test_nothing_is_stale_once_the_features_have_changed():
     assert model.image_decoder(features) is not decoder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('trained', [True, False])
 def test_a_copy_of_the_model_has_weights_of_its_own(trained):
     model = untrained(64).requires_grad_(trained)

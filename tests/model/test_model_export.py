@@ -71,6 +71,7 @@ def test_decoder_takes_boxes_and_any_number_of_points(small, decoder):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_decoder_corrects_an_earlier_mask(small, decoder):
     graph, path = decoder
     inputs = graph.inputs
@@ -85,6 +86,7 @@ def test_decoder_corrects_an_earlier_mask(small, decoder):
     assert check_onnx(graph, path) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_file_that_computes_something_else_is_refused(decoder):
     _, path = decoder
     torch.manual_seed(1)

@@ -203,6 +203,7 @@ def used(model):
     return features, *answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('trained', [True, False])
 def test_a_model_that_was_used_is_pickled_as_a_fresh_one(trained):
     torch.manual_seed(0)

@@ -237,14 +237,8 @@ def test_work_on_a_large_image_is_bounded(tiny_model):
     assert sum(key.side**2 for key in keys) < 1.5 * 1500**2
 
 
-@pytest.mark.parametrize(
-    'factor',
-    [
-        2,
-        pytest.param(0.5, marks=pytest.mark.slow),
-        pytest.param(1, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('factor', [0.5, 1, 2])
 def test_the_size_of_an_image_in_pixels_does_not_matter(bundled, factor):
     """A click finds an object however large its image was made."""
     side = 320

@@ -121,6 +121,7 @@ def test_objects_too_large_to_be_written_are_refused(
     engine.predict(plane, click((15, 15)), tiny)
 
 
+@pytest.mark.slow
 def test_an_earlier_answer_is_fed_back(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     first = engine.predict(plane, click((15, 15)), tiny)

@@ -186,6 +186,7 @@ def test_validation_is_counted(bench: Any) -> None:
     assert any('Measuring on the objects held back: 1 of' in s for s in said)
 
 
+@pytest.mark.slow
 def test_cancel_keeps_the_best_so_far(bench: Any, folder: Path) -> None:
     bench.score(0.5, 0.6, 0.7)
     bench.tuning.validated.connect(

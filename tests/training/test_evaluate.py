@@ -27,6 +27,7 @@ QUICK = EvaluationOptions(
 )
 
 
+@pytest.mark.slow
 def test_measures_are_there_and_within_their_range(
     tiny: Sam, disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

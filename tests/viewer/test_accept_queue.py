@@ -39,6 +39,7 @@ def test_objects_accepted_while_embedding_are_written_in_order(
     assert len(areas) == 1
 
 
+@pytest.mark.slow
 def test_accepted_objects_go_into_a_new_layer_if_theirs_is_removed(
     desk, blobs, oracle
 ):
@@ -52,6 +53,7 @@ def test_accepted_objects_go_into_a_new_layer_if_theirs_is_removed(
     assert [labels[position] for position in ALL] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_undo_opens_an_accepted_object_again_that_is_not_written(
     desk, blobs, oracle
 ):

@@ -73,6 +73,7 @@ def test_return_ends_the_name_of_a_class(desk, blobs):
     assert d.viewer.layers['objects'].features['class'].iloc[-1] == 'mother'
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_a_name_that_is_typed_replaces_the_one_that_was_clicked(desk, blobs):
     d = desk(blobs)
@@ -144,6 +145,7 @@ def test_box_shows_class_colours_and_gives_the_former_back(classed):
     assert [color_of(labels, label) for label in (1, 2, 3)] == colors
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_canvas_has_the_colour(classed):
     d = classed
@@ -156,6 +158,7 @@ def test_canvas_has_the_colour(classed):
     assert tuple(shown[place.y(), place.x(), :3]) == rgb(PALETTE[0])
 
 
+@pytest.mark.slow
 def test_colours_follow_commits_classes_deletion_and_undo(classed):
     d, labels = classed, classed.labels
     press_box(d)
@@ -232,6 +235,7 @@ def test_classes_whose_numbers_are_labels_keep_their_numbers(classed):
     assert d.session.editor.options.label == 1
 
 
+@pytest.mark.slow
 def test_dialog_changes_the_colour_and_it_is_kept(classed):
     d = classed
     press_box(d)

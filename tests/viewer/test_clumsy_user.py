@@ -151,6 +151,7 @@ def test_key_while_a_box_is_dragged(desk, blobs):
     assert d.viewer.layers['objects'].data[SECOND] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_click_with_the_box_tool_draws_no_box(desk, blobs):
     d = desk(blobs)
@@ -163,6 +164,7 @@ def test_click_with_the_box_tool_draws_no_box(desk, blobs):
     assert d.session.editor.record.empty
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_accept_writes_no_mask_that_is_not_of_the_prompts(desk, blobs):
     d = desk(blobs)

@@ -298,6 +298,7 @@ def test_tab_opened_later_uses_channels_chosen_before(desk, blobs):
     assert d.session.scene.channel_axis == channels.axis == 0
 
 
+@pytest.mark.slow
 def test_click_needs_no_scrolling_on_a_small_screen(desk, blobs):
     d = desk(blobs)
     resize(d, *SMALL_SCREEN)
@@ -450,16 +451,13 @@ def test_keys_after_edit_are_commands(everything_desk, blobs):
     assert not d.session.classes.names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('form', 'heading'),
     [
         ('prompts', 'Segment by prompts'),
-        pytest.param(
-            'everything', 'Segment everything', marks=pytest.mark.slow
-        ),
-        pytest.param(
-            'training', 'Fine-tune on labels', marks=pytest.mark.slow
-        ),
+        ('everything', 'Segment everything'),
+        ('training', 'Fine-tune on labels'),
     ],
 )
 def test_help_opens_the_guide_at_the_tab(desk, blobs, form, heading):

@@ -117,6 +117,7 @@ def test_pyramid_becomes_labels_where_it_lies(open_large, pyramid, tmp_path):
     assert 'labels are finished' in d.widget.panel.large.state_label.text()
 
 
+@pytest.mark.slow
 def test_what_is_found_is_seen_meanwhile(
     open_large, pyramid, monkeypatch, qtbot
 ):
@@ -486,6 +487,7 @@ def test_diameter_is_measured_once_for_estimate_and_run(
     assert len(measured) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_the_whole_estimate_of_a_large_image_is_seen(open_large, pyramid):
     d = open_large(pyramid, multiscale=True)

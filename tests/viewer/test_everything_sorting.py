@@ -246,6 +246,7 @@ def test_a_result_that_is_removed_is_let_go(everything_desk, image):
     assert len(d.viewer.layers) == 1
 
 
+@pytest.mark.slow
 def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
     d = everything_desk(image)
     d.widget.panel.form.controls['batch_size'].value = 1
@@ -259,6 +260,7 @@ def test_live_layer_can_be_removed(everything_desk, image, oracle, qtbot):
     assert there(d.viewer.layers[-1].data) == (True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('removed', ['image', 'output'])
 def test_what_was_found_is_kept_if_a_layer_is_removed(
     everything_desk, image, oracle, qtbot, removed

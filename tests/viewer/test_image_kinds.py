@@ -63,6 +63,7 @@ def test_what_the_window_rests_at_is_embedded_before_the_click(desk):
         assert embedded(d, place)
 
 
+@pytest.mark.slow
 def test_a_large_image_in_memory(desk):
     image = np.tile(Endless((400, 400))[:, :], (10, 10))
     d = desk(image, contrast_limits=(0, 255))

@@ -143,6 +143,7 @@ def test_right_click_on_a_point_in_select_mode_flips_it(desk, blobs):
     assert 'negative' in d.widget.status.text
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_moving_and_deleting_points_updates_the_preview(desk, blobs):
     d = desk(blobs)

@@ -101,6 +101,7 @@ def test_labels_of_the_other_byte_order_are_written_right(
     assert not np.fromfile(path, dtype).any()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_classes_are_coloured_in_labels_that_the_first_object_makes(
     desk, blobs

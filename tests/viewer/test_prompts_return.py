@@ -195,6 +195,7 @@ def test_boxes_wait_while_another_object_is_edited(desk, blobs, end):
     assert {labels[FIRST], labels[SECOND], labels[68, 32]} == {1, 2, 3}
 
 
+@pytest.mark.slow
 def test_an_older_box_waits_while_another_object_is_edited(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, FIRST)

@@ -90,6 +90,7 @@ def test_changes_are_no_labels_to_write_to(refine_desk, blobs):
     assert d.viewer.layers == [d.image, d.labels]
 
 
+@pytest.mark.slow
 def test_cancelling_keeps_what_is_done(refine_desk, blobs, oracle):
     d = refine_desk(blobs, labels=rough(blobs))
     oracle.go.clear()
@@ -102,6 +103,7 @@ def test_cancelling_keeps_what_is_done(refine_desk, blobs, oracle):
     assert sorted(areas(d.labels.data))[1:] == [900] * 3
 
 
+@pytest.mark.slow
 def test_all_planes_of_a_stack(refine_desk, blobs):
     stack = np.stack([blobs, blobs])
     labels = np.stack([rough(blobs)] * 2)

@@ -142,6 +142,7 @@ def test_switched_off_it_is_offered(opened, file):
     assert again.viewer.layers['objects'].data[FIRST] == 1
 
 
+@pytest.mark.slow
 def test_closing_the_image_does_not_empty_the_file(opened, file):
     d = opened()
     press_save(d)
@@ -356,6 +357,7 @@ def test_what_was_painted_by_hand_comes_back(opened, file):
     assert np.array_equal(again.viewer.layers['objects'].data, painted)
 
 
+@pytest.mark.slow
 def test_labels_that_are_not_chosen_are_saved(opened, file):
     d = opened()
     press_save(d)

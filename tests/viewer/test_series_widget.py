@@ -246,6 +246,7 @@ def test_another_model_while_a_series_is_open(
     assert saved(folder, 'c').max() == 4
 
 
+@pytest.mark.slow
 def test_a_series_of_stacks(series_desk, tmp_path, blobs):
     folder = tmp_path / 'stacks'
     folder.mkdir()
@@ -1007,6 +1008,7 @@ def test_colours_channels_and_pixel_sizes(series_desk, tmp_path, blobs):
     assert saved(folder, 'b').any()
 
 
+@pytest.mark.slow
 def test_images_with_and_without_pixel_sizes(series_desk, tmp_path, blobs):
     from napari.utils.notifications import notification_manager
     from PIL import Image

@@ -112,6 +112,7 @@ def test_looking_at_the_volume_is_no_mistake(desk, blobs):
     assert d.widget.status.failed
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_clicks_in_the_volume_add_no_point(desk, blobs):
     d = desk(np.stack([blobs] * 3))

@@ -554,6 +554,7 @@ def test_propagate_by_mouse_and_key_and_undo(gap_desk):
     assert d.widget.summary.text().startswith('2 tracks of 12 objects')
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_keys_of_two_docks_are_of_the_one_in_front(gap_desk):
     d = gap_desk()

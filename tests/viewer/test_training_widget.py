@@ -149,6 +149,7 @@ def test_clicks_are_answered_while_training(
     assert 'Validation IoU' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_cancel_keeps_the_best_so_far(desk, blobs, drawn, trainer, qtbot):
     d = open_desk(desk, blobs, drawn)
     trainer.go.clear()

@@ -71,6 +71,7 @@ def test_errors_go_to_the_status_line(qtbot):
         _ = 1 / 0
 
 
+@pytest.mark.slow
 def test_the_bar_is_drawn_seldom_while_the_end_is_unknown(qtbot):
     status = StatusLine()
     qtbot.addWidget(status)

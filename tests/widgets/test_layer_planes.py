@@ -133,6 +133,7 @@ def test_a_click_in_a_stack_is_on_its_plane(
     assert here.all() == (points_ndim < 3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(transforms(2), st.integers(0, 36), st.integers(0, 56))
 def test_labels_are_written_where_the_mask_is(image_at, row, column):
