@@ -915,9 +915,14 @@ def test_objects_that_go_where_the_series_does_not_save(series_desk, folder):
         d.widget.status.text
     )
     assert d.prompts.panel.status.text == d.widget.status.text
-    d.prompts.panel.labels_combo.layer = labels
+    combo = d.prompts.panel.labels_combo
+    combo.layer = labels
+    combo.activated.emit(combo.currentIndex())
     d.settle()
     assert d.widget.status.text == 'New objects are saved again.'
+    assert d.prompts.panel.status.text == (
+        'New objects are written to “labels”.'
+    )
     d.session.click(28, 32)
     d.session.accept()
     d.settle()

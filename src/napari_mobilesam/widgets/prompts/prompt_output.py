@@ -65,6 +65,7 @@ class PromptOutput:
         panel.class_box.renamed.connect(self._rename_class)
         panel.class_box.removed.connect(self._remove_class)
         panel.labels_combo.layer_changed.connect(self._use_labels)
+        panel.labels_combo.activated.connect(self._tell_labels)
         self._use_choices()
 
     # labels
@@ -76,6 +77,10 @@ class PromptOutput:
             self._scene.use_new_labels()
         else:
             self._scene.labels = layer
+
+    def _tell_labels(self, index: int) -> None:
+        where = 'a new layer' if self.layer is None else f'“{self.layer.name}”'
+        self._panel.status.say(f'New objects are written to {where}.')
 
     def show_labels(self) -> None:
         """Show the layer that is written to, which the session may make."""
