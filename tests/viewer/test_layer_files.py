@@ -11,6 +11,8 @@ import pytest
 
 from napari_mobilesam import get_session, read_labels
 from napari_mobilesam.export.exported import ExportError
+from napari_mobilesam.export.formats import export_labels
+from napari_mobilesam.widgets.viewer.layer_files import write_ome_zarr
 
 PLUGIN = 'napari-mobilesam'
 
@@ -164,3 +166,20 @@ def test_the_save_dialog_offers_the_formats(
     typed += suffix
     viewer.window._qt_viewer._save_layers_dialog(selected=True)
     np.testing.assert_array_equal(read_labels(path).labels[...], layer.data)
+
+
+def test_labels_that_are_read_as_needed_are_not_saved_over_themselves(
+    labels, tmp_path
+):
+    zarr = pytest.importorskip('zarr')
+    path = tmp_path / 'cells.ome.zarr'
+    export_labels(labels, path)
+    data = zarr.open_group(str(path), mode='r')['0']
+    with pytest.raises(ExportError, match='the labels of this layer'):
+        write_ome_zarr(str(path), data, {'name': 'cells'})
+    with pytest.raises(ExportError, match='the labels of this layer'):
+        write_ome_zarr(str(path), [data], {'name': 'cells'})
+    np.testing.assert_array_equal(read_labels(path).labels[...], labels)
+    write_ome_zarr(str(tmp_path / 'b.zarr'), data, {'name': 'cells'})
+    found = read_labels(tmp_path / 'b.zarr')
+    np.testing.assert_array_equal(found.labels[...], labels)

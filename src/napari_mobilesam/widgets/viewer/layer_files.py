@@ -86,7 +86,7 @@ def _write(
     Raises
     ------
     ExportError
-        The file exists, or cannot be written.
+        The file exists, is that of the layer, or cannot be written.
     """
     asked = path.lower().endswith(suffix)
     if not asked:
@@ -98,6 +98,7 @@ def _write(
             )
     if isinstance(data, Sequence) or attributes.get('multiscale'):
         data = data[0]
+    _refuse_own_file(data, Path(path))
     scale = tuple(float(size) for size in attributes.get('scale', ()))
     image = LabelsWithTable(
         data,
@@ -109,6 +110,22 @@ def _write(
     )
     export_labels(image, path, overwrite=True)
     return [path]
+
+
+def _refuse_own_file(data: Any, path: Path) -> None:
+    """Raise `ExportError` if labels that are read as needed lie there.
+
+    The layer would go on reading, from other chunks.
+    """
+    root = getattr(getattr(data, 'store', None), 'root', None)
+    if root is None:
+        return
+    own = Path(root, str(getattr(data, 'path', ''))).resolve()
+    if path.resolve() in own.parents:
+        raise ExportError(
+            f'{path} has the labels of this layer, which are saved already: '
+            'give another name.'
+        )
 
 
 def _table(features: Any) -> pd.DataFrame | None:
