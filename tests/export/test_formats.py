@@ -117,6 +117,17 @@ def test_names_that_formats_use_themselves(
     assert rows.to_dict() == {1: 'object', 2: 'no class'}
 
 
+def test_columns_that_rois_have_no_place_for_are_told(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    table = pd.DataFrame({'label': [1], 'shape': [3.0], 'length': [2.0]})
+    with pytest.warns(UserWarning, match='ROIs use shape themselves'):
+        export_labels(LabelsWithTable(labels, table), tmp_path / 'x.zip')
+    found = read_labels(tmp_path / 'x.zip').table
+    assert found is not None
+    assert found['length'].tolist()[0] == 2.0
+
+
 @pytest.mark.parametrize('name', ['x.tif', 'x.ome.tif'])
 @pytest.mark.parametrize('shape', [(3, 9, 1), (2, 3, 1, 9), (4, 1, 1)])
 def test_planes_of_one_column(

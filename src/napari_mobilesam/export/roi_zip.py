@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -41,7 +42,8 @@ LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
 SCALE, UNITS, AXES = 'pixel size', 'pixel unit', 'axes'
 # key in the comment of the zip
 OURS = 'napari-mobilesam'
-KEYS = (LABEL, SHAPE, CLASS, SCALE, UNITS, AXES)
+OF_IMAGE = (SHAPE, SCALE, UNITS, AXES)
+KEYS = (LABEL, CLASS, *OF_IMAGE)
 
 
 def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
@@ -65,6 +67,7 @@ def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
         Number of ROIs.
     """
     need('roifile', extra='export')
+    _warn_of_names(image)
     count = 0
     with zipfile.ZipFile(
         path, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
@@ -75,6 +78,18 @@ def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
         # labels without an object have no ROI that tells the shape
         file.comment = json.dumps({OURS: geometry_member(image)}).encode()
     return count
+
+
+def _warn_of_names(image: LabelsWithTable) -> None:
+    """Say which columns have names that ROIs use themselves."""
+    columns = () if image.table is None else image.table.columns
+    names = [str(name) for name in columns if name in OF_IMAGE]
+    if names:
+        warnings.warn(
+            f'ROIs use {", ".join(names)} themselves: columns of that name '
+            'are left out. Rename them.',
+            stacklevel=4,
+        )
 
 
 def _rois(image: LabelsWithTable) -> Iterator[Any]:
