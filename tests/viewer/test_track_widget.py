@@ -276,10 +276,11 @@ def test_export_through_the_dialog(
     d = track_desk()
     d.choose(4, 1)
     d.widget.unlink()
+    typed = ['out']
     monkeypatch.setattr(
         QFileDialog,
         'getSaveFileName',
-        lambda *args: (str(tmp_path / 'out'), kind),
+        lambda *args: (str(tmp_path / typed[-1]), kind),
     )
     QTest.mouseClick(d.widget.export_button, LEFT)
     d.settle()
@@ -306,11 +307,7 @@ def test_export_through_the_dialog(
     question.button(QMessageBox.StandardButton.Cancel).click()
     d.settle()
     assert path.read_text() == 'precious'
-    monkeypatch.setattr(
-        QFileDialog,
-        'getSaveFileName',
-        lambda *args: (str(tmp_path / '2026.11.tracks'), kind),
-    )
+    typed.append('2026.11.tracks')
     QTest.mouseClick(d.widget.export_button, LEFT)
     d.settle()
     assert (tmp_path / f'2026.11.tracks{path.suffix}').exists()

@@ -94,20 +94,10 @@ def write_ome_zarr(
     if not path.is_dir() or any(path.iterdir()):
         # nothing of somebody else is replaced
         check_replaceable(path)
-    height, width = image.shape[-2:]
     # beside the labels that it replaces: they may be what is exported
     new = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
     try:
-        writer = LabelWriter.create(
-            new,
-            int(np.prod(image.shape[:-2])),
-            (height, width),
-            (CHUNK, CHUNK),
-            smallest_dtype(largest),
-            like=cast(Source, like),
-        )
-        for plane in image.planes():
-            _write_plane(writer, plane)
+        _write_planes(image, new, like, largest)
         # empty lists are not allowed
         told = {key: each for key, each in _described(image, found) if each}
         with _replacing(path):
@@ -141,6 +131,23 @@ def _replacing(path: Path) -> Iterator[None]:
             before.rename(path)
         raise
     remove_labels(before)
+
+
+def _write_planes(
+    image: LabelsWithTable, path: Path, like: _Origin, largest: int
+) -> None:
+    """Begin labels, and write all of them at full resolution."""
+    height, width = image.shape[-2:]
+    writer = LabelWriter.create(
+        path,
+        int(np.prod(image.shape[:-2])),
+        (height, width),
+        (CHUNK, CHUNK),
+        smallest_dtype(largest),
+        like=cast(Source, like),
+    )
+    for plane in image.planes():
+        _write_plane(writer, plane)
 
 
 def _write_plane(writer: LabelWriter, plane: Plane) -> None:

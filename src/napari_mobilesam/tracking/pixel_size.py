@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class PixelSize(NamedTuple):
-    """What the positions and frames of tracks are in units.
+    """Units of the positions and frames of tracks.
 
     Attributes
     ----------

@@ -136,7 +136,7 @@ class ChannelCombo(QComboBox):
         self._in_series[channel] = choice.axis, others
 
     def _wanted(self, image: Image, viewer: ViewerModel | None) -> _Choice:
-        """What was chosen for an image, or for its channel in a series."""
+        """Return the choice for an image, or for its channel in a series."""
         channel = image.metadata.get(CHANNEL)
         if channel is None or viewer is None:
             return self._choices.get(image, _Choice())

@@ -80,13 +80,13 @@ class ClassPainter:
 
     def _paint_layer(self, layer: Labels) -> None:
         """Update the colours; only changed ones cost time."""
-        painted = self._painted.get(layer)
-        if painted is None:
-            # a layer before it was too large, and none is coloured any more
-            return
         labels, codes, names = classes_of(layer.features)
         # emits `changed` for new classes, which paints them too
         self._classes.add(*names)
+        painted = self._painted.get(layer)
+        if painted is None:
+            # another layer is too large, and none is coloured any more
+            return
         # its type may have changed
         table = _no_class(layer)
         limit = len(table) - 1
