@@ -324,13 +324,16 @@ def test_labels_that_cannot_be_coloured_say_so(classed):
     d = classed
     own = d.viewer.add_labels(np.zeros((96, 128), np.int32), name='own')
     own.features = pd.DataFrame({'index': [70_000], 'class': ['debris']})
-    theirs = own.colormap
+    theirs, former = own.colormap, d.labels.colormap
     d.widget.panel.labels_combo.layer = own
+    # a class that is found while the first layer is coloured
+    d.labels.features = d.labels.features.assign(**{'class': 'new'})
     press_box(d)
     assert 'above 64999' in d.widget.status.text
     assert d.widget.status.failed
     assert not d.widget.panel.class_box.shown_box.isChecked()
     assert own.colormap is theirs
+    assert d.labels.colormap is former
 
 
 def test_console_without_a_dock_and_tomorrow(make_napari_viewer, blobs):
