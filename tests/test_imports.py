@@ -45,7 +45,7 @@ BELOW_SESSION = BASE | {
     'training',
 }
 ALLOWED: dict[str, set[str]] = {
-    '__init__': set(),
+    '__init__': {'background_imports'},
     '__main__': {'cli'},
     'argument_checks': {'types'},
     'background_imports': set(),

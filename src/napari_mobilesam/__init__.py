@@ -6,8 +6,9 @@ does at start-up) loads neither torch nor Qt.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.background_imports import import_beside
 
 if TYPE_CHECKING:
     from napari_mobilesam.export.formats import export_labels as export_labels
@@ -127,7 +128,7 @@ __all__ = [*_MODULE_OF, '__version__']
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_MODULE_OF[name]}'), name)
+    return getattr(import_beside(f'{__name__}.{_MODULE_OF[name]}'), name)
 
 
 def __dir__() -> list[str]:

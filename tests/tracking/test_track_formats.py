@@ -39,6 +39,13 @@ def test_cell_tracking_challenge_round_trip(tracks, dividing_cells, tmp_path):
     assert first in (3, 5)
 
 
+@pytest.mark.parametrize('name', ['tracks 2026.11.29', '0.5 uM', 'v1.2_a'])
+def test_names_of_folders_with_dots(tracks, dividing_cells, tmp_path, name):
+    folder = nm.export_tracks(tracks, tmp_path / name, dividing_cells.labels)
+    assert folder == tmp_path / name
+    assert (folder / 'res_track.txt').is_file()
+
+
 @pytest.mark.parametrize(
     ('table', 'words'),
     [

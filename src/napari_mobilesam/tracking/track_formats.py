@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ FORMATS = {
 SHORTEST = 1e-9
 # Formats that hold the labels, or the sizes of their objects.
 USE_LABELS = ('ctc', 'labels', 'trackmate')
+FILE_TYPE = re.compile(r'\.[a-z][a-z0-9]*')
 SUFFIXES = {
     '': 'ctc',
     '.xml': 'trackmate',
@@ -56,7 +58,9 @@ def track_format(path: Path) -> str:
     TrackError
         If there is none for the suffix.
     """
-    known = SUFFIXES.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    # names of folders have dots too, as in 2026.11.29 or 0.5 uM
+    known = SUFFIXES.get(suffix if FILE_TYPE.fullmatch(suffix) else '')
     if known is None:
         raise TrackError(
             f'{path.name}: tracks are written as .xml (TrackMate), .geff, '
@@ -85,7 +89,8 @@ def export_tracks(
     path : path
         The suffix tells the format: ``.xml`` TrackMate, ``.geff``, ``.csv``
         or ``.parquet`` a table, ``.tif`` labels with one number per track, no
-        suffix a folder of the Cell Tracking Challenge.
+        suffix a folder of the Cell Tracking Challenge, whose name may have
+        dots before a digit.
     labels : array, optional
         (frame, row, column) or (frame, plane, row, column) labels that were
         tracked. The label image and the Cell Tracking Challenge need them;
