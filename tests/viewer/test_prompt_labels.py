@@ -17,11 +17,16 @@ def click(d, position):
     d.settle()
 
 
+def accept(d):
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+
+
 def make(d, *positions):
     for position in positions:
         click(d, position)
-        d.mouse.key(Qt.Key.Key_W)
-        d.settle()
+        accept(d)
     return d.viewer.layers['objects']
 
 
@@ -60,6 +65,34 @@ def test_a_new_layer_can_be_chosen(desk, blobs):
     combo.layer = first
     make(d, FOURTH)
     assert first.data[FOURTH] == 2
+
+
+def test_a_new_layer_stays_chosen_while_another_image_is_segmented(
+    desk, blobs
+):
+    d = desk(blobs, blobs[::-1])
+    labels, images = d.widget.panel.labels_combo, d.widget.header.image_combo
+    image = images.layer
+    d.mouse.click(image, FIRST)
+    accept(d)
+    made = labels.layer
+    QTest.keyClick(labels, Qt.Key.Key_Home)
+    images.layer = d.image
+    d.settle()
+    d.mouse.click(d.image, FIRST)
+    accept(d)
+    own = labels.layer
+    images.layer = image
+    d.settle()
+    assert labels.layer is None
+    d.mouse.click(image, SECOND)
+    accept(d)
+    assert labels.layer not in (made, own)
+    assert labels.layer.data[SECOND] == 1
+    assert made.data[SECOND] == own.data[SECOND] == 0
+    images.layer = d.image
+    d.settle()
+    assert labels.layer is own
 
 
 def test_the_layer_of_an_edited_object_is_named(desk, blobs):

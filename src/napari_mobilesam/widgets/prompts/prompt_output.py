@@ -93,7 +93,7 @@ class PromptOutput:
     def start_image(self) -> None:
         """Choose the labels of the current image; others of the user stay."""
         labels, image = self._panel.labels_combo.layer, self._scene.image
-        known = image is not None and self._scene.labels_of(image) is not None
+        known = image is not None and self._scene.has_choice(image)
         if labels is None or is_ours(labels) or known:
             self._scene.labels = None
             self.show_labels()

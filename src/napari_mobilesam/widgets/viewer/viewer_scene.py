@@ -94,8 +94,8 @@ class ViewerScene:
         self._labels_of: weakref.WeakKeyDictionary[
             Image, weakref.ref[Labels]
         ] = weakref.WeakKeyDictionary()
-        # True if the labels that are written to are yet to be made
-        self._new_labels = False
+        # images whose labels are yet to be made
+        self._unlabelled: weakref.WeakSet[Image] = weakref.WeakSet()
         self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
             weakref.WeakKeyDictionary()
         )
@@ -166,10 +166,8 @@ class ViewerScene:
         chosen = None if self._labels is None else self._labels()
         if chosen is not None and chosen in layers:
             return chosen
-        if self._new_labels:
-            return None
         image = self.image
-        if image is None:
+        if image is None or image in self._unlabelled:
             return None
         last = self.labels_of(image)
         if last is not None:
@@ -184,10 +182,10 @@ class ViewerScene:
     @labels.setter
     def labels(self, layer: Labels | None) -> None:
         self._labels = None if layer is None else weakref.ref(unwrap(layer))
-        self._new_labels = False
         image = self.image
         if self._labels is not None and image is not None:
             self._labels_of[image] = self._labels
+            self._unlabelled.discard(image)
         self.labels_changed.emit()
 
     def labels_of(self, image: Image) -> Labels | None:
@@ -196,16 +194,22 @@ class ViewerScene:
         labels = None if used is None else used()
         return labels if labels in self.viewer.layers else None
 
+    def has_choice(self, image: Image) -> bool:
+        """Return whether labels, or new ones, were chosen for an image."""
+        return image in self._unlabelled or self.labels_of(image) is not None
+
     def choose_labels(self, layer: Labels, images: Sequence[Image]) -> None:
         """Write to labels whenever one of some images is chosen."""
         for image in images:
             self._labels_of[image] = weakref.ref(layer)
+            self._unlabelled.discard(image)
 
     def use_new_labels(self) -> None:
-        """Write to labels that the next object makes."""
-        self._labels, self._new_labels = None, True
-        if self.image is not None:
-            self._labels_of.pop(self.image, None)
+        """Write to labels that the next object in the image makes."""
+        self._labels, image = None, self.image
+        if image is not None:
+            self._labels_of.pop(image, None)
+            self._unlabelled.add(image)
         self.labels_changed.emit()
 
     def _write_to(self, labels: Labels) -> int:
@@ -245,7 +249,7 @@ class ViewerScene:
         labels = self.labels
         if labels is None and create:
             labels = self._make_labels(self._labels_name())
-            if self._new_labels:
+            if self.image in self._unlabelled:
                 self.labels = labels
         return None if labels is None else self.objects_of(labels)
 
