@@ -289,6 +289,43 @@ def test_one_name_with_two_suffixes(
     assert (tmp_path / 'out' / 'a_tif.tif').exists()
 
 
+def test_no_output_is_an_image(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(folder / 'b.tif', folder / 'a2.tif')
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    names = ('--names', '{name}2.tif', '--overwrite')
+    done = quick(folder, *names, output='images')
+    assert done.code == 2
+    assert 'a2.tif is an input' in done.err
+    done = quick(folder, '--table', folder / 'b.tif', '--overwrite')
+    assert done.code == 2
+    assert 'must end in .csv' in done.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize('table', ['summary.csv', 'a_outlines.csv'])
+def test_a_table_is_a_file_of_its_own(
+    quick: Any, folder: Path, tmp_path: Path, table: str
+) -> None:
+    done = quick(
+        folder, '--output-kind', 'outlines', '--names', '{name}_outlines.csv',
+        '--table', tmp_path / 'out' / table,
+    )  # fmt: skip
+    assert done.code == 2
+    assert f'{table} is another output of this run' in done.err
+
+
+def test_labels_beside_their_images_are_no_images(
+    quick: Any, folder: Path
+) -> None:
+    assert '9 objects in 3 images' in quick(folder, output='images').out
+    (folder / 'b_labels.tif').unlink()
+    shutil.copy(folder / 'c_labels.tif', folder / 'b_labels.tif')
+    done = quick(folder, '--overwrite', output='images')
+    assert '9 objects in 3 images' in done.out
+
+
 @pytest.mark.slow
 def test_the_channel_is_told(
     go: Any, folder: Path, discs: np.ndarray, tmp_path: Path
@@ -339,7 +376,9 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
         ((folder, '--names', '{x}.tif'), 'are not a valid pattern'),
         ((folder, '--names', 'a/{name}.tif'), 'is not a valid file name'),
         ((folder, '--names', 'one.tif'), 'would both be written'),
+        ((folder, '--names', '{name}.jpg'), 'a.jpg does not'),
         ((folder / 'a.tif', '--names', '{name}.tif'), '--names is for many'),
+        ((folder / 'd', '--names', '{name}.tif'), 'no file or folder'),
     ):
         done = go(*arguments)
         assert done.code == 2

@@ -215,12 +215,12 @@ def segment_command(options: argparse.Namespace) -> int:
     """Segment one image, one in tiles, or many."""
     if is_series(options.images):
         return segment_many_command(options, segment_in_series)
-    if options.names is not None:
-        raise UsageError('--names is for many images: leave it out')
     (options.image,) = options.images
     if not options.image.exists() and not is_url(str(options.image)):
         # of a folder that is not there, the output is no file either
         raise InputError(f'There is no file or folder {options.image}.')
+    if options.names is not None:
+        raise UsageError('--names is for many images: leave it out')
     if wants_tiles(options):
         refuse_in_tiles(options)
         if options.channel is not None:

@@ -27,7 +27,12 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.image_files import output_file
-from napari_mobilesam.cli.kinds import TABLES, SegmentOutput, write_table
+from napari_mobilesam.cli.kinds import (
+    TABLES,
+    SegmentOutput,
+    check_kind,
+    write_table,
+)
 from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
 from napari_mobilesam.cli.parameter_options import given_options, option_name
@@ -110,6 +115,7 @@ def segment_many_command(
     refuse_for_series(options)
     folder = options.output
     images = list(series_of(options))
+    _check_table(options.table, images, folder / SUMMARY)
     if folder.exists() and not folder.is_dir():
         raise OutputError(
             f'{folder} is a file: many images are written into a folder'
@@ -124,6 +130,24 @@ def segment_many_command(
             return _segment_into(folder, options, images, segment_one)
     except SeriesError as error:
         raise OutputError(str(error)) from error
+
+
+def _check_table(
+    table: Path | None, images: Sequence[SeriesImage], summary: Path
+) -> None:
+    """Refuse a table that is no CSV, or another file of the run."""
+    if table is None:
+        return
+    if table.suffix.lower() != '.csv':
+        raise UsageError(f'--table {table} must end in .csv')
+    key = path_key(table)
+    if key in {path_key(image.image) for image in images}:
+        raise UsageError(f'{table} is an input: give another table')
+    written = (summary, *(image.labels for image in images))
+    if key in map(path_key, written):
+        raise UsageError(
+            f'--table {table} is another output of this run: give another name'
+        )
 
 
 def _segment_into(
@@ -196,7 +220,8 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
     Raises
     ------
     UsageError
-        If there are none, or two would be written to the same file.
+        If there are none, two would be written to the same file, or one to
+        an image, or a name has the wrong suffix.
     """
     suffix = '.csv' if options.output_kind in TABLES else '.tif'
     pattern = options.names or f'{{name}}_labels{suffix}'
@@ -204,7 +229,9 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
     parameters = _parameters(options)
     summary = options.output / SUMMARY
     taken = {path_key(summary): summary}
-    for number, image in enumerate(image_files(options.images), start=1):
+    images = list(image_files(options.images))
+    inputs = {path_key(image) for image in images}
+    for number, image in enumerate(images, start=1):
         name = output_name(pattern, image, number)
         labels = options.output / name
         key = path_key(labels)
@@ -214,8 +241,12 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
                 f'{image} and {taken[key]} would both be written to '
                 f'{labels}: give --names, for example {other}'
             )
-        if labels.resolve() == image.resolve():
+        if key in inputs:
             raise UsageError(f'{labels} is an input: give another output')
+        # such as a suffix that labels have not
+        check_kind(
+            argparse.Namespace(**vars(options) | {'output': labels}), False
+        )
         taken[key] = image
         made_of = {
             'image': str(image.resolve()),

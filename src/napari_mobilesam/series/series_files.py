@@ -219,6 +219,8 @@ def is_image_folder(path: Path) -> bool:
 def image_files(given: Sequence[Path]) -> Iterator[Path]:
     """Yield image files, and those in folders, each once.
 
+    Labels that a series has written into a folder are no images of it.
+
     Raises
     ------
     SeriesError
@@ -234,6 +236,7 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
                 if file.suffix.lower() in SUFFIXES
                 and not file.name.startswith('.')
                 and not file.is_dir()
+                and not _is_output(file)
             )
             if not found:
                 raise SeriesError(
@@ -244,6 +247,13 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file
+
+
+def _is_output(path: Path) -> bool:
+    """Return whether a file has a record of labels that were written."""
+    record = path.parent / RECORDS / f'{path.name}.json'
+    known = SeriesImage(path, path, record, {}).known()
+    return 'written' in known or COMING in known
 
 
 def output_name(pattern: str, image: Path, number: int) -> str:
