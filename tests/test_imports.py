@@ -30,6 +30,7 @@ BASE = {
     'table_keys',
     'text',
     'types',
+    'units',
 }
 BELOW_SESSION = BASE | {
     'export',
@@ -57,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     'settings': {'files'},
     'table_keys': {'argument_checks', 'types'},
     'types': {'parameter_fields'},
+    'units': set(),
     'text': {'extra', 'types'},
     # optional dependencies, and what to say where they are missing
     'extra': set(),

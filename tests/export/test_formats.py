@@ -129,8 +129,10 @@ def test_columns_that_rois_have_no_place_for_are_told(
 
 
 @pytest.mark.parametrize('name', ['x.tif', 'x.ome.tif'])
-@pytest.mark.parametrize('shape', [(3, 9, 1), (2, 3, 1, 9), (4, 1, 1)])
-def test_planes_of_one_column(
+@pytest.mark.parametrize(
+    'shape', [(3, 9, 1), (2, 3, 1, 9), (4, 1, 1), (5, 6, 3), (5, 6, 4)]
+)
+def test_planes_of_few_columns(
     name: str, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
     labels = np.arange(np.prod(shape)).reshape(shape) % 7

@@ -22,9 +22,9 @@ from napari_mobilesam.large.io.tables import (
 from napari_mobilesam.readers.axes import read_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
+from napari_mobilesam.units import SYMBOLS
 
 # Names in columns for units of OME-NGFF.
-SHORT = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
 PICTURES = ('.png', '.jpg', '.jpeg')
 
 EXAMPLES = """\
@@ -144,7 +144,7 @@ def _scale(
             'not say how large a pixel is, so give --scale'
         )
     known = labels.units[-1] if labels.units else None
-    units = options.units or SHORT.get(str(known), known)
+    units = options.units or SYMBOLS.get(str(known), known)
     if options.scale:
         return options.scale, units
     return (labels.scale, units) if labels.scale and units else (None, None)

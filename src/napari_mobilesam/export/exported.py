@@ -21,6 +21,7 @@ from napari_mobilesam.palette import default_color
 from napari_mobilesam.table_keys import label_column
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.units import unit_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,8 @@ class LabelsWithTable:
     scale : tuple of float
         Size of a pixel along each axis; empty if unknown.
     units : tuple of (str or None)
-        Unit of each axis, such as ``'micrometer'``; empty if unknown.
+        Unit of each axis, such as ``'micrometer'`` or ``'µm'``; empty if
+        unknown.
     name : str
         Name of the image, for formats that mention it.
 
@@ -152,6 +154,8 @@ class LabelsWithTable:
                     f'{name} is {quoted(values)}, of {len(values)} axes, and '
                     f'the labels have {len(shape)}: give a value for each.'
                 )
+        units = [unit and (unit_name(unit) or unit) for unit in self.units]
+        object.__setattr__(self, 'units', tuple(units))
         label_column(self.table, ExportError)
 
     @property

@@ -68,7 +68,8 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
         if scale.get('t'):
             metadata['finterval'] = in_seconds(scale['t'], units.get('t'))
     else:
-        options['ome'] = True
+        # else a last axis of 3 or 4 is taken for colours
+        options |= {'ome': True, 'photometric': 'minisblack'}
         metadata = {'axes': image.axes.upper(), **ome_sizes(scale, units)}
     tifffile.imwrite(path, labels, metadata=metadata, **options)
     return count_labels(labels)

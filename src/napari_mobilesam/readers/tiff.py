@@ -16,24 +16,9 @@ from numpy.typing import NDArray
 from napari_mobilesam.extra import need
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.units import unit_name
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf8', '.svs', '.ndpi', '.scn')
-# Names of OME-NGFF for the units that TIFFs write.
-UNITS = {
-    'nm': 'nanometer',
-    'µm': 'micrometer',
-    'um': 'micrometer',
-    '\\u00B5m': 'micrometer',
-    'micron': 'micrometer',
-    'microns': 'micrometer',
-    'mm': 'millimeter',
-    'm': 'meter',
-    's': 'second',
-    'sec': 'second',
-    'ms': 'millisecond',
-    'min': 'minute',
-    'h': 'hour',
-}
 # what OME calls the size of a pixel along each axis
 OME_SIZES = {
     'x': 'PhysicalSizeX',
@@ -288,7 +273,7 @@ def pixel_sizes(
     units: dict[str, str] = {}
     if known.get('spacing', 0) > 0:
         scale['z'] = float(known['spacing'])
-    unit = UNITS.get(known.get('unit', ''))
+    unit = unit_name(known.get('unit', ''))
     if unit is not None:
         units = dict.fromkeys(scale, unit)
     if known.get('finterval', 0) > 0:
@@ -328,19 +313,20 @@ def _ome_sizes(
     if len(images) != count:
         series = 0
     known = images[series].attrib if images else {}
-    for axis, name in OME_SIZES.items():
+    for axis, key in OME_SIZES.items():
         try:
-            size = float(known.get(name, 0))
+            size = float(known.get(key, 0))
         except ValueError as error:
             raise ImageError(
-                f'The OME metadata of {path} says {name}='
-                f'"{known[name]}", which is no number. Save the file again.'
+                f'The OME metadata of {path} says {key}='
+                f'"{known[key]}", which is no number. Save the file again.'
             ) from error
         if size > 0:
             scale[axis] = size
-            unit = known.get(f'{name}Unit', 's' if axis == 't' else 'µm')
-            if unit in UNITS:
-                units[axis] = UNITS[unit]
+            unit = known.get(f'{key}Unit', 's' if axis == 't' else 'µm')
+            name = unit_name(unit)
+            if name is not None:
+                units[axis] = name
     return scale, units
 
 

@@ -25,6 +25,7 @@ from napari_mobilesam.tracking.objects_in_time import (
 )
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import TrackError, Tracks
+from napari_mobilesam.units import unit_name
 
 # Format → what it is, for ``--help``.
 FORMATS = {
@@ -98,7 +99,7 @@ def export_tracks(
     scale : tuple of float, optional
         Size of a pixel along each spatial axis.
     units : str, optional
-        Unit of the scale, such as ``'micrometer'``.
+        Unit of the scale, such as ``'micrometer'`` or ``'µm'``.
     interval : float, optional
         Seconds between frames: for TrackMate, GEFF and labels. Tables and the
         Cell Tracking Challenge count frames.
@@ -124,6 +125,7 @@ def export_tracks(
         _check_scale(scale, tracks.positions.shape[1])
     if units is not None:
         check_text('units', units)
+        units = unit_name(units) or units
     if interval is not None:
         check_number('interval', interval, SHORTEST)
     size = PixelSize(scale, units, interval)

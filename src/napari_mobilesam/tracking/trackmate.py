@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_mobilesam.tracking.pixel_size import NO_SIZE, PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
+from napari_mobilesam.units import SYMBOLS
 
-SHORT_UNITS = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
 VERSION = '7.11.1'
 
 
@@ -44,7 +44,7 @@ def write_trackmate(
     model = ElementTree.SubElement(
         root,
         'Model',
-        spatialunits=SHORT_UNITS.get(units, units),
+        spatialunits=SYMBOLS.get(units, units),
         timeunits='frame' if size.interval is None else 'sec',
     )
     sizes = np.ones(tracks.positions.shape[1])

@@ -12,23 +12,13 @@ from numpy.typing import NDArray
 from napari_mobilesam.files import OME_TIFF
 from napari_mobilesam.large.io.sources import Geometry
 from napari_mobilesam.readers.tiff import OME_SIZES
+from napari_mobilesam.units import SECONDS, SYMBOLS
 
 TILE = 512
-# Symbols of OME, and of ImageJ in ASCII, for units as OME-NGFF names them.
-OME_UNITS = {
-    'nanometer': 'nm',
-    'micrometer': 'µm',
-    'millimeter': 'mm',
-    'meter': 'm',
-    'millisecond': 'ms',
-    'second': 's',
-    'minute': 'min',
-    'hour': 'h',
-}
-IMAGEJ_UNITS = {**OME_UNITS, 'micrometer': 'um', 'µm': 'um'}
+# Symbols that ImageJ has in ASCII.
+IMAGEJ_UNITS = {'µm': 'um', 'Å': 'angstrom'}
 # of pixel sizes whose unit is unknown
 NO_UNIT = 'pixel'
-SECONDS = {'millisecond': 1e-3, 'second': 1.0, 'minute': 60.0, 'hour': 3600.0}
 
 
 def write_label_tiff(
@@ -126,7 +116,7 @@ def ome_sizes(
     """
     sizes: dict[str, Any] = {}
     for axis, name in OME_SIZES.items():
-        unit = OME_UNITS.get(str(units.get(axis)))
+        unit = SYMBOLS.get(str(units.get(axis)))
         if axis in scale and (unit or axis != 't'):
             sizes[name], sizes[f'{name}Unit'] = scale[axis], unit or NO_UNIT
     return sizes
@@ -134,7 +124,8 @@ def ome_sizes(
 
 def imagej_unit(unit: str | None) -> str:
     """Return what ImageJ calls a unit of OME-NGFF, in ASCII."""
-    name = IMAGEJ_UNITS.get(str(unit), unit) or NO_UNIT
+    symbol = SYMBOLS.get(str(unit), unit) or NO_UNIT
+    name = IMAGEJ_UNITS.get(symbol, symbol)
     return name if name.isascii() else NO_UNIT
 
 

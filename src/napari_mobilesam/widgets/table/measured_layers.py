@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.units import SYMBOLS
 from napari_mobilesam.widgets.viewer.layers import data_of, with_class_text
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -107,8 +108,7 @@ def _scale(labels: Labels) -> tuple[tuple[float, ...] | None, str | None]:
     ndim = len(scale)
     if ndim > 3 or PIXEL in units[-2:] or not all(scale):
         return None, None
-    names = {'micrometer': 'µm', 'nanometer': 'nm', 'millimeter': 'mm'}
-    return scale, names.get(units[-1], units[-1])
+    return scale, SYMBOLS.get(units[-1], units[-1])
 
 
 def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:

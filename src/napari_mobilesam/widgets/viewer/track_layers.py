@@ -12,7 +12,6 @@ from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_mobilesam.large.io.label_tiff import SECONDS
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 from napari_mobilesam.session.track.tracked_labels import (
@@ -22,6 +21,7 @@ from napari_mobilesam.session.track.tracked_labels import (
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.units import SECONDS
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
     axis_name,
