@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from pathlib import Path
 
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.types import SegmentationError
@@ -18,6 +19,14 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 def first_three(labels: Sequence[int]) -> str:
     """Return numbers for a message, such as ``'3, 4, 7 …'``."""
     return ', '.join(map(str, labels[:3])) + (' …' if len(labels) > 3 else '')
+
+
+def as_utf8(text: str | Path) -> str:
+    """Return a path, or a text with one, that can be written as UTF-8.
+
+    Names of files may have bytes that are no text: they become ``\\udcff``.
+    """
+    return str(text).encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,25 @@ def test_labels_beside_their_images_are_no_images(
     shutil.copy(folder / 'c_labels.tif', folder / 'b_labels.tif')
     done = quick(folder, '--overwrite', output='images')
     assert '9 objects in 3 images' in done.out
+
+
+@pytest.mark.skipif(
+    sys.platform in ('darwin', 'win32'), reason='all names are Unicode there'
+)
+def test_names_that_are_no_text(
+    quick: Any, run: Run, folder: Path, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b'odd\xff')
+    shutil.copy(folder / 'a.tif', folder / f'{odd}.tif')
+    (folder / f'{odd}2.tif').write_bytes(b'no image')
+    done = quick(folder, '--table', tmp_path / f'{odd}.csv')
+    assert '12 objects in 4 images' in done.out
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    assert summary['image'].str.endswith(r'odd\udcff.tif').sum() == 1
+    labels = tmp_path / 'out' / f'{odd}_labels.tif'
+    for suffix in ('.geojson', '.json', '.zip', '.zarr'):
+        outlines = tmp_path / f'{odd}{suffix}'
+        assert run('export', labels, '-o', outlines).code == 0
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 import warnings
@@ -51,7 +52,7 @@ from napari_mobilesam.series.series_files import (
     path_key,
     series_lock,
 )
-from napari_mobilesam.text import counted, explain
+from napari_mobilesam.text import as_utf8, counted, explain
 from napari_mobilesam.types import EverythingParameters, ImageError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _segment_into(
     )
     tables = [summary]
     if options.table is not None:
-        where = zlib.crc32(str(options.table.resolve()).encode())
+        where = zlib.crc32(os.fsencode(options.table.resolve()))
         record = records / f'{options.table.name}.{where:08x}.json'
         tables.append(SeriesImage(folder, options.table, record, {}))
     for table in tables:
@@ -362,7 +363,7 @@ def _segment(
     except Exception as error:  # noqa: BLE001
         own_errors = InputError | OutputError | UsageError | ForeignFileError
         told = str(error) if isinstance(error, own_errors) else explain(error)
-        return {'status': 'failed', 'error': ' '.join(told.split())}
+        return {'status': 'failed', 'error': as_utf8(' '.join(told.split()))}
     return {'status': 'done', **known}
 
 
@@ -384,8 +385,8 @@ def _write_tables(
 
     told = [
         {
-            'image': str(image.image),
-            'labels': str(image.labels),
+            'image': as_utf8(image.image),
+            'labels': as_utf8(image.labels),
             **rows.get(image.image, {'status': 'to do'}),
         }
         for image in images
@@ -412,7 +413,7 @@ def _write_tables(
                     stacklevel=2,
                 )
                 continue
-            part.insert(0, 'image', str(image.image))
+            part.insert(0, 'image', as_utf8(image.image))
             parts.append(part)
     everything = pd.concat(parts) if parts else pd.DataFrame({'image': []})
     _write_table(tables[1], everything)

@@ -19,7 +19,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.palette import default_color
 from napari_mobilesam.table_keys import label_column
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import as_utf8, counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import unit_name
 
@@ -156,6 +156,7 @@ class LabelsWithTable:
                 )
         units = [unit and (unit_name(unit) or unit) for unit in self.units]
         object.__setattr__(self, 'units', tuple(units))
+        object.__setattr__(self, 'name', as_utf8(self.name))
         label_column(self.table, ExportError)
 
     @property
