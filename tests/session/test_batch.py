@@ -9,7 +9,7 @@ import pytest
 from fakes import blobs, oracle_session, point
 
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.prompts.batch import BatchItem
 from napari_mobilesam.types import PromptError, Prompts
 
@@ -138,6 +138,15 @@ def test_semantic_labels_and_classes(session):
     assert [record.label for record in result.records] == [5, 5]
     assert len({record.number for record in result.records}) == 2
     assert {record.class_name for record in result.records} == {'cell'}
+
+
+def test_a_batch_needs_a_class_for_numbers_of_classes(session):
+    session.editor.options = WriteOptions(by_class=True)
+    with pytest.raises(LabelsError, match='Choose a class'):
+        session.batch([point(28, 32)])
+    assert session.scene.objects(False) is None or not len(
+        session.scene.objects(False)
+    )
 
 
 def test_cancel_keeps_what_was_done(session):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
@@ -73,6 +74,41 @@ def test_semantic_objects_share_a_label_and_are_told_apart(objects):
     assert objects.at(plane, 11, 11) is objects[second.number]
     objects.delete(second.number)
     assert pixels(objects, 3) == 16
+
+
+def test_labels_that_are_numbers_of_classes(objects):
+    """Each is of one class, and each object has one."""
+    cell = {'label': 3, 'class_name': 'cell', 'by_class': True}
+    first = write(objects, record_of(square(0, 0)), **cell)
+    write(objects, record_of(square(10, 10)), **cell)
+    with pytest.raises(LabelsError, match='is that of class “cell”'):
+        write(
+            objects,
+            record_of(square(0, 10)),
+            **{**cell, 'class_name': 'debris'},
+        )
+    with pytest.raises(LabelsError, match='Choose a class'):
+        write(objects, record_of(square(0, 10)), by_class=True)
+    write(objects, record_of(square(0, 10)), label=4)
+    with pytest.raises(LabelsError, match='an object without a class'):
+        write(objects, record_of(square(10, 0)), **{**cell, 'label': 4})
+    options = WriteOptions(label=4, class_name='debris', by_class=True)
+    named = replace(first, class_name='debris')
+    with pytest.raises(LabelsError, match='an object without a class'):
+        finished(named, first, objects, options)
+    alone = objects.at(plane_at(0), 1, 11)
+    named = replace(alone, class_name='debris')
+    assert finished(named, alone, objects, options).label == 4
+
+
+def test_rows_of_others_are_not_taken_for_a_class(objects):
+    objects.target.data[0, :4, :4] = 2
+    objects.target.set_features(pd.DataFrame({'index': [2], 'class': [None]}))
+    cell = {'label': 2, 'class_name': 'cell', 'by_class': True}
+    with pytest.raises(LabelsError, match='an object without a class'):
+        write(objects, record_of(square(10, 10)), **cell)
+    objects.target.data[:] = 0
+    write(objects, record_of(square(10, 10)), **cell)
 
 
 def test_policies(objects):

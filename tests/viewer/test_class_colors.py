@@ -232,6 +232,8 @@ def test_classes_whose_numbers_are_labels_keep_their_numbers(classed):
     remove.trigger()
     d.settle()
     assert d.session.classes.names == ['nucleus']
+    assert d.session.editor.options.label is None
+    choose(d, 'nucleus')
     assert d.session.editor.options.label == 1
 
 

@@ -290,6 +290,16 @@ def test_classes_give_labels_and_are_remembered(desk, blobs):
         labels = make(d, *positions)
     found = [labels.data[p] for p in (FIRST, SECOND, THIRD)]
     assert found == [1, 1, 2]
+    # without a class it is not written, and stays open
+    d.widget.panel.class_box.combo.setCurrentIndex(0)
+    d.widget.panel.class_box.combo.activated.emit(0)
+    make(d, FOURTH)
+    assert 'Choose a class' in d.widget.status.text
+    assert not d.session.editor.record.empty
+    d.widget.panel.class_box.combo.setCurrentText('debris')
+    d.widget.panel.class_box.combo.lineEdit().editingFinished.emit()
+    d.widget.trigger('accept')
+    assert labels.data[FOURTH] == 2
     assert set(labels.features['class']) >= {'nucleus', 'debris'}
     from napari_mobilesam.settings import load_settings
 

@@ -56,6 +56,9 @@ class WriteOptions:
         a number gives all of them this label (semantic segmentation).
     class_name : str
         Class of new objects, or empty for none.
+    by_class : bool
+        The label is the number of the class: an object without a class, or
+        whose label objects of another class have, is refused.
     refine : bool
         Feed the mask back to the model when prompts are added to it
         (Segment Anything, section 3).
@@ -65,6 +68,7 @@ class WriteOptions:
     label: int | None = None
     class_name: str = ''
     refine: bool = True
+    by_class: bool = False
 
     def __post_init__(self) -> None:
         check_choice('policy', self.policy, get_args(WritePolicy))

@@ -49,18 +49,21 @@ def finished(
     Raises
     ------
     LabelsError
-        The labels are not editable or full, or cannot hold the label.
+        The labels are not editable or full, cannot hold the label, or have
+        it for objects of another class.
     """
     number, label = record.number, record.label
     class_name = record.class_name
     objects.target.check()
     if base is None:
         class_name = options.class_name
+        check_class_label(objects, options)
         chosen = options.label
         label = objects.free_label() if chosen is None else chosen
         number = objects.number_for(label)
     elif options.label and record.class_name != base.class_name:
         # labels that are numbers of classes follow the class
+        check_class_label(objects, options, base)
         label = options.label
     if not 0 < label <= objects.target.limit:
         raise LabelsError(
@@ -76,6 +79,54 @@ def finished(
         class_name=class_name,
         reviewed=True,
     )
+
+
+def check_class_label(
+    objects: Objects, options: WriteOptions, base: ObjectRecord | None = None
+) -> None:
+    """Check that a label that stands for a class is of no other class.
+
+    Parameters
+    ----------
+    objects : Objects
+        Objects of the labels.
+    options : WriteOptions
+        Label and class of the object.
+    base : ObjectRecord, optional
+        The object before, of which they need not be.
+
+    Raises
+    ------
+    LabelsError
+        If it is, or no class is chosen.
+    """
+    if not options.by_class:
+        return
+    label, target = options.label, objects.target
+    if label is None:
+        raise LabelsError(
+            'Choose a class: with “one label per class”, objects are written '
+            'with the number of their class.'
+        )
+    others = {
+        record.class_name
+        for record in objects
+        if record.label == label and (not base or record.number != base.number)
+    }
+    rows = target.rows({label})
+    own = base is not None and base.label == label
+    if len(rows) and not own and target.present({label}):
+        names = rows.get('class', [None])
+        others |= {name if isinstance(name, str) else '' for name in names}
+    others.discard(options.class_name)
+    if others:
+        name = min(others)
+        whose = f'class “{name}”' if name else 'an object without a class'
+        raise LabelsError(
+            f'Label {label} of “{target.name}” is that of {whose}, and would '
+            f'be that of class “{options.class_name}” as well: choose another '
+            'labels layer, or “one label per object”.'
+        )
 
 
 def _kept(view: ObjectView) -> ObjectView:

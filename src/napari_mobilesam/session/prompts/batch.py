@@ -18,7 +18,10 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WriteOptions
-from napari_mobilesam.session.objects.writing import clear_beneath
+from napari_mobilesam.session.objects.writing import (
+    check_class_label,
+    clear_beneath,
+)
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.runtime.background import (
@@ -256,6 +259,7 @@ class BatchSegmentation:
                 'No boxes or points: choose a layer that has some.'
             )
         # first: an error here must not leave a step open
+        check_class_label(objects, options)
         first_label = objects.reserve_labels(len(items))
         batch = _RunningBatch(
             items,

@@ -111,12 +111,13 @@ class PromptOutput:
 
     def _number_by_class(self) -> None:
         """Give new objects the label of their class, if so chosen."""
-        label = None
-        if self._settings.current.numbers == 'semantic':
-            name = self._editor.options.class_name
-            names = self._session.classes.names
-            label = names.index(name) + 1 if name in names else 1
-        self._editor.options = replace(self._editor.options, label=label)
+        names, options = self._session.classes.names, self._editor.options
+        label, by_class = None, self._settings.current.numbers == 'semantic'
+        if by_class and options.class_name in names:
+            label = names.index(options.class_name) + 1
+        elif by_class and not names:
+            label, by_class = 1, False
+        self._editor.options = replace(options, label=label, by_class=by_class)
 
     # classes
 
