@@ -64,6 +64,31 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     assert names == {1: 'bright', 2: 'dim'}
 
 
+def test_proposals_follow_renamed_and_removed_classes(d):
+    give(d, 1, 'bright')
+    give(d, 2, 'dim')
+    classes = d.panel.classes
+    classes.button.click()
+    d.settle()
+    classes.table.selectRow(list(classes.classes).index(3))
+    d.session.rename_class('bright', 'mitotic')
+    assert classes.classes == {3: 'mitotic', 4: 'dim'}
+    assert classes.class_combo.currentText() == 'mitotic'
+    d.session.remove_class('dim')
+    assert classes.classes == {3: 'mitotic', 4: ''}
+    assert classes.class_combo.findText('dim') < 0
+    d.session.rename_class('mitotic', 'flat')
+    classes.accept_button.click()
+    d.settle()
+    objects = d.session.scene.objects_of(d.labels)
+    names = {record.label: record.class_name for record in objects}
+    assert names == {1: 'flat', 2: '', 3: 'flat'}
+    assert d.session.classes.names == ['flat']
+    classes.button.click()
+    d.settle()
+    assert 'at least two classes' in d.widget.status.text
+
+
 def test_labels_removed_before_classes_are_accepted(d):
     give(d, 1, 'bright')
     give(d, 2, 'dim')

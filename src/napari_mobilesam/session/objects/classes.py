@@ -21,9 +21,13 @@ class Classes:
     ----------
     changed : Signal()
         Emitted when names, colours or `shown` change.
+    renamed : Signal(str, str)
+        Emitted before that: the name of a class, and its new name, empty if
+        the class was removed.
     """
 
     changed = Signal()
+    renamed = Signal(str, str)
 
     def __init__(self) -> None:
         self._colors: dict[str, str] = {}
@@ -99,12 +103,13 @@ class Classes:
         if new == name:
             return
         if new in self._colors:
-            self.remove(name)
-            return
-        self._colors = {
-            new if old == name else old: color
-            for old, color in self._colors.items()
-        }
+            del self._colors[name]
+        else:
+            self._colors = {
+                new if old == name else old: color
+                for old, color in self._colors.items()
+            }
+        self.renamed.emit(name, new)
         self.changed.emit()
 
     def remove(self, name: str) -> None:
@@ -117,6 +122,7 @@ class Classes:
         """
         self._check(name)
         del self._colors[name]
+        self.renamed.emit(name, '')
         self.changed.emit()
 
     def _check(self, name: str) -> None:

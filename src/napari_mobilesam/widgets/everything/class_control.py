@@ -70,6 +70,8 @@ class ClassControl:
             (self._jobs.failed, self._failed),
         ):
             self._dock.listen(signal, callback)
+        classes = self._dock.session.classes
+        self._dock.listen(classes.renamed, self._panel.classes.rename)
 
     def propose(self) -> None:
         """Propose classes for the objects of the current plane."""
@@ -99,7 +101,10 @@ class ClassControl:
                     f'The labels layer “{labels.name}” was removed: there '
                     'are no objects to assign classes to.'
                 )
-            count = accept_classes(proposed, self._panel.classes.classes)
+            chosen = self._panel.classes.classes
+            count = accept_classes(proposed, chosen)
+            # labels of a file may have classes that are new here
+            self._dock.session.classes.add(*sorted(set(chosen.values())))
             self._hide()
             self._panel.status.say(
                 f'Assigned classes to {counted(count, "object")}. Undo takes '
@@ -142,7 +147,10 @@ class ClassControl:
         rows = list(proposed.proposals.table().itertuples(index=False))
         if not rows:
             self._hide()
-            self._panel.status.say('Every object of the plane has a class.')
+            self._panel.status.say(
+                f'Every object of “{labels.name}” has a class here. To find '
+                f'more, choose “{labels.name}” under Labels, then Run.'
+            )
             return
         self._shown = proposed, labels
         self._panel.classes.show_proposals(

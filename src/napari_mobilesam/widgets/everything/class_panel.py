@@ -52,9 +52,9 @@ class _ClassesModel(ObjectListModel):
             return RIGHT
         return None
 
-    def change(self, row: int, name: str) -> None:
-        """Set the class of a row, which is certain then."""
-        self.rows[row] = (self.rows[row][0], name, 1.0)
+    def change(self, row: int, name: str, chance: float = 1.0) -> None:
+        """Set the class of a row, which is certain if a user chose it."""
+        self.rows[row] = (self.rows[row][0], name, chance)
         last = len(HEADERS) - 1
         self.dataChanged.emit(self.index(row, 0), self.index(row, last))
 
@@ -134,11 +134,28 @@ class ClassPanel(QWidget):
         for part in (self.table, self.class_combo, self.accept_button):
             part.setVisible(bool(rows))
 
+    def rename(self, name: str, new: str) -> None:
+        """Follow a class that was renamed, or removed if `new` is empty."""
+        for row, (_, given, chance) in enumerate(self._model.rows):
+            if given == name:
+                self._model.change(row, new or NONE, chance)
+        old = self.class_combo.findText(name)
+        if old < 0:
+            return
+        if new and self.class_combo.findText(new) < 0:
+            self.class_combo.setItemText(old, new)
+        else:
+            self.class_combo.removeItem(old)
+            self._show_class(self.table.currentIndex())
+
+    def _show_class(self, row: QModelIndex) -> None:
+        if row.isValid():
+            self.class_combo.setCurrentText(self._model.rows[row.row()][1])
+
     def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
         if now.isValid():
-            label, name, _ = self._model.rows[now.row()]
-            self.class_combo.setCurrentText(name)
-            self.chosen.emit(label)
+            self._show_class(now)
+            self.chosen.emit(self._model.rows[now.row()][0])
 
     def _correct(self, index: int) -> None:
         row = self.table.currentIndex().row()

@@ -127,6 +127,10 @@ class FilterPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.count = QLabel()
+        self.count.setToolTip(
+            'Objects that you keep, correct, paint or give a class stay,\n'
+            'whatever the filters.'
+        )
         self.similarity = ThresholdSlider(-1, 1)
         self.predicted_iou = ThresholdSlider(0, 1)
         self.stability = ThresholdSlider(0, 1)
