@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from qtpy.QtCore import QEvent, QPoint, Qt
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series, UncertainObject
 from napari_mobilesam.series.series_segmentation import segment_series
+from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
@@ -392,8 +394,6 @@ def test_cancelling_keeps_finished_images(series_desk, folder):
 @pytest.fixture
 def reviewed(series_desk, folder, blobs):
     """Images a and c have objects 1 and 2."""
-    import pandas as pd
-
     series = Series.open(folder)
     labels = np.zeros(blobs.shape, np.uint16)
     labels[16:40, 20:44], labels[56:80, 80:104] = 1, 2
@@ -507,6 +507,30 @@ def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
     qtbot.waitUntil(lambda: len(rows(d)) == 4)
     QTest.mouseClick(d.widget.panel.buttons['undo'], LEFT)
     assert d.widget.status.text == 'There is nothing to undo in this image.'
+
+
+def test_objects_of_a_class_that_share_a_label_go_one_by_one(
+    series_desk, folder, blobs
+):
+    series = Series.open(folder)
+    labels = np.zeros(blobs.shape, np.uint16)
+    labels[16:40, 20:44] = labels[56:80, 80:104] = 7
+    series.save_labels(0, labels, pd.DataFrame({'label': [7]}))
+    d = series_desk(folder)
+    d.session.editor.options = WriteOptions(
+        label=7, class_name='cell', by_class=True
+    )
+    d.widget.review.accept()
+    d.settle()
+    for left in (576, 0):
+        assert shown(d) == (0, 7)
+        d.widget.review.delete()
+        d.settle()
+        assert np.count_nonzero(d.viewer.layers['labels'].data) == left
+    d.widget.go_to(1)
+    d.settle()
+    assert not saved(folder, 'a').any()
+    assert not rows(d)
 
 
 def test_an_edited_object_is_accepted_with_its_edit(reviewed, folder):

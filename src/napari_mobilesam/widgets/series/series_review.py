@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from napari_mobilesam.series.series import UncertainObject
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import StatusLine, ViewerWidget
@@ -73,6 +74,8 @@ class SeriesReview:
         self._go_to, self._leave = go_to, leave
         self._shown: UncertainObject | None = None
         self._wanted: UncertainObject | None = None
+        # the object under review, if it lies on the plane that is shown
+        self._record: ObjectRecord | None = None
         # whether the first object is shown when the list is there
         self._starting = False
         self._refresh_later = DelayedCall(self.refresh, PAUSE_MS, dock)
@@ -156,9 +159,14 @@ class SeriesReview:
             editor = self._dock.session.editor
             if not editor.record.empty:
                 editor.reject()
-            delete_labels(
-                self._scene.objects_of(labels), labels, [shown.label]
-            )
+            objects = self._scene.objects_of(labels)
+            record, options = self._record, editor.options
+            if record is not None and (options.label or options.by_class):
+                # others of its class have the same label
+                objects.delete(record)
+                self.show(shown)
+                return
+            delete_labels(objects, labels, [shown.label])
             self._shown = None
             self._go_on(shown)
 
@@ -190,6 +198,11 @@ class SeriesReview:
             return
         self._wanted = None
         if not self._look_at(found):
+            if found == self._shown:
+                # the last one of its label was deleted
+                self._shown = None
+                self._go_on(found)
+                return
             self._status.say(f'Object {found.label} no longer exists.')
             self._table.take_out(found)
             return
@@ -220,7 +233,7 @@ class SeriesReview:
 
     def _look_at(self, found: UncertainObject) -> bool:
         """Move the view to an object and open it; False if it is gone."""
-        labels = self._layers.labels
+        labels, self._record = self._layers.labels, None
         assert labels is not None
         places = np.nonzero(np.asarray(labels.data) == found.label)
         if not len(places[0]):
@@ -236,10 +249,10 @@ class SeriesReview:
         with contextlib.suppress(SegmentationError):
             shown = self._scene.shown()
             row, column = places[-2][middle], places[-1][middle]
-            record = self._dock.session.navigation.open_at(
+            self._record = self._dock.session.navigation.open_at(
                 shown.source, float(row), float(column)
             )
-            if record is not None:
+            if self._record is not None:
                 objects = self._scene.objects_of(labels)
-                self.outline.show(shown, objects, record)
+                self.outline.show(shown, objects, self._record)
         return True
