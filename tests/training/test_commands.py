@@ -403,6 +403,9 @@ def test_scores_that_cannot_be_written(disc_folder: Path, tmp_path: Path):
         with pytest.raises(OutputError, match=words):
             run('evaluate', disc_folder, '--json', path, '--model', 'none')
     assert mine.read_text() == 'mine'
+    labels = disc_folder / 'labels' / 'a.tif'
+    with pytest.raises(UsageError, match='must end in .json'):
+        run('evaluate', disc_folder, '--json', labels, '--overwrite')
 
 
 @pytest.mark.parametrize('split', ['test', ''])

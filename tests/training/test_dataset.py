@@ -109,6 +109,20 @@ def test_manifest_chooses_the_split(tmp_path: Path) -> None:
     assert (image.name, image.group) == ('cells/b', 'cells phase')
 
 
+def test_label_images_without_objects_are_told(tmp_path: Path) -> None:
+    image, labels = np.ones((2, 40, 40), np.uint8)
+    labels[5:20, 5:20] = 3
+    for name, drawn in (('a', labels), ('b', 0 * labels)):
+        tifffile.imwrite(tmp_path / f'{name}_image.tif', image)
+        tifffile.imwrite(tmp_path / f'{name}_labels.tif', drawn)
+    with pytest.warns(UserWarning, match='left out: b_labels.tif'):
+        (image,) = read_folder(tmp_path)
+    (tmp_path / 'a_labels.tif').unlink()
+    (tmp_path / 'a_image.tif').unlink()
+    with pytest.raises(TrainingDataError, match='No label image of'):
+        read_folder(tmp_path)
+
+
 def test_empty_folder_and_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match='no labelled images'):
         read_folder(tmp_path)

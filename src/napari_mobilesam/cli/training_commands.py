@@ -575,7 +575,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         )
     with contextlib.ExitStack() as stack:
         commit = options.json and stack.enter_context(
-            output_file(options.json, options.overwrite)
+            _json_file(options.json, options.overwrite)
         )
         teacher = None
         if options.teacher is not None:
@@ -596,6 +596,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
             commit(result.to_json)
     print(result.table().round(3).to_string(index=False))
     return 0
+
+
+def _json_file(path: Path, overwrite: bool) -> Any:
+    """Reserve the file of the results; no other file is replaced."""
+    if path.suffix.lower() != '.json' and not path.is_dir():
+        raise UsageError(f'--json {path} must end in .json')
+    return output_file(path, overwrite)
 
 
 def _chosen_images(options: argparse.Namespace) -> list[LabelledImage]:

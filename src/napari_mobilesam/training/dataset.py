@@ -32,6 +32,7 @@ from napari_mobilesam.segmentation.contrast import (
     robust_limits,
     without_extremes,
 )
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import ImageError, SegmentationError
 
 # Before the suffix proper, as in ``cells.ome.tif``.
@@ -426,6 +427,11 @@ def read_folder(
     list of LabelledImage
         Planes without any object are left out.
 
+    Warns
+    -----
+    UserWarning
+        If a label image has no object at all.
+
     Raises
     ------
     TrainingDataError
@@ -440,10 +446,13 @@ def read_folder(
         (sub, sub.name) for sub in sorted(folder.iterdir()) if sub.is_dir()
     ]
     images: list[LabelledImage] = []
+    empty: list[str] = []
     for source, dataset in sources:
         if datasets is not None and dataset not in datasets:
             continue
-        images += _read_source(source, dataset, manifest, split, limit)
+        images += _read_source(source, dataset, manifest, split, limit, empty)
+    if empty:
+        _tell_empty(folder, empty, bool(images))
     if not images and datasets is not None:
         raise TrainingDataError(
             f'{folder} holds no labelled images of {", ".join(datasets)}: its '
@@ -459,13 +468,32 @@ def read_folder(
     return images
 
 
+def _tell_empty(folder: Path, empty: Sequence[str], others: bool) -> None:
+    """Warn of label images without objects; raise if all are."""
+    named = ', '.join(empty[:MOST_NAMED]) + (
+        ' …' if len(empty) > MOST_NAMED else ''
+    )
+    if not others:
+        raise TrainingDataError(
+            f'No label image of {folder} has an object: {named}.'
+        )
+    warnings.warn(
+        f'{counted(len(empty), "label image")} of {folder} without objects '
+        f'left out: {named}.',
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 def _read_source(
     source: Path,
     dataset: str,
     manifest: dict[tuple[str, str], dict[str, str]],
     split: str | None,
     limit: int | None,
+    empty: list[str],
 ) -> list[LabelledImage]:
+    """Read the images of a folder; note label images without objects."""
     images: list[LabelledImage] = []
     taken: dict[str, int] = {}
     for name, image_path, labels_path in _pairs(source):
@@ -487,6 +515,8 @@ def _read_source(
                         modality=modality,
                     )
                 )
+        if not pair[1].any():
+            empty.append(labels_path.name)
         taken[modality] = taken.get(modality, 0) + 1
     return images
 
