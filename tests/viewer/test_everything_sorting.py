@@ -91,6 +91,32 @@ def test_masks_are_shown_and_kept_by_cancel(
     assert there(labels.data) == first
 
 
+@pytest.mark.parametrize('window', [False, True])
+def test_closing_keeps_what_was_found(
+    everything_desk, image, oracle, qtbot, window
+):
+    d = everything_desk(image)
+    d.widget.panel.form.controls['batch_size'].value = 1
+    stuck = hold_after_first_mask(oracle)
+    d.widget.panel.run_button.click()
+    assert stuck.wait(20)
+    tasks = d.viewer.window._task_status_manager
+    assert tasks.get_status() == [
+        'MobileSAM: Segment everything; what was found is kept.'
+    ]
+    threading.Timer(0.3, oracle.go.set).start()
+    if window:
+        # what napari does before it closes its window
+        tasks.cancel_all()
+    else:
+        d.viewer.window.remove_dock_widget(d.dock)
+        QApplication.processEvents()
+    assert not tasks.is_busy()
+    labels = d.viewer.layers[-1]
+    assert isinstance(labels, Labels)
+    assert any(there(labels.data))
+
+
 def test_sliders_sort_out_without_asking_the_model(
     everything_desk, image, oracle
 ):

@@ -34,6 +34,7 @@ from napari_mobilesam.widgets.viewer.large_source import (
     large_image,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.running_task import RunningTask
 
 # Layer, first pixel, shapes, parameters and model of a run.
 _Identity = tuple[Any, ...]
@@ -75,6 +76,7 @@ class LargeRunControl:
         self._panel = panel
         self._header = header
         self.view = LargeView(dock.viewer)
+        self._task = RunningTask(dock.viewer)
         self._running: _Identity | None = None
         # finished runs of this session, by their outputs
         self._finished_runs: dict[Path, _Identity] = {}
@@ -169,6 +171,7 @@ class LargeRunControl:
         self.view.begin(image, request.output)
         self._running = _identity(image, request)
         self._session.large.start(request)
+        self._task.begin('Segment everything; finished tiles are kept.')
         panel.show_running(True)
         panel.large.show_running(True)
         panel.status.say(f'Planning {image.plane.name} …', busy=True)
@@ -254,6 +257,7 @@ class LargeRunControl:
         """Stop the run; finished tiles are kept."""
         self._session.large.abandon()
         self._session.large.forget_estimate()
+        self._task.done()
         self.view.close()
         self._panel.large.show_running(False)
         self._panel.large.look()
@@ -291,6 +295,7 @@ class LargeRunControl:
         )
 
     def _end(self) -> None:
+        self._task.done()
         self._panel.show_running(False)
         self._panel.large.show_running(False)
         self._panel.large.look()

@@ -31,11 +31,14 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
+from napari_mobilesam.widgets.viewer.running_task import RunningTask
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # Share and seconds of a run that pass before the time left is shown: the
 # first prompts of a program take a second more.
 LEAST_SHARE, LEAST_SECONDS = 0.05, 5.0
+# when a dock is closed, a run has this long to write what it has found
+CLOSING_SECONDS = 5.0
 
 
 class RunControl:
@@ -85,6 +88,7 @@ class RunControl:
         self.results: RunLayers | None = None
         self.time_left = _time_left()
         self._select_later = DelayedCall(self._select, parent=dock)
+        self._task = RunningTask(dock.viewer, self._keep_found)
 
     @property
     def current(self) -> RunLayers | None:
@@ -106,9 +110,20 @@ class RunControl:
         self._dock.listen(runs.finished, self._finish)
         self._dock.listen(runs.selected, self._selected)
 
+    def _keep_found(self) -> None:
+        """Stop the run, and write what it has found; waits for that."""
+        if self._asked is None:
+            return
+        session = self._dock.session
+        self._runs.cancel()
+        session.finish(CLOSING_SECONDS)
+        # the window may be deleted before anything else is done
+        session.files.rest()
+
     def detach(self) -> None:
-        """Abandon the run; its objects stay as they are."""
+        """Stop the run, and keep what it has found until now."""
         self._select_later.cancel()
+        self._keep_found()
         self._runs.abandon()
         self.let_go()
 
@@ -216,6 +231,7 @@ class RunControl:
         results.went.connect(self._went)
         self._asked = (generation, results)
         self._warning = warning
+        self._task.begin('Segment everything; what was found is kept.')
         text = f'Working on {results.plane.name} …'
         self.show_started(f'{text}\n{warning}'.rstrip())
 
@@ -233,6 +249,7 @@ class RunControl:
 
     def let_go(self) -> None:
         """Forget the last run; its objects stay as they are."""
+        self._task.done()
         if self._asked is not None:
             self._asked[1].close()
         if self.results is not None:
@@ -243,6 +260,7 @@ class RunControl:
         self._panel.show_results(False)
 
     def _end(self, text: str) -> None:
+        self._task.done()
         self._panel.show_running(False)
         self._panel.status.say(text)
         self.ended.emit()

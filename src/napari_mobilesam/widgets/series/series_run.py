@@ -13,6 +13,7 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import SeriesPanel
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
+from napari_mobilesam.widgets.viewer.running_task import RunningTask
 
 
 class SeriesRun:
@@ -54,6 +55,7 @@ class SeriesRun:
         self._layers = layers
         self._saving = saving
         self._labelled = labelled
+        self._task = RunningTask(dock.viewer)
         panel.run_button.clicked.connect(self.start)
         panel.cancel_button.clicked.connect(self.cancel)
 
@@ -68,6 +70,7 @@ class SeriesRun:
             self._panel.run_button.setEnabled(False)
             self._panel.cancel_button.setEnabled(True)
             self._status.say('Starting …', busy=True)
+            self._task.begin('Segment all images; finished images are kept.')
 
     def cancel(self) -> None:
         """Stop after the current step; finished images are kept."""
@@ -99,6 +102,7 @@ class SeriesRun:
     def finish(self, result: SeriesResult) -> None:
         """Show the result."""
         panel, status = self._panel, self._status
+        self._task.done()
         panel.run_button.setEnabled(self._jobs.series is not None)
         panel.cancel_button.setEnabled(False)
         for number in result.done:

@@ -14,6 +14,7 @@ from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
+from napari_mobilesam.widgets.viewer.running_task import RunningTask
 
 
 class TrainingControl:
@@ -52,6 +53,7 @@ class TrainingControl:
         self._note = ''
         self._minutes = 0.0
         self._loss = ''
+        self._task = RunningTask(dock.viewer)
         panel.name_edit.textEdited.connect(self._name_edited)
         panel.run_button.clicked.connect(self.start)
         panel.cancel_button.clicked.connect(self.cancel)
@@ -127,11 +129,15 @@ class TrainingControl:
 
     def _begin(self) -> None:
         self._panel.show_running(True)
+        self._task.begin(
+            'Fine-tune; Cancel in the form keeps the best model so far.'
+        )
         self._panel.save_button.hide()
         self._panel.status.say('Starting …', busy=True)
 
     def _end(self) -> None:
         self._used = ()
+        self._task.done()
         self._panel.show_running(False)
         self._panel.save_button.setVisible(self._tuning.unsaved)
         self.propose_name()
