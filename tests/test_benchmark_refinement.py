@@ -18,6 +18,7 @@ def refinement() -> ModuleType:
     return load_script(ROOT / 'benchmarks' / 'refinement.py')
 
 
+@pytest.mark.slow
 def test_rough_labels_gain_what_good_labels_keep(
     refinement: ModuleType,
 ) -> None:

@@ -84,6 +84,7 @@ def test_closed_pipe_is_quiet() -> None:
     assert done.stderr == ''
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='a shell of POSIX')
 @pytest.mark.parametrize(
     'closed',

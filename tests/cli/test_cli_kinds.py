@@ -80,6 +80,7 @@ def test_boxes_of_a_shapes_layer(segment, tmp_path: Path) -> None:
     assert set(np.unique(labels)) <= {0, 1}
 
 
+@pytest.mark.slow
 def test_the_full_grid_goes_by_two_names(
     segment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -346,6 +346,7 @@ def test_without_zarr_the_extra_is_named(
     assert 'pip install "napari-mobilesam[large]"' in result.err
 
 
+@pytest.mark.slow
 def test_a_table_that_exists_is_kept(
     run: Run, command: list[object], tmp_path: Path
 ) -> None:

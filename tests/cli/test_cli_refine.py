@@ -134,6 +134,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
+@pytest.mark.slow
 def test_two_channels_of_instanseg(
     run: Run, image_path: Path, discs: np.ndarray, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from napari_mobilesam.types import EverythingParameters
 QUICK = ('--points-per-side', 4, '--predicted-iou', 0, '--stability', 0)
 
 
+@pytest.mark.slow
 def test_everything(
     run: Run, image_path: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +215,7 @@ def test_constant_image_has_an_answer(
     assert tifffile.imread(output).shape == shape
 
 
+@pytest.mark.slow
 def test_some_nan_is_a_warning(
     run: Run, discs: np.ndarray, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -341,6 +343,7 @@ class TestOutput:
         }
 
 
+@pytest.mark.slow
 def test_overwrite_replaces(
     run: Run, image_path: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -394,6 +397,7 @@ def test_failure_while_running_is_code_1(
     assert 'Traceback' in run('--traceback', *arguments).err
 
 
+@pytest.mark.slow
 def test_a_name_of_ome_tiff_makes_one(
     run: Run, image_path: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

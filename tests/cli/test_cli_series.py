@@ -176,6 +176,7 @@ def test_foreign_and_edited_files_stay(
     assert (out / 'summary.csv').read_text('utf-8') == 'mine'
 
 
+@pytest.mark.slow
 def test_labels_put_where_an_image_failed_stay(
     quick: Any, folder: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_table_of_others_stays(
     assert quick(folder, '--table', table).code == 0
 
 
+@pytest.mark.slow
 def test_stopped_between_labels_and_record(
     quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_stopped_between_labels_and_record(
     assert done.code == 0, done.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(
     quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def like(tmp_path: Path, discs: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_like(
     run: Run, image_path: Path, tiny_model: Path, tmp_path: Path, like: Path
 ) -> None:

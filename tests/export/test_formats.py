@@ -29,6 +29,7 @@ def same(found: LabelsWithTable, labels: NDArray[Any]) -> None:
     np.testing.assert_array_equal(np.asarray(found.labels[...]), labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [*NAMES, 'x.png'])
 def test_round_trip(
     name: str, image: LabelsWithTable, labels: NDArray[Any], tmp_path: Path
@@ -37,6 +38,7 @@ def test_round_trip(
     same(read_labels(tmp_path / name), labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('axes', ['zyx', 'tyx'])
 def test_round_trip_of_planes(

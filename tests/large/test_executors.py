@@ -56,6 +56,7 @@ def serial(
     return content(output)
 
 
+@pytest.mark.slow
 def test_threads_write_the_same_bytes(image_path, tmp_path, serial):
     result = run(image_path, tmp_path / 'out.ome.zarr', workers=3)
     assert result.complete

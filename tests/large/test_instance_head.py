@@ -41,6 +41,7 @@ def run(image, model=seeing_model, output=None, **options):
     return segment_large(image, output, model=model, **options)
 
 
+@pytest.mark.slow
 def test_every_object_is_found_once_whatever_the_tiles(image, discs):
     result = run(image)
     assert result.tiles > 4
@@ -52,6 +53,7 @@ def test_every_object_is_found_once_whatever_the_tiles(image, discs):
         assert iou(result.labels == number, plane) > 0.8
 
 
+@pytest.mark.slow
 def test_the_same_objects_as_of_the_grid(image):
     """Numbered in another order: their scores differ."""
     by_head = run(image).labels
@@ -63,6 +65,7 @@ def test_the_same_objects_as_of_the_grid(image):
     assert len(pairs) == 1 + by_head.max() == 1 + by_grid.max()
 
 
+@pytest.mark.slow
 def test_threads_write_the_same_bytes(image, tmp_path: Path):
     path = tmp_path / 'image.npy'
     np.save(path, image)
@@ -73,6 +76,7 @@ def test_threads_write_the_same_bytes(image, tmp_path: Path):
     assert one == many
 
 
+@pytest.mark.slow
 def test_the_watershed_finds_every_object_once(image, discs):
     result = run(image, watershed=True)
     assert result.labels.max() == len(discs)

@@ -48,6 +48,7 @@ def record_of(*found: Mask) -> Record:
     return Record.of(found, np.zeros(len(found), bool))
 
 
+@pytest.mark.slow
 @given(st.lists(masks(), max_size=5))
 def test_records_come_back_as_they_were(found):
     cut = np.arange(len(found)) % 2 == 0

@@ -65,6 +65,7 @@ def test_tiles_and_the_whole_agree_exactly(shape):
     np.testing.assert_allclose(tiled.table['row'], table['row'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', range(4))
 def test_crowded_places_agree_exactly(seed):
     random = np.random.default_rng(seed)
@@ -130,6 +131,7 @@ def test_no_object_is_doubled_or_cut_at_a_seam(name):
     assert result.cut == ()
 
 
+@pytest.mark.slow
 def test_no_object_vanishes_silently():
     image = drawn(SHAPE, (150, 250, 120), (20, 20, 14))
     result = segmented(image, coarser=0)
@@ -140,6 +142,7 @@ def test_no_object_vanishes_silently():
     assert result.complete
 
 
+@pytest.mark.slow
 def test_tiles_with_nothing_are_left_out_and_those_with_an_object_never():
     shape = (1000, 1200)
     discs = ((5, 5, 6), (500, 700, 15), (993, 1193, 6))
@@ -152,6 +155,7 @@ def test_tiles_with_nothing_are_left_out_and_those_with_an_object_never():
     assert flat.skipped == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('radius', [2, 3, 4, 6])
 @pytest.mark.parametrize('place', [(127, 127), (64, 190), (97, 31)])
 def test_no_tile_with_an_object_is_left_out(radius, place):
@@ -244,6 +248,7 @@ def test_large_objects_are_worked_through_at_a_coarser_level():
         assert found.table['row1'].max() > 600
 
 
+@pytest.mark.slow
 def test_planes_are_linked():
     discs = field_of_discs((200, 260))
     stack = np.stack(
@@ -306,6 +311,7 @@ class CountingModel(Oracle):
         return decoder
 
 
+@pytest.mark.slow
 def test_one_contrast_for_all_tiles():
     # A dim object alone in its tile is as dim as anywhere.
     image = drawn(SHAPE, *field_of_discs(SHAPE)) // 2
@@ -324,6 +330,7 @@ def test_small_objects_go_and_holes_are_filled():
     assert clean.table['area'].sum() > holes.table['area'].sum()
 
 
+@pytest.mark.slow
 def test_what_a_tile_found_is_told_at_once():
     image = drawn(SHAPE, *field_of_discs(SHAPE))
     told = []
@@ -336,6 +343,7 @@ def test_what_a_tile_found_is_told_at_once():
     assert sum(len(tile.masks) for tile in told) >= len(result.table)
 
 
+@pytest.mark.slow
 def test_progress_counts_tiles_to_the_end():
     seen = []
     result = segmented(

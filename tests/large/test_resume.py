@@ -118,6 +118,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert not records_folder(output).exists()
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_keeps_what_it_found_and_goes_on(
     image_path, tmp_path, uninterrupted
 ):
@@ -137,6 +138,7 @@ def test_a_cancelled_run_keeps_what_it_found_and_goes_on(
     assert content(output) == uninterrupted
 
 
+@pytest.mark.slow
 def test_records_are_not_made_again(image_path, tmp_path):
     output = tmp_path / 'out.ome.zarr'
     interrupted(image_path, output, 6)
@@ -149,6 +151,7 @@ def test_records_are_not_made_again(image_path, tmp_path):
         assert path.stat().st_mtime_ns == time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('options', 'difference'),
     [
@@ -263,6 +266,7 @@ def test_a_changed_block_is_refused(kind, image_path, tmp_path):
         run(kind(tmp_path, values), output)
 
 
+@pytest.mark.slow
 def test_a_dask_array_of_the_same_pixels_goes_on(image_path, tmp_path):
     output = tmp_path / 'out.ome.zarr'
     stored = as_zarr(tmp_path, np.load(image_path))
@@ -304,6 +308,7 @@ def test_starting_anew_replaces_the_records(
     assert content(output) == uninterrupted
 
 
+@pytest.mark.slow
 def test_how_planes_are_linked_may_change(image_path, tmp_path):
     output = tmp_path / 'out.ome.zarr'
     interrupted(image_path, output, 2)
@@ -357,6 +362,7 @@ def test_failed_tiles_are_told_and_the_rest_is_done(
     assert content(output) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_all_that_was_done(
     image_path, tmp_path, uninterrupted, monkeypatch
 ):

@@ -137,6 +137,7 @@ def image_path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_second_run_leaves_the_first_alone(
     image_path: Path, tmp_path: Path
 ) -> None:

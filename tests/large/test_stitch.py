@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -77,6 +78,7 @@ def boxes_and_scores(found: MaskTable) -> list[tuple]:
     ]
 
 
+@pytest.mark.slow
 @given(LOTS, st.randoms(use_true_random=False), st.floats(0.1, 0.9))
 def test_duplicates_do_not_depend_on_who_found_them(found, random, threshold):
     shuffled = found.copy()
@@ -133,6 +135,7 @@ class Plane:
         self.labels[row0:row1, column0:column1] = labels
 
 
+@pytest.mark.slow
 @given(LOTS)
 def test_order_is_that_of_one_image(found):
     with TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ SHAPES = st.tuples(st.integers(1, 1500), st.integers(1, 1500))
 DIAMETERS = st.one_of(st.none(), st.floats(2, 200))
 
 
+@pytest.mark.slow
 @given(SHAPES, DIAMETERS, RECORDS)
 def test_every_point_is_owned_once(shape, diameter, record):
     grid = plan_grid(shape, diameter, record, EverythingParameters())

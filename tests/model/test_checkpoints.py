@@ -167,6 +167,7 @@ def test_cancelled_download_leaves_nothing_behind(served_model, folders):
     assert cached_files(folders) == []
 
 
+@pytest.mark.slow
 def test_cache_that_cannot_be_written(served_model, folders, monkeypatch):
     blocker = folders / 'file'
     blocker.write_text('a file where a folder is needed')
@@ -284,6 +285,7 @@ def test_positions_that_claim_a_huge_input_are_refused(tmp_path):
         load_model(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['weights.ckpt', 'weights', 'weights.txt'])
 def test_file_of_the_current_folder_needs_no_suffix(
     name, tmp_path, checkpoint, monkeypatch
@@ -357,6 +359,7 @@ def test_low_rank_adaptations_are_refused_in_words(added, tmp_path, small):
     assert added in str(caught.value)
 
 
+@pytest.mark.slow
 def test_wrong_shape_and_missing_key_are_named(tmp_path, small):
     state = dict(small.state_dict())
     del state['mask_decoder.iou_token.weight']
@@ -413,6 +416,7 @@ def test_architecture_of_an_own_file_is_recognised(tmp_path):
     assert model.input_size == 64
 
 
+@pytest.mark.slow
 def test_saved_checkpoint_keeps_its_record(tmp_path, small, folders):
     record = replace(
         small.record,

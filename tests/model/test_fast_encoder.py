@@ -40,6 +40,7 @@ def test_embedding_equals_that_of_the_readable_encoder(size):
     assert_same(FastTinyViT(MODEL.image_encoder)(x), readable)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('strip_bytes', [1, 20_000, 100_000])
 def test_strips_join_without_a_seam(monkeypatch, strip_bytes):
     x = torch.randn(1, 3, 96, 96)
@@ -48,6 +49,7 @@ def test_strips_join_without_a_seam(monkeypatch, strip_bytes):
     assert_same(FastTinyViT(MODEL.image_encoder)(x), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('largest', 'runs'), [(64, 2), (32, 3)])
 def test_layers_of_small_inputs_are_recorded(monkeypatch, largest, runs):
     neck = fast_encoder._Neck.__call__
@@ -93,6 +95,7 @@ def test_training_and_gradients_use_the_readable_encoder(monkeypatch):
         model.train().encode(x)
 
 
+@pytest.mark.slow
 def test_nothing_is_stale_once_weights_or_statistics_have_changed():
     model = untrained()
     x = torch.randn(2, 3, 64, 64)

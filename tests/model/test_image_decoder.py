@@ -99,6 +99,7 @@ def test_answers_on_several_images_equal_those_of_the_readable_decoder(
     assert_same(ours, readable)
 
 
+@pytest.mark.slow
 def test_an_answer_is_recorded_whatever_its_number_of_points():
     model = untrained().requires_grad_(False)
     for images, recordings in ((1, 1), (2, 2), (1, 2)):
@@ -174,6 +175,7 @@ def other_weights(model):
     model.load_state_dict(build_sam('vit_t', input_size=64).state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', [one_step, other_weights])
 def test_nothing_is_stale_once_weights_have_changed(change):
     model = untrained(64)

@@ -21,6 +21,7 @@ def small():
     return build_sam('vit_t', input_size=128).eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [64, 128, 144])
 def test_input_size_is_a_property_of_the_model(size):
     model = build_sam('vit_t', input_size=size).eval()
@@ -133,6 +134,7 @@ def test_inference_equals_training_mode_with_frozen_statistics(small):
         small.eval()
 
 
+@pytest.mark.slow
 def test_every_used_parameter_gets_a_gradient():
     torch.manual_seed(0)
     model = build_sam('vit_t', input_size=64)

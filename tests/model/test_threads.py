@@ -104,6 +104,7 @@ def test_a_limit_of_one_is_kept():
         torch.set_num_threads(2)
 
 
+@pytest.mark.slow
 def test_model_chooses_for_itself():
     model = build_sam('vit_t', input_size=64)
     with model.threads():

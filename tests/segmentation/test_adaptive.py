@@ -34,6 +34,7 @@ def test_rounds_ask_every_point_of_the_grid_once():
     assert sorted(offsets) == [(i, j) for i in range(4) for j in range(4)]
 
 
+@pytest.mark.slow
 def test_the_same_objects_with_a_third_of_the_prompts(image, planes):
     full = found(image, adaptive=False)
     few = found(image)
@@ -45,6 +46,7 @@ def test_the_same_objects_with_a_third_of_the_prompts(image, planes):
         assert iou(labels == number, plane) > 0.85
 
 
+@pytest.mark.slow
 def test_progress_says_done_at_the_end_and_not_before(image, monkeypatch):
     monkeypatch.setitem(plan.SHARES, 'adaptive', 1 / 20)
     seen = []
@@ -70,6 +72,7 @@ def test_crop_layers_are_the_full_grid(image):
     assert planned.source == 'grid'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch_size', [1, 5])
 def test_what_is_asked_does_not_depend_on_workers(image, batch_size):
     class Two(Oracle):
@@ -99,6 +102,7 @@ def test_cancelling_keeps_what_was_found(image, planes):
     assert 0 < labels.max() < len(planes)
 
 
+@pytest.mark.slow
 def test_points_of_settled_pixels_are_not_asked(image, planes):
     skip = np.any(planes[:20], axis=0)
     all_of_it, rest = found(image), found(image, skip=skip)

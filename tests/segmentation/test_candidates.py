@@ -82,6 +82,7 @@ def described(selected: list[Mask]) -> list[tuple]:
     return [(m.box, m.score, m.stability, m.data.tobytes()) for m in selected]
 
 
+@pytest.mark.slow
 @given(masks(), selections, st.randoms(use_true_random=False))
 def test_order_of_the_candidates_does_not_matter(found, selection, random):
     # Equal in all that is looked at, they could be told apart by nothing.
@@ -129,6 +130,7 @@ def test_every_object_passes_what_was_asked(found, selection):
         assert least <= mask.area <= most
 
 
+@pytest.mark.slow
 @given(masks(), selections, selections)
 def test_asking_again_gives_the_same(found, one, other):
     candidates = candidates_of(found)
@@ -152,6 +154,7 @@ def test_settled_pixels_are_never_filled(found, row):
         assert not (paste(mask, SHAPE) & skip).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('changes', [{}, {'crop_layers': 1}, {'min_area': 30}])
 def test_the_runs_own_selection_is_what_generate_masks_returns(
     tiny_model, changes
@@ -231,6 +234,7 @@ class TestFilters:
 
 
 class TestScope:
+    @pytest.mark.slow
     @given(
         st.tuples(
             st.integers(0, 60),
@@ -272,6 +276,7 @@ class TestScope:
         # The mask reaches beyond the region.
         assert paste(mask, image.shape)[77, 80]
 
+    @pytest.mark.slow
     def test_half_covered_objects_are_left_to_what_covers_them(self):
         plane = disc((120, 120), (60, 60), 20)
         image = np.where(plane, 255, 0).astype(np.uint8)
@@ -311,6 +316,7 @@ class TestScope:
 class TestCancel:
     """Cancelling is looked at between small pieces of work."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize('adaptive', [False, True])
     def test_at_most_one_piece_follows(self, adaptive):
         pieces: list[str] = []

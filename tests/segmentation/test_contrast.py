@@ -83,6 +83,7 @@ def test_objects_are_not_extreme(image: np.ndarray) -> None:
     assert np.array_equal(without_extremes(image), image.ravel())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     scale=st.floats(1e-3, 1e3),

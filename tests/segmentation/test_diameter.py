@@ -40,6 +40,7 @@ def test_discs_are_measured_bright_or_dark(diameter, inverted):
     assert 0.6 < estimate / diameter < 1.6
 
 
+@pytest.mark.slow
 def test_large_images_are_looked_at_in_parts():
     image = scattered_discs(1500, 20, 700)
     estimate = estimate_diameter(image)

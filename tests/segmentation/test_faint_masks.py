@@ -33,6 +33,7 @@ def drawn(heights, radius=RADIUS, scale=1):
     return rgb, masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scale', [1, 4])
 def test_what_has_no_outline_is_dropped_and_what_is_faint_stays(scale):
     heights = [150] * 8 + [0] * 4 + [25] * 3
@@ -73,6 +74,7 @@ def test_images_of_a_row_have_no_gradient():
     assert gradient_of(rgb, 12, 1).shape == (1, 300)
 
 
+@pytest.mark.slow
 def test_segment_everything_drops_them_where_it_knows_the_size():
     """The oracle sees what is above 128, however little."""
     columns = np.arange(SHAPE[1])

@@ -80,6 +80,7 @@ def test_nothing_seen_is_no_size(model):
     assert head_diameter(image, 30, (100.0, 100.0), nothing) is None
 
 
+@pytest.mark.slow
 def test_clicks_tell_the_size_where_the_head_is_unsure(model):
     # all peaks are as low as where the head is unsure
     seen = model.instance_maps

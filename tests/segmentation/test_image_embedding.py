@@ -120,6 +120,7 @@ def test_features_are_those_of_a_window_of_the_same_pixels(
     )
 
 
+@pytest.mark.slow
 def test_masks_hardly_depend_on_the_block_they_are_cut_from(bundled):
     """Masks do not depend on the block that a cell was embedded in."""
     shape = (400, 400)
@@ -163,6 +164,7 @@ def test_blocks_come_from_the_disk(tmp_path, tiny_model, image, monkeypatch):
     assert torch.equal(first.features, again.features)
 
 
+@pytest.mark.slow
 def test_encoders_with_positions_embed_whole_inputs():
     record = ModelRecord('vit', 'vit_b', input_size=64)
     model = build_sam(record=record).eval()
@@ -195,6 +197,7 @@ def test_a_small_block_holds_the_decoder_block(shape, place, size, kind):
             assert (first == np.clip(ideal, 0, most)).all()
 
 
+@pytest.mark.slow
 @given(
     st.tuples(st.integers(200, 3000), st.integers(200, 3000)),
     st.tuples(st.floats(0, 1), st.floats(0, 1)),
@@ -216,6 +219,7 @@ def test_large_blocks_cover_a_window(shape, place, share):
         assert wanted <= set(keys)
 
 
+@pytest.mark.slow
 def test_prompts_use_what_everything_embedded(tiny_model, image, monkeypatch):
     embedding = ImageEmbedding.of_rgb(tiny_model, image)
     apart = ImageEmbedding.of_rgb(tiny_model, image).cut((150, 200), 4)
@@ -226,6 +230,7 @@ def test_prompts_use_what_everything_embedded(tiny_model, image, monkeypatch):
     assert cut.frame == apart.frame
 
 
+@pytest.mark.slow
 def test_work_on_a_large_image_is_bounded(tiny_model):
     """Large blocks embed a scale little more than once."""
     embedding = ImageEmbedding(tiny_model, (6000, 6000), None)

@@ -31,12 +31,14 @@ def assert_all_found(labels, planes):
         assert iou(labels == number, plane) > 0.85
 
 
+@pytest.mark.slow
 def test_one_prompt_for_each_object(image, planes):
     candidates = found(image)
     assert candidates.prompts == len(planes)
     assert_all_found(candidates.paint()[0], planes)
 
 
+@pytest.mark.slow
 def test_what_the_head_shows_without_a_peak_is_asked_again(image, planes):
     blind = SeeingOracle(best=48)
     blind.shown = 100.0
@@ -45,6 +47,7 @@ def test_what_the_head_shows_without_a_peak_is_asked_again(image, planes):
     assert_all_found(candidates.paint()[0], planes)
 
 
+@pytest.mark.slow
 def test_where_the_head_is_unsure_the_grid_is_asked(image, planes):
     class Unsure(SeeingOracle):
         def instance_maps(self, features):
@@ -55,6 +58,7 @@ def test_where_the_head_is_unsure_the_grid_is_asked(image, planes):
     assert_all_found(candidates.paint()[0], planes)
 
 
+@pytest.mark.slow
 def test_masks_that_the_head_does_not_see_are_dropped(image, planes):
     """The decoder is sure of them, but the head sees little but background."""
 
@@ -74,6 +78,7 @@ def test_masks_that_the_head_does_not_see_are_dropped(image, planes):
     assert_all_found(labels, planes[1:])
 
 
+@pytest.mark.slow
 def test_the_grid_is_asked_without_a_head_and_by_choice(image):
     adaptive = found(image, Oracle(best=48)).prompts
     assert found(image, instance_head=False).prompts == adaptive
@@ -98,6 +103,7 @@ def test_source_of_the_points(options, source):
     assert planned.source == source
 
 
+@pytest.mark.slow
 def test_region_and_skip_limit_what_is_asked(image, planes):
     whole = found(image)
     part = found(image, region=(0, 0, 100, 60))
@@ -125,6 +131,7 @@ def test_a_cancelled_run_keeps_what_it_found(image, planes):
     assert nothing.prompts == 0 and not nothing.complete
 
 
+@pytest.mark.slow
 def test_progress_counts_the_objects_that_are_seen(image, planes):
     seen = []
     found(image, progress=lambda *report: seen.append(report[:2]))
@@ -143,6 +150,7 @@ def test_the_estimate_knows_the_head():
     assert head.windows == grid.windows
 
 
+@pytest.mark.slow
 def test_two_sizes_of_objects_are_not_asked_twice(image, planes):
     model = SeeingOracle(best=48)
     embedding = ImageEmbedding.of_rgb(model, np.stack([image] * 3, -1))
@@ -152,6 +160,7 @@ def test_two_sizes_of_objects_are_not_asked_twice(image, planes):
     assert_all_found(candidates.paint()[0], planes)
 
 
+@pytest.mark.slow
 def test_maps_of_blocks_join_to_those_of_the_whole():
     rng = np.random.default_rng(4)
     shape = 1500, 700
@@ -174,6 +183,7 @@ def test_maps_of_blocks_join_to_those_of_the_whole():
     assert np.allclose(points, [[1.5, 1.5], [1499, 699]])
 
 
+@pytest.mark.slow
 def test_one_block_has_the_instances_that_it_has_in_the_whole_image():
     """What it cuts off ends there, as beside pixels that are not looked at."""
     shape = 3000, 2600

@@ -72,6 +72,7 @@ def test_masks_are_cropped_and_best_first(tiny_model, noise):
         assert mask.crop_box == (0, 0, 50, 70)
 
 
+@pytest.mark.slow
 def test_batches_do_not_change_the_answer(tiny_model, noise):
     one = generate_masks(noise, tiny_model, batch_size=1, **LOOSE)
     many = generate_masks(noise, tiny_model, batch_size=7, **LOOSE)
@@ -81,6 +82,7 @@ def test_batches_do_not_change_the_answer(tiny_model, noise):
         assert iou(paste(a, (50, 70)), paste(b, (50, 70))) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['predicted_iou', 'stability'])
 def test_thresholds_drop_masks(tiny_model, noise, name):
     everything = generate_masks(noise, tiny_model, **LOOSE)
@@ -102,6 +104,7 @@ def test_masks_of_nearly_everything_are_dropped(tiny_model, noise):
     assert 0 < len(masks) < len(areas)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shape', [(1, 1), (1, 40), (30, 2), (64, 64)])
 @pytest.mark.parametrize('layers', [0, 1])
 def test_odd_and_constant_images_end_well(tiny_model, shape, layers):
@@ -112,6 +115,7 @@ def test_odd_and_constant_images_end_well(tiny_model, shape, layers):
     assert len(table) == labels.max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shape', [(1, 1), (5, 4), (64, 64)])
 def test_a_quick_look_at_nothing_takes_the_whole_image(tiny_model, shape):
     labels, _ = segment_everything(
@@ -136,6 +140,7 @@ def test_nan_pixels_are_told_once(tiny_model):
     assert len(record) == 1
 
 
+@pytest.mark.slow
 def test_progress_counts_prompts_to_the_end(tiny_model, noise):
     seen = []
     generate_masks(
@@ -211,6 +216,7 @@ def test_discs_are_found_in_the_whole_image(layers):
     assert (table.score > 0.9).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shape', [(200, 200), (130, 330), (331, 97)])
 def test_small_objects_are_enlarged_and_found_in_one_pass(shape):
     planes = discs(shape, 7, 19)
@@ -222,6 +228,7 @@ def test_small_objects_are_enlarged_and_found_in_one_pass(shape):
     assert_each_found_once(labels, planes, least=0.85)
 
 
+@pytest.mark.slow
 def test_the_size_of_small_objects_is_found():
     planes = discs((200, 200), 6, 23)
     model = Oracle(best=64)

@@ -246,6 +246,7 @@ def test_the_table_describes_the_labels(masks):
     assert table.score.is_monotonic_decreasing
 
 
+@pytest.mark.slow
 def test_many_labels_need_more_than_sixteen_bits():
     data = np.ones((1, 1), bool)
     plane = np.zeros((300, 300), bool)

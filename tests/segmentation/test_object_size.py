@@ -32,6 +32,7 @@ def test_the_size_is_found_whatever_the_guess(radius, guess):
     assert found[0] == pytest.approx(2 * radius, rel=0.35)
 
 
+@pytest.mark.slow
 def test_nothing_leaves_the_guess():
     black = np.zeros((200, 240, 3), np.uint8)
     assert find_diameters(ImageEmbedding.of_rgb(Oracle(), black), 30) == [30]

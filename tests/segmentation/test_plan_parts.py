@@ -40,6 +40,7 @@ def found(image, **options):
     return generate_candidates(image, MODEL, diameter=DIAMETER, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('watershed', [False, True])
 @pytest.mark.parametrize(
     'shape',
@@ -56,6 +57,7 @@ def test_parts_give_what_the_whole_gives(shape, watershed, monkeypatch, large):
     assert ((one > 0) == (other > 0)).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_the_rest_is_expected_to_be_like_what_is_done(large):
     told = []
     candidates = found(

@@ -80,6 +80,7 @@ def test_each_box_gets_its_label(noise, tiny_model):
     assert set(np.unique(labels)) == {0, *table['label']}
 
 
+@pytest.mark.slow
 def test_boxes_give_the_same_one_by_one(noise, tiny_model):
     boxes = np.array([[2, 3, 20, 30], [25, 10, 48, 40]])
     together, _ = segment_boxes(noise, tiny_model, boxes)
@@ -90,6 +91,7 @@ def test_boxes_give_the_same_one_by_one(noise, tiny_model):
         assert iou(expected, (together == number) & ~covered) > 0.99
 
 
+@pytest.mark.slow
 def test_boxes_of_a_table_and_across_windows(noise, tiny_model):
     boxes = pd.DataFrame(
         [[2, 3, 8, 9, 'a'], [40, 60, 48, 69, 'b'], [1, 60, 9, 68, 'c']],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
@@ -32,6 +33,7 @@ def regions_of(model, centers):
         yield RegionWorker(image, EverythingParameters(), floor, region)
 
 
+@pytest.mark.slow
 def test_points_of_several_regions_are_answered_as_each_alone(bundled):
     centers = np.array([[50, 60], [140, 170], [60, 130], [100, 20]], float)
     workers = list(regions_of(bundled, centers))

@@ -43,6 +43,7 @@ def embedded_pitches(embedding):
     return {key.pitch for key in embedding._blocks}
 
 
+@pytest.mark.slow
 def test_a_small_object_needs_no_view_of_the_whole_image(bundled, asked):
     predictor, embedding, truth = embed(bundled, 9)
     found = predictor.predict(embedding, points=[CENTER])
@@ -65,6 +66,7 @@ def test_a_large_object_is_looked_for_at_coarser_scales(
     assert embedding.pitches[0] in embedded_pitches(embedding)
 
 
+@pytest.mark.slow
 def test_what_is_embedded_is_asked_at_once_with_the_same_answer(
     bundled, asked
 ):

@@ -37,6 +37,7 @@ def test_every_object_is_found_without_a_prompt(image, planes):
     assert all(m.score > 0.5 and m.stability > 0.5 for m in shown)
 
 
+@pytest.mark.slow
 def test_a_region_is_kept(image, planes):
     region = np.zeros(SHAPE, bool)
     region[:, :115] = True

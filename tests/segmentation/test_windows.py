@@ -25,6 +25,7 @@ shapes = st.tuples(st.integers(1, 400), st.integers(1, 400))
 diameters = st.floats(2, 400)
 
 
+@pytest.mark.slow
 @given(shapes, diameters, st.integers(1, 12))
 def test_every_point_is_owned_once(shape, diameter, per_side):
     parameters = EverythingParameters(points_per_side=per_side)

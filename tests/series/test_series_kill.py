@@ -54,6 +54,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(folder: Path) -> None:
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), *sys.path])

@@ -69,6 +69,7 @@ def frames_of(tracked, track):
     return tracks.frames[tracks.members(track)].tolist()
 
 
+@pytest.mark.slow
 def test_missing_frames_are_filled_until_the_track_goes_on(series):
     session, labels = series
     labels[3:5, ROWS, COLUMNS] = 0
@@ -149,6 +150,7 @@ def test_it_ends_at_divisions(series):
     assert tracked.tracks.parents == parents
 
 
+@pytest.mark.slow
 def test_corrected_object_is_propagated_from_the_editor(series):
     session, labels = series
     # half of the object in all frames from 3 on

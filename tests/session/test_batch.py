@@ -95,6 +95,7 @@ def test_earlier_objects_that_are_covered_go(session):
     assert area(session, 1) == 24 * 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('policy', ['keep', 'overwrite'])
 def test_labels_from_before_are_for_the_write_policy(session, policy):
     session.scene.objects(True)
@@ -149,6 +150,7 @@ def test_a_batch_needs_a_class_for_numbers_of_classes(session):
     )
 
 
+@pytest.mark.slow
 def test_cancel_keeps_what_was_done(session):
     session.background.progress.connect(
         lambda *args: session.background.cancel()

@@ -27,6 +27,7 @@ def encoded(session):
     return session._engine.model('oracle').encoded
 
 
+@pytest.mark.slow
 def test_second_session_embeds_nothing_and_finds_the_same(sessions):
     first, second = sessions(), sessions()
     before = first.click(*FIRST)
@@ -38,6 +39,7 @@ def test_second_session_embeds_nothing_and_finds_the_same(sessions):
     assert before.mask.score == after.mask.score
 
 
+@pytest.mark.slow
 def test_cleared_cache_is_empty_on_the_disk_too(sessions, tmp_path):
     session = sessions()
     session.click(*FIRST)

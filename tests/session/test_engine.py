@@ -96,6 +96,7 @@ def ask(engine, plane, point, model, **kwargs):
     return engine.predict(plane, click(point), model, **kwargs)
 
 
+@pytest.mark.slow
 def test_all_candidates_are_returned(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     prediction = engine.predict(plane, click((15, 15)), tiny)
@@ -147,6 +148,7 @@ def test_an_earlier_answer_is_moved_to_another_window(engine, tiny):
     assert len(second.logits) == 1
 
 
+@pytest.mark.slow
 def test_previews_need_no_embedding(tiny):
     kept = Kept()
     engine = Engine(lambda name: tiny, cache=kept)
@@ -162,6 +164,7 @@ def test_previews_need_no_embedding(tiny):
     assert engine.preview(other, (15, 15), tiny) is None
 
 
+@pytest.mark.slow
 def test_preparation_ends_between_blocks_when_a_prompt_waits(engine, tiny):
     image = squares(*[np.arange(2500)] * 2)
     seen = plane_of_array(image, viewport=Viewport((1250, 1250), 0.3))
@@ -201,6 +204,7 @@ def test_session_and_script_give_the_same_mask(engine, tiny):
         assert np.array_equal(one.logits, other.logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('side', [20_000, 100_000])
 def test_of_a_large_image_only_blocks_are_read(side, engine, tiny):
     image = Endless((side, side))
@@ -221,6 +225,7 @@ def test_of_a_large_image_only_blocks_are_read(side, engine, tiny):
     assert again.frame == first.frame
 
 
+@pytest.mark.slow
 def test_the_mask_of_a_large_image_is_at_full_resolution(engine, tiny):
     image = Endless((50_000, 50_000))
     plane = ImagePlane(
@@ -234,6 +239,7 @@ def test_the_mask_of_a_large_image_is_at_full_resolution(engine, tiny):
     assert image.largest <= 4096**2
 
 
+@pytest.mark.slow
 def test_pyramids_are_read_at_the_level_that_suits(engine, tiny):
     far = Viewport((32_000, 32_000), 64.0)
     plane, arrays = endless_pyramid(1 << 16, 9, viewport=far)
@@ -359,6 +365,7 @@ def test_pixels_that_are_no_numbers_are_counted(engine, tiny):
     assert engine.not_finite(other, prompts, frame, tiny) == 0
 
 
+@pytest.mark.slow
 def test_blocks_of_large_images_count_their_own(engine, tiny):
     image = squares(*[np.arange(2500)] * 2).astype(np.float32)
     image[2400:2410, 2400:2420] = np.nan
@@ -369,6 +376,7 @@ def test_blocks_of_large_images_count_their_own(engine, tiny):
         assert found == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_prepare_embeds_a_small_image(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     engine.prepare(plane, tiny)
@@ -376,6 +384,7 @@ def test_prepare_embeds_a_small_image(engine, tiny):
     assert embedded(engine, plane, (50, 50), tiny)
 
 
+@pytest.mark.slow
 def test_prepare_embeds_the_middle_of_the_view(engine, tiny):
     image = squares(*[np.arange(2500)] * 2)
     seen = plane_of_array(image, viewport=Viewport((1250, 1250), 0.3))
@@ -389,6 +398,7 @@ def test_prepare_embeds_the_middle_of_the_view(engine, tiny):
     assert embedded(engine, outside, (0, 0), tiny)
 
 
+@pytest.mark.slow
 def test_models_with_absolute_positions_answer(engine):
     record = ModelRecord('vit', architecture='vit_b', input_size=64)
 

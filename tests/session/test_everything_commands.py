@@ -70,6 +70,7 @@ def labels(session):
     return set(np.unique(session.scene.target.data).tolist()) - {0}
 
 
+@pytest.mark.slow
 def test_everything_is_added_as_one_step(sessions):
     session = sessions()
     session.click(*FIRST)
@@ -172,6 +173,7 @@ def test_script_repeats_runs_filters_and_corrections(sessions):
     ]
 
 
+@pytest.mark.slow
 def test_script_repeats_similar_objects(sessions):
     session = sessions()
     session.click(*FIRST)
@@ -182,6 +184,7 @@ def test_script_repeats_similar_objects(sessions):
     assert same(session, again)
 
 
+@pytest.mark.slow
 def test_script_repeats_labels_of_filters_that_were_merged(sessions):
     """Positions of a slider are one step, with the labels given on the way."""
     session = sessions()
@@ -229,6 +232,7 @@ def test_what_follows_a_run_that_cannot_be_repeated_is_a_comment(sessions):
     assert len(labels(names['session'])) == 1
 
 
+@pytest.mark.slow
 def test_a_session_file_keeps_the_script_of_a_run(sessions, tmp_path):
     session = sessions()
     session.segment_everything(None, PARAMETERS)
@@ -239,6 +243,7 @@ def test_a_session_file_keeps_the_script_of_a_run(sessions, tmp_path):
     assert same(session, replayed(again, sessions))
 
 
+@pytest.mark.slow
 def test_script_has_open_ranges_of_sliders(sessions):
     session = sessions()
     session.segment_everything(None, PARAMETERS)

@@ -235,6 +235,7 @@ def test_a_plane_that_cannot_be_read_keeps_those_before(make):
     assert len(session.runs.answers) == 1
 
 
+@pytest.mark.slow
 def test_clicks_and_runs_share_one_embedding(make):
     session = make(BOTH)
     (plane,) = session.scene.stack()
@@ -251,6 +252,7 @@ def test_clicks_and_runs_share_one_embedding(make):
     assert image.embedded_pixels == embedded
 
 
+@pytest.mark.slow
 def test_the_search_for_the_size_of_objects_is_reported(make):
     session = make(BOTH, ONE)
     reports = []

@@ -179,6 +179,7 @@ def test_change_within_the_noise_is_no_improvement(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_validation_is_counted(bench: Any) -> None:
     bench.score(0.81, 0.85)
     bench.train()
@@ -395,6 +396,7 @@ def test_disk_that_fills_up_while_training(
         bench.tuning.save('again')
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite(bench: Any) -> None:
     with torch.no_grad():
         next(bench.model.mask_decoder.parameters()).fill_(float('nan'))

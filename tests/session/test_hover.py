@@ -48,6 +48,7 @@ def test_place_without_embedding_has_no_answer_and_makes_none(session, plane):
     assert not session._engine.prepared(plane, session._engine.model('tiny'))
 
 
+@pytest.mark.slow
 def test_window_is_embedded_where_the_cursor_rests(session, plane):
     answers = []
     session.hover.shown.connect(answers.append)
@@ -60,6 +61,7 @@ def test_window_is_embedded_where_the_cursor_rests(session, plane):
     assert answers[1].mask.area
 
 
+@pytest.mark.slow
 def test_answer_is_that_of_a_click(session, plane, monkeypatch):
     # blocks that are embedded ahead change a few pixels of a mask
     monkeypatch.setattr(session.prefetch, 'want', lambda *planes: None)
@@ -80,6 +82,7 @@ def test_answer_is_that_of_a_click(session, plane, monkeypatch):
     assert np.array_equal(hovered.data, clicked.data)
 
 
+@pytest.mark.slow
 def test_only_the_newest_place_is_answered_after_waiting(session, plane):
     session.prepare(plane)
     assert session.wait(20)
@@ -94,6 +97,7 @@ def test_only_the_newest_place_is_answered_after_waiting(session, plane):
     assert [answer.point for answer in answers] == [(30, 29)]
 
 
+@pytest.mark.slow
 def test_cursor_that_has_left_gets_no_answer(session, plane):
     session.prepare(plane)
     assert session.wait(20)
@@ -136,6 +140,7 @@ def test_a_job_that_exits_does_not_end_the_worker(caplog):
     assert 'A background job of napari-mobilesam failed' in caplog.text
 
 
+@pytest.mark.slow
 def test_hover_at_rest_shows_the_mask_that_its_window_does_not_cut(
     session, plane, monkeypatch
 ):

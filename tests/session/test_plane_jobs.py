@@ -300,6 +300,7 @@ def test_embeddings_for_clicks_tell_how_busy_the_machine_is(monkeypatch):
     assert experience.pace == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_search_for_the_sizes_of_planes_is_counted(session, search):
     estimates = []
     jobs = session.runs.jobs

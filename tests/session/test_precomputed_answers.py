@@ -99,6 +99,7 @@ def test_refined_answer_can_be_expected_too(session, decoded):
     assert session.editor.view(plane).steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('what', ['place', 'kind', 'plane', 'clean up'])
 def test_other_prompts_than_expected_are_asked(session, decoded, what):
     plane = embedded(session)

@@ -50,6 +50,7 @@ def ready(engine, planes, model):
     return [engine.prepared(plane, model) for plane in planes]
 
 
+@pytest.mark.slow
 def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):
     planes = [plane(0), plane(1), plane(2)]
     Prefetch(worker, engine, lambda: tiny).want(planes[:2])
@@ -57,6 +58,7 @@ def test_planes_are_embedded_before_they_are_asked_for(engine, worker, tiny):
     assert ready(engine, planes, tiny) == [True, True, False]
 
 
+@pytest.mark.slow
 def test_planes_to_embed_afterwards_are_embedded_once(
     engine, worker, tiny, monkeypatch
 ):
@@ -147,6 +149,7 @@ def test_a_prompt_served_meanwhile_may_embed(engine, worker, tiny):
     assert engine.prepared(plane(0), tiny)
 
 
+@pytest.mark.slow
 def test_the_view_is_embedded_after_the_planes(engine, worker, tiny):
     shown = plane(0)
     prefetch = Prefetch(worker, engine, lambda: tiny)

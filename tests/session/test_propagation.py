@@ -187,6 +187,7 @@ def filled(session, label=1):
     return [z for z in range(len(data)) if (data[z] == label).any()]
 
 
+@pytest.mark.slow
 def test_click_propagate_undo_redo(session):
     session.click(FIRST[0], FIRST[1] + 9)
     result = session.propagate()

@@ -173,6 +173,7 @@ def test_script_of_nothing_is_a_script(sessions):
     exec(sessions().script(), {'new_session': sessions})  # noqa: S102
 
 
+@pytest.mark.slow
 def test_file_brings_back_objects_prompts_and_candidates(sessions, tmp_path):
     session = sessions()
     work(session)
@@ -319,6 +320,7 @@ def test_labels_that_do_not_fit_a_file_are_left_alone(sessions, tmp_path):
     assert np.array_equal(same.scene.target.data, saved)
 
 
+@pytest.mark.slow
 def test_undo_does_not_empty_a_file_that_was_loaded(sessions, tmp_path):
     session = sessions()
     work(session)
@@ -785,6 +787,7 @@ def test_numbers_of_numpy_are_saved(sessions, tmp_path):
     assert np.unique(again.scene.target.data).tolist() == [0, 3, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('act', 'message'),
     [

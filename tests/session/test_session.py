@@ -60,6 +60,7 @@ def start_everything(session, plane, parameters=None):
     return session.runs.start([PlaneTask(plane)], parameters, 'tiny')
 
 
+@pytest.mark.slow
 def test_preview_answers_with_masks_of_the_plane(session, plane):
     previews = collect(session.preview)
     generation = session.predict(plane, [point(), point(10, 10)])
@@ -95,6 +96,7 @@ def test_forgotten_requests_are_not_answered(session, plane):
     assert previews == []
 
 
+@pytest.mark.slow
 def test_answer_that_became_stale_on_its_way_is_dropped(tiny, plane):
     waiting = []
     session = Session(
@@ -110,6 +112,7 @@ def test_answer_that_became_stale_on_its_way_is_dropped(tiny, plane):
     assert previews == []
 
 
+@pytest.mark.slow
 def test_plane_is_read_and_embedded_once(tiny):
     reads = []
     image = np.zeros((40, 40), np.uint8)
@@ -159,6 +162,7 @@ def test_cancelled_run_says_so(session, plane):
     assert [r.complete for (r,) in results] == [False]
 
 
+@pytest.mark.slow
 def test_new_run_replaces_the_old_one(session, plane):
     results = collect(session.everything)
     gate = threading.Event()
@@ -208,6 +212,7 @@ def test_unreadable_image_is_explained(session):
     assert failures == [('the disk is gone', 'prompts')]
 
 
+@pytest.mark.slow
 def test_session_goes_on_after_a_failure(session, plane):
     bad = ImagePlane('bad', lambda: np.full((9, 9), np.nan), (9, 9))
     failures = collect(session.failed)
@@ -256,6 +261,7 @@ def test_a_model_that_is_not_there_is_refused_at_once(name, message):
     assert session.model_name == 'mobile_sam_cells'
 
 
+@pytest.mark.slow
 def test_other_model_is_loaded_once_and_announced(tiny, plane):
     loaded = []
 
@@ -321,6 +327,7 @@ def test_download_can_be_stopped(tiny, monkeypatch):
     assert session.model_name == 'one'
 
 
+@pytest.mark.slow
 def test_last_user_ends_the_threads(tiny, plane):
     session = Session(load_model=lambda name: tiny, model_name='tiny')
     session.acquire()

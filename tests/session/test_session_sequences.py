@@ -162,6 +162,7 @@ SEEDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', SEEDS)
 def test_painted_pixels_stay_and_labels_are_not_shared(sessions, seed):
     walk = Walk(seed, sessions(), painting=True)
@@ -170,6 +171,7 @@ def test_painted_pixels_stay_and_labels_are_not_shared(sessions, seed):
         walk.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', SEEDS)
 def test_the_script_repeats_it_and_undo_takes_it_back(sessions, seed):
     walk = Walk(seed, sessions(), painting=False)

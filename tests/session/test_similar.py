@@ -32,6 +32,7 @@ def session():
     assert made.wait(20)
 
 
+@pytest.mark.slow
 def test_similar_objects_are_added_as_one_step(session):
     session.prompt(point(15, 15))
     session.accept()

@@ -218,6 +218,7 @@ def test_what_is_too_large_to_be_one_object_says_so(slide, monkeypatch):
     assert slide.editor.record.empty
 
 
+@pytest.mark.slow
 def test_large_object_is_deleted_and_comes_back(slide, monkeypatch):
     """Written in many parts, none of which holds all pixels."""
     monkeypatch.setattr(

@@ -23,6 +23,7 @@ def tracks(dividing_cells):
     return nm.track_labels(dividing_cells.labels)
 
 
+@pytest.mark.slow
 def test_cell_tracking_challenge_round_trip(tracks, dividing_cells, tmp_path):
     folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
     names = sorted(file.name for file in folder.iterdir())

@@ -62,6 +62,7 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_result_is_listed_loads_and_says_how_it_was_made(
     tiny: Sam, disc_images: list[LabelledImage], own_models: Path
 ) -> None:
@@ -219,6 +220,7 @@ def test_segment_everything_is_checked_before_and_after(
     ]
 
 
+@pytest.mark.slow
 def test_names_are_never_taken_twice(
     tiny: Sam, disc_images: list[LabelledImage], own_models: Path
 ) -> None:

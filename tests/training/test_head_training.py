@@ -186,6 +186,7 @@ def test_a_cancelled_run_goes_on_with_the_crops_it_has(
         other.run()
 
 
+@pytest.mark.slow
 def test_a_head_learns_discs(tiny: Sam, disc_images: list[LabelledImage]):
     """The encoder is random, and still tells bright from dark."""
     from napari_mobilesam.training.head_training import HeadScore, embed_crop

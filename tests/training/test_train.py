@@ -75,6 +75,7 @@ def test_overfits_one_batch(
     assert found[-1] > max(0.5, found[0] + 0.3)
 
 
+@pytest.mark.slow
 def test_corrections_add_a_click_and_a_mask(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
@@ -97,6 +98,7 @@ def new_run(
     return TrainingRun(task, replace(CONFIG, steps=steps), folder)
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_uninterrupted(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:
@@ -114,6 +116,7 @@ def test_resumed_run_equals_uninterrupted(
     assert same(state_of(again.sam), state_of(whole.sam))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_step_that_has_begun(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

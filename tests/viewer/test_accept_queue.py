@@ -103,6 +103,7 @@ def test_an_accepted_object_without_a_mask_cannot_be_edited_yet(
     assert d.session.editor.record.label == 1
 
 
+@pytest.mark.slow
 def test_prompts_of_the_next_object_stay_when_one_is_written(
     desk, blobs, oracle
 ):

@@ -52,6 +52,7 @@ def test_prompt_outside_the_image(desk, blobs):
     assert 'objects' not in d.viewer.layers
 
 
+@pytest.mark.slow
 def test_only_negative_points(desk, blobs):
     d = desk(blobs)
     d.widget.trigger('flip_polarity')
@@ -59,6 +60,7 @@ def test_only_negative_points(desk, blobs):
     assert 'negative' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_box_without_area(desk, blobs):
     d = desk(blobs)
     d.widget.panel.buttons['use_boxes_tool'].click()
@@ -76,6 +78,7 @@ def test_background_click(desk, blobs):
     assert 'objects' not in d.viewer.layers
 
 
+@pytest.mark.slow
 def test_full_uint8_labels(desk, blobs):
     d = desk(blobs)
     data = np.zeros(blobs.shape, np.uint8)
@@ -90,6 +93,7 @@ def test_full_uint8_labels(desk, blobs):
     assert len(d.viewer.layers['prompts'].data) == 1
 
 
+@pytest.mark.slow
 def test_pyramid_labels(desk, blobs):
     d = desk(blobs)
     levels = [np.zeros((96, 128), int), np.zeros((48, 64), int)]
@@ -151,6 +155,7 @@ def test_some_nan_pixels_do_no_harm_and_are_told_of_once(desk, blobs):
         d.widget.trigger('reject')
 
 
+@pytest.mark.slow
 def test_status_tells_how_long_the_first_answer_took(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -158,6 +163,7 @@ def test_status_tells_how_long_the_first_answer_took(desk, blobs):
     assert ' ms.' in d.widget.status.text or ' s.' in d.widget.status.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shape', [(1, 1), (1, 50), (50, 1)])
 def test_tiny_images(desk, shape):
     d = desk(np.zeros(shape, np.uint8))
@@ -166,6 +172,7 @@ def test_tiny_images(desk, shape):
     assert 'nothing here' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_image_removed_while_embedding(desk, blobs, oracle):
     d = desk(blobs)
     oracle.go.clear()
@@ -191,6 +198,7 @@ def test_nothing_is_said_of_the_embedding_of_a_removed_image(desk, blobs):
     assert d.widget.status.bar.isHidden()
 
 
+@pytest.mark.slow
 def test_labels_removed_before_commit(desk, blobs):
     d = desk(blobs)
     add_prompt(d)
@@ -202,6 +210,7 @@ def test_labels_removed_before_commit(desk, blobs):
     assert d.viewer.layers['objects'].data[28, 92] == 1
 
 
+@pytest.mark.slow
 def test_prompts_layer_removed(desk, blobs):
     d = desk(blobs, show=False)
     add_prompt(d)
@@ -213,6 +222,7 @@ def test_prompts_layer_removed(desk, blobs):
     assert d.viewer.layers['prompts'].mode == 'add'
 
 
+@pytest.mark.slow
 def test_preview_removed_comes_back(desk, blobs):
     d = desk(blobs)
     add_prompt(d)
@@ -221,6 +231,7 @@ def test_preview_removed_comes_back(desk, blobs):
     assert d.widget.preview.visible
 
 
+@pytest.mark.slow
 def test_model_that_cannot_be_loaded(desk, blobs, monkeypatch):
     d = desk(blobs)
 

@@ -73,6 +73,7 @@ def test_every_closed_shape_of_a_mixture_is_an_object(desk, blobs):
     assert not d.widget.panel.problem_list.isVisible()
 
 
+@pytest.mark.slow
 def test_failed_prompt_of_a_batch_stays_readable(desk, blobs):
     d = desk(blobs)
     own = d.viewer.add_points([FIRST, (200, 200)], name='own')

@@ -28,6 +28,7 @@ def test_a_row_for_each_step(make_napari_viewer, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_labels_of_the_drawn_disks():
     workflow = load_script(ROOT / 'benchmarks' / 'workflow.py')
     image, labels = workflow.disks(5)

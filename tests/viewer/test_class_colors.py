@@ -56,6 +56,7 @@ def classed(desk, blobs):
     return d
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_return_ends_the_name_of_a_class(desk, blobs):
     d = desk(blobs)
@@ -131,6 +132,7 @@ def test_keys_after_a_class_are_commands(desk, blobs, end):
     assert d.session.classes.names == ['daughter', 'mother']
 
 
+@pytest.mark.slow
 def test_box_shows_class_colours_and_gives_the_former_back(classed):
     d, labels = classed, classed.labels
     former = labels.colormap
@@ -262,10 +264,12 @@ def test_dialog_changes_the_colour_and_it_is_kept(classed):
     assert settings.color_by_class
 
 
+@pytest.mark.slow
 def test_no_class_has_no_colour_to_change(classed):
     assert not classed.widget.panel.class_box.color_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_all_labels_that_were_written_to_are_coloured(classed):
     d, labels = classed, classed.labels
     former = labels.colormap
@@ -338,6 +342,7 @@ def test_labels_that_cannot_be_coloured_say_so(classed):
     assert d.labels.colormap is former
 
 
+@pytest.mark.slow
 def test_console_without_a_dock_and_tomorrow(make_napari_viewer, blobs):
     viewer = make_napari_viewer(show=False)
     viewer.add_image(blobs)
@@ -351,6 +356,7 @@ def test_console_without_a_dock_and_tomorrow(make_napari_viewer, blobs):
     assert color_of(labels, 1) != (255, 0, 255)
 
 
+@pytest.mark.slow
 def test_colours_of_many_labels_are_one_array(desk, blobs):
     """napari's colormap from a dictionary takes 0.1 s for 5,000 labels."""
     d = desk(blobs, show=False)

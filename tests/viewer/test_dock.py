@@ -157,6 +157,7 @@ def test_clicks_while_modules_are_imported_are_answered(
     assert viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_a_changed_key_accepts_while_modules_are_imported(
     make_napari_viewer, oracle, blobs, slow_imports
 ):
@@ -322,6 +323,7 @@ def test_click_needs_no_scrolling_on_a_small_screen(desk, blobs):
         assert dock.rect().contains(place(widget, dock))
 
 
+@pytest.mark.slow
 def test_nothing_moves_when_candidates_appear(desk, blobs):
     d = desk(blobs)
     dock, buttons = dock_in(d.viewer), d.widget.panel.buttons
@@ -421,6 +423,7 @@ def test_edit_in_the_review_brings_the_prompts_to_the_front(
     assert d.session.editor.record.number == number
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_keys_after_edit_are_commands(everything_desk, blobs):
     d = everything_desk(blobs)
@@ -803,6 +806,7 @@ def test_errors_follow_the_theme(desk, blobs):
     assert plain not in (light, dark)
 
 
+@pytest.mark.slow
 def test_removing_a_layer_is_no_error(desk, blobs):
     d = desk(blobs, show=False)
     d.viewer.layers['prompts'].add(INSIDE)
@@ -816,6 +820,7 @@ def test_removing_a_layer_is_no_error(desk, blobs):
         assert not d.widget.status.failed
 
 
+@pytest.mark.slow
 def test_removed_labels_are_followed_by_what_the_status_says(desk, blobs):
     d = desk(blobs, show=False)
     for name in ('first', 'second'):

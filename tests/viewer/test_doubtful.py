@@ -42,6 +42,7 @@ def objects(d):
     return np.unique(d.viewer.layers['objects'].data)[1:].tolist()
 
 
+@pytest.mark.slow
 def test_doubtful_mask_is_shown_so_and_accepted_twice(desk, blobs, oracle):
     d = desk(blobs)
     oracle.score = 0.15
@@ -76,6 +77,7 @@ def test_doubtful_mask_is_propagated_when_asked_twice(desk, blobs, oracle):
     assert objects(d) == [1]
 
 
+@pytest.mark.slow
 def test_second_press_counts_for_the_same_mask_only(desk, blobs, oracle):
     d = desk(blobs)
     oracle.score = 0.15
@@ -100,6 +102,7 @@ def test_doubtful_masks_can_be_refused_or_taken(
     assert objects(d) == found
 
 
+@pytest.mark.slow
 def test_a_box_has_to_be_surer_than_a_click(desk, blobs, oracle):
     d = desk(blobs)
     least = d.session.editor.least_score
@@ -158,6 +161,7 @@ def clumsy(oracle, monkeypatch):
     return oracle
 
 
+@pytest.mark.slow
 def test_islands_are_dropped_unless_a_point_is_on_them(desk, blobs, clumsy):
     image = np.full_like(blobs, 10)
     image[16:40, 20:44] = image[16:40, 60:70] = 220
@@ -170,6 +174,7 @@ def test_islands_are_dropped_unless_a_point_is_on_them(desk, blobs, clumsy):
     assert shown.box[3] > 64
 
 
+@pytest.mark.slow
 def test_islands_are_kept_if_wanted(desk, blobs, clumsy):
     image = np.full_like(blobs, 10)
     image[16:40, 20:44] = image[16:40, 60:70] = 220
@@ -216,6 +221,7 @@ def test_old_pixels_are_not_shown_while_the_object_is_edited(desk, blobs):
     assert '_raw_to_displayed' not in vars(labels)
 
 
+@pytest.mark.slow
 def test_preview_lies_above_the_labels(desk, blobs):
     d = desk(blobs)
     click(d, FIRST)

@@ -457,6 +457,7 @@ def test_save_elsewhere_keeps_the_unfinished_run(stopped, tmp_path):
     assert d.widget.panel.large.continue_button.isHidden()
 
 
+@pytest.mark.slow
 def test_run_is_estimated_before_it_starts(open_large, pyramid):
     d = open_large(pyramid, multiscale=True, show=False)
     d.settle()
@@ -502,6 +503,7 @@ def test_the_whole_estimate_of_a_large_image_is_seen(open_large, pyramid):
     assert needed.height() <= label.height()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_small_images_are_segmented_as_ever(desk, blobs):
     d = desk(blobs, widget=EVERYTHING)

@@ -109,6 +109,7 @@ def test_image_removed_while_edges_are_looked_for(d, oracle):
     assert 'was removed' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_clicks_after_a_run_add_to_its_objects(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, CENTRES[0])

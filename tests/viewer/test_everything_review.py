@@ -49,6 +49,7 @@ def current(d):
     return d.widget.panel.review.current
 
 
+@pytest.mark.slow
 def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
@@ -120,6 +121,7 @@ def test_areas_follow_what_is_written_over(reviewed):
     assert shrunken_labels(objects) == [number]
 
 
+@pytest.mark.slow
 def test_keeping_leaves_the_measurements(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
@@ -136,6 +138,7 @@ def test_keeping_leaves_the_measurements(reviewed):
     assert again.loc[number, measured].equals(table.loc[number, measured])
 
 
+@pytest.mark.slow
 def test_kept_objects_are_counted_whatever_the_filter(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
@@ -156,6 +159,7 @@ def test_a_second_run_says_that_all_is_labelled_already(reviewed):
     assert len(np.unique(d.labels.data)) == 5
 
 
+@pytest.mark.slow
 def test_the_highlight_goes_with_its_object(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
@@ -167,6 +171,7 @@ def test_the_highlight_goes_with_its_object(reviewed):
     assert current(d) == 0
 
 
+@pytest.mark.slow
 def test_what_an_undo_brought_back_is_filtered_like_the_others(reviewed):
     d = reviewed
     before = d.labels.data.copy()
@@ -195,6 +200,7 @@ def test_what_an_undo_brought_back_is_filtered_like_the_others(reviewed):
     assert not (d.labels.data == gone).any()
 
 
+@pytest.mark.slow
 def test_objects_that_were_painted_stay_whatever_the_sliders_say(reviewed):
     d = reviewed
     label = int(d.labels.data[CENTRES[0]])
@@ -292,6 +298,7 @@ def test_clicking_a_row_brings_the_object_into_view(reviewed):
     )
 
 
+@pytest.mark.slow
 def test_table_can_be_sorted(reviewed):
     d = reviewed
     table = d.widget.panel.review.table
@@ -300,6 +307,7 @@ def test_table_can_be_sorted(reviewed):
     assert shown == [4, 3, 2, 1]
 
 
+@pytest.mark.slow
 def test_an_object_is_handed_over_with_its_prompt(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
@@ -340,6 +348,7 @@ def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
     assert set(np.unique(d.labels.data)) == {0, first}
 
 
+@pytest.mark.slow
 def test_rejected_object_is_said_to_be_deleted(reviewed):
     d = reviewed
     d.widget.panel.review.next_button.click()
@@ -361,6 +370,7 @@ def test_decisions_need_an_object(reviewed):
     assert len(d.widget.panel.review.objects) == 4
 
 
+@pytest.mark.slow
 def test_objects_of_stacks_are_shown_on_their_plane(desk, blobs):
     d = desk(np.stack([blobs * 0, blobs, blobs * 0]), widget=EVERYTHING)
     d.widget.panel.form.controls['points_per_side'].value = 10

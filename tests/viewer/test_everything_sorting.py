@@ -139,6 +139,7 @@ def test_sliders_sort_out_without_asking_the_model(
     assert oracle.encoded == encoded
 
 
+@pytest.mark.slow
 def test_intensity_is_that_of_the_image(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
@@ -147,6 +148,7 @@ def test_intensity_is_that_of_the_image(everything_desk, image):
     assert there(labels.data) == (True, False)
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
     d = everything_desk(image)
@@ -165,6 +167,7 @@ def test_a_slider_is_dragged_and_undone_in_one_step(everything_desk, image):
     assert len(d.widget.panel.review.objects) == 2
 
 
+@pytest.mark.slow
 def test_undo_puts_a_slider_back_to_where_it_began(everything_desk, image):
     """Through places that change nothing, before and after those that do."""
     d = everything_desk(image)
@@ -213,6 +216,7 @@ def test_filters_that_left_nothing_are_no_run(everything_desk, image):
     assert d.session.undo() == 'change of the filters'
 
 
+@pytest.mark.slow
 def test_one_label_for_all(everything_desk, image):
     d = everything_desk(image)
     d.widget.panel.kind_combo.setCurrentText(FOREGROUND)
@@ -258,6 +262,7 @@ def test_outlines_are_undone_before_older_steps(everything_desk, image):
     assert not labels.data.any()
 
 
+@pytest.mark.slow
 def test_a_result_that_is_removed_is_let_go(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
@@ -338,6 +343,7 @@ def test_labels_removed_while_they_are_written(everything_desk, image):
     assert not labels.data.any()
 
 
+@pytest.mark.slow
 def test_choices_are_remembered(everything_desk, image):
     d = everything_desk(image)
     d.widget.panel.kind_combo.setCurrentText(FOREGROUND)
@@ -348,6 +354,7 @@ def test_choices_are_remembered(everything_desk, image):
     assert other.widget.panel.kind_combo.currentText() == FOREGROUND
 
 
+@pytest.mark.slow
 def test_sliders_follow_undo_and_redo(everything_desk, image):
     """From the panel and the console; nothing is sorted out for it."""
     d = everything_desk(image)
@@ -387,6 +394,7 @@ def test_sliders_follow_undo_and_redo(everything_desk, image):
     assert there(labels.data) == (True, False)
 
 
+@pytest.mark.slow
 def test_undo_comes_after_a_slider_that_still_waits(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)
@@ -402,6 +410,7 @@ def test_undo_comes_after_a_slider_that_still_waits(everything_desk, image):
     assert d.widget.panel.filters.predicted_iou.value() < 0.97
 
 
+@pytest.mark.slow
 def test_what_is_painted_while_a_slider_moves_stays(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)

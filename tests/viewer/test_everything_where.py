@@ -24,6 +24,7 @@ def found(data, centres):
     return [bool(data[centre]) for centre in centres]
 
 
+@pytest.mark.slow
 def test_the_found_diameter_is_shown_until_another_is_set(
     everything_desk, blobs, monkeypatch
 ):
@@ -98,6 +99,7 @@ def stack(blobs):
     return np.stack([blobs, half, blobs])
 
 
+@pytest.mark.slow
 def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     d = everything_desk(stack(blobs))
     combo = d.widget.panel.where.planes_combo
@@ -130,6 +132,7 @@ def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
     assert combo.itemText(1) == 'all 3 along time, each by itself'
 
 
+@pytest.mark.slow
 def test_labelled_pixels_are_left_alone(everything_desk, blobs):
     d = everything_desk(blobs)
     data = np.zeros(blobs.shape, np.uint16)

@@ -49,6 +49,7 @@ def test_every_blob_gets_a_label_with_its_scores(desk, blobs):
     assert d.widget.status.bar.isHidden()
 
 
+@pytest.mark.slow
 def test_plane_of_a_stack(desk, blobs):
     d = open_desk(desk, np.stack([blobs * 0, blobs]))
     d.viewer.dims.set_current_step(0, 1)
@@ -97,6 +98,7 @@ def test_objects_that_a_layer_cannot_hold_go_into_a_new_one(desk, blobs):
     assert not new.data.any()
 
 
+@pytest.mark.slow
 def test_layer_without_a_free_label_is_refused_before_the_run(desk, blobs):
     d = open_desk(desk, blobs)
     own = own_labels(d, 255)
@@ -162,6 +164,7 @@ def test_contradicting_parameters(desk, blobs):
     assert d.widget.panel.run_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_form_shows_the_defaults_and_returns_what_it_shows(desk, blobs):
     form = desk(blobs, widget=EVERYTHING).widget.panel.form
     assert form.value == EverythingParameters()
@@ -222,6 +225,7 @@ def inside(box):
     return QPoint(8, box.height() // 2)
 
 
+@pytest.mark.slow
 def test_no_diameter_is_shown_until_it_is_known_for_the_image(
     everything_desk, blobs
 ):
@@ -266,6 +270,7 @@ def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
     assert '4 objects in' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_undone_run_says_that_its_layer_is_empty(desk, blobs):
     d = open_desk(desk, blobs)
     run(d)
@@ -277,6 +282,7 @@ def test_undone_run_says_that_its_layer_is_empty(desk, blobs):
     )
 
 
+@pytest.mark.slow
 def test_time_of_a_run_is_what_the_user_waited(desk, blobs, monkeypatch):
     d = open_desk(desk, blobs)
     clock = SimpleNamespace(perf_counter=iter((10.0, 99.0)).__next__)
@@ -287,6 +293,7 @@ def test_time_of_a_run_is_what_the_user_waited(desk, blobs, monkeypatch):
     assert '4 objects in 89.0 s' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_nothing_replaces_stopping(desk, blobs, oracle):
     d = open_desk(desk, blobs)
     oracle.go.clear()

@@ -58,6 +58,7 @@ def test_like_the_selected_label(d):
     assert np.array_equal(d.labels.data, before)
 
 
+@pytest.mark.slow
 def test_other_runs_have_no_similarity(d):
     d.labels.selected_label = 3
     find(d)
@@ -93,6 +94,7 @@ def test_cancelling_keeps_the_labels(d, oracle):
     assert np.array_equal(d.labels.data[before > 0], before[before > 0])
 
 
+@pytest.mark.slow
 def test_labels_of_the_chosen_image_are_chosen(d):
     other = d.viewer.add_image(np.zeros((50, 60), np.uint8), name='other')
     own = d.viewer.add_labels(np.zeros((50, 60), np.uint16), name='own')
@@ -127,6 +129,7 @@ def test_labels_made_for_another_image_are_refused(d):
     assert 'labels of another image than “other”' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_the_chosen_image_stays_when_a_layer_is_added(d):
     other = d.viewer.add_image(np.zeros((50, 60), np.uint8), name='other')
     d.settle()

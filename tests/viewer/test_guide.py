@@ -99,6 +99,7 @@ def test_guide_names_the_choices_above_the_tabs(desk, blobs):
     assert 'help' in header
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', PAGES)
 def test_page_names_every_control_of_its_dock(desk, blobs, name):
     d = desk(blobs, widget=name)
@@ -152,6 +153,7 @@ def named_in_manifest() -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_tutorials_name_what_is_on_the_screen(desk, blobs):
     d = desk(blobs)
     forms = [open_form(d.viewer, form) for form in FORMS]

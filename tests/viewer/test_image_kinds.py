@@ -32,6 +32,7 @@ def embedded(d, position):
     return engine.embedded_scales(plane, prompts, model) == scales
 
 
+@pytest.mark.slow
 def test_a_slide_is_clicked_written_and_undone(desk):
     d = desk(
         Endless.pyramid(100_000, 7), multiscale=True, contrast_limits=(0, 255)
@@ -53,6 +54,7 @@ def test_a_slide_is_clicked_written_and_undone(desk):
     assert labels.data[0].max() == 0
 
 
+@pytest.mark.slow
 def test_what_the_window_rests_at_is_embedded_before_the_click(desk):
     d = desk(
         Endless.pyramid(100_000, 7), multiscale=True, contrast_limits=(0, 255)
@@ -93,6 +95,7 @@ def test_lazy_planes_are_read_in_windows(desk):
     assert d.viewer.layers['objects'].data[2, 5008, 5008] == 1
 
 
+@pytest.mark.slow
 def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     d = desk(np.stack([blobs] * 6))
     d.viewer.dims.set_current_step(0, 2)
@@ -119,6 +122,7 @@ def test_the_next_planes_are_embedded_while_one_is_looked_at(desk, blobs):
     assert model.encoded <= encoded + 2 * len(scales)
 
 
+@pytest.mark.slow
 def test_contrast_embeds_anew_only_if_it_matters(desk, blobs, oracle):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -176,6 +180,7 @@ def test_layers_are_composed_into_colours(desk, blobs):
     assert d.viewer.layers[f'{d.image.name} objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_a_layer_that_was_composed_and_is_gone(desk, blobs):
     d = desk(blobs, blobs)
     d.widget.header.image_combo.layer = d.image
@@ -190,6 +195,7 @@ def test_a_layer_that_was_composed_and_is_gone(desk, blobs):
     assert d.widget.header.channel_combo.findText(f'with {other.name}') == -1
 
 
+@pytest.mark.slow
 def test_a_click_outside_the_image_says_so(desk, blobs):
     d = desk(blobs, scale=(2, 2), rotate=15)
     d.viewer.layers['prompts'].add((200, 20))

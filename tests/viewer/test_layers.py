@@ -39,6 +39,7 @@ def test_labels_follow_the_transform_of_the_image(desk, blobs, name):
     assert (labels.data[blobs < 100] > 0).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_preview_lies_where_the_label_will_be(desk, blobs):
     d = desk(blobs, **TRANSFORMS['rotate'])
     d.mouse.click(d.image, INSIDE)
@@ -62,6 +63,7 @@ def test_prompts_in_a_layer_with_another_transform(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_labels_layer_with_another_transform_and_size(desk, blobs):
     d = desk(blobs, scale=(2, 2), rotate=20)
     own = d.viewer.add_labels(
@@ -79,6 +81,7 @@ def test_labels_layer_with_another_transform_and_size(desk, blobs):
     assert not own.data.any()
 
 
+@pytest.mark.slow
 def test_labels_layer_elsewhere_is_refused(desk, blobs):
     d = desk(blobs)
     own = d.viewer.add_labels(
@@ -107,6 +110,7 @@ def test_current_plane_of_a_stack(desk, blobs):
     assert not labels.data[[0, 1, 2, 4]].any()
 
 
+@pytest.mark.slow
 def test_prompts_belong_to_their_plane(desk, blobs):
     d = desk(np.stack([blobs, blobs]))
     d.viewer.dims.set_current_step(0, 0)
@@ -227,6 +231,7 @@ def test_an_object_goes_with_the_channels(desk, blobs):
     assert labels[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_pyramid_is_segmented_at_full_resolution(desk, blobs):
     d = desk([blobs, blobs[::2, ::2]], multiscale=True)
     labels = click_and_commit(d, INSIDE)
@@ -258,6 +263,7 @@ def test_zarr_labels_are_written_and_undone(desk, blobs):
     assert store[INSIDE] == 0
 
 
+@pytest.mark.slow
 def test_dask_labels_become_an_array(desk, blobs):
     d = desk(blobs)
     lazy = da.zeros(blobs.shape, dtype=np.uint16, chunks=48)
@@ -271,6 +277,7 @@ def test_dask_labels_become_an_array(desk, blobs):
     assert not np.asarray(own.data).any()
 
 
+@pytest.mark.slow
 def test_preserve_labels_is_respected(desk, blobs):
     d = desk(blobs)
     data = np.zeros(blobs.shape, np.uint16)
@@ -285,6 +292,7 @@ def test_preserve_labels_is_respected(desk, blobs):
     assert own.data[34, 92] == 8
 
 
+@pytest.mark.slow
 def test_form_follows_the_image_of_the_console(desk, blobs):
     d = desk(blobs, blobs[::-1].copy(), show=False)
     other = d.viewer.layers[0 if d.session.scene.image is not d.image else 1]

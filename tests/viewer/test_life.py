@@ -86,6 +86,7 @@ def test_closing_the_dock_leaves_nothing_behind(desk, blobs):
     assert reference() is None
 
 
+@pytest.mark.slow
 def test_threads_end_with_the_dock(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -97,6 +98,7 @@ def test_threads_end_with_the_dock(desk, blobs):
     assert not workers()
 
 
+@pytest.mark.slow
 def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -116,6 +118,7 @@ def test_reopened_dock_goes_on_with_its_layers(desk, blobs):
     assert (labels[INSIDE], labels[68, 92]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_dock_closed_while_embedding(desk, blobs, oracle):
     d = desk(blobs)
     d.session.clear_cache()
@@ -127,6 +130,7 @@ def test_dock_closed_while_embedding(desk, blobs, oracle):
     assert 'preview' not in d.viewer.layers
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_viewer_closed_while_embedding(desk, blobs, oracle):
     d = desk(blobs)
@@ -138,6 +142,7 @@ def test_viewer_closed_while_embedding(desk, blobs, oracle):
     assert d.session.wait(10)
 
 
+@pytest.mark.slow
 def test_layers_renamed_and_reordered_while_working(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -150,6 +155,7 @@ def test_layers_renamed_and_reordered_while_working(desk, blobs):
     assert d.widget.header.image_combo.currentText() == 'renamed'
 
 
+@pytest.mark.slow
 def test_image_combo_follows_the_active_image(desk, blobs):
     d = desk(blobs, blobs[::-1])
     first, second = d.viewer.layers[0], d.viewer.layers[1]
@@ -168,6 +174,7 @@ def test_image_combo_follows_the_active_image(desk, blobs):
     assert d.widget.header.image_combo.layer is second
 
 
+@pytest.mark.slow
 def test_labels_of_each_image_are_kept_apart(desk, blobs):
     d = desk(blobs, np.pad(blobs, 20))
     first, second = d.viewer.layers[0], d.viewer.layers[1]

@@ -48,6 +48,7 @@ def test_preferences_reach_the_dock(desk, blobs):
     assert box.cache_spin.value() == 100
 
 
+@pytest.mark.slow
 def test_dock_reaches_the_preferences(desk, blobs, tmp_path):
     d = desk(blobs)
     box = d.widget.panel.settings_box
@@ -83,6 +84,7 @@ def test_without_them_the_file_of_settings_has_all(desk, blobs, monkeypatch):
     assert get_session(d.viewer) is d.session
 
 
+@pytest.mark.slow
 def test_values_that_the_manifest_refuses_are_left(desk, blobs):
     save_settings(Settings(device='abacus'))
     d = desk(blobs)

@@ -37,6 +37,7 @@ def test_click_preview_commit_and_one_undo(desk, blobs):
     assert labels.data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_model_answers_while_the_button_is_down(desk, blobs, oracle, qtbot):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -71,6 +72,7 @@ def test_click_that_is_not_answered_at_once_says_so(
     assert not status.busy
 
 
+@pytest.mark.slow
 def test_drag_with_the_points_tool_leaves_nothing(desk, blobs):
     d = desk(blobs)
     d.mouse.drag(d.image, INSIDE, (60, 60))
@@ -79,6 +81,7 @@ def test_drag_with_the_points_tool_leaves_nothing(desk, blobs):
     assert not d.widget.preview.visible
 
 
+@pytest.mark.slow
 def test_next_object_gets_the_next_free_id(desk, blobs):
     d = desk(blobs)
     for number, position in enumerate([(28, 32), (28, 92), (68, 32)], 1):
@@ -207,6 +210,7 @@ def test_points_take_the_newest_box_and_leave_older_ones(desk, blobs):
     assert d.viewer.layers['objects'].data[68, 32] == 2
 
 
+@pytest.mark.slow
 def test_commit_before_the_mask_is_there_waits_for_it(desk, blobs, oracle):
     d = desk(blobs)
     oracle.go.clear()
@@ -218,6 +222,7 @@ def test_commit_before_the_mask_is_there_waits_for_it(desk, blobs, oracle):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_only_the_newest_prompts_are_answered(desk, blobs, oracle):
     d = desk(blobs)
     answers = []
@@ -235,6 +240,7 @@ def test_only_the_newest_prompts_are_answered(desk, blobs, oracle):
     assert len(answers[0].request.objects[0].points) == 5
 
 
+@pytest.mark.slow
 def test_one_embedding_serves_clicks_nearby(desk, blobs, oracle):
     d = desk(blobs)
     d.mouse.click(d.image, (28, 32))
@@ -313,6 +319,7 @@ def test_clicks_before_a_form_that_is_closed_are_forgotten(
     assert 'prompts' not in d.viewer.layers
 
 
+@pytest.mark.slow
 def test_preview_is_added_before_the_first_click(desk, blobs):
     d = desk(blobs)
     layer = d.widget.preview.layer

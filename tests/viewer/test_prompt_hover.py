@@ -54,6 +54,7 @@ def test_nothing_is_shown_beside_objects_and_outside(desk, blobs):
     assert not shown(d)
 
 
+@pytest.mark.slow
 def test_click_puts_an_end_to_it_until_the_object_is_done(desk, blobs):
     d = desk(blobs)
     d.widget.trigger('toggle_hover')
@@ -68,6 +69,7 @@ def test_click_puts_an_end_to_it_until_the_object_is_done(desk, blobs):
     assert shown(d)
 
 
+@pytest.mark.slow
 def test_key_switches_it_off(desk, blobs):
     d = desk(blobs)
     d.mouse.key(Qt.Key.Key_H)
@@ -80,6 +82,7 @@ def test_key_switches_it_off(desk, blobs):
     assert not load_settings().hover
 
 
+@pytest.mark.slow
 def test_hover_on_a_plane_of_a_transformed_stack(desk, blobs):
     d = desk(np.stack([blobs, blobs]), scale=(3, 2, 1.5), translate=(5, 9, 7))
     d.viewer.dims.set_current_step(0, 1)
@@ -93,6 +96,7 @@ def test_hover_on_a_plane_of_a_transformed_stack(desk, blobs):
     assert not shown(d)
 
 
+@pytest.mark.slow
 def test_closing_the_dock_leaves_the_mouse_alone(desk, blobs):
     d = desk(blobs, show=False)
     d.widget.trigger('toggle_hover')

@@ -65,6 +65,7 @@ def test_no_key_is_napari_s_and_none_is_given_twice():
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.slow
 def test_every_button_says_its_key(desk, blobs):
     d = desk(blobs)
     for action, button in d.widget.panel.buttons.items():
@@ -122,6 +123,7 @@ def test_number_fields_take_numbers_and_leave_letters(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_text_fields_keep_what_is_typed(desk, blobs):
     d = clicked(desk, blobs)
@@ -171,6 +173,7 @@ def test_an_action_without_key_has_none(desk, blobs):
     assert '' not in keys_of(load_settings().keys)
 
 
+@pytest.mark.slow
 def test_closing_the_dock_returns_all_keys(desk, blobs):
     d = desk(blobs)
     before = set(map(str, d.viewer.keymap))
@@ -221,6 +224,7 @@ def test_settings_that_cannot_be_kept_are_told(desk, blobs, monkeypatch):
     assert 'could not be saved' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_clean_up_is_applied_to_the_open_object(desk, blobs):
     image = blobs.copy()
     image[24:32, 28:36] = 10

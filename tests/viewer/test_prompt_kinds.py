@@ -55,6 +55,7 @@ def test_outline_is_box_and_region(desk, blobs):
     assert len(d.viewer.layers['shapes'].data) == 0
 
 
+@pytest.mark.slow
 def test_ellipse_of_napari_is_box_and_region(desk, blobs):
     d = desk(blobs)
     use(d, 'use_boxes_tool')
@@ -66,6 +67,7 @@ def test_ellipse_of_napari_is_box_and_region(desk, blobs):
     assert accepted(d)[FIRST] == 1
 
 
+@pytest.mark.slow
 def test_polygon_of_napari_is_box_and_region(desk, blobs):
     d = desk(blobs)
     use(d, 'use_boxes_tool')
@@ -81,6 +83,7 @@ def test_polygon_of_napari_is_box_and_region(desk, blobs):
     assert prompts.box == pytest.approx((8, 12, 50, 54), abs=2)
 
 
+@pytest.mark.slow
 def test_scribble_is_points_along_it(desk, blobs):
     d = desk(blobs)
     use(d, 'use_scribble_tool')
@@ -95,6 +98,7 @@ def test_scribble_is_points_along_it(desk, blobs):
     assert accepted(d)[FIRST] == 1
 
 
+@pytest.mark.slow
 def test_scribble_with_the_other_polarity_is_negative(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, (22, 26))
@@ -109,6 +113,7 @@ def test_scribble_with_the_other_polarity_is_negative(desk, blobs):
     assert int((d.widget.preview.layer.data > 0).sum()) < before
 
 
+@pytest.mark.slow
 def test_scribble_with_the_right_button_is_negative(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, (22, 26))
@@ -122,6 +127,7 @@ def test_scribble_with_the_right_button_is_negative(desk, blobs):
     assert prompts.labels[-1] == 1
 
 
+@pytest.mark.slow
 def test_line_is_points_along_it(desk, blobs):
     d = desk(blobs)
     use(d, 'use_boxes_tool')
@@ -193,6 +199,7 @@ def test_shapes_belong_to_their_plane(desk, blobs):
     assert labels[1].any()
 
 
+@pytest.mark.slow
 def test_moving_a_box_updates_at_once(desk, blobs):
     d = desk(blobs)
     use(d, 'use_boxes_tool')

@@ -30,6 +30,7 @@ def make(d, *positions):
     return d.viewer.layers['objects']
 
 
+@pytest.mark.slow
 def test_label_erased_by_hand_is_not_given_again(desk, blobs):
     d = desk(blobs)
     labels = make(d, FIRST, SECOND)
@@ -95,6 +96,7 @@ def test_a_new_layer_stays_chosen_while_another_image_is_segmented(
     assert labels.layer is own
 
 
+@pytest.mark.slow
 def test_the_layer_of_an_edited_object_is_named(desk, blobs):
     """Whichever layer new objects are written to."""
     d = desk(blobs)
@@ -112,6 +114,7 @@ def test_the_layer_of_an_edited_object_is_named(desk, blobs):
     assert not other.data.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', ['>u2', '>i2', '>i4'])
 def test_labels_of_the_other_byte_order_are_written_right(
     desk, blobs, tmp_path, dtype

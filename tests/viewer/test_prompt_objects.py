@@ -65,6 +65,7 @@ def test_key_and_thumbnail_choose_a_candidate(desk, blobs):
     assert features['score'].iloc[-1] == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_object_under_the_cursor_is_taken_up_again(desk, blobs):
     d = desk(blobs)
@@ -106,6 +107,7 @@ def test_an_object_that_covers_another_one_says_so(desk, blobs):
     assert [record.number for record in objects] == [1, 2]
 
 
+@pytest.mark.slow
 def test_an_object_that_is_edited_takes_points_whatever_the_tool(desk, blobs):
     d = desk(blobs)
     make(d, FIRST)
@@ -186,6 +188,7 @@ def test_walking_brings_prompts_back(desk, blobs):
     assert d.viewer.layers['objects'].data[THIRD] == 3
 
 
+@pytest.mark.slow
 def test_rejecting_an_object_taken_up_again_changes_nothing(desk, blobs):
     d = desk(blobs)
     labels = make(d, FIRST)
@@ -239,6 +242,7 @@ def test_delete_button_does_not_speak_of_the_cursor(desk, blobs):
     assert labels.data.any()
 
 
+@pytest.mark.slow
 def test_undo_and_redo_across_planes(desk, blobs):
     d = desk(np.stack([blobs, blobs[:, ::-1]]))
     for plane in (0, 1):
@@ -261,6 +265,7 @@ def test_undo_and_redo_across_planes(desk, blobs):
     assert 'Nothing' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_keep_policy_leaves_what_is_there(desk, blobs):
     d = desk(blobs)
     data = np.zeros(blobs.shape, np.uint16)
@@ -306,6 +311,7 @@ def test_classes_give_labels_and_are_remembered(desk, blobs):
     assert load_settings().classes == ['nucleus', 'debris']
 
 
+@pytest.mark.slow
 def test_batch_of_a_points_layer_of_somebody_else(desk, blobs):
     d = desk(blobs)
     d.viewer.add_points(np.array(ALL), name='found elsewhere')
@@ -319,6 +325,7 @@ def test_batch_of_a_points_layer_of_somebody_else(desk, blobs):
     assert not labels.data.any()
 
 
+@pytest.mark.slow
 def test_batch_goes_through_the_planes_of_a_layer(desk, blobs):
     d = desk(np.stack([blobs, blobs[:, ::-1]]))
     d.viewer.add_points(np.array([(0, *FIRST), (1, *SECOND)]), name='found')
@@ -369,6 +376,7 @@ def test_propagation_follows_and_is_one_undo(desk, blobs):
     assert [int(plane.any()) for plane in labels] == [0, 0, 1, 0, 0]
 
 
+@pytest.mark.slow
 def test_planes_section_only_for_stacks(desk, blobs):
     d = desk(blobs)
     assert not d.widget.panel.planes_box.isVisible()
@@ -376,6 +384,7 @@ def test_planes_section_only_for_stacks(desk, blobs):
     assert 'No object is open' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_console_and_mouse_do_the_same(desk, blobs):
     d = desk(blobs)
     found = d.session.click(*FIRST)
@@ -394,6 +403,7 @@ def test_console_and_mouse_do_the_same(desk, blobs):
     assert not d.viewer.layers['objects'].data.any()
 
 
+@pytest.mark.slow
 def test_an_open_object_goes_into_a_new_layer_if_its_own_is_removed(
     desk, blobs
 ):

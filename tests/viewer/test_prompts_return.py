@@ -69,6 +69,7 @@ def check_return(d):
     return d
 
 
+@pytest.mark.slow
 def test_outline(desk, blobs):
     d = desk(blobs)
     use(d, 'use_outline_tool')
@@ -76,6 +77,7 @@ def test_outline(desk, blobs):
     check_return(d)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['add_rectangle', 'add_ellipse', 'add_line'])
 def test_dragged_shapes_on_a_turned_image(desk, blobs, mode):
     d = desk(blobs, rotate=20, scale=(2, 1.5), translate=(40, -20))
@@ -110,6 +112,7 @@ def test_scribbles_and_points_of_both_polarities(desk, blobs):
     assert d.viewer.layers['prompts'].data == pytest.approx(points)
 
 
+@pytest.mark.slow
 def test_point_that_is_added_refines_the_edited_object(desk, blobs):
     d = desk(blobs, rotate=20)
     use(d, 'use_outline_tool')
@@ -219,6 +222,7 @@ def test_an_older_box_waits_while_another_object_is_edited(desk, blobs):
     assert drawn(d) == []
 
 
+@pytest.mark.slow
 def test_restored_session_has_the_drawn_shapes(desk, blobs, tmp_path):
     d = desk(blobs)
     use(d, 'use_outline_tool')
@@ -244,6 +248,7 @@ def test_console_outline_and_scribble_are_drawn(desk, blobs):
     assert [kind for kind, *_ in drawn(d)] == ['polygon', 'path']
 
 
+@pytest.mark.slow
 def test_reopened_dock_says_which_object_is_open(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, FIRST)

@@ -123,6 +123,7 @@ def test_all_planes_of_a_stack(refine_desk, blobs):
     assert np.array_equal(d.labels.data, labels)
 
 
+@pytest.mark.slow
 def test_threshold_layer(refine_desk, blobs):
     # napari turns bool into integers
     d = refine_desk(blobs, labels=rough(blobs) > 0)
@@ -132,6 +133,7 @@ def test_threshold_layer(refine_desk, blobs):
     assert set(np.unique(d.labels.data)) == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.slow
 def test_scaled_labels_of_another_grid(refine_desk, blobs):
     d = refine_desk(blobs)
     d.labels = d.viewer.add_labels(rough(blobs)[::2, ::2], scale=(2, 2))
@@ -158,6 +160,7 @@ def test_what_is_missing_is_said(refine_desk, blobs):
     assert d.widget.run_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_labels_removed_in_a_run(refine_desk, blobs, oracle):
     d = refine_desk(blobs, labels=rough(blobs))
     oracle.go.clear()
@@ -169,6 +172,7 @@ def test_labels_removed_in_a_run(refine_desk, blobs, oracle):
     assert d.widget.run_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_a_closed_dock_stops_and_takes_its_layer_along(refine_desk, blobs):
     d = refine_desk(blobs, labels=rough(blobs))
     d.widget.run()

@@ -85,6 +85,7 @@ def test_box_saves_beside_the_image_and_says_where(opened, file):
     assert (file.parent / 'cells.tif.session').stat().st_size == size
 
 
+@pytest.mark.slow
 def test_nothing_is_made_before_the_first_object(opened, file):
     d = opened()
     press_save(d)
@@ -234,6 +235,7 @@ def test_damaged_file_says_so_and_is_left_alone(opened, file):
     assert path.read_bytes() == b'nothing of use'
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_told_of_once(
     opened, file, monkeypatch
 ):
@@ -303,6 +305,7 @@ def test_no_place_to_save_says_so(desk, blobs):
     assert not d.session.files.saves(d.session.scene.objects(False))
 
 
+@pytest.mark.slow
 def test_dock_that_is_closed_and_opened_goes_on(opened, file):
     d = opened()
     press_save(d)
@@ -319,6 +322,7 @@ def test_dock_that_is_closed_and_opened_goes_on(opened, file):
     assert names(file) == ['cells.tif', 'cells.tif.session']
 
 
+@pytest.mark.slow
 def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
     d = opened()
     press_save(d)
@@ -382,6 +386,7 @@ def test_labels_that_are_not_chosen_are_saved(opened, file):
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_names_of_files_yet_to_be_written_are_taken(opened, file, monkeypatch):
     d = opened()
     press_save(d)

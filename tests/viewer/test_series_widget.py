@@ -78,6 +78,7 @@ def test_opening_a_folder(series_desk, folder):
     assert not (folder / 'labels').exists()
 
 
+@pytest.mark.slow
 def test_thresholds_of_the_model_are_shown(series_desk, folder):
     d = series_desk(folder)
     form = d.widget.panel.form
@@ -103,6 +104,7 @@ def test_autosave_is_left_to_the_series(series_desk, folder):
     assert not list(folder.glob('*.session'))
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_keys_and_the_brush(series_desk, folder):
     d = series_desk(folder)
@@ -201,6 +203,7 @@ def test_prompts_go_from_image_to_image(series_desk, folder):
     assert set(np.unique(saved(folder, 'a'))) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_the_next_images_are_embedded_ahead(
     series_desk, folder, oracle, settle, qtbot
 ):
@@ -217,6 +220,7 @@ def test_the_next_images_are_embedded_ahead(
     settle(d.session, d.prompts)
 
 
+@pytest.mark.slow
 def test_another_model_while_a_series_is_open(
     series_desk, folder, oracle, settle, qtbot, monkeypatch
 ):
@@ -293,6 +297,7 @@ def test_a_series_of_stacks(series_desk, tmp_path, blobs):
     assert (saved(folder, 'b') == 8).any()
 
 
+@pytest.mark.slow
 def test_resuming_in_another_viewer(series_desk, folder):
     d = series_desk(folder)
     d.viewer.layers['labels'].data[10:20, 10:20] = 5
@@ -354,6 +359,7 @@ def test_segment_everything_on_all_images(series_desk, folder):
     assert len(np.unique(d.viewer.layers['labels'].data)) == 5
 
 
+@pytest.mark.slow
 def test_labels_are_not_segmented_over(series_desk, folder):
     d = series_desk(folder)
     labels = d.viewer.layers['labels']
@@ -533,6 +539,7 @@ def test_objects_of_a_class_that_share_a_label_go_one_by_one(
     assert not rows(d)
 
 
+@pytest.mark.slow
 def test_an_edited_object_is_accepted_with_its_edit(reviewed, folder):
     d = reviewed
     d.prompts = open_form(d.viewer, 'prompts')
@@ -603,6 +610,7 @@ def test_a_listed_object_that_is_gone(reviewed):
     assert len(rows(d)) == 3
 
 
+@pytest.mark.slow
 def test_sorting_the_list(reviewed):
     d = reviewed
     d.widget.panel.uncertain.sortByColumn(1, Qt.SortOrder.AscendingOrder)
@@ -730,6 +738,7 @@ def test_labels_of_another_shape(series_desk, folder):
     )
 
 
+@pytest.mark.slow
 def test_what_another_program_has_labelled_is_shown(series_desk, folder):
     d = series_desk(folder)
     table = d.widget.panel.table
@@ -795,6 +804,7 @@ def test_segmenting_all_images_stops_where_none_can_be_saved(
     assert 'could not be saved' not in d.widget.panel.summary.text()
 
 
+@pytest.mark.slow
 def test_labels_do_not_go_to_the_next_series(series_desk, folder, tmp_path):
     d = series_desk(folder)
     d.widget.go_to(2)
@@ -815,6 +825,7 @@ def test_labels_do_not_go_to_the_next_series(series_desk, folder, tmp_path):
     assert set(np.unique(saved(folder, 'c'))) == {0, 5}
 
 
+@pytest.mark.slow
 def test_images_that_failed_can_be_segmented_later(series_desk, folder):
     d = series_desk(folder)
     content = (folder / 'b.tif').read_bytes()
@@ -832,6 +843,7 @@ def test_images_that_failed_can_be_segmented_later(series_desk, folder):
     assert 'of them failed' not in d.widget.panel.summary.text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrong', ['{name}{bad}', 'x/{name}', ''])
 def test_names_that_are_no_names_of_files_are_said(series_desk, folder, wrong):
     d = series_desk()
@@ -841,6 +853,7 @@ def test_names_that_are_no_names_of_files_are_said(series_desk, folder, wrong):
     assert d.widget.status.text.startswith(f'The names {wrong!r} ')
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written(series_desk, folder):
     d = series_desk(folder)
     (folder / 'labels').write_text('a file', 'utf-8')
@@ -915,6 +928,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_waiting(
     assert names(d)[0] == 'a'
 
 
+@pytest.mark.slow
 def test_layers_removed_by_hand(series_desk, folder):
     d = series_desk(folder)
     labels = d.viewer.layers['labels']
@@ -1101,6 +1115,7 @@ def channels(tmp_path, blobs):
     return folder
 
 
+@pytest.mark.slow
 def test_another_channel(series_desk, channels):
     folder = channels
     d = series_desk(folder)
@@ -1161,6 +1176,7 @@ def test_a_channel_that_is_chosen_in_the_prompts(series_desk, channels):
     assert d.session.scene.image is d.viewer.layers['a channel 1']
 
 
+@pytest.mark.slow
 def test_steps_of_an_image_can_be_undone_after_another_one(
     series_desk, folder
 ):
@@ -1194,6 +1210,7 @@ def test_steps_of_an_image_can_be_undone_after_another_one(
     assert d.session.undo() is not None
 
 
+@pytest.mark.slow
 def test_steps_are_closed_when_another_program_changed_the_labels(
     series_desk, folder
 ):
@@ -1274,6 +1291,7 @@ def test_an_image_that_is_replaced_is_read_again(series_desk, folder):
     assert (d.viewer.layers['a'].data == 77).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('moved', [False, True])
 def test_an_image_that_is_deleted_or_moved(series_desk, folder, moved):
     d = series_desk(folder)

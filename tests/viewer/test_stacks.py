@@ -62,11 +62,13 @@ def test_single_planes_are_no_stack(desk, blobs):
     assert labels[1, 0][FIRST] == 1
 
 
+@pytest.mark.slow
 def test_single_plane_with_more_axes_offers_no_propagation(desk, blobs):
     d = desk(blobs[None, None])
     assert not d.widget.panel.planes_box.isVisible()
 
 
+@pytest.mark.slow
 def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, (28, 32))
@@ -233,6 +235,7 @@ def test_the_axis_follows_channels_and_names(desk, blobs):
     assert panel.axis is None
 
 
+@pytest.mark.slow
 def test_one_axis_is_no_choice(desk, blobs):
     d = desk(np.stack([blobs] * 3))
     assert not d.widget.panel.axis_combo.isVisibleTo(d.widget.panel)

@@ -50,6 +50,7 @@ def table_desk(desk, blobs):
     return make
 
 
+@pytest.mark.slow
 def test_a_row_leaves_the_choice_of_labels(table_desk):
     """Other labels, which are active, are not chosen by what it outlines."""
     d = table_desk(squares())
@@ -97,6 +98,7 @@ def test_measurements_are_features(table_desk, blobs):
     assert d.widget.rows.text(3, 'area') == '400'
 
 
+@pytest.mark.slow
 def test_measuring_does_not_move_the_view(table_desk):
     d = table_desk(squares(), measured=False)
     d.viewer.window._qt_window.activateWindow()
@@ -113,6 +115,7 @@ def test_measuring_does_not_move_the_view(table_desk):
     assert d.viewer.camera.center != (0, 30, 50)
 
 
+@pytest.mark.slow
 def test_columns_of_others_are_kept(table_desk):
     d = table_desk(squares(), measured=False)
     d.labels.features = pd.DataFrame(
@@ -129,6 +132,7 @@ def test_columns_of_others_are_kept(table_desk):
     assert not [name for name in found.columns if name.endswith('_x')]
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_a_click_on_a_row_shows_the_object(table_desk):
     d = table_desk(squares())
@@ -174,6 +178,7 @@ def test_the_zoom_changes_only_where_an_object_is_not_seen_well(table_desk):
     assert 4 * camera.zoom >= 40
 
 
+@pytest.mark.slow
 def test_the_selected_labels_are_chosen_and_stay(desk, blobs):
     d = desk(blobs)
     ours = d.session.scene.add_labels('objects')
@@ -303,6 +308,7 @@ def test_double_click_opens_an_object(table_desk):
     d.session.reject()
 
 
+@pytest.mark.slow
 def test_double_click_opens_an_object_of_the_labels_of_the_table(table_desk):
     # another one is open, of other labels that have no object there
     d = table_desk(squares())
@@ -320,6 +326,7 @@ def test_double_click_opens_an_object_of_the_labels_of_the_table(table_desk):
     assert np.array_equal(moved.data, np.roll(squares(), 30, axis=1))
 
 
+@pytest.mark.slow
 def test_the_object_of_a_row_is_deleted(table_desk):
     d = table_desk(squares())
     rows = d.widget.rows
@@ -351,6 +358,7 @@ def test_an_open_object_is_not_outlined_as_it_was(table_desk):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['cells.csv', 'cells.parquet'])
 def test_export(table_desk, tmp_path, name):
     if name.endswith('parquet'):

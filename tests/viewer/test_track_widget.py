@@ -86,6 +86,7 @@ def test_track_makes_two_layers(track_desk, dividing_cells):
     assert d.widget.labels_combo.layers == [d.labels]
 
 
+@pytest.mark.slow
 def test_unlink_by_mouse_and_key_and_undo(track_desk):
     d = track_desk()
     before = d.widget.shown.labels.data.copy()
@@ -114,6 +115,7 @@ def test_unlink_by_mouse_and_key_and_undo(track_desk):
     assert d.widget.status.text == 'Nothing to undo.'
 
 
+@pytest.mark.slow
 def test_view_stays_at_a_correction(track_desk):
     d = track_desk()
     d.choose(4, 1)
@@ -414,6 +416,7 @@ def test_edited_labels_are_noted(track_desk):
     assert 'tracked cells [1]' in names
 
 
+@pytest.mark.slow
 def test_tracking_again_replaces_tracks_without_corrections(track_desk):
     d = track_desk()
     d.widget.form.controls['divisions'].value = False
@@ -427,6 +430,7 @@ def test_tracking_again_replaces_tracks_without_corrections(track_desk):
     assert d.widget.summary.text().endswith('0 divisions.')
 
 
+@pytest.mark.slow
 def test_layers_of_tracks_can_be_removed(track_desk):
     d = track_desk()
     d.choose(2, 1)
@@ -440,6 +444,7 @@ def test_layers_of_tracks_can_be_removed(track_desk):
     assert d.widget.status.text.startswith('There are no tracks yet')
 
 
+@pytest.mark.slow
 def test_tracks_stay_when_their_labels_are_removed(track_desk):
     d = track_desk()
     d.viewer.add_labels(np.zeros_like(d.labels.data), name='others')
@@ -459,6 +464,7 @@ def test_tracks_stay_when_their_labels_are_removed(track_desk):
     assert d.widget.labels_combo.currentText() == 'others'
 
 
+@pytest.mark.slow
 def test_closed_dock_takes_its_keys_and_rings_along(track_desk):
     d = track_desk()
     d.choose(2, 1)
@@ -474,6 +480,7 @@ def test_closed_dock_takes_its_keys_and_rings_along(track_desk):
     assert d.widget.summary.text().startswith('13 tracks')
 
 
+@pytest.mark.slow
 def test_stack_over_time_with_a_leading_axis(track_desk, dividing_cells):
     volume = np.repeat(dividing_cells.labels[:, None], 2, axis=1)
     d = track_desk(volume[None])
@@ -591,6 +598,7 @@ def test_keys_are_inherited_and_given_up(desk, blobs):
     assert not {'U', 'Shift+K'} & {str(key) for key in d.viewer.keymap}
 
 
+@pytest.mark.slow
 def test_a_propagation_is_one_step(gap_desk):
     d = gap_desk()
     before = d.widget.shown.labels.data.copy()
@@ -622,6 +630,7 @@ def test_a_propagation_is_one_step(gap_desk):
     assert d.widget.status.text.startswith('Undone: propagating object 1')
 
 
+@pytest.mark.slow
 def test_propagations_in_two_labels(gap_desk):
     # the object that is open after the first is of the other labels
     d = gap_desk()
@@ -687,6 +696,7 @@ def test_cancelled_propagation_keeps_its_frames(gap_desk, oracle):
     assert d.widget.summary.text().startswith('2 tracks of 10 objects')
 
 
+@pytest.mark.slow
 def test_propagation_needs_an_image(gap_desk):
     d = gap_desk(image=False)
     d.choose(2, 1)
@@ -759,6 +769,7 @@ def test_tracks_follow_labels_of_another_type(gap_desk):
     assert (labels.data[3:, 56:80, 72:104] == 3).all()
 
 
+@pytest.mark.slow
 def test_propagation_in_a_volume_over_time(desk, blobs):
     frames = np.repeat(np.repeat(blobs[None, None], 3, 1), 4, 0)
     labels = (frames > 100).astype(np.uint8)
@@ -818,6 +829,7 @@ def test_trackastra_gets_the_image_of_the_labels(gap_desk, monkeypatch):
     assert 'show the image of the labels' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_missing_trackastra_is_said(gap_desk):
     d = gap_desk()
     d.widget.form.controls['linker'].value = 'trackastra'

@@ -208,6 +208,7 @@ def test_closing_the_viewer_gives_the_run_up(
     assert not list(folder.glob('*.safetensors'))
 
 
+@pytest.mark.slow
 def test_count_follows_edits(desk, blobs, drawn, trainer):
     d = open_desk(desk, blobs, np.zeros_like(drawn))
     assert 'No object is labelled' in d.widget.panel.count_label.text()
@@ -230,6 +231,7 @@ def test_planes_of_a_stack(desk, blobs, drawn, trainer):
         np.testing.assert_array_equal(plane.labels, labels[index])
 
 
+@pytest.mark.slow
 def test_labels_of_part_of_a_stack_and_of_one_plane(
     desk, blobs, drawn, trainer
 ):

@@ -33,6 +33,7 @@ def above(d, layer, image):
     return layers.index(layer) > layers.index(image)
 
 
+@pytest.mark.slow
 def test_opened_image_is_the_one_that_is_segmented(desk, blobs, tmp_path):
     d = desk(blobs)
     click(d, d.image, FIRST)
@@ -54,6 +55,7 @@ def test_opened_image_is_the_one_that_is_segmented(desk, blobs, tmp_path):
     assert np.array_equal(d.viewer.layers['objects'].data, before)
 
 
+@pytest.mark.slow
 def test_open_object_keeps_its_image_and_says_so(desk, blobs, tmp_path):
     d = desk(blobs)
     click(d, d.image, FIRST)
@@ -72,6 +74,7 @@ def test_open_object_keeps_its_image_and_says_so(desk, blobs, tmp_path):
     assert d.widget.image.layer is other
 
 
+@pytest.mark.slow
 def test_open_object_keeps_its_image_in_the_list(desk, blobs):
     d = desk(blobs, blobs[::-1])
     first, second = d.viewer.layers[:2]
@@ -104,6 +107,7 @@ def test_an_unfinished_line_does_not_go_to_the_next_image(desk, blobs):
     assert len(d.widget.tools.shapes.data) == 0
 
 
+@pytest.mark.slow
 def test_selected_image_is_gone_on_with_though_a_tool_was_chosen(desk, blobs):
     d = desk(blobs, blobs[::-1])
     first, second = d.viewer.layers[:2]
@@ -173,6 +177,7 @@ def test_hidden_and_removed_images_are_named(desk, blobs):
     assert d.viewer.layers['objects'].data[SECOND] == 1
 
 
+@pytest.mark.slow
 def test_renamed_layers_are_offered_by_their_new_names(desk, blobs):
     d = desk(blobs)
     click(d, d.image, FIRST)
@@ -217,6 +222,7 @@ def test_labels_and_channels_are_those_chosen_for_the_image(desk, blobs):
     assert d.session.scene.labels is first
 
 
+@pytest.mark.slow
 def test_labels_of_the_user_are_those_of_their_image_alone(desk, blobs):
     d = desk(blobs)
     click(d, d.image, FIRST)

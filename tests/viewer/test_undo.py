@@ -19,6 +19,7 @@ def accept_at(d, position):
     d.settle()
 
 
+@pytest.mark.slow
 def test_undo_takes_back_the_newest_step_of_any_layer(desk, blobs):
     d = desk(blobs)
     for position in (FIRST, SECOND):
@@ -99,6 +100,7 @@ def test_undo_by_key_where_the_prompts_were_never_shown(
     assert 'Undone: ' in prompts.status.text
 
 
+@pytest.mark.slow
 def test_undo_of_a_filter_says_so(everything_desk, blobs):
     d = everything_desk(blobs)
     d.widget.panel.run_button.click()
@@ -124,6 +126,7 @@ def test_a_key_goes_back_to_the_dock_that_had_it(desk, blobs):
     assert not d.viewer.layers['objects'].data.any()
 
 
+@pytest.mark.slow
 def test_undo_of_napari_leaves_objects_to_the_undo_of_the_form(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)
@@ -151,6 +154,7 @@ def test_undo_that_changes_no_pixel_says_why(desk, blobs):
     )
 
 
+@pytest.mark.slow
 def test_ready_does_not_replace_what_was_undone(desk, blobs):
     d = desk(np.stack([blobs] * 8))
     accept_at(d, (0, *FIRST))

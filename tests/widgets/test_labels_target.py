@@ -77,6 +77,7 @@ def test_hidden_labels_are_written_and_undone_on_another_plane(viewer):
     assert layer._slice.image.raw.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'transform',
     [

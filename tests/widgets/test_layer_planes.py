@@ -215,6 +215,7 @@ kinds = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', kinds)
 @pytest.mark.parametrize('order', [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
 def test_any_plane_of_any_array_is_read(kind, order):
@@ -329,6 +330,7 @@ def test_labels_of_a_slide_are_written_undone_and_seen():
     assert sum(level.nbytes for level in labels.data) < 8 << 20
 
 
+@pytest.mark.slow
 def test_labels_of_a_large_stack_can_still_be_painted():
     viewer, image = view(Endless((3000, 4000, 4000)), contrast_limits=(0, 255))
     viewer.dims.set_current_step(0, 7)
