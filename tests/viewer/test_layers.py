@@ -145,6 +145,22 @@ def test_transposed_axes(desk, blobs):
     assert labels.data[(80, 20, 2)] == 0
 
 
+def test_an_open_object_stays_one_when_the_view_is_transposed(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    d.viewer.dims.transpose()
+    d.settle()
+    d.mouse.click(d.image, (INSIDE[0] + 4, INSIDE[1] - 6))
+    d.settle()
+    d.widget.trigger('accept')
+    (record,) = d.session.scene.objects(False)
+    (view,) = record.views.values()
+    np.testing.assert_allclose(
+        view.prompts.points, [INSIDE, (INSIDE[0] + 4, INSIDE[1] - 6)], atol=1
+    )
+
+
 def test_volume_display_says_what_to_do(desk, blobs):
     d = desk(np.stack([blobs, blobs]))
     d.viewer.dims.ndisplay = 3

@@ -357,6 +357,8 @@ def test_planes_are_found_again_as_they_were_shown(viewer):
     with pytest.raises(ImageError, match='it has 4 axes, not 3'):
         scene.find((1, 0, 0), (1, 2))
     viewer.dims.transpose()
+    assert scene.find(**description).place == plane.place
+    viewer.dims.roll()
     with pytest.raises(ImageError, match='shown along other axes'):
         scene.find(**description)
 

@@ -367,7 +367,11 @@ def plane_of(
 
 
 def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
-    """Axes of an image that the viewer shows as rows and columns."""
+    """Axes of an image that the viewer shows, rows and columns.
+
+    In the order of the data, so that an image that is turned around has the
+    same plane.
+    """
     displayed = viewer.dims.displayed
     # napari shows two axes of a 2-D image in the 3-D view, too
     if viewer.dims.ndisplay != 2 or len(displayed) != 2:
@@ -375,7 +379,7 @@ def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
             'The viewer shows a volume: switch to 2-D display to segment '
             'the current plane.'
         )
-    rows, columns = (
+    rows, columns = sorted(
         axis - viewer.dims.ndim + image.ndim for axis in displayed
     )
     if min(rows, columns) < 0:
@@ -468,14 +472,14 @@ def viewport_of(
     position : ndarray
         (world ndim,) data coordinates of the plane.
     displayed : sequence of int
-        World axes shown as rows and columns.
+        World axes in the order in which they are shown.
     """
     if not hasattr(viewer, 'window'):
         return None
     camera = camera_of(viewer)
-    axes = list(displayed)
+    axes = sorted(displayed)
     world = apply(matrix, position[None])
-    world[0, axes] = camera.center[-2:]
+    world[0, list(displayed)] = camera.center[-2:]
     center = apply(np.linalg.inv(matrix), world)[0, axes]
     sizes = np.linalg.norm(matrix[:-1, axes], axis=0)
     return Viewport(
