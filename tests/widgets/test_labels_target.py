@@ -379,3 +379,26 @@ def test_setup_code_chooses_the_image_and_new_labels(viewer):
     assert names['scene'].labels is not scene.labels
     assert not names['scene'].labels.data.any()
     names['session'].close()
+
+
+def test_setup_code_chooses_the_channels_anew(viewer):
+    scene = scene_on(viewer, (3, 40, 50))
+    scene.channel_axis = 0
+    names = {'viewer': viewer, 'nm': napari_mobilesam}
+    code = scene.setup_code()
+    other = viewer.add_image(viewer.layers[0].data, name='other')
+    scene.channel_axis, scene.composed = None, (other,)
+    composed = scene.setup_code()
+    for lines, channels in ((code, (0, ())), (composed, (None, (other,)))):
+        exec('\n'.join(lines), names)  # noqa: S102
+        chosen = names['scene']
+        assert (chosen.channel_axis, chosen.composed) == channels
+    scene.composed = ()
+    plain = scene.setup_code()
+    # as a form does that remembers them
+    names['scene'].image_changed.connect(
+        lambda image: setattr(names['scene'], 'composed', (other,))
+    )
+    exec('\n'.join(plain), names)  # noqa: S102
+    assert names['scene'].composed == ()
+    names['session'].close()

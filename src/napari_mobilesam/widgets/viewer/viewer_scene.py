@@ -23,6 +23,7 @@ from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import (
     apply,
+    channel_axes,
     data_of,
     data_to_world_matrix,
     insert_below_prompts,
@@ -444,28 +445,30 @@ class ViewerScene:
             'scene = session.scene',
             f'scene.image = viewer.layers[{image.name!r}]',
         ]
-        if self.channel_axis is not None:
+        # others may have been chosen in the viewer in which it is run
+        if channel_axes(image):
             lines.append(f'scene.channel_axis = {self.channel_axis}')
-        if self.composed:
-            names = ', '.join(
-                f'viewer.layers[{layer.name!r}]' for layer in self.composed
+        if self.composed or self._images() > 1:
+            names = ''.join(
+                f'viewer.layers[{layer.name!r}], ' for layer in self.composed
             )
-            lines.append(f'scene.composed = ({names},)')
+            lines.append(f'scene.composed = ({names.rstrip()})')
         return [*lines, "scene.add_labels('objects')"]
 
     def _labels_name(self) -> str:
         """Return a name for new labels that tells those of images apart."""
         image, layers = self.image, self.viewer.layers
-        images = (
-            layer
-            for layer in layers
-            if isinstance(layer, Image) and not is_ours(layer)
-        )
-        several = len(list(images)) > 1
         taken = any(layer.name == LABELS_NAME for layer in layers)
-        if image is None or not (several or taken):
+        if image is None or not (self._images() > 1 or taken):
             return LABELS_NAME
         return f'{image.name} {LABELS_NAME}'
+
+    def _images(self) -> int:
+        """Return the number of images that are not of this plugin."""
+        return sum(
+            isinstance(layer, Image) and not is_ours(layer)
+            for layer in self.viewer.layers
+        )
 
     def _make_labels(self, name: str) -> Labels:
         labels = new_labels(self.layer_plane(), name)
