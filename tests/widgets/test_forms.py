@@ -21,7 +21,18 @@ NAME = 'napari_mobilesam.widgets'
 
 
 @pytest.mark.parametrize(
-    'folder', ['everything', 'parts', 'prompts', 'viewer']
+    'folder',
+    [
+        'everything',
+        'parts',
+        'prompts',
+        'refine',
+        'series',
+        'table',
+        'track',
+        'training',
+        'viewer',
+    ],
 )
 def test_classes_inherit_at_most_one_of_ours(folder):
     """Forms are composed of parts, not built on top of each other."""
@@ -34,7 +45,7 @@ def test_classes_inherit_at_most_one_of_ours(folder):
             ours = [c for c in found.__mro__ if c.__module__.startswith(NAME)]
             assert len(ours) <= 2, ours
             seen += bool(ours)
-    assert seen > 3
+    assert seen
 
 
 def test_sections_in_sections_are_not_cut_off(qtbot):

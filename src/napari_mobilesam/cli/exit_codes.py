@@ -24,11 +24,13 @@ class ExitCode(IntEnum):
 EXIT_CODES_HELP = """\
     0  done
     1  it failed while running: no memory, no network, no display
-    2  bad usage or bad input: options, image, prompt, model
-    3  the output cannot be written, or exists and --overwrite is not given
+    2  bad usage or bad input: options, image, labels, table, prompt, model
+    3  the output cannot be written, exists and --overwrite is not given, or
+       is in use by another run
     4  some tiles of a large image, or some of many images, failed; the rest
        is written
-  130  interrupted (Ctrl-C); outputs are whole or were not written"""
+  130  interrupted (Ctrl-C); outputs are whole or were not written, finished
+       tiles are kept"""
 
 
 class UsageError(ValueError):

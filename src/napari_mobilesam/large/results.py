@@ -29,7 +29,7 @@ TABLE_COLUMNS = {
 
 
 class FailedTile(NamedTuple):
-    """Tiles that failed.
+    """A tile that failed.
 
     Attributes
     ----------

@@ -112,7 +112,7 @@ class SeriesEntry:
 
     @property
     def status(self) -> Status:
-        """True if the image is done."""
+        """Status: ``'to do'``, ``'done'`` or ``'flagged'``."""
         status = self.record.get('status')
         return status if status in STATUSES else 'to do'
 

@@ -316,8 +316,8 @@ class FileCommands:
         """Return Python code that makes the same labels from the same image.
 
         Steps that were undone are left out. A step that cannot be replayed,
-        such as a run of segment everything or one that was cancelled, becomes
-        a comment.
+        such as a run that was cancelled or pixels painted by hand, becomes a
+        comment.
         """
         objects = self.scene().objects(False)
         steps = [] if objects is None else objects.history.replay_codes

@@ -169,7 +169,8 @@ class ObjectCommands:
         direction : {'both', 'forward', 'backward'}
             Direction beyond the planes with prompts.
         axis : int, optional
-            Axis of the image; by default the last one that is not shown.
+            Axis of the image; by default the last one that is not shown and
+            does not look like channels.
         **options
             Further fields of `PropagationOptions`.
 

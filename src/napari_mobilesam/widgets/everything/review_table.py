@@ -18,6 +18,7 @@ from napari_mobilesam.widgets.parts.object_list import (
     ObjectListModel,
     ObjectTable,
     as_object_list,
+    choose_row,
 )
 
 HEADERS = ('Object', 'Score', 'Stability', 'Area', 'State')
@@ -126,19 +127,9 @@ class ReviewTable(ObjectTable):
         self._choose_again()
 
     def _choose_again(self) -> None:
-        places = [
-            place
-            for place, row in enumerate(self._model.rows)
-            if row.number == self._current
-        ]
-        before = self._selection.blockSignals(True)
-        if places:
-            self.setCurrentIndex(self._model.index(places[0], 0))
-        else:
-            self.clearSelection()
-        self._selection.blockSignals(before)
-        viewport: Any = self.viewport()
-        viewport.update()
+        numbers = [row.number for row in self._model.rows]
+        known = self._current in numbers
+        choose_row(self, numbers.index(self._current) if known else -1)
 
     def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid():

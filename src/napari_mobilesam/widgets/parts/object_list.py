@@ -99,6 +99,31 @@ class ObjectTable(QTableView):
             selection.blockSignals(before)
 
 
+def choose_row(table: QTableView, row: int) -> None:
+    """Make a row current and scroll to it, without telling anyone.
+
+    Parameters
+    ----------
+    table : QTableView
+        Table with a model.
+    row : int
+        Row; no row is current if it is negative.
+    """
+    model: Any = table.model()
+    selection: Any = table.selectionModel()
+    before = selection.blockSignals(True)
+    if row >= 0:
+        index = model.index(row, 0)
+        table.setCurrentIndex(index)
+        table.scrollTo(index)
+    else:
+        selection.clear()
+    selection.blockSignals(before)
+    # what is drawn follows the signals that were held back
+    viewport: Any = table.viewport()
+    viewport.update()
+
+
 def as_object_list(
     table: QTableView, model: QAbstractTableModel, column: int, rows: int
 ) -> Any:

@@ -21,6 +21,7 @@ from napari_mobilesam.widgets.parts.object_list import (
     ObjectListModel,
     ObjectTable,
     as_object_list,
+    choose_row,
 )
 
 HEADERS = ('Score', 'Stability', 'Object', 'Image')
@@ -180,17 +181,7 @@ class UncertainTable(ObjectTable):
             super().keyPressEvent(event)
 
     def _choose_again(self) -> None:
-        place = self._model.place_of(self._current)
-        before = self._selection.blockSignals(True)
-        if place >= 0:
-            index = self._model.index(place, 0)
-            self.setCurrentIndex(index)
-            self.scrollTo(index)
-        else:
-            self._selection.clear()
-        self._selection.blockSignals(before)
-        viewport: Any = self.viewport()
-        viewport.update()
+        choose_row(self, self._model.place_of(self._current))
 
     def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid():

@@ -13,13 +13,14 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QFocusEvent
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView
 
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectTable,
     as_object_list,
+    choose_row,
 )
 
 if TYPE_CHECKING:
@@ -257,32 +258,7 @@ class ObjectRows(ObjectTable):
         return str(self._model.data(self._model.index(row, number)))
 
     def _choose_again(self) -> None:
-        place = self._model.place_of(self._current)
-        before = self._selection.blockSignals(True)
-        if place >= 0:
-            index = self._model.index(place, 0)
-            self.setCurrentIndex(index)
-            self.scrollTo(index)
-        else:
-            self.clearSelection()
-        self._selection.blockSignals(before)
-        viewport: Any = self.viewport()
-        viewport.update()
-
-    def focusInEvent(  # noqa: N802
-        self, event: QFocusEvent | None
-    ) -> None:
-        """Take the focus without choosing the first row, as Qt does.
-
-        A button that is disabled gives its focus away: *Measure* would move
-        the camera.
-        """
-        known = self.currentIndex().isValid()
-        before = self._selection.blockSignals(True)
-        super().focusInEvent(event)
-        if not known:
-            self._selection.clearCurrentIndex()
-        self._selection.blockSignals(before)
+        choose_row(self, self._model.place_of(self._current))
 
     def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid():
