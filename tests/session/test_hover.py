@@ -147,12 +147,13 @@ def test_hover_at_rest_shows_the_mask_that_its_window_does_not_cut(
     """As a click does."""
     asked = []
 
-    def with_room(engine, where, prompts, model, found):
+    def in_larger_window(engine, where, prompts, model, found):
         asked.append(tuple(prompts.points[0]))
         return found
 
     monkeypatch.setattr(
-        'napari_mobilesam.session.prompts.hover.with_room', with_room
+        'napari_mobilesam.session.prompts.hover.in_larger_window',
+        in_larger_window,
     )
     session.use_model('tiny')
     session.hover.ask(plane, (30, 30), rests=True)

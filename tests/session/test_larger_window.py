@@ -9,7 +9,10 @@ import pytest
 
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.scale_choice import known_diameter
-from napari_mobilesam.session.prompts.larger_window import is_cut, with_room
+from napari_mobilesam.session.prompts.larger_window import (
+    in_larger_window,
+    is_cut,
+)
 from napari_mobilesam.types import Frame, Prompts
 
 SHAPE = (1000, 1000)
@@ -81,7 +84,7 @@ def test_larger_windows_are_tried_until_it_fits():
     box = (250, 250, 350, 480)
     engine = FakeEngine(box)
     first = prediction((236, 236), 128, box)
-    found = with_room(engine, None, POINT, None, first)
+    found = in_larger_window(engine, None, POINT, None, first)
     assert engine.asked == [32, 64]
     assert found.mask().box == pytest.approx(box, abs=20)
     assert not is_cut(found)
@@ -91,7 +94,7 @@ def test_mask_of_a_box_is_asked_again_too():
     box = (250, 250, 350, 480)
     engine = FakeEngine(box)
     first = prediction((236, 236), 128, box)
-    found = with_room(engine, None, BOX, None, first)
+    found = in_larger_window(engine, None, BOX, None, first)
     assert engine.asked == [32, 64]
     assert found.mask().box == pytest.approx(box, abs=20)
 
@@ -99,7 +102,7 @@ def test_mask_of_a_box_is_asked_again_too():
 def test_mask_that_fits_is_asked_once():
     engine = FakeEngine((0, 0, 1, 1))
     first = prediction((236, 236), 128, (260, 260, 340, 340))
-    assert with_room(engine, None, POINT, None, first) is first
+    assert in_larger_window(engine, None, POINT, None, first) is first
     assert engine.asked == []
 
 
@@ -109,4 +112,4 @@ def test_mask_that_fits_is_asked_once():
 def test_other_or_less_certain_mask_is_not_taken(box, score):
     engine = FakeEngine(box, score)
     first = prediction((236, 236), 128, (250, 250, 350, 480))
-    assert with_room(engine, None, POINT, None, first) is first
+    assert in_larger_window(engine, None, POINT, None, first) is first

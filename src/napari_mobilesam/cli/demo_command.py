@@ -23,8 +23,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'demo',
         help='napari on a microscopy image, with the widget docked',
         description='Open napari on a microscopy image, with the widget '
-        'docked. The tour clicks a cell, commits it, segments everything, '
-        'and leaves a screenshot and the label images.',
+        'docked. The tour clicks a cell, accepts its mask, segments '
+        'everything, and leaves a screenshot and the label images.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -382,7 +382,7 @@ def _run_folder(options: argparse.Namespace) -> Path:
 def _check_checkpoint(options: argparse.Namespace) -> None:
     """Refuse a checkpoint that could not be written, before the long part.
 
-    One that exists is replaced where its own run is gone on with.
+    An existing one is replaced if this call resumes the run that wrote it.
 
     Raises
     ------

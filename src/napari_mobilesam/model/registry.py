@@ -148,6 +148,11 @@ def list_models() -> list[ModelRecord]:
 
     A file in the user's folder that is no checkpoint of ours is left out,
     with a warning.
+
+    Returns
+    -------
+    list of ModelRecord
+        Name, kind, licence and more of each.
     """
     records = registry()
     for path in sorted(user_models_folder().glob('*.safetensors')):

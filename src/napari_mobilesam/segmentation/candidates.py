@@ -163,7 +163,7 @@ class Candidates:
         Raises
         ------
         SegmentationError
-            If the selection is none.
+            If `selection` is not a `Selection`.
         """
         check_instance('selection', selection, Selection)
         chosen = selection or Selection.of(self.parameters)

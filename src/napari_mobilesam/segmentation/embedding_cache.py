@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FORMAT = b'napari-mobilesam embedding 3\n'
 SUFFIX = '.embedding'
 DEFAULT_BYTES = 2 * 1024**3
-# A file that was being written this many seconds ago is nobody's any more.
+# Age in seconds after which an unfinished temporary file is deleted.
 ABANDONED = 3600
 # Input pixels along a cell of the features, and channels of it.
 STRIDE = 16

@@ -125,6 +125,11 @@ def measure_speed(model: Sam, refresh: bool = False) -> Speed:
         Model that is going to be used.
     refresh : bool
         Measure again, for instance after other work on the machine has ended.
+
+    Returns
+    -------
+    Speed
+        Seconds of an embedding, a prompt and a mask.
     """
     check_model(model)
     path = cache_folder().parent / FILE
@@ -222,7 +227,7 @@ def estimate_run(
     Raises
     ------
     SegmentationError
-        If the shape is none of a plane, or region or skip do not suit it.
+        If the shape is not (H, W), or region or skip do not suit it.
     """
     check_instance('speed', speed, Speed, optional=False)
     work = expected_work(

@@ -309,7 +309,7 @@ class ImageEmbedding:
             size -= dropped.nbytes
 
     @contextmanager
-    def room(self, budget: int) -> Iterator[None]:
+    def larger_budget(self, budget: int) -> Iterator[None]:
         """Context in which features of more bytes are kept."""
         before = self._budget
         self._budget = max(before, budget)

@@ -77,10 +77,11 @@ def generate_masks(
     Parameters
     ----------
     image : array
-        (H, W), (H, W, 3 or 4), or with ``channels`` (C, H, W) or (H, W, C);
-        see `Predictor.embed`, also for contrast limits and gamma.
+        (H, W), (H, W, 3 or 4), or with ``channels`` (C, H, W) or (H, W, C).
     model : Sam
         Model of `napari_mobilesam.load_model`.
+    channels, contrast_limits, gamma
+        What the model sees of the image, see `Predictor.embed`.
     parameters : EverythingParameters, optional
         All parameters of the run; the defaults if None.
     embedding : ImageEmbedding, optional
@@ -205,7 +206,7 @@ progress, cancelled, on_masks, **overrides
     total = sum(expected_prompts(plan) for plan in plans)
     run = Run(image_embedding, rgb, chosen, least, hooks, total)
     collector = Collector(scope, thresholds, hooks)
-    with image_embedding.room(RUN_BYTES):
+    with image_embedding.larger_budget(RUN_BYTES):
         for plan in plans:
             ask_plan(run, plan, collector)
         if not chosen.crop_layers and not chosen.watershed:

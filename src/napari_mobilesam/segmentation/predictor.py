@@ -93,8 +93,8 @@ class Predictor:
         channels : int or sequence of int, optional
             One to three channels, shown gray (one) or as red, green, blue.
         contrast_limits : (low, high) or one such pair per channel, optional
-            Values shown black and white; of the whole image's own choice if
-            None, see `contrast_limits_of`.
+            Values shown as black and white; if None, chosen from the pixels
+            of the whole image, see `contrast_limits_of`.
         gamma : float
             Exponent applied after the contrast limits.
 

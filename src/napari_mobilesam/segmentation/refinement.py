@@ -432,7 +432,8 @@ def refine_labels(
     Raises
     ------
     ImageError
-        If the labels are none, or are of another shape than the image.
+        If `labels` is not a label image, or of another shape than the
+        image.
 
     Examples
     --------

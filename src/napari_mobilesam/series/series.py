@@ -256,6 +256,13 @@ class Series:
     def mark(self, number: int, status: Status) -> None:
         """Set the status of an image.
 
+        Parameters
+        ----------
+        number : int
+            Number of the image, from 0.
+        status : {'to do', 'done', 'flagged'}
+            The status.
+
         Raises
         ------
         SeriesError
@@ -268,7 +275,15 @@ class Series:
         self._note(number, status=status)
 
     def review(self, number: int, labels: Collection[int]) -> None:
-        """Note that a person has reviewed objects."""
+        """Note that a person has reviewed objects.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image, from 0.
+        labels : collection of int
+            Labels of the objects.
+        """
         known = self[number].reviewed | {int(label) for label in labels}
         self._note(number, reviewed=sorted(known))
 
@@ -297,6 +312,11 @@ class Series:
 
     def read_image(self, number: int) -> ImageArray:
         """Read an image.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image, from 0.
 
         Raises
         ------
@@ -490,6 +510,11 @@ class Series:
         """Objects of all images that were not reviewed, least certain first.
 
         Reads the table of each image that was saved with one.
+
+        Returns
+        -------
+        list of UncertainObject
+            Score, number of the image, label and stability score.
         """
         found: list[UncertainObject] = []
         for number, entry in enumerate(self):

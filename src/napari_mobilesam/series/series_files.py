@@ -166,7 +166,7 @@ class SeriesImage:
         return self.record.with_suffix('.csv')
 
     def known(self) -> dict[str, Any]:
-        """Return the record; empty if there is none, or none that is read."""
+        """Return the record; empty if it is missing or cannot be read."""
         try:
             known = json.loads(self.record.read_text('utf-8'))
         except (OSError, ValueError):

@@ -138,7 +138,7 @@ class EverythingCommands:
         ------
         SegmentationError
             There was no run, or it was undone, or another one was started;
-            or the selection is none.
+            or `selection` is not a `Selection`.
         """
         from napari_mobilesam.segmentation.candidates import Selection
 

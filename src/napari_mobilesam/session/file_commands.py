@@ -141,6 +141,11 @@ class FileCommands:
         does not take it back: a file that changes are saved to would be
         emptied.
 
+        Parameters
+        ----------
+        path : path
+            File to read.
+
         Raises
         ------
         SegmentationError

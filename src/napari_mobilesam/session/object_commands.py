@@ -77,6 +77,11 @@ class ObjectCommands:
         label : int, optional
             Label of a new object; by default see `WriteOptions`.
 
+        Returns
+        -------
+        ObjectRecord
+            The object as written.
+
         Raises
         ------
         SegmentationError
@@ -100,7 +105,20 @@ class ObjectCommands:
         self._editor.reject()
 
     def delete(self) -> int:
-        """Erase the open object from the labels; return its number."""
+        """Erase the open object from the labels.
+
+        Returns
+        -------
+        int
+            Number of the object.
+
+        Raises
+        ------
+        PromptError
+            No object of the labels is open.
+        LabelsError
+            The labels are not editable.
+        """
         return self._editor.delete()
 
     def open(
@@ -121,6 +139,11 @@ class ObjectCommands:
         -------
         ObjectRecord or None
             None if there is no object at the position.
+
+        Raises
+        ------
+        LabelsError
+            There is no object of this number.
         """
         if number is not None:
             check_number('number', number, 0, whole=True)
@@ -214,7 +237,7 @@ class ObjectCommands:
         Raises
         ------
         SegmentationError
-            There is no image, or an item is none of these.
+            There is no image, or an item is neither of these.
         """
         if not isinstance(prompts, Iterable):
             raise SegmentationError(

@@ -402,7 +402,13 @@ class Session:
         self.runs.cancel()
 
     def download(self, name: str) -> None:
-        """Download a model and use it; emits `downloaded` when it is done."""
+        """Download a model and use it; emits `downloaded` when it is done.
+
+        Parameters
+        ----------
+        name : str
+            Name of a model of `list_models`.
+        """
         self.models.download(name)
 
     def cancel_download(self) -> None:
@@ -432,7 +438,13 @@ class Session:
         self._worker.submit('clear', self._clear)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all work is done; False on time-out."""
+        """Block until all work is done; False on time-out.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for each kind of work; without limit if None.
+        """
         return (
             self._worker.wait(timeout)
             and self.runs.wait(timeout)
@@ -450,6 +462,11 @@ class Session:
         For scripts: unlike `wait`, this also delivers the answers, because
         the event loop of a viewer is blocked while a script runs. Call it on
         the thread that owns the viewer.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            As of `wait`.
         """
         while self.wait(timeout):
             if not self._deliver.empty():

@@ -240,7 +240,8 @@ def distill(
     student : Sam, optional
         Starting point with the teacher's input size; `make_student` if None.
     progress, cancelled : callable, optional
-        As everywhere.
+        ``progress(done, total, message)`` tells how far it is;
+        ``cancelled()`` returns True to stop.
 
     Returns
     -------

@@ -226,7 +226,8 @@ def finetune(
     folder : Path, optional
         Keep checkpoints of the run here and resume from them.
     progress, cancelled : callable, optional
-        As everywhere; a cancelled run gives the best state so far.
+        ``progress(done, total, message)`` tells how far it is;
+        ``cancelled()`` returns True to stop, with the best state so far.
     on_validation : callable, optional
         Called with each point of the curve (``minutes``, ``step``,
         ``score``, ``point``, ``box``), the first before any training.
@@ -394,7 +395,7 @@ def _record(
             base_key=model.key,
             base_score=result.base_score,
             validation_objects=result.validation_objects,
-            # JSON has no number that is none
+            # JSON has no NaN
             everything_f1=[
                 f1 if math.isfinite(f1) else None
                 for f1 in (result.base_f1, result.f1)

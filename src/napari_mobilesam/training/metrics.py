@@ -140,16 +140,6 @@ def average_precision(
     return np.array([match(matrix, t).average_precision for t in thresholds])
 
 
-def average_recall(
-    truth: NDArray[np.integer],
-    predicted: NDArray[np.integer],
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> float:
-    """Recall averaged over IoU thresholds."""
-    matrix = iou_matrix(truth, predicted)
-    return float(np.mean([match(matrix, t).recall for t in thresholds]))
-
-
 def boundary_f(
     truth: NDArray[np.bool_],
     predicted: NDArray[np.bool_],

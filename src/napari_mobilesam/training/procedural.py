@@ -7,8 +7,6 @@ part means the part or the whole).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
@@ -17,7 +15,6 @@ from napari_mobilesam.training.dataset import LabelledImage
 
 SIDE = 256
 Array = NDArray[np.float32]
-Radius = Callable[[Array], Array]
 
 
 def make_scene(rng: np.random.Generator) -> LabelledImage:

@@ -55,7 +55,7 @@ def run_demo(
         import napari
 
         open_viewer(model)
-        say('click a cell in the window; W accepts it, N flips the polarity')
+        say('click a cell in the window; W accepts it, N adds or removes')
         napari.run()
         return 0
     output.mkdir(parents=True, exist_ok=True)

@@ -174,7 +174,7 @@ class ImagePlane:
     viewport : Viewport or None
         Part of the plane on screen; None if unknown or irrelevant.
     automatic : bool
-        The limits are the range of the pixels and nobody's choice: extreme
+        The limits are the range of the pixels, not chosen by the user: extreme
         pixels may have made them too wide.
     pitch : int or None
         Scale at which clicks are answered, in pixels along a cell of the

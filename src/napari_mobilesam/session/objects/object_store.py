@@ -120,7 +120,7 @@ class ObjectStore(ABC):
         return max(self._reserved, *self._held.values(), *objects, 0)
 
     @property
-    def room(self) -> int:
+    def free_labels(self) -> int:
         """Number of labels above all that are used, see `free_label`."""
         return max(0, self.target.limit - self._highest_used())
 

@@ -16,7 +16,7 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.prompts.larger_window import with_room
+from napari_mobilesam.session.prompts.larger_window import in_larger_window
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import Deliver, Mask
 
@@ -123,7 +123,9 @@ class Hover:
     ) -> Mask | None:
         prompts = click(point)
         found = self._engine.predict(plane, prompts, model)
-        mask = with_room(self._engine, plane, prompts, model, found).mask()
+        mask = in_larger_window(
+            self._engine, plane, prompts, model, found
+        ).mask()
         return mask if mask.data.any() else None
 
     def _answer(

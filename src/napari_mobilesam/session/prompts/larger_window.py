@@ -48,7 +48,7 @@ def is_cut(prediction: Prediction) -> bool:
     )
 
 
-def with_room(
+def in_larger_window(
     engine: Engine,
     plane: ImagePlane,
     prompts: Prompts,

@@ -20,7 +20,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
     PromptStep,
 )
-from napari_mobilesam.session.prompts.larger_window import with_room
+from napari_mobilesam.session.prompts.larger_window import in_larger_window
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptRequest,
     PromptResult,
@@ -268,7 +268,7 @@ def candidates_of(
     before = None if previous is None else previous.as_prediction()
     prediction = engine.predict(plane, prompts, model, before)
     found = ObjectCandidates.of(
-        with_room(engine, plane, prompts, model, prediction)
+        in_larger_window(engine, plane, prompts, model, prediction)
     )
     if found is None or clean_up is None:
         return found

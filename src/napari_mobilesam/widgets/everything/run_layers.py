@@ -202,7 +202,7 @@ class RunLayers:
         objects = self._scene.objects_of(labels)
         # raises if there is not a single one
         objects.free_label()
-        room = objects.room
+        room = objects.free_labels
         if self.destination.semantic or room >= ROOM:
             return ''
         return (

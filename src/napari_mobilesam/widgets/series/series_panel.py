@@ -146,12 +146,7 @@ class SeriesPanel(QWidget):
         self.cancel_button.setToolTip('Stop; finished images are kept.')
         self.form = ParameterForm(
             EverythingParameters(),
-            names=(
-                'diameter',
-                'points_per_side',
-                'predicted_iou',
-                'stability',
-            ),
+            names=SHOWN_PARAMETERS,
         )
         self.channel_box = QSpinBox()
         self.channel_box.setRange(0, 99)

@@ -104,7 +104,7 @@ def _single(
     if not image.rgb:
         low, high = image.contrast_limits
         limits, gamma = (float(low), float(high)), float(image.gamma)
-        # as napari sets them: the range of the pixels, nobody's choice
+        # as napari sets them: the range of the pixels, not chosen by the user
         automatic = limits == tuple(image.contrast_limits_range)
     shape = data_of(image).shape
     channels = None

@@ -51,7 +51,7 @@ def get_session(viewer: Any) -> Session:
     Raises
     ------
     SegmentationError
-        If it is no viewer.
+        If `viewer` is not a viewer.
     """
     viewer = unwrap(viewer)
     if not hasattr(viewer, 'layers'):
