@@ -36,7 +36,7 @@ unknown = da.from_array(IMAGE.ravel(), chunks=99)
 IMAGES: dict[str, tuple[Any, str]] = {
     'path': ('cells.tif', "image is 'cells.tif'; give an array of pixels"),
     'none': (None, 'image is None; give an array of pixels'),
-    'ragged': ([[1, 2], [3]], 'image is a list that is no array'),
+    'ragged': ([[1, 2], [3]], 'image is a list that is not an array'),
     'tensor': (torch.zeros(64, 64), 'image is a torch.Tensor'),
     'objects': (np.array([[None] * 9] * 9), 'object'),
     'complex': (np.zeros((9, 9), complex), 'complex128'),
@@ -374,14 +374,14 @@ ODD |= {
     'series': (lambda: nm.segment_series(IMAGE, MODEL), 'series is array'),
     'download': (lambda: nm.download_model([1]), r'name is \[1\]; give a te'),
     'large tensor': (lambda: nm.segment_large(torch.zeros(9, 9)), 'torch.Ten'),
-    'large ragged': (lambda: nm.segment_large([[1], [1, 2]]), 'is no array'),
+    'large ragged': (lambda: nm.segment_large([[1], [1, 2]]), 'not an array'),
     'large unknown': (
         lambda: nm.segment_large(unknown[unknown > 9]),
         'is not known yet',
     ),
     'refine ragged': (
         lambda: nm.refine_labels(IMAGE, [[1], [1, 2]], MODEL),
-        'labels is a list that is no array',
+        'labels is a list that is not an array',
     ),
     'evaluate': (lambda: evaluate(MODEL, IMAGE), 'images is array'),
     'evaluate list': (lambda: evaluate(MODEL, [1]), 'an image is 1; it has'),

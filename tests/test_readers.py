@@ -235,14 +235,14 @@ REFUSED = {
     'pixel size that is none': (
         'a.ome.tif',
         bad_size,
-        r'OME metadata .* PhysicalSizeX="a pixel", which is no number',
+        r'OME metadata .* PhysicalSizeX="a pixel", which is not a number',
     ),
     'OME-Zarr without data sets': (
         'a.zarr',
         bad_ngff,
         r"OME-Zarr metadata .*'datasets' is missing",
     ),
-    'text': ('a.txt', lambda p: p.write_text('hello'), 'no image of a kind'),
+    'text': ('a.txt', lambda p: p.write_text('hello'), 'not an image of a kind'),
     'damaged PNG': (
         'a.png',
         lambda p: p.write_text('hello'),

@@ -62,7 +62,7 @@ def check_number(
     Raises
     ------
     SegmentationError
-        It is no finite number of this range.
+        It is not a finite number of this range.
     """
     kind: Any = Integral if whole else Real
     is_number = isinstance(value, kind) and not isinstance(value, bool)
@@ -110,7 +110,7 @@ def check_instance(
 
 
 def check_text(name: str, value: Any) -> None:
-    """Raise `SegmentationError` if a value is no text."""
+    """Raise `SegmentationError` if a value is not text."""
     if not isinstance(value, str):
         raise SegmentationError(f'{name} is {quoted(value)}; give a text.')
 
@@ -124,7 +124,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 
 def check_class_name(name: str, value: Any) -> None:
-    """Raise `SegmentationError` if a value is no name of a class."""
+    """Raise `SegmentationError` if a value is not a name of a class."""
     check_text(name, value)
     try:
         value.encode()
@@ -140,7 +140,7 @@ def check_class_name(name: str, value: Any) -> None:
 
 
 def check_sizes(name: str, value: Any, most: int) -> None:
-    """Raise `SegmentationError` if a value is no list of positive numbers.
+    """Raise `SegmentationError` if a value is not a list of positive numbers.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def check_sizes(name: str, value: Any, most: int) -> None:
 
 
 def check_model(model: Any, name: str = 'model') -> None:
-    """Raise `SegmentationError` if a value is no loaded model."""
+    """Raise `SegmentationError` if a value is not a loaded model."""
     parts = ('record', 'key', 'encode')
     if isinstance(model, type) or not all(hasattr(model, p) for p in parts):
         raise SegmentationError(
@@ -199,8 +199,8 @@ def checked_array(image: Any, name: str = 'image') -> Any:
         return np.asarray(image)
     except (TypeError, ValueError) as error:
         raise ImageError(
-            f'{name} is a {type(image).__name__} that is no array ({error}); '
-            'give rows of the same length.'
+            f'{name} is a {type(image).__name__} that is not an array '
+            f'({error}); give rows of the same length.'
         ) from error
 
 
@@ -212,7 +212,7 @@ def small_array(values: Any, name: str) -> NDArray[Any]:
     ImageError
         They are too many or masked, or their shape is not known.
     TypeError, ValueError, RuntimeError
-        They are no array.
+        They cannot be read as an array.
     """
     _check_unmasked(name, values)
     shape = getattr(values, 'shape', None)
@@ -233,7 +233,7 @@ def _check_unmasked(name: str, values: Any) -> None:
 
 
 def check_numbers(array: Any, name: str = 'image') -> None:
-    """Raise `ImageError` if a value is no array of pixels."""
+    """Raise `ImageError` if a value is not an array of pixels."""
     if not (hasattr(array, 'shape') and hasattr(array, 'dtype')):
         raise ImageError(f'{name} is {quoted(array)}; give an array.')
     checked_array(array, name)
@@ -253,7 +253,7 @@ def are_numbers(values: Any) -> bool:
 
 
 def check_path(name: str, value: Any) -> None:
-    """Raise `SegmentationError` if a value is no path."""
+    """Raise `SegmentationError` if a value is not a path."""
     if not isinstance(value, str | os.PathLike):
         raise SegmentationError(
             f'{name} is {quoted(value)}; it has to be the path of a file.'
@@ -290,7 +290,7 @@ def check_extent(shape: Sequence[int], name: str) -> None:
 
 
 def check_plane_shape(name: str, shape: Any) -> None:
-    """Raise `SegmentationError` if a value is no shape of a plane."""
+    """Raise `SegmentationError` if a value is not a shape of a plane."""
     if (
         not isinstance(shape, Sequence)
         or not are_numbers(shape)

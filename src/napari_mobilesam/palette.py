@@ -42,13 +42,13 @@ def rgb(color: str) -> tuple[int, int, int]:
     Raises
     ------
     SegmentationError
-        If it is no colour.
+        If it is not a colour.
     """
     try:
         red, green, blue = ImageColor.getrgb(str(color))[:3]
     except ValueError:
         raise SegmentationError(
-            f'“{color}” is no colour: give a name such as orange, or #rrggbb, '
-            'for instance #e69f00.'
+            f'“{color}” is not a colour: give a name such as orange, or '
+            '#rrggbb, for instance #e69f00.'
         ) from None
     return red, green, blue

@@ -24,7 +24,7 @@ def first_three(labels: Sequence[int]) -> str:
 def as_utf8(text: str | Path) -> str:
     """Return a path, or a text with one, that can be written as UTF-8.
 
-    Names of files may have bytes that are no text: they become ``\\udcff``.
+    Names of files may have bytes that are not text: they become ``\\udcff``.
     """
     return str(text).encode('utf-8', 'backslashreplace').decode('utf-8')
 

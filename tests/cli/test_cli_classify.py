@@ -62,8 +62,8 @@ def test_classes_of_all_objects_are_written(
     [
         ({'label': [1, 2]}, 'no column class'),
         ({'label': [], 'class': []}, 'no row'),
-        ({'label': ['x', 'y'], 'class': ['a', 'b']}, 'no whole number'),
-        ({'label': [1.5, 2], 'class': ['a', 'b']}, 'no whole number'),
+        ({'label': ['x', 'y'], 'class': ['a', 'b']}, 'not a whole number'),
+        ({'label': [1.5, 2], 'class': ['a', 'b']}, 'not a whole number'),
         ({'label': [1, 1], 'class': ['a', 'b']}, 'two classes, a and b'),
         ({'label': [1, 9], 'class': ['a', 'b']}, 'no object 9'),
         ({'label': [1], 'class': ['a']}, 'only “a”'),

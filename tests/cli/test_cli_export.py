@@ -121,17 +121,17 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
         (
             ['{labels}', '-o', 'c.zip', '--table', 'quoted.csv'],
             2,
-            'quoted.csv is no table',
+            'quoted.csv is not a table',
         ),
         (
             ['{labels}', '-o', 'c.zip', '--table', 'long.csv'],
             2,
-            'long.csv is no table',
+            'long.csv is not a table',
         ),
         (
             ['{labels}', '-o', 'c.zip', '--table', 'latin.csv'],
             2,
-            'latin.csv is no text in UTF-8',
+            'latin.csv is not text in UTF-8',
         ),
         (
             ['{labels}', '-o', 'text.csv', '--format', 'coco', '--table']

@@ -156,7 +156,7 @@ def test_existing_labels_are_replaced_only_if_asked(
     zarr.create_group(str(foreign)).attrs['multiscales'] = []
     refused = run(*command, '-o', foreign, '--overwrite')
     assert refused.code == ExitCode.USAGE
-    assert 'no label image of this program' in refused.err
+    assert 'not a label image of this program' in refused.err
     assert zarr.open_group(str(foreign)).attrs['multiscales'] == []
 
 

@@ -86,7 +86,7 @@ def test_table(
         (
             ['{labels}', '-o', 't.csv', '--table', 'quoted.csv'],
             2,
-            'quoted.csv is no table',
+            'quoted.csv is not a table',
         ),
         (
             ['{labels}', '-o', 'text.csv', '--table', 'text.csv']

@@ -675,7 +675,7 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.json', [], 'no file of COCO instances: its content is not'),
+        ('a.json', [], 'not a file of COCO instances: its content is not'),
         ('a.json', {'images': []}, '“annotations” is missing'),
         (
             'a.json',
@@ -735,7 +735,7 @@ def test_a_zip_without_a_roi_and_its_shape(
     [
         ({'scale': (1, 1, 1)}, 'scale is .*of 3 axes, and the labels have 2'),
         ({'units': ('micrometer',)}, 'units is .*of 1 axes'),
-        ({'class_colors': {'a': 'reddish'}}, '“reddish” is no colour'),
+        ({'class_colors': {'a': 'reddish'}}, '“reddish” is not a colour'),
         ({'class_colors': {'a': '#12345'}}, 'for instance #e69f00'),
     ],
 )

@@ -189,7 +189,7 @@ def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:
     image = make_image(tmp_path / 'image.ome.zarr', '0.4')
     with pytest.raises(ImageError, match='exists'):
         LabelWriter.create(image, 1, (140, 190), (64, 64))
-    with pytest.raises(ImageError, match='no label image of this program'):
+    with pytest.raises(ImageError, match='not a label image of this program'):
         remove_labels(image)
     finished = tmp_path / 'out.ome.zarr'
     LabelWriter.create(finished, 1, (5, 7), (64, 64)).finish()

@@ -321,7 +321,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match='no file or folder'):
         open_source(tmp_path / 'none.zarr')
     (tmp_path / 'notes.txt').write_text('hello')
-    with pytest.raises(ImageError, match='is no image of a kind'):
+    with pytest.raises(ImageError, match='is not an image of a kind'):
         open_source(tmp_path / 'notes.txt')
     (tmp_path / 'broken.tif').write_bytes(b'II*\0nonsense')
     with pytest.raises(ImageError, match='no image in it'):

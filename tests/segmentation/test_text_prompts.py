@@ -112,7 +112,7 @@ def test_boxes_are_cut_to_the_image(image):
         ),
         (StandIn([[400, 400, 500, 500]], [0.5]), '1 box such as'),
         (StandIn(SystemExit(3)), 'has failed: Unexpected SystemExit: 3'),
-        (object(), 'no detector'),
+        (object(), 'not a detector'),
         ('nonsense', 'There is no detector'),
     ],
 )
@@ -166,7 +166,7 @@ def test_detectors_of_other_packages_have_entry_points(image, monkeypatch):
     assert labels.any()
     with pytest.raises(DetectorError, match='broken.*cannot be loaded'):
         load_detector('broken')
-    with pytest.raises(DetectorError, match='no detector'):
+    with pytest.raises(DetectorError, match='not a detector'):
         load_detector('wrong')
 
 

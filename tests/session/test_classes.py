@@ -42,7 +42,7 @@ def test_each_class_gets_a_colour_that_no_other_has():
     assert len(set(colors)) == 20
     classes.add('class 3')
     assert list(classes.colors.values()) == colors
-    # more than there are colours is no error
+    # more than there are colours is not an error
     classes.add(*[f'more {n}' for n in range(30)])
     assert len(classes) == 50
 
@@ -75,7 +75,7 @@ def test_colours_are_names_or_numbers():
     assert hex_color('#0f0') == '#00ff00'
     assert rgb('#0102ff') == (1, 2, 255)
     for wrong in ('no colour', '', '#12', None):
-        with pytest.raises(ClassError, match='is no colour'):
+        with pytest.raises(ClassError, match='is not a colour'):
             hex_color(wrong)
     with pytest.raises(ClassError, match='needs a name'):
         Classes().set_color('', 'red')
@@ -123,7 +123,7 @@ def test_console_names_and_colours_classes(sessions):
     with pytest.raises(SegmentationError, match='no object 9'):
         session.assign_class('dirt', 9)
     assert 'dirt' not in session.classes
-    with pytest.raises(SegmentationError, match='is no colour'):
+    with pytest.raises(SegmentationError, match='is not a colour'):
         session.set_class_color('cell', 'colourless')
 
 
@@ -143,7 +143,7 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     session.undo()
     assert classes_of(session) == ['cel', 'cel']
     session.redo()
-    session.rename_class('cell', 'cell')  # is no step
+    session.rename_class('cell', 'cell')  # is not a step
     session.rename_class('cell', 'debris')
     assert session.classes.names == ['debris']
     assert classes_of(session) == ['debris', 'debris']
@@ -218,7 +218,7 @@ def test_session_file_brings_colours_back(sessions, tmp_path):
     assert old.scene.objects(False)[1].class_name == 'cell'
     content['classes'] = {'cell': 'nothing'}
     path.write_bytes(gzip.compress(json.dumps(content).encode()))
-    with pytest.raises(SegmentationError, match='is no colour'):
+    with pytest.raises(SegmentationError, match='is not a colour'):
         sessions().load(path)
 
 

@@ -361,7 +361,7 @@ def test_a_painted_label_that_is_opened_is_written_where_it_is(session):
 
 
 def test_thin_rims_of_objects_beneath_go_with_the_step(session):
-    """What a mask that is a little smaller leaves is no object."""
+    """What a mask that is a little smaller leaves is not an object."""
     objects, plane = session.scene.objects(True), session.scene.plane()
     for number, side in ((1, 30), (2, 12)):
         mask = square(40 * number - 30, 10, side)

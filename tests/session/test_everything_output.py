@@ -270,7 +270,7 @@ def test_objects_that_are_overwritten_go(
     output, objects, target, staged, place
 ):
     output.write(result(1, 2, 3))
-    # a rim of one pixel at a side is no object
+    # a rim of one pixel at a side is not an object
     rim = Mask(np.ones((12, 13), bool), (10, 10, 22, 23), 0.9, 0.9)
     with objects.step('object 9') as step:
         step.paint(plane_at(), rim, 9)

@@ -653,7 +653,7 @@ def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):
     session.click(*FIRST)
     session.accept()
     for write in (session.save, session.autosave):
-        with pytest.raises(SegmentationError, match='no session file'):
+        with pytest.raises(SegmentationError, match='not a session file'):
             write(path)
         with pytest.raises(SegmentationError, match='is a folder'):
             write('.')

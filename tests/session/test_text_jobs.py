@@ -58,7 +58,7 @@ def test_failures_are_one_sentence_and_lose_nothing(session):
             session.segment_text(text, StandIn())
     with pytest.raises(SegmentationError, match='There is no detector'):
         session.segment_text('cells', 'nonsense')
-    with pytest.raises(SegmentationError, match='no detector'):
+    with pytest.raises(SegmentationError, match='not a detector'):
         session.segment_text('cells', object())
     with pytest.raises(SegmentationError, match='score'):
         session.segment_text('cells', StandIn(), score=3)

@@ -167,7 +167,7 @@ def test_resume_needs_all_of_a_checkpoint(
     state = torch.load(tmp_path / 'run.pt', weights_only=True)
     del state['model']
     torch.save(state, tmp_path / 'run.pt')
-    with pytest.raises(TrainingError, match='it is no state of a run'):
+    with pytest.raises(TrainingError, match='it is not a state of a run'):
         run.resume()
 
 

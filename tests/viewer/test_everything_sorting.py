@@ -255,7 +255,7 @@ def test_outlines_are_undone_before_older_steps(everything_desk, image):
     assert d.session.redo().startswith('2 outlines')
     assert shapes in d.viewer.layers
     assert len(shapes.data) == 2
-    # removed by hand, it is no step any more
+    # removed by hand, it is not a step any more
     d.viewer.layers.remove(shapes)
     d.settle()
     assert d.session.undo() == '2 objects'

@@ -127,7 +127,7 @@ def read_classes(path: Path) -> dict[int, str]:
     Raises
     ------
     InputError
-        The table lacks a column, has no rows, or a label is no whole number
+        The table lacks a column, has no rows, or a label is not a whole number
         or has two classes.
     """
     from napari_mobilesam.large.io.tables import read_table
@@ -150,7 +150,7 @@ def read_classes(path: Path) -> dict[int, str]:
             labels.append(int(value))
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f'{path} has the label {value!r}, which is no whole number'
+            f'{path} has the label {value!r}, which is not a whole number'
         ) from error
     classes: dict[int, str] = {}
     for label, name in zip(labels, table['class'].astype(str), strict=True):

@@ -132,9 +132,9 @@ def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
     Raises
     ------
     ImageError
-        If the file is no table.
+        If the file is not a table.
     PromptError
-        If it is no table of boxes, has no rows, or none is on the plane.
+        If it is not a table of boxes, has no rows, or none is on the plane.
     """
     from napari_mobilesam.large.io.tables import read_table
     from napari_mobilesam.segmentation.proposals import boxes_of_table

@@ -217,7 +217,7 @@ def segment_command(options: argparse.Namespace) -> int:
         return segment_many_command(options, segment_in_series)
     (options.image,) = options.images
     if not options.image.exists() and not is_url(str(options.image)):
-        # of a folder that is not there, the output is no file either
+        # of a folder that is not there, the output is not a file either
         raise InputError(f'There is no file or folder {options.image}.')
     if options.names is not None:
         raise UsageError('--names is for many images: leave it out')
@@ -348,7 +348,7 @@ def channel_number(text: str) -> int:
     """Parse ``'0'``, ``'1'`` …."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no channel: give its number, counted from 0'
+            f'{text!r} is not a channel: give its number, counted from 0'
         )
     return int(text)
 

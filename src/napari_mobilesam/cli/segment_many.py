@@ -69,7 +69,7 @@ MOST_LISTED = 20
 
 SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
 
-# Suffixes of outputs that are no folders of many images.
+# Suffixes of outputs that are not folders of many images.
 FILE_SUFFIXES = ('.tif', '.tiff', '.png', '.csv', '.zarr')
 
 

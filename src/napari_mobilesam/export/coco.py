@@ -237,7 +237,7 @@ def read_coco(
         return _decoded(content, path, shape)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ExportError(
-            f'{path} is no file of COCO instances: {flaw(error)}.'
+            f'{path} is not a file of COCO instances: {flaw(error)}.'
         ) from error
     except ValueError as error:
         if isinstance(error, ExportError):
@@ -284,7 +284,7 @@ def _decoded(
     if out.size != np.prod(shape):
         raise ExportError(
             f'{path} has {len(images)} images of {size[0]} × {size[1]} '
-            f'pixels, which are no labels of shape {tuple(shape)}.'
+            f'pixels, which are not labels of shape {tuple(shape)}.'
         )
     table = properties_table(
         labels, planes_of, [_properties(a, names) for a in annotations]

@@ -33,7 +33,7 @@ NEGATIVE = (
     'There are negative labels ({}): labels are numbers from 1, and 0 is '
     'background.'
 )
-# Columns that are no measurements.
+# Columns that are not measurements.
 KEYS = ('label', 'index', 'plane')
 # Axes that labels may have.
 ORDERS = ('yx', 'zyx', 'tyx', 'tzyx')
@@ -113,7 +113,7 @@ class LabelsWithTable:
     Raises
     ------
     ExportError
-        If the labels are no integers, have no or too many axes, the table
+        If the labels are not integers, have no or too many axes, the table
         has no labels, or scale or units are of other axes.
     """
 

@@ -250,7 +250,7 @@ def export_labels(
 
 
 def _check_units(units: Any) -> None:
-    """Raise `SegmentationError` if a value is no list of names."""
+    """Raise `SegmentationError` if a value is not a list of names."""
     if not isinstance(units, Sequence) or not all(
         unit is None or isinstance(unit, str) for unit in units
     ):

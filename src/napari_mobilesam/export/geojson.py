@@ -38,7 +38,7 @@ OBJECT_TYPES = ('detection', 'annotation', 'cell')
 LABEL = 'Label'
 # Member of the collection with the shape; others ignore it.
 OURS = 'napari-mobilesam'
-# Geometries of annotations that are no objects.
+# Geometries of annotations that are not objects.
 NO_AREA = ('Point', 'MultiPoint', 'LineString', 'MultiLineString')
 # Makes the ids of features: the same objects have the same ids again.
 NAMESPACE = uuid.UUID('6f1d3a54-52a0-4c1c-9d0b-2c1f5c9e8a11')
@@ -97,7 +97,7 @@ def _features(
             if properties.class_name:
                 told['classification'] = classes[properties.class_name]
             told['isLocked'] = False
-            # last: a column of that name is no label
+            # last: a column of that name is not a label
             told['measurements'] = {**properties.measurements, LABEL: label}
             key = f'{image.name}/{plane.number}/{label}'
             yield {
@@ -242,7 +242,7 @@ def _ring(points: Any) -> Any:
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < 4:
         raise ValueError('a ring needs four points, x and y each')
     if not np.isfinite(points).all():
-        raise ValueError('a corner is no number')
+        raise ValueError('a corner is not a number')
     return points[:-1, 1::-1]
 
 

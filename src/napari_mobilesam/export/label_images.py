@@ -147,7 +147,7 @@ def read_tiff(
     Raises
     ------
     ExportError
-        If it is no label image, or has channels and none is chosen.
+        If it is not a label image, or has channels and none is chosen.
     """
     import tifffile
 

@@ -36,7 +36,7 @@ MOST_INTEGER = 60_535
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
 # A colon that is not escaped.
 KEY_END = re.compile(r'(?<!\\): ')
-# Properties that are no measurements.
+# Properties that are not measurements.
 LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
 # sizes of a pixel and their units: ROIs have no place of their own for them
 SCALE, UNITS, AXES = 'pixel size', 'pixel unit', 'axes'
@@ -230,7 +230,7 @@ def read_roi_zip(
     Raises
     ------
     ExportError
-        If it is no file of ROIs, or some lie beyond the shape.
+        If it is not a file of ROIs, or some lie beyond the shape.
     """
     roifile = need('roifile', extra='export')
     try:
@@ -249,7 +249,7 @@ def read_roi_zip(
     # the reader fails with whatever comes to hand on a damaged file
     except Exception as error:  # noqa: BLE001
         raise ExportError(
-            f'{path} is no file of ImageJ ROIs: {reason(error)}.'
+            f'{path} is not a file of ImageJ ROIs: {reason(error)}.'
         ) from error
     colors = {
         props[CLASS]: color

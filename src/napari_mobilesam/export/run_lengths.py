@@ -121,7 +121,7 @@ def decompress(text: str) -> NDArray[np.int64]:
     if len(codes) and (
         codes.min() < 0 or codes.max() >= 2 * MORE or codes[-1] & MORE
     ):
-        raise ValueError(f'{text[:20]!r} are no compressed counts')
+        raise ValueError(f'{text[:20]!r} are not compressed counts')
     ends = np.flatnonzero(~codes & MORE) + 1
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     sizes = ends - starts

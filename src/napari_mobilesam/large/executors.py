@@ -268,7 +268,7 @@ def open_workers(
 
 
 def check_executor(executor: Any) -> None:
-    """Raise `SegmentationError` for what is no executor of `open_workers`."""
+    """Raise `SegmentationError` for what `open_workers` does not know."""
     if isinstance(executor, str):
         known = executor in KINDS or ':' in executor
     else:

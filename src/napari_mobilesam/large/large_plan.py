@@ -98,7 +98,7 @@ def checked_large(
     Raises
     ------
     TypeError
-        If an override is no parameter.
+        If an override is not a parameter.
     SegmentationError
         If a value is out of range or makes no sense for tiles.
     """

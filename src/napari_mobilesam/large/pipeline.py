@@ -199,7 +199,7 @@ def _checked_hooks(
     cancelled: Callable[[], bool] | None,
     on_tile: Callable[[TileFound], None] | None,
 ) -> TileHooks:
-    """Raise `SegmentationError` if a callback is no function."""
+    """Raise `SegmentationError` if a callback is not a function."""
     check_callable('progress', progress)
     check_callable('cancelled', cancelled)
     check_callable('on_tile', on_tile)
@@ -211,7 +211,7 @@ def _checked_hooks(
 
 
 def _checked_output(output: Any) -> Path | None:
-    """Raise `SegmentationError` if an output is no path to a zarr."""
+    """Raise `SegmentationError` if an output is not a path to a zarr."""
     if output is None:
         return None
     check_path('output', output)

@@ -276,7 +276,7 @@ class Proposer:
             return 'grid'
         source = point_source(self.parameters, record, self.diameter)
         if source in ('watershed', 'head') and regions[0].cut is None:
-            # one tile that is no decoder block
+            # one tile that is not a decoder block
             return 'adaptive'
         return source
 

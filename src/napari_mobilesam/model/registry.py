@@ -146,7 +146,7 @@ def registry() -> dict[str, ModelRecord]:
 def list_models() -> list[ModelRecord]:
     """All models that `load_model` knows by name, the user's own last.
 
-    A file in the user's folder that is no checkpoint of ours is left out,
+    A file in the user's folder that is not a checkpoint of ours is left out,
     with a warning.
 
     Returns
@@ -316,7 +316,7 @@ def read_record(path: Path) -> ModelRecord:
     Raises
     ------
     CheckpointError
-        If the file is no safetensors file, has no record, or a wrong one.
+        If the file is not a safetensors file, has no record, or a wrong one.
     """
     record = find_record(path)
     if record is None:
@@ -330,7 +330,7 @@ def find_record(path: Path) -> ModelRecord | None:
     Raises
     ------
     CheckpointError
-        If the file is no safetensors file, or has a wrong record.
+        If the file is not a safetensors file, or has a wrong record.
     """
     try:
         with safe_open(str(path), framework='np') as file:

@@ -417,7 +417,7 @@ def build_sam(
     Raises
     ------
     ValueError
-        For an unknown architecture or an input size that is no multiple of
+        For an unknown architecture or an input size that is not a multiple of
         16 or below 32.
     """
     if record is None:

@@ -66,7 +66,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     CheckpointError
-        If the file is no checkpoint, is damaged, or has no state dict.
+        If the file is not a checkpoint, is damaged, or has no state dict.
     """
     try:
         if path.suffix == '.safetensors':
@@ -111,7 +111,7 @@ def _reason(path: Path, error: Exception) -> str:
     first_line = (str(error).splitlines() or [''])[0][:200]
     if path.suffix == '.safetensors':
         return (
-            f'it is no safetensors file, is damaged, or cut short '
+            f'it is not a safetensors file, is damaged, or cut short '
             f'({first_line}). Download or export it again.'
         )
     with path.open('rb') as file:
@@ -163,7 +163,7 @@ def _check_added(path: Path, state: Mapping[str, Tensor]) -> None:
         raise CheckpointError(
             f'{path} was fine-tuned with LoRA or another parameter-efficient '
             f'method (PEFT): it has {len(added)} weights, such as '
-            f'{added[0]}, that are no part of SAM. Merge them into the model '
+            f'{added[0]}, that are not part of SAM. Merge them into the model '
             'with the program that made the file, and save all of its '
             'weights.'
         )

@@ -50,7 +50,7 @@ class Axes:
 
     @property
     def plane_axes(self) -> tuple[int, ...]:
-        """Axes before rows and columns that are no channels."""
+        """Axes before rows and columns that are not channels."""
         return tuple(i for i, a in enumerate(self.names) if a in PLANE_AXES)
 
     def planes_shape(self, shape: Sequence[int]) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
                 f'{path.suffix[1:].upper()}.'
             ) from error
         raise ImageError(
-            f'{path} is no image of a kind that is read: TIFF, PNG, JPEG, '
+            f'{path} is not an image of a kind that is read: TIFF, PNG, JPEG, '
             '.npy, zarr and OME-Zarr are. Save it as one of these, for '
             'example with Fiji.'
         ) from error

@@ -309,7 +309,7 @@ def _ome_sizes(
             f'The OME metadata of {path} is damaged: {error}. Save the file '
             'again.'
         ) from error
-    # images without pages are no series
+    # images without pages are not series
     if len(images) != count:
         series = 0
     known = images[series].attrib if images else {}
@@ -319,7 +319,7 @@ def _ome_sizes(
         except ValueError as error:
             raise ImageError(
                 f'The OME metadata of {path} says {key}='
-                f'"{known[key]}", which is no number. Save the file again.'
+                f'"{known[key]}", which is not a number. Save the file again.'
             ) from error
         if size > 0:
             scale[axis] = size

@@ -24,7 +24,7 @@ from napari_mobilesam.types import PromptError
 
 GROUP = 'napari_mobilesam.detectors'
 DEFAULT_DETECTOR = 'grounding_dino_tiny'
-# More boxes than this are no answer; the best are taken.
+# Of more boxes than this, the best are taken.
 MOST_BOXES = 10_000
 
 
@@ -110,7 +110,7 @@ def checked_detector(detector: Any) -> BoxDetector:
     """
     if not callable(getattr(detector, 'boxes', None)):
         raise DetectorError(
-            f'{quoted(detector)} is no detector: it needs a method '
+            f'{quoted(detector)} is not a detector: it needs a method '
             'boxes(image, text).'
         )
     found: BoxDetector = detector
@@ -118,7 +118,7 @@ def checked_detector(detector: Any) -> BoxDetector:
 
 
 def check_query(text: Any) -> None:
-    """Raise `PromptError` if a value is no text that names something."""
+    """Raise `PromptError` if a value is not text that names something."""
     if not isinstance(text, str):
         raise PromptError(f'text is {quoted(text)}; give words for a thing.')
     if not text.strip():
@@ -151,7 +151,7 @@ def boxes_of_text(
     PromptError
         The text is empty.
     DetectorError
-        The detector has failed, or what it returns are no boxes.
+        The detector has failed, or what it returns are not boxes.
     """
     check_query(text)
     name = type(detector).__name__

@@ -48,8 +48,8 @@ class Region:
     points : ndarray
         (N, 2) float64 (row, column) in data pixels of the image.
     edge : float
-        A mask within this distance of an edge of the window that is no edge
-        of the image is cut off.
+        A mask within this distance of an edge of the window, unless it is an
+        edge of the image, is cut off.
     cut : Cut or None
         Decoder block that is asked; the window is one input of the model,
         as in the paper, if None.

@@ -327,7 +327,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _write(path: Path, known: dict[str, dict[str, float]]) -> None:
-    """Remember by rename; a folder that cannot be written is no error."""
+    """Remember by rename; a folder that cannot be written is not an error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, json.dumps(known, indent=1))

@@ -151,7 +151,7 @@ def point_source(
         check_watershed(parameters, record)
         if diameter is not None:
             return 'watershed'
-    # The grids of crop layers are no lattice.
+    # The grids of crop layers do not form a lattice.
     if not parameters.adaptive or parameters.crop_layers:
         return 'grid'
     has_head = parameters.instance_head and record.instance_head

@@ -184,7 +184,7 @@ def as_rgb_plane(
     Raises
     ------
     ImageError
-        If the image is empty, has no finite pixel, or is no plane; if
+        If the image is empty, has no finite pixel, or is not a plane; if
         contrast limits or gamma are unusable; if the window is not within
         the image.
     """

@@ -44,7 +44,7 @@ def masks_of_labels(
     Raises
     ------
     SegmentationError
-        The labels are no whole numbers or of another shape, or one of the
+        The labels are not whole numbers or of another shape, or one of the
         numbers is not among them.
     """
     try:

@@ -45,7 +45,7 @@ def checked_parameters(
     Raises
     ------
     TypeError
-        If an override is no parameter.
+        If an override is not a parameter.
     SegmentationError
         If a value is out of range, or diameter and crop layers are both
         given.

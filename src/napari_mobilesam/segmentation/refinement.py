@@ -170,7 +170,7 @@ class ObjectMasks:
         Raises
         ------
         ImageError
-            If these are no labels; the message says why.
+            If these are not labels; the message says why.
         """
         plane = label_plane(labels, split)
         known = scores or {}
@@ -229,7 +229,7 @@ def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
         array = whole
     if array.dtype.kind not in 'iub':
         raise ImageError(
-            f'Labels of type {array.dtype} are no labels: give integers, '
+            f'Labels of type {array.dtype} are not labels: give integers, '
             'one number for each object.'
         )
     if array.dtype.kind == 'i' and array.min() < 0:

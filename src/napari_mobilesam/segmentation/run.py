@@ -101,7 +101,7 @@ class Hooks:
         Raises
         ------
         SegmentationError
-            If one is no function.
+            If one is not a function.
         """
         check_callable('progress', progress)
         check_callable('cancelled', cancelled)

@@ -436,7 +436,7 @@ embedding, progress, cancelled, **overrides
     PromptError
         There is no example.
     ImageError, SegmentationError, TypeError
-        As `generate_candidates`; also if the examples are no labels of this
+        As `generate_candidates`; also if the examples are not labels of this
         image.
     """
     shown: Mapping[str, Any] = {

@@ -96,7 +96,7 @@ on_masks, on_work, **shown
     PromptError
         The text is empty.
     DetectorError
-        The detector has failed, or what it returns are no boxes.
+        The detector has failed, or what it returns are not boxes.
     ImageError, SegmentationError
         As `generate_candidates`.
     """

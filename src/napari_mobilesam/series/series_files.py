@@ -219,7 +219,7 @@ def is_image_folder(path: Path) -> bool:
 def image_files(given: Sequence[Path]) -> Iterator[Path]:
     """Yield image files, and those in folders, each once.
 
-    Labels that a series has written into a folder are no images of it.
+    Labels that a series has written into a folder are not images of it.
 
     Raises
     ------

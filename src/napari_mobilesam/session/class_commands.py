@@ -51,7 +51,7 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            The name is no text, or there is no such object.
+            The name is not text, or there is no such object.
         """
         check_class_name('class_name', class_name)
         if number is None:

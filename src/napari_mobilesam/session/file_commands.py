@@ -117,7 +117,7 @@ class FileCommands:
         Raises
         ------
         SegmentationError
-            There are no objects, or the file is no session file.
+            There are no objects, or the file is not a session file.
         OSError
             The file cannot be written.
         """
@@ -149,7 +149,7 @@ class FileCommands:
         Raises
         ------
         SegmentationError
-            The file is no session file or of another image, or the labels
+            The file is not a session file or of another image, or the labels
             have objects.
         """
         check_path('path', path)
@@ -191,7 +191,7 @@ class FileCommands:
         Raises
         ------
         SegmentationError
-            There is no image to make labels for, or the file is no session
+            There is no image to make labels for, or the file is not a session
             file, or has other objects, which would be lost.
         """
         if path is None:

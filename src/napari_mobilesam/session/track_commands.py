@@ -168,7 +168,7 @@ def _index(tracked: TrackedLabels, place: FrameAndTrack) -> int:
     """Index of an object by frame and track."""
     if not are_numbers(place) or len(place) != 2:
         raise TrackError(
-            f'{quoted(place)} is no object: give the numbers of its frame '
+            f'{quoted(place)} is not an object: give the numbers of its frame '
             'and its track, for example (0, 1).'
         )
     return tracked.index(*place)

@@ -84,7 +84,7 @@ def objects_in_time(
     Raises
     ------
     ImageError
-        If the labels have other axes, are no integers, or have no object.
+        If the labels have other axes, are not integers, or have no object.
     """
     check_series(labels)
     count = labels.shape[0]
@@ -118,7 +118,7 @@ def objects_in_time(
 
 
 def check_series(labels: Any) -> None:
-    """Refuse what is no series of label images.
+    """Refuse what is not a series of label images.
 
     Raises
     ------

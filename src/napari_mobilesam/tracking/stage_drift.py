@@ -34,7 +34,7 @@ class StageDrift:
             Foreground of the next frame; all have one shape. Planes are
             projected.
         objects : int
-            Number of objects in it. The way of a single one is no shift.
+            Number of objects in it. The way of a single one is not a shift.
         """
         flat = np.asarray(frame.any(axis=0) if frame.ndim == 3 else frame)
         step = max(1, -(-max(flat.shape) // MOST_PIXELS))

@@ -184,7 +184,7 @@ class Tracks:
         Raises
         ------
         TrackError
-            If one is no index, or there are fewer objects.
+            If one is not an index, or there are fewer objects.
         """
         for index in indices:
             if not isinstance(index, Integral) or not 0 <= index < len(self):
@@ -292,7 +292,7 @@ class Tracks:
         frame : int
             The frame.
         pixels : array
-            Its labels; those that are no object of the tracks become 0.
+            Its labels; those that are not objects of the tracks become 0.
 
         Returns
         -------

@@ -314,7 +314,7 @@ def _refuse_mask(path: Path, labels: NDArray[Any]) -> None:
     pieces = max(
         label(labels[index])[1] for index in np.ndindex(labels.shape[:-2])
     )
-    # an object may lie in two pieces, the white of a mask is no number
+    # an object may lie in two pieces, the white of a mask is not a number
     if pieces > (1 if white else 2):
         raise TrainingDataError(
             f'{path} is a mask of 0 and {number}, not a label image: its '

@@ -45,7 +45,7 @@ def object_maps(
 ) -> ObjectMaps:
     """Maps of a label image; both distances are normalised per object.
 
-    The edge of the image is no boundary of an object that it cuts off.
+    The edge of the image is not a boundary of an object that it cuts off.
 
     Parameters
     ----------

@@ -393,7 +393,7 @@ def _read_state(
         state = torch.load(path, map_location=device, weights_only=True)
         if all(name in state for name in needed):
             return dict(state)
-        reason = 'it is no state of a run'
+        reason = 'it is not a state of a run'
     except Exception as error:  # noqa: BLE001 - torch raises any kind
         reason = str(error).split('\n', 1)[0]
     raise TrainingError(

@@ -224,7 +224,7 @@ def check_replaceable(path: Path) -> None:
     """
     if path.exists() and _state(path) is None:
         raise ImageError(
-            f'{path} exists and is no label image of this program: it is '
+            f'{path} exists and is not a label image of this program: it is '
             'not replaced. Remove it, or give another output.'
         )
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PARQUET_SUFFIXES = ('.parquet', '.pq')
 SUFFIXES = ('.csv', *PARQUET_SUFFIXES)
 NO_TABLE = (
-    '{} is no table: save it as CSV, with one line per object and a name for '
-    'each column in the first line.'
+    '{} is not a table: save it as CSV, with one line per object and a name '
+    'for each column in the first line.'
 )
 # as spreadsheets of many countries write numbers
 NUMBER = r'[+-]?\d+(,\d+)?([eE][+-]?\d+)?'
@@ -145,7 +145,7 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
         raise ImageError(EMPTY.format(path)) from error
     except UnicodeDecodeError as error:
         raise ImageError(
-            f'{path} is no text in UTF-8: save the table as CSV in UTF-8.'
+            f'{path} is not text in UTF-8: save the table as CSV in UTF-8.'
         ) from error
     except (ValueError, csv.Error) as error:
         raise ImageError(NO_TABLE.format(path)) from error

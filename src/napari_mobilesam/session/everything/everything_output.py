@@ -297,7 +297,7 @@ class EverythingOutput:
 
     def _keep(self, rewrite: Rewrite, after: Selection) -> None:
         self._known, self._overwrite = rewrite.known, False
-        # a selection of the same objects is no step: the step of the same
+        # a selection of the same objects is not a step: the step of the same
         # slider gets it; before there is one, an undo goes to its beginning
         self._same = None if after == self.selection else after
         last = self.objects.history.last

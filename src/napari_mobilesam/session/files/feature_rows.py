@@ -18,7 +18,7 @@ MOST_WHOLE = 2**63 - 1
 
 
 def rows_to_json(rows: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return the values of each column; None for what is no plain value.
+    """Return the values of each column; None for what is not a plain value.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def rows_from_json(
     Raises
     ------
     SchemaError
-        Columns are of several lengths, or labels are no numbers, or twice.
+        Columns are of several lengths, or labels are not numbers, or twice.
     """
     import pandas as pd
 

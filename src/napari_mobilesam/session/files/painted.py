@@ -144,7 +144,7 @@ def painted_from(content: Any) -> PaintedPixels:
         raise SchemaError(f'painted pixels of labels of the shape {shape}')
     parts = [array_from(text) for text in content['runs']]
     if any(part.dtype != np.int64 or part.ndim != 2 for part in parts):
-        raise SchemaError('painted pixels are no runs')
+        raise SchemaError('painted pixels are not runs')
     runs = np.concatenate([np.zeros((3, 0), np.int64), *parts], axis=1)
     starts, lengths, labels = runs
     ends = starts + lengths

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 FORMAT = 'napari-mobilesam session 1'
 # Files of so many lines are parsed line by line.
 MANY = 10
-# A small file that is longer than this when unpacked is no session: objects
+# A small file that is longer than this when unpacked is not a session: objects
 # are masks and logits, which are compressed already.
 MOST_TEXT = 4_000_000
 MOST_EXPANSION = 20
@@ -200,8 +200,8 @@ def check_place(path: Path) -> None:
         return
     if start and start != GZIP:
         raise SegmentationError(
-            f'{path} exists and is no session file: it is not replaced. Give '
-            'another name.'
+            f'{path} exists and is not a session file: it is not replaced. '
+            'Give another name.'
         )
 
 

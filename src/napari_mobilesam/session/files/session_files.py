@@ -29,7 +29,7 @@ def beside(image: str | os.PathLike[str]) -> Path:
 
 
 def by_pixels(plane: ImagePlane) -> Path:
-    """Return the session file of an image that is no file.
+    """Return the session file of an image that is not a file.
 
     The name is a fingerprint of the pixels of a plane.
     ``NAPARI_MOBILESAM_SESSIONS`` overrides the folder.

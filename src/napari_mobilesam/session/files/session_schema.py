@@ -30,7 +30,7 @@ from napari_mobilesam.session.objects.targets import WriteOptions, WritePolicy
 # A label, a number of an object, and an index or size in pixels.
 MOST_LABEL = 2**63 - 1
 MOST_PIXEL = 2**48
-# Values outside are no coordinates, contrast limits or scores.
+# Values outside are not coordinates, contrast limits or scores.
 FAR = 1e12
 LARGE = 3.5e38
 MANY = 10_000_000

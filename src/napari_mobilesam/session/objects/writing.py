@@ -22,7 +22,7 @@ from napari_mobilesam.text import counted
 
 # Of an object that another one is written over, a share up to this that no
 # pixel is deeper in than this is not left: what remains around a mask that is
-# a little smaller is no object.
+# a little smaller is not an object.
 MOST_CRUMBS, CRUMB_DEPTH = 0.15, 2
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Windows that are tried, each twice as large as the one before.
 TRIES = 2
 # Cells of a low-res mask along an edge, at least: a tip that touches the edge
-# is no cut.
+# is not a cut.
 LEAST_RUN = 3
 # A mask that is less certain by more than this is not taken instead.
 LOSS = 0.1

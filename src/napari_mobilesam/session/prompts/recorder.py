@@ -75,7 +75,7 @@ class Recorder:
     ) -> ReplayCode | None:
         """Return the replay code of a propagation.
 
-        None for labelled pixels that are no object of the session: a script
+        None for labelled pixels that are not objects of the session: a script
         does not have them.
         """
         if record.origin == 'labels':

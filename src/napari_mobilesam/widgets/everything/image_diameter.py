@@ -49,7 +49,7 @@ class ImageDiameter:
         before = None if self._image is None else self._image()
         if image is None or image is before:
             return
-        # values that are no parameters are reported when they are used
+        # values that are not parameters are reported when they are used
         with contextlib.suppress(SegmentationError):
             value = self._form.value
             if before is not None:

@@ -239,7 +239,7 @@ def add_polygons(
         edge_color='#ffd54f',
         edge_width=max(0.5, max(plane.shape) / 800),
         face_color='transparent',
-        # these are no prompts, unless somebody chooses them as such
+        # these are not prompts, unless somebody chooses them as such
         **{**plane.transform(), 'metadata': {}},
     )
     insert_below_prompts(viewer, layer)

@@ -57,7 +57,7 @@ class ObjectTexts:
         self._scene = scene
         self._doubtful = doubtful
         self._shapes_aside = shapes_aside
-        # images whose pixels that are no numbers were reported
+        # images whose pixels that are not numbers were reported
         self._reported: WeakSet[Image] = WeakSet()
 
     def answered(

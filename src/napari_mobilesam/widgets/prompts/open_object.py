@@ -196,7 +196,7 @@ class OpenObject:
             self._show_nothing()
             self._unseen = str(error)
             if self.empty and self._dock.viewer.dims.ndisplay == 3:
-                # to look at the volume is no mistake
+                # to look at the volume is not a mistake
                 status.say(self._unseen, keep=True)
             else:
                 status.fail(self._unseen)

@@ -112,7 +112,7 @@ class SeriesRun:
             panel.table.show_row(number)
             self._labelled(number)
         for number, problem in result.failed.items():
-            # labels that wait to be saved are no fault of the image
+            # labels that wait to be saved are not a fault of the image
             waits = number in self._jobs.unsaved
             panel.table.show_failure(number, '' if waits else problem)
         if result.failed:

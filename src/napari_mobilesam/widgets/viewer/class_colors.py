@@ -184,7 +184,7 @@ def classes_of(
     named = [isinstance(name, str) and bool(name) for name in found]
     places = np.where(named, np.cumsum(named) - 1, -1)
     names = [name for name, good in zip(found, named, strict=True) if good]
-    # the last entry is for -1, which is no value at all
+    # the last entry is for -1, which is not a value at all
     return labels, np.append(places, -1)[codes], names
 
 

@@ -157,7 +157,7 @@ def _class_colors(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _units(units: Any, count: int) -> tuple[str | None, ...]:
-    """Names of OME-NGFF; napari's pixel is no unit."""
+    """Names of OME-NGFF; napari's pixel is not a unit."""
     names = [str(unit) for unit in units or ()]
     if len(names) != count or 'pixel' in names:
         return ()

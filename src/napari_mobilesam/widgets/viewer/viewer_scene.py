@@ -103,7 +103,7 @@ class ViewerScene:
         # one for all labels: steps are undone in the order they were made
         self._clock = itertools.count(1).__next__
         self.tracks = TrackLayers(viewer, self._clock, self._write_to)
-        # results that are no objects of labels
+        # results that are not objects of labels
         self._others: list[Undoable] = []
         # images that were removed and come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
