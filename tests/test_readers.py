@@ -242,7 +242,7 @@ REFUSED = {
         bad_ngff,
         r"OME-Zarr metadata .*'datasets' is missing",
     ),
-    'text': ('a.txt', lambda p: p.write_text('hello'), 'not an image of a kind'),
+    'text': ('a.txt', lambda p: p.write_text('hello'), 'not an image'),
     'damaged PNG': (
         'a.png',
         lambda p: p.write_text('hello'),

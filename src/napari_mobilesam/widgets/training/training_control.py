@@ -130,7 +130,7 @@ class TrainingControl:
     def _begin(self) -> None:
         self._panel.show_running(True)
         self._task.begin(
-            'Fine-tune; Cancel in the form keeps the best model so far.'
+            'Fine-tune; the new model is lost if the window is closed.'
         )
         self._panel.save_button.hide()
         self._panel.status.say('Starting …', busy=True)
