@@ -355,6 +355,11 @@ def test_what_was_painted_by_hand_comes_back(opened, file):
     rest(d)
     painted = labels.data.copy()
     assert (painted == 7).any()
+    # a stroke that napari takes back
+    rest(d)
+    labels.paint((90, 20), 5)
+    rest(d)
+    labels.undo()
     d.viewer.close()
     again = opened()
     again.settle()

@@ -299,6 +299,11 @@ def test_up_to_date_after_each_change(table_desk):
     d.settle()
     areas = d.labels.features.set_index('index')['area']
     assert areas[4] == 401
+    # napari's own undo, by its key
+    d.labels.undo()
+    d.settle()
+    areas = d.labels.features.set_index('index')['area']
+    assert areas[4] == 400
 
 
 def test_double_click_opens_an_object(table_desk):

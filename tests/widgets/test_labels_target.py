@@ -149,8 +149,14 @@ def test_strokes_tell_which_labels_they_change(viewer):
     labels.data_setitem((np.array([17, 18]), np.array([27, 27])), [8, 9])
     assert told == [{1}, {1, 5}, {7}, {5, 8, 9}]
     assert objects.target.highest() == 9
+    labels.undo()
+    labels.undo()
+    labels.redo()
+    assert told[4:] == [{5, 8, 9}, {7}, {7}]
+    labels.fill((0, 0), 3)
+    assert told[7:] == [{3, 7}]
     paint(scene, 2)
-    assert len(told) == 4
+    assert len(told) == 8
 
 
 def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):

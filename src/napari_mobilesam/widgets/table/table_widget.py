@@ -49,6 +49,7 @@ from napari_mobilesam.widgets.table.measured_layers import (
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
+from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
@@ -85,6 +86,7 @@ class TableWidget(ViewerWidget):
         assert isinstance(scene, ViewerScene)
         self._scene = scene
         self._listened: Labels | None = None
+        self._brush: BrushHistory | None = None
         self._choosing = False
         # whether the labels have changed since they began to be measured
         self._stale = False
@@ -229,6 +231,9 @@ class TableWidget(ViewerWidget):
                 act(getattr(layer.events, name), self._changed)
             act(layer.events.features, self._features_changed)
             act(layer.events.selected_label, self._label_selected)
+        if self._brush is not None:
+            self._brush.close()
+        self._brush = labels and BrushHistory(labels, self._changed)
 
     def _changed(self, event: Any = None) -> None:
         """Measure again soon, if that is wanted."""

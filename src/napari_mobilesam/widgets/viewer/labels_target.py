@@ -26,6 +26,10 @@ from napari_mobilesam.session.objects.targets import (
     with_rows,
 )
 from napari_mobilesam.types import Box
+from napari_mobilesam.widgets.viewer.brush_history import (
+    BrushHistory,
+    changed_labels,
+)
 from napari_mobilesam.widgets.viewer.label_writer import (
     labels_present,
     layer_pixels,
@@ -81,6 +85,7 @@ class LabelsTarget:
             show_copies(layer)
         layer.events.paint.connect(self._painted)
         layer.events.data.connect(self._replaced)
+        self._brush = BrushHistory(layer, self._tell)
 
     @property
     def layer(self) -> Labels:
@@ -244,16 +249,12 @@ class LabelsTarget:
         self.set_features(with_rows(self.features(), labels, rows))
 
     def _painted(self, event: Any) -> None:
-        # each change has the values before it and those after it last
-        labels = frozenset(
-            int(label)
-            for change in event.value
-            for values in change[-2:]
-            for label in np.unique(values)
-        )
+        self._tell(changed_labels(event.value))
+
+    def _tell(self, labels: frozenset[int]) -> None:
         if self._highest is not None:
-            self._highest = max(self._highest, *labels)
-        self.edited.emit(labels - {0})
+            self._highest = max(self._highest, *labels, 0)
+        self.edited.emit(labels)
 
     def _replaced(self, event: Any) -> None:
         self._highest = None

@@ -1,0 +1,82 @@
+"""napari's own undo and redo of what was painted into labels."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+
+UNDONE, REDONE = '_undo_history', '_redo_history'
+
+
+def changed_labels(changes: Iterable[Any]) -> frozenset[int]:
+    """Return the labels that have got or lost pixels.
+
+    Parameters
+    ----------
+    changes : iterable
+        Changes of napari: each ends with the values before and after it.
+    """
+    labels = {
+        int(label)
+        for change in changes
+        for values in change[-2:]
+        for label in np.unique(values)
+    }
+    return frozenset(labels - {0})
+
+
+class BrushHistory:
+    """Tells when napari has undone or redone a stroke of the brush.
+
+    napari emits an event when something is painted, but none when that is
+    undone, so its history is compared whenever the layer is drawn.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Labels; not kept alive.
+    told : callable
+        Called with the labels that have got or lost pixels.
+    """
+
+    def __init__(
+        self, layer: Labels, told: Callable[[frozenset[int]], None]
+    ) -> None:
+        self._layer = weakref.ref(layer)
+        self._told = told
+        self._known = self._lengths()
+        layer.events.paint.connect(self._note)
+        layer.events.set_data.connect(self._look)
+
+    def close(self) -> None:
+        """Stop listening."""
+        layer = self._layer()
+        if layer is not None:
+            layer.events.paint.disconnect(self._note)
+            layer.events.set_data.disconnect(self._look)
+
+    def _lengths(self) -> tuple[int, int]:
+        # private names; without them nothing is told
+        layer = self._layer()
+        undone, redone = (
+            len(getattr(layer, name, ())) for name in (UNDONE, REDONE)
+        )
+        return undone, redone
+
+    def _note(self, event: Any) -> None:
+        self._known = self._lengths()
+
+    def _look(self, event: Any) -> None:
+        (undo, redo), now = self._known, self._lengths()
+        steps = now[1] - redo
+        self._known = now
+        # napari forgets its history where another plane is shown
+        if steps and now[0] == undo - steps:
+            items = getattr(self._layer(), REDONE if steps > 0 else UNDONE)
+            newest = islice(reversed(items), abs(steps))
+            self._told(changed_labels(x for item in newest for x in item))
