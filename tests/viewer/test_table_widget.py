@@ -288,6 +288,14 @@ def test_sorting_puts_missing_values_last(table_desk):
     rows.sortByColumn(1, Qt.SortOrder.DescendingOrder)
     assert [rows.text(n, 'index') for n in range(3)] == ['1', '3', '2']
     assert rows.text(2, 'score') == ''
+    # the order outlasts an empty table, and is what the header shows
+    table, header = d.labels.features, rows.horizontalHeader()
+    rows.show_table(table.iloc[:0, :0])
+    rows.show_table(table[['index']])
+    assert header.sortIndicatorSection() == 0
+    rows.show_table(table)
+    assert header.sortIndicatorSection() == 1
+    assert [rows.text(n, 'index') for n in range(3)] == ['1', '3', '2']
 
 
 def test_up_to_date_after_each_change(table_desk):

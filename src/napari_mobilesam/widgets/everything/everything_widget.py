@@ -224,9 +224,10 @@ class EverythingWidget(ViewerWidget):
 
     def detach(self) -> None:
         """Stop the run, disconnect, and unbind the keys."""
+        # first: what a run has found is shown, and estimated, once more
+        self.runs.detach()
         self._plane_later.cancel()
         self.estimate.later.cancel()
-        self.runs.detach()
         self.tools.abandon()
         self.large.abandon()
         self.panel.where.let_go()

@@ -46,7 +46,9 @@ class _RowsModel(QAbstractTableModel):
         self._values: list[NDArray[Any]] = []
         # row that is shown → row of the data frame
         self.order: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._by, self._down = 0, Qt.SortOrder.AscendingOrder
+        self.by, self.down = 0, Qt.SortOrder.AscendingOrder
+        # also while the table has no such column
+        self._sorted = LABEL
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
         return len(self.order)
@@ -82,7 +84,6 @@ class _RowsModel(QAbstractTableModel):
     def show(self, table: pd.DataFrame) -> None:
         """Show another table, sorted by the same column as before."""
         self.beginResetModel()
-        before = self.columns[self._by] if self.columns else LABEL
         first = [LABEL] if LABEL in table else []
         self.columns = first + [str(c) for c in table.columns if c != LABEL]
         self._values = [_array(table[name]) for name in self.columns]
@@ -92,7 +93,8 @@ class _RowsModel(QAbstractTableModel):
             else np.zeros(0, np.int64)
         )
         self.marked = np.zeros(len(self.labels), bool)
-        self._by = self.columns.index(before) if before in self.columns else 0
+        known = self._sorted in self.columns
+        self.by = self.columns.index(self._sorted) if known else 0
         self._arrange()
         self.endResetModel()
 
@@ -103,7 +105,9 @@ class _RowsModel(QAbstractTableModel):
     ) -> None:
         """Sort the rows by a column; missing values come last."""
         self.beginResetModel()
-        self._by, self._down = column, order
+        self.by, self.down = column, order
+        if self.columns:
+            self._sorted = self.columns[column]
         self._arrange()
         self.endResetModel()
 
@@ -123,10 +127,10 @@ class _RowsModel(QAbstractTableModel):
         return int(found[0]) if len(found) else -1
 
     def _arrange(self) -> None:
-        if not self._values or not 0 <= self._by < len(self._values):
+        if not self._values or not 0 <= self.by < len(self._values):
             self.order = np.arange(len(self.labels))
             return
-        values = self._values[self._by]
+        values = self._values[self.by]
         if values.dtype.kind == 'O':
             values = np.array(
                 ['' if _missing(v) else str(v) for v in values], dtype=str
@@ -135,7 +139,7 @@ class _RowsModel(QAbstractTableModel):
         else:
             missing = ~np.isfinite(values.astype(np.float64))
         order = np.argsort(values, kind='stable')
-        if self._down == Qt.SortOrder.DescendingOrder:
+        if self.down == Qt.SortOrder.DescendingOrder:
             order = order[::-1]
         self.order = np.concatenate(
             [order[~missing[order]], order[missing[order]]]
@@ -227,6 +231,11 @@ class ObjectRows(ObjectTable):
         before = self._selection.blockSignals(True)
         self._model.show(table)
         self._selection.blockSignals(before)
+        header: Any = self.horizontalHeader()
+        # the rows are in this order already
+        before = header.blockSignals(True)
+        header.setSortIndicator(self._model.by, self._model.down)
+        header.blockSignals(before)
         for column in range(self._model.columnCount()):
             self.setColumnWidth(column, self._width(column))
 
