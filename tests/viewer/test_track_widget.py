@@ -430,6 +430,28 @@ def test_tracking_again_replaces_tracks_without_corrections(track_desk):
     assert d.widget.summary.text().endswith('0 divisions.')
 
 
+def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
+    d = track_desk()
+    corrected, combo = d.widget.shown, d.widget.labels_combo
+    d.choose(2, 1)
+    d.widget.unlink()
+    d.widget.track()
+    d.settle()
+    newest = d.widget.shown
+    assert newest is not corrected
+    assert 'with your corrections: “tracked cells”' in d.widget.status.text
+    assert not corrected.labels.visible
+    assert not corrected.tracks.visible
+    # an old layer is chosen in the list of layers, or in the dock
+    d.viewer.layers.selection.active = corrected.labels
+    assert d.widget.shown is corrected
+    d.viewer.layers.selection.active = newest.labels
+    assert d.widget.shown is newest
+    combo.layer = corrected.labels
+    assert d.widget.shown is corrected
+    assert d.widget.export_button.isEnabled()
+
+
 @pytest.mark.slow
 def test_layers_of_tracks_can_be_removed(track_desk):
     d = track_desk()

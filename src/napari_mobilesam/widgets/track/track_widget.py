@@ -51,7 +51,6 @@ from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.track_layers import (
     NO_LABELS,
     ShownTracks,
-    can_be_tracked,
     describe_time,
     pixel_size,
 )
@@ -283,15 +282,20 @@ class TrackWidget(ViewerWidget):
     def _layers_changed(self, event: Any = None) -> None:
         before = self.shown
         self.labels_combo.refresh()
-        if before is not None and before.labels in self.labels_combo.layers:
+        gone = before is not None and before.source not in self.viewer.layers
+        if before is not None and gone and before.labels is not None:
             # the labels that were tracked are gone: their tracks stay chosen
             self.labels_combo.layer = before.labels
         self._follow(self._layers.shown_of(self.labels_combo.layer))
 
     def _active_changed(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
-        if active is not None and can_be_tracked(active):
+        shown = None if active is None else self._layers.shown_by(active)
+        if active in self.labels_combo.layers:
             self.labels_combo.layer = active
+        elif shown is not None and shown.source in self.labels_combo.layers:
+            # the newest tracks of these labels
+            self.labels_combo.layer = shown.source
 
     def _labels_chosen(self, labels: Labels | None) -> None:
         self._show_time(labels)
@@ -362,7 +366,11 @@ class TrackWidget(ViewerWidget):
         self._follow(self._layers.shown_of(self.labels_combo.layer))
         here = self.shown is not None and self.shown.tracked is tracked
         text = '' if here else f'“{tracked.name}”: '
-        self.status.say(f'{text}{_summary(tracked)} {CORRECT}')
+        text += f'{_summary(tracked)} {CORRECT}'
+        former = self._layers.former_of(self.labels_combo.layer)
+        if former is not None and former.labels is not None:
+            text += f' Those with your corrections: “{former.labels.name}”.'
+        self.status.say(text)
 
     def _stopped(self) -> None:
         self._end()

@@ -303,7 +303,7 @@ class TrackLayers:
         """Show tracks above the labels, which are hidden."""
         viewer = self._viewer()
         assert viewer is not None
-        self._remove_uncorrected(layer)
+        self._clear_former(layer)
         tracked = TrackedLabels(layer.name, labels, result, self._clock)
         place = _place(layer, result.pixels.ndim)
         shown = Labels(
@@ -359,17 +359,28 @@ class TrackLayers:
         found = (each for each in self._in_viewer() if each.labels is layer)
         return next(found, None)
 
-    def _remove_uncorrected(self, layer: Labels) -> None:
-        """Remove former tracks of a layer, unless they were changed."""
+    def _clear_former(self, layer: Labels) -> None:
+        """Remove former tracks of a layer; hide those that were changed."""
         layers = self._layers
         for former in self._in_viewer():
             history = former.tracked.history
             corrected = history.done or history.undone or former.was_edited
-            if former.source is layer and not corrected:
+            if former.source is not layer:
+                continue
+            if not corrected:
                 self._shown.remove(former)
-                for each in (former.labels, former.tracks):
-                    if each is not None and each in layers:
-                        layers.remove(each)
+            for each in (former.labels, former.tracks):
+                if each is None or each not in layers:
+                    continue
+                if corrected:
+                    each.visible = False
+                else:
+                    layers.remove(each)
+
+    def former_of(self, layer: Labels | None) -> ShownTracks | None:
+        """Return the tracks that a layer had before the newest ones."""
+        found = [each for each in self._in_viewer() if each.source is layer]
+        return found[-2] if len(found) > 1 else None
 
     def all_tracks(self) -> Sequence[TrackedLabels]:
         """Return the tracks in the viewer, the newest last."""
@@ -396,11 +407,17 @@ class TrackLayers:
         return found[-1] if found else None
 
     def can_be_chosen(self, layer: Any) -> bool:
-        """Return True for labels to track, and for tracks without these."""
+        """Return True for labels to track, and for tracks of their own.
+
+        Those are tracks whose labels are gone, or were tracked again.
+        """
         if can_be_tracked(layer):
             return True
         shown = self.shown_by(layer)
-        return shown is not None and shown.source not in self._layers
+        return shown is not None and (
+            shown.source not in self._layers
+            or shown is not self.shown_of(shown.source)
+        )
 
 
 def napari_tracks(tracks: Tracks) -> NDArray[np.float64]:
