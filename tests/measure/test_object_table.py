@@ -139,10 +139,26 @@ def test_units(labels: NDArray[Any]) -> None:
     np.testing.assert_allclose(table['area µm²'], table['area'] / 4)
     np.testing.assert_allclose(table['row µm'], table['row'] / 2)
     np.testing.assert_allclose(table['perimeter µm'], table['perimeter'] / 2)
-    # no lengths where they depend on the direction
+    # no perimeter where it depends on the direction
     assert 'perimeter µm' not in measure_objects(
         labels, scale=(1, 0.5), units='µm'
     )
+
+
+@pytest.mark.parametrize('shape', [(48, 30), (8, 48, 30)])
+def test_axes_of_pixels_that_are_not_square(shape: tuple[int, ...]) -> None:
+    """A ball, whose image is shorter along axes of larger pixels."""
+    scale = (3.0, 0.5, 0.8)[-len(shape) :]
+    grid = np.indices(shape).reshape(len(shape), -1).T * scale
+    middle = (np.array(shape) - 1) / 2 * scale
+    ball = np.linalg.norm(grid - middle, axis=1).reshape(shape) < 10
+    given = {'scale': scale, 'units': 'µm', 'volumes': len(shape) == 3}
+    (row,) = measure_objects(ball.astype(int), **given).to_dict('records')
+    assert row['axis_major_length µm'] == pytest.approx(20, rel=0.06)
+    assert row['axis_minor_length µm'] == pytest.approx(20, rel=0.06)
+    assert row['axis_major_length'] > 1.2 * row['axis_minor_length']
+    empty = measure_objects(np.zeros(shape, int), **given)
+    assert list(empty) == list(row)
 
 
 def test_keeps_class_and_score(labels: NDArray[Any]) -> None:

@@ -17,7 +17,7 @@ CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
 
 @pytest.fixture
 def d(desk, blobs):
-    made = desk(blobs, widget=EVERYTHING, scale=(2, 3), rotate=10)
+    made = desk(blobs, widget=EVERYTHING, scale=(2, 3), rotate=10, units='um')
     made.widget.panel.form.controls['points_per_side'].value = 10
     made.widget.panel.form.controls['whole_image'].value = True
     made.settle()
@@ -41,6 +41,8 @@ def test_edges_are_an_image(d):
     assert edges.data[CENTRES[0]] == 0
     assert d.widget.header.image_combo.layer is d.image
     assert 'Edges are in' in d.widget.status.text
+    # others would take the units off the scale bar
+    assert edges.units == d.image.units
     assert d.widget.panel.run_button.isEnabled()
 
 

@@ -61,6 +61,8 @@ SHAPES_3D = (
     'axis_major_length',
     'axis_minor_length',
 )
+# measured with the size of a pixel too, under a name of their own
+LENGTHS, SPACED = ('axis_major_length', 'axis_minor_length'), 'spaced '
 AXES = {2: ('row', 'column'), 3: ('z', 'row', 'column')}
 
 
@@ -113,9 +115,10 @@ def measure_objects(
         (centroid), row0, column0, row1, column1 (box, half open),
         axis_major_length, axis_minor_length, eccentricity, solidity,
         perimeter (pixels); mean, min, max and standard deviation of the
-        intensity of each channel; with a scale the area, axes and perimeter
-        in units too, if pixels are square. Of volumes z, z0 and z1 too, and
-        no eccentricity, solidity and perimeter.
+        intensity of each channel; with a scale the area, centroid, axes and,
+        if pixels are square, perimeter in units too. Of volumes the area is
+        the number of voxels; z, z0 and z1 too, and no eccentricity, solidity
+        and perimeter.
 
     Raises
     ------
@@ -133,9 +136,13 @@ def measure_objects(
             f'units is {quoted(units)}; it has to be a name, such as µm.'
         )
     size = tuple(float(s) for s in scale) if scale is not None else None
+    ndim = 3 if volumes else 2
+    spacing = None
+    if size is not None and not _is_isotropic(size[-ndim:]):
+        spacing = size[-ndim:]
     parts = []
     for number, plane, pixels in _planes(labels, image, volumes):
-        measured = _measure(plane, pixels, channels, progress)
+        measured = _measure(plane, pixels, channels, progress, spacing)
         if volumes or len(labels.shape) == 2:
             parts.append(measured)
         else:
@@ -144,7 +151,6 @@ def measure_objects(
     rows = [part for part in parts if len(part)] or parts[:1]
     found = pd.concat(rows, ignore_index=True)
     if size is not None:
-        ndim = 3 if volumes else 2
         _add_units(found, size[-ndim:], units or 'units')
     return _with_known(found, table)
 
@@ -276,8 +282,12 @@ def _measure(
     image: _Window | None,
     channels: Sequence[str] | None,
     progress: Progress | None,
+    spacing: tuple[float, ...] | None,
 ) -> pd.DataFrame:
-    """Measure all objects of one plane or volume."""
+    """Measure all objects of one plane or volume.
+
+    With a spacing, lengths that depend on it are measured in its unit, too.
+    """
     import pandas as pd
 
     windows = list(_windows(labels.shape))
@@ -292,10 +302,10 @@ def _measure(
             steps = 2 * len(windows)
             progress(len(windows) + number, steps, 'Measuring objects')
         parts += [
-            _measure_group(labels, image, group, boxes)
+            _measure_group(labels, image, group, boxes, spacing)
             for group in _groups(wanted, boxes)
         ]
-    table = pd.concat(parts) if parts else _empty(labels, image)
+    table = pd.concat(parts) if parts else _empty(labels, image, spacing)
     table = table.sort_values('label', ignore_index=True)
     return _renamed(table, labels, image, channels)
 
@@ -373,6 +383,7 @@ def _measure_group(
     image: _Window | None,
     group: list[int],
     boxes: dict[int, tuple[list[int], list[int]]],
+    spacing: tuple[float, ...] | None,
 ) -> pd.DataFrame:
     """Measure some objects in the window around all of them."""
     import pandas as pd
@@ -397,12 +408,25 @@ def _measure_group(
         properties=(*shapes, *(INTENSITIES if pixels is not None else ())),
         extra_properties=None if pixels is None else (intensity_sd,),
     )
+    rows |= _spaced(compact, spacing)
     rows['label'] = names[rows['label'] - 1].astype(np.int64)
     for axis in range(block.ndim):
         rows[f'centroid-{axis}'] = rows[f'centroid-{axis}'] + low[axis]
         for place in (axis, axis + block.ndim):
             rows[f'bbox-{place}'] = rows[f'bbox-{place}'] + low[axis]
     return pd.DataFrame(rows)
+
+
+def _spaced(
+    labels: NDArray[np.int32], spacing: tuple[float, ...] | None
+) -> dict[str, NDArray[Any]]:
+    """Lengths of axes in the unit of a spacing."""
+    from skimage.measure import regionprops_table
+
+    if spacing is None:
+        return {}
+    rows = regionprops_table(labels, properties=LENGTHS, spacing=spacing)
+    return {f'{SPACED}{name}': values for name, values in rows.items()}
 
 
 INTENSITIES = ('intensity_mean', 'intensity_min', 'intensity_max')
@@ -421,7 +445,11 @@ def _measurable(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels.astype(np.float64) if pixels.dtype.kind != 'f' else pixels
 
 
-def _empty(labels: _Window, image: _Window | None) -> pd.DataFrame:
+def _empty(
+    labels: _Window,
+    image: _Window | None,
+    spacing: tuple[float, ...] | None,
+) -> pd.DataFrame:
     """Table without rows: that of one object, less the object."""
     import pandas as pd
     from skimage.measure import regionprops_table
@@ -439,7 +467,7 @@ def _empty(labels: _Window, image: _Window | None) -> pd.DataFrame:
         properties=(*shapes, *(INTENSITIES if pixels is not None else ())),
         extra_properties=None if pixels is None else (intensity_sd,),
     )
-    return pd.DataFrame(rows).iloc[:0]
+    return pd.DataFrame(rows | _spaced(mask, spacing)).iloc[:0]
 
 
 def _renamed(
@@ -470,16 +498,20 @@ def _renamed(
 def _add_units(
     table: pd.DataFrame, scale: tuple[float, ...], unit: str
 ) -> None:
-    """Add columns in units; lengths only where pixels are isotropic."""
+    """Add columns in units; the perimeter only if pixels are isotropic."""
     power = {2: '²', 3: '³'}[len(scale)]
     table[f'area {unit}{power}'] = table['area'] * math.prod(scale)
     for axis, size in zip(AXES[len(scale)], scale, strict=True):
         table[f'{axis} {unit}'] = table[axis] * size
-    if not np.allclose(scale, scale[0], rtol=1e-6):
-        return
-    for name in ('axis_major_length', 'axis_minor_length', 'perimeter'):
-        if name in table:
+    for name in (*LENGTHS, 'perimeter'):
+        if f'{SPACED}{name}' in table:
+            table[f'{name} {unit}'] = table.pop(f'{SPACED}{name}')
+        elif name in table and _is_isotropic(scale):
             table[f'{name} {unit}'] = table[name] * scale[0]
+
+
+def _is_isotropic(scale: Sequence[float]) -> bool:
+    return bool(np.allclose(scale, scale[0], rtol=1e-6))
 
 
 def _with_known(

@@ -184,6 +184,7 @@ def add_edges(
         blending='additive',
         contrast_limits=(0, 1),
         metadata={MARK: str(plane.layer.unique_id)},
+        **plane.axes(),
     )
     insert_below_prompts(viewer, layer)
     return layer
