@@ -41,6 +41,19 @@ def session():
     made.close()
 
 
+def test_tracks_of_a_folder_are_opened(session, tracked, tmp_path):
+    tracked.unlink(int(tracked.tracks.members(1)[3]))
+    session.tracking.export(tracked, tmp_path / 'tracks')
+    assert session.tracking.wait(30)
+    opened = session.open_tracks(tmp_path / 'tracks')
+    assert opened.tracks.parents == tracked.shown.parents
+    assert np.array_equal(opened.pixels, tracked.pixels)
+    with pytest.raises(SegmentationError, match=r'has no res_track\.txt'):
+        session.open_tracks(tmp_path)
+    with pytest.raises(SegmentationError, match='folder is 3'):
+        session.open_tracks(3)
+
+
 # the job
 
 

@@ -63,6 +63,13 @@ def test_tables_that_do_not_agree_are_refused(
         read_ctc(folder)
 
 
+def test_frames_of_two_shapes_are_refused(tracks, dividing_cells, tmp_path):
+    folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
+    tifffile.imwrite(folder / 'mask003.tif', np.zeros((5, 7), np.uint16))
+    with pytest.raises(TrackError, match=r'mask003\.tif has the shape'):
+        read_ctc(folder)
+
+
 def test_folder_without_a_table_is_refused(tmp_path):
     with pytest.raises(TrackError, match=r'res_track\.txt or man_track\.txt'):
         read_ctc(tmp_path)

@@ -452,6 +452,50 @@ def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
     assert d.widget.export_button.isEnabled()
 
 
+def test_exported_tracks_are_opened_and_corrected(
+    track_desk, dividing_cells, tmp_path, monkeypatch
+):
+    d = track_desk()
+    d.choose(4, 1)
+    d.widget.unlink()
+    before = d.widget.shown.tracked.shown
+    d.widget.export(tmp_path / 'monday')
+    d.settle()
+    d.viewer.layers.clear()
+    image = d.viewer.add_image(
+        dividing_cells.labels.astype(float), scale=(1, 0.5, 0.5), units='um'
+    )
+    folders = iter(('', str(tmp_path), str(tmp_path / 'monday')))
+    monkeypatch.setattr(
+        QFileDialog, 'getExistingDirectory', lambda *args: next(folders)
+    )
+    QTest.mouseClick(d.widget.open_button, LEFT)
+    assert d.widget.shown is None
+    QTest.mouseClick(d.widget.open_button, LEFT)
+    d.settle()
+    assert 'has no res_track.txt' in d.widget.status.text
+    assert d.widget.status.failed
+    assert [layer.name for layer in d.viewer.layers] == [image.name]
+    QTest.mouseClick(d.widget.open_button, LEFT)
+    d.settle()
+    shown = d.widget.shown
+    assert d.widget.labels_combo.layer is shown.source
+    assert shown.source.name == 'monday'
+    for layer in (shown.source, shown.labels, shown.tracks):
+        assert layer.scale.tolist() == [1, 0.5, 0.5]
+        assert layer.units == image.units
+    assert shown.tracked.tracks.parents == before.parents
+    assert np.array_equal(
+        np.sort(shown.tracked.tracks.ids), np.sort(before.ids)
+    )
+    count = shown.tracked.tracks.count
+    d.choose(6, 2)
+    d.widget.unlink()
+    assert shown.tracked.tracks.count == count + 1
+    d.widget.undo()
+    assert shown.tracked.tracks.count == count
+
+
 @pytest.mark.slow
 def test_layers_of_tracks_can_be_removed(track_desk):
     d = track_desk()

@@ -279,6 +279,7 @@ class Session:
         tracks = TrackCommands(self.tracking, self.track_propagation, waiter)
         self.propagate_track = tracks.propagate_track
         self.track, self.link = tracks.track, tracks.link
+        self.open_tracks = tracks.open_tracks
         self.unlink, self.divide = tracks.unlink, tracks.divide
         self.written_runs = WrittenRuns(
             self.runs, lambda: self.model_name, waiter, self._plane_code

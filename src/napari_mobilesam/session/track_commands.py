@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from napari_mobilesam.argument_checks import are_numbers, quoted
+from napari_mobilesam.argument_checks import (
+    are_numbers,
+    check_path,
+    quoted,
+)
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
@@ -67,6 +72,31 @@ class TrackCommands:
         chosen = LinkingParameters(**parameters)
         found: TrackedLabels = self._waiter.answer(
             self._jobs.finished, lambda: self._jobs.start(labels, chosen)
+        )
+        return found
+
+    def open_tracks(self, folder: str | Path) -> TrackedLabels:
+        """Open tracks of the Cell Tracking Challenge, to correct them.
+
+        Parameters
+        ----------
+        folder : path
+            Label images and ``res_track.txt`` or ``man_track.txt``, such as
+            `export_tracks` writes them.
+
+        Returns
+        -------
+        TrackedLabels
+            Tracks, also shown as layers of the viewer.
+
+        Raises
+        ------
+        SegmentationError
+            The folder has no tracks, or they do not suit its images.
+        """
+        check_path('folder', folder)
+        found: TrackedLabels = self._waiter.answer(
+            self._jobs.finished, lambda: self._jobs.open(Path(folder))
         )
         return found
 

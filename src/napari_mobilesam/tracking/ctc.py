@@ -129,7 +129,14 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
             f'{folder} has no {" or ".join(TABLES)} with label images beside '
             'it.'
         )
-    labels = np.stack([tifffile.imread(file) for file in files])
+    frames = [tifffile.imread(file) for file in files]
+    odd = [n for n, each in enumerate(frames) if each.shape != frames[0].shape]
+    if odd:
+        raise TrackError(
+            f'{files[odd[0]].name} has the shape {frames[odd[0]].shape}, '
+            f'{files[0].name} {frames[0].shape}: frames are of one shape.'
+        )
+    labels = np.stack(frames)
     parents = _read_parents(table)
     objects = objects_in_time(labels)
     unknown = sorted(set(objects.labels.tolist()) - set(parents))

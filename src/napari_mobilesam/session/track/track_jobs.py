@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -138,6 +139,17 @@ class TrackJobs:
             lambda: self._work(run, layer, labels, parameters, images),
         )
 
+    def open(self, folder: Path) -> None:
+        """Read tracks of the Cell Tracking Challenge; `finished` brings them.
+
+        Parameters
+        ----------
+        folder : Path
+            See `read_ctc`.
+        """
+        run = self._runs.start(BackgroundRun())
+        self._worker.submit('track', lambda: self._read(run, folder))
+
     def cancel(self) -> None:
         """Stop after the current part."""
         self._runs.cancel()
@@ -207,7 +219,28 @@ class TrackJobs:
             self._newest = self.scene.show(layer, labels, result)
         self.finished.emit(self._newest)
 
+    def _opened(self, name: str, labels: Any, result: TrackResult) -> None:
+        layer = None if self.scene is None else self.scene.add(labels, name)
+        self._finish(layer, labels, result)
+
     # below: on the thread
+
+    def _read(self, run: BackgroundRun, folder: Path) -> None:
+        from napari_mobilesam.tracking.ctc import read_ctc
+
+        def job(progress: Progress) -> tuple[Any, TrackResult]:
+            progress(0, 1, f'Reading {folder.name}')
+            labels, tracks = read_ctc(folder)
+            return labels, paint_tracks(tracks, labels, progress)
+
+        self._runs.attempt(
+            run,
+            job,
+            progress=self.progress.emit,
+            finished=lambda found: self._opened(folder.name, *found),
+            stopped=self.stopped.emit,
+            failed=self.failed.emit,
+        )
 
     def _work(
         self,

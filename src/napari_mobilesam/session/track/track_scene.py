@@ -47,6 +47,17 @@ class TrackScene(Protocol):
             There is none.
         """
 
+    def add(self, labels: Any, name: str) -> Any:
+        """Return a new layer of labels, on an image of their shape.
+
+        Parameters
+        ----------
+        labels : ndarray
+            (T, [Z,] H, W) labels.
+        name : str
+            Name of the layer.
+        """
+
     def show(
         self, layer: Any, labels: Any, result: TrackResult
     ) -> TrackedLabels:

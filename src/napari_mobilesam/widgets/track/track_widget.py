@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import napari.viewer
 from napari.layers import Labels
 from qtpy.QtWidgets import (
+    QFileDialog,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
@@ -174,6 +175,11 @@ class TrackWidget(ViewerWidget):
             button = wide_button(f'{action.text} ({action.key})')
             button.setToolTip(action.tip)
             self.buttons[name] = button
+        self.open_button = wide_button('Open …')
+        self.open_button.setToolTip(
+            'Open tracks of the Cell Tracking Challenge, such as Export\n'
+            'writes them into a folder, to correct them.'
+        )
         self.export_button = wide_button('Export …')
         self.export_button.setToolTip(
             'Save the tracks for the Cell Tracking Challenge, TrackMate or '
@@ -197,6 +203,7 @@ class TrackWidget(ViewerWidget):
         top = QHBoxLayout()
         top.addWidget(self.track_button)
         top.addWidget(self.cancel_button)
+        top.addWidget(self.open_button)
         top.addWidget(self.export_button)
         scrollable(self, contents, self.status, top)
         self.setMinimumWidth(WIDTH)
@@ -223,6 +230,7 @@ class TrackWidget(ViewerWidget):
         self.labels_combo.layer_changed.connect(self._labels_chosen)
         self.track_button.clicked.connect(self.track)
         self.cancel_button.clicked.connect(self.cancel)
+        self.open_button.clicked.connect(self._ask_open)
         self.export_button.clicked.connect(self._ask_export)
         self.rows.chosen.connect(self._row_chosen)
         for name, button in self.buttons.items():
@@ -554,6 +562,26 @@ class TrackWidget(ViewerWidget):
         self._show_tracks()
 
     # export
+
+    def _ask_open(self) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self, 'Folder of the Cell Tracking Challenge'
+        )
+        if folder:
+            self.open(folder)
+
+    def open(self, folder: str | Path) -> None:
+        """Open tracks of the Cell Tracking Challenge in the background.
+
+        Parameters
+        ----------
+        folder : path
+            Label images, and a table of the tracks.
+        """
+        self._jobs.open(Path(folder))
+        self.track_button.setEnabled(False)
+        self.cancel_button.setEnabled(True)
+        self.status.say(f'Reading {Path(folder).name} …', busy=True)
 
     def _ask_export(self) -> None:
         labels = None

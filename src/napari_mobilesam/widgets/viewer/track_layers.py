@@ -297,6 +297,22 @@ class TrackLayers:
             f'labels, of their shape {tuple(labels.shape)}.'
         )
 
+    def add(self, labels: NDArray[Any], name: str) -> Labels:
+        """Add labels, where the topmost image of their shape lies."""
+        viewer = self._viewer()
+        assert viewer is not None
+        images = (
+            each
+            for each in reversed(viewer.layers)
+            if isinstance(each, Image)
+            and data_of(each).shape[-labels.ndim :] == labels.shape
+        )
+        image = next(images, None)
+        place = {} if image is None else _place(image, labels.ndim)
+        layer = Labels(labels, name=name, **place)
+        insert_below_prompts(viewer, layer)
+        return layer
+
     def show(
         self, layer: Labels, labels: Any, result: TrackResult
     ) -> TrackedLabels:
@@ -443,7 +459,7 @@ def pixel_size(layer: Labels) -> PixelSize:
     return PixelSize(sizes[1:], unit, interval)
 
 
-def _place(layer: Labels, ndim: int) -> dict[str, Any]:
+def _place(layer: Labels | Image, ndim: int) -> dict[str, Any]:
     """Return the transforms of the last axes of a layer."""
     skip = layer.ndim - ndim
     place = {
