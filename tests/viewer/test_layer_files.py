@@ -12,6 +12,7 @@ import pytest
 from napari_mobilesam import get_session, read_labels
 from napari_mobilesam.export.exported import ExportError
 from napari_mobilesam.export.formats import export_labels
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layer_files import write_ome_zarr
 
 PLUGIN = 'napari-mobilesam'
@@ -108,6 +109,15 @@ def test_features_without_an_index_are_numbered_by_label(
         for f in features
     }
     assert sizes == {1: 10.0, 2: 20.0}
+
+
+def test_a_session_file_says_how_it_is_opened(take_viewer, tmp_path):
+    path = tmp_path / 'cells.tif.session'
+    path.write_text('{}')
+    viewer = take_viewer()
+    with pytest.raises(SegmentationError, match='open the image'):
+        viewer.open(str(path), plugin='napari-mobilesam')
+    assert not viewer.layers
 
 
 def test_other_files_are_left_to_others(tmp_path):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LayerTuple = tuple[Any, dict[str, Any], str]
 # key in the metadata of labels that were read: colours of their classes
 CLASS_COLORS = 'class_colors'
+SESSION = '.session'
 # Beginning of a JSON file in which what it is must show.
 HEAD = 4096
 # Labels with more pixels are read as they are shown, and cannot be edited.
@@ -171,6 +172,8 @@ def get_reader(
     paths = [path] if isinstance(path, str) else path
     if not paths or not all(_is_ours(Path(each)) for each in paths):
         return None
+    if any(Path(each).suffix.lower() == SESSION for each in paths):
+        return refuse_session
     return read_layers
 
 
@@ -178,6 +181,22 @@ def read_layers(path: str | list[str]) -> list[LayerTuple]:
     """Read files of objects, each as a Labels layer."""
     paths = [path] if isinstance(path, str) else path
     return [_layer(read_labels(each)) for each in paths]
+
+
+def refuse_session(path: str | list[str]) -> list[LayerTuple]:
+    """Say how a session file is opened, which belongs to an image.
+
+    Raises
+    ------
+    SegmentationError
+        Always; napari shows the message.
+    """
+    first = path if isinstance(path, str) else path[0]
+    raise SegmentationError(
+        f'{Path(first).name} has the objects of an image: open the image and '
+        'Segment by prompts, which brings them back if the file lies beside '
+        'the image; or, in the console, session.load(…).'
+    )
 
 
 def open_ome_zarr_labels(viewer: napari.viewer.Viewer) -> None:
@@ -227,7 +246,7 @@ def _is_ours(path: Path) -> bool:
     suffix = path.suffix.lower()
     if not path.is_file():
         return False
-    if suffix in ('.roi', '.geojson'):
+    if suffix in ('.roi', '.geojson', SESSION):
         return True
     if suffix == '.zip':
         try:
