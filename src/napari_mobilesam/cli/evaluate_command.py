@@ -1,0 +1,127 @@
+"""``napari-mobilesam evaluate``: how good a model, or labels, are."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.image_files import output_file
+from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.training_options import (
+    DATA_HELP,
+    add_overwrite,
+    training_parser,
+)
+from napari_mobilesam.cli.value_types import whole_number
+from napari_mobilesam.training.training_parameters import EvaluationOptions
+
+if TYPE_CHECKING:
+    from napari_mobilesam.training.dataset import LabelledImage
+
+
+def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add ``evaluate``."""
+    parser = training_parser(
+        commands,
+        'evaluate',
+        'measure a model on labelled images',
+        'evaluate data/ --split test --json scores.json',
+        evaluate_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '--model', help='name or file (default: the default model)'
+    )
+    parser.add_argument('--split', help='of MANIFEST.csv, such as test')
+    parser.add_argument('--dataset', action='append', help='only this one')
+    parser.add_argument(
+        '--limit',
+        type=whole_number(1),
+        help='most images per data set and modality (default: all)',
+    )
+    add_options(
+        parser,
+        EvaluationOptions,
+        ('objects', 'clicks', 'everything'),
+        {
+            'objects': whole_number(1, 10**6),
+            'clicks': whole_number(0, 1000),
+        },
+    )
+    parser.add_argument(
+        '--teacher', help='also measure agreement with this model'
+    )
+    parser.add_argument(
+        '--labels',
+        type=Path,
+        metavar='FOLDER',
+        help='measure the label images of this folder, of any program, '
+        'instead of a model',
+    )
+    parser.add_argument('--json', type=Path, help='also write all numbers')
+    add_overwrite(parser)
+    return parser
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    """Measure and print a table."""
+    from napari_mobilesam.model.checkpoints import load_model
+    from napari_mobilesam.training.evaluate import evaluate
+    from napari_mobilesam.training.evaluate_labels import evaluate_labels
+
+    if options.labels is not None and (options.model or options.teacher):
+        raise UsageError(
+            '--labels measures label images, --model and --teacher a model: '
+            'leave out one of them'
+        )
+    with contextlib.ExitStack() as stack:
+        commit = options.json and stack.enter_context(
+            _json_file(options.json, options.overwrite)
+        )
+        teacher = None
+        if options.teacher is not None:
+            teacher = load_model(options.teacher, options.device)
+        images = _chosen_images(options)
+        progress = stack.enter_context(options.make_progress(options.quiet))
+        if options.labels is not None:
+            result = evaluate_labels(options.labels, images, progress)
+        else:
+            result = evaluate(
+                load_model(options.model, options.device),
+                images,
+                EvaluationOptions(**given_options(options, EvaluationOptions)),
+                teacher=teacher,
+                progress=progress,
+            )
+        if commit:
+            commit(result.to_json)
+    print(result.table().round(3).to_string(index=False))
+    return 0
+
+
+def _json_file(path: Path, overwrite: bool) -> Any:
+    """Reserve the file of the results; no other file is replaced."""
+    if path.suffix.lower() != '.json' and not path.is_dir():
+        raise UsageError(f'--json {path} must end in .json')
+    return output_file(path, overwrite)
+
+
+def _chosen_images(options: argparse.Namespace) -> list[LabelledImage]:
+    from napari_mobilesam.training.dataset import read_folder
+
+    folder: Path = options.data
+    manifest = folder / 'MANIFEST.csv'
+    if options.split is not None and folder.is_dir() and not manifest.exists():
+        raise UsageError(
+            f'--split {options.split!r}: {folder} has no MANIFEST.csv with '
+            'the split of each image; leave it out'
+        )
+    return read_folder(
+        folder,
+        split=options.split,
+        datasets=options.dataset,
+        limit=options.limit,
+    )

@@ -1,0 +1,81 @@
+"""``napari-mobilesam finetune``: a model fine-tuned on labels."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.training_options import (
+    DATA_HELP,
+    add_budget,
+    train_config,
+    training_parser,
+)
+from napari_mobilesam.training.training_parameters import FineTuneConfig
+
+
+def add_finetune_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add ``finetune``."""
+    parser = training_parser(
+        commands,
+        'finetune',
+        'fine-tune a model on your labels',
+        'finetune labelled/ --base mobile_sam_cells --name my_cells',
+        finetune_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '--base', help='model to start from (default: the default model)'
+    )
+    parser.add_argument(
+        '--name', help='of the new model (default: a free one is made)'
+    )
+    parser.add_argument(
+        '--all',
+        action='store_true',
+        help='train the image encoder too, not only the decoder',
+    )
+    add_options(parser, FineTuneConfig, ('complete',))
+    add_budget(parser, FineTuneConfig().config)
+    return parser
+
+
+def finetune_command(options: argparse.Namespace) -> int:
+    """Fine-tune and add the result to the user's models."""
+    from napari_mobilesam.model.checkpoints import load_model
+    from napari_mobilesam.training.dataset import read_folder
+    from napari_mobilesam.training.finetune import finetune
+
+    defaults = FineTuneConfig()
+    config = replace(
+        defaults,
+        **given_options(options, FineTuneConfig),
+        decoder_only=not options.all,
+        config=train_config(options, defaults.config),
+    )
+    with options.make_progress(options.quiet) as progress:
+        result = finetune(
+            load_model(options.base, options.device),
+            read_folder(options.data),
+            config,
+            name=options.name,
+            progress=progress,
+        )
+    change = 'better' if result.improved else 'no better than before'
+    if not result.improved and result.score > result.base_score:
+        change = f'within the noise of ±{result.noise:.3f}'
+    print(
+        f'{result.path}: validation IoU {result.base_score:.3f} -> '
+        f'{result.score:.3f} on {result.validation_objects} objects held '
+        f'back: {change}'
+    )
+    if math.isfinite(result.base_f1 + result.f1):
+        print(
+            f'segment everything on them: F1 {result.base_f1:.3f} -> '
+            f'{result.f1:.3f}'
+        )
+    return 0

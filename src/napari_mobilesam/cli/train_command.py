@@ -1,0 +1,222 @@
+"""``napari-mobilesam train``: a model from labelled images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.training_options import (
+    DATA_HELP,
+    add_budget,
+    add_overwrite,
+    input_size,
+    train_config,
+    training_parser,
+)
+from napari_mobilesam.cli.training_runs import (
+    check_checkpoint,
+    run_folder,
+    training_run,
+)
+from napari_mobilesam.cli.value_types import share, whole_number
+from napari_mobilesam.training.training_parameters import TrainConfig
+
+
+def add_train_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add ``train``."""
+    parser = training_parser(
+        commands,
+        'train',
+        'train a model on a folder of labelled images',
+        'train data/ -o cells.safetensors --base mobile_sam_cells '
+        '--minutes 90 --workers 2',
+        train_command,
+    )
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, help='checkpoint to write'
+    )
+    parser.add_argument(
+        '--run-folder',
+        type=Path,
+        help='checkpoints and log; an interrupted run in it is resumed '
+        '(default: OUTPUT with the ending .run)',
+    )
+    parser.add_argument(
+        '--base', help='model to start from (default: random weights)'
+    )
+    parser.add_argument(
+        '--decoder',
+        help='model whose prompt encoder and mask decoder to start with, '
+        'such as mobile_sam (default: those of --base)',
+    )
+    _add_inputs(parser)
+    _add_scoring(parser)
+    parser.add_argument(
+        '--workers',
+        type=whole_number(1, 1024),
+        default=1,
+        help='processes (default: 1)',
+    )
+    parser.add_argument(
+        '--loaders',
+        type=whole_number(0, 1024),
+        default=0,
+        help='processes that make samples beside the training, for a GPU: '
+        'as many as there are cores (default: 0); not with --workers',
+    )
+    _add_head_options(parser)
+    add_overwrite(parser)
+    add_budget(parser, TrainConfig(minutes=60))
+    return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what the model is given."""
+    parser.add_argument(
+        '--input-size',
+        type=input_size,
+        default=256,
+        help='side of the input of the model in pixels (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--first-size',
+        type=input_size,
+        default=0,
+        help='side of the input to begin with, smaller than --input-size '
+        '(default: that of --input-size)',
+    )
+    parser.add_argument(
+        '--first-share',
+        type=share,
+        default=0.4,
+        help='share of the budget for --first-size (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the image encoder'
+    )
+    parser.add_argument(
+        '--procedural',
+        type=share,
+        default=0.15,
+        help='share of procedural images (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--warped',
+        type=share,
+        default=0.5,
+        help='share of crops that are rotated, stretched and warped '
+        '(default: %(default)g)',
+    )
+    parser.add_argument(
+        '--incomplete',
+        action='append',
+        default=[],
+        metavar='DATASET',
+        help='data set in which not every object is labelled: its '
+        'background teaches nothing; may be repeated',
+    )
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how the model is scored."""
+    parser.add_argument(
+        '--validation-crops',
+        type=whole_number(1, 100_000),
+        default=60,
+        help='crops on which the model is scored (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--threshold-images',
+        type=whole_number(0, 100_000),
+        default=12,
+        help='images on which the thresholds of segment everything are '
+        'chosen; 0 keeps those of --base (default: %(default)s)',
+    )
+
+
+def _add_head_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of training an instance head alone."""
+    group = parser.add_argument_group('instance head')
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument(
+        '--no-instance-head',
+        action='store_true',
+        help='train prompts alone',
+    )
+    choice.add_argument(
+        '--head-only',
+        action='store_true',
+        help='train only an instance head, which says where objects are, '
+        'and leave the rest of --base as it is (minutes)',
+    )
+    group.add_argument(
+        '--crops',
+        type=whole_number(1, 10**7),
+        default=2000,
+        help='crops embedded once for the head (default: %(default)s)',
+    )
+
+
+def train_command(options: argparse.Namespace) -> int:
+    """Train and write a checkpoint."""
+    if options.loaders and options.workers > 1:
+        raise UsageError(
+            f'--loaders {options.loaders} and --workers {options.workers}: '
+            'samples are made ahead for one training process only; leave '
+            'out one of them'
+        )
+    check_checkpoint(options)
+    if options.head_only:
+        return _train_head(options)
+    from napari_mobilesam.training.parallel import run_job
+    from napari_mobilesam.training.train_job import TrainJob
+
+    job = TrainJob(
+        options.data,
+        run_folder(options),
+        options.output,
+        options.base,
+        options.input_size,
+        options.procedural,
+        config=train_config(options, TrainConfig()),
+        first_size=options.first_size,
+        first_share=options.first_share,
+        compiled=options.compile,
+        validation_crops=options.validation_crops,
+        threshold_images=options.threshold_images,
+        device=options.device,
+        decoder=options.decoder,
+        instance_head=not options.no_instance_head,
+        incomplete=tuple(options.incomplete),
+        warped=options.warped,
+        loaders=options.loaders,
+    )
+    with training_run(options) as progress:
+        run_job(job, options.workers, progress)
+    print(options.output)
+    return 0
+
+
+def _train_head(options: argparse.Namespace) -> int:
+    """Train an instance head alone and write a checkpoint."""
+    from napari_mobilesam.training.head_job import HeadJob
+
+    job = HeadJob(
+        options.data,
+        run_folder(options),
+        options.output,
+        options.base,
+        options.crops,
+        tuple(options.incomplete),
+        options.procedural,
+        train_config(options, TrainConfig()),
+        options.validation_crops,
+        options.device,
+    )
+    with training_run(options) as progress:
+        job.run(progress)
+    print(options.output)
+    return 0

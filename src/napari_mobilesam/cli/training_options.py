@@ -1,0 +1,89 @@
+"""Options that commands of training share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.value_types import number_above, whole_number
+from napari_mobilesam.training.training_parameters import TrainConfig
+
+DATA_HELP = (
+    'folder of images and labels: <id>_image.* beside <id>_labels.*, or '
+    'images/ and labels/, or a folder of such folders (TIFF, PNG, zarr)'
+)
+
+
+def training_parser(
+    commands: argparse._SubParsersAction[Any],
+    name: str,
+    text: str,
+    example: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Add the parser of a command.
+
+    Parameters
+    ----------
+    commands : subparsers action
+        Where it is added.
+    name, text, example : str
+        Name, what it does, and arguments of an example.
+    run : callable
+        Runs the command with the parsed options.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + '.',
+        epilog=f'example:\n  napari-mobilesam {example}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_budget(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
+    """Add the options of the budget and the optimiser."""
+    parser.set_defaults(default_minutes=defaults.minutes)
+    add_options(
+        parser,
+        defaults,
+        ('minutes', 'steps', 'batch_size', 'learning_rate', 'seed'),
+        {
+            'minutes': number_above(0, 1e6),
+            'learning_rate': number_above(0, 1),
+            'steps': whole_number(0, 10**9),
+            'batch_size': whole_number(1, 4096),
+            'seed': whole_number(0, 2**63 - 1),
+        },
+    )
+
+
+def input_size(text: str) -> int:
+    """Parse the side of the input of a model."""
+    size = whole_number(32, 4096)(text)
+    if size % 16:
+        raise argparse.ArgumentTypeError(f'{size} is not a multiple of 16')
+    return size
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``."""
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing output'
+    )
+
+
+def train_config(
+    options: argparse.Namespace, base: TrainConfig
+) -> TrainConfig:
+    """Apply the options of the budget and the optimiser to defaults."""
+    given = given_options(options, TrainConfig)
+    steps = given.get('steps', 0)
+    minutes = given.get('minutes', options.default_minutes)
+    given['minutes'] = 0 if steps else minutes
+    return replace(base, **given)

@@ -1,0 +1,78 @@
+"""Folders and checkpoints of runs of training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_mobilesam.cli.exit_codes import OutputError, UsageError
+from napari_mobilesam.cli.image_files import refuse_existing
+from napari_mobilesam.run_lock import run_lock
+from napari_mobilesam.types import Progress
+
+# File of a run's folder with the name of the checkpoint that it writes.
+OUTPUT = 'output.txt'
+# Suffix of checkpoints that are written.
+CHECKPOINT = '.safetensors'
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """Return the folder of a run, by default named like its output."""
+    folder: Path = options.run_folder or options.output.with_suffix('.run')
+    return folder
+
+
+def check_checkpoint(options: argparse.Namespace) -> None:
+    """Refuse a checkpoint that could not be written, before the long part.
+
+    An existing one is replaced if this call resumes the run that wrote it.
+
+    Raises
+    ------
+    OutputError
+        If it exists, or its folder or that of the run cannot be made.
+    """
+    folder, output = run_folder(options), options.output
+    if output.suffix != CHECKPOINT:
+        raise UsageError(f'the checkpoint {output} must end in {CHECKPOINT}')
+    refuse_existing(output, options.overwrite or _goes_on(folder, output))
+    for path in (folder, output.parent):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(f'cannot write to {path}: {reason}') from error
+
+
+def _goes_on(folder: Path, output: Path) -> bool:
+    """Return whether a folder is that of a run that writes a checkpoint."""
+    try:
+        return (folder / OUTPUT).read_text('utf-8') == output.name
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def training_run(options: argparse.Namespace) -> Iterator[Progress]:
+    """Progress of a run that no other one writes to.
+
+    After Ctrl-C it is said how to go on.
+    """
+    folder = run_folder(options)
+    with run_lock(folder), options.make_progress(options.quiet) as progress:
+        try:
+            (folder / OUTPUT).write_text(options.output.name, 'utf-8')
+            yield progress
+        except KeyboardInterrupt:
+            if any(folder.rglob('run.pt')):
+                print(
+                    f'\nwhat was trained is kept in {folder}: the same '
+                    'command goes on',
+                    file=sys.stderr,
+                )
+            raise
