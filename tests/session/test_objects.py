@@ -99,6 +99,9 @@ def test_labels_that_are_numbers_of_classes(objects):
     alone = objects.at(plane_at(0), 1, 11)
     named = replace(alone, class_name='debris')
     assert finished(named, alone, objects, options).label == 4
+    options = WriteOptions(by_class=True)
+    with pytest.raises(LabelsError, match='Choose a class'):
+        finished(replace(first, class_name=''), first, objects, options)
 
 
 def test_rows_of_others_are_not_taken_for_a_class(objects):

@@ -61,10 +61,10 @@ def finished(
         chosen = options.label
         label = objects.free_label() if chosen is None else chosen
         number = objects.number_for(label)
-    elif options.label and record.class_name != base.class_name:
-        # labels that are numbers of classes follow the class
+    elif record.class_name != base.class_name:
         check_class_label(objects, options, base)
-        label = options.label
+        # labels that are numbers of classes follow the class
+        label = options.label or label
     if not 0 < label <= objects.target.limit:
         raise LabelsError(
             f'Label {label} cannot be written to “{objects.target.name}”: '
@@ -105,8 +105,8 @@ def check_class_label(
     label, target = options.label, objects.target
     if label is None:
         raise LabelsError(
-            'Choose a class: with “one label per class”, objects are written '
-            'with the number of their class.'
+            'Choose a class, or type the name of a new one: with “one label '
+            'per class”, objects are written with the number of their class.'
         )
     others = {
         record.class_name

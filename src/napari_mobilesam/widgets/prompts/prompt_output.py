@@ -115,8 +115,6 @@ class PromptOutput:
         label, by_class = None, self._settings.current.numbers == 'semantic'
         if by_class and options.class_name in names:
             label = names.index(options.class_name) + 1
-        elif by_class and not names:
-            label, by_class = 1, False
         self._editor.options = replace(options, label=label, by_class=by_class)
 
     # classes
