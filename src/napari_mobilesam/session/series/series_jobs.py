@@ -550,29 +550,8 @@ class SeriesJobs:
         def progress(done: int, total: int, text: str) -> None:
             self._runs.tell(run, lambda: self.progress.emit(done, total, text))
 
-        def write(
-            number: int,
-            labels: NDArray[Any],
-            table: pd.DataFrame,
-            image: ImageArray,
-        ) -> bool:
-            request = SaveRequest(number, labels, table, image)
-            if number == self.current:
-                # the layer takes them, and is saved
-                self._runs.tell(run, lambda: self.segmented.emit(request))
-                return True
-            with self._lock:
-                if series[number].labelled:
-                    return False
-                try:
-                    series.save_labels(number, labels, table, image)
-                except SeriesError:
-                    # the folder is full or gone: further images would take
-                    # their time, and as much memory, for nothing
-                    self.unsaved[number] = request
-                    run.cancelled.set()
-                    raise
-            return True
+        def write(*found: Any) -> bool:
+            return self._keep_found(run, series, SaveRequest(*found))
 
         def on_image(number: int) -> None:
             self._runs.tell(run, self._teller(number))
@@ -593,6 +572,30 @@ class SeriesJobs:
         except Exception as error:  # noqa: BLE001 - every failure is reported
             self._services.fail(error, KIND)
         self._runs.finish(run, lambda: self.finished.emit(result))
+
+    def _keep_found(
+        self, run: BackgroundRun, series: Series, request: SaveRequest
+    ) -> bool:
+        """Save labels that a run has found, unless there are some by now."""
+        number = request.number
+        if number == self.current:
+            # the layer takes them, and is saved
+            self._runs.tell(run, lambda: self.segmented.emit(request))
+            return True
+        with self._lock:
+            if series[number].labelled:
+                return False
+            try:
+                series.save_labels(
+                    number, request.labels, request.table, request.image
+                )
+            except SeriesError:
+                # the folder is full or gone: further images would take
+                # their time, and as much memory, for nothing
+                self.unsaved[number] = request
+                run.cancelled.set()
+                raise
+        return True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until files are read and written; False on time-out."""
