@@ -218,6 +218,21 @@ def test_no_object_follows_in_empty_labels(objects):
     assert objects.least_certain() is None
 
 
+def test_objects_erased_by_hand_are_passed_over(objects):
+    for place in (0, 10, 20):
+        write(objects, record_of(square(place, place)))
+    data = objects.target.data
+    kept = data.copy()
+    data[data == 2] = 0
+    objects.target.edited.emit(frozenset({2}))
+    assert objects.following(1).number == 3
+    assert objects.following(3, -1).number == 1
+    # napari's undo
+    data[:] = kept
+    objects.target.edited.emit(frozenset({2}))
+    assert objects.following(1).number == 2
+
+
 def test_least_certain_first_reviewed_ones_never(objects):
     for number, score in enumerate([0.9, 0.5, np.nan, 0.7], start=1):
         mask = square(0, 10 * number - 10, score=score)

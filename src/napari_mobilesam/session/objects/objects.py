@@ -304,11 +304,14 @@ class Objects(ObjectStore):
     # navigation
 
     def following(self, number: int, by: int = 1) -> ObjectRecord | None:
-        """Return the object after (or before) a number, cyclically."""
-        numbers = sorted(self._records)
+        """Return the object after (or before) a number, cyclically.
+
+        Objects that were erased by hand are left out, until undone.
+        """
+        numbers = sorted(record.number for record in self._remaining())
         if not numbers:
             return None
-        if number in self._records:
+        if number in numbers:
             place = numbers.index(number) + by
         else:
             place = int(np.searchsorted(numbers, number))
@@ -325,7 +328,7 @@ class Objects(ObjectStore):
             scores is returned, and the first one after the last.
         """
         waiting = sorted(
-            (record for record in self if not record.reviewed),
+            (r for r in self._remaining() if not r.reviewed),
             key=_certainty,
         )
         if not waiting:
@@ -335,6 +338,12 @@ class Objects(ObjectStore):
             return waiting[0]
         later = [r for r in waiting if _certainty(r) > _certainty(here)]
         return (later or waiting)[0]
+
+    def _remaining(self) -> list[ObjectRecord]:
+        """Return the objects that were not erased by hand."""
+        painted = {r.label for r in self if self.is_painted(r)}
+        there = self.target.present(painted) if painted else set()
+        return [r for r in self if r.label not in painted - there]
 
 
 def _certainty(record: ObjectRecord) -> tuple[float, int]:
