@@ -142,7 +142,11 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     assert session.editor.options.class_name == 'cell'
     session.undo()
     assert classes_of(session) == ['cel', 'cel']
+    # as it was: its number and its colour
+    assert session.classes.names == ['cel', 'debris']
+    assert session.classes.colors['cel'] == '#123456'
     session.redo()
+    assert session.classes.names == ['cell', 'debris']
     session.rename_class('cell', 'cell')  # is not a step
     session.rename_class('cell', 'debris')
     assert session.classes.names == ['debris']
@@ -152,9 +156,12 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     assert classes_of(session) == ['', '']
     session.undo()
     assert classes_of(session) == ['debris', 'debris']
+    assert session.classes.names == ['debris']
     session.undo()
+    assert session.classes.names == ['debris', 'cell']
     session.undo()
     assert classes_of(session) == ['cel', 'cel']
+    assert session.classes.names == ['debris', 'cel']
 
 
 def test_other_classes_of_what_is_open_and_to_come_stay(sessions):

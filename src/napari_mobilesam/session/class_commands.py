@@ -36,6 +36,8 @@ class ClassCommands:
         self._classes = classes
         self._editor = editor
         self._scene = scene
+        # name, new name (empty: removed or merged) and colour
+        self._renamed: list[tuple[str, str, str]] = []
 
     def assign_class(self, class_name: str, number: int | None = None) -> None:
         """Assign an object to a class.
@@ -83,8 +85,11 @@ class ClassCommands:
         check_class_name('new', new)
         # emitted once the objects are reassigned: listeners that colour
         # objects add the classes that they find
+        color = self._classes.colors.get(class_name, '')
+        merged = new in self._classes
         with self._classes.changed.paused():
             self._classes.rename(class_name, new)
+            self._renamed.append((class_name, '' if merged else new, color))
             if new != class_name:
                 self._reassign(class_name, new)
 
@@ -103,9 +108,37 @@ class ClassCommands:
         SegmentationError
             There is no such class.
         """
+        color = self._classes.colors.get(class_name, '')
         with self._classes.changed.paused():
             self._classes.remove(class_name)
+            self._renamed.append((class_name, '', color))
             self._reassign(class_name, '')
+
+    def follow_history(self) -> None:
+        """Have the classes of objects whose class was undone or redone.
+
+        A class that was renamed gets its former name where no object has the
+        new one; others are added.
+        """
+        used = self._used()
+        for name, new, color in reversed(self._renamed):
+            for lost, other in ((name, new), (new, name)):
+                if lost not in used or lost in self._classes:
+                    continue
+                if other in self._classes and other not in used:
+                    self._classes.rename(other, lost)
+                else:
+                    self._classes.update({lost: color})
+
+    def _used(self) -> set[str]:
+        """Names of the classes that objects and rows of labels have."""
+        used = set()
+        for objects in self._scene().undoables():
+            if isinstance(objects, Objects):
+                used |= {record.class_name for record in objects}
+                rows = objects.target.features().get('class', ())
+                used |= {name for name in rows if isinstance(name, str)}
+        return used - {''}
 
     def _reassign(self, class_name: str, new: str) -> None:
         editor = self._editor

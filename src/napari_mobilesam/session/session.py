@@ -268,6 +268,7 @@ class Session:
         self.propagate, self.batch = objects.propagate, objects.batch
         self.refine = objects.refine
         classes = ClassCommands(self.classes, editor, scene)
+        self.navigation.restored.connect(classes.follow_history)
         self.assign_class = classes.assign_class
         self.rename_class = classes.rename_class
         self.remove_class = classes.remove_class
