@@ -233,7 +233,9 @@ class TableWidget(ViewerWidget):
             act(layer.events.selected_label, self._label_selected)
         if self._brush is not None:
             self._brush.close()
-        self._brush = labels and BrushHistory(labels, self._changed)
+        self._brush = None
+        if labels is not None:
+            self._brush = BrushHistory(labels, self._changed)
 
     def _changed(self, event: Any = None) -> None:
         """Measure again soon, if that is wanted."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 
-UNDONE, REDONE = '_undo_history', '_redo_history'
+UNDO, REDO = '_undo_history', '_redo_history'
 
 
 def changed_labels(changes: Iterable[Any]) -> frozenset[int]:
@@ -63,10 +63,8 @@ class BrushHistory:
     def _lengths(self) -> tuple[int, int]:
         # private names; without them nothing is told
         layer = self._layer()
-        undone, redone = (
-            len(getattr(layer, name, ())) for name in (UNDONE, REDONE)
-        )
-        return undone, redone
+        undo, redo = (len(getattr(layer, name, ())) for name in (UNDO, REDO))
+        return undo, redo
 
     def _note(self, event: Any) -> None:
         self._known = self._lengths()
@@ -77,6 +75,6 @@ class BrushHistory:
         self._known = now
         # napari forgets its history where another plane is shown
         if steps and now[0] == undo - steps:
-            items = getattr(self._layer(), REDONE if steps > 0 else UNDONE)
+            items = getattr(self._layer(), REDO if steps > 0 else UNDO)
             newest = islice(reversed(items), abs(steps))
             self._told(changed_labels(x for item in newest for x in item))
