@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from napari_mobilesam.settings import save_settings
+from napari_mobilesam.settings import Settings, load_settings, save_settings
 from napari_mobilesam.widgets.parts.controls import StatusLine
 from napari_mobilesam.widgets.viewer.napari_preferences import (
     find_preferences,
@@ -31,7 +31,9 @@ class SettingsStore:
         self.preferences = find_preferences()
 
     def save(self, status: StatusLine, **changed: Any) -> None:
-        """Change fields of the settings, and write the file.
+        """Change fields of the settings, and write them into the file.
+
+        What another window has changed there stays.
 
         Parameters
         ----------
@@ -43,11 +45,34 @@ class SettingsStore:
         before, self.current = self.current, replace(self.current, **changed)
         if self.current == before:
             return
-        stored = self.current
+        stored = _merged(load_settings(), before, changed)
         if self.preferences is not None:
-            write_preferences(self.preferences, stored)
+            write_preferences(self.preferences, self.current)
             stored = without_preferences(stored)
         try:
             save_settings(stored)
         except OSError as error:
             status.fail(f'The settings could not be saved: {error}.')
+
+
+def _merged(
+    there: Settings, before: Settings, changed: dict[str, Any]
+) -> Settings:
+    """Return the settings of the file with changes of this window.
+
+    Classes that another window has added are kept, after those of this one.
+    """
+    classes = changed.get('classes')
+    if classes is None:
+        return replace(there, **changed)
+    known = {*before.classes, *classes}
+    others = [name for name in there.classes if name not in known]
+    colors = {name: there.class_colors.get(name, '') for name in others}
+    merged = {
+        'classes': [*classes, *others],
+        'class_colors': {
+            **{name: color for name, color in colors.items() if color},
+            **changed.get('class_colors', there.class_colors),
+        },
+    }
+    return replace(there, **(changed | merged))
