@@ -9,13 +9,14 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
 from napari_mobilesam.session.files import saving_jobs
-from napari_mobilesam.settings import load_settings
+from napari_mobilesam.settings import Settings, load_settings, save_settings
 from napari_mobilesam.widgets import open_form
 
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
@@ -389,6 +390,41 @@ def test_labels_that_are_not_chosen_are_saved(opened, file):
     assert (found[0] == 7).any()
     assert (found[1] == 9).any()
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize('prompts', [True, False])
+def test_a_run_is_saved_though_an_object_is_open(
+    desk, opened, file, prompts, settle
+):
+    if prompts:
+        d = opened()
+        press_save(d)
+        make(d, FIRST)
+        click(d, SECOND)
+        assert not d.session.editor.record.empty
+    else:
+        # switched on another day
+        save_settings(Settings(autosave=True))
+        d = desk(widget='Segment everything')
+        (d.image,) = d.viewer.open(str(file), plugin='napari')
+        d.settle()
+    everything = open_form(d.viewer, 'everything')
+    everything.panel.form.controls['points_per_side'].value = 8
+    everything.panel.form.controls['whole_image'].value = True
+    everything.panel.run_button.click()
+    settle(d.session, everything)
+    (labels,) = [
+        layer
+        for layer in d.viewer.layers
+        if isinstance(layer, Labels) and len(np.unique(layer.data)) > 3
+    ]
+    rest(d)
+    assert len(names(file)) == 2 + prompts
+    expected = labels.data.copy()
+    d.viewer.close()
+    again = opened()
+    again.settle()
+    assert np.array_equal(again.viewer.layers[labels.name].data, expected)
 
 
 @pytest.mark.slow

@@ -204,14 +204,31 @@ class FileCommands:
         assert chosen is not None
         if spare is None:
             self._check_objects(file, chosen)
+        self.save_along(chosen, file, spare)
+
+    def save_along(
+        self,
+        objects: Objects,
+        path: Path,
+        spare: Callable[[], Path] | None = None,
+    ) -> None:
+        """Save objects in the background after every change of them.
+
+        Parameters
+        ----------
+        objects : Objects
+            Objects of any labels.
+        path, spare
+            See `autosave`.
+        """
         # a file has the objects of one labels layer
         self._end_autosaves(
-            lambda objects, saved: objects is chosen or saved.path == file
+            lambda each, saved: each is objects or saved.path == path
         )
-        if self._paths.get(chosen) != file:
+        if self._paths.get(objects) != path:
             # what is there is replaced
-            self.note_file(chosen, file)
-        self._autosaves[chosen] = AutoSave(self, chosen, file, spare)
+            self.note_file(objects, path)
+        self._autosaves[objects] = AutoSave(self, objects, path, spare)
 
     def _check_objects(self, path: Path, objects: Objects) -> None:
         """Raise `SegmentationError` if a file has objects of others."""

@@ -89,6 +89,7 @@ class DockForms(ViewerWidget):
         self._active: ref[Layer] | None = None
         # later: a layer that is added is selected for a moment
         self._active_later = DelayedCall(self._follow_active, parent=self)
+        self._prompts_later = DelayedCall(self._build_prompts, parent=self)
         self.header = ImageHeader(self)
         self.tabs = QTabWidget()
         for title in TITLES.values():
@@ -136,7 +137,14 @@ class DockForms(ViewerWidget):
         if name == 'everything':
             everything = cast('EverythingWidget', form)
             everything.panel.review.show_undo_key(self._key_of('undo'))
+        if self._settings.current.autosave and 'prompts' not in self._forms:
+            self._prompts_later.restart()
         return form
+
+    def _build_prompts(self) -> None:
+        """Build the form that saves objects, and brings them back."""
+        while step := self.next_step('prompts'):
+            step()
 
     def next_step(self, name: FormName) -> Callable[[], None] | None:
         """Return what is next to do before a form can be shown.
@@ -256,9 +264,8 @@ class DockForms(ViewerWidget):
     @property
     def pending(self) -> bool:
         """True while a change in the viewer is still to be handled."""
-        return self._active_later.pending or any(
-            form.pending for form in self._forms.values()
-        )
+        later = self._active_later.pending or self._prompts_later.pending
+        return later or any(form.pending for form in self._forms.values())
 
     # docking
 
@@ -292,6 +299,7 @@ class DockForms(ViewerWidget):
         if self._guide is not None:
             self._guide.close()
         self._active_later.cancel()
+        self._prompts_later.cancel()
         unbind_keys(self.viewer, self._keys)
         super().detach()
 

@@ -325,6 +325,9 @@ class RunControl:
             and not editor.pending
         ):
             self._scene.labels = layer
+        else:
+            # they are saved all the same
+            self._scene.labels_changed.emit()
 
     # filtering
 

@@ -23,7 +23,11 @@ from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
-from napari_mobilesam.widgets.viewer.layers import SERIES_MARK, data_of
+from napari_mobilesam.widgets.viewer.layers import (
+    SERIES_MARK,
+    data_of,
+    is_ours,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_PLACE = (
@@ -129,15 +133,38 @@ class PromptSaving:
             if self._saves:
                 self._files.autosave(None)
             self._saves = False
-        elif self._file and objects and not self._files.saves(objects):
-            path = self._target()
-            # saving reports a folder that cannot be made
-            with contextlib.suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            first = self._file
-            self._files.autosave(path, lambda: free(first, self._files.paths))
-            self._saves = True
-            self._show_target()
+            return
+        for each in self._of_image(objects):
+            if self._file and each and not self._files.saves(each):
+                self._save_along(each, self._file)
+
+    def _of_image(self, objects: Objects | None) -> list[Objects]:
+        """Return the objects that are written to, and others of the image.
+
+        Such as those of a run while an object of other labels is open.
+        """
+        image = self._scene.image
+        found = [] if objects is None else [objects]
+        for layer in self._scene.labels_layers():
+            of_layer = self._scene.objects_of(layer)
+            if is_ours(layer, image) and of_layer not in found:
+                found.append(of_layer)
+        return found
+
+    def _save_along(self, objects: Objects, first: Path) -> None:
+        path = self._path_of(objects, first)
+        # saving reports a folder that cannot be made
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._files.save_along(
+            objects, path, lambda: free(first, self._files.paths)
+        )
+        self._saves = True
+        self._show_target()
+
+    def _path_of(self, objects: Objects, first: Path) -> Path:
+        """Return the file of objects, or a new one."""
+        return self._files.file_of(objects) or free(first, self._files.paths)
 
     def _show_target(self) -> None:
         if self._in_series():
@@ -158,9 +185,10 @@ class PromptSaving:
     def _target(self) -> Path:
         """Return the file of the objects, or a new one."""
         objects = self._scene.objects(False)
-        known = None if objects is None else self._files.file_of(objects)
         assert self._file is not None
-        return known or free(self._file, self._files.paths)
+        if objects is None:
+            return free(self._file, self._files.paths)
+        return self._path_of(objects, self._file)
 
     def watch(self, objects: Objects | None) -> None:
         """Follow the changes of objects, instead of others."""
