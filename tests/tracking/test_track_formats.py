@@ -70,6 +70,19 @@ def test_frames_of_two_shapes_are_refused(tracks, dividing_cells, tmp_path):
         read_ctc(folder)
 
 
+@pytest.mark.parametrize(
+    ('gone', 'words'),
+    [(2, 'no label image of frame 2'), (7, 'goes on to frame 7')],
+)
+def test_frames_that_are_missing_are_named(
+    tracks, dividing_cells, tmp_path, gone, words
+):
+    folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
+    (folder / f'mask{gone:03}.tif').unlink()
+    with pytest.raises(TrackError, match=words):
+        read_ctc(folder)
+
+
 def test_folder_without_a_table_is_refused(tmp_path):
     with pytest.raises(TrackError, match=r'res_track\.txt or man_track\.txt'):
         read_ctc(tmp_path)

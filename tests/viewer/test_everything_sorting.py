@@ -101,7 +101,7 @@ def test_closing_keeps_what_was_found(
     d.widget.panel.run_button.click()
     assert stuck.wait(20)
     tasks = d.viewer.window._task_status_manager
-    assert tasks.get_status() == ['MobileSAM: Segment everything']
+    assert tasks.is_busy()
     threading.Timer(0.3, oracle.go.set).start()
     if window:
         # what napari does before it closes its window

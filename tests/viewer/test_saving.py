@@ -9,7 +9,6 @@ import threading
 import numpy as np
 import pytest
 import tifffile
-from napari.layers import Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -18,7 +17,9 @@ from napari_mobilesam import get_session
 from napari_mobilesam.session.files import saving_jobs
 from napari_mobilesam.settings import Settings, load_settings, save_settings
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.viewer.layers import is_output
 
+from .test_everything_sorting import hold_after_first_mask
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
 
 
@@ -58,6 +59,15 @@ def rest(d):
     """Wait until the thread that saves has nothing to do."""
     d.session.files.rest()
     d.settle()
+
+
+def drawn(d):
+    """Labels layers with objects."""
+    return [
+        layer
+        for layer in d.viewer.layers
+        if is_output(layer) and layer.data.any()
+    ]
 
 
 def names(file):
@@ -413,11 +423,7 @@ def test_a_run_is_saved_though_an_object_is_open(
     everything.panel.form.controls['whole_image'].value = True
     everything.panel.run_button.click()
     settle(d.session, everything)
-    (labels,) = [
-        layer
-        for layer in d.viewer.layers
-        if isinstance(layer, Labels) and len(np.unique(layer.data)) > 3
-    ]
+    labels = drawn(d)[-1]
     rest(d)
     assert len(names(file)) == 2 + prompts
     expected = labels.data.copy()
@@ -425,6 +431,31 @@ def test_a_run_is_saved_though_an_object_is_open(
     again = opened()
     again.settle()
     assert np.array_equal(again.viewer.layers[labels.name].data, expected)
+
+
+def test_what_a_run_has_found_is_saved_when_the_dock_is_closed(
+    opened, file, oracle
+):
+    d = opened()
+    press_save(d)
+    everything = open_form(d.viewer, 'everything')
+    for name, value in (('points_per_side', 10), ('batch_size', 1)):
+        everything.panel.form.controls[name].value = value
+    everything.panel.form.controls['whole_image'].value = True
+    stuck = hold_after_first_mask(oracle)
+    everything.panel.run_button.click()
+    assert stuck.wait(20)
+    threading.Timer(0.3, oracle.go.set).start()
+    d.viewer.window.remove_dock_widget(d.dock)
+    QApplication.processEvents()
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+    (found,) = drawn(d)
+    expected = found.data.copy()
+    d.viewer.close()
+    again = opened()
+    again.settle()
+    (labels,) = drawn(again)
+    assert np.array_equal(labels.data, expected)
 
 
 @pytest.mark.slow

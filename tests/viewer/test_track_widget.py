@@ -447,6 +447,8 @@ def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
     assert d.widget.shown is corrected
     d.viewer.layers.selection.active = newest.labels
     assert d.widget.shown is newest
+    d.widget.undo()
+    assert d.widget.status.text.endswith('in “tracked cells”.')
     combo.layer = corrected.labels
     assert d.widget.shown is corrected
     assert d.widget.export_button.isEnabled()

@@ -120,7 +120,8 @@ class ClassCommands:
         A class that was renamed gets its former name where no object has the
         new one; others are added.
         """
-        used = self._used()
+        # without a viewer there is nothing to follow
+        used = self._used() if self._renamed else set()
         for name, new, color in reversed(self._renamed):
             for lost, other in ((name, new), (new, name)):
                 if lost not in used or lost in self._classes:
@@ -132,7 +133,7 @@ class ClassCommands:
 
     def _used(self) -> set[str]:
         """Names of the classes that objects and rows of labels have."""
-        used = set()
+        used: set[str] = set()
         for objects in self._scene().undoables():
             if isinstance(objects, Objects):
                 used |= {record.class_name for record in objects}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from napari_mobilesam.tracking.tracks import TrackError, Tracks
 TABLE = 'res_track.txt'
 # The challenge's own truth has another name for the same table.
 TABLES = (TABLE, 'man_track.txt')
+# Number of the frame, at the end of the name of a label image.
+NUMBER = re.compile(r'\d+$')
 # Labels of the format are 16 bits.
 MOST_TRACKS = np.iinfo(np.uint16).max
 
@@ -118,7 +121,8 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     Raises
     ------
     TrackError
-        If there is no table, or it and the images do not agree.
+        If there is no table, or it and the images do not agree, or an image
+        is missing.
     OSError
         If a file cannot be read.
     """
@@ -137,7 +141,13 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
             f'{files[0].name} {frames[0].shape}: frames are of one shape.'
         )
     labels = np.stack(frames)
-    parents = _read_parents(table)
+    first = _first_frame(files)
+    parents, last = _read_parents(table)
+    if last >= first + len(files):
+        raise TrackError(
+            f'{table.name} goes on to frame {last}, the label images to frame '
+            f'{first + len(files) - 1}: are some missing?'
+        )
     objects = objects_in_time(labels)
     unknown = sorted(set(objects.labels.tolist()) - set(parents))
     if unknown:
@@ -153,20 +163,37 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     )
 
 
-def _read_parents(table: Path) -> dict[int, int]:
-    parents = {}
+def _first_frame(files: list[Path]) -> int:
+    """Return the number of the first label image; refuse gaps after it."""
+    found = [NUMBER.search(file.stem) for file in files]
+    numbers = [int(each[0]) for each in found if each is not None]
+    if len(numbers) < len(files):
+        return 0
+    missing = set(range(numbers[0], numbers[-1])) - set(numbers)
+    if missing:
+        raise TrackError(
+            f'{files[0].parent.name} has no label image of frame '
+            f'{min(missing)}.'
+        )
+    return numbers[0]
+
+
+def _read_parents(table: Path) -> tuple[dict[int, int], int]:
+    """Return the parent of each track, and the last frame of all."""
+    parents, ends = {}, 0
     for number, line in enumerate(table.read_text('utf-8').splitlines(), 1):
         if not line.strip():
             continue
         try:
-            track, _, _, parent = (int(part) for part in line.split())
+            track, _, end, parent = (int(part) for part in line.split())
         except ValueError:
             raise TrackError(
                 f'{table.name}, line {number}: “{line[:40]}” is not four '
                 'whole numbers.'
             ) from None
         parents[track] = parent
-    return parents
+        ends = max(ends, end)
+    return parents, ends
 
 
 def _previous(

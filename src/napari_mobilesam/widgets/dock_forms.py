@@ -293,8 +293,10 @@ class DockForms(ViewerWidget):
 
     def detach(self) -> None:
         """Detach the forms, and stop listening."""
-        for form in self._forms.values():
-            if form.attached:
+        # prompts last: they save what a run has found until now
+        for name in reversed(TITLES):
+            form = self._forms.get(name)
+            if form is not None and form.attached:
                 form.detach()
         if self._guide is not None:
             self._guide.close()

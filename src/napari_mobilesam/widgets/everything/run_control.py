@@ -231,7 +231,7 @@ class RunControl:
         results.went.connect(self._went)
         self._asked = (generation, results)
         self._warning = warning
-        self._task.begin('Segment everything')
+        self._task.begin('Segment everything; only Autosave saves its objects')
         text = f'Working on {results.plane.name} …'
         self.show_started(f'{text}\n{warning}'.rstrip())
 

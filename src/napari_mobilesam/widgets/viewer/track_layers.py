@@ -385,6 +385,9 @@ class TrackLayers:
                 continue
             if not corrected:
                 self._shown.remove(former)
+            elif former.labels is not None:
+                # undo names it
+                former.tracked.name = former.labels.name
             for each in (former.labels, former.tracks):
                 if each is None or each not in layers:
                     continue
