@@ -379,10 +379,12 @@ def test_place_on_the_screen_is_found_again(viewer):
 def test_setup_code_chooses_the_image_and_new_labels(viewer):
     scene = scene_on(viewer)
     paint(scene)
+    scene.labels.name = 'cell nuclei objects'
     names = {'viewer': viewer, 'nm': napari_mobilesam}
     exec('\n'.join(scene.setup_code()), names)  # noqa: S102
     assert names['scene'].image is viewer.layers[0]
     assert names['scene'].labels is not scene.labels
+    assert names['scene'].labels.name.startswith('cell nuclei objects')
     assert not names['scene'].labels.data.any()
     names['session'].close()
 

@@ -453,7 +453,9 @@ class ViewerScene:
                 f'viewer.layers[{layer.name!r}], ' for layer in self.composed
             )
             lines.append(f'scene.composed = ({names.rstrip()})')
-        return [*lines, "scene.add_labels('objects')"]
+        labels = self.labels
+        name = LABELS_NAME if labels is None else str(labels.name)
+        return [*lines, f'scene.add_labels({name!r})']
 
     def _labels_name(self) -> str:
         """Return a name for new labels that tells those of images apart."""
