@@ -70,6 +70,17 @@ def test_frames_of_two_shapes_are_refused(tracks, dividing_cells, tmp_path):
         read_ctc(folder)
 
 
+def test_frames_are_in_the_order_of_their_numbers(
+    tracks, dividing_cells, tmp_path
+):
+    folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
+    labels, _ = read_ctc(folder)
+    # as by programs that count on with more digits
+    for frame in range(8):
+        (folder / f'mask{frame:03}.tif').rename(folder / f'm{frame + 6}.tif')
+    assert np.array_equal(read_ctc(folder)[0], labels)
+
+
 @pytest.mark.parametrize(
     ('gone', 'words'),
     [(2, 'no label image of frame 2'), (7, 'goes on to frame 7')],

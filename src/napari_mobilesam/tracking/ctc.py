@@ -127,7 +127,7 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
         If a file cannot be read.
     """
     table = next((folder / n for n in TABLES if (folder / n).is_file()), None)
-    files = sorted(folder.glob('*.tif'))
+    files = sorted(folder.glob('*.tif'), key=_frame_of)
     if table is None or not files:
         raise TrackError(
             f'{folder} has no {" or ".join(TABLES)} with label images beside '
@@ -163,11 +163,16 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     )
 
 
+def _frame_of(file: Path) -> int:
+    """Return the number in the name of a label image, −1 if it has none."""
+    found = NUMBER.search(file.stem)
+    return -1 if found is None else int(found[0])
+
+
 def _first_frame(files: list[Path]) -> int:
     """Return the number of the first label image; refuse gaps after it."""
-    found = [NUMBER.search(file.stem) for file in files]
-    numbers = [int(each[0]) for each in found if each is not None]
-    if len(numbers) < len(files):
+    numbers = [_frame_of(file) for file in files]
+    if numbers[0] < 0:
         return 0
     missing = set(range(numbers[0], numbers[-1])) - set(numbers)
     if missing:
