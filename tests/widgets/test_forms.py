@@ -8,13 +8,20 @@ import pkgutil
 
 import pytest
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
     SWING_MS,
     CollapsibleSection,
     StatusLine,
+    explain_rows,
 )
 
 NAME = 'napari_mobilesam.widgets'
@@ -46,6 +53,18 @@ def test_classes_inherit_at_most_one_of_ours(folder):
             assert len(ours) <= 2, ours
             seen += bool(ours)
     assert seen
+
+
+def test_labels_of_rows_have_tool_tips(qtbot):
+    widget = QWidget()
+    qtbot.addWidget(widget)
+    form = QFormLayout(widget)
+    form.addRow('Labels', QComboBox())
+    form.addRow(QLabel('Image'), QComboBox())
+    form.addRow(QComboBox())
+    explain_rows(form, {'Labels': 'one', 'Image': 'two', 'Points': 'three'})
+    tips = [label.toolTip() for label in widget.findChildren(QLabel)]
+    assert sorted(tips) == ['one', 'two']
 
 
 def test_sections_in_sections_are_not_cut_off(qtbot):

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
+    explain_rows,
     form_layout,
     narrow,
     wide_button,
@@ -36,6 +37,9 @@ TIPS = (
 )
 LIST_ROWS = 5
 NONE = 'none'
+ROW_TIPS = {
+    'Labels': 'Layer whose objects get classes.',
+}
 
 
 class _ClassesModel(ObjectListModel):
@@ -98,6 +102,7 @@ class ClassPanel(QWidget):
         self.accept_button.setToolTip('Assign the classes, as one step.')
         form = form_layout(self)
         form.addRow('Labels', self.labels_combo)
+        explain_rows(form, ROW_TIPS)
         form.addRow(self.button)
         form.addRow(self.table)
         row = QHBoxLayout()

@@ -25,6 +25,7 @@ from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
     LayerCombo,
     StatusLine,
+    explain_rows,
     form_layout,
     narrow,
     scrollable,
@@ -38,6 +39,10 @@ INSTANCES, FOREGROUND, OUTLINES = (
     'one label for all',
     'outlines, as shapes',
 )
+ROW_TIPS = {
+    'Output': 'What is made of the objects: labels, outlines, …',
+    'Labels': 'Layer that the objects are written into.',
+}
 
 
 class EverythingPanel(QWidget):
@@ -105,6 +110,7 @@ class EverythingPanel(QWidget):
         output.addRow('Output', self.kind_combo)
         self._labels_label = QLabel('Labels')
         output.addRow(self._labels_label, self.labels_combo)
+        explain_rows(output, ROW_TIPS)
         output.addRow(self.leave_box)
         self.result_group = CollapsibleSection('Output', output)
         self.filter_group = CollapsibleSection(

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
+    explain_rows,
     form_layout,
     narrow,
     wide_button,
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 ALL, SELECTED = 'all labels of the plane', 'the selected label'
+ROW_TIPS = {
+    'Labels': 'Layer with the examples; what is found is added to it.',
+    'Examples': 'Objects that serve as examples.',
+}
 
 
 class SimilarPanel(QWidget):
@@ -49,6 +54,7 @@ class SimilarPanel(QWidget):
         form = form_layout(self)
         form.addRow('Labels', self.labels_combo)
         form.addRow('Examples', self.which_combo)
+        explain_rows(form, ROW_TIPS)
         form.addRow(self.button)
         self.button.clicked.connect(self.asked)
 

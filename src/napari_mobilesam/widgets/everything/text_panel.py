@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
+    explain_rows,
     form_layout,
     narrow,
     wide_button,
@@ -14,6 +15,10 @@ from napari_mobilesam.widgets.parts.controls import (
 # as in `model.text_detectors`, which imports torch
 NOT_MICROSCOPY = 'Trained on photographs, not on microscopy.'
 FIND, DOWNLOAD = 'Find objects', 'Download …'
+ROW_TIPS = {
+    'Text': 'What to find.',
+    'Detector': 'Model that finds boxes for the text.',
+}
 
 
 class TextPanel(QWidget):
@@ -45,6 +50,7 @@ class TextPanel(QWidget):
         form = form_layout(self)
         form.addRow('Text', self.text_edit)
         form.addRow('Detector', self.detector_combo)
+        explain_rows(form, ROW_TIPS)
         form.addRow(self.note)
         form.addRow(self.button)
         self.button.clicked.connect(self.asked)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 from napari_mobilesam.types import PromptError
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
+    explain_rows,
     form_layout,
     wide_button,
 )
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 BOX_COLUMNS = ['row0', 'column0', 'row1', 'column1']
+ROW_TIPS = {
+    'Boxes': 'Shapes layer with the rectangles for Segment boxes.',
+}
 
 
 class ToolsPanel(QWidget):
@@ -76,6 +80,7 @@ class ToolsPanel(QWidget):
         row.addWidget(self.proposals_button)
         form.addRow(row)
         form.addRow('Boxes', self.shapes_combo)
+        explain_rows(form, ROW_TIPS)
         row = QHBoxLayout()
         row.addWidget(self.boxes_button)
         row.addWidget(self.table_button)

@@ -20,6 +20,7 @@ from napari_mobilesam.widgets.everything.regions import (
 )
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
+    explain_rows,
     form_layout,
     narrow,
 )
@@ -68,6 +69,13 @@ class PlaneRegion:
     region: Region | None
 
 
+ROW_TIPS = {
+    'Where': 'Part of the image in which objects are looked for.',
+    'Regions': 'Shapes layer that the regions are drawn in.',
+    'Planes': 'Planes of the stack in which objects are looked for.',
+}
+
+
 class WhereForm(QWidget):
     """Choice of the region and, for stacks, of the planes.
 
@@ -113,6 +121,7 @@ class WhereForm(QWidget):
         self.form.addRow('Where', row)
         self.form.addRow('Regions', self.shapes_combo)
         self.form.addRow('Planes', self.planes_combo)
+        explain_rows(self.form, ROW_TIPS)
         self.region_combo.currentIndexChanged.connect(self._region_chosen)
         self.shapes_combo.layer_changed.connect(self.follow)
         self.planes_combo.currentIndexChanged.connect(self._tell)

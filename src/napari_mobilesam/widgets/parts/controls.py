@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QGroupBox,
+    QLabel,
     QLayout,
     QMessageBox,
     QProgressBar,
@@ -558,6 +559,25 @@ def narrow(combo: QComboBox) -> None:
     )
     combo.setMinimumContentsLength(8)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+
+def explain_rows(form: QFormLayout, tips: Mapping[str, str]) -> None:
+    """Give the labels of rows their tool tips.
+
+    Lists of layers show a long name in theirs.
+
+    Parameters
+    ----------
+    form : QFormLayout
+        Form with the rows.
+    tips : mapping of str to str
+        Text of a label, and its tool tip.
+    """
+    for row in range(form.rowCount()):
+        item = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
+        label = None if item is None else item.widget()
+        if isinstance(label, QLabel) and label.text() in tips:
+            label.setToolTip(tips[label.text()])
 
 
 def wide_button(text: str) -> QPushButton:

@@ -25,6 +25,7 @@ from napari_mobilesam.widgets.parts.controls import (
     CollapsibleSection,
     LayerCombo,
     StatusLine,
+    explain_rows,
     form_layout,
     narrow,
     scrollable,
@@ -72,6 +73,12 @@ NUMBERS = {
     'semantic': 'one label per class',
 }
 NEW_LAYER = 'New layer (automatic)'
+ROW_TIPS = {
+    'Labels': 'Layer that objects are written into.',
+    'On overlap': 'What happens where another object is.',
+    'Numbering': 'A number for each object, or one for all of a class.',
+    'Class': 'Class of the next object; type a name to add one.',
+}
 
 
 class PromptPanel(QWidget):
@@ -166,6 +173,7 @@ class PromptPanel(QWidget):
         output.addRow('On overlap', self.policy_combo)
         output.addRow('Numbering', self.numbers_combo)
         output.addRow('Class', self.class_box)
+        explain_rows(output, ROW_TIPS)
         output.addRow('', self.save_box)
         output.addRow('', self.script_button)
 

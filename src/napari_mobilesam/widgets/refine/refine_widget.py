@@ -17,6 +17,7 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
     StatusLine,
     ViewerWidget,
+    explain_rows,
     group_form,
     scrollable,
     show_focus,
@@ -37,6 +38,10 @@ NO_LABELS = 'There is no labels layer: open labels of any program first.'
 # pixels that show the form without cutting it
 WIDTH = 310
 TOPICS = ('objects', 'model')
+ROW_TIPS = {
+    'Image': 'Image that the labels are of.',
+    'Labels': 'Layer whose objects are refined.',
+}
 
 
 class RefineWidget(ViewerWidget):
@@ -92,6 +97,7 @@ class RefineWidget(ViewerWidget):
         data, rows = group_form('Labels to refine')
         rows.addRow('Image', self.image_combo)
         rows.addRow('Labels', self.labels_combo)
+        explain_rows(rows, ROW_TIPS)
         rows.addRow(self.planes_box)
         refinement, rows = group_form('Refinement')
         rows.addRow(QLabel('Model'))

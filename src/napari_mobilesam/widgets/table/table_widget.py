@@ -31,6 +31,7 @@ from napari_mobilesam.text import counted, explain
 from napari_mobilesam.widgets.parts.controls import (
     StatusLine,
     ViewerWidget,
+    explain_rows,
     group_form,
     narrow,
     scrollable,
@@ -68,6 +69,10 @@ SMALL = 1 << 22
 PAUSE_MS = 800
 KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
 EVENTS = ('paint', 'data', 'labels_update')
+ROW_TIPS = {
+    'Labels': 'Layer whose objects are measured.',
+    'Intensities of': 'Image whose intensities are measured.',
+}
 
 
 class TableWidget(ViewerWidget):
@@ -131,6 +136,7 @@ class TableWidget(ViewerWidget):
         data, form = group_form('Measure')
         form.addRow('Labels', self.labels_combo)
         form.addRow('Intensities of', self.image_combo)
+        explain_rows(form, ROW_TIPS)
         form.addRow(self.follow_box)
         buttons = QHBoxLayout()
         buttons.addWidget(self.measure_button)

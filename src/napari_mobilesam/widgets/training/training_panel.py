@@ -14,6 +14,7 @@ from napari_mobilesam.training.training_parameters import FineTuneConfig
 from napari_mobilesam.widgets.parts.controls import (
     LayerCombo,
     StatusLine,
+    explain_rows,
     form_layout,
     scrollable,
     wide_button,
@@ -22,6 +23,11 @@ from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.layers import is_output
+
+ROW_TIPS = {
+    'Labels': 'Labelled objects to train on.',
+    'New model': 'Name that the new model is saved under.',
+}
 
 
 class TrainingPanel(QWidget):
@@ -57,6 +63,7 @@ class TrainingPanel(QWidget):
         rows.addRow('Labels', self.labels_combo)
         rows.addRow(self.count_label)
         rows.addRow('New model', self.name_edit)
+        explain_rows(rows, ROW_TIPS)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
         for button in (self.run_button, self.cancel_button, self.save_button):
