@@ -7,7 +7,6 @@ value, or raises `SchemaError`. Schemas are composed of the functions below.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,7 +59,8 @@ def number(least: float, most: float, nan: bool = False) -> Schema:
 
     def check(value: Any, place: str) -> float:
         if type(value) in (int, float) and (
-            (nan and math.isnan(value)) or least <= value <= most
+            # not `isnan`: whole numbers may be too large for a float
+            (nan and value != value) or least <= value <= most
         ):
             return float(value)
         raise refuse(value, place, f'a number {least:g} to {most:g}')

@@ -15,6 +15,7 @@ import pytest
 from fakes import oracle_session
 from test_saving import IMAGES, work
 
+from napari_mobilesam.schema import SchemaError, number
 from napari_mobilesam.session.files.painted import painted_from
 from napari_mobilesam.types import SegmentationError
 
@@ -198,3 +199,11 @@ def test_mutated_files_are_loaded_whole_or_refused(
     # the mutations reach both ends
     assert refused > len(seeds) // 2
     assert loaded > len(seeds) // 50
+
+
+def test_numbers_too_large_for_a_float_are_refused():
+    schema = number(0, 1, nan=True)
+    assert np.isnan(schema(float('nan'), 'score'))
+    for value in (10**400, -(10**400), float('inf')):
+        with pytest.raises(SchemaError, match='score'):
+            schema(value, 'score')
