@@ -166,7 +166,7 @@ def test_large_labels_cost_no_memory() -> None:
         (np.full((4, 4), 2**40), 'too large'),
         (np.zeros((3, 4, 4), int), 'not one plane'),
         (np.zeros((0, 4), int), 'not one plane'),
-        (np.full((4, 4), 'a'), 'no labels'),
+        (np.full((4, 4), 'a'), 'are not labels'),
     ],
 )
 def test_other_arrays_are_refused(labels: np.ndarray, message: str) -> None:
