@@ -102,13 +102,15 @@ def test_closing_keeps_what_was_found(
     assert stuck.wait(20)
     tasks = d.viewer.window._task_status_manager
     assert tasks.is_busy()
-    threading.Timer(0.3, oracle.go.set).start()
     if window:
         # what napari does before it closes its window
         tasks.cancel_all()
     else:
         d.viewer.window.remove_dock_widget(d.dock)
         QApplication.processEvents()
+    # the model is still held in the middle of a step
+    assert not oracle.go.is_set()
+    oracle.go.set()
     assert not tasks.is_busy()
     labels = d.viewer.layers[-1]
     assert isinstance(labels, Labels)

@@ -473,6 +473,8 @@ class Session:
         while self.wait(timeout):
             if not self._deliver.empty():
                 return True
+        # answers of work that has ended meanwhile
+        self._deliver.empty()
         return False
 
     def acquire(self) -> None:

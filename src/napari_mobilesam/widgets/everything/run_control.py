@@ -38,7 +38,7 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 # first prompts of a program take a second more.
 LEAST_SHARE, LEAST_SECONDS = 0.05, 5.0
 # when a dock is closed, a run has this long to write what it has found
-CLOSING_SECONDS = 5.0
+CLOSING_SECONDS = 10.0
 
 
 class RunControl:
@@ -116,7 +116,10 @@ class RunControl:
             return
         session = self._dock.session
         self._runs.cancel()
-        session.finish(CLOSING_SECONDS)
+        end = time.monotonic() + CLOSING_SECONDS
+        # the model may be in the middle of a long step, which is not needed
+        while self._asked is not None and time.monotonic() < end:
+            session.finish(0.05)
         # the window may be deleted before anything else is done
         session.files.rest()
 
