@@ -34,6 +34,11 @@ PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
 # axes along which objects are not linked by default
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
+ROW_TIPS = {
+    'Where': 'Part of the image in which objects are looked for.',
+    'Regions': 'Shapes layer that the regions are drawn in.',
+    'Planes': 'Planes of the stack in which objects are looked for.',
+}
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,6 @@ class PlaneRegion:
 
     plane: LayerPlane
     region: Region | None
-
-
-ROW_TIPS = {
-    'Where': 'Part of the image in which objects are looked for.',
-    'Regions': 'Shapes layer that the regions are drawn in.',
-    'Planes': 'Planes of the stack in which objects are looked for.',
-}
 
 
 class WhereForm(QWidget):

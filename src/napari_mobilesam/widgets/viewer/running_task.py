@@ -1,4 +1,4 @@
-"""What runs when the window is closed: napari asks whether to close it."""
+"""Work that napari asks about before its window is closed."""
 
 from __future__ import annotations
 
