@@ -40,9 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def mosaic(side: int) -> NDArray[np.uint8]:
-    """The sample side by side, flipped by chance, (side, side)."""
-    sample = np.asarray(read_sample('nuclei'))
+def mosaic(
+    side: int, sample: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """The nuclei sample side by side, flipped by chance, (side, side)."""
+    if sample is None:
+        sample = np.asarray(read_sample('nuclei'))
     height, width = sample.shape[:2]
     rng = np.random.default_rng(0)
     image = np.zeros((side, side), sample.dtype)

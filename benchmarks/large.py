@@ -4,10 +4,12 @@ memory   peak memory of a small and of a large image, each in a process of
          its own
 cost     seconds per tile of a run, against one tile done by itself
 workers  two worker processes against one
+field    time, memory and objects in mosaics of the nuclei sample
 seams    F1 of the same objects on a seam and off it, on mosaics of labelled
          images over which the grid is moved
 
 python benchmarks/large.py memory --sides 5000 20000
+python benchmarks/large.py field --sides 2048 12000 --scale 0.5
 python benchmarks/large.py seams --images 4 --shifts 3
 
 Ratios are what is meant to be read: seconds depend on the machine and on what
@@ -30,9 +32,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import first_masks
 import numpy as np
 import pandas as pd
 from PIL import Image
+from skimage.transform import rescale
 
 from napari_mobilesam.large.io.interfaces import Level
 from napari_mobilesam.large.io.sources import open_source
@@ -41,6 +45,7 @@ from napari_mobilesam.large.model_references import NamedModel
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.propose import Proposer, grid_task
 from napari_mobilesam.large.tiling import TileBlock
+from napari_mobilesam.sample_data import read_sample
 from napari_mobilesam.types import Window
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,6 +231,31 @@ def workers(options: argparse.Namespace) -> int:
     return 0
 
 
+def field(options: argparse.Namespace) -> int:
+    """Time, memory and objects in mosaics of the nuclei sample."""
+    sample = rescale(read_sample('nuclei'), options.scale, preserve_range=True)
+    print(
+        '| side | objects | tiles | processor | per megapixel | clock | MB |'
+    )
+    print('|---|---|---|---|---|---|---|')
+    for side in options.sides:
+        image = first_masks.mosaic(side, sample.astype(np.uint8))
+        begun, used = time.perf_counter(), time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / 'labels.ome.zarr'
+            result = segment_large(image, output, MODEL)
+        seconds = time.perf_counter() - begun
+        used = time.process_time() - used
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f'| {side} | {len(result.table)} | {result.tiles} | {used:.0f} s '
+            f'| {used / (side / 1000) ** 2:.1f} s | {seconds:.0f} s '
+            f'| {peak:.0f} |',
+            flush=True,
+        )
+    return 0
+
+
 def seams(options: argparse.Namespace) -> int:
     """Objects found when they meet a seam, and when they do not.
 
@@ -346,6 +376,12 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument('--side', type=int, default=2048)
     command.add_argument('--executor', default='processes')
     command.set_defaults(run=workers)
+    command = commands.add_parser('field', help=field.__doc__)
+    command.add_argument('--sides', type=int, nargs='+', default=[2048])
+    command.add_argument(
+        '--scale', type=float, default=0.5, help='of the nuclei sample'
+    )
+    command.set_defaults(run=field)
     command = commands.add_parser('seams', help=seams.__doc__)
     command.add_argument('--data', type=Path, default=DATA)
     command.add_argument('--split', default='test')

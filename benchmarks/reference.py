@@ -107,6 +107,7 @@ class Ours:
         self.model: Sam = build_sam('vit_t', SIDE)
         self.model.load_state_dict(state)
         self.model.eval().requires_grad_(False)
+        self.shipped = nm.load_model('mobile_sam_cells', device='cpu')
         self.predictor = nm.Predictor(self.model)
         self.embedding = self.predictor.embed_window(self.image)
 
@@ -134,6 +135,10 @@ class Ours:
             **self.thresholds,
         )
         return len(masks)
+
+    def everything_as_shipped(self, points: int) -> int:
+        """By the bundled model with its instance head and all defaults."""
+        return len(nm.generate_masks(self.image, self.shipped))
 
 
 class Reference:
@@ -189,6 +194,10 @@ class Reference:
         )
         return len(generator.generate(self.image))
 
+    def everything_as_shipped(self, points: int) -> int:
+        """By its automatic mode, which is a grid of points."""
+        return self.everything(points, 0)
+
 
 def in_turns(
     works: dict[str, Work],
@@ -235,6 +244,9 @@ def compare(weights: str, options: argparse.Namespace) -> Iterator[Ratio]:
         crops = f', {layers} crop layers' if layers else ''
         runs = max(1, repeats // 3)
         yield row(f'{what}{crops}', 'everything', runs, points, layers)
+    if weights == 'bundled':
+        what_shipped = f'everything, {points} × {points} against our default'
+        yield row(what_shipped, 'everything_as_shipped', 1, points)
     peaks = {side.name: peak_memory(side.name, options) for side in sides}
     yield Ratio(
         f'peak memory, {what}', peaks.get('reference'), peaks['ours'], 'MB'

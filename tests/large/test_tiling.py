@@ -70,6 +70,13 @@ def test_objects_of_the_size_suit_the_model(shape, diameter, record):
     assert min(best, 8 * diameter) / 1.6 <= seen <= 1.6 * best
 
 
+@given(st.floats(2, 100), RECORDS)
+def test_context_takes_half_of_a_tile_at_most(diameter, record):
+    shape = (5000, 5000)
+    grid = plan_grid(shape, diameter, record, EverythingParameters())
+    assert 2 * grid.stride >= grid.side
+
+
 def test_a_slide_is_planned_at_once():
     record = ModelRecord('cells', 'vit_t', 256, ObjectDiameter(40, 64, 200))
     grid = plan_grid((100_000, 100_000), 30, record, EverythingParameters())

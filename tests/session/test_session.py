@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import threading
 
 import numpy as np
@@ -382,3 +383,10 @@ def test_failing_job_does_not_end_the_worker(caplog):
     worker.close()
     assert done == [1]
     assert 'boom' in caplog.text
+
+
+def test_help_shows_commands():
+    text = pydoc.plain(pydoc.render_doc(Session))
+    for command in ('click', 'accept', 'track', 'segment_everything', 'save'):
+        assert f'\n |  {command}(self, ' in text
+    assert 'Add a point to the open object.' in text

@@ -158,11 +158,11 @@ def plan_grid(
     longest = max(shape)
     if diameter is None:
         side = min(longest, record.input_size)
-        halo = side // 8
+        halo = side / 8
         spacing = side / parameters.points_per_side
     else:
         side = window_side(shape, diameter, record)
-        halo = min(math.ceil(HALO * diameter), side // 4)
+        halo = HALO * diameter
         spacing = min(
             longest / parameters.points_per_side,
             diameter / POINTS_PER_DIAMETER,
@@ -172,7 +172,8 @@ def plan_grid(
         return Grid(shape, longest, longest, spacing)
     cells = record.input_size // STRIDE
     grain = max(1, round(side / cells))
-    overlap = 2 * math.ceil(halo / grain)
+    # a quarter of the tile at most: of what is embedded
+    overlap = 2 * min(math.ceil(halo / grain), cells // 4)
     stride = max(1, cells - overlap) * grain
     return Grid(shape, grain * cells, stride, spacing, grain)
 

@@ -178,6 +178,7 @@ class ObjectCommands:
 
     def propagate(
         self,
+        /,
         direction: Direction = 'both',
         axis: int | None = None,
         **options: Any,
@@ -255,6 +256,7 @@ class ObjectCommands:
 
     def refine(
         self,
+        /,
         plane: ImagePlane | None = None,
         before: Mapping[int, Mask] | None = None,
         **parameters: Any,

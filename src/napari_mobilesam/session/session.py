@@ -14,6 +14,7 @@ from psygnal import Signal
 
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
+from napari_mobilesam.session.commands import command_of
 from napari_mobilesam.session.detector_downloads import DetectorDownloads
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
@@ -68,9 +69,9 @@ if TYPE_CHECKING:
 class Session:
     """State and commands shared by the widgets of one viewer.
 
-    The commands, such as `click`, `accept` or `save`, are methods of
+    The commands, such as `click`, `accept` or `save`, are those of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
-    `ExampleCommands` and `FileCommands`.
+    `EverythingCommands`, `ExampleCommands` and `FileCommands`.
 
     Parameters
     ----------
@@ -155,6 +156,76 @@ class Session:
     model_changed = Signal(object)
     downloaded = Signal(str)
 
+    click = command_of('_prompts', PromptCommands.click)
+    box = command_of('_prompts', PromptCommands.box)
+    scribble = command_of('_prompts', PromptCommands.scribble)
+    outline = command_of('_prompts', PromptCommands.outline)
+    prompt = command_of('_prompts', PromptCommands.prompt)
+    choose = command_of('_prompts', PromptCommands.choose)
+
+    accept = command_of('_object_commands', ObjectCommands.accept)
+    reject = command_of('_object_commands', ObjectCommands.reject)
+    delete = command_of('_object_commands', ObjectCommands.delete)
+    open = command_of('_object_commands', ObjectCommands.open)
+    next = command_of('_object_commands', ObjectCommands.next)
+    previous = command_of('_object_commands', ObjectCommands.previous)
+    next_uncertain = command_of(
+        '_object_commands', ObjectCommands.next_uncertain
+    )
+    undo = command_of('_object_commands', ObjectCommands.undo)
+    redo = command_of('_object_commands', ObjectCommands.redo)
+    propagate = command_of('_object_commands', ObjectCommands.propagate)
+    batch = command_of('_object_commands', ObjectCommands.batch)
+    refine = command_of('_object_commands', ObjectCommands.refine)
+
+    start_propagation = command_of('_jobs', ObjectJobs.start_propagation)
+    start_batch = command_of('_jobs', ObjectJobs.start_batch)
+    start_refinement = command_of('_jobs', ObjectJobs.start_refinement)
+
+    assign_class = command_of('_class_commands', ClassCommands.assign_class)
+    rename_class = command_of('_class_commands', ClassCommands.rename_class)
+    remove_class = command_of('_class_commands', ClassCommands.remove_class)
+    set_class_color = command_of(
+        '_class_commands', ClassCommands.set_class_color
+    )
+    color_by_class = command_of(
+        '_class_commands', ClassCommands.color_by_class
+    )
+
+    track = command_of('_track_commands', TrackCommands.track)
+    link = command_of('_track_commands', TrackCommands.link)
+    unlink = command_of('_track_commands', TrackCommands.unlink)
+    divide = command_of('_track_commands', TrackCommands.divide)
+    open_tracks = command_of('_track_commands', TrackCommands.open_tracks)
+    propagate_track = command_of(
+        '_track_commands', TrackCommands.propagate_track
+    )
+
+    segment_everything = command_of(
+        '_everything_commands', EverythingCommands.segment_everything
+    )
+    filter_everything = command_of(
+        '_everything_commands', EverythingCommands.filter_everything
+    )
+
+    find_similar = command_of(
+        '_example_commands', ExampleCommands.find_similar
+    )
+    segment_text = command_of(
+        '_example_commands', ExampleCommands.segment_text
+    )
+    propose_classes = command_of(
+        '_example_commands', ExampleCommands.propose_classes
+    )
+    accept_classes = command_of(
+        '_example_commands', ExampleCommands.accept_classes
+    )
+
+    save = command_of('files', FileCommands.save)
+    load = command_of('files', FileCommands.load)
+    autosave = command_of('files', FileCommands.autosave)
+    script = command_of('files', FileCommands.script)
+
     def __init__(
         self,
         deliver: Deliver | None = None,
@@ -190,7 +261,7 @@ class Session:
         self._make_prompt_parts(services)
         self._make_object_parts(services)
         self._connect()
-        self._add_commands()
+        self._make_commands()
 
     def _make_prompt_parts(self, services: Services) -> None:
         """Make the parts that answer prompts and edit the open object."""
@@ -237,15 +308,12 @@ class Session:
             self._saving_failed,
         )
 
-    def _add_commands(self) -> None:
-        """Make the commands of the console methods of the session."""
+    def _make_commands(self) -> None:
+        """Make the parts whose commands are methods of the session."""
         waiter = Waiter(self.failed, self.finish)
         scene, editor = self._require_scene, self.editor
-        prompts = PromptCommands(editor, scene, waiter)
-        self.click, self.box = prompts.click, prompts.box
-        self.scribble, self.outline = prompts.scribble, prompts.outline
-        self.prompt, self.choose = prompts.prompt, prompts.choose
-        jobs = ObjectJobs(
+        self._prompts = PromptCommands(editor, scene, waiter)
+        self._jobs = ObjectJobs(
             editor,
             self.prompting,
             self.recorder,
@@ -256,52 +324,30 @@ class Session:
             self.batching,
             self.refining,
         )
-        self.start_propagation = jobs.start_propagation
-        self.start_batch = jobs.start_batch
-        self.start_refinement = jobs.start_refinement
-        objects = ObjectCommands(editor, self.navigation, jobs, scene, waiter)
-        self.accept, self.reject = objects.accept, objects.reject
-        self.delete, self.open = objects.delete, objects.open
-        self.next, self.previous = objects.next, objects.previous
-        self.next_uncertain = objects.next_uncertain
-        self.undo, self.redo = objects.undo, objects.redo
-        self.propagate, self.batch = objects.propagate, objects.batch
-        self.refine = objects.refine
-        classes = ClassCommands(self.classes, editor, scene)
-        self.navigation.restored.connect(classes.follow_history)
-        self.assign_class = classes.assign_class
-        self.rename_class = classes.rename_class
-        self.remove_class = classes.remove_class
-        self.set_class_color = classes.set_class_color
-        self.color_by_class = classes.color_by_class
-        self.track_propagation = TrackPropagation(
-            self.tracking, scene, self.navigation, jobs
+        self._object_commands = ObjectCommands(
+            editor, self.navigation, self._jobs, scene, waiter
         )
-        tracks = TrackCommands(self.tracking, self.track_propagation, waiter)
-        self.propagate_track = tracks.propagate_track
-        self.track, self.link = tracks.track, tracks.link
-        self.open_tracks = tracks.open_tracks
-        self.unlink, self.divide = tracks.unlink, tracks.divide
+        self._class_commands = ClassCommands(self.classes, editor, scene)
+        self.navigation.restored.connect(self._class_commands.follow_history)
+        self.track_propagation = TrackPropagation(
+            self.tracking, scene, self.navigation, self._jobs
+        )
+        self._track_commands = TrackCommands(
+            self.tracking, self.track_propagation, waiter
+        )
         self.written_runs = WrittenRuns(
             self.runs, lambda: self.model_name, waiter, self._plane_code
         )
-        everything = EverythingCommands(self.written_runs, scene)
-        self.segment_everything = everything.segment_everything
-        self.filter_everything = everything.filter_everything
-        examples = ExampleCommands(
+        self._everything_commands = EverythingCommands(
+            self.written_runs, scene
+        )
+        self._example_commands = ExampleCommands(
             self.written_runs,
             self.classifying,
             lambda: self.model_name,
             scene,
             waiter,
         )
-        self.find_similar = examples.find_similar
-        self.segment_text = examples.segment_text
-        self.propose_classes = examples.propose_classes
-        self.accept_classes = examples.accept_classes
-        files = self.files
-        self.save, self.load = files.save, files.load
-        self.autosave, self.script = files.autosave, files.script
 
     def _connect(self) -> None:
         models, runs, prompting = self.models, self.runs, self.prompting

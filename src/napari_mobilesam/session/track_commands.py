@@ -46,7 +46,7 @@ class TrackCommands:
         self._propagation = propagation
         self._waiter = waiter
 
-    def track(self, labels: Any = None, **parameters: Any) -> TrackedLabels:
+    def track(self, /, labels: Any = None, **parameters: Any) -> TrackedLabels:
         """Link the objects of a time series of labels to tracks.
 
         Parameters
@@ -147,6 +147,7 @@ class TrackCommands:
 
     def propagate_track(
         self,
+        /,
         place: FrameAndTrack,
         direction: Direction = 'both',
         **options: Any,
