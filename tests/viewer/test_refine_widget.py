@@ -117,7 +117,7 @@ def test_all_planes_of_a_stack(refine_desk, blobs):
     d.widget.planes_box.setChecked(True)
     d.widget.run()
     d.settle()
-    assert d.widget.status.text == 'Refined 8 of 8 objects.'
+    assert d.widget.status.text == 'Refined 8 of 8 objects on 2 planes.'
     assert max(areas(d.labels.data[0]) + areas(d.labels.data[1])) < 700
     d.session.undo()
     assert np.array_equal(d.labels.data, labels)

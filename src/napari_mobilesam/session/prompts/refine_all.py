@@ -85,6 +85,8 @@ class RefineResult:
         Pixels that changed.
     total : int
         Number of objects, counted on each plane.
+    planes : int
+        Number of planes with objects.
     complete : bool
         False if it was cancelled or failed; objects until then are refined.
     """
@@ -92,6 +94,7 @@ class RefineResult:
     refinements: tuple[Refinement, ...]
     changes: tuple[PlaneChange, ...]
     total: int
+    planes: int
     complete: bool
 
     @property
@@ -104,7 +107,7 @@ class RefineResult:
         """Summary for the user."""
         stopped = '' if self.complete else 'Stopped. '
         text = f'{stopped}Refined {self.refined} of '
-        text += f'{counted(self.total, "object")}.'
+        text += f'{_counted_on_planes(self.total, self.planes)}.'
         kept = [each for each in self.refinements if not each.refined]
         if kept:
             text += (
@@ -144,6 +147,11 @@ class _RunningRefinement:
         """Number of objects on all planes."""
         return sum(len(each.found.masks) for each in self.planes)
 
+    @property
+    def planes_with_objects(self) -> int:
+        """Number of planes that have objects."""
+        return sum(bool(each.found.masks) for each in self.planes)
+
     def take(self, answer: _RefineAnswer) -> None:
         """Keep an answer."""
         self.planes[answer.plane].answers.append(answer)
@@ -155,7 +163,8 @@ class _RunningRefinement:
         # of a cancelled job that has changed nothing there is nothing to undo
         refined = any(answer.refinement.refined for answer in answers)
         if answers and (complete or refined):
-            title = f'refining {counted(self.total, "object")}'
+            planes = self.planes_with_objects
+            title = f'refining {_counted_on_planes(self.total, planes)}'
             with self.objects.step(title) as step:
                 for each in self.planes:
                     changes += self._write_plane(step, each)
@@ -168,6 +177,7 @@ class _RunningRefinement:
             tuple(answer.refinement for answer in answers),
             tuple(changes),
             self.total,
+            self.planes_with_objects,
             complete,
         )
 
@@ -247,6 +257,12 @@ class _RunningRefinement:
             columns=[c for c in ours.columns if c in rows], errors='ignore'
         ).drop_duplicates('index')
         return ours.join(others.set_index('index')).reset_index()
+
+
+def _counted_on_planes(total: int, planes: int) -> str:
+    """“4 objects”, of a stack “8 objects on 2 planes”."""
+    text = counted(total, 'object')
+    return text if planes == 1 else f'{text} on {planes} planes'
 
 
 def _column(rows: pd.DataFrame, name: str) -> dict[int, Any]:
