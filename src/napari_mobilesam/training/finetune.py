@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -254,11 +255,7 @@ def finetune(
     """
     started = time.monotonic()
     options = options or FineTuneConfig()
-    path = None
-    if save:
-        path = new_model_path(name or free_name(model.record.name))
-        check_folder()
-        check_space(model)
+    path = _place(model, name) if save else None
     training, validation = hold_back(
         images, options.held_back, options.config.seed
     )
@@ -266,16 +263,8 @@ def finetune(
     tuned = copy.deepcopy(model)
     tuned.__dict__.pop('key', None)
     source = _samples(images, training, options, model.input_size, zoom)
-    budget = 60 * options.config.minutes
-    check = EverythingCheck(
-        images,
-        validation,
-        options.complete,
-        CHECK_SHARE * budget if budget else math.inf,
-        cancelled,
-    )
+    check = _everything_check(images, validation, options, cancelled)
     base_f1 = check(tuned.eval())
-    count = sum(len(image.objects) for image in validation)
     score = _held_back_score(model, validation, best, options, on_crop)
     run = TrainingRun(
         _task(tuned, source, options),
@@ -285,12 +274,7 @@ def finetune(
         {'images': digest_of(training), 'base': model.key},
     )
 
-    def validated(entry: dict[str, float]) -> None:
-        run.pending += score.seconds
-        run.validation_seconds = score.seconds
-        if on_validation is not None:
-            on_validation(entry)
-
+    validated = partial(_validated, run, score, on_validation)
     if not run.resume():
         # segment everything is checked again at the end
         run.seconds = time.monotonic() - started + check.seconds
@@ -299,7 +283,7 @@ def finetune(
         tuned,
         run.curve[0]['score'],
         run.best_score,
-        count,
+        sum(len(image.objects) for image in validation),
         run.curve,
         path,
         score.noise,
@@ -311,6 +295,41 @@ def finetune(
     if path is not None:
         write_result(tuned, path, tuned.record)
     return result
+
+
+def _place(model: Sam, name: str | None) -> Path:
+    """File of the new model, after a check that it can be written."""
+    path = new_model_path(name or free_name(model.record.name))
+    check_folder()
+    check_space(model)
+    return path
+
+
+def _everything_check(
+    images: Sequence[LabelledImage],
+    validation: Sequence[LabelledImage],
+    options: FineTuneConfig,
+    cancelled: Callable[[], bool] | None,
+) -> EverythingCheck:
+    """Check of segment everything within its share of the time."""
+    budget = 60 * options.config.minutes
+    seconds = CHECK_SHARE * budget if budget else math.inf
+    return EverythingCheck(
+        images, validation, options.complete, seconds, cancelled
+    )
+
+
+def _validated(
+    run: TrainingRun,
+    score: HeldBackScore,
+    on_validation: Callable[[dict[str, float]], None] | None,
+    entry: dict[str, float],
+) -> None:
+    """Take the time of a validation into account, and pass it on."""
+    run.pending += score.seconds
+    run.validation_seconds = score.seconds
+    if on_validation is not None:
+        on_validation(entry)
 
 
 def _samples(

@@ -130,17 +130,7 @@ class Rewrite:
         code : ReplayCode, optional
             Code that repeats the step.
         """
-        now = {
-            label: self._objects.get(record.number)
-            for label, record in self._records.items()
-        }
-        # an undo may have restored earlier records
-        mine = {
-            label: record
-            for label, record in now.items()
-            if record is not None and id(record) in self._made
-        }
-        self._records.update(mine)
+        mine = self._follow_undo()
         frozen = set(self._frozen())
         before = set(mine) - frozen
         wanted = set(result.masks) - frozen
@@ -183,6 +173,21 @@ class Rewrite:
                 step.put(self._records[label])
             if gone or come:
                 self._describe(step, result.table, gone, wanted, shared)
+
+    def _follow_undo(self) -> dict[int, ObjectRecord]:
+        """Records as they are now, of the objects that nobody changed."""
+        now = {
+            label: self._objects.get(record.number)
+            for label, record in self._records.items()
+        }
+        # an undo may have restored earlier records
+        mine = {
+            label: record
+            for label, record in now.items()
+            if record is not None and id(record) in self._made
+        }
+        self._records.update(mine)
+        return mine
 
     def _above_others(self, fresh: set[int], last: int) -> bool:
         """Return whether labels were chosen above those of others.

@@ -185,6 +185,24 @@ def _origin_of(record: ObjectRecord) -> Origin:
     return 'propagation' if record.origin == 'labels' else record.origin
 
 
+def _views_along(
+    record: ObjectRecord, planes: Sequence[ImagePlane]
+) -> tuple[dict[int, ObjectView], dict[int, ObjectView]]:
+    """Views with prompts of the user, and automatic ones, by plane."""
+    keys: dict[int, ObjectView] = {}
+    old: dict[int, ObjectView] = {}
+    for index, plane in enumerate(planes):
+        view = record.view(plane)
+        if view is None:
+            continue
+        if view.automatic:
+            old[index] = view
+        elif view.mask is not None:
+            # as the plane is shown now
+            keys[index] = replace(view, plane=plane)
+    return keys, old
+
+
 class Propagation:
     """Follows objects through the planes of a stack.
 
@@ -253,17 +271,7 @@ class Propagation:
         LabelsError
             Its labels cannot be written.
         """
-        keys: dict[int, ObjectView] = {}
-        old: dict[int, ObjectView] = {}
-        for index, plane in enumerate(planes):
-            view = record.view(plane)
-            if view is None:
-                continue
-            if view.automatic:
-                old[index] = view
-            elif view.mask is not None:
-                # as the plane is shown now
-                keys[index] = replace(view, plane=plane)
+        keys, old = _views_along(record, planes)
         if not keys:
             raise SegmentationError(
                 f'{record.text.capitalize()} has no prompt on these planes: '
