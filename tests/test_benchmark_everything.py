@@ -59,6 +59,7 @@ def test_both_ways_side_by_side(
     assert 'points_per_side=16' in table
 
 
+@pytest.mark.slow
 def test_a_mode_needs_its_model(
     everything: ModuleType,
     data: Path,

@@ -42,6 +42,7 @@ def test_curves_and_stacks_are_printed(interaction, data, capsys, monkeypatch):
     assert 'planes reached' in lines[3]
 
 
+@pytest.mark.slow
 def test_drawn_disks_are_where_their_labels_say(interaction):
     images, labels = interaction.drawn_stack(0)
     assert len(images) == interaction.PLANES

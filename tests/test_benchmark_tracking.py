@@ -13,6 +13,7 @@ def tracking() -> ModuleType:
     return load_script(ROOT / 'benchmarks' / 'tracking.py')
 
 
+@pytest.mark.slow
 def test_small_series_is_followed(tracking: ModuleType) -> None:
     series = tracking.simulate(8, 12, side=300, rate=0.02, seed=1)
     truth = series.links()
@@ -23,6 +24,7 @@ def test_small_series_is_followed(tracking: ModuleType) -> None:
     assert score.divisions_true == score.divisions
 
 
+@pytest.mark.slow
 def test_links_lead_over_missing_objects(tracking: ModuleType) -> None:
     series = tracking.simulate(8, 12, side=300, rate=0)
     fewer = series.without(0.1)

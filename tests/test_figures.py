@@ -54,6 +54,7 @@ def few(figures, monkeypatch, tmp_path):
     return figures
 
 
+@pytest.mark.slow
 def test_pages_are_written_and_a_failure_stops_nothing(few, tmp_path, capsys):
     out = tmp_path / 'out'
     assert few.main(['--out', str(out)]) == 1

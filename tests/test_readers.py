@@ -373,6 +373,7 @@ def test_stacks_of_few_planes_are_no_colours(
     assert np.array_equal(read[1], labels)
 
 
+@pytest.mark.slow
 @given(
     shape=st.lists(st.integers(1, 300), min_size=2, max_size=4),
     named=st.booleans(),
@@ -401,6 +402,7 @@ def test_any_shape_gives_planes_or_a_refusal(
 DTYPES = ['u1', 'u2', 'u4', 'i2', 'i4', 'f4', 'f8', '>u2', '>f4']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('suffix', ['.tif', '.npy', '.zarr'])
 def test_types_stay(dtype: str, suffix: str, tmp_path: Path) -> None:

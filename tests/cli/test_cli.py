@@ -105,6 +105,7 @@ def test_closed_streams(
     assert len(table.read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_interrupted_while_it_is_imported() -> None:
     code = (
         'import sys\n'

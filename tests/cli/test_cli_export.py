@@ -160,6 +160,7 @@ def test_bad_input_is_one_sentence(
     refused('export', arguments, code, message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [2, 3, 4, 5])
 def test_planes_that_look_like_colours_are_planes(
     run: Run, tmp_path: Path, count: int

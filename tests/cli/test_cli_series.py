@@ -260,6 +260,7 @@ def test_what_ends_after_ctrl_c_is_done(
     assert len(list((tmp_path / 'out').glob('*_labels.tif'))) == 3
 
 
+@pytest.mark.slow
 def test_names(quick: Any, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / 'other'
     other.mkdir()
@@ -445,6 +446,7 @@ def test_many_images(
     assert f'({good} were done before)' in quick(folder, '--workers', 2).out
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time(quick: Any, folder: Path, tmp_path: Path) -> None:
     with series_lock(tmp_path / 'out'):
         refused = quick(folder)

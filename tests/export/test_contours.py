@@ -47,6 +47,7 @@ def test_hard_labels(labels: NDArray[np.uint16]) -> None:
     )
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(
         np.int32,

@@ -61,6 +61,7 @@ def test_round_trip_of_a_series_of_stacks(
     same(read_labels(tmp_path / name), series)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', POLYGONS)
 def test_round_trip_of_what_is_known(
     name: str, image: LabelsWithTable, table: pd.DataFrame, tmp_path: Path

@@ -111,6 +111,7 @@ def check(path: Path) -> list[Any]:
     return features
 
 
+@pytest.mark.slow
 def test_the_schema_refuses_what_is_wrong(
     image: LabelsWithTable, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_the_schema_refuses_what_is_wrong(
             jsonschema.validate(collection, SCHEMA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['annotation', 'detection', 'cell'])
 def test_a_plane(kind: str, image: LabelsWithTable, tmp_path: Path) -> None:
     export_labels(image, tmp_path / 'x.geojson', object_type=kind)

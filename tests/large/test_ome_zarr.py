@@ -115,6 +115,7 @@ def test_labels_are_valid_and_come_back(tmp_path: Path, version: str) -> None:
     assert finest.dtype == np.uint32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('version', VERSIONS)
 def test_labels_lie_where_the_image_is(tmp_path: Path, version: str) -> None:
     image = make_image(tmp_path / 'image.ome.zarr', version)
@@ -259,6 +260,7 @@ def test_channels_of_an_image_have_to_be_chosen(
     ).shape == (9, 8, 2)
 
 
+@pytest.mark.slow
 def test_red_green_blue_channels_are_a_photograph(tmp_path: Path) -> None:
     names = {
         'channels': [{'color': x} for x in ('FF0000', '00FF00', '0000FF')]

@@ -91,6 +91,7 @@ def test_crowded_places_agree_exactly(seed):
     assert not tiled.cut
 
 
+@pytest.mark.slow
 def test_the_result_says_what_was_found():
     image = drawn(SHAPE, (60, 60, 14), (150, 200, 12))
     result = segmented(image)

@@ -101,6 +101,7 @@ def test_a_second_run_of_this_process_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_another_process_is_named(tmp_path: Path, holder) -> None:
     with (
         pytest.raises(OutputInUseError, match=f'process {holder.pid} on '),
@@ -109,6 +110,7 @@ def test_another_process_is_named(tmp_path: Path, holder) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == 'nt', reason='signals of POSIX')
 def test_a_killed_process_holds_no_lock(tmp_path: Path, holder) -> None:
     holder.send_signal(signal.SIGKILL)
@@ -186,6 +188,7 @@ def test_records_that_vanish_are_failed_tiles(
     assert content(output) == content(uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_foreign_folder_among_the_records_stays(
     image_path: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_zarr_that_goes_away_is_not_read_as_fill_values(
         source.read(0, 0, WINDOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'make',
     [make for name, make in STACKS.items() if name not in ('array', 'dask')],
@@ -386,6 +387,7 @@ def test_downsampling_is_whole_however_sizes_were_rounded(
         assert downsampling((side, side), (shape, shape)) == (factor, factor)
 
 
+@pytest.mark.slow
 def test_without_zarr_a_message_names_the_extra(tmp_path: Path) -> None:
     path = zarr_path(3)(tmp_path)
     code = (

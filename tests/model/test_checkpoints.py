@@ -120,6 +120,7 @@ def test_registry_tells_what_each_model_is(folders):
     assert records['mobile_sam'].size_bytes == 40_728_226
 
 
+@pytest.mark.slow
 def test_bundled_model_is_the_default_offline(folders):
     model = load_model()
     assert model.record.name == 'mobile_sam_cells'

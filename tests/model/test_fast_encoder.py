@@ -69,6 +69,7 @@ def test_layers_of_small_inputs_are_recorded(monkeypatch, largest, runs):
     assert len(calls) == runs
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_do_not_mix():
     x = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
@@ -84,6 +85,7 @@ def test_image_is_left_as_it_is():
     assert torch.equal(x, before)
 
 
+@pytest.mark.slow
 def test_training_and_gradients_use_the_readable_encoder(monkeypatch):
     monkeypatch.setattr(
         'napari_mobilesam.model.sam.FastTinyViT', lambda encoder: None

@@ -148,6 +148,7 @@ def test_gradients_are_not_kept():
     assert not iou.requires_grad
 
 
+@pytest.mark.slow
 def test_what_an_image_shares_is_computed_once():
     model = untrained(64)
     images = [torch.randn(1, 256, 4, 4) for _ in range(EMBEDDINGS_KEPT + 1)]
@@ -236,6 +237,7 @@ def test_a_batch_gives_what_its_prompts_give_alone():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [2, 5])
 def test_workers_decode_as_one_thread_does(count):
     boxes = torch.rand(12, 4) * SIZE

@@ -78,6 +78,7 @@ def test_a_file_without_a_head_has_none_whatever_its_record_says(
         load_model(path)
 
 
+@pytest.mark.slow
 def test_the_list_of_models_says_who_has_a_head(small: Sam, capsys):
     from napari_mobilesam.cli import main
 

@@ -29,6 +29,7 @@ def model_and_image(size=64):
     return model, torch.randn(1, 3, size, size)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_embedding_is_close_and_of_full_type(half):
     model, x = model_and_image()
@@ -38,6 +39,7 @@ def test_embedding_is_close_and_of_full_type(half):
     assert 0 < (embedding - full).abs().max() < 0.2 * full.abs().max()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_answers_are_close_and_scores_of_full_type(half):
     model, x = model_and_image()
@@ -53,6 +55,7 @@ def test_answers_are_close_and_scores_of_full_type(half):
     assert 0 < difference < 0.05 * logits.abs().max()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_masks_as_prompts_are_answered_in_half_precision(half):
     model, x = model_and_image()
@@ -81,6 +84,7 @@ def test_overflow_is_computed_again_in_full_precision(half):
     assert model.image_encoder.calls == 3, 'half was tried again'
 
 
+@pytest.mark.slow
 def test_training_is_left_to_its_own_precision(half):
     model, x = model_and_image()
     torch.testing.assert_close(model.encode(x), model.image_encoder(x))

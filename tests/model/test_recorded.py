@@ -129,6 +129,7 @@ def test_function_itself_is_called_where_torch_does_not_record(
     assert double.calls == 2
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_results_are_not_kept():
     run = Recorded(Doubled())

@@ -79,6 +79,7 @@ def test_vit_attention_equals_plain_arithmetic():
     torch.testing.assert_close(attention(x), attention.proj(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('images', [2, 5])
 def test_prompts_of_several_images_decode_as_one_by_one(small, images):
     features = torch.randn(images, 256, 8, 8)
@@ -162,6 +163,7 @@ def test_every_used_parameter_gets_a_gradient():
     }
 
 
+@pytest.mark.slow
 def test_key_tells_weights_apart():
     torch.manual_seed(0)
     first = build_sam('vit_t', input_size=64)

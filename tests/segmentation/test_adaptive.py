@@ -112,6 +112,7 @@ def test_points_of_settled_pixels_are_not_asked(image, planes):
     assert not labels[skip].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shape', [(1, 1), (1, 40), (64, 64)])
 def test_nothing_to_see(shape):
     candidates = generate_candidates(np.zeros(shape, np.uint8), Oracle())

@@ -95,6 +95,7 @@ def test_order_of_the_candidates_does_not_matter(found, selection, random):
     )
 
 
+@pytest.mark.slow
 @given(masks(), selections, st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_predicted_iou_only_takes_away(found, selection, a, b):
     selection = replace(selection, min_area=0)
@@ -110,6 +111,7 @@ def test_a_higher_predicted_iou_only_takes_away(found, selection, a, b):
     assert high <= low
 
 
+@pytest.mark.slow
 @given(masks(), selections, st.integers(0, 40), st.integers(0, 40))
 def test_narrower_filters_only_take_away(found, selection, a, b):
     wide, narrow = (
@@ -121,6 +123,7 @@ def test_narrower_filters_only_take_away(found, selection, a, b):
     assert kept <= {id(mask) for mask in candidates.select(wide)}
 
 
+@pytest.mark.slow
 @given(masks(), selections)
 def test_every_object_passes_what_was_asked(found, selection):
     for mask in candidates_of(found).select(selection):
@@ -170,6 +173,7 @@ def test_the_runs_own_selection_is_what_generate_masks_returns(
     assert described(candidates.select()) == described(masks_)
 
 
+@pytest.mark.slow
 def test_thresholds_can_be_lowered_to_the_floor(tiny_model):
     noise = np.random.default_rng(0).integers(0, 256, (50, 70), np.uint8)
     strict = generate_candidates(
@@ -262,6 +266,7 @@ class TestScope:
             assert region[0] <= row < region[2]
             assert region[1] <= column < region[3]
 
+    @pytest.mark.slow
     def test_a_region_may_have_any_form(self):
         planes = [
             disc((120, 120), (30, 30), 15),
@@ -288,6 +293,7 @@ class TestScope:
         (mask,) = generate_candidates(image, Oracle(), skip=skip).select()
         assert not (paste(mask, plane.shape) & skip).any()
 
+    @pytest.mark.slow
     def test_labels_serve_as_skip(self):
         plane = disc((120, 120), (60, 60), 20)
         image = np.where(plane, 255, 0).astype(np.uint8)
@@ -364,6 +370,7 @@ class TestCancel:
         assert not candidates.complete
 
 
+@pytest.mark.slow
 def test_masks_are_shown_batch_by_batch():
     planes = [disc((120, 160), (30, 30), 15), disc((120, 160), (90, 110), 15)]
     image = np.where(planes[0] | planes[1], 255, 0).astype(np.uint8)

@@ -81,6 +81,7 @@ def run(experience, clock, busy, what='image', prompts=1.0, windows=1.0):
     return took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('busy', [0.5, 1, 2, 4])
 @pytest.mark.parametrize('prompts', [0.6, 1, 1.6])
 def test_the_second_estimate_is_right(experience, clock, busy, prompts):

@@ -29,6 +29,7 @@ def scattered_discs(
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('diameter', [10, 20, 40])
 @pytest.mark.parametrize('inverted', [False, True])
 def test_discs_are_measured_bright_or_dark(diameter, inverted):
@@ -79,6 +80,7 @@ def cells(*, nuclei: bool, texture: float = 0) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_objects_within_larger_things_are_what_is_measured():
     estimate = estimate_diameter(cells(nuclei=True))
     assert estimate is not None
@@ -92,6 +94,7 @@ def test_objects_within_larger_things_are_measured_in_smaller_images():
     assert 5 < estimate < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('texture', [0, 40])
 def test_larger_things_alone_are_the_objects(texture):
     estimate = estimate_diameter(cells(nuclei=False, texture=texture))

@@ -53,6 +53,7 @@ def test_edges_lie_on_the_borders_of_objects(image, planes, options):
     assert edges.max() <= 1
 
 
+@pytest.mark.slow
 def test_thin_edges_are_a_part_of_thick_ones(image):
     thick = edge_map(image, Oracle(), thin=False, whole_image=True)
     thin = edge_map(image, Oracle(), whole_image=True)
@@ -82,6 +83,7 @@ def test_edges_of_a_region_alone(image):
     assert not edges[50:, 80:].any()
 
 
+@pytest.mark.slow
 def test_cancelling_keeps_what_was_found(image):
     assert not edge_map(image, Oracle(), cancelled=lambda: True).any()
 
@@ -105,6 +107,7 @@ def test_there_is_an_outline_for_every_label(labels):
         assert (outline <= np.array(labels.shape) - 0.5).all()
 
 
+@pytest.mark.slow
 @given(
     st.floats(12, 28), st.floats(12, 28), st.floats(3, 11), st.integers(1, 9)
 )

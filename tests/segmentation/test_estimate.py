@@ -39,6 +39,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / FILE
 
 
+@pytest.mark.slow
 def test_speed_is_measured_once_and_remembered(cache, tiny_model, monkeypatch):
     speed = measure_speed(tiny_model)
     assert speed.embedding > 0
@@ -130,6 +131,7 @@ def test_what_is_embedded_already_costs_no_window():
     )
 
 
+@pytest.mark.slow
 def test_what_is_embedded_is_looked_at_all_the_same():
     """Maps, duplicates and labels of a large image take their time."""
     parameters = EverythingParameters(diameter=40)

@@ -282,6 +282,7 @@ def test_channels_of_a_gray_image_are_refused(gray):
         plane_layout(gray, 0)
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(
         st.sampled_from(['uint8', 'int32', 'float32', 'float64', 'bool']),

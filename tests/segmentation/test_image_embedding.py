@@ -142,6 +142,7 @@ def test_masks_hardly_depend_on_the_block_they_are_cut_from(bundled):
         assert iou(*masks) > 0.95
 
 
+@pytest.mark.slow
 def test_blocks_are_dropped_beyond_the_budget(tiny_model, image):
     embedding = ImageEmbedding(
         tiny_model,

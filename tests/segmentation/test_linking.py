@@ -97,6 +97,7 @@ def test_objects_stay_what_they_are(stack, gap, min_iou):
     assert labels.tolist() == list(range(1, len(labels) + 1))
 
 
+@pytest.mark.slow
 @given(STACKS)
 def test_the_names_of_labels_do_not_matter(stack):
     renamed = np.array([0, 11, 23, 35, 400])[stack]

@@ -58,6 +58,7 @@ def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (50, 70), np.uint8)
 
 
+@pytest.mark.slow
 def test_masks_are_cropped_and_best_first(tiny_model, noise):
     masks = generate_masks(noise, tiny_model, **LOOSE)
     assert masks
@@ -94,6 +95,7 @@ def test_thresholds_drop_masks(tiny_model, noise, name):
     assert all(getattr(mask, attribute) >= middle for mask in kept)
 
 
+@pytest.mark.slow
 def test_masks_of_nearly_everything_are_dropped(tiny_model, noise):
     areas = [m.area for m in generate_masks(noise, tiny_model, **LOOSE)]
     fraction = float(np.median(areas)) / noise.size
@@ -167,6 +169,7 @@ def test_cancelling_at_once_finds_nothing(tiny_model, noise):
     assert len(table) == 0
 
 
+@pytest.mark.slow
 def test_cancelling_keeps_what_was_found():
     planes = discs((120, 160), 9, 30)
     model = Oracle(best=24)
@@ -187,6 +190,7 @@ def test_cancelling_keeps_what_was_found():
     assert not labels[75:].any()
 
 
+@pytest.mark.slow
 def test_masks_are_handed_over_region_by_region():
     planes = discs((120, 160), 9, 30)
     parts = []
@@ -237,6 +241,7 @@ def test_the_size_of_small_objects_is_found():
     assert_each_found_once(labels, planes)
 
 
+@pytest.mark.slow
 def test_the_size_of_large_objects_is_found():
     planes = discs((200, 200), 28, 80)
     model = Oracle(best=64)
@@ -262,6 +267,7 @@ def test_objects_on_seams_are_whole(shift):
     assert_each_found_once(labels, planes, least=0.85)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('adaptive', [False, True])
 def test_a_mask_cut_by_an_inner_edge_is_asked_again(adaptive):
     shape = (60, 300)
@@ -278,6 +284,7 @@ def test_a_mask_cut_by_an_inner_edge_is_asked_again(adaptive):
     assert iou(paste(mask, shape), bar) > 0.9
 
 
+@pytest.mark.slow
 def test_a_mask_cut_by_an_inner_edge_twice_is_dropped():
     shape = (60, 300)
     # Longer than any window: no window sees both ends.

@@ -88,6 +88,7 @@ def test_earlier_keys_decide_first():
     assert non_maximum_suppression(boxes, keys, 0.7).tolist() == [0]
 
 
+@pytest.mark.slow
 @given(boxes_and_scores(), st.floats(0, 1), st.randoms())
 def test_suppression_does_not_depend_on_the_order(data, threshold, random):
     boxes, scores = data
@@ -99,6 +100,7 @@ def test_suppression_does_not_depend_on_the_order(data, threshold, random):
     assert np.array_equal(kept, shuffled[again])
 
 
+@pytest.mark.slow
 @given(boxes_and_scores(), st.floats(0, 1))
 def test_suppression_separates_and_explains(data, threshold):
     boxes, scores = data
@@ -229,6 +231,7 @@ def test_painting_is_deterministic_and_idempotent(masks, random):
         assert visible.sum() >= VISIBLE_FRACTION * mask.area
 
 
+@pytest.mark.slow
 @given(masks_of_a_plane())
 def test_the_table_describes_the_labels(masks):
     labels, painted = paint_labels(masks, SHAPE)

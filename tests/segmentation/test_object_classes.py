@@ -33,6 +33,7 @@ def objects():
     return image, labels, kinds
 
 
+@pytest.mark.slow
 def test_classes_of_the_others_are_proposed(objects):
     image, labels, kinds = objects
     known = {label: kinds[label] for label in (1, 2, 3, 4)}

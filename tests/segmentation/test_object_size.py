@@ -55,6 +55,7 @@ def test_it_can_be_stopped_between_clicks():
     assert image.diameters is None
 
 
+@pytest.mark.slow
 def test_a_confirmed_guess_costs_little():
     rgb = scene((1000, 1000), 12, 30)
     image = ImageEmbedding.of_rgb(Oracle(best=64), rgb)

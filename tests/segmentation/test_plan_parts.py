@@ -104,6 +104,7 @@ def test_masks_come_before_the_rest_is_embedded(large):
     assert seen[0][1] < embedding.embedded_pixels
 
 
+@pytest.mark.slow
 def test_every_region_is_in_one_part_with_what_is_around_it(large):
     shape = 2600, 2500
     regions = plan_for_shape(

@@ -39,6 +39,7 @@ def embedding(predictor, image):
     return predictor.embed_window(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('multimask', 'count'), [(True, 3), (False, 1)])
 def test_shapes_and_types_of_a_prediction(
     predictor, embedding, multimask, count
@@ -132,6 +133,7 @@ def test_logits_can_be_given_back_as_a_mask(predictor, embedding):
     assert not np.allclose(first.logits, second.logits)
 
 
+@pytest.mark.slow
 def test_a_window_is_embedded_as_the_image_it_is(predictor, image):
     window = np.array([10, 20, 50, 80])
     part = predictor.embed_window(
@@ -150,6 +152,7 @@ def test_a_window_is_embedded_as_the_image_it_is(predictor, image):
     assert not outside.any()
 
 
+@pytest.mark.slow
 def test_contrast_and_channels_reach_the_model(predictor, image):
     stack = np.stack([image, 255 - image])
     first = predictor.embed_window(stack, channels=0)
@@ -160,6 +163,7 @@ def test_contrast_and_channels_reach_the_model(predictor, image):
     assert not torch.equal(first.features, bent.features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shape', [(1, 1), (1, 70), (300, 2)])
 def test_images_of_odd_shapes_are_segmented(predictor, shape):
     embedding = predictor.embed_window(np.zeros(shape, np.uint8))
@@ -265,6 +269,7 @@ def whole(predictor, image):
     return predictor.embed(image)
 
 
+@pytest.mark.slow
 def test_a_box_is_answered_where_its_object_has_the_best_size(
     predictor, whole
 ):
@@ -275,6 +280,7 @@ def test_a_box_is_answered_where_its_object_has_the_best_size(
     assert small.masks.shape == (1, *SHAPE)
 
 
+@pytest.mark.slow
 def test_a_diameter_says_the_scale(predictor, whole):
     small = predictor.predict(whole, points=[[20, 30]], diameter=8)
     large = predictor.predict(whole, points=[[20, 30]], diameter=60)
@@ -291,6 +297,7 @@ def test_points_far_apart_are_held_by_one_window(predictor, whole):
     assert column1 >= 80
 
 
+@pytest.mark.slow
 def test_a_correction_stays_at_its_scale(predictor, whole):
     first = predictor.predict(whole, points=[[20, 30]], diameter=20)
     second = predictor.predict(

@@ -31,6 +31,7 @@ def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (50, 70), np.uint8)
 
 
+@pytest.mark.slow
 def test_proposals_are_boxes_of_objects(image):
     table = object_proposals(
         image, Oracle(), points_per_side=16, whole_image=True
@@ -72,6 +73,7 @@ def test_nothing_gives_a_table_without_rows():
     assert set(BOX_COLUMNS) < set(table.columns)
 
 
+@pytest.mark.slow
 def test_each_box_gets_its_label(noise, tiny_model):
     boxes = [[2, 3, 20, 30], [25, 10, 48, 40], [5, 40, 30, 68]]
     labels, table = segment_boxes(noise, tiny_model, boxes)

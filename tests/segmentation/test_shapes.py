@@ -72,6 +72,7 @@ def test_a_click_like_scribble_is_one_point():
     assert points_along(np.array([[5, 5], [5, 5]], float)).tolist() == [[5, 5]]
 
 
+@pytest.mark.slow
 @given(
     st.tuples(*[st.integers(40, 200)] * 2),
     st.integers(0, 30),

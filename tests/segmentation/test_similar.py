@@ -59,6 +59,7 @@ def centers(labels):
     }
 
 
+@pytest.mark.slow
 def test_objects_of_the_size_of_the_example_are_found(image, labels, model):
     found, table = nm.find_similar(image, model, labels)
     assert centers(found) == {(r + 5, c + 5) for r, c in SMALL}
@@ -151,6 +152,7 @@ def test_bad_input_is_refused(image, labels, model, options, error, message):
         nm.find_similar(image, model, empty)
 
 
+@pytest.mark.slow
 def test_objects_of_another_intensity_are_not_similar(image, labels, model):
     dim = image.copy()
     dim[40:52, 100:112] = 110

@@ -52,6 +52,7 @@ frames = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(frames, st.integers(0, 1000))
 def test_masks_equal_interpolating_twice(frame, seed):
     logits = smooth_logits(seed)
@@ -70,6 +71,7 @@ def paste_of(mask: UpscaledMask, shape: tuple[int, int]) -> np.ndarray:
     return paste(Mask(mask.data, mask.box, 1.0), shape)
 
 
+@pytest.mark.slow
 @given(frames, st.integers(0, 1000), st.floats(0.1, 3))
 def test_stability_is_iou_of_two_thresholds(frame, seed, offset):
     logits = smooth_logits(seed)

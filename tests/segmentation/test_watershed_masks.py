@@ -25,6 +25,7 @@ def found(image, model=None, **options):
     )
 
 
+@pytest.mark.slow
 def test_every_object_is_found_without_a_prompt(image, planes):
     shown = []
     candidates = found(image, on_masks=shown.extend)

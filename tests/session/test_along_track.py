@@ -93,6 +93,7 @@ def test_missing_frames_are_filled_until_the_track_goes_on(series):
     assert frames_of(tracked, 1) == list(range(8))
 
 
+@pytest.mark.slow
 def test_backwards(series):
     session, labels = series
     labels[:3, ROWS, COLUMNS] = 0

@@ -46,6 +46,7 @@ def test_labels_in_order_and_one_undo(session):
     assert session.scene.target.table['index'].tolist() == [1, 2]
 
 
+@pytest.mark.slow
 def test_numbers_go_on_above_those_there_are(session):
     session.click(28, 32)
     session.accept()
@@ -105,6 +106,7 @@ def test_labels_from_before_are_for_the_write_policy(session, policy):
     assert area(session, 9) == (100 if policy == 'keep' else 0)
 
 
+@pytest.mark.slow
 def test_items_bring_their_own_plane_and_each_is_embedded_once(session):
     first, second = session.scene.plane_at(0), session.scene.plane_at(1)
     items = [
@@ -122,6 +124,7 @@ def test_items_bring_their_own_plane_and_each_is_embedded_once(session):
     assert model.encoded == once
 
 
+@pytest.mark.slow
 def test_the_zoom_of_the_viewer_does_not_matter(session):
     plane = session.scene.plane()
     frames = []
@@ -133,6 +136,7 @@ def test_the_zoom_of_the_viewer_does_not_matter(session):
     assert frames[0] == frames[1]
 
 
+@pytest.mark.slow
 def test_semantic_labels_and_classes(session):
     session.editor.options = WriteOptions(label=5, class_name='cell')
     result = session.batch([point(28, 32), point(68, 88)])

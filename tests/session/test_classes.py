@@ -105,6 +105,7 @@ def test_settings_that_somebody_edited_are_survived(tmp_path, monkeypatch):
     assert settings.color_by_class is False
 
 
+@pytest.mark.slow
 def test_console_names_and_colours_classes(sessions):
     session = sessions()
     session.assign_class('cell')
@@ -203,6 +204,7 @@ def test_classes_that_are_not_there_are_neither_renamed_nor_removed(sessions):
         session.rename_class('debris', '')
 
 
+@pytest.mark.slow
 def test_session_file_brings_colours_back(sessions, tmp_path):
     session = sessions()
     session.set_class_color('cell', '#123456')

@@ -58,6 +58,7 @@ def test_no_cache_writes_nothing(sessions, tmp_path):
     assert not (tmp_path / 'embeddings').exists()
 
 
+@pytest.mark.slow
 def test_disk_that_cannot_be_written_is_said_and_clicks_go_on(
     sessions, tmp_path
 ):

@@ -53,6 +53,7 @@ def ask(session, *places, z=0):
     return plane
 
 
+@pytest.mark.slow
 def test_one_click_offers_three_masks_the_best_chosen(session):
     plane = ask(session, FIRST)
     view = session.editor.view(plane)
@@ -66,6 +67,7 @@ def test_one_click_offers_three_masks_the_best_chosen(session):
     assert session.editor.view(plane).candidates.chosen == 2
 
 
+@pytest.mark.slow
 def test_a_second_prompt_gets_one_mask_refined_from_the_chosen(session):
     plane = ask(session, FIRST)
     session.editor.choose(plane, 2)
@@ -90,12 +92,14 @@ def test_moved_points_start_anew_and_the_same_ones_as_before(session):
     assert editor.view(plane).previous is None
 
 
+@pytest.mark.slow
 def test_no_feeding_back_if_that_is_not_wanted(session):
     session.editor.options = replace(session.editor.options, refine=False)
     plane = ask(session, FIRST, (20, 24))
     assert session.editor.view(plane).previous is None
 
 
+@pytest.mark.slow
 def test_accept_writes_and_opens_the_next(session):
     accepted = collect(session.editor.accepted)
     ask(session, FIRST)
@@ -107,6 +111,7 @@ def test_accept_writes_and_opens_the_next(session):
     assert session.editor.accept().label == 2
 
 
+@pytest.mark.slow
 def test_accept_waits_for_an_answer_on_its_way(session):
     gate = threading.Event()
     session._worker.submit('gate', lambda: gate.wait(20) and None)
@@ -141,6 +146,7 @@ def test_nothing_to_accept_or_choose(session):
         session.editor.delete()
 
 
+@pytest.mark.slow
 def test_unusable_prompts_change_nothing(session):
     plane = ask(session, FIRST)
     before = session.editor.record
@@ -157,6 +163,7 @@ def test_no_prompt_left_takes_the_object_off_the_plane(session):
     assert not session.editor.pending
 
 
+@pytest.mark.slow
 def test_answers_on_two_planes_both_arrive(session):
     gate = threading.Event()
     session._worker.submit('gate', lambda: gate.wait(20) and None)
@@ -171,6 +178,7 @@ def test_answers_on_two_planes_both_arrive(session):
     assert record.prompts == 2
 
 
+@pytest.mark.slow
 def test_reject_forgets_the_prompts(session):
     ask(session, FIRST)
     session.editor.reject()
@@ -178,6 +186,7 @@ def test_reject_forgets_the_prompts(session):
     assert session.scene.target is None
 
 
+@pytest.mark.slow
 def test_selected_object_comes_back_with_prompts_and_candidates(session):
     plane = ask(session, FIRST)
     session.editor.choose(plane, 1)
@@ -192,6 +201,7 @@ def test_selected_object_comes_back_with_prompts_and_candidates(session):
     assert session.navigation.open_at(plane, 2, 2) is None
 
 
+@pytest.mark.slow
 def test_correction_replaces_the_object_in_one_step(session):
     plane = ask(session, FIRST)
     record = session.editor.accept()
@@ -209,6 +219,7 @@ def test_correction_replaces_the_object_in_one_step(session):
     assert session.scene.objects(False)[1] is record
 
 
+@pytest.mark.slow
 def test_object_looked_at_and_kept_writes_nothing(session):
     ask(session, FIRST)
     session.editor.accept()
@@ -241,6 +252,7 @@ def test_walking_on_keeps_what_was_changed(session):
     assert session.navigation.next_uncertain() is None
 
 
+@pytest.mark.slow
 def test_delete_erases_and_undo_brings_back(session):
     ask(session, FIRST)
     session.editor.accept()
@@ -253,6 +265,7 @@ def test_delete_erases_and_undo_brings_back(session):
     assert not labels(session).any()
 
 
+@pytest.mark.slow
 def test_undo_of_the_open_object_closes_it(session):
     ask(session, FIRST)
     session.editor.accept()
@@ -261,6 +274,7 @@ def test_undo_of_the_open_object_closes_it(session):
     assert session.editor.record.empty
 
 
+@pytest.mark.slow
 def test_pixels_painted_by_hand_become_an_object(session):
     plane = session.scene.plane()
     session.scene.objects(True)
@@ -297,6 +311,7 @@ def test_another_clean_up_asks_again(session):
     assert image is session.scene.images
 
 
+@pytest.mark.slow
 def test_class_of_new_and_old_objects(session):
     session.editor.set_class('nucleus')
     ask(session, FIRST)

@@ -351,6 +351,7 @@ def test_a_window_without_finite_pixels_is_refused(engine, tiny):
         ask(engine, plane, (2200, 2200), tiny)
 
 
+@pytest.mark.slow
 def test_pixels_that_are_no_numbers_are_counted(engine, tiny):
     image = squares(*[np.arange(300)] * 2).astype(np.float32)
     image[:10, :10] = np.nan

@@ -267,6 +267,7 @@ def test_code_of_values_has_what_was_changed():
     assert code_of(EverythingParameters()) == 'EverythingParameters()'
 
 
+@pytest.mark.slow
 def test_regions_are_packed(sessions):
     session = sessions()
     half = np.zeros(IMAGES[0].shape, bool)

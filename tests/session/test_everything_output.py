@@ -264,6 +264,7 @@ def test_labels_of_others_are_covered_if_that_is_wanted(objects, target):
     output.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('staged', [False, True])
 @pytest.mark.parametrize('place', [None, 'another channel'])
 def test_objects_that_are_overwritten_go(

@@ -50,6 +50,7 @@ def run(session, tasks=None, parameters=PARAMETERS, **options):
     return session.runs.answers[-1]
 
 
+@pytest.mark.slow
 def test_labels_and_table_of_a_plane(make):
     result = run(make(BOTH))
     (picture,) = result.pictures
@@ -70,6 +71,7 @@ def test_labels_and_table_of_a_plane(make):
     assert result.found >= 2
 
 
+@pytest.mark.slow
 def test_planes_each_by_itself_share_no_label(make):
     result = run(make(BOTH, ONE))
     first, second = result.pictures
@@ -103,6 +105,7 @@ def test_region_and_pixels_left_alone(make):
     assert result.pictures[0][SECOND]
 
 
+@pytest.mark.slow
 def test_masks_come_while_it_runs(make):
     session = make(BOTH, ONE)
     found = []
@@ -112,6 +115,7 @@ def test_masks_come_while_it_runs(make):
     assert sum(len(masks) for _, masks in found) == result.found
 
 
+@pytest.mark.slow
 def test_cancel_does_not_wait_for_the_model(make):
     session = make(BOTH)
     model = session._engine.model('oracle')
@@ -162,6 +166,7 @@ def test_cancel_before_it_begins(make):
     session._engine.model('oracle').go.set()
 
 
+@pytest.mark.slow
 def test_only_the_newest_run_answers(make):
     session = make(BOTH)
     first = session.runs.start(tasks_of(session), PARAMETERS, 'oracle')
@@ -171,6 +176,7 @@ def test_only_the_newest_run_answers(make):
     assert result.request.generation == second != first
 
 
+@pytest.mark.slow
 def test_selections_keep_labels(make):
     session = make(BOTH)
     result = run(session)
@@ -188,6 +194,7 @@ def test_selections_keep_labels(make):
     np.testing.assert_array_equal(again.pictures[0], result.pictures[0])
 
 
+@pytest.mark.slow
 def test_selection_can_go_below_the_thresholds_of_the_run(make):
     session = make(BOTH)
     result = run(session, parameters=replace(PARAMETERS, predicted_iou=0.98))
@@ -199,12 +206,14 @@ def test_selection_can_go_below_the_thresholds_of_the_run(make):
     assert len(session.runs.answers[-1].table) == 2
 
 
+@pytest.mark.slow
 def test_extent_says_what_filters_reach(make):
     extent = run(make(BOTH)).extent
     assert extent.area == (24 * 24 - 4, 24 * 32 - 4)
     assert extent.intensity == (10, 200)
 
 
+@pytest.mark.slow
 def test_outlines_are_made_if_they_are_asked_for(make):
     session = make(BOTH)
     assert run(session).outlines == ()

@@ -281,6 +281,7 @@ def test_survey_counts_planes_and_leaves_specks_out() -> None:
     assert '1 smaller than 4 pixels left out' in found.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('objects', 'text'),
     [(0, 'No object is labelled'), (1, 'label at least two')],

@@ -41,6 +41,7 @@ def apply(objects, steps):
     return states
 
 
+@pytest.mark.slow
 @given(writes)
 def test_undo_takes_back_every_write_and_redo_repeats_it(steps):
     objects = objects_on()
@@ -61,6 +62,7 @@ def test_undo_takes_back_every_write_and_redo_repeats_it(steps):
     assert objects.redo() is None
 
 
+@pytest.mark.slow
 @given(writes)
 def test_one_step_of_many_writes_is_one_undo(steps):
     objects = objects_on()
@@ -75,6 +77,7 @@ def test_one_step_of_many_writes_is_one_undo(steps):
     assert np.array_equal(objects.target.data, after)
 
 
+@pytest.mark.slow
 @given(writes, writes)
 def test_steps_with_a_key_become_one(first, second):
     objects = objects_on()
@@ -92,6 +95,7 @@ def test_steps_with_a_key_become_one(first, second):
     assert np.array_equal(objects.target.data, after)
 
 
+@pytest.mark.slow
 @given(writes)
 def test_an_error_leaves_nothing_behind(steps):
     objects = objects_on()
@@ -220,6 +224,7 @@ def test_history_counts_what_it_forgets():
     assert history.undoable is None
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_replacing_a_picture_touches_only_its_own_pixels(data):
     pictures = st.lists(

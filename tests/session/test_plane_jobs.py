@@ -40,6 +40,7 @@ def answers(session):
     return values
 
 
+@pytest.mark.slow
 def test_estimate_counts_prompts_of_all_planes(session):
     estimates = []
     jobs = session.runs.jobs
@@ -55,6 +56,7 @@ def test_estimate_counts_prompts_of_all_planes(session):
     assert both.memory_bytes == one.memory_bytes
 
 
+@pytest.mark.slow
 def test_estimate_follows_region_and_pixels_left_alone(session):
     estimates = []
     jobs = session.runs.jobs
@@ -104,6 +106,7 @@ def search(monkeypatch):
     return done
 
 
+@pytest.mark.slow
 def test_a_click_does_not_wait_for_the_object_size(session, task, search):
     jobs = session.runs.jobs
     worker = jobs._services.worker
@@ -115,6 +118,7 @@ def test_a_click_does_not_wait_for_the_object_size(session, task, search):
     assert search[1:] == ['clicked', 'found']
 
 
+@pytest.mark.slow
 def test_an_estimate_that_nobody_waits_for_stops(session, task, search):
     estimates = []
     jobs = session.runs.jobs
@@ -126,6 +130,7 @@ def test_an_estimate_that_nobody_waits_for_stops(session, task, search):
     assert estimates == []
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled_while_the_object_size_is_found(
     session, task, search
 ):
@@ -140,6 +145,7 @@ def test_a_run_is_cancelled_while_the_object_size_is_found(
     assert 'found' not in search
 
 
+@pytest.mark.slow
 def test_edges_lie_on_the_borders_of_objects(session, task, answers):
     session.runs.jobs.edges(task, PARAMETERS, 'oracle')
     assert session.finish(30)
@@ -151,6 +157,7 @@ def test_edges_lie_on_the_borders_of_objects(session, task, answers):
     assert edges[28, 17:23].max() > 0.1
 
 
+@pytest.mark.slow
 def test_proposals_are_boxes_around_objects(session, task, answers):
     session.runs.jobs.proposals(task, PARAMETERS, 'oracle')
     assert session.finish(30)
@@ -159,6 +166,7 @@ def test_proposals_are_boxes_around_objects(session, task, answers):
     assert sorted(map(tuple, boxes)) == [(16, 20, 40, 44), (56, 72, 80, 104)]
 
 
+@pytest.mark.slow
 def test_boxes_become_objects(session, task, answers):
     boxes = np.array([[56.0, 72, 80, 104], [16, 20, 40, 44]])
     session.runs.jobs.boxes(task, boxes, 'oracle')
@@ -186,6 +194,7 @@ def test_cancelled_jobs_give_what_they_have(session, task, answers):
     assert not answer.value.any()
 
 
+@pytest.mark.slow
 def test_a_new_job_replaces_the_one_before(session, task, answers):
     session.runs.jobs.edges(task, PARAMETERS, 'oracle')
     number = session.runs.jobs.proposals(task, PARAMETERS, 'oracle')
@@ -268,6 +277,7 @@ def test_what_is_embedded_takes_no_time(monkeypatch):
     assert shares[1] < 0.1
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):
     estimates = []
     runs = session.runs

@@ -47,6 +47,7 @@ def embedded(session, z=0):
     return plane
 
 
+@pytest.mark.slow
 def test_expected_answer_is_given_without_asking_again(session, decoded):
     plane = embedded(session)
     session.editor.ask(plane, point(*FIRST))
@@ -71,6 +72,7 @@ def test_expected_answer_is_given_without_asking_again(session, decoded):
     assert len(decoded) == 2 * SCALES
 
 
+@pytest.mark.slow
 def test_expected_answer_on_its_way_is_waited_for(session, decoded):
     plane = embedded(session)
     decoded.clear()
@@ -85,6 +87,7 @@ def test_expected_answer_on_its_way_is_waited_for(session, decoded):
     assert len(decoded) == SCALES
 
 
+@pytest.mark.slow
 def test_refined_answer_can_be_expected_too(session, decoded):
     plane = embedded(session)
     session.editor.ask(plane, point(*FIRST))

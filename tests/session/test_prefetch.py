@@ -171,6 +171,7 @@ def test_the_view_is_embedded_after_the_planes(engine, worker, tiny):
     assert image.embedded_pixels == before
 
 
+@pytest.mark.slow
 def test_a_newer_wish_replaces_an_older_one(engine, worker, tiny):
     gate = threading.Event()
     worker.submit('gate', lambda: gate.wait(20) and None)

@@ -203,6 +203,7 @@ def test_click_propagate_undo_redo(session):
     assert filled(session) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_object_stays_open_to_be_corrected_and_is_repaired_from_there(session):
     session.click(FIRST[0], FIRST[1] + 9)
     session.propagate(direction='forward')
@@ -225,6 +226,7 @@ def test_object_stays_open_to_be_corrected_and_is_repaired_from_there(session):
     assert session.scene.target.data[5].any()
 
 
+@pytest.mark.slow
 def test_a_script_leaves_out_what_was_painted_by_hand(session):
     session.scene.shown = 3
     data = session.scene.objects(True).target.data
@@ -264,6 +266,7 @@ def test_objects_that_it_covers_go(session):
     assert 1 in session.scene.objects(False)
 
 
+@pytest.mark.slow
 def test_cancel_keeps_what_was_done_as_one_step(session):
     session.click(FIRST[0], FIRST[1] + 9)
     session.background.progress.connect(

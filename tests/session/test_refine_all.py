@@ -33,6 +33,7 @@ def draw(session, z=0):
     return data
 
 
+@pytest.mark.slow
 def test_rough_labels_are_refined_as_one_step(session):
     data = draw(session)
     before = data.copy()
@@ -57,6 +58,7 @@ def test_rough_labels_are_refined_as_one_step(session):
     assert np.array_equal(data, after)
 
 
+@pytest.mark.slow
 def test_same_as_the_function(session):
     data = draw(session)
     labels, table = nm.refine_labels(
@@ -70,6 +72,7 @@ def test_same_as_the_function(session):
     assert [r.refined for r in result.refinements] == [*table['refined']]
 
 
+@pytest.mark.slow
 def test_objects_can_be_reviewed_and_taken_back(session):
     draw(session)
     session.refine()
@@ -83,6 +86,7 @@ def test_objects_can_be_reviewed_and_taken_back(session):
     assert (session.scene.target.data[0] == 3).sum() == 900
 
 
+@pytest.mark.slow
 def test_rows_keep_what_others_wrote(session):
     draw(session)
     session.scene.target.table = pd.DataFrame(
@@ -101,6 +105,7 @@ def test_rows_keep_what_others_wrote(session):
     assert 'refined' not in rows or rows['refined'].isna().all()
 
 
+@pytest.mark.slow
 def test_an_object_of_the_session_is_replaced_by_a_better_one_only(session):
     session.click(*FIRST)
     session.accept()
@@ -112,6 +117,7 @@ def test_an_object_of_the_session_is_replaced_by_a_better_one_only(session):
     assert session.open(1).prompts == 1
 
 
+@pytest.mark.slow
 def test_threshold_becomes_objects(session):
     session.scene.objects(True)
     data = session.scene.target.data
@@ -128,6 +134,7 @@ def test_threshold_becomes_objects(session):
     assert sorted(np.unique(data[0])) == [0, 255]
 
 
+@pytest.mark.slow
 def test_pixels_painted_meanwhile_stay(session):
     data = draw(session)
     model = session._engine.model('oracle')
@@ -240,6 +247,7 @@ def test_an_open_object_is_closed_or_has_to_be(session):
     session.refine()
 
 
+@pytest.mark.slow
 def test_what_changed_while_it_was_open_is_deleted_with_it(session):
     session.click(*FIRST)
     session.accept()

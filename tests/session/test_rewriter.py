@@ -65,6 +65,7 @@ def test_a_result_is_written_once_it_is_prepared(desk):
     assert not desk.rewriter.pending
 
 
+@pytest.mark.slow
 def test_it_is_the_same_as_writing_at_once(desk):
     other = Desk()
     for labels in ((1, 2, 3), (2,), (1, 3), (), (1, 2)):

@@ -239,6 +239,7 @@ def test_features_of_objects_come_back(sessions, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_features_that_the_labels_have_are_kept(sessions, tmp_path):
     path = tmp_path / 'cells.session'
     first = sessions()
@@ -342,6 +343,7 @@ def test_undo_does_not_empty_a_file_that_was_loaded(sessions, tmp_path):
     assert len(third.scene.objects(False)) == count
 
 
+@pytest.mark.slow
 def test_work_goes_on_as_if_nothing_had_been(sessions, tmp_path):
     """Restored objects are refined as before, and scripted completely."""
     session = sessions()
@@ -399,6 +401,7 @@ def test_autosave_follows_every_change(sessions, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['auto.session']
 
 
+@pytest.mark.slow
 def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
     session = sessions()
     for place in (FIRST, SECOND):
@@ -660,6 +663,7 @@ def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):
     assert path.read_bytes() == b'II*\0'
 
 
+@pytest.mark.slow
 def test_a_file_that_only_seems_to_be_another_is_written(sessions, tmp_path):
     """Some network drives change the time or the number of a file."""
     path = tmp_path / 'a.session'

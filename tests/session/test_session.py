@@ -86,6 +86,7 @@ def test_only_the_newest_request_is_answered(session, plane):
     assert [r.request.generation for (r,) in previews] == generations[-1:]
 
 
+@pytest.mark.slow
 def test_forgotten_requests_are_not_answered(session, plane):
     previews = collect(session.preview)
     gate = threading.Event()
@@ -203,6 +204,7 @@ def test_pixels_reach_from_half_to_half():
         check_prompts((10, 10), point(0, 9.5))
 
 
+@pytest.mark.slow
 def test_unreadable_image_is_explained(session):
     def read():
         raise OSError('the disk is gone')

@@ -100,6 +100,7 @@ def test_squares_lie_on_the_axes_that_are_shown():
     assert not sparse[:, 0, :200].any()
 
 
+@pytest.mark.slow
 @given(seeds)
 def test_levels_agree_with_the_finest(seed):
     rng = np.random.default_rng(seed)

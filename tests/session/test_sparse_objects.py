@@ -128,6 +128,7 @@ def test_planes_as_large_as_this_get_a_pyramid():
     assert SIDE**2 > PLANE_PIXELS
 
 
+@pytest.mark.slow
 def test_object_is_opened_corrected_deleted_and_undone(slide):
     slide.click(*HERE)
     slide.accept()
@@ -159,6 +160,7 @@ def test_object_is_opened_corrected_deleted_and_undone(slide):
     assert set(np.unique(seen(slide, BESIDE))) == {0, 2}
 
 
+@pytest.mark.slow
 def test_label_of_somebody_else_is_edited_and_deleted(slide):
     rows, columns = slice(20_000, 20_016), (20_000, 20_016)
     slide.target.paint(rows, columns, 7)
@@ -194,6 +196,7 @@ def test_label_at_the_edge_of_the_plane(slide, corner):
     assert slide.target.data.max() == 0
 
 
+@pytest.mark.slow
 def test_something_long_and_thin_is_found_without_reading_the_plane(slide):
     """A long thin object, such as a vessel, needs no square box."""
     slide.target.paint(slice(900, 904), (0, SIDE), 5)

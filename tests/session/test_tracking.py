@@ -57,6 +57,7 @@ def test_tracks_of_a_folder_are_opened(session, tracked, tmp_path):
 # the job
 
 
+@pytest.mark.slow
 def test_session_tracks_labels(session, dividing_cells):
     tracked = session.track(dividing_cells.labels)
     tracks = tracked.tracks
@@ -169,6 +170,7 @@ def test_newer_request_wins():
 # corrections
 
 
+@pytest.mark.slow
 def test_corrections_write_what_painting_anew_would(tracked):
     tracks = tracked.tracks
     steps = [

@@ -28,6 +28,7 @@ def pixels(labels):
     return np.concatenate([each.target.data.ravel() for each in labels])
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 2), max_size=8))
 def test_steps_of_several_labels_are_one_history(places):
     labels, navigation = desk_of(3)

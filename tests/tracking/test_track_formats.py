@@ -298,6 +298,7 @@ def test_the_time_between_frames(tmp_path):
     assert times == [0, 30, 60, 90, 120]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [2, 3, 4, 5])
 def test_frames_that_look_like_colours_are_frames(tmp_path, capsys, count):
     path, output = tmp_path / 'labels.tif', tmp_path / 'tracks.csv'

@@ -29,6 +29,7 @@ def links_of(tracks: Tracks) -> set[tuple[int, int, int, int]]:
     return set(zip(*(column.tolist() for column in columns), strict=True))
 
 
+@pytest.mark.slow
 def test_cells_are_followed_through_divisions(dividing_cells):
     tracks = track_labels(dividing_cells.labels)
     assert links_of(tracks) == dividing_cells.links

@@ -426,6 +426,7 @@ def test_data_sets_that_are_not_there(disc_folder: Path, tmp_path: Path):
             run('train', sets, '-o', output, '--incomplete', 'cells', *more)
 
 
+@pytest.mark.slow
 def test_describing_the_options_loads_no_torch() -> None:
     import subprocess
 

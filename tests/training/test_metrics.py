@@ -44,6 +44,7 @@ def test_shapes_must_agree() -> None:
         iou_matrix(np.zeros((2, 2), int), np.zeros((3, 2), int))
 
 
+@pytest.mark.slow
 @given(labels, labels)
 def test_iou_matrix_equals_pairwise_iou(
     truth: np.ndarray, found: np.ndarray

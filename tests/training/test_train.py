@@ -182,6 +182,7 @@ def test_resume_refuses_other_parameters(
         other.resume()
 
 
+@pytest.mark.slow
 def test_nothing_to_resume(
     disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

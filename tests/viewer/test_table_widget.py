@@ -87,6 +87,7 @@ def drag(plot, low, high):
     QTest.mouseRelease(plot, LEFT, pos=last)
 
 
+@pytest.mark.slow
 def test_measurements_are_features(table_desk, blobs):
     d = table_desk(squares())
     expected = measure_objects(squares(), blobs)
@@ -314,6 +315,7 @@ def test_up_to_date_after_each_change(table_desk):
     assert areas[4] == 400
 
 
+@pytest.mark.slow
 def test_double_click_opens_an_object(table_desk):
     d = table_desk(squares())
     d.widget.rows.edit_asked.emit(3)
@@ -421,6 +423,7 @@ def test_a_stack_is_measured_in_3d(table_desk, blobs):
     assert d.viewer.dims.current_step[0] == 1
 
 
+@pytest.mark.slow
 def test_a_stack_of_one_plane_is_a_plane(table_desk, blobs):
     d = table_desk(squares()[None], blobs[None])
     assert 'solidity' in d.labels.features
@@ -501,6 +504,7 @@ def test_labels_removed_while_they_are_measured(table_desk):
     assert d.widget.measure_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_a_closed_dock_takes_its_layer_along(table_desk):
     d = table_desk(squares())
     d.widget.select('area', 0, 150)

@@ -39,6 +39,7 @@ def test_layers_are_composed_in_their_colours():
     assert shown(viewer) == [100, 128, 100]
 
 
+@pytest.mark.slow
 def test_gray_layers_are_composed_as_red_green_and_blue():
     assert shown(channels(3)) == [255, 100, 50]
     assert shown(channels(2)) == [255, 100, 0]

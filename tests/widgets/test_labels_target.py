@@ -227,6 +227,7 @@ def test_which_labels_have_pixels(kind):
     assert target.present({8}) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('counted', [0, 1 << 22], ids=['kept', 'counted'])
 def test_highest_label_knows_of_the_brush(viewer, monkeypatch, counted):
     monkeypatch.setattr(labels_target, 'COUNTED_PIXELS', counted)
@@ -271,6 +272,7 @@ def test_objects_of_others_have_an_empty_class(viewer):
     assert target.features()['class'].tolist() == ['', 'nucleus']
 
 
+@pytest.mark.slow
 def test_layers_are_found_by_identity_and_let_go(viewer):
     scene = scene_on(viewer)
     paint(scene)

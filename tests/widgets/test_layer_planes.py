@@ -164,6 +164,7 @@ def test_a_flat_image_in_a_deep_world():
     assert found.tolist() == [[10, 15]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'point', [(-0.6, 5), (39.6, 5), (5, -0.6), (5, 59.6), (500, 500)]
 )

@@ -23,6 +23,7 @@ def viewer():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['preview', HOVER_NAME])
 def test_a_preview_is_no_output_whatever_its_name(viewer, name):
     preview = Preview(viewer, name)
