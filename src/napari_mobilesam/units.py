@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # name in OME-NGFF → symbol in OME
 LENGTHS = {
     'picometer': 'pm',
@@ -34,6 +36,18 @@ SECONDS = {
     'hour': 3600.0,
     'day': 86400.0,
 }
+METERS = {
+    'picometer': 1e-12,
+    'angstrom': 1e-10,
+    'nanometer': 1e-9,
+    'micrometer': 1e-6,
+    'millimeter': 1e-3,
+    'centimeter': 1e-2,
+    'decimeter': 1e-1,
+    'meter': 1.0,
+    'kilometer': 1e3,
+    'inch': 0.0254,
+}
 _OTHERS = {
     'um': 'micrometer',
     # with the Greek letter, and as ImageJ writes the micro sign
@@ -51,6 +65,66 @@ _NAMES = {
     **{symbol: name for name, symbol in SYMBOLS.items()},
     **{f'{name[:-2]}re': name for name in LENGTHS if name.endswith('meter')},
 }
+
+
+def converted(size: float, unit: str | None, to: str | None) -> float | None:
+    """Return a length or a time in another unit.
+
+    Parameters
+    ----------
+    size : float
+        The size.
+    unit, to : str or None
+        Its unit, and that which is wanted, as `unit_name` knows them.
+
+    Returns
+    -------
+    float or None
+        None if one cannot be turned into the other.
+    """
+    unit, to = (each and (unit_name(each) or each) for each in (unit, to))
+    if unit == to:
+        return size
+    for factors in (METERS, SECONDS):
+        if unit in factors and to in factors:
+            return size * (factors[unit] / factors[to])
+    return None
+
+
+def in_one_unit(
+    scale: Sequence[float], units: Sequence[str | None]
+) -> tuple[tuple[float, ...], str] | tuple[None, None]:
+    """Return lengths along all axes in the unit of the last.
+
+    Parameters
+    ----------
+    scale : sequence of float
+        Size of a pixel along each axis.
+    units : sequence of str or None
+        Unit of each.
+
+    Returns
+    -------
+    scale : tuple of float or None
+        None if an axis is time, or has no unit or another that is not known:
+        nothing can be measured across it.
+    symbol : str or None
+        Symbol of the unit, such as ``'µm'``.
+    """
+    last = units[-1] if units else None
+    sizes = [
+        converted(size, unit, last)
+        for size, unit in zip(scale, units, strict=True)
+    ]
+    known = tuple(size for size in sizes if size is not None)
+    if last is None or is_time(last) or len(known) < len(sizes):
+        return None, None
+    return known, SYMBOLS.get(unit_name(last) or '', last)
+
+
+def is_time(unit: str | None) -> bool:
+    """True if a unit is one of time."""
+    return unit is not None and unit_name(unit) in TIMES
 
 
 def unit_name(unit: str) -> str | None:

@@ -144,7 +144,9 @@ def export_command(options: argparse.Namespace) -> int:
             'segmentation': '--coco-masks',
         },
     )
-    check_folder(output)
+    if kind != 'ome-zarr':
+        # the folder “labels” of an image may be made
+        check_folder(output)
     labels = read_labels(
         options.labels, shape=options.shape, channel=options.channel
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from napari_mobilesam.large.io.tables import (
     read_table,
     write_table,
 )
+from napari_mobilesam.measure.unread_views import Reordered
 from napari_mobilesam.readers.axes import read_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
-from napari_mobilesam.units import SYMBOLS
+from napari_mobilesam.units import SYMBOLS, in_one_unit
 
-# Names in columns for units of OME-NGFF.
 PICTURES = ('.png', '.jpg', '.jpeg')
 
 EXAMPLES = """\
@@ -143,11 +142,20 @@ def _scale(
             f'--units {options.units} needs a size: {options.labels} does '
             'not say how large a pixel is, so give --scale'
         )
-    known = labels.units[-1] if labels.units else None
-    units = options.units or SYMBOLS.get(str(known), known)
+    scale, units = labels.scale, labels.units
+    known = options.units or (units[-1] if units else None)
     if options.scale:
-        return options.scale, units
-    return (labels.scale, units) if labels.scale and units else (None, None)
+        return options.scale, SYMBOLS.get(str(known), known)
+    if options.units:
+        return scale, options.units
+    if not scale or not units:
+        return None, None
+    if not options.volumes:
+        # planes are measured one by one
+        first = len(scale) - 2
+        sizes, symbol = in_one_unit(scale[first:], units[first:])
+        return sizes and (*scale[:first], *sizes), symbol
+    return in_one_unit(scale, units)
 
 
 def open_image(path: Path) -> Any:
@@ -170,10 +178,10 @@ def open_image(path: Path) -> Any:
     if names is None:
         axes = read_axes(array.shape)
         names = axes.names
-    return ChannelsLast(array, names)
+    return channels_last(array, names)
 
 
-class ChannelsLast:
+def channels_last(array: Any, names: str) -> Reordered:
     """An array of any axes as (…, rows, columns[, channels]), unread.
 
     Axes of one index only are left out.
@@ -184,41 +192,25 @@ class ChannelsLast:
         Indexed like a NumPy array.
     names : str
         A letter of ``'tzcsyx'`` for each axis.
+
+    Raises
+    ------
+    InputError
+        If columns come before rows.
     """
-
-    def __init__(self, array: Any, names: str) -> None:
-        self._array = array
-        self.dtype = array.dtype
-        kept = [
-            axis
-            for axis, name in enumerate(names)
-            if name in 'yx' or array.shape[axis] > 1
-        ]
-        self._order = [axis for axis in kept if names[axis] not in 'cs']
-        self._order += [axis for axis in kept if names[axis] in 'cs']
-        if [names[a] for a in self._order if names[a] in 'yx'] != ['y', 'x']:
-            raise InputError(
-                f'the axes {names} do not have rows before columns: save the '
-                'image as (…, y, x)'
-            )
-        self.shape = tuple(int(array.shape[axis]) for axis in self._order)
-
-    def __getitem__(self, index: Any) -> Any:
-        index = index if isinstance(index, tuple) else (index,)
-        index = (*index, *(slice(None),) * (len(self._order) - len(index)))
-        full: list[Any] = [0] * len(self._array.shape)
-        for axis, part in zip(self._order, index, strict=True):
-            full[axis] = part
-        block = self._array[tuple(full)]
-        left = [
-            axis
-            for axis, part in zip(self._order, index, strict=True)
-            if isinstance(part, slice)
-        ]
-        return block.transpose([sorted(left).index(axis) for axis in left])
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[number] for number in range(self.shape[0]))
+    kept = [
+        axis
+        for axis, name in enumerate(names)
+        if name in 'yx' or array.shape[axis] > 1
+    ]
+    order = [axis for axis in kept if names[axis] not in 'cs']
+    order += [axis for axis in kept if names[axis] in 'cs']
+    if [names[a] for a in order if names[a] in 'yx'] != ['y', 'x']:
+        raise InputError(
+            f'the axes {names} do not have rows before columns: save the '
+            'image as (…, y, x)'
+        )
+    return Reordered(array, order)
 
 
 def pixel_sizes(text: str) -> tuple[float, ...]:

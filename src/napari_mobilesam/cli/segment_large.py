@@ -127,7 +127,7 @@ def labels_path(options: argparse.Namespace) -> Path:
 def reserved_output(
     options: argparse.Namespace, source: Source
 ) -> Iterator[Callable[[LargeResult], None]]:
-    """Refuse or remove existing outputs; return the writer of the TIFF.
+    """Refuse existing outputs; return the writer of the TIFF.
 
     Raises
     ------
@@ -137,7 +137,10 @@ def reserved_output(
     UsageError
         If there is no run to resume.
     """
-    from napari_mobilesam.large.io.ome_zarr import remove_labels
+    from napari_mobilesam.large.io.ome_zarr import (
+        check_replaceable,
+        remove_labels,
+    )
     from napari_mobilesam.large.run_folder import records_folder
 
     target = labels_path(options)
@@ -150,7 +153,7 @@ def reserved_output(
     if target.exists() and not unfinished:
         if not options.overwrite:
             raise OutputError(f'{target} exists; --overwrite replaces it')
-        remove_labels(target)
+        check_replaceable(target)
     if target == options.output:
         yield lambda result: None
         return
@@ -218,6 +221,7 @@ def run_tiles(
             on_plan=on_plan,
             cancelled=stop.stopped.is_set,
             resume=not options.restart,
+            overwrite=options.overwrite,
             **given,
         )
     except StorageError:

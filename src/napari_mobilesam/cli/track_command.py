@@ -16,9 +16,9 @@ from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
-from napari_mobilesam.large.io.label_tiff import in_seconds
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
+from napari_mobilesam.tracking.pixel_size import NO_SIZE, PixelSize
 from napari_mobilesam.tracking.track_formats import (
     FORMATS,
     export_tracks,
@@ -131,22 +131,18 @@ def track_command(options: argparse.Namespace) -> int:
 def _write(
     tracks: Any, given: LabelsWithTable, path: Path, overwrite: bool
 ) -> None:
-    spatial = tracks.positions.shape[1]
-    scale = given.scale[-spatial:] if given.scale else None
-    units = given.units[-1] if given.units else None
-    interval = None
-    time = given.units[0] if given.axes[0] == 't' and given.units else None
-    if given.scale and time is not None:
-        interval = in_seconds(given.scale[0], time)
+    size = NO_SIZE
+    if given.scale:
+        size = PixelSize.of_axes(
+            given.scale, given.units or [None] * len(given.scale)
+        )
     try:
         export_tracks(
             tracks,
             path,
             given.labels,
-            scale=scale,
-            units=units,
-            interval=interval,
             overwrite=overwrite,
+            **size._asdict(),
         )
     except OSError as error:
         why = error.strerror or str(error)

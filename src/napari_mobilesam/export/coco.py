@@ -281,7 +281,7 @@ def _decoded(
         _paint(entry['segmentation'], label, columns[plane_of[of]])
         planes_of.append(plane_of[of])
     out = np.ascontiguousarray(columns.swapaxes(1, 2))
-    if out.size != np.prod(shape):
+    if out.size != np.prod(shape) or tuple(shape[-2:]) != size:
         raise ExportError(
             f'{path} has {len(images)} images of {size[0]} × {size[1]} '
             f'pixels, which are not labels of shape {tuple(shape)}.'

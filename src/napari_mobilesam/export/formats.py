@@ -155,7 +155,8 @@ def export_labels(
     Parameters
     ----------
     labels : array or LabelsWithTable
-        (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background.
+        (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background. What
+        else is given goes before what they know.
     path : path
         File or folder to write; its suffix tells the format.
     table : DataFrame, optional
@@ -222,16 +223,18 @@ def export_labels(
     check_instance('class_colors', class_colors, Mapping)
     check_sizes('scale', scale, 4)
     _check_units(units)
-    given = labels
-    if not isinstance(given, LabelsWithTable):
-        given = LabelsWithTable(
-            labels,
-            table,
-            dict(class_colors or {}),
-            axes,
-            tuple(scale),
-            tuple(units),
-        )
+    known: dict[str, Any] = {
+        'table': table,
+        'class_colors': dict(class_colors or {}),
+        'axes': axes,
+        'scale': tuple(scale),
+        'units': tuple(units),
+    }
+    if isinstance(labels, LabelsWithTable):
+        told = {key: each for key, each in known.items() if _is_told(each)}
+        given = replace(labels, **told)
+    else:
+        given = LabelsWithTable(labels, **known)
     for color in given.class_colors.values():
         rgb(color)  # before anything is written
     if name or image is not None:
@@ -247,6 +250,10 @@ def export_labels(
     with atomic_path(path, keep_suffix=True) as temporary:
         count = _write(given, temporary, kind, object_type, segmentation)
     return Exported(path, kind, count)
+
+
+def _is_told(argument: Any) -> bool:
+    return argument is not None and len(argument) > 0
 
 
 def _check_units(units: Any) -> None:

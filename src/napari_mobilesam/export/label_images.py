@@ -23,17 +23,16 @@ from napari_mobilesam.export.exported import (
 )
 from napari_mobilesam.files import OME_TIFF
 from napari_mobilesam.large.io.label_tiff import (
+    imagej_sizes,
     imagej_unit,
-    in_seconds,
     ome_sizes,
 )
 from napari_mobilesam.readers.open_image import reason
 from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.units import METERS
 
 MICRON = 'micrometer'
-# Metres in a unit, for the resolution of a PNG.
-METRES = {'nanometer': 1e-9, MICRON: 1e-6, 'millimeter': 1e-3, 'meter': 1.0}
 
 
 def write_tiff(image: LabelsWithTable, path: Path) -> int:
@@ -60,13 +59,14 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
         # fewer axes, for channels of a pixel
         sizes = dict(zip(image.axes, image.shape, strict=True))
         labels = labels.reshape([sizes.get(axis, 1) for axis in 'tzcyxs'])
+        scale = imagej_sizes(scale, units)
         if scale.get('x') and scale.get('y'):
             options['resolution'] = (1 / scale['x'], 1 / scale['y'])
             metadata['unit'] = imagej_unit(units.get('x'))
         if scale.get('z'):
             metadata['spacing'] = scale['z']
         if scale.get('t'):
-            metadata['finterval'] = in_seconds(scale['t'], units.get('t'))
+            metadata['finterval'] = scale['t']
     else:
         # else a last axis of 3 or 4 is taken for colours
         options |= {'ome': True, 'photometric': 'minisblack'}
@@ -98,7 +98,7 @@ def write_png(image: LabelsWithTable, path: Path) -> int:
             'TIFF or an OME-Zarr.'
         )
     options: dict[str, Any] = {}
-    unit = METRES.get(str(image.units[-1])) if image.units else None
+    unit = METERS.get(str(image.units[-1])) if image.units else None
     if unit and image.scale and min(image.scale[-2:]) > 0:
         inch = 0.0254
         options['dpi'] = tuple(

@@ -256,7 +256,11 @@ def open_workers(
         workers = ProcessWorkers(work, chosen)
     elif isinstance(executor, str) and ':' in executor:
         client = _connect(executor)
-        workers = DaskWorkers(work, client)
+        try:
+            workers = DaskWorkers(work, client)
+        except BaseException:
+            client.close()
+            raise
     else:
         workers = DaskWorkers(work, executor)
     try:

@@ -31,6 +31,10 @@ from napari_mobilesam.large.executors import (
     is_remote,
     open_workers,
 )
+from napari_mobilesam.large.io.ome_zarr import (
+    check_replaceable,
+    remove_labels,
+)
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import Journal
 from napari_mobilesam.large.label_output import LabelOutput, never
@@ -74,6 +78,7 @@ def segment_large(
     on_plan: Callable[[LargePlan], None] | None = None,
     on_tile: Callable[[TileFound], None] | None = None,
     resume: bool = True,
+    overwrite: bool = False,
     plan: LargePlan | None = None,
     **overrides: Any,
 ) -> LargeResult:
@@ -100,7 +105,8 @@ def segment_large(
     workers : int, optional
         Threads or processes; as many as there are cores if None.
     device : str
-        Device of a named model: ``'auto'``, ``'cpu'``, ``'cuda'``.
+        Device of a named model: ``'auto'``, ``'cpu'``, ``'cuda'``,
+        ``'mps'``.
     progress : callable, optional
         ``progress(done, total, message)``, in tiles, then in chunks written.
     cancelled : callable, optional
@@ -112,6 +118,9 @@ def segment_large(
         Called with a `TileFound` when a tile is done.
     resume : bool
         Go on with the records of an earlier run; False removes them.
+    overwrite : bool
+        Remove labels of this program that are at ``output``, once everything
+        is checked and the first tile is about to begin.
     plan : LargePlan, optional
         Plan of the same source, model and parameters; made if None.
     **overrides
@@ -140,6 +149,7 @@ def segment_large(
     target = _checked_output(output)
     check_callable('on_plan', on_plan)
     check_flag('resume', resume)
+    check_flag('overwrite', overwrite)
     check_executor(executor)
     if workers is not None:
         check_number('workers', workers, 1, whole=True)
@@ -153,10 +163,12 @@ def segment_large(
     manifest = plan.manifest(loaded.record, loaded.key)
     with _records(target) as folder, run_lock(folder):
         journal = Journal(folder)
-        _check_output(target, journal)
+        old = _finished_output(target, journal, overwrite)
         if not resume:
             journal.remove()
         journal.open(manifest)
+        if old is not None:
+            remove_labels(old)
         if on_plan is not None:
             on_plan(plan)
         open_pool = partial(open_workers, executor, count=workers)
@@ -234,19 +246,26 @@ def _records(target: Path | None) -> Iterator[Path]:
         yield Path(folder) / 'records'
 
 
-def _check_output(target: Path | None, journal: Journal) -> None:
-    """Refuse an output that could not be written at the end.
+def _finished_output(
+    target: Path | None, journal: Journal, overwrite: bool
+) -> Path | None:
+    """Labels at the output that no records beside them speak of.
 
-    That is also labels that no records beside them speak of: they are not
-    replaced.
+    They are refused unless they are to be replaced, as is everything that
+    could not be written at the end.
     """
     if target is None:
-        return
+        return None
     need('zarr')  # now, and not after the last tile
-    if target.exists() and journal.manifest() is None:
+    if not target.exists() or journal.manifest() is not None:
+        return None
+    if not overwrite:
         raise SegmentationError(
-            f'{target} exists: remove it, or give another output.'
+            f'{target} exists: give overwrite=True to replace it, or another '
+            'output.'
         )
+    check_replaceable(target)
+    return target
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.extra import need
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.units import unit_name
+from napari_mobilesam.units import is_time, unit_name
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf8', '.svs', '.ndpi', '.scn')
 # what OME calls the size of a pixel along each axis
@@ -273,11 +273,16 @@ def pixel_sizes(
     units: dict[str, str] = {}
     if known.get('spacing', 0) > 0:
         scale['z'] = float(known['spacing'])
-    unit = unit_name(known.get('unit', ''))
-    if unit is not None:
-        units = dict.fromkeys(scale, unit)
+    for axis in scale:
+        # of y and z only where it differs from that of x
+        written = known.get(f'{axis}unit') or known.get('unit', '')
+        unit = unit_name(str(written))
+        if unit is not None:
+            units[axis] = unit
     if known.get('finterval', 0) > 0:
-        scale['t'], units['t'] = float(known['finterval']), 'second'
+        unit = unit_name(str(known.get('tunit', '')))
+        scale['t'] = float(known['finterval'])
+        units['t'] = unit if unit and is_time(unit) else 'second'
     return scale, units
 
 

@@ -137,13 +137,15 @@ def segment_series(
     check_instance('series', series, Series, optional=False)
     result = SeriesResult(channel=channel)
     with series_lock(series.folder):
-        for number, entry in enumerate(series):
+        for number in range(len(series)):
             if cancelled is not None and cancelled():
                 result.complete = False
                 break
+            # another window may have saved, flagged or finished it
+            series.refresh(number)
+            entry = series[number]
             if entry.status != 'to do' or entry.labelled:
                 result.skipped.append(number)
-                series.refresh(number)
                 continue
             tell = _progress_of(series, number, progress)
             try:

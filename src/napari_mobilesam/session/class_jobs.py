@@ -176,7 +176,7 @@ class ClassJobs:
                 progress,
                 stop,
             )
-        except Exception as error:  # noqa: BLE001 - every failure is reported
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             if run.cancelled.is_set():
                 self._runs.finish(run, self.stopped.emit)
                 return

@@ -208,7 +208,7 @@ class FineTuning:
             job(run, *args)
         except _Abandoned:
             pass
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._end(run, self.failed, sentence(error))
 
     def _train(self, request: FineTuneRequest, run: _FineTuningRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,7 @@ class Measuring:
         self._deliver = deliver
         self._worker = LatestWorker('napari-mobilesam-measuring')
         self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
+        self._numbers = itertools.count()
 
     @property
     def running(self) -> bool:
@@ -89,13 +91,16 @@ class Measuring:
         """Stop after the current part."""
         self._runs.cancel()
 
-    def apart(
-        self, job: Callable[[], Callable[[], None]], kind: str = 'apart'
-    ) -> None:
+    def apart(self, job: Callable[[], Callable[[], None]]) -> None:
         """Run a function on the thread, and what it returns on the viewer's.
 
-        The newest function of a kind replaces one that waits.
+        The newest function replaces one that waits.
         """
+        self._worker.submit('apart', lambda: self._deliver(job()))
+
+    def save(self, job: Callable[[], Callable[[], None]]) -> None:
+        """Do the same with a function that writes a file: each is run."""
+        kind = f'save {next(self._numbers)}'
         self._worker.submit(kind, lambda: self._deliver(job()))
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -103,9 +108,9 @@ class Measuring:
         return self._worker.wait(timeout)
 
     def close(self) -> None:
-        """Stop, drop the answer and end the thread."""
+        """Stop, drop the answer, and end the thread after files are saved."""
         self._runs.drop()
-        self._worker.close()
+        self._worker.close(finish='save')
 
     # below: on the thread
 

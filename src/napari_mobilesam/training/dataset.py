@@ -397,8 +397,13 @@ def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
     path = folder / 'MANIFEST.csv'
     if not path.exists():
         return {}
-    with path.open(newline='', encoding='utf-8') as file:
+    with path.open(newline='', encoding='utf-8-sig') as file:
         rows = list(csv.DictReader(file))
+    if rows and 'id' not in rows[0]:
+        raise TrainingDataError(
+            f'{path} has no column “id”, the name of each image without its '
+            f'suffix; it has {", ".join(map(str, rows[0]))}'
+        )
     return {(row.get('dataset', ''), row['id']): row for row in rows}
 
 

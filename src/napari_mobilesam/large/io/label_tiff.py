@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.files import OME_TIFF
 from napari_mobilesam.large.io.sources import Geometry
 from napari_mobilesam.readers.tiff import OME_SIZES
-from napari_mobilesam.units import SECONDS, SYMBOLS
+from napari_mobilesam.units import SYMBOLS, converted
 
 TILE = 512
 # Symbols that ImageJ has in ASCII.
@@ -92,8 +92,9 @@ def tiff_metadata(
     unit = imagej_unit(units.get('x'))
     if unit == NO_UNIT or not {'x', 'y'} <= set(known):
         return {'metadata': {'axes': axes.upper()}}
-    if 't' in known:
-        known['t'] = in_seconds(known['t'], units.get('t'))
+    known = imagej_sizes(known, units)
+    if 'y' not in known:
+        return {'metadata': {'axes': axes.upper()}}
     return {
         'description': _imagej_description(axes, shape, known, unit),
         'metadata': None,
@@ -129,9 +130,24 @@ def imagej_unit(unit: str | None) -> str:
     return name if name.isascii() else NO_UNIT
 
 
-def in_seconds(time: float, unit: str | None) -> float:
-    """Return a time in seconds, as ImageJ has it; as it is if unknown."""
-    return time * SECONDS.get(str(unit), 1.0)
+def imagej_sizes(
+    scale: Mapping[str, float], units: Mapping[str, str | None]
+) -> dict[str, float]:
+    """Return sizes as ImageJ has them: one unit of length, and seconds.
+
+    Lengths that cannot be turned into the unit of x are left out; a time of
+    an unknown unit is kept as it is.
+    """
+    sizes: dict[str, float] = {}
+    for axis, size in scale.items():
+        if axis == 't':
+            in_seconds = converted(size, units.get('t'), 'second')
+            sizes['t'] = size if in_seconds is None else in_seconds
+        else:
+            length = converted(size, units.get(axis), units.get('x'))
+            if length is not None:
+                sizes[axis] = length
+    return sizes
 
 
 def _imagej_description(

@@ -51,7 +51,7 @@ class PreparedWrite:
 
     Attributes
     ----------
-    draft : StagedObjects
+    staged : StagedObjects
         Staged changes of the objects.
     rewrite : Rewrite
         Records of the run after the write.

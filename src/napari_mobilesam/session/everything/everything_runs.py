@@ -64,7 +64,7 @@ class EverythingRuns:
 
     Parameters
     ----------
-    shared : Services
+    services : Services
         Worker, engine and messages of the session.
 
     Attributes
@@ -220,32 +220,20 @@ class EverythingRuns:
     # below: on the worker thread
 
     def _work(self, run: EverythingRun) -> None:
-        from napari_mobilesam.segmentation.parameters import (
-            Thresholds,
-            thresholds_for,
-        )
-
-        request = run.request
         run.started = time.perf_counter()
-        model = self._services.load(request.model_name, 'everything')
+        model = self._services.load(run.request.model_name, 'everything')
         if model is None:
             run.settle()
             return
-        request = self._for_examples(run, model)
-        wanted = thresholds_for(request.parameters, model.record)
-        run.record = model.record
-        run.floor = Thresholds(
-            max(0.0, wanted.predicted_iou - FLOOR[0]),
-            max(0.0, wanted.stability - FLOOR[1]),
-        )
         try:
+            self._set_floor(run, model)
             self._look_at_examples(run, model)
             self._load_detector(run)
-            for number in range(len(request.tasks)):
+            for number in range(len(run.request.tasks)):
                 if run.cancelled.is_set():
                     break
                 self._plane(run, number, model)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             if not run.planes:
                 run.settle()
                 self._runs.tell(run, self._failer(error))
@@ -253,10 +241,12 @@ class EverythingRuns:
             run.problem = explain(error)
         self._settle(run)
 
-    def _for_examples(
-        self, run: EverythingRun, model: Sam
-    ) -> EverythingRequest:
-        """Return the request, with parameters that suit its examples."""
+    def _set_floor(self, run: EverythingRun, model: Sam) -> None:
+        """Set the least scores that are kept, after those of examples."""
+        from napari_mobilesam.segmentation.parameters import (
+            Thresholds,
+            thresholds_for,
+        )
         from napari_mobilesam.segmentation.similar import (
             parameters_for_examples,
         )
@@ -267,7 +257,12 @@ class EverythingRuns:
                 request.parameters, request.examples.masks, model.record
             )
             run.request = replace(request, parameters=parameters)
-        return run.request
+        wanted = thresholds_for(run.request.parameters, model.record)
+        run.record = model.record
+        run.floor = Thresholds(
+            max(0.0, wanted.predicted_iou - FLOOR[0]),
+            max(0.0, wanted.stability - FLOOR[1]),
+        )
 
     def _look_at_examples(self, run: EverythingRun, model: Sam) -> None:
         from napari_mobilesam.segmentation.similar import Examples

@@ -87,7 +87,7 @@ class LargeRuns:
 
     Parameters
     ----------
-    shared : Services
+    services : Services
         Worker, engine and messages of the session.
 
     Attributes
@@ -232,7 +232,7 @@ class LargeRuns:
                 run, lambda: self.conflicting.emit(run.request, conflict)
             )
             return
-        except Exception as error:  # noqa: BLE001 - every failure is reported
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             failure = error
             self._runs.finish(
                 run, lambda: self._services.fail(failure, 'everything')

@@ -77,7 +77,7 @@ class PlaneJobs:
 
     Parameters
     ----------
-    shared : Services
+    services : Services
         Worker, engine and messages of the session.
     experience : CostHistory
         Measured cost of earlier runs.

@@ -137,7 +137,7 @@ class Objects(ObjectStore):
 
         Parameters
         ----------
-        draft : StagedObjects
+        staged : StagedObjects
             Result of `stage`, with at most one finished step.
 
         Returns

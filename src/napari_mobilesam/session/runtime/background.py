@@ -104,7 +104,7 @@ class Background:
             model = self._services.load(model_name, self._topic)
             if model is not None:
                 complete = self._take_all(job, model)
-        except Exception as error:  # noqa: BLE001 - every failure is reported
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._services.fail(error, self._topic)
         self._jobs.finish(job, lambda: job.end(complete))
 

@@ -67,7 +67,8 @@ class Models:
         self._engine = engine
         self._worker = worker
         self._downloader = LatestWorker('napari-mobilesam-download')
-        self._download_cancelled = threading.Event()
+        # an event for each: one that was stopped is not revived by the next
+        self._downloads: list[threading.Event] = []
         self._deliver = deliver
         self._name = name
         self._loaded = ''
@@ -128,12 +129,17 @@ class Models:
 
     def download(self, name: str) -> None:
         """Download a model and use it; emits `downloaded` when it is done."""
-        self._download_cancelled.clear()
-        self._downloader.submit('download', lambda: self._download(name))
+        cancelled = threading.Event()
+        self._downloads.append(cancelled)
+        self._downloader.submit(
+            'download', lambda: self._download(name, cancelled)
+        )
 
     def cancel_download(self) -> None:
-        """Cancel a download; partial files are removed."""
-        self._download_cancelled.set()
+        """Cancel downloads; partial files are removed."""
+        for cancelled in self._downloads:
+            cancelled.set()
+        self._downloads.clear()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until no download is running; False on time-out."""
@@ -210,11 +216,11 @@ class Models:
     def _preload(self, name: str) -> None:
         self.load(name)
 
-    def _download(self, name: str) -> None:
+    def _download(self, name: str, cancelled: threading.Event) -> None:
         from napari_mobilesam.model.registry import download_model
 
         def progress(done: int, total: int, message: str) -> None:
-            if self._download_cancelled.is_set():
+            if cancelled.is_set():
                 raise SegmentationError('The download was stopped.')
             self._deliver(lambda: self.progress.emit(done, total))
 

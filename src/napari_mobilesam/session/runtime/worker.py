@@ -103,10 +103,18 @@ class LatestWorker:
                 lambda: not self._running, timeout=timeout
             )
 
-    def close(self) -> None:
-        """Drop waiting jobs and end the thread after the running job."""
+    def close(self, finish: str | None = None) -> None:
+        """Drop waiting jobs and end the thread after the running job.
+
+        Parameters
+        ----------
+        finish : str, optional
+            Jobs whose kind begins so are run all the same.
+        """
         with self._changed:
-            self._waiting.clear()
+            for kind in list(self._waiting):
+                if finish is None or not kind.startswith(finish):
+                    del self._waiting[kind]
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False)

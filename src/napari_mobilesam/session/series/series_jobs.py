@@ -569,7 +569,7 @@ class SeriesJobs:
                     progress=progress,
                     cancelled=cancelled,
                 )
-        except Exception as error:  # noqa: BLE001 - every failure is reported
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._services.fail(error, KIND)
         self._runs.finish(run, lambda: self.finished.emit(result))
 
@@ -583,7 +583,8 @@ class SeriesJobs:
             self._runs.tell(run, lambda: self.segmented.emit(request))
             return True
         with self._lock:
-            if series[number].labelled:
+            # not in place of labels that wait to be saved
+            if number in self.unsaved or series[number].labelled:
                 return False
             try:
                 series.save_labels(

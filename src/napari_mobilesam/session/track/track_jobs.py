@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ class TrackJobs:
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._worker = LatestWorker('napari-mobilesam-tracking')
+        self._numbers = itertools.count()
         self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
         self._newest: TrackedLabels | None = None
         self.scene: TrackScene | None = None
@@ -173,10 +175,10 @@ class TrackJobs:
             Size of a pixel, and the time between frames.
         """
         tracks, shown = tracked.tracks, tracked.shown
-        tracked.saving = True
+        tracked.exports += 1
 
         def end(signal: Any, text: str) -> None:
-            tracked.saving = False
+            tracked.exports -= 1
             signal.emit(text)
 
         def save() -> None:
@@ -201,16 +203,17 @@ class TrackJobs:
                 return
             self._deliver(lambda: end(self.saved, f'Saved: {path}'))
 
-        self._worker.submit('save', save)
+        # each is written, also where others wait
+        self._worker.submit(f'save {next(self._numbers)}', save)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all work is done; False on time-out."""
         return self._worker.wait(timeout)
 
     def close(self) -> None:
-        """Stop, drop the answer and end the thread."""
+        """Stop, drop the answer, and end the thread after exports."""
         self._runs.drop()
-        self._worker.close()
+        self._worker.close(finish='save')
 
     def _finish(self, layer: Any, labels: Any, result: TrackResult) -> None:
         if self.scene is None:

@@ -249,7 +249,8 @@ class TrackedLabels:
         self.labels = labels
         self.pixels = result.pixels
         self.history = History(clock=clock)
-        self.saving = False
+        # being written: they must not change meanwhile
+        self.exports = 0
         self._tracks = result.tracks
         self._boxes = result.boxes
         self._links = _Links.of(result.tracks)
@@ -454,7 +455,7 @@ class TrackedLabels:
         self.changed.emit(tuple(np.unique(before.frames[changed]).tolist()))
 
     def _check_free(self) -> None:
-        if self.saving:
+        if self.exports:
             raise TrackError(
                 'The tracks are being saved: try again in a moment.'
             )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image, Labels
 
+from napari_mobilesam.measure.unread_views import Reordered, Stacked
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.units import SYMBOLS
+from napari_mobilesam.units import in_one_unit
 from napari_mobilesam.widgets.viewer.layers import data_of, with_class_text
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -92,11 +92,12 @@ def _intensities(
         return pixels, list(RGB[: pixels.shape[-1]])
     if image is scene.image and scene.composed:
         layers = [image, *scene.composed]
-        arrays = [np.asarray(data_of(layer)) for layer in layers]
-        return np.stack(arrays, -1), [str(layer.name) for layer in layers]
+        arrays = [data_of(layer) for layer in layers]
+        return Stacked(arrays), [str(layer.name) for layer in layers]
     axis = scene.channel_axis if image is scene.image else None
     if axis is not None:
-        moved = np.moveaxis(np.asarray(pixels), axis, -1)
+        order = [each for each in range(pixels.ndim) if each != axis]
+        moved = Reordered(pixels, [*order, axis])
         return moved, [f'channel {n}' for n in range(moved.shape[-1])]
     return pixels, None
 
@@ -108,7 +109,7 @@ def _scale(labels: Labels) -> tuple[tuple[float, ...] | None, str | None]:
     ndim = len(scale)
     if ndim > 3 or PIXEL in units[-2:] or not all(scale):
         return None, None
-    return scale, SYMBOLS.get(units[-1], units[-1])
+    return in_one_unit(scale, units)
 
 
 def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:

@@ -561,7 +561,7 @@ class TableWidget(ViewerWidget):
                 f'{counted(len(table), "row")} saved to {path}.'
             )
 
-        self.measuring.apart(save, 'save')
+        self.measuring.save(save)
 
 
 def _close(measuring: Measuring, *args: object) -> None:

@@ -21,7 +21,6 @@ from napari_mobilesam.session.track.tracked_labels import (
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.units import SECONDS
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
     axis_name,
@@ -454,12 +453,10 @@ def pixel_size(layer: Labels) -> PixelSize:
 
     As far as the layer has units.
     """
-    unit, time = str(layer.units[-1]), str(layer.units[0])
-    sizes = tuple(float(abs(size)) for size in layer.scale)
-    interval = sizes[0] * SECONDS[time] if time in SECONDS else None
-    if unit == PIXEL:
-        return PixelSize(interval=interval)
-    return PixelSize(sizes[1:], unit, interval)
+    units = [str(unit) for unit in layer.units]
+    sizes = [float(abs(size)) for size in layer.scale]
+    found = PixelSize.of_axes(sizes, units)
+    return PixelSize(interval=found.interval) if PIXEL in units[1:] else found
 
 
 def _place(layer: Labels | Image, ndim: int) -> dict[str, Any]:

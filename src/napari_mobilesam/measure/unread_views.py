@@ -1,0 +1,63 @@
+"""Views of arrays that are read only where they are indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Reordered:
+    """An array with its axes in another order, unread.
+
+    Parameters
+    ----------
+    array : array
+        Indexed like a NumPy array.
+    order : sequence of int
+        Axes of the array, in order; of the others the first index is taken.
+    """
+
+    def __init__(self, array: Any, order: Sequence[int]) -> None:
+        self._array = array
+        self._order = list(order)
+        self.dtype = array.dtype
+        self.shape = tuple(int(array.shape[axis]) for axis in order)
+
+    def __getitem__(self, index: Any) -> Any:
+        index = index if isinstance(index, tuple) else (index,)
+        index = (*index, *(slice(None),) * (len(self._order) - len(index)))
+        full: list[Any] = [0] * len(self._array.shape)
+        for axis, part in zip(self._order, index, strict=True):
+            full[axis] = part
+        block = self._array[tuple(full)]
+        left = [
+            axis
+            for axis, part in zip(self._order, index, strict=True)
+            if isinstance(part, slice)
+        ]
+        return block.transpose([sorted(left).index(axis) for axis in left])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[number] for number in range(self.shape[0]))
+
+
+class Stacked:
+    """Arrays of one shape as the channels of one, the last axis, unread.
+
+    Parameters
+    ----------
+    arrays : sequence of array
+        Indexed like NumPy arrays.
+    """
+
+    def __init__(self, arrays: Sequence[Any]) -> None:
+        self._arrays = arrays
+        self.dtype = np.result_type(*(array.dtype for array in arrays))
+        self.shape = (*map(int, arrays[0].shape), len(arrays))
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Pixels of all channels; ``index`` has none for the channel."""
+        return np.stack([np.asarray(a[index]) for a in self._arrays], -1)
