@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as hnp
 from napari_mobilesam.segmentation.image import (
     as_rgb_plane,
     contrast_limits_of,
-    resize_to_input,
+    resize,
 )
 from napari_mobilesam.segmentation.layout import plane_layout, plane_shape
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import Frame, ImageError
 
 
 @pytest.fixture
@@ -313,6 +313,7 @@ def test_any_plane_is_shown_or_refused_clearly(image):
 )
 def test_resize_fits_the_longer_side(shape, expected):
     image = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
-    resized = resize_to_input(image, 128)
+    frame = Frame.of(shape, (0, 0, *shape), 128)
+    resized = resize(image, frame.input_shape)
     assert resized.shape == (*expected, 3)
     assert resized.dtype == np.uint8

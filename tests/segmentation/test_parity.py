@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from reference.image import golden_image
 
-from napari_mobilesam.segmentation.image import as_rgb_plane, resize_to_input
+from napari_mobilesam.segmentation.image import as_rgb_plane, resize
 from napari_mobilesam.segmentation.mask_generator import generate_masks
 from napari_mobilesam.segmentation.predictor import Predictor
+from napari_mobilesam.types import Frame
 
 from .helpers import iou, paste
 
@@ -73,7 +74,9 @@ def assert_as_reference(prediction, golden, name, index=...):
 
 
 def test_resized_input_is_byte_for_byte_the_reference(golden):
-    resized = resize_to_input(as_rgb_plane(golden_image()), 1024)
+    rgb = as_rgb_plane(golden_image())
+    frame = Frame.of(rgb.shape[:2], (0, 0, *rgb.shape[:2]), 1024)
+    resized = resize(rgb, frame.input_shape)
     assert resized.shape == tuple(golden['resized_shape'])
     assert np.array_equal(resized[::32, ::32], golden['resized_stride32'])
     digest = hashlib.sha256(resized.tobytes()).hexdigest()

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.instance_maps import KnownMaps
@@ -23,7 +24,6 @@ from napari_mobilesam.training.samples import (
     touching_ids,
 )
 from napari_mobilesam.training.simulated_prompts import (
-    centre_point,
     correction_point,
     jitter_box,
 )

@@ -13,12 +13,12 @@ from napari_mobilesam.cli.contrast_options import (
 )
 from napari_mobilesam.cli.exit_codes import ExitCode, InputError, UsageError
 from napari_mobilesam.cli.image_files import output_file, read_image
-from napari_mobilesam.cli.kinds import write_table
 from napari_mobilesam.cli.model_commands import (
     add_model_options,
     load_chosen_model,
 )
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.text import counted
 
 EXAMPLES = """\
@@ -113,7 +113,7 @@ def classify_command(options: argparse.Namespace) -> int:
         table = pd.concat(
             [proposals.table().assign(given=False), given], ignore_index=True
         )
-        commit(lambda path: write_table(path, table))
+        commit(lambda path: write_table(table, path))
     print(
         f'{options.output}: {counted(len(proposals.labels), "object")} got '
         f'one of {counted(len(proposals.classes), "class", "classes")}'

@@ -19,6 +19,7 @@ from napari_mobilesam.cli.image_files import (
     write_labels,
     write_tiff,
 )
+from napari_mobilesam.large.io.tables import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,7 @@ def of_labels(
     if kind == 'outlines':
         shapes = outline_table(labels)
         return SegmentOutput(
-            lambda path: write_table(path, shapes), table, summary
+            lambda path: write_table(shapes, path), table, summary
         )
     if kind == 'semantic':
         labels = (labels > 0).astype(np.uint8)
@@ -124,12 +125,7 @@ def of_proposals(boxes: pd.DataFrame) -> SegmentOutput:
     """A table of boxes."""
     count = len(boxes)
     summary = f'{count} box{"" if count == 1 else "es"}'
-    return SegmentOutput(lambda path: write_table(path, boxes), None, summary)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV."""
-    table.to_csv(path, index=False)
+    return SegmentOutput(lambda path: write_table(boxes, path), None, summary)
 
 
 def outline_table(labels: NDArray[Any]) -> pd.DataFrame:

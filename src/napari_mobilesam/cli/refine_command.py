@@ -28,7 +28,6 @@ from napari_mobilesam.cli.image_files import (
     read_image,
     write_labels,
 )
-from napari_mobilesam.cli.kinds import write_table
 from napari_mobilesam.cli.model_commands import (
     add_model_options,
     load_chosen_model,
@@ -37,6 +36,7 @@ from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.segment import plane_indices
 from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.text import counted
 
@@ -146,7 +146,7 @@ def refine_command(options: argparse.Namespace) -> int:
         )
         commit(lambda path: write_labels(path, refined, image))
         if commit_table:
-            commit_table(lambda path: write_table(path, table))
+            commit_table(lambda path: write_table(table, path))
     count = int(table['refined'].sum())
     print(
         f'{options.output}: {count:,} of {counted(len(table), "object")} '

@@ -27,7 +27,6 @@ from napari_mobilesam.cli.kinds import (
     SegmentOutput,
     add_kind_option,
     check_kind,
-    write_table,
 )
 from napari_mobilesam.cli.large_options import add_large_options, wants_tiles
 from napari_mobilesam.cli.model_commands import (
@@ -62,6 +61,7 @@ from napari_mobilesam.cli.text_options import (
     add_text_options,
     check_text_options,
 )
+from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
 
@@ -261,7 +261,7 @@ def segment_one_command(options: argparse.Namespace) -> int:
         commit(result.write)
         table = result.table
         if commit_table and table is not None:
-            commit_table(lambda path: write_table(path, table))
+            commit_table(lambda path: write_table(table, path))
     print(f'{options.output}: {result.summary}')
     return ExitCode.OK
 

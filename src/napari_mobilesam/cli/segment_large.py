@@ -23,6 +23,7 @@ from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters, Progress
 
 if TYPE_CHECKING:
@@ -334,11 +335,11 @@ def report(
 ) -> int:
     """Print the result and the failures."""
     count = result.table['label'].nunique()
-    found = f'{count} object{"" if count == 1 else "s"}'
+    found = counted(count, 'object')
     if result.cut:
         warnings.warn(
-            f'{len(result.cut)} objects are too large for the tiles and have '
-            'no label: give their size with --diameter',
+            f'{counted(len(result.cut), "object")} too large for the tiles: '
+            'without a label; give their size with --diameter',
             stacklevel=2,
         )
     for failed in result.failed[:MOST_LISTED]:
@@ -350,7 +351,7 @@ def report(
         )
     if len(result.failed) > MOST_LISTED:
         more = len(result.failed) - MOST_LISTED
-        print(f'failed: {more} more tiles', file=sys.stderr)
+        print(f'failed: {counted(more, "more tile")}', file=sys.stderr)
     if stopped and not result.complete:
         print(
             f'stopped with {found}: what is done is kept, the same command '
@@ -363,8 +364,8 @@ def report(
         written = not is_zarr(options.output) or options.table
         again = '' if options.overwrite or not written else ' with --overwrite'
         print(
-            f'{len(result.failed)} tiles failed, the rest is written: the '
-            f'same command{again} tries them again',
+            f'{counted(len(result.failed), "tile")} failed, the rest is '
+            f'written: the same command{again} tries again',
             file=sys.stderr,
         )
         return ExitCode.PARTIAL

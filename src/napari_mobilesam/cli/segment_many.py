@@ -32,13 +32,12 @@ from napari_mobilesam.cli.kinds import (
     TABLES,
     SegmentOutput,
     check_kind,
-    write_table,
 )
 from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
 from napari_mobilesam.cli.parameter_options import given_options, option_name
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.large.io.tables import read_table
+from napari_mobilesam.large.io.tables import read_table, write_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
@@ -355,7 +354,7 @@ def _segment(
         objects = 0
         if result.table is not None:
             objects = len(result.table)
-            write_table(image.table, result.table)
+            write_table(result.table, image.table)
         known = image.finish(
             objects, time.perf_counter() - start, result.channel
         )
@@ -423,7 +422,7 @@ def _write_table(output: SeriesImage, table: pd.DataFrame) -> None:
     """Write a table of the series, which may grow with every run."""
 
     def write(path: Path) -> None:
-        write_table(path, table)
+        write_table(table, path)
         output.expect(path)
 
     with output_file(output.labels, True) as commit:

@@ -169,8 +169,8 @@ def read_geojson(
         AttributeError, IndexError, KeyError, TypeError, ValueError
     ) as error:  # fmt: skip
         raise ExportError(
-            f'{path} is no GeoJSON of objects: feature {len(read)} cannot be '
-            f'read: {flaw(error)}.'
+            f'{path} is not a GeoJSON of objects: feature {len(read)} cannot '
+            f'be read: {flaw(error)}.'
         ) from error
     objects = [found for found in read if found is not None]
     image = labels_from_polygons(objects, shape, colors, path, known=known)
@@ -188,7 +188,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_text('utf-8'), str(path))
     except UnicodeDecodeError as error:
-        raise ExportError(f'{path} is no JSON: {error}.') from error
+        raise ExportError(f'{path} is not JSON: {error}.') from error
     except SchemaError as error:
         raise ExportError(f'{error}.') from error
 

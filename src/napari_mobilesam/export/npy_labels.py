@@ -69,7 +69,7 @@ def read_npy_labels(path: Path) -> LabelsWithTable:
     if isinstance(content, dict):
         if MASKS not in content:
             raise ExportError(
-                f'{path} has no masks, so it is no _seg.npy of Cellpose.'
+                f'{path} has no masks, so it is not a _seg.npy of Cellpose.'
             )
         content = content[MASKS]
     labels = np.asarray(content)

@@ -272,8 +272,9 @@ class Journal:
             write_atomic(path, record.to_bytes())
         except OSError as error:
             raise StorageError(
-                f'{path} cannot be written ({error.strerror or error}). Make '
-                'space or mend it and run again: all tiles done are kept.'
+                f'{path} cannot be written ({error.strerror or error}). Free '
+                'disk space, or correct the permissions, and run again: all '
+                'finished tiles are kept.'
             ) from error
 
     def read(self, key: str) -> Record | None:

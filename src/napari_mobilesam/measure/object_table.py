@@ -9,7 +9,7 @@ parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,12 @@ from napari_mobilesam.argument_checks import (
     quoted,
 )
 from napari_mobilesam.table_keys import label_column, whole_numbers
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import Progress, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[int, int, str], None]
-Box = tuple[slice, ...]
+Slices = tuple[slice, ...]
 
 # Pixels along each axis of a part that is read in one go, planes and others.
 PART = {2: (2048, 2048), 3: (32, 512, 512)}
@@ -268,7 +267,7 @@ class _Window:
         shape = tuple(int(size) for size in self.array.shape)
         return shape if self.plane is None else shape[1:]
 
-    def read(self, box: Box) -> NDArray[Any]:
+    def read(self, box: Slices) -> NDArray[Any]:
         """Pixels of a window."""
         index = box if self.plane is None else (self.plane, *box)
         block = self.array[index]
@@ -310,7 +309,7 @@ def _measure(
     return _renamed(table, labels, image, channels)
 
 
-def _windows(shape: tuple[int, ...]) -> Iterator[Box]:
+def _windows(shape: tuple[int, ...]) -> Iterator[Slices]:
     part = PART[len(shape)]
     counts = [math.ceil(n / p) for n, p in zip(shape, part, strict=True)]
     for index in np.ndindex(*counts):
@@ -329,7 +328,7 @@ def _part_of(low: Sequence[int], shape: tuple[int, ...]) -> int:
 
 
 def _boxes(
-    labels: _Window, windows: list[Box], progress: Progress | None
+    labels: _Window, windows: list[Slices], progress: Progress | None
 ) -> dict[int, tuple[list[int], list[int]]]:
     """First and last + 1 pixel of every object along each axis."""
     from napari_mobilesam.export.exported import objects_of

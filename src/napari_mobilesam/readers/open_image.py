@@ -90,13 +90,13 @@ def open_pyramid(
     tiff = path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir()
     if series is not None and not tiff:
         raise ImageError(
-            f'{path} is no TIFF, and only TIFFs hold several images: leave '
+            f'{path} is not a TIFF, and only TIFFs hold several images: leave '
             'series out.'
         )
     if path.is_dir():
         if not any((path / name).exists() for name in ZARR_METADATA):
             raise ImageError(
-                f'{path} is a folder and no zarr: give an image file.'
+                f'{path} is a folder, and not a zarr: give an image file.'
             )
         return _guarded(path, lambda: open_zarr(path))
     suffix = path.suffix.lower()

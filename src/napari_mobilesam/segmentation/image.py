@@ -33,7 +33,7 @@ from napari_mobilesam.segmentation.layout import (
     plane_layout,
 )
 from napari_mobilesam.segmentation.sampling import sample_channel
-from napari_mobilesam.types import BlankImageError, Frame, ImageError
+from napari_mobilesam.types import BlankImageError, ImageError
 
 Limits = tuple[float, float]
 ContrastLimits = Limits | Sequence[Limits]
@@ -375,31 +375,6 @@ def _to_uint8(
     values *= 255
     values += 0.5
     return values.astype(np.uint8)
-
-
-def resize_to_input(
-    rgb: NDArray[np.uint8], input_size: int
-) -> NDArray[np.uint8]:
-    """Resize so that the longer side is the model's input size.
-
-    Bilinear with antialiasing, as the reference does; the padding to a square
-    is the model's (`Sam.preprocess`).
-
-    Parameters
-    ----------
-    rgb : ndarray
-        (H, W, 3) uint8.
-    input_size : int
-        Side of the model's input in pixels.
-
-    Returns
-    -------
-    ndarray
-        (h, w, 3) uint8, ``max(h, w) == input_size``.
-    """
-    height, width = rgb.shape[:2]
-    frame = Frame.of((height, width), (0, 0, height, width), input_size)
-    return resize(rgb, frame.input_shape)
 
 
 def resize(

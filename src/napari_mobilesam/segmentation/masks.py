@@ -229,6 +229,32 @@ def center_of(mask: Mask) -> tuple[float, float]:
     return mask.box[0] + float(row) - 0.5, mask.box[1] + float(column) - 0.5
 
 
+def interior_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each pixel of a mask to its outside, the border included."""
+    distance = distance_transform_edt(np.pad(mask, 1))
+    return np.asarray(distance[1:-1, 1:-1], dtype=np.float32)
+
+
+def centre_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Pixel farthest from the outside of the mask.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (h, w) bool, not empty.
+
+    Returns
+    -------
+    tuple of int
+        (row, column).
+    """
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    peak = int(np.argmax(interior_distance(part)))
+    row, column = np.unravel_index(peak, part.shape)
+    return int(row + rows[0]), int(column + columns[0])
+
+
 def paint_labels(
     masks: Sequence[Mask],
     image_shape: tuple[int, int],

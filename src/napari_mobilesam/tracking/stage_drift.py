@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 # Frames are reduced to sides of so many pixels.
-MOST_PIXELS = 512
+LONGEST_SIDE = 512
 # Share of the smaller foreground that has to lie on the other one.
 LEAST_OVERLAP = 0.6
 # Overlap with the shift, as a multiple of that without.
@@ -37,7 +37,7 @@ class StageDrift:
             Number of objects in it. The way of a single one is not a shift.
         """
         flat = np.asarray(frame.any(axis=0) if frame.ndim == 3 else frame)
-        step = max(1, -(-max(flat.shape) // MOST_PIXELS))
+        step = max(1, -(-max(flat.shape) // LONGEST_SIDE))
         small = flat[::step, ::step]
         size = tuple(
             fft.next_fast_len(2 * side, real=True) for side in small.shape

@@ -55,8 +55,8 @@ class LinkingParameters:
 
     max_distance: float | None = parameter(
         None,
-        'Longest way of an object from one frame to the next, in pixels.',
-        label='Longest way (px)',
+        'Most that an object moves from one frame to the next, in pixels.',
+        label='Max. distance (px)',
         minimum=1,
         maximum=100_000,
         automatic='1.5 diameters of the median object.',
@@ -83,7 +83,7 @@ class LinkingParameters:
         'laptrack',
         'laptrack: by distance and overlap. trackastra: by a '
         'network that compares objects in the image, if it is installed; the '
-        'longest way and missing frames are not used.',
+        'distance, missing frames and stage drift are not used.',
         label='Linking',
         choices=LINKERS,
     )

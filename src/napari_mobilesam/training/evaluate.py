@@ -23,6 +23,7 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.everything import segment_everything
+from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.training.dataset import LabelledImage
@@ -35,7 +36,6 @@ from napari_mobilesam.training.metrics import (
 )
 from napari_mobilesam.training.simulated_prompts import (
     box_of,
-    centre_point,
     correction_point,
     random_point,
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.segmentation.prediction import agreement
 from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.dataset import LabelledImage
@@ -22,7 +23,7 @@ from napari_mobilesam.training.samples import (
     grid_stride,
     to_xy,
 )
-from napari_mobilesam.training.simulated_prompts import box_of, centre_point
+from napari_mobilesam.training.simulated_prompts import box_of
 from napari_mobilesam.training.tensor_batch import (
     collate,
     normalise,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.training.crop_geometry import (
     CropGeometry,
     Orientation,
@@ -22,7 +23,6 @@ from napari_mobilesam.training.dataset import BalancedSampler, LabelledImage
 from napari_mobilesam.training.instance_maps import MAP_STRIDE, KnownMaps
 from napari_mobilesam.training.simulated_prompts import (
     box_of,
-    centre_point,
     jitter_box,
     random_point,
 )

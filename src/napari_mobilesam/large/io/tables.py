@@ -117,7 +117,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     # pyarrow raises OSError, too, for what is no Parquet
     except (ValueError, OSError) as error:
-        raise ImageError(f'{path} is no Parquet file, or damaged.') from error
+        raise ImageError(
+            f'{path} is not a Parquet file, or is damaged.'
+        ) from error
 
 
 def _with_decimal_points(table: pd.DataFrame) -> pd.DataFrame:

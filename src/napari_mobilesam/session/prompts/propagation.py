@@ -314,7 +314,7 @@ def _attempts(
 
 def innermost_point(mask: Mask) -> tuple[float, float]:
     """Return the (row, column) of the pixel furthest from a mask's edge."""
-    from napari_mobilesam.training.simulated_prompts import centre_point
+    from napari_mobilesam.segmentation.masks import centre_point
 
     row, column = centre_point(mask.data)
     return float(mask.box[0] + row), float(mask.box[1] + column)

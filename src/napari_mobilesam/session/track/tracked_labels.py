@@ -21,7 +21,7 @@ from napari_mobilesam.session.objects.history import Entry, History
 from napari_mobilesam.tracking.tracks import TrackError, Tracks
 from napari_mobilesam.types import Progress
 
-Box = tuple[slice, ...]
+Slices = tuple[slice, ...]
 # (frame, track): what the user sees and clicks
 FrameAndTrack = tuple[int, int]
 # Tracks beyond which labels of 16 bits leave no room for corrections.
@@ -44,7 +44,7 @@ class TrackResult:
 
     tracks: Tracks
     pixels: NDArray[Any]
-    boxes: tuple[Box, ...]
+    boxes: tuple[Slices, ...]
 
 
 def paint_tracks(
@@ -67,7 +67,7 @@ def paint_tracks(
     count = int(labels.shape[0])
     wide = tracks.ids.max(initial=0) > MOST_IN_16_BITS
     pixels = np.zeros(labels.shape, np.uint32 if wide else np.uint16)
-    boxes: list[Box] = [()] * len(tracks)
+    boxes: list[Slices] = [()] * len(tracks)
     for frame in range(count):
         if progress is not None:
             progress(frame, count, 'Labels of tracks')
@@ -143,7 +143,7 @@ class _SeenObject(NamedTuple):
     """An object in the pixels of a frame."""
 
     place: FrameAndTrack
-    box: Box
+    box: Slices
     position: NDArray[np.float64]
 
 
@@ -151,7 +151,7 @@ class _PixelEdit(NamedTuple):
     """Objects after an edit of pixels; the tracks have no links yet."""
 
     tracks: Tracks
-    boxes: tuple[Box, ...]
+    boxes: tuple[Slices, ...]
     kept: NDArray[np.bool_]
     added: int
 
@@ -164,7 +164,7 @@ class _PixelEdit(NamedTuple):
     def of(
         cls,
         tracks: Tracks,
-        boxes: Sequence[Box],
+        boxes: Sequence[Slices],
         frames: Sequence[int],
         seen: Sequence[_SeenObject],
     ) -> _PixelEdit | None:
@@ -288,7 +288,7 @@ class TrackedLabels:
         """Return frame and track of an object."""
         return int(self._tracks.frames[index]), int(self._tracks.ids[index])
 
-    def box(self, index: int) -> Box:
+    def box(self, index: int) -> Slices:
         """Bounding box of an object in its frame."""
         return self._boxes[index]
 

@@ -360,7 +360,8 @@ def summary(answer: LargeAnswer) -> str:
     if result.failed:
         first = result.failed[0]
         return (
-            f'{found}; {len(result.failed)} tiles failed ({first.error}). '
+            f'{found}; {counted(len(result.failed), "tile")} failed '
+            f'({first.error}). '
             'Continue tries them again.'
         )
     if not result.complete:
