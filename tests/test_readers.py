@@ -438,7 +438,7 @@ def test_one_of_several_images_can_be_chosen(tmp_path):
     with pytest.raises(ImageError, match='no image 2: it holds 2'):
         open_pyramid(path, series=2)
     np.save(tmp_path / 'b.npy', np.zeros((9, 9)))
-    with pytest.raises(ImageError, match='is no TIFF'):
+    with pytest.raises(ImageError, match='is not a TIFF'):
         open_pyramid(tmp_path / 'b.npy', series=0)
 
 

@@ -116,7 +116,7 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
         (
             ['{labels}', '-o', 'c.zip', '--table', 'torn.parquet'],
             2,
-            'torn.parquet is no Parquet file, or damaged',
+            'torn.parquet is not a Parquet file, or is damaged',
         ),
         (
             ['{labels}', '-o', 'c.zip', '--table', 'quoted.csv'],

@@ -81,7 +81,7 @@ def test_table(
         (
             ['{labels}', '-o', 't.csv', '--table', 'torn.parquet'],
             2,
-            'torn.parquet is no Parquet file, or damaged',
+            'torn.parquet is not a Parquet file, or is damaged',
         ),
         (
             ['{labels}', '-o', 't.csv', '--table', 'quoted.csv'],

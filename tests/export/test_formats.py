@@ -888,7 +888,7 @@ def test_damaged_polygons(tmp_path: Path) -> None:
         {'napari-mobilesam': {'shape': 5}, 'features': []},
     ):
         path.write_text(json.dumps(content), 'utf-8')
-        with pytest.raises(ExportError, match='no GeoJSON of objects'):
+        with pytest.raises(ExportError, match='not a GeoJSON of objects'):
             read_labels(path)
     path = tmp_path / 'a.json'
     image = {'id': 1, 'height': 500_000_000, 'width': 5_000_000}

@@ -328,7 +328,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match='no image in it'):
         open_source(tmp_path / 'broken.tif')
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(ImageError, match='is a folder and no zarr'):
+    with pytest.raises(ImageError, match='is a folder, and not a zarr'):
         open_source(tmp_path / 'folder')
 
 

@@ -180,6 +180,31 @@ def test_layers_are_composed_into_colours(desk, blobs):
     assert d.viewer.layers[f'{d.image.name} objects'].data[INSIDE] == 1
 
 
+@pytest.mark.parametrize('last', ['this layer only', 'with wide'])
+def test_the_mask_of_the_channels_shown_is_written(desk, blobs, last):
+    wide = np.zeros_like(blobs)
+    wide[4:60, 4:60] = 255
+    d = desk(blobs, wide)
+    d.viewer.layers[1].name = 'wide'
+    d.image.colormap, d.viewer.layers[1].colormap = 'blue', 'yellow'
+    d.widget.header.image_combo.layer = d.image
+    d.settle()
+    combo = d.widget.header.channel_combo
+    combo.offer(d.image, d.viewer)
+    first = ({'this layer only', 'with wide'} - {last}).pop()
+    choose(combo, first)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    before = int(d.widget.preview.layer.data.astype(bool).sum())
+    choose(combo, last)
+    d.settle()
+    shown = int(d.widget.preview.layer.data.astype(bool).sum())
+    d.widget.trigger('accept')
+    d.settle()
+    written = d.viewer.layers[f'{d.image.name} objects'].data
+    assert before != shown == np.count_nonzero(written)
+
+
 @pytest.mark.slow
 def test_a_layer_that_was_composed_and_is_gone(desk, blobs):
     d = desk(blobs, blobs)

@@ -401,6 +401,7 @@ def tiff_axes(axes: str, shape: Sequence[int]) -> str | None:
     if len(set(names)) < len(names):
         raise ImageError(
             f'A TIFF with the axes {axes} and the shape {tuple(shape)} has '
-            'no order of planes: save it as (t or z, y, x).'
+            'more axes than can be read: one of time and one of depth. Save '
+            'each position by itself.'
         )
     return names

@@ -196,7 +196,7 @@ class Engine:
                 model,
                 plane.shape,
                 read,
-                _CacheByLook(self, model, plane.place),
+                _CacheByLook(self, model, plane.pictures),
                 IMAGE_BYTES,
             ),
         )
@@ -324,7 +324,7 @@ class Engine:
         window = _visible_window(plane)
         if window is None:
             return
-        usual = self._usual.peek((plane.place, model.key))
+        usual = self._usual.peek((plane.pictures, model.key))
         scales, left = self.scales(plane, model), AHEAD_AT_FIRST
         if usual is not None:
             # finer scales are asked only where this one finds nothing
@@ -442,7 +442,7 @@ class Engine:
         _check_size(prediction, plane.name)
         if scales is None and diameter is None:
             pitch = pitch_of(prediction.frame)
-            self._usual.put((plane.place, model.key), pitch)
+            self._usual.put((plane.pictures, model.key), pitch)
         return prediction
 
     def mask(

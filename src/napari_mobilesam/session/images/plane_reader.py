@@ -159,7 +159,7 @@ class PlaneReader:
         if plane.contrast_limits is not None:
             return None
         return self._limits.get(
-            plane.place,
+            plane.pictures,
             lambda: contrast_limits_of(plane.array(), plane.channels),
         )
 
@@ -171,14 +171,14 @@ class PlaneReader:
             diameter = estimate_diameter(self.rgb(plane))
         else:
             diameter = self._measure_in_places(plane)
-        before = self._newest.peek(plane.place)
+        before = self._newest.peek(plane.pictures)
         if (
             diameter is not None
             and before is not None
             and 1 / SAME_SIZE < diameter / before < SAME_SIZE
         ):
             return before
-        return self._newest.put(plane.place, diameter)
+        return self._newest.put(plane.pictures, diameter)
 
     def _measure_in_places(self, plane: ImagePlane) -> float | None:
         from napari_mobilesam.segmentation.diameter import (

@@ -160,8 +160,8 @@ class ImagePlane:
     name : str
         Name for messages: ``'nuclei'``.
     place : hashable
-        Identity of image and plane, whatever the appearance; by default
-        the key.
+        Identity of image and plane, whatever the appearance and what is
+        added; by default the key.
     geometry : object
         Position of the plane, for writing labels; only used by the widgets.
     coarser : tuple of PlaneLevel
@@ -200,6 +200,14 @@ class ImagePlane:
     def __post_init__(self) -> None:
         if self.place is None:
             object.__setattr__(self, 'place', self.key)
+
+    @property
+    def pictures(self) -> tuple[Hashable, ...]:
+        """Places of all images that are seen in it, whatever their contrast.
+
+        The place is that of the first, as is the object that is segmented.
+        """
+        return (self.place, *(plane.place for plane in self.added))
 
     @property
     def pixels(self) -> int:

@@ -92,7 +92,6 @@ def image_plane(
     return replace(
         parts[0],
         key=tuple(part.key for part in parts),
-        place=tuple(part.place for part in parts),
         added=tuple(parts[1:]),
     )
 
