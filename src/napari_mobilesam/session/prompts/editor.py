@@ -226,6 +226,9 @@ class Editor:
 
     def _to_ask(self, plane: ImagePlane, prompts: Prompts) -> ObjectView:
         before = self.record.view(plane)
+        if before is not None and before.plane.pictures != plane.pictures:
+            # a mask in other channels: the prompts are answered anew
+            before = None
         shown = None if before is None else before.candidates
         view = ObjectView(plane, prompts, shown)
         return refining(before, view) if self.options.refine else view
