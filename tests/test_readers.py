@@ -447,3 +447,23 @@ def test_npy_of_objects(tmp_path):
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(ImageError, match='Python objects, not pixels'):
         open_pyramid(path)
+
+
+def test_gray_animations_are_gray(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 20, 30), np.uint8)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    path = tmp_path / 'a.gif'
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    pyramid = open_pyramid(path)
+    assert pyramid.axes == 'tyx'
+    assert np.array_equal(pyramid.arrays[0], frames)
+
+
+@pytest.mark.parametrize('colours', ['YCbCr', 'LAB'])
+def test_colours_that_are_not_rgb_are_refused(tmp_path, colours):
+    path = tmp_path / 'a.tif'
+    Image.new('RGB', (9, 7), (200, 100, 30)).save(tmp_path / 'b.tif')
+    Image.new(colours, (9, 7)).save(path)
+    with pytest.raises(ImageError, match='save it as RGB'):
+        open_pyramid(path)

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import tifffile
 
+from napari_mobilesam import read_labels
+
 from .conftest import Run
 
 
@@ -187,3 +189,17 @@ def test_a_label_with_two_classes_is_refused(run: Run, tmp_path: Path) -> None:
     assert done.code != 0
     assert 'has label 1 twice, with different values' in done.err
     assert not out.exists()
+
+
+def test_first_labels_of_an_ome_zarr_image(
+    run: Run, labels_path: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / 'image.ome.zarr'
+    assert run('export', labels_path, '-o', image).code == 0
+    output = image / 'labels' / 'cells'
+    done = run('export', labels_path, '-o', output)
+    assert done.code == 0, done.err
+    found = read_labels(output).labels[:]
+    assert np.array_equal(found, read_labels(labels_path).labels)
+    lost = tmp_path / 'none' / 'image.ome.zarr' / 'labels' / 'cells'
+    assert 'no folder' in run('export', labels_path, '-o', lost).err

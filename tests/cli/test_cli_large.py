@@ -27,6 +27,7 @@ from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
 from napari_mobilesam.large.io.sources import ArraySource
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.segmentation import estimate
+from napari_mobilesam.types import SegmentationError
 
 from .conftest import Run
 
@@ -142,9 +143,15 @@ def test_a_stack_is_linked_or_not(
         assert shape == (len(planes), 96, 128)
 
 
-@pytest.mark.slow
+def refuse(self: object) -> None:
+    raise SegmentationError('no such model')
+
+
 def test_existing_labels_are_replaced_only_if_asked(
-    run: Run, command: list[object], tmp_path: Path
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = tmp_path / 'out.zarr'
     assert run(*command, '-o', output).code == ExitCode.OK
@@ -152,6 +159,11 @@ def test_existing_labels_are_replaced_only_if_asked(
     assert again.code == ExitCode.OUTPUT
     assert '--overwrite replaces it' in again.err
     assert run(*command, '-o', output, '--overwrite').code == ExitCode.OK
+    with monkeypatch.context() as patch:
+        patch.setattr(models.NamedModel, '__call__', refuse)
+        refused = run(*command, '-o', output, '--overwrite')
+        assert 'no such model' in refused.err
+    assert open_labels(output)[0][:].max() == DISCS
     foreign = tmp_path / 'mine.zarr'
     zarr.create_group(str(foreign)).attrs['multiscales'] = []
     refused = run(*command, '-o', foreign, '--overwrite')

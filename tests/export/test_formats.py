@@ -1045,3 +1045,28 @@ def test_many_objects_are_no_roi_file(tmp_path):
     with pytest.raises(ExportError, match='are written to a .zip'):
         export_labels(np.ones((5, 6), int), tmp_path / 'a.roi')
     assert not (tmp_path / 'a.roi').exists()
+
+
+def test_coco_of_rows_and_columns_in_turn_is_refused(tmp_path: Path) -> None:
+    labels = np.zeros((30, 40), np.uint8)
+    labels[3:9, 20:33] = 1
+    path = tmp_path / 'a.json'
+    export_labels(labels, path)
+    with pytest.raises(ExportError, match='not labels of shape'):
+        read_labels(path, shape=(40, 30))
+    assert np.array_equal(read_labels(path, shape=(30, 40)).labels, labels)
+
+
+def test_what_is_given_goes_before_what_labels_know(
+    image: LabelsWithTable, tmp_path: Path
+) -> None:
+    path = tmp_path / 'a.ome.tif'
+    units = ('nanometer',) * len(image.shape)
+    scale = (3.0,) * len(image.shape)
+    export_labels(image, path, scale=scale, units=units)
+    found = read_labels(path)
+    assert (found.scale, found.units) == (scale, units)
+    table = pd.DataFrame({'label': [1], 'class': ['new']})
+    export_labels(image, tmp_path / 'a.geojson', table=table)
+    found = read_labels(tmp_path / 'a.geojson', shape=image.shape)
+    assert set(found.table['class'].dropna()) <= {'new', ''}

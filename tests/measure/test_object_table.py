@@ -16,6 +16,7 @@ from napari_mobilesam.measure.object_table import (
     MeasurementError,
     measure_objects,
 )
+from napari_mobilesam.measure.unread_views import Reordered, Stacked
 
 
 @pytest.fixture
@@ -237,3 +238,22 @@ def test_objects_of_a_pixel_or_a_line() -> None:
 
 def test_public_name(labels: NDArray[Any]) -> None:
     assert len(nm.measure_objects(labels)) == 4
+
+
+def test_two_classes_of_a_label_are_refused(labels: NDArray[Any]) -> None:
+    known = pd.DataFrame({'label': [3, 3], 'class': ['a', 'b']})
+    with pytest.raises(MeasurementError, match='label 3 several classes'):
+        measure_objects(labels, table=known)
+    known['class'] = 'a'
+    table = measure_objects(labels, table=known)
+    assert table.set_index('label').loc[3, 'class'] == 'a'
+
+
+def test_channels_are_read_where_objects_are(
+    labels: NDArray[Any], image: NDArray[Any]
+) -> None:
+    moved = np.moveaxis(image, -1, 0)
+    expected = measure_objects(labels, image)
+    for view in (Reordered(moved, [1, 2, 0]), Stacked(list(moved))):
+        assert view.shape == image.shape
+        pd.testing.assert_frame_equal(measure_objects(labels, view), expected)

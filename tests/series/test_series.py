@@ -716,3 +716,12 @@ def test_labels_of_another_shape_are_not_saved(folder: Path) -> None:
     # those of an image that is gone are
     (folder / 'a.tif').unlink()
     assert series.save_labels(0, np.ones((5, 5), np.int32)).exists()
+
+
+def test_what_another_window_noted_is_left_as_it_is(folder: Path) -> None:
+    one, other = Series.open(folder), Series.open(folder)
+    other.mark(1, 'flagged')
+    result = segment_series(one, OracleSam(), QUICK)
+    assert 1 in result.skipped
+    assert 1 not in result.done
+    assert one[1].status == 'flagged'

@@ -392,3 +392,29 @@ def test_help_shows_commands():
     for command in ('click', 'accept', 'track', 'segment_everything', 'save'):
         assert f'\n |  {command}(self, ' in text
     assert 'Add a point to the open object.' in text
+
+
+def test_a_stopped_download_is_not_revived_by_the_next(tiny, monkeypatch):
+    going, begun = threading.Event(), threading.Event()
+    fetched = []
+
+    def download(name, progress=None):
+        begun.set()
+        going.wait(20)
+        progress(1, 2, 'half')
+        fetched.append(name)
+
+    monkeypatch.setattr(
+        'napari_mobilesam.model.registry.download_model', download
+    )
+    session = Session(load_model=lambda name: tiny)
+    session.download('unwanted')
+    begun.wait(20)
+    session.cancel_download()
+    session.download('wanted')
+    going.set()
+    session.models.wait(20)
+    session.finish(20)
+    assert fetched == ['wanted']
+    assert session.model_name == 'wanted'
+    session.close()

@@ -459,3 +459,23 @@ def test_pixels_that_stay_change_nothing(tracked):
     tracked.changed.connect(told.append)
     tracked.follow(range(8))
     assert told == []
+
+
+def test_every_export_is_written(dividing_cells, tmp_path):
+    deliver = Deliveries()
+    jobs = TrackJobs(deliver)
+    found = []
+    jobs.finished.connect(found.append)
+    jobs.start(dividing_cells.labels)
+    jobs.wait(60)
+    deliver.run()
+    (tracked,) = found
+    names = ['a.csv', 'b.csv', 'c.csv']
+    for name in names:
+        jobs.export(tracked, tmp_path / name)
+    # as when the window is closed
+    jobs.close()
+    jobs.wait(60)
+    deliver.run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    tracked.unlink(tracked.index(4, 1))

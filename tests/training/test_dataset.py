@@ -158,3 +158,41 @@ def test_digest_changes_with_pixels_and_labels() -> None:
     assert labelled_image(image * 2, labels).digest != first
     labels[0, 0] = 3
     assert labelled_image(image, labels).digest != first
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '\ufeffdataset,id,split\ncells,a,train\ncells,b,test\n',
+        'Dataset;ID;Split\ncells;a;train\ncells;b;test\n',
+        'dataset, id, split\ncells, a, train\ncells, b, test\n',
+    ],
+)
+def test_manifests_of_spreadsheets(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'cells').mkdir()
+    for name in 'ab':
+        image = tmp_path / 'cells' / f'{name}_image.tif'
+        tifffile.imwrite(image, np.ones((12, 10)))
+        labels = tmp_path / 'cells' / f'{name}_labels.tif'
+        tifffile.imwrite(labels, two_objects())
+        # macOS leaves these on foreign disks
+        labels.with_name(f'._{labels.name}').write_bytes(b'\0\5\x16\7')
+    (tmp_path / 'MANIFEST.csv').write_text(text, 'utf-8')
+    (image,) = read_folder(tmp_path, split='test')
+    assert image.name == 'cells/b'
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (b'', 'no row'),
+        (b'dataset,name\ncells,a\n', 'its first line is .dataset,name'),
+        (b'id,split\n\xb5,test\n', 'not text in UTF-8'),
+    ],
+)
+def test_manifests_that_say_nothing(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / 'MANIFEST.csv').write_bytes(content)
+    with pytest.raises(TrainingDataError, match=said):
+        read_folder(tmp_path)

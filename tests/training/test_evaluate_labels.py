@@ -112,3 +112,35 @@ def test_a_folder_for_each_data_set(disc_folder: Path, tmp_path: Path) -> None:
         imsave(found / f'd{seed}.png', labels, check_contrast=False)
     rows = evaluate_labels(tmp_path / 'mine', read_folder(data)).rows
     assert [row['f1'] for row in rows] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda labels: labels.astype(np.int32) - 1, 'negative'),
+        (lambda labels: 255 * (labels > 0).astype(np.uint8), 'is a mask'),
+    ],
+)
+def test_what_no_label_image_is(
+    disc_folder: Path, found: Path, change, said: str
+) -> None:
+    path = found / 'd0_image_cp_masks.tif'
+    tifffile.imwrite(path, change(tifffile.imread(path)))
+    with pytest.raises(TrainingDataError, match=said):
+        evaluate_labels(found, read_folder(disc_folder))
+
+
+def test_two_files_of_one_name(disc_folder: Path, found: Path) -> None:
+    images = read_folder(disc_folder)
+    path = found / 'd0_image_cp_masks.tif'
+    labels = tifffile.imread(path)
+    preview = path.with_suffix('.jpg')
+    imsave(preview, 0 * labels.astype(np.uint8), check_contrast=False)
+    assert evaluate_labels(found, images).rows[0]['f1'] == 1
+    imsave(path.with_suffix('.png'), labels, check_contrast=False)
+    with pytest.raises(TrainingDataError, match='have the same name'):
+        evaluate_labels(found, images)
+    path.unlink()
+    path.with_suffix('.png').unlink()
+    with pytest.raises(TrainingDataError, match='compressed with loss'):
+        evaluate_labels(found, images)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from napari.layers import Image, Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
@@ -16,6 +19,7 @@ from napari_mobilesam.widgets.table.marked_objects import (
     outlines_of,
     overlay_of,
 )
+from napari_mobilesam.widgets.table.measured_layers import request_of
 from napari_mobilesam.widgets.viewer.look_at import canvas_size
 
 LEFT = Qt.MouseButton.LeftButton
@@ -534,3 +538,32 @@ def test_histogram_says_what_its_numbers_are():
     assert axis_texts(found) == ('1', 'highest bar: 3 objects', '1,234')
     found = histogram(np.array([0.25, 0.98765]))
     assert axis_texts(found) == ('0.25', 'highest bar: 1 object', '0.9877')
+
+
+def test_units_of_time_are_no_lengths(table_desk, blobs):
+    stacks = np.stack([squares()] * 2), np.stack([blobs] * 2)
+    d = table_desk(*stacks, scale=(10, 0.5, 0.5), units=('s', 'um', 'um'))
+    assert not [name for name in d.labels.features if 'µm' in name]
+    d.labels.units = d.image.units = ('nm', 'um', 'um')
+    d.widget.measure()
+    d.settle()
+    row = d.labels.features.iloc[0]
+    assert row['area µm³'] == pytest.approx(row['area'] * 0.01 * 0.25)
+
+
+def test_lazy_channels_are_measured_part_by_part(blobs):
+    dask = pytest.importorskip('dask.array')
+    read = []
+
+    def block(part):
+        read.append(part.shape)
+        return part
+
+    stack = dask.from_array(np.stack([blobs] * 2), chunks=(1, 16, 16))
+    image = Image(stack.map_blocks(block, meta=np.zeros((0, 0, 0), 'uint8')))
+    labels = Labels(squares())
+    read.clear()
+    scene = SimpleNamespace(image=image, composed=(), channel_axis=0)
+    request = request_of(labels, image, scene)
+    assert request.channels == ['channel 0', 'channel 1']
+    assert not read

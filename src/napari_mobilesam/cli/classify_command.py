@@ -153,7 +153,8 @@ def read_classes(path: Path) -> dict[int, str]:
             f'{path} has the label {value!r}, which is not a whole number'
         ) from error
     classes: dict[int, str] = {}
-    for label, name in zip(labels, table['class'].astype(str), strict=True):
+    names = table['class'].astype(str).str.strip()
+    for label, name in zip(labels, names, strict=True):
         if classes.setdefault(label, name) != name:
             raise InputError(
                 f'{path} gives label {label} two classes, {classes[label]} '

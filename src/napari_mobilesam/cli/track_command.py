@@ -12,6 +12,7 @@ from napari_mobilesam.cli.exit_codes import (
     OutputError,
     UsageError,
 )
+from napari_mobilesam.cli.image_files import check_folder
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.export.exported import LabelsWithTable
@@ -95,6 +96,7 @@ def track_command(options: argparse.Namespace) -> int:
     }
     for number, path in enumerate(options.output):
         track_format(path)
+        check_folder(path)
         if path in options.output[:number]:
             raise OutputError(f'{path} is given twice')
         if path.resolve() in inputs:

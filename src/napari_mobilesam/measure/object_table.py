@@ -527,6 +527,14 @@ def _with_known(
     known = known.rename(columns={column: 'label'})[[*keys, *told]]
     for key in keys:
         known[key] = whole_numbers(known, key, MeasurementError)
-    known = known.dropna(subset=keys).drop_duplicates(keys, keep='last')
+    known = known.dropna(subset=keys)
     known = known.astype(dict.fromkeys(keys, np.int64))
+    if 'class' in known:
+        classes = known.groupby(keys)['class'].nunique()
+        if (classes > 1).any():
+            raise MeasurementError(
+                f'The table gives {" and ".join(keys)} '
+                f'{classes.idxmax()} several classes: leave one row for it.'
+            )
+    known = known.drop_duplicates(keys, keep='last')
     return measured.merge(known, how='left', on=keys)

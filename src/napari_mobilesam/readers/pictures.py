@@ -63,6 +63,7 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
             '.npy, zarr and OME-Zarr are. Save it as one of these, for '
             'example with Fiji.'
         ) from error
+    frames = _of_one_kind(frames)
     if len({frame.shape for frame in frames}) > 1:
         # an animation whose frames are gray or coloured in turns
         raise ImageError(
@@ -76,6 +77,19 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
         axes if len(frames) == 1 else f't{axes}',
         rgb=frames[0].ndim == 3,
     )
+
+
+def _of_one_kind(frames: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Colours for all frames of an animation of which some have colours.
+
+    Pillow gives colours for all frames of a gray GIF but the first.
+    """
+    if len({frame.ndim for frame in frames}) == 1:
+        return frames
+    gray = [f if f.ndim == 2 else _gray_if_equal(f[..., :3]) for f in frames]
+    if all(frame.ndim == 2 for frame in gray):
+        return gray
+    return [f if f.ndim == 3 else np.stack([f] * 3, -1) for f in frames]
 
 
 def _frames(picture: Any, indices: bool) -> Iterator[NDArray[Any]]:

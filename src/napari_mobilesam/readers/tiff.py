@@ -165,6 +165,26 @@ def _files(file: Any, series: Any) -> tuple[Path, ...]:
     return tuple(map(Path, sorted(paths))) if len(paths) > 1 else ()
 
 
+def _refuse_colours(path: Path, page: Any) -> None:
+    """Refuse three samples that are neither RGB nor turned into it."""
+    import tifffile
+
+    photometric = page.photometric
+    # JPEG and JPEG 2000 are turned into RGB as they are decoded
+    raw = photometric == tifffile.PHOTOMETRIC.YCBCR and (
+        'JP' not in page.compression.name
+    )
+    if raw or photometric in (
+        tifffile.PHOTOMETRIC.CIELAB,
+        tifffile.PHOTOMETRIC.ICCLAB,
+        tifffile.PHOTOMETRIC.ITULAB,
+    ):
+        raise ImageError(
+            f'{path} has colours as {photometric.name}, which are not read: '
+            'save it as RGB.'
+        )
+
+
 def _conversion(path: Path, page: Any, indices: bool) -> Any:
     """Function of pixels and axes that makes them gray or RGB, if needed."""
     import tifffile
@@ -189,6 +209,7 @@ def _conversion(path: Path, page: Any, indices: bool) -> Any:
         def colours(pixels: NDArray[Any]) -> NDArray[Any]:
             return table.astype(np.uint8)[pixels]
 
+    _refuse_colours(path, page)
     if colours is None and turn is None:
         return None
 

@@ -39,6 +39,8 @@ from napari_mobilesam.types import ImageError, SegmentationError
 OME = '.ome'
 # Unmatched files that a warning names.
 MOST_NAMED = 5
+# Labels above are not told from each other as float64.
+LARGEST = 2**53
 
 
 class TrainingDataError(SegmentationError):
@@ -178,11 +180,16 @@ def labelled_image(
         )
     if image.shape[:2] != labels.shape[1:]:
         raise TrainingDataError(
-            f'{name}: the image is {image.shape[0]} x {image.shape[1]} but '
-            f'its labels are {labels.shape[1]} x {labels.shape[2]}; choose '
-            'the labels that were drawn on this image.'
+            f'{name}: the image is {_sides(image.shape)} but its labels are '
+            f'{_sides(labels.shape[labels.shape[0] == 1 :])}; choose the '
+            'labels that were drawn on this image.'
         )
     if not np.issubdtype(labels.dtype, np.integer):
+        if not np.isfinite(labels).all() or np.abs(labels).max() > LARGEST:
+            raise TrainingDataError(
+                f'{name}: labels must be whole numbers, got {labels.dtype} '
+                'with NaN, infinity, or numbers that are too large.'
+            )
         if not np.array_equal(labels, np.round(labels)):
             raise TrainingDataError(
                 f'{name}: labels must be whole numbers, got {labels.dtype} '
@@ -196,6 +203,10 @@ def labelled_image(
             f'{name}: no object is labelled; label some objects first.'
         )
     return LabelledImage(name, image, _renumber(labels), dataset, modality)
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return ' x '.join(map(str, shape))
 
 
 def _renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -235,15 +246,12 @@ def read_pair(
             return np.moveaxis(image, -1, 0), labels
         image = _without_alpha(image_path, image)
     if labels_path.suffix.lower() in LOSSY_SUFFIXES:
-        raise TrainingDataError(
-            f'{labels_path} is compressed with loss, which changes the '
-            'numbers of objects: save label images as PNG or TIFF.'
-        )
+        raise TrainingDataError(lossy_text(labels_path))
     if 's' in (label_axes or ''):
         labels = _gray_labels(labels_path, labels)
     if 'c' in (label_axes or '') and image.shape != labels.shape:
         labels = _one_channel(labels_path, labels, str(label_axes))
-    _refuse_mask(labels_path, labels)
+    refuse_mask(labels_path, labels)
     return image, labels
 
 
@@ -299,7 +307,15 @@ def _gray_labels(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
     return first
 
 
-def _refuse_mask(path: Path, labels: NDArray[Any]) -> None:
+def lossy_text(path: Path) -> str:
+    """Return what is wrong with a label image that is a JPEG."""
+    return (
+        f'{path} is compressed with loss, which changes the numbers of '
+        'objects: save label images as PNG or TIFF.'
+    )
+
+
+def refuse_mask(path: Path, labels: NDArray[Any]) -> None:
     """Refuse a mask, in which all objects have the same number."""
     from scipy.ndimage import label
 
@@ -385,6 +401,9 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     """Image files of a folder by their name without suffixes."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
+        # macOS writes ._name beside a file
+        if path.name.startswith('.'):
+            continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
             stem = path.stem
             if stem.lower().endswith(OME):
@@ -397,12 +416,24 @@ def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
     path = folder / 'MANIFEST.csv'
     if not path.exists():
         return {}
-    with path.open(newline='', encoding='utf-8-sig') as file:
-        rows = list(csv.DictReader(file))
-    if rows and 'id' not in rows[0]:
+    try:
+        lines = path.read_text('utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
         raise TrainingDataError(
-            f'{path} has no column “id”, the name of each image without its '
-            f'suffix; it has {", ".join(map(str, rows[0]))}'
+            f'{path} is not text in UTF-8: save it as CSV in UTF-8.'
+        ) from error
+    heading = lines[0] if lines else ''
+    # spreadsheets of many countries write semicolons
+    names = csv.DictReader(lines, delimiter=max(',;\t', key=heading.count))
+    rows = [
+        {str(key).strip().lower(): str(row[key]).strip() for key in row}
+        for row in names
+    ]
+    if not rows or 'id' not in rows[0]:
+        raise TrainingDataError(
+            f'{path} has no row with an “id”, the name of an image without '
+            f'its suffix; its first line is {heading!r}. Correct it, or '
+            'remove it: it is not needed.'
         )
     return {(row.get('dataset', ''), row['id']): row for row in rows}
 

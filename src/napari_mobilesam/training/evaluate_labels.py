@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES, read_array
+from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
 from napari_mobilesam.training.dataset import (
     LabelledImage,
     TrainingDataError,
+    lossy_text,
+    refuse_mask,
 )
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.training_parameters import EvaluationOptions
@@ -56,7 +59,8 @@ def evaluate_labels(
     Raises
     ------
     TrainingDataError
-        If images have no label image, or one of another shape.
+        If images have no label image, two of the same name, or one that is of
+        another shape, compressed with loss, or a mask.
     ImageError
         If a label image cannot be read.
     """
@@ -99,10 +103,20 @@ def _label_file(folder: Path, image: LabelledImage) -> Path | None:
     """File of the labels of an image, None if there is none."""
     for stem in _stems(image):
         for place in (folder / image.dataset, folder):
-            for suffix in sorted(IMAGE_SUFFIXES):
-                path = place / f'{stem}{suffix}'
-                if path.exists():
-                    return path
+            there = [
+                path
+                for suffix in sorted(IMAGE_SUFFIXES)
+                if (path := place / f'{stem}{suffix}').exists()
+            ]
+            # a preview beside the labels is no rival
+            exact = [p for p in there if p.suffix not in LOSSY_SUFFIXES]
+            if len(exact) > 1:
+                raise TrainingDataError(
+                    f'{exact[0]} and {exact[1].name} have the same name: '
+                    'remove one, or rename it.'
+                )
+            if there:
+                return (exact or there)[0]
     return None
 
 
@@ -118,6 +132,8 @@ def _stems(image: LabelledImage) -> Iterator[str]:
 
 def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
     """Labels of the plane of an image."""
+    if path.suffix in LOSSY_SUFFIXES:
+        raise TrainingDataError(lossy_text(path))
     labels = read_array(path, indices=True)[0]
     whole = PLANE.fullmatch(image.name)
     if whole is not None and whole[2] and labels.ndim > 2:
@@ -136,4 +152,7 @@ def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
             f'{path} has fractions, NaN or numbers of type {labels.dtype}; '
             'labels are whole numbers'
         )
+    if numbers.min(initial=0) < 0:
+        raise TrainingDataError(f'{path} has negative labels.')
+    refuse_mask(path, numbers)
     return numbers
