@@ -121,3 +121,26 @@ def test_alpha_of_a_picture_is_not_measured(
     assert done.code == 0, done.err
     means = [c for c in pd.read_csv(path) if c.startswith('intensity_mean')]
     assert len(means) == (3 if channels else 1)
+
+
+@pytest.mark.parametrize('white', [255, 1, 3])
+def test_a_mask_is_told(run: Run, tmp_path: Path, white: int) -> None:
+    mask = np.zeros((2, 40, 40), np.uint8)
+    mask[:, 5:12, 5:12] = mask[:, 20:30, 20:30] = white
+    path, name = tmp_path / 'mask.tif', f'one object only, of label {white}'
+    tifffile.imwrite(path, mask, metadata={'axes': 'TYX'})
+    for command, output in (('measure', 'a.csv'), ('track', 'b.csv')):
+        done = run(command, path, '-o', tmp_path / output)
+        assert done.code == 0, done.err
+        assert (name in done.err) == (white == 255)
+
+
+def test_tracks_need_a_folder_before_they_are_linked(
+    run: Run, tmp_path: Path
+) -> None:
+    labels = np.ones((2, 20, 20), np.uint8)
+    tifffile.imwrite(tmp_path / 'a.tif', labels, metadata={'axes': 'TYX'})
+    outputs = tmp_path / 'a.xml', tmp_path / 'none' / 'a.csv'
+    done = run('track', tmp_path / 'a.tif', '-o', *outputs)
+    assert 'no folder' in done.err
+    assert not outputs[0].exists()

@@ -100,6 +100,8 @@ def test_cancelling_keeps_what_is_done(refine_desk, blobs, oracle):
     oracle.go.set()
     d.settle()
     assert d.widget.status.text.startswith('Stopped. Refined 1 of 4')
+    assert d.session.undo() == 'refining 1 of 4 objects'
+    d.session.redo()
     assert sorted(areas(d.labels.data))[1:] == [900] * 3
 
 

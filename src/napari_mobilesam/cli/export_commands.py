@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,28 @@ def add_labels_argument(parser: argparse.ArgumentParser) -> None:
         help='shape of the labels, for ROIs and polygons whose file does '
         'not tell it',
     )
+
+
+def warn_of_mask(path: Path, pixels: Any, labels: set[int]) -> None:
+    """Warn if all objects have the number of a mask.
+
+    Parameters
+    ----------
+    path : Path
+        File of the labels.
+    pixels : array
+        Its pixels.
+    labels : set of int
+        All labels of it.
+    """
+    mask = pixels.dtype.kind == 'b' or labels <= {255, 65535}
+    if len(labels) == 1 and mask:
+        warnings.warn(
+            f'{path} has one object only, of label {min(labels)}: of a mask, '
+            'label the parts first, for example with '
+            'skimage.measure.label(mask)',
+            stacklevel=2,
+        )
 
 
 def export_command(options: argparse.Namespace) -> int:

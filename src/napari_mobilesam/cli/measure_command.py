@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.cli.exit_codes import ExitCode, InputError, UsageError
-from napari_mobilesam.cli.export_commands import add_labels_argument
+from napari_mobilesam.cli.export_commands import (
+    add_labels_argument,
+    warn_of_mask,
+)
 from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.export.exported import LabelsWithTable
@@ -129,6 +132,7 @@ def measure_command(options: argparse.Namespace) -> int:
             progress=progress,
         )
         commit(lambda path: write_table(table, path))
+    warn_of_mask(options.labels, labels.labels, set(table['label']))
     print(f'{options.output}: {counted(len(table), "object")}')
     return ExitCode.OK
 

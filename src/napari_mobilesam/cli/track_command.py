@@ -12,6 +12,7 @@ from napari_mobilesam.cli.exit_codes import (
     OutputError,
     UsageError,
 )
+from napari_mobilesam.cli.export_commands import warn_of_mask
 from napari_mobilesam.cli.image_files import check_folder
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
@@ -121,6 +122,7 @@ def track_command(options: argparse.Namespace) -> int:
         for path in options.output:
             progress(0, 1, f'Writing {path.name}')
             _write(tracks, given, path, options.overwrite)
+    warn_of_mask(options.labels, given.labels, set(tracks.labels.tolist()))
     divided = len(tracks.divisions)
     print(
         f'{counted(tracks.count, "track")} of {counted(len(tracks), "object")}'

@@ -165,6 +165,8 @@ class _RunningRefinement:
         if answers and (complete or refined):
             planes = self.planes_with_objects
             title = f'refining {_counted_on_planes(self.total, planes)}'
+            if not complete:
+                title = title.replace(' ', f' {len(answers)} of ', 1)
             with self.objects.step(title) as step:
                 for each in self.planes:
                     changes += self._write_plane(step, each)

@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from napari_mobilesam.segmentation.shapes import sampled
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.preview import COLOR
 
@@ -90,7 +91,7 @@ class CandidatesView(QWidget):
             score = max(0.0, mask.score)
             button.setText(f'{score:.2f}')
             button.setToolTip(
-                f'{mask.area} pixels, score {score:.2f}, stability '
+                f'{counted(mask.area, "pixel")}, score {score:.2f}, stability '
                 f'{mask.stability:.2f}'
             )
             button.setChecked(index == chosen)

@@ -18,8 +18,7 @@ class WheelGuard(QObject):
     """Lets the wheel change only the number that was clicked or tabbed to.
 
     Over any other control, it scrolls the form; it never makes a choice in a
-    combo box, which may have the focus since the form was opened. Controls
-    that are added later are guarded as well.
+    combo box. Controls that are added later are guarded as well.
 
     Parameters
     ----------
@@ -41,7 +40,11 @@ class WheelGuard(QObject):
                 if control.property('guarded'):
                     continue
                 control.setProperty('guarded', True)
-                if control.focusPolicy() == Qt.FocusPolicy.WheelFocus:
+                if isinstance(control, QComboBox) and not control.isEditable():
+                    # a click leaves the keyboard to the canvas: a key of the
+                    # plugin would choose an entry that begins so
+                    control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+                elif control.focusPolicy() == Qt.FocusPolicy.WheelFocus:
                     control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                 control.installEventFilter(self)
 

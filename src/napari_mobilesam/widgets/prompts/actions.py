@@ -82,7 +82,7 @@ ACTIONS: Mapping[str, Action] = {
         'prompts,\nits mask is the prompt. Add points, then accept.',
     ),
     'flip_polarity': Action(
-        'Invert left click',
+        'Invert the effect of a left click',
         'N',
         'Invert the effect of a left click. In the select mode, flip the '
         'selected points.',

@@ -178,7 +178,7 @@ class ObjectTexts:
 
 
 def _size_and_score(mask: Mask) -> str:
-    return f'{mask.area} pixels, score {mask.score:.2f}'
+    return f'{counted(mask.area, "pixel")}, score {mask.score:.2f}'
 
 
 def _duration(seconds: float) -> str:

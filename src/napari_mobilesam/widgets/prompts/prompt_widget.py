@@ -15,6 +15,7 @@ from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.session.waiting import SAVING
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
@@ -271,6 +272,7 @@ class PromptWidget(ViewerWidget):
             (session.classes.changed, self.output.classes_changed),
             (session.batching.finished, self.runs.batch_finished),
             (session.propagation.finished, self.runs.propagated),
+            (session.refining.finished, self._refined),
             (editor.changed, self._editor_changed),
             (editor.accepted, self.object.accepted),
             (editor.accepted, self._object_closed),
@@ -643,6 +645,11 @@ class PromptWidget(ViewerWidget):
     def _progress(self, topic: str, done: int, total: int) -> None:
         if topic in ('model', 'objects'):
             self.status.show_progress(done, total)
+
+    def _refined(self, result: RefineResult) -> None:
+        """Say what *Refine all* has done, whose dock may be closed."""
+        if not self.status.failed:
+            self.status.say(result.text)
 
     def _model_changed(self, record: ModelRecord) -> None:
         self._use_least_score()

@@ -193,9 +193,10 @@ def refuse_session(path: str | list[str]) -> list[LayerTuple]:
     """
     first = path if isinstance(path, str) else path[0]
     raise SegmentationError(
-        f'{Path(first).name} has the objects of an image: open the image and '
-        'Segment by prompts, which brings them back if the file lies beside '
-        'the image; or, in the console, session.load(…).'
+        f'{Path(first).name} is opened with the image that it belongs to: '
+        'open the image, then Segment by prompts, which offers its objects '
+        'if the file lies beside the image; or, in the console, '
+        'session.load(…).'
     )
 
 
