@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,8 +14,6 @@ from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.prompts.refine_all import RefineResult
-from napari_mobilesam.session.waiting import SAVING
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
@@ -45,6 +42,9 @@ from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
 from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
 from napari_mobilesam.widgets.prompts.prompt_script import PromptScript
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
+from napari_mobilesam.widgets.prompts.session_messages import (
+    SessionMessages,
+)
 from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
@@ -59,7 +59,6 @@ CONTRAST_PAUSE_MS = 250
 # model in segment everything: backgrounds score 0.0 to 0.2, objects that are
 # hard to see 0.5 and more.
 CERTAIN_SHARE = 0.5
-TOPICS = ('prompts', 'model', 'objects', SAVING)
 
 
 class PromptWidget(ViewerWidget):
@@ -123,7 +122,6 @@ class PromptWidget(ViewerWidget):
         assert isinstance(scene, ViewerScene)
         self._scene = scene
         self._keys = Keys()
-        self._embedding_since: float | None = None
         # later: layers cannot be moved while napari moves or inserts them
         self._raise_later = QSignalDebouncer(parent=self)
         self._raise_later.setTimeout(0)
@@ -151,6 +149,15 @@ class PromptWidget(ViewerWidget):
         )
         self.output = PromptOutput(self, panel, scene, self.settings)
         self.saving = PromptSaving(self, panel, scene, self.settings)
+        self._messages = SessionMessages(
+            self,
+            panel,
+            self.image,
+            self.object,
+            self.saving,
+            settings,
+            self.hover.look,
+        )
         self._script = PromptScript(self.session, panel)
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
@@ -262,17 +269,12 @@ class PromptWidget(ViewerWidget):
         for signal, callback in (
             (session.preview, self.object.show_answer),
             (session.preview, self.runs.mask_came),
-            (session.status, self._say),
-            (session.ready, self._ready),
-            (session.failed, self._fail),
-            (session.progress, self._progress),
             (session.model_changed, self._model_changed),
             (session.hover.shown, self.hover.show),
             (session.files.loaded, self.saving.loaded),
             (session.classes.changed, self.output.classes_changed),
             (session.batching.finished, self.runs.batch_finished),
             (session.propagation.finished, self.runs.propagated),
-            (session.refining.finished, self._refined),
             (editor.changed, self._editor_changed),
             (editor.accepted, self.object.accepted),
             (editor.accepted, self._object_closed),
@@ -282,6 +284,7 @@ class PromptWidget(ViewerWidget):
             (self.viewer.dims.events.order, self._offer_axes),
         ):
             self.listen(signal, callback)
+        self._messages.attach()
         self.preparation.attach()
         self._idle_clicks.attach()
         self._bind_keys()
@@ -599,57 +602,6 @@ class PromptWidget(ViewerWidget):
             self._hidden.show()
         else:
             self._hidden.hide(target.layer, base)
-
-    def _say(self, text: str, topic: str) -> None:
-        if topic not in TOPICS:
-            return
-        if text.startswith('Embedding'):
-            if self.image.layer is None:
-                # of an image that was removed meanwhile
-                return
-            self._embedding_since = time.monotonic()
-            model = self.session.models.name
-            seconds = self.settings.current.seconds.get(model)
-            if seconds is not None:
-                text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
-        self.status.say(text, busy=True)
-
-    def _ready(self, text: str) -> None:
-        self._save_embedding_time()
-        self.hover.look()
-        here = self.image.layer is not None
-        if here and self.object.empty and not self.status.kept:
-            self.status.say(f'{text} {self.panel.hint()}')
-            self.saving.repeat_news()
-
-    def _save_embedding_time(self) -> None:
-        """Save how long embedding takes, to estimate it next time."""
-        since, self._embedding_since = self._embedding_since, None
-        seconds = 0.0 if since is None else time.monotonic() - since
-        # shorter ones come from the cache
-        if seconds > 0.1:
-            self.settings.save(
-                self.status,
-                seconds={
-                    **self.settings.current.seconds,
-                    self.session.model_name: round(seconds, 1),
-                },
-            )
-
-    def _fail(self, text: str, topic: str) -> None:
-        if topic in TOPICS:
-            self.status.fail(text)
-        if topic == SAVING:
-            self.saving.failed(text)
-
-    def _progress(self, topic: str, done: int, total: int) -> None:
-        if topic in ('model', 'objects'):
-            self.status.show_progress(done, total)
-
-    def _refined(self, result: RefineResult) -> None:
-        """Say what *Refine all* has done, whose dock may be closed."""
-        if not self.status.failed:
-            self.status.say(result.text)
 
     def _model_changed(self, record: ModelRecord) -> None:
         self._use_least_score()

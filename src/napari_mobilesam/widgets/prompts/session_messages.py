@@ -1,0 +1,118 @@
+"""Messages of the session in the status line of *Segment by prompts*."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from napari_mobilesam.session.prompts.refine_all import RefineResult
+from napari_mobilesam.session.waiting import SAVING
+from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.prompts.open_object import OpenObject
+from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
+from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
+
+TOPICS = ('prompts', 'model', 'objects', SAVING)
+
+
+class SessionMessages:
+    """Says what the session works on, what is ready and what failed.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Form of the prompts.
+    panel : PromptPanel
+        Status line.
+    image : PromptImage
+        The image that is clicked.
+    opened : OpenObject
+        The open object.
+    saving : PromptSaving
+        Session file.
+    settings : SettingsStore
+        Remembers how long embedding takes.
+    ready : callable
+        Called when a plane can be clicked.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: PromptPanel,
+        image: PromptImage,
+        opened: OpenObject,
+        saving: PromptSaving,
+        settings: SettingsStore,
+        ready: Callable[[], None],
+    ) -> None:
+        self._dock, self._panel = dock, panel
+        self._image, self._opened = image, opened
+        self._saving, self._settings = saving, settings
+        self._tell_ready = ready
+        self._embedding_since: float | None = None
+
+    def attach(self) -> None:
+        """Listen to the session."""
+        session = self._dock.session
+        for signal, callback in (
+            (session.status, self._say),
+            (session.ready, self._ready),
+            (session.failed, self._fail),
+            (session.progress, self._progress),
+            (session.refining.finished, self._refined),
+        ):
+            self._dock.listen(signal, callback)
+
+    def _say(self, text: str, topic: str) -> None:
+        if topic not in TOPICS:
+            return
+        if text.startswith('Embedding'):
+            if self._image.layer is None:
+                # of an image that was removed meanwhile
+                return
+            self._embedding_since = time.monotonic()
+            model = self._dock.session.models.name
+            seconds = self._settings.current.seconds.get(model)
+            if seconds is not None:
+                text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
+        self._panel.status.say(text, busy=True)
+
+    def _ready(self, text: str) -> None:
+        self._save_embedding_time()
+        self._tell_ready()
+        here = self._image.layer is not None
+        if here and self._opened.empty and not self._panel.status.kept:
+            self._panel.status.say(f'{text} {self._panel.hint()}')
+            self._saving.repeat_news()
+
+    def _save_embedding_time(self) -> None:
+        """Save how long embedding takes, to estimate it next time."""
+        since, self._embedding_since = self._embedding_since, None
+        seconds = 0.0 if since is None else time.monotonic() - since
+        # shorter ones come from the cache
+        if seconds > 0.1:
+            self._settings.save(
+                self._panel.status,
+                seconds={
+                    **self._settings.current.seconds,
+                    self._dock.session.model_name: round(seconds, 1),
+                },
+            )
+
+    def _fail(self, text: str, topic: str) -> None:
+        if topic in TOPICS:
+            self._panel.status.fail(text)
+        if topic == SAVING:
+            self._saving.failed(text)
+
+    def _progress(self, topic: str, done: int, total: int) -> None:
+        if topic in ('model', 'objects'):
+            self._panel.status.show_progress(done, total)
+
+    def _refined(self, result: RefineResult) -> None:
+        """Say what *Refine all* has done, whose dock may be closed."""
+        if not self._panel.status.failed:
+            self._panel.status.say(result.text)
