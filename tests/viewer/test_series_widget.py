@@ -17,7 +17,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.series import series as series_module
-from napari_mobilesam.series.series import Series, UncertainObject
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.series.series_segmentation import segment_series
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.series.rescued import rescue_folders

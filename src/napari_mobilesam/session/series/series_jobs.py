@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_mobilesam.series.series import Series, Status, UncertainObject
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_entry import Status, UncertainObject
 from napari_mobilesam.series.series_files import SeriesError, file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.series.series_segmentation import (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from napari_mobilesam.series.series import UncertainObject
+from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError

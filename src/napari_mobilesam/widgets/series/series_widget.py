@@ -11,7 +11,8 @@ import napari.viewer
 from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
-from napari_mobilesam.series.series import Series, Status
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_entry import Status
 from napari_mobilesam.series.series_files import SUFFIXES
 from napari_mobilesam.session.files.saving import LoadedSession, find_planes
 from napari_mobilesam.session.images.planes import ImagePlane

@@ -15,7 +15,8 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QHeaderView
 
-from napari_mobilesam.series.series import Series, UncertainObject
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,

@@ -1,0 +1,110 @@
+"""One image of a series: its state, and its objects that are uncertain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from napari_mobilesam.series.series_files import (
+    SeriesImage,
+    file_state,
+    is_written,
+)
+
+Status = Literal['to do', 'done', 'flagged']
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+class UncertainObject(NamedTuple):
+    """An object of a series that was not reviewed yet.
+
+    Attributes
+    ----------
+    score : float
+        Predicted IoU; infinite if it is unknown.
+    image : int
+        Number of the image in the series, from 0.
+    label : int
+        Label of the object.
+    stability : float
+        Stability score; infinite if it is unknown.
+    """
+
+    score: float
+    image: int
+    label: int
+    stability: float = math.inf
+
+
+@dataclass
+class SeriesEntry:
+    """One image of a series.
+
+    Attributes
+    ----------
+    files : SeriesImage
+        Its files.
+    record : dict
+        What is known of it, as in its file.
+    replaceable : list or None
+        State of the label image that may be replaced: the one that was read
+        or saved here, or saved by this program before the series was opened.
+    """
+
+    files: SeriesImage
+    record: dict[str, Any]
+    replaceable: list[int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        state = file_state(self.labels)
+        if is_written(self.record, state):
+            self.replaceable = state
+
+    @property
+    def newest_record(self) -> dict[str, Any]:
+        """Record in its file: another window may have written it."""
+        return self.files.known() or self.record
+
+    @property
+    def name(self) -> str:
+        """Name of the image file."""
+        return self.files.image.name
+
+    @property
+    def status(self) -> Status:
+        """Status: ``'to do'``, ``'done'`` or ``'flagged'``."""
+        status = self.record.get('status')
+        return status if status in STATUSES else 'to do'
+
+    @property
+    def objects(self) -> int | None:
+        """Number of objects in the labels that were saved; None if none."""
+        count = self.record.get('objects')
+        return count if isinstance(count, int) else None
+
+    @property
+    def reviewed(self) -> set[int]:
+        """Labels of objects that a person has reviewed."""
+        known = self.record.get('reviewed', [])
+        return set(known) if isinstance(known, list) else set()
+
+    @property
+    def labels(self) -> Path:
+        """File of the labels."""
+        name = self.record.get('file')
+        default = self.files.labels
+        if isinstance(name, str) and Path(name).name == name:
+            return default.with_name(name)
+        return default
+
+    @property
+    def session(self) -> Path:
+        """File of the prompts and candidates of the objects."""
+        return self.files.record.with_suffix('.session')
+
+    @property
+    def labelled(self) -> bool:
+        """True if there is a label image, of this program or another."""
+        return self.labels.exists()
