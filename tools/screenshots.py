@@ -231,7 +231,9 @@ def picture_of_refining(image: NDArray[np.uint8], folder: Path) -> None:
 
 def picture_of_similar(image: NDArray[np.uint8], folder: Path) -> None:
     """Three nuclei as examples, and what was found like them."""
-    from napari_mobilesam.widgets.parts.controls import CollapsibleSection
+    from napari_mobilesam.widgets.parts.collapsible_section import (
+        CollapsibleSection,
+    )
 
     studio = Studio(SIZES[0])
     studio.viewer.add_image(image, name='nuclei')

@@ -13,7 +13,9 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QInputDialog
 from napari_mobilesam import get_session
 from napari_mobilesam.palette import PALETTE, rgb
 from napari_mobilesam.settings import load_settings
-from napari_mobilesam.widgets.parts.controls import CollapsibleSection
+from napari_mobilesam.widgets.parts.collapsible_section import (
+    CollapsibleSection,
+)
 from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
 
 from .test_dock import activate

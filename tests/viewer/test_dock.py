@@ -36,10 +36,10 @@ from napari_mobilesam.settings import (
     save_settings,
 )
 from napari_mobilesam.widgets import MobileSamDock, get_session, open_form
-from napari_mobilesam.widgets.parts.controls import (
-    FOCUS_COLOR,
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
+from napari_mobilesam.widgets.parts.controls import FOCUS_COLOR
 from napari_mobilesam.widgets.parts.image_header import NO_DEVICE
 from napari_mobilesam.widgets.parts.message_label import (
     background_of,

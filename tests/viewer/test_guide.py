@@ -17,7 +17,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.widgets import open_form
-from napari_mobilesam.widgets.parts.controls import CollapsibleSection
+from napari_mobilesam.widgets.parts.collapsible_section import (
+    CollapsibleSection,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / 'src' / 'napari_mobilesam' / 'user-guide.md'

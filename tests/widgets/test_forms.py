@@ -17,12 +17,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.parts.controls import (
-    SWING_MS,
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
-    StatusLine,
-    explain_rows,
 )
+from napari_mobilesam.widgets.parts.controls import explain_rows
+from napari_mobilesam.widgets.parts.status_line import SWING_MS, StatusLine
 
 NAME = 'napari_mobilesam.widgets'
 

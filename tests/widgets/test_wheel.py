@@ -15,7 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mobilesam.widgets.parts.controls import StatusLine, scrollable
+from napari_mobilesam.widgets.parts.controls import scrollable
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 
 
 def turn_wheel(widget):

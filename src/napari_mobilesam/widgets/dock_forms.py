@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
 
 from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.controls import (
-    ViewerWidget,
     fill,
     order_tabs,
     show_focus,
@@ -24,6 +23,7 @@ from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.actions import key_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.viewer.layers import is_ours

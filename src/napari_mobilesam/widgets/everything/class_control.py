@@ -14,8 +14,8 @@ from napari_mobilesam.types import PromptError, SegmentationError
 from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
 )
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 

@@ -12,12 +12,12 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
     explain_rows,
     form_layout,
     narrow,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,

@@ -21,17 +21,19 @@ from napari_mobilesam.widgets.everything.similar_panel import SimilarPanel
 from napari_mobilesam.widgets.everything.text_panel import TextPanel
 from napari_mobilesam.widgets.everything.tools_panel import ToolsPanel
 from napari_mobilesam.widgets.everything.where_form import WhereForm
-from napari_mobilesam.widgets.parts.controls import (
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
-    LayerCombo,
-    StatusLine,
+)
+from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
     form_layout,
     narrow,
     scrollable,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.viewer.layers import is_output
 
 INSTANCES, FOREGROUND, OUTLINES = (

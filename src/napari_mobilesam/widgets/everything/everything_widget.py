@@ -44,10 +44,11 @@ from napari_mobilesam.widgets.everything.review_view import ReviewView
 from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.everything.run_estimate import RunEstimate
 from napari_mobilesam.widgets.everything.text_control import TextControl
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import (
     SERIES_MARK,
     is_ours,

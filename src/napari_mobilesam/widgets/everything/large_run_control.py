@@ -26,8 +26,9 @@ from napari_mobilesam.widgets.everything.large_panel import (
     is_used_output,
     numbered,
 )
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, confirm
+from napari_mobilesam.widgets.parts.controls import confirm
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.large_source import (
     LargeImage,
     is_large,

@@ -15,8 +15,8 @@ from napari_mobilesam.widgets.everything.everything_panel import (
 from napari_mobilesam.widgets.everything.plane_tools import PlaneTools
 from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.everything.where_form import PlaneRegion
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 
 class PlaneToolControl:

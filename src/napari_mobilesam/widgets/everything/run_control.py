@@ -27,8 +27,8 @@ from napari_mobilesam.widgets.everything.run_layers import (
     RunLayers,
 )
 from napari_mobilesam.widgets.everything.where_form import PlaneRegion
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
 from napari_mobilesam.widgets.viewer.running_task import RunningTask

@@ -13,9 +13,9 @@ from napari_mobilesam.widgets.everything.large_run_control import (
     LargeRunControl,
 )
 from napari_mobilesam.widgets.everything.run_control import RunControl
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.estimate import Estimate

@@ -8,12 +8,12 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
     explain_rows,
     form_layout,
     narrow,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.viewer.layers import is_output
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
 )
 from napari_mobilesam.widgets.everything.run_control import RunControl
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, confirm
+from napari_mobilesam.widgets.parts.controls import confirm
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 OTHER = 'A detector from another package.'
 

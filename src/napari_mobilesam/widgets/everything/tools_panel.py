@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from napari_mobilesam.types import PromptError
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
     explain_rows,
     form_layout,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     CLOSED_SHAPES,

@@ -19,11 +19,11 @@ from napari_mobilesam.widgets.everything.regions import (
     visible_window,
 )
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
     explain_rows,
     form_layout,
     narrow,
 )
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import data_of, slider_name
 

@@ -6,11 +6,11 @@ from functools import partial
 
 from qtpy.QtWidgets import QWidget
 
-from napari_mobilesam.widgets.parts.controls import (
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
-    StatusLine,
 )
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 
 
 class FoldMemory:

@@ -9,12 +9,10 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
-from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
-    ViewerWidget,
-    form_layout,
-)
+from napari_mobilesam.widgets.parts.controls import form_layout
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.model_box import ModelBox
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.parts.wheel import WheelGuard
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (  # type: ignore[attr-defined]
     QWidget,
 )
 
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 SHORTCUT_NAME = 'napari-mobilesam'
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Image, Labels, Layer
 
-from napari_mobilesam.widgets.parts.controls import LayerCombo
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
     is_of,

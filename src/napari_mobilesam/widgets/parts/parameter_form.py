@@ -22,11 +22,10 @@ from napari_mobilesam.parameter_fields import (
     parameter_fields,
 )
 from napari_mobilesam.types import ModelRecord
-from napari_mobilesam.widgets.parts.controls import (
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
-    form_layout,
-    narrow,
 )
+from napari_mobilesam.widgets.parts.controls import form_layout, narrow
 
 P = TypeVar('P')
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from napari_mobilesam.settings import Settings, load_settings, save_settings
-from napari_mobilesam.widgets.parts.controls import StatusLine
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.viewer.napari_preferences import (
     find_preferences,
     read_settings,

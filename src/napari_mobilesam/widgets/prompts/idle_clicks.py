@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import RIGHT_BUTTON
 from napari_mobilesam.widgets.viewer.mouse_clicks import is_click

@@ -19,10 +19,10 @@ from napari_mobilesam.types import (
     Prompts,
     SegmentationError,
 )
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.preview import Preview
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
     Collected,
     PromptReader,

@@ -10,8 +10,8 @@ from napari.layers import Image
 from psygnal import Signal
 from superqt.utils import QSignalDebouncer
 
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import is_ours
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 

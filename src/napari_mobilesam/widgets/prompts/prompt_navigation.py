@@ -8,8 +8,8 @@ from typing import Any
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.navigation import adopted
 from napari_mobilesam.text import counted
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.hover_view import cursor_on
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import WritePolicy
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import on_layer
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import data_of, is_ours

@@ -21,16 +21,18 @@ from napari_mobilesam.settings import Settings
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.candidates_view import CandidatesView
 from napari_mobilesam.widgets.parts.class_box import ClassBox
-from napari_mobilesam.widgets.parts.controls import (
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
-    LayerCombo,
-    StatusLine,
+)
+from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
     form_layout,
     narrow,
     scrollable,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.prompts.actions import (
     ACTIONS,
     key_of,

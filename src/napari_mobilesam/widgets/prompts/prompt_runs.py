@@ -17,8 +17,8 @@ from napari_mobilesam.session.prompts.propagation import (
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import DrawnShape, PromptError, Prompts
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
     planes_with,
     points_on,

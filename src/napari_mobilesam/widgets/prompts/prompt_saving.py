@@ -20,8 +20,8 @@ from napari_mobilesam.session.files.session_files import (
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.text import counted
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import (
     SERIES_MARK,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
     end_drawing,
     remove_prompts,

@@ -15,7 +15,7 @@ from superqt.utils import QSignalDebouncer
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
@@ -27,6 +27,7 @@ from napari_mobilesam.widgets.parts.keys import (
 )
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.prompts.idle_clicks import IdleClicks

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.session.waiting import SAVING
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel

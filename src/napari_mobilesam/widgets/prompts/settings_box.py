@@ -18,8 +18,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.settings import Settings
-from napari_mobilesam.widgets.parts.controls import (
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
+)
+from napari_mobilesam.widgets.parts.controls import (
     form_layout,
     narrow,
     wide_button,

@@ -7,7 +7,7 @@ from typing import Any
 from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 

@@ -15,8 +15,6 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
-    StatusLine,
-    ViewerWidget,
     explain_rows,
     group_form,
     scrollable,
@@ -26,6 +24,8 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.refine.changes_layer import LEGEND, ChangesLayer
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 

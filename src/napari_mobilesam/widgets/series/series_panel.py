@@ -19,9 +19,10 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.series.series_files import PATTERN
 from napari_mobilesam.session import Session
 from napari_mobilesam.types import EverythingParameters
-from napari_mobilesam.widgets.parts.controls import (
+from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
-    StatusLine,
+)
+from napari_mobilesam.widgets.parts.controls import (
     form_layout,
     group_form,
     scrollable,
@@ -29,6 +30,7 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.series.series_table import SeriesTable
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 

@@ -12,8 +12,9 @@ from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.controls import StatusLine, ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.review_outline import ReviewOutline
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable

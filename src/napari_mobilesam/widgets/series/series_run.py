@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_mobilesam.series.series_segmentation import SeriesResult
 from napari_mobilesam.session.series.series_jobs import SaveRequest
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import SeriesPanel
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving

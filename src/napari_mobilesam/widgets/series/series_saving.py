@@ -19,8 +19,8 @@ from napari_mobilesam.session.files.saving import (
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.series.series_jobs import SaveRequest
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 

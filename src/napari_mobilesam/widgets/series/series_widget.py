@@ -27,13 +27,10 @@ from napari_mobilesam.session.series.series_jobs import (
 )
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.controls import (
-    ViewerWidget,
-    fill,
-    show_focus,
-)
+from napari_mobilesam.widgets.parts.controls import fill, show_focus
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview

@@ -29,8 +29,6 @@ from napari_mobilesam.measure.table_columns import (
 from napari_mobilesam.session.measuring import MeasureRequest, Measuring
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.widgets.parts.controls import (
-    StatusLine,
-    ViewerWidget,
     explain_rows,
     group_form,
     narrow,
@@ -41,6 +39,8 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
+from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
 from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (

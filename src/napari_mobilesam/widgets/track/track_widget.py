@@ -30,17 +30,17 @@ from napari_mobilesam.tracking.track_linking import LinkingParameters
 from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
-    StatusLine,
-    ViewerWidget,
     group_form,
     scrollable,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
+from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
 from napari_mobilesam.widgets.track.track_export import (
     KINDS,

@@ -9,9 +9,9 @@ from napari.layers import Labels
 from napari_mobilesam.session.fine_tuning import FineTuning
 from napari_mobilesam.session.fine_tuning_messages import Planes, Survey
 from napari_mobilesam.types import ImageError, SegmentationError
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import NO_IMAGE, ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 

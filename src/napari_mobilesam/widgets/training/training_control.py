@@ -10,8 +10,8 @@ from napari_mobilesam.session.fine_tuning_messages import (
     FineTuneRequest,
     FineTuneResult,
 )
-from napari_mobilesam.widgets.parts.controls import ViewerWidget
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 from napari_mobilesam.widgets.viewer.running_task import RunningTask

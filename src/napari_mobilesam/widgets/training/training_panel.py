@@ -12,16 +12,16 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.training.training_parameters import FineTuneConfig
 from napari_mobilesam.widgets.parts.controls import (
-    LayerCombo,
-    StatusLine,
     explain_rows,
     form_layout,
     scrollable,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
+from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.viewer.layers import is_output
 
 ROW_TIPS = {

@@ -8,8 +8,9 @@ from typing import Any
 from napari.components import ViewerModel
 
 from napari_mobilesam.session.fine_tuning import FineTuning
-from napari_mobilesam.widgets.parts.controls import ViewerWidget, fill
+from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.image_header import NO_IMAGE, ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_control import TrainingControl
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel

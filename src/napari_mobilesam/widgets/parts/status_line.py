@@ -1,0 +1,132 @@
+"""Status in one sentence, and a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
+
+# Half a swing of the progress bar while the end of the work is unknown.
+SWING_MS = 600
+
+
+class StatusLine(QWidget):
+    """Status in one sentence, and a progress bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keep = False
+        self._from_right = False
+        self.label = MessageLabel()
+        self.label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.label.setAlignment(
+            Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
+        )
+        # always three lines, so that buttons do not move
+        self.label.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(6)
+        keep = self.bar.sizePolicy()
+        keep.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(keep)
+        self.bar.hide()
+        self._swing = QTimer(self)
+        self._swing.setInterval(SWING_MS)
+        self._swing.timeout.connect(self._swing_bar)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.label)
+
+    @property
+    def text(self) -> str:
+        """The sentence shown."""
+        return str(self.label.text())
+
+    @property
+    def busy(self) -> bool:
+        """True while work goes on."""
+        return not self.bar.isHidden()
+
+    @property
+    def kept(self) -> bool:
+        """True if background news must not replace the sentence."""
+        return self._keep or self.failed
+
+    @property
+    def failed(self) -> bool:
+        """True if an error is shown."""
+        return self.label.failed
+
+    def say(self, text: str, busy: bool = False, keep: bool = False) -> None:
+        """Show a sentence.
+
+        Parameters
+        ----------
+        text : str
+            The sentence.
+        busy : bool
+            Also show the progress bar.
+        keep : bool
+            Only an answer to the user's next action replaces it, see `kept`.
+        """
+        self._keep = keep
+        self.label.show_message(text)
+        if busy and self.bar.isHidden():
+            self.show_progress(0, 0)
+        elif not busy:
+            self.hide_progress()
+
+    def fail(self, text: str) -> None:
+        """Show an error."""
+        self.say(text)
+        self.label.show_message(text, failed=True)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Show a `SegmentationError` of the context, and go on after it."""
+        try:
+            yield
+        except SegmentationError as error:
+            self.fail(str(error))
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show progress; a total of 0 means unknown.
+
+        Then half of the bar is filled, in turns the left and the right one:
+        Qt's own animation draws the whole dock thirty times a second, which
+        takes a processor where no graphics card draws.
+        """
+        if total:
+            self._swing.stop()
+            self._fill_from_right(False)
+        elif not self._swing.isActive():
+            self._swing.start()
+        # Qt would paint the bar at once, and with it the canvas of napari,
+        # which is not ready for that while layers come and go
+        self.bar.setUpdatesEnabled(False)
+        self.bar.setRange(0, total or 2)
+        self.bar.setValue(done if total else 1)
+        self.bar.setUpdatesEnabled(True)
+        self.bar.show()
+
+    def hide_progress(self) -> None:
+        """Show that no work goes on."""
+        self._swing.stop()
+        self.bar.hide()
+
+    def _swing_bar(self) -> None:
+        self._fill_from_right(not self._from_right)
+
+    def _fill_from_right(self, right: bool) -> None:
+        self._from_right = right
+        self.bar.setInvertedAppearance(right)

@@ -1,0 +1,119 @@
+"""Base of all forms in docks: attached while the dock is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QWidget
+
+from napari_mobilesam.session import Session
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.dock_tabs import show_as_tab
+from napari_mobilesam.widgets.viewer.layers import unwrap
+from napari_mobilesam.widgets.viewer.viewer_session import get_session
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+Connection = tuple[Any, Callable[..., None]]
+
+
+def _let_go(connections: list[Connection], session: Session) -> None:
+    for signal, callback in connections:
+        signal.disconnect(callback)
+    if connections:
+        connections.clear()
+        session.release()
+
+
+class ViewerWidget(QWidget):
+    """Widget that listens to its viewer only while it is docked.
+
+    Closing a dock in napari sends no close event: the widget only loses its
+    parent. A widget that is docked again listens again.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Viewer or its proxy.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer: ViewerModel = unwrap(viewer)
+        self.session = get_session(self.viewer)
+        self._connections: list[Connection] = []
+        # the window arranges a new dock first
+        self._placing = DelayedCall(
+            partial(show_as_tab, self, ViewerWidget), parent=self
+        )
+        self._placed = False
+        # Qt disconnects bound methods of an object that it destroys
+        self.destroyed.connect(
+            partial(_let_go, self._connections, self.session)
+        )
+
+    def listen(self, signal: Any, callback: Callable[..., None]) -> None:
+        """Connect to a napari or psygnal signal until the dock closes."""
+        signal.connect(callback)
+        self._connections.append((signal, callback))
+
+    def deafen(self, signal: Any, callback: Callable[..., None]) -> None:
+        """Disconnect what `listen` connected."""
+        signal.disconnect(callback)
+        self._connections.remove((signal, callback))
+
+    def attach(self) -> None:
+        """Start listening; subclasses connect their signals here."""
+        self.session.acquire()
+
+    def follow_layers(self) -> None:
+        """Listen to changes of the layer list and of the selection."""
+        layers = self.viewer.layers
+        for event in ('inserted', 'removed', 'reordered', 'renamed'):
+            self.listen(getattr(layers.events, event), self._layers_changed)
+        self.listen(layers.selection.events.active, self._active_changed)
+
+    def _layers_changed(self, event: Any = None) -> None:
+        """Handle layers that came, went, moved or got another name."""
+
+    def _active_changed(self, event: Any = None) -> None:
+        """Handle a change of the active layer."""
+
+    def detach(self) -> None:
+        """Stop listening; subclasses clean the viewer up here."""
+        _let_go(self._connections, self.session)
+
+    @property
+    def attached(self) -> bool:
+        """True while the widget listens to its viewer."""
+        return bool(self._connections)
+
+    def follow_dock(self, docked: bool) -> None:
+        """Attach to the viewer in a dock, and detach outside.
+
+        Parameters
+        ----------
+        docked : bool
+            True in a dock.
+        """
+        if not docked:
+            self._placed = False
+        if docked and not self.attached:
+            self.attach()
+        elif self.attached and not docked:
+            self.detach()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Attach or detach when the parent changes: a dock opens or closes."""
+        kind = None if event is None else event.type()
+        if kind == QEvent.Type.Show and not self._placed:
+            self._placed = True
+            self._placing.restart()
+        if kind == QEvent.Type.ParentChange:
+            self.follow_dock(self.parent() is not None)
+        return bool(super().event(event))
