@@ -25,8 +25,9 @@ from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.parameters import checked_parameters
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.evaluate import Evaluation, evaluate
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 

@@ -21,7 +21,8 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import (
     average_precision,
     iou,

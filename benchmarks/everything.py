@@ -27,7 +27,8 @@ from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.segmentation.parameters import checked_parameters
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import THRESHOLDS, iou_matrix, match
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 

@@ -31,7 +31,8 @@ from napari_mobilesam.session.prompts.propagation import (
     PropagatedPlane,
     propagate,
 )
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import iou
 from napari_mobilesam.training.simulated_prompts import (
     box_of,

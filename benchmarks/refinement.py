@@ -29,7 +29,8 @@ from napari_mobilesam.segmentation.refinement import (
     prompts_of_mask,
 )
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.types import Mask
 
 DATA = Path(

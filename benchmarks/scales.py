@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import as_rgb_plane, resize
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.evaluate import label_scores
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.simulated_prompts import centre_point
 
 DATA = Path(

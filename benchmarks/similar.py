@@ -37,7 +37,8 @@ from napari_mobilesam.segmentation.object_classes import (
     classify,
     described,
 )
-from napari_mobilesam.training.dataset import LabelledImage, read_folder
+from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.labelled_images import LabelledImage
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = (

@@ -22,8 +22,8 @@ from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.cost_history import Speed
 from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.segmentation.parameters import checked_parameters
-from napari_mobilesam.training.dataset import labelled_image
 from napari_mobilesam.training.evaluate import evaluate
+from napari_mobilesam.training.labelled_images import labelled_image
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 IMAGE = np.full((64, 64), 10, np.uint8)

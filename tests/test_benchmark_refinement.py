@@ -10,7 +10,7 @@ from conftest import ROOT, load_script
 from viewer.oracle import OracleSam
 
 import napari_mobilesam as nm
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 
 
 @pytest.fixture(scope='module')

@@ -24,7 +24,8 @@ from napari_mobilesam.readers.open_image import (
     open_pyramid,
     read_array,
 )
-from napari_mobilesam.training.dataset import TrainingDataError, read_pair
+from napari_mobilesam.training.label_pairs import read_pair
+from napari_mobilesam.training.labelled_images import TrainingDataError
 from napari_mobilesam.types import ImageError
 
 GRAY = np.random.default_rng(0).integers(0, 250, (40, 56), np.uint8)

@@ -32,9 +32,9 @@ from napari_mobilesam.session.fine_tuning_messages import (
     survey,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.training.dataset import labelled_image
 from napari_mobilesam.training.everything_check import EverythingCheck
 from napari_mobilesam.training.finetune import MIN_AREA, hold_back
+from napari_mobilesam.training.labelled_images import labelled_image
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (
     FineTuneConfig,

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.dataset import LabelledImage, labelled_image
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    labelled_image,
+)
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 from training.helpers import discs
 

@@ -19,7 +19,7 @@ from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
-from napari_mobilesam.training.dataset import TrainingDataError
+from napari_mobilesam.training.labelled_images import TrainingDataError
 from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_mobilesam.training.crop_geometry import CropGeometry, Orientation
-from napari_mobilesam.training.dataset import labelled_image
+from napari_mobilesam.training.labelled_images import labelled_image
 from napari_mobilesam.training.warp import Warp
 from training.helpers import discs
 

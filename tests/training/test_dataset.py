@@ -10,12 +10,11 @@ import tifffile
 import zarr
 from skimage.io import imsave
 
-from napari_mobilesam.training.dataset import (
-    BalancedSampler,
+from napari_mobilesam.training.dataset import BalancedSampler, read_folder
+from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
     labelled_image,
-    read_folder,
 )
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.distill import distill, make_student
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.teacher import TeacherCache
 from napari_mobilesam.training.train import TrainingError

@@ -10,8 +10,8 @@ import pytest
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training import evaluate as module
-from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.evaluate import Asker, Evaluation, evaluate
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 
 QUICK = EvaluationOptions(

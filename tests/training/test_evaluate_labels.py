@@ -11,8 +11,9 @@ import tifffile
 from skimage.io import imread, imsave
 
 from napari_mobilesam.cli import main
-from napari_mobilesam.training.dataset import TrainingDataError, read_folder
+from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.evaluate_labels import evaluate_labels
+from napari_mobilesam.training.labelled_images import TrainingDataError
 
 
 @pytest.fixture

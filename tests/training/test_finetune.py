@@ -13,11 +13,6 @@ from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.registry import list_models
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training import everything_check, held_back
-from napari_mobilesam.training.dataset import (
-    LabelledImage,
-    TrainingDataError,
-    labelled_image,
-)
 from napari_mobilesam.training.everything_check import (
     EverythingCheck,
     judged_f1,
@@ -28,6 +23,11 @@ from napari_mobilesam.training.finetune import (
     hold_back,
 )
 from napari_mobilesam.training.held_back import HeldBackScore, noise_of
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    TrainingDataError,
+    labelled_image,
+)
 from napari_mobilesam.training.quick_score import validation_samples
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (

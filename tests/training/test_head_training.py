@@ -14,7 +14,6 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.instances import (
     find_instances,
 )
-from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.head_job import HeadJob
 from napari_mobilesam.training.head_targets import (
     HeadCropSource,
@@ -22,6 +21,10 @@ from napari_mobilesam.training.head_targets import (
 )
 from napari_mobilesam.training.head_training import instance_f1
 from napari_mobilesam.training.instance_maps import object_maps
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    labelled_image,
+)
 from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (

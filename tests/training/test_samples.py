@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.training.crop_geometry import choose_window
-from napari_mobilesam.training.dataset import LabelledImage, labelled_image
 from napari_mobilesam.training.instance_maps import KnownMaps
 from napari_mobilesam.training.interactive import error_clicks
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    labelled_image,
+)
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.sample_batches import SampleBatches
 from napari_mobilesam.training.samples import (

@@ -7,7 +7,7 @@ import pytest
 
 from napari_mobilesam.segmentation.candidates import Candidates
 from napari_mobilesam.training import thresholds
-from napari_mobilesam.training.dataset import labelled_image
+from napari_mobilesam.training.labelled_images import labelled_image
 from napari_mobilesam.training.thresholds import choose_thresholds
 from napari_mobilesam.training.train_job import best_ranking
 from napari_mobilesam.types import Mask, ModelRecord

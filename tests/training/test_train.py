@@ -13,12 +13,12 @@ import torch
 
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training import train as train_module
-from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.interactive import (
     DenseHead,
     interactive_step,
 )
 from napari_mobilesam.training.interrupts import interrupt_at_end
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.optimisation import make_optimiser, schedule
 from napari_mobilesam.training.quick_score import (
     quick_score,

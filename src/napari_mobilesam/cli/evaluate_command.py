@@ -19,7 +19,7 @@ from napari_mobilesam.cli.value_types import whole_number
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 
 if TYPE_CHECKING:
-    from napari_mobilesam.training.dataset import LabelledImage
+    from napari_mobilesam.training.labelled_images import LabelledImage
 
 
 def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:

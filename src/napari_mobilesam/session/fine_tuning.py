@@ -41,9 +41,9 @@ from napari_mobilesam.types import Deliver, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.training.dataset import LabelledImage
     from napari_mobilesam.training.finetune import FineTuned
     from napari_mobilesam.training.interactive import StepResult
+    from napari_mobilesam.training.labelled_images import LabelledImage
     from napari_mobilesam.training.training_parameters import FineTuneConfig
 
 TELL_SECONDS = 0.2  # between two reports of the loss
@@ -311,7 +311,7 @@ def labelled_images(
     LabelledImage
         With an (H, W, 3) uint8 image.
     """
-    from napari_mobilesam.training.dataset import labelled_image
+    from napari_mobilesam.training.labelled_images import labelled_image
 
     for plane in planes:
         if not plane.labels.any():

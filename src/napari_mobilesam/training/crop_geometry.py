@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_mobilesam.training.augment import augment, scale_intensities
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.warp import Warp
 from napari_mobilesam.types import Frame, Window
 

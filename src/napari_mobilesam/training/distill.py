@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.interactive import (
     StepResult,
 )
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.losses import (
     iou_of,
     mask_loss,

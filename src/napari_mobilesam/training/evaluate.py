@@ -26,7 +26,7 @@ from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.predictor import Predictor
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import (
     THRESHOLDS,
     boundary_f,

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES, read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
-from napari_mobilesam.training.dataset import (
+from napari_mobilesam.training.evaluate import Evaluation, label_scores
+from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
+from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
-    lossy_text,
-    refuse_mask,
 )
-from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import Progress
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.everything import segment_everything
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.types import Window
 

@@ -26,14 +26,14 @@ from napari_mobilesam.model.user_models import (
     new_model_path,
 )
 from napari_mobilesam.segmentation.windows import window_side
-from napari_mobilesam.training.dataset import (
-    LabelledImage,
-    TrainingDataError,
-)
 from napari_mobilesam.training.everything_check import EverythingCheck
 from napari_mobilesam.training.held_back import HeldBackScore
 from napari_mobilesam.training.instance_maps import KnownMaps
 from napari_mobilesam.training.interactive import StepResult
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    TrainingDataError,
+)
 from napari_mobilesam.training.quick_score import validation_samples
 from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.step_tasks import (

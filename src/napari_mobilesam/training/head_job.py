@@ -10,7 +10,6 @@ import torch
 
 from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.training.dataset import LabelledImage
 from napari_mobilesam.training.head_targets import (
     HeadCropSource,
     head_crop_source,
@@ -21,6 +20,7 @@ from napari_mobilesam.training.head_training import (
     HeadScore,
     HeadTask,
 )
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.train import TrainingError, TrainingRun
 from napari_mobilesam.training.train_job import (

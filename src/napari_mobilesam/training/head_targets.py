@@ -14,8 +14,9 @@ from napari_mobilesam.training.crop_geometry import (
     Orientation,
     choose_window,
 )
-from napari_mobilesam.training.dataset import BalancedSampler, LabelledImage
+from napari_mobilesam.training.dataset import BalancedSampler
 from napari_mobilesam.training.instance_maps import MAP_STRIDE, KnownMaps
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.training_parameters import ZoomRange
 from napari_mobilesam.types import ModelRecord
 

@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt, find_objects
 
 from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
 from napari_mobilesam.model.sam import STRIDE
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 
 # Input pixels along a pixel of the maps.
 MAP_STRIDE = STRIDE // MAP_PIXELS

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 
 SIDE = 256
 Array = NDArray[np.float32]

@@ -14,7 +14,7 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.segmentation.prediction import agreement
 from napari_mobilesam.training.crop_geometry import choose_window
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.losses import iou_of
 from napari_mobilesam.training.samples import (
     MIN_GRID_AREA,

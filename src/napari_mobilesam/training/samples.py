@@ -19,8 +19,9 @@ from napari_mobilesam.training.crop_geometry import (
     Orientation,
     choose_window,
 )
-from napari_mobilesam.training.dataset import BalancedSampler, LabelledImage
+from napari_mobilesam.training.dataset import BalancedSampler
 from napari_mobilesam.training.instance_maps import MAP_STRIDE, KnownMaps
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.simulated_prompts import (
     box_of,
     jitter_box,

@@ -17,7 +17,7 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.training.dataset import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import average_precision
 
 FLOOR = Thresholds(predicted_iou=0.3, stability=0.3)

@@ -18,11 +18,7 @@ from napari_mobilesam.model.checkpoints import (
     save_checkpoint,
 )
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.dataset import (
-    LabelledImage,
-    TrainingDataError,
-    read_folder,
-)
+from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.head_targets import (
     HeadCrop,
     head_crop_source,
@@ -30,6 +26,10 @@ from napari_mobilesam.training.head_targets import (
 )
 from napari_mobilesam.training.head_training import HeadScore
 from napari_mobilesam.training.instance_maps import KnownMaps
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    TrainingDataError,
+)
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.quick_score import (
     quick_score,

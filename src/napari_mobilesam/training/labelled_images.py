@@ -1,0 +1,197 @@
+"""Image planes with their labels, checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.argument_checks import check_pixels, checked_array
+from napari_mobilesam.segmentation.contrast import (
+    robust_limits,
+    without_extremes,
+)
+from napari_mobilesam.types import SegmentationError
+
+# Labels above are not told from each other as float64.
+LARGEST = 2**53
+
+
+class TrainingDataError(SegmentationError):
+    """Images and labels that cannot be trained on; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """One image plane with its instances.
+
+    Attributes
+    ----------
+    name : str
+        For messages and records.
+    image : ndarray
+        (H, W) or (H, W, 3|4), any real dtype.
+    labels : ndarray
+        (L, H, W) int32 instance ids, 0 is background. Layers beyond the first
+        hold parts of, or objects over, those of the layer before.
+    dataset, modality : str
+        Groups for sampling and for tables.
+    """
+
+    name: str
+    image: NDArray[Any]
+    labels: NDArray[np.int32]
+    dataset: str = ''
+    modality: str = ''
+
+    @property
+    def group(self) -> str:
+        """Group of images with which it is sampled and reported."""
+        return ' '.join(part for part in (self.dataset, self.modality) if part)
+
+    @cached_property
+    def objects(self) -> NDArray[np.int64]:
+        """(N, 6) layer, id, row0, column0, row1, column1 of the instances."""
+        rows = []
+        for index, layer in enumerate(self.labels):
+            rows += [(index, *entry) for entry in _boxes_of(layer)]
+        return np.array(rows, dtype=np.int64).reshape(-1, 6)
+
+    @cached_property
+    def diameters(self) -> NDArray[np.float64]:
+        """(N,) equivalent diameters of ``objects``, in pixels."""
+        counts = [np.bincount(layer.ravel()) for layer in self.labels]
+        areas = [counts[layer][label] for layer, label in self.objects[:, :2]]
+        return np.asarray(2 * np.sqrt(np.asarray(areas, float) / np.pi))
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Intensity ranges: full, robust, and that of the predictor."""
+        values = np.asarray(self.image)
+        values = values[..., :3] if values.ndim == 3 else values
+        step = max(1, int(np.sqrt(values.size / 2**18)))
+        pixels = values[::step, ::step].astype(np.float32)
+        sample = without_extremes(pixels[np.isfinite(pixels)])
+        low, high = np.percentile(sample, (1, 99))
+        return {
+            'full': (float(sample.min()), float(sample.max())),
+            'robust': (float(low), float(high)),
+            'product': robust_limits(sample),
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of pixels and labels, for training records."""
+        state = hashlib.sha256()
+        for array in (self.image, self.labels):
+            array = np.ascontiguousarray(array)
+            state.update(f'{array.shape}{array.dtype}'.encode())
+            state.update(array.tobytes())
+        return state.hexdigest()
+
+
+def _boxes_of(layer: NDArray[np.int32]) -> list[tuple[int, ...]]:
+    from scipy.ndimage import find_objects
+
+    return [
+        (label, rows.start, columns.start, rows.stop, columns.stop)
+        for label, found in enumerate(find_objects(layer), start=1)
+        if found is not None
+        for rows, columns in [found]
+    ]
+
+
+def labelled_image(
+    image: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    name: str = 'image',
+    dataset: str = '',
+    modality: str = '',
+) -> LabelledImage:
+    """Check an image plane against its labels and pair them.
+
+    Parameters
+    ----------
+    image : ndarray
+        (H, W) or (H, W, 3|4).
+    labels : ndarray
+        (H, W), or (L, H, W) for nested instances; integer ids, 0 background.
+    name, dataset, modality : str
+        As in `LabelledImage`.
+
+    Returns
+    -------
+    LabelledImage
+        With labels renumbered 1 … N per layer.
+
+    Raises
+    ------
+    TrainingDataError
+        If the shapes differ, ids are not whole numbers, no pixel is finite,
+        or no object is in it.
+    """
+    for given, kind in ((image, 'the image'), (labels, 'the labels')):
+        check_pixels(checked_array(given, kind).shape, f'{name}: {kind}')
+    image, labels = np.asarray(image), np.asarray(labels)
+    if labels.ndim == 2:
+        labels = labels[np.newaxis]
+    if image.ndim not in (2, 3) or labels.ndim != 3:
+        raise TrainingDataError(
+            f'{name}: expected an image (H, W) or (H, W, 3) and labels '
+            f'(H, W), got {image.shape} and {labels.shape}.'
+        )
+    for array, kind in ((image, 'the image'), (labels, 'the labels')):
+        if array.dtype.kind not in 'biuf' or not array.size:
+            raise TrainingDataError(
+                f'{name}: {kind} of type {array.dtype} and shape '
+                f'{array.shape} cannot be used; give numbers.'
+            )
+    if not np.isfinite(image).any():
+        raise TrainingDataError(
+            f'{name}: the image has no finite pixel: all are NaN or infinite. '
+            'Leave it out, or save it anew.'
+        )
+    if image.shape[:2] != labels.shape[1:]:
+        raise TrainingDataError(
+            f'{name}: the image is {_sides(image.shape)} but its labels are '
+            f'{_sides(labels.shape[labels.shape[0] == 1 :])}; choose the '
+            'labels that were drawn on this image.'
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        if not np.isfinite(labels).all() or np.abs(labels).max() > LARGEST:
+            raise TrainingDataError(
+                f'{name}: labels must be whole numbers, got {labels.dtype} '
+                'with NaN, infinity, or numbers that are too large.'
+            )
+        if not np.array_equal(labels, np.round(labels)):
+            raise TrainingDataError(
+                f'{name}: labels must be whole numbers, got {labels.dtype} '
+                'with fractions; a label image holds one id per object.'
+            )
+        labels = labels.astype(np.int64)
+    if labels.min() < 0:
+        raise TrainingDataError(f'{name}: labels must not be negative.')
+    if not labels.any():
+        raise TrainingDataError(
+            f'{name}: no object is labelled; label some objects first.'
+        )
+    return LabelledImage(name, image, _renumber(labels), dataset, modality)
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return ' x '.join(map(str, shape))
+
+
+def _renumber(labels: NDArray[Any]) -> NDArray[np.int32]:
+    result = np.zeros(labels.shape, dtype=np.int32)
+    for index, layer in enumerate(labels):
+        ids, inverse = np.unique(layer, return_inverse=True)
+        inverse = inverse.reshape(layer.shape)
+        result[index] = inverse + (0 if ids[0] == 0 else 1)
+    return result
