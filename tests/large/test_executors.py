@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -280,3 +282,24 @@ def test_workers_are_let_go_after_an_error():
         raise KeyboardInterrupt
     with pytest.raises(RuntimeError):
         workers.submit(1)
+
+
+@pytest.mark.slow
+def test_a_script_that_workers_run_again_is_told(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'import numpy as np\n'
+        'import napari_mobilesam as nm\n'
+        'image = np.random.default_rng(0).integers(0, 255, (700, 700), "u1")\n'
+        "nm.segment_large(image, executor='processes', diameter=9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'runs the script that has started it' in done.stderr
+    assert 'RuntimeError: Workers died' in done.stderr

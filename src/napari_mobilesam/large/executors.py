@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -20,6 +21,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from napari_mobilesam.extra import need
@@ -109,7 +111,11 @@ class ProcessWorkers:
     def __init__(self, work: Work, count: int) -> None:
         self.in_flight = IN_FLIGHT * count
         self._count = count
-        self._work = work
+        # by way of a file: a worker that ends before it has read what is sent
+        # to it, an image in memory, would leave this process waiting
+        self._folder = tempfile.TemporaryDirectory(prefix='napari-mobilesam-')
+        self._file = Path(self._folder.name) / 'work.pickle'
+        self._file.write_bytes(pickle.dumps(work))
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -118,7 +124,7 @@ class ProcessWorkers:
             # Forking a process that has threads, as torch and Qt do, hangs.
             multiprocessing.get_context('spawn'),
             initializer=_Installed.install,
-            initargs=(self._work,),
+            initargs=(self._file,),
         )
 
     def submit(self, task: Any) -> Future[Any]:
@@ -130,6 +136,7 @@ class ProcessWorkers:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._folder.cleanup()
 
 
 class _Installed:
@@ -138,10 +145,10 @@ class _Installed:
     work: Work
 
     @classmethod
-    def install(cls, work: Work) -> None:
+    def install(cls, file: Path) -> None:
         # A terminal sends Ctrl-C to all processes: the first one decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        cls.work = work
+        cls.work = pickle.loads(file.read_bytes())
 
     @classmethod
     def do(cls, task: Any) -> Any:
@@ -272,7 +279,18 @@ def open_workers(
 
 
 def check_executor(executor: Any) -> None:
-    """Raise `SegmentationError` for what `open_workers` does not know."""
+    """Raise `SegmentationError` for what `open_workers` does not know.
+
+    And in a worker that imports the script that has started it.
+    """
+    # as multiprocessing itself tells
+    inherits = getattr(multiprocessing.current_process(), '_inheriting', False)
+    if executor == 'processes' and inherits:
+        raise SegmentationError(
+            'A worker process runs the script that has started it from the '
+            'top. Put what the script does below '
+            "if __name__ == '__main__':, or use executor='threads'."
+        )
     if isinstance(executor, str):
         known = executor in KINDS or ':' in executor
     else:

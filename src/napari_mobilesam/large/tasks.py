@@ -125,7 +125,8 @@ class _TaskQueue:
         if self._deaths > MOST_DEATHS:
             raise RuntimeError(
                 f'Workers died {self._deaths} times in a row: out of memory, '
-                'or they cannot start. Run with fewer workers, or with '
+                'or they cannot start, as where a script has nothing below '
+                "if __name__ == '__main__'. Run with fewer workers, or with "
                 'executor="threads" to see the error.'
             )
         self._suspects.extend(
