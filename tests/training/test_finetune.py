@@ -298,7 +298,9 @@ def test_unwritable_result_is_reported(
 def test_validation_uses_the_crops_there_is_time_for(
     tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
-    samples = validation_samples(disc_images, tiny.input_size, None, count=5)
+    samples = validation_samples(
+        disc_images, tiny.input_size, None, count=5, prompts=1
+    )
     heard: list[tuple[int, int]] = []
     score = HeldBackScore(
         samples, seconds=0, on_crop=lambda *done: heard.append(done)

@@ -327,7 +327,7 @@ def test_quick_score_of_a_perfect_answer(
     disc_images: list[LabelledImage], tiny: Sam, monkeypatch
 ) -> None:
     samples = validation_samples(disc_images, 128, 32, 3)
-    assert len(samples) == 3
+    assert 1 <= len(samples) <= 3
     tiny.eval()
     scores = quick_score(tiny, samples)
     assert set(scores) >= {'point', 'box', 'oracle', 'calibration', 'score'}

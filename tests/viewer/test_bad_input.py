@@ -129,7 +129,7 @@ def test_some_nan_pixels_do_no_harm_and_are_told_of_once(desk, blobs):
     image[:8] = np.nan
     image[-4:] = np.inf
     d = desk(image, contrast_limits=(0, 255))
-    sentence = f'{12 * 128} pixels near here are NaN or infinite'
+    sentence = f'{12 * 128:,} pixels near here are NaN or infinite'
     d.mouse.click(d.image, INSIDE)
     d.settle()
     assert sentence in d.widget.status.text

@@ -8,7 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mobilesam.model.registry import registry, user_models_folder
+from napari_mobilesam.model.registry import (
+    SUFFIXES,
+    registry,
+    user_models_folder,
+)
 from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
@@ -69,6 +73,11 @@ def check_name(name: str) -> None:
         raise SegmentationError(
             f'The name of a model has {len(name)} letters: give a shorter '
             'one, which the name of a file can hold.'
+        )
+    if name.lower().endswith(SUFFIXES):
+        raise SegmentationError(
+            f'“{name}” is the name of a file: give the model a name without '
+            'a suffix.'
         )
     if name.lower() in _taken():
         raise SegmentationError(

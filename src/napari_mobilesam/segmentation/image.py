@@ -90,7 +90,7 @@ def contrast_limits_of(
     ]
     if layout.rgb:
         values = np.concatenate(samples)
-        if dtype.kind == 'f' and _within_unit(values):
+        if dtype.kind == 'f' and within_unit(values):
             return ((0.0, 1.0),)
         return (_limits_of(values, nodata),)
     return tuple(_limits_of(values, nodata) for values in samples)
@@ -127,7 +127,7 @@ def limits_without_extremes(
     return robust_limits(values)
 
 
-def _within_unit(values: NDArray[Any]) -> bool:
+def within_unit(values: NDArray[Any]) -> bool:
     return values.size > 0 and bool(values.min() >= 0 and values.max() <= 1)
 
 

@@ -170,7 +170,8 @@ def link_labels(
     Raises
     ------
     ImageError
-        If the stack has not three axes or is not of integers.
+        If the stack has not three axes, is not of integers, or has negative
+        labels.
     SegmentationError
         If ``min_iou`` or ``gap`` are out of range.
     """
@@ -212,6 +213,11 @@ def link_labels(
 
 def _plane(labels: NDArray[Any]) -> _Plane:
     values = np.union1d(np.zeros(1, labels.dtype), labels)
+    if values[0] < 0:
+        raise ImageError(
+            f'The labels have negative values ({values[0]}): labels are '
+            'numbers from 1, and 0 is background.'
+        )
     indices = np.searchsorted(values, labels)
     areas = np.bincount(indices.ravel(), minlength=len(values))
     return _Plane(indices, values, areas)

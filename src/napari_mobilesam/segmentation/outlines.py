@@ -53,7 +53,7 @@ def mask_outlines(
     if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
         raise ImageError(
             f'labels are from {labels.min()} to {labels.max()}; number the '
-            'objects from 1, of at most 32 bits.'
+            'objects from 1 to 2,147,483,647.'
         )
     outlines = []
     for region in regionprops(labels):

@@ -377,7 +377,8 @@ def boxes_of_table(
         return _numbers(table[list(BOX_COLUMNS)])
     table = _on_plane(_areas(table), axes[:-2], plane)
     corners = table.groupby('index')[axes[-2:]]
-    low, high = corners.min(), corners.max()
+    # vertices count from pixel centres, boxes from the edges of pixels
+    low, high = corners.min() + 0.5, corners.max() + 0.5
     low.columns, high.columns = BOX_COLUMNS[:2], BOX_COLUMNS[2:]
     return low.join(high)
 

@@ -28,10 +28,7 @@ def scale_intensities(
     colour = window.ndim == 3
     values = np.asarray(window, dtype=np.float32)
     values = values[..., :3] if colour else values
-    if colour and window.dtype == np.uint8:
-        low, high = 0.0, 255.0
-    else:
-        low, high = source.limits['product']
+    low, high = source.limits['product']
     if rng is not None and not colour and rng.random() < 0.4:
         low, high = source.limits['full' if rng.random() < 0.5 else 'robust']
         width = high - low

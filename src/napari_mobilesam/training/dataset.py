@@ -133,6 +133,16 @@ def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
     return {(row.get('dataset', ''), row['id']): row for row in rows}
 
 
+def manifest_splits(folder: Path) -> set[str]:
+    """Splits that the manifest of a folder names."""
+    return {row.get('split', '') for row in _manifest(folder).values()}
+
+
+def file_of(image: LabelledImage) -> str:
+    """Name of an image without the indices of a plane of a stack."""
+    return image.name.partition('[')[0]
+
+
 def read_folder(
     folder: str | Path,
     *,

@@ -32,7 +32,7 @@ from napari_mobilesam.training.step_tasks import Turn, choose_trained
 from napari_mobilesam.training.teacher import TeacherCache, embed_sample
 from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.training.train import TrainingRun
-from napari_mobilesam.training.train_job import training_record
+from napari_mobilesam.training.train_job import digest_of, training_record
 from napari_mobilesam.training.training_parameters import (
     DistillConfig,
 )
@@ -277,7 +277,13 @@ def distill(
         if options.mode == 'decoupled'
         else MaskTask(sam, cache, options.mode == 'coupled')
     )
-    run = TrainingRun(task, options.config, folder / options.mode, score)
+    run = TrainingRun(
+        task,
+        options.config,
+        folder / options.mode,
+        score,
+        {'images': digest_of(images), 'teacher': teacher.key},
+    )
     run.resume()
     # Without all embeddings nothing is trained; the folder resumes later.
     run.run(progress, cancelled if complete else lambda: True)
@@ -292,6 +298,5 @@ def distill(
             zoom=asdict(options.zoom),
         ),
     )
-    sam.__dict__.pop('key', None)
     final = score(sam)
     return Distilled(sam, final['error'], final['agreement'], run.curve)

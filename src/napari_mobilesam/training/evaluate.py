@@ -124,9 +124,18 @@ class Asker:
 
 
 class Target(NamedTuple):
-    """An object, cropped: all scores are taken within ``part``.
+    """An object: its labels, and the object cropped.
 
-    ``part`` holds the object and whatever a mask may add around it.
+    Attributes
+    ----------
+    layer : ndarray
+        (H, W) labels that it is in.
+    label : int
+        Its label.
+    truth : ndarray
+        (h, w) bool of its box.
+    offset : tuple of int
+        (row, column) of the box.
     """
 
     layer: NDArray[np.int32]
@@ -268,9 +277,12 @@ def evaluate_image(
     }
     if scores:
         row |= {k: float(np.mean([s[k] for s in scores])) for k in scores[0]}
-    if options.clicks and targets:
-        counted = targets[:: max(1, len(targets) // options.click_objects)]
-        pairs = [_clicks(asker, target, options.clicks) for target in counted]
+    if options.clicks and options.click_objects and targets:
+        step = -(-len(targets) // options.click_objects)
+        pairs = [
+            _clicks(asker, target, options.clicks)
+            for target in targets[::step]
+        ]
         row['clicks_80'], row['clicks_90'] = np.mean(pairs, axis=0).tolist()
     if options.everything:
         parameters = options.everything_parameters

@@ -105,7 +105,8 @@ def _label_file(folder: Path, image: LabelledImage) -> Path | None:
             there = [
                 path
                 for suffix in sorted(IMAGE_SUFFIXES)
-                if (path := place / f'{stem}{suffix}').exists()
+                for name in (stem, f'{stem}.ome')
+                if (path := place / f'{name}{suffix}').exists()
             ]
             # a preview beside the labels is no rival
             exact = [p for p in there if p.suffix not in LOSSY_SUFFIXES]

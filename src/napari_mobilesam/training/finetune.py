@@ -160,9 +160,12 @@ def _area(image: LabelledImage, row: int) -> int:
 
 def _only(image: LabelledImage, rows: list[int]) -> LabelledImage:
     labels: NDArray[np.int32] = np.zeros_like(image.labels)
-    for layer, label in image.objects[rows, :2]:
-        mask = image.labels[layer] == label
-        labels[layer][mask] = label
+    for layer, plane in enumerate(image.labels):
+        kept = np.zeros(int(plane.max()) + 1, np.int32)
+        own = image.objects[rows]
+        numbers = own[own[:, 0] == layer, 1]
+        kept[numbers] = numbers
+        labels[layer] = kept[plane]
     return replace(image, labels=labels)
 
 
@@ -261,11 +264,10 @@ def finetune(
     )
     zoom, best = product_zoom(images, model.record)
     tuned = copy.deepcopy(model)
-    tuned.__dict__.pop('key', None)
     source = _samples(images, training, options, model.input_size, zoom)
+    score = _held_back_score(model, validation, best, options, on_crop)
     check = _everything_check(images, validation, options, cancelled)
     base_f1 = check(tuned.eval())
-    score = _held_back_score(model, validation, best, options, on_crop)
     run = TrainingRun(
         _task(tuned, source, options),
         options.config,
@@ -291,7 +293,6 @@ def finetune(
         check(tuned),
     )
     tuned.record = _record(model, run, images, result, path)
-    tuned.__dict__.pop('key', None)
     if path is not None:
         write_result(tuned, path, tuned.record)
     return result
@@ -379,6 +380,11 @@ def _held_back_score(
     samples = validation_samples(
         validation, model.input_size, diameter, count=min(12, max(2, count))
     )
+    if not samples:
+        raise TrainingDataError(
+            'The objects that are held back are too small to be measured: '
+            'label larger ones, or more of them.'
+        )
     budget = 60 * options.config.minutes
     return HeldBackScore(
         samples, VALIDATION_SHARE * budget if budget else math.inf, on_crop

@@ -100,6 +100,8 @@ class HeadJob:
         images = read_split(self.data, 'train')
         check_data_sets(self.incomplete, images)
         source = self._source(sam, images)
+        # before the hours that follow: what is wrong with it is told now
+        score = self._score(sam)
         crops = EmbeddedCrops(self.folder / 'crops', sam, source, self.crops)
         if not crops.fill(progress, cancelled):
             raise TrainingError(
@@ -113,7 +115,7 @@ class HeadJob:
             HeadTask(sam, crops),
             self.config,
             self.folder,
-            self._score(sam),
+            score,
             {'images': digest_of(images), 'base': start, 'head only': 'True'},
         )
         run.resume()

@@ -81,7 +81,7 @@ def cut_with_maps(
     return HeadCrop(
         geometry.pixels(image, rng),
         geometry.planes(maps, MAP_STRIDE),
-        ids.astype(np.uint16),
+        ids.astype(np.int32),
         image.group,
     )
 

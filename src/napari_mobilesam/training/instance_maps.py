@@ -134,14 +134,16 @@ class KnownMaps:
         ndarray
             (4, H, W): the three maps and what is known, 255 for 1.
         """
-        maps = self.computed.get(id(image))
+        # by number: identities are others in a worker process
+        numbers = (n for n, one in enumerate(self.images) if one is image)
+        number = next(numbers, None)
+        maps = None if number is None else self.computed.get(number)
         if maps is None:
             maps = map_bytes(
                 image.labels[0], image.dataset not in self.incomplete
             )
-            for number, one in enumerate(self.images):
-                if image is one:
-                    self._keep(number, maps)
+            if number is not None:
+                self._keep(number, maps)
         return maps
 
     def prepare(self, workers: int) -> None:
@@ -158,7 +160,7 @@ class KnownMaps:
     def _keep(self, number: int, maps: NDArray[np.uint8]) -> None:
         if self.unknown:
             maps[MAPS][self.unknown[number]] = 0
-        self.computed[id(self.images[number])] = maps
+        self.computed[number] = maps
 
 
 def map_bytes(

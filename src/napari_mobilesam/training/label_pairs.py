@@ -39,6 +39,7 @@ def read_pair(
         image = _one_channel(image_path, image, str(axes))
     if 's' in (axes or ''):
         if _are_planes(image_path, image, labels):
+            refuse_mask(labels_path, labels)
             return np.moveaxis(image, -1, 0), labels
         image = _without_alpha(image_path, image)
     if labels_path.suffix.lower() in LOSSY_SUFFIXES:

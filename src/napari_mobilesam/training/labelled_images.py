@@ -16,6 +16,7 @@ from napari_mobilesam.segmentation.contrast import (
     robust_limits,
     without_extremes,
 )
+from napari_mobilesam.segmentation.image import within_unit
 from napari_mobilesam.types import SegmentationError
 
 # Labels above are not told from each other as float64.
@@ -81,8 +82,20 @@ class LabelledImage:
         return {
             'full': (float(sample.min()), float(sample.max())),
             'robust': (float(low), float(high)),
-            'product': robust_limits(sample),
+            'product': self._shown_limits(sample),
         }
+
+    def _shown_limits(self, sample: NDArray[Any]) -> tuple[float, float]:
+        """Limits that the predictor shows it with, as `contrast_limits_of`."""
+        dtype = np.asarray(self.image).dtype
+        if dtype.kind == 'b':
+            return 0.0, 1.0
+        if self.image.ndim == 3:
+            if dtype == np.uint8:
+                return 0.0, 255.0
+            if dtype.kind == 'f' and within_unit(sample):
+                return 0.0, 1.0
+        return robust_limits(sample)
 
     @property
     def digest(self) -> str:

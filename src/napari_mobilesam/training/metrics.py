@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.optimize import linear_sum_assignment
 
 from napari_mobilesam.argument_checks import check_pixels
@@ -163,20 +163,27 @@ def boundary_f(
     """
     if tolerance is None:
         tolerance = max(1, round(0.0075 * float(np.hypot(*truth.shape))))
-    borders = [_border(np.asarray(mask, bool)) for mask in (truth, predicted)]
+    # beyond a pixel around both masks nothing counts
+    part = _around(np.asarray(truth, bool) | predicted)
+    borders = [
+        _border(np.asarray(mask[part], bool)) for mask in (truth, predicted)
+    ]
     if not borders[0].any() or not borders[1].any():
         return float(borders[0].any() == borders[1].any())
-    reach = (
-        np.hypot(
-            *np.mgrid[-tolerance : tolerance + 1, -tolerance : tolerance + 1]
-        )
-        <= tolerance
-    )
-    near = [binary_dilation(border, reach) for border in borders]
+    near = [distance_transform_edt(~border) <= tolerance for border in borders]
     precision = (borders[1] & near[0]).sum() / borders[1].sum()
     recall = (borders[0] & near[1]).sum() / borders[0].sum()
     total = precision + recall
     return float(2 * precision * recall / total) if total else 0.0
+
+
+def _around(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Box of a mask with a pixel around it, as far as the image goes."""
+    sides = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return tuple(
+        slice(max(0, side[0] - 1), side[-1] + 2) if len(side) else slice(0)
+        for side in sides
+    )
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

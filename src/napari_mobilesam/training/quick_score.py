@@ -29,6 +29,9 @@ from napari_mobilesam.training.tensor_batch import (
     normalise,
 )
 
+# Crops that are drawn for each that is wanted: some show no new object.
+TRIES = 4
+
 
 def validation_samples(
     images: Sequence[LabelledImage],
@@ -41,14 +44,18 @@ def validation_samples(
     """Fixed crops, the groups in turn, objects zoomed to ``diameter``,
     or images whole.
 
-    Points are object centres, boxes are exact.
+    Points are object centres, boxes are exact. No object is in two crops:
+    what is known of a mean would look more certain than it is.
     """
     groups: dict[str, list[LabelledImage]] = {}
     for image in images:
         groups.setdefault(image.group, []).append(image)
     samples = []
+    used: set[tuple[int, int, int]] = set()
     stride = grid_stride(input_size)
-    for number in range(count):
+    for number in range(TRIES * count):
+        if len(samples) == count:
+            break
         rng = np.random.default_rng((seed, number))
         members = list(groups.values())[number % len(groups)]
         image = members[int(rng.integers(len(members)))]
@@ -60,10 +67,11 @@ def validation_samples(
             for label in np.flatnonzero(
                 np.bincount(plane.ravel()) >= MIN_GRID_AREA
             )
-            if label
+            if label and (id(image), layer, int(label)) not in used
         ][:prompts]
         if not targets:
             continue
+        used |= {(id(image), *target) for target in targets}
         masks = [labels[layer] == label for layer, label in targets]
         boxes = [box_of(mask)[[1, 0, 3, 2]] for mask in masks]
         samples.append(

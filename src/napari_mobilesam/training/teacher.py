@@ -7,6 +7,7 @@ be saved, and training the student needs no forward pass of the teacher.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class TeacherCache:
                 'teacher': teacher.key,
                 'seed': source.seed,
                 'procedural': source.procedural,
+                'zoom': asdict(source.zoom),
                 'images': sorted(image.digest for image in source.images),
             },
             'teacher embeddings',

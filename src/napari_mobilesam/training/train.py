@@ -87,6 +87,11 @@ class TrainingRun:
             modules, config.learning_rate, config.weight_decay
         )
         self.exchange = Exchange(modules)
+        if config.patience and self.exchange.size > 1:
+            raise TrainingError(
+                'patience needs the score, which one of several processes '
+                'knows: set it to 0, or train in one process'
+            )
         self.average = {
             name: value.detach().clone()
             for name, value in self.sam.state_dict().items()

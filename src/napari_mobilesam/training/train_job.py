@@ -18,7 +18,11 @@ from napari_mobilesam.model.checkpoints import (
     save_checkpoint,
 )
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.dataset import (
+    file_of,
+    manifest_splits,
+    read_folder,
+)
 from napari_mobilesam.training.head_targets import (
     HeadCrop,
     head_crop_source,
@@ -44,6 +48,7 @@ from napari_mobilesam.training.training_parameters import (
     ZoomRange,
 )
 from napari_mobilesam.types import (
+    Architecture,
     ModelRecord,
     ObjectDiameter,
     Progress,
@@ -225,7 +230,7 @@ class TrainJob:
             task,
             self.config,
             self.folder,
-            self._score(checked),
+            self._score(checked, sam.record.architecture),
             self._made_of(sam, images),
         )
         run.resume()
@@ -289,7 +294,9 @@ class TrainJob:
             known_maps=known_maps,
         )
 
-    def _score(self, images: list[LabelledImage]) -> Score | None:
+    def _score(
+        self, images: list[LabelledImage], architecture: Architecture
+    ) -> Score | None:
         if not images or (dist.is_initialized() and dist.get_rank()):
             return None
         samples = validation_samples(
@@ -299,6 +306,7 @@ class TrainJob:
             return lambda sam: quick_score(sam, samples)
         record = ModelRecord(
             'untrained',
+            architecture,
             input_size=self.input_size,
             object_diameter=self._diameters(),
         )
@@ -357,19 +365,31 @@ def joint_score(
 
 
 def read_split(folder: Path, split: str) -> list[LabelledImage]:
-    """Images of a split; without a manifest every tenth is for validation."""
+    """Images of a split; without a manifest every tenth is for validation.
+
+    All planes of a stack are on one side: neighbours are nearly equal. Of a
+    single stack the last tenth of the planes is for validation. There are
+    none where the manifest names none.
+    """
     if (folder / 'MANIFEST.csv').exists():
+        if split == 'val' and split not in manifest_splits(folder):
+            return []
         return read_folder(folder, split=split)
     images = read_folder(folder)
     if len(images) < 2:
         return images if split == 'train' else []
-    held = [number % 10 == 9 for number in range(len(images))]
-    held[-1] = held[-1] or not any(held)
-    wanted = split == 'val'
+    files = list(dict.fromkeys(file_of(image) for image in images))
+    if len(files) > 1:
+        held = {file for n, file in enumerate(files) if n % 10 == 9}
+        held = held or {files[-1]}
+        kept = [file_of(image) not in held for image in images]
+    else:
+        last = len(images) - max(1, len(images) // 10)
+        kept = [number < last for number in range(len(images))]
     return [
         image
-        for image, is_held in zip(images, held, strict=True)
-        if is_held == wanted
+        for image, is_kept in zip(images, kept, strict=True)
+        if is_kept == (split != 'val')
     ]
 
 

@@ -68,8 +68,7 @@ class TrainConfig:
     steps: int = parameter(0, 'Budget in steps; 0 for none.')
     minutes: float = parameter(
         0,
-        'Budget in minutes of training, summed over resumes. '
-        'Training ends sooner when validation no longer improves.',
+        'Budget in minutes of training, summed over resumes.',
         label='Minutes',
         minimum=0.1,
         maximum=24 * 60,

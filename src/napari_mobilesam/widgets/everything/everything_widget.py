@@ -182,6 +182,8 @@ class EverythingWidget(ViewerWidget):
     def attach(self) -> None:
         """Connect to the viewer and the session, and bind the keys."""
         super().attach()
+        # what ran when the dock was closed was dropped then
+        self.panel.show_running(False)
         self.follow_layers()
         dims, session = self.viewer.dims, self.session
         for event in ('current_step', 'order', 'ndisplay'):
@@ -230,6 +232,7 @@ class EverythingWidget(ViewerWidget):
         self._plane_later.cancel()
         self.estimate.later.cancel()
         self.tools.abandon()
+        self.session.classifying.abandon()
         self.large.abandon()
         self.panel.where.let_go()
         unbind_keys(self.viewer, self._keys)

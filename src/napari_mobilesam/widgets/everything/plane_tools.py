@@ -10,6 +10,7 @@ from napari.layers import Labels
 
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.tools_panel import (
     add_boxes,
@@ -78,7 +79,8 @@ class PlaneTools:
             if not len(table):
                 return 'No box was found'
             layer = add_boxes(self._viewer, plane, table)
-            return f'{len(table):,} boxes are in “{layer.name}”'
+            boxes = counted(len(table), 'box', 'boxes')
+            return f'{boxes} in “{layer.name}”'
 
         number = self._jobs.proposals(_task(part), parameters, model)
         self._asked = (number, plane, show)
@@ -112,7 +114,8 @@ class PlaneTools:
             if not len(table):
                 return 'The boxes hold no object'
             layer = self._write(plane, labels, picture, table)
-            return f'{len(table):,} objects are in “{layer.name}”'
+            objects = counted(len(table), 'object')
+            return f'{objects} in “{layer.name}”'
 
         number = self._jobs.boxes(_task(part), boxes, model)
         self._asked = (number, plane, show)

@@ -14,6 +14,7 @@ from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import apply
 from napari_mobilesam.widgets.viewer.look_at import look_at_world
+from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ class ReviewView(QObject):
             return
         if active.mode not in ('pan_zoom', 'pick'):
             return
-        yield
-        if event.type == 'mouse_move':
+        if not (yield from is_click(event)):
             return
         label = layer.get_value(
             event.position,

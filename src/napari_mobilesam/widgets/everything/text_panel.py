@@ -13,7 +13,6 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 
 # as in `model.text_detectors`, which imports torch
-NOT_MICROSCOPY = 'Trained on photographs, not on microscopy.'
 FIND, DOWNLOAD = 'Find objects', 'Download …'
 ROW_TIPS = {
     'Text': 'What to find.',

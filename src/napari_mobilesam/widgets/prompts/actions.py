@@ -123,8 +123,8 @@ ACTIONS: Mapping[str, Action] = {
     'delete_object': Action(
         'Delete',
         'Shift+X',
-        'Delete the open object; the key also that under the cursor. A new '
-        'mask is dropped.',
+        'Delete the open object. The key also deletes the object under the '
+        'cursor. A new mask is dropped.',
     ),
     'propagate_back': Action(
         '◀ Back',

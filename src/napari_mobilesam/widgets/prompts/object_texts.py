@@ -101,7 +101,8 @@ class ObjectTexts:
         if len(masks) == 1 and self._editor.doubtful:
             return self._doubtful.text
         if len(masks) > 1:
-            text = f'{len(found)} objects for {len(masks)} boxes'
+            objects = counted(len(found), 'object')
+            text = f'{objects} for {len(masks)} shapes'
             waiting = 0
         else:
             text = _size_and_score(found[0])
@@ -119,8 +120,11 @@ class ObjectTexts:
         if not result.not_finite or image is None or image in self._reported:
             return ''
         self._reported.add(image)
+        pixels = counted(
+            result.not_finite, 'pixel near here is', 'pixels near here are'
+        )
         return (
-            f' {result.not_finite} pixels near here are NaN or infinite; the '
+            f' {pixels} NaN or infinite; the '
             'model sees them as black (+∞ as white).'
         )
 

@@ -205,7 +205,7 @@ class PromptRuns:
                     f'“{layer.name}” has neither boxes nor positive points '
                     'on this image: select a layer that has some.'
                 )
-            text = f'{len(items)} prompts of “{layer.name}” …'
+            text = f'{counted(len(items), "prompt")} of “{layer.name}” …'
             self._start(batch, items, text)
 
     def _start(

@@ -97,6 +97,12 @@ def _planes(
     sizes = data_of(plane.layer).shape
     counts = list(labels.shape)
     counts[rows] = counts[columns] = 1
+    channels = None
+    if plane.channel_axis is not None:
+        channels = plane.channel_axis + plane.offset - missing
+        if channels >= 0:
+            # labels of all channels are those of one plane
+            counts[channels] = 1
     for where in np.ndindex(*counts):
         index = list(plane.index)
         for axis in range(plane.layer.ndim):
@@ -113,7 +119,11 @@ def _planes(
             continue
         part: list[Any] = list(where)
         part[rows] = part[columns] = slice(None)
+        if channels is not None and channels >= 0:
+            part[channels] = slice(None)
         drawn = np.array(labels[tuple(part)])
+        if drawn.ndim > 2:
+            drawn = drawn.max(axis=sum(c < channels for c in (rows, columns)))
         if not drawn.any():
             continue
         source = replace(plane, index=tuple(index)).source()

@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
-from napari_mobilesam.widgets.viewer.layers import apply, data_to_world_matrix
+from napari_mobilesam.widgets.viewer.layers import (
+    apply,
+    data_to_world_matrix,
+    world_units,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -45,7 +49,7 @@ def look_at(
     """
     world = move_sliders(viewer, layer, low, high)
     seen = world[:, list(viewer.dims.displayed)]
-    matrix = data_to_world_matrix(layer, viewer.dims.ndim)
+    matrix = data_to_world_matrix(layer, viewer.dims.ndim, world_units(viewer))
     pixel = float(np.linalg.norm(matrix[:-1, -2]))
     look_at_world(viewer, seen, pixel)
 
@@ -66,7 +70,8 @@ def move_sliders(
     ndim = viewer.dims.ndim
     corners = np.zeros((2, ndim))
     corners[:, ndim - layer.ndim :] = [low, high]
-    world = apply(data_to_world_matrix(layer, ndim), corners)
+    matrix = data_to_world_matrix(layer, ndim, world_units(viewer))
+    world = apply(matrix, corners)
     for axis in viewer.dims.not_displayed:
         if axis >= ndim - layer.ndim:
             viewer.dims.set_point(axis, float(world[:, axis].mean()))
