@@ -16,7 +16,7 @@ from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
-from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS
+from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS, classes_of
 
 from .test_dock import activate
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
@@ -393,3 +393,16 @@ def test_labels_without_any_class_keep_their_colours(desk, blobs):
     d.widget.trigger('undo')
     d.settle()
     assert labels.colormap is former
+
+
+def test_no_class_is_left():
+    for features in (
+        pd.DataFrame({'index': [1], 'class': [np.nan]}),
+        pd.DataFrame({'index': [], 'class': []}),
+        pd.DataFrame({'index': [1, 2], 'class': ['', '']}),
+    ):
+        labels, codes, names = classes_of(features)
+        assert len(labels) == len(codes) == len(features)
+        assert codes.dtype.kind == 'i'
+        assert (codes == -1).all()
+        assert not names

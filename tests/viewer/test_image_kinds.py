@@ -226,3 +226,17 @@ def test_a_click_outside_the_image_says_so(desk, blobs):
     d.viewer.layers['prompts'].add((200, 20))
     d.settle()
     assert 'outside the image' in d.widget.status.text
+
+
+def test_the_mask_of_the_pixels_shown_is_written(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, INSIDE)
+    d.settle()
+    wide = np.full_like(blobs, 10)
+    wide[8:56, 68:124] = 220
+    d.image.data = wide
+    d.settle()
+    d.widget.trigger('accept')
+    d.settle()
+    written = d.viewer.layers['objects'].data
+    assert np.array_equal(written > 0, wide > 100)

@@ -50,7 +50,7 @@ def validation_samples(
     groups: dict[str, list[LabelledImage]] = {}
     for image in images:
         groups.setdefault(image.group, []).append(image)
-    samples = []
+    samples: list[Sample] = []
     used: set[tuple[int, int, int]] = set()
     stride = grid_stride(input_size)
     for number in range(TRIES * count):

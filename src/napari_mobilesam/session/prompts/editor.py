@@ -220,6 +220,18 @@ class Editor:
         self._modified = True
         self.changed.emit()
 
+    def leave(self, place: Hashable) -> None:
+        """Take the open object off a plane that is no longer shown so.
+
+        Parameters
+        ----------
+        place : hashable
+            `ImagePlane.place` of the plane.
+        """
+        view = self._waiting.get(place) or self.record.views.get(place)
+        if view is not None:
+            self.ask(view.plane, Prompts())
+
     def expect(self, plane: ImagePlane, prompts: Prompts) -> None:
         """Precompute the answer to prompts that are likely to follow."""
         self._submit(self._to_ask(plane, prompts), self._prompting.expect)

@@ -205,6 +205,7 @@ class OpenObject:
 
     def _ask(self, shown: ShownPlane) -> None:
         plane, source = shown
+        self._leave_replaced(shown)
         collected = self._collect(shown)
         self._place = source.place
         self._waiting_shapes = collected.waiting
@@ -255,13 +256,23 @@ class OpenObject:
         self._asking = True
         try:
             for place, plane in list(self._planes.items()):
-                view = self._editor.record.views.get(place)
-                if plane.channel_axis != axis and view is not None:
-                    self._planes.pop(place)
-                    self._drawn.pop(place, None)
-                    self._editor.ask(view.plane, Prompts())
+                if plane.channel_axis != axis:
+                    self._leave(place)
         finally:
             self._asking = False
+
+    def _leave_replaced(self, shown: ShownPlane) -> None:
+        """Take the object off the pixels that were here before."""
+        for place, plane in list(self._planes.items()):
+            here = plane.layer is shown.plane.layer
+            here = here and plane.index == shown.plane.index
+            if here and place != shown.source.place:
+                self._leave(place)
+
+    def _leave(self, place: Hashable) -> None:
+        self._planes.pop(place)
+        self._drawn.pop(place, None)
+        self._editor.leave(place)
 
     def _say_waiting(self) -> None:
         """Say that the mask is still to come, unless that is said already."""

@@ -181,7 +181,7 @@ def classes_of(
     if 'class' not in features:
         return labels, np.full(count, -1), []
     codes, found = pd.factorize(features['class'])
-    named = [isinstance(name, str) and bool(name) for name in found]
+    named = np.array([isinstance(n, str) and bool(n) for n in found], bool)
     places = np.where(named, np.cumsum(named) - 1, -1)
     names = [name for name, good in zip(found, named, strict=True) if good]
     # the last entry is for -1, which is not a value at all
