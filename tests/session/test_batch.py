@@ -96,6 +96,16 @@ def test_earlier_objects_that_are_covered_go(session):
     assert area(session, 1) == 24 * 24
 
 
+@pytest.mark.parametrize('policy', ['keep', 'overwrite'])
+def test_objects_of_the_batch_that_are_covered_go(session, policy):
+    session.editor.options = WriteOptions(policy)
+    # the second is the same blob, and covers the first
+    result = session.batch([box(16, 20, 30, 44), point(28, 32)], 'last')
+    assert list(result.missing) == [0]
+    assert [record.label for record in session.scene.objects(False)] == [2]
+    assert session.scene.target.table['index'].tolist() == [2]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('policy', ['keep', 'overwrite'])
 def test_labels_from_before_are_for_the_write_policy(session, policy):

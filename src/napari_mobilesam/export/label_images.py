@@ -162,7 +162,9 @@ def read_tiff(
             # label images have no colours: they are planes, unless asked for
             if letters[0] == 'S' and (frames or channel is None):
                 letters = f'{"T" if frames else "Z"}{letters[1:]}'
-            axes = tiff_axes(letters, labels.shape) or UNNAMED
+            # InstanSeg does not name its channels
+            unnamed = UNNAMED if channel is None else 'cyx'
+            axes = tiff_axes(letters, labels.shape) or unnamed
             scale, units = pixel_sizes(path, file, series.keyframe)
     except (FileNotFoundError, SegmentationError):
         raise

@@ -137,7 +137,11 @@ class EmbeddingCache:
 
     def use(self) -> CacheUse:
         """Return how full it is."""
-        sizes = [file.stat().st_size for file in self._files()]
+        sizes = []
+        for file in self._files():
+            # another process may have dropped it
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(file.stat().st_size)
         return CacheUse(len(sizes), sum(sizes))
 
     def _path(

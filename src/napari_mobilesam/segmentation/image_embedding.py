@@ -129,7 +129,7 @@ class ImageEmbedding:
         self.kept_maps = LatestOnly[Any]()
         self._read = read
         self._cache = cache
-        self._budget = budget
+        self._budgets = [budget]
         self._blocks: OrderedDict[BlockKey, torch.Tensor] = OrderedDict()
         self._cuts: OrderedDict[tuple[int, ...], Embedding] = OrderedDict()
         self._lock = threading.Lock()
@@ -304,20 +304,21 @@ class ImageEmbedding:
     def _drop(self) -> None:
         """Drop the blocks used least recently, beyond the budget."""
         size = sum(block.nbytes for block in self._blocks.values())
-        while size > self._budget and len(self._blocks) > 1:
+        while size > max(self._budgets) and len(self._blocks) > 1:
             _, dropped = self._blocks.popitem(last=False)
             size -= dropped.nbytes
 
     @contextmanager
     def larger_budget(self, budget: int) -> Iterator[None]:
         """Context in which features of more bytes are kept."""
-        before = self._budget
-        self._budget = max(before, budget)
+        with self._lock:
+            self._budgets.append(budget)
         try:
             yield
         finally:
+            # of several runs at a time the others keep theirs
             with self._lock:
-                self._budget = before
+                self._budgets.remove(budget)
                 self._drop()
 
     def _embed(self, key: BlockKey) -> torch.Tensor:

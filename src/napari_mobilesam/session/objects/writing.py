@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -196,7 +196,11 @@ def write_object(
 
 
 def clear_beneath(
-    objects: Objects, step: Step, record: ObjectRecord, policy: WritePolicy
+    objects: Objects,
+    step: Step,
+    record: ObjectRecord,
+    policy: WritePolicy,
+    among: Collection[int] = (),
 ) -> tuple[ObjectRecord, ...]:
     """Remove objects of which a written one leaves nothing, or a thin rim.
 
@@ -212,16 +216,21 @@ def clear_beneath(
         The written object.
     policy : {'overwrite', 'keep'}
         Treatment of existing labels.
+    among : collection of int
+        Numbers of objects that are overwritten although others are kept.
 
     Returns
     -------
     tuple of ObjectRecord
         Objects that were removed.
     """
-    if policy == 'keep':
+    kept = policy == 'keep'
+    if kept and not among:
         return ()
     removed = []
     for other in _beneath(objects, record):
+        if kept and other.number not in among:
+            continue
         if _is_crumbs(objects, other, step.resize(other)):
             step.erase(other)
             step.remove(other)

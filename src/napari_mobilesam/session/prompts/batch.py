@@ -153,7 +153,7 @@ class _RunningBatch:
     def _clear_beneath(self, record: ObjectRecord) -> None:
         numbers = {each.number: n for n, each in self.records.items()}
         for other in clear_beneath(
-            self.objects, self.step, record, self.options.policy
+            self.objects, self.step, record, self.options.policy, numbers
         ):
             number = numbers.get(other.number)
             if number is None:

@@ -53,6 +53,8 @@ PARTIAL_PIXELS = 1 << 15
 PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
 # method of Labels that adds a change to the undo history of napari
 _SAVE_HISTORY = '_save_history'
+# Lazy labels of more bytes are not edited, as napari would read all.
+LARGEST_LAZY = 1 << 30
 # Arrays up to this size are searched whenever a new label is needed.
 COUNTED_PIXELS = 1 << 22
 
@@ -136,6 +138,13 @@ class LabelsTarget:
                 'choose or create another labels layer.'
             )
         data = layer.data
+        if hasattr(data, 'dask') and data.nbytes > LARGEST_LAZY:
+            raise LabelsError(
+                f'“{layer.name}” is computed part by part and has '
+                f'{data.nbytes / 1e9:.1f} GB, all of which would be read to '
+                'be edited: save it as zarr and open that, or choose or '
+                'create another labels layer.'
+            )
         if isinstance(data, np.ndarray) and not data.flags.writeable:
             raise LabelsError(
                 f'“{layer.name}” is read-only: choose or create another '
