@@ -1070,3 +1070,15 @@ def test_what_is_given_goes_before_what_labels_know(
     export_labels(image, tmp_path / 'a.geojson', table=table)
     found = read_labels(tmp_path / 'a.geojson', shape=image.shape)
     assert set(found.table['class'].dropna()) <= {'new', ''}
+
+
+def test_channels_that_instanseg_does_not_name(tmp_path: Path) -> None:
+    both = np.zeros((2, 30, 40), np.int32)
+    both[0, 3:9, 3:9], both[1, 2:12, 2:12] = 1, 1
+    path = tmp_path / 'instanseg.tif'
+    tifffile.imwrite(path, both, photometric='minisblack')
+    for channel in (0, 1):
+        found = read_labels(path, channel=channel)
+        assert np.array_equal(found.labels, both[channel])
+    with pytest.raises(ExportError, match='no channel 2'):
+        read_labels(path, channel=2)

@@ -143,3 +143,10 @@ def test_a_lazy_stack_is_read_plane_by_plane():
 def test_what_cannot_be_linked(stack, options, error):
     with pytest.raises(error):
         link_labels(stack, **options)
+
+
+def test_negative_labels_are_refused():
+    stack = np.zeros((2, 8, 8), np.int16)
+    stack[:, 2:4, 2:4] = -1
+    with pytest.raises(ImageError, match='negative values'):
+        link_labels(stack)

@@ -349,6 +349,9 @@ def test_free_names(folder: Path) -> None:
     assert free_name('mobile_sam_tuned1') == 'mobile_sam_tuned2'
     assert free_name('/home/me/other.pt') == 'other_tuned1'
     check_name('other_tuned1')
+    for name in ('cells.pt', 'cells.SafeTensors'):
+        with pytest.raises(SegmentationError, match='without a suffix'):
+            check_name(name)
 
 
 def test_folder_that_cannot_be_written(bench: Any, folder: Path) -> None:

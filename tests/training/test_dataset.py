@@ -10,12 +10,17 @@ import tifffile
 import zarr
 from skimage.io import imsave
 
-from napari_mobilesam.training.dataset import BalancedSampler, read_folder
+from napari_mobilesam.training.dataset import (
+    BalancedSampler,
+    file_of,
+    read_folder,
+)
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
     labelled_image,
 )
+from napari_mobilesam.training.train_job import read_split
 
 
 def two_objects() -> np.ndarray:
@@ -195,3 +200,21 @@ def test_manifests_that_say_nothing(
     (tmp_path / 'MANIFEST.csv').write_bytes(content)
     with pytest.raises(TrainingDataError, match=said):
         read_folder(tmp_path)
+
+
+def test_planes_of_a_stack_are_on_one_side(tmp_path: Path) -> None:
+    labels = np.stack([two_objects()] * 10)
+    for name in 'ab':
+        tifffile.imwrite(tmp_path / f'{name}_image.tif', np.ones(labels.shape))
+        tifffile.imwrite(tmp_path / f'{name}_labels.tif', labels)
+    sides = [read_split(tmp_path, split) for split in ('train', 'val')]
+    names = [{file_of(image) for image in side} for side in sides]
+    assert names == [{f'{tmp_path.name}/a'}, {f'{tmp_path.name}/b'}]
+    (tmp_path / 'b_image.tif').unlink()
+    (tmp_path / 'b_labels.tif').unlink()
+    sides = [read_split(tmp_path, split) for split in ('train', 'val')]
+    assert [len(side) for side in sides] == [9, 1]
+    assert sides[1][0].name.endswith('a[9]')
+    # a manifest may name no image for validation
+    (tmp_path / 'MANIFEST.csv').write_text('id,split\na,train\n')
+    assert read_split(tmp_path, 'val') == []

@@ -135,3 +135,12 @@ def test_embeddings_of_another_teacher_are_refused(
     other = make_student(teacher, seed=5).eval()
     with pytest.raises(TrainingError, match='another model'):
         cache(tmp_path, other, disc_images)
+
+
+def test_embeddings_of_crops_of_other_sizes_are_refused(
+    teacher: Sam, disc_images: list[LabelledImage], tmp_path: Path
+) -> None:
+    cache(tmp_path, teacher, disc_images)
+    source = SampleSource(disc_images, 128, 0, zoom=ZoomRange(best=48))
+    with pytest.raises(TrainingError, match='other crops'):
+        TeacherCache(tmp_path, teacher, source, 5)

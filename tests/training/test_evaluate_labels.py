@@ -145,3 +145,10 @@ def test_two_files_of_one_name(disc_folder: Path, found: Path) -> None:
     path.with_suffix('.png').unlink()
     with pytest.raises(TrainingDataError, match='compressed with loss'):
         evaluate_labels(found, images)
+
+
+def test_labels_beside_ome_images(disc_folder: Path, found: Path) -> None:
+    images = read_folder(disc_folder)
+    path = found / 'd0_image_cp_masks.tif'
+    path.rename(found / 'd0_image_cp_masks.ome.tif')
+    assert evaluate_labels(found, images).rows[0]['f1'] == 1

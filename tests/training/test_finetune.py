@@ -344,3 +344,30 @@ def test_budget_includes_validation(
     )
     assert result.curve[-1]['step'] == 0
     assert not result.improved
+
+
+@pytest.mark.parametrize('diameter', [None, 32])
+def test_each_object_held_back_counts_once(
+    tiny: Sam, disc_images: list[LabelledImage], diameter: float | None
+) -> None:
+    samples = validation_samples(
+        disc_images, tiny.input_size, diameter, count=12
+    )
+    counts = [len(sample.targets) for sample in samples]
+    # three images of six objects
+    assert sum(counts) <= 18
+    if diameter is None:
+        assert counts == [6, 6, 6]
+
+
+def test_objects_held_back_may_be_too_small(
+    tiny: Sam,
+    disc_images: list[LabelledImage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        'napari_mobilesam.training.finetune.validation_samples',
+        lambda *given, **options: [],
+    )
+    with pytest.raises(TrainingDataError, match='too small to be measured'):
+        finetune(tiny, disc_images, save=False)

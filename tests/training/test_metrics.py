@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from napari_mobilesam.training.metrics import (
     THRESHOLDS,
@@ -98,3 +99,23 @@ def test_boundary_f_forgives_up_to_the_tolerance() -> None:
     assert boundary_f(truth, square(8, 12), tolerance=1) == 0
     assert boundary_f(truth, np.zeros_like(truth)) == 0
     assert boundary_f(np.zeros_like(truth), np.zeros_like(truth)) == 1
+
+
+@given(arrays(bool, (14, 17)), arrays(bool, (14, 17)), st.integers(1, 4))
+def test_boundary_f_is_that_of_whole_images(truth, predicted, tolerance):
+    borders = [
+        m & ~binary_erosion(m, border_value=1) for m in (truth, predicted)
+    ]
+    value = boundary_f(truth, predicted, tolerance)
+    if not all(border.any() for border in borders):
+        assert value == (borders[0].any() == borders[1].any())
+        return
+    offsets = np.mgrid[-tolerance : tolerance + 1, -tolerance : tolerance + 1]
+    near = [
+        binary_dilation(border, np.hypot(*offsets) <= tolerance)
+        for border in borders
+    ]
+    precision = (borders[1] & near[0]).sum() / borders[1].sum()
+    recall = (borders[0] & near[1]).sum() / borders[0].sum()
+    both = precision + recall
+    assert value == pytest.approx(2 * precision * recall / both if both else 0)

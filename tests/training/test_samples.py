@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_mobilesam.segmentation.image import as_rgb_plane
 from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.training.augment import scale_intensities
 from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.instance_maps import KnownMaps
 from napari_mobilesam.training.interactive import error_clicks
@@ -236,3 +240,24 @@ def test_batches_made_ahead_are_the_same(
         one, two = ahead.get(first, 2), now.get(first, 2)
         for name, value in vars(one).items():
             assert torch.equal(value, getattr(two, name)), name
+
+
+def test_maps_are_found_again_in_another_process(
+    disc_images: list[LabelledImage],
+) -> None:
+    known = KnownMaps(disc_images)
+    known.prepare(workers=1)
+    images, copied = pickle.loads(pickle.dumps((disc_images, known)))
+    for number, image in enumerate(images):
+        assert copied.of(image) is copied.computed[number]
+
+
+def test_colours_are_shown_as_by_the_predictor() -> None:
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:30, 10:30] = 1
+    rng = np.random.default_rng(0)
+    colours = rng.uniform(0.2, 0.6, (40, 40, 3))
+    for image in (colours, (200 * colours).astype(np.uint8), labels > 0):
+        shown = scale_intensities(image, labelled_image(image, labels), None)
+        rgb = as_rgb_plane(np.asarray(image))
+        assert np.abs(255 * shown - rgb).max() < 1

@@ -326,3 +326,13 @@ def test_labels_that_objects_are_written_to_are_chosen(
     d.widget.panel.labels_combo.layer = d.viewer.layers['others']
     d.settle()
     assert training.panel.labels_combo.layer is d.viewer.layers['others']
+
+
+def test_labels_of_all_channels_are_those_of_one_plane(desk, blobs, drawn):
+    channels = np.stack([blobs, blobs // 2])
+    d = open_desk(desk, channels)
+    labels = np.stack([drawn, np.zeros_like(drawn)])
+    labels[1, -4:, -4:] = 9
+    layer = d.viewer.add_labels(labels)
+    (plane,) = labelled_planes(d.viewer, d.image, layer, channel_axis=0)()
+    np.testing.assert_array_equal(plane.labels, labels.max(0))

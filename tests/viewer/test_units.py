@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.widgets.viewer.look_at import move_sliders
+
 FIRST, SECOND = (28, 32), (28, 92)
 
 
@@ -88,3 +90,13 @@ def test_prompts_and_labels_in_other_units_are_understood(micrometres, blobs):
     d.mouse.key(Qt.Key.Key_M, Qt.KeyboardModifier.ShiftModifier)
     d.settle()
     assert [labels.data[p] for p in (FIRST, SECOND)] == [1, 2]
+
+
+def test_sliders_go_to_a_place_in_the_units_of_the_world(desk, blobs):
+    stack = np.stack([blobs] * 5)
+    d = desk(stack, units=('um', 'um', 'um'))
+    d.viewer.add_image(stack, units=('nm', 'nm', 'nm'))
+    d.settle()
+    move_sliders(d.viewer, d.image, (3, 10, 10), (3, 20, 20))
+    d.settle()
+    assert d.session.scene.layer_plane().index[0] == 3
