@@ -99,4 +99,4 @@ def test_sliders_go_to_a_place_in_the_units_of_the_world(desk, blobs):
     d.settle()
     move_sliders(d.viewer, d.image, (3, 10, 10), (3, 20, 20))
     d.settle()
-    assert d.session.scene.layer_plane().index[0] == 3
+    assert d.viewer.dims.point[0] == pytest.approx(3000)
