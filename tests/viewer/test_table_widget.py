@@ -444,9 +444,9 @@ def test_large_labels_on_disk(table_desk, tmp_path):
     d = table_desk(array)
     assert d.labels.features['area'].tolist() == [100, 144, 256, 400]
     d.widget.select('area', 0, 150)
-    assert 'too large to highlight them' in d.widget.count_label.text()
+    assert 'too large, or not in memory' in d.widget.count_label.text()
     d.widget.delete()
-    assert 'is not in memory' in d.widget.status.text
+    assert set(np.unique(array[...])) == {0, 3, 4}
 
 
 # bad input
@@ -567,3 +567,27 @@ def test_lazy_channels_are_measured_part_by_part(blobs):
     request = request_of(labels, image, scene)
     assert request.channels == ['channel 0', 'channel 1']
     assert not read
+
+
+def test_objects_that_are_not_in_memory_are_deleted(table_desk, blobs):
+    dask = pytest.importorskip('dask.array')
+    stack = np.stack([squares()] * 3)
+    d = table_desk(dask.from_array(stack, chunks=(1, 32, 32)), image=None)
+    d.widget.select('area', 400, 800)
+    d.widget.delete()
+    d.settle()
+    assert set(np.unique(np.asarray(d.labels.data))) == {0, 1, 4}
+    d.widget.undo()
+    assert np.array_equal(np.asarray(d.labels.data), stack)
+
+
+def test_the_open_object_is_closed_when_it_is_deleted(table_desk, blobs):
+    d = table_desk(squares())
+    d.widget.rows.edit_asked.emit(3)
+    assert d.session.editor.base is not None
+    d.widget.select('area', 256, 256)
+    d.widget.delete()
+    d.settle()
+    assert d.session.editor.base is None
+    assert d.session.editor.record.empty
+    assert not (d.labels.data == 3).any()

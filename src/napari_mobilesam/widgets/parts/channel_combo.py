@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # limits the number of pairs that are offered
 MOST_OTHERS = 4
-_LOOKS = ('contrast_limits', 'gamma', 'colormap')
+_LOOKS = ('contrast_limits', 'gamma', 'colormap', 'data')
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,10 @@ class PromptImage:
     channels_changed : Signal()
         Another axis is that of the channels.
     pixels_changed : Signal()
-        Data, contrast, gamma or channels changed.
+        Data, contrast or gamma changed, of the image or of one composed with
+        it.
     moved : Signal()
-        The transform of the image changed.
+        The transform of the image changed, or other channels were chosen.
     hidden : Signal()
         The image was hidden or shown.
     layer : napari.layers.Image or None
@@ -168,10 +169,18 @@ class PromptImage:
         self.layer = None
 
     def _use_channels(self) -> None:
-        self._scene.channel_axis = self._header.channel_combo.axis
+        combo, scene = self._header.channel_combo, self._scene
+        looks = (scene.channel_axis, scene.composed)
+        chosen = (combo.axis, combo.composed)
+        scene.channel_axis = combo.axis
         self.channels_changed.emit()
-        self._scene.composed = self._header.channel_combo.composed
-        self.pixels_changed.emit()
+        scene.composed = combo.composed
+        if looks == chosen:
+            # how the other layers are shown, which is dragged
+            self.pixels_changed.emit()
+        else:
+            # what is shown is no longer what would be written
+            self.moved.emit()
 
     def _events(self) -> dict[str, Callable[..., None]]:
         return {

@@ -160,6 +160,12 @@ class PromptOutput:
         if not merges or self._may_remove(name):
             with self._panel.status.errors():
                 self._session.rename_class(name, new)
+                if merges:
+                    self._panel.status.say(
+                        f'The objects of “{name}” are of the class “{new}” '
+                        f'now. {self._panel.buttons["undo"].text()} takes it '
+                        'back.'
+                    )
 
     def _remove_class(self, name: str) -> None:
         if self._may_remove(name):

@@ -44,14 +44,16 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
 from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (
-    box_of,
     for_export,
     merged,
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
-from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
+from napari_mobilesam.widgets.viewer.delete_labels import (
+    box_of,
+    delete_labels,
+)
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
@@ -382,7 +384,8 @@ class TableWidget(ViewerWidget):
         self.count_label.setText(f'{text}.')
         if not self._show_marks():
             self.count_label.setText(
-                f'{text}; the labels are too large to highlight them.'
+                f'{text}; the labels are too large, or not in memory, to '
+                'highlight them.'
             )
 
     def _show_marks(self) -> bool:
@@ -503,6 +506,9 @@ class TableWidget(ViewerWidget):
             return
         objects = self._scene.objects_of(labels)
         with self.status.errors():
+            if self._open_label in chosen:
+                # it is no object any more that could be accepted
+                self.session.editor.reject()
             delete_labels(objects, labels, chosen.tolist())
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
 

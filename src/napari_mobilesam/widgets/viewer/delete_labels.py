@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.targets import Indices
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import data_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def box_of(
+    table: pd.DataFrame, label: int, ndim: int
+) -> tuple[list[float], list[float]] | None:
+    """Return first and last pixel of an object, None if it is unknown."""
+    if 'index' not in table or 'row0' not in table:
+        return None
+    rows = table[table['index'] == label]
+    if not len(rows):
+        return None
+    row = rows.iloc[0]
+    axes = (
+        ['z', 'row', 'column']
+        if 'z0' in table and ndim > 2
+        else ['row', 'column']
+    )
+    low = [float(row[f'{axis}0']) for axis in axes]
+    high = [float(row[f'{axis}1']) - 1 for axis in axes]
+    if any(math.isnan(value) for value in (*low, *high)):
+        return None
+    missing = ndim - len(axes)
+    return [0.0] * missing + low, [0.0] * missing + high
 
 
 def delete_labels(
@@ -24,29 +53,48 @@ def delete_labels(
     objects : Objects
         Objects of the layer.
     layer : napari.layers.Labels
-        Labels in memory.
+        Their layer. Labels that are not in memory are read where its feature
+        table has the boxes of the objects, as *Table* measures them.
     labels : collection of int
         Labels of the objects.
 
     Raises
     ------
     SegmentationError
-        The labels are not in memory.
+        The labels are not in memory, and where an object lies is not known.
     """
-    data = data_of(layer)
-    if not isinstance(data, np.ndarray):
-        raise SegmentationError(
-            f'“{layer.name}” is not in memory, so that not all of it can be '
-            'searched: delete its objects one by one.'
-        )
+    pixels = _pixels(layer, labels)
     gone = {int(label) for label in labels}
     title = f'deleting {counted(len(gone), "object")}'
     with objects.step(title) as step:
         step.replay_code = _replay_code(objects, gone)
-        step.put_at(np.nonzero(np.isin(data, list(gone))), 0)
+        step.put_at(pixels, 0)
         for record in [r for r in objects if r.label in gone]:
             step.remove(record)
         step.describe(gone, layer.features.iloc[:0])
+
+
+def _pixels(layer: Labels, labels: Collection[int]) -> Indices:
+    """Indices of all pixels of some labels."""
+    data = data_of(layer)
+    if isinstance(data, np.ndarray):
+        return np.nonzero(np.isin(data, list(labels)))
+    found = []
+    for label in labels:
+        box = box_of(layer.features, label, layer.ndim)
+        if box is None:
+            raise SegmentationError(
+                f'“{layer.name}” is not in memory, and where object {label} '
+                'lies is not known: measure it first.'
+            )
+        low = [int(first) for first in box[0]]
+        high = [int(last) + 1 for last in box[1]]
+        part = np.asarray(data[tuple(map(slice, low, high))])
+        inside = np.nonzero(part == label)
+        found.append(
+            [axis + first for axis, first in zip(inside, low, strict=True)]
+        )
+    return tuple(np.concatenate(axes) for axes in zip(*found, strict=True))
 
 
 def _replay_code(objects: Objects, labels: set[int]) -> ReplayCode | None:
