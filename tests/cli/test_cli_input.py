@@ -180,7 +180,8 @@ def test_boxes_of_the_plane_alone() -> None:
     table = shapes_table()
     with pytest.warns(UserWarning, match='1 shapes are paths or lines'):
         boxes = boxes_of_table(table, (1,))
-    assert boxes.to_numpy().tolist() == [[5, 5, 14, 14], [40, 40, 49, 49]]
+    expected = np.array([[5, 5, 14, 14], [40, 40, 49, 49]]) + 0.5
+    assert boxes.to_numpy().tolist() == expected.tolist()
     table = table[table['shape-type'] != 'path']
     assert len(boxes_of_table(table, (3,))) == 1
     for plane, words in (

@@ -250,7 +250,7 @@ def test_nothing_is_left_out_where_not_all_blocks_are_kept(
     rgb = np.repeat(gray[..., None], 3, 2)
     model = SeeingOracle()
     embedding = ImageEmbedding.of_rgb(model, rgb)
-    embedding._budget = 1
+    embedding._budgets = [1]
     candidates = generate_candidates(
         rgb,
         model,
