@@ -377,7 +377,7 @@ def test_a_full_disk_keeps_all_that_was_done(
         write(source, target)
 
     monkeypatch.setattr(os, 'replace', filling)
-    with pytest.raises(StorageError, match='all tiles done are kept'):
+    with pytest.raises(StorageError, match='all finished tiles are kept'):
         run(image_path, output)
     monkeypatch.undo()
     records = list(records_folder(output).rglob('*.record'))
