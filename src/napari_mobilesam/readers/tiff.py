@@ -172,7 +172,7 @@ def _refuse_colours(path: Path, page: Any) -> None:
     photometric = page.photometric
     # JPEG and JPEG 2000 are turned into RGB as they are decoded
     raw = photometric == tifffile.PHOTOMETRIC.YCBCR and (
-        'JP' not in page.compression.name
+        'JP' not in getattr(page.compression, 'name', '')
     )
     if raw or photometric in (
         tifffile.PHOTOMETRIC.CIELAB,
