@@ -56,7 +56,7 @@ class LinkingParameters:
     max_distance: float | None = parameter(
         None,
         'Most that an object moves from one frame to the next, in pixels.',
-        label='Max. distance (px)',
+        label='Distance (px)',
         minimum=1,
         maximum=100_000,
         automatic='1.5 diameters of the median object.',
