@@ -121,3 +121,12 @@ def test_an_outline_encloses_its_label(row, column, radius, number):
 
 def test_no_labels_no_outlines():
     assert mask_outlines(np.zeros((5, 5), np.uint16)) == []
+
+
+def test_outlines_of_very_large_numbers():
+    labels = np.zeros((20, 30), np.int64)
+    labels[2:8, 2:8], labels[10:15, 20:25] = 2_000_000_000, 7
+    lower, upper = mask_outlines(labels)
+    # in the order of the numbers
+    assert lower.min() > 9
+    assert upper.max() < 9

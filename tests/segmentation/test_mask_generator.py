@@ -6,7 +6,10 @@ import pytest
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.segmentation.everything_plan import plan_for_shape
-from napari_mobilesam.segmentation.mask_generator import generate_masks
+from napari_mobilesam.segmentation.mask_generator import (
+    generate_candidates,
+    generate_masks,
+)
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.types import (
@@ -167,6 +170,20 @@ def test_cancelling_at_once_finds_nothing(tiny_model, noise):
     )
     assert not labels.any()
     assert len(table) == 0
+
+
+def test_cancelling_is_heard_while_sizes_are_looked_for():
+    model = Oracle(best=24)
+    asked = []
+    found = generate_candidates(
+        drawn(discs((120, 160), 9, 30)),
+        model,
+        cancelled=lambda: len(asked) > 1 or asked.append(model.encoded),
+    )
+    assert not found.complete
+    assert not found.masks
+    # no more than the looks between which it was asked
+    assert asked[-1] <= model.encoded <= asked[-1] + 2
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def duration(seconds: float) -> str:
 def measure_speed(model: Sam, refresh: bool = False) -> Speed:
     """Measure what embeddings, prompts and masks cost on this machine.
 
-    It takes about two embeddings and some prompts the first time, and is then
+    It takes a few embeddings and prompts the first time, and is then
     remembered in the cache folder for this machine, device and kind of
     model.
 

@@ -85,15 +85,18 @@ def plan_run(
     rgb: NDArray[np.uint8],
     parameters: EverythingParameters,
     scope: Scope | None = None,
+    between: Callable[[], None] | None = None,
 ) -> list[Plan]:
     """Decide what is embedded and which points may be asked, by scale.
 
     A given diameter tells the scale; ``whole_image`` or crop layers ask for
-    the procedure of the paper; otherwise the model is asked in a few places.
+    the procedure of the paper; otherwise the model is asked in a few places,
+    and ``between`` is called in between, which may raise to stop.
     """
     seen: list[float | None] = [None]
     if not parameters.scale_given:
-        found = diameters_of(image, lambda: estimate_diameter(rgb))
+        stop = {} if between is None else {'between': between}
+        found = diameters_of(image, lambda: estimate_diameter(rgb), **stop)
         seen = [*found] or seen
     record = image.model.record
     return [

@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_mobilesam.argument_checks import (
     check_number,
     quoted,
@@ -39,7 +42,7 @@ from napari_mobilesam.segmentation.parameters import (
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.retry import ask_again
 from napari_mobilesam.segmentation.run import Hooks, Run
-from napari_mobilesam.segmentation.scope import checked_scope
+from napari_mobilesam.segmentation.scope import Scope, checked_scope
 from napari_mobilesam.segmentation.watershed_masks import take_instances
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -199,17 +202,18 @@ progress, cancelled, on_masks, **overrides
     shape = (rgb.shape[0], rgb.shape[1])
     scope = checked_scope(shape, region, skip)
     image_embedding = embedding_of(model, rgb, embedding)
-    plans = plan_run(image_embedding, rgb, chosen, scope)
     hooks = Hooks.of(progress, cancelled, on_masks, on_work)
+    plans = _plans_unless_cancelled(hooks, image_embedding, rgb, chosen, scope)
     thresholds = thresholds_for(chosen, model.record)
     least = thresholds if floor is None else _checked_floor(floor)
     total = sum(expected_prompts(plan) for plan in plans)
     run = Run(image_embedding, rgb, chosen, least, hooks, total)
+    run.complete = bool(plans)
     collector = Collector(scope, thresholds, hooks)
     with image_embedding.larger_budget(RUN_BYTES):
         for plan in plans:
             ask_plan(run, plan, collector)
-        if not chosen.crop_layers and not chosen.watershed:
+        if plans and not chosen.crop_layers and not chosen.watershed:
             # The crops of the paper drop what they cut off.
             ask_again(run, collector)
     masks = collector.masks
@@ -230,6 +234,29 @@ progress, cancelled, on_masks, **overrides
         channels,
         run.embedded,
     )
+
+
+class _CancelledError(Exception):
+    pass
+
+
+def _plans_unless_cancelled(
+    hooks: Hooks,
+    image: ImageEmbedding,
+    rgb: NDArray[np.uint8],
+    parameters: EverythingParameters,
+    scope: Scope,
+) -> list[Plan]:
+    """Plans of a run; none if it is cancelled while sizes are looked for."""
+
+    def between() -> None:
+        if hooks.cancelled():
+            raise _CancelledError
+
+    try:
+        return plan_run(image, rgb, parameters, scope, between)
+    except _CancelledError:
+        return []
 
 
 def _checked_floor(floor: Any) -> Thresholds:

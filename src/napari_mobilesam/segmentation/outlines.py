@@ -55,8 +55,11 @@ def mask_outlines(
             f'labels are from {labels.min()} to {labels.max()}; number the '
             'objects from 1 to 2,147,483,647.'
         )
+    # regionprops takes labels as places in a list
+    _, compact = np.unique(np.append(labels, 0), return_inverse=True)
+    compact = compact[:-1].reshape(labels.shape)
     outlines = []
-    for region in regionprops(labels):
+    for region in regionprops(compact):
         padded = np.pad(region.image, 1).astype(np.float64)
         contours = find_contours(padded, 0.5, fully_connected='high')
         longest = max(contours, key=len)
