@@ -8,6 +8,7 @@ import queue
 import numpy as np
 import pytest
 
+from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.session import Session
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track.tracked_labels import (
@@ -98,7 +99,7 @@ def test_what_cannot_be_tracked_is_said(session, labels, message):
 
 def test_missing_laptrack_is_one_sentence(session, monkeypatch):
     def missing(*args):
-        raise ImportError('laptrack is not installed: `pip install x`.')
+        raise MissingExtraError('laptrack is not installed.')
 
     monkeypatch.setattr(
         'napari_mobilesam.tracking.track_linking.need', missing

@@ -180,8 +180,7 @@ class ClassJobs:
             if run.cancelled.is_set():
                 self._runs.finish(run, self.stopped.emit)
                 return
-            missing = isinstance(error, ImportError)
-            text = str(error) if missing else explain(error)
+            text = explain(error)
             self._runs.finish(run, lambda: self.failed.emit(text))
             return
         result = ProposedClasses(objects, plane, masks, proposals)

@@ -127,9 +127,7 @@ class LatestRun(Generic[Run]):
         except _StoppedError:
             self.finish(run, stopped)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            # a missing package is a sentence already
-            missing = isinstance(error, ImportError)
-            text = str(error) if missing else explain(error)
+            text = explain(error)
             self.finish(run, lambda: failed(text))
         else:
             self.finish(run, lambda: finished(result))

@@ -198,7 +198,7 @@ class TrackJobs:
                     **size._asdict(),
                 )
             except Exception as error:  # noqa: BLE001 - told to the user
-                text = _explain(error)
+                text = explain(error)
                 self._deliver(lambda: end(self.not_saved, text))
                 return
             self._deliver(lambda: end(self.saved, f'Saved: {path}'))
@@ -267,8 +267,3 @@ class TrackJobs:
             stopped=self.stopped.emit,
             failed=self.failed.emit,
         )
-
-
-def _explain(error: Exception) -> str:
-    """Return the message about an error; a missing package is a sentence."""
-    return str(error) if isinstance(error, ImportError) else explain(error)
