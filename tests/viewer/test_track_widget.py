@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.tracking.ctc import read_ctc
 from napari_mobilesam.widgets import open_form
 
@@ -347,7 +348,7 @@ def test_missing_laptrack(track_desk, monkeypatch):
     import napari_mobilesam.tracking.track_linking as linking
 
     def missing(*args):
-        raise ImportError('laptrack is not installed: `pip install x`.')
+        raise MissingExtraError('laptrack is not installed.')
 
     monkeypatch.setattr(linking, 'need', missing)
     d = track_desk()
