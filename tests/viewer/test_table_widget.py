@@ -591,3 +591,12 @@ def test_the_open_object_is_closed_when_it_is_deleted(table_desk, blobs):
     assert d.session.editor.base is None
     assert d.session.editor.record.empty
     assert not (d.labels.data == 3).any()
+
+
+def test_a_range_may_end_far_beyond_the_objects(table_desk, qtbot):
+    d = table_desk(squares())
+    d.widget.show()
+    d.widget.select('area', -1e12, 1e12)
+    assert d.widget.rows.selected.tolist() == [1, 2, 3, 4]
+    # drawn without an error
+    assert not d.widget.plot.grab().isNull()

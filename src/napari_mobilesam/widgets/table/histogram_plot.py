@@ -128,7 +128,11 @@ class HistogramPlot(QWidget):
                 QColor(CHOSEN if inside else BAR),
             )
         if self.span is not None:
-            left, right = (self.place_of(value) for value in self.span)
+            # a range of a script may end far beyond the objects
+            left, right = (
+                min(max(self.place_of(value), -1), self.width() + 1)
+                for value in self.span
+            )
             painter.fillRect(QRectF(left, 0, right - left, height), BRUSH)
             painter.setPen(QPen(QColor(CHOSEN), 1))
             for x in (left, right):
