@@ -75,7 +75,9 @@ class ObjectCommands:
         Parameters
         ----------
         label : int, optional
-            Label of a new object; by default see `WriteOptions`.
+            Label of a new object; by default see `WriteOptions`. Objects of
+            one label share a row of the feature table: the class of the
+            first, and the least score.
 
         Returns
         -------
