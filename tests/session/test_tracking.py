@@ -325,15 +325,20 @@ def test_export_that_fails_is_said(session, dividing_cells, tmp_path):
     session.unlink((4, 1))
 
 
-def test_no_correction_while_the_pixels_are_saved(dividing_cells, tmp_path):
+def tracked_by_hand(labels):
+    """Jobs whose answers come when the test says so, and tracked labels."""
     deliver = Deliveries()
     jobs = TrackJobs(deliver)
     found = []
     jobs.finished.connect(found.append)
-    jobs.start(dividing_cells.labels)
+    jobs.start(labels)
     jobs.wait(60)
     deliver.run()
-    (tracked,) = found
+    return deliver, jobs, found[0]
+
+
+def test_no_correction_while_the_pixels_are_saved(dividing_cells, tmp_path):
+    deliver, jobs, tracked = tracked_by_hand(dividing_cells.labels)
     jobs.export(tracked, tmp_path / 'tracked.tif')
     with pytest.raises(TrackError, match='being saved'):
         tracked.unlink(tracked.index(4, 1))
@@ -463,14 +468,7 @@ def test_pixels_that_stay_change_nothing(tracked):
 
 
 def test_every_export_is_written(dividing_cells, tmp_path):
-    deliver = Deliveries()
-    jobs = TrackJobs(deliver)
-    found = []
-    jobs.finished.connect(found.append)
-    jobs.start(dividing_cells.labels)
-    jobs.wait(60)
-    deliver.run()
-    (tracked,) = found
+    deliver, jobs, tracked = tracked_by_hand(dividing_cells.labels)
     names = ['a.csv', 'b.csv', 'c.csv']
     for name in names:
         jobs.export(tracked, tmp_path / name)

@@ -223,18 +223,14 @@ def export_labels(
     check_instance('class_colors', class_colors, Mapping)
     check_sizes('scale', scale, 4)
     _check_units(units)
-    known: dict[str, Any] = {
-        'table': table,
-        'class_colors': dict(class_colors or {}),
-        'axes': axes,
-        'scale': tuple(scale),
-        'units': tuple(units),
-    }
-    if isinstance(labels, LabelsWithTable):
-        told = {key: each for key, each in known.items() if _is_told(each)}
-        given = replace(labels, **told)
-    else:
-        given = LabelsWithTable(labels, **known)
+    given = _with_what_is_known(
+        labels,
+        table=table,
+        class_colors=dict(class_colors or {}),
+        axes=axes,
+        scale=tuple(scale),
+        units=tuple(units),
+    )
     for color in given.class_colors.values():
         rgb(color)  # before anything is written
     if name or image is not None:
@@ -252,8 +248,16 @@ def export_labels(
     return Exported(path, kind, count)
 
 
-def _is_told(argument: Any) -> bool:
-    return argument is not None and len(argument) > 0
+def _with_what_is_known(labels: Any, **known: Any) -> LabelsWithTable:
+    """Labels with fields of `LabelsWithTable`; empty ones tell nothing."""
+    if not isinstance(labels, LabelsWithTable):
+        return LabelsWithTable(labels, **known)
+    told = {
+        name: value
+        for name, value in known.items()
+        if value is not None and len(value)
+    }
+    return replace(labels, **told)
 
 
 def _check_units(units: Any) -> None:

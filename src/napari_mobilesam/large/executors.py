@@ -19,7 +19,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -253,29 +253,20 @@ def open_workers(
     if count is not None and count < 1:
         raise SegmentationError(f'workers is {count}; give 1 or more.')
     chosen = count or available_cores()
-    client = None
     workers: TaskWorkers
-    if executor == 'serial':
-        workers = SerialWorkers(work)
-    elif executor == 'threads':
-        workers = ThreadWorkers(work, chosen)
-    elif executor == 'processes':
-        workers = ProcessWorkers(work, chosen)
-    elif isinstance(executor, str) and ':' in executor:
-        client = _connect(executor)
-        try:
+    with ExitStack() as stack:
+        if executor == 'serial':
+            workers = SerialWorkers(work)
+        elif executor == 'threads':
+            workers = ThreadWorkers(work, chosen)
+        elif executor == 'processes':
+            workers = ProcessWorkers(work, chosen)
+        elif isinstance(executor, str) and ':' in executor:
+            client = stack.enter_context(closing(_connect(executor)))
             workers = DaskWorkers(work, client)
-        except BaseException:
-            client.close()
-            raise
-    else:
-        workers = DaskWorkers(work, executor)
-    try:
-        yield workers
-    finally:
-        workers.close()
-        if client is not None:
-            client.close()
+        else:
+            workers = DaskWorkers(work, executor)
+        yield stack.enter_context(closing(workers))
 
 
 def check_executor(executor: Any) -> None:

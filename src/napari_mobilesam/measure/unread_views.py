@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,6 @@ class Reordered:
             if isinstance(part, slice)
         ]
         return block.transpose([sorted(left).index(axis) for axis in left])
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[number] for number in range(self.shape[0]))
 
 
 class Stacked:

@@ -23,7 +23,7 @@ from napari_mobilesam.segmentation.lattice import (
     Lattice,
     lattice_points,
 )
-from napari_mobilesam.segmentation.object_size import diameters_of
+from napari_mobilesam.segmentation.object_size import diameters_of, nothing
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import (
     Box,
@@ -85,7 +85,7 @@ def plan_run(
     rgb: NDArray[np.uint8],
     parameters: EverythingParameters,
     scope: Scope | None = None,
-    between: Callable[[], None] | None = None,
+    between: Callable[[], None] = nothing,
 ) -> list[Plan]:
     """Decide what is embedded and which points may be asked, by scale.
 
@@ -95,8 +95,7 @@ def plan_run(
     """
     seen: list[float | None] = [None]
     if not parameters.scale_given:
-        stop = {} if between is None else {'between': between}
-        found = diameters_of(image, lambda: estimate_diameter(rgb), **stop)
+        found = diameters_of(image, lambda: estimate_diameter(rgb), between)
         seen = [*found] or seen
     record = image.model.record
     return [

@@ -87,14 +87,14 @@ class _Point:
         return 2 * LOW_RES_STRIDE * pitch / STRIDE * math.sqrt(area / math.pi)
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Do nothing between two steps."""
 
 
 def diameters_of(
     image: ImageEmbedding,
     guess: Callable[[], float | None],
-    between: Callable[[], None] = _nothing,
+    between: Callable[[], None] = nothing,
 ) -> list[float]:
     """Diameters that `find_diameters` finds; looked for once in an image."""
     if image.diameters is None:
@@ -105,7 +105,7 @@ def diameters_of(
 def find_diameters(
     image: ImageEmbedding,
     guess: float | None = None,
-    between: Callable[[], None] = _nothing,
+    between: Callable[[], None] = nothing,
 ) -> list[float]:
     """Typical object diameters of an image.
 

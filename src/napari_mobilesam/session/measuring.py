@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +74,6 @@ class Measuring:
         self._deliver = deliver
         self._worker = LatestWorker('napari-mobilesam-measuring')
         self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
-        self._numbers = itertools.count()
 
     @property
     def running(self) -> bool:
@@ -100,8 +98,7 @@ class Measuring:
 
     def save(self, job: Callable[[], Callable[[], None]]) -> None:
         """Do the same with a function that writes a file: each is run."""
-        kind = f'save {next(self._numbers)}'
-        self._worker.submit(kind, lambda: self._deliver(job()))
+        self._worker.keep(lambda: self._deliver(job()))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing is measured; False on time-out."""
@@ -110,7 +107,7 @@ class Measuring:
     def close(self) -> None:
         """Stop, drop the answer, and end the thread after files are saved."""
         self._runs.drop()
-        self._worker.close(finish='save')
+        self._worker.close()
 
     # below: on the thread
 

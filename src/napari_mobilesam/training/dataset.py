@@ -10,6 +10,7 @@ id, split and modality is used where there is one.
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from napari_mobilesam.training.labelled_images import (
 
 # Before the suffix proper, as in ``cells.ome.tif``.
 OME = '.ome'
+# Name of an image, and the indices of a plane of a stack.
+PLANE = re.compile(r'(.*?)(?:\[([\d,]+)\])?')
 # Unmatched files that a warning names.
 MOST_NAMED = 5
 
@@ -140,7 +143,8 @@ def manifest_splits(folder: Path) -> set[str]:
 
 def file_of(image: LabelledImage) -> str:
     """Name of an image without the indices of a plane of a stack."""
-    return image.name.partition('[')[0]
+    whole = PLANE.fullmatch(image.name)
+    return image.name if whole is None else whole[1]
 
 
 def read_folder(

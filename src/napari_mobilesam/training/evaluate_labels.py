@@ -6,7 +6,6 @@ compared on the same images (Segment Anything, section 7.3 and 7.4).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES, read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
+from napari_mobilesam.training.dataset import PLANE
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
 from napari_mobilesam.training.labelled_images import (
@@ -27,8 +27,6 @@ from napari_mobilesam.types import Progress
 # What programs add to the name of an image. ``<id>_image`` without any of
 # them is the image.
 ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg', '')
-# Of one plane of a stack.
-PLANE = re.compile(r'(.*?)(?:\[([\d,]+)\])?')
 MOST_NAMED = 5
 
 

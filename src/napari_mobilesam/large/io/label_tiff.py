@@ -90,10 +90,8 @@ def tiff_metadata(
         sizes = ome_sizes(known, units)
         return {'ome': True, 'metadata': {'axes': axes.upper(), **sizes}}
     unit = imagej_unit(units.get('x'))
-    if unit == NO_UNIT or not {'x', 'y'} <= set(known):
-        return {'metadata': {'axes': axes.upper()}}
     known = imagej_sizes(known, units)
-    if 'y' not in known:
+    if unit == NO_UNIT or not {'x', 'y'} <= set(known):
         return {'metadata': {'axes': axes.upper()}}
     return {
         'description': _imagej_description(axes, shape, known, unit),

@@ -163,11 +163,10 @@ class _RunningRefinement:
         # of a cancelled job that has changed nothing there is nothing to undo
         refined = any(answer.refinement.refined for answer in answers)
         if answers and (complete or refined):
-            planes = self.planes_with_objects
-            title = f'refining {_counted_on_planes(self.total, planes)}'
+            count = _counted_on_planes(self.total, self.planes_with_objects)
             if not complete:
-                title = title.replace(' ', f' {len(answers)} of ', 1)
-            with self.objects.step(title) as step:
+                count = f'{len(answers)} of {count}'
+            with self.objects.step(f'refining {count}') as step:
                 for each in self.planes:
                     changes += self._write_plane(step, each)
                 self._put_records(step, answers)

@@ -68,7 +68,7 @@ class Models:
         self._worker = worker
         self._downloader = LatestWorker('napari-mobilesam-download')
         # an event for each: one that was stopped is not revived by the next
-        self._downloads: list[threading.Event] = []
+        self._downloads: set[threading.Event] = set()
         self._deliver = deliver
         self._name = name
         self._loaded = ''
@@ -130,16 +130,15 @@ class Models:
     def download(self, name: str) -> None:
         """Download a model and use it; emits `downloaded` when it is done."""
         cancelled = threading.Event()
-        self._downloads.append(cancelled)
+        self._downloads.add(cancelled)
         self._downloader.submit(
             'download', lambda: self._download(name, cancelled)
         )
 
     def cancel_download(self) -> None:
         """Cancel downloads; partial files are removed."""
-        for cancelled in self._downloads:
+        for cancelled in tuple(self._downloads):
             cancelled.set()
-        self._downloads.clear()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until no download is running; False on time-out."""
@@ -230,6 +229,8 @@ class Models:
         except Exception as error:  # noqa: BLE001
             self.fail(error, 'model')
             return
+        finally:
+            self._downloads.discard(cancelled)
 
         def arrived() -> None:
             self.use(name)

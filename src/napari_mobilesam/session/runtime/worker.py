@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -11,6 +12,9 @@ Job = Callable[[], None]
 
 # Kinds of jobs that the user waits for: longer jobs run them between steps.
 USER_JOBS = ('accepted', 'prompts', 'expected', 'hover')
+
+# Kinds of the jobs of `LatestWorker.keep`.
+KEPT = 'kept '
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +35,7 @@ class LatestWorker:
 
     def __init__(self, name: str = 'napari-mobilesam') -> None:
         self._name = name
+        self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._waiting: dict[str, tuple[int, Job]] = {}
         self._running = False
@@ -65,6 +70,13 @@ class LatestWorker:
                 self._waiting.clear()
                 self._running = False
                 self._changed.notify_all()
+
+    def keep(self, job: Job) -> None:
+        """Run ``job`` whatever else is asked for, also after `close`.
+
+        For files that are written: none replaces another.
+        """
+        self.submit(f'{KEPT}{next(self._numbers)}', job)
 
     def resume(self, kind: str, job: Job, rank: int = 0) -> None:
         """Run the rest of a job after those that wait; see `submit`.
@@ -103,17 +115,14 @@ class LatestWorker:
                 lambda: not self._running, timeout=timeout
             )
 
-    def close(self, finish: str | None = None) -> None:
-        """Drop waiting jobs and end the thread after the running job.
+    def close(self) -> None:
+        """End the thread after the running job and those of `keep`.
 
-        Parameters
-        ----------
-        finish : str, optional
-            Jobs whose kind begins so are run all the same.
+        Other waiting jobs are dropped.
         """
         with self._changed:
             for kind in list(self._waiting):
-                if finish is None or not kind.startswith(finish):
+                if not kind.startswith(KEPT):
                     del self._waiting[kind]
             executor, self._executor = self._executor, None
         if executor is not None:

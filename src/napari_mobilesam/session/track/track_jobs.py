@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +69,6 @@ class TrackJobs:
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
         self._worker = LatestWorker('napari-mobilesam-tracking')
-        self._numbers = itertools.count()
         self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
         self._newest: TrackedLabels | None = None
         self.scene: TrackScene | None = None
@@ -203,8 +201,7 @@ class TrackJobs:
                 return
             self._deliver(lambda: end(self.saved, f'Saved: {path}'))
 
-        # each is written, also where others wait
-        self._worker.submit(f'save {next(self._numbers)}', save)
+        self._worker.keep(save)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all work is done; False on time-out."""
@@ -213,7 +210,7 @@ class TrackJobs:
     def close(self) -> None:
         """Stop, drop the answer, and end the thread after exports."""
         self._runs.drop()
-        self._worker.close(finish='save')
+        self._worker.close()
 
     def _finish(self, layer: Any, labels: Any, result: TrackResult) -> None:
         if self.scene is None:
