@@ -12,8 +12,6 @@ _SECTION_STYLE = (
     'QPushButton { text-align: left; border: 1px solid transparent; } '
     f'QPushButton:focus {{ border: 1px solid {FOCUS_COLOR}; }}'
 )
-
-
 QWIDGETSIZE_MAX = (1 << 24) - 1
 
 

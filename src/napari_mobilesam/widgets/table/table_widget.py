@@ -50,13 +50,11 @@ from napari_mobilesam.widgets.table.measured_layers import (
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
-from napari_mobilesam.widgets.viewer.delete_labels import (
-    box_of,
-    delete_labels,
-)
+from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
+from napari_mobilesam.widgets.viewer.measured_box import measured_box
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -424,7 +422,7 @@ class TableWidget(ViewerWidget):
         self._choosing = True
         try:
             labels.selected_label = label
-            box = box_of(labels.features, label, labels.ndim)
+            box = measured_box(labels.features, label, labels.ndim)
             if box is None:
                 self.status.say(
                     'Measure first: the position of the object is not known.'
@@ -482,7 +480,7 @@ class TableWidget(ViewerWidget):
         self, labels: Labels, label: int
     ) -> tuple[float, float] | None:
         """Return a pixel of a label on the plane of the image."""
-        box = box_of(labels.features, label, labels.ndim)
+        box = measured_box(labels.features, label, labels.ndim)
         if box is None:
             return None
         plane = self._scene.plane()

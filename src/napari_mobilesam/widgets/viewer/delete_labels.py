@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
@@ -15,32 +13,7 @@ from napari_mobilesam.session.objects.targets import Indices
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import data_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def box_of(
-    table: pd.DataFrame, label: int, ndim: int
-) -> tuple[list[float], list[float]] | None:
-    """Return first and last pixel of an object, None if it is unknown."""
-    if 'index' not in table or 'row0' not in table:
-        return None
-    rows = table[table['index'] == label]
-    if not len(rows):
-        return None
-    row = rows.iloc[0]
-    axes = (
-        ['z', 'row', 'column']
-        if 'z0' in table and ndim > 2
-        else ['row', 'column']
-    )
-    low = [float(row[f'{axis}0']) for axis in axes]
-    high = [float(row[f'{axis}1']) - 1 for axis in axes]
-    if any(math.isnan(value) for value in (*low, *high)):
-        return None
-    missing = ndim - len(axes)
-    return [0.0] * missing + low, [0.0] * missing + high
+from napari_mobilesam.widgets.viewer.measured_box import measured_box
 
 
 def delete_labels(
@@ -81,7 +54,7 @@ def _pixels(layer: Labels, labels: Collection[int]) -> Indices:
         return np.nonzero(np.isin(data, list(labels)))
     found = []
     for label in labels:
-        box = box_of(layer.features, label, layer.ndim)
+        box = measured_box(layer.features, label, layer.ndim)
         if box is None:
             raise SegmentationError(
                 f'“{layer.name}” is not in memory, and where object {label} '
