@@ -66,3 +66,13 @@ def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
     assert table['score'].tolist()[:2] == [0.5, 1.0]
     assert np.isnan(table['score'][2])
     assert table['class'].tolist() == ['a,b', 'cell', 'cell']
+
+
+def test_classes_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / 'table.csv'
+    classes = ['NA', 'None', '01', 'a b', None]
+    table = pd.DataFrame({'label': [1, 2, 3, 4, 5], 'class': classes})
+    write_table(table, path)
+    read = read_table(path)['class']
+    assert read[:4].tolist() == classes[:4]
+    assert read.isna().tolist() == [False] * 4 + [True]

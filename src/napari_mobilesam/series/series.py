@@ -22,6 +22,7 @@ from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
 from napari_mobilesam.files import atomic_path
+from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.series.series_entry import (
     STATUSES,
     SeriesEntry,
@@ -296,11 +297,9 @@ class Series:
                 )
 
     def _table(self, entry: SeriesEntry) -> pd.DataFrame | None:
-        import pandas as pd
-
         try:
-            table = pd.read_csv(entry.files.table)
-        except (OSError, ValueError):
+            table = read_table(entry.files.table)
+        except ImageError:
             return None
         return table if 'label' in table else None
 

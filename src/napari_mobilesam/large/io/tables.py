@@ -21,6 +21,7 @@ NO_TABLE = (
 )
 # as spreadsheets of many countries write numbers
 NUMBER = r'[+-]?\d+(,\d+)?([eE][+-]?\d+)?'
+CLASS = 'class'
 EMPTY = 'The table {} is empty: not even the names of its columns are in it.'
 
 
@@ -133,16 +134,29 @@ def _with_decimal_points(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Read columns as pandas does, classes as they are written."""
+    import pandas as pd
+
+    table = pd.read_csv(path, **options)
+    if CLASS in table:
+        # pandas takes classes such as "NA" and "None" for no class
+        options |= {'keep_default_na': False, 'na_values': ['']}
+        names = pd.read_csv(path, usecols=[CLASS], dtype=str, **options)
+        table[CLASS] = names[CLASS]
+    return table
+
+
 def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
     import pandas as pd
 
     engine: Any = {} if separator else {'engine': 'python'}
     try:
-        table = pd.read_csv(path, sep=separator, **engine)
+        table = _read_csv(path, sep=separator, **engine)
         others = [mark for mark in ';\t' if mark in str(table.columns[0])]
         if len(table.columns) == 1 and others:
             # as spreadsheets of many countries save them
-            table = _with_decimal_points(pd.read_csv(path, sep=others[0]))
+            table = _with_decimal_points(_read_csv(path, sep=others[0]))
     except pd.errors.EmptyDataError as error:
         raise ImageError(EMPTY.format(path)) from error
     except UnicodeDecodeError as error:

@@ -18,9 +18,10 @@ from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
 from napari_mobilesam.files import atomic_path, write_text_atomic
+from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.series.series_images import SavedLabels
 from napari_mobilesam.settings import APP_NAME
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +122,6 @@ def rescued_of(
     images: Sequence[Path],
 ) -> Iterator[tuple[int, SavedLabels, RescuedFiles]]:
     """Yield the number of each image with rescued labels, and the labels."""
-    import pandas as pd
-
     for folder in rescue_folders():
         if not folder.is_dir():
             continue
@@ -133,8 +132,8 @@ def rescued_of(
             with contextlib.suppress(OSError, SegmentationError):
                 labels = read_labels(files.labels).labels[...]
                 table = None
-                with contextlib.suppress(OSError, ValueError):
-                    table = pd.read_csv(files.table)
+                with contextlib.suppress(ImageError):
+                    table = read_table(files.table)
                 yield number, SavedLabels(labels, table), files
 
 
