@@ -177,6 +177,22 @@ def test_foreign_and_edited_files_stay(
 
 
 @pytest.mark.slow
+def test_labels_of_other_images_stay(
+    quick: Any, folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert quick(folder)[0] == 0
+    other = tmp_path / 'plate 2'
+    other.mkdir()
+    shutil.copyfile(folder / 'b.tif', other / 'a.tif')
+    labels = (tmp_path / 'out' / 'a_labels.tif').read_bytes()
+    code, _, error = quick(other)
+    assert code == 2
+    assert f'is for the labels of {folder / "a.tif"}' in error
+    assert (tmp_path / 'out' / 'a_labels.tif').read_bytes() == labels
+    assert quick(other, '--overwrite')[0] == 0
+    assert (tmp_path / 'out' / 'a_labels.tif').read_bytes() != labels
+
+
 def test_labels_put_where_an_image_failed_stay(
     quick: Any, folder: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,38 @@ def test_labels_are_saved_and_read_again(
     assert saved.table['label'].tolist() == [1, 4]
     assert saved.table['score'].tolist()[0] == 0.9
     assert again.read_labels(0, (96, 128)) is None
+
+
+def test_labels_of_other_images_are_refused(
+    folder: Path, labels: np.ndarray, tmp_path: Path
+) -> None:
+    plates = tmp_path / 'labels'
+    Series.open(folder, plates).save_labels(0, labels)
+    other = tmp_path / 'plate 2'
+    other.mkdir()
+    tifffile.imwrite(other / 'a.tif', squares(7))
+    with pytest.raises(SeriesError, match=r'a_labels.tif is for .*images'):
+        Series.open(other, plates)
+    # a number tells no image: another one is the first now
+    Series.open(folder, names='cell_{number}').save_labels(0, labels)
+    tifffile.imwrite(folder / '0.tif', squares(9))
+    with pytest.raises(SeriesError, match=r'labels of .*a\.tif'):
+        Series.open(folder, names='cell_{number}')
+
+
+@pytest.mark.parametrize('move', [True, False])
+def test_images_are_moved_and_copied_with_their_labels(
+    folder: Path, labels: np.ndarray, move: bool
+) -> None:
+    Series.open(folder).save_labels(0, labels)
+    place = folder.with_name('elsewhere')
+    shutil.copytree(folder, place, copy_function=shutil.copyfile)
+    if move:
+        shutil.rmtree(folder)
+    series = Series.open(place)
+    assert series[0].labelled
+    series.save_labels(0, labels)
+    assert series[0].files.known()['made_of']['image'].startswith(str(place))
 
 
 def test_saving_again_replaces_our_own_file(

@@ -46,6 +46,7 @@ from napari_mobilesam.series.series_files import (
     distinct_names,
     file_state,
     image_files,
+    image_identity,
     is_image_folder,
     output_name,
     path_key,
@@ -222,6 +223,8 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
     UsageError
         If there are none, two would be written to the same file, or one to
         an image, or a name has the wrong suffix.
+    SeriesError
+        If there are labels of other images, which are not to be replaced.
     """
     suffix = '.csv' if options.output_kind in TABLES else '.tif'
     pattern = options.names or f'{{name}}_labels{suffix}'
@@ -248,12 +251,12 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
             argparse.Namespace(**vars(options) | {'output': labels}), False
         )
         taken[key] = image
-        made_of = {
-            'image': str(image.resolve()),
-            'file': file_state(image),
-            **parameters,
-        }
-        yield SeriesImage(image, labels, records / f'{name}.json', made_of)
+        made_of = image_identity(image, labels) | parameters
+        record = records / f'{name}.json'
+        each = SeriesImage(image, labels, record, made_of)
+        if not options.overwrite:
+            each.check_image()
+        yield each
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:

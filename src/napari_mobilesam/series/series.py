@@ -38,6 +38,7 @@ from napari_mobilesam.series.series_files import (
     distinct_names,
     file_state,
     image_files,
+    image_identity,
     is_written,
     output_name,
     path_key,
@@ -110,8 +111,8 @@ class Series:
         Raises
         ------
         SeriesError
-            There is no image, two would be saved to one file, or the output
-            is a file.
+            There is no image, two would be saved to one file, the labels
+            there are of other images, or the output is a file.
         """
         given = [images] if isinstance(images, str | Path) else images
         if not isinstance(given, Iterable):
@@ -132,6 +133,7 @@ class Series:
             )
         entries = []
         for each in _series_images(files, folder, names):
+            each.check_image()
             entries.append(SeriesEntry(each, each.known()))
         return cls(entries, folder)
 
@@ -201,9 +203,10 @@ class Series:
     def _note(self, number: int, **values: Any) -> None:
         """Add values to the record of an image."""
         entry = self[number]
+        known = entry.newest_record
         changed = {
-            'made_of': entry.files.made_of,
-            **entry.newest_record,
+            **known,
+            'made_of': {**known.get('made_of', {}), **entry.files.made_of},
             EDITED: True,
             **values,
         }
@@ -488,7 +491,7 @@ def _series_images(
                 'for the labels.'
             )
         taken[key] = image
-        made_of = {'image': str(image.resolve()), 'file': file_state(image)}
+        made_of = image_identity(image, labels)
         record = folder / RECORDS / f'{name}.json'
         yield SeriesImage(image, labels, record, made_of)
 

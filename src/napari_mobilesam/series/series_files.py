@@ -8,6 +8,7 @@ told from one that is not, or that was edited, which is never replaced.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -79,6 +80,30 @@ class SeriesImage:
     labels: Path
     record: Path
     made_of: dict[str, Any]
+
+    def check_image(self) -> None:
+        """Refuse labels that are of another image.
+
+        Images may be moved or copied together with their labels.
+
+        Raises
+        ------
+        SeriesError
+            If they are.
+        """
+        known = self.known().get('made_of')
+        known = known if isinstance(known, dict) else {}
+        same = (
+            known.get(name) == self.made_of[name]
+            for name in ('image', 'file', 'from')
+        )
+        other = str(known.get('image', ''))
+        if other and Path(other).exists() and not any(same):
+            raise SeriesError(
+                f'{self.labels} is for the labels of {other}, and those of '
+                f'{self.image} would be saved there, too: choose another '
+                'folder, or other names.'
+            )
 
     def done(self) -> dict[str, Any] | None:
         """Return the record of labels that are there and need no new run.
@@ -182,6 +207,28 @@ class SeriesImage:
             It cannot be written.
         """
         write_text_atomic(self.record, json.dumps(known))
+
+
+def image_identity(image: Path, labels: Path) -> dict[str, Any]:
+    """Tell an image from others that may get labels of the same name.
+
+    Parameters
+    ----------
+    image, labels : Path
+        The image, and the file of its labels.
+
+    Returns
+    -------
+    dict
+        Where it is, also as seen from the labels, and size and time.
+    """
+    place = image.resolve()
+    try:
+        seen = os.path.relpath(place, labels.parent.resolve())
+    except ValueError:
+        # on another drive
+        seen = str(place)
+    return {'image': str(place), 'file': file_state(image), 'from': seen}
 
 
 def is_written(known: dict[str, Any], state: list[int] | None) -> bool:
