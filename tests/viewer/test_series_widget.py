@@ -1259,6 +1259,28 @@ def test_labels_that_cannot_be_saved_are_not_left_behind(
     assert (saved(folder, 'a') == 5).sum() == 100
 
 
+@pytest.mark.parametrize('closed', ['window', 'dock'])
+def test_the_open_object_is_accepted_when_it_is_closed(
+    series_desk, folder, closed, monkeypatch
+):
+    d = series_desk(folder, prompts=True)
+    d.session.click(28, 32)
+    d.settle()
+    assert not (folder / 'labels').exists()
+    if closed == 'window':
+        window = d.widget.main_window
+        # asked for, and given up
+        monkeypatch.setattr(
+            type(window), 'closeEvent', lambda window, event: event.ignore()
+        )
+        window.close()
+        assert d.session.editor.record.empty
+    else:
+        d.viewer.window.remove_dock_widget(d.dock)
+    d.session.close()
+    assert saved(folder, 'a').any()
+
+
 def test_labels_that_cannot_be_saved_come_back(series_desk, folder, caplog):
     d = series_desk(folder)
     (folder / 'labels').write_text('a file', 'utf-8')

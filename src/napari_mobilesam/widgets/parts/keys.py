@@ -66,7 +66,7 @@ def bind_keys(
         long as they are seen.
     """
     keys = Keys()
-    window = _window(widget)
+    window = widget.main_window
     others = {} if window is None else _shortcuts_by_name(window)
     bound = {str(key) for key in widget.viewer.keymap}
     for number in widget.findChildren(QAbstractSpinBox):
@@ -256,17 +256,9 @@ def focus_canvas(widget: ViewerWidget) -> None:
     widget : ViewerWidget
         Docked in the window of the canvas.
     """
-    canvas = getattr(_window(widget), '_qt_viewer', None)
+    canvas = getattr(widget.main_window, '_qt_viewer', None)
     if canvas is not None:
         canvas.setFocus()
-
-
-def _window(widget: ViewerWidget) -> QWidget | None:
-    """The main window of a viewer; napari has no public name for it."""
-    window: QWidget | None = getattr(
-        getattr(widget.viewer, 'window', None), '_qt_window', None
-    )
-    return window
 
 
 def _weakly(action: Callable[[], None]) -> Callable[[Any], None]:

@@ -89,6 +89,14 @@ class ViewerWidget(QWidget):
         _let_go(self._connections, self.session)
 
     @property
+    def main_window(self) -> QWidget | None:
+        """Window of the viewer; napari has no public name for it."""
+        window: QWidget | None = getattr(
+            getattr(self.viewer, 'window', None), '_qt_window', None
+        )
+        return window
+
+    @property
     def attached(self) -> bool:
         """True while the widget listens to its viewer."""
         return bool(self._connections)

@@ -69,6 +69,7 @@ class PromptSaving:
         scene: ViewerScene,
         settings: SettingsStore,
     ) -> None:
+        self._dock = dock
         self._files = dock.session.files
         self._panel = panel
         self._scene = scene
@@ -196,10 +197,10 @@ class PromptSaving:
         if before is objects:
             return
         if before is not None:
-            before.changed.disconnect(self._save)
+            self._dock.deafen(before.changed, self._save)
         self._watched = None
         if objects is not None:
-            objects.changed.connect(self._save)
+            self._dock.listen(objects.changed, self._save)
             self._watched = weakref.ref(objects)
 
     # restoring

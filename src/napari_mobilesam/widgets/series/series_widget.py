@@ -31,6 +31,7 @@ from napari_mobilesam.widgets.parts.controls import fill, show_focus
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.parts.window_closing import WindowClosing
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
@@ -128,6 +129,8 @@ class SeriesWidget(ViewerWidget):
             self, panel, self.layers, self.saving, self.review.saved
         )
         self.run.ended.connect(self._show_summary)
+        if self.main_window is not None:
+            WindowClosing(self.main_window, self, self._save_now)
         self.attach()
 
     def attach(self) -> None:
@@ -177,14 +180,20 @@ class SeriesWidget(ViewerWidget):
         self.status.say(HINT)
 
     def detach(self) -> None:
-        """Save the labels, and stop listening; the layers stay."""
-        self.saving.leave()
+        """Accept the open object, save, and stop listening; layers stay."""
+        self._save_now()
         self.saving.detach()
         unbind_keys(self.viewer, self._keys)
         self._jobs.open(None)
         self.layers.forget()
         self.review.close()
         super().detach()
+
+    def _save_now(self) -> None:
+        """Accept the open object, if its mask is there, and save."""
+        if not self._leave(lambda: None):
+            self._then = None
+            self.saving.leave()
 
     @property
     def pending(self) -> bool:
