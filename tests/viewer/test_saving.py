@@ -458,6 +458,40 @@ def test_what_a_run_has_found_is_saved_when_the_dock_is_closed(
     assert np.array_equal(labels.data, expected)
 
 
+@pytest.mark.parametrize('kind', ['accepted', 'batch'])
+def test_objects_on_their_way_are_saved_when_the_window_is_closed(
+    opened, file, oracle, monkeypatch, kind
+):
+    d = opened()
+    press_save(d)
+    oracle.go.clear()
+    if kind == 'accepted':
+        d.mouse.click(d.image, FIRST)
+        d.widget.runs.accept()
+        expected = 'MobileSAM: 1 accepted object to be written'
+    else:
+        points = d.viewer.add_points([FIRST])
+        d.viewer.layers.selection.active = points
+        d.widget.panel.buttons['run_batch'].click()
+        expected = 'MobileSAM: Objects are being segmented'
+    window = d.widget.main_window
+    monkeypatch.setattr(
+        type(window), 'closeEvent', lambda window, event: event.ignore()
+    )
+    window.close()
+    tasks = d.viewer.window._task_status_manager
+    assert tasks.get_status() == [expected]
+    threading.Timer(0.3, oracle.go.set).start()
+    # as napari does when the user closes it anyway
+    tasks.cancel_all()
+    (labels,) = drawn(d)
+    assert labels.data[FIRST]
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+    d.settle()
+    window.close()
+    assert not tasks.get_status()
+
+
 @pytest.mark.slow
 def test_names_of_files_yet_to_be_written_are_taken(opened, file, monkeypatch):
     d = opened()

@@ -31,14 +31,15 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
-from napari_mobilesam.widgets.viewer.running_task import RunningTask
+from napari_mobilesam.widgets.viewer.running_task import (
+    RunningTask,
+    end_soon,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # Share and seconds of a run that pass before the time left is shown: the
 # first prompts of a program take a second more.
 LEAST_SHARE, LEAST_SECONDS = 0.05, 5.0
-# when a dock is closed, a run has this long to write what it has found
-CLOSING_SECONDS = 10.0
 
 
 class RunControl:
@@ -114,14 +115,8 @@ class RunControl:
         """Stop the run, and write what it has found; waits for that."""
         if self._asked is None:
             return
-        session = self._dock.session
         self._runs.cancel()
-        end = time.monotonic() + CLOSING_SECONDS
-        # the model may be in the middle of a long step, which is not needed
-        while self._asked is not None and time.monotonic() < end:
-            session.finish(0.05)
-        # the window may be deleted before anything else is done
-        session.files.rest()
+        end_soon(self._dock.session, lambda: self._asked is not None)
 
     def detach(self) -> None:
         """Stop the run, and keep what it has found until now."""

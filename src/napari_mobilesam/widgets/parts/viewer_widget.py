@@ -14,6 +14,7 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.dock_tabs import show_as_tab
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
+from napari_mobilesam.widgets.viewer.window_closing import main_window
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -90,11 +91,8 @@ class ViewerWidget(QWidget):
 
     @property
     def main_window(self) -> QWidget | None:
-        """Window of the viewer; napari has no public name for it."""
-        window: QWidget | None = getattr(
-            getattr(self.viewer, 'window', None), '_qt_window', None
-        )
-        return window
+        """Window of the viewer, if it has one."""
+        return main_window(self.viewer)
 
     @property
     def attached(self) -> bool:

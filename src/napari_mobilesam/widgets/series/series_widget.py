@@ -31,13 +31,13 @@ from napari_mobilesam.widgets.parts.controls import fill, show_focus
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.parts.window_closing import WindowClosing
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_run import SeriesRun
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+from napari_mobilesam.widgets.viewer.window_closing import WindowClosing
 
 HINT = (
     'Open a folder, or several files: labels are saved image by image as you '

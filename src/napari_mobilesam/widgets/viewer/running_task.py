@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from napari_mobilesam.session import Session
+
 PROVIDER = 'MobileSAM'
+# when a window or dock is closed, what runs has this long to write what it
+# has found
+CLOSING_SECONDS = 10.0
+
+
+def end_soon(session: Session, running: Callable[[], bool]) -> None:
+    """Wait for work that was cancelled, and for what is saved then.
+
+    Parameters
+    ----------
+    session : Session
+        Delivers the last answers.
+    running : callable
+        Tells whether the work goes on.
+    """
+    end = time.monotonic() + CLOSING_SECONDS
+    # the model may be in the middle of a long step, which is not needed
+    while running() and time.monotonic() < end:
+        session.finish(0.05)
+    # the window may be deleted before anything else is done
+    session.files.rest()
 
 
 class RunningTask:
     """Tells napari that something runs.
 
     A user who closes the window is asked; before it is closed, `end` is
-    called. Does nothing for a viewer without a
-    window.
+    called. Does nothing for a viewer without a window.
 
     Parameters
     ----------

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
+    from napari_mobilesam.widgets.viewer.unfinished_prompts import (
+        UnfinishedPrompts,
+    )
+
 
 class _ViewerState(NamedTuple):
     """Session of a viewer, and what goes with it, kept alive."""
@@ -28,6 +32,7 @@ class _ViewerState(NamedTuple):
     session: Session
     painter: ClassPainter
     context: CanvasContext
+    unfinished: UnfinishedPrompts | None
 
 
 # removed with their viewers
@@ -91,7 +96,17 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     painter = ClassPainter(session.classes, find_labels, session.tell)
     scene.labels_changed.connect(painter.follow)
     session.color_by_class(settings.color_by_class)
-    return _ViewerState(session, painter, context)
+    unfinished = _watch_closing(viewer, session) if windowed else None
+    return _ViewerState(session, painter, context, unfinished)
+
+
+def _watch_closing(viewer: ViewerModel, session: Session) -> UnfinishedPrompts:
+    # viewers without a window need no Qt
+    from napari_mobilesam.widgets.viewer.unfinished_prompts import (
+        UnfinishedPrompts,
+    )
+
+    return UnfinishedPrompts(viewer, session)
 
 
 def _deliverer(viewer: Any) -> Deliver | None:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
+
+
+def main_window(viewer: Any) -> QWidget | None:
+    """Return the window of a viewer, if it has one.
+
+    napari has no public name for it.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        No proxy.
+    """
+    window: QWidget | None = getattr(
+        getattr(viewer, 'window', None), '_qt_window', None
+    )
+    return window
 
 
 class WindowClosing(QObject):
@@ -20,15 +38,15 @@ class WindowClosing(QObject):
         Main window.
     parent : QWidget
         Nothing is called once it is destroyed.
-    call : callable
-        The function.
+    call : method
+        The function; its object is not kept alive.
     """
 
     def __init__(
         self, window: QWidget, parent: QWidget, call: Callable[[], None]
     ) -> None:
         super().__init__(parent)
-        self._call = call
+        self._call = weakref.WeakMethod(call)
         window.installEventFilter(self)
 
     def eventFilter(  # noqa: N802
@@ -36,5 +54,7 @@ class WindowClosing(QObject):
     ) -> bool:
         """Call the function; the window gets the event as usual."""
         if event is not None and event.type() == QEvent.Type.Close:
-            self._call()
+            call = self._call()
+            if call is not None:
+                call()
         return False

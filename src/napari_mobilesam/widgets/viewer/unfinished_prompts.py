@@ -1,0 +1,55 @@
+"""Prompts that are being answered when a window is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_mobilesam.session import Session
+from napari_mobilesam.text import counted
+from napari_mobilesam.widgets.viewer.running_task import RunningTask, end_soon
+from napari_mobilesam.widgets.viewer.window_closing import (
+    WindowClosing,
+    main_window,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+class UnfinishedPrompts:
+    """Has napari ask before its window closes, and keeps what is found.
+
+    Of objects that were accepted before their mask was there, and of objects
+    that are segmented in the background.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    session : Session
+        Its session.
+    """
+
+    def __init__(self, viewer: ViewerModel, session: Session) -> None:
+        self._session = session
+        self._task = RunningTask(viewer, self._keep)
+        window = main_window(viewer)
+        if window is not None:
+            WindowClosing(window, window, self._tell)
+
+    def _tell(self) -> None:
+        waiting = len(self._session.editor.queue)
+        if self._session.background.running:
+            self._task.begin('Objects are being segmented')
+        elif waiting:
+            self._task.begin(
+                f'{counted(waiting, "accepted object")} to be written'
+            )
+        else:
+            self._task.done()
+
+    def _keep(self) -> None:
+        background = self._session.background
+        queue = self._session.editor.queue
+        background.cancel()
+        end_soon(self._session, lambda: background.running or len(queue) > 0)
