@@ -126,6 +126,20 @@ def test_trackmate_has_every_spot_and_link(tracks, dividing_cells, tmp_path):
     # a family of divisions is one track there
     assert len(list(root.iter('Track'))) == 9
     assert len(list(root.iter('TrackID'))) == 9
+    # its reader takes these for given
+    declared = {each.tag for each in model.find('FeatureDeclarations')}
+    assert declared == {'SpotFeatures', 'EdgeFeatures', 'TrackFeatures'}
+    settings = root.find('Settings')
+    assert {each.tag for each in settings} == {
+        'ImageData',
+        'InitialSpotFilter',
+        'SpotFilterCollection',
+        'TrackFilterCollection',
+        'AnalyzerCollection',
+    }
+    image = settings.find('ImageData')
+    assert (image.get('filename'), image.get('pixelwidth')) == ('', '0.25')
+    assert int(image.get('nframes')) == len(dividing_cells.labels)
 
 
 def test_geff_is_valid_and_whole(tracks, tmp_path):

@@ -47,12 +47,16 @@ def write_trackmate(
         spatialunits=SYMBOLS.get(units, units),
         timeunits='frame' if size.interval is None else 'sec',
     )
+    features = ElementTree.SubElement(model, 'FeatureDeclarations')
+    for name in ('SpotFeatures', 'EdgeFeatures', 'TrackFeatures'):
+        ElementTree.SubElement(features, name)
     sizes = np.ones(tracks.positions.shape[1])
     if size.scale is not None:
         sizes = np.asarray(size.scale, float)[-tracks.positions.shape[1] :]
-    _add_spots(model, tracks, sizes, size.interval or 1.0, diameters or {})
+    interval = size.interval or 1.0
+    _add_spots(model, tracks, sizes, interval, diameters or {})
     _add_tracks(model, tracks)
-    ElementTree.SubElement(root, 'Settings')
+    _add_settings(root, tracks, sizes, interval)
     tree = ElementTree.ElementTree(root)
     ElementTree.indent(tree)
     tree.write(path, 'utf-8', xml_declaration=True)
@@ -107,6 +111,42 @@ def _add_tracks(model: ElementTree.Element, tracks: Tracks) -> None:
                 LINK_COST='1.0',
             )
         ElementTree.SubElement(shown, 'TrackID', TRACK_ID=str(number))
+
+
+def _add_settings(
+    root: ElementTree.Element,
+    tracks: Tracks,
+    sizes: np.ndarray,
+    interval: float,
+) -> None:
+    """Add what TrackMate takes for given: it does not load without.
+
+    With an image of no name it shows the tracks on an empty one.
+    """
+    settings = ElementTree.SubElement(root, 'Settings')
+    ElementTree.SubElement(
+        settings,
+        'ImageData',
+        filename='',
+        folder='',
+        width='0',
+        height='0',
+        nslices='1',
+        nframes=str(int(tracks.frames.max(initial=-1)) + 1),
+        pixelwidth=f'{sizes[-1]}',
+        pixelheight=f'{sizes[-2]}',
+        voxeldepth=f'{sizes[0] if len(sizes) == 3 else 1.0}',
+        timeinterval=f'{interval}',
+    )
+    ElementTree.SubElement(
+        settings,
+        'InitialSpotFilter',
+        feature='QUALITY',
+        value='0.0',
+        isabove='true',
+    )
+    for name in ('SpotFilter', 'TrackFilter', 'Analyzer'):
+        ElementTree.SubElement(settings, f'{name}Collection')
 
 
 def _families(tracks: Tracks) -> Iterator[list[tuple[int, int]]]:
