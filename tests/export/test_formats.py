@@ -453,6 +453,10 @@ def test_ome_zarr_in_the_image_they_belong_to(
     found = read_labels(folder)
     same(found, labels)
     attributes = dict(group.attrs)
+    (step,) = attributes.get('ome', attributes)['multiscales'][0]['datasets'][
+        0
+    ]['coordinateTransformations']
+    assert step['scale'] == [0.5, 0.25]  # of the image
     told = attributes.get('ome', attributes)['image-label']
     assert told['source'] == {'image': '../../'}
     assert {'label-value': 1, 'rgba': [0xE6, 0x9F, 0, 255]} in told['colors']
@@ -460,6 +464,8 @@ def test_ome_zarr_in_the_image_they_belong_to(
     assert known[2]['score'] == 0.75
     with pytest.raises(ExportError, match='2 label images'):
         read_labels(path)
+    with pytest.raises(ExportError, match='not of this image'):
+        export_labels(labels[:9], path / 'labels' / 'cut')
 
 
 def write_image(path: Path, shape: tuple[int, ...], version: str) -> Path:

@@ -172,7 +172,8 @@ def export_labels(
         Name of the image, for formats that mention it.
     image : path, optional
         Image that the labels are of: its name, and for OME-Zarr its pixel
-        sizes and a link. For GeoJSON, COCO and OME-Zarr.
+        sizes and a link; labels that are added to an image are of that one by
+        default. For GeoJSON, COCO and OME-Zarr.
     format : str, optional
         A key of `FORMATS`, where the suffix does not tell.
     overwrite : bool

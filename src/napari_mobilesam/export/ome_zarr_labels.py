@@ -22,6 +22,7 @@ from napari_mobilesam.export.exported import (
 from napari_mobilesam.extra import need
 from napari_mobilesam.files import PART
 from napari_mobilesam.large.io.interfaces import Source
+from napari_mobilesam.large.io.ngff import image_around
 from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
     check_replaceable,
@@ -67,7 +68,7 @@ def write_ome_zarr(
         like the labelled image then.
     of : Path, optional
         Image that they are of: they get its pixel sizes, position and units,
-        and a link to it.
+        and a link to it. By default the image that they are added to.
     overwrite : bool
         Replace labels of this program, once the new ones are whole. Nothing
         else is ever replaced.
@@ -89,7 +90,7 @@ def write_ome_zarr(
     path = labels_folder(path, image.name)
     if not overwrite and (is_finished(path) or is_begun(path)):
         raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
-    like = _like(image, of)
+    like = _like(image, of or image_around(path))
     largest, found = _objects(image)
     if not path.is_dir() or any(path.iterdir()):
         # nothing of somebody else is replaced
