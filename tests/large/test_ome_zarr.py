@@ -151,6 +151,8 @@ def test_labels_inside_an_image(tmp_path: Path, version: str) -> None:
         writer.finish()
         read = check_valid(path, version)
         assert read.image_label.source.image == '../../'
+        # as many levels as the image, though they are of several chunks
+        assert len(read.multiscales[0].datasets) == 2
     group = zarr.open_group(str(image / 'labels'), mode='r')
     read = MODELS[version].Labels.from_zarr(group)
     listed = read.attributes if version == '0.4' else read.ome_attributes

@@ -12,6 +12,7 @@ from typing import Any
 from napari_mobilesam.extra import need
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.sources import Geometry
+from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.types import ImageError
 
 FORMATS = {'0.4': 2, '0.5': 3}
@@ -27,6 +28,22 @@ def image_around(path: Path) -> Path | None:
     image = path.parent.parent
     there = any((image / name).exists() for name in ('.zattrs', 'zarr.json'))
     return image if there else None
+
+
+def levels_around(path: Path) -> int | None:
+    """Number of levels that OME-NGFF wants of labels in a pyramid.
+
+    None for labels elsewhere. In a large image without coarser levels they
+    are the only ones that can be seen as a whole, so that is none, too.
+    """
+    image = image_around(path)
+    if image is None:
+        return None
+    try:
+        levels = len(open_pyramid(image).arrays)
+    except ImageError:
+        return None
+    return levels if levels > 1 else None
 
 
 def choose_version(

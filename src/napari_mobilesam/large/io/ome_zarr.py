@@ -21,6 +21,7 @@ from napari_mobilesam.large.io.ngff import (
     choose_version,
     image_around,
     label_metadata,
+    levels_around,
     progress_mark,
     register_labels,
     source_link,
@@ -164,6 +165,9 @@ class LabelWriter:
     def finish(self, described: Mapping[str, Any] | None = None) -> None:
         """Write the coarser levels, then the metadata.
 
+        Labels in a pyramid have as many levels as that; others have levels
+        until a plane is one chunk.
+
         Parameters
         ----------
         described : mapping, optional
@@ -172,11 +176,16 @@ class LabelWriter:
         """
         attributes = dict(self._group.attrs)
         mark = attributes[OURS]
-        level, array = 0, self.array
-        while max(array.shape[-2:]) > max(array.chunks[-2:]):
-            level += 1
-            array = _write_coarser(self._group, level, array, mark['axes'])
-        metadata = label_metadata(self.path.name, mark, level + 1)
+        wanted = levels_around(self.path)
+        levels, array = 1, self.array
+        while (
+            levels < wanted
+            if wanted
+            else max(array.shape[-2:]) > max(array.chunks[-2:])
+        ):
+            array = _write_coarser(self._group, levels, array, mark['axes'])
+            levels += 1
+        metadata = label_metadata(self.path.name, mark, levels)
         metadata['image-label'].update(described or {})
         if mark['version'] == '0.4':
             attributes.update(metadata)
