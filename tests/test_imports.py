@@ -71,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     'export': BASE | {'extra', 'large', 'readers'},
     'measure': BASE | {'export'},
     # many images: files, labels and records
-    'series': BASE | {'export', 'model', 'readers', 'segmentation'},
+    'series': BASE | {'export', 'large', 'model', 'readers', 'segmentation'},
     'training': BASE | {'readers', 'segmentation', 'model'},
     # objects through time: links, corrections and files
     'tracking': BASE | {'export', 'extra', 'large'},
