@@ -120,6 +120,19 @@ def test_names_that_formats_use_themselves(
     assert rows.to_dict() == {1: 'object', 2: 'no class'}
 
 
+@pytest.mark.parametrize('name', POLYGONS)
+def test_classes_that_are_numbers(
+    name: str, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    table = pd.DataFrame({'label': [1, 2, 5], 'class': [3, np.nan, 1.5]})
+    export_labels(labels, tmp_path / name, table=table)
+    found = read_labels(tmp_path / name)
+    assert found.table is not None
+    rows = found.table.set_index('label')['class']
+    assert rows.replace('', np.nan).dropna().to_dict() == {1: '3', 5: '1.5'}
+    assert set(found.class_colors) == {'3', '1.5'}
+
+
 def test_columns_that_rois_have_no_place_for_are_told(
     labels: NDArray[Any], tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ NEGATIVE = (
     'background.'
 )
 # Columns that are not measurements.
-KEYS = ('label', 'index', 'plane')
+KEYS = ('label', 'index', 'plane', 'class')
 # Axes that labels may have.
 ORDERS = ('yx', 'zyx', 'tyx', 'tzyx')
 # Files hold signed integers.
@@ -96,8 +96,9 @@ class LabelsWithTable:
         anything that is indexed like a NumPy array.
     table : DataFrame or None
         A row per object: its label in a column ``label`` or ``index``; its
-        ``class`` and ``score`` where known; numbers of other columns are
-        measurements. With a column ``plane`` a row is of that plane alone.
+        ``class``, a name or a number, and ``score`` where known; numbers of
+        other columns are measurements. With a column ``plane`` a row is of
+        that plane alone.
     class_colors : dict of str to str
         Class to colour, ``'#rrggbb'``; others get one of the palette.
     axes : str
@@ -189,8 +190,8 @@ class LabelsWithTable:
         """Colour of every class of the table, ``'#rrggbb'``."""
         names = list(self.class_colors)
         if self.table is not None and 'class' in self.table:
-            names += [n for n in self.table['class'].unique() if _named(n)]
-        unique = dict.fromkeys(names)
+            names += map(class_name, self.table['class'].unique())
+        unique = dict.fromkeys(filter(None, names))
         return {
             name: self.class_colors.get(name) or default_color(number)
             for number, name in enumerate(unique)
@@ -265,7 +266,6 @@ class PropertiesLookup:
 
 
 def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
-    name: Any = row.get('class')
     numbers = {
         str(key): value
         for key, entry in row.items()
@@ -274,12 +274,19 @@ def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
         if value is not None
     }
     return ObjectProperties(
-        str(name) if _named(name) else '', numbers.get('score'), numbers
+        class_name(row.get('class')), numbers.get('score'), numbers
     )
 
 
-def _named(name: Any) -> bool:
-    return isinstance(name, str) and bool(name)
+def class_name(value: Any) -> str:
+    """Name of a class, which may be a number; empty if there is none."""
+    if isinstance(value, str):
+        return value
+    number = _number(value)
+    if number is None:
+        return ''
+    # a column with gaps has its whole numbers as floats
+    return str(int(number) if number.is_integer() else number)
 
 
 def _number(value: Any) -> float | None:

@@ -17,6 +17,7 @@ from napari_mobilesam.export.exported import (
     ExportError,
     LabelsWithTable,
     Plane,
+    class_name,
     smallest_dtype,
 )
 from napari_mobilesam.extra import need
@@ -333,9 +334,9 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         if 'class' in table:
             pairs = zip(table['class'], table['label'], strict=True)
             colors = {
-                name: shades[label]
+                class_name(name): shades[label]
                 for name, label in pairs
-                if isinstance(name, str) and label in shades
+                if class_name(name) and label in shades
             }
     return LabelsWithTable(
         pyramid.arrays[0],
