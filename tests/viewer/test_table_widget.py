@@ -19,7 +19,7 @@ from napari_mobilesam.widgets.table.marked_objects import (
     outlines_of,
     overlay_of,
 )
-from napari_mobilesam.widgets.table.measured_layers import request_of
+from napari_mobilesam.widgets.table.measured_layers import merged, request_of
 from napari_mobilesam.widgets.viewer.look_at import canvas_size
 
 LEFT = Qt.MouseButton.LeftButton
@@ -135,6 +135,41 @@ def test_columns_of_others_are_kept(table_desk):
     assert found['index'].tolist() == [1, 2, 3, 4]
     assert list(found.columns[:3]) == ['index', 'class', 'score']
     assert not [name for name in found.columns if name.endswith('_x')]
+
+
+def test_columns_of_measurements_are_replaced_and_no_others():
+    features = pd.DataFrame(
+        {
+            'index': [1, 2],
+            'zone': ['a', 'b'],
+            'z_score': [1.0, 2.0],
+            'area_ratio': [0.1, 0.2],
+            'area': [0, 0],
+            'row µm': [0.0, 0.0],
+            'intensity_mean gone': [0.0, 0.0],
+        }
+    )
+    measured = measure_objects(squares()[:, :64])
+    found = merged(features, measured)
+    assert set(found) - set(measured) == {
+        'index',
+        'zone',
+        'z_score',
+        'area_ratio',
+    }
+    assert found['area'].tolist() == measured['area'].tolist()
+
+
+@pytest.mark.parametrize('labels', [{}, {'label': [1, 3, 5]}])
+def test_features_without_an_index_are_kept(labels):
+    """Rows are numbered by label then, as napari does."""
+    names = ['none', 'control', 'drug']
+    features = pd.DataFrame({**labels, 'treatment': names})
+    measured = measure_objects(squares()[:, :64])
+    assert measured['label'].tolist() == [1, 3]
+    found = merged(features, measured).set_index('index')['treatment']
+    expected = {1: 'none', 3: 'control'} if labels else {1: 'control'}
+    assert found.dropna().to_dict() == expected
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
@@ -18,23 +19,11 @@ if TYPE_CHECKING:
 
 RGB = ('red', 'green', 'blue', 'alpha')
 PIXEL = 'pixel'
-# columns of measurements that are replaced by new ones
-MEASURED = (
-    'area',
-    'row',
-    'column',
-    'z',
-    'row0',
-    'column0',
-    'z0',
-    'row1',
-    'column1',
-    'z1',
-    'axis_',
-    'eccentricity',
-    'solidity',
-    'perimeter',
-    'intensity_',
+# columns that new measurements replace; a unit or a channel may follow
+MEASURED = re.compile(
+    r'(area|(row|column|z)[01]?|axis_(major|minor)_length|eccentricity'
+    r'|solidity|perimeter|intensity_(mean|min|max|sd))( .*)?',
+    re.DOTALL,
 )
 
 
@@ -120,19 +109,24 @@ def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     features : DataFrame
-        Feature table of the layer, with the label in a column ``index`` if
-        it has one.
+        Feature table of the layer, with the label in a column ``index``, or
+        ``label``; rows are numbered by label if there is neither, as napari
+        does.
     measured : DataFrame
         Rows of `measure_objects`.
     """
     measured = measured.rename(columns={'label': 'index'})
-    if 'index' not in features or not len(features):
+    if not len(features):
         return measured
+    if 'index' not in features:
+        features = features.rename(columns={'label': 'index'})
+    if 'index' not in features:
+        features = features.assign(index=range(len(features)))
     kept = [
         name
         for name in features.columns
         if name == 'index'
-        or (name not in measured and not str(name).startswith(MEASURED))
+        or (name not in measured and not MEASURED.fullmatch(str(name)))
     ]
     others = features[kept].drop_duplicates('index', keep='last')
     table = with_class_text(measured.merge(others, how='left', on='index'))
