@@ -972,6 +972,31 @@ def test_objects_that_go_where_the_series_does_not_save(series_desk, folder):
     assert not d.widget.status.failed
 
 
+@pytest.mark.parametrize('damaged', [True, False])
+def test_prompts_that_cannot_be_read_are_kept(series_desk, folder, damaged):
+    d = series_desk(folder, prompts=True)
+    d.session.click(28, 32)
+    d.session.accept()
+    d.settle()
+    (file,) = (folder / 'labels').rglob('*.session')
+    d.viewer.close()
+    if damaged:
+        file.write_bytes(b'of another version')
+    else:
+        pixels = tifffile.imread(folder / 'a.tif')
+        tifffile.imwrite(folder / 'a.tif', 255 - pixels)
+    content = file.read_bytes()
+    d = series_desk(folder)
+    assert 'The file of the prompts is kept' in d.widget.status.text
+    assert d.widget.status.failed
+    labels = d.viewer.layers['labels']
+    labels.data[0, 0] = 5
+    labels.events.paint(value=[])
+    d.settle()
+    assert saved(folder, 'a')[0, 0] == 5
+    assert file.read_bytes() == content
+
+
 def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels):
     d = series_desk(channels)
     everything = open_form(d.viewer, 'everything')

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,8 @@ from napari_mobilesam.series.series_segmentation import (
     SeriesResult,
     segment_series,
 )
-from napari_mobilesam.session.files.record_json import Json, SessionFileError
-from napari_mobilesam.session.files.saving import LoadedSession, decode, read
+from napari_mobilesam.session.files.record_json import Json
+from napari_mobilesam.session.files.saving import decode, read
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.session.runtime.latest_run import (
@@ -69,6 +69,8 @@ class ReadImage:
         Error message, or empty.
     session : dict or None
         Prompts and candidates of the objects, as in a session file.
+    complete : bool
+        False if there are prompts that were not read.
     """
 
     number: int
@@ -76,6 +78,7 @@ class ReadImage:
     labels: SavedLabels | None = None
     problem: str = ''
     session: Json | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,14 @@ class SaveRequest:
     write_session: Callable[[Path], None] | None = None
 
 
+def keeps_prompts(error: BaseException) -> str:
+    """Return the message where prompts that are there cannot be read."""
+    return (
+        f'{explain(error)} The file of the prompts is kept, and new ones of '
+        'this image are not saved.'
+    )
+
+
 class SeriesJobs:
     """Reads, saves and segments the images of a series in the background.
 
@@ -123,7 +134,7 @@ class SeriesJobs:
         The image that was asked for last.
     read_ahead : Signal(ReadImage)
         An image that is likely to be opened next.
-    decoded : Signal(int, LoadedSession or None)
+    decoded : Signal(int, LoadedSession)
         Number of an image, and its objects.
     changed : Signal(int)
         Record of an image has changed.
@@ -280,21 +291,24 @@ class SeriesJobs:
         found = self._read_image(series, number)
         if found.image is None:
             return found
-        waiting = self.unsaved.get(number)
+        path, waiting = series[number].session, self.unsaved.get(number)
         if waiting is not None:
             kept = SavedLabels(waiting.labels, waiting.table)
-            return ReadImage(number, found.image, kept)
+            complete = waiting.write_session is None and not path.exists()
+            return ReadImage(number, found.image, kept, complete=complete)
+        labels, session = None, None
         try:
             with self._lock:
                 labels = series.read_labels(number, found.image.label_shape)
-        except Exception as error:  # noqa: BLE001 - every failure is reported
-            return ReadImage(number, found.image, problem=explain(error))
-        session = None
-        path = series[number].session
-        if path.exists():
-            # without it the labels are there, only their prompts are not
-            with contextlib.suppress(SessionFileError, OSError):
+            if path.exists():
                 session = read(path)
+        except Exception as error:  # noqa: BLE001 - every failure is reported
+            # without a session file the labels are there, not their prompts
+            complete = not path.exists()
+            text = explain(error) if complete else keeps_prompts(error)
+            return ReadImage(
+                number, found.image, labels, text, complete=complete
+            )
         return ReadImage(number, found.image, labels, session=session)
 
     def decode(
@@ -314,9 +328,12 @@ class SeriesJobs:
         content, number = found.session, found.number
 
         def work() -> None:
-            loaded: LoadedSession | None = None
-            with contextlib.suppress(SegmentationError):
+            try:
                 loaded = decode(path, content or {}, planes)
+            except SegmentationError as error:
+                text = keeps_prompts(error)
+                self._services.deliver(lambda: self.failed.emit(text))
+                return
             self._services.deliver(lambda: self.decoded.emit(number, loaded))
 
         self._files.submit('decode', work)
@@ -392,6 +409,10 @@ class SeriesJobs:
     def _save(self, series: Series, request: SaveRequest) -> None:
         if series is not self.series:
             return
+        waiting = self.unsaved.get(request.number)
+        if waiting is not None and request.write_session is None:
+            # prompts that could not be saved wait for it, too
+            request = replace(request, write_session=waiting.write_session)
         self.unsaved[request.number] = request
         self._save_waiting(series)
 

@@ -17,7 +17,10 @@ from napari_mobilesam.session.files.saving import (
     save,
 )
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.series.series_jobs import SaveRequest
+from napari_mobilesam.session.series.series_jobs import (
+    ReadImage,
+    SaveRequest,
+)
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
@@ -77,14 +80,16 @@ class SeriesSaving:
         """Stop saving."""
         self.forget()
 
-    def follow(self, number: int, labels: Labels, image: ImageArray) -> None:
+    def follow(self, found: ReadImage, labels: Labels) -> None:
         """Save the labels of an image from now on."""
-        self._number, self._labels, self._image = number, labels, image
+        self._number, self._labels = found.number, labels
+        self._image = found.image
         self._series = self._dock.session.series.required
         self._objects = self._scene.objects_of(labels)
         self._changed = False
-        self._records_known = True
-        self._labelled = self._dock.session.series.required[number].labelled
+        # those of layers that were kept are in memory
+        self._records_known = found.complete or len(self._objects) > 0
+        self._labelled = self._series[found.number].labelled
         self._encoder = RecordEncoder(self._scene)
         for name in EVENTS:
             getattr(labels.events, name).connect(self._touched)
@@ -95,11 +100,11 @@ class SeriesSaving:
         """Keep the file of prompts as it is: the records are not all here."""
         self._records_known = False
 
-    def take_records(self, loaded: LoadedSession | None) -> None:
+    def take_records(self, loaded: LoadedSession) -> None:
         """Add the records that were read to the objects of the labels."""
         labels, objects = self._labels, self._objects
         self._records_known = True
-        if labels is None or objects is None or loaded is None:
+        if labels is None or objects is None:
             return
         used = set(np.unique(np.asarray(labels.data)).tolist())
         known = {

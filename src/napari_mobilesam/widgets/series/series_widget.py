@@ -24,6 +24,7 @@ from napari_mobilesam.session.series.last_series import (
 from napari_mobilesam.session.series.series_jobs import (
     AHEAD,
     ReadImage,
+    keeps_prompts,
 )
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
@@ -478,17 +479,20 @@ class SeriesWidget(ViewerWidget):
         self.saving.forget()
         self._jobs.current = found.number
         labels = self.layers.show(found, entry)
-        self.saving.follow(found.number, labels, found.image)
+        self.saving.follow(found, labels)
+        problem = found.problem
         if found.session is not None:
             self.saving.wait_for_records()
-            with contextlib.suppress(SegmentationError):
+            try:
                 path = entry.session
                 planes = find_planes(path, found.session, self._scene)
                 self._jobs.decode(found, path, planes)
+            except SegmentationError as error:
+                problem = keeps_prompts(error)
         self._remember(entry.files.image)
         self._jobs.ask_ahead(range(found.number + 1, found.number + 1 + AHEAD))
-        if found.problem:
-            self.status.fail(found.problem)
+        if problem:
+            self.status.fail(problem)
         else:
             kept = series.kept(found.number)
             self.status.say(
@@ -499,12 +503,11 @@ class SeriesWidget(ViewerWidget):
             )
         self.review.image_shown()
 
-    def _restore(self, number: int, loaded: LoadedSession | None) -> None:
+    def _restore(self, number: int, loaded: LoadedSession) -> None:
         """Bring prompts and candidates of the objects back."""
         if number == self._jobs.current:
             self.saving.take_records(loaded)
-            if loaded is not None:
-                self.session.classes.update(loaded.choices.classes)
+            self.session.classes.update(loaded.choices.classes)
 
     def _prepare_ahead(self, found: ReadImage) -> None:
         """Embed an image before it is opened."""
