@@ -8,12 +8,16 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from napari.layers import Labels
 
 from napari_mobilesam import get_session, read_labels
 from napari_mobilesam.export.exported import ExportError
 from napari_mobilesam.export.formats import export_labels
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.viewer.layer_files import write_ome_zarr
+from napari_mobilesam.widgets.viewer.layer_files import (
+    read_layers,
+    write_ome_zarr,
+)
 
 PLUGIN = 'napari-mobilesam'
 
@@ -90,6 +94,28 @@ def test_save_and_open(
     assert rows.loc[1, 'class'] == 'a'
     assert rows.loc[7, 'score'] == 0.25
     assert again.metadata['class_colors'] == {'a': '#123456'}
+
+
+@pytest.mark.parametrize(
+    'told',
+    [{'axis_labels': ('t', 'y', 'x')}, {'units': ('ms', 'um', 'um')}],
+)
+def test_a_time_series_stays_one(labels, tmp_path, told):
+    path = tmp_path / 'cells.geojson'
+    Labels(labels, scale=(2, 0.5, 0.5), **told).save(str(path))
+    planes = [
+        each['geometry']['plane']
+        for each in json.loads(path.read_text('utf-8'))['features']
+    ]
+    assert {(plane['t'], plane['z']) for plane in planes} == {
+        (0, 0),
+        (1, 0),
+        (2, 0),
+    }
+    ((data, attributes, _),) = read_layers(str(path))
+    again = Labels(data, **attributes)
+    assert again.axis_labels == ('t', 'y', 'x')
+    assert tuple(again.scale) == (2, 0.5, 0.5)
 
 
 def test_features_without_an_index_are_numbered_by_label(

@@ -18,6 +18,7 @@ from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.units import is_time
 from napari_mobilesam.widgets.viewer.layers import unwrap
 
 if TYPE_CHECKING:
@@ -101,12 +102,14 @@ def _write(
         data = data[0]
     _refuse_own_file(data, Path(path))
     scale = tuple(float(size) for size in attributes.get('scale', ()))
+    units = _units(attributes.get('units'), len(scale))
     image = LabelsWithTable(
         data,
         _table(attributes.get('features')),
         _class_colors(attributes),
-        scale=scale,
-        units=_units(attributes.get('units'), len(scale)),
+        'tyx' if len(data.shape) == 3 and _in_time(attributes, units) else '',
+        scale,
+        units,
         name=str(attributes.get('name') or 'labels'),
     )
     export_labels(image, path, overwrite=True)
@@ -163,6 +166,14 @@ def _units(units: Any, count: int) -> tuple[str | None, ...]:
     if len(names) != count or 'pixel' in names:
         return ()
     return tuple(names)
+
+
+def _in_time(
+    attributes: Mapping[str, Any], units: Sequence[str | None]
+) -> bool:
+    """Return whether a layer says that its first axis is time."""
+    names = [str(name).lower() for name in attributes.get('axis_labels', ())]
+    return names[:1] in (['t'], ['time']) or any(map(is_time, units[:1]))
 
 
 def get_reader(
@@ -231,6 +242,8 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
         attributes['scale'] = image.scale
     if image.units:
         attributes['units'] = image.units
+    if 't' in image.axes:
+        attributes['axis_labels'] = tuple(image.axes)
     if image.table is not None and len(image.table):
         attributes['features'] = image.table.rename(columns={'label': 'index'})
     labels = image.labels
