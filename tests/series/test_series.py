@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from viewer.oracle import OracleSam
 
+from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.run_lock import OutputInUseError
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
@@ -436,6 +437,25 @@ def test_kinds_of_images(tmp_path: Path) -> None:
     assert image.label_axes == 'zyx'
     assert image.label_shape == (2, 6, 8)
     assert [c.shape for c in image.channels] == [(2, 6, 8)] * 3
+
+
+def test_planes_before_frames(tmp_path: Path) -> None:
+    """Some OME-TIFFs have all frames of a plane, then those of the next."""
+    stack = np.arange(2 * 3 * 6 * 8, dtype=np.uint16).reshape(2, 3, 6, 8)
+    path = tmp_path / 'a.ome.tif'
+    tifffile.imwrite(path, stack, metadata={'axes': 'ZTYX'}, ome=True)
+    series = Series.open(path)
+    image = series.read_image(0)
+    assert image.axes == 'tzyx'
+    np.testing.assert_array_equal(image.pixels, stack.swapaxes(0, 1))
+    written = series.save_labels(0, image.pixels)
+    again = series.read_labels(0, image.label_shape)
+    assert again is not None
+    np.testing.assert_array_equal(again.labels, image.pixels)
+    # label images of others, too
+    found = read_labels(path)
+    assert found.axes == read_labels(written).axes == 'tzyx'
+    np.testing.assert_array_equal(found.labels, again.labels)
 
 
 def test_a_time_series_of_one_frame_is_a_plane(tmp_path: Path) -> None:

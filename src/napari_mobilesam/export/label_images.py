@@ -27,7 +27,7 @@ from napari_mobilesam.large.io.label_tiff import (
     imagej_unit,
     ome_sizes,
 )
-from napari_mobilesam.readers.open_image import reason
+from napari_mobilesam.readers.open_image import reason, with_plane_last
 from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import METERS
@@ -173,7 +173,7 @@ def read_tiff(
         raise ExportError(
             f'{path} cannot be read: {reason(error)}.'
         ) from error
-    labels, axes = _one_channel(labels, axes, channel, path)
+    labels, axes = with_plane_last(*_one_channel(labels, axes, channel, path))
     return LabelsWithTable(
         as_labels(labels, path),
         axes=axes,

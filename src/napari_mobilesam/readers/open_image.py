@@ -162,14 +162,16 @@ def read_array(
 def with_plane_last(
     pixels: NDArray[Any], axes: str
 ) -> tuple[NDArray[Any], str]:
-    """Move rows, columns and samples to the end."""
+    """Move time to the front, and rows, columns and samples to the end."""
     if len(axes) != pixels.ndim or not {'y', 'x'} <= set(axes):
         raise ImageError(
             f'The axes {axes!r} that the file names do not suit its shape '
             f'{pixels.shape}.'
         )
     last = [name for name in 'yxs' if name in axes]
-    order = [name for name in axes if name not in last] + last
+    first = [name for name in axes if name == 't']
+    others = [name for name in axes if name not in (*first, *last)]
+    order = [*first, *others, *last]
     moved = pixels.transpose([axes.index(name) for name in order])
     return moved, ''.join(order)
 
