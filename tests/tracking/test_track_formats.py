@@ -94,6 +94,17 @@ def test_frames_that_are_missing_are_named(
         read_ctc(folder)
 
 
+@pytest.mark.parametrize('planes', [3, 4])
+def test_masks_of_few_planes_are_no_colours(tmp_path, planes):
+    labels = np.zeros((2, planes, 20, 20), np.uint16)
+    labels[:, 1:, 5:15, 5:15] = 1
+    folder = nm.export_tracks(nm.track_labels(labels), tmp_path / 'r', labels)
+    with tifffile.TiffFile(folder / 'mask000.tif') as file:
+        assert len(file.pages) == planes
+        assert file.pages[0].photometric.name == 'MINISBLACK'
+    np.testing.assert_array_equal(read_ctc(folder)[0], labels)
+
+
 def test_folder_without_a_table_is_refused(tmp_path):
     with pytest.raises(TrackError, match=r'res_track\.txt or man_track\.txt'):
         read_ctc(tmp_path)

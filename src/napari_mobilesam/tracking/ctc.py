@@ -63,6 +63,7 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
         tifffile.imwrite(
             folder / f'mask{frame:0{digits}d}.tif',
             pixels,
+            photometric='minisblack',  # not colours, of 3 or 4 planes
             compression='zlib',
         )
     lines = [
