@@ -366,6 +366,16 @@ def test_geojson_of_qupath(tmp_path: Path) -> None:
     assert found.table['class'].tolist() == ['Tumor']
     assert found.table['Area'].tolist() == [15.0]
     assert found.class_colors == {'Tumor': '#c80000'}
+    # a subclass of QuPath 0.4, and a colour with alpha
+    feature['properties']['classification'] = {
+        'names': ['Tumor', 'Positive'],
+        'color': [200, 0, 0, 128],
+    }
+    path.write_text(json.dumps([feature]), 'utf-8')
+    found = read_labels(path, shape=(8, 9))
+    assert found.table is not None
+    assert found.table['class'].tolist() == ['Tumor: Positive']
+    assert found.class_colors == {'Tumor: Positive': '#c80000'}
 
 
 @pytest.mark.parametrize('segmentation', ['rle', 'polygons'])

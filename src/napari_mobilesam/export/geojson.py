@@ -219,11 +219,12 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
     }
     label = numbers.pop(LABEL, None)
     known = properties.get('classification') or {}
-    name = str(known.get('name', ''))
+    # a subclass, such as Tumor: Positive, has the names of both
+    name = ': '.join(known.get('names') or [str(known.get('name') or '')])
     color = known.get('color')
     colors = {}
-    if name and isinstance(color, list) and len(color) == 3:
-        colors[name] = '#{:02x}{:02x}{:02x}'.format(*map(int, color))
+    if name and isinstance(color, list) and len(color) in (3, 4):
+        colors[name] = '#{:02x}{:02x}{:02x}'.format(*map(int, color[:3]))
     at = geometry.get('plane') or {}
     return (
         PolygonObject(
