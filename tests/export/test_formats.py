@@ -716,6 +716,21 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
             'an annotation of image 2, but no such image',
         ),
         (
+            'a.json',
+            {
+                'images': [{'id': 1, 'height': 4, 'width': 4}],
+                'annotations': [
+                    {
+                        'id': 7,
+                        'image_id': 1,
+                        'segmentation': [],
+                        'bbox': [0, 0, 2, 2],
+                    }
+                ],
+            },
+            'no mask for annotation 7, only a box',
+        ),
+        (
             'a.geojson',
             {'features': [{}]},
             'feature 0 .* “geometry” is missing',

@@ -230,7 +230,8 @@ def read_coco(
     Raises
     ------
     ExportError
-        If it is no COCO file, or its images are of several sizes.
+        If it is no COCO file, its images are of several sizes, or an
+        annotation has a box only.
     """
     content = read_json(path)
     try:
@@ -277,6 +278,12 @@ def _decoded(
         if of not in plane_of:
             raise ExportError(
                 f'{path} has an annotation of image {of}, but no such image.'
+            )
+        if not entry['segmentation']:
+            raise ExportError(
+                f'{path} has no mask for annotation '
+                f'{entry.get("id", label)}, only a box: give outlines, or '
+                'leave such annotations out.'
             )
         _paint(entry['segmentation'], label, columns[plane_of[of]])
         planes_of.append(plane_of[of])
