@@ -511,6 +511,21 @@ def write_image(path: Path, shape: tuple[int, ...], version: str) -> Path:
     return path
 
 
+def test_ome_zarr_of_others_may_have_labels_without_a_colour(
+    image: LabelsWithTable, tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip('zarr')
+    path = tmp_path / 'cells.ome.zarr'
+    export_labels(image, path)
+    group = zarr.open_group(str(path), mode='r+')
+    told = dict(group.attrs['image-label'])
+    told['colors'] = [{'label-value': 1}, *told['colors'][1:]]
+    group.attrs['image-label'] = told
+    found = read_labels(path)
+    assert found.table is not None
+    assert found.table['class'].tolist() == image.table['class'].tolist()
+
+
 def test_ome_zarr_gets_the_scale_of_its_image(
     labels: NDArray[Any], tmp_path: Path
 ) -> None:

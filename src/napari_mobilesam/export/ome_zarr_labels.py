@@ -330,6 +330,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         shades = {
             entry[VALUE]: '#{:02x}{:02x}{:02x}'.format(*entry['rgba'][:3])
             for entry in told.get('colors', [])
+            if entry.get('rgba')
         }
         if 'class' in table:
             pairs = zip(table['class'], table['label'], strict=True)
