@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from napari_mobilesam.extra import MissingExtraError
-from napari_mobilesam.text import counted, explain
+from napari_mobilesam.text import counted, explain, file_name
 from napari_mobilesam.types import PromptError
 
 
@@ -21,6 +21,14 @@ def test_counted(count: int, expected: str) -> None:
 
 def test_counted_with_an_irregular_plural() -> None:
     assert counted(2, 'box', 'boxes') == '2 boxes'
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [('a/b: "c"', 'a_b_ _c_'), ('..', '_'), ('a.tif', 'a.tif')],
+)
+def test_file_names(text: str, expected: str) -> None:
+    assert file_name(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Wording of messages: counts with their nouns, errors as sentences.
+"""Wording of messages and names of files.
 
 Imports neither torch nor Qt.
 """
@@ -6,6 +6,7 @@ Imports neither torch nor Qt.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def as_utf8(text: str | Path) -> str:
     Names of files may have bytes that are not text: they become ``\\udcff``.
     """
     return str(text).encode('utf-8', 'backslashreplace').decode('utf-8')
+
+
+def file_name(text: str) -> str:
+    """Return a text, such as the name of a layer, as a name of a file.
+
+    Without what an operating system does not allow, or hides.
+    """
+    return re.sub(r'^\.+|[\\/:*?"<>|\x00-\x1f]+', '_', text)
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

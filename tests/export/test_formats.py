@@ -465,10 +465,11 @@ def test_ome_zarr_in_the_image_they_belong_to(
     models = pytest.importorskip('ome_zarr_models')
     zarr = pytest.importorskip('zarr')
     path = write_image(tmp_path / 'image.ome.zarr', labels.shape, version)
-    done = export_labels(replace(image, name='cells'), path, image=path)
+    done = export_labels(image, path, name='a/b')
     assert done.objects == 8
-    folder = path / 'labels' / 'image.ome.zarr'
-    assert folder.is_dir()
+    group = zarr.open_group(str(path / 'labels'), mode='r')
+    attributes = dict(group.attrs)
+    assert attributes.get('ome', attributes)['labels'] == ['a_b']
     export_labels(image, path / 'labels' / 'more')
     folder = path / 'labels' / 'more'
     group = zarr.open_group(str(folder), mode='r')

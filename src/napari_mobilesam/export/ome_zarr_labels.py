@@ -35,6 +35,7 @@ from napari_mobilesam.large.io.sources import Geometry, open_source
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.schema import parse_json
+from napari_mobilesam.text import file_name
 from napari_mobilesam.types import ImageError, SegmentationError
 
 CHUNK = 1024
@@ -198,7 +199,7 @@ def labels_folder(path: Path, name: str) -> Path:
             'another output.'
         )
     if any((path / mark).exists() for mark in ('.zattrs', 'zarr.json')):
-        return path / 'labels' / name
+        return path / 'labels' / file_name(name)
     return path
 
 

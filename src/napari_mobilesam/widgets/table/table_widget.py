@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from napari_mobilesam.measure.table_columns import (
     within,
 )
 from napari_mobilesam.session.measuring import MeasureRequest, Measuring
-from napari_mobilesam.text import counted, explain
+from napari_mobilesam.text import counted, explain, file_name
 from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
     group_form,
@@ -530,8 +529,7 @@ class TableWidget(ViewerWidget):
         path = layer.source.path
         if isinstance(path, str | Path) and Path(path).exists():
             return str(Path(path).with_suffix('.csv'))
-        # names of layers may hold what no file name does
-        return re.sub(r'[\\/:*?"<>|]+', '_', str(layer.name)) + '.csv'
+        return file_name(str(layer.name)) + '.csv'
 
     def _ask_export(self) -> None:
         ask_where_to_save(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from napari_mobilesam.text import file_name
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -22,8 +23,8 @@ KINDS = {
 
 def proposed_path(labels: Labels) -> str:
     """Return a name like that of the labels, beside their file."""
-    # names of layers may hold what no file name does
-    name = re.sub(r'[\\/:*?"<>|.]+', '_', str(labels.name)) + '_tracks'
+    # what follows a dot would tell the format
+    name = file_name(str(labels.name)).replace('.', '_') + '_tracks'
     source = labels.source.path
     if isinstance(source, str | Path) and Path(source).exists():
         return str(Path(source).with_name(name))
