@@ -120,6 +120,22 @@ def test_names_that_formats_use_themselves(
     assert rows.to_dict() == {1: 'object', 2: 'no class'}
 
 
+def test_coco_has_no_category_for_no_class_without_need(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / 'x.json'
+    for classes, expected in (
+        (['a', 'b'], ['a', 'b']),
+        (['a', None], ['a', 'object']),
+        ([None, None], ['object']),
+    ):
+        table = pd.DataFrame({'label': [1, 2], 'class': classes})
+        few = np.where(labels < 3, labels, 0)
+        export_labels(few, path, table=table, overwrite=True)
+        categories = json.loads(path.read_text('utf-8'))['categories']
+        assert [each['name'] for each in categories] == expected
+
+
 @pytest.mark.parametrize('name', POLYGONS)
 def test_classes_that_are_numbers(
     name: str, labels: NDArray[Any], tmp_path: Path

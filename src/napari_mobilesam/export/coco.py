@@ -78,16 +78,20 @@ def write_coco(
         )
     categories, known = _categories(image), image.properties()
     planes: list[int] = []
-    count = 0
+    count, used = 0, set()
     with path.open('w', encoding='utf-8') as file:
         file.write('{"annotations": [')
         for plane in image.planes():
             planes.append(plane.number)
             for entry in _annotations(plane, known, categories, segmentation):
                 count += 1
+                used.add(entry['category_id'])
                 entry = {'id': count, 'image_id': plane.number + 1, **entry}
                 file.write(',\n' if count > 1 else '\n')
                 file.write(json.dumps(entry))
+        if len(categories) > 1 and categories[''][0] not in used:
+            # those who train on the file would get one class more
+            del categories['']
         rest = _header(image, planes, categories)
         file.write(f'\n], {json.dumps(rest)[1:]}\n')
     return count
