@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.files import painted as painted_files
+from napari_mobilesam.session.files import record_decoder
 from napari_mobilesam.session.files.record_json import (
     RecordEncoder,
     SessionFileError,
 )
 from napari_mobilesam.session.files.saving import Snapshot, read, save
+from napari_mobilesam.session.objects import mask_text as mask_texts
 from napari_mobilesam.session.objects.mask_text import (
     array_from,
     array_text,
@@ -495,6 +497,38 @@ def test_damaged_files_bring_nothing(sessions, tmp_path):
             again.load(tmp_path / name)
     assert not again.scene.target.data.any()
     assert len(again.scene.objects(False)) == 0
+
+
+def test_logits_beyond_a_limit_are_left_out(sessions, tmp_path, monkeypatch):
+    session = sessions()
+    for point in (FIRST, SECOND):
+        session.click(*point)
+        session.accept()
+    session.save(tmp_path / 'one')
+    monkeypatch.setattr(record_decoder, 'MOST_LOGITS', 1)
+    again = sessions()
+    again.load(tmp_path / 'one')
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    first, second = again.scene.objects(False)
+    (logits,) = (view.candidates for view in first.views.values())
+    assert logits.chosen_logits is not None
+    (logits,) = (view.candidates for view in second.views.values())
+    assert logits.chosen_logits is None
+    again.open(2)
+    again.click(SECOND[0] + 2, SECOND[1])
+    assert again.accept().number == 2
+    monkeypatch.setattr(record_decoder, 'memory', lambda: 100)
+    with pytest.raises(SessionFileError, match='memory of this computer'):
+        sessions().load(tmp_path / 'one')
+
+
+def test_a_mask_of_many_pixels_survives_as_text(monkeypatch):
+    monkeypatch.setattr(mask_texts, 'MOST_BYTES', 100)
+    mask = Mask(np.eye(25, dtype=bool), (0, 0, 25, 25), 1.0)
+    assert np.array_equal(mask_from(mask_text(mask)).data, mask.data)
+    larger = Mask(np.eye(50, dtype=bool), (0, 0, 50, 50), 1.0)
+    with pytest.raises(ValueError, match='too large'):
+        mask_from(mask_text(larger))
 
 
 @pytest.mark.parametrize(

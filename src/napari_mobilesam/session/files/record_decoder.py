@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.types import DrawnShape, Frame, Mask, Prompts
 
-# Most bytes of all masks of a file, which a short text may claim.
-MOST_BYTES = 1 << 31
+# Logits of so many bytes are decoded, those of some 16,000 objects.
+MOST_LOGITS = 1 << 31
+# Memory of a computer that does not tell.
+USUAL_MEMORY = 1 << 34
 
 
 class RecordDecoder:
@@ -115,18 +118,36 @@ class RecordDecoder:
         return plane
 
 
-class Budget:
-    """Bytes that may still be decoded."""
+def memory() -> int:
+    """Bytes of memory of this computer."""
+    try:
+        return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    except (AttributeError, OSError, ValueError):
+        return USUAL_MEMORY
 
-    def __init__(self, left: int = MOST_BYTES) -> None:
-        self.left = left
+
+@dataclass
+class Budget:
+    """Bytes that may still be decoded, of which a short text may claim many.
+
+    Attributes
+    ----------
+    masks : int
+        Bytes of masks; a file with more of them is refused.
+    logits : int
+        Bytes of logits; those beyond are left out, as an object without them
+        is complete.
+    """
+
+    masks: int = field(default_factory=lambda: memory())
+    logits: int = field(default_factory=lambda: MOST_LOGITS)
 
     def spend(self, count: int) -> None:
-        """Spend bytes; raise `SchemaError` if there are not so many."""
-        self.left -= count
-        if self.left < 0:
+        """Spend bytes of masks; raise `SchemaError` if there are too few."""
+        self.masks -= count
+        if self.masks < 0:
             raise SchemaError(
-                f'its masks need more than {MOST_BYTES / 2**30:.0f} GB'
+                'its masks need more than the memory of this computer'
             )
 
 
@@ -171,7 +192,7 @@ class PartDecoder:
             np.array(points, np.float64).reshape(-1, 2),
             np.array(labels, np.int64),
             optional_of(np.array, entry['box']),
-            optional_of(self._logits, entry['mask_input']),
+            optional_of(self._mask_input, entry['mask_input']),
             optional_of(self.mask, entry['region']),
             # files of before have none
             tuple(
@@ -214,9 +235,20 @@ class PartDecoder:
             crop_box=(row0, column0, row1, column1),
         )
 
-    def _logits(self, text: str) -> NDArray[Any]:
-        logits = array_from(text)
+    def _mask_input(self, text: str) -> NDArray[Any]:
+        logits = self._square(text)
         self._budget.spend(logits.nbytes)
+        return logits
+
+    def _logits(self, text: str) -> NDArray[Any] | None:
+        if self._budget.logits <= 0:
+            return None
+        logits = self._square(text)
+        self._budget.logits -= logits.nbytes
+        return logits
+
+    def _square(self, text: str) -> NDArray[Any]:
+        logits = array_from(text)
         if (
             logits.ndim != 2
             or logits.shape[0] != logits.shape[1]

@@ -69,13 +69,13 @@ def mask_from(text: str) -> Mask:
     Raises
     ------
     ValueError
-        The text is damaged, or claims more than `MOST_BYTES`.
+        The text is damaged, or claims more than `MOST_BYTES` of bits.
     """
     row0, column0, row1, column1, bits = text.split(' ', 4)
     box = (int(row0), int(column0), int(row1), int(column1))
     shape = (box[2] - box[0], box[3] - box[1])
-    if min(shape) < 0 or shape[0] * shape[1] > MOST_BYTES:
-        raise ValueError(f'a mask in the box {box} is too large')
+    if min(shape) < 0:
+        raise ValueError(f'a mask in the box {box} has a negative size')
     packed = array_from(bits)
     if packed.shape != (math.ceil(shape[0] * shape[1] / 8),):
         raise ValueError(f'a mask in the box {box} has other pixels')
