@@ -23,6 +23,7 @@ from napari_mobilesam.session.objects.targets import (
 from napari_mobilesam.session.objects.writing import (
     assign_class,
     finished,
+    reassign_class,
     write_object,
 )
 from napari_mobilesam.types import Prompts
@@ -251,6 +252,27 @@ def test_least_certain_first_reviewed_ones_never(objects):
     assert objects.undo() == 'keeping object 2'
     assert objects.history.undoable == 'everything'
     assert objects.least_certain().number == 2
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda objects: assign_class(objects, 1, 'cell'),
+        lambda objects: reassign_class(objects, 'nucleus', 'cell'),
+        lambda objects: objects.review(1),
+    ],
+)
+def test_a_painted_object_of_another_class_is_painted(objects, change):
+    record = record_of(square(0, 0), label=1, number=1, class_name='nucleus')
+    with objects.step('everything') as step:
+        step.paint(plane_at(0), square(0, 0), 1)
+        step.put(record)
+    objects.target.data[0, 20:25, 20:25] = 1
+    objects.note_painted({1})
+    change(objects)
+    assert objects[1] is not record
+    objects.delete(1)
+    assert not objects.target.data.any()
 
 
 def test_planes_of_a_closed_image_are_let_go(objects):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records
 from napari_mobilesam.session.objects.patch import Patch
-from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.records import ObjectRecord, Views
 from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelsError,
@@ -60,8 +60,9 @@ class ObjectStore(ABC):
         self._reserved = 0
         # highest label of the hidden objects of each run, see `hold_labels`
         self._held: dict[object, int] = {}
-        # by identity: records of objects that were painted by hand since
-        self._painted: dict[int, ObjectRecord] = {}
+        # by identity, which records keep when only their class changes: views
+        # of objects that were painted by hand since
+        self._painted: dict[int, Views] = {}
         self.version = 0
 
     def __len__(self) -> int:
@@ -151,9 +152,9 @@ class ObjectStore(ABC):
     def is_painted(self, record: ObjectRecord) -> bool:
         """Return whether pixels of an object were painted or erased by hand.
 
-        Pixels of its label, after the record was made.
+        Pixels of its label, after its masks were made.
         """
-        return id(record) in self._painted
+        return id(record.views) in self._painted
 
     def painted_pixels(self, record: ObjectRecord) -> Indices | None:
         """Return all pixels of the label of an object that was painted.

@@ -71,7 +71,9 @@ class Objects(ObjectStore):
     def note_painted(self, labels: Collection[int]) -> None:
         """Note labels that have got or lost pixels by hand."""
         self._painted.update(
-            (id(record), record) for record in self if record.label in labels
+            (id(record.views), record.views)
+            for record in self
+            if record.label in labels
         )
 
     def __getitem__(self, number: int) -> ObjectRecord:

@@ -179,6 +179,9 @@ class ObjectView:
         return size + sum(a.nbytes for a in answers if a is not None)
 
 
+Views = Mapping[Hashable, ObjectView]
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectRecord:
     """An object of a labels target, on all its planes.
@@ -202,9 +205,7 @@ class ObjectRecord:
 
     number: int = 0
     label: int = 0
-    views: Mapping[Hashable, ObjectView] = field(
-        default_factory=dict, repr=False
-    )
+    views: Views = field(default_factory=dict, repr=False)
     class_name: str = ''
     origin: Origin = 'prompts'
     reviewed: bool = False

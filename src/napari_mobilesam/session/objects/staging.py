@@ -17,7 +17,7 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records, joined
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.patch import Patch
-from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.records import ObjectRecord, Views
 from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelTarget,
@@ -74,7 +74,7 @@ class StagedObjects(ObjectStore):
     held : mapping
         See `ObjectStore.hold_labels`.
     painted : mapping
-        Records of objects that were painted by hand, by identity.
+        Views of objects that were painted by hand, by identity.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class StagedObjects(ObjectStore):
         last: Entry | None,
         reserved: int,
         held: Mapping[object, int],
-        painted: Mapping[int, ObjectRecord],
+        painted: Mapping[int, Views],
     ) -> None:
         self._staged_target = StagedTarget(target)
         super().__init__(self._staged_target)
