@@ -287,6 +287,20 @@ def test_planes_of_a_closed_image_are_let_go(objects):
     assert objects.get(1) is None
 
 
+def test_painted_objects_are_so_when_another_image_is_closed(objects):
+    write(objects, record_of(square(0, 0)))
+    write(objects, record_of(square(10, 10), square(10, 10)))
+    objects.target.data[1, 20:25, 20:25] = 1
+    objects.target.data[1, 30:35, 30:35] = 2
+    objects.note_painted({1, 2})
+    # of object 2 a part is left, of object 1 all
+    for gone in (2, 0):
+        objects.forget_planes(lambda plane, z=gone: plane.geometry == z)
+        assert all(map(objects.is_painted, objects))
+    objects.delete(2)
+    assert pixels(objects, 2, 1) == 0
+
+
 def test_mask_of_a_label_is_its_connected_part_however_large():
     target = FakeTarget((1, 600, 500), np.uint16)
     target.data[0, 100:500, 50:450] = 3

@@ -297,8 +297,18 @@ class Objects(ObjectStore):
         }
         if any(kept[n] is not record for n, record in self._records.items()):
             self.forgotten.emit()
+        painted = list(self._painted.values())
+        painted += [
+            record.views
+            for n, record in kept.items()
+            if record is not None and self.is_painted(self._records[n])
+        ]
+        self._painted = {
+            id(views): views
+            for views in painted
+            if not any(gone(view.plane) for view in views.values())
+        }
         self._records = {n: r for n, r in kept.items() if r is not None}
-        self._painted.clear()
         self.version += 1
         self.history.map_records(lambda record: record.without_planes(gone))
         self.changed.emit()
