@@ -266,6 +266,27 @@ def test_objects_that_it_covers_go(session):
     assert 1 in session.scene.objects(False)
 
 
+def test_an_object_of_other_labels_is_propagated_in_those(session):
+    scene = session.scene
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.accept()
+    first, scene._objects = scene._objects, None
+    session.click(68, 97)
+    session.accept()
+    second = scene._objects
+    scene.undoables = lambda: [first, second]
+    # both have an object 1
+    before = second[1]
+    scene._objects = first
+    session.open(1)
+    scene._objects = second
+    result = session.propagate()
+    assert second[1] is before
+    assert len(first[1].views) == 1 + len(result.reached) > 1
+    assert result.objects is first
+    assert session.editor.objects is first
+
+
 @pytest.mark.slow
 def test_cancel_keeps_what_was_done_as_one_step(session):
     session.click(FIRST[0], FIRST[1] + 9)

@@ -93,13 +93,18 @@ class ObjectJobs:
             )
         shown, planes = self._scene().plane(), self._scene().stack(axis)
         options = options or PropagationOptions()
+        # those of an object that was opened in other labels are others
+        objects = self._editor.objects
         # labelled pixels need no step of their own
         record = self._editor.close_unchanged() or self._editor.accept()
-        objects = self._scene().objects(False)
-        if record is None or objects is None:
+        if record is None:
             raise SegmentationError(
-                'The mask is not there yet: propagate when it is.'
+                'An object before it still waits for its mask. This one was '
+                'accepted: open it when it is written, and propagate it.'
             )
+        if objects is None:
+            objects = self._scene().objects(False)
+        assert objects is not None
         self.propagation.start(
             record,
             objects,

@@ -565,8 +565,8 @@ class Session:
 
     def _reopen(self, result: PropagationResult) -> None:
         """Open the object that was propagated, to correct it."""
-        objects, record = self._objects(False), result.record
-        if objects is None or not self.editor.record.empty:
+        objects, record = result.objects, result.record
+        if objects not in self._histories() or not self.editor.record.empty:
             return
         # labelled pixels that reached no plane have no record
         known = objects.get(record.number)

@@ -51,6 +51,8 @@ class PropagationResult:
     ----------
     record : ObjectRecord
         The object with all its planes.
+    objects : Objects
+        Objects that it belongs to.
     reached : tuple of int
         Indices of the planes that were reached, ascending.
     ended : tuple of PropagationEnd
@@ -65,6 +67,7 @@ class PropagationResult:
     """
 
     record: ObjectRecord
+    objects: Objects
     reached: tuple[int, ...]
     ended: tuple[PropagationEnd, ...]
     complete: bool
@@ -167,6 +170,7 @@ class _PropagationRun:
         self.step.finish()
         return PropagationResult(
             self.record,
+            self.objects,
             tuple(sorted(self.reached)),
             tuple(self.ended),
             complete,
