@@ -13,7 +13,7 @@ import napari_mobilesam as nm
 from napari_mobilesam.session.files.script_check import is_replay_script
 from napari_mobilesam.session.objects.mask_text import mask_from
 from napari_mobilesam.session.objects.replay_code import body
-from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.types import SegmentationError
 
 
@@ -115,6 +115,25 @@ def test_an_object_of_the_session_is_replaced_by_a_better_one_only(session):
     assert 'the better predicted IoU, 0.97' in result.text
     assert np.array_equal(session.scene.target.data, before)
     assert session.open(1).prompts == 1
+
+
+def test_objects_are_known_by_their_labels(session):
+    # three objects of one label, whose numbers are other labels
+    session.editor.options = WriteOptions('keep', label=5)
+    for _ in range(3):
+        session.click(*FIRST)
+        session.accept()
+    numbers = [record.number for record in session.scene.objects(False)]
+    assert numbers == [5, 6, 7]
+    data = session.scene.target.data
+    data[0, 53:83, 69:88] = 6
+    data[0, 53:83, 88:107] = 7
+    session.refine()
+    found = {r.number: r.label for r in session.scene.objects(False)}
+    assert found == {5: 5, 6: 5, 7: 5, 8: 6, 9: 7}
+    # these are known when they are refined again
+    session.refine()
+    assert len(session.scene.objects(False)) == 5
 
 
 @pytest.mark.slow

@@ -213,10 +213,11 @@ class _RunningRefinement:
         labels = {answer.refinement.label for answer in answers}
         rows = target.rows(tuple(labels))
         classes = _column(rows, 'class')
-        records: dict[int, ObjectRecord] = {}
+        # of objects that share a label, the first one
+        records = {each.label: each for each in reversed(list(self.objects))}
         for answer in answers:
             label = answer.refinement.label
-            record = records.get(label) or self._known(label)
+            record = records.get(label)
             if record is None:
                 record = ObjectRecord(
                     self.objects.number_for(label),
@@ -227,14 +228,10 @@ class _RunningRefinement:
             plane = self.planes[answer.plane].plane
             if answer.refinement.refined or record.view(plane) is None:
                 record = record.with_view(_view(plane, answer))
-            records[label] = record
-        for record in records.values():
-            step.put(replace(record, reviewed=False))
+            # at once: the next new one gets another number
+            records[label] = replace(record, reviewed=False)
+            step.put(records[label])
         step.describe(labels, self._rows(rows, answers, labels))
-
-    def _known(self, label: int) -> ObjectRecord | None:
-        found = self.objects.get(label)
-        return found if found is not None and found.label == label else None
 
     def _rows(
         self,
