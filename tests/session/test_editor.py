@@ -311,6 +311,25 @@ def test_another_clean_up_asks_again(session):
     assert image is session.scene.images
 
 
+@pytest.mark.parametrize('late', [False, True])
+def test_objects_that_wait_for_their_masks_are_cleaned_up(session, late):
+    gate = threading.Event()
+    session._worker.submit('gate', gate.wait)
+    chosen = CleanUp(smooth=True)
+    if not late:
+        session.prompting.clean_up = chosen
+    session.editor.add(session.scene.plane(), np.array([FIRST], float))
+    assert session.editor.accept() is None
+    session.prompting.clean_up = chosen
+    gate.set()
+    assert session.finish(20)
+    ask(session, FIRST, z=1)
+    session.editor.accept()
+    assert np.array_equal(
+        np.roll(labels(session) == 1, 4, axis=1), labels(session, 1) == 2
+    )
+
+
 @pytest.mark.slow
 def test_class_of_new_and_old_objects(session):
     session.editor.set_class('nucleus')

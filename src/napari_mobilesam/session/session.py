@@ -360,6 +360,7 @@ class Session:
         runs.finished.connect(self.everything.emit)
         prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
+        prompting.cleaned.connect(self._clean_queued)
         self._queue_prompting.embedding.connect(self._say_embedding)
         self.editor.failed.connect(self._prompts_failed)
         self.background.progress.connect(self._objects_progress)
@@ -581,6 +582,9 @@ class Session:
         self.editor.take_answer(result)
         self.preview.emit(result)
         self.prefetch.go_on()
+
+    def _clean_queued(self) -> None:
+        self._queue_prompting.clean_up = self.prompting.clean_up
 
     def _say_embedding(self, plane: ImagePlane) -> None:
         self.status.emit(f'Embedding {plane.name} …', 'prompts')

@@ -94,6 +94,7 @@ class AcceptQueue:
         self._items: deque[ClosedObject] = deque()
         prompting.answered.connect(self._take_answer)
         prompting.failed.connect(self._no_answer)
+        prompting.cleaned.connect(self._go_on)
 
     def __len__(self) -> int:
         """Number of objects that are still to be written."""
