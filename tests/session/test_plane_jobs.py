@@ -194,6 +194,19 @@ def test_cancelled_jobs_give_what_they_have(session, task, answers):
     assert not answer.value.any()
 
 
+def test_accepted_objects_do_not_wait_for_the_end_of_a_job(session, task):
+    jobs, served = session.runs.jobs, []
+
+    def accept(*args):
+        jobs._services.worker.submit('accepted', lambda: served.append(jobs))
+
+    jobs.progress.connect(accept)
+    jobs.edges(task, PARAMETERS, 'oracle')
+    assert session.finish(30)
+    # else only the last one
+    assert len(served) > 1
+
+
 @pytest.mark.slow
 def test_a_new_job_replaces_the_one_before(session, task, answers):
     session.runs.jobs.edges(task, PARAMETERS, 'oracle')

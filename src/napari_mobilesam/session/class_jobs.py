@@ -157,10 +157,6 @@ class ClassJobs:
                 run, lambda: self.progress.emit(done, total, message)
             )
 
-        def stop() -> bool:
-            self._services.worker.serve('prompts')
-            return run.cancelled.is_set()
-
         try:
             model = self._services.load(model_name, 'model')
             if model is None:
@@ -174,7 +170,7 @@ class ClassJobs:
                 masks,
                 known,
                 progress,
-                stop,
+                self._services.between_steps(run),
             )
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             if run.cancelled.is_set():

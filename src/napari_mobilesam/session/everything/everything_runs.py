@@ -371,10 +371,6 @@ class EverythingRuns:
             image.knows,
         )
 
-        def cancelled() -> bool:
-            self._services.worker.serve('prompts')
-            return run.cancelled.is_set()
-
         def progress(done: int, total: int, message: str) -> None:
             # proportional to time, not to prompts
             share = 1.0 if done >= total else work.share
@@ -395,7 +391,7 @@ class EverythingRuns:
             floor=run.floor,
             embedding=image,
             progress=progress,
-            cancelled=cancelled,
+            cancelled=self._services.between_steps(run),
             on_masks=on_masks,
             on_work=work.note,
         )

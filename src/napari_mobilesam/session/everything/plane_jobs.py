@@ -314,10 +314,6 @@ class PlaneJobs:
         if model is None:
             return
 
-        def stop() -> bool:
-            self._services.worker.serve('prompts')
-            return run.cancelled.is_set()
-
         def progress(done: int, total: int, message: str) -> None:
             self._jobs.tell(
                 run, lambda: self.progress.emit(done, total, message)
@@ -330,7 +326,7 @@ class PlaneJobs:
                 model,
                 embedding=engine.image(task.plane, model),
                 progress=progress,
-                cancelled=stop,
+                cancelled=self._services.between_steps(run),
             )
         except Exception as error:  # noqa: BLE001 - every failure is reported
             failure = error

@@ -109,11 +109,10 @@ class Background:
         self._jobs.finish(job, lambda: job.end(complete))
 
     def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
+        cancelled = self._services.between_steps(job)
         for number, item in enumerate(job.items(model), start=1):
             self._deliver(job, item, number)
-            self._services.worker.serve('accepted')
-            self._services.worker.serve('prompts')
-            if job.cancelled.is_set():
+            if cancelled():
                 return False
         return True
 

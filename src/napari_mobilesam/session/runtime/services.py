@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_mobilesam.session.images.engine import Engine
-from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.runtime.latest_run import BackgroundRun
+from napari_mobilesam.session.runtime.worker import PROMPT_JOBS, LatestWorker
 from napari_mobilesam.types import Deliver
 
 if TYPE_CHECKING:
@@ -41,3 +42,17 @@ class Services:
     loaded: Callable[[], Sam | None]
     deliver: Deliver
     fail: Callable[[BaseException, str], None]
+
+    def between_steps(self, run: BackgroundRun) -> Callable[[], bool]:
+        """Return what a run calls between its steps, on the worker thread.
+
+        It answers prompts, of the open object and of accepted ones, and
+        returns whether the run was cancelled.
+        """
+
+        def between() -> bool:
+            for kind in PROMPT_JOBS:
+                self.worker.serve(kind)
+            return run.cancelled.is_set()
+
+        return between

@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 Job = Callable[[], None]
 
-# Kinds of jobs that the user waits for: longer jobs run them between steps.
-USER_JOBS = ('accepted', 'prompts', 'expected', 'hover')
+# Kinds of jobs that answer prompts: longer jobs run them between steps.
+PROMPT_JOBS = ('accepted', 'prompts')
+# All that the user waits for.
+USER_JOBS = (*PROMPT_JOBS, 'expected', 'hover')
 
 # Kinds of the jobs of `LatestWorker.keep`.
 KEPT = 'kept '

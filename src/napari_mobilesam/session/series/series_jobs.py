@@ -561,13 +561,7 @@ class SeriesJobs:
         model_name: str,
         channel: int,
     ) -> None:
-        worker = self._services.worker
         result = SeriesResult(complete=False)
-
-        def cancelled() -> bool:
-            worker.serve('accepted')
-            worker.serve('prompts')
-            return run.cancelled.is_set()
 
         def progress(done: int, total: int, text: str) -> None:
             self._runs.tell(run, lambda: self.progress.emit(done, total, text))
@@ -589,7 +583,7 @@ class SeriesJobs:
                     write=write,
                     on_image=on_image,
                     progress=progress,
-                    cancelled=cancelled,
+                    cancelled=self._services.between_steps(run),
                 )
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._services.fail(error, KIND)
