@@ -10,6 +10,7 @@ from viewer.oracle import OracleSam
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_files import SeriesError
 from napari_mobilesam.session import Session
+from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.session.series.series_jobs import SaveRequest
 from napari_mobilesam.types import EverythingParameters
 
@@ -71,3 +72,60 @@ def test_prompts_that_could_not_be_saved_wait_with_their_labels(
     session.finish()
     assert not jobs.unsaved
     assert written == [jobs.required[0].session]
+
+
+@pytest.fixture
+def rescued(tmp_path, monkeypatch):
+    """Folder of an image whose labels, all 7, could not be saved."""
+    monkeypatch.setenv('NAPARI_MOBILESAM_SESSIONS', str(tmp_path / 'user'))
+    pixels = np.zeros((60, 80), np.uint8)
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    tifffile.imwrite(folder / 'a.tif', pixels)
+    Series.open(folder).save_labels(0, np.full(pixels.shape, 1, np.uint16))
+    with monkeypatch.context() as patch:
+        patch.setattr(Series, 'save_labels', full)
+        session = open_session(folder)
+        series = session.series.required
+        series.read_labels(0, pixels.shape)
+        session.series.save(
+            SaveRequest(
+                0,
+                np.full(pixels.shape, 7, np.uint16),
+                None,
+                series.read_image(0),
+                lambda path: path.write_bytes(b'prompts'),
+            )
+        )
+        session.close()
+        # the folder is full still
+        open_session(folder).close()
+    return folder
+
+
+def open_session(folder):
+    session = Session(load_model=lambda name: OracleSam(), model_name='one')
+    session.series.open(Series.open(folder))
+    session.finish()
+    return session
+
+
+def saved(folder):
+    """Labels of the files in the folder, and prompts, by name."""
+    labels = folder / 'labels'
+    found = {f.name: tifffile.imread(f).max() for f in labels.glob('*.tif')}
+    prompts = labels.glob('.napari-mobilesam/*.session')
+    return found, [path.read_bytes() for path in prompts]
+
+
+def test_labels_that_could_not_be_saved_come_back_with_prompts(rescued):
+    open_session(rescued).close()
+    assert saved(rescued) == ({'a_labels.tif': 7}, [b'prompts'])
+    assert not list(rescue_folders()[0].iterdir())
+
+
+def test_labels_that_come_back_do_not_replace_newer_ones(rescued):
+    other = Series.open(rescued)
+    other.save_labels(0, np.full((60, 80), 9, np.uint16))
+    open_session(rescued).close()
+    assert saved(rescued)[0] == {'a_labels.tif': 9, 'a_labels.2.tif': 7}

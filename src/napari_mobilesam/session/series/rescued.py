@@ -38,13 +38,22 @@ class RescuedFiles(NamedTuple):
     labels, table, session : Path
         Label image, table of the objects, and their prompts.
     origin : Path
-        Tells which image they are of.
+        Tells which image they are of, and what they may replace.
     """
 
     labels: Path
     table: Path
     session: Path
     origin: Path
+
+    @property
+    def replaceable(self) -> list[int] | None:
+        """State of the label image that they may replace, if any."""
+        try:
+            known = json.loads(self.origin.read_text('utf-8'))
+            return known['replaceable']
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def copy_session(self, path: Path) -> None:
         """Copy the prompts to where they belong, if they are known."""
@@ -72,9 +81,14 @@ def rescue_folders() -> list[Path]:
 
 
 def rescue(
-    image: Path, labels: NDArray[Any], table: pd.DataFrame | None
+    image: Path,
+    labels: NDArray[Any],
+    table: pd.DataFrame | None,
+    replaceable: list[int] | None,
 ) -> RescuedFiles:
     """Write labels of an image to the first folder that takes them.
+
+    Those of an earlier viewer, which are in these labels by now, are removed.
 
     Parameters
     ----------
@@ -84,38 +98,38 @@ def rescue(
         Labels.
     table : DataFrame or None
         A row per object.
+    replaceable : list or None
+        State of the label image that they may replace, see `SeriesEntry`.
 
     Raises
     ------
     OSError
         No folder takes them.
     """
-    written: RescuedFiles | None = None
     problem: OSError | None = None
-    for folder in rescue_folders():
+    folders = rescue_folders()
+    for folder in folders:
         files = _files(folder, image)
-        # those of an earlier viewer are in the labels by now
-        files.remove()
-        if written is not None:
-            continue
+        origin = {'image': str(image.resolve()), 'replaceable': replaceable}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(files.labels, keep_suffix=True) as temporary:
                 write_tiff(LabelsWithTable(labels), temporary)
+            for old in (files.table, files.session):
+                old.unlink(missing_ok=True)
             if table is not None:
                 with atomic_path(files.table) as temporary:
                     table.to_csv(temporary, index=False)
-            write_text_atomic(
-                files.origin, json.dumps({'image': str(image.resolve())})
-            )
+            write_text_atomic(files.origin, json.dumps(origin))
         except OSError as error:
             problem = error
-        else:
-            written = files
-    if written is None:
-        assert problem is not None
-        raise problem
-    return written
+            continue
+        for other in folders:
+            if other != folder:
+                _files(other, image).remove()
+        return files
+    assert problem is not None
+    raise problem
 
 
 def rescued_of(

@@ -182,7 +182,8 @@ class SeriesJobs:
         # one thread at a time reads or writes labels and records
         self._lock = threading.Lock()
         self._asked = 0
-        self._rescued: dict[int, RescuedFiles] = {}
+        # files of an earlier viewer, and the request to save what they hold
+        self._rescued: dict[int, tuple[RescuedFiles, SaveRequest]] = {}
         self.series: Series | None = None
         self.current = -1
         self.unsaved: dict[int, SaveRequest] = {}
@@ -434,7 +435,7 @@ class SeriesJobs:
                 del self.unsaved[number]
             rescued = self._rescued.pop(number, None)
             if rescued is not None:
-                rescued.remove()
+                rescued[0].remove()
             self._services.deliver(self._teller(number))
             if path != before:
                 self._services.deliver(partial(self.kept.emit, before, path))
@@ -457,17 +458,17 @@ class SeriesJobs:
             shape = None if found.image is None else found.image.label_shape
             if found.image is None or saved.labels.shape != shape:
                 continue
-            with self._lock, contextlib.suppress(SegmentationError):
-                # what was saved before may be replaced by them
-                series.read_labels(number, shape)
-            self._rescued[number] = files
-            self.unsaved[number] = SaveRequest(
+            # what was saved before may be replaced by them, nothing newer
+            series[number].replaceable = files.replaceable
+            request = SaveRequest(
                 number,
                 saved.labels,
                 saved.table,
                 found.image,
                 files.copy_session,
             )
+            self._rescued[number] = files, request
+            self.unsaved[number] = request
             names.append(series[number].name)
         if names:
             self._save_waiting(series)
@@ -482,9 +483,15 @@ class SeriesJobs:
     def _rescue(self, series: Series) -> None:
         """Write labels that cannot be saved to a folder of the user."""
         for number, waiting in self.unsaved.items():
-            image = series[number].files.image
+            if self._rescued.get(number, (None, None))[1] is waiting:
+                # they are there still
+                continue
+            entry = series[number]
+            image = entry.files.image
             try:
-                files = rescue(image, waiting.labels, waiting.table)
+                files = rescue(
+                    image, waiting.labels, waiting.table, entry.replaceable
+                )
                 if waiting.write_session is not None:
                     with contextlib.suppress(OSError, SegmentationError):
                         waiting.write_session(files.session)
