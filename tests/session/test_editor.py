@@ -342,6 +342,33 @@ def test_class_of_new_and_old_objects(session):
     assert table['class'].tolist() == ['debris']
 
 
+def test_changes_to_an_object_are_kept_when_its_class_changes(session):
+    session.assign_class('nucleus')
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+    # the first one is kept aside while its class is renamed
+    session.open(1)
+    session.click(20, 24)
+    session.open(2)
+    session.rename_class('nucleus', 'cell')
+    session.undo()
+    session.redo()
+    session.reject()
+    assert session.editor.record.number == 1
+    # and gets another one while it is open
+    session.assign_class('debris', 1)
+    assert session.accept().class_name == 'debris'
+    assert session.scene.objects(False)[1].prompts == 2
+    # what was undone is closed
+    session.open(1)
+    session.assign_class('dirt', 1)
+    session.undo()
+    assert not session.editor.record.empty
+    session.undo()
+    assert session.editor.record.empty
+
+
 def test_sessions_without_labels_say_so(session):
     session.scene.objects = lambda create: None
     ask(session, FIRST)

@@ -410,13 +410,13 @@ class Editor:
         )
 
     def _write(self, closed: ClosedObject) -> ObjectRecord:
-        objects, base = closed.home, closed.base
+        objects, base, record = closed.home, closed.base, closed.record
         if objects is None:
             # its labels were removed while it waited
             objects = self._find_objects(True)
         if objects is None:
             raise LabelsError('There are no labels to write the object to.')
-        if not closed.record.masks:
+        if not record.masks:
             raise PromptError(
                 'The model found nothing here: add a point or draw a box.'
             )
@@ -425,9 +425,12 @@ class Editor:
             if not closed.modified:
                 # only marked as reviewed
                 return objects.review(base.number)
-            # its pixels may have changed since it was opened
-            base = objects[base.number]
-        record = finished(closed.record, base, objects, closed.options)
+            # its pixels or its class may have changed since it was opened
+            now = objects[base.number]
+            if record.class_name == base.class_name:
+                record = replace(record, class_name=now.class_name)
+            base = now
+        record = finished(record, base, objects, closed.options)
         replay_code = self._recorder.object(
             record, base if known else None, closed.options
         )
@@ -518,10 +521,7 @@ class Editor:
 
     def forget_undone(self) -> None:
         """Close the open object if an undo or redo has replaced it."""
-        base, home = self._base, self._home
-        if base is None or home is None:
-            return
-        if home.get(base.number) is not base and base.origin != 'labels':
+        if _is_undone(self._base, self._home):
             self.reject()
 
     def release(self, gone: Objects) -> None:
@@ -584,7 +584,7 @@ class Editor:
         self.put_aside()
         kept = self._take_from_aside(objects, record.number)
         if kept is not None and (
-            kept.base is record or record.origin == 'labels'
+            _is_same(kept.base, record) or record.origin == 'labels'
         ):
             self._open_again(kept)
             return self.record
@@ -605,11 +605,8 @@ class Editor:
         self.changed.emit()
         while self.aside:
             closed = self.aside.pop()
-            base, home = closed.base, closed.home
-            if base is not None and home is not None:
-                undone = home.get(base.number) is not base
-                if undone and base.origin != 'labels':
-                    continue
+            if _is_undone(closed.base, closed.home):
+                continue
             self._open_again(closed)
             self.brought_back.emit(self.record)
             if closed.waiting:
@@ -647,3 +644,15 @@ class Editor:
         if generation == self._asked:
             self._waiting.clear()
             self.changed.emit()
+
+
+def _is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
+    """Return whether an object was replaced or removed since it was opened."""
+    if base is None or home is None or base.origin == 'labels':
+        return False
+    return not _is_same(base, home.get(base.number))
+
+
+def _is_same(base: ObjectRecord | None, now: ObjectRecord | None) -> bool:
+    """Return whether an object is as it was opened, but for its class."""
+    return base is not None and now is not None and now.views is base.views
