@@ -155,6 +155,18 @@ def test_semantic_labels_and_classes(session):
     assert {record.class_name for record in result.records} == {'cell'}
 
 
+def test_labels_have_to_hold_the_label_of_a_batch(session):
+    limit = session.scene.objects(True).target.limit
+    session.editor.options = WriteOptions(label=limit + 1)
+    with pytest.raises(LabelsError, match='choose one from 1 to'):
+        session.batch([point(28, 32)])
+    # where no label is free, one that is given can be written
+    session.scene.target.data[0, 0, 0] = limit
+    session.editor.options = WriteOptions(label=5)
+    session.batch([point(28, 32), point(68, 88)])
+    assert area(session, 5) > 1000
+
+
 def test_a_batch_needs_a_class_for_numbers_of_classes(session):
     session.editor.options = WriteOptions(by_class=True)
     with pytest.raises(LabelsError, match='Choose a class'):

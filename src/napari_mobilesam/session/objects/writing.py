@@ -65,11 +65,7 @@ def finished(
         check_class_label(objects, options, base)
         # labels that are numbers of classes follow the class
         label = options.label or label
-    if not 0 < label <= objects.target.limit:
-        raise LabelsError(
-            f'Label {label} cannot be written to “{objects.target.name}”: '
-            f'choose one from 1 to {objects.target.limit}.'
-        )
+    check_label(objects, label)
     views = {place: _kept(view) for place, view in record.views.items()}
     return replace(
         record,
@@ -79,6 +75,15 @@ def finished(
         class_name=class_name,
         reviewed=True,
     )
+
+
+def check_label(objects: Objects, label: int) -> None:
+    """Raise `LabelsError` if labels cannot hold a label."""
+    if not 0 < label <= objects.target.limit:
+        raise LabelsError(
+            f'Label {label} cannot be written to “{objects.target.name}”: '
+            f'choose one from 1 to {objects.target.limit}.'
+        )
 
 
 def check_class_label(

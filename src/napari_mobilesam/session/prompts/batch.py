@@ -20,6 +20,7 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.objects.writing import (
     check_class_label,
+    check_label,
     clear_beneath,
 )
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts
@@ -69,7 +70,8 @@ class BatchResult:
     records : tuple of ObjectRecord
         Objects that were written, in the order of their prompts.
     first_label : int
-        Label of the first prompt; prompt ``i`` has ``first_label + i``.
+        Label of the first prompt; prompt ``i`` has ``first_label + i``,
+        unless one label was given for all.
     missing : dict of int to str
         Reason for each prompt that gave no object, by its number.
     total : int
@@ -252,7 +254,8 @@ class BatchSegmentation:
         PromptError
             There is no prompt.
         LabelsError
-            The labels cannot be written to, or are full.
+            The labels cannot be written to, are full, or cannot hold the
+            label.
         """
         if not items:
             raise PromptError(
@@ -260,7 +263,11 @@ class BatchSegmentation:
             )
         # first: an error here must not leave a step open
         check_class_label(objects, options)
-        first_label = objects.reserve_labels(len(items))
+        if options.label is None:
+            first_label = objects.reserve_labels(len(items))
+        else:
+            first_label = options.label
+            check_label(objects, first_label)
         batch = _RunningBatch(
             items,
             objects.begin(f'{len(items)} prompts'),
