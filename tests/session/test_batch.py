@@ -96,9 +96,12 @@ def test_earlier_objects_that_are_covered_go(session):
     assert area(session, 1) == 24 * 24
 
 
-@pytest.mark.parametrize('policy', ['keep', 'overwrite'])
+@pytest.mark.parametrize('policy', ['keep', 'overwrite', 'preserved'])
 def test_objects_of_the_batch_that_are_covered_go(session, policy):
-    session.editor.options = WriteOptions(policy)
+    if policy == 'preserved':
+        session.scene.objects(True).target.preserved = True
+    else:
+        session.editor.options = WriteOptions(policy)
     # the second is the same blob, and covers the first
     result = session.batch([box(16, 20, 30, 44), point(28, 32)], 'last')
     assert list(result.missing) == [0]

@@ -229,7 +229,7 @@ def clear_beneath(
     tuple of ObjectRecord
         Objects that were removed.
     """
-    kept = policy == 'keep'
+    kept = policy == 'keep' or objects.target.preserved
     if kept and not among:
         return ()
     removed = []
@@ -325,9 +325,7 @@ def shrunken_labels(objects: Objects) -> list[int]:
 
 
 def _beneath(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
-    """Objects with pixels where one was written; none where they are kept."""
-    if objects.target.preserved:
-        return []
+    """Objects with pixels where one was written."""
     return [
         other
         for other in objects
