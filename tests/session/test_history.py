@@ -136,6 +136,25 @@ def test_rows_that_cannot_be_written_leave_nothing_behind():
     assert objects.undo() is None
 
 
+def test_undo_and_redo_leave_labels_that_are_locked():
+    objects = objects_on()
+    empty, written = apply(objects, [(0, 2, 3, 4, 5, 'overwrite')])
+    for act, before, after in [
+        (objects.undo, written, empty),
+        (objects.redo, empty, written),
+    ]:
+        objects.target.editable = False
+        with pytest.raises(LabelsError, match='read-only'):
+            act()
+        assert np.array_equal(objects.target.data, before)
+        objects.target.editable = True
+        assert act() == 'a write'
+        assert np.array_equal(objects.target.data, after)
+    objects.target.editable = False
+    # there is nothing to write
+    assert objects.redo() is None
+
+
 def test_undo_leaves_what_was_painted_by_hand_since():
     objects = objects_on()
     apply(objects, [(0, 2, 2, 5, 1, 'overwrite')])

@@ -184,9 +184,9 @@ class Objects(ObjectStore):
         Raises
         ------
         LabelsError
-            A job is still writing.
+            A job is still writing, or the labels are not editable.
         """
-        self._check_closed()
+        self._check_writable(self.history.undoable)
         entry = self.history.pop_undo()
         if entry is None:
             return None
@@ -208,9 +208,9 @@ class Objects(ObjectStore):
         Raises
         ------
         LabelsError
-            A job is still writing.
+            A job is still writing, or the labels are not editable.
         """
-        self._check_closed()
+        self._check_writable(self.history.redoable)
         entry = self.history.pop_redo()
         if entry is None:
             return None
@@ -221,12 +221,15 @@ class Objects(ObjectStore):
         self.changed.emit()
         return _with_effect(entry, pixels)
 
-    def _check_closed(self) -> None:
+    def _check_writable(self, title: str | None) -> None:
+        """Raise `LabelsError` if the next step cannot be written."""
         if self._open_steps:
             raise LabelsError(
                 f'“{self.target.name}” is still being written to: stop that '
                 'first, or wait for it.'
             )
+        if title is not None:
+            self.target.check()
 
     def push(self, entry: Entry) -> None:
         """Add a finished step to the history."""
