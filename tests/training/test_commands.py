@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from napari_mobilesam.cli.exit_codes import OutputError, UsageError
+from napari_mobilesam.cli.program import build_parser
 from napari_mobilesam.cli.training_commands import add_parsers
+from napari_mobilesam.cli.training_runs import check_checkpoint, training_run
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
@@ -137,6 +139,33 @@ def test_a_checkpoint_of_another_run_is_not_replaced(
     with pytest.raises(OutputError, match='precious'):
         run(*train)
     assert output.read_bytes() == b'precious'
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ('train',),
+        ('train', '--head-only'),
+        ('distill', '--teacher', 'none', '--mode', 'coupled'),
+    ],
+)
+def test_a_checkpoint_of_another_way_is_not_replaced(
+    arguments: tuple[str, ...], disc_folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'new.safetensors'
+    output.write_bytes(b'distilled')
+
+    def parsed(command: str, *more: str) -> argparse.Namespace:
+        start = [command, str(disc_folder), '-o', str(output), '--quiet']
+        return build_parser().parse_args([*start, *more])
+
+    with training_run(parsed('distill', '--teacher', 'none')):
+        pass
+    check_checkpoint(
+        parsed('distill', '--teacher', 'none', '--mode', 'decoupled')
+    )
+    with pytest.raises(OutputError, match='new.safetensors exists'):
+        check_checkpoint(parsed(*arguments))
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ def add_distill_parser(commands: Any) -> argparse.ArgumentParser:
         ('mode', 'crops'),
         {'crops': whole_number(1, 10**7)},
     )
+    parser.set_defaults(mode=DistillConfig.mode)
     parser.add_argument(
         '--max-gigabytes',
         type=number_above(0, 1e6),

@@ -14,7 +14,7 @@ from napari_mobilesam.cli.image_files import refuse_existing
 from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import Progress
 
-# File of a run's folder with the name of the checkpoint that it writes.
+# File of a run's folder that says what the run writes, and how.
 OUTPUT = 'output.txt'
 # Suffix of checkpoints that are written.
 CHECKPOINT = '.safetensors'
@@ -39,7 +39,7 @@ def check_checkpoint(options: argparse.Namespace) -> None:
     folder, output = run_folder(options), options.output
     if output.suffix != CHECKPOINT:
         raise UsageError(f'the checkpoint {output} must end in {CHECKPOINT}')
-    refuse_existing(output, options.overwrite or _goes_on(folder, output))
+    refuse_existing(output, options.overwrite or _goes_on(options))
     for path in (folder, output.parent):
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -49,12 +49,20 @@ def check_checkpoint(options: argparse.Namespace) -> None:
             raise OutputError(f'cannot write to {path}: {reason}') from error
 
 
-def _goes_on(folder: Path, output: Path) -> bool:
-    """Return whether a folder is that of a run that writes a checkpoint."""
+def _goes_on(options: argparse.Namespace) -> bool:
+    """Return whether the folder is that of a run like this one."""
     try:
-        return (folder / OUTPUT).read_text('utf-8') == output.name
+        note = (run_folder(options) / OUTPUT).read_text('utf-8')
     except (OSError, ValueError):
         return False
+    return note == _written(options)
+
+
+def _written(options: argparse.Namespace) -> str:
+    """Return what a run writes, and how; no other run goes on with it."""
+    given = vars(options)
+    way = [given['run'].__name__, given.get('mode'), given.get('head_only')]
+    return ' '.join(map(str, [options.output.name, *way]))
 
 
 @contextmanager
@@ -66,7 +74,7 @@ def training_run(options: argparse.Namespace) -> Iterator[Progress]:
     folder = run_folder(options)
     with run_lock(folder), options.make_progress(options.quiet) as progress:
         try:
-            (folder / OUTPUT).write_text(options.output.name, 'utf-8')
+            (folder / OUTPUT).write_text(_written(options), 'utf-8')
             yield progress
         except KeyboardInterrupt:
             if any(folder.rglob('run.pt')):
