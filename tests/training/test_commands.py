@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from napari_mobilesam.cli.exit_codes import OutputError, UsageError
+from napari_mobilesam.cli.exit_codes import (
+    ExitCode,
+    OutputError,
+    UsageError,
+)
 from napari_mobilesam.cli.program import build_parser
 from napari_mobilesam.cli.training_commands import add_parsers
 from napari_mobilesam.cli.training_runs import check_checkpoint, training_run
@@ -22,6 +26,7 @@ from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
 from napari_mobilesam.training.labelled_images import TrainingDataError
+from napari_mobilesam.training.step_tasks import DecoderTask
 from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
@@ -331,6 +336,22 @@ def test_finetune(
     printed = capsys.readouterr().out
     assert 'validation IoU' in printed and 'segment everything' in printed
     assert load_model('mine').record.training['base'] == 'base'
+
+
+def test_ctrl_c_ends_fine_tuning_with_the_best_so_far(
+    disc_folder: Path, base: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(tmp_path / 'models'))
+    monkeypatch.setattr('napari_mobilesam.training.everything_check.IMAGES', 0)
+    monkeypatch.setattr(
+        DecoderTask, 'prepare', lambda task: signal.raise_signal(signal.SIGINT)
+    )
+    code, _ = run(
+        'finetune', disc_folder, '--base', base, '--name', 'mine', '--steps',
+        9, '--batch-size', 1,
+    )  # fmt: skip
+    assert code == ExitCode.INTERRUPTED
+    assert load_model('mine').record.training['steps'] == 1
 
 
 def test_evaluate(

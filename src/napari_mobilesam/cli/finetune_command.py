@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.training_options import (
     DATA_HELP,
@@ -45,10 +46,14 @@ def add_finetune_parser(commands: Any) -> argparse.ArgumentParser:
 
 
 def finetune_command(options: argparse.Namespace) -> int:
-    """Fine-tune and add the result to the user's models."""
+    """Fine-tune and add the result to the user's models.
+
+    Ctrl-C ends the training; the best model so far is kept.
+    """
     from napari_mobilesam.model.checkpoints import load_model
     from napari_mobilesam.training.dataset import read_folder
     from napari_mobilesam.training.finetune import finetune
+    from napari_mobilesam.training.interrupts import interrupt_noted
 
     defaults = FineTuneConfig()
     config = replace(
@@ -57,13 +62,19 @@ def finetune_command(options: argparse.Namespace) -> int:
         decoder_only=not options.all,
         config=train_config(options, defaults.config),
     )
-    with options.make_progress(options.quiet) as progress:
+    model = load_model(options.base, options.device)
+    images = read_folder(options.data)
+    with (
+        interrupt_noted() as interrupted,
+        options.make_progress(options.quiet) as progress,
+    ):
         result = finetune(
-            load_model(options.base, options.device),
-            read_folder(options.data),
+            model,
+            images,
             config,
             name=options.name,
             progress=progress,
+            cancelled=interrupted,
         )
     change = 'better' if result.improved else 'no better than before'
     if not result.improved and result.score > result.base_score:
@@ -78,4 +89,4 @@ def finetune_command(options: argparse.Namespace) -> int:
             f'segment everything on them: F1 {result.base_f1:.3f} -> '
             f'{result.f1:.3f}'
         )
-    return 0
+    return ExitCode.INTERRUPTED if interrupted() else ExitCode.OK

@@ -43,7 +43,6 @@ from napari_mobilesam.training.step_tasks import (
 )
 from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import (
-    digest_of,
     training_record,
     write_result,
 )
@@ -202,7 +201,6 @@ def finetune(
     *,
     name: str | None = None,
     save: bool = True,
-    folder: Path | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_validation: Callable[[dict[str, float]], None] | None = None,
@@ -227,8 +225,6 @@ def finetune(
     save : bool
         Write the checkpoint among the user's models, so that `list_models`
         finds it.
-    folder : Path, optional
-        Keep checkpoints of the run here and resume from them.
     progress, cancelled : callable, optional
         ``progress(done, total, message)`` tells how far it is;
         ``cancelled()`` returns True to stop, with the best state so far.
@@ -268,18 +264,11 @@ def finetune(
     score = _held_back_score(model, validation, best, options, on_crop)
     check = _everything_check(images, validation, options, cancelled)
     base_f1 = check(tuned.eval())
-    run = TrainingRun(
-        _task(tuned, source, options),
-        options.config,
-        folder,
-        score,
-        {'images': digest_of(training), 'base': model.key},
-    )
-
+    task = _task(tuned, source, options)
+    run = TrainingRun(task, options.config, score=score)
     validated = partial(_validated, run, score, on_validation)
-    if not run.resume():
-        # segment everything is checked again at the end
-        run.seconds = time.monotonic() - started + check.seconds
+    # segment everything is checked again at the end
+    run.seconds = time.monotonic() - started + check.seconds
     run.run(progress, cancelled, validated, on_step)
     result = FineTuned(
         tuned,

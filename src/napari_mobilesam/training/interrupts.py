@@ -1,4 +1,4 @@
-"""Ctrl-C during training: the step that has begun is finished and kept."""
+"""Ctrl-C during training: what was trained is kept."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from types import FrameType
 
 
 @contextmanager
-def interrupt_at_end(keep: Callable[[], None]) -> Iterator[None]:
-    """Context that Ctrl-C leaves only at its end, after ``keep()``.
+def interrupt_noted() -> Iterator[Callable[[], bool]]:
+    """Context in which Ctrl-C is only noted; a second one leaves it at once.
 
-    A second Ctrl-C leaves it at once. Elsewhere than in the main thread, or
-    where others handle the signal, it changes nothing.
+    Elsewhere than in the main thread, or where others handle the signal, it
+    changes nothing.
 
-    Raises
+    Yields
     ------
-    KeyboardInterrupt
-        At the end, if Ctrl-C was pressed within.
+    callable
+        Returns True once Ctrl-C was pressed.
     """
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
     if not main or before is not signal.default_int_handler:
-        yield
+        yield lambda: False
         return
     pressed = False
 
@@ -36,10 +36,23 @@ def interrupt_at_end(keep: Callable[[], None]) -> Iterator[None]:
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield
-        if pressed:
-            keep()
+        yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
-    if pressed:
+
+
+@contextmanager
+def interrupt_at_end(keep: Callable[[], None]) -> Iterator[None]:
+    """Context that Ctrl-C leaves only at its end, after ``keep()``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the end, if Ctrl-C was pressed within; see `interrupt_noted`.
+    """
+    with interrupt_noted() as pressed:
+        yield
+        if pressed():
+            keep()
+    if pressed():
         raise KeyboardInterrupt
