@@ -65,6 +65,15 @@ def test_a_model_and_labels_do_not_go_together(
     assert 'leave out one' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('folder', ['', 'labels'])
+def test_the_truth_is_not_compared_with_itself(
+    folder: str, disc_folder: Path, capsys
+) -> None:
+    arguments = ['evaluate', disc_folder, '--labels', disc_folder / folder]
+    assert main([*map(str, arguments), '--quiet']) == 2
+    assert 'in a folder of their own' in capsys.readouterr().err
+
+
 def test_what_cannot_be_measured_is_named(
     disc_folder: Path, found: Path
 ) -> None:

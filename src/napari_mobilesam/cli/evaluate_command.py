@@ -77,6 +77,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
             '--labels measures label images, --model and --teacher a model: '
             'leave out one of them'
         )
+    if options.labels is not None:
+        _refuse_truth(options.labels, options.data)
     with contextlib.ExitStack() as stack:
         commit = options.json and stack.enter_context(
             _json_file(options.json, options.overwrite)
@@ -100,6 +102,16 @@ def evaluate_command(options: argparse.Namespace) -> int:
             commit(result.to_json)
     print(result.table().round(3).to_string(index=False))
     return 0
+
+
+def _refuse_truth(labels: Path, data: Path) -> None:
+    """Refuse to compare the labels of the data with themselves."""
+    if labels.resolve() in {data.resolve(), (data / 'labels').resolve()}:
+        raise UsageError(
+            f'--labels {labels} has the labels that others are compared '
+            'with; give the labels that a program found in a folder of '
+            'their own'
+        )
 
 
 def _json_file(path: Path, overwrite: bool) -> Any:
