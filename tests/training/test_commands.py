@@ -227,6 +227,20 @@ def test_small_inputs_that_cannot_be(
         replace(job, **change).run()
 
 
+def test_a_run_that_began_on_other_inputs_is_refused_at_once(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    job = TrainJob(
+        disc_folder, tmp_path, tmp_path / 'new.safetensors', first_size=64
+    )
+    (tmp_path / 'run.pt').write_bytes(b'of one phase')
+    with pytest.raises(SegmentationError, match='first size 0, not 64'):
+        job.run()
+    base.rename(tmp_path / 'small.safetensors')
+    with pytest.raises(SegmentationError, match='first size 128, not 64'):
+        job.run()
+
+
 @pytest.mark.slow
 def test_cancelled_on_small_inputs_goes_on_there(
     disc_folder: Path, tmp_path: Path

@@ -189,6 +189,19 @@ def test_a_cancelled_run_goes_on_with_the_crops_it_has(
         other.run()
 
 
+def test_a_folder_of_another_run_is_told_before_crops_are_embedded(
+    disc_folder: Path, base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'run.pt').write_bytes(b'of another run')
+    seen: list[str] = []
+    with pytest.raises(TrainingError, match=r'run\.pt cannot be read'):
+        job(disc_folder, base, tmp_path).run(
+            lambda done, total, message: seen.append(message)
+        )
+    assert not seen
+
+
 @pytest.mark.slow
 def test_a_head_learns_discs(tiny: Sam, disc_images: list[LabelledImage]):
     """The encoder is random, and still tells bright from dark."""

@@ -103,11 +103,6 @@ class HeadJob:
         # before the hours that follow: what is wrong with it is told now
         score = self._score(sam)
         crops = EmbeddedCrops(self.folder / 'crops', sam, source, self.crops)
-        if not crops.fill(progress, cancelled):
-            raise TrainingError(
-                'cancelled while crops were embedded: the same command goes '
-                'on from there'
-            )
         torch.manual_seed(self.config.seed)
         if sam.instance_head is None:
             sam.add_instance_head()
@@ -119,6 +114,11 @@ class HeadJob:
             {'images': digest_of(images), 'base': start, 'head only': 'True'},
         )
         run.resume()
+        if not crops.fill(progress, cancelled):
+            raise TrainingError(
+                'cancelled while crops were embedded: the same command goes '
+                'on from there'
+            )
         run.run(progress, cancelled)
         write_result(sam, self.output, self._record(run, source))
         return self.output

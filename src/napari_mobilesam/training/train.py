@@ -30,6 +30,8 @@ from napari_mobilesam.training.step_tasks import Score, Task, Turn
 from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import Progress, SegmentationError
 
+# File of a run's folder with its state.
+STATE = 'run.pt'
 BAD_STEPS = 20  # steps in a row without a finite loss before giving up
 # Time between two validations, in durations of one, at least.
 VALIDATION_GAP = 8
@@ -332,7 +334,7 @@ class TrainingRun:
         if self.folder is None or self.exchange.rank != 0:
             return
         self.saved = self.seconds
-        path = self.folder / 'run.pt'
+        path = self.folder / STATE
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
@@ -357,7 +359,7 @@ class TrainingRun:
         TrainingError
             If it cannot be read.
         """
-        path = None if self.folder is None else self.folder / 'run.pt'
+        path = None if self.folder is None else self.folder / STATE
         if path is None or not path.is_file():
             return False
         # older ones do not say what they were made of

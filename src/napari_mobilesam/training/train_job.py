@@ -17,6 +17,7 @@ from napari_mobilesam.model.checkpoints import (
     load_model,
     save_checkpoint,
 )
+from napari_mobilesam.model.registry import read_record
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training.dataset import (
     file_of,
@@ -42,7 +43,11 @@ from napari_mobilesam.training.quick_score import (
 from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.step_tasks import InteractiveTask, Score
 from napari_mobilesam.training.thresholds import choose_thresholds
-from napari_mobilesam.training.train import TrainingError, TrainingRun
+from napari_mobilesam.training.train import (
+    STATE,
+    TrainingError,
+    TrainingRun,
+)
 from napari_mobilesam.training.training_parameters import (
     TrainConfig,
     ZoomRange,
@@ -55,6 +60,9 @@ from napari_mobilesam.types import (
     Ranking,
     SegmentationError,
 )
+
+# File of a run's folder with the model that was trained on small inputs.
+SMALL = 'small.safetensors'
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ class TrainJob:
         SegmentationError, TrainingError
             See there.
         """
+        self._check_begun()
         images = read_split(self.data, 'train')
         check_data_sets(self.incomplete, images)
         checked = read_split(self.data, 'val')
@@ -175,6 +184,19 @@ class TrainJob:
             write_result(sam, self.output, sam.record)
         return self.output
 
+    def _check_begun(self) -> None:
+        """Refuse a folder of a run that began on inputs of another size."""
+        begun = self.first_size
+        if (self.folder / SMALL).is_file():
+            begun = read_record(self.folder / SMALL).input_size
+        elif (self.folder / STATE).is_file():
+            begun = 0
+        if begun != self.first_size:
+            raise SegmentationError(
+                f'{self.folder} is of a run with the first size {begun}, not '
+                f'{self.first_size}; use that, or another folder'
+            )
+
     def _phases(self) -> tuple[TrainJob, TrainJob]:
         """Jobs of the two phases: small inputs, then the full size."""
         config, share = self.config, self.first_share
@@ -192,7 +214,7 @@ class TrainJob:
         small = replace(
             self,
             folder=self.folder / 'small',
-            output=self.folder / 'small.safetensors',
+            output=self.folder / SMALL,
             input_size=self.first_size,
             zoom=self.zoom.within(self.first_size),
             config=replace(
