@@ -352,7 +352,7 @@ def test_finetune(
     assert load_model('mine').record.training['base'] == 'base'
 
 
-def test_ctrl_c_ends_fine_tuning_with_the_best_so_far(
+def test_fine_tuning_on_a_split_ended_by_ctrl_c(
     disc_folder: Path, base: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(tmp_path / 'models'))
@@ -360,12 +360,18 @@ def test_ctrl_c_ends_fine_tuning_with_the_best_so_far(
     monkeypatch.setattr(
         DecoderTask, 'prepare', lambda task: signal.raise_signal(signal.SIGINT)
     )
+    # what evaluate --split test measures on is left out
+    (disc_folder / 'MANIFEST.csv').write_text(
+        'dataset,id,split\n,d0,train\n,d1,train\n,d2,test\n'
+    )
     code, _ = run(
         'finetune', disc_folder, '--base', base, '--name', 'mine', '--steps',
         9, '--batch-size', 1,
     )  # fmt: skip
     assert code == ExitCode.INTERRUPTED
-    assert load_model('mine').record.training['steps'] == 1
+    training = load_model('mine').record.training
+    assert training['steps'] == 1
+    assert sum(training['images'].values()) == 2
 
 
 def test_evaluate(

@@ -51,7 +51,7 @@ def finetune_command(options: argparse.Namespace) -> int:
     Ctrl-C ends the training; the best model so far is kept.
     """
     from napari_mobilesam.model.checkpoints import load_model
-    from napari_mobilesam.training.dataset import read_folder
+    from napari_mobilesam.training.dataset import manifest_splits, read_folder
     from napari_mobilesam.training.finetune import finetune
     from napari_mobilesam.training.interrupts import interrupt_noted
 
@@ -63,7 +63,9 @@ def finetune_command(options: argparse.Namespace) -> int:
         config=train_config(options, defaults.config),
     )
     model = load_model(options.base, options.device)
-    images = read_folder(options.data)
+    # what evaluate measures on is not trained on
+    has_splits = 'train' in manifest_splits(options.data)
+    images = read_folder(options.data, split='train' if has_splits else None)
     with (
         interrupt_noted() as interrupted,
         options.make_progress(options.quiet) as progress,
