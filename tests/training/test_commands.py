@@ -21,6 +21,7 @@ from napari_mobilesam.cli.exit_codes import (
 )
 from napari_mobilesam.cli.program import build_parser
 from napari_mobilesam.cli.training_commands import add_parsers
+from napari_mobilesam.cli.training_options import train_config
 from napari_mobilesam.cli.training_runs import check_checkpoint, training_run
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
@@ -399,6 +400,26 @@ def test_budget_must_be_positive(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         run('finetune', tmp_path, '--minutes', 0)
     assert 'is not a number above 0' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('given', 'budget'),
+    [
+        ((), (0, 60)),
+        (('--steps', '9'), (9, 0)),
+        (('--minutes', '3'), (0, 3)),
+        # whichever is nearer
+        (('--steps', '9', '--minutes', '3'), (9, 3)),
+    ],
+)
+def test_budget_in_steps_and_minutes(
+    given: tuple[str, ...], budget: tuple[int, float]
+) -> None:
+    options = build_parser().parse_args(
+        ['train', 'data', '-o', 'new.safetensors', *given]
+    )
+    config = train_config(options, TrainConfig())
+    assert (config.steps, config.minutes) == budget
 
 
 ODD_NUMBERS = {

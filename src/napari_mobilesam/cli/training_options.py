@@ -83,7 +83,7 @@ def train_config(
 ) -> TrainConfig:
     """Apply the options of the budget and the optimiser to defaults."""
     given = given_options(options, TrainConfig)
-    steps = given.get('steps', 0)
-    minutes = given.get('minutes', options.default_minutes)
-    given['minutes'] = 0 if steps else minutes
+    if 'minutes' not in given:
+        steps = given.get('steps')
+        given['minutes'] = 0 if steps else options.default_minutes
     return replace(base, **given)
