@@ -26,6 +26,8 @@ from napari_mobilesam.cli.training_runs import check_checkpoint, training_run
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
+from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.training import train_job
 from napari_mobilesam.training.labelled_images import TrainingDataError
 from napari_mobilesam.training.step_tasks import DecoderTask
 from napari_mobilesam.training.train import TrainingRun
@@ -285,6 +287,38 @@ def test_a_decoder_of_another_model_and_a_head_are_trained(
     assert model.instance_head is not None
     assert model.record.training['decoder'].endswith('other.safetensors')
     assert 'F1' in model.record.training['curve'][-1]
+
+
+@pytest.mark.parametrize('incomplete', [(), ('discs',)])
+def test_thresholds_are_chosen_where_every_object_is_labelled(
+    incomplete: tuple[str, ...],
+    disc_folder: Path,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch,
+) -> None:
+    names: list[str] = []
+
+    def choose(sam, images, limit):
+        names.extend(image.name for image in images)
+        return Thresholds(0.5, 0.5)
+
+    monkeypatch.setattr(train_job, 'choose_thresholds', choose)
+    (tmp_path / 'sets').mkdir()
+    disc_folder.rename(tmp_path / 'sets' / 'discs')
+    job = TrainJob(
+        tmp_path / 'sets',
+        tmp_path / 'run',
+        tmp_path / 'new.safetensors',
+        base,
+        input_size=128,
+        config=TrainConfig(steps=1),
+        validation_crops=1,
+        instance_head=False,
+        incomplete=incomplete,
+    )
+    job.run(cancelled=lambda: True)
+    assert names == ([] if incomplete else ['discs/d2'])
 
 
 @pytest.mark.slow

@@ -179,7 +179,9 @@ class TrainJob:
             sam = run.sam
             if checked:
                 sam.record = replace(sam.record, ranking=best_ranking(run))
-            thresholds = choose_thresholds(sam, checked, self.threshold_images)
+            # what is not labelled would count as falsely found
+            whole = [i for i in checked if i.dataset not in self.incomplete]
+            thresholds = choose_thresholds(sam, whole, self.threshold_images)
             sam.record = replace(sam.record, **thresholds._asdict())
             write_result(sam, self.output, sam.record)
         return self.output
