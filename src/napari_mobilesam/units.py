@@ -92,9 +92,11 @@ def converted(size: float, unit: str | None, to: str | None) -> float | None:
 
 
 def in_one_unit(
-    scale: Sequence[float], units: Sequence[str | None]
+    scale: Sequence[float],
+    units: Sequence[str | None],
+    to: str | None = None,
 ) -> tuple[tuple[float, ...], str] | tuple[None, None]:
-    """Return lengths along all axes in the unit of the last.
+    """Return lengths along all axes in one unit.
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ def in_one_unit(
         Size of a pixel along each axis.
     units : sequence of str or None
         Unit of each.
+    to : str, optional
+        The one unit; that of the last axis if None.
 
     Returns
     -------
@@ -111,15 +115,20 @@ def in_one_unit(
     symbol : str or None
         Symbol of the unit, such as ``'µm'``.
     """
-    last = units[-1] if units else None
+    to = to or (units[-1] if units else None)
     sizes = [
-        converted(size, unit, last)
+        converted(size, unit, to)
         for size, unit in zip(scale, units, strict=True)
     ]
     known = tuple(size for size in sizes if size is not None)
-    if last is None or is_time(last) or len(known) < len(sizes):
+    if to is None or is_time(to) or len(known) < len(sizes):
         return None, None
-    return known, SYMBOLS.get(unit_name(last) or '', last)
+    return known, symbol_of(to)
+
+
+def symbol_of(unit: str) -> str:
+    """Return the symbol of a unit; an unknown one as it is."""
+    return SYMBOLS.get(unit_name(unit) or '', unit)
 
 
 def is_time(unit: str | None) -> bool:

@@ -62,6 +62,7 @@ def test_table(
         (['{labels}', '-o', 't.csv', '--table', 'no.csv'], 2, 'no.csv'),
         (['{labels}', '-o', 't.csv', '--scale', '1,0'], 2, "'1,0' is not"),
         (['b.tif', '-o', 't.csv', '--units', 'µm'], 2, 'give --scale'),
+        (['{labels}', '-o', 't.csv', '--units', 'px'], 2, 'in micrometer, mi'),
         (
             ['{labels}', '-o', 't.csv', '--table', 'text.csv'],
             2,
@@ -105,6 +106,29 @@ def test_bad_input_is_one_sentence(
     refused: Callable[..., None],
 ) -> None:
     refused('measure', arguments, code, message)
+
+
+@pytest.mark.parametrize(
+    ('given', 'column', 'area'),
+    [
+        ((), 'area µm²', 8),
+        (('--units', 'nm'), 'area nm²', 8e6),
+        (('--units', 'um'), 'area µm²', 8),
+        (('--scale', '2,1', '--units', 'micrometer'), 'area µm²', 64),
+        (('--scale', '2,1'), 'area µm²', 64),
+    ],
+)
+def test_sizes_are_in_the_unit_that_is_named(
+    given: tuple[str, ...],
+    column: str,
+    area: float,
+    run: Run,
+    labels_path: Path,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'table.csv'
+    assert run('measure', labels_path, '-o', path, *given).code == 0
+    assert pd.read_csv(path)[column][0] == pytest.approx(area)
 
 
 @pytest.mark.parametrize('channels', [0, 3, 4])

@@ -25,7 +25,7 @@ from napari_mobilesam.measure.unread_views import Reordered
 from napari_mobilesam.readers.axes import read_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
-from napari_mobilesam.units import SYMBOLS, in_one_unit
+from napari_mobilesam.units import in_one_unit, symbol_of
 
 PICTURES = ('.png', '.jpg', '.jpeg')
 
@@ -83,7 +83,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--units',
         metavar='UNIT',
-        help='unit of the size, such as µm, for the names of columns',
+        help='unit of the sizes in the table, such as µm: that of --scale, '
+        'else the size that the file gives is converted',
     )
     parser.add_argument(
         '--volumes',
@@ -141,25 +142,27 @@ def _scale(
     options: argparse.Namespace, labels: LabelsWithTable
 ) -> tuple[tuple[float, ...] | None, str | None]:
     """Size of a pixel and its unit: what is given, or what the file says."""
-    if options.units and not (options.scale or labels.scale):
-        raise UsageError(
-            f'--units {options.units} needs a size: {options.labels} does '
-            'not say how large a pixel is, so give --scale'
-        )
-    scale, units = labels.scale, labels.units
-    known = options.units or (units[-1] if units else None)
-    if options.scale:
-        return options.scale, SYMBOLS.get(str(known), known)
-    if options.units:
-        return scale, options.units
-    if not scale or not units:
+    scale, units = options.scale or labels.scale, labels.units or ()
+    if not scale:
+        if options.units:
+            raise UsageError(
+                f'--units {options.units} needs a size: {options.labels} does '
+                'not say how large a pixel is, so give --scale'
+            )
         return None, None
-    if not options.volumes:
-        # planes are measured one by one
-        first = len(scale) - 2
-        sizes, symbol = in_one_unit(scale[first:], units[first:])
-        return sizes and (*scale[:first], *sizes), symbol
-    return in_one_unit(scale, units)
+    if options.scale or not any(units):
+        unit = options.units or (units[-1] if units else None)
+        return (scale, symbol_of(unit)) if unit else (options.scale, None)
+    # planes are measured one by one
+    first = 0 if options.volumes else len(scale) - 2
+    sizes, symbol = in_one_unit(scale[first:], units[first:], options.units)
+    if options.units and sizes is None:
+        named = ', '.join(unit or 'no unit' for unit in units[first:])
+        raise UsageError(
+            f'--units {options.units}: {options.labels} gives the size of a '
+            f'pixel in {named}; give --scale, too'
+        )
+    return sizes and (*scale[:first], *sizes), symbol
 
 
 def open_image(path: Path) -> Any:
