@@ -212,6 +212,25 @@ def test_outputs_that_exist_are_kept(
     assert output.read_bytes() == b'mine'
 
 
+@pytest.mark.parametrize(
+    ('table', 'message'),
+    [
+        ('changes.txt', 'changes.txt must end in .csv'),
+        ('x/../better.tif', '--table and --output are the same file'),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_told_at_once(
+    table: str, message: str, run: Run, image_path: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / 'better.tif'
+    result = run(
+        *('refine', image_path, tmp_path / 'not_read.tif', '-o', output),
+        *('--table', tmp_path / table),
+    )
+    assert result.code == 2
+    assert message in result.err
+
+
 def test_a_stack_needs_a_plane(
     run: Run, discs: np.ndarray, tmp_path: Path
 ) -> None:

@@ -74,7 +74,7 @@ def quick(go: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_folder(
     go: Any, run: Run, folder: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    done = go(folder, '--table', tmp_path / 'all.csv')
+    done = go(folder, '--table', tmp_path / 'all.parquet')
     assert done.code == 0, done.err
     out = tmp_path / 'out'
     names = [f'{name}_labels.tif' for name in 'abc']
@@ -89,7 +89,7 @@ def test_folder(
         labels = tifffile.imread(row['labels'])
         np.testing.assert_array_equal(labels, tifffile.imread(one))
         assert row['objects'] == len(np.unique(labels[labels > 0]))
-    table = pd.read_csv(tmp_path / 'all.csv')
+    table = pd.read_parquet(tmp_path / 'all.parquet')
     assert len(table) == summary['objects'].sum()
 
 

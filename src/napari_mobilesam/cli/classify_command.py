@@ -11,14 +11,14 @@ from napari_mobilesam.cli.contrast_options import (
     add_contrast_option,
     chosen_limits,
 )
-from napari_mobilesam.cli.exit_codes import ExitCode, InputError, UsageError
+from napari_mobilesam.cli.exit_codes import ExitCode, InputError
 from napari_mobilesam.cli.image_files import output_file, read_image
 from napari_mobilesam.cli.model_commands import (
     add_model_options,
     load_chosen_model,
 )
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.large.io.tables import write_table
+from napari_mobilesam.large.io.tables import check_table_path, write_table
 from napari_mobilesam.text import counted
 
 EXAMPLES = """\
@@ -61,7 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--output',
         type=Path,
         required=True,
-        metavar='TABLE.csv',
+        metavar='TABLE.csv|.parquet',
         help='table to write',
     )
     parser.add_argument(
@@ -79,8 +79,7 @@ def classify_command(options: argparse.Namespace) -> int:
     """Read image, labels and classes, propose, write."""
     from napari_mobilesam.segmentation.object_classes import propose_classes
 
-    if options.output.suffix.lower() != '.csv':
-        raise UsageError(f'{options.output} must end in .csv')
+    check_table_path(options.output)
     known = read_classes(options.classes)
     inputs = [options.image, options.labels, options.classes]
     image = read_image(options.image, single=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.argument_checks import check_pixels
 from napari_mobilesam.cli.exit_codes import InputError, OutputError, UsageError
 from napari_mobilesam.files import atomic_path
+from napari_mobilesam.large.io.tables import check_table_path
 from napari_mobilesam.readers.open_image import (
     axis_names,
     is_url,
@@ -325,6 +326,15 @@ def check_labels_path(
             f'labels are written to a file that ends in {known}, which '
             f'{path} does not'
         )
+
+
+def check_table(table: Path | None, output: Path) -> None:
+    """Refuse a table that is the other output, or cannot be written."""
+    if table is None:
+        return
+    if table.resolve() == output.resolve():
+        raise UsageError('--table and --output are the same file')
+    check_table_path(table)
 
 
 def write_labels(

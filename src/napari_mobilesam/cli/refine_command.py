@@ -24,6 +24,7 @@ from napari_mobilesam.cli.export_commands import add_labels_argument
 from napari_mobilesam.cli.image_files import (
     LABEL_SUFFIXES,
     check_labels_path,
+    check_table,
     output_file,
     read_image,
     write_labels,
@@ -87,7 +88,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--table',
         type=Path,
-        metavar='TABLE.csv',
+        metavar='TABLE.csv|.parquet',
         help='also write one row per object: whether it was refined, its '
         'predicted IoU, its overlap with the object before, both areas',
     )
@@ -116,8 +117,7 @@ def refine_command(options: argparse.Namespace) -> int:
     from napari_mobilesam.segmentation.refinement import refine_labels
 
     check_labels_path(options.output, LABEL_SUFFIXES)
-    if options.table == options.output:
-        raise UsageError('--table and --output are the same file')
+    check_table(options.table, options.output)
     parameters = RefineParameters(**given_options(options, RefineParameters))
     inputs = [options.image, options.labels]
     image = read_image(options.image, options.plane)

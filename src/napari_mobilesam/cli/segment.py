@@ -19,6 +19,7 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.image_files import (
+    check_table,
     output_file,
     read_image,
     read_labels_of,
@@ -164,7 +165,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--table',
         type=Path,
-        metavar='TABLE.csv',
+        metavar='TABLE.csv|.parquet',
         help='also write one row per label: score, area, position',
     )
     parser.add_argument(
@@ -292,10 +293,7 @@ def check_options(options: argparse.Namespace) -> None:
     prompted = prompted or options.text is not None
     check_kind(options, prompted)
     check_similar_options(options, prompted)
-    if options.table and options.table.resolve() == options.output.resolve():
-        raise UsageError('--table and --output are the same file')
-    if options.table and options.table.suffix.lower() != '.csv':
-        raise UsageError(f'--table {options.table} must end in .csv')
+    check_table(options.table, options.output)
     given = given_options(options, EverythingParameters)
     if prompted:
         refuse_everything_options(options, given)

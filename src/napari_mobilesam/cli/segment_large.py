@@ -17,6 +17,7 @@ from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
 from napari_mobilesam.cli.image_files import (
     LABEL_TIFF_SUFFIXES,
     check_labels_path,
+    check_table,
     output_file,
 )
 from napari_mobilesam.cli.large_options import is_zarr
@@ -38,13 +39,11 @@ MOST_LISTED = 20
 
 def segment_large_command(options: argparse.Namespace) -> int:
     """Check the options, segment the tiles and report the result."""
-    from napari_mobilesam.large.io.tables import check_table_path, write_table
+    from napari_mobilesam.large.io.tables import write_table
     from napari_mobilesam.large.journal import StorageError
 
     check_options(options)
     try:
-        if options.table:
-            check_table_path(options.table)
         source = open_image(options)
         with contextlib.ExitStack() as stack:
             progress = stack.enter_context(ProgressLine(quiet=options.quiet))
@@ -75,8 +74,7 @@ def check_options(options: argparse.Namespace) -> None:
             '--point, --negative and --box are for images that fit in '
             'memory: save the part around the object as a TIFF'
         )
-    if options.table and options.table.resolve() == options.output.resolve():
-        raise UsageError('--table and --output are the same file')
+    check_table(options.table, options.output)
     if options.output.resolve() == options.image.resolve():
         raise UsageError(f'{options.output} is an input: give another output')
     if not is_zarr(options.output):

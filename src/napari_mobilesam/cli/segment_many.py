@@ -37,7 +37,11 @@ from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
 from napari_mobilesam.cli.parameter_options import given_options, option_name
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.large.io.tables import read_table, write_table
+from napari_mobilesam.large.io.tables import (
+    check_table_path,
+    read_table,
+    write_table,
+)
 from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
@@ -136,11 +140,10 @@ def segment_many_command(
 def _check_table(
     table: Path | None, images: Sequence[SeriesImage], summary: Path
 ) -> None:
-    """Refuse a table that is no CSV, or another file of the run."""
+    """Refuse a table that cannot be written, or another file of the run."""
     if table is None:
         return
-    if table.suffix.lower() != '.csv':
-        raise UsageError(f'--table {table} must end in .csv')
+    check_table_path(table)
     key = path_key(table)
     if key in {path_key(image.image) for image in images}:
         raise UsageError(f'{table} is an input: give another table')
