@@ -235,12 +235,19 @@ def test_a_stack_needs_a_plane(
     run: Run, discs: np.ndarray, tmp_path: Path
 ) -> None:
     image, path = tmp_path / 'stack.tif', tmp_path / 'labels.tif'
-    tifffile.imwrite(image, np.stack([discs] * 2), metadata={'axes': 'ZYX'})
+    stack = np.stack([np.stack([discs, 0 * discs])] * 2)
+    tifffile.imwrite(image, stack, imagej=True, metadata={'axes': 'TCYX'})
     labels = np.stack([0 * rough(discs), rough(discs)])
-    tifffile.imwrite(path, labels, metadata={'axes': 'ZYX'})
+    tifffile.imwrite(path, labels, metadata={'axes': 'TYX'})
     output = tmp_path / 'better.tif'
     options = ('-o', output, '--model', 'mobile_sam_cells', '--quiet')
     assert run('refine', image, path, *options).code == 2
-    result = run('refine', image, path, '--plane', 1, *options)
+    # labels have no channels
+    result = run('refine', image, path, '--plane', '1,0', *options)
     assert result.code == 0, result.err
-    assert tifffile.imread(output).shape == discs.shape
+    assert tifffile.imread(output).max() == 3
+    one = tmp_path / 'one.tif'
+    tifffile.imwrite(one, discs)
+    result = run('refine', one, path, *options, '--overwrite')
+    assert result.code == 2
+    assert '2 planes, which are not those of the image' in result.err

@@ -46,6 +46,8 @@ class FilePlane(NamedTuple):
         Value of pixels that were not recorded.
     channel : int or None
         Channel that was chosen of a file with several, from 0.
+    plane : tuple of int
+        Index along each axis other than rows, columns, colours and channels.
     """
 
     pixels: NDArray[Any]
@@ -53,6 +55,7 @@ class FilePlane(NamedTuple):
     units: dict[str, str | None]
     nodata: float | None = None
     channel: int | None = None
+    plane: tuple[int, ...] = ()
 
 
 def read_image(
@@ -135,7 +138,14 @@ def read_image(
             pixels = _without_alpha(path, pixels)
     sizes = zip(names, pyramid.scale, strict=False)
     units = zip(names, pyramid.units, strict=False)
-    return FilePlane(pixels, dict(sizes), dict(units), pyramid.nodata, taken)
+    return FilePlane(
+        pixels,
+        dict(sizes),
+        dict(units),
+        pyramid.nodata,
+        taken,
+        tuple(index[axis] for axis in leading if names[axis] != 'c'),
+    )
 
 
 def _channel(path: Path, channel: int, count: int) -> int | None:

@@ -97,7 +97,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         type=plane_indices,
         metavar='I[,J…]',
         help='plane of a multi-plane image: one index per axis before row '
-        'and column, counted from 0; of a stack of labels the same plane',
+        'and column, counted from 0; of a stack of labels the same plane, '
+        'which has no index of a channel',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing outputs'
@@ -124,7 +125,7 @@ def refine_command(options: argparse.Namespace) -> int:
     given = read_labels(
         options.labels, shape=options.shape, channel=options.channel
     )
-    labels = plane_of_labels(given, options.plane)
+    labels = plane_of_labels(given, image.plane)
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))
@@ -156,22 +157,23 @@ def refine_command(options: argparse.Namespace) -> int:
 
 
 def plane_of_labels(
-    given: LabelsWithTable, plane: tuple[int, ...] | None
+    given: LabelsWithTable, plane: tuple[int, ...]
 ) -> NDArray[Any]:
-    """Labels of the plane that was chosen of the image.
+    """Labels of the plane that was chosen of the image, of any channel.
 
     Raises
     ------
     UsageError
-        The labels are a stack, and no plane of it is chosen.
+        The labels are a stack of other planes.
     """
     labels = given.labels
     leading = labels.shape[:-2]
     if leading and any(size > 1 for size in leading):
-        if plane is None or len(plane) != len(leading):
+        if len(plane) != len(leading):
             raise UsageError(
                 f'the labels are a stack of {" x ".join(map(str, leading))} '
-                'planes: choose one with --plane'
+                'planes, which are not those of the image: give a stack like '
+                'it, or the labels of one plane'
             )
         if any(
             not 0 <= at < size for at, size in zip(plane, leading, strict=True)
