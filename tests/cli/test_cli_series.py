@@ -130,7 +130,7 @@ def test_goes_on_where_it_was(
     assert '(1 was done before)' in quick(folder).out
     assert (out / 'b_labels.tif').exists()
     # other parameters
-    assert 'before' not in quick(folder, '--diameter', 20).out
+    assert 'before' not in quick(folder, '--min-area', 20).out
     assert 'before' not in quick(folder, '--contrast-limits', '0,99').out
 
 
@@ -167,7 +167,7 @@ def test_foreign_and_edited_files_stay(
     assert (out / 'a_labels.tif').read_bytes() == b'mine'
     # labels that were corrected by hand
     tifffile.imwrite(out / 'b_labels.tif', np.ones((96, 128), np.uint8))
-    done = quick(folder, '--diameter', 20)
+    done = quick(folder, '--min-area', 20)
     assert 'b_labels.tif exists' in done.err
     assert (tifffile.imread(out / 'b_labels.tif') == 1).all()
     assert quick(folder, '--overwrite').code == 0
@@ -413,6 +413,9 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
     for arguments, message in (
         ((folder, empty), 'is a folder without images'),
         ((folder, '--point', '3,4'), '--point is for one image'),
+        ((folder, '--channels', '0'), '--channels is for one image'),
+        ((folder, '--no-link'), '--link is for one image'),
+        ((folder, '--min-area', '-1'), 'min_area is -1'),
         ((folder, '--names', '{x}.tif'), 'are not a valid pattern'),
         ((folder, '--names', 'a/{name}.tif'), 'is not a valid file name'),
         ((folder, '--names', 'one.tif'), 'would both be written'),

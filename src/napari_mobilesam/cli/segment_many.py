@@ -198,24 +198,29 @@ def _segment_into(
 
 
 def refuse_for_series(options: argparse.Namespace) -> None:
-    """Refuse options that are for one image.
+    """Refuse options that are for one image, and values out of range.
 
     Raises
     ------
-    UsageError
+    UsageError, SegmentationError
         If one is given.
     """
+    from napari_mobilesam.segmentation.parameters import checked_parameters
+
     names = ['point', 'negative', 'box', 'boxes', 'skip', 'like', 'similarity']
     names += ['text', 'detector', 'text_score']
     names += ONLY_LARGE
     given = [
-        option_name(name) for name in names if getattr(options, name, None)
+        option_name(name)
+        for name in names
+        if getattr(options, name, None) not in (None, [])
     ]
     if given:
         raise UsageError(
             f'{", ".join(given)} is for one image: leave it out, or give '
             'one image'
         )
+    checked_parameters(None, given_options(options, EverythingParameters))
 
 
 def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
