@@ -343,6 +343,24 @@ def test_loaders_are_for_one_process(disc_folder: Path, tmp_path: Path):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ('given', 'idle'),
+    [
+        (('--crops', 5), '--crops has no effect without --head-only'),
+        (
+            ('--head-only', '--input-size', 256, '--compile', '--warped', 0)
+            + ('--decoder', 'none', '--workers', 2),
+            '--input-size, --warped, --compile, --decoder, --workers has no',
+        ),
+    ],
+)
+def test_options_that_would_do_nothing_are_named(
+    given: tuple[object, ...], idle: str, disc_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=idle):
+        run('train', disc_folder, '-o', tmp_path / 'new.safetensors', *given)
+
+
 @pytest.mark.slow
 def test_two_workers_train_together(
     disc_folder: Path, base: Path, tmp_path: Path

@@ -57,12 +57,14 @@ def test_on_the_command_line(
     assert json.loads(path.read_text())['images'][0]['f1'] == 1
 
 
-def test_a_model_and_labels_do_not_go_together(
+def test_options_of_a_model_and_labels_do_not_go_together(
     disc_folder: Path, found: Path, capsys
 ) -> None:
     arguments = ['evaluate', disc_folder, '--labels', found]
-    assert main([*map(str, arguments), '--model', 'vit_b']) == 2
-    assert 'leave out one' in capsys.readouterr().err
+    more = '--model', 'vit_b', '--clicks', '3', '--no-everything'
+    assert main([*map(str, arguments), *more]) == 2
+    said = capsys.readouterr().err
+    assert '--model, --clicks, --everything has no effect with --lab' in said
 
 
 @pytest.mark.parametrize('folder', ['', 'labels'])

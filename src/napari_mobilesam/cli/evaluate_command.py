@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.exit_codes import UsageError
 from napari_mobilesam.cli.image_files import output_file
-from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.parameter_options import (
+    add_options,
+    given_options,
+    refuse_idle,
+)
 from napari_mobilesam.cli.training_options import (
     DATA_HELP,
     add_overwrite,
@@ -20,6 +24,9 @@ from napari_mobilesam.training.training_parameters import EvaluationOptions
 
 if TYPE_CHECKING:
     from napari_mobilesam.training.labelled_images import LabelledImage
+
+# What is measured of a model, see `EvaluationOptions`.
+MEASURED = ('objects', 'clicks', 'everything')
 
 
 def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
@@ -45,7 +52,7 @@ def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
     add_options(
         parser,
         EvaluationOptions,
-        ('objects', 'clicks', 'everything'),
+        MEASURED,
         {
             'objects': whole_number(1, 10**6),
             'clicks': whole_number(0, 1000),
@@ -72,12 +79,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from napari_mobilesam.training.evaluate import evaluate
     from napari_mobilesam.training.evaluate_labels import evaluate_labels
 
-    if options.labels is not None and (options.model or options.teacher):
-        raise UsageError(
-            '--labels measures label images, --model and --teacher a model: '
-            'leave out one of them'
-        )
     if options.labels is not None:
+        refuse_idle(
+            options,
+            ['model', 'teacher', *MEASURED],
+            'with --labels, which measures label images, not a model: leave '
+            'it out',
+        )
         _refuse_truth(options.labels, options.data)
     with contextlib.ExitStack() as stack:
         commit = options.json and stack.enter_context(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from napari_mobilesam.cli.exit_codes import UsageError
 from napari_mobilesam.parameter_fields import parameter_fields
 
 
@@ -77,6 +78,34 @@ def given_options(
         for field in fields(parameters)
         if hasattr(options, field.name)
     }
+
+
+def refuse_idle(
+    options: argparse.Namespace, names: Iterable[str], where: str
+) -> None:
+    """Refuse options that would do nothing.
+
+    Parameters
+    ----------
+    options : Namespace
+        Parsed options; those that are missing or None were not given.
+    names : iterable of str
+        Names in the namespace.
+    where : str
+        Ends the message, such as ``'without --text'``.
+
+    Raises
+    ------
+    UsageError
+        If one is given.
+    """
+    idle = [
+        option_name(name)
+        for name in names
+        if getattr(options, name, None) is not None
+    ]
+    if idle:
+        raise UsageError(f'{", ".join(idle)} has no effect {where}')
 
 
 def option_name(field: str) -> str:

@@ -38,6 +38,7 @@ from napari_mobilesam.cli.parameter_options import (
     add_options,
     given_options,
     option_name,
+    refuse_idle,
 )
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import (
@@ -294,31 +295,16 @@ def check_options(options: argparse.Namespace) -> None:
     check_kind(options, prompted)
     check_similar_options(options, prompted)
     check_table(options.table, options.output)
-    given = given_options(options, EverythingParameters)
     if prompted:
-        refuse_everything_options(options, given)
-    checked_parameters(None, given)
-
-
-def refuse_everything_options(
-    options: argparse.Namespace, given: dict[str, Any]
-) -> None:
-    """Refuse options that have no effect with prompts."""
-    idle = [
-        option_name(field.name)
-        for field in fields(EverythingParameters)
-        if field.name in given and field.name != 'diameter'
-    ]
-    idle += [
-        option_name(name)
-        for name in ('region', 'skip')
-        if getattr(options, name) is not None
-    ]
-    if idle:
-        raise UsageError(
-            f'{", ".join(idle)} has no effect with prompts: leave it out, '
-            'or leave out --point, --negative, --box, --boxes and --text'
+        names = [field.name for field in fields(EverythingParameters)]
+        names.remove('diameter')
+        refuse_idle(
+            options,
+            [*names, 'region', 'skip'],
+            'with prompts: leave it out, or leave out --point, --negative, '
+            '--box, --boxes and --text',
         )
+    checked_parameters(None, given_options(options, EverythingParameters))
 
 
 def refuse_in_tiles(options: argparse.Namespace) -> None:

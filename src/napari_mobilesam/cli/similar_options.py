@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.parameter_options import refuse_idle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +42,7 @@ def add_similar_options(parser: argparse.ArgumentParser) -> None:
 def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
     """Refuse options that do not go together."""
     if options.like is None:
-        if options.similarity is not None:
-            raise UsageError('--similarity has no effect without --like')
-        return
+        return refuse_idle(options, ['similarity'], 'without --like')
     if prompted:
         raise UsageError(
             '--like takes no prompts: leave out points, boxes and --text'

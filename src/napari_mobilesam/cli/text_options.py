@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.parameter_options import refuse_idle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,17 +45,9 @@ def check_text_options(
 ) -> None:
     """Refuse options that do not go together."""
     if options.text is None:
-        idle = [
-            name
-            for name, value in (
-                ('--detector', options.detector),
-                ('--text-score', options.text_score),
-            )
-            if value is not None
-        ]
-        if idle:
-            raise UsageError(f'{", ".join(idle)} has no effect without --text')
-        return
+        return refuse_idle(
+            options, ('detector', 'text_score'), 'without --text'
+        )
     if not options.text.strip():
         raise UsageError('--text is empty: say what to find')
     if otherwise_prompted:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.cli.exit_codes import UsageError
+from napari_mobilesam.cli.parameter_options import refuse_idle
 from napari_mobilesam.cli.training_options import (
     DATA_HELP,
     add_budget,
@@ -22,6 +24,18 @@ from napari_mobilesam.cli.training_runs import (
 )
 from napari_mobilesam.cli.value_types import share, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
+
+# Options with the default of the field of `TrainJob` of the same name.
+NUMBERS = (
+    'input_size',
+    'first_size',
+    'first_share',
+    'threshold_images',
+    'warped',
+    'loaders',
+)
+# Options that do nothing for an instance head alone.
+WHOLE_MODEL = (*NUMBERS, 'compile', 'decoder', 'workers')
 
 
 def add_train_parser(commands: Any) -> argparse.ArgumentParser:
@@ -45,7 +59,9 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
         '(default: OUTPUT with the ending .run)',
     )
     parser.add_argument(
-        '--base', help='model to start from (default: random weights)'
+        '--base',
+        help='model to start from (default: random weights; with --head-only '
+        'the default model)',
     )
     parser.add_argument(
         '--decoder',
@@ -57,13 +73,11 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         '--workers',
         type=whole_number(1, 1024),
-        default=1,
         help='processes (default: 1)',
     )
     parser.add_argument(
         '--loaders',
         type=whole_number(0, 1024),
-        default=0,
         help='processes that make samples beside the training, for a GPU: '
         'as many as there are cores (default: 0); not with --workers',
     )
@@ -78,24 +92,24 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--input-size',
         type=input_size,
-        default=256,
-        help='side of the input of the model in pixels (default: %(default)s)',
+        help='side of the input of the model in pixels (default: 256)',
     )
     parser.add_argument(
         '--first-size',
         type=input_size,
-        default=0,
         help='side of the input to begin with, smaller than --input-size '
         '(default: that of --input-size)',
     )
     parser.add_argument(
         '--first-share',
         type=share,
-        default=0.4,
-        help='share of the budget for --first-size (default: %(default)g)',
+        help='share of the budget for --first-size (default: 0.4)',
     )
     parser.add_argument(
-        '--compile', action='store_true', help='compile the image encoder'
+        '--compile',
+        action='store_true',
+        default=None,
+        help='compile the image encoder',
     )
     parser.add_argument(
         '--procedural',
@@ -106,9 +120,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--warped',
         type=share,
-        default=0.5,
         help='share of crops that are rotated, stretched and warped '
-        '(default: %(default)g)',
+        '(default: 0.5)',
     )
     parser.add_argument(
         '--incomplete',
@@ -131,9 +144,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threshold-images',
         type=whole_number(0, 100_000),
-        default=12,
         help='images on which the thresholds of segment everything are '
-        'chosen; 0 keeps those of --base (default: %(default)s)',
+        'chosen; 0 keeps those of --base (default: 12)',
     )
 
 
@@ -155,16 +167,20 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--crops',
         type=whole_number(1, 10**7),
-        default=2000,
-        help='crops embedded once for the head (default: %(default)s)',
+        help='crops embedded once for the head (default: 2000)',
     )
 
 
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
-    if options.loaders and options.workers > 1:
+    if options.head_only:
+        refuse_idle(options, WHOLE_MODEL, 'with --head-only: leave it out')
+    else:
+        refuse_idle(options, ['crops'], 'without --head-only: leave it out')
+    workers = options.workers or 1
+    if options.loaders and workers > 1:
         raise UsageError(
-            f'--loaders {options.loaders} and --workers {options.workers}: '
+            f'--loaders {options.loaders} and --workers {workers}: '
             'samples are made ahead for one training process only; leave '
             'out one of them'
         )
@@ -179,23 +195,18 @@ def train_command(options: argparse.Namespace) -> int:
         run_folder(options),
         options.output,
         options.base,
-        options.input_size,
-        options.procedural,
+        procedural=options.procedural,
         config=train_config(options, TrainConfig()),
-        first_size=options.first_size,
-        first_share=options.first_share,
-        compiled=options.compile,
+        compiled=bool(options.compile),
         validation_crops=options.validation_crops,
-        threshold_images=options.threshold_images,
         device=options.device,
         decoder=options.decoder,
         instance_head=not options.no_instance_head,
         incomplete=tuple(options.incomplete),
-        warped=options.warped,
-        loaders=options.loaders,
+        **_given(options, NUMBERS),
     )
     with training_run(options) as progress:
-        run_job(job, options.workers, progress)
+        run_job(job, workers, progress)
     print(options.output)
     return 0
 
@@ -209,14 +220,22 @@ def _train_head(options: argparse.Namespace) -> int:
         run_folder(options),
         options.output,
         options.base,
-        options.crops,
-        tuple(options.incomplete),
-        options.procedural,
-        train_config(options, TrainConfig()),
-        options.validation_crops,
-        options.device,
+        incomplete=tuple(options.incomplete),
+        procedural=options.procedural,
+        config=train_config(options, TrainConfig()),
+        validation_crops=options.validation_crops,
+        device=options.device,
+        **_given(options, ['crops']),
     )
     with training_run(options) as progress:
         job.run(progress)
     print(options.output)
     return 0
+
+
+def _given(
+    options: argparse.Namespace, names: Iterable[str]
+) -> dict[str, Any]:
+    """Return the options that were given, of these names."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
