@@ -146,7 +146,7 @@ def test_two_files_of_one_name(disc_folder: Path, found: Path) -> None:
     images = read_folder(disc_folder)
     path = found / 'd0_image_cp_masks.tif'
     labels = tifffile.imread(path)
-    preview = path.with_suffix('.jpg')
+    preview = path.with_suffix('.JPG')
     imsave(preview, 0 * labels.astype(np.uint8), check_contrast=False)
     assert evaluate_labels(found, images).rows[0]['f1'] == 1
     imsave(path.with_suffix('.png'), labels, check_contrast=False)
@@ -158,8 +158,11 @@ def test_two_files_of_one_name(disc_folder: Path, found: Path) -> None:
         evaluate_labels(found, images)
 
 
-def test_labels_beside_ome_images(disc_folder: Path, found: Path) -> None:
+def test_labels_with_suffixes_of_ome_and_in_capitals(
+    disc_folder: Path, found: Path
+) -> None:
     images = read_folder(disc_folder)
     path = found / 'd0_image_cp_masks.tif'
-    path.rename(found / 'd0_image_cp_masks.ome.tif')
-    assert evaluate_labels(found, images).rows[0]['f1'] == 1
+    for name in ('d0_image_cp_masks.ome.tif', 'd0_image_cp_masks.TIF'):
+        path = path.rename(found / name)
+        assert evaluate_labels(found, images).rows[0]['f1'] == 1

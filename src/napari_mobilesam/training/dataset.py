@@ -60,10 +60,10 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
         If images lack labels, or labels an image: they are left out.
     """
     if (folder / 'images').is_dir() and (folder / 'labels').is_dir():
-        images = _files(folder / 'images')
-        labels = _files(folder / 'labels')
+        images = files_by_stem(folder / 'images')
+        labels = files_by_stem(folder / 'labels')
     else:
-        found = _files(folder)
+        found = files_by_stem(folder)
         images, labels = (
             {
                 stem.removesuffix(kind): path
@@ -95,7 +95,7 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
     return [(stem, images[stem][0], labels[stem][0]) for stem in both]
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
+def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Image files of a folder by their name without suffixes."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):

@@ -6,15 +6,15 @@ compared on the same images (Segment Anything, section 7.3 and 7.4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES, read_array
+from napari_mobilesam.readers.open_image import read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
-from napari_mobilesam.training.dataset import PLANE
+from napari_mobilesam.training.dataset import PLANE, files_by_stem
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
 from napari_mobilesam.training.labelled_images import (
@@ -63,7 +63,12 @@ def evaluate_labels(
     """
     if not folder.is_dir():
         raise TrainingDataError(f'There is no folder {folder}.')
-    paths = [_label_file(folder, image) for image in images]
+    files = {
+        dataset: files_by_stem(folder / dataset)
+        for dataset in {'', *(image.dataset for image in images)}
+        if (folder / dataset).is_dir()
+    }
+    paths = [_label_file(files, image) for image in images]
     missing = [
         image.name
         for image, path in zip(images, paths, strict=True)
@@ -96,18 +101,18 @@ def evaluate_labels(
     return Evaluation(rows, str(folder), options)
 
 
-def _label_file(folder: Path, image: LabelledImage) -> Path | None:
-    """File of the labels of an image, None if there is none."""
+def _label_file(
+    files: Mapping[str, Mapping[str, list[Path]]], image: LabelledImage
+) -> Path | None:
+    """File of the labels of an image, None if there is none.
+
+    ``files[dataset][stem]`` are those of its data set, or of all: ``''``.
+    """
     for stem in _stems(image):
-        for place in (folder / image.dataset, folder):
-            there = [
-                path
-                for suffix in sorted(IMAGE_SUFFIXES)
-                for name in (stem, f'{stem}.ome')
-                if (path := place / f'{name}{suffix}').exists()
-            ]
+        for dataset in (image.dataset, ''):
+            there = files.get(dataset, {}).get(stem, [])
             # a preview beside the labels is no rival
-            exact = [p for p in there if p.suffix not in LOSSY_SUFFIXES]
+            exact = [p for p in there if not _is_lossy(p)]
             if len(exact) > 1:
                 raise TrainingDataError(
                     f'{exact[0]} and {exact[1].name} have the same name: '
@@ -116,6 +121,10 @@ def _label_file(folder: Path, image: LabelledImage) -> Path | None:
             if there:
                 return (exact or there)[0]
     return None
+
+
+def _is_lossy(path: Path) -> bool:
+    return path.suffix.lower() in LOSSY_SUFFIXES
 
 
 def _stems(image: LabelledImage) -> Iterator[str]:
@@ -130,7 +139,7 @@ def _stems(image: LabelledImage) -> Iterator[str]:
 
 def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
     """Labels of the plane of an image."""
-    if path.suffix in LOSSY_SUFFIXES:
+    if _is_lossy(path):
         raise TrainingDataError(lossy_text(path))
     labels = read_array(path, indices=True)[0]
     whole = PLANE.fullmatch(image.name)
