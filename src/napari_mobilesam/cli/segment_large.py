@@ -30,7 +30,7 @@ from napari_mobilesam.types import EverythingParameters, Progress
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
     from napari_mobilesam.large.large_plan import LargePlan
-    from napari_mobilesam.large.model_references import NamedModel
+    from napari_mobilesam.large.model_references import ModelLoader
     from napari_mobilesam.large.results import LargeResult
 
 # Failed tiles that are named one by one.
@@ -250,7 +250,7 @@ def with_time_left(progress: ProgressLine) -> Progress:
 
 
 def plan_text(
-    options: argparse.Namespace, plan: LargePlan, model: NamedModel
+    options: argparse.Namespace, plan: LargePlan, model: ModelLoader
 ) -> str:
     """Describe the tiles, and how long they take on this machine."""
     from napari_mobilesam.large.executors import available_cores
@@ -272,19 +272,19 @@ def plan_text(
 
 def model_reference(
     options: argparse.Namespace, progress: ProgressLine
-) -> NamedModel:
+) -> ModelLoader:
     """Return the name or absolute path of the model, downloading it first.
 
     Workers elsewhere load it themselves, and stand in other folders.
     """
-    from napari_mobilesam.large.model_references import NamedModel
+    from napari_mobilesam.large.model_references import model_loader
     from napari_mobilesam.model.registry import default_model_name
 
     prepare_model(options, progress)
     name = options.model or default_model_name()
     if Path(name).exists():
         name = str(Path(name).absolute())
-    return NamedModel(name, options.device)
+    return model_loader(name, options.device)
 
 
 class StopOnInterrupt:

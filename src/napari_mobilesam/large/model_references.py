@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeGuard
 
 from napari_mobilesam.argument_checks import check_model
+from napari_mobilesam.large.io.image_identity import file_state
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -30,10 +31,13 @@ class NamedModel:
         Name in the registry or path of a checkpoint.
     device : str
         As of `napari_mobilesam.load_model`.
+    state : str
+        State of the file: of a file that was replaced, it is loaded again.
     """
 
     name: str
     device: str = 'auto'
+    state: str = ''
 
     def __call__(self) -> Sam:
         with _loading:
@@ -72,10 +76,17 @@ def model_loader(
     """
     if model is None or isinstance(model, str | Path):
         from napari_mobilesam.model.checkpoints import choose_device
-        from napari_mobilesam.model.registry import default_model_name
+        from napari_mobilesam.model.registry import (
+            cached_path,
+            default_model_name,
+            is_path,
+        )
 
         choose_device(device)
-        return NamedModel(str(model or default_model_name()), device)
+        name = str(model or default_model_name())
+        path = Path(name) if is_path(name) else cached_path(name)
+        state = file_state(path) if path and path.is_file() else ''
+        return NamedModel(name, device, state)
     if _is_model(model):
         return LoadedModel(model)
     if not callable(model) or hasattr(model, 'state_dict'):

@@ -173,7 +173,7 @@ def segment_large(
             on_plan(plan)
         open_pool = partial(open_workers, executor, count=workers)
         search = Search(plan, journal, hooks)
-        proposer = _proposer(plan, folder, load)
+        proposer = _proposer(plan, folder, load, loaded.key)
         with _threads_kept(), open_pool(proposer) as pool:
             search.run(pool)
         output_of = LabelOutput(search)
@@ -186,13 +186,16 @@ def segment_large(
     return result
 
 
-def _proposer(plan: LargePlan, folder: Path, load: ModelLoader) -> Proposer:
+def _proposer(
+    plan: LargePlan, folder: Path, load: ModelLoader, key: str
+) -> Proposer:
     return Proposer(
         plan.view,
         plan.grid,
         plan.working_diameter,
         folder,
         load,
+        key,
         plan.parameters.everything,
     )
 

@@ -49,6 +49,7 @@ from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
     ModelRecord,
+    SegmentationError,
     Window,
 )
 
@@ -166,6 +167,8 @@ class Proposer:
         Folder of the records.
     load : callable
         Returns the model; picklable, and equal where the model is.
+    model_key : str
+        Key of the model that the records are of.
     parameters : EverythingParameters
         Thresholds and more.
     """
@@ -175,6 +178,7 @@ class Proposer:
     diameter: float | None
     folder: Path
     load: ModelLoader
+    model_key: str
     parameters: EverythingParameters
 
     def __call__(self, task: TileTask) -> TileSummary:
@@ -192,7 +196,7 @@ class Proposer:
             # Workers are what runs in parallel, and sums come out the same
             # wherever and with however many workers a tile is computed.
             torch.set_num_threads(1)
-            model = self.load()
+            model = self._model()
             if task.points is None:
                 shape = rgb.shape[0], rgb.shape[1]
                 regions = [self._cut(r, shape, model.record) for r in regions]
@@ -201,6 +205,16 @@ class Proposer:
         record = Record.of(masks, cut)
         Journal(self.folder).write(task.key, record)
         return summarize(task, record, self.grid, prompts)
+
+    def _model(self) -> Sam:
+        model = self.load()
+        if model.key != self.model_key:
+            raise SegmentationError(
+                f'A worker has loaded the model {model.key}, but the run was '
+                f'started with {self.model_key}: its file was replaced, or '
+                'is another one on the machine of the worker.'
+            )
+        return model
 
     def _regions(self, task: TileTask) -> list[Region]:
         """Regions to embed, in pixels of the view."""
