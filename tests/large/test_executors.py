@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.large.executors import (
+    TRAVELS_WITH_TASKS,
     SerialWorkers,
     ThreadWorkers,
     open_workers,
@@ -143,6 +144,54 @@ def test_a_closed_client_is_refused(image_path, tmp_path):
 
     with pytest.raises(SegmentationError, match='client that was closed'):
         run(image_path, tmp_path / 'x', executor=Closed())
+
+
+class Cluster:
+    """A cluster whose workers are threads of this process."""
+
+    def get_executor(self, **options):
+        return ThreadPoolExecutor(1)
+
+    def scatter(self, data, **options):
+        return data
+
+
+class Reads:
+    """Work that reads a file when it is opened, and has pixels with it."""
+
+    def __init__(self, path: Path, pixels: bytes = b'') -> None:
+        self.path, self.pixels = path, pixels
+
+    def __reduce__(self):
+        return _opened, (self.path, self.pixels)
+
+    def __call__(self, task):
+        return self
+
+
+def _opened(path: Path, pixels: bytes) -> Reads:
+    opened = Reads(path, pixels)
+    opened.read = path.read_text()
+    return opened
+
+
+def answer(work):
+    with open_workers(Cluster(), work) as workers:
+        return workers.submit(None).result()
+
+
+def test_a_worker_of_a_cluster_opens_the_files_of_each_run(tmp_path):
+    path = tmp_path / 'image'
+    for text in ('first', 'second'):
+        path.write_text(text)
+        assert answer(Reads(path)).read == text
+
+
+def test_a_worker_of_a_cluster_keeps_no_image_after_the_run(tmp_path):
+    work = Reads(tmp_path / 'image', bytes(TRAVELS_WITH_TASKS))
+    (tmp_path / 'image').touch()
+    # the object of the cluster, which goes with the run, and no copy of it
+    assert answer(work) is work
 
 
 # What `run_tasks` does, on workers that end as the test says.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import secrets
 import signal
 import tempfile
 import time
@@ -169,14 +170,12 @@ class DaskWorkers:
         self._pool = client.get_executor(pure=False, retries=0)
         self._in_flight = 0
         self._counted = float('-inf')
-        packed = pickle.dumps(work)
-        self._packed = packed
-        if len(packed) > TRAVELS_WITH_TASKS:
-            # An image in memory: one copy per worker.
+        # Named anew, so that workers open the files of each run again.
+        self._sent = pickle.dumps((secrets.token_hex(8), work))
+        if len(self._sent) > TRAVELS_WITH_TASKS:
+            # An image in memory: one copy per worker, until the run ends.
             with _cluster_answers():
-                self._packed = client.scatter(
-                    packed, broadcast=True, hash=False
-                )
+                self._sent = client.scatter(work, broadcast=True, hash=False)
 
     @property
     def in_flight(self) -> int:
@@ -190,7 +189,7 @@ class DaskWorkers:
 
     def submit(self, task: Any) -> Future[Any]:
         with _cluster_answers():
-            future: Future[Any] = self._pool.submit(_call, self._packed, task)
+            future: Future[Any] = self._pool.submit(_call, self._sent, task)
         return future
 
     def restart(self) -> None:
@@ -214,14 +213,16 @@ def _cluster_answers() -> Iterator[None]:
         ) from error
 
 
-def _call(packed: bytes, task: Any) -> Any:
-    return _unpacked(packed)(task)
+def _call(sent: bytes | Work, task: Any) -> Any:
+    work = _unpacked(sent) if isinstance(sent, bytes) else sent
+    return work(task)
 
 
 @lru_cache(maxsize=2)
 def _unpacked(packed: bytes) -> Work:
     """The work of a worker, opened once."""
-    work: Work = pickle.loads(packed)
+    work: Work
+    _, work = pickle.loads(packed)
     return work
 
 
