@@ -521,29 +521,64 @@ def test_one_file_opened_twice_has_two_sessions(opened, file):
     d = opened()
     press_save(d)
     make(d, FIRST)
-    rest(d)
-    first = d.viewer.layers['objects']
-    told = []
-    d.session.failed.connect(lambda text, whom: told.append(text))
     (other,) = d.viewer.open(str(file), plugin='napari')
     d.widget.header.image_combo.layer = other
     d.settle()
-    assert 'Restored 1' in d.widget.status.text
-    click(d, SECOND)
-    d.widget.trigger('accept')
+    for image, position in ((other, SECOND), (d.image, THIRD)):
+        d.widget.header.image_combo.layer = image
+        d.settle()
+        click(d, position)
+        d.widget.trigger('accept')
     rest(d)
-    d.widget.header.image_combo.layer = d.image
-    d.settle()
-    d.widget.panel.labels_combo.layer = first
-    click(d, THIRD)
-    d.widget.trigger('accept')
-    rest(d)
+    # what is open is not restored as well
+    assert [
+        [p for p in (FIRST, SECOND, THIRD) if x.data[p]] for x in drawn(d)
+    ] == [
+        [FIRST, THIRD],
+        [SECOND],
+    ]
+    assert not d.widget.status.failed
     assert names(file) == [
         'cells.tif',
         'cells.tif.2.session',
         'cells.tif.session',
     ]
-    assert 'these objects are saved to' in told[0]
+
+
+def test_channels_get_back_their_own_objects(desk, tmp_path, blobs):
+    path = tmp_path / 'cells.tif'
+    channels = np.stack([blobs, blobs // 2])
+    tifffile.imwrite(path, channels, photometric='minisblack')
+    d = desk()
+    press_save(d)
+
+    def open_channels():
+        found = d.viewer.open(str(path), plugin='napari', channel_axis=0)
+        for layer in found:
+            d.widget.header.image_combo.layer = layer
+            d.settle()
+        return found
+
+    for layer, position in zip(open_channels(), (FIRST, SECOND), strict=True):
+        d.image = layer
+        d.widget.header.image_combo.layer = layer
+        d.settle()
+        d.viewer.reset_view()
+        click(d, position)
+        d.widget.trigger('accept')
+    rest(d)
+    for _ in range(2):
+        d.viewer.layers.clear()
+        d.settle()
+        images = open_channels()
+        rest(d)
+        found = {
+            d.session.scene.labels_of(image).data[point]
+            for image, point in zip(images, (FIRST, SECOND), strict=True)
+        }
+        assert found == {1}
+        assert len(drawn(d)) == 2
+        assert len(list(tmp_path.glob('cells.tif*.session'))) == 2
 
 
 @pytest.mark.slow

@@ -211,10 +211,15 @@ class Loader:
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - every failure is reported
-                if self._wanted:
-                    self._session.tell(explain(error))
+                problem = explain(error)
+                self._session.later(lambda: self._fail(problem))
 
         return run
+
+    def _fail(self, problem: str) -> None:
+        # it may have been stopped since
+        if self._wanted:
+            self._session.tell(problem)
 
     def _read(self) -> None:
         content = read(self._path)

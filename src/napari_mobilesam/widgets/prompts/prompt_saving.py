@@ -78,10 +78,11 @@ class PromptSaving:
         self._image: weakref.ref[Image] | None = None
         self._file: Path | None = None
         self._to_load: list[Path] = []
-        # objects restored from each of several files
-        self._counts: list[int] = []
+        # the file that is read, objects restored from others, and a failure
+        self._reading: Path | None = None
+        self._counts: dict[Path, int] = {}
+        self._problem = ''
         self._watched: weakref.ref[Objects] | None = None
-        self._reading = False
         self.news: tuple[str, bool] | None = None
         # whether the session saves because of the check box
         self._saves = False
@@ -205,8 +206,16 @@ class PromptSaving:
 
     # restoring
 
+    def _saved(self) -> list[Path]:
+        """Return the files of objects that are not in the viewer."""
+        if self._file is None:
+            return []
+        shown = map(self._scene.objects_of, self._scene.labels_layers())
+        here = {self._files.file_of(objects) for objects in shown if objects}
+        return [path for path in saved(self._file) if path not in here]
+
     def _offer(self, objects: Objects | None) -> None:
-        files = [] if objects or self._file is None else saved(self._file)
+        files = [] if objects else self._saved()
         self._panel.restore_button.setVisible(bool(files))
         if files:
             when = datetime.fromtimestamp(files[-1].stat().st_mtime)
@@ -216,45 +225,54 @@ class PromptSaving:
 
     def restore(self) -> None:
         """Read the saved objects into new labels."""
-        assert self._file is not None
-        self._to_load, self._counts = saved(self._file), []
+        self._to_load, self._counts, self._problem = self._saved(), {}, ''
         self._load_next()
 
     def _load_next(self) -> None:
         if self._to_load:
-            path = self._to_load.pop(0)
-            self._reading = True
+            self._reading = path = self._to_load.pop(0)
             self._files.start_loading(path)
             self._panel.status.say(f'Reading {path.name} …', busy=True)
 
     def loaded(self, loaded: LoadedSession) -> None:
         """Write objects that were read into a new labels layer."""
-        self._reading = False
+        self._reading = None
         with self._panel.status.errors():
             labels = self._scene.add_labels(loaded.labels)
             self._files.take(loaded, self._scene.objects_of(labels))
             self._panel.labels_combo.layer = labels
-            self._counts.append(len(loaded.records))
-            self._tell(self._restored(loaded.path))
+            self._counts[loaded.path] = len(loaded.records)
+            self._report()
         self._load_next()
 
-    def _restored(self, path: Path) -> str:
-        files = len(self._counts)
-        text = f'Restored {counted(sum(self._counts), "saved object")}'
-        if files > 1:
-            return f'{text} in {files} labels layers.'
+    def failed(self, text: str) -> None:
+        """Go on with the next file, if one could not be read.
+
+        Channels of a file may be layers, whose session files lie together.
+        """
+        if self._reading is not None:
+            self._problem = f'{self._reading.name} was not restored: {text}'
+            self._reading = None
+            self._report()
+            self._load_next()
+
+    def _report(self) -> None:
+        if self._counts:
+            self._tell(f'{self._restored()} {self._problem}'.rstrip())
+        else:
+            self._tell(self._problem, failed=True)
+
+    def _restored(self) -> str:
+        text = (
+            f'Restored {counted(sum(self._counts.values()), "saved object")}'
+        )
+        if len(self._counts) > 1:
+            return f'{text} in {len(self._counts)} labels layers.'
         image = None if self._image is None else self._image()
         if image is None or image.source.path is None:
             # the file is named by a hash of the pixels
             return f'{text}.'
-        return f'{text} from {path.name}.'
-
-    def failed(self, text: str) -> None:
-        """Stop reading, if a file could not be read."""
-        if self._reading:
-            self._reading = False
-            self._to_load = []
-            self._tell(text, failed=True)
+        return f'{text} from {next(iter(self._counts)).name}.'
 
     def _tell(self, text: str, failed: bool = False) -> None:
         self.news = text, failed
