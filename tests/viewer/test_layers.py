@@ -63,6 +63,23 @@ def test_prompts_in_a_layer_with_another_transform(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+def test_an_object_goes_with_its_image_and_labels_that_are_moved(desk, blobs):
+    d = desk(blobs)
+    labels = click_and_commit(d, INSIDE)
+    before = labels.data.copy()
+    for layer in (d.image, labels):
+        layer.scale, layer.translate = (2, 2), (-40, 0)
+    d.settle()
+    d.widget.trigger('previous_object')
+    d.settle()
+    points = d.viewer.layers['prompts']
+    clicked = points.data_to_world(points.data[0])
+    assert d.image.world_to_data(clicked) == pytest.approx(INSIDE, abs=0.5)
+    d.widget.trigger('accept')
+    d.settle()
+    assert np.array_equal(labels.data, before)
+
+
 @pytest.mark.slow
 def test_labels_layer_with_another_transform_and_size(desk, blobs):
     d = desk(blobs, scale=(2, 2), rotate=20)

@@ -93,6 +93,39 @@ def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     assert not labels[[0, 1, 3]].any()
 
 
+def test_objects_are_found_again_when_axes_come_and_go(desk, blobs):
+    d = desk(np.stack([blobs] * 8))
+
+    def accept(plane):
+        d.viewer.dims.set_point(d.viewer.dims.ndim - 3, plane)
+        d.widget.trigger('use_points_tool')
+        d.settle()
+        d.mouse.click(d.image, (plane, *FIRST))
+        d.settle()
+        d.mouse.key(Qt.Key.Key_W)
+        d.settle()
+
+    def go_back():
+        d.widget.trigger('previous_object')
+        d.settle()
+        return d.viewer.dims.current_step[-3]
+
+    accept(2)
+    longer = d.viewer.add_image(np.zeros((9, 9, *blobs.shape), np.uint8))
+    d.settle()
+    d.widget.header.image_combo.layer = d.image
+    d.viewer.dims.set_point([0, 1], [6, 5])
+    d.settle()
+    assert go_back() == 2
+    assert d.viewer.dims.current_step[0] == 6
+    d.widget.trigger('reject')
+    accept(4)
+    d.viewer.layers.remove(longer)
+    d.viewer.dims.set_point(0, 7)
+    d.settle()
+    assert go_back() == 4
+
+
 @pytest.mark.slow
 @pytest.mark.window
 def test_looking_at_the_volume_is_no_mistake(desk, blobs):

@@ -6,8 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.widgets.viewer.large_source import large_image
+from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
 
 FIRST, SECOND = (28, 32), (28, 92)
@@ -30,6 +33,16 @@ def test_layers_take_units_and_axis_labels_of_the_image(desk, blobs):
     for layer in (preview, labels, d.widget.tools.points):
         assert layer.units == d.image.units
         assert layer.axis_labels == d.image.axis_labels
+
+
+def test_labels_of_large_images_do_so_too(blobs):
+    viewer = ViewerModel()
+    axes = {'units': ('nm', 'nm'), 'axis_labels': ('y', 'x')}
+    image = viewer.add_image(blobs, **axes)
+    large = large_image(plane_of(viewer, image), None)
+    labels = viewer.add_labels(np.zeros_like(blobs), **large.transform())
+    assert labels.units == image.units
+    assert labels.axis_labels == image.axis_labels
 
 
 def look_alike(d, blobs):

@@ -114,7 +114,7 @@ class EverythingWidget(ViewerWidget):
         self.panel = panel = EverythingPanel(self.viewer)
         self.status = panel.status
         fill(self, panel)
-        self.review_view = ReviewView(self.viewer, scene)
+        self.review_view = ReviewView(self.viewer)
         self.runs = RunControl(self, panel, scene, self.review_view)
         self.large = LargeRunControl(self, panel, self.header)
         self.tools = PlaneTools(self.viewer, scene, session.runs.jobs)

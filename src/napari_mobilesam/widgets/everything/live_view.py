@@ -139,9 +139,7 @@ def plane_in(data: NDArray[Any], plane: LayerPlane) -> NDArray[Any]:
     plane : LayerPlane
         Plane of the image.
     """
-    rows = plane.output_axes.index(plane.rows)
-    columns = plane.output_axes.index(plane.columns)
     index: list[Any] = list(plane.output_index)
-    index[rows] = index[columns] = slice(None)
-    picture = data[tuple(index)]
-    return picture.T if rows > columns else picture
+    for axis in plane.output_plane:
+        index[axis] = slice(None)
+    return data[tuple(index)]

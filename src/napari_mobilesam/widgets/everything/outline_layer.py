@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.session import EverythingResult
 from napari_mobilesam.session.objects.history import Entry, History
 from napari_mobilesam.text import counted
-from napari_mobilesam.widgets.everything.tools_panel import (
-    add_polygons,
-    in_layer,
-)
+from napari_mobilesam.widgets.everything.tools_panel import add_polygons
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
@@ -85,7 +82,7 @@ class OutlineLayer:
             self._planes, result.pictures, result.outlines, strict=False
         ):
             labels += [int(label) for label in np.unique(picture) if label]
-            shapes += [in_layer(plane, outline) for outline in outlines]
+            shapes += [plane.output_points(outline) for outline in outlines]
         table = result.table.set_index('label')
         features = table.loc[labels, ['score', 'stability', 'area']]
         features = features.reset_index(names='label')

@@ -12,10 +12,8 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import apply
-from napari_mobilesam.widgets.viewer.look_at import look_at_world
+from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -31,8 +29,6 @@ class ReviewView(QObject):
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
-    scene : ViewerScene
-        Moves the sliders.
 
     Attributes
     ----------
@@ -43,10 +39,9 @@ class ReviewView(QObject):
 
     clicked = Signal(int)
 
-    def __init__(self, viewer: ViewerModel, scene: ViewerScene) -> None:
+    def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = viewer
-        self._scene = scene
         self._layer: Labels | None = None
         self.preview = Preview(viewer, NAME, COLOR, 0.9)
 
@@ -69,21 +64,12 @@ class ReviewView(QObject):
             return
         view = min(views, key=_score)
         assert view.mask is not None
-        self._scene.show(view.plane)
         plane: LayerPlane = view.plane.geometry
         self.preview.show(plane, [view.mask])
         if self.preview.layer is not None:
             self.preview.layer.contour = 2
-        self._look_at(plane, view.mask.box)
-
-    def _look_at(
-        self, plane: LayerPlane, box: tuple[int, int, int, int]
-    ) -> None:
-        corners = np.tile(plane.position, (2, 1))
-        axes = [plane.offset + plane.rows, plane.offset + plane.columns]
-        corners[:, axes] = np.reshape(box, (2, 2)) - 0.5
-        world = apply(plane.matrix, corners)[:, self._viewer.dims.displayed]
-        look_at_world(self._viewer, world)
+        corners = plane.data_points(np.reshape(view.mask.box, (2, 2)) - 0.5)
+        look_at(self._viewer, plane.layer, *corners[:, plane.offset :])
 
     def _click(
         self, viewer: ViewerModel, event: Any

@@ -23,6 +23,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     CLOSED_SHAPES,
     MARK,
     insert_below_prompts,
+    is_of,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ToolsPanel(QWidget):
             '(Segment Anything, section 7.3).'
         )
         self.shapes_combo = LayerCombo(
-            viewer, lambda layer: isinstance(layer, Shapes), 'a layer of boxes'
+            viewer, is_of(Shapes), 'a layer of boxes'
         )
         self.boxes_button = wide_button('Segment boxes')
         self.boxes_button.setToolTip(
@@ -182,9 +183,9 @@ def add_edges(
 ) -> Image:
     """Add an Image layer of edges where the plane is."""
     layer = Image(
-        in_plane(plane, edges),
+        plane.output_picture(edges),
         name=f'{plane.layer.name} edges',
-        affine=plane.output_matrix(_origin(plane)),
+        affine=plane.output_matrix(plane.output_index),
         colormap='magma',
         blending='additive',
         contrast_limits=(0, 1),
@@ -204,7 +205,7 @@ def add_boxes(
     return add_polygons(
         viewer,
         plane,
-        [in_layer(plane, rectangle) for rectangle in rectangles],
+        [plane.output_points(rectangle) for rectangle in rectangles],
         f'{plane.layer.name} proposals',
         table.drop(columns=BOX_COLUMNS),
         'rectangle',
@@ -228,7 +229,7 @@ def add_polygons(
     plane : LayerPlane
         A plane of the image.
     outlines : list of ndarray
-        Vertices of each, see `in_layer`.
+        Vertices of each, see `LayerPlane.output_points`.
     name : str
         Name of the layer.
     features : pandas.DataFrame
@@ -250,32 +251,3 @@ def add_polygons(
     )
     insert_below_prompts(viewer, layer)
     return layer
-
-
-def in_layer(
-    plane: LayerPlane, points: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return (N, 2) pixels of a plane as (N, ndim) data of its labels."""
-    placed = np.tile(np.array(plane.output_index, float), (len(points), 1))
-    placed[:, plane.output_axes.index(plane.rows)] = points[:, 0]
-    placed[:, plane.output_axes.index(plane.columns)] = points[:, 1]
-    return placed
-
-
-def in_plane(plane: LayerPlane, picture: NDArray[Any]) -> NDArray[Any]:
-    """Return an (H, W) picture with the axes of the image's labels."""
-    rows = plane.output_axes.index(plane.rows)
-    columns = plane.output_axes.index(plane.columns)
-    flat = tuple(
-        axis
-        for axis in range(len(plane.output_axes))
-        if axis not in (rows, columns)
-    )
-    return np.expand_dims(picture.T if rows > columns else picture, flat)
-
-
-def _origin(plane: LayerPlane) -> list[int]:
-    origin = list(plane.output_index)
-    for axis in (plane.rows, plane.columns):
-        origin[plane.output_axes.index(axis)] = 0
-    return origin

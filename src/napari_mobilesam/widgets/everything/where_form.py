@@ -25,7 +25,11 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import data_of, slider_name
+from napari_mobilesam.widgets.viewer.layers import (
+    data_of,
+    is_of,
+    slider_name,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -104,7 +108,7 @@ class WhereForm(QWidget):
             'count too.'
         )
         self.shapes_combo = LayerCombo(
-            viewer, lambda layer: isinstance(layer, Shapes), 'New layer (Draw)'
+            viewer, is_of(Shapes), 'New layer (Draw)'
         )
         self.planes_combo = QComboBox()
         for combo in (self.region_combo, self.planes_combo):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session.prompts.hover import HoverResult
@@ -17,7 +16,6 @@ from napari_mobilesam.widgets.parts.preview import (
     Preview,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import apply
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -140,11 +138,9 @@ def cursor_on(plane: LayerPlane, position: Any) -> tuple[float, float] | None:
     position : sequence of float
         World coordinates on all axes of the viewer.
     """
-    world = np.asarray(position, dtype=np.float64)
-    if len(world) != plane.ndim:
+    if len(position) != plane.ndim:
         return None
-    data = apply(np.linalg.inv(plane.matrix), world[None])[0, plane.offset :]
-    row, column = float(data[plane.rows]), float(data[plane.columns])
+    row, column = plane.at(position)
     height, width = plane.shape
     if not (-0.5 <= row < height - 0.5 and -0.5 <= column < width - 0.5):
         return None

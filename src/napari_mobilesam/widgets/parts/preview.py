@@ -87,17 +87,12 @@ class Preview:
         if self._is_shown(place, masks):
             return
         picture, corner = _picture(masks)
-        origin = list(plane.output_index)
-        rows = plane.output_axes.index(plane.rows)
-        columns = plane.output_axes.index(plane.columns)
-        origin[rows], origin[columns] = corner
-        if rows > columns:
-            picture = picture.T
-        fixed = tuple(
-            a for a in range(len(origin)) if a not in (rows, columns)
+        (origin,) = plane.output_points(np.array([corner]))
+        self._place(
+            plane.output_picture(picture),
+            plane.output_matrix(origin),
+            plane.axes(),
         )
-        picture = np.expand_dims(picture, fixed)
-        self._place(picture, plane.output_matrix(origin), plane.axes())
         self._shown = place, tuple(masks)
 
     def prepare(self, plane: LayerPlane) -> None:
@@ -110,11 +105,9 @@ class Preview:
         """
         if self.layer is not None and self.layer in self._viewer.layers:
             return
-        shape = [1] * len(plane.output_axes)
-        for axis in (plane.rows, plane.columns):
-            shape[plane.output_axes.index(axis)] = SMALLEST_STEP
+        picture = np.zeros((SMALLEST_STEP, SMALLEST_STEP), np.uint8)
         place = plane.output_matrix(plane.output_index)
-        self._add(np.zeros(shape, np.uint8), place, plane.axes())
+        self._add(plane.output_picture(picture), place, plane.axes())
 
     @property
     def visible(self) -> bool:

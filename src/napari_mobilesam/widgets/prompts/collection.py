@@ -28,12 +28,11 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     CLOSED_SHAPES,
     OPEN_SHAPES,
-    apply,
     data_of,
 )
 
 if TYPE_CHECKING:
-    from napari.layers import Layer, Shapes
+    from napari.layers import Shapes
 
 REGIONS_KEPT = 32
 # positions that went through a layer and back are as far apart, in pixels
@@ -326,7 +325,7 @@ def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:
     if not clicked.any():
         return
     before = len(layer.data)
-    positions = on_layer(plane, layer, prompts.points[clicked])
+    positions = plane.layer_points(layer, prompts.points[clicked])
     layer.data = np.concatenate([layer.data, positions])
     features = layer.features.copy()
     column = features[POLARITY].astype(object).to_numpy(copy=True)
@@ -344,7 +343,7 @@ def put_shapes(
     """Add drawn shapes to a layer."""
     before = len(layer.data)
     for shape in drawn:
-        vertices = on_layer(plane, layer, shape.vertices)
+        vertices = plane.layer_points(layer, shape.vertices)
         layer.add(vertices, shape_type=shape.kind)
     if POLARITY in layer.features:
         features = layer.features.copy()
@@ -402,34 +401,6 @@ def remove_drawn(
         ):
             numbers.append(number)
     remove_prompts(layer, numbers)
-
-
-def on_layer(
-    plane: LayerPlane, layer: Layer, positions: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Map rows and columns of a plane into the data of a layer.
-
-    Parameters
-    ----------
-    plane : LayerPlane
-        Plane of the image.
-    layer : napari.layers.Layer
-        Layer with any transform.
-    positions : ndarray
-        (N, 2) row and column in data pixels.
-
-    Returns
-    -------
-    ndarray
-        (N, layer.ndim).
-    """
-    points = np.tile(plane.position, (len(positions), 1))
-    points[:, plane.offset :] = plane.index
-    points[:, plane.offset + plane.rows] = positions[:, 0]
-    points[:, plane.offset + plane.columns] = positions[:, 1]
-    world = apply(plane.matrix, points)
-    matrix = plane.matrix_of(layer)
-    return apply(np.linalg.inv(matrix), world)[:, plane.ndim - layer.ndim :]
 
 
 def same_prompts(one: Prompts, other: Prompts) -> bool:

@@ -12,7 +12,6 @@ from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.prompts.collection import on_layer
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import data_of, is_ours
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -195,9 +194,9 @@ def pixels_beyond(record: ObjectRecord, labels: Labels) -> int:
         row0, column0, row1, column1 = mask.box
         ends = np.array([row0, row1 - 1]), np.array([column0, column1 - 1])
         corners = np.stack(np.meshgrid(*ends), axis=-1).reshape(-1, 2)
-        if _beyond(on_layer(plane, labels, corners), shape).any():
+        if _beyond(plane.layer_points(labels, corners), shape).any():
             pixels = np.argwhere(mask.data) + (row0, column0)
-            at = on_layer(plane, labels, pixels)
+            at = plane.layer_points(labels, pixels)
             count += int(_beyond(at, shape).sum())
     return count
 

@@ -31,12 +31,12 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
 from napari_mobilesam.widgets.viewer.layers import (
-    apply,
     data_of,
     insert_below_prompts,
     is_ours,
     place_names,
 )
+from napari_mobilesam.widgets.viewer.look_at import move_sliders
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 WAITING_TO_PROPAGATE = (
@@ -299,12 +299,9 @@ class PromptRuns:
         if plane is None or plane.layer not in self._viewer.layers:
             self._panel.status.fail(f'{problem.text} It cannot be shown.')
             return
-        self._scene.show(plane.source())
-        row, column = problem.position
-        point = plane.position.copy()
-        point[plane.offset + plane.rows] = row
-        point[plane.offset + plane.columns] = column
-        world = apply(plane.matrix, point[None])[0]
+        (point,) = plane.data_points(np.array([problem.position]))
+        place = point[plane.offset :]
+        world = move_sliders(self._viewer, plane.layer, place, place)[0]
         camera = camera_of(self._viewer)
         shown = list(self._viewer.dims.displayed)
         camera.center = (*camera.center[:-2], *world[shown[-2:]])

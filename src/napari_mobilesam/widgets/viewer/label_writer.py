@@ -30,11 +30,7 @@ def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
     texture size, and holds the labels of manual work. Of images that do not
     fit into memory only labelled pixels are stored, see `empty_labels`.
     """
-    axes = (
-        plane.output_axes.index(plane.rows),
-        plane.output_axes.index(plane.columns),
-    )
-    data = empty_labels(plane.output_shape, dtype, axes)
+    data = empty_labels(plane.output_shape, dtype, plane.output_plane)
     pyramid = isinstance(data, list)
     return Labels(data, multiscale=pyramid, name=name, **plane.transform())
 
@@ -127,8 +123,8 @@ def _moved(
 ) -> Place:
     """Find pixels of a layer that lies on the image pixel by pixel."""
     rows, columns = np.nonzero(picture)
-    origin = _positions(plane, np.array(corner[:1]), np.array(corner[1:]))[0]
-    start = np.round(origin).astype(np.intp) + shift
+    origin = plane.data_points(np.array([corner]))
+    start = np.round(origin[0]).astype(np.intp) + shift
     moving = {plane.offset + plane.rows: rows}
     moving[plane.offset + plane.columns] = columns
     indices = tuple(
@@ -165,20 +161,20 @@ def seen_on_plane(
     first_axis = plane.offset + min(plane.rows, plane.columns)
     if shift is not None and first_axis >= plane.ndim - labels.ndim:
         return _cut_out(labels, plane, box, shift)
-    rows, columns = np.mgrid[box[0] : box[2], box[1] : box[3]]
-    points = _positions(plane, rows.ravel(), columns.ravel())
+    pixels = np.mgrid[box[0] : box[2], box[1] : box[3]]
+    points = plane.data_points(pixels.reshape(2, -1).T)
     if plane.channel_axis is not None:
         points[:, plane.offset + plane.channel_axis] = 0
     found = apply(to_labels, points)
     found = np.round(found[:, plane.ndim - labels.ndim :]).astype(np.intp)
     inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
-    seen = np.zeros(rows.size, dtype=labels.data.dtype)
+    seen = np.zeros(len(points), dtype=labels.data.dtype)
     indices = tuple(found[inside].T)
     data = data_of(labels)
     seen[inside] = np.asarray(
         data.vindex[indices] if hasattr(data, 'dask') else data[indices]
     )
-    return seen.reshape(rows.shape)
+    return seen.reshape(pixels.shape[1:])
 
 
 def _cut_out(
@@ -191,7 +187,7 @@ def _cut_out(
     data, skip = data_of(labels), plane.ndim - labels.ndim
     before = plane.offset - skip
     seen = np.zeros((box[2] - box[0], box[3] - box[1]), dtype=data.dtype)
-    corner = _positions(plane, np.array([box[0]]), np.array([box[1]]))[0]
+    corner = plane.data_points(np.array([box[:2]]))[0]
     if plane.channel_axis is not None:
         corner[plane.offset + plane.channel_axis] = 0
     start = (np.round(corner).astype(np.intp) + shift)[skip:]
@@ -212,8 +208,7 @@ def _cut_out(
             return seen
         index.append(slice(low, stop))
         inside[place] = slice(low - at, stop - at)
-    part = np.asarray(data[tuple(index)])
-    seen[tuple(inside)] = part.T if shown[0] > shown[1] else part
+    seen[tuple(inside)] = np.asarray(data[tuple(index)])
     return seen
 
 
@@ -236,17 +231,6 @@ def _shift(to_labels: NDArray[np.float64]) -> NDArray[np.intp] | None:
     return np.round(shift).astype(np.intp)
 
 
-def _positions(
-    plane: LayerPlane, rows: NDArray[Any], columns: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Return pixels of the plane as (N, world ndim) data coordinates."""
-    points = np.tile(plane.position, (len(rows), 1))
-    points[:, plane.offset :] = plane.index
-    points[:, plane.offset + plane.rows] = rows
-    points[:, plane.offset + plane.columns] = columns
-    return points
-
-
 def _looked_up(
     labels: Labels,
     plane: LayerPlane,
@@ -258,8 +242,8 @@ def _looked_up(
     ndim, skip = plane.ndim, plane.ndim - labels.ndim
     axes = [plane.offset + plane.rows, plane.offset + plane.columns]
     ends = np.array([corner, np.add(corner, picture.shape)]) - 0.5
-    corners = _positions(plane, ends[[0, 0, 1, 1], 0], ends[[0, 1, 0, 1], 1])
-    corners = apply(to_labels, corners)
+    corners = np.stack(np.meshgrid(*ends.T, indexing='ij'), -1).reshape(-1, 2)
+    corners = apply(to_labels, plane.data_points(corners))
     ranges = []
     for axis in range(ndim):
         if axis < skip:

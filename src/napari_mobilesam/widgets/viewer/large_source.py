@@ -47,7 +47,7 @@ class LargeImage:
         layer = self.plane.layer
         return {
             'affine': self.plane.output_matrix(self.origin),
-            'units': [layer.units[axis] for axis in self.plane.output_axes],
+            **self.plane.axes(),
             'metadata': {MARK: str(layer.unique_id)},
         }
 

@@ -49,8 +49,6 @@ class LayerPlane:
     ----------
     layer : napari.layers.Image
         The image.
-    matrix : ndarray
-        Data of the image to world, see `data_to_world_matrix`.
     position : ndarray
         (world ndim,) data coordinates of the plane on the world's axes.
     rows, columns : int
@@ -71,7 +69,6 @@ class LayerPlane:
     """
 
     layer: Image
-    matrix: Matrix
     position: NDArray[np.float64]
     rows: int
     columns: int
@@ -83,9 +80,17 @@ class LayerPlane:
     units: Units | None = None
 
     @property
+    def matrix(self) -> Matrix:
+        """Data of the image to world, wherever the layer is by now.
+
+        See `data_to_world_matrix`.
+        """
+        return self.matrix_of(self.layer)
+
+    @property
     def ndim(self) -> int:
         """Number of world axes."""
-        return len(self.matrix) - 1
+        return len(self.position)
 
     @property
     def offset(self) -> int:
@@ -112,6 +117,12 @@ class LayerPlane:
     def output_index(self) -> tuple[int, ...]:
         """Index of the plane on `output_axes`."""
         return tuple(self.index[axis] for axis in self.output_axes)
+
+    @property
+    def output_plane(self) -> tuple[int, int]:
+        """Rows and columns among the `output_axes`."""
+        axes = self.output_axes
+        return axes.index(self.rows), axes.index(self.columns)
 
     @property
     def name(self) -> str:
@@ -167,6 +178,48 @@ class LayerPlane:
             shift[:-1, -1] = origin
             matrix = matrix @ shift
         return matrix
+
+    def data_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (N, 2) pixels as (N, ndim) data coordinates.
+
+        On the world's axes, see `position`.
+        """
+        points = np.tile(self.position, (len(pixels), 1))
+        points[:, self.offset :] = self.index
+        axes = [self.offset + self.rows, self.offset + self.columns]
+        points[:, axes] = pixels
+        return points
+
+    def output_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (N, 2) pixels as data of labels of the image."""
+        axes = [self.offset + axis for axis in self.output_axes]
+        return self.data_points(pixels)[:, axes]
+
+    def output_picture(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Return an (H, W) picture with the axes of labels of the image."""
+        others = set(range(len(self.output_axes))) - set(self.output_plane)
+        return np.expand_dims(picture, tuple(others))
+
+    def layer_points(
+        self, layer: Layer, pixels: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Map pixels of the plane into the data of another layer.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Layer with any transform.
+        pixels : ndarray
+            (N, 2) row and column in data pixels of the image.
+
+        Returns
+        -------
+        ndarray
+            (N, layer.ndim); `image_points` takes them back.
+        """
+        world = apply(self.matrix, self.data_points(pixels))
+        data = apply(np.linalg.inv(self.matrix_of(layer)), world)
+        return data[:, self.ndim - layer.ndim :]
 
     def image_points(
         self, layer: Layer, points: NDArray[Any]
@@ -353,7 +406,6 @@ def plane_of(
     _check_index(image, index, (rows, columns))
     return LayerPlane(
         image,
-        matrix,
         position,
         rows,
         columns,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 from napari_mobilesam.widgets.viewer.layers import (
@@ -30,8 +29,8 @@ MOST_OF_CANVAS = 0.8
 def look_at(
     viewer: ViewerModel,
     layer: Layer,
-    low: Sequence[float],
-    high: Sequence[float],
+    low: ArrayLike,
+    high: ArrayLike,
 ) -> None:
     """Move sliders and camera to a box of a layer.
 
@@ -44,7 +43,7 @@ def look_at(
         Viewer, no proxy.
     layer : napari.layers.Layer
         Layer whose data the box is in.
-    low, high : sequence of float
+    low, high : array_like
         First and last pixel along each axis of the layer.
     """
     world = move_sliders(viewer, layer, low, high)
@@ -57,8 +56,8 @@ def look_at(
 def move_sliders(
     viewer: ViewerModel,
     layer: Layer,
-    low: Sequence[float],
-    high: Sequence[float],
+    low: ArrayLike,
+    high: ArrayLike,
 ) -> NDArray[np.float64]:
     """Move the sliders to the middle of a box of a layer; see `look_at`.
 

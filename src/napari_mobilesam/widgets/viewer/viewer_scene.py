@@ -22,16 +22,14 @@ from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import (
-    apply,
     channel_axes,
     data_of,
-    data_to_world_matrix,
     insert_below_prompts,
     is_ours,
     is_output,
     unwrap,
-    world_units,
 )
+from napari_mobilesam.widgets.viewer.look_at import move_sliders
 from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
 
 if TYPE_CHECKING:
@@ -319,16 +317,11 @@ class ViewerScene:
             objects.forget_planes(lambda plane: _lies_on(plane, image))
 
     def show(self, plane: ImagePlane) -> None:
-        """Move the sliders to a plane."""
+        """Move the sliders to a plane, if its image is in the viewer."""
         shown: LayerPlane = plane.geometry
-        dims = self.viewer.dims
-        # now: another layer may have changed the units of the world
-        matrix = data_to_world_matrix(
-            shown.layer, shown.ndim, world_units(self.viewer)
-        )
-        point = apply(matrix, shown.position[None])[0]
-        for axis in dims.not_displayed:
-            dims.set_point(axis, float(point[axis]))
+        if shown.layer in self.viewer.layers:
+            place = shown.position[shown.offset :]
+            move_sliders(self.viewer, shown.layer, place, place)
 
     def add_labels(self, name: str = LABELS_NAME) -> Labels:
         """Add labels that lie on the image, and write to them from now on.
