@@ -55,6 +55,22 @@ def test_numbers_go_on_above_those_there_are(session):
     assert area(session, 2) > 400
 
 
+def test_a_script_gives_objects_the_labels_that_they_had(session):
+    # by hand, which a script does not repeat
+    labels = session.scene.objects(True).target.data
+    labels[0, 90:94, 2:6] = 1
+    session.batch([point(68, 88), point(28, 32)])
+    session.open(2)
+    session.delete()
+    again = oracle_session([blobs(), np.roll(blobs(), 4, axis=1)])
+    exec(session.script(), {'new_session': lambda: again})  # noqa: S102
+    assert again.scene.target.data[0, 28, 32] == labels[0, 28, 32] == 3
+    assert again.scene.target.data[0, 68, 88] == labels[0, 68, 88] == 0
+    with pytest.raises(LabelsError, match='the first free one is 4'):
+        again.batch([point(68, 88)], first_label=3)
+    again.close()
+
+
 @pytest.mark.parametrize(
     ('overlaps', 'winner'), [('first', 1), ('last', 2), ('best', 2)]
 )

@@ -222,6 +222,7 @@ class ObjectCommands:
         self,
         prompts: Sequence[Prompts | BatchItem],
         overlaps: Overlaps = 'best',
+        first_label: int | None = None,
     ) -> BatchResult:
         """Make one object of each item of a list of prompts, as one step.
 
@@ -231,6 +232,9 @@ class ObjectCommands:
             On the plane that is shown, or on the plane of the item.
         overlaps : {'best', 'first', 'last'}
             Object that a pixel goes to when several cover it.
+        first_label : int, optional
+            Label of the first prompt, which others follow; the next free one
+            by default.
 
         Returns
         -------
@@ -240,7 +244,8 @@ class ObjectCommands:
         Raises
         ------
         SegmentationError
-            There is no image, or an item is neither of these.
+            There is no image, an item is neither of these, or a label is
+            not free.
         """
         if not isinstance(prompts, Iterable):
             raise SegmentationError(
@@ -251,9 +256,11 @@ class ObjectCommands:
             if not isinstance(item, BatchItem):
                 check_instance('an item of prompts', item, Prompts, False)
         check_choice('overlaps', overlaps, get_args(Overlaps))
+        if first_label is not None:
+            check_number('first_label', first_label, 1, whole=True)
         return self._waiter.answer(
             self._jobs.batching.finished,
-            lambda: self._jobs.start_batch(items, overlaps),
+            lambda: self._jobs.start_batch(items, overlaps, first_label),
         )
 
     def refine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -135,6 +136,7 @@ class ObjectJobs:
         self,
         prompts: Sequence[Prompts | BatchItem],
         overlaps: Overlaps = 'best',
+        first_label: int | None = None,
     ) -> None:
         """Begin what `batch` does; `BatchSegmentation.finished` ends it."""
         shown = self._scene().plane()
@@ -144,14 +146,16 @@ class ObjectJobs:
         ]
         objects = self._scene().objects(True)
         assert objects is not None
+        options = self._editor.options
         self.batching.start(
             items,
             objects,
-            self._editor.options,
+            options,
             self._model_name(),
             overlaps,
             self._prompting.clean_up,
-            self._recorder.batch(items, overlaps, self._editor.options),
+            partial(self._recorder.batch, items, overlaps, options),
+            first_label,
         )
 
     def start_refinement(

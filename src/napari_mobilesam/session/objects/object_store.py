@@ -125,13 +125,33 @@ class ObjectStore(ABC):
         """Number of labels above all that are used, see `free_label`."""
         return max(0, self.target.limit - self._highest_used())
 
-    def reserve_labels(self, count: int) -> int:
-        """Return `free_label`, and reserve the labels until all steps end.
+    def reserve_labels(self, count: int, first: int | None = None) -> int:
+        """Reserve labels in a row until all steps end; return the first.
 
         For a job that writes its objects one by one, while others are
         accepted.
+
+        Parameters
+        ----------
+        count : int
+            Number of labels.
+        first : int, optional
+            The first one; `free_label` by default.
+
+        Raises
+        ------
+        LabelsError
+            As of `free_label`; also if ``first`` is not above all that are
+            used.
         """
-        first = self.free_label(count)
+        free = self.free_label(count)
+        first = free if first is None else first
+        if not free <= first <= self.target.limit - count + 1:
+            raise LabelsError(
+                f'Labels from {first} are not free in “{self.target.name}”: '
+                f'the first free one is {free}, the last '
+                f'{self.target.limit}.'
+            )
         self._reserved = first + count - 1
         return first
 

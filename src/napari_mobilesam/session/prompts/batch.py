@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -225,7 +225,8 @@ class BatchSegmentation:
         model_name: str,
         overlaps: Overlaps = 'best',
         clean_up: CleanUp | None = None,
-        replay_code: ReplayCode | None = None,
+        replay_code: Callable[[int], ReplayCode] | None = None,
+        first_label: int | None = None,
     ) -> None:
         """Start a batch; everything is written as one step.
 
@@ -246,8 +247,11 @@ class BatchSegmentation:
             on labels from before.
         clean_up : CleanUp, optional
             Clean-up of the masks.
-        replay_code : ReplayCode, optional
-            Code of the step in the script.
+        replay_code : callable, optional
+            Returns the code of the step in the script, given the label of
+            the first prompt.
+        first_label : int, optional
+            Label of the first prompt, the next free one by default.
 
         Raises
         ------
@@ -264,7 +268,7 @@ class BatchSegmentation:
         # first: an error here must not leave a step open
         check_class_label(objects, options)
         if options.label is None:
-            first_label = objects.reserve_labels(len(items))
+            first_label = objects.reserve_labels(len(items), first_label)
         else:
             first_label = options.label
             check_label(objects, first_label)
@@ -279,7 +283,8 @@ class BatchSegmentation:
 
         def end(complete: bool) -> None:
             # a cancelled batch cannot be replayed exactly
-            batch.step.replay_code = replay_code if complete else None
+            if complete and replay_code is not None:
+                batch.step.replay_code = replay_code(batch.first_label)
             batch.step.title = counted(len(batch.records), 'object')
             batch.step.finish()
             self.finished.emit(batch.result(complete))

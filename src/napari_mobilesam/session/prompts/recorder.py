@@ -97,18 +97,25 @@ class Recorder:
         items: Sequence[tuple[ImagePlane, Prompts]],
         overlaps: str,
         options: WriteOptions,
+        first_label: int,
     ) -> ReplayCode:
-        """Return the replay code of one object per prompt."""
+        """Return the replay code of one object per prompt.
+
+        With its labels: a script may not have pixels that others follow.
+        """
         entries = [
             f'    BatchItem({self._plane_code(plane)}, '
             f'{prompts_code(prompts)}),'
             for plane, prompts in items
         ]
+        labels = ''
+        if options.label is None:
+            labels = f', first_label={first_label}'
         return self.lines(
             options,
             'session.batch([',
             *entries,
-            f'], overlaps={overlaps!r})',
+            f'], overlaps={overlaps!r}{labels})',
         )
 
     def refinement(
