@@ -223,6 +223,25 @@ def test_a_table_of_others_stays(
 
 
 @pytest.mark.slow
+def test_a_table_that_comes_meanwhile_stays(
+    quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / 'all.csv'
+
+    def slow(options: Any, model: Any) -> Any:
+        table.write_text('mine')
+        return threshold(options, model)
+
+    monkeypatch.setattr(segment, 'segment_in_series', slow)
+    done = quick(folder, '--table', table)
+    assert done.code == 3
+    assert f'{table} exists and was not written by this command' in done.err
+    assert table.read_text() == 'mine'
+    # the labels are there
+    assert quick(folder, '--table', tmp_path / 'other.csv').code == 0
+    assert len(pd.read_csv(tmp_path / 'other.csv'))
+
+
 def test_stopped_between_labels_and_record(
     quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

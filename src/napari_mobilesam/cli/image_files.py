@@ -274,12 +274,6 @@ def output_file(
         raise UsageError(f'{path} is an input: give another output')
     refuse_existing(path, overwrite)
     check_folder(path)
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise OutputError(
-            f'cannot write {path}: {error.strerror or error}'
-        ) from error
 
     def commit(write: Callable[[Path], None]) -> None:
         try:
@@ -297,12 +291,12 @@ def output_file(
 
 
 def check_folder(path: Path) -> None:
-    """Refuse an output whose folder does not exist.
+    """Refuse an output whose folder does not exist or cannot be written to.
 
     Raises
     ------
     OutputError
-        If it does not.
+        If that is so.
     """
     if not path.parent.is_dir():
         url = ', and only files and folders are written'
@@ -310,6 +304,12 @@ def check_folder(path: Path) -> None:
             f'cannot write {path}: there is no folder {path.parent}'
             f'{url if is_url(str(path)) else ""}'
         )
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OutputError(
+            f'cannot write {path}: {error.strerror or error}'
+        ) from error
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

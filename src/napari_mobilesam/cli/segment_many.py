@@ -27,7 +27,7 @@ from napari_mobilesam.cli.exit_codes import (
     OutputError,
     UsageError,
 )
-from napari_mobilesam.cli.image_files import output_file
+from napari_mobilesam.cli.image_files import check_folder, output_file
 from napari_mobilesam.cli.kinds import (
     TABLES,
     SegmentOutput,
@@ -170,16 +170,9 @@ def _segment_into(
         where = zlib.crc32(os.fsencode(options.table.resolve()))
         record = records / f'{options.table.name}.{where:08x}.json'
         tables.append(SeriesImage(folder, options.table, record, {}))
+        check_folder(options.table)
     for table in tables:
-        try:
-            table.begin(options.overwrite)
-        except ForeignFileError as error:
-            raise OutputError(str(error)) from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise OutputError(
-                f'cannot write {table.record}: {reason}'
-            ) from error
+        _begin(table, options.overwrite)
     rows: dict[Path, dict[str, Any]] = {}
     try:
         with ProgressLine(quiet=options.quiet) as progress:
@@ -195,6 +188,17 @@ def _segment_into(
         _report(options, images, rows)
         raise
     return _report(options, images, rows)
+
+
+def _begin(table: SeriesImage, overwrite: bool) -> None:
+    """Make sure that a table of the series replaces none of others."""
+    try:
+        table.begin(overwrite)
+    except ForeignFileError as error:
+        raise OutputError(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f'cannot write {table.record}: {reason}') from error
 
 
 def refuse_for_series(options: argparse.Namespace) -> None:
@@ -407,7 +411,7 @@ def _write_tables(
     table = pd.DataFrame(told).reindex(columns=list(COLUMNS))
     for name in ('objects', 'channel'):
         table[name] = table[name].astype('Int64')
-    _write_table(tables[0], table)
+    _write_table(tables[0], table, options.overwrite)
     if options.table is None:
         return
     parts = []
@@ -426,11 +430,15 @@ def _write_tables(
             part.insert(0, 'image', as_utf8(image.image))
             parts.append(part)
     everything = pd.concat(parts) if parts else pd.DataFrame({'image': []})
-    _write_table(tables[1], everything)
+    _write_table(tables[1], everything, options.overwrite)
 
 
-def _write_table(output: SeriesImage, table: pd.DataFrame) -> None:
+def _write_table(
+    output: SeriesImage, table: pd.DataFrame, overwrite: bool
+) -> None:
     """Write a table of the series, which may grow with every run."""
+    # others may have written it since the run began
+    _begin(output, overwrite)
 
     def write(path: Path) -> None:
         write_table(table, path)

@@ -95,10 +95,11 @@ def track_command(options: argparse.Namespace) -> int:
         for path in (options.labels, options.image)
         if path is not None
     }
+    resolved = [path.resolve() for path in options.output]
     for number, path in enumerate(options.output):
         track_format(path)
         check_folder(path)
-        if path in options.output[:number]:
+        if path.resolve() in resolved[:number]:
             raise OutputError(f'{path} is given twice')
         if path.resolve() in inputs:
             raise UsageError(f'{path} is an input: give another output')
