@@ -304,6 +304,19 @@ def test_names_of_a_zarr_array_are_used(
     assert open_pyramid(path).axes == 'yxc'
 
 
+def test_axes_of_ome_zarr_may_be_in_capitals(tmp_path: Path) -> None:
+    path = tmp_path / 'a.zarr'
+    group = zarr.create_group(str(path), zarr_format=2)
+    group.create_array('0', data=np.zeros((3, 64, 64), 'u1'))
+    group.attrs['multiscales'] = [
+        {
+            'axes': [{'name': name} for name in 'TYX'],
+            'datasets': [{'path': '0'}],
+        }
+    ]
+    assert open_pyramid(path).axes == 'tyx'
+
+
 SAVED_LABELS = {
     'palette PNG': ('l.png', 'palette'),
     'palette TIFF': ('l.tif', palette_tiff),

@@ -556,6 +556,18 @@ def test_ome_zarr_gets_the_scale_of_its_image(
         export_labels(labels[:20], tmp_path / 'y.zarr', image=source)
 
 
+def test_a_zarr_array_takes_no_labels(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip('zarr')
+    path = tmp_path / 'image.zarr'
+    zarr.create_array(str(path), data=np.zeros(labels.shape, 'u1'))
+    (path / 'labels').mkdir()
+    for place in (path, path / 'labels' / 'cells'):
+        with pytest.raises(ExportError, match=r'image\.zarr is a zarr array'):
+            export_labels(labels, place)
+
+
 @pytest.mark.parametrize(
     'name',
     ['x.tif', 'x.ome.tif', 'x.ome.zarr', 'x.geojson', 'x.json', 'x.zip'],

@@ -193,11 +193,12 @@ def labels_folder(path: Path, name: str) -> Path:
     """Return the group of labels, within an OME-Zarr image at ``path``."""
     if is_begun(path) or is_finished(path):
         return path
-    if _is_array(path):
-        raise ExportError(
-            f'{path} is a zarr array, in which labels have no place: give '
-            'another output.'
-        )
+    for place in (path, *path.parents[:2]):
+        if _is_array(place):
+            raise ExportError(
+                f'{place} is a zarr array, in which labels have no place: '
+                'give another output.'
+            )
     if any((path / mark).exists() for mark in ('.zattrs', 'zarr.json')):
         return path / 'labels' / file_name(name)
     return path

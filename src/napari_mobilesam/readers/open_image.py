@@ -273,11 +273,17 @@ def _some(path: Path, names: Sequence[str]) -> str:
     return (shown or 'there is none') + (' …' if len(names) > 3 else '')
 
 
+def _letter(name: Any) -> str:
+    """Letter of an axis, which may be spelled out, or in capitals."""
+    lower = str(name).lower()
+    return SPELLED_OUT.get(lower, lower)
+
+
 def _dimension_names(array: Any) -> str | None:
     """Axes that a zarr array names: zarr 3, or xarray's for zarr 2."""
     names = getattr(array.metadata, 'dimension_names', None)
     names = names or array.attrs.get('_ARRAY_DIMENSIONS') or ()
-    letters = [SPELLED_OUT.get(str(n).lower(), str(n).lower()) for n in names]
+    letters = list(map(_letter, names))
     known = len(letters) == array.ndim and set(letters) <= set(KNOWN_AXES)
     return ''.join(letters) if known else None
 
@@ -308,7 +314,10 @@ def _multiscale(group: Any, ome: dict[str, Any]) -> Pyramid:
     arrays = [group[level['path']] for level in image['datasets']]
     ndim = len(arrays[0].shape)
     axes = image.get('axes', 'tczyx'[-ndim:])
-    named = [axis if isinstance(axis, str) else axis['name'] for axis in axes]
+    letters = [
+        _letter(axis if isinstance(axis, str) else axis['name'])
+        for axis in axes
+    ]
     units = [
         None if isinstance(axis, str) else axis.get('unit') for axis in axes
     ]
@@ -323,7 +332,7 @@ def _multiscale(group: Any, ome: dict[str, Any]) -> Pyramid:
     colours = tuple(channel.get('color', '').upper() for channel in shown)
     return Pyramid(
         tuple(arrays),
-        ''.join(named),
+        ''.join(letters),
         scale,
         translation,
         tuple(units),
