@@ -137,6 +137,20 @@ def test_accept_of_nothing_found_says_so_when_the_answer_is_there(session):
     assert len(session.editor.record.views) == 1
 
 
+def test_invalid_prompts_leave_the_answer_on_its_way(session):
+    gate = threading.Event()
+    session._worker.submit('gate', lambda: gate.wait(20) and None)
+    plane = session.scene.plane()
+    session.editor.add(plane, np.array([FIRST], float))
+    with pytest.raises(PromptError, match='outside the image'):
+        session.editor.add(plane, np.array([[500.0, 500]]))
+    with pytest.raises(PromptError, match='outside the image'):
+        session.predict(plane, [point(500, 500)])
+    gate.set()
+    session.finish(20)
+    assert session.editor.view(plane).mask is not None
+
+
 def test_nothing_to_accept_or_choose(session):
     with pytest.raises(PromptError, match='no mask to keep'):
         session.editor.accept()

@@ -26,7 +26,10 @@ from napari_mobilesam.session.prompts.accept_queue import (
     AcceptQueue,
     ClosedObject,
 )
-from napari_mobilesam.session.prompts.prompt_messages import PromptResult
+from napari_mobilesam.session.prompts.prompt_messages import (
+    PromptResult,
+    check_prompts,
+)
 from napari_mobilesam.session.prompts.prompting import Prompting, refining
 from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.types import DrawnShape, PromptError, Prompts
@@ -198,25 +201,22 @@ class Editor:
         Raises
         ------
         PromptError
-            A prompt is outside the plane, or a box without area.
+            A prompt is outside the plane, or a box without area. Nothing
+            is changed.
         """
-        self._waiting.pop(plane.place, None)
         if count_prompts(prompts) == 0 and prompts.mask_input is None:
+            self._waiting.pop(plane.place, None)
             self._prompting.forget()
             self._modified |= self.record.view(plane) is not None
             self.record = self.record.without(plane)
             self.changed.emit()
             self._ask_next()
             return
+        check_prompts(plane.shape, prompts)
         view = self._to_ask(plane, prompts)
         # registered first: the answer may come at once
         self._waiting[plane.place] = view
-        try:
-            self._asked = self._submit(view, self._prompting.ask)
-        except PromptError:
-            # invalid prompts change nothing
-            del self._waiting[plane.place]
-            raise
+        self._asked = self._submit(view, self._prompting.ask)
         self._modified = True
         self.changed.emit()
 

@@ -109,15 +109,16 @@ class Prompting:
         Raises
         ------
         PromptError
-            A prompt is outside the plane, has no area, or there is none.
+            A prompt is outside the plane, has no area, or there is none;
+            the request before is still answered.
         """
-        self.forget()
         if not objects:
             raise PromptError(
                 'There is no prompt: click an object or draw a box.'
             )
         for prompts in objects:
             check_prompts(plane.shape, prompts)
+        self.forget()
         request = self._request(plane, objects, model_name, previous)
         known = self._known(request)
         if known is not None:
