@@ -117,6 +117,24 @@ def test_an_object_of_the_session_is_replaced_by_a_better_one_only(session):
     assert session.open(1).prompts == 1
 
 
+def test_labels_that_are_locked_meanwhile_end_the_job(session):
+    draw(session)
+    told = []
+    session.failed.connect(lambda text, topic: told.append(text))
+    session.refining.finished.connect(lambda result: told.append(result.text))
+
+    def lock(*args):
+        session.scene.target.editable = False
+
+    session.background.progress.connect(lock)
+    with pytest.raises(SegmentationError, match='read-only'):
+        session.refine()
+    assert told == [
+        '“labels” is read-only: choose another one.',
+        'Stopped. Refined 0 of 2 objects.',
+    ]
+
+
 def test_objects_are_known_by_their_labels(session):
     # three objects of one label, whose numbers are other labels
     session.editor.options = WriteOptions('keep', label=5)

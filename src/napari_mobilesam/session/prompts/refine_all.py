@@ -379,12 +379,23 @@ class RefineAll:
                     yield _RefineAnswer(number, found, prompts, best)
 
         def end(complete: bool) -> None:
-            self.finished.emit(run.write(complete))
+            self._end(run, complete)
 
         self._background.start(
             BackgroundJob(answers, run.take, end, run.total, 'Object'),
             model_name,
         )
+
+    def _end(self, run: _RunningRefinement, complete: bool) -> None:
+        try:
+            result = run.write(complete)
+        except LabelsError as error:
+            # such as labels that were locked meanwhile
+            planes = run.planes_with_objects
+            nothing = RefineResult((), (), run.total, planes, False)
+            self._background.fail(error, lambda: self.finished.emit(nothing))
+            return
+        self.finished.emit(result)
 
 
 def _better(

@@ -96,6 +96,11 @@ class Background:
         if job is not None:
             job.end(False)
 
+    def fail(self, error: Exception, then: Callable[[], None]) -> None:
+        """Report an error, and call a function after that."""
+        self._services.fail(error, self._topic)
+        self._services.deliver(then)
+
     # below: on the worker thread
 
     def _work(self, job: BackgroundJob[Item], model_name: str) -> None:
