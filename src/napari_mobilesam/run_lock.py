@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -15,6 +17,8 @@ from napari_mobilesam.types import SegmentationError
 LOCK = 'lock'
 # Byte that is locked on Windows: beyond the text, which others may read.
 FAR = 1 << 20
+# Errors of file systems without locks, such as Lustre is mounted by default.
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 
 class OutputInUseError(SegmentationError):
@@ -27,7 +31,8 @@ def run_lock(folder: Path) -> Iterator[None]:
 
     The operating system releases the lock of a process that ends, however it
     ends, so that no lock is left after a crash. It holds against threads of
-    the same process, too. A folder that is empty afterwards is removed.
+    the same process, too. A folder that is empty afterwards is removed. On a
+    file system without locks there is a warning, and none is held.
 
     Parameters
     ----------
@@ -71,7 +76,19 @@ def _open_locked(path: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             continue  # the folder was removed meanwhile
-        if not _lock(descriptor):
+        try:
+            locked = _lock(descriptor)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                os.close(descriptor)
+                raise
+            warnings.warn(
+                f'The file system of {path.parent} has no locks: make sure '
+                'that no other run writes there at the same time.',
+                stacklevel=4,
+            )
+            locked = True
+        if not locked:
             holder = _read(descriptor)
             os.close(descriptor)
             raise OutputInUseError(

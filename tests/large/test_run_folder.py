@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_mobilesam import run_lock as run_locks
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
@@ -98,6 +100,22 @@ def test_a_second_run_of_this_process_is_refused(tmp_path: Path) -> None:
         with pytest.raises(OutputInUseError), run_lock(tmp_path):
             pass
     with run_lock(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = errno.ENOSYS
+
+    def lock(descriptor: int) -> bool:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(run_locks, '_lock', lock)
+    with pytest.warns(UserWarning, match='has no locks'), run_lock(tmp_path):
+        pass
+    code = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(code)), run_lock(tmp_path):
         pass
 
 
