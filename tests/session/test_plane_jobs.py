@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
 
+from napari_mobilesam.segmentation import proposals
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.types import EverythingParameters, ModelRecord
 
@@ -224,6 +225,19 @@ def test_failures_are_told_in_one_sentence(session, task, answers):
     assert whom == 'everything'
     assert 'area' in text
     assert answers == []
+
+
+def test_a_job_that_ends_the_thread_is_told(session, task, monkeypatch):
+    failures = []
+    session.failed.connect(lambda *what: failures.append(what))
+
+    def leave(*given, **options):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(proposals, 'segment_boxes', leave)
+    session.runs.jobs.boxes(task, np.zeros((1, 4)), 'oracle')
+    assert session.finish(30)
+    assert failures == [('Unexpected SystemExit: 3', 'everything')]
 
 
 def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):

@@ -21,10 +21,11 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
+    StoppedError,
 )
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import Mask, Progress, SegmentationError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,23 +147,18 @@ class ClassJobs:
         known: dict[int, str],
         model_name: str,
     ) -> None:
-        from napari_mobilesam.segmentation.label_masks import masks_of_labels
-        from napari_mobilesam.segmentation.object_classes import (
-            propose_for_masks,
-        )
-        from napari_mobilesam.text import explain
-
-        def progress(done: int, total: int, message: str) -> None:
-            self._runs.tell(
-                run, lambda: self.progress.emit(done, total, message)
+        def propose(progress: Progress) -> ProposedClasses:
+            from napari_mobilesam.segmentation.label_masks import (
+                masks_of_labels,
+            )
+            from napari_mobilesam.segmentation.object_classes import (
+                propose_for_masks,
             )
 
-        try:
+            engine = self._services.engine
             model = self._services.load(model_name, 'model')
             if model is None:
-                self._runs.finish(run, self.stopped.emit)
-                return
-            engine = self._services.engine
+                raise StoppedError
             masks = masks_of_labels(picture, plane.shape)
             proposals = propose_for_masks(
                 engine.image(plane, model),
@@ -172,15 +168,16 @@ class ClassJobs:
                 progress,
                 self._services.between_steps(run),
             )
-        except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            if run.cancelled.is_set():
-                self._runs.finish(run, self.stopped.emit)
-                return
-            text = explain(error)
-            self._runs.finish(run, lambda: self.failed.emit(text))
-            return
-        result = ProposedClasses(objects, plane, masks, proposals)
-        self._runs.finish(run, lambda: self.finished.emit(result))
+            return ProposedClasses(objects, plane, masks, proposals)
+
+        self._runs.attempt(
+            run,
+            propose,
+            progress=self.progress.emit,
+            finished=self.finished.emit,
+            stopped=self.stopped.emit,
+            failed=self.failed.emit,
+        )
 
 
 def known_classes(

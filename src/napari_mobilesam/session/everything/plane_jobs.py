@@ -328,9 +328,9 @@ class PlaneJobs:
                 progress=progress,
                 cancelled=self._services.between_steps(run),
             )
-        except Exception as error:  # noqa: BLE001 - every failure is reported
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
             failure = error
-            self._jobs.tell(
+            self._jobs.finish(
                 run, lambda: self._services.fail(failure, 'everything')
             )
             return
@@ -340,7 +340,7 @@ class PlaneJobs:
             not run.cancelled.is_set(),
             time.perf_counter() - start,
         )
-        self._jobs.tell(run, lambda: self.finished.emit(result))
+        self._jobs.finish(run, lambda: self.finished.emit(result))
 
 
 def _times(estimate: Estimate, count: int, search: float) -> Estimate:

@@ -11,8 +11,8 @@ from napari_mobilesam.text import explain
 from napari_mobilesam.types import Deliver, Progress
 
 
-class _StoppedError(Exception):
-    """The run was cancelled."""
+class StoppedError(Exception):
+    """The run was cancelled, or has said itself why it cannot go on."""
 
 
 @dataclass(eq=False)
@@ -102,7 +102,7 @@ class LatestRun(Generic[Run]):
     ) -> None:
         """Do a job that reports its progress, and answer it once.
 
-        A cancelled run ends where the job reports next.
+        A cancelled run ends where the job reports next, or with any error.
 
         Parameters
         ----------
@@ -114,19 +114,21 @@ class LatestRun(Generic[Run]):
             Called on the viewer's thread with (done, total, message).
         finished, stopped, failed : callable
             One of them is called there with the result, without arguments if
-            the run was cancelled, or with the message of an error.
+            the run was cancelled or has raised `StoppedError`, or with the
+            message of an error.
         """
 
         def tell(done: int, total: int, message: str) -> None:
             if run.cancelled.is_set():
-                raise _StoppedError
+                raise StoppedError
             self.tell(run, lambda: progress(done, total, message))
 
         try:
             result = job(tell)
-        except _StoppedError:
-            self.finish(run, stopped)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
+            if run.cancelled.is_set() or isinstance(error, StoppedError):
+                self.finish(run, stopped)
+                return
             text = explain(error)
             self.finish(run, lambda: failed(text))
         else:
