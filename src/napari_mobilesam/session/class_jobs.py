@@ -18,6 +18,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.targets import whole_picture
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
@@ -110,9 +111,8 @@ class ClassJobs:
         SegmentationError
             There are no labels on the plane.
         """
-        height, width = plane.shape
         target = objects.target
-        picture = target.picture(plane, (0, 0, height, width)).copy()
+        picture = whole_picture(target, plane).copy()
         if not picture.any():
             raise SegmentationError(
                 f'“{target.name}” has no object on {plane.name}: label '

@@ -19,7 +19,6 @@ from napari_mobilesam.session.everything.everything_messages import (
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -109,7 +108,7 @@ class EverythingCommands:
         assert objects is not None
         target = None if overwrite else objects.target
         tasks = [
-            PlaneTask(plane, region, _skip(plane, target))
+            PlaneTask.beside(plane, target, region)
             for plane, region in zip(
                 chosen, _regions(regions, chosen), strict=True
             )
@@ -197,13 +196,3 @@ def _region(region: Region, plane: ImagePlane) -> NDArray[np.bool_]:
         f'A region is {quoted(region)}; give (H, W) bool of the shape '
         f'{plane.shape} of {plane.name}, a mask inside it, or None.'
     )
-
-
-def _skip(
-    plane: ImagePlane, target: LabelTarget | None
-) -> Callable[[], NDArray[np.bool_]] | None:
-    """Return what tells the labelled pixels of a plane."""
-    if target is None:
-        return None
-    height, width = plane.shape
-    return lambda: target.picture(plane, (0, 0, height, width)) != 0

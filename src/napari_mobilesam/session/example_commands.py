@@ -151,12 +151,7 @@ class ExampleCommands:
         **what: Any,
     ) -> EverythingResult:
         """Search a plane around its labels, and write what was found."""
-        target = objects.target
-        height, width = plane.shape
-        task = PlaneTask(
-            plane,
-            skip=lambda: target.picture(plane, (0, 0, height, width)) != 0,
-        )
+        task = PlaneTask.beside(plane, objects.target)
         return self._written.run(objects, [task], parameters, **what)
 
     def propose_classes(self) -> ProposedClasses:

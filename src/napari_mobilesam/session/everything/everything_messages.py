@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.targets import (
+    LabelTarget,
+    whole_picture,
+)
 from napari_mobilesam.types import EverythingParameters, Mask
 
 if TYPE_CHECKING:
@@ -38,6 +42,18 @@ class PlaneTask:
     plane: ImagePlane
     region: NDArray[np.bool_] | None = None
     skip: Callable[[], NDArray[np.bool_]] | None = None
+
+    @classmethod
+    def beside(
+        cls,
+        plane: ImagePlane,
+        target: LabelTarget | None,
+        region: NDArray[np.bool_] | None = None,
+    ) -> PlaneTask:
+        """Return a task that leaves out what labels, if any, have labelled."""
+        if target is None:
+            return cls(plane, region)
+        return cls(plane, region, lambda: whole_picture(target, plane) != 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,10 @@ from napari_mobilesam.session.everything.everything_messages import (
     TextQuery,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.targets import LabelTarget
+from napari_mobilesam.session.objects.targets import (
+    LabelTarget,
+    whole_picture,
+)
 from napari_mobilesam.types import PromptError
 
 # Further examples add time and hardly any appearance.
@@ -45,8 +48,7 @@ def examples_on(
     from napari_mobilesam.segmentation.label_masks import masks_of_labels
     from napari_mobilesam.segmentation.similar import SIMILARITY
 
-    height, width = plane.shape
-    picture = target.picture(plane, (0, 0, height, width))
+    picture = whole_picture(target, plane)
     masks = masks_of_labels(picture, plane.shape, name=f'“{target.name}”')
     if labels is not None:
         masks = {n: masks[n] for n in labels if n in masks}

@@ -228,6 +228,12 @@ def with_rows(
     return table.reset_index(drop=True)
 
 
+def whole_picture(target: LabelTarget, plane: ImagePlane) -> NDArray[Any]:
+    """Return the labels on all of a plane, (H, W)."""
+    height, width = plane.shape
+    return target.picture(plane, (0, 0, height, width))
+
+
 def label_at(
     target: LabelTarget, plane: ImagePlane, row: float, column: float
 ) -> int:

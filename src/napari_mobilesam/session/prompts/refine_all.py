@@ -30,7 +30,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError, whole_picture
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.runtime.background import (
     Background,
@@ -424,7 +424,7 @@ def _read(
             'refine all objects of at once: refine them one by one, or parts '
             'of the image.'
         )
-    picture = target.picture(plane, (0, 0, height, width)).copy()
+    picture = whole_picture(target, plane).copy()
     drawn = picture.astype(np.int64)
     for label, mask in (before or {}).items():
         row0, column0, row1, column1 = mask.box

@@ -13,7 +13,10 @@ import numpy as np
 from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.targets import LabelTarget
+from napari_mobilesam.session.objects.targets import (
+    LabelTarget,
+    whole_picture,
+)
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import Mask
 
@@ -93,8 +96,7 @@ def label_mask(
     target: LabelTarget, plane: ImagePlane, label: int
 ) -> Mask | None:
     """Return all pixels of a label on a plane; None if it has none."""
-    height, width = plane.shape
-    own = target.picture(plane, (0, 0, height, width)) == label
+    own = whole_picture(target, plane) == label
     return Mask(*crop_to_mask(own), float('nan')) if own.any() else None
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels, Layer
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.session import EverythingResult, PlaneTask
@@ -18,7 +17,6 @@ from napari_mobilesam.session.everything.everything_output import (
 )
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.rewriter import Rewriter
-from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import find_code
 from napari_mobilesam.session.objects.targets import LabelTarget
@@ -107,7 +105,7 @@ class RunLayers:
         self._planes = [part.plane for part in parts]
         self._sources = [plane.source() for plane in self._planes]
         self.tasks = [
-            PlaneTask(source, part.region, self._skip(source))
+            PlaneTask.beside(source, self._skipped_target(), part.region)
             for source, part in zip(self._sources, parts, strict=True)
         ]
         self.live = LiveView(viewer, self._planes)
@@ -159,19 +157,6 @@ class RunLayers:
         if labels is None or not self.destination.leave:
             return None
         return self._scene.objects_of(labels).target
-
-    def _skip(
-        self, source: ImagePlane
-    ) -> Callable[[], NDArray[np.bool_]] | None:
-        target = self._skipped_target()
-        if target is None:
-            return None
-        height, width = source.shape
-
-        def occupied() -> NDArray[np.bool_]:
-            return target.picture(source, (0, 0, height, width)) != 0
-
-        return occupied
 
     def lose(self, layer: Layer) -> None:
         """Note that a layer was removed: objects go into a new one then."""
