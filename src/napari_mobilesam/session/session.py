@@ -89,8 +89,8 @@ class Session:
     ----------
     status : Signal(str, str)
         Message on current work and its topic: ``'prompts'``, ``'objects'``,
-        ``'everything'``, ``'classes'``, ``'tracks'``, ``'saving'`` or
-        ``'model'``.
+        ``'everything'``, ``'classes'``, ``'tracks'``, ``'series'``,
+        ``'saving'`` or ``'model'``.
     ready : Signal(str)
         Message: a plane can be clicked.
     progress : Signal(str, int, int)

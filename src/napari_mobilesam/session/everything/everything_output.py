@@ -90,7 +90,7 @@ class EverythingOutput:
 
     Attributes
     ----------
-    went : Signal(Selection)
+    selection_restored : Signal(Selection)
         Emitted when undo or redo restores another selection.
     """
 

@@ -268,7 +268,7 @@ def load(
 
     Returns
     -------
-    Choices
+    SessionParameters
         Parameters of the session.
 
     Raises

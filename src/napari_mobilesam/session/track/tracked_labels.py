@@ -231,8 +231,9 @@ class TrackedLabels:
         index of each former object, −1 if it is gone.
     history : History
         Corrections.
-    saving : bool
-        Whether the pixels are being saved; they cannot change meanwhile.
+    exports : int
+        Number of exports that are being written; the pixels cannot change
+        meanwhile.
     """
 
     changed = Signal(tuple)
@@ -249,7 +250,6 @@ class TrackedLabels:
         self.labels = labels
         self.pixels = result.pixels
         self.history = History(clock=clock)
-        # being written: they must not change meanwhile
         self.exports = 0
         self._tracks = result.tracks
         self._boxes = result.boxes
