@@ -82,6 +82,42 @@ def test_boxes_of_a_table(d, tmp_path, monkeypatch):
     assert [bool(labels.data[at]) for at in CENTRES] == [True] + 3 * [False]
 
 
+@pytest.fixture
+def labelled(desk, blobs):
+    """Viewer with an object in the way of one of two boxes."""
+    made = desk(blobs, widget=EVERYTHING)
+    present = np.zeros(blobs.shape, np.uint16)
+    present[20:60, 24:40] = 7
+    labels = made.viewer.add_labels(present, name='mine')
+    boxes = [[[14, c], [42, c + 28]] for c in (18, 78)]
+    shapes = made.viewer.add_shapes(boxes, shape_type='rectangle')
+    made.settle()
+    made.widget.panel.labels_combo.layer = labels
+    made.widget.panel.more.shapes_combo.layer = shapes
+    return made
+
+
+def test_boxes_leave_labelled_pixels(labelled):
+    d, labels = labelled, labelled.viewer.layers['mine'].data
+    present = labels == 7
+    press(d, d.widget.panel.more.boxes_button)
+    assert (labels[present] == 7).all()
+    assert labels[CENTRES[1]] > 7
+    before = labels.copy()
+    press(d, d.widget.panel.more.boxes_button)
+    assert 'All is labelled' in d.widget.status.text
+    assert np.array_equal(labels, before)
+
+
+def test_boxes_survive_the_removal_of_the_labels(labelled):
+    d = labelled
+    d.widget.panel.more.boxes_button.click()
+    d.viewer.layers.remove('mine')
+    d.settle()
+    labels = d.viewer.layers['image objects']
+    assert all(labels.data[at] for at in CENTRES[:2])
+
+
 def test_tables_and_layers_without_boxes(d, tmp_path, monkeypatch):
     press(d, d.widget.panel.more.boxes_button)
     assert 'No boxes' in d.widget.status.text

@@ -88,7 +88,7 @@ class PlaneToolControl:
             lambda part: self._tools.boxes(
                 part,
                 source,
-                self._panel.labels_combo.layer,
+                self._runs.output,
                 self._session.model_name,
             )
         )

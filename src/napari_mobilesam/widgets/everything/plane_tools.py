@@ -12,6 +12,7 @@ from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets.everything.run_layers import OutputChoice
 from napari_mobilesam.widgets.everything.tools_panel import (
     add_boxes,
     add_edges,
@@ -86,7 +87,11 @@ class PlaneTools:
         self._asked = (number, plane, show)
 
     def boxes(
-        self, part: PlaneRegion, source: Any, labels: Labels | None, model: str
+        self,
+        part: PlaneRegion,
+        source: Any,
+        output: OutputChoice,
+        model: str,
     ) -> None:
         """Start segmenting the objects in boxes.
 
@@ -96,8 +101,8 @@ class PlaneTools:
             The plane; the whole of it is looked at.
         source : Shapes, Path or None
             See `boxes_in`.
-        labels : napari.layers.Labels or None
-            Where the objects go; a new layer if None.
+        output : OutputChoice
+            Where the objects go; always labels.
         model : str
             Name of the model.
 
@@ -113,9 +118,10 @@ class PlaneTools:
             picture, table = found
             if not len(table):
                 return 'The boxes hold no object'
-            layer = self._write(plane, labels, picture, table)
-            objects = counted(len(table), 'object')
-            return f'{objects} in “{layer.name}”'
+            layer, count = self._write(plane, output, picture, table)
+            if not count:
+                return f'All is labelled in “{layer.name}” already'
+            return f'{counted(count, "object")} in “{layer.name}”'
 
         number = self._jobs.boxes(_task(part), boxes, model)
         self._asked = (number, plane, show)
@@ -148,24 +154,30 @@ class PlaneTools:
     def _write(
         self,
         plane: LayerPlane,
-        labels: Labels | None,
+        output: OutputChoice,
         picture: Any,
         table: Any,
-    ) -> Labels:
-        layer = labels
-        if layer is None:
+    ) -> tuple[Labels, int]:
+        """Write objects; return their layer and how many there are."""
+        layer, source = output.labels, plane.source()
+        # labels that were removed meanwhile would take them out of sight
+        if layer is None or layer not in self._viewer.layers:
             layer = new_labels(plane, f'{plane.layer.name} objects')
         objects = self._scene.objects_of(layer)
+        if output.leave:
+            seen = objects.target.picture(source, (0, 0, *plane.shape))
+            picture = np.where(seen == 0, picture, 0)
         added = objects.free_label(int(picture.max())) - 1
         shifted = np.where(picture > 0, picture.astype(np.int64) + added, 0)
         rows = table.rename(columns={'label': 'index'})
-        rows['index'] += added
+        rows = rows[rows['index'].isin(np.unique(picture))]
+        rows = rows.assign(index=rows['index'] + added)
         with objects.step('the objects in boxes') as step:
-            step.paint_picture(plane.source(), shifted)
+            step.paint_picture(source, shifted)
             step.describe(set(rows['index']), rows)
-        if labels is None:
+        if layer not in self._viewer.layers:
             insert_below_prompts(self._viewer, layer)
-        return layer
+        return layer, len(rows)
 
 
 def _task(part: PlaneRegion) -> PlaneTask:

@@ -133,15 +133,20 @@ class RunControl:
         output: OutputChoice | None = None,
     ) -> RunLayers:
         """Return the layers of a run with the chosen output, or another."""
+        return RunLayers(
+            self._dock.viewer, self._scene, parts, output or self.output
+        )
+
+    @property
+    def output(self) -> OutputChoice:
+        """The chosen output."""
         panel = self._panel
-        if output is None:
-            output = OutputChoice(
-                None if panel.outlines else panel.labels_combo.layer,
-                panel.leave_box.isChecked(),
-                panel.kind_combo.currentText() == FOREGROUND,
-                panel.outlines,
-            )
-        return RunLayers(self._dock.viewer, self._scene, parts, output)
+        return OutputChoice(
+            None if panel.outlines else panel.labels_combo.layer,
+            panel.leave_box.isChecked(),
+            panel.kind_combo.currentText() == FOREGROUND,
+            panel.outlines,
+        )
 
     def start(
         self, plane: LayerPlane, parameters: EverythingParameters
