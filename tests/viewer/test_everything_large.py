@@ -20,6 +20,7 @@ from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.session import session as controller
+from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.everything.large_panel import LIVE_NAME
 from napari_mobilesam.widgets.everything.where_form import DRAWN, PLANE, VIEW
 from napari_mobilesam.widgets.viewer import large_source
@@ -73,6 +74,33 @@ def open_large(desk, large, tmp_path):
         return d
 
     return open_desk
+
+
+@pytest.mark.parametrize('region', [PLANE, DRAWN])
+def test_tools_that_read_a_plane_at_once_refuse_a_slide(
+    open_large, pyramid, monkeypatch, region
+):
+    monkeypatch.setattr(large_source, 'MOST_PIXELS', 1000)
+    d = open_large(pyramid, multiscale=True)
+    where, more = d.widget.panel.where, d.widget.panel.more
+    box = d.viewer.add_shapes(np.array([[0, 0], [90, 90]]), name='box')
+    where.use_drawn(box)
+    where.region_combo.setCurrentText(region)
+    d.viewer.add_labels(np.zeros((9, 9), np.uint8), name='examples')
+    d.settle()
+    more.shapes_combo.layer = box
+    for start in (
+        more.edges_button.click,
+        more.proposals_button.click,
+        more.boxes_button.click,
+        d.widget.panel.similar.button.click,
+    ):
+        d.widget.status.say('')
+        start()
+        assert 'too large to be read at once' in d.widget.status.text
+    plane = d.widget.header.plane
+    with pytest.raises(ImageError, match='too large'):
+        d.widget.runs.find_text(plane, d.widget.panel.form.value, None)
 
 
 def finest(layer):

@@ -61,10 +61,6 @@ NO_EXAMPLES = (
     'There are no examples: label or accept at least one object first.'
 )
 OPEN_IN_PROMPTS = 'Object {} is open in Prompts.'
-TOO_LARGE = (
-    'The image is too large to be searched for similar objects at once: crop '
-    'it, or use Run.'
-)
 
 
 class EverythingWidget(ViewerWidget):
@@ -396,8 +392,6 @@ class EverythingWidget(ViewerWidget):
                     f'“{plane.layer.name}”: choose labels of that image, or '
                     'accept an object there first.'
                 )
-            if self.large.offer(plane):
-                raise PromptError(TOO_LARGE)
             self.runs.find_similar(
                 plane, self.panel.form.value, labels, chosen.examples
             )

@@ -187,9 +187,9 @@ class RunControl:
             There is no example, or the planes or the region cannot be used.
         """
         self._pressed = time.perf_counter()
+        parts = self._panel.where.parts(plane)
         target = self._scene.objects_of(labels).target
         examples = examples_on(target, plane.source(), numbers)
-        parts = self._panel.where.parts(plane)
         results = self.planned(parts, OutputChoice(labels))
         self._start(parameters, results, examples)
 

@@ -24,6 +24,7 @@ from napari_mobilesam.widgets.parts.controls import (
     narrow,
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.viewer.large_source import check_size
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     data_of,
@@ -182,9 +183,10 @@ class WhereForm(QWidget):
         Raises
         ------
         SegmentationError
-            There is no region in the image.
+            There is no region in the image, or it is too large.
         """
         axis = self.planes.axis
+        check_size(plane, self.count(plane))
         if axis is None:
             return (self.part(plane),)
         here = plane.index[axis]
@@ -202,6 +204,7 @@ class WhereForm(QWidget):
 
     def part(self, plane: LayerPlane) -> PlaneRegion:
         """Return one plane and its region; see `parts`."""
+        check_size(plane)
         kind = self.region_combo.currentText()
         if kind == VIEW:
             return PlaneRegion(plane, visible_region(plane))

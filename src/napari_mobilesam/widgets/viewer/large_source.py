@@ -71,6 +71,30 @@ def is_large(plane: LayerPlane, axis: int | None) -> bool:
     return pixels > (MOST_LAZY_PIXELS if lazy else MOST_PIXELS)
 
 
+def check_size(plane: LayerPlane, planes: int = 1) -> None:
+    """Refuse planes that are too large to be read at once.
+
+    Parameters
+    ----------
+    plane : LayerPlane
+        One of them.
+    planes : int
+        How many they are.
+
+    Raises
+    ------
+    ImageError
+        They are too large.
+    """
+    pixels = planes * plane.shape[0] * plane.shape[1]
+    if pixels > MOST_PIXELS:
+        raise ImageError(
+            f'“{plane.layer.name}” is too large to be read at once '
+            f'({pixels / 1e6:,.0f} million pixels, at most '
+            f'{MOST_PIXELS / 1e6:,.0f} million): crop it, or use Run.'
+        )
+
+
 def large_image(
     plane: LayerPlane, axis: int | None, window: Window | None = None
 ) -> LargeImage:
