@@ -76,6 +76,17 @@ def open_large(desk, large, tmp_path):
     return open_desk
 
 
+def test_layers_cannot_be_composed_in_a_large_run(open_large, pyramid):
+    d = open_large(pyramid, pyramid, multiscale=True)
+    channels = d.widget.header.channel_combo
+    channels.setCurrentIndex(1)
+    channels.activated.emit(1)
+    d.settle()
+    assert '“this layer only”' in d.widget.panel.estimate_label.text()
+    d.widget.panel.run_button.click()
+    assert '“this layer only”' in d.widget.status.text
+
+
 @pytest.mark.parametrize('region', [PLANE, DRAWN])
 def test_tools_that_read_a_plane_at_once_refuse_a_slide(
     open_large, pyramid, monkeypatch, region

@@ -112,14 +112,20 @@ def large_image(
     Raises
     ------
     ImageError
-        The viewer shows other axes than the last two, or the axes before
-        them are too many.
+        The viewer shows other axes than the last two, the axes before them
+        are too many, or other layers are composed with the image.
     """
     from napari_mobilesam.large.io.crop_source import CropSource
     from napari_mobilesam.large.io.sources import open_source
     from napari_mobilesam.readers.pyramid import Pyramid
 
     image = plane.layer
+    if plane.composed:
+        raise ImageError(
+            f'“{image.name}” is too large to be segmented together with other '
+            'layers: choose “this layer only” under Channels, or open the '
+            'layers as one image with a channel axis.'
+        )
     names = _axis_names(plane)
     select = {
         names[other]: plane.index[other]
