@@ -126,6 +126,30 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     assert apart.data.max() == 4 + 2 + 4
 
 
+def test_planes_stay_chosen_while_none_is_shown(everything_desk, blobs):
+    d = everything_desk(np.stack([blobs] * 3))
+    combo, dims = d.widget.panel.where.planes_combo, d.viewer.dims
+    combo.setCurrentIndex(1)
+    chosen = combo.currentText()
+    for ndisplay in (3, 2):
+        dims.ndisplay = ndisplay
+        d.settle()
+    assert combo.currentText() == chosen
+
+
+def test_an_axis_of_channels_has_no_planes(everything_desk, blobs):
+    d = everything_desk(np.stack([blobs] * 3))
+    planes = d.widget.panel.where.planes_combo
+    channels = d.widget.header.channel_combo
+    planes.setCurrentIndex(1)
+    for index, count in ((1, 1), (0, 3)):
+        channels.setCurrentIndex(index)
+        channels.activated.emit(index)
+        d.settle()
+        assert planes.count() == count
+        assert d.widget.panel.where.planes.axis is None
+
+
 def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
     d = everything_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
     combo = d.widget.panel.where.planes_combo

@@ -134,7 +134,8 @@ class EverythingWidget(ViewerWidget):
     def _connect(self) -> None:
         panel, estimate = self.panel, self.estimate.later.restart
         self.header.image_combo.layer_changed.connect(self._image_chosen)
-        self.header.channel_combo.changed.connect(estimate)
+        # an axis of channels has no planes
+        self.header.channel_combo.changed.connect(self._plane_later.restart)
         panel.where.changed.connect(estimate)
         panel.form.changed.connect(estimate)
         panel.where.draw_button.clicked.connect(self.draw_region)

@@ -142,20 +142,19 @@ class WhereForm(QWidget):
         Parameters
         ----------
         plane : LayerPlane or None
-            Plane of the image that is shown; None if none is.
+            Plane of the image that is shown; the offer stays if none is, as
+            while a volume is looked at.
         """
+        if plane is None:
+            return
         before = self.planes_combo.currentText()
         self.planes_combo.blockSignals(True)
         self.planes_combo.clear()
         self.planes_combo.addItem('the current one', None)
-        axes = [] if plane is None else plane.travel_axes
-        for axis in axes:
-            assert plane is not None
-            image = plane.layer
+        image = plane.layer
+        for axis in plane.stack_axes:
             count = data_of(image).shape[axis]
             name = slider_name(self._viewer, image, axis)
-            if count < 2:
-                continue
             choices = [
                 (f'all {count} along {name}, linked', True),
                 (f'all {count} along {name}, each by itself', False),
