@@ -17,6 +17,7 @@ from PIL import Image
 
 from napari_mobilesam.cli.exit_codes import InputError
 from napari_mobilesam.cli.image_files import read_image
+from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.readers.axes import guessed_axes, read_axes
 from napari_mobilesam.readers.open_image import (
@@ -481,3 +482,16 @@ def test_colours_that_are_not_rgb_are_refused(tmp_path, colours):
     Image.new(colours, (9, 7)).save(path)
     with pytest.raises(ImageError, match='save it as RGB'):
         open_pyramid(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'write', 'message'),
+    [
+        ('a.ome.tif', ome_with_missing_sibling, '1 of the 2 planes'),
+        ('a.tif', two_images, 'save the one that holds the labels by itself'),
+    ],
+)
+def test_label_images_are_whole_and_alone(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(ImageError, match=message):
+        read_labels(tmp_path / name)

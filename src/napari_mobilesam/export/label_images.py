@@ -28,7 +28,12 @@ from napari_mobilesam.large.io.label_tiff import (
     ome_sizes,
 )
 from napari_mobilesam.readers.open_image import reason, with_plane_last
-from napari_mobilesam.readers.tiff import UNNAMED, pixel_sizes, tiff_axes
+from napari_mobilesam.readers.tiff import (
+    UNNAMED,
+    opened_series,
+    pixel_sizes,
+    tiff_axes,
+)
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import METERS
 
@@ -148,12 +153,12 @@ def read_tiff(
     ------
     ExportError
         If it is not a label image, or has channels and none is chosen.
+    ImageError
+        If planes are missing, or the file holds several images.
     """
-    import tifffile
-
+    alone = 'save the one that holds the labels by itself.'
     try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
+        with opened_series(path, advice=alone) as (file, series, number):
             labels = series.asarray()
             letters = series.axes
             # a page on its own has no order of planes to be unknown
@@ -165,7 +170,7 @@ def read_tiff(
             # InstanSeg does not name its channels
             unnamed = UNNAMED if channel is None else 'cyx'
             axes = tiff_axes(letters, labels.shape) or unnamed
-            scale, units = pixel_sizes(path, file, series.keyframe)
+            scale, units = pixel_sizes(path, file, series.keyframe, number)
     except (FileNotFoundError, SegmentationError):
         raise
     # the reader fails with whatever comes to hand on a damaged file

@@ -29,6 +29,7 @@ OME_SIZES = {
 # A series is taken for a thumbnail, label or macro image of another one if
 # its planes have fewer pixels than this share of the other's.
 THUMBNAIL = 0.5
+CHOOSE = 'choose one with series={0}, --series {0} on the command line.'
 # Axes of pages of which the file does not say what they are.
 UNNAMED = 'zyx'
 ORIENTATION, GDAL_NODATA = 'Orientation', 'GDAL_NODATA'
@@ -73,10 +74,7 @@ def open_tiff(
     """
     import tifffile
 
-    with _whole_pages(path), tifffile.TiffFile(path) as file:
-        number = _series_number(path, file, series)
-        chosen = file.series[number]
-        _refuse_missing(path, file, chosen)
+    with opened_series(path, series) as (file, chosen, number):
         page = chosen.keyframe
         axes = tiff_axes(chosen.axes, chosen.shape)
         if indices and axes == 'syx':
@@ -111,7 +109,46 @@ def open_tiff(
     )
 
 
-def _series_number(path: Path, file: Any, wanted: int | None) -> int:
+@contextlib.contextmanager
+def opened_series(
+    path: Path, wanted: int | None = None, advice: str = CHOOSE
+) -> Iterator[tuple[Any, Any, int]]:
+    """Open a TIFF with one image, or choose one of several.
+
+    Parameters
+    ----------
+    path : Path
+        TIFF of any kind.
+    wanted : int, optional
+        Number of the image, in a file of several.
+    advice : str
+        What to do where nothing says which one is meant; ``{}`` is a number.
+
+    Yields
+    ------
+    file, series
+        Those of tifffile.
+    number : int
+        That of the series.
+
+    Raises
+    ------
+    ImageError
+        If pages are missing, or the file holds several images of similar
+        size.
+    """
+    import tifffile
+
+    with _whole_pages(path), tifffile.TiffFile(path) as file:
+        number = _series_number(path, file, wanted, advice)
+        series = file.series[number]
+        _refuse_missing(path, series)
+        yield file, series, number
+
+
+def _series_number(
+    path: Path, file: Any, wanted: int | None, advice: str
+) -> int:
     """Number of the series wanted, or of one much larger than all others."""
     if not file.series:
         raise ImageError(f'{path} has no image in it.')
@@ -134,8 +171,7 @@ def _series_number(path: Path, file: Any, wanted: int | None) -> int:
         more = ' …' if len(rivals) > 4 else ''
         raise ImageError(
             f'{path} holds {len(rivals)} images ({shapes}{more}), and nothing '
-            f'says which is meant: choose one with series={rivals[0]}, '
-            f'--series {rivals[0]} on the command line.'
+            f'says which is meant: {advice.format(rivals[0])}'
         )
     return largest
 
@@ -145,7 +181,7 @@ def _plane_pixels(series: Any) -> int:
     return int(sizes.get('Y', 1) * sizes.get('X', 1))
 
 
-def _refuse_missing(path: Path, file: Any, series: Any) -> None:
+def _refuse_missing(path: Path, series: Any) -> None:
     """Refuse planes that are in other files, which are not there."""
     # tifffile reads them as zeros, and says so in its log only
     missing = sum(page is None for page in series.pages)
