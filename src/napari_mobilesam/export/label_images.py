@@ -37,8 +37,6 @@ from napari_mobilesam.readers.tiff import (
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import METERS
 
-MICRON = 'micrometer'
-
 
 def write_tiff(image: LabelsWithTable, path: Path) -> int:
     """Write labels as compressed TIFF with the size of a pixel.
