@@ -118,6 +118,14 @@ def test_a_time_series_stays_one(labels, tmp_path, told):
     assert tuple(again.scale) == (2, 0.5, 0.5)
 
 
+def test_ome_zarr_keeps_the_position(labels, tmp_path):
+    path = tmp_path / 'cells.zarr'
+    place = {'scale': (2, 0.5, 0.5), 'translate': (0, 100, 200)}
+    write_ome_zarr(str(path), labels, place)
+    ((_, attributes, _),) = read_layers(str(path))
+    assert {name: attributes[name] for name in place} == place
+
+
 def test_features_without_an_index_are_numbered_by_label(
     make_napari_viewer, labels, tmp_path
 ):

@@ -110,12 +110,15 @@ class LabelsWithTable:
         unknown.
     name : str
         Name of the image, for formats that mention it.
+    translation : tuple of float
+        Position of the first pixel along each axis, which OME-Zarr has a
+        place for; empty if unknown.
 
     Raises
     ------
     ExportError
         If the labels are not integers, have no or too many axes, the table
-        has no labels, or scale or units are of other axes.
+        has no labels, or scale, units or translation are of other axes.
     """
 
     labels: Any
@@ -125,6 +128,7 @@ class LabelsWithTable:
     scale: tuple[float, ...] = ()
     units: tuple[str | None, ...] = ()
     name: str = 'image'
+    translation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_numbers(self.labels, 'labels')
@@ -149,7 +153,8 @@ class LabelsWithTable:
                 'are yx, zyx, tyx or tzyx.'
             )
         object.__setattr__(self, 'axes', axes)
-        for name, values in (('scale', self.scale), ('units', self.units)):
+        for name in ('scale', 'units', 'translation'):
+            values = getattr(self, name)
             if values and len(values) != len(shape):
                 raise ExportError(
                     f'{name} is {quoted(values)}, of {len(values)} axes, and '

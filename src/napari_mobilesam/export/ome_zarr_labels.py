@@ -247,7 +247,7 @@ def _like(image: LabelsWithTable, of: Path | None) -> _Origin:
         image.axes,
         image.shape[:-2],
         image.scale or (1.0,) * count,
-        (0.0,) * count,
+        image.translation or (0.0,) * count,
         image.units or (None,) * count,
     )
     if of is None:
@@ -349,6 +349,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         pyramid.scale,
         pyramid.units,
         path.name.removesuffix('.zarr').removesuffix('.ome'),
+        pyramid.translation,
     )
 
 

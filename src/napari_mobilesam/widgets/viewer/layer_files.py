@@ -110,7 +110,8 @@ def _write(
         'tyx' if len(data.shape) == 3 and _in_time(attributes, units) else '',
         scale,
         units,
-        name=str(attributes.get('name') or 'labels'),
+        str(attributes.get('name') or 'labels'),
+        tuple(float(at) for at in attributes.get('translate', ())),
     )
     export_labels(image, path, overwrite=True)
     return [path]
@@ -240,6 +241,8 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
     }
     if image.scale:
         attributes['scale'] = image.scale
+    if any(image.translation):
+        attributes['translate'] = image.translation
     if image.units:
         attributes['units'] = image.units
     if 't' in image.axes:
