@@ -6,10 +6,9 @@ import argparse
 import json
 import shutil
 import signal
-import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -20,7 +19,7 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.program import build_parser
-from napari_mobilesam.cli.training_commands import add_parsers
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_options import train_config
 from napari_mobilesam.cli.training_runs import check_checkpoint, training_run
 from napari_mobilesam.model.checkpoints import load_model, save_checkpoint
@@ -35,22 +34,18 @@ from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import SegmentationError
 
-NAMES = ('train', 'distill', 'finetune', 'evaluate')
 # Scoring takes longer than the few steps that are tested here.
 QUICK = ('--validation-crops', 2, '--threshold-images', 0)
 
 
 def run(*arguments: object) -> tuple[int, list[str]]:
+    """Exit code, and the messages of progress."""
     seen: list[str] = []
-
-    @contextmanager
-    def make_progress(quiet: bool):
-        yield lambda done, total, message: seen.append(message)
-
-    parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True), make_progress)
-    options = parser.parse_args([str(argument) for argument in arguments])
-    return options.run(options), seen
+    options = build_parser().parse_args([str(each) for each in arguments])
+    with mock.patch.object(
+        ProgressLine, '__call__', lambda line, *step: seen.append(step[2])
+    ):
+        return options.run(options), seen
 
 
 @pytest.fixture
@@ -440,14 +435,6 @@ def test_evaluate(
     assert len(json.loads(scores.read_text())['images']) == 1
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_help_has_an_example(name: str, capsys) -> None:
-    with pytest.raises(SystemExit) as stop:
-        run(name, '--help')
-    assert stop.value.code == 0
-    assert f'napari-mobilesam {name} ' in capsys.readouterr().out
-
-
 def test_budget_must_be_positive(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         run('finetune', tmp_path, '--minutes', 0)
@@ -567,17 +554,6 @@ def test_data_sets_that_are_not_there(disc_folder: Path, tmp_path: Path):
         output = tmp_path / f'{len(more)}.safetensors'
         with pytest.raises(TrainingDataError, match="no data set 'cells'"):
             run('train', sets, '-o', output, '--incomplete', 'cells', *more)
-
-
-@pytest.mark.slow
-def test_describing_the_options_loads_no_torch() -> None:
-    import subprocess
-
-    code = (
-        'import sys, napari_mobilesam.cli.training_commands\n'
-        'assert "torch" not in sys.modules'
-    )
-    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from napari_mobilesam.cli.value_types import number_above, whole_number
 from napari_mobilesam.training.training_parameters import DistillConfig
 
 
-def add_distill_parser(commands: Any) -> argparse.ArgumentParser:
+def add_parser(commands: Any) -> None:
     """Add ``distill``."""
     parser = training_parser(
         commands,
@@ -58,7 +58,6 @@ def add_distill_parser(commands: Any) -> argparse.ArgumentParser:
     )
     add_overwrite(parser)
     add_budget(parser, replace(DistillConfig().config, minutes=60))
-    return parser
 
 
 def distill_command(options: argparse.Namespace) -> int:

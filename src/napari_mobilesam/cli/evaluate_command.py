@@ -14,6 +14,7 @@ from napari_mobilesam.cli.parameter_options import (
     given_options,
     refuse_idle,
 )
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_options import (
     DATA_HELP,
     add_overwrite,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 MEASURED = ('objects', 'clicks', 'everything')
 
 
-def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
+def add_parser(commands: Any) -> None:
     """Add ``evaluate``."""
     parser = training_parser(
         commands,
@@ -70,7 +71,6 @@ def add_evaluate_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument('--json', type=Path, help='also write all numbers')
     add_overwrite(parser)
-    return parser
 
 
 def evaluate_command(options: argparse.Namespace) -> int:
@@ -95,7 +95,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         if options.teacher is not None:
             teacher = load_model(options.teacher, options.device)
         images = _chosen_images(options)
-        progress = stack.enter_context(options.make_progress(options.quiet))
+        progress = stack.enter_context(ProgressLine(quiet=options.quiet))
         if options.labels is not None:
             result = evaluate_labels(options.labels, images, progress)
         else:

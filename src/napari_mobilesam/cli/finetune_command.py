@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.parameter_options import add_options, given_options
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_options import (
     DATA_HELP,
     add_budget,
@@ -19,7 +20,7 @@ from napari_mobilesam.cli.training_options import (
 from napari_mobilesam.training.training_parameters import FineTuneConfig
 
 
-def add_finetune_parser(commands: Any) -> argparse.ArgumentParser:
+def add_parser(commands: Any) -> None:
     """Add ``finetune``."""
     parser = training_parser(
         commands,
@@ -42,7 +43,6 @@ def add_finetune_parser(commands: Any) -> argparse.ArgumentParser:
     )
     add_options(parser, FineTuneConfig, ('complete',))
     add_budget(parser, FineTuneConfig().config)
-    return parser
 
 
 def finetune_command(options: argparse.Namespace) -> int:
@@ -68,7 +68,7 @@ def finetune_command(options: argparse.Namespace) -> int:
     images = read_folder(options.data, split='train' if has_splits else None)
     with (
         interrupt_noted() as interrupted,
-        options.make_progress(options.quiet) as progress,
+        ProgressLine(quiet=options.quiet) as progress,
     ):
         result = finetune(
             model,

@@ -18,23 +18,23 @@ from napari_mobilesam.cli import (
     classify_command,
     demo_command,
     detector_commands,
+    distill_command,
+    evaluate_command,
     export_commands,
     export_model_command,
+    finetune_command,
     measure_command,
     model_commands,
     refine_command,
     segment,
     track_command,
+    train_command,
 )
 from napari_mobilesam.cli.command_parser import CommandParser, show_any_text
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
     exit_code,
-)
-from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.cli.training_commands import (
-    add_parsers as add_training_parsers,
 )
 from napari_mobilesam.extra import MissingExtraError
 
@@ -54,6 +54,10 @@ FAMILIES = (
     export_model_command,
     detector_commands,
     demo_command,
+    train_command,
+    distill_command,
+    finetune_command,
+    evaluate_command,
 )
 
 EXAMPLES = f"""\
@@ -90,7 +94,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for family in FAMILIES:
         family.add_parser(commands)
-    add_training_parsers(commands, lambda quiet: ProgressLine(quiet=quiet))
     return parser
 
 

@@ -38,7 +38,7 @@ NUMBERS = (
 WHOLE_MODEL = (*NUMBERS, 'compile', 'decoder', 'workers')
 
 
-def add_train_parser(commands: Any) -> argparse.ArgumentParser:
+def add_parser(commands: Any) -> None:
     """Add ``train``."""
     parser = training_parser(
         commands,
@@ -84,7 +84,6 @@ def add_train_parser(commands: Any) -> argparse.ArgumentParser:
     _add_head_options(parser)
     add_overwrite(parser)
     add_budget(parser, TrainConfig(minutes=60))
-    return parser
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

@@ -42,6 +42,14 @@ def training_parser(
         epilog=f'example:\n  napari-mobilesam {example}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        '--device',
+        default='auto',
+        help='auto, cpu, cuda or mps (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
+    )
     parser.set_defaults(run=run)
     return parser
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from napari_mobilesam.cli.exit_codes import OutputError, UsageError
 from napari_mobilesam.cli.image_files import refuse_existing
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import Progress
 
@@ -72,7 +73,7 @@ def training_run(options: argparse.Namespace) -> Iterator[Progress]:
     After Ctrl-C it is said how to go on.
     """
     folder = run_folder(options)
-    with run_lock(folder), options.make_progress(options.quiet) as progress:
+    with run_lock(folder), ProgressLine(quiet=options.quiet) as progress:
         try:
             (folder / OUTPUT).write_text(_written(options), 'utf-8')
             yield progress
