@@ -298,7 +298,7 @@ def test_labels_inside_the_image(
         (['-o', 'out.zarr', '--select', 't'], 'is not AXIS=I'),
         (['-o', 'out.zarr', '--select', 't=0'], 'choose a plane of'),
         (['-o', 'out.zarr', '--axes', 'zyx'], 'do not suit'),
-        (['-o', 'out.zarr', '--workers', '0'], 'is not 1 or more'),
+        (['-o', 'out.zarr', '--workers', '0'], 'number, 1 or more'),
         (['-o', 'out.zarr', '--scheduler', 'tcp://x:1'], 'own workers'),
         (['-o', 'out.zarr', '--resume'], 'no unfinished run'),
         (['-o', 'out.zarr', '--crop-layers', '1'], 'give one of them'),

@@ -409,7 +409,7 @@ def test_the_channel_is_told(
     assert 'a.tif has 2 channels, counted from 0' in done.err
     done = go(folder, '--channel', 'x')
     assert done.code == 2
-    assert "'x' is not a channel" in done.err
+    assert "'x' is not a whole number, 0 or more" in done.err
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from napari_mobilesam.cli.image_files import (
     write_tiff,
 )
 from napari_mobilesam.large.io.tables import write_table
+from napari_mobilesam.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,8 +101,7 @@ def of_labels(
     kind: str, labels: NDArray[Any], table: pd.DataFrame, image: FilePlane
 ) -> SegmentOutput:
     """Labels of an image, or what is made of them."""
-    count = len(table)
-    summary = f'{count} object{"" if count == 1 else "s"}'
+    summary = counted(len(table), 'object')
     if kind == 'outlines':
         shapes = outline_table(labels)
         return SegmentOutput(
@@ -123,8 +123,7 @@ def of_edges(edges: NDArray[np.float32], image: FilePlane) -> SegmentOutput:
 
 def of_proposals(boxes: pd.DataFrame) -> SegmentOutput:
     """A table of boxes."""
-    count = len(boxes)
-    summary = f'{count} box{"" if count == 1 else "es"}'
+    summary = counted(len(boxes), 'box', 'boxes')
     return SegmentOutput(lambda path: write_table(boxes, path), None, summary)
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from napari_mobilesam.cli.image_files import LABEL_SUFFIXES
+from napari_mobilesam.cli.value_types import whole_number
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.readers.tiff import TIFF_SUFFIXES
 
@@ -62,7 +63,7 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
 def _add_workers(large: argparse._ArgumentGroup) -> None:
     large.add_argument(
         '--workers',
-        type=positive,
+        type=whole_number(1),
         metavar='N',
         help='threads or processes (default: one for each core)',
     )
@@ -151,14 +152,6 @@ def _plane_pixels(path: Path) -> int:
     # errors of the file are reported when it is read
     except Exception:  # noqa: BLE001
         return 0
-
-
-def positive(text: str) -> int:
-    """Parse ``'4'``."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
-    return number
 
 
 def plane_range(text: str) -> tuple[int, int]:

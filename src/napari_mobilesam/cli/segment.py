@@ -63,6 +63,7 @@ from napari_mobilesam.cli.text_options import (
     add_text_options,
     check_text_options,
 )
+from napari_mobilesam.cli.value_types import whole_number
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
@@ -181,7 +182,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--channel',
-        type=channel_number,
+        type=whole_number(0),
         metavar='C',
         help='channel of a file with several, counted from 0 (of many images: '
         '0, which is told in the summary)',
@@ -272,7 +273,6 @@ def segment_in_series(
     options: argparse.Namespace, model: Sam
 ) -> SegmentOutput:
     """Segment everything in one of many images."""
-    check_kind(options, prompted=False)
     channel = options.channel
     if channel is None and options.plane is None:
         channel = 0
@@ -326,15 +326,6 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
             f'{", ".join(given)} is not for images worked through in tiles: '
             'leave it out, or give a TIFF that fits into memory'
         )
-
-
-def channel_number(text: str) -> int:
-    """Parse ``'0'``, ``'1'`` …."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not a channel: give its number, counted from 0'
-        )
-    return int(text)
 
 
 def plane_indices(text: str) -> tuple[int, ...]:
