@@ -160,12 +160,12 @@ def check_sizes(name: str, value: Any, most: int) -> None:
         )
 
 
-def check_model(model: Any, name: str = 'model') -> None:
+def check_model(model: Any) -> None:
     """Raise `SegmentationError` if a value is not a loaded model."""
     parts = ('record', 'key', 'encode')
     if isinstance(model, type) or not all(hasattr(model, p) for p in parts):
         raise SegmentationError(
-            f'{name} is {quoted(model)}; it has to be a model of '
+            f'model is {quoted(model)}; it has to be a model of '
             'napari_mobilesam.load_model.'
         )
 

@@ -21,20 +21,15 @@ CHANNELS_SHAPE = (2, 256, 256)
 BACKGROUND, LEVELS = 18.0, (90.0, 180.0)
 
 
-def draw_stack(seed: int = 3) -> NDArray[np.uint8]:
+def draw_stack() -> NDArray[np.uint8]:
     """Draw nuclei in a stack of confocal planes.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random numbers.
 
     Returns
     -------
     ndarray
         (24, 256, 256) uint8: z, y, x.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(3)
     depth, height, width = STACK_SHAPE
     spacing = SPACING[0] / SPACING[1]
     centers: list[NDArray[np.float64]] = []
@@ -50,20 +45,15 @@ def draw_stack(seed: int = 3) -> NDArray[np.uint8]:
     return _as_seen(image, (0.6, 1.0, 1.0), rng)
 
 
-def draw_series(seed: int = 5) -> NDArray[np.uint8]:
+def draw_series() -> NDArray[np.uint8]:
     """Draw moving nuclei, some of which divide, over time.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random numbers.
 
     Returns
     -------
     ndarray
         (16, 256, 256) uint8: t, y, x.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(5)
     frames, height, width = SERIES_SHAPE
     image = np.full(SERIES_SHAPE, BACKGROUND)
     grid = np.indices((4, 4)).reshape(2, -1).T
@@ -88,20 +78,15 @@ def draw_series(seed: int = 5) -> NDArray[np.uint8]:
     return _as_seen(image, (0, 1.0, 1.0), rng)
 
 
-def draw_channels(seed: int = 7) -> NDArray[np.uint8]:
+def draw_channels() -> NDArray[np.uint8]:
     """Draw cells in two channels: their nuclei, and their bodies.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random numbers.
 
     Returns
     -------
     ndarray
         (2, 256, 256) uint8: c, y, x; the first channel is the nuclei.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(7)
     nuclei, bodies = image = np.full(CHANNELS_SHAPE, BACKGROUND)
     grid = np.indices((4, 4)).reshape(2, -1).T
     for place in (grid[rng.permutation(16)[:CELLS]] + 0.5) * 64:

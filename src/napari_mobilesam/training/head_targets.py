@@ -16,7 +16,7 @@ from napari_mobilesam.training.crop_geometry import (
 )
 from napari_mobilesam.training.dataset import BalancedSampler
 from napari_mobilesam.training.instance_maps import MAP_STRIDE, KnownMaps
-from napari_mobilesam.training.labelled_images import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.training_parameters import ZoomRange
 from napari_mobilesam.types import ModelRecord
 
@@ -25,6 +25,8 @@ CANVAS = 1.5
 # Objects are zoomed to the size that suits the model, this factor more or
 # less at the most.
 ZOOM = 2.5
+# Of the places of validation crops.
+SEED = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +172,7 @@ def head_crop_source(
 
 
 def validation_crops(
-    source: HeadCropSource, diameter: float, count: int, seed: int = 1
+    source: HeadCropSource, diameter: float, count: int
 ) -> list[HeadCrop]:
     """Fixed crops without augmentation, the groups in turn.
 
@@ -182,16 +184,12 @@ def validation_crops(
         Input pixels that an object of each crop is zoomed to.
     count : int
         Crops.
-    seed : int
-        Seed of their places.
     """
-    groups: dict[str, list[LabelledImage]] = {}
-    for image in source.images:
-        groups.setdefault(image.group, []).append(image)
+    groups = list(by_group(source.images).values())
     crops = []
     for number in range(count):
-        rng = np.random.default_rng((seed, number))
-        members = list(groups.values())[number % len(groups)]
+        rng = np.random.default_rng((SEED, number))
+        members = groups[number % len(groups)]
         image = members[int(rng.integers(len(members)))]
         window = choose_window(image, diameter, source.canvas, rng)
         maps = source.known_maps.of(image)

@@ -27,13 +27,12 @@ from napari_mobilesam.training.head_targets import (
     HeadCrop,
     HeadCropSource,
 )
-from napari_mobilesam.training.interactive import StepResult
+from napari_mobilesam.training.interactive import CHANNELS, StepResult
 from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.training.step_tasks import Turn
 from napari_mobilesam.types import Progress
 
-CHANNELS = 256
 # A found object of which less is known than this is not judged.
 KNOWN = 0.5
 

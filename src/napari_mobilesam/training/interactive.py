@@ -29,7 +29,9 @@ from napari_mobilesam.training.samples import grid_stride
 from napari_mobilesam.training.tensor_batch import SampleBatch, normalise
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
+CHANNELS = 256  # of the embedding of an image
 BOX_SHARE = 0.4  # of the first prompts; boxes are learnt sooner than points
+IOU_WEIGHT = 2.0  # of the predicted IoU in the loss
 MASK_ONLY = 0.15  # share of correction rounds without a new click
 
 
@@ -42,10 +44,10 @@ class DenseHead(nn.Module):
 
     maps = 5
 
-    def __init__(self, input_size: int, channels: int = 256) -> None:
+    def __init__(self, input_size: int) -> None:
         super().__init__()
         upscale = STRIDE // grid_stride(input_size)
-        self.project = nn.Conv2d(channels, self.maps * upscale**2, 1)
+        self.project = nn.Conv2d(CHANNELS, self.maps * upscale**2, 1)
         self.shuffle = nn.PixelShuffle(upscale)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -264,7 +266,6 @@ def interactive_step(
     rounds: int = 1,
     head: DenseHead | None = None,
     head_weight: float = 0.0,
-    iou_weight: float = 1.0,
     half: bool = False,
     features: Tensor | None = None,
     encode: Callable[[Tensor], Tensor] | None = None,
@@ -283,8 +284,6 @@ def interactive_step(
         1 is the first prompt alone.
     head, head_weight
         Auxiliary maps and their weight.
-    iou_weight : float
-        Weight of the predicted IoU.
     half : bool
         Compute in bfloat16 where autocast deems it safe.
     features : Tensor, optional
@@ -330,7 +329,7 @@ def interactive_step(
             )
         single = dialogue.by_box if first else torch.ones_like(dialogue.by_box)
         masks, iou, reached = answer_loss(answer, truth, weights, single, rng)
-        loss = masks + iou_weight * iou
+        loss = masks + IOU_WEIGHT * iou
         loss.backward()
         total += float(loss.detach())
         history.append(reached[:, 1:].max(1).values)

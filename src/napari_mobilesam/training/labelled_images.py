@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -106,6 +106,16 @@ class LabelledImage:
             state.update(f'{array.shape}{array.dtype}'.encode())
             state.update(array.tobytes())
         return state.hexdigest()
+
+
+def by_group(
+    images: Iterable[LabelledImage],
+) -> dict[str, list[LabelledImage]]:
+    """Return the images of each group."""
+    groups: dict[str, list[LabelledImage]] = {}
+    for image in images:
+        groups.setdefault(image.group, []).append(image)
+    return groups
 
 
 def _boxes_of(layer: NDArray[np.int32]) -> list[tuple[int, ...]]:

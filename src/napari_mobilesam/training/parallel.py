@@ -74,7 +74,6 @@ def run_job(
     job: ProcessJob,
     workers: int = 1,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
 ) -> object:
     """Run a job in ``workers`` processes, this one among them.
 
@@ -84,7 +83,7 @@ def run_job(
         Its ``run`` finds the process group in `torch.distributed`.
     workers : int
         Number of processes.
-    progress, cancelled : callable, optional
+    progress : callable, optional
         Given to the job in this process.
 
     Returns
@@ -93,7 +92,7 @@ def run_job(
         Result of the job in this process.
     """
     if workers <= 1:
-        return job.run(progress, cancelled)
+        return job.run(progress)
     context = multiprocessing.get_context('spawn')
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder) / 'meeting'
@@ -108,7 +107,7 @@ def run_job(
         try:
             with _group(0, workers, meeting):
                 try:
-                    return job.run(progress, cancelled)
+                    return job.run(progress)
                 except BaseException:
                     # they would wait for this process
                     for helper in helpers:

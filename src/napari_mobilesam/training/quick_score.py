@@ -14,7 +14,7 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.segmentation.prediction import agreement
 from napari_mobilesam.training.crop_geometry import choose_window
-from napari_mobilesam.training.labelled_images import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.losses import iou_of
 from napari_mobilesam.training.samples import (
     MIN_GRID_AREA,
@@ -31,6 +31,7 @@ from napari_mobilesam.training.tensor_batch import (
 
 # Crops that are drawn for each that is wanted: some show no new object.
 TRIES = 4
+SEED = 1
 
 
 def validation_samples(
@@ -39,7 +40,6 @@ def validation_samples(
     diameter: float | None,
     count: int,
     prompts: int = 12,
-    seed: int = 1,
 ) -> list[Sample]:
     """Fixed crops, the groups in turn, objects zoomed to ``diameter``,
     or images whole.
@@ -47,17 +47,15 @@ def validation_samples(
     Points are object centres, boxes are exact. No object is in two crops:
     what is known of a mean would look more certain than it is.
     """
-    groups: dict[str, list[LabelledImage]] = {}
-    for image in images:
-        groups.setdefault(image.group, []).append(image)
+    groups = list(by_group(images).values())
     samples: list[Sample] = []
     used: set[tuple[int, int, int]] = set()
     stride = grid_stride(input_size)
     for number in range(TRIES * count):
         if len(samples) == count:
             break
-        rng = np.random.default_rng((seed, number))
-        members = list(groups.values())[number % len(groups)]
+        rng = np.random.default_rng((SEED, number))
+        members = groups[number % len(groups)]
         image = members[int(rng.integers(len(members)))]
         window = choose_window(image, diameter, input_size, rng)
         rgb, labels = cut(image, window, input_size)

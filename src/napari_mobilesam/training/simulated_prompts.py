@@ -15,6 +15,7 @@ from napari_mobilesam.segmentation.masks import (
 )
 
 BOX_JITTER = 0.08  # standard deviation, of the box's sides
+LARGEST_SHIFT = 20.0  # of a side, in pixels
 
 
 def random_point(
@@ -38,8 +39,6 @@ def jitter_box(
     box: NDArray[np.float64],
     shape: tuple[int, int],
     rng: np.random.Generator,
-    amount: float = BOX_JITTER,
-    largest: float = 20.0,
 ) -> NDArray[np.float64]:
     """Move the sides of a box as a person's hand does.
 
@@ -51,13 +50,10 @@ def jitter_box(
         Image shape the box is clipped to.
     rng : numpy.random.Generator
         Source of chance.
-    amount : float
-        Standard deviation as a fraction of the side.
-    largest : float
-        Largest shift in pixels.
     """
     sides = np.tile(box[2:] - box[:2], 2)
-    shift = np.clip(rng.normal(0, amount, 4) * sides, -largest, largest)
+    shift = rng.normal(0, BOX_JITTER, 4) * sides
+    shift = np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT)
     limit = sides * 0.3
     moved = box + np.clip(shift, -limit, limit)
     return np.clip(moved, 0, np.tile(np.asarray(shape, dtype=float), 2))

@@ -24,6 +24,8 @@ from napari_mobilesam.training.samples import (
 )
 from napari_mobilesam.training.tensor_batch import collate, normalise
 
+# Share of steps with correction rounds.
+CORRECTIONS = 0.2
 Part = Literal['all', 'encoder', 'decoder']
 
 
@@ -102,8 +104,6 @@ class InteractiveTask:
         Steps of first prompts only.
     head_weight : float
         Weight of the auxiliary dense maps at the start; a tenth at the end.
-    iou_weight : float
-        Weight of the predicted IoU.
     loaders : int
         Processes that make samples beside the training; 0 makes them in
         between.
@@ -116,10 +116,9 @@ class InteractiveTask:
         sam: Sam,
         source: SampleSource,
         *,
-        corrections: float = 0.2,
+        corrections: float = CORRECTIONS,
         warmup: int = 100,
         head_weight: float = 0.5,
-        iou_weight: float = 2.0,
         loaders: int = 0,
         compiled: bool = False,
     ) -> None:
@@ -129,7 +128,7 @@ class InteractiveTask:
             torch.compile(sam.image_encoder) if compiled else sam.encode
         )
         self.corrections, self.warmup = corrections, warmup
-        self.head_weight, self.iou_weight = head_weight, iou_weight
+        self.head_weight = head_weight
         self.helper: nn.Module = DenseHead(sam.input_size).to(sam.device)
         choose_trained(sam, 'all')
 
@@ -148,13 +147,14 @@ class InteractiveTask:
             rounds=draw_rounds(turn, self.corrections, self.warmup),
             head=self.helper,
             head_weight=self.head_weight * (1 - 0.9 * turn.fraction),
-            iou_weight=self.iou_weight,
             half=turn.half,
             encode=self.encode,
         )
 
 
-def draw_rounds(turn: Turn, corrections: float, warmup: int) -> int:
+def draw_rounds(
+    turn: Turn, corrections: float = CORRECTIONS, warmup: int = 0
+) -> int:
     """Number of rounds, equal in all processes, or they would wait."""
     rng = turn.shared_chance()
     if turn.step >= warmup and rng.random() < corrections:
@@ -180,16 +180,11 @@ class DecoderTask:
         Crops and prompts.
     crops : int
         Size of the bank.
-    corrections, warmup, iou_weight
-        As in `InteractiveTask`.
     """
 
     sam: Sam
     source: SampleSource
     crops: int = 48
-    corrections: float = 0.2
-    warmup: int = 0
-    iou_weight: float = 2.0
     helper: nn.Module = field(default_factory=nn.Identity)
     bank: dict[int, tuple[Sample, Tensor]] = field(default_factory=dict)
 
@@ -239,8 +234,7 @@ class DecoderTask:
             self.sam,
             batch,
             rng,
-            rounds=draw_rounds(turn, self.corrections, self.warmup),
-            iou_weight=self.iou_weight,
+            rounds=draw_rounds(turn),
             half=turn.half,
             features=torch.cat([features for _, features in chosen]),
         )

@@ -17,7 +17,7 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.training.labelled_images import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.metrics import average_precision
 
 FLOOR = Thresholds(predicted_iou=0.3, stability=0.3)
@@ -69,12 +69,9 @@ def _spread(
     images: Sequence[LabelledImage], limit: int
 ) -> list[LabelledImage]:
     """Some images of each group, the groups in turn."""
-    groups: dict[str, list[LabelledImage]] = {}
-    for image in images:
-        groups.setdefault(image.group, []).append(image)
     turns = [
         (turn, number, image)
-        for number, members in enumerate(groups.values())
+        for number, members in enumerate(by_group(images).values())
         for turn, image in enumerate(members)
     ]
     turns.sort(key=lambda entry: entry[:2])
