@@ -725,8 +725,8 @@ def test_labels_of_another_shape(series_desk, folder):
     kept = tifffile.imread(folder / 'labels' / 'a_labels.2.tif')
     assert (kept == 5).sum() == 100
     assert d.widget.status.text == (
-        'a_labels.tif is from another program, or was changed since; it is '
-        'kept, and labels are saved to a_labels.2.tif.'
+        'a_labels.tif is from another window or program, or was changed '
+        'since; it is kept, and labels are saved to a_labels.2.tif.'
     )
     d.widget.next()
     d.settle()

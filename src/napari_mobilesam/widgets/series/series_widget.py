@@ -615,6 +615,6 @@ class SeriesWidget(ViewerWidget):
 
 def _kept_text(theirs: Path, target: Path) -> str:
     return (
-        f' {theirs.name} is from another program, or was changed since; it '
-        f'is kept, and labels are saved to {target.name}.'
+        f' {theirs.name} is from another window or program, or was changed '
+        f'since; it is kept, and labels are saved to {target.name}.'
     )
