@@ -172,6 +172,9 @@ def test_accept_twice_keeps_what_was_written(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)
     written = d.widget.status.text
+    # of what was embedded meanwhile
+    d.session.ready.emit('Ready: image.')
+    assert d.widget.status.text == written
     for _ in range(2):
         d.mouse.key(Qt.Key.Key_W)
         d.settle()

@@ -455,7 +455,8 @@ class OpenObject:
             text += f' {self._texts.opened(opened)}'
         self._written = text
         waits = len(self._editor.queue) > 0
-        self._panel.status.say(text, busy=waits)
+        # “Ready” of what is embedded around it must not replace it
+        self._panel.status.say(text, busy=waits, keep=True)
         self.schedule()
 
     def reject(self) -> None:
