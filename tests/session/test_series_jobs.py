@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -74,8 +76,8 @@ def test_prompts_that_could_not_be_saved_wait_with_their_labels(
     assert written == [jobs.required[0].session]
 
 
-@pytest.fixture
-def rescued(tmp_path, monkeypatch):
+@pytest.fixture(params=[False, True])
+def rescued(tmp_path, monkeypatch, request):
     """Folder of an image whose labels, all 7, could not be saved."""
     monkeypatch.setenv('NAPARI_MOBILESAM_SESSIONS', str(tmp_path / 'user'))
     pixels = np.zeros((60, 80), np.uint8)
@@ -88,18 +90,20 @@ def rescued(tmp_path, monkeypatch):
         session = open_session(folder)
         series = session.series.required
         series.read_labels(0, pixels.shape)
-        session.series.save(
-            SaveRequest(
-                0,
-                np.full(pixels.shape, 7, np.uint16),
-                None,
-                series.read_image(0),
-                lambda path: path.write_bytes(b'prompts'),
-            )
+        mine = SaveRequest(
+            0,
+            np.full(pixels.shape, 7, np.uint16),
+            None,
+            series.read_image(0),
+            lambda path: path.write_bytes(b'prompts'),
         )
+        session.series.save(mine)
         session.close()
         # the folder is full still
-        open_session(folder).close()
+        session = open_session(folder)
+        if request.param:
+            session.series.save(replace(mine, write_session=None))
+        session.close()
     return folder
 
 

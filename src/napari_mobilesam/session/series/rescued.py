@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,8 +57,9 @@ class RescuedFiles(NamedTuple):
 
     def copy_session(self, path: Path) -> None:
         """Copy the prompts to where they belong, if they are known."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(self.session, path)
+        if path != self.session:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(self.session, path)
 
     def remove(self) -> None:
         """Remove the files, once the labels are saved where they belong."""
@@ -85,6 +86,7 @@ def rescue(
     labels: NDArray[Any],
     table: pd.DataFrame | None,
     replaceable: list[int] | None,
+    write_session: Callable[[Path], None] | None,
 ) -> RescuedFiles:
     """Write labels of an image to the first folder that takes them.
 
@@ -100,6 +102,8 @@ def rescue(
         A row per object.
     replaceable : list or None
         State of the label image that they may replace, see `SeriesEntry`.
+    write_session : callable or None
+        ``write_session(path)`` writes the prompts, if there are any.
 
     Raises
     ------
@@ -115,21 +119,32 @@ def rescue(
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(files.labels, keep_suffix=True) as temporary:
                 write_tiff(LabelsWithTable(labels), temporary)
-            for old in (files.table, files.session):
-                old.unlink(missing_ok=True)
-            if table is not None:
+            if table is None:
+                files.table.unlink(missing_ok=True)
+            else:
                 with atomic_path(files.table) as temporary:
                     table.to_csv(temporary, index=False)
             write_text_atomic(files.origin, json.dumps(origin))
         except OSError as error:
             problem = error
             continue
+        _write_session(files.session, write_session)
         for other in folders:
             if other != folder:
                 _files(other, image).remove()
         return files
     assert problem is not None
     raise problem
+
+
+def _write_session(path: Path, write: Callable[[Path], None] | None) -> None:
+    """Write prompts if that is possible; those of other labels go."""
+    with contextlib.suppress(OSError, SegmentationError):
+        if write is not None:
+            write(path)
+            return
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def rescued_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -490,11 +489,12 @@ class SeriesJobs:
             image = entry.files.image
             try:
                 files = rescue(
-                    image, waiting.labels, waiting.table, entry.replaceable
+                    image,
+                    waiting.labels,
+                    waiting.table,
+                    entry.replaceable,
+                    waiting.write_session,
                 )
-                if waiting.write_session is not None:
-                    with contextlib.suppress(OSError, SegmentationError):
-                        waiting.write_session(files.session)
             except OSError as error:
                 logger.error(
                     'The labels of %s are lost: they can be written neither '
