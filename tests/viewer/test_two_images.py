@@ -222,6 +222,20 @@ def test_labels_and_channels_are_those_chosen_for_the_image(desk, blobs):
     assert d.session.scene.labels is first
 
 
+def test_labels_of_the_user_are_not_those_of_the_next_image(desk, blobs):
+    d = desk(blobs, blobs.copy())
+    labels, images = d.widget.panel.labels_combo, d.widget.header.image_combo
+    first, second = d.viewer.layers[:2]
+    mine = d.viewer.add_labels(np.zeros(blobs.shape, int), name='mine')
+    images.layer = first
+    d.settle()
+    labels.layer = mine
+    for image, chosen in ((second, None), (first, mine)):
+        images.layer = image
+        d.settle()
+        assert labels.layer is d.session.scene.labels is chosen
+
+
 @pytest.mark.slow
 def test_labels_of_the_user_are_those_of_their_image_alone(desk, blobs):
     d = desk(blobs)

@@ -13,7 +13,7 @@ from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
-from napari_mobilesam.widgets.viewer.layers import data_of, is_ours
+from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
@@ -90,10 +90,13 @@ class PromptOutput:
             self._showing = False
 
     def start_image(self) -> None:
-        """Choose the labels of the current image; others of the user stay."""
+        """Choose the labels of the current image.
+
+        Labels of the user that were chosen for no image yet stay.
+        """
         labels, image = self._panel.labels_combo.layer, self._scene.image
         known = image is not None and self._scene.has_choice(image)
-        if labels is None or is_ours(labels) or known:
+        if known or labels is None or self._scene.is_taken(labels):
             self._scene.labels = None
             self.show_labels()
 

@@ -197,6 +197,11 @@ class ViewerScene:
         """Return whether labels, or new ones, were chosen for an image."""
         return image in self._unlabelled or self.labels_of(image) is not None
 
+    def is_taken(self, labels: Labels) -> bool:
+        """Return whether labels were made, or chosen, for an image."""
+        chosen = (used() for used in self._labels_of.values())
+        return is_ours(labels) or any(each is labels for each in chosen)
+
     def choose_labels(self, layer: Labels, images: Sequence[Image]) -> None:
         """Write to labels whenever one of some images is chosen."""
         for image in images:
