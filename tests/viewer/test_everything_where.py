@@ -59,6 +59,33 @@ def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     assert found(labels.data, LOWER) == [False, False]
 
 
+def test_a_region_can_be_drawn_whatever_the_layer_is_like(
+    everything_desk, blobs
+):
+    d = everything_desk(blobs, units='um', scale=(0.5, 0.5))
+    other = d.viewer.add_image(blobs, units='nm', scale=(500, 500))
+    d.settle()
+    d.viewer.reset_view()
+    d.widget.header.image_combo.layer = d.image
+    draw = d.widget.panel.where.draw_button
+    draw.click()
+    regions = d.viewer.layers['regions']
+    regions.visible = False
+    draw.click()
+    # the mouse moves in nm, which are the units of `other`
+    d.mouse.drag(other, (4, 4), (50, 120))
+    d.settle()
+    low, high = (
+        other.world_to_data(regions.data_to_world(corner))
+        for corner in (
+            regions.data[0].min(axis=0),
+            regions.data[0].max(axis=0),
+        )
+    )
+    assert low == pytest.approx((4, 4), abs=0.5)
+    assert high == pytest.approx((50, 120), abs=0.5)
+
+
 def test_polygons_and_ellipses_are_regions_too(everything_desk, blobs):
     d = everything_desk(blobs)
     shapes = d.viewer.add_shapes(name='mine')

@@ -7,10 +7,12 @@ import warnings
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Points
 from qtpy.QtCore import Qt
 
 from napari_mobilesam.widgets.viewer.large_source import large_image
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
+from napari_mobilesam.widgets.viewer.layers import use_units, world_units
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
 
 FIRST, SECOND = (28, 32), (28, 92)
@@ -103,6 +105,28 @@ def test_prompts_and_labels_in_other_units_are_understood(micrometres, blobs):
     d.mouse.key(Qt.Key.Key_M, Qt.KeyboardModifier.ShiftModifier)
     d.settle()
     assert [labels.data[p] for p in (FIRST, SECOND)] == [1, 2]
+
+
+@pytest.mark.parametrize('units', [('um', 'um'), ('s', 'um')])
+def test_units_are_changed_in_place(units):
+    layer = Points(
+        np.ones((1, 2)),
+        units=units,
+        scale=(2, 3),
+        translate=(5, 7),
+        rotate=30,
+        affine=[[1, 0.5, 2], [0, 1, 3], [0, 0, 1]],
+    )
+    before = np.array(layer.data_to_world((4, 5)))
+    viewer = ViewerModel()
+    wanted = tuple('nm' if unit == 'um' else unit for unit in units)
+    viewer.add_points(np.ones((1, 2)), units=wanted)
+    use_units(layer, world_units(viewer))
+    assert layer.units == viewer.layers[0].units
+    factors = [1000 if unit == 'um' else 1 for unit in units]
+    assert layer.data_to_world((4, 5)) == pytest.approx(before * factors)
+    if units[0] == units[1]:
+        assert layer.scale == pytest.approx((2000, 3000))
 
 
 def test_sliders_go_to_a_place_in_the_units_of_the_world(desk, blobs):

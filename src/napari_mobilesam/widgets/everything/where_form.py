@@ -30,6 +30,8 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     is_of,
     slider_name,
+    use_units,
+    world_units,
 )
 
 if TYPE_CHECKING:
@@ -241,7 +243,12 @@ class WhereForm(QWidget):
         if shapes is None or shapes.ndim != len(plane.output_axes):
             shapes = self._own(plane)
         self.use_drawn(shapes)
+        if REGION_MARK in shapes.metadata:
+            # where the mouse is in units of another image
+            use_units(shapes, world_units(self._viewer))
         self._viewer.layers.selection.active = shapes
+        # napari draws nothing into a hidden layer
+        shapes.visible = True
         shapes.mode = 'add_rectangle'
 
     def _own(self, plane: LayerPlane) -> Shapes:

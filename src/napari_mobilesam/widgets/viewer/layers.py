@@ -132,8 +132,16 @@ def use_units(layer: Layer, units: Units | None) -> None:
     factors = unit_factors(own, wanted)
     if wanted == own or (factors == 1).all():
         return
-    affine = np.array(layer.affine.affine_matrix)
-    affine[:-1] *= factors[:, None]
+    factor, affine = np.diag(factors), np.array(layer.affine.affine_matrix)
+    parts = layer.rotate, affine[:-1, :-1]
+    if all(np.allclose(factor @ part, part @ factor) for part in parts):
+        # napari takes the size of a pixel, and so of the smallest rectangle
+        # that can be drawn, from the scale alone
+        layer.scale = layer.scale * factors
+        layer.translate = layer.translate * factors
+        affine[:-1, -1] *= factors
+    else:
+        affine[:-1] *= factors[:, None]
     layer.affine = affine
     layer.units = wanted
 
