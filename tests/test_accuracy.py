@@ -25,9 +25,8 @@ def test_prompts_on_nuclei(shared: Path) -> None:
     rows = evaluate(model, images, options).rows
     assert len(rows) >= 8
     scores = {
-        name: np.mean([row[name] for row in rows])
-        for name in ('point', 'oracle', 'box')
+        name: np.mean([row[name] for row in rows]) for name in ('point', 'box')
     }
-    assert scores['box'] > 0.5
-    assert scores['point'] > 0.35
-    assert scores['oracle'] >= scores['point']
+    # 0.87 and 0.77 at the time of writing
+    assert scores['box'] > 0.8
+    assert scores['point'] > 0.7

@@ -97,12 +97,7 @@ def test_wheel_has_manifest_weights_and_types(wheel: zipfile.ZipFile) -> None:
     assert sizes['weights/mobile_sam_cells.safetensors'] > 1_000_000
     assert 'py.typed' in sizes
     assert any(name.endswith('.dist-info/licenses/LICENSE') for name in sizes)
-    # every source file, and nothing but the package
-    sources = {
-        path.relative_to(ROOT / 'src' / 'napari_mobilesam').as_posix()
-        for path in (ROOT / 'src' / 'napari_mobilesam').rglob('*.py')
-    }
-    assert sources <= set(sizes)
+    # nothing but the package
     tops = {name.split('/')[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith('.dist-info')} == {
         'napari_mobilesam'
@@ -131,8 +126,8 @@ def test_sdist_has_what_the_tests_need() -> None:
         assert (ROOT / name).exists(), name
 
 
-def test_wheel_has_every_data_file(wheel: zipfile.ZipFile) -> None:
-    """Sample images and other data files, whatever their suffix."""
+def test_wheel_has_every_file(wheel: zipfile.ZipFile) -> None:
+    """Sources, sample images and others, whatever their suffix."""
     inside = set(wheel.namelist())
     missing = [
         path.relative_to(ROOT / 'src').as_posix()
@@ -187,7 +182,7 @@ def pins(file: str) -> dict[str, str]:
 def test_constraints_satisfy_the_ranges() -> None:
     """The tests run with versions that the package allows."""
     pinned = pins('constraints.txt')
-    assert pinned['torch'] == '2.13.0'
+    assert 'torch' in pinned
     for requirement in requirements():
         pin = pinned.get(canonicalize_name(requirement.name))
         assert pin is None or pin in requirement.specifier, requirement
