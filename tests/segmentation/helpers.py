@@ -50,3 +50,12 @@ def discs_off_grid(shape: tuple[int, int]) -> list[np.ndarray]:
         for row in range(11, 190, 22)
         for column in range(13, 140, 23)
     ]
+
+
+def assert_each_found_once(labels, planes, least=0.75):
+    assert labels.max() == len(planes)
+    for plane in planes:
+        numbers, counts = np.unique(labels[plane], return_counts=True)
+        best = numbers[counts.argmax()]
+        assert best > 0
+        assert iou(labels == best, plane) >= least

@@ -19,7 +19,7 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 
-from .helpers import disc, iou, paste
+from .helpers import assert_each_found_once, disc, iou, paste
 from .oracle import Oracle
 
 LOOSE = {
@@ -45,15 +45,6 @@ def discs(shape: tuple[int, int], radius: int, pitch: int) -> list[np.ndarray]:
 
 def drawn(planes: list[np.ndarray]) -> np.ndarray:
     return np.where(np.any(planes, axis=0), 255, 0).astype(np.uint8)
-
-
-def assert_each_found_once(labels, planes, least=0.75):
-    assert labels.max() == len(planes)
-    for plane in planes:
-        numbers, counts = np.unique(labels[plane], return_counts=True)
-        best = numbers[counts.argmax()]
-        assert best > 0
-        assert iou(labels == best, plane) >= least
 
 
 @pytest.fixture

@@ -28,8 +28,7 @@ from napari_mobilesam.run_lock import OutputInUseError, run_lock
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.training import train_job
 from napari_mobilesam.training.labelled_images import TrainingDataError
-from napari_mobilesam.training.step_tasks import DecoderTask
-from napari_mobilesam.training.train import TrainingRun
+from napari_mobilesam.training.step_tasks import DecoderTask, InteractiveTask
 from napari_mobilesam.training.train_job import TrainJob
 from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import SegmentationError
@@ -89,9 +88,9 @@ def test_ctrl_c_keeps_what_was_trained(
     )  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(
-            TrainingRun,
-            '_check_finite',
-            lambda run: signal.raise_signal(signal.SIGINT),
+            InteractiveTask,
+            'prepare',
+            lambda task: signal.raise_signal(signal.SIGINT),
         )
         with pytest.raises(KeyboardInterrupt):
             run(*train)
