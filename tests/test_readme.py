@@ -108,6 +108,12 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize('path', PAGES, ids=page_id)
+def test_tests_that_are_named_exist(path: Path) -> None:
+    named = re.findall(r'\btests/[\w/.]*\w', path.read_text('utf-8'))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_python_of_the_readme_runs() -> None:
     (code,) = blocks(README, 'python')
     names: dict[str, object] = {}
