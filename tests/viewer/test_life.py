@@ -142,6 +142,23 @@ def test_viewer_closed_while_embedding(desk, blobs, oracle):
     assert d.session.wait(10)
 
 
+def test_a_closed_image_is_released(desk, blobs):
+    d = desk(blobs, np.stack([blobs // 2] * 4))
+    stay, gone = d.viewer.layers[:2]
+    d.image = stay
+    d.mouse.click(gone, (1, *INSIDE))
+    d.settle()
+    d.widget.trigger('accept')
+    left = weakref.ref(gone), weakref.ref(gone.data)
+    d.viewer.layers.remove(gone)
+    del gone
+    d.settle()
+    d.mouse.click(stay, INSIDE)
+    d.settle()
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
+
+
 @pytest.mark.slow
 def test_layers_renamed_and_reordered_while_working(desk, blobs):
     d = desk(blobs)

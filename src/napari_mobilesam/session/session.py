@@ -446,6 +446,11 @@ class Session:
         """Drop the answer to the newest prompts."""
         self.prompting.forget()
 
+    def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
+        """Release planes, such as those of a closed image."""
+        self.prefetch.forget(gone)
+        self._engine.forget(gone)
+
     def cancel(self) -> None:
         """Stop segment everything after its current step, keeping masks."""
         self.runs.cancel()

@@ -68,6 +68,13 @@ class _SeenBlock(NamedTuple):
     picture: NDArray[np.uint8]
 
 
+class _EmbeddedPlane(NamedTuple):
+    """A plane, from which blocks are read, and its embedding."""
+
+    plane: ImagePlane
+    embedding: ImageEmbedding
+
+
 class Engine:
     """Predicts masks of prompts on planes, with caches.
 
@@ -106,7 +113,7 @@ class Engine:
         self._reader = PlaneReader(planes)
         # threads that embed blocks share what follows
         self._lock = threading.RLock()
-        self._images: LeastRecentlyUsed[ImageEmbedding] = LeastRecentlyUsed(
+        self._images: LeastRecentlyUsed[_EmbeddedPlane] = LeastRecentlyUsed(
             images
         )
         # blocks by place, whatever the appearance of the plane
@@ -134,6 +141,13 @@ class Engine:
         ):
             cache.clear()
         self._reader.clear()
+
+    def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
+        """Drop the embeddings of planes, which keep their pixels in memory.
+
+        From any thread. Features of blocks are kept.
+        """
+        self._images.drop(lambda embedded: gone(embedded.plane))
 
     def model(self, name: str) -> Sam:
         """Return the model of a name, loading it if needed."""
@@ -190,16 +204,14 @@ class Engine:
         def read(window: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
             return self._read(plane, window, shape)
 
-        return self._images.get(
-            (plane.key, model.key),
-            lambda: ImageEmbedding(
-                model,
-                plane.shape,
-                read,
-                _CacheByLook(self, model, plane.pictures),
-                IMAGE_BYTES,
-            ),
-        )
+        def embedded() -> _EmbeddedPlane:
+            cache = _CacheByLook(self, model, plane.pictures)
+            return _EmbeddedPlane(
+                plane,
+                ImageEmbedding(model, plane.shape, read, cache, IMAGE_BYTES),
+            )
+
+        return self._images.get((plane.key, model.key), embedded).embedding
 
     def scales(self, plane: ImagePlane, model: Sam) -> list[int]:
         """Return the scales that are tried for a click, coarse to fine.

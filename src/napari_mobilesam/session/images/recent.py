@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -10,11 +11,15 @@ Value = TypeVar('Value')
 
 
 class LeastRecentlyUsed(Generic[Value]):
-    """Dictionary of limited size; the least recently used item is dropped."""
+    """Dictionary of limited size; the least recently used item is dropped.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._items: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -28,9 +33,10 @@ class LeastRecentlyUsed(Generic[Value]):
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of ``key``; call ``make`` if it is missing."""
-        if key in self._items:
-            self._items.move_to_end(key)
-            return self._items[key]
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+                return self._items[key]
         return self.put(key, make())
 
     def peek(self, key: Hashable) -> Value | None:
@@ -39,8 +45,15 @@ class LeastRecentlyUsed(Generic[Value]):
 
     def put(self, key: Hashable, value: Value) -> Value:
         """Add a value and return it."""
-        self._items[key] = value
-        self._items.move_to_end(key)
-        while len(self._items) > self._capacity:
-            self._items.popitem(last=False)
+        with self._lock:
+            self._items[key] = value
+            self._items.move_to_end(key)
+            while len(self._items) > self._capacity:
+                self._items.popitem(last=False)
         return value
+
+    def drop(self, which: Callable[[Value], bool]) -> None:
+        """Remove the items whose values are wanted no more."""
+        with self._lock:
+            for key in [k for k, v in self._items.items() if which(v)]:
+                del self._items[key]

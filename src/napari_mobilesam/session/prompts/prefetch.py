@@ -92,6 +92,14 @@ class Prefetch:
         self._afterwards = deque(planes)
         self._submit_afterwards()
 
+    def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
+        """Embed some planes no longer, such as those of a closed image."""
+        wanted, view, afterwards = self._wanted, self._view, self._afterwards
+        if view is not None and gone(view):
+            view = None
+        self.want([plane for plane in wanted if not gone(plane)], view)
+        self.want_afterwards([p for p in afterwards if not gone(p)])
+
     def _submit_afterwards(self) -> None:
         if self._afterwards:
             self._worker.submit(

@@ -49,10 +49,15 @@ class ViewPreparation:
         for event in ('current_step', 'order'):
             self._dock.listen(getattr(dims.events, event), self.start)
 
+        self._dock.listen(self._scene.planes_gone, self._forget)
+
     def detach(self) -> None:
         """Forget the view; the dock disconnects the events."""
         self._waiting = False
         self._later.cancel()
+        self._forget()
+
+    def _forget(self, gone: Any = None) -> None:
         self._before = None
 
     def start(self, event: Any = None) -> None:

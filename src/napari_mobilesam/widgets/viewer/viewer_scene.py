@@ -79,11 +79,14 @@ class ViewerScene:
         The output layer may be another one.
     labels_removed : Signal(Objects)
         A labels layer that had objects was removed.
+    planes_gone : Signal(callable)
+        An image was removed; tells whether a plane shows it.
     """
 
     image_changed = Signal(object)
     labels_changed = Signal()
     labels_removed = Signal(object)
+    planes_gone = Signal(object)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = weakref.ref(viewer)
@@ -320,6 +323,7 @@ class ViewerScene:
     def _forget(self, image: Image) -> None:
         for objects in self._objects.values():
             objects.forget_planes(lambda plane: _lies_on(plane, image))
+        self.planes_gone.emit(lambda plane: _shows(plane, image))
 
     def show(self, plane: ImagePlane) -> None:
         """Move the sliders to a plane, if its image is in the viewer."""
@@ -533,6 +537,11 @@ class Stack(Sequence[ImagePlane]):
         if number < 0 or moved is None:
             raise IndexError(number)
         return moved.source()
+
+
+def _shows(plane: ImagePlane, layer: Image) -> bool:
+    shown: LayerPlane | None = plane.geometry
+    return shown is not None and layer in (shown.layer, *shown.composed)
 
 
 def _lies_on(plane: ImagePlane, layer: Image) -> bool:

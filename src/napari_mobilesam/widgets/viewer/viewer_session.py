@@ -81,6 +81,7 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     session = Session(deliver=_deliverer(viewer), scene=scene)
     session.tracking.scene = scene.tracks
     scene.labels_removed.connect(session.editor.release)
+    scene.planes_gone.connect(session.forget_planes)
     # napari's settings are for its windows
     windowed = hasattr(viewer, 'window')
     settings = read_settings() if windowed else load_settings()
