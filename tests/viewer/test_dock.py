@@ -299,6 +299,23 @@ def test_tab_opened_later_uses_channels_chosen_before(desk, blobs):
     assert d.session.scene.channel_axis == channels.axis == 0
 
 
+@pytest.mark.parametrize('form', ['Segment by prompts', 'Segment everything'])
+def test_channels_set_by_a_script_are_chosen(desk, blobs, form):
+    d = desk(np.stack([blobs] * 3), np.stack([blobs // 2] * 3), widget=form)
+    scene, header = d.session.scene, d.widget.header
+    first, second = d.viewer.layers[:2]
+    scene.image = first
+    d.settle()
+    scene.channel_axis = 0
+    assert header.plane.channel_axis == header.channel_combo.axis == 0
+    scene.channel_axis, scene.composed = None, (second,)
+    assert header.plane.composed == header.channel_combo.composed == (second,)
+    assert header.plane.channel_axis is None
+    # those that are not offered stay the script's
+    scene.composed = 'none'
+    assert header.channel_combo.composed == (second,)
+
+
 @pytest.mark.slow
 def test_click_needs_no_scrolling_on_a_small_screen(desk, blobs):
     d = desk(blobs)

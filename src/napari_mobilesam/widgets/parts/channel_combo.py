@@ -102,6 +102,17 @@ class ChannelCombo(QComboBox):
         self.setVisible(self.count() > 1)
         self.label.setVisible(self.count() > 1)
 
+    def choose(self, axis: int | None, composed: tuple[Image, ...]) -> None:
+        """Choose what a script has set, if it is offered."""
+        if (self.axis, self.composed) == (axis, composed):
+            return
+        for index in range(self.count()):
+            choice: _Choice = self.itemData(index)
+            others = tuple(reference() for reference in choice.others)
+            if (choice.axis, others) == (axis, composed):
+                self.setCurrentIndex(index)
+                self._chosen()
+
     def _add_axes(self, image: Image, viewer: ViewerModel) -> None:
         for axis in channel_axes(image):
             count = min(3, data_of(image).shape[axis])

@@ -16,6 +16,7 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.parts.wheel import WheelGuard
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'No image: open one first.'
 
@@ -39,6 +40,8 @@ class ImageHeader(QWidget):
         Channel axes, or other layers as colours; hidden if there are none.
     model_box : ModelBox
         Models.
+    scene : ViewerScene
+        Its channels are followed.
     device_label : QLabel
         Device of the loaded model.
     """
@@ -47,6 +50,9 @@ class ImageHeader(QWidget):
         super().__init__()
         self._viewer = dock.viewer
         self._models = dock.session.models
+        scene = dock.session.scene
+        assert isinstance(scene, ViewerScene)
+        self.scene = scene
         self.image_combo = LayerCombo(dock.viewer, is_of(Image))
         self.channel_combo = ChannelCombo()
         self.model_box = ModelBox(dock.session)
@@ -88,6 +94,13 @@ class ImageHeader(QWidget):
             raise ImageError(NO_IMAGE)
         channels = self.channel_combo
         return plane_of(self._viewer, image, channels.axis, channels.composed)
+
+    def follow_channels(self) -> None:
+        """Choose the channels that a script has set."""
+        if self.scene.image is self.image_combo.layer:
+            self.channel_combo.choose(
+                self.scene.channel_axis, self.scene.composed
+            )
 
     def refresh(self) -> None:
         """Offer the images and channels that the viewer has now."""

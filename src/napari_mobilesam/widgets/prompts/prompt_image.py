@@ -67,6 +67,8 @@ class PromptImage:
         self._new: WeakSet[Image] = WeakSet()
         # selected since the chosen one was
         self._selected: ref[Image] | None = None
+        # those that were chosen when they were applied last
+        self._channels: tuple[int | None, tuple[Image, ...]] = None, ()
         self.layer: Image | None = None
         self.may_leave: Callable[[Image], bool] = _always
         # later: a combo box changes several times while layers come and go
@@ -110,8 +112,7 @@ class PromptImage:
             for name, callback in self._events().items():
                 self._dock.deafen(getattr(before.events, name), callback)
         self._scene.image = image
-        self._scene.channel_axis = self._header.channel_combo.axis
-        self._scene.composed = self._header.channel_combo.composed
+        self._take_channels()
         if image is not None:
             for name, callback in self._events().items():
                 self._dock.listen(getattr(image.events, name), callback)
@@ -169,18 +170,20 @@ class PromptImage:
         self.layer = None
 
     def _use_channels(self) -> None:
-        combo, scene = self._header.channel_combo, self._scene
-        looks = (scene.channel_axis, scene.composed)
-        chosen = (combo.axis, combo.composed)
-        scene.channel_axis = combo.axis
+        before = self._channels
+        self._take_channels()
         self.channels_changed.emit()
-        scene.composed = combo.composed
-        if looks == chosen:
+        if before == self._channels:
             # how the other layers are shown, which is dragged
             self.pixels_changed.emit()
         else:
             # what is shown is no longer what would be written
             self.moved.emit()
+
+    def _take_channels(self) -> None:
+        combo = self._header.channel_combo
+        self._channels = combo.axis, combo.composed
+        self._scene.use_channels(*self._channels)
 
     def _events(self) -> dict[str, Callable[..., None]]:
         return {

@@ -67,14 +67,12 @@ class ViewerScene:
 
     Attributes
     ----------
-    channel_axis : int or None
-        Data axis of the image used as colours instead of being sliced.
-    composed : tuple of napari.layers.Image
-        Layers that are added to the image in their colours.
     tracks : TrackLayers
         Tracks of labels, and their layers.
     image_changed : Signal(Image or None)
         Another image was set.
+    channels_changed : Signal()
+        A script has set other channels or layers to compose.
     labels_changed : Signal()
         The output layer may be another one.
     labels_removed : Signal(Objects)
@@ -84,6 +82,7 @@ class ViewerScene:
     """
 
     image_changed = Signal(object)
+    channels_changed = Signal()
     labels_changed = Signal()
     labels_removed = Signal(object)
     planes_gone = Signal(object)
@@ -108,8 +107,7 @@ class ViewerScene:
         self._others: list[Undoable] = []
         # images that were removed and come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
-        self.channel_axis: int | None = None
-        self.composed: tuple[Image, ...] = ()
+        self._channels: tuple[int | None, tuple[Image, ...]] = None, ()
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.events.inserted.connect(self._inserted)
 
@@ -144,9 +142,35 @@ class ViewerScene:
     def image(self, layer: Image | None) -> None:
         check_instance('image', unwrap(layer), Image)
         self._image = None if layer is None else weakref.ref(unwrap(layer))
-        self.channel_axis, self.composed = None, ()
+        self._channels = None, ()
         self.image_changed.emit(unwrap(layer))
         self.labels_changed.emit()
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Data axis of the image used as colours instead of being sliced."""
+        return self._channels[0]
+
+    @channel_axis.setter
+    def channel_axis(self, axis: int | None) -> None:
+        self.use_channels(axis, self.composed)
+        self.channels_changed.emit()
+
+    @property
+    def composed(self) -> tuple[Image, ...]:
+        """Layers that are added to the image in their colours."""
+        return self._channels[1]
+
+    @composed.setter
+    def composed(self, layers: tuple[Image, ...]) -> None:
+        self.use_channels(self.channel_axis, layers)
+        self.channels_changed.emit()
+
+    def use_channels(
+        self, axis: int | None, composed: tuple[Image, ...]
+    ) -> None:
+        """Use channels, or layers to compose, that were chosen in a list."""
+        self._channels = axis, composed
 
     @property
     def which_image(self) -> str:
