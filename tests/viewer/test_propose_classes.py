@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.types import CheckpointError
+from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
 pytest.importorskip('sklearn')
 CENTRES = [(28, 32), (28, 92), (68, 32), (68, 92)]
@@ -62,6 +63,44 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     d.settle()
     names = {record.label: record.class_name for record in objects}
     assert names == {1: 'bright', 2: 'dim'}
+
+
+def test_rows_show_their_plane_whatever_is_shown(d):
+    give(d, 1, 'bright')
+    give(d, 2, 'dim')
+    classes = d.panel.classes
+    classes.button.click()
+    d.settle()
+    stack = d.viewer.add_image(np.zeros((3, 96, 128), np.uint8))
+    d.settle()
+    d.widget.header.image_combo.layer = stack
+    for number, ndisplay in ((3, 2), (4, 3)):
+        d.viewer.dims.ndisplay = ndisplay
+        d.settle()
+        classes.table.selectRow(list(classes.classes).index(number))
+        shown = camera_of(d.viewer).center[-2:]
+        assert shown == pytest.approx(CENTRES[number - 1], abs=1)
+
+
+def test_rows_of_a_stack_show_their_plane(everything_desk, blobs):
+    d = everything_desk(np.stack([blobs] * 4))
+    labels = np.zeros((4, *blobs.shape), np.uint16)
+    for number, (row, column) in enumerate(CENTRES, start=1):
+        labels[1, row - 12 : row + 12, column - 12 : column + 12] = number
+    layer = d.viewer.add_labels(labels, name='cells')
+    d.session.scene.labels = layer
+    d.viewer.dims.set_point(0, 1)
+    d.settle()
+    give(d, 1, 'one')
+    give(d, 2, 'other')
+    classes = d.widget.panel.classes
+    classes.labels_combo.layer = layer
+    classes.button.click()
+    d.settle()
+    d.viewer.dims.set_point(0, 3)
+    d.settle()
+    classes.table.selectRow(0)
+    assert d.viewer.dims.current_step[0] == 1
 
 
 def test_proposals_follow_renamed_and_removed_classes(d):

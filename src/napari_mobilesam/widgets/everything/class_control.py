@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from napari.layers import Labels
 
 from napari_mobilesam.session.class_jobs import (
@@ -16,6 +17,7 @@ from napari_mobilesam.widgets.everything.everything_panel import (
 )
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -120,15 +122,10 @@ class ClassControl:
         if mask is None or labels not in self._dock.viewer.layers:
             return
         labels.selected_label = label
-        plane = self._header.plane
-        corners = plane.output_index, plane.output_index
-        low, high = (list(map(float, place)) for place in corners)
-        for axis, first, last in (
-            (plane.rows, mask.box[0], mask.box[2] - 1),
-            (plane.columns, mask.box[1], mask.box[3] - 1),
-        ):
-            place = plane.output_axes.index(axis)
-            low[place], high[place] = float(first), float(last)
+        plane: LayerPlane = proposed.plane.geometry
+        row0, column0, row1, column1 = mask.box
+        corners = np.array([[row0, column0], [row1 - 1, column1 - 1]])
+        low, high = plane.layer_points(labels, corners)
         look_at(self._dock.viewer, labels, low, high)
 
     def _hide(self) -> None:
