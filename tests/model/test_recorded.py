@@ -11,7 +11,7 @@ import weakref
 import pytest
 import torch
 
-from napari_mobilesam.model.recorded import Recorded
+from napari_mobilesam.model.recorded import MOST, Recorded
 
 
 class Doubled:
@@ -58,6 +58,21 @@ def test_a_shape_is_recorded_when_it_is_met_again():
         x = torch.rand(1, length)
         assert torch.equal(run(x)[0], x * 2)
     assert double.calls == 4
+
+
+@torch.no_grad()
+def test_the_shapes_that_were_met_last_stay_recorded():
+    double = Doubled()
+    run = Recorded(double)
+    for length in range(1, MOST + 1):
+        run(torch.rand(1, length))
+    run(torch.rand(1, 1))
+    run(torch.rand(1, MOST + 1))
+    double.calls = 0
+    run(torch.rand(1, 1))
+    assert double.calls == 0
+    run(torch.rand(1, 2))
+    assert double.calls == 1
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ from napari_mobilesam.model.tiny_vit import (
 # caches would not hold.
 STRIP_BYTES = 1 << 21
 # Layers of larger inputs are not recorded: while torch does, it keeps all
-# strips of a layer, 150 MB at a side of 1024.
+# strips of a layer, 150 MB for 1024 x 1024 pixels.
 RECORDED_SIDE = 512
 
 Layer = Callable[[Tensor], Tensor]
@@ -82,7 +82,7 @@ class FastTinyViT:
         self, image: Tensor, between: Callable[[], None] | None
     ) -> Tensor:
         x = image.permute(1, 2, 0).contiguous()
-        small = len(x) <= RECORDED_SIDE
+        small = x[..., 0].numel() <= RECORDED_SIDE**2
         for layer in self.recorded if small else self.layers:
             if between is not None:
                 between()

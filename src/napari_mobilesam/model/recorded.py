@@ -8,9 +8,10 @@ where another thread never paused. What is recorded takes the lock once.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ internals: Any = torch._C
 Tensors = tuple[Tensor, ...]
 Key = tuple[tuple[torch.Size, torch.dtype], ...]
 
+# Recordings kept of a function: those of an encoder take 15 to 60 MB a shape.
+MOST = 8
+
 # Python's warning filters are the whole process's: those of a recording may be
 # taken back meanwhile by another thread that leaves a context of its own, and
 # napari shows warnings. This one is there before.
@@ -35,9 +39,10 @@ _RECORDING = threading.Lock()
 
 
 class Recorded:
-    """Function of tensors on a CPU, recorded once for inputs of a shape.
+    """Function of tensors on a CPU, recorded for inputs of a shape.
 
-    The result is the same to the last bit. With gradients, or weights that
+    The result is the same to the last bit. Of many shapes, the `MOST` that
+    were met last stay recorded. With gradients, or weights that
     want any, and on other devices the function itself is called.
 
     Parameters
@@ -68,7 +73,7 @@ class Recorded:
         self._lengths_vary = lengths_vary
         self._calls_before = calls_before
         self._calls: Counter[Key] = Counter()
-        self._known: dict[Key, Callable[..., Tensors]] = {}
+        self._known: OrderedDict[Key, Callable[..., Tensors]] = OrderedDict()
 
     def __call__(self, *tensors: Tensor) -> Tensors:
         """Call the function, without gradients."""
@@ -92,6 +97,8 @@ class Recorded:
                 return self._record(key, tensors)
             finally:
                 _RECORDING.release()
+        with contextlib.suppress(KeyError):  # another thread has dropped it
+            self._known.move_to_end(key)
         with jit.optimized_execution(False):
             return known(*tensors)
 
@@ -104,10 +111,13 @@ class Recorded:
 
     def __getstate__(self) -> dict[str, Any]:
         # copies record for themselves: theirs are other weights
-        return self.__dict__ | {'_known': {}, '_calls': Counter()}
+        return self.__dict__ | {'_known': OrderedDict(), '_calls': Counter()}
 
     def _record(self, key: Key, tensors: Tensors) -> Tensors:
         results: list[Tensors] = []
+        if len(self._known) >= MOST:
+            oldest, _ = self._known.popitem(last=False)
+            del self._calls[oldest]
 
         def function(*given: Tensor) -> Tensors:
             results.append(self._function(*given))
