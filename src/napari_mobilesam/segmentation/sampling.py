@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 SAMPLE_PIXELS = 1 << 20
 # Lazy images are read in a few whole blocks: a stride would load every chunk.
 BLOCK = 256
-BLOCKS_PER_SIDE = 4
+# Blocks per side; the next number is tried while all values are equal.
+BLOCKS_PER_SIDE = (4, 8, 16, 32)
 
 
 def in_memory(array: Any) -> bool:
@@ -66,20 +67,29 @@ def sample_channel(
         step = max(1, int(np.ceil((height * width / SAMPLE_PIXELS) ** 0.5)))
         values = read(slice(None, None, step), slice(None, None, step))
     else:
-        values = np.concatenate(
-            [
+        for per_side in BLOCKS_PER_SIDE:
+            blocks = [
                 read(slice(row, row + BLOCK), slice(column, column + BLOCK))
-                for row in _starts(height)
-                for column in _starts(width)
+                for row in _starts(height, per_side)
+                for column in _starts(width, per_side)
             ]
-        )
+            values = np.concatenate(blocks)
+            if varies(values):
+                break
     if values.size == 0 and at_hand:
         # The sample missed them: before giving up, look at every pixel.
         values = read(slice(None), slice(None))
     return values
 
 
-def _starts(length: int) -> list[int]:
+def varies(values: NDArray[Any]) -> bool:
+    """Return whether finite values differ."""
+    known = values[np.isfinite(values)]
+    return known.size > 0 and bool(known.min() != known.max())
+
+
+def _starts(length: int, per_side: int) -> list[int]:
     last = max(0, length - BLOCK)
-    starts = np.linspace(0, last, BLOCKS_PER_SIDE).astype(int)
+    enough = max(BLOCKS_PER_SIDE[0], -(-length // BLOCK))
+    starts = np.linspace(0, last, min(per_side, enough)).astype(int)
     return sorted({int(start) for start in starts})
