@@ -5,11 +5,13 @@ import pytest
 from segmentation.helpers import assert_each_found_once, disc
 from segmentation.oracle import Oracle
 
+from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.large_plan import (
     LargeParameters,
     checked_large,
     make_plan,
 )
+from napari_mobilesam.large.measure import contrast_of, percentiles_of
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.segmentation.everything import segment_everything
@@ -312,6 +314,14 @@ def test_one_contrast_for_all_tiles():
     labels = segmented(image, contrast_limits=((0, 100),)).labels
     assert labels[:, :280].max() > 10
     assert not labels[:, 310:].any()
+
+
+def test_contrast_of_a_mosaic_with_little_in_it():
+    image = np.full((2100, 2100), np.nan, np.float32)
+    image[400:600, 400:600] = np.linspace(10, 20, 200)
+    source = open_source(image)
+    for limits in (contrast_of(source), percentiles_of(source, 0, 100)):
+        assert limits[0] == pytest.approx((10, 20), abs=1)
 
 
 def test_small_objects_go_and_holes_are_filled():

@@ -18,6 +18,11 @@ from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
 from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.object_size import find_diameters
+from napari_mobilesam.segmentation.sampling import (
+    BLOCK,
+    BLOCKS_PER_SIDE,
+    varies,
+)
 from napari_mobilesam.types import BlankImageError, Window
 
 if TYPE_CHECKING:
@@ -25,9 +30,6 @@ if TYPE_CHECKING:
 
 # Number of pixels up to which a level is read whole, not in windows.
 WHOLE_PIXELS = 1 << 22
-WINDOW = 256
-# Windows per side; the next number is tried if all pixels are equal.
-WINDOWS = (4, 8, 16, 32)
 MOST_PLANES = 5
 MOST_LOOKS = 6
 # Looks that are enough if their sizes differ by no more than this factor.
@@ -57,10 +59,7 @@ def contrast_of(source: Source) -> tuple[Limits, ...]:
     """
     if source.rgb and source.dtype == np.uint8:
         return ((0.0, 255.0),)
-    for per_side in WINDOWS:
-        sample = _sample(source, per_side)
-        if sample.min() != sample.max():
-            break
+    sample = _sample(source, BLOCKS_PER_SIDE)
     nodata = getattr(source, 'nodata', None)
     if source.rgb or sample.shape[2] == 1:
         image = sample if source.rgb else sample[..., 0]
@@ -94,7 +93,7 @@ def percentiles_of(
     ImageError
         If no pixel that was looked at is finite.
     """
-    sample = _sample(source, WINDOWS[1])
+    sample = _sample(source, BLOCKS_PER_SIDE[1:])
     nodata = getattr(source, 'nodata', None)
     channels = [sample] if source.rgb else np.moveaxis(sample, -1, 0)
     limits = []
@@ -111,17 +110,23 @@ def percentiles_of(
     return tuple(limits)
 
 
-def _sample(source: Source, per_side: int) -> NDArray[Any]:
-    """(n, WINDOW, channels) pixels, of several planes one below the other."""
-    level, windows = _sample_windows(source, per_side)
-    rows = []
-    for plane in _spread(source.planes, MOST_PLANES):
-        for window in windows:
-            pixels = np.atleast_3d(source.read(plane, level, window))
-            rows.append(pixels.reshape(-1, pixels.shape[2]))
-    values = np.concatenate(rows)
+def _sample(source: Source, numbers: Iterable[int]) -> NDArray[Any]:
+    """(n, BLOCK, channels) pixels, of several planes one below the other.
+
+    The first of some numbers of windows per side at which they differ.
+    """
+    for per_side in numbers:
+        level, windows = _sample_windows(source, per_side)
+        rows = []
+        for plane in _spread(source.planes, MOST_PLANES):
+            for window in windows:
+                pixels = np.atleast_3d(source.read(plane, level, window))
+                rows.append(pixels.reshape(-1, pixels.shape[2]))
+        values = np.concatenate(rows)
+        if varies(values):
+            break
     # A plane of any shape will do, if its rows are not taken for channels.
-    width = min(len(values), WINDOW)
+    width = min(len(values), BLOCK)
     whole = len(values) // width * width
     return values[:whole].reshape(-1, width, values.shape[1])
 
@@ -133,7 +138,7 @@ def _sample_windows(source: Source, per_side: int) -> tuple[int, list[Window]]:
     shape = source.levels[level].shape
     if small:
         return level, [(0, 0, *shape)]
-    return level, list(_windows(shape, WINDOW, per_side))
+    return level, list(_windows(shape, BLOCK, per_side))
 
 
 def _windows(
@@ -223,11 +228,11 @@ def _lively_places(
     """Planes and positions, as fractions of the shape, with most contrast."""
     ranked = []
     for plane in planes:
-        for per_side in WINDOWS:
+        for per_side in BLOCKS_PER_SIDE:
             level, windows = _sample_windows(source, per_side)
             shape = source.levels[level].shape
             if windows == [(0, 0, *shape)]:
-                windows = list(_windows(shape, WINDOW, WINDOWS[0]))
+                windows = list(_windows(shape, BLOCK, BLOCKS_PER_SIDE[0]))
             seen = [
                 (
                     float(
