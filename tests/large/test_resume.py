@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import zarr
@@ -136,6 +137,20 @@ def test_a_cancelled_run_keeps_what_it_found_and_goes_on(
     )
     assert result.complete
     assert content(output) == uninterrupted
+
+
+def test_a_run_that_is_cancelled_again_soon_loses_no_object(
+    image_path, tmp_path
+):
+    output = tmp_path / 'out.ome.zarr'
+    part = interrupted(image_path, output, 6)
+    record = sorted(records_folder(output).rglob('*.record'))[-1]
+    less = interrupted(image_path, output, 1)
+    assert less.labels == output
+    pd.testing.assert_frame_equal(less.table, part.table)
+    # one that is damaged, and was not come to, is made when its turn comes
+    record.write_bytes(b'torn')
+    assert not interrupted(image_path, output, 1).failed
 
 
 @pytest.mark.slow

@@ -258,6 +258,14 @@ class Journal:
         """File of a record."""
         return self.folder / f'{key}{SUFFIX}'
 
+    def keys(self, plane: str) -> list[str]:
+        """Keys of all records of a plane, sorted; some may be damaged."""
+        files = self.folder.glob(f'{plane}/*/*{SUFFIX}')
+        return sorted(
+            file.relative_to(self.folder).with_suffix('').as_posix()
+            for file in files
+        )
+
     def write(self, key: str, record: Record) -> None:
         """Write a record, all or nothing.
 

@@ -80,6 +80,15 @@ class Search:
 
     def run(self, workers: TaskWorkers) -> None:
         """Do all tiles that have no record, unless cancelled."""
+        self._search(workers)
+        if self.cancelled:
+            # and those of an earlier run that this one did not come to
+            self.keys = [
+                self.journal.keys(f'p{plane:05}')
+                for plane in range(len(self.keys))
+            ]
+
+    def _search(self, workers: TaskWorkers) -> None:
         self.tell()
         self._run(workers, self._grid_tasks())
         left = [gather(self.journal, keys).cut_ones() for keys in self.keys]
@@ -193,7 +202,7 @@ class Search:
         self._count(summary.objects, max(1, len(task.tiles)))
 
     def fail_missing(self, plane: int, keys: Iterable[str]) -> None:
-        """Count tiles as failed whose records are gone or damaged."""
+        """Count tiles as failed whose records are gone or damaged since."""
         self.failed += [
             FailedTile(
                 plane,
@@ -201,6 +210,7 @@ class Search:
                 f'{self.journal.path(key)} is gone or damaged',
             )
             for key in keys
+            if key in self._windows
         ]
 
     def _note_failed(self, task: TileTask, error: BaseException) -> None:
