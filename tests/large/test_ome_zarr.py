@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,22 @@ def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:
     remove_labels(finished)
     assert not finished.exists()
     remove_labels(finished)
+
+
+def test_labels_are_removed_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'out.ome.zarr'
+    LabelWriter.create(path, 1, (5, 7), (64, 64)).finish()
+
+    def interrupt(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, 'rmtree', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            remove_labels(path)
+    assert not path.exists()
 
 
 def test_chunks_have_one_writer(tmp_path: Path) -> None:

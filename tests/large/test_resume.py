@@ -17,7 +17,7 @@ from napari_mobilesam.large.io import image_identity
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import JournalError, StorageError
 from napari_mobilesam.large.pipeline import records_folder, segment_large
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import ImageError, SegmentationError
 
 from .images import DIAMETER, content, drawn, field_of_discs, small_model
 
@@ -337,6 +337,19 @@ def test_labels_of_others_are_not_replaced(image_path, tmp_path):
     with pytest.raises(SegmentationError, match='exists'):
         run(image_path, output)
     assert content(output) == before
+
+
+def test_what_is_not_replaced_at_the_end_is_told_before_the_first_tile(
+    image_path, tmp_path
+):
+    output = tmp_path / 'out.ome.zarr'
+    interrupted(image_path, output, 1)
+    output.rename(tmp_path / 'before.ome.zarr')
+    output.mkdir()
+    told = []
+    with pytest.raises(ImageError, match='is not replaced'):
+        run(image_path, output, on_tile=told.append)
+    assert not told
 
 
 def test_a_missing_package_is_told_before_the_first_tile(

@@ -255,20 +255,21 @@ def _finished_output(
     """Labels at the output that no records beside them speak of.
 
     They are refused unless they are to be replaced, as is everything that
-    could not be written at the end.
+    could not be written at the end, or not replaced then.
     """
     if target is None:
         return None
     need('zarr')  # now, and not after the last tile
-    if not target.exists() or journal.manifest() is not None:
+    if not target.exists():
         return None
-    if not overwrite:
+    unfinished = journal.manifest() is not None
+    if not overwrite and not unfinished:
         raise SegmentationError(
             f'{target} exists: give overwrite=True to replace it, or another '
             'output.'
         )
     check_replaceable(target)
-    return target
+    return None if unfinished else target
 
 
 @contextmanager

@@ -6,6 +6,8 @@ for an image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
+from napari_mobilesam.files import PART
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import (
     FORMATS,
@@ -213,14 +216,17 @@ def remove_labels(path: Path) -> None:
     ------
     ImageError
         If something else is at ``path``.
+    OSError
+        If they cannot be removed, as while another program has them open on
+        Windows; they stay whole, or nothing is left at ``path``.
     """
     check_replaceable(path)
     if not path.exists():
         return
-    # as long as anything is left, it must not look finished
-    for name in ('.zattrs', 'zarr.json'):
-        (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path)
+    # as a whole: what is left of it would look like somebody else's
+    gone = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
+    os.replace(path, gone)
+    shutil.rmtree(gone)
 
 
 def check_replaceable(path: Path) -> None:
