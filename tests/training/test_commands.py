@@ -384,6 +384,7 @@ def test_distill(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('rising')
 def test_finetune(
     disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
@@ -399,6 +400,7 @@ def test_finetune(
     assert load_model('mine').record.training['base'] == 'base'
 
 
+@pytest.mark.usefixtures('rising')
 def test_fine_tuning_on_a_split_ended_by_ctrl_c(
     disc_folder: Path, base: Path, tmp_path: Path, monkeypatch
 ) -> None:

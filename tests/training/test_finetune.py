@@ -63,6 +63,7 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('rising')
 def test_result_is_listed_loads_and_says_how_it_was_made(
     tiny: Sam, disc_images: list[LabelledImage], own_models: Path
 ) -> None:
@@ -112,18 +113,11 @@ def test_decoder_is_all_that_changes(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('rising')
 def test_all_trains_the_encoder_too(
-    tiny: Sam,
-    disc_images: list[LabelledImage],
-    monkeypatch: pytest.MonkeyPatch,
+    tiny: Sam, disc_images: list[LabelledImage]
 ) -> None:
-    scores = iter(np.arange(9.0))
     options = replace(QUICK, decoder_only=False)
-    monkeypatch.setattr(
-        held_back,
-        'object_scores',
-        lambda *given: ([''], np.full((1, 5), next(scores))),
-    )
     result = finetune(tiny.eval(), disc_images, options, save=False)
     weight = 'image_encoder.patch_embed.seq.0.c.weight'
     assert not torch.equal(
@@ -221,12 +215,13 @@ def test_segment_everything_is_checked_before_and_after(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('rising')
 def test_names_are_never_taken_twice(
     tiny: Sam, disc_images: list[LabelledImage], own_models: Path
 ) -> None:
     own_models.mkdir()
     (own_models / 'tiny_tuned1.safetensors').write_bytes(b'')
-    result = finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)
+    result = finetune(tiny.eval(), disc_images, QUICK)
     assert result.path is not None
     assert result.path.stem == 'tiny_tuned2'
     for name in ('tiny_tuned2', 'mobile_sam_cells'):
@@ -259,13 +254,21 @@ def test_too_few_or_too_small_objects_are_refused(sizes: list[int]) -> None:
         hold_back([image], 0.2)
 
 
+@pytest.mark.usefixtures('rising')
 def test_cancelling_keeps_the_best_so_far(
-    tiny: Sam, disc_images: list[LabelledImage]
+    tiny: Sam, disc_images: list[LabelledImage], own_models: Path
 ) -> None:
-    result = finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)
-    assert result.score == result.base_score
-    assert not result.improved
+    answers = iter((False, True))
+    result = finetune(
+        tiny.eval(), disc_images, QUICK, cancelled=lambda: next(answers)
+    )
+    assert result.improved and result.curve[-1]['step'] == 1
     assert result.path is not None and result.path.exists()
+    result.path.unlink()
+    # nothing but the model it started from
+    result = finetune(tiny, disc_images, QUICK, cancelled=at_once)
+    assert result.path is None and result.score == result.base_score
+    assert not list(own_models.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_training(
@@ -280,6 +283,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
         finetune(tiny.eval(), disc_images, QUICK)
 
 
+@pytest.mark.usefixtures('rising')
 def test_unwritable_result_is_reported(
     tiny: Sam,
     disc_images: list[LabelledImage],
@@ -292,7 +296,7 @@ def test_unwritable_result_is_reported(
 
     monkeypatch.setattr(jobs, 'save_checkpoint', full)
     with pytest.raises(TrainingError, match='free disk space'):
-        finetune(tiny.eval(), disc_images, QUICK, cancelled=at_once)
+        finetune(tiny.eval(), disc_images, QUICK)
 
 
 def test_validation_uses_the_crops_there_is_time_for(

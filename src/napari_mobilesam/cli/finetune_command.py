@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
 
 
 def finetune_command(options: argparse.Namespace) -> int:
-    """Fine-tune and add the result to the user's models.
+    """Fine-tune and add the result to the user's models if it is better.
 
     Ctrl-C ends the training; the best model so far is kept.
     """
@@ -82,9 +82,9 @@ def finetune_command(options: argparse.Namespace) -> int:
     if not result.improved and result.score > result.base_score:
         change = f'within the noise of ±{result.noise:.3f}'
     print(
-        f'{result.path}: validation IoU {result.base_score:.3f} -> '
-        f'{result.score:.3f} on {result.validation_objects} objects held '
-        f'back: {change}'
+        f'{result.path or "no new model"}: validation IoU '
+        f'{result.base_score:.3f} -> {result.score:.3f} on '
+        f'{result.validation_objects} objects held back: {change}'
     )
     if math.isfinite(result.base_f1 + result.f1):
         print(

@@ -224,7 +224,7 @@ def finetune(
         Name of the new model; a free one is made from the base's if None.
     save : bool
         Write the checkpoint among the user's models, so that `list_models`
-        finds it.
+        finds it, unless no state was better than ``model``.
     progress, cancelled : callable, optional
         ``progress(done, total, message)`` tells how far it is;
         ``cancelled()`` returns True to stop, with the best state so far.
@@ -276,15 +276,16 @@ def finetune(
         run.best_score,
         sum(len(image.objects) for image in validation),
         run.curve,
-        path,
-        score.noise,
-        base_f1,
-        check(tuned),
+        noise=score.noise,
+        base_f1=base_f1,
+        f1=check(tuned),
     )
     tuned.record = _record(model, run, images, result, path)
-    if path is not None:
-        write_result(tuned, path, tuned.record)
-    return result
+    if path is None or result.score <= result.base_score:
+        # the best state is that of the model it started from
+        return result
+    write_result(tuned, path, tuned.record)
+    return replace(result, path=path)
 
 
 def _place(model: Sam, name: str | None) -> Path:
