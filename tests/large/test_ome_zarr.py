@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ome_zarr_models import v04, v05
 
+from napari_mobilesam.large.io import ome_zarr
 from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
+    check_replaceable,
     is_begun,
     is_finished,
     open_labels,
@@ -187,6 +189,28 @@ def test_finishing_again_gives_the_same(tmp_path: Path) -> None:
     assert before == {
         p: p.read_bytes() for p in path.rglob('*') if p.is_file()
     }
+
+
+def test_an_empty_folder_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / 'a.ome.zarr'
+    path.mkdir()
+    check_replaceable(path)
+    LabelWriter.create(path, 1, (64, 64), (32, 32)).finish()
+    assert is_finished(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stop_while_labels_are_begun_leaves_nothing_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ome_zarr, 'progress_mark', stop)
+    path = tmp_path / 'a.ome.zarr'
+    with pytest.raises(KeyboardInterrupt):
+        LabelWriter.create(path, 1, (64, 64), (32, 32))
+    assert not path.exists()
 
 
 def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:

@@ -346,6 +346,7 @@ def test_what_is_not_replaced_at_the_end_is_told_before_the_first_tile(
     interrupted(image_path, output, 1)
     output.rename(tmp_path / 'before.ome.zarr')
     output.mkdir()
+    (output / 'mine.txt').touch()
     told = []
     with pytest.raises(ImageError, match='is not replaced'):
         run(image_path, output, on_tile=told.append)

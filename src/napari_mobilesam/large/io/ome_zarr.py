@@ -104,14 +104,18 @@ class LabelWriter:
             writer = cls(path)
             writer._check_layout(full, chunks, dtype, version)
             return writer
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and not _is_empty(path):
             raise ImageError(f'{path} exists: remove it, or give another.')
         path.parent.mkdir(parents=True, exist_ok=True)
-        group = zarr.create_group(str(path), zarr_format=FORMATS[version])
+        # as a whole: a folder without the mark is not taken for begun labels
+        part = _beside(path)
+        group = zarr.create_group(str(part), zarr_format=FORMATS[version])
         _create_level(group, 0, full, chunks, dtype, geometry.axes)
-        # last: a folder without the mark is not taken for begun labels
         source = source_link(path, image, like, geometry)
         group.attrs[OURS] = progress_mark(geometry, version, source)
+        if path.exists():
+            path.rmdir()
+        os.replace(part, path)
         return cls(path)
 
     def _check_layout(
@@ -224,7 +228,7 @@ def remove_labels(path: Path) -> None:
     if not path.exists():
         return
     # as a whole: what is left of it would look like somebody else's
-    gone = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
+    gone = _beside(path)
     os.replace(path, gone)
     shutil.rmtree(gone)
 
@@ -232,12 +236,14 @@ def remove_labels(path: Path) -> None:
 def check_replaceable(path: Path) -> None:
     """Check that there is nothing but labels that `LabelWriter` wrote.
 
+    An empty folder is nothing.
+
     Raises
     ------
     ImageError
         If something else is at ``path``.
     """
-    if path.exists() and _state(path) is None:
+    if path.exists() and _state(path) is None and not _is_empty(path):
         raise ImageError(
             f'{path} exists and is not a label image of this program: it is '
             'not replaced. Remove it, or give another output.'
@@ -272,6 +278,15 @@ def _state(path: Path) -> bool | None:
         return None
     mark = node.attrs.get(OURS)
     return None if mark is None else bool(mark['complete'])
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _beside(path: Path) -> Path:
+    """Return a name in the same folder that nothing has."""
+    return path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
 
 
 def _geometry_of(like: Source | None, planes: int) -> Geometry:
