@@ -162,6 +162,24 @@ def test_transposed_axes(desk, blobs):
     assert labels.data[(80, 20, 2)] == 0
 
 
+def test_an_object_of_other_axes_is_said_to_be_one(desk, blobs):
+    d = desk(np.stack([blobs] * 5, axis=1))
+    d.viewer.dims.order = (1, 0, 2)
+    d.viewer.reset_view()
+    d.settle()
+    click_and_commit(d, (28, 2, 92))
+    for order, along in (((0, 1, 2), True), ((1, 0, 2), False)):
+        d.viewer.dims.order = order
+        d.settle()
+        before = d.viewer.dims.current_step
+        d.widget.trigger('previous_object')
+        d.settle()
+        assert d.viewer.dims.current_step == before
+        assert ('along other axes' in d.widget.status.text) is along
+        d.widget.trigger('reject')
+        d.settle()
+
+
 def test_an_open_object_stays_one_when_the_view_is_transposed(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)

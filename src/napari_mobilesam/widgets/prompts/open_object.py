@@ -48,6 +48,10 @@ from napari_mobilesam.widgets.viewer.viewer_scene import (
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
 NONE_OPEN = ' No other object is open.'
+OTHER_AXES = (
+    'Its planes lie along other axes: change the order of the axes back to '
+    'see it.'
+)
 WAITING = 'Waiting for the mask …'
 # answers that come sooner are not announced
 WAITING_MS = 300
@@ -519,12 +523,16 @@ class OpenObject:
         self._reopened = True
         for plane, view in views:
             self._put_back(plane, view)
-        place = None
+        text, place, axes = self._texts.opened(record), None, None
         with self._panel.status.errors():
-            place = self._scene.shown().source.place
-        if self._planes and place not in self._planes:
+            plane, source = self._scene.shown()
+            place, axes = source.place, (plane.rows, plane.columns)
+        known = {(plane.rows, plane.columns) for plane, _ in views}
+        if known and axes is not None and axes not in known:
+            text = f'{text} {OTHER_AXES}'
+        elif self._planes and place not in self._planes:
             self._scene.show(next(iter(record.views.values())).plane)
-        self._panel.status.say(self._texts.opened(record))
+        self._panel.status.say(text)
         self.schedule()
 
     def describe_open(self) -> str:
