@@ -236,6 +236,8 @@ def test_the_axis_to_propagate_along(desk, blobs):
     d.mouse.click(d.image, (0, 0, *FIRST))
     d.settle()
     d.mouse.key(Qt.Key.Key_G, SHIFT)
+    # for the next one
+    combo.setCurrentIndex(1)
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert labels[:, :, *FIRST].tolist() == [[1, 0]] * 5
@@ -245,7 +247,6 @@ def test_the_axis_to_propagate_along(desk, blobs):
     d.widget.trigger('reject')
     d.mouse.click(d.image, (0, 0, 68, 92))
     d.settle()
-    combo.setCurrentIndex(1)
     d.mouse.key(Qt.Key.Key_G, SHIFT)
     d.settle()
     assert labels[:, :, 68, 92].tolist() == [[2, 2]] + [[0, 0]] * 4

@@ -95,6 +95,8 @@ class PromptRuns:
         self._written_to: Labels | None = None
         # asked for before the mask of the open object was there
         self._wanted: Direction | None = None
+        # axis of the propagation, for its message
+        self._along = ''
         self._propagate_later = DelayedCall(
             self._propagate_wanted, parent=dock
         )
@@ -146,10 +148,14 @@ class PromptRuns:
             return
         if self._object.doubtful.refuse():
             return
-        with self._panel.status.errors():
+        panel = self._panel
+        with panel.status.errors():
             self._session.start_propagation(
-                PropagationOptions(direction=direction), self._panel.axis
+                PropagationOptions(direction=direction), panel.axis
             )
+            if panel.axis is not None:
+                chosen = panel.axis_combo.currentText().split(',')[0]
+                self._along = f' This was {chosen}.'
             self._begin('Propagating the object …')
 
     # batches
@@ -309,10 +315,7 @@ class PromptRuns:
 
     def propagated(self, result: PropagationResult) -> None:
         """Report a propagation."""
-        text = result.text
-        if self._panel.axis is not None:
-            chosen = self._panel.axis_combo.currentText().split(',')[0]
-            text += f' This was {chosen}.'
+        text, self._along = f'{result.text}{self._along}', ''
         self._end(text, len(result.reached) > 0)
 
     def _end(self, text: str, written: bool) -> None:
