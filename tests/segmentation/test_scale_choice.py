@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.scale_choice import (
     first_scale,
     in_order_of_search,
+    pitch_of,
 )
+from napari_mobilesam.types import ModelRecord
 
 from .helpers import disc, iou, paste
 
@@ -94,3 +97,12 @@ def test_what_is_embedded_is_asked_at_once_with_the_same_answer(
 )
 def test_a_search_begins_below_the_whole_image(ladder, order):
     assert in_order_of_search(ladder) == order
+
+
+@pytest.mark.parametrize('shape', [(4136, 4136), (2, 9000), (300, 500)])
+def test_the_pitch_of_a_frame_is_that_of_its_scale(shape):
+    grid = EmbeddingGrid(shape, ModelRecord('any', input_size=256))
+    center = shape[0] / 2, shape[1] / 2
+    for pitch in grid.pitches:
+        frame = grid.frame(grid.small_block(center, pitch), center)
+        assert pitch_of(frame) == pitch

@@ -251,7 +251,7 @@ class EmbeddingGrid:
         ]
         window = self._window(low, sides, key.pitch)
         rows, columns = (max(n, self.cells) for n in sides)
-        return Canvas(window, _on_input(window, key.pitch), (rows, columns))
+        return Canvas(window, on_input(window, key.pitch), (rows, columns))
 
     def first_cell(
         self, key: BlockKey, center: Sequence[float]
@@ -281,7 +281,7 @@ class EmbeddingGrid:
         return Frame(
             self.image_shape,
             window,
-            _on_input(window, key.pitch),
+            on_input(window, key.pitch),
             self.record.input_size,
         )
 
@@ -298,9 +298,7 @@ class EmbeddingGrid:
         return (*low, row1, column1)
 
 
-def _on_input(
-    window: tuple[int, int, int, int], pitch: int
-) -> tuple[int, int]:
+def on_input(window: tuple[int, int, int, int], pitch: int) -> tuple[int, int]:
     """Pixels of the model's input that a window takes."""
     height, width = window[2] - window[0], window[3] - window[1]
     scale = STRIDE / pitch

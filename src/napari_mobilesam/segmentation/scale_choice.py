@@ -19,7 +19,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.embedding_grid import STRIDE, EmbeddingGrid
+from napari_mobilesam.segmentation.embedding_grid import (
+    STRIDE,
+    EmbeddingGrid,
+    on_input,
+    pitches,
+)
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
@@ -400,10 +405,13 @@ def center_of_prompts(
 
 
 def pitch_of(frame: Frame) -> int:
-    """Pitch of a decoder block."""
+    """Pitch of a decoder block, exact if it is a scale of the image."""
+    for pitch in pitches(frame.image_shape, frame.input_size // STRIDE):
+        if on_input(frame.window, pitch) == frame.input_shape:
+            return pitch
     sides = zip(frame.window_shape, frame.input_shape, strict=True)
-    length, on_input = max(sides)
-    return max(1, round(length * STRIDE / on_input))
+    length, shown = max(sides)
+    return max(1, round(length * STRIDE / shown))
 
 
 def holding_pitch(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> int:
