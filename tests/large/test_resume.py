@@ -324,10 +324,13 @@ def test_starting_anew_replaces_the_records(
 
 
 @pytest.mark.slow
-def test_how_planes_are_linked_may_change(image_path, tmp_path):
+@pytest.mark.parametrize('options', [{'link_iou': 0.5}, {'batch_size': 8}])
+def test_what_records_do_not_depend_on_may_change(
+    image_path, tmp_path, options
+):
     output = tmp_path / 'out.ome.zarr'
     interrupted(image_path, output, 2)
-    assert run(image_path, output, link_iou=0.5).complete
+    assert run(image_path, output, **options).complete
 
 
 def test_labels_of_others_are_not_replaced(image_path, tmp_path):

@@ -37,6 +37,8 @@ OWN = re.compile(
 )
 # Entry of a manifest that says nothing to people.
 FINGERPRINT = 'image.fingerprint'
+# Entry that records do not depend on: how many prompts are asked at once.
+BATCH_SIZE = 'parameters.everything.batch_size'
 # Format of the records; raised when older ones could not be read.
 VERSION = 2
 SUM_BYTES = 16
@@ -207,7 +209,11 @@ class Journal:
                 json.dumps(wanted, indent=1, sort_keys=True).encode(),
             )
             return
-        changes = differences(there, wanted)
+        changes = [
+            change
+            for change in differences(there, wanted)
+            if change[0] != BATCH_SIZE
+        ]
         if changes:
             said = [
                 'the image is another one, or was changed since'
