@@ -49,6 +49,19 @@ def test_second_visit_gives_the_same_bits_without_the_model(tmp_path):
     assert torch.equal(first, again)
 
 
+def test_blocks_and_windows_of_the_same_pixels_are_told_apart(tmp_path):
+    model = build_sam(
+        'vit_t', record=ModelRecord('tiny', input_size=64)
+    ).eval()
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    predictor = nm.Predictor(model, nm.EmbeddingCache(tmp_path))
+    predictor.embed(image).cut((32, 32), 16)
+    window = predictor.embed_window(image)
+    assert window.features.dtype == torch.float32
+    alone = nm.Predictor(model).embed_window(image)
+    assert torch.equal(window.features, alone.features)
+
+
 @pytest.mark.parametrize(
     'changed',
     [

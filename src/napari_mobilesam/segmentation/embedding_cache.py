@@ -110,7 +110,8 @@ class EmbeddingCache:
         frame : Frame
             Where they lie on the input.
         model_key : str
-            ``Sam.key`` of the model.
+            ``Sam.key`` of the model, and all else that the features depend
+            on, such as their precision.
         make : callable
             Runs the model.
 

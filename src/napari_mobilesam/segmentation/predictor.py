@@ -173,8 +173,12 @@ class Predictor:
         if self.cache is None:
             features = self._encode(resized)
         else:
+            # blocks of an `ImageEmbedding` are kept in half precision
             features = self.cache.features(
-                resized, frame, key, lambda: self._encode(resized)
+                resized,
+                frame,
+                f'{key} float32',
+                lambda: self._encode(resized),
             )
         return Embedding(features.to(self.model.device), frame, key)
 
