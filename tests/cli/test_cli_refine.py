@@ -14,6 +14,8 @@ from PIL import Image
 
 import napari_mobilesam as nm
 from cli.conftest import Run
+from napari_mobilesam.cli.refine_command import plane_of_labels
+from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.types import SegmentationError
 
 Write = Callable[[Path, np.ndarray], Path]
@@ -251,3 +253,12 @@ def test_a_stack_needs_a_plane(
     result = run('refine', one, path, *options, '--overwrite')
     assert result.code == 2
     assert '2 planes, which are not those of the image' in result.err
+
+
+def test_planes_of_labels_are_found_by_the_names_of_axes() -> None:
+    labels = np.arange(4 * 5)[:, None, None].repeat(9, 1).repeat(9, 2)
+    given = LabelsWithTable(labels.reshape(4, 5, 9, 9), axes='tzyx')
+    chosen = {'z': 1, 't': 3}
+    assert (plane_of_labels(given, chosen) == 16).all()
+    unnamed = LabelsWithTable(given.labels)
+    assert (plane_of_labels(unnamed, {'t': 3, 'z': 1}) == 16).all()

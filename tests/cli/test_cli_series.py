@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -16,7 +17,11 @@ import pytest
 import tifffile
 
 from napari_mobilesam.cli import segment, segment_many
-from napari_mobilesam.series.series_files import series_lock
+from napari_mobilesam.series.series_files import (
+    RECORDS,
+    SEEN,
+    series_lock,
+)
 
 from .conftest import Run
 
@@ -120,6 +125,11 @@ def test_goes_on_where_it_was(
     quick(folder)
     out = tmp_path / 'out'
     before = {p: p.stat().st_mtime_ns for p in out.glob('*.tif')}
+    # wherever the labels lie
+    for record in (out / RECORDS).glob('*_labels.tif.json'):
+        known = json.loads(record.read_text())
+        known['made_of'][SEEN] = 'elsewhere'
+        record.write_text(json.dumps(known))
     again = quick(folder)
     assert again.code == 0
     assert '3 images (3 were done before)' in again.out
@@ -433,7 +443,7 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
         ((folder, empty), 'is a folder without images'),
         ((folder, '--point', '3,4'), '--point is for one image'),
         ((folder, '--channels', '0'), '--channels is for one image'),
-        ((folder, '--no-link'), '--link is for one image'),
+        ((folder, '--no-link'), '--no-link is for one image'),
         ((folder, '--min-area', '-1'), 'min_area is -1'),
         ((folder, '--names', '{x}.tif'), 'are not a valid pattern'),
         ((folder, '--names', 'a/{name}.tif'), 'is not a valid file name'),

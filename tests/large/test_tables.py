@@ -76,3 +76,6 @@ def test_classes_are_read_as_they_are_written(tmp_path: Path) -> None:
     read = read_table(path)['class']
     assert read[:4].tolist() == classes[:4]
     assert read.isna().tolist() == [False] * 4 + [True]
+    table['class'] = [1, None, 2, 2, None]
+    write_table(table, path)
+    assert read_table(path)['class'].dropna().tolist() == ['1', '2', '2']

@@ -66,8 +66,10 @@ def test_a_script_gives_objects_the_labels_that_they_had(session):
     exec(session.script(), {'new_session': lambda: again})  # noqa: S102
     assert again.scene.target.data[0, 28, 32] == labels[0, 28, 32] == 3
     assert again.scene.target.data[0, 68, 88] == labels[0, 68, 88] == 0
-    with pytest.raises(LabelsError, match='the first free one is 4'):
+    with pytest.raises(LabelsError, match='Labels 3 to 3 are not free'):
         again.batch([point(68, 88)], first_label=3)
+    # an object that was accepted while a batch ran stands before it
+    assert again.batch([point(68, 88)], first_label=2).first_label == 2
     again.close()
 
 

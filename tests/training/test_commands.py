@@ -231,11 +231,17 @@ def test_a_run_that_began_on_other_inputs_is_refused_at_once(
         disc_folder, tmp_path, tmp_path / 'new.safetensors', first_size=64
     )
     (tmp_path / 'run.pt').write_bytes(b'of one phase')
-    with pytest.raises(SegmentationError, match='first size 0, not 64'):
+    with pytest.raises(SegmentationError, match='full size, not inputs of 64'):
         job.run()
     base.rename(tmp_path / 'small.safetensors')
-    with pytest.raises(SegmentationError, match='first size 128, not 64'):
+    with pytest.raises(SegmentationError, match='of 128 pixels, not inputs'):
         job.run()
+    (tmp_path / 'small.safetensors').unlink()
+    (tmp_path / 'run.pt').unlink()
+    (tmp_path / 'small').mkdir()
+    (tmp_path / 'small' / 'run.pt').write_bytes(b'of the first phase')
+    with pytest.raises(SegmentationError, match='smaller inputs, not'):
+        replace(job, first_size=0).run()
 
 
 @pytest.mark.slow
@@ -344,7 +350,7 @@ def test_loaders_are_for_one_process(disc_folder: Path, tmp_path: Path):
         (
             ('--head-only', '--input-size', 256, '--compile', '--warped', 0)
             + ('--decoder', 'none', '--workers', 2),
-            '--input-size, --warped, --compile, --decoder, --workers has no',
+            '--input-size, --warped, --compile, --decoder, --workers have no',
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_options_of_a_model_and_labels_do_not_go_together(
     more = '--model', 'vit_b', '--clicks', '3', '--no-everything'
     assert main([*map(str, arguments), *more]) == 2
     said = capsys.readouterr().err
-    assert '--model, --clicks, --everything has no effect with --lab' in said
+    assert '--model, --clicks, --no-everything have no effect with' in said
 
 
 @pytest.mark.parametrize('folder', ['', 'labels'])

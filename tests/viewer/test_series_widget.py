@@ -986,9 +986,16 @@ def test_prompts_that_cannot_be_read_are_kept(series_desk, folder, damaged):
         pixels = tifffile.imread(folder / 'a.tif')
         tifffile.imwrite(folder / 'a.tif', 255 - pixels)
     content = file.read_bytes()
-    d = series_desk(folder)
+    d = series_desk(folder, prompts=True)
     assert 'The file of the prompts is kept' in d.widget.status.text
     assert d.widget.status.failed
+    if damaged:
+        d.session.click(68, 92)
+        d.session.accept()
+    # also when the image is shown again
+    for step in (d.widget.next, d.widget.previous):
+        step()
+        d.settle()
     labels = d.viewer.layers['labels']
     labels.data[0, 0] = 5
     labels.events.paint(value=[])

@@ -127,6 +127,10 @@ def test_units_are_changed_in_place(units):
     assert layer.data_to_world((4, 5)) == pytest.approx(before * factors)
     if units[0] == units[1]:
         assert layer.scale == pytest.approx((2000, 3000))
+    layer = Points(np.ones((1, 2)), units=units, scale=(2, 3), shear=[0.3])
+    before = np.array(layer.data_to_world((4, 5)))
+    use_units(layer, world_units(viewer))
+    assert layer.data_to_world((4, 5)) == pytest.approx(before * factors)
 
 
 def test_sliders_go_to_a_place_in_the_units_of_the_world(desk, blobs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +84,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
         refuse_idle(
             options,
             ['model', 'teacher', *MEASURED],
-            'with --labels, which measures label images, not a model: leave '
-            'it out',
+            'with --labels, which measures label images, not a model',
         )
-        _refuse_truth(options.labels, options.data)
     with contextlib.ExitStack() as stack:
         commit = options.json and stack.enter_context(
             _json_file(options.json, options.overwrite)
@@ -95,6 +94,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
         if options.teacher is not None:
             teacher = load_model(options.teacher, options.device)
         images = _chosen_images(options)
+        if options.labels is not None:
+            _refuse_truth(options.labels, options.data, images)
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))
         if options.labels is not None:
             result = evaluate_labels(options.labels, images, progress)
@@ -112,9 +113,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_truth(labels: Path, data: Path) -> None:
+def _refuse_truth(
+    labels: Path, data: Path, images: Sequence[LabelledImage]
+) -> None:
     """Refuse to compare the labels of the data with themselves."""
-    if labels.resolve() in {data.resolve(), (data / 'labels').resolve()}:
+    folders = {data, *(data / image.dataset for image in images)}
+    folders |= {folder / 'labels' for folder in folders}
+    if labels.resolve() in {folder.resolve() for folder in folders}:
         raise UsageError(
             f'--labels {labels} has the labels that others are compared '
             'with; give the labels that a program found in a folder of '

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +47,9 @@ class FilePlane(NamedTuple):
         Value of pixels that were not recorded.
     channel : int or None
         Channel that was chosen of a file with several, from 0.
-    plane : tuple of int
-        Index along each axis other than rows, columns, colours and channels.
+    plane : dict of str to int
+        Index along each axis other than rows, columns, colours and channels,
+        by the letter of the axis.
     """
 
     pixels: NDArray[Any]
@@ -55,7 +57,7 @@ class FilePlane(NamedTuple):
     units: dict[str, str | None]
     nodata: float | None = None
     channel: int | None = None
-    plane: tuple[int, ...] = ()
+    plane: Mapping[str, int] = MappingProxyType({})
 
 
 def read_image(
@@ -144,7 +146,7 @@ def read_image(
         dict(units),
         pyramid.nodata,
         taken,
-        tuple(index[axis] for axis in leading if names[axis] != 'c'),
+        {names[axis]: index[axis] for axis in leading if names[axis] != 'c'},
     )
 
 

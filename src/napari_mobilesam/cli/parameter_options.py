@@ -99,13 +99,22 @@ def refuse_idle(
     UsageError
         If one is given.
     """
-    idle = [
-        option_name(name)
-        for name in names
-        if getattr(options, name, None) is not None
-    ]
+    idle = typed_options(options, names)
     if idle:
-        raise UsageError(f'{", ".join(idle)} has no effect {where}')
+        has = 'has' if len(idle) == 1 else 'have'
+        raise UsageError(f'{", ".join(idle)} {has} no effect {where}')
+
+
+def typed_options(
+    options: argparse.Namespace, names: Iterable[str]
+) -> list[str]:
+    """Return those of some options that were given, as they were typed."""
+    given = ((name, getattr(options, name, None)) for name in names)
+    return [
+        option_name(name if value is not False else f'no_{name}')
+        for name, value in given
+        if value not in (None, [])
+    ]
 
 
 def option_name(field: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,9 +158,11 @@ def refine_command(options: argparse.Namespace) -> int:
 
 
 def plane_of_labels(
-    given: LabelsWithTable, plane: tuple[int, ...]
+    given: LabelsWithTable, chosen: Mapping[str, int]
 ) -> NDArray[Any]:
     """Labels of the plane that was chosen of the image, of any channel.
+
+    Axes of labels that the file does not name are those of the image.
 
     Raises
     ------
@@ -169,6 +172,8 @@ def plane_of_labels(
     labels = given.labels
     leading = labels.shape[:-2]
     if leading and any(size > 1 for size in leading):
+        known = given.axes[:-2] if set(given.axes[:-2]) == set(chosen) else ''
+        plane = [chosen[name] for name in known] or list(chosen.values())
         if len(plane) != len(leading):
             raise UsageError(
                 f'the labels are a stack of {" x ".join(map(str, leading))} '

@@ -37,8 +37,8 @@ from napari_mobilesam.cli.model_commands import (
 from napari_mobilesam.cli.parameter_options import (
     add_options,
     given_options,
-    option_name,
     refuse_idle,
+    typed_options,
 )
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import (
@@ -301,22 +301,17 @@ def check_options(options: argparse.Namespace) -> None:
         refuse_idle(
             options,
             [*names, 'region', 'skip'],
-            'with prompts: leave it out, or leave out --point, --negative, '
-            '--box, --boxes and --text',
+            'with prompts: leave out --point, --negative, --box, --boxes and '
+            '--text to use it',
         )
     checked_parameters(None, given_options(options, EverythingParameters))
 
 
 def refuse_in_tiles(options: argparse.Namespace) -> None:
     """Refuse options that need the image in memory."""
-    given = [
-        option_name(name)
-        for name in (
-            *('region', 'skip', 'boxes', 'like', 'similarity'),
-            *('text', 'detector', 'text_score'),
-        )
-        if getattr(options, name) is not None
-    ]
+    names = ['region', 'skip', 'boxes', 'like', 'similarity']
+    names += ['text', 'detector', 'text_score']
+    given = typed_options(options, names)
     if options.channel is not None and options.channels is not None:
         raise UsageError('--channel and --channels: give one of them')
     if options.output_kind != 'labels':

@@ -35,7 +35,7 @@ from napari_mobilesam.cli.kinds import (
 )
 from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
-from napari_mobilesam.cli.parameter_options import given_options, option_name
+from napari_mobilesam.cli.parameter_options import given_options, typed_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.large.io.tables import (
     check_table_path,
@@ -214,15 +214,12 @@ def refuse_for_series(options: argparse.Namespace) -> None:
     names = ['point', 'negative', 'box', 'boxes', 'skip', 'like', 'similarity']
     names += ['text', 'detector', 'text_score']
     names += ONLY_LARGE
-    given = [
-        option_name(name)
-        for name in names
-        if getattr(options, name, None) not in (None, [])
-    ]
+    given = typed_options(options, names)
     if given:
+        one = len(given) == 1
         raise UsageError(
-            f'{", ".join(given)} is for one image: leave it out, or give '
-            'one image'
+            f'{", ".join(given)} {"is" if one else "are"} for one image: '
+            f'leave {"it" if one else "them"} out, or give one image'
         )
     checked_parameters(None, given_options(options, EverythingParameters))
 

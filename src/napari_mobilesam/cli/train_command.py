@@ -173,9 +173,9 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
 def train_command(options: argparse.Namespace) -> int:
     """Train and write a checkpoint."""
     if options.head_only:
-        refuse_idle(options, WHOLE_MODEL, 'with --head-only: leave it out')
+        refuse_idle(options, WHOLE_MODEL, 'with --head-only')
     else:
-        refuse_idle(options, ['crops'], 'without --head-only: leave it out')
+        refuse_idle(options, ['crops'], 'without --head-only')
     workers = options.workers or 1
     if options.loaders and workers > 1:
         raise UsageError(

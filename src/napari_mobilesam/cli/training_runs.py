@@ -13,7 +13,7 @@ from napari_mobilesam.cli.exit_codes import OutputError, UsageError
 from napari_mobilesam.cli.image_files import refuse_existing
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.run_lock import run_lock
-from napari_mobilesam.types import Progress
+from napari_mobilesam.types import Progress, SegmentationError
 
 # File of a run's folder that says what the run writes, and how.
 OUTPUT = 'output.txt'
@@ -52,11 +52,15 @@ def check_checkpoint(options: argparse.Namespace) -> None:
 
 def _goes_on(options: argparse.Namespace) -> bool:
     """Return whether the folder is that of a run like this one."""
+    return _note(run_folder(options)) == _written(options)
+
+
+def _note(folder: Path) -> str:
+    """Return what a run has noted of itself; empty if there is none."""
     try:
-        note = (run_folder(options) / OUTPUT).read_text('utf-8')
+        return (folder / OUTPUT).read_text('utf-8')
     except (OSError, ValueError):
-        return False
-    return note == _written(options)
+        return ''
 
 
 def _written(options: argparse.Namespace) -> str:
@@ -74,9 +78,14 @@ def training_run(options: argparse.Namespace) -> Iterator[Progress]:
     """
     folder = run_folder(options)
     with run_lock(folder), ProgressLine(quiet=options.quiet) as progress:
+        before = _note(folder)
         try:
             (folder / OUTPUT).write_text(_written(options), 'utf-8')
             yield progress
+        except SegmentationError:
+            # the folder may be that of another run still
+            (folder / OUTPUT).write_text(before, 'utf-8')
+            raise
         except KeyboardInterrupt:
             if any(folder.rglob('run.pt')):
                 print(

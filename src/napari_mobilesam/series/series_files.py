@@ -27,6 +27,8 @@ PATTERN = '{name}_labels'
 EDITED = 'edited'
 # state in a record of a file that is about to be renamed to the labels
 COMING = 'coming'
+# where an image is as seen from its labels
+SEEN = 'from'
 
 
 class SeriesError(SegmentationError):
@@ -95,7 +97,7 @@ class SeriesImage:
         known = known if isinstance(known, dict) else {}
         same = (
             known.get(name) == self.made_of[name]
-            for name in ('image', 'file', 'from')
+            for name in ('image', 'file', SEEN)
         )
         other = str(known.get('image', ''))
         if other and Path(other).exists() and not any(same):
@@ -113,11 +115,21 @@ class SeriesImage:
         known = self.known()
         if 'objects' not in known:
             return None
-        if known.get('made_of') != self.made_of and EDITED not in known:
+        if not self._is_made_of(known) and EDITED not in known:
             return None
         if known.get('written') != file_state(self.labels):
             return None
         return known
+
+    def _is_made_of(self, known: dict[str, Any]) -> bool:
+        """True if labels are of this image and these parameters.
+
+        Wherever they lie.
+        """
+        made_of = known.get('made_of')
+        return isinstance(made_of, dict) and (
+            {**made_of, SEEN: None} == {**self.made_of, SEEN: None}
+        )
 
     def begin(self, overwrite: bool) -> bool:
         """Make sure that nothing foreign is replaced.
@@ -228,7 +240,7 @@ def image_identity(image: Path, labels: Path) -> dict[str, Any]:
     except ValueError:
         # on another drive
         seen = str(place)
-    return {'image': str(place), 'file': file_state(image), 'from': seen}
+    return {'image': str(place), 'file': file_state(image), SEEN: seen}
 
 
 def is_written(known: dict[str, Any], state: list[int] | None) -> bool:

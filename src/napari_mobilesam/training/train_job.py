@@ -63,6 +63,8 @@ from napari_mobilesam.types import (
 
 # File of a run's folder with the model that was trained on small inputs.
 SMALL = 'small.safetensors'
+# Folder in it of that training.
+FIRST = 'small'
 
 
 @dataclass(frozen=True)
@@ -188,15 +190,18 @@ class TrainJob:
 
     def _check_begun(self) -> None:
         """Refuse a folder of a run that began on inputs of another size."""
-        begun = self.first_size
+        found = wanted = _first_inputs(self.first_size)
         if (self.folder / SMALL).is_file():
-            begun = read_record(self.folder / SMALL).input_size
+            size = read_record(self.folder / SMALL).input_size
+            found = _first_inputs(size)
         elif (self.folder / STATE).is_file():
-            begun = 0
-        if begun != self.first_size:
+            found = _first_inputs(0)
+        elif (self.folder / FIRST / STATE).is_file() and not self.first_size:
+            found = 'smaller inputs'
+        if found != wanted:
             raise SegmentationError(
-                f'{self.folder} is of a run with the first size {begun}, not '
-                f'{self.first_size}; use that, or another folder'
+                f'{self.folder} is of a run that began on {found}, not '
+                f'{wanted}: use the same first size, or another folder'
             )
 
     def _phases(self) -> tuple[TrainJob, TrainJob]:
@@ -215,7 +220,7 @@ class TrainJob:
         steps = round(share * config.steps)
         small = replace(
             self,
-            folder=self.folder / 'small',
+            folder=self.folder / FIRST,
             output=self.folder / SMALL,
             input_size=self.first_size,
             zoom=self.zoom.within(self.first_size),
@@ -501,3 +506,7 @@ def write_result(sam: Sam, path: Path, record: ModelRecord) -> None:
             f'the model could not be written to {path}: {error}; choose '
             'another place or free disk space'
         ) from error
+
+
+def _first_inputs(size: int) -> str:
+    return f'inputs of {size} pixels' if size else 'inputs of the full size'

@@ -142,8 +142,11 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     if CLASS in table:
         # pandas takes classes such as "NA" and "None" for no class
         options |= {'keep_default_na': False, 'na_values': ['']}
-        names = pd.read_csv(path, usecols=[CLASS], dtype=str, **options)
-        table[CLASS] = names[CLASS]
+        names = pd.read_csv(path, usecols=[CLASS], dtype=str, **options)[CLASS]
+        if table[CLASS].dtype == float:
+            # whole numbers of a column with gaps
+            names = names.str.removesuffix('.0')
+        table[CLASS] = names
     return table
 
 

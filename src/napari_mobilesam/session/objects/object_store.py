@@ -141,19 +141,26 @@ class ObjectStore(ABC):
         Raises
         ------
         LabelsError
-            As of `free_label`; also if ``first`` is not above all that are
-            used.
+            As of `free_label`; also if one of them is used.
         """
-        free = self.free_label(count)
-        first = free if first is None else first
-        if not free <= first <= self.target.limit - count + 1:
-            raise LabelsError(
-                f'Labels from {first} are not free in “{self.target.name}”: '
-                f'the first free one is {free}, the last '
-                f'{self.target.limit}.'
-            )
-        self._reserved = first + count - 1
+        if first is None:
+            first = self.free_label(count)
+        else:
+            self._check_free(range(first, first + count))
+        self._reserved = max(self._reserved, first + count - 1)
         return first
+
+    def _check_free(self, labels: range) -> None:
+        """Raise `LabelsError` if labels cannot be given to new objects."""
+        self.target.check()
+        used = self.target.present(labels)
+        used |= {each.label for each in self if each.label in labels}
+        if used or labels[-1] > self.target.limit:
+            raise LabelsError(
+                f'Labels {labels[0]} to {labels[-1]} are not free in '
+                f'“{self.target.name}”, which holds labels up to '
+                f'{self.target.limit}: give another first label.'
+            )
 
     def hold_labels(self, owner: object, highest: int) -> None:
         """Hold the labels of objects that are hidden, and may come back.

@@ -347,11 +347,11 @@ class EverythingWidget(ViewerWidget):
         self._plane_later.restart()
 
     def _plane_changed(self) -> None:
-        plane = None
-        if self.header.image_combo.layer is not None:
+        image, plane = self.header.image_combo.layer, None
+        if image is not None:
             with contextlib.suppress(SegmentationError):
                 plane = self.header.plane
-        self.panel.where.offer(plane)
+        self.panel.where.offer(image, plane)
         self.large.offer(plane)
         self.estimate.later.restart()
 

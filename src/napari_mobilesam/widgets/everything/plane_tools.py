@@ -10,6 +10,7 @@ from napari.layers import Labels
 
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
+from napari_mobilesam.session.objects.targets import whole_picture
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.run_layers import OutputChoice
@@ -165,7 +166,7 @@ class PlaneTools:
             layer = new_labels(plane, f'{plane.layer.name} objects')
         objects = self._scene.objects_of(layer)
         if output.leave:
-            seen = objects.target.picture(source, (0, 0, *plane.shape))
+            seen = whole_picture(objects.target, source)
             picture = np.where(seen == 0, picture, 0)
         added = objects.free_label(int(picture.max())) - 1
         shifted = np.where(picture > 0, picture.astype(np.int64) + added, 0)

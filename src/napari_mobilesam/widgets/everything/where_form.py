@@ -36,6 +36,7 @@ from napari_mobilesam.widgets.viewer.layers import (
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
@@ -119,6 +120,8 @@ class WhereForm(QWidget):
         # beside a button
         self.region_combo.setMinimumContentsLength(5)
         self._followed: Shapes | None = None
+        # the image whose planes are on offer
+        self._offered: str | None = None
         self.form = form_layout(self)
         row = QHBoxLayout()
         row.addWidget(self.region_combo, 1)
@@ -138,23 +141,27 @@ class WhereForm(QWidget):
         chosen = self.planes_combo.currentData()
         return PlaneChoice() if chosen is None else PlaneChoice(*chosen)
 
-    def offer(self, plane: LayerPlane | None) -> None:
+    def offer(self, image: Image | None, plane: LayerPlane | None) -> None:
         """Offer the planes of an image, keeping the choice if it has them.
 
         Parameters
         ----------
+        image : napari.layers.Image or None
+            The image.
         plane : LayerPlane or None
-            Plane of the image that is shown; the offer stays if none is, as
-            while a volume is looked at.
+            Plane of it that is shown; the offer stays if none is, as while a
+            volume is looked at.
         """
-        if plane is None:
+        former = self._offered
+        self._offered = '' if image is None else str(image.unique_id)
+        if plane is None and self._offered == former:
             return
         before = self.planes_combo.currentText()
         self.planes_combo.blockSignals(True)
         self.planes_combo.clear()
         self.planes_combo.addItem('the current one', None)
-        image = plane.layer
-        for axis in plane.stack_axes:
+        for axis in () if plane is None else plane.stack_axes:
+            assert image is not None
             count = data_of(image).shape[axis]
             name = slider_name(self._viewer, image, axis)
             choices = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 from napari.layers import Labels
@@ -65,6 +66,8 @@ class SeriesSaving:
         self._series: Series | None = None
         # whether the records of the objects are what is to be kept
         self._records_known = True
+        # objects of layers of the series whose records are all in memory
+        self._complete: WeakSet[Objects] = WeakSet()
         # whether there is a label image, or was one to be saved
         self._labelled = False
         self._encoder: RecordEncoder | None = None
@@ -87,8 +90,10 @@ class SeriesSaving:
         self._series = self._dock.session.series.required
         self._objects = self._scene.objects_of(labels)
         self._changed = False
+        if found.complete:
+            self._complete.add(self._objects)
         # those of layers that were kept are in memory
-        self._records_known = found.complete or len(self._objects) > 0
+        self._records_known = self._objects in self._complete
         self._labelled = self._series[found.number].labelled
         self._encoder = RecordEncoder(self._scene)
         for name in EVENTS:
@@ -99,13 +104,16 @@ class SeriesSaving:
     def wait_for_records(self) -> None:
         """Keep the file of prompts as it is: the records are not all here."""
         self._records_known = False
+        if self._objects is not None:
+            self._complete.discard(self._objects)
 
     def take_records(self, loaded: LoadedSession) -> None:
         """Add the records that were read to the objects of the labels."""
         labels, objects = self._labels, self._objects
-        self._records_known = True
         if labels is None or objects is None:
             return
+        self._records_known = True
+        self._complete.add(objects)
         used = set(np.unique(np.asarray(labels.data)).tolist())
         known = {
             record.number: record

@@ -133,8 +133,12 @@ def use_units(layer: Layer, units: Units | None) -> None:
     if wanted == own or (factors == 1).all():
         return
     factor, affine = np.diag(factors), np.array(layer.affine.affine_matrix)
-    parts = layer.rotate, affine[:-1, :-1]
-    if all(np.allclose(factor @ part, part @ factor) for part in parts):
+    parts = [layer.rotate, affine[:-1, :-1]]
+    # scaled by one factor, a layer stays as sheared as it is
+    one_factor = (factors == factors[0]).all()
+    if (one_factor or not np.any(layer.shear)) and all(
+        np.allclose(factor @ part, part @ factor) for part in parts
+    ):
         # napari takes the size of a pixel, and so of the smallest rectangle
         # that can be drawn, from the scale alone
         layer.scale = layer.scale * factors
