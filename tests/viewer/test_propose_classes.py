@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
+from napari_mobilesam.segmentation import label_masks
 from napari_mobilesam.types import CheckpointError
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
@@ -63,6 +67,32 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     d.settle()
     names = {record.label: record.class_name for record in objects}
     assert names == {1: 'bright', 2: 'dim'}
+
+
+def test_nothing_is_said_or_estimated_while_objects_are_compared(
+    d, monkeypatch
+):
+    give(d, 1, 'bright')
+    give(d, 2, 'dim')
+    go, find = threading.Event(), label_masks.masks_of_labels
+
+    def wait_and_find(*args):
+        assert go.wait(20)
+        return find(*args)
+
+    monkeypatch.setattr(label_masks, 'masks_of_labels', wait_and_find)
+    d.panel.classes.button.click()
+    other = d.viewer.add_image(np.ones((50, 60), np.uint8))
+    QApplication.processEvents()
+    d.widget.header.image_combo.layer = other
+    QApplication.processEvents()
+    assert d.widget.busy
+    assert d.widget.status.busy
+    go.set()
+    d.settle()
+    assert not d.widget.busy
+    assert 'Proposed classes for 2 objects' in d.widget.status.text
+    assert d.panel.estimate_label.text() != ''
 
 
 def test_rows_show_their_plane_whatever_is_shown(d):

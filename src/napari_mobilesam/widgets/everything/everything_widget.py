@@ -157,6 +157,15 @@ class EverythingWidget(ViewerWidget):
 
     @property
     def busy(self) -> bool:
+        """True while anything that was started in the form goes on."""
+        return (
+            self._searching
+            or self.session.classifying.running
+            or self.session.detector_downloads.running
+        )
+
+    @property
+    def _searching(self) -> bool:
         """True while a run or a search goes on."""
         return (
             self.runs.current is not None
@@ -190,6 +199,8 @@ class EverythingWidget(ViewerWidget):
         self._text_control.attach()
         self._class_control.attach()
         jobs = session.runs.jobs
+        for work in (session.classifying, session.detector_downloads):
+            self.listen(work.finished, self.estimate.later.restart)
         for signal, callback in (
             (session.runs.progress, self._progress),
             (jobs.progress, self._progress),
@@ -445,12 +456,12 @@ class EverythingWidget(ViewerWidget):
     # the session
 
     def _progress(self, done: int, total: int, message: str) -> None:
-        if self.busy:
+        if self._searching:
             self.runs.show_progress(done, total, message)
 
     def _say(self, text: str, topic: str) -> None:
         # once Cancel was pressed, nothing replaces “Stopping”
-        runs = self.busy and self.panel.cancel_button.isEnabled()
+        runs = self._searching and self.panel.cancel_button.isEnabled()
         if topic == 'model' or (topic == 'everything' and runs):
             self.status.say(text, busy=True)
 
@@ -458,7 +469,7 @@ class EverythingWidget(ViewerWidget):
         if topic == 'model':
             self.status.fail(text)
         elif topic == 'everything':
-            if self.busy:
+            if self._searching:
                 self.runs.let_go()
                 self.tools.abandon()
                 self.large.abandon()
