@@ -59,14 +59,13 @@ class RangeSlider(QDoubleRangeSlider):
         self.set_extent((0.0, 1.0) if not logarithmic else (1.0, 10.0))
 
     def set_extent(self, extent: Range) -> None:
-        """Set the limits, keeping the chosen range where it fits."""
-        chosen = self.interval
+        """Set the limits, and choose all that is between them."""
         low, high = extent
         self._extent = (low, max(high, low + 1e-6))
         self.blockSignals(True)
         self.setRange(*(self._to_slider(value) for value in self._extent))
         self.blockSignals(False)
-        self.set_interval(chosen)
+        self.set_interval(None)
 
     def set_interval(self, interval: Range | None) -> None:
         """Choose a range; None for all values."""

@@ -186,6 +186,16 @@ def narrow(combo: QComboBox) -> None:
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
+def choice_combo(entries: Mapping[str, str], chosen: str = '') -> QComboBox:
+    """Return a narrow list of texts by name; the first if none is chosen."""
+    combo = QComboBox()
+    narrow(combo)
+    for name, text in entries.items():
+        combo.addItem(text, name)
+    combo.setCurrentIndex(max(0, combo.findData(chosen)))
+    return combo
+
+
 def explain_rows(form: QFormLayout, tips: Mapping[str, str]) -> None:
     """Give the labels of rows their tool tips.
 

@@ -25,6 +25,7 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
 from napari_mobilesam.widgets.parts.controls import (
+    choice_combo,
     explain_rows,
     form_layout,
     narrow,
@@ -120,11 +121,11 @@ class PromptPanel(QWidget):
             'Axis of the image along which objects are followed.'
         )
         self.candidates_view = CandidatesView()
-        self.policy_combo = _choice(OVERLAPS)
+        self.policy_combo = choice_combo(OVERLAPS)
         self.policy_combo.setToolTip(
             'What to do with pixels that already belong to another object.'
         )
-        self.numbers_combo = _choice(NUMBERS)
+        self.numbers_combo = choice_combo(NUMBERS)
         self.class_box = ClassBox(classes)
         self.save_box = QCheckBox('Autosave')
         self.script_button = wide_button('Copy script')
@@ -278,11 +279,3 @@ class PromptPanel(QWidget):
             'QPushButton { text-align: left; border-left: 6px solid '
             f'{COLORS[polarity]}; }}'
         )
-
-
-def _choice(entries: Mapping[str, str]) -> QComboBox:
-    combo = QComboBox()
-    narrow(combo)
-    for name, text in entries.items():
-        combo.addItem(text, name)
-    return combo

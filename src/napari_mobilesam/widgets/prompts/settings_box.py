@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QKeySequenceEdit,
     QSpinBox,
@@ -22,8 +20,8 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
 from napari_mobilesam.widgets.parts.controls import (
+    choice_combo,
     form_layout,
-    narrow,
     wide_button,
 )
 from napari_mobilesam.widgets.parts.keys import command_of_napari
@@ -82,11 +80,11 @@ class SettingsBox(QWidget):
             'Keep parts of a mask that are separate from the prompted part.'
         )
         self.islands_box.setChecked(settings.islands)
-        self.doubtful_combo = _combo(DOUBTFUL, settings.doubtful)
+        self.doubtful_combo = choice_combo(DOUBTFUL, settings.doubtful)
         self.doubtful_combo.setToolTip(
             'Masks that the model is not confident about, shown in orange.'
         )
-        self.device_combo = _combo(DEVICES, settings.device)
+        self.device_combo = choice_combo(DEVICES, settings.device)
         self.threads_spin = _spin(
             0,
             os.cpu_count() or 1,
@@ -234,15 +232,6 @@ class KeysBox(QWidget):
         self.keys = {}
         self._show()
         self.changed.emit()
-
-
-def _combo(choices: Mapping[str, str], chosen: str) -> QComboBox:
-    combo = QComboBox()
-    narrow(combo)
-    for name, text in choices.items():
-        combo.addItem(text, name)
-    combo.setCurrentIndex(max(0, combo.findData(chosen)))
-    return combo
 
 
 def _spin(
