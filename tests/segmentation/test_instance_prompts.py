@@ -262,3 +262,18 @@ def test_nothing_is_left_out_where_not_all_blocks_are_kept(
     )
     assert candidates.paint()[0].max() == len(centers)
     assert len(embedding._blocks) == 1
+
+
+@pytest.mark.parametrize('watershed', [False, True])
+def test_the_pixel_that_a_point_lies_on_can_be_skipped(image, watershed):
+    def points(**options):
+        model = SeeingOracle(best=48)
+        options |= {'diameter': 18, 'watershed': watershed}
+        masks = generate_candidates(image, model, **options).masks
+        return [mask.point for mask in masks]
+
+    # at this scale some lie in the upper left half of their pixel
+    point = next(p for p in points() if p[0] % 1 > 0.5)
+    skip = np.zeros(SHAPE, bool)
+    skip[round(point[0]), round(point[1])] = True
+    assert point not in points(skip=skip)

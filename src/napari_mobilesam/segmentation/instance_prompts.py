@@ -144,7 +144,8 @@ def _ask(
 ) -> None:
     """Ask pixels of the maps that are in scope and not explained."""
     points = maps.to_data(pixels)
-    points = points[collector.scope.admits(points) & ~coverage.at(points)]
+    places = points + 0.5  # from the corner of the image
+    points = points[collector.scope.admits(places) & ~coverage.at(places)]
     asked = [
         replace(region, points=points[region.owns(points)])
         for region in regions
@@ -237,7 +238,7 @@ def _unexplained(maps: InstanceMaps, coverage: Coverage) -> NDArray[np.intp]:
     """(N, 2) pixels of the maps in the middle of unexplained foreground."""
     left = maps.values[FOREGROUND] >= SURE
     pixels = np.argwhere(left)
-    left[tuple(pixels[coverage.at(maps.to_data(pixels))].T)] = False
+    left[tuple(pixels[coverage.at(maps.to_data(pixels) + 0.5)].T)] = False
     if not left.any():
         return np.zeros((0, 2), np.intp)
     return local_peaks(

@@ -64,7 +64,10 @@ class Scope:
 def at_points(
     plane: NDArray[Any], points: NDArray[np.float64]
 ) -> NDArray[Any]:
-    """Values of the pixels that (N, 2) points (row, column) lie on."""
+    """Values of the pixels that (N, 2) points (row, column) lie on.
+
+    Of the first pixel they are 0 to 1, as the points of a lattice.
+    """
     last = np.array(plane.shape[:2]) - 1
     pixels = np.clip(np.floor(points), 0, last).astype(np.intp)
     values: NDArray[Any] = plane[pixels[:, 0], pixels[:, 1]]

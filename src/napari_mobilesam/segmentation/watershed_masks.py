@@ -95,7 +95,7 @@ def _take(
     points = maps.to_data(seeds)
     places = find_objects(labels)
     if left is None:
-        wanted = collector.scope.admits(points)
+        wanted = collector.scope.admits(points + 0.5)
         wanted &= np.any([each.owns(points) for each in regions], axis=0)
     else:
         wanted = np.zeros(len(seeds), bool)
