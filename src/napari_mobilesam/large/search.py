@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,7 @@ class Search:
     def _search(self, workers: TaskWorkers) -> None:
         self.tell()
         self._run(workers, self._grid_tasks())
-        left = [gather(self.journal, keys).cut_ones() for keys in self.keys]
+        left: Sequence[MaskTable | None] = [None] * len(self.keys)
         rounds = [2**n for n in range(self.plan.parameters.coarser + 1)]
         for shrink in rounds:
             if self._asked_to_end():
@@ -101,9 +101,8 @@ class Search:
 
     def _report_cut(self) -> None:
         """Record the objects that no tile showed as a whole."""
-        for plane, keys in enumerate(self.keys):
-            parts = gather(self.journal, keys).cut_ones()
-            lost = self._unexplained(plane, parts)
+        for plane in range(len(self.keys)):
+            lost = self._unexplained(plane)
             self.cut += [
                 CutObject(plane, self._at_level_0(tuple(box)))
                 for box in joined_boxes(lost.boxes).tolist()
@@ -128,7 +127,7 @@ class Search:
     def _repair(
         self,
         workers: TaskWorkers,
-        left: list[MaskTable],
+        left: Sequence[MaskTable | None],
         shrink: int,
         last: bool,
     ) -> list[MaskTable]:
@@ -153,11 +152,18 @@ class Search:
             for cut, keys, count in zip(later, self.keys, known, strict=True)
         ]
 
-    def _unexplained(self, plane: int, cut: MaskTable) -> MaskTable:
+    def _unexplained(
+        self, plane: int, cut: MaskTable | None = None
+    ) -> MaskTable:
+        """Cut masks, all of a plane if None, that no complete one covers."""
+        if cut is not None and not len(cut):
+            return cut
+        found = gather(self.journal, self.keys[plane])
+        cut = found.cut_ones() if cut is None else cut
         if not len(cut):
             return cut
-        whole = gather(self.journal, self.keys[plane]).whole_ones()
-        return unexplained(cut, whole, MaskRecordReader(self.journal))
+        reader = MaskRecordReader(self.journal)
+        return unexplained(cut, found.whole_ones(), reader)
 
     def _run(self, workers: TaskWorkers, tasks: Iterable[TileTask]) -> None:
         """Run the tasks that have no record yet, and collect all keys."""
