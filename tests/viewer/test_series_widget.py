@@ -733,8 +733,8 @@ def test_labels_of_another_shape(series_desk, folder):
     d.widget.previous()
     d.settle()
     assert d.widget.status.text == (
-        'Image 1 of 3, a.tif: to do. a_labels.tif is from another program, or '
-        'was changed since; it is kept, and labels are saved to '
+        'Image 1 of 3, a.tif: to do. a_labels.tif is from another window or '
+        'program, or was changed since; it is kept, and labels are saved to '
         'a_labels.2.tif.'
     )
 

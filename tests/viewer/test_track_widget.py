@@ -372,10 +372,18 @@ def held(monkeypatch):
     go.set()
 
 
-def test_cancel(track_desk, held):
+def test_cancel(track_desk, held, monkeypatch):
     d = track_desk(tracked=False)
     d.widget.track()
     assert not d.widget.track_button.isEnabled()
+    # napari asks before it closes
+    window = d.widget.main_window
+    monkeypatch.setattr(
+        type(window), 'closeEvent', lambda window, event: event.ignore()
+    )
+    window.close()
+    tasks = d.viewer.window._task_status_manager
+    assert tasks.get_status() == ['MobileSAM: Track; the tracks are lost']
     QTest.mouseClick(d.widget.cancel_button, LEFT)
     assert d.widget.status.text == 'Stopping …'
     held.set()
@@ -383,6 +391,8 @@ def test_cancel(track_desk, held):
     assert d.widget.status.text == 'Stopped; the tracks are unchanged.'
     assert d.viewer.layers == [d.labels]
     assert d.widget.track_button.isEnabled()
+    window.close()
+    assert not tasks.get_status()
 
 
 def test_labels_removed_in_a_run(track_desk, held):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_mobilesam.widgets.viewer.unfinished_prompts import (
-        UnfinishedPrompts,
+    from napari_mobilesam.widgets.viewer.unfinished_work import (
+        UnfinishedWork,
     )
 
 
@@ -32,7 +32,7 @@ class _ViewerState(NamedTuple):
     session: Session
     painter: ClassPainter
     context: CanvasContext
-    unfinished: UnfinishedPrompts | None
+    unfinished: UnfinishedWork | None
 
 
 # removed with their viewers
@@ -101,13 +101,13 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     return _ViewerState(session, painter, context, unfinished)
 
 
-def _watch_closing(viewer: ViewerModel, session: Session) -> UnfinishedPrompts:
+def _watch_closing(viewer: ViewerModel, session: Session) -> UnfinishedWork:
     # viewers without a window need no Qt
-    from napari_mobilesam.widgets.viewer.unfinished_prompts import (
-        UnfinishedPrompts,
+    from napari_mobilesam.widgets.viewer.unfinished_work import (
+        UnfinishedWork,
     )
 
-    return UnfinishedPrompts(viewer, session)
+    return UnfinishedWork(viewer, session)
 
 
 def _deliverer(viewer: Any) -> Deliver | None:

@@ -1,4 +1,4 @@
-"""Prompts that are being answered when a window is closed."""
+"""Work of a session that goes on when a window is closed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 
-class UnfinishedPrompts:
+class UnfinishedWork:
     """Has napari ask before its window closes, and keeps what is found.
 
     Of objects that were accepted before their mask was there, and of objects
-    that are segmented in the background.
+    that are segmented in the background. Tracks are lost.
 
     Parameters
     ----------
@@ -38,13 +38,19 @@ class UnfinishedPrompts:
             WindowClosing(window, window, self._tell)
 
     def _tell(self) -> None:
-        waiting = len(self._session.editor.queue)
-        if self._session.background.running:
-            self._task.begin('Objects are being segmented')
-        elif waiting:
-            self._task.begin(
+        session = self._session
+        waiting = len(session.editor.queue)
+        texts = []
+        if session.background.running:
+            texts.append('Objects are being segmented')
+        if waiting:
+            texts.append(
                 f'{counted(waiting, "accepted object")} to be written'
             )
+        if session.tracking.running:
+            texts.append('Track; the tracks are lost')
+        if texts:
+            self._task.begin('. '.join(texts))
         else:
             self._task.done()
 
