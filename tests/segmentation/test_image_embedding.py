@@ -66,8 +66,7 @@ def test_a_decoder_block_lies_around_its_centre(shape, place, large):
     grid = EmbeddingGrid(shape, ModelRecord('any', input_size=128))
     center = np.multiply(place, np.subtract(shape, 1))
     for pitch in grid.pitches:
-        find = grid.large_block if large else grid.small_block
-        frame = grid.frame(find(center, pitch), center)
+        frame = grid.frame_at(center, pitch, large)
         low, high = np.array(frame.window[:2]), np.array(frame.window[2:])
         assert (low <= center).all()
         assert (center < high).all()

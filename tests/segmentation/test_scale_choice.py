@@ -104,5 +104,5 @@ def test_the_pitch_of_a_frame_is_that_of_its_scale(shape):
     grid = EmbeddingGrid(shape, ModelRecord('any', input_size=256))
     center = shape[0] / 2, shape[1] / 2
     for pitch in grid.pitches:
-        frame = grid.frame(grid.small_block(center, pitch), center)
+        frame = grid.frame_at(center, pitch)
         assert pitch_of(frame) == pitch

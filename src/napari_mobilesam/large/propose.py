@@ -248,9 +248,8 @@ class Proposer:
             return region
         row, column = region.window[:2]
         cut = Cut((row + side / 2, column + side / 2), pitch, large=True)
-        grid = EmbeddingGrid(shape, record)
-        frame = grid.frame(grid.large_block(cut.center, pitch), cut.center)
-        return replace(region, window=frame.window, cut=cut)
+        window = EmbeddingGrid(shape, record).frame_at(*cut).window
+        return replace(region, window=window, cut=cut)
 
     def _ask(
         self,

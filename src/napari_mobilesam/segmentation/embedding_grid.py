@@ -285,6 +285,13 @@ class EmbeddingGrid:
             self.record.input_size,
         )
 
+    def frame_at(
+        self, center: Sequence[float], pitch: int, large: bool = False
+    ) -> Frame:
+        """Frame of the decoder block around a place, see `Cut`."""
+        find = self.large_block if large else self.small_block
+        return self.frame(find(center, pitch), center)
+
     def _window(
         self, low: tuple[int, int], sides: Sequence[int], pitch: int
     ) -> tuple[int, int, int, int]:

@@ -245,9 +245,7 @@ def _ask(
 
 def _answer(image: ImageEmbedding, cut: Cut) -> Prediction:
     """Answer to a click in the middle of a decoder block."""
-    grid = image.grid
-    find = grid.large_block if cut.large else grid.small_block
-    window = grid.frame(find(cut.center, cut.pitch), cut.center).window
+    window = image.grid.frame_at(*cut).window
     region = Region(window, np.array([cut.center]), -1.0, cut)
     floor = Thresholds(float('-inf'), float('-inf'))
     worker = RegionWorker(image, EverythingParameters(), floor, region)

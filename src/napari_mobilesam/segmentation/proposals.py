@@ -216,7 +216,7 @@ def masks_of_boxes(
         groups.setdefault(_cut_for(box, known), []).append(index)
     # No mask is cut off: its box says where it ends.
     regions = [
-        Region(_frame_of(cut, known).window, np.zeros((0, 2)), -1.0, cut)
+        Region(known.grid.frame_at(*cut).window, np.zeros((0, 2)), -1.0, cut)
         for cut in groups
     ]
     run = Run(
@@ -267,15 +267,9 @@ def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:
         pitch,
         large=True,
     )
-    window = np.array(_frame_of(cut, image).window)
+    window = np.array(grid.frame_at(*cut).window)
     inside = (box[:2] >= window[:2]) & (box[2:] <= window[2:])
     return cut if inside.all() else Cut((row, column), pitch)
-
-
-def _frame_of(cut: Cut, image: ImageEmbedding) -> Frame:
-    grid = image.grid
-    find = grid.large_block if cut.large else grid.small_block
-    return grid.frame(find(cut.center, cut.pitch), cut.center)
 
 
 def _checked_boxes(

@@ -77,6 +77,6 @@ def _coarser(mask: Mask, grid: EmbeddingGrid) -> Region:
     )
     least = min(side, max(grid.image_shape)) / grid.cells
     pitch = min(p for p in grid.pitches if p >= least)
-    frame = grid.frame(grid.small_block(center, pitch), center)
+    cut = Cut(center, pitch)
     points = np.array([mask.point, center_of(mask)])
-    return Region(frame.window, points, 1 + pitch / 4, Cut(center, pitch))
+    return Region(grid.frame_at(*cut).window, points, 1 + pitch / 4, cut)
