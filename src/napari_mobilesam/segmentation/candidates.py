@@ -192,9 +192,15 @@ class Candidates:
     def label(
         self, selection: Selection | None = None
     ) -> tuple[NDArray[Any], pd.DataFrame]:
-        """Label image and table, as `segment_everything` returns them."""
+        """Label image and table, as `segment_everything` returns them.
+
+        The table has a column ``similarity`` if that is selected by.
+        """
         labels, painted = self.paint(selection)
-        return labels, label_table(labels, painted)
+        table = label_table(labels, painted)
+        if selection is not None and selection.similarity is not None:
+            table['similarity'] = [mask.similarity for mask in painted]
+        return labels, table
 
     def _passing(self, selection: Selection) -> NDArray[np.intp]:
         """Indices of masks that reach the thresholds."""

@@ -467,11 +467,6 @@ embedding, progress, cancelled, **overrides
         progress=progress,
         cancelled=cancelled,
     )
-    selection = replace(Selection.of(chosen), similarity=similarity)
-    labels, painted = candidates.paint(selection)
-    from napari_mobilesam.segmentation.masks import label_table
-
-    table = label_table(labels, painted)
-    return labels, table.assign(
-        similarity=[mask.similarity for mask in painted]
+    return candidates.label(
+        replace(Selection.of(chosen), similarity=similarity)
     )

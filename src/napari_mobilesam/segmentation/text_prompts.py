@@ -200,8 +200,6 @@ def segment_text(
     ImageError, SegmentationError
         As `generate_candidates`.
     """
-    from napari_mobilesam.segmentation.masks import label_table
-
     check_model(model)
     check_number('score', score, 0, 1)
     check_query(text)
@@ -222,10 +220,4 @@ def segment_text(
         cancelled=cancelled,
         **shown,
     )
-    labels, painted = candidates.paint(
-        text_selection(candidates.parameters, score)
-    )
-    table = label_table(labels, painted)
-    return labels, table.assign(
-        similarity=[mask.similarity for mask in painted]
-    )
+    return candidates.label(text_selection(candidates.parameters, score))
