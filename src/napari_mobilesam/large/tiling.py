@@ -15,15 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.segmentation.lattice import (
     POINTS_PER_DIAMETER,
     lattice_points,
 )
+from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.segmentation.windows import HALO, window_side
 from napari_mobilesam.types import EverythingParameters, ModelRecord, Window
-
-STRIDE = 16  # input pixels per pixel of the embedding
-LOW_RES = 4  # input pixels per pixel of the model's masks
 
 # Of a block of tiles: most along a side, least blocks of a plane with enough
 # tiles, most pixels along a side of several.
@@ -183,7 +182,7 @@ def cut_edge(side: int, input_size: int) -> float:
 
     One pixel of the model's masks blurs where a mask ends.
     """
-    return 1 + LOW_RES * side / input_size
+    return 1 + LOW_RES_STRIDE * side / input_size
 
 
 def is_cut(

@@ -29,6 +29,7 @@ from napari_mobilesam.argument_checks import (
     check_path,
 )
 from napari_mobilesam.files import PART, write_atomic
+from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.types import Frame
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ SUFFIX = '.embedding'
 DEFAULT_BYTES = 2 * 1024**3
 # Age in seconds after which an unfinished temporary file is deleted.
 ABANDONED = 3600
-# Input pixels along a cell of the features, and channels of it.
-STRIDE = 16
+# Channels of the features.
 CHANNELS = 256
 
 
