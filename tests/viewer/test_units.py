@@ -10,10 +10,19 @@ from napari.components import ViewerModel
 from napari.layers import Points
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.tracking.pixel_size import PixelSize
+from napari_mobilesam.widgets.table.measured_layers import request_of
+from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.large_source import large_image
+from napari_mobilesam.widgets.viewer.layer_files import (
+    read_layers,
+    write_ome_zarr,
+)
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 from napari_mobilesam.widgets.viewer.layers import use_units, world_units
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
+from napari_mobilesam.widgets.viewer.track_layers import pixel_size
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 FIRST, SECOND = (28, 32), (28, 92)
 
@@ -45,6 +54,37 @@ def test_labels_of_large_images_do_so_too(blobs):
     labels = viewer.add_labels(np.zeros_like(blobs), **large.transform())
     assert labels.units == image.units
     assert labels.axis_labels == image.axis_labels
+
+
+def test_labels_of_channels_know_the_size_of_a_pixel(blobs, tmp_path):
+    """They lie by their affine alone."""
+    viewer = ViewerModel()
+    image = viewer.add_image(
+        np.stack([blobs, blobs]),
+        scale=(1, 0.5, 0.25),
+        translate=(0, 3, 4),
+        units=('pixel', 'um', 'um'),
+    )
+    plane = plane_of(viewer, image, channel_axis=0)
+    labels = new_labels(plane, 'cells')
+    labels.data[FIRST] = 1
+    request = request_of(labels, None, ViewerScene(viewer))
+    assert (request.scale, request.units) == ((0.5, 0.25), 'µm')
+    path = tmp_path / 'cells.zarr'
+    write_ome_zarr(str(path), *labels.as_layer_data_tuple()[:2])
+    ((_, read, _),) = read_layers(str(path))
+    assert (read['scale'], read['translate']) == ((0.5, 0.25), (3, 4))
+
+
+def test_the_size_of_a_pixel_is_that_of_all_transforms():
+    viewer = ViewerModel()
+    turned = viewer.add_labels(
+        np.zeros((4, 8, 8), int),
+        scale=(90, -0.3, 0.3),
+        affine=[[1, 0, 0, 0], [0, 0, -2, 9], [0, 2, 0, 9], [0, 0, 0, 1]],
+        units=('s', 'um', 'um'),
+    )
+    assert pixel_size(turned) == PixelSize((0.6, 0.6), 'micrometer', 90)
 
 
 def look_alike(d, blobs):

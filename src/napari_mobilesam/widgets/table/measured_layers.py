@@ -11,7 +11,11 @@ from napari_mobilesam.measure.unread_views import Reordered, Stacked
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import in_one_unit
-from napari_mobilesam.widgets.viewer.layers import data_of, with_class_text
+from napari_mobilesam.widgets.viewer.layers import (
+    data_of,
+    pixel_sizes,
+    with_class_text,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -93,7 +97,7 @@ def _intensities(
 def _scale(labels: Labels) -> tuple[tuple[float, ...] | None, str | None]:
     """Size of a pixel and its unit, if the layer has them."""
     units = [str(unit) for unit in labels.units]
-    scale = tuple(float(abs(size)) for size in labels.scale)
+    scale = tuple(map(float, abs(pixel_sizes(labels))))
     ndim = len(scale)
     if ndim > 3 or PIXEL in units[-2:] or not all(scale):
         return None, None

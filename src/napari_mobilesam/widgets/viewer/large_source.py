@@ -10,7 +10,7 @@ import numpy as np
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import MARK, data_of
+from napari_mobilesam.widgets.viewer.layers import MARK, data_of, pixel_sizes
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
@@ -139,7 +139,7 @@ def large_image(
     pyramid = Pyramid(
         tuple(image.data) if image.multiscale else (image.data,),
         names + 's' * image.rgb,
-        scale=(*map(float, image.scale), *[1.0] * image.rgb),
+        scale=(*map(float, pixel_sizes(image)), *[1.0] * image.rgb),
         translation=(*map(float, image.translate), *[0.0] * image.rgb),
         units=(*map(_unit, image.units), *[None] * image.rgb),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
@@ -19,7 +20,7 @@ from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import is_time
-from napari_mobilesam.widgets.viewer.layers import unwrap
+from napari_mobilesam.widgets.viewer.layers import pixel_sizes, unwrap
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -101,7 +102,7 @@ def _write(
     if isinstance(data, Sequence) or attributes.get('multiscale'):
         data = data[0]
     _refuse_own_file(data, Path(path))
-    scale = tuple(float(size) for size in attributes.get('scale', ()))
+    scale, origin = _placement(attributes, len(data.shape))
     units = _units(attributes.get('units'), len(scale))
     image = LabelsWithTable(
         data,
@@ -111,7 +112,7 @@ def _write(
         scale,
         units,
         str(attributes.get('name') or 'labels'),
-        tuple(float(at) for at in attributes.get('translate', ())),
+        origin,
     )
     export_labels(image, path, overwrite=True)
     return [path]
@@ -131,6 +132,19 @@ def _refuse_own_file(data: Any, path: Path) -> None:
             f'{path} has the labels of this layer, which are saved already: '
             'give another name.'
         )
+
+
+def _placement(
+    attributes: Mapping[str, Any], ndim: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Size of a pixel and position of the first, by all transforms."""
+    names = ('scale', 'translate', 'rotate', 'shear', 'affine')
+    layer = Labels(
+        np.zeros((1,) * ndim, np.uint8),
+        **{name: attributes[name] for name in names if name in attributes},
+    )
+    origin = layer.data_to_world(np.zeros(ndim))
+    return tuple(map(float, pixel_sizes(layer))), tuple(map(float, origin))
 
 
 def _table(features: Any) -> pd.DataFrame | None:

@@ -80,6 +80,17 @@ def data_to_world_matrix(
     return matrix
 
 
+def pixel_sizes(layer: Layer) -> NDArray[np.float64]:
+    """Return the size of a layer's pixels along its axes, in its units.
+
+    Labels that lie on some axes of an image only, or on a part of it, are
+    placed by their affine alone, and those of other plugins may be: the
+    scale tells no more than a part. Sizes are negative where it is.
+    """
+    turned = layer.affine.linear_matrix @ layer.rotate
+    return np.linalg.norm(turned, axis=0) * layer.scale
+
+
 def world_units(viewer: ViewerModel) -> Units | None:
     """Return the units of positions in a viewer.
 

@@ -27,6 +27,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     insert_below_prompts,
     is_output,
+    pixel_sizes,
     refresh_pixels,
     unwrap,
 )
@@ -454,7 +455,7 @@ def pixel_size(layer: Labels) -> PixelSize:
     As far as the layer has units.
     """
     units = [str(unit) for unit in layer.units]
-    sizes = [float(abs(size)) for size in layer.scale]
+    sizes = [float(size) for size in abs(pixel_sizes(layer))]
     found = PixelSize.of_axes(sizes, units)
     return PixelSize(interval=found.interval) if PIXEL in units[1:] else found
 
