@@ -110,6 +110,23 @@ def test_objects_are_written_with_records_and_rows(output, objects, target):
     assert output.numbers == {1, 2}
 
 
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_areas_are_those_of_the_pixels(objects, target, overwrite):
+    """Of objects of the run, and of others, that cover each other."""
+    with objects.step('of others') as step:
+        step.paint(plane_at(), square(2, 5), 5)
+        rows = {'index': [5], 'area': [16], 'perimeter': [12]}
+        step.describe({5}, pd.DataFrame(rows))
+    output = EverythingOutput(objects, [plane_at()], overwrite=overwrite)
+    output.write(result(1, 2))
+    rows = target.table.set_index('index')
+    assert set(rows.index) == set(np.unique(target.data)) - {0}
+    for label, area in rows['area'].items():
+        assert area == np.count_nonzero(target.data == label)
+    assert np.isnan(rows['perimeter'][5]) == overwrite
+    output.close()
+
+
 def test_labels_follow_those_that_are_there(output, target):
     target.data[3, 0, 0] = 7
     output.write(result(1, 2))

@@ -24,6 +24,7 @@ from napari_mobilesam.session.objects.writing import (
     assign_class,
     finished,
     reassign_class,
+    shrunken_labels,
     write_object,
 )
 from napari_mobilesam.types import Prompts
@@ -179,7 +180,7 @@ def test_rows_follow_objects_through_undo_and_redo(objects):
 
 def test_rows_of_other_tables_come_back_with_undo(objects):
     table = objects.rows(()).assign(area=[])
-    table.loc[0] = [5, 0.4, 0.8, 1, '', 17]
+    table.loc[0] = [5, 0.4, 0.8, 1, '', 16]
     with objects.step('everything') as step:
         step.paint(plane_at(0), square(0, 0), 5)
         step.describe({5}, table)
@@ -187,7 +188,53 @@ def test_rows_of_other_tables_come_back_with_undo(objects):
     objects.delete(record)
     assert len(objects.target.table) == 0
     objects.undo()
-    assert objects.target.table['area'].tolist() == [17]
+    assert objects.target.table['area'].tolist() == [16]
+
+
+def test_measurements_that_hold_no_more_are_empty(objects):
+    first = write(objects, record_of(square(0, 0)))
+    second = write(objects, record_of(square(0, 10)))
+    objects.target.data[0, 20:24, :4] = 9
+    measured = pd.DataFrame(
+        {
+            'index': [1, 2, 9],
+            'note': ['a', 'b', 'c'],
+            'area': 16,
+            'area µm²': 4.0,
+            'row0': [0, 0, 20],
+        }
+    )
+    objects.target.set_features(measured)
+
+    def rows():
+        table = objects.target.features().set_index('index').sort_index()
+        columns = ['note', 'area', 'area µm²', 'row0']
+        return table[columns].fillna('').to_numpy().tolist()
+
+    before = rows()
+    # an object itself, and one of which another one covers a part
+    write(objects, record_of(square(0, 0, 6), number=1, label=1), first)
+    assert rows() == [['a', 36, '', ''], *before[1:]]
+    objects.undo()
+    write(objects, record_of(square(0, 12)))
+    assert rows()[:3] == [before[0], ['b', 8, '', ''], before[2]]
+    objects.undo()
+    # labels of others, too
+    write(objects, record_of(square(22, 0)))
+    assert rows()[:3] == [*before[:2], ['c', 8, '', '']]
+    objects.undo()
+    assert rows() == before
+    # the same pixels again
+    write(objects, replace(second, class_name='x'), second)
+    assert rows() == before
+
+
+def test_tables_of_others_may_have_a_label_twice(objects):
+    objects.target.data[0, :4, :4] = 9
+    twice = pd.DataFrame({'index': [9, 9], 'area': [16, 16]})
+    objects.target.set_features(twice)
+    write(objects, record_of(square(0, 1)))
+    assert shrunken_labels(objects) == [9]
 
 
 def test_undone_objects_are_gone_and_redone_ones_are_the_same(objects):

@@ -90,12 +90,20 @@ def test_objects_can_be_reviewed_and_taken_back(session):
 def test_rows_keep_what_others_wrote(session):
     draw(session)
     session.scene.target.table = pd.DataFrame(
-        {'index': [3, 7], 'class': ['a', ''], 'area': [900, 1140]}
+        {
+            'index': [3, 7],
+            'class': ['a', ''],
+            'area': [900, 1140],
+            'perimeter': [116, 132],
+        }
     )
     session.refine()
     rows = session.scene.target.table.set_index('index')
     assert rows.loc[3, 'class'] == 'a'
-    assert rows['area'].tolist() == [900, 1140]
+    # what was measured before is true no more
+    pixels = session.scene.target.data[0]
+    assert rows['area'].tolist() == [(pixels == n).sum() for n in (3, 7)]
+    assert rows['perimeter'].isna().all()
     assert rows['refined'].tolist() == [True, True]
     assert rows['score'].tolist() == pytest.approx([0.97, 0.97])
     assert (rows['overlap'] > 0.5).all()

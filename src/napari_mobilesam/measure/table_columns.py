@@ -1,8 +1,9 @@
-"""Histograms of the columns of a table, and which rows a range selects."""
+"""Columns of a table: which are measurements, their histograms and ranges."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 40
+# names of measurements of objects; a unit or a channel may follow
+MEASURED = re.compile(
+    r'(area|(row|column|z)[01]?|axis_(major|minor)_length|eccentricity'
+    r'|solidity|perimeter|intensity_(mean|min|max|sd))( .*)?',
+    re.DOTALL,
+)
 
 
 class Histogram(NamedTuple):

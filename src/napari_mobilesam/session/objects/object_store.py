@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records
+from napari_mobilesam.session.objects.measured_rows import (
+    changed_rows,
+    described_rows,
+    pixel_changes,
+)
 from napari_mobilesam.session.objects.patch import Patch
 from napari_mobilesam.session.objects.records import ObjectRecord, Views
 from napari_mobilesam.session.objects.targets import (
@@ -24,6 +29,7 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     LabelTarget,
     WritePolicy,
+    with_rows,
 )
 from napari_mobilesam.types import Mask
 
@@ -242,6 +248,10 @@ class ObjectStore(ABC):
         if entry is not None:
             self.push(entry)
 
+    def composed(self, patches: Sequence[Patch]) -> Patch:
+        """Return one patch with the effect of those of a step, in order."""
+        return Patch.of_all(patches)
+
     @abstractmethod
     def push(self, entry: Entry) -> None:
         """Take the entry of a finished step."""
@@ -345,6 +355,15 @@ class Step:
     def pixels(self) -> int:
         """Number of pixels that were changed."""
         return sum(len(patch) for patch in self._patches)
+
+    def pixel_changes(self) -> dict[int, int]:
+        """Return by how many pixels each label has grown so far."""
+        if not self._patches:
+            return {}
+        # as one, which is also undone in one go: each write is drawn by itself
+        whole = self._objects.composed(self._patches)
+        self._patches = [whole]
+        return pixel_changes(whole)
 
     def paint(
         self,
@@ -520,7 +539,9 @@ class Step:
         labels : set of int
             Labels whose rows are replaced; labels without a row lose theirs.
         rows : pandas.DataFrame
-            With the label in a column ``index``.
+            With the label in a column ``index``. Of objects that were not
+            written as a whole, the area is set, and other measurements are
+            emptied.
         """
         self._labels |= labels
         self._rows = rows
@@ -578,23 +599,28 @@ class Step:
 
     def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """Bring the feature table up to date; its rows before and after."""
-        if not self._labels:
-            return None, None
-        labels = tuple(sorted(self._labels))
         target = self._objects.target
-        before = target.rows(labels)
-        rows = self._rows
-        after = self._objects.rows(labels) if rows is None else rows
-        if rows is None:
-            known = before
-            if self._patches:
-                # where pixels were written only the areas are known
-                known = before[before['index'].isin(list(self._areas))]
-            after = _with_measurements(after, known)
+        changes = self.pixel_changes()
+        # labels that were written over without being of this step
+        beside = target.rows(changes.keys() - self._labels)
+        if not self._labels and beside.empty:
+            return None, None
+        before = target.rows(self._labels)
+        if self._rows is None:
+            after = _with_measurements(
+                self._objects.rows(tuple(sorted(self._labels))),
+                changed_rows(before, changes),
+            )
             if 'area' in after:
                 areas = after['index'].map(self._areas)
                 after['area'] = areas.fillna(after['area'])
-        target.set_rows(labels, after)
+        else:
+            after = described_rows(self._rows, before, changes)
+        if len(beside):
+            self._labels.update(beside['index'].tolist())
+            before = target.rows(self._labels)
+            after = with_rows(after, (), changed_rows(beside, changes))
+        target.set_rows(self._labels, after)
         return before, after
 
     def _remember(self, record: ObjectRecord) -> None:

@@ -19,7 +19,6 @@ from napari_mobilesam.session.objects.history import (
     joined,
 )
 from napari_mobilesam.session.objects.object_store import ObjectStore
-from napari_mobilesam.session.objects.patch import Patch
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.staging import StagedObjects
@@ -234,10 +233,6 @@ class Objects(ObjectStore):
     def push(self, entry: Entry) -> None:
         """Add a finished step to the history."""
         self.version += 1
-        if len(entry.patches) > 1:
-            # undone in one go: each write is drawn by itself
-            whole = Patch.of_all(entry.patches)
-            entry = replace(entry, patches=(whole,))
         last = self.history.last
         if (
             last is not None

@@ -6,8 +6,7 @@ The changes are computed on `StagedObjects`, a copy that writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -102,17 +101,25 @@ class StagedObjects(ObjectStore):
         self.base = base
         self.change: StagedStep | None = None
 
+    def composed(self, patches: Sequence[Patch]) -> Patch:
+        """Return one patch with the effect of those of a step.
+
+        Raises
+        ------
+        OverlappingWriteError
+            A pixel is written twice.
+        """
+        patch = super().composed(patches)
+        if len(patch) < sum(len(part) for part in patches):
+            raise OverlappingWriteError('A step cannot write pixels twice.')
+        return patch
+
     def push(self, entry: Entry) -> None:
         """Keep the changes of a step."""
         pixels = None
         if entry.patches:
-            patch = Patch.of_all(entry.patches)
-            if len(patch) < sum(len(part) for part in entry.patches):
-                raise OverlappingWriteError(
-                    'A step cannot write pixels twice.'
-                )
+            (patch,) = entry.patches
             pixels = PreparedPatch(patch, self._staged_target.target)
-            entry = replace(entry, patches=(patch,))
         records = entry.records_after
         joins = self._last is not None and entry.joins(self._last)
         if joins and self._last is not None:

@@ -317,8 +317,11 @@ def shrunken_labels(objects: Objects) -> list[int]:
         return []
     if 'area' not in last.rows_before or 'area' not in last.rows_after:
         return []
-    before = last.rows_before.set_index('index')['area']
-    after = last.rows_after.set_index('index')['area']
+    # tables of other programs may have a label several times
+    before, after = (
+        rows.drop_duplicates('index').set_index('index')['area']
+        for rows in (last.rows_before, last.rows_after)
+    )
     common = before.index.intersection(after.index)
     shrunken = after[common] < before[common] / 2
     return sorted(int(label) for label in common[shrunken])

@@ -22,6 +22,7 @@ from napari_mobilesam.segmentation.refinement import (
 )
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.measured_rows import changed_rows
 from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
@@ -231,6 +232,7 @@ class _RunningRefinement:
             # at once: the next new one gets another number
             records[label] = replace(record, reviewed=False)
             step.put(records[label])
+        rows = changed_rows(rows, step.pixel_changes())
         step.describe(labels, self._rows(rows, answers, labels))
 
     def _rows(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 
+from napari_mobilesam.measure.table_columns import MEASURED
 from napari_mobilesam.measure.unread_views import Reordered, Stacked
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 RGB = ('red', 'green', 'blue', 'alpha')
 PIXEL = 'pixel'
-# columns that new measurements replace; a unit or a channel may follow
-MEASURED = re.compile(
-    r'(area|(row|column|z)[01]?|axis_(major|minor)_length|eccentricity'
-    r'|solidity|perimeter|intensity_(mean|min|max|sd))( .*)?',
-    re.DOTALL,
-)
 
 
 def request_of(

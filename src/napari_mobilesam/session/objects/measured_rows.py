@@ -1,0 +1,92 @@
+"""Measurements in rows of the feature table whose pixels have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_mobilesam.measure.table_columns import MEASURED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.session.objects.patch import Patch
+
+
+def pixel_changes(patch: Patch) -> dict[int, int]:
+    """Return by how many pixels each label has grown.
+
+    Less than 0 if it has shrunk, 0 if its shape alone has changed.
+    """
+    values = np.concatenate([patch.before, patch.after])
+    lengths = np.concatenate([-patch.lengths, patch.lengths])
+    labels, place = np.unique(values, return_inverse=True)
+    grown = np.bincount(place, lengths, len(labels)).astype(int)
+    found = dict(zip(labels.tolist(), grown.tolist(), strict=True))
+    found.pop(0, None)
+    return found
+
+
+def changed_rows(
+    rows: pd.DataFrame, changes: Mapping[int, int]
+) -> pd.DataFrame:
+    """Return rows as they are after pixels have changed.
+
+    The areas follow; what else was measured of a label that has changed is
+    not known any more, and empty.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows before, with the label in a column ``index``.
+    changes : mapping of int to int
+        See `pixel_changes`.
+    """
+    rows = _emptied(rows, rows['index'].isin(list(changes)))
+    if _has_areas(rows):
+        grown = rows['index'].map(changes).fillna(0).astype(int)
+        rows = rows.assign(area=rows['area'] + grown)
+    return rows
+
+
+def described_rows(
+    rows: pd.DataFrame, before: pd.DataFrame, changes: Mapping[int, int]
+) -> pd.DataFrame:
+    """Return rows that describe objects, with the areas of their pixels.
+
+    Parts of objects may not have been written, as other labels are kept
+    there: then measurements of the whole ones are empty.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows after, with the label in a column ``index``.
+    before : DataFrame
+        Rows of the same labels before.
+    changes : mapping of int to int
+        See `pixel_changes`.
+    """
+    if not _has_areas(rows):
+        return rows
+    areas = rows['index'].map(changes)
+    if _has_areas(before):
+        changed = changed_rows(before, changes).drop_duplicates('index')
+        known = changed.set_index('index')['area']
+        areas = rows['index'].map(known).fillna(areas)
+    areas = areas.fillna(rows['area']).astype(rows['area'].dtype)
+    return _emptied(rows, areas != rows['area']).assign(area=areas)
+
+
+def _has_areas(rows: pd.DataFrame) -> bool:
+    return 'area' in rows and rows['area'].dtype.kind in 'iuf'
+
+
+def _emptied(rows: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
+    """Rows of which some have no measurements besides the area."""
+    measured = [
+        name != 'area' and MEASURED.fullmatch(str(name)) is not None
+        for name in rows.columns
+    ]
+    return rows.where(~np.outer(chosen, measured))
