@@ -446,6 +446,35 @@ def test_run_lengths_are_those_of_pycocotools(
             assert decompress(counts).sum() <= image.size
 
 
+@pytest.mark.parametrize('name', ['x.geojson', 'x.json', 'x.zip'])
+def test_objects_added_by_others_leave_labels_as_they_are(
+    name: str, volume: LabelsWithTable, tmp_path: Path
+) -> None:
+    """As in Fiji and QuPath: the new objects have no label."""
+    path = tmp_path / name
+    expected = volume.labels.astype(int)
+    export_labels(volume, path)
+    ring = [[1, 31], [4, 31], [4, 34], [1, 34], [1, 31]]
+    if name == 'x.zip':
+        roifile = pytest.importorskip('roifile')
+        roi = roifile.ImagejRoi.frompoints(ring[:-1])
+        roi.position = 1
+        roifile.roiwrite(path, [roi], mode='a')
+    else:
+        content = json.loads(path.read_text('utf-8'))
+        if name == 'x.json':
+            added = {'segmentation': [sum(ring, [])]}
+            added['image_id'] = content['images'][0]['id']
+            content['annotations'].append(added)
+        else:
+            geometry = {'type': 'Polygon', 'coordinates': [ring]}
+            added = {'type': 'Feature', 'geometry': geometry}
+            content['features'].append({**added, 'properties': {}})
+        path.write_text(json.dumps(content), 'utf-8')
+    expected[0, 31:34, 1:4] = expected.max() + 1
+    np.testing.assert_array_equal(read_labels(path).labels, expected)
+
+
 def test_coco_of_others(tmp_path: Path) -> None:
     """Uncompressed run lengths and polygons, no labels, no categories."""
     path = tmp_path / 'x.json'

@@ -35,6 +35,7 @@ from napari_mobilesam.export.geojson import read_json
 from napari_mobilesam.export.polygon_file import (
     check_size,
     properties_table,
+    with_free_labels,
 )
 from napari_mobilesam.export.run_lengths import (
     decompress,
@@ -271,7 +272,7 @@ def _decoded(
     plane_of = {entry['id']: n for n, entry in enumerate(images)}
     categories = content.get('categories', [])
     names = {entry['id']: _class_name(entry) for entry in categories}
-    labels = _labels_of(annotations)
+    labels = with_free_labels(entry.get('label') for entry in annotations)
     # column after column, as run lengths go
     columns = np.zeros(
         (len(images), size[1], size[0]), smallest_dtype(max(labels, default=0))
@@ -307,13 +308,6 @@ def _decoded(
     }
     image = LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
     return with_geometry(image, info.get(OURS))
-
-
-def _labels_of(annotations: list[Any]) -> list[int]:
-    known = [int(entry.get('label', 0)) for entry in annotations]
-    if min(known, default=1) > 0:
-        return known
-    return list(range(1, len(annotations) + 1))
 
 
 def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ def labels_from_polygons(
         If an object lies outside, on a plane that is not there, or is cut by
         the shape that is asked for.
     """
-    labels = _numbers(objects)
+    labels = with_free_labels(found.label for found in objects)
     asked, shape = shape is not None, shape or known or _extent(objects)
     if min(shape, default=0) <= 0 or not 2 <= len(shape) <= 4:
         raise ExportError(f'{path} has no object, and no shape is given.')
@@ -181,11 +182,20 @@ def _plane_number(
     return found.t * depth + found.z
 
 
-def _numbers(objects: Sequence[PolygonObject]) -> list[int]:
-    known = [found.label for found in objects]
-    if all(label is not None and label > 0 for label in known):
-        return [int(label) for label in known if label is not None]
-    return list(range(1, len(objects) + 1))
+def with_free_labels(known: Iterable[float | None]) -> list[int]:
+    """Return the labels of objects; those without get free ones.
+
+    Objects that were added in another program have none. The labels of the
+    others stay, as they hold objects on several planes together.
+
+    Parameters
+    ----------
+    known : iterable of float or None
+        Label of each object; None, or not above 0, if it has none.
+    """
+    labels = [int(label) if label and label > 0 else 0 for label in known]
+    free = itertools.count(max(labels, default=0) + 1)
+    return [label or next(free) for label in labels]
 
 
 def _extent(objects: Sequence[PolygonObject]) -> tuple[int, ...]:
