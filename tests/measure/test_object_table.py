@@ -236,6 +236,14 @@ def test_objects_of_a_pixel_or_a_line() -> None:
     assert table['intensity_mean'].tolist() == [1, 2, 3]
 
 
+def test_means_of_large_objects_are_not_rounded() -> None:
+    image = np.full((300, 300, 2), 60_000.3, np.float32)
+    table = measure_objects(np.ones(image.shape[:2], np.uint8), image)
+    assert table['intensity_mean channel 0'][0] == pytest.approx(
+        float(image[0, 0, 0]), rel=1e-9
+    )
+
+
 def test_public_name(labels: NDArray[Any]) -> None:
     assert len(nm.measure_objects(labels)) == 4
 

@@ -440,8 +440,8 @@ def intensity_sd(
 
 
 def _measurable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Integers and floats that sums of do not overflow."""
-    return pixels.astype(np.float64) if pixels.dtype.kind != 'f' else pixels
+    """Numbers that sums of neither overflow nor round."""
+    return pixels.astype(np.float64, copy=False)
 
 
 def _empty(
