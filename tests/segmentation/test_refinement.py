@@ -61,6 +61,22 @@ def test_rough_labels_become_the_objects() -> None:
     )
 
 
+def test_areas_are_those_of_objects_that_touch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each answer reaches into the other object, which keeps its pixels."""
+    wide = Mask(np.ones((24, 50), bool), (16, 20, 40, 70), 0.9)
+    monkeypatch.setattr(
+        'napari_mobilesam.segmentation.refinement.judge',
+        lambda label, before, *_: Refinement(label, before, wide, True, 0.8),
+    )
+    labels = np.zeros((96, 128), np.uint16)
+    labels[16:40, 20:44], labels[16:40, 44:70] = 3, 7
+    refined, table = refine_labels(image_of_squares(), labels, OracleSam())
+    assert np.array_equal(refined, labels)
+    assert table['area'].tolist() == [24 * 24, 24 * 26]
+
+
 def test_another_object_and_nothing_stay_as_they_were() -> None:
     labels = np.zeros((96, 128), np.int32)
     # most of it is background, and only a corner is bright

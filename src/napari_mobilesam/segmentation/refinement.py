@@ -470,6 +470,10 @@ def refine_labels(
             break
     painted = repaint(objects.labels, refinements)
     table = refinement_table(refinements)
+    # pixels of an answer that other objects keep are not of the object
+    labels_of, counts = np.unique(painted, return_counts=True)
+    areas = dict(zip(labels_of.tolist(), counts.tolist(), strict=True))
+    table['area'] = [areas.get(label, 0) for label in table['label']]
     if painted.max(initial=0) <= np.iinfo(np.uint16).max:
         painted = painted.astype(np.uint16)
     return painted, table
