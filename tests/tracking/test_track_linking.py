@@ -190,6 +190,16 @@ def test_shift_of_all_objects_is_taken_off(dividing_cells, planes):
     assert links_of(without) != dividing_cells.links
 
 
+def test_a_frame_out_of_focus_does_not_hide_the_shift(dividing_cells):
+    wide = np.pad(dividing_cells.labels, ((0, 0), (80, 80), (80, 80)))
+    shifts = objects_in_time(on_a_stage(wide, SHIFTS), drift=True).shifts
+    wide[4] = 0
+    gap = objects_in_time(on_a_stage(wide, SHIFTS), drift=True).shifts
+    np.testing.assert_array_equal(
+        np.delete(gap, 4, 0), np.delete(shifts, 4, 0)
+    )
+
+
 def test_objects_that_move_on_their_own_are_no_drift(dividing_cells):
     found = objects_in_time(dividing_cells.labels, drift=True)
     assert found.shifts is None

@@ -15,18 +15,19 @@ LEAST_GAIN = 1.3
 
 
 class StageDrift:
-    """Estimates the shift of each frame against the one before.
+    """Estimates the shift of each frame against the last one with objects.
 
     The shift is the peak of the cross-correlation of the foregrounds, if the
     objects lie on each other much better with it than without: objects that
-    move on their own give no shift.
+    move on their own give no shift. A frame with one object or none is left
+    out: the next one has the shift of both.
     """
 
     def __init__(self) -> None:
         self._before: tuple[NDArray[np.complex64], int] | None = None
 
     def shift(self, frame: NDArray[np.bool_], objects: int) -> tuple[int, int]:
-        """Return the (row, column) shift against the frame before.
+        """Return the (row, column) shift against the last frame that counts.
 
         Parameters
         ----------
@@ -44,8 +45,11 @@ class StageDrift:
         )
         spectrum = fft.rfft2(small.astype(np.float32), size)
         now = (spectrum, int(small.sum())) if objects > 1 else None
-        before, self._before = self._before, now
-        if before is None or now is None:
+        before = self._before
+        if now is None:
+            return 0, 0
+        self._before = now
+        if before is None:
             return 0, 0
         overlaps = fft.irfft2(before[0].conj() * spectrum, size)
         place = np.unravel_index(overlaps.argmax(), size)
